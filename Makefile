@@ -1,0 +1,52 @@
+# Each target sets up what it needs in .venv: CPython 3.11 or later and a package index are enough.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+INSTALL = $(RUN) -m pip install --quiet --disable-pip-version-check --use-pep517
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint type check schema-suite fuzz clean
+
+help:  ## what there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
+
+demo: $(VENV)/.demo  ## serve the example service, call every function at every address, show the answers
+	$(RUN) -m portal.examples.demo
+
+test: $(VENV)/.test  ## the whole suite, with branch coverage
+	$(RUN) -m coverage erase
+	$(RUN) -m coverage run -m pytest -n 2
+	$(RUN) -m coverage combine --quiet
+	$(RUN) -m coverage report
+
+lint: $(VENV)/.lint  ## ruff
+	$(RUN) -m ruff check portal tests benchmarks setup.py
+
+type: $(VENV)/.type  ## mypy --strict on the package
+	$(RUN) -m mypy
+
+check: lint type test  ## lint, type and test
+
+schema-suite: $(VENV)/.test  ## fetch the JSON-Schema-Test-Suite and hold the schemas to it
+	$(RUN) tests/tools/fetch_json_schema_suite.py
+	$(RUN) -m pytest tests -k json_schema_suite
+
+fuzz: $(VENV)/.test  ## 10,000 generated schemas and values: the fast check against jsonschema's verdict
+	PORTAL_FUZZ_CASES=10000 $(RUN) -m pytest $$(grep -rl --include='test_*.py' PORTAL_FUZZ_CASES tests)
+
+clean:  ## remove everything that make made
+	rm -rf $(VENV) .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis .tox build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit(f"Portal needs CPython 3.11 or later and $(PYTHON) is {sys.version.split()[0]}: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.demo: setup.cfg $(VENV)/.created
+	$(INSTALL) --editable .
+	@touch $@
+
+$(VENV)/.test $(VENV)/.lint $(VENV)/.type: $(VENV)/.%: setup.cfg $(VENV)/.created
+	$(INSTALL) --editable '.[$*]'
+	@touch $@

@@ -1,0 +1,143 @@
+"""Portal: write a function once, publish it through any portal, call it by address.
+
+This module is the list of public names. Each is loaded on first use: `import portal` loads no server, no client and no
+schema library.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .address import Address, AddressBuilder
+    from .calls.middleware import Middleware
+    from .consumer import Consumer
+    from .context import CallContext, Identity
+    from .errors import (
+        AddressError,
+        AuthenticationError,
+        AuthorizationError,
+        CallCancelled,
+        CallTimeout,
+        CircuitOpenError,
+        ConfigError,
+        ConsumerError,
+        Fault,
+        FunctionError,
+        JavaScriptError,
+        OverloadedError,
+        PortalError,
+        ProtocolError,
+        RateLimitError,
+        RegistryError,
+        SerializationError,
+        TransportError,
+        ValidationError,
+    )
+    from .function import Function, function
+    from .http import HTTPPortal
+    from .local import LocalPortal
+    from .portal import Portal
+    from .registry import FunctionRegistry, PortalRegistry, ServiceRegistry
+    from .schema import FunctionSchema, Schema
+    from .service import Service, service
+    from .testing import TestingPortal
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Address",
+    "AddressBuilder",
+    "AddressError",
+    "AuthenticationError",
+    "AuthorizationError",
+    "CallCancelled",
+    "CallContext",
+    "CallTimeout",
+    "CircuitOpenError",
+    "ConfigError",
+    "Consumer",
+    "ConsumerError",
+    "Fault",
+    "Function",
+    "FunctionError",
+    "FunctionRegistry",
+    "FunctionSchema",
+    "HTTPPortal",
+    "Identity",
+    "JavaScriptError",
+    "LocalPortal",
+    "Middleware",
+    "OverloadedError",
+    "Portal",
+    "PortalError",
+    "PortalRegistry",
+    "ProtocolError",
+    "RateLimitError",
+    "RegistryError",
+    "Schema",
+    "SerializationError",
+    "Service",
+    "ServiceRegistry",
+    "TestingPortal",
+    "TransportError",
+    "ValidationError",
+    "__version__",
+    "function",
+    "service",
+]
+
+_HOME = {
+    "Address": "address",
+    "AddressBuilder": "address",
+    "CallContext": "context",
+    "Consumer": "consumer",
+    "Fault": "errors",
+    "Function": "function",
+    "FunctionRegistry": "registry",
+    "FunctionSchema": "schema",
+    "HTTPPortal": "http",
+    "Identity": "context",
+    "LocalPortal": "local",
+    "Middleware": "calls.middleware",
+    "Portal": "portal",
+    "PortalRegistry": "registry",
+    "Schema": "schema",
+    "Service": "service",
+    "ServiceRegistry": "registry",
+    "TestingPortal": "testing",
+    "function": "function",
+    "service": "service",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_HOME.get(name, 'errors')}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    """Keeps `portal.function` and `portal.service` the decorators.
+
+    Python sets an attribute of a package to each submodule once that is imported, and two submodules bear the names of
+    the decorators that they hold: without this, `from portal import function` would give one or the other, depending on
+    what was imported before.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, ModuleType) and name in _HOME:
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

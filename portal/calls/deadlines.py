@@ -1,0 +1,134 @@
+"""Deadlines: who answers the caller when the function has not.
+
+A Python thread cannot be interrupted, so a deadline means that somebody else answers. Where the caller's own thread
+waits, the function runs in a worker and the caller stops waiting (`wait_for`). Where a server's worker runs the
+function itself, a DeadlineWatch answers in its place, so that an ordinary call pays for no hand-over between threads.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from time import monotonic
+from typing import Any
+
+from ..context import CallContext
+from ..errors import CallCancelled, CallTimeout
+
+__all__ = ["DeadlineWatch", "timeout_error", "wait_for"]
+
+_log = logging.getLogger("portal.calls")
+
+
+def timeout_error(context: CallContext, name: str, timeout: float | None = None) -> CallTimeout:
+    """The error that every side raises for a call of `name` that is past its deadline."""
+    after = "" if timeout is None else f" within {timeout:.3g} s"
+    return CallTimeout(
+        f"{name} did not answer{after}; it may still be running",
+        timeout=timeout,
+        context={"request_id": context.request_id},
+    )
+
+
+def wait_for(future: Future[Any], context: CallContext, name: str) -> Any:
+    """The future's result, or CallTimeout at the context's deadline; the context is cancelled then."""
+    timeout = context.remaining()
+    try:
+        return future.result(timeout)
+    except FutureTimeout as error:
+        if future.done() and not future.cancelled() and future.exception() is error:
+            raise  # the function's own TimeoutError, not ours
+        future.cancel()
+        context.cancel()
+        raise timeout_error(context, name, timeout) from None
+    except CancelledError:
+        raise CallCancelled(f"the call of {name} was cancelled before it began") from None
+
+
+class DeadlineWatch:
+    """One thread that calls back at the deadline of each call that still runs.
+
+    The set of watched calls is bounded by the threads that run them. A callback runs in the watching thread and must
+    not block. Threads: any may add and discard. Fork: the child's watch starts a thread of its own.
+
+    Args:
+        clock: seconds, as `time.monotonic`.
+    """
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._reset()
+
+    def _reset(self) -> None:
+        self._pid = os.getpid()
+        self._wake = threading.Condition()  # guards the thread and its next moment, not the entries
+        self._entries: dict[object, tuple[float, Callable[[], object]]] = {}
+        self._next = float("inf")
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def add(self, deadline: float, callback: Callable[[], object]) -> object:
+        """Call `callback` once at `deadline` unless the token this gives is discarded first."""
+        if self._pid != os.getpid():
+            self._reset()
+        token = object()
+        self._entries[token] = (deadline, callback)
+        if deadline < self._next or self._thread is None:
+            self._hurry(deadline)
+        return token
+
+    def discard(self, token: object) -> bool:
+        """Whether the callback was still to come; it will not come any more."""
+        return self._entries.pop(token, None) is not None
+
+    def _hurry(self, deadline: float) -> None:
+        with self._wake:
+            self._next = min(self._next, deadline)
+            if self._thread is None and not self._closed:
+                self._thread = threading.Thread(target=self._run, name="portal-deadlines", daemon=True)
+                self._thread.start()
+            self._wake.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                if self._closed:
+                    return
+                left = self._next - self._clock()
+                if left > 0:
+                    self._wake.wait(min(left, 3600.0))
+                    continue
+                self._next = float("inf")
+            self.fire_due()
+
+    def fire_due(self) -> None:
+        """Call back for every entry whose deadline has passed, and note the next one."""
+        now = self._clock()
+        soonest = float("inf")
+        for token, (deadline, callback) in list(self._entries.items()):
+            if deadline > now:
+                soonest = min(soonest, deadline)
+            elif self._entries.pop(token, None) is not None:
+                _call_back(callback)
+        with self._wake:
+            self._next = min(self._next, soonest)
+
+    def close(self) -> None:
+        """End the thread; entries that are left never fire."""
+        with self._wake:
+            self._closed = True
+            thread = self._thread
+            self._wake.notify()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(5.0)
+
+
+def _call_back(callback: Callable[[], object]) -> None:
+    try:
+        callback()
+    except Exception:
+        _log.exception("answering a call at its deadline failed")

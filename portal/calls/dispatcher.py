@@ -1,0 +1,210 @@
+"""Dispatcher: the one way from a decoded call to its outcome, the same for every portal.
+
+It folds the function's own timeout into the deadline, makes the call's context current, runs the middleware chain
+around the function, and turns whatever goes wrong into a portal error that carries the request id.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor
+from time import monotonic
+from typing import Any
+
+from ..context import CallContext
+from ..errors import CallTimeout, PortalError
+from .deadlines import DeadlineWatch, timeout_error, wait_for
+from .executor import WorkerPool
+from .middleware import Call, Middleware, build_chain
+
+__all__ = ["Dispatcher"]
+
+_log = logging.getLogger("portal.calls")
+
+
+def _answer(call: Call) -> Any:
+    if call.streaming:
+        return call.function.iterate(call.params, call.context)
+    return call.function.invoke(call.params, call.context)
+
+
+_END = object()
+
+
+def _producer(context: CallContext, items: Iterator[Any]) -> Callable[[], Any]:
+    def produce() -> Any:
+        with context.active():
+            return next(items, _END)
+
+    return produce
+
+
+def _close_items(items: Iterator[Any]) -> None:
+    close = getattr(items, "close", None)
+    if close is None:
+        return
+    try:
+        close()
+    except ValueError:
+        # A worker is still inside the generator, past the deadline; it is closed when the worker lets go of it.
+        _log.debug("a stream was left running past its deadline")
+
+
+class Dispatcher:
+    """Runs calls.
+
+    Args:
+        middleware: around every call, the first outermost.
+        executor: where functions run; None runs them in the thread that dispatches, and in a pool of the
+            dispatcher's own only where the caller must be answered at a deadline.
+        workers: size of that pool.
+
+    Threads: any.
+    """
+
+    def __init__(
+        self, middleware: Iterable[Middleware] = (), *, executor: Executor | None = None, workers: int = 32
+    ) -> None:
+        self.middleware = tuple(middleware)
+        self._executor = executor
+        self._workers = workers
+        self._pool: WorkerPool | None = None
+        self._chain = build_chain(self.middleware, _answer)
+        self._watch = DeadlineWatch()
+        self._lock = threading.Lock()  # guards the counters and the pool's creation
+        self._calls = self._failed = self._running = 0
+
+    def dispatch(self, call: Call, on_deadline: Callable[[CallTimeout], object] | None = None) -> Any:
+        """Run one call and give its result as JSON data (of a stream: an iterator of JSON data).
+
+        Args:
+            on_deadline: answers the caller when the deadline passes before the function returns; it is called from
+                another thread and must not block. Without it the function runs in a worker and this returns in time.
+
+        Raises: portal errors only. CallTimeout at the deadline, with the context cancelled; OverloadedError
+            when a worker is needed and none is free.
+        """
+        context = self._limit(call)
+        try:
+            if context.expired:
+                raise timeout_error(context, call.function.name)
+            if call.streaming:
+                return self._items(call, self._run(call), on_deadline)
+            if context.deadline is None:
+                return self._run(call) if self._executor is None else self._run_elsewhere(call)
+            if on_deadline is not None and self._executor is None:
+                return self._run_watched(call, on_deadline)
+            if context.watched and self._executor is None:
+                return self._in_time(call, self._run(call))
+            return self._run_elsewhere(call)
+        except PortalError as error:
+            error.with_context(request_id=context.request_id, operation=call.function.name)
+            raise
+
+    def _limit(self, call: Call) -> CallContext:
+        own = call.function.schema.timeout
+        context = call.context
+        if own is not None:
+            limit = monotonic() + own
+            if context.deadline is None or limit < context.deadline:
+                context.deadline = limit
+                context.watched = False
+        return context
+
+    def _run_watched(self, call: Call, on_deadline: Callable[[CallTimeout], object]) -> Any:
+        token = self._watch_call(call, on_deadline)
+        try:
+            return self._in_time(call, self._run(call))
+        finally:
+            self._watch.discard(token)
+
+    def _watch_call(self, call: Call, on_deadline: Callable[[CallTimeout], object]) -> object:
+        context = call.context
+        assert context.deadline is not None
+        timeout = context.remaining()
+
+        def fire() -> None:
+            context.cancel()
+            on_deadline(timeout_error(context, call.function.name, timeout))
+
+        context.watched = True
+        return self._watch.add(context.deadline, fire)
+
+    def _in_time(self, call: Call, result: Any) -> Any:
+        if call.context.expired:
+            raise timeout_error(call.context, call.function.name)
+        return result
+
+    def _run_elsewhere(self, call: Call) -> Any:
+        call.context.watched = True
+        return wait_for(self._elsewhere().submit(self._run, call), call.context, call.function.name)
+
+    def _elsewhere(self) -> Executor:
+        if self._executor is not None:
+            return self._executor
+        with self._lock:
+            if self._pool is None:
+                self._pool = WorkerPool(self._workers, 0, name="portal-call")
+            return self._pool
+
+    def _run(self, call: Call) -> Any:
+        with self._lock:
+            self._calls += 1
+            self._running += 1
+        failed = 1
+        try:
+            with call.context.active():
+                result = self._chain(call)
+            failed = 0
+        except PortalError:
+            raise
+        except Exception as error:
+            _log.exception("middleware around %s failed", call.function.name)
+            raise PortalError(f"middleware around {call.function.name} failed", cause=error) from error
+        finally:
+            with self._lock:
+                self._running -= 1
+                self._failed += failed
+        return result
+
+    def _items(
+        self, call: Call, items: Iterator[Any], on_deadline: Callable[[CallTimeout], object] | None
+    ) -> Iterator[Any]:
+        """The items, with the call's context current while each is made, ending at the deadline or on cancel."""
+        context = call.context
+        watched = context.watched or context.deadline is None
+        token = None
+        if not watched and on_deadline is not None:
+            token = self._watch_call(call, on_deadline)
+        produce = _producer(context, items)
+        try:
+            while True:
+                context.check()
+                if watched or token is not None:
+                    item = produce()
+                else:
+                    item = wait_for(self._elsewhere().submit(produce), context, call.function.name)
+                if item is _END:
+                    return
+                yield item
+        except PortalError as error:
+            error.with_context(request_id=context.request_id, operation=call.function.name)
+            raise
+        finally:
+            if token is not None:
+                self._watch.discard(token)
+            _close_items(items)
+
+    def stats(self) -> dict[str, int]:
+        """Calls begun, failed and running now."""
+        return {"calls": self._calls, "failed": self._failed, "running": self._running}
+
+    def close(self, timeout: float | None = 0.0) -> None:
+        """End the dispatcher's own threads; functions that still run after `timeout` seconds are left alone."""
+        self._watch.close()
+        with self._lock:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown(wait=bool(timeout), cancel_futures=True, timeout=timeout)

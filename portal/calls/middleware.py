@@ -1,0 +1,62 @@
+"""Call, and the middleware around it.
+
+A middleware is a callable `middleware(call, call_next)`: it may look at and change `call.params`, raise instead of
+calling on, and change what `call_next(call)` gives. The chain is built once; the first middleware is the outermost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from ..address import Address
+from ..context import CallContext
+from ..function import Function
+
+__all__ = ["Call", "CallNext", "Middleware", "build_chain"]
+
+
+class Call:
+    """One call on its way.
+
+    Attributes:
+        function: what is called.
+        params: its parameters, JSON data by name.
+        context: what travels with the call.
+        address: where it was called, or None.
+        streaming: whether the caller wants the items of a stream; call_next then gives an iterator.
+
+    Threads: one call belongs to one thread at a time.
+    """
+
+    __slots__ = ("address", "context", "function", "params", "streaming")
+
+    def __init__(
+        self,
+        function: Function,
+        params: Mapping[str, Any],
+        context: CallContext,
+        address: Address | None = None,
+        streaming: bool = False,
+    ) -> None:
+        self.function = function
+        self.params = params
+        self.context = context
+        self.address = address
+        self.streaming = streaming
+
+
+CallNext = Callable[[Call], Any]
+Middleware = Callable[[Call, CallNext], Any]
+
+
+def build_chain(middleware: Iterable[Middleware], last: CallNext) -> CallNext:
+    """The callable that runs `middleware` in order around `last`; `last` itself when there is none."""
+    chain = last
+    for layer in reversed(tuple(middleware)):
+        chain = _wrap(layer, chain)
+    return chain
+
+
+def _wrap(layer: Middleware, call_next: CallNext) -> CallNext:
+    return lambda call: layer(call, call_next)

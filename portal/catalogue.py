@@ -1,0 +1,179 @@
+"""Catalogue: functions by path and version, the look-up behind every registry and every portal.
+
+A function published as `users/get_user` is found under that path, under `users/get_user@2`, under a version range, and
+under `users/get_user/<id>`, where the id is the last segment of its address.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+from .errors import ConfigError, RegistryError
+from .function import Function
+from .schema import check_name
+
+__all__ = ["Catalogue", "Entry", "UniqueIds"]
+
+Path = tuple[str, ...]
+UniqueIds = Literal["fingerprint", "random"]
+
+
+class Entry(NamedTuple):
+    """One function in a catalogue: its path without the id, its id, and the function."""
+
+    path: Path
+    id: str
+    function: Function
+
+    @property
+    def full_path(self) -> Path:
+        """The path with the id, unique in its catalogue."""
+        return (*self.path, self.id)
+
+
+class Catalogue:
+    """Functions by path and version.
+
+    Args:
+        unique_ids: "fingerprint" (replicas share it, a restart keeps it) or "random".
+
+    Threads: any; look-ups take no lock.
+    """
+
+    def __init__(self, unique_ids: UniqueIds = "fingerprint") -> None:
+        if unique_ids not in ("fingerprint", "random"):
+            raise ConfigError(
+                f"unique_ids is {unique_ids!r}", path="unique_ids", allowed='"fingerprint" or "random"'
+            )
+        self._unique_ids = unique_ids
+        self._lock = threading.Lock()  # guards writes; readers see whole entries, since each dict step is atomic
+        self._by_full_path: dict[Path, Entry] = {}
+        self._by_path: dict[Path, tuple[Entry, ...]] = {}  # newest version first
+
+    def __len__(self) -> int:
+        return len(self._by_full_path)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self.entries())
+
+    def entries(self) -> list[Entry]:
+        """What is in it now, in the order it was added."""
+        with self._lock:
+            return list(self._by_full_path.values())
+
+    def add(self, function: Function, prefix: Path = ()) -> Entry:
+        """Add a function under `prefix`; adding the very same Function again gives the entry it has.
+
+        Raises: RegistryError (conflict) when the name has that version already with another contract or function,
+            (invalid) for a name that is no path segment.
+        """
+        path = (*prefix, check_name(function.name))
+        with self._lock:
+            versions = self._by_path.get(path, ())
+            for entry in versions:
+                if entry.function.schema.version == function.schema.version:
+                    if entry.function is function:
+                        return entry
+                    raise RegistryError(
+                        f"{'/'.join(path)} version {function.schema.version} is taken", name=path[-1], kind="conflict"
+                    )
+            entry = Entry(path, self._new_id(function), function)
+            self._by_full_path[entry.full_path] = entry
+            self._by_path[path] = _newest_first((*versions, entry))
+            return entry
+
+    def _new_id(self, function: Function) -> str:
+        return secrets.token_hex(8) if self._unique_ids == "random" else function.schema.fingerprint
+
+    def find(self, path: Path, version: str | None = None) -> Entry | None:
+        """The entry at `path`, which may end in an id or in `name@version`, or None.
+
+        Args:
+            version: a version ("2") or a range (">=1,<2"); the newest that fits is given.
+        """
+        if version is None:
+            entry = self._by_full_path.get(path)
+            if entry is not None:
+                return entry
+        versions = self._by_path.get(path)
+        if versions is None and path and "@" in path[-1]:
+            name, _, version = path[-1].partition("@")
+            versions = self._by_path.get((*path[:-1], name))
+        if versions is None and version is not None:
+            versions = (self._by_full_path[path],) if path in self._by_full_path else None
+        if not versions:
+            return None
+        return versions[0] if version is None else _first_that_fits(versions, version)
+
+    def get(self, path: Path, version: str | None = None, *, address: object = None) -> Entry:
+        """As `find`; raises RegistryError (not_found) that says what is near."""
+        entry = self.find(path, version)
+        if entry is None:
+            wanted = "/".join(path) + (f" version {version}" if version else "")
+            raise RegistryError(f"no function {wanted}{self._hint(path)}", name=wanted, address=address)
+        return entry
+
+    def _hint(self, path: Path) -> str:
+        from difflib import get_close_matches
+
+        with self._lock:
+            names = ["/".join(known) for known in self._by_path]
+        near = get_close_matches("/".join(path), names, n=3)
+        return f"; did you mean {', '.join(near)}?" if near else ""
+
+    def remove(self, path: Path, version: str | None = None) -> Entry:
+        """Take out and give the entry that `get` finds."""
+        with self._lock:
+            entry = self.find(path, version)
+            if entry is None:
+                raise RegistryError(f"no function {'/'.join(path)}", name="/".join(path))
+            self._drop(entry)
+            return entry
+
+    def discard(self, entry: Entry) -> None:
+        """Take this entry out if it is still there."""
+        with self._lock:
+            if self._by_full_path.get(entry.full_path) is entry:
+                self._drop(entry)
+
+    def _drop(self, entry: Entry) -> None:
+        del self._by_full_path[entry.full_path]
+        left = tuple(other for other in self._by_path[entry.path] if other is not entry)
+        if left:
+            self._by_path[entry.path] = left
+        else:
+            del self._by_path[entry.path]
+
+    def clear(self) -> int:
+        """Take everything out; how many that were."""
+        with self._lock:
+            number = len(self._by_full_path)
+            self._by_full_path.clear()
+            self._by_path.clear()
+            return number
+
+
+def _newest_first(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    if len(entries) < 2:
+        return entries
+    from packaging.version import Version
+
+    return tuple(sorted(entries, key=lambda entry: Version(entry.function.schema.version), reverse=True))
+
+
+def _first_that_fits(entries: tuple[Entry, ...], wanted: str) -> Entry | None:
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+    from packaging.version import InvalidVersion, Version
+
+    try:
+        exact = Version(wanted)
+    except InvalidVersion:
+        try:
+            fits = SpecifierSet(wanted).contains
+        except InvalidSpecifier:
+            raise RegistryError(f"{wanted!r} is neither a version nor a range", kind="invalid") from None
+        return next((entry for entry in entries if fits(entry.function.schema.version, prereleases=True)), None)
+    return next((entry for entry in entries if Version(entry.function.schema.version) == exact), None)

@@ -1,0 +1,5 @@
+"""Consumer: calls anything by address."""
+
+from .consumer import Consumer
+
+__all__ = ["Consumer"]

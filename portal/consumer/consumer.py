@@ -1,0 +1,306 @@
+"""Consumer: calls anything by address."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Executor, Future
+from typing import Any
+
+from ..address import Address
+from ..calls.deadlines import timeout_error
+from ..calls.executor import WorkerPool
+from ..calls.middleware import Call, Middleware, build_chain
+from ..context import CallContext
+from ..errors import ConsumerError, PortalError, RegistryError, ValidationError
+from ..function import Function, ResolvedFunction
+from ..portal import Portal, in_process_portals
+from ..registry.portals import PortalRegistry, first_that_knows
+from ..schema import Schema
+
+__all__ = ["Consumer"]
+
+_log = logging.getLogger("portal.consumer")
+_REMOTE = ("http", "https")  # schemes whose client side a Consumer opens by itself
+_CACHE_SIZE = 1024
+
+
+def _send(call: Call) -> Any:
+    if call.streaming:
+        return call.function.iterate(call.params, call.context)
+    return call.function.invoke(call.params, call.context)
+
+
+class Consumer:
+    """Calls functions by address.
+
+    `Consumer()` is ready for every scheme: in-process portals (local, test) that are alive are found by themselves, and
+    remote ones are connected to on first use. `Consumer(portals=[...])` sees those portals alone.
+
+    Args:
+        portals: the only portals to use; empty means as said above.
+        middleware: around every call on this side, the first outermost.
+        executor: for `submit_at` and `map_at`; None makes a bounded pool of 32 threads on first use.
+        timeout: seconds for a remote call that is given no timeout and inherits no deadline; None waits for ever.
+            A call inside this process that is given none has none.
+
+    Threads: any; one Consumer serves a whole process. Fork: a child opens connections and threads of its own.
+    """
+
+    def __init__(
+        self,
+        portals: Iterable[Portal] = (),
+        *,
+        middleware: Iterable[Middleware] = (),
+        executor: Executor | None = None,
+        timeout: float | None = 30.0,
+    ) -> None:
+        self._given = PortalRegistry(portals)
+        self._only_given = bool(self._given.schemes())
+        self._timeout = timeout
+        self._middleware = tuple(middleware)
+        self._chain = build_chain(self._middleware, _send)
+        self._executor = executor
+        self._own_pool: WorkerPool | None = None
+        self._own_portals: dict[str, Portal] = {}
+        self._resolved: dict[str, Function] = {}
+        self._lock = threading.Lock()  # guards what is created on first use; not held over I/O
+        self._pid = os.getpid()
+        self._closed = False
+
+    # calling
+
+    def call_at(
+        self,
+        address: Address | str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        timeout: float | None = None,
+        context: CallContext | None = None,
+        returns: Any = None,
+    ) -> Any:
+        """Call the function at an address and wait for its answer.
+
+        Args:
+            params: JSON data by parameter name.
+            timeout: seconds for the whole call; the lesser of it and what the running call has left holds.
+            context: what the call is nested in; the running call's context when None.
+            returns: a type to load the result into; plain JSON data when None.
+        Returns: JSON data, equal at every address.
+        Raises: portal errors only. ValidationError before anything is sent, where the schema is known;
+            RegistryError for an unknown function; CallTimeout in time; TransportError, whose `may_have_executed` says
+            whether sending it again is safe; FunctionError for what the function raised.
+        """
+        call = self._prepare(address, params, timeout, context, False)
+        result = self._chain(call)
+        return result if returns is None else Schema.of(returns).load(result)
+
+    def stream_at(
+        self,
+        address: Address | str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        timeout: float | None = None,
+        context: CallContext | None = None,
+    ) -> Iterator[Any]:
+        """The items of a streaming function, as JSON data, each as it comes.
+
+        The parameters are checked before this returns. Closing the iterator ends the call and stops the generator.
+        The timeout is for the whole stream.
+        """
+        call = self._prepare(address, params, timeout, context, True)
+        items: Iterator[Any] = self._chain(call)
+        return items
+
+    def submit_at(
+        self, address: Address | str, params: Mapping[str, Any] | None = None, **options: Any
+    ) -> Future[Any]:
+        """`call_at` in a worker thread; OverloadedError at once when the pool and its queue are full."""
+        return self._workers().submit(self.call_at, address, params, **options)
+
+    def map_at(
+        self,
+        address: Address | str,
+        params: Iterable[Mapping[str, Any]],
+        *,
+        max_in_flight: int = 32,
+        timeout: float | None = None,
+    ) -> Iterator[Any]:
+        """The results for each of `params`, in order, at most `max_in_flight` calls at a time.
+
+        `params` may be endless: it is read as results are taken. The first failure is raised in its place and what is
+        in flight is cancelled. The timeout is for each call.
+        """
+        if max_in_flight < 1:
+            raise ValidationError(f"max_in_flight is {max_in_flight}; it must be at least 1")
+        return self._map(address, iter(params), max_in_flight, timeout)
+
+    def _map(
+        self, address: Address | str, params: Iterator[Mapping[str, Any]], limit: int, timeout: float | None
+    ) -> Iterator[Any]:
+        flying: deque[Future[Any]] = deque()
+        try:
+            for one in params:
+                flying.append(self.submit_at(address, one, timeout=timeout))
+                if len(flying) >= limit:
+                    yield flying.popleft().result()
+            while flying:
+                yield flying.popleft().result()
+        finally:
+            for future in flying:
+                future.cancel()
+
+    def notify_at(self, address: Address | str, params: Mapping[str, Any] | None = None, **options: Any) -> None:
+        """Call without wanting an answer: it is sent in a worker, and a failure is logged.
+
+        Raises: what can be told at once: AddressError, RegistryError, ValidationError, OverloadedError.
+        """
+        call = self._prepare(address, params, options.pop("timeout", None), options.pop("context", None), False)
+        future = self._workers().submit(self._chain, call)
+        future.add_done_callback(lambda done: _log_failure(call, done))
+
+    # resolving
+
+    def resolve(self, address: Address | str) -> Function:
+        """The Function at an address; call it as `function(a=1, b=2)`.
+
+        Raises: AddressError, RegistryError (not_found), TransportError when its server cannot be asked.
+        """
+        target = Address.of(address)
+        return first_that_knows(self._portals_for(target), target)
+
+    def list_at(self, address: Address | str) -> dict[str, Any]:
+        """What is published at a base address: `{"functions": [...], "services": [...]}`, a row each, as JSON data."""
+        target = Address.of(address)
+        for portal in self._portals_for(target):
+            listing = getattr(portal, "list_at", None)
+            if listing is not None:
+                found: dict[str, Any] = listing(target)
+                return found
+        raise RegistryError(f"{target.scheme}:// has no list", name=target.scheme, address=target)
+
+    def _prepare(
+        self,
+        address: Address | str,
+        params: Mapping[str, Any] | None,
+        timeout: float | None,
+        context: CallContext | None,
+        streaming: bool,
+    ) -> Call:
+        function = self._function_at(address)
+        target = function.address
+        if timeout is None and target is not None and target.scheme in _REMOTE:
+            timeout = self._timeout
+        travelling = CallContext.for_call(timeout, context)
+        if travelling.expired:
+            raise timeout_error(travelling, function.name, timeout)
+        return Call(function, {} if params is None else params, travelling, target, streaming)
+
+    def _function_at(self, address: Address | str) -> Function:
+        """The function to send to. Remote contracts are kept; local ones are looked up, since that costs little."""
+        if self._pid != os.getpid():
+            self._after_fork()
+        key = address if isinstance(address, str) else str(address)
+        known = self._resolved.get(key)
+        if known is not None:
+            return known
+        function = self.resolve(address)
+        if isinstance(function, ResolvedFunction) and function.address and function.address.scheme in _REMOTE:
+            if len(self._resolved) >= _CACHE_SIZE:
+                self._resolved.clear()
+            self._resolved[key] = function
+        return function
+
+    def _portals_for(self, address: Address) -> tuple[Portal, ...] | list[Portal]:
+        if self._closed:
+            raise ConsumerError("the consumer is closed", advice="make a new Consumer", address=address)
+        if address.scheme in self._given.schemes() or self._only_given:
+            return self._given.get(address.scheme)
+        if address.scheme in _REMOTE:
+            return [self._remote(address.scheme)]
+        found = in_process_portals(address.scheme)
+        if not found:
+            raise RegistryError(
+                f"no portal of this process answers for {address.scheme}://", name=address.scheme, address=address
+            )
+        return found
+
+    def _remote(self, scheme: str) -> Portal:
+        portal = self._own_portals.get(scheme)
+        if portal is None:
+            from ..http import HTTPPortal
+
+            with self._lock:
+                portal = self._own_portals.get(scheme)
+                if portal is None:
+                    portal = HTTPPortal()
+                    self._own_portals |= dict.fromkeys(_REMOTE, portal)
+        return portal
+
+    def _workers(self) -> Executor:
+        if self._closed:
+            raise ConsumerError("the consumer is closed", advice="make a new Consumer")
+        if self._executor is not None:
+            return self._executor
+        with self._lock:
+            if self._own_pool is None:
+                self._own_pool = WorkerPool(32, 1024, name="portal-consumer")
+            return self._own_pool
+
+    def _after_fork(self) -> None:
+        # The parent's connections belong to the parent: the child must not write on them, nor close them politely.
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._own_portals = {}
+        self._resolved = {}
+        self._own_pool = None
+
+    # arranging
+
+    def use(self, middleware: Middleware) -> Consumer:
+        """Add a middleware, innermost of those there are; calls that run are not touched."""
+        with self._lock:
+            self._middleware = (*self._middleware, middleware)
+            self._chain = build_chain(self._middleware, _send)
+        return self
+
+    def register_portal(self, portal: Portal) -> Portal:
+        """Use this portal for its schemes, before any other."""
+        self._given.register(portal)
+        self._resolved.clear()
+        return portal
+
+    def portals(self) -> list[Portal]:
+        """The portals given and those opened so far."""
+        return list(dict.fromkeys([*self._given.portals(), *self._own_portals.values()]))
+
+    def close(self) -> None:
+        """Give connections and threads back; portals that were given stay open. May be called twice."""
+        self._closed = True
+        with self._lock:
+            pool, self._own_pool = self._own_pool, None
+            portals, self._own_portals = list(dict.fromkeys(self._own_portals.values())), {}
+            self._resolved = {}
+        if pool is not None:
+            pool.shutdown(wait=False, cancel_futures=True)
+        for portal in portals:
+            portal.close()
+
+    def __enter__(self) -> Consumer:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def _log_failure(call: Call, done: Future[Any]) -> None:
+    error = None if done.cancelled() else done.exception()
+    if isinstance(error, PortalError):
+        _log.warning("notification of %s failed: %s", call.function.name, error)
+    elif error is not None:
+        _log.error("notification of %s failed", call.function.name, exc_info=error)
+
+

@@ -1,0 +1,225 @@
+"""CallContext: what travels with one call, and how a nested call inherits it.
+
+The context of the running call is in a contextvar, so a function finds it with `CallContext.current()` or by
+annotating a parameter with CallContext. A nested call is a child: same request id, trace, identity and baggage; the
+lesser deadline; cancelled with its parent. Clocks are `time.monotonic` seconds. The traceparent is W3C Trace Context
+(level 1, section 3.2).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from itertools import count
+from time import monotonic
+from types import MappingProxyType
+from typing import Any
+
+from .errors import CallCancelled, CallTimeout
+
+__all__ = ["CallContext", "Identity", "new_request_id", "parse_traceparent"]
+
+_EMPTY: Mapping[str, Any] = MappingProxyType({})
+_TRACEPARENT = re.compile(r"^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?$")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who is calling, as a credential proved it.
+
+    Attributes:
+        name: the subject, such as a user or client name.
+        scopes: what it may do.
+        claims: further facts the credential carries.
+    """
+
+    name: str
+    scopes: frozenset[str] = frozenset()
+    claims: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scopes", frozenset(self.scopes))
+
+
+class _RequestIds:
+    """Ids unique in this process and, by a random prefix made anew after a fork, across processes."""
+
+    def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        self.prefix = os.urandom(6).hex()
+        self.next = count(1).__next__
+
+
+_ids = _RequestIds()
+os.register_at_fork(after_in_child=_ids.renew)
+
+
+def new_request_id() -> str:
+    """A request id never given before: 12 random hex digits of the process and a counter. Any thread."""
+    return f"{_ids.prefix}-{_ids.next():x}"
+
+
+def parse_traceparent(text: str | None) -> tuple[str, str, str] | None:
+    """(trace id, parent id, flags) of a W3C traceparent header, or None where it is absent or malformed."""
+    found = _TRACEPARENT.match(text) if text else None
+    return (found.group(1), found.group(2), found.group(3)) if found else None
+
+
+class CallContext:
+    """What travels with one call.
+
+    Attributes:
+        deadline: `time.monotonic()` moment by which the caller wants the answer, or None.
+        identity: who is calling, proved by a credential, or None.
+        traceparent: W3C trace parent of the call, or None.
+        baggage: key-value pairs that every nested call carries on.
+        metadata: key-value pairs of this call alone.
+        parent: the context of the call this one is nested in, or None.
+
+    Threads: any thread may read it and cancel it.
+    """
+
+    __slots__ = (
+        "_callbacks",
+        "_cancelled",
+        "_request_id",
+        "baggage",
+        "deadline",
+        "identity",
+        "metadata",
+        "parent",
+        "traceparent",
+        "watched",
+    )
+
+    def __init__(
+        self,
+        *,
+        request_id: str | None = None,
+        deadline: float | None = None,
+        identity: Identity | None = None,
+        traceparent: str | None = None,
+        baggage: Mapping[str, str] = _EMPTY,
+        metadata: Mapping[str, Any] = _EMPTY,
+        parent: CallContext | None = None,
+    ) -> None:
+        self._request_id = request_id
+        self.deadline = deadline
+        self.identity = identity
+        self.traceparent = traceparent
+        self.baggage = baggage
+        self.metadata = metadata
+        self.parent = parent
+        self.watched = False  # True while some other thread answers the caller at the deadline
+        self._cancelled = False
+        self._callbacks: list[Callable[[], object]] | None = None
+
+    def __repr__(self) -> str:
+        left = self.remaining()
+        return f"CallContext(request_id={self.request_id!r}, remaining={left if left is None else round(left, 3)})"
+
+    @staticmethod
+    def current() -> CallContext | None:
+        """The context of the call running in this thread, or None outside of one."""
+        return _current.get()
+
+    @property
+    def request_id(self) -> str:
+        """The id under which logs and errors name this call; made on first use."""
+        if self._request_id is None:
+            self._request_id = self.parent.request_id if self.parent is not None else new_request_id()
+        return self._request_id
+
+    def remaining(self) -> float | None:
+        """Seconds left, 0.0 when the deadline has passed, None without a deadline."""
+        if self.deadline is None:
+            return None
+        return max(0.0, self.deadline - monotonic())
+
+    @property
+    def expired(self) -> bool:
+        """Whether the deadline has passed."""
+        return self.deadline is not None and monotonic() >= self.deadline
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether this call, or a call it is nested in, was given up."""
+        return self._cancelled or (self.parent is not None and self.parent.cancelled)
+
+    def cancel(self) -> None:
+        """Give the call up. The function is not interrupted: it sees `cancelled`, and so do its nested calls."""
+        with _callback_lock:
+            if self._cancelled:
+                return
+            self._cancelled = True
+            callbacks, self._callbacks = self._callbacks, None
+        for callback in callbacks or ():
+            callback()
+
+    def on_cancel(self, callback: Callable[[], object]) -> None:
+        """Call `callback` once when this call is given up; at once if it already is. It must not block."""
+        with _callback_lock:
+            if not self._cancelled:
+                self._callbacks = [*(self._callbacks or ()), callback]
+                return
+        callback()
+
+    def check(self) -> None:
+        """For long functions: raise CallCancelled or CallTimeout if nobody waits for the answer any more."""
+        if self.cancelled:
+            raise CallCancelled("the caller gave the call up", context={"request_id": self.request_id})
+        if self.expired:
+            raise CallTimeout("the deadline of the call has passed", context={"request_id": self.request_id})
+
+    def child(
+        self, *, timeout: float | None = None, metadata: Mapping[str, Any] = _EMPTY, baggage: Mapping[str, str] = _EMPTY
+    ) -> CallContext:
+        """The context of a call nested in this one.
+
+        Args:
+            timeout: seconds for the nested call; the lesser of it and what this call has left holds.
+            metadata: for the nested call alone.
+            baggage: added to what is inherited.
+        """
+        deadline = self.deadline
+        if timeout is not None:
+            asked = monotonic() + timeout
+            deadline = asked if deadline is None or asked < deadline else deadline
+        nested = CallContext(
+            deadline=deadline,
+            identity=self.identity,
+            traceparent=self.traceparent,
+            baggage={**self.baggage, **baggage} if baggage else self.baggage,
+            metadata=metadata,
+            parent=self,
+        )
+        nested.watched = self.watched and deadline == self.deadline
+        return nested
+
+    @staticmethod
+    def for_call(timeout: float | None = None, context: CallContext | None = None) -> CallContext:
+        """The context for a call made now: nested in `context`, else in the running call, else a new one."""
+        parent = context if context is not None else _current.get()
+        if parent is not None:
+            return parent.child(timeout=timeout)
+        return CallContext(deadline=None if timeout is None else monotonic() + timeout)
+
+    @contextmanager
+    def active(self) -> Iterator[CallContext]:
+        """Make this the current context of the thread for the length of a `with` block."""
+        token = _current.set(self)
+        try:
+            yield self
+        finally:
+            _current.reset(token)
+
+
+_current: ContextVar[CallContext | None] = ContextVar("portal_call_context", default=None)
+_callback_lock = threading.Lock()  # guards the callback lists; held for a list operation only

@@ -1,0 +1,261 @@
+"""The server side of the HTTP portal: a request in, a response out.
+
+    POST {function}   a call                  GET {function}   its schema
+    GET {service}     its functions           GET {base}       everything published
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable, Iterator
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, unquote
+
+from ..address import Address
+from ..calls.dispatcher import Dispatcher
+from ..calls.middleware import Call
+from ..catalogue import Catalogue, Entry
+from ..context import CallContext, new_request_id
+from ..errors import (
+    CallTimeout,
+    Fault,
+    FunctionError,
+    PortalError,
+    ProtocolError,
+    SerializationError,
+    ValidationError,
+)
+from ..service import Service
+from ..serving import Request, Response
+from . import codec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["HTTPApp"]
+
+_log = logging.getLogger("portal.http")
+_MAX_DEPTH = 64
+_ALLOW = "GET, HEAD, OPTIONS, POST"
+
+
+class HTTPApp:
+    """Answers requests under one base path from a catalogue.
+
+    Args:
+        catalogue: what is published.
+        services: the published services by name.
+        dispatcher: runs the calls.
+        base_path: "" or "/api".
+        address_of: the address of a catalogue path.
+        debug: whether clients see what functions raise.
+
+    Threads: any.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        services: Mapping[str, Service],
+        dispatcher: Dispatcher,
+        *,
+        base_path: str,
+        address_of: Callable[[tuple[str, ...]], Address],
+        debug: bool = False,
+    ) -> None:
+        self._catalogue = catalogue
+        self._services = services
+        self._dispatcher = dispatcher
+        self._base = base_path
+        self._address_of = address_of
+        self._debug = debug
+
+    def answer(self, request: Request, early: Callable[[Response], bool]) -> Response:
+        """The response to a request; see `portal.serving.App`."""
+        context: CallContext | None = None
+        try:
+            context = codec.context_of(request.headers, monotonic())
+            return self._route(request, context, early)
+        except PortalError as error:
+            return self._refuse(error, context)
+        except Exception as error:
+            _log.exception("answering %s %s failed", request.method, request.path)
+            return self._refuse(PortalError("internal error", cause=error), context)
+
+    # routing
+
+    def _route(self, request: Request, context: CallContext, early: Callable[[Response], bool]) -> Response:
+        method = request.method
+        if method == "OPTIONS":
+            return Response(204, [("Allow", _ALLOW), ("X-Request-ID", context.request_id)])
+        path, version = self._target(request)
+        if method == "POST":
+            return self._call(self._catalogue.get(path, version), request, context, early)
+        if method in ("GET", "HEAD"):
+            return _json(200, self._describe(path, version), context)
+        raise ProtocolError(f"{method} is not served here", status=405)
+
+    def _target(self, request: Request) -> tuple[tuple[str, ...], str | None]:
+        tail = request.path[len(self._base) :]
+        path = tuple(unquote(segment) for segment in tail.split("/") if segment)
+        if not request.query:
+            return path, None
+        for name, value in parse_qsl(request.query, keep_blank_values=True):
+            if name == "version":
+                return path, value
+        return path, None
+
+    def _describe(self, path: tuple[str, ...], version: str | None) -> Any:
+        if not path:
+            return {
+                "functions": [self._row(entry) for entry in self._catalogue.entries()],
+                "services": [service.status() for service in list(self._services.values())],
+            }
+        service = self._services.get(path[0]) if len(path) == 1 else None
+        if service is not None:
+            rows = [self._row(entry) for entry in self._catalogue.entries() if entry.path[:-1] == path]
+            return service.status() | {"description": service.description, "functions": rows}
+        return self._catalogue.get(path, version).function.schema.to_dict()
+
+    def _row(self, entry: Entry) -> dict[str, Any]:
+        schema = entry.function.schema
+        return {
+            "name": schema.name,
+            "address": str(self._address_of(entry.full_path)),
+            "version": schema.version,
+            "service": entry.path[0] if len(entry.path) > 1 else None,
+            "description": schema.description,
+            "fingerprint": schema.fingerprint,
+            "streaming": schema.streaming,
+        }
+
+    # calling
+
+    def _call(
+        self, entry: Entry, request: Request, context: CallContext, early: Callable[[Response], bool]
+    ) -> Response:
+        params = _params(request)
+        streaming = entry.function.schema.streaming
+        accept = request.headers.get("accept", "*/*")
+        media = _stream_type(accept) if streaming else codec.JSON
+        call = Call(entry.function, params, context, streaming=streaming)
+
+        def on_deadline(error: CallTimeout) -> None:
+            error.with_context(operation=entry.function.name)
+            if not early(self._refuse(error, context)):
+                _cut(request)
+
+        result = self._dispatcher.dispatch(call, on_deadline)
+        if not streaming:
+            return _json(200, result, context, entry.function.name)
+        body = self._stream(result, media, context)
+        return Response(
+            200,
+            [("Content-Type", media), ("Cache-Control", "no-store"), ("X-Request-ID", context.request_id)],
+            body,
+        )
+
+    def _stream(self, items: Iterator[Any], media: str, context: CallContext) -> Iterator[bytes]:
+        events = media == codec.EVENTS
+        try:
+            for item in items:
+                data = codec.encode_json(item)
+                yield codec.write_event(data) if events else data + b"\n"
+        except PortalError as error:
+            problem = codec.encode_json(codec.problem_of(self._logged(error, context), debug=self._debug))
+            if not events:
+                # A line by itself cannot tell an error from an item: the body is left without its end as well.
+                yield b'{"problem":' + problem + b"}\n"
+                raise ConnectionAbortedError("the stream failed") from error
+            yield codec.write_event(problem, "error")
+            return
+        finally:
+            context.cancel()
+            close = getattr(items, "close", None)
+            if close is not None:
+                close()
+        if events:
+            yield codec.write_event(b"null", "complete")
+
+    # refusing
+
+    def _refuse(self, error: PortalError, context: CallContext | None) -> Response:
+        request_id = context.request_id if context is not None else new_request_id()
+        error.with_context(request_id=request_id)
+        body = codec.encode_json(codec.problem_of(self._logged(error, context), debug=self._debug))
+        headers = [("Content-Type", codec.PROBLEM), ("X-Request-ID", request_id)]
+        retry_after = getattr(error, "retry_after", None)
+        if retry_after is not None:
+            headers.append(("Retry-After", str(max(1, round(retry_after)))))
+        if error.status == 405:
+            headers.append(("Allow", _ALLOW))
+        return Response(error.status, headers, body)
+
+    def _logged(self, error: PortalError, context: CallContext | None) -> PortalError:
+        if isinstance(error, FunctionError):
+            name = error.context.get("operation", "a function")
+            request_id = context.request_id if context is not None else "-"
+            _log.error("%s failed, request %s: %s", name, request_id, error, exc_info=error.__cause__)
+        return error
+
+
+def _cut(request: Request) -> None:
+    """End a stream whose deadline has passed while its generator still runs."""
+    if request.connection is not None:
+        try:
+            request.connection.socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            _log.debug("the client of a late stream was gone already")
+
+
+def _json(status: int, value: Any, context: CallContext, operation: str | None = None) -> Response:
+    try:
+        body = codec.encode_json(value)
+    except SerializationError as error:
+        raise error.with_context(operation=operation) from None
+    return Response(status, [("Content-Type", codec.JSON), ("X-Request-ID", context.request_id)], body)
+
+
+def _params(request: Request) -> dict[str, Any]:
+    kind = request.headers.get("content-type")
+    if kind is not None and kind != codec.JSON:
+        media = kind.partition(";")[0].strip().lower()
+        if media != codec.JSON and not media.endswith("+json"):
+            raise ProtocolError(f"the body is {media[:80]!r}; it must be {codec.JSON}", status=415)
+    if not request.body:
+        return {}
+    value = codec.decode_json(request.body)
+    if not isinstance(value, dict):
+        fault = Fault("", "the parameters must be a JSON object", "type", "object", repr(value)[:80])
+        raise ValidationError(errors=[fault])
+    # Each level takes an opening bracket, so counting those settles nearly every body without walking it.
+    if request.body.count(b"{") + request.body.count(b"[") > _MAX_DEPTH and _too_deep(value):
+        fault = Fault("", f"nested deeper than {_MAX_DEPTH}", "depth", _MAX_DEPTH)
+        raise ValidationError(errors=[fault])
+    return value
+
+
+def _too_deep(value: Any) -> bool:
+    level: list[Any] = [value]
+    for _ in range(_MAX_DEPTH):
+        level = [
+            child
+            for one in level
+            for child in (one.values() if isinstance(one, dict) else one)
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _stream_type(accept: str) -> str:
+    if codec.EVENTS in accept:
+        return codec.EVENTS
+    if codec.NDJSON in accept or "*/*" in accept or "application/*" in accept:
+        return codec.NDJSON
+    raise ProtocolError(f"a stream is sent as {codec.NDJSON} or {codec.EVENTS}", status=406)
+
+

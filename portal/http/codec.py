@@ -1,0 +1,229 @@
+"""What calls look like as HTTP: JSON bodies, problem documents, headers. Bytes and values only.
+
+Sources: RFC 8259 (JSON), RFC 9457 (problem details), W3C Trace Context, HTML Living Standard section 9.2 (event
+streams).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from ..context import CallContext, new_request_id, parse_traceparent
+from ..errors import (
+    AuthenticationError,
+    AuthorizationError,
+    CallTimeout,
+    FunctionError,
+    OverloadedError,
+    PortalError,
+    ProtocolError,
+    RateLimitError,
+    RegistryError,
+    SerializationError,
+    TransportError,
+    ValidationError,
+)
+
+__all__ = [
+    "EVENTS",
+    "JSON",
+    "NDJSON",
+    "PROBLEM",
+    "context_of",
+    "decode_json",
+    "encode_json",
+    "error_of",
+    "headers_of",
+    "problem_of",
+    "read_events",
+    "write_event",
+]
+
+JSON = "application/json"
+PROBLEM = "application/problem+json"
+NDJSON = "application/x-ndjson"
+EVENTS = "text/event-stream"
+
+_REQUEST_ID = re.compile(r"^[\x21-\x7e]{1,128}$")
+_TIMEOUT = re.compile(r"^[0-9]{1,10}$")
+
+
+def _refuse_constant(text: str) -> Any:
+    raise ValueError(f"{text} is no JSON")
+
+
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def decode_json(data: bytes) -> Any:
+    """The value that UTF-8 JSON text holds; SerializationError says what is wrong and where."""
+    try:
+        return _decoder.decode(data.decode())
+    except RecursionError:
+        raise SerializationError("the JSON is nested too deeply") from None
+    except ValueError as error:  # not UTF-8, not JSON, NaN, or a number with too many digits
+        raise SerializationError(f"this is no JSON: {error}") from None
+
+
+def encode_json(value: Any) -> bytes:
+    """UTF-8 JSON text of a value; SerializationError for what JSON cannot carry."""
+    try:
+        return _encoder.encode(value).encode()
+    except RecursionError:
+        raise SerializationError("the value is nested too deeply for JSON") from None
+    except (TypeError, ValueError) as error:
+        raise SerializationError(f"the value cannot be sent as JSON: {error}") from None
+
+
+# errors
+
+
+def problem_of(error: PortalError, *, debug: bool) -> dict[str, Any]:
+    """The problem document of an error (RFC 9457).
+
+    What a function's own exception says goes out only with debug=True; its log has all of it under the request id.
+    """
+    data = error.to_dict(debug=debug)
+    masked = isinstance(error, FunctionError) and not debug
+    problem: dict[str, Any] = {
+        "type": f"urn:portal:error:{error.code}",
+        "title": type(error).__name__,
+        "status": error.status,
+        "detail": f"{error.context.get('operation', 'the function')} failed" if masked else error.message,
+        "code": error.code,
+        "request_id": error.request_id,
+        "retryable": error.retryable,
+    }
+    if masked:
+        return problem
+    members = {name: data[name] for name in error.members}
+    if "type" in members:
+        members["exception"] = members.pop("type")  # `type` is RFC 9457's own member
+    problem |= {name: value for name, value in members.items() if value not in (None, "", [])}
+    if debug:
+        problem["stack"] = data["stack"]
+    return problem
+
+
+def error_of(status: int, content_type: str, body: bytes, headers: Mapping[str, str]) -> PortalError:
+    """The error that an answer of `status` stands for, as the class that was raised there.
+
+    An answer that is no problem document of ours (a proxy's page, say) is mapped by its status.
+    """
+    if content_type.partition(";")[0].strip() == PROBLEM:
+        try:
+            data = decode_json(body)
+        except SerializationError:
+            data = None
+        if isinstance(data, dict) and isinstance(data.get("code"), str):
+            return _error_of_problem(data, status)
+    return _error_of_status(status, _retry_after(headers))
+
+
+def _error_of_problem(data: dict[str, Any], status: int) -> PortalError:
+    context = {"request_id": data["request_id"]} if data.get("request_id") else {}
+    known = dict(data) | {"message": data.get("detail", ""), "status": status, "context": context}
+    known["type"] = data.get("exception", "")
+    return PortalError.from_dict(known)
+
+
+def _error_of_status(status: int, retry_after: float | None) -> PortalError:
+    text = f"the server answered {status}"
+    if status == 401:
+        return AuthenticationError(text)
+    if status == 403:
+        return AuthorizationError(text)
+    if status in (404, 410):
+        return RegistryError(f"{text}: no function is there")
+    if status == 422:
+        return ValidationError(f"{text}: it refused the parameters")
+    if status == 429:
+        return RateLimitError(text, retry_after=retry_after)
+    if status == 503:
+        return OverloadedError(text, retry_after=retry_after)
+    if status in (408, 504):
+        return CallTimeout(text)
+    if status >= 500:
+        return TransportError(text, may_have_executed=True)
+    return ProtocolError(text, status=status)
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    value = headers.get("retry-after", "")
+    return float(value) if value.isdigit() else None
+
+
+# headers
+
+
+def context_of(headers: Mapping[str, str], clock: float) -> CallContext:
+    """The context that a request's headers carry: X-Request-ID, X-Portal-Timeout (milliseconds left), traceparent.
+
+    A malformed id or trace is replaced, as its specification asks; a malformed timeout is a ProtocolError.
+
+    Args:
+        clock: `time.monotonic()` when the request had arrived.
+    """
+    given = headers.get("x-request-id")
+    request_id = given if given is not None and _REQUEST_ID.match(given) else new_request_id()
+    trace = headers.get("traceparent")
+    timeout = headers.get("x-portal-timeout")
+    deadline = None
+    if timeout is not None:
+        if not _TIMEOUT.match(timeout):
+            raise ProtocolError(f"X-Portal-Timeout is {timeout[:40]!r}; it is a whole number of milliseconds")
+        deadline = clock + int(timeout) / 1000
+    return CallContext(
+        request_id=request_id, deadline=deadline, traceparent=trace if trace and parse_traceparent(trace) else None
+    )
+
+
+def headers_of(context: CallContext) -> dict[str, str]:
+    """The headers that carry a context to a server."""
+    headers = {"X-Request-ID": context.request_id}
+    left = context.remaining()
+    if left is not None:
+        headers["X-Portal-Timeout"] = str(math.ceil(left * 1000))
+    if context.traceparent:
+        headers["traceparent"] = context.traceparent
+    return headers
+
+
+# event streams
+
+
+def write_event(data: bytes, event: str = "") -> bytes:
+    """One event; `data` is JSON text and so holds no line break."""
+    return (b"event: " + event.encode() + b"\n" if event else b"") + b"data: " + data + b"\n\n"
+
+
+def read_events(pieces: Iterable[bytes], limit: int) -> Iterator[tuple[str, bytes]]:
+    """The events (name, data) in a stream of bytes, each as soon as it is whole; a cut-off one is dropped.
+
+    Raises: ProtocolError for an event of more than `limit` bytes.
+    """
+    buffer = b""
+    for piece in pieces:
+        buffer += piece
+        *whole, buffer = buffer.split(b"\n\n")
+        if len(buffer) > limit:
+            raise ProtocolError(f"an event is longer than {limit} bytes")
+        for block in whole:
+            yield _read_event(block)
+
+
+def _read_event(block: bytes) -> tuple[str, bytes]:
+    name, data = "", b""
+    for line in block.split(b"\n"):
+        field, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if field == b"event":
+            name = value.decode("ascii", "replace")
+        elif field == b"data":
+            data += value
+    return name, data

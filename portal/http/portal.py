@@ -1,0 +1,165 @@
+"""HTTPPortal: functions published over HTTP, and called over it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import Executor
+from typing import Any
+
+from ..address import Address
+from ..calls.dispatcher import Dispatcher
+from ..calls.middleware import Middleware
+from ..catalogue import UniqueIds
+from ..errors import AddressError, ConfigError, RegistryError
+from ..function import ResolvedFunction
+from ..portal import Portal
+from ..service import Service
+from ..serving import Listener, ServingConfig
+from .app import HTTPApp
+from .client import HTTPClient
+
+__all__ = ["HTTPPortal"]
+
+
+class HTTPPortal(Portal):
+    """Publishes functions over HTTP/1.1 and resolves http and https addresses.
+
+    It serves from the first `apply` (or `with`) on; one that publishes nothing is a client only.
+
+    Args:
+        host, port: where to listen; port 0 takes a free one.
+        base_path: prefix of every address.
+        middleware: around every call that is served, the first outermost.
+        executor: where functions run; None runs them in the listener's workers.
+        listener: an existing Listener to share; host, port and config are its own then.
+        config: limits and waits of the listener.
+        debug: whether clients see what functions raise, with tracebacks.
+        client: limits and waits of the calling side.
+        unique_ids: "fingerprint" or "random" last segments of addresses.
+
+    Threads: any.
+    """
+
+    schemes = ("http", "https")
+
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        base_path: str = "/api",
+        middleware: Iterable[Middleware] = (),
+        executor: Executor | None = None,
+        listener: Listener | None = None,
+        config: ServingConfig | None = None,
+        debug: bool = False,
+        client: HTTPClient | None = None,
+        unique_ids: UniqueIds = "fingerprint",
+    ) -> None:
+        super().__init__(unique_ids=unique_ids)
+        if base_path and (not base_path.startswith("/") or base_path.endswith("/")):
+            raise ConfigError(
+                f"base_path is {base_path!r}",
+                path="base_path",
+                allowed='"" or a path such as "/api", no slash at its end',
+            )
+        self._base_path = base_path
+        self._owns_listener = listener is None
+        self.listener = listener or Listener(host, port, config=config)
+        self._client = client or HTTPClient()
+        self._dispatcher = Dispatcher(middleware, executor=executor)
+        self._mounted = False
+        self._app = HTTPApp(
+            self._catalogue,
+            self._services,
+            self._dispatcher,
+            base_path=base_path,
+            address_of=self._address_of,
+            debug=debug,
+        )
+
+    @property
+    def base(self) -> Address:
+        """The address under which everything is published; `GET` lists it."""
+        return self._address_of(())
+
+    @property
+    def port(self) -> int:
+        """The port it listens on; 0 before it has started with port 0."""
+        return self.listener.port
+
+    def _address_of(self, path: tuple[str, ...]) -> Address:
+        prefix = tuple(segment for segment in self._base_path.split("/") if segment)
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(self.listener.host, self.listener.host)
+        return Address.network("http", host, self.listener.port, (*prefix, *path))
+
+    def _path_of(self, address: Address) -> tuple[str, ...]:
+        base = self.base
+        if address.authority != base.authority or address.segments[: len(base.segments)] != base.segments:
+            raise RegistryError(f"{address} is not published here", address=address)
+        return address.segments[len(base.segments) :]
+
+    def start(self) -> None:
+        """Listen and serve; nothing happens if it does already.
+
+        Raises: TransportError when the port is in use.
+        """
+        with self._lifecycle:
+            self._require_open()
+            if not self._mounted:
+                self.listener.mount(self._base_path or "/", self._app)
+                self._mounted = True
+            try:
+                self.listener.start()
+            except BaseException:
+                self._unmount()
+                raise
+
+    def stop(self, grace: float = 5.0) -> None:
+        """Stop serving: finish running calls within `grace` seconds, then stop the services and the client."""
+        with self._lifecycle:
+            left = self._unmount()
+            if self._owns_listener or not left:
+                self.listener.stop(grace)
+        super().stop(grace)
+        if self._closed:
+            self._dispatcher.close()
+            self._client.close()
+
+    def _unmount(self) -> int:
+        self._mounted = False
+        return self.listener.unmount(self._app)
+
+    def resolve_function(self, address: Address | str) -> ResolvedFunction:
+        """The Function at an http or https address; asks its server for the schema."""
+        target = self._checked(address)
+        return ResolvedFunction.remote(self._client, self._client.describe(target), target)
+
+    def resolve_service(self, address: Address | str) -> Service:
+        """The Service at an http or https address: its functions, each resolved."""
+        target = self._checked(address)
+        found = self._client.get(target)
+        if not isinstance(found, dict) or not isinstance(found.get("functions"), list) or "state" not in found:
+            raise RegistryError(f"no service is at {target}", address=target)
+        members = [self.resolve_function(row["address"]) for row in found["functions"]]
+        return Service(
+            found["name"], members, version=str(found["version"]), description=str(found.get("description", ""))
+        )
+
+    def list_at(self, address: Address | str) -> dict[str, Any]:
+        """What a portal publishes at its base address: `{"functions": [...], "services": [...]}`."""
+        target = self._checked(address)
+        found = self._client.get(target)
+        if not isinstance(found, dict) or not isinstance(found.get("functions"), list):
+            raise RegistryError(f"{target} lists nothing; a base address ends as in .../api", address=target)
+        return found
+
+    def _checked(self, address: Address | str) -> Address:
+        target = Address.of(address)
+        if target.scheme not in self.schemes:
+            raise AddressError(f"{target} is no HTTP address", position=0, reason="wrong scheme", address=target)
+        return target
+
+    def stats(self) -> dict[str, Any]:
+        """Functions, calls begun, failed and running, and the listener's counters."""
+        return super().stats() | self._dispatcher.stats() | {"listener": self.listener.stats()}

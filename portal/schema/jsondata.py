@@ -1,0 +1,155 @@
+"""JSON data as Python values: what counts as it, copies of it, and words about it.
+
+JSON data is dict with str keys, list, str without lone surrogates, int, finite float, bool and None, nested at most
+64 deep. Subclasses do not count: what left them out of JSON is what the receiver would never see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from ..errors import Fault
+
+__all__ = ["MAX_DEPTH", "copy_json", "is_json", "json_faults", "pointer", "shorten"]
+
+MAX_DEPTH = 64
+_INF = float("inf")
+
+
+def is_json(value: Any, depth: int = MAX_DEPTH) -> bool:
+    """Whether the value is JSON data nested at most `depth` containers deep. Never raises; cycles are too deep."""
+    kind = type(value)
+    if kind is str:
+        return _encodable(value)
+    if kind is int or kind is bool or value is None:
+        return True
+    if kind is float:
+        return bool(-_INF < value < _INF)
+    if depth <= 0:
+        return False
+    if kind is list:
+        for item in value:  # noqa: SIM110 - a generator costs twice as much here
+            if not is_json(item, depth - 1):
+                return False
+        return True
+    if kind is dict:
+        for key, item in value.items():
+            if type(key) is not str or not _encodable(key) or not is_json(item, depth - 1):
+                return False
+        return True
+    return False
+
+
+def _encodable(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def copy_json(value: Any, depth: int = MAX_DEPTH) -> Any:
+    """The value with every container copied and tuples made lists; anything else, and what is too deep, as it is."""
+    kind = type(value)
+    if kind is dict:
+        return {key: copy_json(item, depth - 1) for key, item in value.items()} if depth > 0 else value
+    if kind is list or kind is tuple:
+        return [copy_json(item, depth - 1) for item in value] if depth > 0 else value
+    return value
+
+
+def pointer(tokens: Iterable[Any]) -> str:
+    """The JSON Pointer (RFC 6901) of a path of names and indexes."""
+    return "".join("/" + str(token).replace("~", "~0").replace("/", "~1") for token in tokens)
+
+
+def shorten(value: Any, limit: int = 80) -> str:
+    """The value as text of at most `limit` characters, cheap for large values and safe for any."""
+    try:
+        text = _render(value, limit, 4)
+    except Exception:  # a foreign __repr__ may raise anything, and the report must not fail over it
+        text = f"<{type(value).__name__}>"
+    text = text.encode("utf-8", "backslashreplace").decode()
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def _render(value: Any, limit: int, depth: int) -> str:
+    kind = type(value)
+    if kind is str or kind is bytes:
+        return repr(value[: limit + 1])
+    if kind is int and value.bit_length() > 1024:
+        return f"<integer of {value.bit_length()} bits>"
+    if kind is dict or kind is list:
+        if depth == 0:
+            return "{...}" if kind is dict else "[...]"
+        return _render_container(value, limit, depth)
+    return repr(value)
+
+
+def _render_container(value: Any, limit: int, depth: int) -> str:
+    parts: list[str] = []
+    length = 0
+    for item in value:
+        text = _render(item, limit, depth - 1)
+        if type(value) is dict:
+            text = f"{text}: {_render(value[item], limit, depth - 1)}"
+        parts.append(text)
+        length += len(text) + 2
+        if length > limit:
+            break
+    inner = ", ".join(parts)
+    return f"{{{inner}}}" if type(value) is dict else f"[{inner}]"
+
+
+class _TooDeep(Exception):
+    def __init__(self, path: tuple[Any, ...], value: Any) -> None:
+        self.path = path
+        self.value = value
+
+
+def json_faults(value: Any) -> list[Fault]:
+    """What JSON cannot carry in the value: rules "json", "finite" and "depth".
+
+    A value that is too deep gives that one fault, since a cycle has no end of others.
+    """
+    try:
+        return list(_walk(value, (), MAX_DEPTH))
+    except _TooDeep as error:
+        message = f"is nested more than {MAX_DEPTH} deep"
+        return [Fault(pointer(error.path), message, "depth", MAX_DEPTH, shorten(error.value))]
+
+
+def _walk(value: Any, path: tuple[Any, ...], depth: int) -> Iterator[Fault]:
+    kind = type(value)
+    if kind is dict or kind is list:
+        if depth <= 0:
+            raise _TooDeep(path, value)
+        if kind is list:
+            for index, item in enumerate(value):
+                yield from _walk(item, (*path, index), depth - 1)
+        else:
+            for key, item in value.items():
+                if not (type(key) is str and _encodable(key)):
+                    yield Fault(
+                        pointer(path),
+                        f"has a name that is no JSON text: {shorten(key)}",
+                        "json",
+                        "string",
+                        shorten(key),
+                    )
+                else:
+                    yield from _walk(item, (*path, key), depth - 1)
+    elif kind is str:
+        if not _encodable(value):
+            yield Fault(
+                pointer(path), "has a lone surrogate, which no JSON text can carry", "json", None, shorten(value)
+            )
+    elif kind is float:
+        if not -_INF < value < _INF:
+            yield Fault(pointer(path), f"must be a finite number, not {value}", "finite", None, shorten(value))
+    elif kind is not int and kind is not bool and value is not None:
+        name = getattr(kind, "__qualname__", str(kind))
+        yield Fault(pointer(path), f"must be JSON data, not {name}", "json", None, shorten(value))

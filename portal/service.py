@@ -1,0 +1,237 @@
+"""Service: a named group of Functions with a lifecycle. `@service` makes a class one.
+
+    stopped -> starting -> running -> stopping -> stopped
+                   \\-> error <-/          (start from error tries again)
+"""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
+from typing import Any, TypeVar, overload
+
+from .errors import ConfigError, RegistryError
+from .function import Function, function
+from .schema import check_name
+
+__all__ = ["Service", "ServiceState", "service"]
+
+T = TypeVar("T")
+
+_MARK = "__portal_service__"
+_HOOKS = ("on_start", "on_stop")
+
+
+class ServiceState(Enum):
+    """Where a service is in its life."""
+
+    STOPPED = "stopped"
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    ERROR = "error"
+
+
+_LEGAL = {
+    ServiceState.STOPPED: {ServiceState.STARTING},
+    ServiceState.STARTING: {ServiceState.RUNNING, ServiceState.ERROR},
+    ServiceState.RUNNING: {ServiceState.STOPPING},
+    ServiceState.STOPPING: {ServiceState.STOPPED, ServiceState.ERROR},
+    ServiceState.ERROR: {ServiceState.STARTING},
+}
+
+
+class Service:
+    """A named group of Functions with a lifecycle.
+
+    Args:
+        name: as it stands in addresses.
+        functions: its members; names must differ.
+        version, description: for documents.
+        on_start, on_stop: called once at each start and stop, outside any lock.
+
+    Threads: any; of several threads that start or stop at once one does it and the others wait for it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        functions: Iterable[Function | Callable[..., Any]] = (),
+        *,
+        version: str = "1",
+        description: str = "",
+        on_start: Callable[[], object] | None = None,
+        on_stop: Callable[[], object] | None = None,
+    ) -> None:
+        self.name = check_name(name)
+        self.version = version
+        self.description = description
+        self._hooks = {ServiceState.STARTING: on_start, ServiceState.STOPPING: on_stop}
+        self._functions: dict[str, Function] = {}
+        for member in functions:
+            self._add(Function.of(member))
+        self._state = ServiceState.STOPPED
+        self._error: BaseException | None = None
+        self._changed = threading.Condition()  # guards the state; not held while a hook runs
+
+    def _add(self, member: Function) -> None:
+        if member.name in self._functions:
+            message = f"service {self.name} has two functions {member.name}"
+            raise RegistryError(message, name=member.name, kind="conflict")
+        self._functions[member.name] = member
+
+    def __repr__(self) -> str:
+        return f"<Service {self.name} {self._state.value}: {', '.join(self._functions)}>"
+
+    @staticmethod
+    def of(source: Any) -> Service:
+        """The Service itself, or one made from an instance (or a class without arguments) of a `@service` class.
+
+        Raises: ConfigError for anything else.
+        """
+        if isinstance(source, Service):
+            return source
+        options = getattr(source, _MARK, None)
+        if options is None:
+            raise ConfigError(f"{source!r} is no service", path="service", allowed="a Service or a class with @service")
+        return _from_instance(source() if isinstance(source, type) else source, options)
+
+    @property
+    def functions(self) -> Mapping[str, Function]:
+        """Its functions by name."""
+        return dict(self._functions)
+
+    def __getitem__(self, name: str) -> Function:
+        try:
+            return self._functions[name]
+        except KeyError:
+            raise RegistryError(f"service {self.name} has no function {name}", name=name) from None
+
+    @property
+    def state(self) -> ServiceState:
+        """Where it is in its life now."""
+        return self._state
+
+    def status(self) -> dict[str, Any]:
+        """Name, version, state, error (as text, or None) and function names, as JSON data."""
+        error = self._error
+        return {
+            "name": self.name,
+            "version": self.version,
+            "state": self._state.value,
+            "error": None if error is None else f"{type(error).__name__}: {error}",
+            "functions": list(self._functions),
+        }
+
+    def start(self, timeout: float | None = 30.0) -> None:
+        """Run `on_start` and be running; nothing happens if it runs already.
+
+        Raises: what `on_start` raises, the state then being error; TimeoutError when another thread's start or stop
+            takes longer than `timeout` seconds.
+        """
+        self._change(ServiceState.STARTING, ServiceState.RUNNING, timeout)
+
+    def stop(self, timeout: float | None = 30.0) -> None:
+        """Run `on_stop` and be stopped; nothing happens if it is stopped or never started well."""
+        self._change(ServiceState.STOPPING, ServiceState.STOPPED, timeout)
+
+    def _change(self, through: ServiceState, to: ServiceState, timeout: float | None) -> None:
+        with self._changed:
+            settled = self._changed.wait_for(
+                lambda: self._state not in (ServiceState.STARTING, ServiceState.STOPPING), timeout
+            )
+            if not settled:
+                raise TimeoutError(f"service {self.name} is still {self._state.value}")
+            if through not in _LEGAL[self._state]:
+                return  # it is where it is wanted
+            self._set(through)
+        hook = self._hooks[through]
+        try:
+            if hook is not None:
+                hook()
+        except BaseException as error:
+            with self._changed:
+                self._error = error
+                self._set(ServiceState.ERROR)
+            raise
+        with self._changed:
+            self._error = None
+            self._set(to)
+
+    def _set(self, state: ServiceState) -> None:
+        self._state = state
+        self._changed.notify_all()
+
+    def __enter__(self) -> Service:
+        self.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+
+
+@overload
+def service(cls: type[T], /) -> type[T]: ...
+
+
+@overload
+def service(*, name: str | None = None, version: str = "1") -> Callable[[type[T]], type[T]]: ...
+
+
+def service(cls: Any = None, /, *, name: str | None = None, version: str = "1") -> Any:
+    """Mark a class as a service: its public methods become functions, `on_start` and `on_stop` its lifecycle.
+
+    The class stays what it is. A method may carry `@function(...)` with options. Names that begin with an underscore,
+    properties and nested classes are left out.
+
+    Args:
+        name: the class's own in lower case when None.
+    """
+
+    def mark(target: Any) -> Any:
+        if not isinstance(target, type):
+            raise ConfigError(f"{target!r} is no class", path="service", allowed="a class")
+        setattr(target, _MARK, {"name": name or target.__name__.lower(), "version": version})
+        return target
+
+    return mark if cls is None else mark(cls)
+
+
+def _from_instance(instance: Any, options: Mapping[str, str]) -> Service:
+    members = []
+    for attribute in dir(type(instance)):
+        value = inspect.getattr_static(type(instance), attribute)
+        if attribute.startswith("_") or attribute in _HOOKS:
+            continue
+        if isinstance(value, Function):
+            members.append(_bind(value, instance))
+        elif inspect.isfunction(value) or isinstance(value, staticmethod | classmethod):
+            members.append(function(getattr(instance, attribute)))
+    return Service(
+        options["name"],
+        members,
+        version=options["version"],
+        description=inspect.getdoc(type(instance)) or "",
+        on_start=getattr(instance, "on_start", None),
+        on_stop=getattr(instance, "on_stop", None),
+    )
+
+
+def _bind(member: Function, instance: Any) -> Function:
+    """The `@function` method as a function of this instance, with the options it was given."""
+    schema = member.schema
+    bound = function(
+        name=schema.name,
+        version=schema.version,
+        description=schema.description,
+        tags=schema.tags,
+        examples=schema.examples,
+        idempotent=schema.idempotent,
+        cacheable=schema.cacheable,
+        deprecated=schema.deprecated,
+        timeout=schema.timeout,
+        validate_output=member.validate_output,
+    )
+    return bound(member.target.__get__(instance, type(instance)))

@@ -1,0 +1,172 @@
+"""Request and Response, and RequestReader: bytes in, whole requests out; no sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from ..errors import ProtocolError
+from .body import ChunkedDecoder
+from .head import HeadCache, RequestHead, find_head_end
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+__all__ = ["App", "Request", "RequestReader", "Response"]
+
+
+class Request:
+    """One request as it came.
+
+    Attributes:
+        method, path, query: of the request line; the path is still percent-encoded.
+        headers: by lower-case name.
+        body: the whole body.
+        peer: the client's address as text.
+    """
+
+    __slots__ = ("body", "connection", "head", "headers", "method", "path", "peer", "query")
+
+    def __init__(self, head: RequestHead, body: bytes, connection: Connection | None = None, peer: str = "") -> None:
+        self.head = head
+        self.method = head.method
+        self.path = head.path
+        self.query = head.query
+        self.headers = head.headers
+        self.body = body
+        self.connection = connection
+        self.peer = peer
+
+
+@dataclass(slots=True)
+class Response:
+    """What an app answers: a body of bytes, or an iterator of bytes that is sent as it comes.
+
+    An iterator is closed when the client goes away or the stream is done.
+    """
+
+    status: int = 200
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    body: bytes | Iterator[bytes] = b""
+
+
+class App(Protocol):
+    """What a listener serves under a path prefix."""
+
+    def answer(self, request: Request, early: Callable[[Response], bool]) -> Response:
+        """The response to a request.
+
+        Args:
+            early: may be called from another thread, once, to send a response before this returns (a deadline
+                has passed); what this returns is dropped then. Gives whether it was in time.
+        """
+
+
+class RequestReader:
+    """Takes what arrived on a connection and gives whole requests, in order.
+
+    Attributes:
+        wants_continue: a client waits for `100 Continue` before it sends its body (RFC 9110 section 10.1.1).
+
+    Threads: one at a time.
+    """
+
+    __slots__ = (
+        "_body",
+        "_buffer",
+        "_cache",
+        "_decoder",
+        "_head",
+        "_max_body",
+        "_max_head",
+        "_scanned",
+        "wants_continue",
+    )
+
+    def __init__(self, max_head: int, max_body: int, cache: HeadCache) -> None:
+        self._max_head = max_head
+        self._max_body = max_body
+        self._cache = cache
+        self._buffer = b""
+        self._scanned = 0
+        self._head: RequestHead | None = None
+        self._decoder: ChunkedDecoder | None = None
+        self._body = bytearray()
+        self.wants_continue = False
+
+    @property
+    def state(self) -> str:
+        """ "idle" between requests, "head" or "body" inside one."""
+        if self._head is not None:
+            return "body"
+        return "head" if self._buffer else "idle"
+
+    def feed(self, data: bytes) -> None:
+        """Take what arrived."""
+        if self._head is not None and self._decoder is None:
+            self._body += data
+        else:
+            self._buffer = self._buffer + data if self._buffer else data
+
+    def next_request(self) -> tuple[RequestHead, bytes] | None:
+        """The next whole request, or None until more arrives.
+
+        Raises: ProtocolError with the HTTP status to answer; the connection is of no use after it.
+        """
+        if self._head is None and not self._read_head():
+            return None
+        return self._read_chunked() if self._decoder is not None else self._read_sized()
+
+    def _read_head(self) -> bool:
+        end = find_head_end(self._buffer, self._scanned)
+        if end < 0:
+            if len(self._buffer) > self._max_head:
+                raise ProtocolError(f"the head is longer than {self._max_head} bytes", status=431)
+            self._scanned = max(0, len(self._buffer) - 3)
+            return False
+        if end > self._max_head:
+            raise ProtocolError(f"the head is longer than {self._max_head} bytes", status=431)
+        head = self._cache.parse(self._buffer[:end])
+        self._buffer = self._buffer[end:]
+        self._scanned = 0
+        if head.content_length is not None and head.content_length > self._max_body:
+            raise ProtocolError(f"the body is longer than {self._max_body} bytes", status=413)
+        self._head = head
+        if head.chunked:
+            self._decoder = ChunkedDecoder(self._max_body)
+        else:
+            self._body = bytearray(self._buffer)
+            self._buffer = b""
+        self.wants_continue = head.expect_continue and not self._buffer and not self._body
+        return True
+
+    def _read_sized(self) -> tuple[RequestHead, bytes] | None:
+        head = self._head
+        assert head is not None
+        length = head.content_length or 0
+        if len(self._body) < length:
+            return None
+        body = bytes(self._body[:length])
+        return self._complete(head, body, bytes(self._body[length:]))
+
+    def _read_chunked(self) -> tuple[RequestHead, bytes] | None:
+        head, decoder = self._head, self._decoder
+        assert head is not None
+        assert decoder is not None
+        if self._buffer:
+            self._body += decoder.feed(self._buffer)
+            self._buffer = b""
+        if not decoder.complete:
+            return None
+        return self._complete(head, bytes(self._body), bytes(decoder.remainder))
+
+    def _complete(self, head: RequestHead, body: bytes, rest: bytes) -> tuple[RequestHead, bytes]:
+        self._head = None
+        self._decoder = None
+        self._body = bytearray()
+        self._buffer = rest
+        self.wants_continue = False
+        return head, body
+
+

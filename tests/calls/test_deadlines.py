@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import logging
+import threading
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+
+from portal.calls.deadlines import DeadlineWatch, wait_for
+from portal.context import CallContext
+from portal.errors import CallCancelled, CallTimeout
+
+WAIT = 10.0
+
+
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_wait_gives_the_result() -> None:
+    future: Future[int] = Future()
+    future.set_result(3)
+    assert wait_for(future, CallContext.for_call(1.0), "f") == 3
+    assert wait_for(future, CallContext.for_call(), "f") == 3
+
+
+def test_wait_ends_at_the_deadline_and_cancels() -> None:
+    future: Future[int] = Future()
+    context = CallContext.for_call(0.001)
+    with pytest.raises(CallTimeout, match="f did not answer") as caught:
+        wait_for(future, context, "f")
+    assert context.cancelled
+    assert future.cancelled()
+    assert caught.value.request_id == context.request_id
+
+
+def test_the_functions_own_timeout_error_is_passed_on() -> None:
+    future: Future[int] = Future()
+    own = TimeoutError("mine")
+    future.set_exception(own)
+    with pytest.raises(TimeoutError) as caught:
+        wait_for(future, CallContext.for_call(5.0), "f")
+    assert caught.value is own
+
+
+def test_a_cancelled_future() -> None:
+    future: Future[int] = Future()
+    future.cancel()
+    with pytest.raises(CallCancelled):
+        wait_for(future, CallContext.for_call(5.0), "f")
+
+
+def test_due_entries_fire_once_and_in_time() -> None:
+    clock, fired = Clock(), []
+    watch = DeadlineWatch(clock)
+    watch._thread = threading.current_thread()  # the test is the watching thread
+    watch.add(101.0, lambda: fired.append("first"))
+    watch.add(103.0, lambda: fired.append("second"))
+    kept = watch.add(101.0, lambda: fired.append("discarded"))
+    assert watch.discard(kept)
+    assert not watch.discard(kept)
+    watch.fire_due()
+    assert fired == []
+    clock.now = 101.0
+    watch.fire_due()
+    watch.fire_due()
+    assert fired == ["first"]
+    clock.now = 200.0
+    watch.fire_due()
+    assert fired == ["first", "second"]
+
+
+def test_a_callback_that_fails_does_not_stop_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    clock, fired = Clock(), []
+    watch = DeadlineWatch(clock)
+    watch._thread = threading.current_thread()
+
+    def bad() -> Any:
+        raise ValueError("bad")
+
+    watch.add(1.0, bad)
+    watch.add(1.0, lambda: fired.append(1))
+    with caplog.at_level(logging.ERROR, "portal.calls"):
+        watch.fire_due()
+    assert fired == [1]
+    assert "failed" in caplog.text
+
+
+def test_the_thread_fires_and_ends() -> None:
+    from time import monotonic
+
+    watch, first, second = DeadlineWatch(), threading.Event(), threading.Event()
+    watch.add(monotonic() + 3600, lambda: None)
+    watch.add(monotonic() + 0.01, first.set)
+    assert first.wait(WAIT)
+    watch.add(monotonic() - 1, second.set)
+    assert second.wait(WAIT)
+    thread = watch._thread
+    watch.close()
+    assert thread is not None
+    assert not thread.is_alive()
+    watch.close()

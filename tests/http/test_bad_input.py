@@ -1,0 +1,273 @@
+"""Bad input at a real server: each gets the answer that is right for it, and the server goes on."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from portal import CallContext, HTTPPortal
+from portal.serving import ServingConfig
+
+WAIT = 10.0
+
+
+def add(a: float, b: float) -> float:
+    return a + b
+
+
+def anything(value: Any) -> Any:
+    return value
+
+
+def fail() -> None:
+    raise ValueError("the password is hunter2")
+
+
+def countdown(start: int) -> Iterator[int]:
+    yield from range(start, 0, -1)
+
+
+def patient(context: CallContext) -> bool:
+    done = threading.Event()
+    context.on_cancel(done.set)
+    return done.wait(WAIT)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[HTTPPortal]:
+    with HTTPPortal() as portal:
+        for one in (add, anything, fail, countdown, patient):
+            portal.apply(one)
+        yield portal
+
+
+class Answer:
+    def __init__(self, response: http.client.HTTPResponse) -> None:
+        self.status = response.status
+        self.headers = {name.lower(): value for name, value in response.getheaders()}
+        self.body = response.read()
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+def ask(
+    server: HTTPPortal, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+) -> Answer:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=WAIT)
+    try:
+        connection.request(method, path, body, headers or {})
+        return Answer(connection.getresponse())
+    finally:
+        connection.close()
+
+
+DEEP = b'{"value":' + b"[" * 10_000 + b"]" * 10_000 + b"}"
+JSON = {"Content-Type": "application/json"}
+
+BODIES: list[tuple[str, bytes, int, str]] = [
+    ("add", b"{", 400, "serialization_error"),
+    ("add", b"a=1&b=2", 400, "serialization_error"),
+    ("add", b"\xff\xfe", 400, "serialization_error"),
+    ("add", b'{"a": NaN, "b": 1}', 400, "serialization_error"),
+    ("add", b'{"a": Infinity, "b": 1}', 400, "serialization_error"),
+    ("add", b'{"a": ' + b"9" * 5000 + b', "b": 1}', 400, "serialization_error"),
+    ("add", b'{"a": 1e999, "b": 1}', 422, "validation_error"),
+    ("add", b"[1, 2]", 422, "validation_error"),
+    ("add", b"null", 422, "validation_error"),
+    ("add", b"", 422, "validation_error"),
+    ("add", b'{"a": "1", "b": 2}', 422, "validation_error"),
+    ("add", b'{"a": 1}', 422, "validation_error"),
+    ("add", b'{"a": 1, "b": 2, "c": 3}', 422, "validation_error"),
+    ("anything", b'{"value": "\\ud800"}', 422, "validation_error"),
+    ("anything", b'{"value":' + b"[" * 65 + b"]" * 65 + b"}", 422, "validation_error"),
+    ("anything", b'{"value":"' + b"x" * 1024 * 1024 + b'"}', 413, "protocol_error"),
+    ("anything", b'{"value":"' + b"x" * 10 * 1024 * 1024 + b'"}', 413, "protocol_error"),
+    ("fail", b"{}", 500, "function_error"),
+    ("nobody", b"{}", 404, "registry_error"),
+    ("add@2", b"{}", 404, "registry_error"),
+    ("add/00000000", b"{}", 404, "registry_error"),
+]
+
+
+@pytest.mark.parametrize(("name", "body", "status", "code"), BODIES)
+def test_bodies(server: HTTPPortal, name: str, body: bytes, status: int, code: str) -> None:
+    answer = ask(server, "POST", f"/api/{name}", body, JSON)
+    assert answer.status == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json["code"] == code
+    assert answer.json["status"] == status
+    assert ask(server, "POST", "/api/add", b'{"a":1,"b":2}', JSON).json == 3.0
+
+
+def test_ten_thousand_levels(server: HTTPPortal) -> None:
+    answer = ask(server, "POST", "/api/anything", DEEP, JSON)
+    assert answer.status in (400, 422)
+    assert answer.json["code"] in ("serialization_error", "validation_error")
+
+
+def test_sixty_four_levels_are_taken(server: HTTPPortal) -> None:
+    body = b'{"value":' + b"[" * 62 + b"]" * 62 + b"}"
+    assert ask(server, "POST", "/api/anything", body, JSON).status == 200
+    many = json.dumps({"value": [[] for _ in range(1000)]}).encode()
+    assert len(ask(server, "POST", "/api/anything", many, JSON).json) == 1000
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "status"),
+    [
+        ("PUT", "/api/add", {}, 405),
+        ("DELETE", "/api/add", {}, 405),
+        ("GET", "/api/nobody", {}, 404),
+        ("GET", "/elsewhere", {}, 404),
+        ("POST", "/api", {}, 404),
+        ("POST", "/api/add", {"Content-Type": "text/plain"}, 415),
+        ("POST", "/api/add", {"Content-Type": "application/x-www-form-urlencoded"}, 415),
+        ("POST", "/api/add", {"X-Portal-Timeout": "soon"}, 400),
+        ("POST", "/api/countdown", {"Accept": "image/png", **JSON}, 406),
+        ("GET", "/api/add?version=newest", {}, 404),
+    ],
+)
+def test_requests(server: HTTPPortal, method: str, path: str, headers: dict[str, str], status: int) -> None:
+    body = b'{"start": 1}' if method == "POST" else None
+    answer = ask(server, method, path, body, headers)
+    assert answer.status == status
+    if status == 405:
+        assert answer.headers["allow"] == "GET, HEAD, OPTIONS, POST"
+
+
+def test_what_a_function_raises_stays_here(server: HTTPPortal) -> None:
+    answer = ask(server, "POST", "/api/fail", b"{}", JSON)
+    assert b"hunter2" not in answer.body
+    assert b"Traceback" not in answer.body
+    assert answer.json["request_id"] == answer.headers["x-request-id"]
+
+
+def test_debug_shows_it() -> None:
+    with HTTPPortal(debug=True) as portal:
+        portal.apply(fail)
+        answer = ask(portal, "POST", "/api/fail", b"{}", JSON)
+        assert "hunter2" in answer.json["detail"]
+        assert answer.json["exception"] == "ValueError"
+        assert "Traceback" in answer.json["stack"]
+
+
+def test_a_deadline_is_answered_while_the_function_runs(server: HTTPPortal) -> None:
+    answer = ask(server, "POST", "/api/patient", b"{}", JSON | {"X-Portal-Timeout": "20"})
+    assert answer.status == 504
+    assert answer.json["code"] == "timeout"
+    assert ask(server, "POST", "/api/patient", b"{}", JSON | {"X-Portal-Timeout": "0"}).status == 504
+
+
+def test_get_head_options(server: HTTPPortal) -> None:
+    schema = ask(server, "GET", "/api/add").json
+    assert schema["name"] == "add"
+    assert schema["input"]["required"] == ["a", "b"]
+    head = ask(server, "HEAD", "/api/add")
+    assert head.status == 200
+    assert head.body == b""
+    assert int(head.headers["content-length"]) > 0
+    assert ask(server, "OPTIONS", "/api/add").status == 204
+    listed = ask(server, "GET", "/api").json
+    assert {row["name"] for row in listed["functions"]} >= {"add", "fail"}
+
+
+def test_the_request_id_is_kept_or_replaced(server: HTTPPortal) -> None:
+    body = b'{"a":1,"b":2}'
+    assert ask(server, "POST", "/api/add", body, JSON | {"X-Request-ID": "mine"}).headers["x-request-id"] == "mine"
+    given = "two words"
+    assert ask(server, "POST", "/api/add", body, JSON | {"X-Request-ID": given}).headers["x-request-id"] != given
+
+
+def test_streams_as_lines_and_as_events(server: HTTPPortal) -> None:
+    lines = ask(server, "POST", "/api/countdown", b'{"start": 3}', JSON)
+    assert lines.headers["content-type"] == "application/x-ndjson"
+    assert lines.body == b"3\n2\n1\n"
+    events = ask(server, "POST", "/api/countdown", b'{"start": 1}', JSON | {"Accept": "text/event-stream"})
+    assert events.body == b"data: 1\n\nevent: complete\ndata: null\n\n"
+
+
+def send(server: HTTPPortal, data: bytes) -> bytes:
+    """What a raw socket gets for `data` until the server closes."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=WAIT) as sock:
+        sock.sendall(data)
+        sock.shutdown(socket.SHUT_WR)
+        received = b""
+        while piece := sock.recv(65536):
+            received += piece
+        return received
+
+
+def test_pipelined_requests_are_answered_in_order(server: HTTPPortal) -> None:
+    one = b"POST /api/add HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n"
+    answers = send(server, one + b'{"a":1,"b":1}' + one + b'{"a":2,"b":2}')
+    assert answers.count(b"HTTP/1.1 200 OK") == 2
+    assert answers.index(b"2.0") < answers.index(b"4.0")
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"nonsense\r\n\r\n", b"400"),
+        (b"GET / HTTP/2.0\r\nHost: x\r\n\r\n", b"505"),
+        (b"POST /api/add HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b"400"),
+        (b"GET /api HTTP/1.1\r\n\r\n", b"400"),
+        (b"GET /" + b"a" * 40_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", b"4"),
+        (b"GET /api HTTP/1.1\r\nHost: x\r\nA: " + b"b" * 40_000, b"431"),
+    ],
+)
+def test_broken_requests(server: HTTPPortal, data: bytes, status: bytes) -> None:
+    assert send(server, data).startswith(b"HTTP/1.1 " + status)
+
+
+def test_chunked_and_expect_continue(server: HTTPPortal) -> None:
+    head = b"POST /api/add HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    chunked = head + b'Transfer-Encoding: chunked\r\n\r\n5\r\n{"a":\r\n8\r\n1,"b":2}\r\n0\r\n\r\n'
+    assert send(server, chunked).endswith(b"3.0")
+    with socket.create_connection(("127.0.0.1", server.port), timeout=WAIT) as sock:
+        sock.sendall(head + b"Expect: 100-continue\r\nContent-Length: 13\r\n\r\n")
+        assert sock.recv(100).startswith(b"HTTP/1.1 100 Continue\r\n\r\n")
+        sock.sendall(b'{"a":1,"b":2}')
+        assert sock.recv(1000).endswith(b"3.0")
+
+
+def test_http_1_0(server: HTTPPortal) -> None:
+    answer = send(server, b'POST /api/countdown HTTP/1.0\r\nContent-Length: 11\r\n\r\n{"start":2}')
+    assert answer.endswith(b"\r\n\r\n2\n1\n")
+
+
+def test_a_slow_head_is_given_up() -> None:
+    with HTTPPortal(config=ServingConfig(head_timeout=0.05)) as portal:
+        with socket.create_connection(("127.0.0.1", portal.port), timeout=WAIT) as sock:
+            sock.sendall(b"POST /api/add HT")
+            assert sock.recv(1000).startswith(b"HTTP/1.1 408")
+            assert sock.recv(1000) == b""
+
+
+def test_a_full_pool_answers_503() -> None:
+    gate, entered = threading.Event(), threading.Event()
+
+    def hold() -> bool:
+        entered.set()
+        return gate.wait(WAIT)
+
+    with HTTPPortal(config=ServingConfig(workers=1, queue=0)) as portal:
+        portal.apply(hold)
+        results: list[Answer] = []
+        first = threading.Thread(target=lambda: results.append(ask(portal, "POST", "/api/hold", b"{}", JSON)))
+        first.start()
+        assert entered.wait(WAIT)
+        refused = ask(portal, "POST", "/api/hold", b"{}", JSON)
+        assert refused.status == 503
+        assert refused.headers["retry-after"] == "1"
+        gate.set()
+        first.join(WAIT)
+        assert results[0].json is True
+        assert portal.stats()["listener"]["refused"] == 1

@@ -1,0 +1,92 @@
+"""FunctionSchema: names, versions, fingerprints, the form that travels."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import pytest
+
+from portal.errors import RegistryError, SerializationError, ValidationError
+from portal.schema import FunctionSchema, check_name
+
+ADD = FunctionSchema(
+    "add",
+    input={"type": "object", "properties": {"a": {"type": "string", "format": "date"}}, "required": ["a"]},
+    output={"type": "integer"},
+    tags=("math",),
+    examples=({"input": {"a": "2024-01-31"}, "output": 1},),
+    timeout=2.0,
+)
+
+
+@pytest.mark.parametrize("name", ["a", "billing.charge", "über-größe_1", "...", "x" * 200])
+def test_good_names(name: str) -> None:
+    assert check_name(name) == name
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "a/b", "a@1", "a?", "a#", "50%", "a b", "a\n", "\x00", "\ud800", "x" * 201, None, 3]
+)
+def test_bad_names(name: Any) -> None:
+    with pytest.raises(RegistryError) as caught:
+        check_name(name)
+    assert caught.value.kind == "invalid"
+
+
+@pytest.mark.parametrize("version", ["1", "2.0.1", "1.0rc1"])
+def test_good_versions(version: str) -> None:
+    assert FunctionSchema("a", version).version == version
+
+
+@pytest.mark.parametrize("version", ["", "one", "1..2", 1])
+def test_bad_versions(version: Any) -> None:
+    with pytest.raises(RegistryError) as caught:
+        FunctionSchema("a", version)
+    assert caught.value.kind == "invalid"
+
+
+def test_the_fingerprint_is_the_contract() -> None:
+    same = FunctionSchema("add", input=dict(reversed(ADD.input.items())), output=ADD.output, description="other")
+    assert same.fingerprint == ADD.fingerprint
+    assert len(ADD.fingerprint) == 8
+    assert int(ADD.fingerprint, 16) >= 0
+    others = [FunctionSchema("add2", input=ADD.input), FunctionSchema("add", "2", input=ADD.input, output=ADD.output)]
+    assert ADD.fingerprint not in [other.fingerprint for other in others]
+
+
+def test_it_travels() -> None:
+    data = ADD.to_dict()
+    assert data["fingerprint"] == ADD.fingerprint
+    back = FunctionSchema.from_dict({**data, "unknown": 1})
+    assert back == ADD
+    assert hash(back) == hash(ADD)
+    ADD.validate_output(1)
+    assert pickle.loads(pickle.dumps(ADD)) == ADD
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        [],
+        {},
+        {"name": 1},
+        {"name": "a", "input": []},
+        {"name": "a", "tags": "x"},
+        {"name": "a", "examples": [1]},
+        {"name": "a", "idempotent": 1},
+        {"name": "a", "timeout": True},
+    ],
+)
+def test_what_is_no_function_schema(data: Any) -> None:
+    with pytest.raises(SerializationError):
+        FunctionSchema.from_dict(data)
+
+
+def test_it_validates() -> None:
+    ADD.validate_input({"a": "2024-01-31"})
+    with pytest.raises(ValidationError) as caught:
+        ADD.validate_input({"a": "2024-02-30"})
+    assert caught.value.errors[0].rule == "format"
+    with pytest.raises(ValidationError):
+        ADD.validate_output("1")

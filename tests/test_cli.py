@@ -1,0 +1,462 @@
+"""The command: what it prints, where, and the exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import queue
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+import portal
+from portal import Consumer, FunctionSchema, HTTPPortal, cli, errors
+from portal.examples.orders import service
+
+ROOT = pathlib.Path(portal.__file__).parent.parent
+TARGETS = '''
+import threading
+from portal import Function, HTTPPortal, LocalPortal, Service, function, service
+
+def plain(a: int = 1) -> int:
+    """A plain callable."""
+    return a
+
+made = function(plain)
+
+@service(name="shop")
+class Shop:
+    def open(self) -> bool:
+        return True
+
+    def on_stop(self):
+        print("stopping", flush=True)
+
+instance = Shop()
+ready = Service.of(Shop)
+local = LocalPortal()
+local.apply(plain)
+http = HTTPPortal(base_path="/other")
+http.apply_service(Shop)
+number = 3
+
+@service
+class Stubborn:
+    """Does not end by being asked."""
+
+    def on_stop(self):
+        print("stopping", flush=True)
+        threading.Event().wait()
+'''
+
+
+def run(*arguments: str, stdin: str | None = None):
+    return CliRunner().invoke(cli.main, list(arguments), input=stdin, prog_name="portal")
+
+
+@pytest.fixture(scope="module")
+def base():
+    with HTTPPortal() as http:
+        http.apply_service(service)
+        yield str(http.base)
+
+
+@pytest.fixture
+def dead():
+    """An address where nobody listens: a port that is bound and does not."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{holder.getsockname()[1]}/api/add"
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A current directory with a module `served_things`."""
+    (tmp_path / "served_things.py").write_text(TARGETS)
+    (tmp_path / "broken_things.py").write_text("1 / 0")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield tmp_path
+    sys.modules.pop("served_things", None)
+
+
+# the command itself
+
+
+def test_version():
+    assert run("--version").output == f"portal {portal.__version__}\n"
+
+
+def test_version_as_a_module_loads_little():
+    code = (
+        "import runpy, sys\nsys.argv = ['portal', '--version']\n"
+        "try: runpy.run_module('portal', run_name='__main__')\n"
+        "except SystemExit as end: print(end.code, {'rich', 'requests', 'urllib3', 'jsonschema'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == f"portal {portal.__version__}\n0 set()\n"
+
+
+@pytest.mark.parametrize("command", ["serve", "call", "describe", "list"])
+def test_each_command_has_help(command):
+    answer = run(command, "--help")
+    assert answer.exit_code == 0
+    assert answer.output.startswith(f"Usage: portal {command} ")
+
+
+def test_help_tells_the_exit_codes():
+    assert "\n    5  nobody answered" in run("--help").output
+
+
+# call
+
+
+@pytest.mark.parametrize(
+    ("arguments", "printed"),
+    [
+        (["add", "a=1", "b=2.5"], "3.5\n"),
+        (["add", "a:=1", "b:=2"], "3.0\n"),
+        (["add", "--json", '{"a": 1, "b": 2}'], "3.0\n"),
+        (["add", "--json", '{"a": 1, "b": 2}', "--output", "json", "--timeout", "30"], "3.0\n"),
+        (
+            ["quote", "sku=PEN-001", "--output", "json"],
+            '{"sku": "PEN-001", "quantity": 1, "unit_price": "1.20", "total": "1.20"}\n',
+        ),
+        (
+            ["quote", "sku=PEN-001"],
+            '{\n  "sku": "PEN-001",\n  "quantity": 1,\n  "unit_price": "1.20",\n  "total": "1.20"\n}\n',
+        ),
+        (
+            ["history", "customer=Zoë 李", "limit=2"],
+            '{"number": "Zoë 李-1", "placed": "2026-01-08", "total": "10.50"}\n'
+            '{"number": "Zoë 李-2", "placed": "2026-01-15", "total": "21.00"}\n',
+        ),
+    ],
+)
+def test_call_prints_the_result(base, arguments, printed):
+    name, *rest = arguments
+    answer = run("call", f"{base}/orders/{name}", *rest)
+    assert (answer.stdout, answer.stderr, answer.exit_code) == (printed, "", 0)
+
+
+def test_call_reads_its_parameters_from_stdin(base):
+    answer = run("call", f"{base}/orders/add", "--json", "-", stdin='{"a": 1, "b": 2}')
+    assert (answer.stdout, answer.exit_code) == ("3.0\n", 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["refuse", "reason=no"], 1, ["error: FunctionError: "]),
+        (["add", "a"], 2, ["a is not NAME=VALUE"]),
+        (["add", "=1"], 2, ["=1 is not NAME=VALUE"]),
+        (["add", "a=1", "a=2"], 2, ["a is given twice"]),
+        (["add", "a:=one"], 2, ["a:=one", "not JSON"]),
+        (["add", "a:=NaN"], 2, ["NaN is not JSON"]),
+        (["add", "a=1", "--json", "{}"], 2, ["not both"]),
+        (["add", "--json", "{"], 2, ["--json", "not JSON"]),
+        (["add", "--json", "[1]"], 2, ["a JSON object"]),
+        (["add", "--json", "[" * 100_000], 2, ["not JSON"]),
+        (["add", "--timeout", "0"], 2, ["--timeout"]),
+        (["add", "a=x"], 3, ["error: ValidationError: 2 faults\n", "  /a: ", "  /b: "]),
+        (["add", "a=NaN", "b=1"], 3, ["error: ValidationError: 1 fault\n", "  /a: "]),
+        (["quote", "sku=XXX-999"], 3, ["  /sku: there is no such article"]),
+        (["subtract"], 4, ["error: RegistryError: ", "subtract"]),
+        (["slow", "seconds=30", "--timeout", "0.2"], 5, ["error: CallTimeout: "]),
+    ],
+)
+def test_call_says_what_is_wrong(base, arguments, code, said):
+    name, *rest = arguments
+    answer = run("call", f"{base}/orders/{name}", *rest)
+    assert answer.exit_code == code, answer.output
+    assert answer.stdout == ""
+    assert [text for text in said if text not in answer.stderr] == []
+
+
+@pytest.mark.parametrize("command", ["call", "describe", "list"])
+@pytest.mark.parametrize(("address", "code"), [("nonsense", 3), ("local://nobody/here", 4)])
+def test_each_command_refuses_a_bad_address(command, address, code):
+    answer = run(command, address)
+    assert (answer.exit_code, answer.stdout) == (code, "")
+    assert answer.stderr.startswith("error: ")
+
+
+@pytest.mark.parametrize("command", ["call", "describe", "list"])
+def test_each_command_says_that_a_server_is_dead(command, dead):
+    answer = run(command, dead)
+    assert answer.exit_code == 5
+    assert answer.stderr.startswith("error: TransportError: ")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["call", "ADDRESS", "--output", "json"], ["describe", "ADDRESS", "--json"], ["list", "ADDRESS", "--json"]],
+)
+def test_errors_are_json_where_the_output_is(arguments, dead):
+    answer = run(*(dead if argument == "ADDRESS" else argument for argument in arguments))
+    error = errors.PortalError.from_dict(json.loads(answer.stderr))
+    assert type(error) is errors.TransportError
+    assert error.retryable
+
+
+def test_a_fault_of_the_whole_value_says_so():
+    error = errors.ValidationError(errors=[errors.Fault("", "no object", "type")])
+    assert list(cli._lines(error)) == ["error: ValidationError: 1 fault", "  (the whole value): no object"]
+
+
+EXIT_CODES = {
+    "AddressError": 3,
+    "CallTimeout": 5,
+    "CircuitOpenError": 5,
+    "ConfigError": 2,
+    "OverloadedError": 5,
+    "RegistryError": 4,
+    "TransportError": 5,
+    "ValidationError": 3,
+}
+
+
+@pytest.mark.parametrize("name", [row[0] for row in errors.error_table()])
+def test_the_exit_code_of_each_error(name):
+    assert cli._exit_code(getattr(errors, name)("said")) == EXIT_CODES.get(name, 1)
+
+
+def test_a_name_that_is_none_is_refused_input():
+    assert cli._exit_code(errors.RegistryError("said", kind="invalid")) == 3
+
+
+# how NAME=VALUE is read
+
+
+TEXT = {"type": "string"}
+
+
+@pytest.mark.parametrize(
+    ("schema", "text", "value"),
+    [
+        ({"type": "integer"}, "5", 5),
+        ({"type": "integer"}, "five", "five"),
+        ({"type": "array"}, "[1, 2]", [1, 2]),
+        ({"type": "boolean"}, "true", True),
+        ({}, "null", None),
+        ({}, "", ""),
+        (True, "1", 1),
+        (TEXT, "5", "5"),
+        (TEXT, "", ""),
+        ({"type": ["null", "string"]}, "null", "null"),
+        ({"anyOf": [TEXT, {"type": "null"}]}, "1", "1"),
+        ({"oneOf": [{"type": "integer"}, {"type": "null"}]}, "1", 1),
+        ({"enum": ["1", "2"]}, "1", "1"),
+        ({"enum": [1, 2]}, "1", 1),
+        ({"const": "1"}, "1", "1"),
+        ({"$ref": "#/$defs/Text"}, "1", "1"),
+        ({"$ref": "#/$defs/Loop"}, "1", 1),
+        ({"$ref": "#/$defs/Missing"}, "1", 1),
+        ({"$ref": "https://example.com/"}, "1", 1),
+    ],
+)
+def test_a_value_is_json_unless_the_parameter_takes_text(schema, text, value):
+    defs = {"Text": TEXT, "Loop": {"anyOf": [{"$ref": "#/$defs/Loop"}]}}
+    contract = FunctionSchema("f", input={"type": "object", "properties": {"p": schema}, "$defs": defs}, output={})
+    assert cli._params([f"p={text}"], contract) == {"p": value}
+
+
+def test_an_unknown_parameter_and_one_with_an_equals_sign_are_passed_on():
+    contract = FunctionSchema("f", input={"type": "object"}, output={})
+    assert cli._params(["p=a=b", "q=1", "r:=null"], contract) == {"p": "a=b", "q": 1, "r": None}
+
+
+# describe, list
+
+
+def test_describe_shows_the_contract(base):
+    answer = run("describe", f"{base}/orders/quote")
+    assert answer.exit_code == 0
+    lines = [" ".join(line.split()) for line in answer.stdout.splitlines()]
+    assert lines[0] == "quote version 1, idempotent, cacheable"
+    assert lines[1:3] == ["The list price of an article.", "parameters:"]
+    assert lines[3].startswith("sku string, pattern ^[A-Z]{3}-[0-9]{3}$")
+    assert lines[3].endswith("required Article number, such as PEN-001.")
+    assert lines[4] == "quantity integer, minimum 1, maximum 10000 default 1"
+    assert lines[5].startswith("returns: ")
+    assert lines[6].startswith('example: {"input": {"sku": "BAG-002", "quantity": 2}, "output": ')
+
+
+def test_describe_of_a_stream(base):
+    assert "\neach item: " in run("describe", f"{base}/orders/history").stdout
+
+
+def test_describe_as_json_is_the_schema(base):
+    told = json.loads(run("describe", f"{base}/orders/add", "--json").stdout)
+    assert FunctionSchema.from_dict(told) == service["add"].schema
+
+
+def test_describe_of_a_bare_function(capsys):
+    cli._describe(FunctionSchema("f", input={"type": "object"}, output={}))
+    assert capsys.readouterr().out == "f  version 1\nparameters: none\nreturns: anything\n"
+
+
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [
+        ({}, "anything"),
+        (True, "anything"),
+        ({"$ref": "#/$defs/Order"}, "Order"),
+        ({"type": ["integer", "null"]}, "integer or null"),
+        ({"type": "array", "items": {"type": "string", "minLength": 1}}, "array of string, minLength 1"),
+        ({"anyOf": [{"$ref": "#/$defs/Order"}, {"type": "null"}]}, "Order or null"),
+        ({"enum": ["a", 1]}, '"a" or 1'),
+        ({"minimum": 0}, "anything, minimum 0"),
+        ({"type": "object", "properties": {"a": {}, "b": {}}, "required": ["a"]}, "object {a, b?}"),
+    ],
+)
+def test_a_schema_in_words(schema, words):
+    assert cli._type(schema) == words
+
+
+def test_list_shows_each_address(base):
+    answer = run("list", base)
+    assert answer.exit_code == 0
+    rows = dict(line.split(maxsplit=1) for line in answer.stdout.splitlines())
+    assert len(rows) == len(service.functions)
+    address = next(address for address in rows if "/add/" in address)
+    assert address.startswith(f"{base}/orders/add/")
+    assert rows[address].strip() == "Add two numbers."
+
+
+def test_list_of_a_server_without_a_path_means_its_api(base):
+    assert run("list", base.removesuffix("/api")).stdout == run("list", base).stdout != ""
+
+
+def test_list_as_json_is_the_answer(base):
+    told = json.loads(run("list", base, "--json").stdout)
+    assert [row["name"] for row in told["functions"]] == list(service.functions)
+    assert [row["name"] for row in told["services"]] == ["orders"]
+
+
+def test_list_of_an_empty_server_prints_nothing():
+    with HTTPPortal() as http:
+        answer = run("list", str(http.base))
+    assert (answer.output, answer.exit_code) == ("", 0)
+
+
+# serve
+
+
+@pytest.fixture
+def stopped(monkeypatch):
+    """Serving stops as soon as it is announced."""
+    stop: queue.SimpleQueue[int] = queue.SimpleQueue()
+    stop.put(signal.SIGTERM)
+    monkeypatch.setattr(cli, "_stop_signals", lambda: stop)
+
+
+@pytest.mark.parametrize(
+    ("target", "address", "services"),
+    [
+        ("plain", "/api/plain/", []),
+        ("made", "/api/plain/", []),
+        ("Shop", "/api/shop/open/", ["shop"]),
+        ("instance", "/api/shop/open/", ["shop"]),
+        ("ready", "/api/shop/open/", ["shop"]),
+        ("local", "local://plain/", []),
+        ("http", "/other/shop/open/", ["shop"]),
+    ],
+)
+@pytest.mark.usefixtures("here", "stopped")
+def test_serve_takes(target, address, services):
+    answer = run("serve", f"served_things:{target}", "--http", "127.0.0.1:0", "--json")
+    assert answer.exit_code == 0, answer.output
+    told = json.loads(answer.stdout.splitlines()[0])
+    assert address in told["functions"][0]["address"]
+    assert [row["name"] for row in told["services"]] == services
+
+
+@pytest.mark.usefixtures("here", "stopped")
+def test_serve_prints_an_address_a_line():
+    answer = run("serve", "served_things:plain", "served_things:instance", "--http", "[::1]:0")
+    assert answer.exit_code == 0, answer.output
+    first, second, *rest = answer.stdout.splitlines()
+    assert first.startswith("http://[::1]:")
+    assert "/api/shop/open/" in second
+    assert rest == ["stopping"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["served_things"], 2, "served_things is not MODULE:TARGET"),
+        (["served_things:"], 2, "is not MODULE:TARGET"),
+        ([":plain"], 2, "is not MODULE:TARGET"),
+        (["no_such_things:plain"], 2, "cannot import no_such_things: ModuleNotFoundError"),
+        (["broken_things:plain"], 2, "cannot import broken_things: ZeroDivisionError"),
+        (["served_things:nothing"], 2, "served_things has no nothing"),
+        (["served_things:plain.nothing"], 2, "served_things has no plain.nothing"),
+        (["served_things:number"], 2, "3 is no service"),
+        (["served_things:threading"], 2, "is no service"),
+        (["served_things:threading.Thread"], 2, "is no service"),
+        (["served_things:plain", "served_things:plain", "served_things:made"], 3, "plain version 1 is taken"),
+        (["served_things:plain", "--http", "8080"], 2, "8080 is not HOST:PORT"),
+        (["served_things:plain", "--http", "host:http"], 2, "host:http is not HOST:PORT"),
+        (["served_things:plain", "--http", "host:65536"], 2, "host:65536 is not HOST:PORT"),
+        ([], 2, "Missing argument"),
+    ],
+)
+@pytest.mark.usefixtures("here", "stopped")
+def test_serve_refuses(arguments, code, said):
+    answer = run("serve", *arguments)
+    assert said in answer.stderr
+    assert (answer.exit_code, answer.stdout) == (code, "")
+
+
+@pytest.mark.usefixtures("here", "stopped")
+def test_debug_shows_where_an_import_failed():
+    answer = run("serve", "broken_things:plain", "--debug")
+    assert isinstance(answer.exception, ZeroDivisionError)
+
+
+@pytest.mark.usefixtures("here", "stopped")
+def test_a_port_in_use_is_a_failure_of_the_server():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        answer = run("serve", "served_things:plain", "--http", f"127.0.0.1:{taken.getsockname()[1]}")
+    assert answer.exit_code == 1
+    assert answer.stderr.startswith("error: ")
+
+
+def serving(target: str, folder: pathlib.Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "portal", "serve", target, "--http", "127.0.0.1:0", "--json"]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_server_answers_until_a_signal_and_stops_in_order(here, number):
+    with serving("served_things:Shop", here) as server, Consumer() as consumer:
+        try:
+            address = json.loads(server.stdout.readline())["functions"][0]["address"]
+            assert consumer.call_at(address, {}) is True
+            server.send_signal(number)
+            assert server.stdout.readline() == "stopping\n"
+            assert server.wait(20) == 0
+        finally:
+            server.kill()
+
+
+def test_a_second_signal_ends_at_once(here):
+    with serving("served_things:Stubborn", here) as server:
+        try:
+            assert json.loads(server.stdout.readline())["services"]
+            server.terminate()
+            assert server.stdout.readline() == "stopping\n"
+            server.terminate()
+            assert server.wait(20) == -signal.SIGTERM
+        finally:
+            server.kill()

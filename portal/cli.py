@@ -14,7 +14,7 @@ import queue
 import signal
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -44,9 +44,6 @@ Exit codes:
 @click.version_option(__version__, prog_name="portal", message="%(prog)s %(version)s")
 def main() -> None:
     """Publish Python functions and call them by address."""
-
-
-# errors
 
 
 def _exit_code(error: PortalError) -> int:
@@ -89,9 +86,6 @@ def _lines(error: PortalError) -> Iterator[str]:
         yield f"  {fault.path or '(the whole value)'}: {fault.message}"
 
 
-# serve
-
-
 @main.command()
 @click.argument("targets", nargs=-1, required=True, metavar="MODULE:TARGET...")
 @click.option("--http", "where", default="127.0.0.1:8080", show_default=True, metavar="HOST:PORT", help="0: any port.")
@@ -103,20 +97,18 @@ def serve(targets: tuple[str, ...], where: str, debug: bool, as_json: bool) -> N
     A TARGET is a Function, a plain callable with type hints, a Service, a @service class or instance, or a Portal. The
     current directory can be imported from. The first signal lets running calls finish; a second one ends at once.
     """
+    from .http import HTTPPortal
+
     host, port = _host_and_port(where)
     sys.path.insert(0, os.getcwd())
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level="DEBUG" if debug else "INFO")
-    with _reported(as_json, unreachable=FAILED):
-        portals = _publish([_load(target, debug) for target in targets], host, port, debug)
+    with _reported(as_json, unreachable=FAILED), ExitStack() as stack:
+        portals = _publish([_load(target, debug) for target in targets], HTTPPortal(host, port, debug=debug), stack)
         stop = _stop_signals()
-        try:
-            for portal in portals:
-                portal.start()
-            _announce(portals, as_json)
-            stop.get()
-        finally:
-            for portal in portals:
-                portal.close()
+        for portal in portals:
+            portal.start()
+        _announce(portals, as_json)
+        stop.get()
 
 
 def _stop_signals() -> queue.SimpleQueue[int]:
@@ -164,20 +156,18 @@ def _load(target: str, debug: bool) -> Any:
     return value
 
 
-def _publish(sources: Iterable[Any], host: str, port: int, debug: bool) -> list[Portal]:
-    from .http import HTTPPortal
+def _publish(sources: Iterable[Any], http: Portal, stack: ExitStack) -> list[Portal]:
+    """The portals to serve, which `stack` closes: those among the sources, and `http` for what is no portal."""
     from .portal import Portal
 
-    portals = []
-    http = None
+    portals: list[Portal] = []
     for source in sources:
-        if isinstance(source, Portal):
-            portals.append(source)
-            continue
-        if http is None:
-            http = HTTPPortal(host, port, debug=debug)
-            portals.append(http)
-        _apply(http, source)
+        portal = source if isinstance(source, Portal) else http
+        if portal not in portals:
+            portals.append(portal)
+            stack.callback(portal.close)
+        if portal is not source:
+            _apply(portal, source)
     return portals
 
 
@@ -191,25 +181,17 @@ def _apply(portal: Portal, source: Any) -> None:
 
 
 def _announce(portals: Iterable[Portal], as_json: bool) -> None:
-    functions = [
-        {"name": schema.name, "version": schema.version, "address": str(address)}
-        for portal in portals
-        for address, schema in portal.functions().items()
-    ]
-    services = [
-        {"name": service.name, "version": service.version, "address": str(address)}
-        for portal in portals
-        for address, service in portal.services().items()
-    ]
-    if as_json:
-        click.echo(json.dumps({"functions": functions, "services": services}))
-    else:
-        for row in functions:
-            click.echo(row["address"])
+    told = {
+        kind: [
+            {"name": published.name, "version": published.version, "address": str(address)}
+            for portal in portals
+            for address, published in getattr(portal, kind)().items()
+        ]
+        for kind in ("functions", "services")
+    }
+    for line in [json.dumps(told)] if as_json else [row["address"] for row in told["functions"]]:
+        click.echo(line)
     sys.stdout.flush()
-
-
-# call
 
 
 @main.command()
@@ -317,9 +299,6 @@ def _print_json(value: Any, *, pretty: bool) -> None:
     click.echo(json.dumps(value, ensure_ascii=False, indent=2 if pretty else None))
 
 
-# describe, list
-
-
 @main.command()
 @click.argument("address")
 @click.option("--json", "as_json", is_flag=True, help="The whole schema as one JSON line.")
@@ -339,7 +318,7 @@ def _describe(schema: FunctionSchema) -> None:
     if schema.description:
         click.echo(schema.description)
     required = schema.input.get("required", ())
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             name,
             _type(part),

@@ -228,21 +228,32 @@ class ResolvedFunction(Function):
     """
 
     def __init__(
-        self, carrier: Carrier, *, schema: FunctionSchema, address: Address, parameters: Parameters, output: Schema
+        self,
+        carrier: Carrier,
+        *,
+        schema: FunctionSchema,
+        address: Address,
+        parameters: Parameters | None = None,
+        output: Schema | None = None,
     ) -> None:
         self.carrier = carrier
-        super().__init__(self.call, schema=schema, parameters=parameters, output=output, address=address)
+        self.schema = schema
+        self.address = address
+        self.validate_output = "error"
+        self._known_parameters = parameters
+        self._known_output = output
+        self.__name__ = schema.name
+        self.__doc__ = schema.description
 
-    @classmethod
-    def remote(cls, carrier: Carrier, schema: FunctionSchema, address: Address) -> ResolvedFunction:
-        """For a contract that arrived as JSON: native values follow from the schema (a date-time is a datetime)."""
-        return cls(
-            carrier,
-            schema=schema,
-            address=address,
-            parameters=Parameters.from_schema(Schema.of(schema.input)),
-            output=Schema.of(Schema.of(schema.output).to_hint()),
-        )
+    @functools.cached_property
+    def parameters(self) -> Parameters:  # type: ignore[override]
+        """How native parameters become JSON data; of a contract that arrived as JSON, as its formats say."""
+        return self._known_parameters or Parameters.from_schema(Schema.of(Schema.of(self.schema.input).to_hint()))
+
+    @functools.cached_property
+    def output(self) -> Schema:  # type: ignore[override]
+        """How a result becomes a native value: a date-time a datetime, an object a dict."""
+        return self._known_output or Schema.of(Schema.of(self.schema.output).to_hint())
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
         """Call it where its address leads, with native values.

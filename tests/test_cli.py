@@ -409,7 +409,7 @@ def test_serve_prints_an_address_a_line():
 )
 @pytest.mark.usefixtures("here", "stopped")
 def test_serve_refuses(arguments, code, said):
-    answer = run("serve", *arguments)
+    answer = run("serve", "--http", "127.0.0.1:0", *arguments)
     assert said in answer.stderr
     assert (answer.exit_code, answer.stdout) == (code, "")
 

@@ -29,7 +29,7 @@ def commands() -> list[tuple[str, str]]:
     """Each `$ command` of the console blocks with what stands below it."""
     pairs = []
     for block in blocks("console"):
-        for part in block.split("$ ")[1:]:
+        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
             command, _, printed = part.partition("\n")
             pairs.append((command, printed))
     return pairs

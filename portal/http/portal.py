@@ -133,7 +133,7 @@ class HTTPPortal(Portal):
     def resolve_function(self, address: Address | str) -> ResolvedFunction:
         """The Function at an http or https address; asks its server for the schema."""
         target = self._checked(address)
-        return ResolvedFunction.remote(self._client, self._client.describe(target), target)
+        return ResolvedFunction(self._client, schema=self._client.describe(target), address=target)
 
     def resolve_service(self, address: Address | str) -> Service:
         """The Service at an http or https address: its functions, each resolved."""

@@ -105,7 +105,7 @@ class Connection:
 
     def refuse(self, error: ProtocolError) -> None:
         """Answer a request that cannot be read; the connection is drained and closed after it."""
-        self.try_send(error_answer(error.status, str(error)))
+        self.try_send(error_answer(error.status, str(error), now=time()))
 
     def shut_writing(self) -> None:
         """Say that nothing more will come, so that the client reads the answer before the connection is cut."""

@@ -16,12 +16,12 @@ import socket
 import socketserver
 import threading
 from collections import deque
-from time import monotonic
+from time import monotonic, time
 from typing import Any
 
 from ..calls.executor import WorkerPool
 from ..errors import ConfigError, OverloadedError, ProtocolError, TransportError
-from .answer import error_answer
+from .answer import error_answer, problem
 from .config import ServingConfig
 from .connection import Connection, Exchange
 from .head import HeadCache
@@ -219,7 +219,7 @@ class Listener:
             self._pool.submit(self._serve, connection)
         except OverloadedError:
             self._refused += 1
-            connection.try_send(error_answer(503, _BUSY, retry_after=1))
+            connection.try_send(error_answer(503, _BUSY, now=time(), retry_after=1))
             self._finish(connection)
 
     def _park(self, connection: Connection) -> None:
@@ -242,7 +242,7 @@ class Listener:
     def _sweep(self, now: float) -> None:
         for connection in [one for one in self._parked.values() if one.deadline <= now]:
             if connection.waits_inside_request and not connection.draining:
-                connection.try_send(error_answer(408, "the request did not arrive in time"))
+                connection.try_send(error_answer(408, "the request did not arrive in time", now=time()))
             self._drop(connection)
 
     def _end(self) -> None:
@@ -303,8 +303,8 @@ class Listener:
     def _ask(self, request: Request, early: Any) -> Response:
         app = self._app_for(request.path)
         if app is None:
-            problem = error_answer(404, f"nothing is served at {request.path}", body_only=True)
-            return Response(404, [("Content-Type", "application/problem+json")], problem)
+            body = problem(404, f"nothing is served at {request.path[:200]}")
+            return Response(404, [("Content-Type", "application/problem+json")], body)
         return app.answer(request, early)
 
     def _answer_early(self, connection: Connection, exchange: Exchange, response: Response) -> bool:

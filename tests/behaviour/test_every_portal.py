@@ -25,14 +25,13 @@ from portal import (
     ProtocolError,
     RateLimitError,
     RegistryError,
-    TestingPortal,
     ValidationError,
     function,
 )
 from portal.errors import PortalError
 from portal.schema.constraints import Ge, MaxLen
 
-PORTALS: dict[str, Callable[[], Portal]] = {"local": LocalPortal, "http": HTTPPortal, "testing": TestingPortal}
+PORTALS: dict[str, Callable[[], Portal]] = {"local": LocalPortal, "http": HTTPPortal, }
 
 
 class Colour(Enum):

@@ -1,0 +1,205 @@
+"""The head of an HTTP/1.1 request: bytes in, RequestHead out, strictly (RFC 9112).
+
+What two parsers could read differently is refused rather than guessed, since that is what request smuggling lives on:
+bare CR or LF, folded lines, space before a colon, a length that is said twice or in two ways.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ..errors import ProtocolError
+
+__all__ = ["HeadCache", "RequestHead", "find_head_end", "parse_request_head"]
+
+_MAX_HEADERS = 100
+_MAX_TARGET = 8 * 1024
+_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([\x21-\x7e]+) HTTP/([0-9])\.([0-9])")
+_HEADER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*?)[ \t]*")
+_LENGTH = re.compile(r"[0-9]{1,18}")
+_ABSOLUTE = re.compile(r"https?://([^/?#@]+)([^#]*)", re.IGNORECASE)
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(:[0-9]*)?")
+#: Fields that may stand once only: a second one would leave open which of them counts.
+_SINGLE = frozenset(
+    {"host", "content-length", "content-type", "authorization", "transfer-encoding", "expect", "idempotency-key",
+     "x-portal-timeout", "x-request-id", "traceparent"}
+)  # fmt: skip
+
+
+class RequestHead:
+    """The head of one request; never changed, so it may be shared by equal requests and by threads.
+
+    Attributes:
+        method, target: as they came.
+        path, query: parts of the target, still percent-encoded.
+        version: (1, 0) or (1, 1).
+        headers: values by lower-case name; repeated ones joined by ", ".
+        keep_alive: whether the client wants the connection kept.
+        content_length: bytes of the body, or None.
+        chunked: whether the body comes in chunks.
+        expect_continue: whether the client waits for `100 Continue`.
+        upgrade: the protocol the client wants to change to, in lower case, or None.
+    """
+
+    __slots__ = (
+        "chunked",
+        "content_length",
+        "expect_continue",
+        "headers",
+        "keep_alive",
+        "method",
+        "path",
+        "query",
+        "target",
+        "upgrade",
+        "version",
+    )
+
+    def __init__(self, method: str, target: str, version: tuple[int, int], headers: dict[str, str]) -> None:
+        self.method = method
+        self.target = target
+        self.version = version
+        self.headers = headers
+        self.path, _, self.query = _origin_form(self).partition("?")
+        self.chunked = _is_chunked(headers, version)
+        self.content_length = _content_length(headers, self.chunked)
+        self.expect_continue = _expects_continue(headers, version)
+        tokens = [token.strip().lower() for token in headers.get("connection", "").split(",")]
+        self.keep_alive = "close" not in tokens and (version >= (1, 1) or "keep-alive" in tokens)
+        self.upgrade = headers["upgrade"].lower() if "upgrade" in tokens and "upgrade" in headers else None
+
+
+def find_head_end(buffer: bytes, start: int = 0) -> int:
+    """Index just after the blank line that ends a head, or -1.
+
+    Args:
+        start: where to begin to look; what is before it is known to hold no end.
+    """
+    end = buffer.find(b"\r\n\r\n", start)
+    if end < 0 and b"\n" in buffer and _has_bare_line_feed(buffer):
+        raise ProtocolError("a line ends without CR LF")
+    return -1 if end < 0 else end + 4
+
+
+def _has_bare_line_feed(buffer: bytes) -> bool:
+    return buffer.count(b"\n") != buffer.count(b"\r\n")
+
+
+def parse_request_head(data: bytes) -> RequestHead:
+    """The head in `data`, which ends with its blank line.
+
+    Raises: ProtocolError with the status to answer: 400, 414, 431, 501 or 505.
+    """
+    lines = data.removeprefix(b"\r\n")[:-4].split(b"\r\n")  # RFC 9112 section 2.2: an empty line before it is let pass
+    method, target, version = _request_line(lines[0])
+    if len(lines) - 1 > _MAX_HEADERS:
+        raise ProtocolError(f"more than {_MAX_HEADERS} headers", status=431)
+    headers = _headers(lines)
+    if version >= (1, 1) and "host" not in headers:
+        raise ProtocolError("no Host header")
+    if not _HOST.fullmatch(headers.get("host", "")):
+        raise ProtocolError("a bad Host header")
+    return RequestHead(method, target, version, headers)
+
+
+def _request_line(line: bytes) -> tuple[str, str, tuple[int, int]]:
+    match = _LINE.fullmatch(line)
+    if match is None:
+        if len(line) > _MAX_TARGET and line.count(b" ") == 2:
+            raise ProtocolError(f"the target is longer than {_MAX_TARGET} bytes", status=414)
+        raise ProtocolError("a bad request line")
+    method, target, major, minor = match.groups()
+    if major != b"1":
+        raise ProtocolError(f"HTTP/{major.decode()}.{minor.decode()} is not spoken here", status=505)
+    if len(target) > _MAX_TARGET:
+        raise ProtocolError(f"the target is longer than {_MAX_TARGET} bytes", status=414)
+    return method.decode("ascii"), target.decode("ascii"), (1, min(int(minor), 1))
+
+
+def _headers(lines: list[bytes]) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    match = _HEADER.fullmatch
+    for line in lines[1:]:
+        found = match(line)
+        if found is None:
+            raise ProtocolError("a bad header line")
+        name, value = found[1].decode("ascii").lower(), found[2].decode("latin-1")
+        if name not in headers:
+            headers[name] = value
+        elif name in _SINGLE:
+            raise ProtocolError(f"{name} is there twice")
+        else:
+            headers[name] = f"{headers[name]}, {value}"
+    return headers
+
+
+def _origin_form(head: RequestHead) -> str:
+    target = head.target
+    if target.startswith("/"):
+        return target.partition("#")[0]
+    absolute = _ABSOLUTE.fullmatch(target)
+    if absolute is not None:
+        # RFC 9112 section 3.2.2: the authority of the target replaces the Host header.
+        head.headers["host"] = absolute[1]
+        rest = absolute[2]
+        return rest if rest.startswith("/") else f"/{rest}"
+    if target == "*" and head.method == "OPTIONS":
+        return "*"
+    if head.method == "CONNECT":
+        raise ProtocolError("CONNECT is not served", status=501)
+    raise ProtocolError("a bad request target")
+
+
+def _is_chunked(headers: dict[str, str], version: tuple[int, int]) -> bool:
+    coding = headers.get("transfer-encoding")
+    if coding is None:
+        return False
+    if version < (1, 1):
+        raise ProtocolError("Transfer-Encoding in HTTP/1.0")
+    if coding.lower() != "chunked":
+        raise ProtocolError(f"transfer coding {coding[:40]!r} is not known", status=501)
+    return True
+
+
+def _content_length(headers: dict[str, str], chunked: bool) -> int | None:
+    length = headers.get("content-length")
+    if length is None:
+        return None
+    if chunked:
+        raise ProtocolError("both Content-Length and Transfer-Encoding")
+    if not (length.isascii() and _LENGTH.fullmatch(length)):
+        raise ProtocolError("a bad Content-Length")
+    return int(length)
+
+
+def _expects_continue(headers: dict[str, str], version: tuple[int, int]) -> bool:
+    expected = headers.get("expect")
+    if expected is None or version < (1, 1):
+        return False
+    if expected.lower() != "100-continue":
+        raise ProtocolError(f"Expect: {expected[:40]!r} cannot be met", status=417)
+    return True
+
+
+class HeadCache:
+    """Heads already parsed, by their bytes: a client mostly sends the same head again.
+
+    At most `size` heads of at most 1 KiB. Threads: any; a race costs a second parse.
+    """
+
+    __slots__ = ("_heads", "_size")
+
+    def __init__(self, size: int = 256) -> None:
+        self._heads: dict[bytes, RequestHead] = {}
+        self._size = size
+
+    def parse(self, data: bytes) -> RequestHead:
+        """As `parse_request_head`."""
+        head = self._heads.get(data)
+        if head is None:
+            head = parse_request_head(data)
+            if len(data) <= 1024:
+                if len(self._heads) >= self._size:
+                    self._heads.clear()
+                self._heads[data] = head
+        return head

@@ -20,7 +20,7 @@ test: $(VENV)/.test  ## the whole suite, with branch coverage
 	$(RUN) -m coverage report
 
 lint: $(VENV)/.lint  ## ruff
-	$(RUN) -m ruff check portal tests benchmarks setup.py
+	$(RUN) -m ruff check .
 
 type: $(VENV)/.type  ## mypy --strict on the package
 	$(RUN) -m mypy

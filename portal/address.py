@@ -1,157 +1,144 @@
-"""Address: where a function is, as `scheme://[authority]/path[?query][#fragment]`.
+"""Address: where a function is published, as `scheme://[authority]/path[?query][#fragment]`.
 
-Immutable, hashable and normalised: two texts that mean the same address give equal ones. For network schemes (http,
-https, ws, wss, dask) the authority is host:port; for all others (local, js, test, mock) what stands in its place is the
-first path segment: `local://add` is the function `add`. Source: RFC 3986, RFC 5891 for host names, RFC 4291 for IPv6.
+    http://127.0.0.1:8080/api/add/3f2a9c51     a server: http, https, ws, wss and dask have host and port
+    local://add/3f2a9c51                       everything else has none: the path begins where the host would be
+    local://add@2   local://add?version=>=1,<2 a version or a range of versions
+
+An address is kept in its normal form, and two addresses are equal if their normal forms are: scheme and host in lower
+case, default port left out, IDN host as punycode, IPv6 compressed, dot segments removed, percent-encoding upper-case and
+only where it is needed. Sources: RFC 3986 (syntax; normal form, section 6.2; references, section 5), RFC 3987 section 3.1
+(other scripts), RFC 5952 (IPv6 text), RFC 3490 (IDN).
 """
 
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from functools import lru_cache, total_ordering
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
-from typing import Any
-from urllib.parse import parse_qsl, quote, unquote_to_bytes, urlencode
+from typing import Any, NamedTuple, NoReturn
+from urllib.parse import quote, unquote, unquote_to_bytes
 
 from .errors import AddressError
 
-__all__ = ["Address", "AddressBuilder", "NETWORK_SCHEMES"]
+__all__ = ["Address", "AddressBuilder"]
 
-MAX_LENGTH = 8192
-NETWORK_SCHEMES = frozenset({"http", "https", "ws", "wss", "dask"})
-_DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
-_PARTS = re.compile(r"(?P<scheme>[^:/?#]*)://(?P<authority>[^/?#]*)(?P<path>[^?#]*)(?:\?(?P<query>[^#]*))?(?:#(?P<fragment>.*))?")
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
-_FORBIDDEN = re.compile(r"[\x00-\x20\x7f-\xa0\\\u2028\u2029\ud800-\udfff]")
-_BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_SEGMENT_SAFE = "!$&'()*+,;=:@-._~"
-_QUERY_SAFE = "!$'()*,;:@/?-._~<>="
-_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
+_MAX_LENGTH = 8192
+_DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+_NETWORK = frozenset((*_DEFAULT_PORTS, "dask"))
+
+_SHAPE = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*)://([^/?#]*)([^?#]*)(?:\?([^#]*))?(?:#(.*))?", re.DOTALL)
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*")
+_NO_SCHEME_CHARACTER = re.compile(r"[^A-Za-z0-9+.\-]")
+_FORBIDDEN = re.compile(r"[\s\x00-\x1f\x7f-\x9f\\\ud800-\udfff]|%(?![0-9A-Fa-f]{2})")
+_IN_BRACKETS = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://\[[^\]/?#]*")
+_HOST_PORT = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::([0-9]*))?")
+_HOST_NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9_-]{1,63}(?<!-))*\.?")
+_NUMERIC_HOST = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)\.?")
+_ID = re.compile(r"[0-9a-f]{8}(?:[0-9a-f]{8})?")
+
+# What each part may hold as it is (RFC 3986 section 3.3 to 3.5). A "+" of a query is written %2B, since form decoders
+# on the way would read it as a space.
+_SEGMENT_SAFE = "!$&'()*+,;=:@"
+_QUERY_SAFE = "!$'()*,;:@/?"
+_PATH_ESCAPE = re.compile(r"(?:%[0-9A-Fa-f]{2})+|[^A-Za-z0-9._~!$&'()*+,;=:@/%\-]+")
+_QUERY_ESCAPE = re.compile(r"(?:%[0-9A-Fa-f]{2})+|[^A-Za-z0-9._~!$&'()*,;=:@/?%\-]+")
+_FRAGMENT_ESCAPE = re.compile(r"(?:%[0-9A-Fa-f]{2})+|[^A-Za-z0-9._~!$&'()*+,;=:@/?%\-]+")
+
+_set = object.__setattr__
 
 
+@total_ordering
 class Address:
-    """A place where a function is published.
+    """Where something is published; immutable, hashable, ordered, always in normal form.
 
     Attributes:
-        scheme: in lower case.
-        host: in lower case, IDN as punycode, IPv6 without brackets; "" where the scheme has none.
-        port: None for the scheme's own.
-        segments: the path, percent-decoded.
-        query: name and value pairs in their order, decoded.
-        fragment: decoded, or "".
+        scheme: lower case, such as "http".
+        host: lower case, punycode where it is not ASCII, IPv6 without brackets; "" where the scheme has no host.
+        port: 0 to 65535, or None when it is the scheme's default or absent.
+        path: from the first "/", percent-encoded as in the text; a "name@version" is in it.
+        segments: the path's segments, decoded, without the version.
+        query: (name, value) pairs in order, decoded; "+" is a plus.
+        fragment: decoded, "" when absent.
+        version: "2" of `add@2`, ">=1,<2" of `?version=>=1,<2`, else None. The "@" stands in the last segment or, before an
+            id, in the last but one; a literal "@" is written %40.
 
-    Threads: a value; any.
+    Raises: AddressError with position and reason. Threads: any.
     """
 
-    __slots__ = ("_text", "fragment", "host", "port", "query", "scheme", "segments")
+    __slots__ = ("_text", "fragment", "host", "path", "port", "query", "scheme", "segments", "version")
 
+    _text: str
     scheme: str
     host: str
     port: int | None
+    path: str
     segments: tuple[str, ...]
     query: tuple[tuple[str, str], ...]
     fragment: str
-    _text: str
+    version: str | None
 
-    def __init__(
-        self,
-        scheme: str,
-        host: str = "",
-        port: int | None = None,
-        segments: tuple[str, ...] = (),
-        query: tuple[tuple[str, str], ...] = (),
-        fragment: str = "",
-    ) -> None:
-        found = Address.parse(_unparse(scheme, host, port, segments, query, fragment))
-        for name in Address.__slots__:
-            object.__setattr__(self, name, getattr(found, name))
-
-    def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError("an Address does not change")
-
-    __delattr__ = __setattr__  # type: ignore[assignment]
+    def __init__(self, text: str) -> None:
+        shape = _SHAPE.fullmatch(text)
+        if shape is None or len(text) > _MAX_LENGTH or _FORBIDDEN.search(text):
+            _refuse_text(text)
+        scheme, authority, path, query, fragment = shape.groups("")
+        scheme = scheme.lower()
+        start = shape.start(3)
+        host, port = "", None
+        if scheme in _NETWORK:
+            host, port = _host_port(text, authority, shape.start(2))
+            port = None if port == _DEFAULT_PORTS.get(scheme) else port
+        elif authority:  # it is the first segment; the last slash of "://" begins the path
+            start = shape.start(2) - 1
+            path = f"/{authority}{path}"
+        path = _normal_path(text, path, start)
+        if path == "/" and scheme not in _NETWORK:
+            _refuse(text, shape.start(2), "empty name")
+        segments, version = _segments(text, path, shape.end(3))
+        query = _normal(text, query, shape.start(4), _QUERY_ESCAPE)
+        pairs = _pairs(query) if query else ()
+        fragment = _normal(text, fragment, shape.start(5), _FRAGMENT_ESCAPE)
+        _set(self, "scheme", scheme)
+        _set(self, "host", host)
+        _set(self, "port", port)
+        _set(self, "path", path)
+        _set(self, "segments", segments)
+        _set(self, "query", pairs)
+        _set(self, "fragment", unquote(fragment))
+        _set(self, "version", _one_version(text, version, pairs, shape.start(4)) if pairs else version)
+        normal = f"{scheme}://{_authority(host, port)}{path if host else path[1:]}"
+        normal += (f"?{query}" if query else "") + (f"#{fragment}" if fragment else "")
+        if len(normal) > _MAX_LENGTH:
+            _refuse(text, None, f"longer than {_MAX_LENGTH} characters when percent-encoded")
+        _set(self, "_text", normal)
 
     @staticmethod
     def parse(text: str) -> Address:
-        """The address a text names; AddressError with position and reason when it names none."""
+        """The address that a text spells; recent ones are remembered. Raises AddressError."""
+        if not isinstance(text, str):
+            raise AddressError(f"an address is text, not {type(text).__name__}", reason="not text")
         return _parse(text)
 
     @staticmethod
-    def of(source: Address | str) -> Address:
-        """The Address itself, or the one a text names."""
-        if isinstance(source, Address):
-            return source
-        if not isinstance(source, str):
-            raise AddressError(f"{type(source).__name__} is no address", reason="not text")
-        return _parse(source)
+    def of(value: Address | str) -> Address:
+        """An address as it is, or a text parsed."""
+        return value if isinstance(value, Address) else Address.parse(value)
 
     @staticmethod
     def local(scheme: str, segments: tuple[str, ...]) -> Address:
-        """The address of a path in a scheme without hosts."""
-        return Address(scheme, segments=segments)
+        """`scheme://segment/segment` from decoded segments, one of which may be "name@version"."""
+        return Address.parse(f"{scheme}://{_path_text(segments)[1:]}")
 
     @staticmethod
     def network(scheme: str, host: str, port: int | None, segments: tuple[str, ...]) -> Address:
-        """The address of a path at a host."""
-        return Address(scheme, host, port, segments)
+        """`scheme://host:port/segment/segment` from decoded parts; an IPv6 host without brackets."""
+        return Address.parse(f"{scheme}://{_authority(host, port)}{_path_text(segments)}")
 
-    @property
-    def authority(self) -> str:
-        """`host[:port]` with brackets around IPv6; "" without a host."""
-        return _authority(self.host, self.port)
+    def __setattr__(self, name: str, value: Any) -> NoReturn:
+        raise AttributeError(f"an Address does not change: {name}")
 
-    @property
-    def base(self) -> str:
-        """`scheme://authority`."""
-        return f"{self.scheme}://{self.authority}"
-
-    origin = base
-
-    @property
-    def path(self) -> str:
-        """The path, percent-encoded, with its leading slash."""
-        return "/" + "/".join(quote(segment, safe=_SEGMENT_SAFE) for segment in self.segments)
-
-    @property
-    def name(self) -> str:
-        """The last segment without its version; "" for an empty path."""
-        return self.segments[-1].partition("@")[0] if self.segments else ""
-
-    @property
-    def version(self) -> str | None:
-        """The version or range that `?version=` asks for, or None; `add@2` is part of the path."""
-        for name, value in self.query:
-            if name == "version":
-                return value
-        return None
-
-    def child(self, *segments: str) -> Address:
-        """The address with segments added to its path; query and fragment are dropped."""
-        return Address(self.scheme, self.host, self.port, (*self.segments, *segments))
-
-    def with_query(self, **pairs: str) -> Address:
-        """The address with this query instead of its own."""
-        return Address(self.scheme, self.host, self.port, self.segments, tuple(pairs.items()), self.fragment)
-
-    def resolve(self, reference: str) -> Address:
-        """The address that a reference means, seen from this one (RFC 3986 section 5.2)."""
-        if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", reference):
-            return _parse(reference)
-        if reference.startswith("//"):
-            return _parse(f"{self.scheme}:{reference}")
-        path, query, fragment = _split_reference(reference)
-        own_query = _unparse_query(self.query)
-        if path.startswith("/"):
-            return _parse(f"{self._root}{path}{query}{fragment}")
-        if not path:
-            own = self.path if self.segments else ""
-            return _parse(f"{self._root}{own}{query or own_query}{fragment}")
-        parent = self.path.rpartition("/")[0]
-        return _parse(f"{self._root}{parent}/{path}{query}{fragment}")
-
-    @property
-    def _root(self) -> str:
-        return self.base if self.scheme in NETWORK_SCHEMES else f"{self.scheme}://"
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"an Address does not change: {name}")
 
     def __str__(self) -> str:
         return self._text
@@ -159,192 +146,339 @@ class Address:
     def __repr__(self) -> str:
         return f"Address({self._text!r})"
 
+    def __hash__(self) -> int:
+        return hash(self._text)
+
     def __eq__(self, other: object) -> bool:
         return self._text == other._text if isinstance(other, Address) else NotImplemented
 
     def __lt__(self, other: Address) -> bool:
         return self._text < other._text if isinstance(other, Address) else NotImplemented
 
-    def __hash__(self) -> int:
-        return hash(self._text)
-
     def __reduce__(self) -> tuple[Any, ...]:
         return _parse, (self._text,)
 
+    @property
+    def authority(self) -> str:
+        """`host[:port]` with brackets around IPv6; "" where the scheme has no host."""
+        return _authority(self.host, self.port)
+
+    @property
+    def base(self) -> str:
+        """`scheme://authority`."""
+        return f"{self.scheme}://{self.authority}"
+
+    @property
+    def origin(self) -> tuple[str, str, int | None]:
+        """Scheme, host and port, the default port filled in (RFC 6454 section 4)."""
+        return self.scheme, self.host, _DEFAULT_PORTS.get(self.scheme) if self.port is None else self.port
+
+    @property
+    def name(self) -> str:
+        """The function's or service's name: the last segment, or the one before it if the last looks like an id.
+
+        An id is 8 or 16 lower-case hex digits; only the portal at the address knows for certain. "" without segments.
+        """
+        if len(self.segments) > 1 and _ID.fullmatch(self.segments[-1]):
+            return self.segments[-2]
+        return self.segments[-1] if self.segments else ""
+
+    def child(self, *segments: str) -> Address:
+        """The address that many segments (decoded; "name@version" too) below this one, without query and fragment."""
+        return Address.parse(f"{self.base}{self.path.rstrip('/')}{_path_text(segments) if segments else ''}")
+
+    def with_query(self, **pairs: str | float | None) -> Address:
+        """The same address with these query values set; None takes one out. Other pairs keep their places."""
+        kept = [(name, value) for name, value in self.query if name not in pairs]
+        added = [(name, str(value)) for name, value in pairs.items() if value is not None]
+        return Address.parse(_with_tail(f"{self.base}{self.path}", [*kept, *added], self.fragment))
+
+    def resolve(self, reference: Address | str) -> Address:
+        """The address that a reference means when it is found at this address (RFC 3986 section 5.2).
+
+        Args:
+            reference: an address, or a part of one: "//host/path", "/path", "name", "../name", "?query", "#fragment", "".
+
+        Raises: AddressError; its position counts in the reference.
+        """
+        if isinstance(reference, Address):
+            return reference
+        prefix = self._prefix_for(reference)
+        try:
+            return Address.parse(prefix + reference)
+        except AddressError as error:
+            if error.position is not None:
+                error.position = max(0, error.position - len(prefix))
+            raise
+
+    def _prefix_for(self, reference: str) -> str:
+        scheme = _SCHEME.match(reference)
+        if scheme and reference[scheme.end() : scheme.end() + 1] == ":":
+            return ""
+        if reference.startswith("//"):
+            return f"{self.scheme}:"
+        if reference.startswith("/"):
+            return self.base
+        here = self._text.partition("#")[0]
+        if reference.startswith("#") or not reference:
+            return here
+        here = here.partition("?")[0]
+        if reference.startswith("?"):
+            return here
+        return f"{self.base}{self.path.rpartition('/')[0]}/"
+
+
+_parse = lru_cache(maxsize=4096)(Address)
+
+
+class _Parts(NamedTuple):
+    scheme: str
+    host: str = ""
+    port: int | None = None
+    segments: tuple[str, ...] = ()
+    version: str | None = None
+    query: tuple[tuple[str, str], ...] = ()
+    fragment: str = ""
+
 
 class AddressBuilder:
-    """Builds an Address step by step; each step gives a new builder, so one may be kept and used again."""
+    """Makes an address from decoded parts; every step gives a new builder, so a half-made one can be shared.
+
+        AddressBuilder("http").host("127.0.0.1").port(8080).path("api", "add").version("2").query(a="b").build()
+
+    Parts are taken literally: what an address cannot hold as it is gets percent-encoded. Threads: any.
+    """
 
     __slots__ = ("_parts",)
 
     def __init__(self, scheme: str) -> None:
-        self._parts: dict[str, Any] = {"scheme": scheme}
+        self._parts = _Parts(scheme)
 
-    def _with(self, **parts: Any) -> AddressBuilder:
-        other = AddressBuilder.__new__(AddressBuilder)
-        other._parts = self._parts | parts
-        return other
+    def _with(self, **changes: Any) -> AddressBuilder:
+        builder = AddressBuilder(self._parts.scheme)
+        builder._parts = self._parts._replace(**changes)
+        return builder
 
     def host(self, host: str) -> AddressBuilder:
-        """Set the host; IPv6 with or without brackets."""
-        return self._with(host=host.removeprefix("[").removesuffix("]"))
+        """Host name, IPv4 or IPv6 address (without brackets); only for schemes that have one."""
+        return self._with(host=host)
 
     def port(self, port: int | None) -> AddressBuilder:
-        """Set the port; None for the scheme's own."""
+        """Port, 0 to 65535; None for the scheme's default."""
         return self._with(port=port)
 
     def path(self, *segments: str) -> AddressBuilder:
-        """Add path segments, as plain text: they are encoded where needed."""
-        return self._with(segments=(*self._parts.get("segments", ()), *segments))
+        """The whole path, segment by segment; an "@" in one is literal."""
+        return self._with(segments=segments)
 
-    def version(self, version: str) -> AddressBuilder:
-        """Ask for a version or a range of versions."""
-        return self.query(version=version)
+    def version(self, version: str | None) -> AddressBuilder:
+        """A version, written `name@version`, or a range of versions, written `?version=`."""
+        return self._with(version=version)
 
-    def query(self, **pairs: str) -> AddressBuilder:
-        """Add query parameters."""
-        return self._with(query=(*self._parts.get("query", ()), *pairs.items()))
+    def query(self, **pairs: str | float) -> AddressBuilder:
+        """Add query pairs."""
+        return self._with(query=(*self._parts.query, *((name, str(value)) for name, value in pairs.items())))
 
     def fragment(self, fragment: str) -> AddressBuilder:
-        """Set the fragment."""
+        """The fragment; "" for none."""
         return self._with(fragment=fragment)
 
     def build(self) -> Address:
-        """The address; AddressError when the parts make none."""
-        return Address(**self._parts)
-
-
-def _refuse(text: str, position: int, reason: str) -> AddressError:
-    shown = text if len(text) <= 200 else text[:197] + "..."
-    return AddressError(f"{shown!r} is no address: {reason} at {position}", position=position, reason=reason)
-
-
-@lru_cache(maxsize=4096)
-def _parse(text: str) -> Address:
-    if len(text) > MAX_LENGTH:
-        raise _refuse(text, MAX_LENGTH, f"longer than {MAX_LENGTH} characters")
-    for pattern, reason in ((_FORBIDDEN, "a character that is not allowed"), (_BAD_PERCENT, "a bad percent-encoding")):
-        bad = pattern.search(text)
-        if bad:
-            raise _refuse(text, bad.start(), reason)
-    match = _PARTS.fullmatch(text)
-    if match is None:
-        raise _refuse(text, 0, "no scheme:// at its start")
-    if not _SCHEME.fullmatch(match["scheme"]):
-        raise _refuse(text, 0, "a bad scheme")
-    scheme, authority, path = match["scheme"].lower(), match["authority"], match["path"]
-    host, port = "", None
-    if scheme in NETWORK_SCHEMES:
-        host, port = _parse_authority(text, authority, match.start("authority"))
-        port = None if port == _DEFAULT_PORTS.get(scheme) else port
-    else:
-        path = f"{authority}{path}"
-    segments = _parse_path(text, path, match.start("authority"))
-    if scheme not in NETWORK_SCHEMES and not segments:
-        raise _refuse(text, match.end("path"), "no name")
-    query = tuple(parse_qsl(match["query"] or "", keep_blank_values=True))
-    fragment = _decode(text, match["fragment"] or "", match.start("authority"))
-    return _make(scheme, host, port, segments, query, fragment)
-
-
-def _make(
-    scheme: str, host: str, port: int | None, segments: tuple[str, ...], query: tuple[tuple[str, str], ...], fragment: str
-) -> Address:
-    address = Address.__new__(Address)
-    values = (_unparse(scheme, host, port, segments, query, fragment), fragment, host, port, query, scheme, segments)
-    for name, value in zip(Address.__slots__, values, strict=True):
-        object.__setattr__(address, name, value)
-    return address
-
-
-def _parse_authority(text: str, authority: str, start: int) -> tuple[str, int | None]:
-    if "@" in authority:
-        raise _refuse(text, start, "a credential, which does not belong in an address")
-    if authority.startswith("["):
-        end = authority.find("]")
-        if end < 0:
-            raise _refuse(text, start, "a bracket that is not closed")
-        return _ipv6(text, authority[1:end], start + 1), _port(text, authority[end + 1 :], start + end + 1)
-    host, colon, port = authority.partition(":")
-    if not host:
-        raise _refuse(text, start, "no host")
-    return _host(text, host, start), _port(text, colon + port, start + len(host))
-
-
-def _ipv6(text: str, host: str, start: int) -> str:
-    try:
-        if "%" in host:
-            raise AddressValueError("zone")
-        return str(IPv6Address(host))
-    except AddressValueError:
-        raise _refuse(text, start, "no IPv6 address") from None
-
-
-def _port(text: str, rest: str, start: int) -> int | None:
-    if rest in ("", ":"):
-        return None
-    digits = rest[1:]
-    if rest[0] != ":" or not (digits.isascii() and digits.isdigit()) or len(digits) > 5 or int(digits) > 65_535:
-        raise _refuse(text, start, "a bad port")
-    return int(digits)
-
-
-def _host(text: str, host: str, start: int) -> str:
-    host = _decode(text, host, start)
-    if re.fullmatch(r"[0-9.]+", host):
-        try:
-            return str(IPv4Address(host))
-        except AddressValueError:
-            raise _refuse(text, start, "no IPv4 address") from None
-    try:
-        name = host.lower() if host.isascii() else host.encode("idna").decode("ascii").lower()
-    except UnicodeError:
-        raise _refuse(text, start, "a bad host name") from None
-    if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in name.removesuffix(".").split(".")):
-        raise _refuse(text, start, "a bad host name")
-    return name
-
-
-def _parse_path(text: str, path: str, start: int) -> tuple[str, ...]:
-    segments: list[str] = []
-    for raw in path.split("/"):
-        segment = _decode(text, raw, start)
-        if segment == "..":
-            del segments[-1:]
-        elif segment not in ("", "."):
-            segments.append(segment)
-    return tuple(segments)
-
-
-def _decode(text: str, part: str, start: int) -> str:
-    if "%" not in part:
-        return part
-    try:
-        return unquote_to_bytes(part).decode()
-    except UnicodeDecodeError:
-        raise _refuse(text, start, "a percent-encoding that is not UTF-8") from None
+        """The address. Raises AddressError; its position counts in the text that the parts make."""
+        parts = self._parts
+        query = list(parts.query)
+        path = _path_text(parts.segments).replace("@", "%40")
+        if parts.version is not None and parts.segments and not set(parts.version) & set("<>=~!,"):
+            path += "@" + _quoted(parts.version, _SEGMENT_SAFE)
+        elif parts.version is not None:
+            query.append(("version", parts.version))
+        if parts.scheme.lower() in _NETWORK:
+            text = f"{parts.scheme}://{_authority(parts.host, parts.port)}{path}"
+        elif parts.host or parts.port is not None:
+            raise AddressError(f"a {parts.scheme} address has no host and no port", reason="no host in this scheme")
+        else:
+            text = f"{parts.scheme}://{path[1:]}"
+        return Address.parse(_with_tail(text, query, parts.fragment))
 
 
 def _authority(host: str, port: int | None) -> str:
-    shown = f"[{host}]" if ":" in host else host
-    return shown if port is None else f"{shown}:{port}"
+    if ":" in host:
+        host = f"[{host}]"
+    return host if port is None else f"{host}:{port}"
 
 
-def _unparse_query(query: tuple[tuple[str, str], ...]) -> str:
-    return "?" + urlencode(query, safe=_QUERY_SAFE, quote_via=quote) if query else ""
+def _quoted(text: str, safe: str = "") -> str:
+    try:
+        return quote(text, safe=safe)
+    except UnicodeEncodeError as error:
+        raise AddressError(f"{text!r} is no text", reason="lone surrogate", position=error.start) from None
 
 
-def _unparse(
-    scheme: str, host: str, port: int | None, segments: tuple[str, ...], query: tuple[tuple[str, str], ...], fragment: str
-) -> str:
-    path = "/".join(quote(segment, safe=_SEGMENT_SAFE) for segment in segments)
-    authority = _authority(host, port)
-    start = f"{scheme}://{authority}/" if authority and path else f"{scheme}://{authority}"
-    end = "#" + quote(fragment, safe=_QUERY_SAFE) if fragment else ""
-    return start + path + _unparse_query(query) + end
+def _path_text(segments: tuple[str, ...]) -> str:
+    for segment in segments:
+        if segment in ("", ".", ".."):
+            raise AddressError(f"{segment!r} is no segment of a path", reason="empty or dot segment")
+    return "/" + "/".join(_quoted(segment, _SEGMENT_SAFE) for segment in segments)
 
 
-def _split_reference(reference: str) -> tuple[str, str, str]:
-    rest, mark, fragment = reference.partition("#")
-    path, question, query = rest.partition("?")
-    return path, question + query, mark + fragment
+def _with_tail(text: str, pairs: list[tuple[str, str]], fragment: str) -> str:
+    query = "&".join(f"{_quoted(name, _QUERY_SAFE)}={_quoted(value, _QUERY_SAFE + '=')}" for name, value in pairs)
+    return text + (f"?{query}" if query else "") + (f"#{_quoted(fragment, _SEGMENT_SAFE + '/?')}" if fragment else "")
+
+
+def _host_port(text: str, authority: str, start: int) -> tuple[str, int | None]:
+    if "@" in authority:
+        _refuse(text, start, "userinfo: a credential does not belong in an address")
+    if not authority or authority[0] == ":":
+        _refuse(text, start, "empty host")
+    found = _HOST_PORT.fullmatch(authority)
+    if found is None:
+        _refuse_authority(text, authority, start)
+    host, digits = found.groups()
+    return _normal_host(text, host, start), _port(text, digits, start + found.start(2)) if digits else None
+
+
+def _port(text: str, digits: str, start: int) -> int:
+    digits = digits.lstrip("0") or "0"
+    if len(digits) > 5 or int(digits) > 65535:
+        _refuse(text, start, "port above 65535")
+    return int(digits)
+
+
+def _refuse_authority(text: str, authority: str, start: int) -> NoReturn:
+    if authority.startswith("["):
+        end = authority.find("]")
+        if end < 0:
+            _refuse(text, start, "bracket without its end")
+        rest = end + 1
+    else:
+        rest = re.match(r"[^:\[\]]*", authority).end()  # type: ignore[union-attr]  # it always matches
+        if authority[rest] == ":" and authority.count(":") > 1:
+            _refuse(text, start, "IPv6 without brackets, or two ports")
+    if authority[rest] != ":":
+        _refuse(text, start + rest, "neither a port nor the end of the host")
+    wrong = re.search(r"[^0-9]", authority[rest + 1 :])
+    _refuse(text, start + rest + 1 + (wrong.start() if wrong else 0), "port that is no number")
+
+
+def _normal_host(text: str, host: str, start: int) -> str:
+    if host.startswith("["):
+        return _normal_ipv6(text, host[1:-1], start + 1)
+    if "%" in host:
+        host = unquote(_normal(text, host, start, _PATH_ESCAPE))
+    if not host.isascii():
+        host = _punycode(text, host, start)
+    host = host.lower()
+    if len(host) > 254 or not _HOST_NAME.fullmatch(host):
+        _refuse(text, start, "no valid host name")
+    if _NUMERIC_HOST.fullmatch(host):  # such a host is never a name; resolvers read 0x7f.1 or 2130706433 as IPv4
+        try:
+            IPv4Address(host)
+        except AddressValueError:
+            _refuse(text, start, "no valid IPv4 address")
+    return host
+
+
+def _punycode(text: str, host: str, start: int) -> str:
+    if len(host) <= 254:  # the codec takes quadratic time
+        try:
+            return host.encode("idna").decode("ascii")
+        except UnicodeError:
+            pass
+    _refuse(text, start, "no valid host name")
+
+
+def _normal_ipv6(text: str, host: str, start: int) -> str:
+    if "%" in host:
+        _refuse(text, start + host.index("%"), "zone id: it has a meaning on one machine only")
+    try:
+        address = IPv6Address(host)
+    except AddressValueError:
+        _refuse(text, start, "no valid IPv6 address")
+    mapped = address.ipv4_mapped  # Python versions differ in how they write it
+    return str(address) if mapped is None else f"::ffff:{mapped}"
+
+
+def _normal(text: str, part: str, start: int, escape: re.Pattern[str]) -> str:
+    def encoded(found: re.Match[str]) -> str:
+        try:
+            return quote(unquote_to_bytes(found[0]).decode(), safe="")
+        except UnicodeDecodeError as error:
+            _refuse(text, start + found.start() + 3 * error.start, "percent-encoding that is not UTF-8")
+
+    return escape.sub(encoded, part) if part else part
+
+
+def _normal_path(text: str, path: str, start: int) -> str:
+    if "//" in path:
+        _refuse(text, start + path.index("//") + 1, "empty segment")
+    path = _normal(text, path, start, _PATH_ESCAPE)
+    if "/." not in path:
+        return path or "/"
+    kept: list[str] = []
+    segments = path.split("/")[1:]
+    for segment in segments:
+        if segment == "..":
+            del kept[-1:]
+        elif segment != ".":
+            kept.append(segment)
+    if segments[-1] in (".", ".."):
+        kept.append("")
+    return "/" + "/".join(kept)
+
+
+def _segments(text: str, path: str, end: int) -> tuple[tuple[str, ...], str | None]:
+    segments = path.strip("/").split("/") if path != "/" else []
+    version = None
+    if "@" in path:
+        versioned = next((place for place in (-1, -2) if "@" in "".join(segments[place:][:1])), 0)
+        if versioned and len(segments) >= -versioned:
+            name, _, found = segments[versioned].partition("@")
+            if name and found:
+                segments[versioned], version = name, unquote(found)
+            elif versioned == -1:
+                _refuse(text, text.rindex("@", 0, end), "empty version" if name else "empty name")
+    return tuple(map(unquote, segments) if "%" in path else segments), version
+
+
+def _pairs(query: str) -> tuple[tuple[str, str], ...]:
+    cut = (piece.partition("=") for piece in query.split("&") if piece)
+    return tuple((unquote(name), unquote(value)) for name, _, value in cut)
+
+
+def _one_version(text: str, version: str | None, pairs: tuple[tuple[str, str], ...], start: int) -> str | None:
+    for name, value in pairs:
+        if name == "version":
+            if not value:
+                _refuse(text, start, "empty version")
+            if version not in (None, value):
+                _refuse(text, start, "two versions")
+            version = value
+    return version
+
+
+def _refuse(text: str, position: int | None, reason: str) -> NoReturn:
+    shown = re.sub(r"//.*@", "//***@", text, flags=re.DOTALL)  # what stands before an "@" may be a password
+    shown = shown if len(shown) <= 80 else f"{shown[:77]}..."
+    where = "" if position is None else f" at position {position}"
+    raise AddressError(f"{shown!r} is no address: {reason}{where}", position=position, reason=reason)
+
+
+def _refuse_text(text: str) -> NoReturn:
+    if len(text) > _MAX_LENGTH:
+        _refuse(text, _MAX_LENGTH, f"longer than {_MAX_LENGTH} characters")
+    forbidden = _FORBIDDEN.search(text)
+    if forbidden:
+        position, character = forbidden.start(), forbidden[0]
+        if character == "%":
+            zone = _IN_BRACKETS.fullmatch(text, 0, position)
+            _refuse(text, position, "zone id" if zone else "percent sign without two hex digits")
+        kinds = {"\\": "backslash"}
+        kind = "whitespace" if character.isspace() else kinds.get(character, "control character")
+        _refuse(text, position, "lone surrogate" if "\ud800" <= character <= "\udfff" else kind)
+    if not text:
+        _refuse(text, 0, "empty")
+    if not _SCHEME.match(text):
+        _refuse(text, 0, "no scheme")
+    other = _NO_SCHEME_CHARACTER.search(text)
+    _refuse(text, other.start() if other else len(text), "no :// after the scheme")

@@ -1,0 +1,333 @@
+"""What a client sees when its server is dead, dies, hangs or lies. Real sockets; peers that misbehave on purpose."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import urllib3.exceptions
+
+from portal import (
+    CallTimeout,
+    Consumer,
+    HTTPPortal,
+    OverloadedError,
+    ProtocolError,
+    RegistryError,
+    TransportError,
+    ValidationError,
+)
+from portal.address import Address
+from portal.context import CallContext
+from portal.errors import AuthenticationError, AuthorizationError, PortalError, RateLimitError
+from portal.http import codec
+from portal.http.client import HTTPClient, _failure
+from portal.serving import Listener, ServingConfig
+
+WAIT = 20.0
+SCHEMA = (
+    b'{"name":"f","version":"1","input":{"type":"object","properties":{"n":{"type":"integer"}},'
+    b'"additionalProperties":false},"output":{},"idempotent":%s,"streaming":%s}'
+)
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def ok(body: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+
+
+class Peer:
+    """A server that answers GET with a schema and each POST with the next of `answers`, raw.
+
+    An answer is bytes (sent, and the connection kept), None (the connection is closed) or a callable of the socket.
+    """
+
+    def __init__(self, *answers: Any, idempotent: bool = False, streaming: bool = False) -> None:
+        self.answers = list(answers)
+        self.posts = 0
+        flags = (b"true" if idempotent else b"false", b"true" if streaming else b"false")
+        self.schema = ok(SCHEMA % flags)
+        self.listening = socket.create_server(("127.0.0.1", 0))
+        self.address = f"http://127.0.0.1:{self.listening.getsockname()[1]}/api/f"
+        self.done = threading.Event()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                sock, _ = self.listening.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
+
+    def _serve(self, sock: socket.socket) -> None:
+        with sock:
+            buffer = b""
+            while True:
+                while b"\r\n\r\n" not in buffer:
+                    piece = sock.recv(65536)
+                    if not piece:
+                        return
+                    buffer += piece
+                head, _, buffer = buffer.partition(b"\r\n\r\n")
+                if head.startswith(b"GET"):
+                    sock.sendall(self.schema)
+                    continue
+                length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+                while len(buffer) < length:
+                    buffer += sock.recv(65536)
+                buffer = buffer[length:]
+                self.posts += 1
+                answer = self.answers.pop(0)
+                if answer is None:
+                    return
+                if callable(answer):
+                    answer(sock)
+                    return
+                sock.sendall(answer)
+
+    def close(self) -> None:
+        self.done.set()
+        self.listening.close()
+
+
+@contextmanager
+def peer(*answers: Any, **flags: Any) -> Iterator[tuple[Peer, Consumer]]:
+    server, consumer = Peer(*answers, **flags), Consumer()
+    try:
+        yield server, consumer
+    finally:
+        consumer.close()
+        server.close()
+
+
+def test_a_dead_server() -> None:
+    with Consumer() as consumer, pytest.raises(TransportError, match="is the server running") as caught:
+        consumer.call_at(f"http://127.0.0.1:{free_port()}/api/f", {}, timeout=WAIT)
+    assert not caught.value.may_have_executed
+    assert caught.value.retryable
+    assert isinstance(caught.value, ConnectionError)
+
+
+def test_a_host_without_an_address() -> None:
+    with Consumer() as consumer, pytest.raises(TransportError) as caught:
+        consumer.call_at("http://no-such-host.invalid/api/f", {}, timeout=WAIT)
+    assert not caught.value.may_have_executed
+
+
+def test_a_server_that_hangs_up_during_the_call() -> None:
+    with peer(None) as (server, consumer):
+        with pytest.raises(TransportError, match="may have been executed") as caught:
+            consumer.call_at(server.address, {"n": 1})
+        assert caught.value.may_have_executed
+        assert not caught.value.retryable
+        assert server.posts == 1  # it was not sent again
+
+
+def test_an_idempotent_call_is_sent_again_once() -> None:
+    with peer(None, ok(b"7"), idempotent=True) as (server, consumer):
+        assert consumer.call_at(server.address, {"n": 1}) == 7
+        assert server.posts == 2
+    with peer(None, None, idempotent=True) as (server, consumer):
+        with pytest.raises(TransportError):
+            consumer.call_at(server.address, {"n": 1})
+        assert server.posts == 2
+
+
+def test_a_server_that_never_answers() -> None:
+    with peer(lambda sock: server.done.wait(WAIT)) as (server, consumer):
+        with pytest.raises(CallTimeout) as caught:
+            consumer.call_at(server.address, {"n": 1}, timeout=0.1)
+        assert isinstance(caught.value, TimeoutError)
+        assert server.posts == 1
+
+
+def test_a_server_that_dribbles() -> None:
+    def dribble(sock: socket.socket) -> None:
+        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n1")
+        server.done.wait(WAIT)
+
+    with peer(dribble) as (server, consumer), pytest.raises(CallTimeout):
+        consumer.call_at(server.address, {"n": 1}, timeout=0.1)
+
+
+LONG = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (ok(b"{"), ProtocolError),
+        (ok(b"NaN"), ProtocolError),
+        (b"SSH-2.0-OpenSSH\r\n\r\n", TransportError),
+        (b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n", ProtocolError),
+        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", RegistryError),
+        (b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 5\r\n\r\noops!", TransportError),
+        (b"HTTP/1.1 503 Busy\r\nRetry-After: 3\r\nContent-Length: 0\r\n\r\n", OverloadedError),
+        (b"HTTP/1.1 418 Teapot\r\nContent-Length: 0\r\n\r\n", ProtocolError),
+        (lambda sock: sock.sendall(LONG + b"1"), TransportError),
+    ],
+)
+def test_a_server_that_answers_wrongly(answer: Any, error: type[PortalError]) -> None:
+    with peer(answer) as (server, consumer):
+        with pytest.raises(error) as caught:
+            consumer.call_at(server.address, {"n": 1}, timeout=WAIT)
+        assert type(caught.value) is error
+        if error is OverloadedError:
+            assert caught.value.retry_after == 3.0  # type: ignore[attr-defined]
+
+
+def test_an_answer_past_the_limit() -> None:
+    with peer(ok(b'"' + b"x" * 5000 + b'"')) as (server, _):
+        portal = HTTPPortal(client=HTTPClient(max_answer=1000))
+        with Consumer([portal]) as consumer, pytest.raises(ProtocolError, match="longer than 1000"):
+            consumer.call_at(server.address, {"n": 1}, timeout=WAIT)
+        portal.close()
+
+
+EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+
+
+def test_a_stream_that_is_cut() -> None:
+    with peer(lambda sock: sock.sendall(EVENTS + b"data: 1\n\n"), streaming=True) as (server, consumer):
+        stream = consumer.stream_at(server.address, {"n": 1}, timeout=WAIT)
+        assert next(stream) == 1
+        with pytest.raises(TransportError, match="cut off"):
+            next(stream)
+
+
+def test_bad_input_is_refused_before_it_is_sent() -> None:
+    with peer() as (server, consumer):
+        with pytest.raises(ValidationError):
+            consumer.call_at(server.address, {"n": "x"})
+        assert server.posts == 0
+
+
+def test_what_is_no_function() -> None:
+    with peer() as (server, consumer):
+        server.schema = ok(b'{"hello": 1}')
+        with pytest.raises(RegistryError):
+            consumer.resolve(server.address)
+        with pytest.raises(RegistryError):
+            consumer.list_at(server.address)
+        portal = HTTPPortal()
+        with pytest.raises(RegistryError):
+            portal.resolve_service(server.address)
+        portal.close()
+
+
+def test_a_server_killed_in_the_middle_of_a_call() -> None:
+    code = (
+        "import threading, sys\nfrom portal import HTTPPortal\nportal = HTTPPortal()\n"
+        "def hang() -> None:\n    print('called', flush=True)\n    threading.Event().wait(60)\n"
+        "print(portal.apply(hang), flush=True)\nsys.stdin.read()\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    address = process.stdout.readline().strip()
+    with Consumer() as consumer:
+        future = consumer.submit_at(address, {}, timeout=WAIT)
+        assert process.stdout.readline().strip() == "called"
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+        with pytest.raises(TransportError) as caught:
+            future.result(WAIT)
+        assert caught.value.may_have_executed
+        with pytest.raises(TransportError) as caught:
+            consumer.call_at(address, {}, timeout=WAIT)
+        assert not caught.value.may_have_executed
+
+
+def test_a_port_in_use() -> None:
+    with HTTPPortal() as first, pytest.raises(TransportError, match="in use"):
+        HTTPPortal(port=first.port).apply(free_port)
+
+
+def test_an_address_of_another_machine() -> None:
+    with pytest.raises(TransportError, match="cannot be listened on"):
+        Listener("192.0.2.1").start()
+
+
+def test_a_stop_lets_running_calls_finish() -> None:
+    entered, gate = threading.Event(), threading.Event()
+
+    def hold() -> int:
+        entered.set()
+        gate.wait(WAIT)
+        return 5
+
+    portal = HTTPPortal()
+    address = portal.apply(hold)
+    with Consumer() as consumer:
+        future = consumer.submit_at(address, {})
+        assert entered.wait(WAIT)
+        stopper = threading.Thread(target=portal.close)
+        stopper.start()
+        gate.set()
+        assert future.result(WAIT) == 5
+        stopper.join(WAIT)
+        assert not stopper.is_alive()
+        with pytest.raises(TransportError):
+            consumer.call_at(address, {})
+    portal.close()
+
+
+def test_a_stop_does_not_wait_for_what_hangs() -> None:
+    entered, gate = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        entered.set()
+        gate.wait(WAIT)
+
+    portal = HTTPPortal(config=ServingConfig(grace=0.05))
+    address = portal.apply(hold)
+    with Consumer() as consumer:
+        future = consumer.submit_at(address, {})
+        assert entered.wait(WAIT)
+        portal.listener.stop()
+        with pytest.raises(TransportError) as caught:
+            future.result(WAIT)
+        assert caught.value.may_have_executed
+    gate.set()
+    portal.close()
+
+
+CONTEXT = CallContext(request_id="r")
+TARGET = Address.parse("http://127.0.0.1:1/api/f")
+
+
+def _exceptions(root: type[BaseException]) -> list[type[BaseException]]:
+    return [root, *(found for sub in root.__subclasses__() for found in _exceptions(sub))]
+
+
+@pytest.mark.parametrize("kind", [*set(_exceptions(urllib3.exceptions.HTTPError)), OSError, ConnectionResetError])
+def test_every_failure_below_has_a_portal_error(kind: type[Exception]) -> None:
+    error = kind.__new__(kind)
+    error.args = ("something went wrong",)
+    mapped = _failure(error, TARGET, CONTEXT)
+    assert isinstance(mapped, TransportError | CallTimeout)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(401, AuthenticationError), (403, AuthorizationError), (410, RegistryError), (422, ValidationError),
+     (429, RateLimitError), (408, CallTimeout), (504, CallTimeout), (500, TransportError), (400, ProtocolError)],
+)  # fmt: skip
+def test_statuses_without_a_problem_document(status: int, kind: type[PortalError]) -> None:
+    for body, media in ((b"<html>", "text/html"), (b"{", codec.PROBLEM), (b"{}", codec.PROBLEM)):
+        assert type(codec.error_of(status, media, body, {})) is kind
+
+

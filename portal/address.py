@@ -4,15 +4,16 @@
     local://add/3f2a9c51                       everything else has none: the path begins where the host would be
     local://add@2   local://add?version=>=1,<2 a version or a range of versions
 
-An address is kept in its normal form, and two addresses are equal if their normal forms are: scheme and host in lower
-case, default port left out, IDN host as punycode, IPv6 compressed, dot segments removed, percent-encoding upper-case and
-only where it is needed. Sources: RFC 3986 (syntax; normal form, section 6.2; references, section 5), RFC 3987 section 3.1
-(other scripts), RFC 5952 (IPv6 text), RFC 3490 (IDN).
+An address is kept in its normal form, and addresses are equal if their normal forms are: scheme and host in lower case,
+no default port, IDN host as punycode, IPv6 compressed, dot segments removed, percent-encoding upper-case and only where
+it is needed. Sources: RFC 3986 (syntax; normal form, section 6.2; references, section 5), RFC 3987 section 3.1 (other
+scripts), RFC 5952 (IPv6 text), RFC 3490 (IDN).
 """
 
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from functools import lru_cache, total_ordering
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Any, NamedTuple, NoReturn
@@ -27,8 +28,8 @@ _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 _NETWORK = frozenset((*_DEFAULT_PORTS, "dask"))
 
 _SHAPE = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*)://([^/?#]*)([^?#]*)(?:\?([^#]*))?(?:#(.*))?", re.DOTALL)
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*")
-_NO_SCHEME_CHARACTER = re.compile(r"[^A-Za-z0-9+.\-]")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
+_SCHEME_START = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*")
 _FORBIDDEN = re.compile(r"[\s\x00-\x1f\x7f-\x9f\\\ud800-\udfff]|%(?![0-9A-Fa-f]{2})")
 _IN_BRACKETS = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://\[[^\]/?#]*")
 _HOST_PORT = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::([0-9]*))?")
@@ -36,13 +37,12 @@ _HOST_NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9_-]{1,63}(
 _NUMERIC_HOST = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)\.?")
 _ID = re.compile(r"[0-9a-f]{8}(?:[0-9a-f]{8})?")
 
-# What each part may hold as it is (RFC 3986 section 3.3 to 3.5). A "+" of a query is written %2B, since form decoders
-# on the way would read it as a space.
+# What each part may hold as it is (RFC 3986 sections 3.3 to 3.5). A query's "+" is written %2B: form decoders on the way
+# would read it as a space.
 _SEGMENT_SAFE = "!$&'()*+,;=:@"
-_QUERY_SAFE = "!$'()*,;:@/?"
+_TAIL_SAFE = "!$'()*,;:@/?"
 _PATH_ESCAPE = re.compile(r"(?:%[0-9A-Fa-f]{2})+|[^A-Za-z0-9._~!$&'()*+,;=:@/%\-]+")
-_QUERY_ESCAPE = re.compile(r"(?:%[0-9A-Fa-f]{2})+|[^A-Za-z0-9._~!$&'()*,;=:@/?%\-]+")
-_FRAGMENT_ESCAPE = re.compile(r"(?:%[0-9A-Fa-f]{2})+|[^A-Za-z0-9._~!$&'()*+,;=:@/?%\-]+")
+_TAIL_ESCAPE = re.compile(r"(?:%[0-9A-Fa-f]{2})+|[^A-Za-z0-9._~!$&'()*,;=:@/?%\-]+")
 
 _set = object.__setattr__
 
@@ -59,8 +59,8 @@ class Address:
         segments: the path's segments, decoded, without the version.
         query: (name, value) pairs in order, decoded; "+" is a plus.
         fragment: decoded, "" when absent.
-        version: "2" of `add@2`, ">=1,<2" of `?version=>=1,<2`, else None. The "@" stands in the last segment or, before an
-            id, in the last but one; a literal "@" is written %40.
+        version: "2" of `add@2`, ">=1,<2" of `?version=>=1,<2`, else None. The "@" stands in the last segment or, before
+            an id, in the last but one; a literal "@" is written %40.
 
     Raises: AddressError with position and reason. Threads: any.
     """
@@ -95,22 +95,18 @@ class Address:
         if path == "/" and scheme not in _NETWORK:
             _refuse(text, shape.start(2), "empty name")
         segments, version = _segments(text, path, shape.end(3))
-        query = _normal(text, query, shape.start(4), _QUERY_ESCAPE)
+        query = _normal(text, query, shape.start(4), _TAIL_ESCAPE)
         pairs = _pairs(query) if query else ()
-        fragment = _normal(text, fragment, shape.start(5), _FRAGMENT_ESCAPE)
-        _set(self, "scheme", scheme)
-        _set(self, "host", host)
-        _set(self, "port", port)
-        _set(self, "path", path)
-        _set(self, "segments", segments)
-        _set(self, "query", pairs)
-        _set(self, "fragment", unquote(fragment))
-        _set(self, "version", _one_version(text, version, pairs, shape.start(4)) if pairs else version)
+        fragment = _normal(text, fragment, shape.start(5), _TAIL_ESCAPE)
+        if pairs:
+            version = _one_version(text, version, pairs, shape.start(4))
         normal = f"{scheme}://{_authority(host, port)}{path if host else path[1:]}"
         normal += (f"?{query}" if query else "") + (f"#{fragment}" if fragment else "")
         if len(normal) > _MAX_LENGTH:
             _refuse(text, None, f"longer than {_MAX_LENGTH} characters when percent-encoded")
-        _set(self, "_text", normal)
+        values = (normal, unquote(fragment), host, path, port, pairs, scheme, segments, version)
+        for name, value in zip(self.__slots__, values, strict=True):
+            _set(self, name, value)
 
     @staticmethod
     def parse(text: str) -> Address:
@@ -135,9 +131,6 @@ class Address:
         return Address.parse(f"{scheme}://{_authority(host, port)}{_path_text(segments)}")
 
     def __setattr__(self, name: str, value: Any) -> NoReturn:
-        raise AttributeError(f"an Address does not change: {name}")
-
-    def __delattr__(self, name: str) -> NoReturn:
         raise AttributeError(f"an Address does not change: {name}")
 
     def __str__(self) -> str:
@@ -197,7 +190,7 @@ class Address:
         """The address that a reference means when it is found at this address (RFC 3986 section 5.2).
 
         Args:
-            reference: an address, or a part of one: "//host/path", "/path", "name", "../name", "?query", "#fragment", "".
+            reference: an address or part of one: "//host/path", "/path", "name", "../name", "?query", "#fragment", "".
 
         Raises: AddressError; its position counts in the reference.
         """
@@ -212,19 +205,16 @@ class Address:
             raise
 
     def _prefix_for(self, reference: str) -> str:
-        scheme = _SCHEME.match(reference)
-        if scheme and reference[scheme.end() : scheme.end() + 1] == ":":
+        if _SCHEME.match(reference):
             return ""
         if reference.startswith("//"):
             return f"{self.scheme}:"
         if reference.startswith("/"):
             return self.base
-        here = self._text.partition("#")[0]
         if reference.startswith("#") or not reference:
-            return here
-        here = here.partition("?")[0]
+            return self._text.partition("#")[0]
         if reference.startswith("?"):
-            return here
+            return f"{self.base}{self.path}"
         return f"{self.base}{self.path.rpartition('/')[0]}/"
 
 
@@ -322,7 +312,7 @@ def _path_text(segments: tuple[str, ...]) -> str:
 
 
 def _with_tail(text: str, pairs: list[tuple[str, str]], fragment: str) -> str:
-    query = "&".join(f"{_quoted(name, _QUERY_SAFE)}={_quoted(value, _QUERY_SAFE + '=')}" for name, value in pairs)
+    query = "&".join(f"{_quoted(name, _TAIL_SAFE)}={_quoted(value, _TAIL_SAFE + '=')}" for name, value in pairs)
     return text + (f"?{query}" if query else "") + (f"#{_quoted(fragment, _SEGMENT_SAFE + '/?')}" if fragment else "")
 
 
@@ -331,43 +321,24 @@ def _host_port(text: str, authority: str, start: int) -> tuple[str, int | None]:
         _refuse(text, start, "userinfo: a credential does not belong in an address")
     if not authority or authority[0] == ":":
         _refuse(text, start, "empty host")
-    found = _HOST_PORT.fullmatch(authority)
+    found = _HOST_PORT.match(authority)
     if found is None:
-        _refuse_authority(text, authority, start)
-    host, digits = found.groups()
-    return _normal_host(text, host, start), _port(text, digits, start + found.start(2)) if digits else None
+        _refuse(text, start, "bracket without its end")
+    if found.end() < len(authority):
+        _refuse(text, start + found.end(), "neither host nor port; an IPv6 address needs brackets, a port is a number")
+    host, digits = found[1], (found[2] or "").lstrip("0") or found[2]
+    if digits and (len(digits) > 5 or int(digits) > 65535):
+        _refuse(text, start + found.start(2), "port above 65535")
+    normal = _ipv6(text, host, start) if host[0] == "[" else _host_name(text, host, start)
+    return normal, int(digits) if digits else None
 
 
-def _port(text: str, digits: str, start: int) -> int:
-    digits = digits.lstrip("0") or "0"
-    if len(digits) > 5 or int(digits) > 65535:
-        _refuse(text, start, "port above 65535")
-    return int(digits)
-
-
-def _refuse_authority(text: str, authority: str, start: int) -> NoReturn:
-    if authority.startswith("["):
-        end = authority.find("]")
-        if end < 0:
-            _refuse(text, start, "bracket without its end")
-        rest = end + 1
-    else:
-        rest = re.match(r"[^:\[\]]*", authority).end()  # type: ignore[union-attr]  # it always matches
-        if authority[rest] == ":" and authority.count(":") > 1:
-            _refuse(text, start, "IPv6 without brackets, or two ports")
-    if authority[rest] != ":":
-        _refuse(text, start + rest, "neither a port nor the end of the host")
-    wrong = re.search(r"[^0-9]", authority[rest + 1 :])
-    _refuse(text, start + rest + 1 + (wrong.start() if wrong else 0), "port that is no number")
-
-
-def _normal_host(text: str, host: str, start: int) -> str:
-    if host.startswith("["):
-        return _normal_ipv6(text, host[1:-1], start + 1)
+def _host_name(text: str, host: str, start: int) -> str:
     if "%" in host:
         host = unquote(_normal(text, host, start, _PATH_ESCAPE))
-    if not host.isascii():
-        host = _punycode(text, host, start)
+    if not host.isascii() and len(host) <= 254:  # the codec takes quadratic time
+        with suppress(UnicodeError):
+            host = host.encode("idna").decode("ascii")
     host = host.lower()
     if len(host) > 254 or not _HOST_NAME.fullmatch(host):
         _refuse(text, start, "no valid host name")
@@ -379,22 +350,13 @@ def _normal_host(text: str, host: str, start: int) -> str:
     return host
 
 
-def _punycode(text: str, host: str, start: int) -> str:
-    if len(host) <= 254:  # the codec takes quadratic time
-        try:
-            return host.encode("idna").decode("ascii")
-        except UnicodeError:
-            pass
-    _refuse(text, start, "no valid host name")
-
-
-def _normal_ipv6(text: str, host: str, start: int) -> str:
+def _ipv6(text: str, host: str, start: int) -> str:
     if "%" in host:
         _refuse(text, start + host.index("%"), "zone id: it has a meaning on one machine only")
     try:
-        address = IPv6Address(host)
+        address = IPv6Address(host[1:-1])
     except AddressValueError:
-        _refuse(text, start, "no valid IPv6 address")
+        _refuse(text, start + 1, "no valid IPv6 address")
     mapped = address.ipv4_mapped  # Python versions differ in how they write it
     return str(address) if mapped is None else f"::ffff:{mapped}"
 
@@ -430,14 +392,13 @@ def _normal_path(text: str, path: str, start: int) -> str:
 def _segments(text: str, path: str, end: int) -> tuple[tuple[str, ...], str | None]:
     segments = path.strip("/").split("/") if path != "/" else []
     version = None
-    if "@" in path:
-        versioned = next((place for place in (-1, -2) if "@" in "".join(segments[place:][:1])), 0)
-        if versioned and len(segments) >= -versioned:
-            name, _, found = segments[versioned].partition("@")
-            if name and found:
-                segments[versioned], version = name, unquote(found)
-            elif versioned == -1:
-                _refuse(text, text.rindex("@", 0, end), "empty version" if name else "empty name")
+    for place in (-1, -2)[: len(segments)] if "@" in path else ():
+        name, at, found = segments[place].partition("@")
+        if name and found:
+            segments[place], version = name, unquote(found)
+            break
+        if at and place == -1:
+            _refuse(text, text.rindex("@", 0, end), "empty version" if name else "empty name")
     return tuple(map(unquote, segments) if "%" in path else segments), version
 
 
@@ -469,16 +430,18 @@ def _refuse_text(text: str) -> NoReturn:
         _refuse(text, _MAX_LENGTH, f"longer than {_MAX_LENGTH} characters")
     forbidden = _FORBIDDEN.search(text)
     if forbidden:
-        position, character = forbidden.start(), forbidden[0]
-        if character == "%":
-            zone = _IN_BRACKETS.fullmatch(text, 0, position)
-            _refuse(text, position, "zone id" if zone else "percent sign without two hex digits")
-        kinds = {"\\": "backslash"}
-        kind = "whitespace" if character.isspace() else kinds.get(character, "control character")
-        _refuse(text, position, "lone surrogate" if "\ud800" <= character <= "\udfff" else kind)
-    if not text:
-        _refuse(text, 0, "empty")
-    if not _SCHEME.match(text):
-        _refuse(text, 0, "no scheme")
-    other = _NO_SCHEME_CHARACTER.search(text)
-    _refuse(text, other.start() if other else len(text), "no :// after the scheme")
+        _refuse(text, forbidden.start(), _what_is_wrong(text, forbidden.start()))
+    scheme = _SCHEME_START.match(text)
+    _refuse(text, scheme.end() if scheme else 0, "no :// after the scheme" if scheme else "no scheme" if text else "empty")
+
+
+def _what_is_wrong(text: str, position: int) -> str:
+    character = text[position]
+    if character == "%":
+        in_brackets = _IN_BRACKETS.fullmatch(text, 0, position)
+        return "zone id" if in_brackets else "percent sign without two hex digits"
+    if character == "\\":
+        return "backslash"
+    if "\ud800" <= character <= "\udfff":
+        return "lone surrogate"
+    return "whitespace" if character.isspace() else "control character"

@@ -1,0 +1,183 @@
+"""`portal serve`: what it takes, what it says, how it stops."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import queue
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+import portal
+from portal import Consumer, cli
+
+ROOT = pathlib.Path(portal.__file__).parent.parent
+TARGETS = '''
+import threading
+from portal import Function, HTTPPortal, LocalPortal, Service, function, service
+
+def plain(a: int = 1) -> int:
+    """A plain callable."""
+    return a
+
+made = function(plain)
+
+@service(name="shop")
+class Shop:
+    def open(self) -> bool:
+        return True
+
+    def on_stop(self):
+        print("stopping", flush=True)
+
+instance = Shop()
+ready = Service.of(Shop)
+local = LocalPortal()
+local.apply(plain)
+http = HTTPPortal(base_path="/other")
+http.apply_service(Shop)
+number = 3
+
+@service
+class Stubborn:
+    """Does not end by being asked."""
+
+    def on_stop(self):
+        print("stopping", flush=True)
+        threading.Event().wait()
+'''
+
+
+def run(*arguments: str):
+    return CliRunner().invoke(cli.main, list(arguments), prog_name="portal")
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A current directory with a module `served_things`."""
+    (tmp_path / "served_things.py").write_text(TARGETS)
+    (tmp_path / "broken_things.py").write_text("1 / 0")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield tmp_path
+    sys.modules.pop("served_things", None)
+
+
+@pytest.fixture
+def stopped(monkeypatch):
+    """Serving stops as soon as it is announced."""
+    stop: queue.SimpleQueue[int] = queue.SimpleQueue()
+    stop.put(signal.SIGTERM)
+    monkeypatch.setattr(cli, "_stop_signals", lambda: stop)
+
+
+@pytest.mark.parametrize(
+    ("target", "address", "services"),
+    [
+        ("plain", "/api/plain/", []),
+        ("made", "/api/plain/", []),
+        ("Shop", "/api/shop/open/", ["shop"]),
+        ("instance", "/api/shop/open/", ["shop"]),
+        ("ready", "/api/shop/open/", ["shop"]),
+        ("local", "local://plain/", []),
+        ("http", "/other/shop/open/", ["shop"]),
+    ],
+)
+@pytest.mark.usefixtures("here", "stopped")
+def test_serve_takes(target, address, services):
+    answer = run("serve", f"served_things:{target}", "--http", "127.0.0.1:0", "--json")
+    assert answer.exit_code == 0, answer.output
+    told = json.loads(answer.stdout.splitlines()[0])
+    assert address in told["functions"][0]["address"]
+    assert [row["name"] for row in told["services"]] == services
+
+
+@pytest.mark.usefixtures("here", "stopped")
+def test_serve_prints_an_address_a_line():
+    answer = run("serve", "served_things:plain", "served_things:instance", "--http", "[::1]:0")
+    assert answer.exit_code == 0, answer.output
+    first, second, *rest = answer.stdout.splitlines()
+    assert first.startswith("http://[::1]:")
+    assert "/api/shop/open/" in second
+    assert rest == ["stopping"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["served_things"], 2, "served_things is not MODULE:TARGET"),
+        (["served_things:"], 2, "is not MODULE:TARGET"),
+        ([":plain"], 2, "is not MODULE:TARGET"),
+        (["no_such_things:plain"], 2, "cannot import no_such_things: ModuleNotFoundError"),
+        (["broken_things:plain"], 2, "cannot import broken_things: ZeroDivisionError"),
+        (["served_things:nothing"], 2, "served_things has no nothing"),
+        (["served_things:plain.nothing"], 2, "served_things has no plain.nothing"),
+        (["served_things:number"], 2, "3 is no service"),
+        (["served_things:threading"], 2, "is no service"),
+        (["served_things:threading.Thread"], 2, "is no service"),
+        (["served_things:plain", "served_things:plain", "served_things:made"], 3, "plain version 1 is taken"),
+        (["served_things:plain", "--http", "8080"], 2, "8080 is not HOST:PORT"),
+        (["served_things:plain", "--http", "host:http"], 2, "host:http is not HOST:PORT"),
+        (["served_things:plain", "--http", "host:65536"], 2, "host:65536 is not HOST:PORT"),
+        ([], 2, "Missing argument"),
+    ],
+)
+@pytest.mark.usefixtures("here", "stopped")
+def test_serve_refuses(arguments, code, said):
+    answer = run("serve", "--http", "127.0.0.1:0", *arguments)
+    assert said in answer.stderr
+    assert (answer.exit_code, answer.stdout) == (code, "")
+
+
+@pytest.mark.usefixtures("here", "stopped")
+def test_debug_shows_where_an_import_failed():
+    answer = run("serve", "broken_things:plain", "--debug")
+    assert isinstance(answer.exception, ZeroDivisionError)
+
+
+@pytest.mark.usefixtures("here", "stopped")
+def test_a_port_in_use_is_a_failure_of_the_server():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        answer = run("serve", "served_things:plain", "--http", f"127.0.0.1:{taken.getsockname()[1]}")
+    assert answer.exit_code == 1
+    assert answer.stderr.startswith("error: ")
+
+
+def serving(target: str, folder: pathlib.Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "portal", "serve", target, "--http", "127.0.0.1:0", "--json"]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_server_answers_until_a_signal_and_stops_in_order(here, number):
+    with serving("served_things:Shop", here) as server, Consumer() as consumer:
+        try:
+            address = json.loads(server.stdout.readline())["functions"][0]["address"]
+            assert consumer.call_at(address, {}) is True
+            server.send_signal(number)
+            assert server.stdout.readline() == "stopping\n"
+            assert server.wait(20) == 0
+        finally:
+            server.kill()
+
+
+def test_a_second_signal_ends_at_once(here):
+    with serving("served_things:Stubborn", here) as server:
+        try:
+            assert json.loads(server.stdout.readline())["services"]
+            server.terminate()
+            assert server.stdout.readline() == "stopping\n"
+            server.terminate()
+            assert server.wait(20) == -signal.SIGTERM
+        finally:
+            server.kill()

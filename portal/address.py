@@ -37,8 +37,8 @@ _HOST_NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9_-]{1,63}(
 _NUMERIC_HOST = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)\.?")
 _ID = re.compile(r"[0-9a-f]{8}(?:[0-9a-f]{8})?")
 
-# What each part may hold as it is (RFC 3986 sections 3.3 to 3.5). A query's "+" is written %2B: form decoders on the way
-# would read it as a space.
+# What each part may hold as it is (RFC 3986 sections 3.3 to 3.5). A query's "+" is written %2B: form decoders on the
+# way would read it as a space.
 _SEGMENT_SAFE = "!$&'()*+,;=:@"
 _TAIL_SAFE = "!$'()*,;:@/?"
 _PATH_ESCAPE = re.compile(r"(?:%[0-9A-Fa-f]{2})+|[^A-Za-z0-9._~!$&'()*+,;=:@/%\-]+")
@@ -322,10 +322,9 @@ def _host_port(text: str, authority: str, start: int) -> tuple[str, int | None]:
     if not authority or authority[0] == ":":
         _refuse(text, start, "empty host")
     found = _HOST_PORT.match(authority)
-    if found is None:
-        _refuse(text, start, "bracket without its end")
-    if found.end() < len(authority):
-        _refuse(text, start + found.end(), "neither host nor port; an IPv6 address needs brackets, a port is a number")
+    end = found.end() if found else 0
+    if found is None or end < len(authority):
+        _refuse(text, start + end, "neither host nor port; an IPv6 address needs brackets, a port is a number")
     host, digits = found[1], (found[2] or "").lstrip("0") or found[2]
     if digits and (len(digits) > 5 or int(digits) > 65535):
         _refuse(text, start + found.start(2), "port above 65535")
@@ -432,7 +431,9 @@ def _refuse_text(text: str) -> NoReturn:
     if forbidden:
         _refuse(text, forbidden.start(), _what_is_wrong(text, forbidden.start()))
     scheme = _SCHEME_START.match(text)
-    _refuse(text, scheme.end() if scheme else 0, "no :// after the scheme" if scheme else "no scheme" if text else "empty")
+    if scheme is None:
+        _refuse(text, 0, "no scheme" if text else "empty")
+    _refuse(text, scheme.end(), "no :// after the scheme")
 
 
 def _what_is_wrong(text: str, position: int) -> str:

@@ -344,7 +344,11 @@ class FunctionError(_FaultyError):
     Attributes:
         type: class name of what it raised; "InvalidOutput" for a result that does not fit.
         errors: the faults of a result that does not fit, else empty.
+        private: whether its words are those of a foreign exception or a result, which stay on this side of a transport
+            unless the portal runs with debug=True. A FunctionError that a function raises itself is meant to be read.
     """
+
+    private = False
 
     code = "function_error"
     status = 500

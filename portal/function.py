@@ -173,7 +173,7 @@ class Function:
             raise self._failure(error) from error
 
     def _failure(self, error: Exception) -> FunctionError:
-        return FunctionError(f"{type(error).__name__}: {error}", type=type(error).__name__)
+        return _private(FunctionError(f"{type(error).__name__}: {error}", type=type(error).__name__))
 
     def _native_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         inject = self.parameters.inject
@@ -194,9 +194,8 @@ class Function:
         try:
             return self.output.dump(result)
         except ValidationError as error:
-            raise FunctionError(
-                f"{self.name} returned what does not fit its schema: {error}", type="InvalidOutput", errors=error.errors
-            ) from None
+            message = f"{self.name} returned what does not fit its schema: {error}"
+            raise _private(FunctionError(message, type="InvalidOutput", errors=error.errors)) from None
 
     def _encode_leniently(self, result: Any) -> Any:
         try:
@@ -209,6 +208,11 @@ class Function:
     def _native(self, value: Any) -> Any:
         decode = self.output.decode
         return value if decode is None else decode(value)
+
+
+def _private(error: FunctionError) -> FunctionError:
+    error.private = True
+    return error
 
 
 class Carrier(Protocol):

@@ -26,7 +26,7 @@ _log = logging.getLogger("portal.calls")
 
 def timeout_error(context: CallContext, name: str, timeout: float | None = None) -> CallTimeout:
     """The error that every side raises for a call of `name` that is past its deadline."""
-    after = "" if timeout is None else f" within {timeout:.3g} s"
+    after = "" if timeout is None else f" within {timeout:.2g} s"
     return CallTimeout(
         f"{name} did not answer{after}; it may still be running",
         timeout=timeout,

@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future
+from time import monotonic
 from typing import Any
 
 from ..address import Address
@@ -26,6 +27,7 @@ __all__ = ["Consumer"]
 _log = logging.getLogger("portal.consumer")
 _REMOTE = ("http", "https")  # schemes whose client side a Consumer opens by itself
 _CACHE_SIZE = 1024
+_CONTRACT_SECONDS = 60.0  # a server that was redeployed is asked for its new contract after this at the latest
 
 
 def _send(call: Call) -> Any:
@@ -66,7 +68,7 @@ class Consumer:
         self._executor = executor
         self._own_pool: WorkerPool | None = None
         self._own_portals: dict[str, Portal] = {}
-        self._resolved: dict[str, Function] = {}
+        self._resolved: dict[str, tuple[float, Function]] = {}
         self._lock = threading.Lock()  # guards what is created on first use; not held over I/O
         self._pid = os.getpid()
         self._closed = False
@@ -95,7 +97,11 @@ class Consumer:
             whether sending it again is safe; FunctionError for what the function raised.
         """
         call = self._prepare(address, params, timeout, context, False)
-        result = self._chain(call)
+        try:
+            result = self._chain(call)
+        except (RegistryError, ValidationError):
+            self._resolved.pop(str(address), None)  # the contract may have changed: ask again next time
+            raise
         return result if returns is None else Schema.of(returns).load(result)
 
     def stream_at(
@@ -205,13 +211,13 @@ class Consumer:
             self._after_fork()
         key = address if isinstance(address, str) else str(address)
         known = self._resolved.get(key)
-        if known is not None:
-            return known
+        if known is not None and known[0] > monotonic():
+            return known[1]
         function = self.resolve(address)
         if isinstance(function, ResolvedFunction) and function.address and function.address.scheme in _REMOTE:
             if len(self._resolved) >= _CACHE_SIZE:
                 self._resolved.clear()
-            self._resolved[key] = function
+            self._resolved[key] = (monotonic() + _CONTRACT_SECONDS, function)
         return function
 
     def _portals_for(self, address: Address) -> tuple[Portal, ...] | list[Portal]:

@@ -89,7 +89,7 @@ def problem_of(error: PortalError, *, debug: bool) -> dict[str, Any]:
     What a function's own exception says goes out only with debug=True; its log has all of it under the request id.
     """
     data = error.to_dict(debug=debug)
-    masked = isinstance(error, FunctionError) and not debug
+    masked = isinstance(error, FunctionError) and error.private and not debug
     problem: dict[str, Any] = {
         "type": f"urn:portal:error:{error.code}",
         "title": type(error).__name__,

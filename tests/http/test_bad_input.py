@@ -194,6 +194,9 @@ def test_streams_as_lines_and_as_events(server: HTTPPortal) -> None:
     assert events.body == b"data: 1\n\nevent: complete\ndata: null\n\n"
 
 
+BOTH = b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
 def send(server: HTTPPortal, data: bytes) -> bytes:
     """What a raw socket gets for `data` until the server closes."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=WAIT) as sock:
@@ -217,7 +220,7 @@ def test_pipelined_requests_are_answered_in_order(server: HTTPPortal) -> None:
     [
         (b"nonsense\r\n\r\n", b"400"),
         (b"GET / HTTP/2.0\r\nHost: x\r\n\r\n", b"505"),
-        (b"POST /api/add HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b"400"),
+        (b"POST /api/add HTTP/1.1\r\nHost: x\r\n" + BOTH + b"0\r\n\r\n", b"400"),
         (b"GET /api HTTP/1.1\r\n\r\n", b"400"),
         (b"GET /" + b"a" * 40_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", b"4"),
         (b"GET /api HTTP/1.1\r\nHost: x\r\nA: " + b"b" * 40_000, b"431"),
@@ -244,11 +247,13 @@ def test_http_1_0(server: HTTPPortal) -> None:
 
 
 def test_a_slow_head_is_given_up() -> None:
-    with HTTPPortal(config=ServingConfig(head_timeout=0.05)) as portal:
-        with socket.create_connection(("127.0.0.1", portal.port), timeout=WAIT) as sock:
-            sock.sendall(b"POST /api/add HT")
-            assert sock.recv(1000).startswith(b"HTTP/1.1 408")
-            assert sock.recv(1000) == b""
+    with (
+        HTTPPortal(config=ServingConfig(head_timeout=0.05)) as portal,
+        socket.create_connection(("127.0.0.1", portal.port), timeout=WAIT) as sock,
+    ):
+        sock.sendall(b"POST /api/add HT")
+        assert sock.recv(1000).startswith(b"HTTP/1.1 408")
+        assert sock.recv(1000) == b""
 
 
 def test_a_full_pool_answers_503() -> None:

@@ -313,7 +313,7 @@ def _exceptions(root: type[BaseException]) -> list[type[BaseException]]:
     return [root, *(found for sub in root.__subclasses__() for found in _exceptions(sub))]
 
 
-@pytest.mark.parametrize("kind", 
+@pytest.mark.parametrize("kind",
     [*dict.fromkeys(_exceptions(urllib3.exceptions.HTTPError)), OSError, ConnectionResetError],
 )
 def test_every_failure_below_has_a_portal_error(kind: type[Exception]) -> None:

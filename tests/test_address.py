@@ -1,0 +1,397 @@
+"""Address and AddressBuilder: parse, normal form, parts, references, refusals."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from portal.address import Address, AddressBuilder
+from portal.errors import AddressError
+
+GOOD: list[tuple[str, str, dict[str, Any]]] = [
+    ("local://add", "local://add", {"scheme": "local", "host": "", "port": None, "segments": ("add",), "name": "add"}),
+    ("local://add/3f2a9c51", "local://add/3f2a9c51", {"segments": ("add", "3f2a9c51"), "host": "", "name": "add"}),
+    ("LOCAL://Add", "local://Add", {"segments": ("Add",)}),
+    ("local:///add", "local://add", {"path": "/add", "authority": "", "base": "local://"}),
+    ("local://add@2", "local://add@2", {"segments": ("add",), "version": "2", "name": "add", "path": "/add@2"}),
+    ("local://add@2/3f2a9c51", "local://add@2/3f2a9c51", {"segments": ("add", "3f2a9c51"), "version": "2"}),
+    ("local://add@>=1,<2", "local://add@%3E=1,%3C2", {"segments": ("add",), "version": ">=1,<2"}),
+    ("local://add?version=>=1,<2", "local://add?version=%3E=1,%3C2", {"version": ">=1,<2", "name": "add"}),
+    ("local://add?version=1.0+x", "local://add?version=1.0%2Bx", {"version": "1.0+x"}),
+    ("local://add@2?version=2", "local://add@2?version=2", {"version": "2"}),
+    ("local://a%40b", "local://a%40b", {"segments": ("a@b",), "version": None}),
+    ("local://@a/b/c", "local://@a/b/c", {"segments": ("@a", "b", "c"), "version": None}),
+    ("local://a@/b", "local://a@/b", {"segments": ("a@", "b"), "version": None}),
+    ("local://größe", "local://gr%C3%B6%C3%9Fe", {"segments": ("größe",)}),
+    ("local://a/../b/./c", "local://b/c", {"segments": ("b", "c")}),
+    ("local://a/%2e%2E/b", "local://b", {"segments": ("b",)}),
+    ("local://a%2fb/%7ec", "local://a%2Fb/~c", {"segments": ("a/b", "~c")}),
+    ("js://quickjs/discount/9b01ffe2", "js://quickjs/discount/9b01ffe2", {"segments": ("quickjs", "discount", "9b01ffe2")}),
+    ("js://quickjs/f/9b01ffe29b01ffe2", "js://quickjs/f/9b01ffe29b01ffe2", {"name": "f"}),
+    ("test://add/1", "test://add/1", {"segments": ("add", "1")}),
+    ("dask://Scheduler:8786/add", "dask://scheduler:8786/add", {"host": "scheduler", "port": 8786, "segments": ("add",)}),
+    ("http://h", "http://h/", {"host": "h", "path": "/", "segments": (), "name": "", "base": "http://h"}),
+    ("http://h?a=1", "http://h/?a=1", {"query": (("a", "1"),)}),
+    ("http://h/api/", "http://h/api/", {"segments": ("api",), "path": "/api/"}),
+    ("HTTP://Example.COM:80/a", "http://example.com/a", {"port": None, "origin": ("http", "example.com", 80)}),
+    ("https://h:443/a", "https://h/a", {"port": None, "authority": "h"}),
+    ("https://h:80/a", "https://h:80/a", {"port": 80, "authority": "h:80", "origin": ("https", "h", 80)}),
+    ("ws://h:080/a", "ws://h/a", {"port": None}),
+    ("wss://h:/a", "wss://h/a", {"port": None}),
+    ("http://h:0/", "http://h:0/", {"port": 0}),
+    ("http://h:65535/", "http://h:65535/", {"port": 65535}),
+    ("http://a_b.c-d./x", "http://a_b.c-d./x", {"host": "a_b.c-d."}),
+    ("http://127.0.0.1:8080/", "http://127.0.0.1:8080/", {"host": "127.0.0.1", "base": "http://127.0.0.1:8080"}),
+    ("http://[2001:DB8:0::1]:81/", "http://[2001:db8::1]:81/", {"host": "2001:db8::1", "authority": "[2001:db8::1]:81"}),
+    ("http://[::FFFF:1.2.3.4]/", "http://[::ffff:1.2.3.4]/", {"host": "::ffff:1.2.3.4"}),
+    ("http://Bücher.example/", "http://xn--bcher-kva.example/", {"host": "xn--bcher-kva.example"}),
+    ("http://b%C3%BCcher.example/", "http://xn--bcher-kva.example/", {}),
+    ("http://h/?a=%2c&b&=c&&a=d=e", "http://h/?a=%2C&b&=c&&a=d=e", {"query": (("a", ","), ("b", ""), ("", "c"), ("a", "d=e"))}),
+    ("http://h/?#", "http://h/", {"query": (), "fragment": ""}),
+    ("http://h/#a b".replace(" ", "%20"), "http://h/#a%20b", {"fragment": "a b"}),
+    ("http://h/?q#f?/#", "http://h/?q#f?/%23", {"fragment": "f?/#"}),
+]  # fmt: skip
+
+BAD: list[tuple[str, int | None, str]] = [
+    ("", 0, "empty"),
+    ("add", 3, "no ://"),
+    ("local:add", 5, "no ://"),
+    ("local:/add", 5, "no ://"),
+    ("://add", 0, "no scheme"),
+    ("1a://add", 0, "no scheme"),
+    ("lo_cal://add", 2, "no ://"),
+    ("local://", 8, "empty name"),
+    ("local:///", 8, "empty name"),
+    ("local://..", 8, "empty name"),
+    ("local://@2", 8, "empty name"),
+    ("local://add@", 11, "empty version"),
+    ("local://add?version=", 12, "empty version"),
+    ("local://add@1?version=2", 14, "two versions"),
+    ("local://add?version=1&version=2", 12, "two versions"),
+    ("local://a//b", 10, "empty segment"),
+    ("http://h/a//", 11, "empty segment"),
+    (" local://add", 0, "whitespace"),
+    ("local://a b", 9, "whitespace"),
+    ("local://a\u2003b", 9, "whitespace"),
+    ("local://add\n", 11, "whitespace"),
+    ("local://a\x00b", 9, "control"),
+    ("local://a\x7fb", 9, "control"),
+    ("local://a\\b", 9, "backslash"),
+    ("local://a\ud800", 9, "surrogate"),
+    ("local://a%2", 9, "percent"),
+    ("local://a%zz", 9, "percent"),
+    ("local://a%ff", 9, "UTF-8"),
+    ("local://ab%41%c3x", 13, "UTF-8"),
+    ("http://h/?a=%C3", 12, "UTF-8"),
+    ("http://h/#%C3", 10, "UTF-8"),
+    ("http:///a", 7, "empty host"),
+    ("http://:80/", 7, "empty host"),
+    ("http://me@h/", 7, "credential"),
+    ("http://me:secret@h:99999/", 7, "credential"),
+    ("http://h:65536/", 9, "65535"),
+    ("http://h:" + "9" * 5000, 9, "65535"),
+    ("http://h:8x/", 10, "neither"),
+    ("http://h:-1/", 9, "neither"),
+    ("http://h:٣/", 9, "neither"),
+    ("http://::1/", 7, "empty host"),
+    ("http://fe80::1/", 12, "neither"),
+    ("http://[::1/", 7, "neither"),
+    ("http://[::1]x/", 12, "neither"),
+    ("http://h[1]/", 8, "neither"),
+    ("http://[]/", 8, "IPv6"),
+    ("http://[1.2.3.4]/", 8, "IPv6"),
+    ("http://[v1.x]/", 8, "IPv6"),
+    ("http://[::g]/", 8, "IPv6"),
+    ("http://[fe80::1%eth0]/", 15, "zone id"),
+    ("http://[fe80::1%25eth0]/", 15, "zone id"),
+    ("http://a..b/", 7, "host name"),
+    ("http://-a/", 7, "host name"),
+    ("http://a-/", 7, "host name"),
+    ("http://a,b/", 7, "host name"),
+    ("http://a%2Fb/", 7, "host name"),
+    ("http://℀/", 7, "host name"),
+    ("http://" + "ü" * 64 + "/", 7, "host name"),
+    ("http://" + "ü" * 300 + "/", 7, "host name"),
+    ("http://" + "a" * 64 + "/", 7, "host name"),
+    ("http://" + "a." * 140 + "/", 7, "host name"),
+    ("http://1.2.3.256/", 7, "IPv4"),
+    ("http://2130706433/", 7, "IPv4"),
+    ("http://0x7f.1/", 7, "IPv4"),
+    ("local://" + "a" * 8185, 8192, "8192"),
+    ("local://" + "ü" * 8000, None, "8192"),
+]
+
+
+def refused(text: Any, reason: str) -> AddressError:
+    with pytest.raises(AddressError) as caught:
+        Address.of(text)
+    assert reason in caught.value.reason
+    assert caught.value.reason in str(caught.value) or not isinstance(text, str)
+    return caught.value
+
+
+@pytest.mark.parametrize(("text", "normal", "parts"), GOOD, ids=[row[0] for row in GOOD])
+def test_good(text: str, normal: str, parts: dict[str, Any]) -> None:
+    address = Address.parse(text)
+    assert str(address) == normal
+    assert {name: getattr(address, name) for name in parts} == parts
+    assert Address.parse(normal) == address
+    assert repr(address) == f"Address({normal!r})"
+
+
+@pytest.mark.parametrize(("text", "position", "reason"), BAD, ids=[ascii(row[0][:30]) for row in BAD])
+def test_bad(text: str, position: int | None, reason: str) -> None:
+    assert refused(text, reason).position == position
+
+
+@pytest.mark.parametrize("value", [None, 1, b"local://add", ["local://add"]], ids=repr)
+def test_only_text(value: Any) -> None:
+    refused(value, "not text")
+
+
+@pytest.mark.parametrize("text", ["http://me:secret@h/", "http://me:sec ret@h/", "http://me:s/ecret@h/", "x://me:secret@ h"])
+def test_a_refusal_does_not_repeat_a_password(text: str) -> None:
+    error = refused(text, "")
+    assert "cret" not in str(error)
+    assert "cret" not in str(error.to_dict())
+
+
+def test_a_refusal_is_short() -> None:
+    assert len(str(refused("local://" + "a" * 5000 + " ", "whitespace"))) < 200
+
+
+def test_longest() -> None:
+    assert len(str(Address.parse("local://" + "a" * 8184))) == 8192
+
+
+# as a value
+
+
+def test_value() -> None:
+    one, same, other = (Address.parse(text) for text in ("http://h:80/a", "HTTP://H/a", "http://h/b"))
+    assert one == same
+    assert hash(one) == hash(same)
+    assert one != other
+    assert one < other <= other
+    assert other > one
+    assert len({one, same, other}) == 2
+    assert one != "http://h/a"
+    assert sorted([other, one]) == [one, other]
+    with pytest.raises(TypeError):
+        assert one < "http://h/b"  # type: ignore[operator]
+
+
+def test_unchangeable() -> None:
+    address = Address.parse("http://h/a")
+    with pytest.raises(AttributeError, match="does not change"):
+        address.host = "g"
+    with pytest.raises(AttributeError):
+        address.other = 1  # type: ignore[attr-defined]
+    assert str(address) == "http://h/a"
+
+
+def test_copies_and_pickles() -> None:
+    address = Address.parse("http://h/a@2?b=c#d")
+    for again in (pickle.loads(pickle.dumps(address)), copy.copy(address), copy.deepcopy(address)):
+        assert again == address
+        assert again.version == "2"
+
+
+def test_parse_remembers() -> None:
+    assert Address.parse("local://remembered") is Address.parse("local://remembered")
+    address = Address("local://remembered")
+    assert Address.of(address) is address
+
+
+# made of parts
+
+
+@pytest.mark.parametrize(
+    ("made", "normal"),
+    [
+        (Address.local("local", ("add",)), "local://add"),
+        (Address.local("local", ("users", "get@2", "3f2a9c51")), "local://users/get@2/3f2a9c51"),
+        (Address.local("local", ("a/b", "c d", "?#%")), "local://a%2Fb/c%20d/%3F%23%25"),
+        (Address.network("http", "127.0.0.1", 8080, ("api", "add")), "http://127.0.0.1:8080/api/add"),
+        (Address.network("http", "::1", 80, ()), "http://[::1]/"),
+        (Address.network("ws", "h", None, ("ws",)), "ws://h/ws"),
+        (Address.parse("http://h/api?x=1#y").child("add@2"), "http://h/api/add@2"),
+        (Address.parse("http://h/api/").child("a b", "c"), "http://h/api/a%20b/c"),
+        (Address.parse("http://h").child("api"), "http://h/api"),
+        (Address.parse("http://h/api?x=1").child(), "http://h/api"),
+        (Address.parse("local://users").child("get"), "local://users/get"),
+        (Address.parse("http://h/a#f").with_query(a=1, b="x y"), "http://h/a?a=1&b=x%20y#f"),
+        (Address.parse("http://h/a?a=1&b=2&c=3").with_query(b=None, a="+&="), "http://h/a?c=3&a=%2B%26="),
+        (Address.parse("local://add").with_query(version=">=1,<2"), "local://add?version=%3E=1,%3C2"),
+        (
+            AddressBuilder("http").host("127.0.0.1").port(8080).path("api", "add").version("2").query(a="b").fragment("x").build(),
+            "http://127.0.0.1:8080/api/add@2?a=b#x",
+        ),
+        (AddressBuilder("local").path("add").version(">=1,<2").build(), "local://add?version=%3E=1,%3C2"),
+        (AddressBuilder("local").path("a@b").version("1@/").build(), "local://a%40b@1@%2F"),
+        (AddressBuilder("http").host("h").version("1").build(), "http://h/?version=1"),
+        (AddressBuilder("HTTP").host("::1").port(None).build(), "http://[::1]/"),
+        (AddressBuilder("http").host("h").query(a=1).query(a=2).build(), "http://h/?a=1&a=2"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_made(made: Address, normal: str) -> None:
+    assert str(made) == normal
+
+
+def test_a_builder_can_be_shared() -> None:
+    base = AddressBuilder("http").host("h")
+    one, two = base.path("a"), base.path("b").port(81)
+    assert [str(builder.build()) for builder in (base, one, two)] == ["http://h/", "http://h/a", "http://h:81/b"]
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda: AddressBuilder("local").path("add").host("h").build(), "no host"),
+        (lambda: AddressBuilder("local").path("add").port(1).build(), "no host"),
+        (lambda: AddressBuilder("local").build(), "empty name"),
+        (lambda: AddressBuilder("http").path("add").build(), "empty host"),
+        (lambda: AddressBuilder("http").host("h").port(-1).build(), "neither"),
+        (lambda: AddressBuilder("http").host("h").path("a").version("").build(), "empty version"),
+        (lambda: AddressBuilder("local").path("add", "..").build(), "dot segment"),
+        (lambda: AddressBuilder("local").path("\ud800").build(), "surrogate"),
+        (lambda: AddressBuilder("local").path("a").fragment("\ud800").build(), "surrogate"),
+        (lambda: AddressBuilder("lo cal").path("a").build(), "whitespace"),
+        (lambda: Address.local("local", ("",)), "empty"),
+        (lambda: Address.local("local", ()), "empty name"),
+        (lambda: Address.parse("http://h/").child("."), "dot segment"),
+    ],
+)  # fmt: skip
+def test_refused_parts(make: Any, reason: str) -> None:
+    with pytest.raises(AddressError) as caught:
+        make()
+    assert reason in caught.value.reason
+
+
+# references: the examples of RFC 3986 sections 5.4.1 and 5.4.2, as far as they lead to an address
+
+REFERENCES = {
+    "g": "http://a/b/c/g", "./g": "http://a/b/c/g", "g/": "http://a/b/c/g/", "/g": "http://a/g", "//g": "http://g/",
+    "?y": "http://a/b/c/d;p?y", "g?y": "http://a/b/c/g?y", "#s": "http://a/b/c/d;p?q#s", "g#s": "http://a/b/c/g#s",
+    "g?y#s": "http://a/b/c/g?y#s", ";x": "http://a/b/c/;x", "g;x": "http://a/b/c/g;x", "g;x?y#s": "http://a/b/c/g;x?y#s",
+    "": "http://a/b/c/d;p?q", ".": "http://a/b/c/", "./": "http://a/b/c/", "..": "http://a/b/", "../": "http://a/b/",
+    "../g": "http://a/b/g", "../..": "http://a/", "../../": "http://a/", "../../g": "http://a/g",
+    "../../../g": "http://a/g", "../../../../g": "http://a/g", "/./g": "http://a/g", "/../g": "http://a/g",
+    "g.": "http://a/b/c/g.", ".g": "http://a/b/c/.g", "g..": "http://a/b/c/g..", "..g": "http://a/b/c/..g",
+    "./../g": "http://a/b/g", "./g/.": "http://a/b/c/g/", "g/./h": "http://a/b/c/g/h", "g/../h": "http://a/b/c/h",
+    "g;x=1/./y": "http://a/b/c/g;x=1/y", "g;x=1/../y": "http://a/b/c/y", "g?y/./x": "http://a/b/c/g?y/./x",
+    "g?y/../x": "http://a/b/c/g?y/../x", "g#s/./x": "http://a/b/c/g#s/./x", "g#s/../x": "http://a/b/c/g#s/../x",
+    "ws://x/y": "ws://x/y", "local://add": "local://add",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("reference", REFERENCES)
+def test_reference(reference: str) -> None:
+    assert str(Address.parse("http://a/b/c/d;p?q#old").resolve(reference)) == REFERENCES[reference]
+
+
+@pytest.mark.parametrize(
+    ("base", "reference", "normal"),
+    [
+        ("local://users/get", "put", "local://users/put"),
+        ("local://users/get", "/add", "local://add"),
+        ("local://users/get", "../add@2", "local://add@2"),
+        ("local://add", "?version=2", "local://add?version=2"),
+        ("http://h", "add", "http://h/add"),
+        ("http://[::1]:81/api/", "add", "http://[::1]:81/api/add"),
+    ],
+)
+def test_reference_elsewhere(base: str, reference: str, normal: str) -> None:
+    assert str(Address.parse(base).resolve(reference)) == normal
+
+
+def test_an_address_resolves_to_itself() -> None:
+    address = Address.parse("local://add")
+    assert Address.parse("http://h/").resolve(address) is address
+
+
+@pytest.mark.parametrize(
+    ("reference", "position"),
+    [("g h", 1), ("a%z", 1), ("//h:x/", 4), ("g:h", 1), ("mailto:a", 6), ("?a=%ff", 3), ("#\\", 1), ("ü" * 3000, None)],
+)
+def test_a_refused_reference(reference: str, position: int | None) -> None:
+    with pytest.raises(AddressError) as caught:
+        Address.parse("http://a/b/c/d").resolve(reference)
+    assert caught.value.position == position
+
+
+# properties
+
+segments = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12).filter(
+    lambda text: text not in (".", "..")
+)
+words = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+names = words.filter(lambda text: text != "version")
+hosts = st.one_of(
+    st.from_regex(r"[a-z]([a-z0-9-]{0,8}[a-z])?(\.[a-z]([a-z0-9-]{0,8}[a-z])?){0,2}", fullmatch=True),
+    st.ip_addresses(v=4).map(str),
+    st.ip_addresses(v=6).map(str),
+)
+
+
+@given(
+    host=hosts,
+    scheme=st.sampled_from(["http", "https", "ws", "wss", "dask", "local", "js", "x-y.z+1"]),
+    port=st.none() | st.integers(0, 65535),
+    path=st.lists(segments, min_size=1, max_size=4),
+    version=st.none() | segments,
+    query=st.dictionaries(names, words, max_size=3),
+    fragment=words,
+)
+def test_parts_survive(
+    host: str, scheme: str, port: int | None, path: list[str], version: str | None, query: dict[str, str], fragment: str
+) -> None:
+    builder = AddressBuilder(scheme).path(*path).version(version).query(**query).fragment(fragment)
+    if scheme in ("http", "https", "ws", "wss", "dask"):
+        builder = builder.host(host).port(port)
+    address = builder.build()
+    again = Address(str(address))
+    assert again == address
+    assert address.segments == tuple(path)
+    assert address.version == version
+    assert [pair for pair in address.query if pair[0] != "version"] == [pair for pair in query.items() if any(pair)]
+    assert address.fragment == fragment
+    assert address.origin[2] == port or port is None or not address.host
+    for name in ("scheme", "host", "port", "path", "segments", "query", "fragment", "version"):
+        assert getattr(again, name) == getattr(address, name)
+
+
+pieces = st.sampled_from(
+    ["http://", "local://", "ws:", "//", "/", ".", "..", "@", "?", "#", "&", "=", "+", ":", "[", "]", "::1", "%", "%41", "%2e",
+     "%C3%BC", "%ff", "%2F", "ü", "ß", "。", "１", "h", "80", "0", "version=", " ", "\\", "\ud800", "\x00", "xn--", "℀", "|"]
+)  # fmt: skip
+
+
+@given(st.text() | st.lists(pieces).map("".join) | st.tuples(st.just("http://"), st.text()).map("".join))
+def test_any_text_is_an_address_or_an_address_error(text: str) -> None:
+    try:
+        address = Address(text)
+    except AddressError as error:
+        assert error.reason
+        assert error.position is None or 0 <= error.position <= len(text)
+    else:
+        again = Address(str(address))
+        assert str(again) == str(address)
+        assert (again.segments, again.query, again.version) == (address.segments, address.query, address.version)
+
+
+@given(st.lists(pieces).map("".join))
+def test_any_reference_is_an_address_or_an_address_error(reference: str) -> None:
+    base = Address("http://h/a/b?c#d")
+    try:
+        found = base.resolve(reference)
+    except AddressError as error:
+        assert error.position is None or 0 <= error.position <= len(reference)
+    else:
+        assert found == Address(str(found))

@@ -149,7 +149,7 @@ class Address:
         return self._text < other._text if isinstance(other, Address) else NotImplemented
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _parse, (self._text,)
+        return Address, (self._text,)
 
     @property
     def authority(self) -> str:

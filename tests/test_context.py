@@ -1,0 +1,276 @@
+"""CallContext, Identity, request ids, traceparent."""
+
+from __future__ import annotations
+
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from portal import context as module
+from portal.context import CallContext, Identity, new_request_id, parse_traceparent
+from portal.errors import CallCancelled, CallTimeout
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [100.0]
+    monkeypatch.setattr(module, "monotonic", lambda: now[0])
+    return now
+
+
+# deadlines
+
+
+@pytest.mark.parametrize(
+    ("deadline", "timeout", "expected"),
+    [(None, None, None), (None, 5, 105.0), (103.0, None, 103.0), (103.0, 5, 103.0), (109.0, 5, 105.0), (90.0, 5, 90.0)],
+)
+def test_a_child_has_the_lesser_deadline(
+    clock: list[float], deadline: float | None, timeout: float | None, expected: float | None
+) -> None:
+    assert CallContext(deadline=deadline).child(timeout=timeout).deadline == expected
+
+
+@given(st.none() | st.floats(-1e6, 1e6), st.lists(st.none() | st.floats(0, 1e6), max_size=5))
+def test_deadlines_only_shrink(deadline: float | None, timeouts: list[float | None]) -> None:
+    context = CallContext(deadline=deadline)
+    for timeout in timeouts:
+        nested = context.child(timeout=timeout)
+        assert context.deadline is None or (nested.deadline is not None and nested.deadline <= context.deadline)
+        context = nested
+
+
+def test_remaining_and_expired(clock: list[float]) -> None:
+    context = CallContext(deadline=102.0)
+    assert (context.remaining(), context.expired) == (2.0, False)
+    clock[0] = 102.0
+    assert (context.remaining(), context.expired) == (0.0, True)
+    clock[0] = 200.0
+    assert context.remaining() == 0.0
+    assert (CallContext().remaining(), CallContext().expired) == (None, False)
+
+
+@pytest.mark.parametrize(
+    ("deadline", "timeout", "watched"), [(103.0, None, True), (103.0, 9, True), (103.0, 1, False), (None, 1, False)]
+)
+def test_a_child_is_watched_at_its_parents_deadline(
+    clock: list[float], deadline: float | None, timeout: float | None, watched: bool
+) -> None:
+    parent = CallContext(deadline=deadline)
+    parent.watched = True
+    assert parent.child(timeout=timeout).watched is watched
+
+
+def test_check(clock: list[float]) -> None:
+    context = CallContext(request_id="r1", deadline=101.0)
+    context.check()
+    clock[0] = 101.0
+    with pytest.raises(CallTimeout) as late:
+        context.check()
+    assert late.value.request_id == "r1"
+    context.cancel()
+    with pytest.raises(CallCancelled) as cancelled:
+        context.child().check()
+    assert cancelled.value.request_id == "r1"
+
+
+# cancellation
+
+
+def test_cancellation_goes_down_and_not_up() -> None:
+    top = CallContext()
+    middle = top.child()
+    leaf, sibling = middle.child(), top.child()
+    middle.cancel()
+    assert [context.cancelled for context in (top, middle, leaf, sibling)] == [False, True, True, False]
+    assert leaf.child().cancelled
+
+
+def test_on_cancel_calls_each_callback_once() -> None:
+    calls: list[str] = []
+    context = CallContext()
+    context.on_cancel(lambda: calls.append("first"))
+    context.on_cancel(lambda: calls.append("second"))
+    assert calls == []
+    context.cancel()
+    context.cancel()
+    assert calls == ["first", "second"]
+    context.on_cancel(lambda: calls.append("late"))
+    assert calls == ["first", "second", "late"]
+
+
+def test_on_cancel_of_a_nested_call_whose_parent_was_given_up() -> None:
+    calls: list[int] = []
+    parent = CallContext()
+    nested = parent.child().child()
+    parent.cancel()
+    nested.on_cancel(lambda: calls.append(1))
+    assert calls == [1]
+    nested.cancel()
+    assert calls == [1]
+
+
+def test_a_callback_may_use_the_context() -> None:
+    context, seen = CallContext(), []
+    context.on_cancel(lambda: context.on_cancel(lambda: seen.append(context.cancelled)))
+    context.cancel()
+    assert seen == [True]
+
+
+def test_cancel_from_many_threads_calls_back_once() -> None:
+    calls: list[int] = []
+    context, start = CallContext(), threading.Barrier(8)
+    context.on_cancel(lambda: calls.append(1))
+
+    def cancel() -> None:
+        start.wait(10)
+        context.cancel()
+
+    with ThreadPoolExecutor(8) as pool:
+        for future in [pool.submit(cancel) for _ in range(8)]:
+            future.result(10)
+    assert calls == [1]
+
+
+# what a nested call inherits
+
+
+def test_inheritance() -> None:
+    identity = Identity("ann", frozenset({"orders"}))
+    parent = CallContext(
+        request_id="r1", identity=identity, traceparent="t", baggage={"a": "1"}, metadata={"only": "parent"}
+    )
+    nested = parent.child(baggage={"b": "2"}, metadata={"only": "child"})
+    assert (nested.request_id, nested.identity, nested.traceparent, nested.parent) == ("r1", identity, "t", parent)
+    assert nested.baggage == {"a": "1", "b": "2"}
+    assert nested.metadata == {"only": "child"}
+    assert parent.baggage == {"a": "1"}
+    assert parent.child().baggage == {"a": "1"}
+    assert parent.child().metadata == {}
+
+
+def test_a_request_id_made_late_is_shared() -> None:
+    parent = CallContext()
+    nested = parent.child().child()
+    assert nested.request_id == parent.request_id == parent.request_id
+
+
+def test_current_and_active() -> None:
+    outer, inner = CallContext(), CallContext()
+    assert CallContext.current() is None
+    with outer.active() as entered:
+        assert entered is outer
+        with pytest.raises(KeyError), inner.active():
+            assert CallContext.current() is inner
+            raise KeyError
+        assert CallContext.current() is outer
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(CallContext.current).result(10) is None
+    assert CallContext.current() is None
+
+
+def test_for_call(clock: list[float]) -> None:
+    assert CallContext.for_call().deadline is None
+    assert CallContext.for_call(2).deadline == 102.0
+    running, given_one = CallContext(deadline=101.0), CallContext(deadline=150.0)
+    with running.active():
+        assert CallContext.for_call(2).parent is running
+        assert CallContext.for_call(2).deadline == 101.0
+        nested = CallContext.for_call(2, given_one)
+    assert (nested.parent, nested.deadline) == (given_one, 102.0)
+
+
+def test_repr_says_what_is_left(clock: list[float]) -> None:
+    assert repr(CallContext(request_id="r1", deadline=101.23456)) == "CallContext(request_id='r1', remaining=1.235)"
+    assert repr(CallContext(request_id="r1")) == "CallContext(request_id='r1', remaining=None)"
+
+
+def test_the_clock_is_monotonic() -> None:
+    before = monotonic()
+    deadline = CallContext.for_call(10).deadline
+    assert deadline is not None
+    assert before + 10 <= deadline <= monotonic() + 10
+
+
+def test_identity() -> None:
+    identity = Identity("ann", scopes=["a", "b", "a"], claims={"x": 1})  # type: ignore[arg-type]
+    assert identity.scopes == frozenset({"a", "b"})
+    assert identity == Identity("ann", frozenset({"a", "b"}))
+    assert identity != Identity("bob", frozenset({"a", "b"}))
+    assert hash(identity) == hash(Identity("ann", frozenset({"a", "b"})))
+
+
+# request ids
+
+
+def test_request_ids_are_unique_across_threads() -> None:
+    start = threading.Barrier(8)
+
+    def many() -> list[str]:
+        start.wait(10)
+        return [new_request_id() for _ in range(2000)]
+
+    with ThreadPoolExecutor(8) as pool:
+        futures = [pool.submit(many) for _ in range(8)]
+        ids = [text for future in futures for text in future.result(10)]
+    assert len(set(ids)) == len(ids) == 16_000
+    assert len({text.partition("-")[0] for text in ids}) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_process_has_its_own_prefix() -> None:
+    mine = new_request_id()
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(write, new_request_id().encode())
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        theirs = pipe.read()
+    assert os.waitpid(child, 0)[1] == 0
+    prefix, _, number = theirs.partition("-")
+    assert (len(prefix), number) == (12, "1")
+    assert prefix != mine.partition("-")[0] == new_request_id().partition("-")[0]
+
+
+# traceparent
+
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (f"00-{TRACE}-{SPAN}-01", (TRACE, SPAN, "01")),
+        (f"00-{TRACE}-{SPAN}-00", (TRACE, SPAN, "00")),
+        (f"cc-{TRACE}-{SPAN}-01-what-will-be", (TRACE, SPAN, "01")),
+        (f"cc-{TRACE}-{SPAN}-01", (TRACE, SPAN, "01")),
+        (None, None),
+        ("", None),
+        (f"00-{TRACE}-{SPAN}-01-more", None),
+        (f"00-{TRACE}-{SPAN}-01\n", None),
+        (f"ff-{TRACE}-{SPAN}-01", None),
+        (f"00-{'0' * 32}-{SPAN}-01", None),
+        (f"00-{TRACE}-{'0' * 16}-01", None),
+        (f"00-{TRACE.upper()}-{SPAN}-01", None),
+        (f"00-{TRACE[1:]}-{SPAN}-01", None),
+        (f"00-{TRACE}-{SPAN}-1", None),
+        (f"00-{TRACE}-{SPAN}-01.", None),
+        (f" 00-{TRACE}-{SPAN}-01", None),
+        (f"00_{TRACE}_{SPAN}_01", None),
+    ],
+)
+def test_traceparent(text: str | None, expected: tuple[str, str, str] | None) -> None:
+    assert parse_traceparent(text) == expected
+
+
+@given(st.text())
+def test_traceparent_of_any_text(text: str) -> None:
+    assert parse_traceparent(text) is None

@@ -28,8 +28,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 _NETWORK = frozenset((*_DEFAULT_PORTS, "dask"))
 
 _SHAPE = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*)://([^/?#]*)([^?#]*)(?:\?([^#]*))?(?:#(.*))?", re.DOTALL)
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
-_SCHEME_START = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*(:)?")
 _FORBIDDEN = re.compile(r"[\s\x00-\x1f\x7f-\x9f\\\ud800-\udfff]|%(?![0-9A-Fa-f]{2})")
 _IN_BRACKETS = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://\[[^\]/?#]*")
 _HOST_PORT = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::([0-9]*))?")
@@ -128,7 +127,7 @@ class Address:
     @staticmethod
     def network(scheme: str, host: str, port: int | None, segments: tuple[str, ...]) -> Address:
         """`scheme://host:port/segment/segment` from decoded parts; an IPv6 host without brackets."""
-        return Address.parse(f"{scheme}://{_authority(host, port)}{_path_text(segments)}")
+        return Address.parse(f"{scheme}://{_given_authority(host, port)}{_path_text(segments)}")
 
     def __setattr__(self, name: str, value: Any) -> NoReturn:
         raise AttributeError(f"an Address does not change: {name}")
@@ -205,7 +204,8 @@ class Address:
             raise
 
     def _prefix_for(self, reference: str) -> str:
-        if _SCHEME.match(reference):
+        scheme = _SCHEME.match(reference)
+        if scheme and scheme[1]:
             return ""
         if reference.startswith("//"):
             return f"{self.scheme}:"
@@ -276,6 +276,9 @@ class AddressBuilder:
     def build(self) -> Address:
         """The address. Raises AddressError; its position counts in the text that the parts make."""
         parts = self._parts
+        scheme = _SCHEME.fullmatch(parts.scheme)
+        if scheme is None or scheme[1]:
+            raise AddressError(f"{parts.scheme!r} is no scheme", reason="no scheme")
         query = list(parts.query)
         path = _path_text(parts.segments).replace("@", "%40")
         if parts.version is not None and parts.segments and not set(parts.version) & set("<>=~!,"):
@@ -283,7 +286,7 @@ class AddressBuilder:
         elif parts.version is not None:
             query.append(("version", parts.version))
         if parts.scheme.lower() in _NETWORK:
-            text = f"{parts.scheme}://{_authority(parts.host, parts.port)}{path}"
+            text = f"{parts.scheme}://{_given_authority(parts.host, parts.port)}{path}"
         elif parts.host or parts.port is not None:
             raise AddressError(f"a {parts.scheme} address has no host and no port", reason="no host in this scheme")
         else:
@@ -295,6 +298,12 @@ def _authority(host: str, port: int | None) -> str:
     if ":" in host:
         host = f"[{host}]"
     return host if port is None else f"{host}:{port}"
+
+
+def _given_authority(host: str, port: int | None) -> str:
+    if not set(host).isdisjoint("/?#@%[]"):  # it would end the host early and lead elsewhere
+        raise AddressError("the host holds a character that no host has", reason="no valid host name")
+    return _authority(host, port)
 
 
 def _quoted(text: str, safe: str = "") -> str:
@@ -430,10 +439,10 @@ def _refuse_text(text: str) -> NoReturn:
     forbidden = _FORBIDDEN.search(text)
     if forbidden:
         _refuse(text, forbidden.start(), _what_is_wrong(text, forbidden.start()))
-    scheme = _SCHEME_START.match(text)
+    scheme = _SCHEME.match(text)
     if scheme is None:
         _refuse(text, 0, "no scheme" if text else "empty")
-    _refuse(text, scheme.end(), "no :// after the scheme")
+    _refuse(text, scheme.end() - len(scheme[1] or ""), "no :// after the scheme")
 
 
 def _what_is_wrong(text: str, position: int) -> str:

@@ -19,13 +19,16 @@ from itertools import count
 from time import monotonic
 from types import MappingProxyType
 from typing import Any
+from weakref import WeakSet
 
 from .errors import CallCancelled, CallTimeout
 
 __all__ = ["CallContext", "Identity", "new_request_id", "parse_traceparent"]
 
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
-_TRACEPARENT = re.compile(r"^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?$")
+_TRACEPARENT = re.compile(  # only versions after 00 may go on behind the flags
+    r"(?!ff|00.{54})[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ def new_request_id() -> str:
 
 def parse_traceparent(text: str | None) -> tuple[str, str, str] | None:
     """(trace id, parent id, flags) of a W3C traceparent header, or None where it is absent or malformed."""
-    found = _TRACEPARENT.match(text) if text else None
+    found = _TRACEPARENT.fullmatch(text) if text else None
     return (found.group(1), found.group(2), found.group(3)) if found else None
 
 
@@ -87,8 +90,10 @@ class CallContext:
     """
 
     __slots__ = (
+        "__weakref__",
         "_callbacks",
         "_cancelled",
+        "_listeners",
         "_request_id",
         "baggage",
         "deadline",
@@ -120,6 +125,7 @@ class CallContext:
         self.watched = False  # True while some other thread answers the caller at the deadline
         self._cancelled = False
         self._callbacks: list[Callable[[], object]] | None = None
+        self._listeners: WeakSet[CallContext] | None = None  # nested calls with callbacks; weak, for most end early
 
     def __repr__(self) -> str:
         left = self.remaining()
@@ -160,16 +166,31 @@ class CallContext:
                 return
             self._cancelled = True
             callbacks, self._callbacks = self._callbacks, None
+            listeners, self._listeners = list(self._listeners or ()), None
         for callback in callbacks or ():
             callback()
+        for nested in listeners:
+            nested.cancel()
 
     def on_cancel(self, callback: Callable[[], object]) -> None:
-        """Call `callback` once when this call is given up; at once if it already is. It must not block."""
+        """Call `callback` once when this call, or one it is nested in, is given up; at once if it already is.
+
+        It must not block.
+        """
         with _callback_lock:
-            if not self._cancelled:
+            if not self.cancelled:
                 self._callbacks = [*(self._callbacks or ()), callback]
+                self._listen()
                 return
         callback()
+
+    def _listen(self) -> None:
+        nested, parent = self, self.parent
+        while parent is not None:
+            if parent._listeners is None:
+                parent._listeners = WeakSet()
+            parent._listeners.add(nested)
+            nested, parent = parent, parent.parent
 
     def check(self) -> None:
         """For long functions: raise CallCancelled or CallTimeout if nobody waits for the answer any more."""

@@ -455,6 +455,9 @@ class TransportError(PortalError, ConnectionError):
         super().__init__(message, **common)
         self.may_have_executed = may_have_executed
 
+    def _restore_member(self, name: str, value: Any) -> None:
+        super()._restore_member(name, value is not False)  # a peer that does not say leaves the call unsafe to repeat
+
 
 class SerializationError(PortalError):
     """Bytes that are not JSON, or a value that JSON cannot carry."""

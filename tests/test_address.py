@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -31,10 +32,18 @@ GOOD: list[tuple[str, str, dict[str, Any]]] = [
     ("local://a/../b/./c", "local://b/c", {"segments": ("b", "c")}),
     ("local://a/%2e%2E/b", "local://b", {"segments": ("b",)}),
     ("local://a%2fb/%7ec", "local://a%2Fb/~c", {"segments": ("a/b", "~c")}),
-    ("js://quickjs/discount/9b01ffe2", "js://quickjs/discount/9b01ffe2", {"segments": ("quickjs", "discount", "9b01ffe2")}),
+    (
+        "js://quickjs/discount/9b01ffe2",
+        "js://quickjs/discount/9b01ffe2",
+        {"segments": ("quickjs", "discount", "9b01ffe2")},
+    ),
     ("js://quickjs/f/9b01ffe29b01ffe2", "js://quickjs/f/9b01ffe29b01ffe2", {"name": "f"}),
     ("test://add/1", "test://add/1", {"segments": ("add", "1")}),
-    ("dask://Scheduler:8786/add", "dask://scheduler:8786/add", {"host": "scheduler", "port": 8786, "segments": ("add",)}),
+    (
+        "dask://Scheduler:8786/add",
+        "dask://scheduler:8786/add",
+        {"host": "scheduler", "port": 8786, "segments": ("add",)},
+    ),
     ("http://h", "http://h/", {"host": "h", "path": "/", "segments": (), "name": "", "base": "http://h"}),
     ("http://h?a=1", "http://h/?a=1", {"query": (("a", "1"),)}),
     ("http://h/api/", "http://h/api/", {"segments": ("api",), "path": "/api/"}),
@@ -47,15 +56,23 @@ GOOD: list[tuple[str, str, dict[str, Any]]] = [
     ("http://h:65535/", "http://h:65535/", {"port": 65535}),
     ("http://a_b.c-d./x", "http://a_b.c-d./x", {"host": "a_b.c-d."}),
     ("http://127.0.0.1:8080/", "http://127.0.0.1:8080/", {"host": "127.0.0.1", "base": "http://127.0.0.1:8080"}),
-    ("http://[2001:DB8:0::1]:81/", "http://[2001:db8::1]:81/", {"host": "2001:db8::1", "authority": "[2001:db8::1]:81"}),
+    (
+        "http://[2001:DB8:0::1]:81/",
+        "http://[2001:db8::1]:81/",
+        {"host": "2001:db8::1", "authority": "[2001:db8::1]:81"},
+    ),
     ("http://[::FFFF:1.2.3.4]/", "http://[::ffff:1.2.3.4]/", {"host": "::ffff:1.2.3.4"}),
     ("http://Bücher.example/", "http://xn--bcher-kva.example/", {"host": "xn--bcher-kva.example"}),
     ("http://b%C3%BCcher.example/", "http://xn--bcher-kva.example/", {}),
-    ("http://h/?a=%2c&b&=c&&a=d=e", "http://h/?a=%2C&b&=c&&a=d=e", {"query": (("a", ","), ("b", ""), ("", "c"), ("a", "d=e"))}),
+    (
+        "http://h/?a=%2c&b&=c&&a=d=e",
+        "http://h/?a=%2C&b&=c&&a=d=e",
+        {"query": (("a", ","), ("b", ""), ("", "c"), ("a", "d=e"))},
+    ),
     ("http://h/?#", "http://h/", {"query": (), "fragment": ""}),
     ("http://h/#a b".replace(" ", "%20"), "http://h/#a%20b", {"fragment": "a b"}),
     ("http://h/?q#f?/#", "http://h/?q#f?/%23", {"fragment": "f?/#"}),
-]  # fmt: skip
+]
 
 BAD: list[tuple[str, int | None, str]] = [
     ("", 0, "empty"),
@@ -154,7 +171,9 @@ def test_only_text(value: Any) -> None:
     refused(value, "not text")
 
 
-@pytest.mark.parametrize("text", ["http://me:secret@h/", "http://me:sec ret@h/", "http://me:s/ecret@h/", "x://me:secret@ h"])
+@pytest.mark.parametrize(
+    "text", ["http://me:secret@h/", "http://me:sec ret@h/", "http://me:s/ecret@h/", "x://me:secret@ h"]
+)
 def test_a_refusal_does_not_repeat_a_password(text: str) -> None:
     error = refused(text, "")
     assert "cret" not in str(error)
@@ -229,7 +248,14 @@ def test_parse_remembers() -> None:
         (Address.parse("http://h/a?a=1&b=2&c=3").with_query(b=None, a="+&="), "http://h/a?c=3&a=%2B%26="),
         (Address.parse("local://add").with_query(version=">=1,<2"), "local://add?version=%3E=1,%3C2"),
         (
-            AddressBuilder("http").host("127.0.0.1").port(8080).path("api", "add").version("2").query(a="b").fragment("x").build(),
+            AddressBuilder("http")
+            .host("127.0.0.1")
+            .port(8080)
+            .path("api", "add")
+            .version("2")
+            .query(a="b")
+            .fragment("x")
+            .build(),
             "http://127.0.0.1:8080/api/add@2?a=b#x",
         ),
         (AddressBuilder("local").path("add").version(">=1,<2").build(), "local://add?version=%3E=1,%3C2"),
@@ -239,7 +265,7 @@ def test_parse_remembers() -> None:
         (AddressBuilder("http").host("h").query(a=1).query(a=2).build(), "http://h/?a=1&a=2"),
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_made(made: Address, normal: str) -> None:
     assert str(made) == normal
 
@@ -262,12 +288,17 @@ def test_a_builder_can_be_shared() -> None:
         (lambda: AddressBuilder("local").path("add", "..").build(), "dot segment"),
         (lambda: AddressBuilder("local").path("\ud800").build(), "surrogate"),
         (lambda: AddressBuilder("local").path("a").fragment("\ud800").build(), "surrogate"),
-        (lambda: AddressBuilder("lo cal").path("a").build(), "whitespace"),
+        (lambda: AddressBuilder("lo cal").path("a").build(), "no scheme"),
+        (lambda: AddressBuilder("local:").path("a").build(), "no scheme"),
+        (lambda: AddressBuilder("http://evil").host("h").build(), "no scheme"),
+        (lambda: AddressBuilder("http").host("h/evil?").path("a").build(), "host name"),
+        (lambda: AddressBuilder("http").host("h:81").build(), "IPv6"),
+        (lambda: Address.network("http", "me@h", 80, ()), "host name"),
         (lambda: Address.local("local", ("",)), "empty"),
         (lambda: Address.local("local", ()), "empty name"),
         (lambda: Address.parse("http://h/").child("."), "dot segment"),
     ],
-)  # fmt: skip
+)
 def test_refused_parts(make: Any, reason: str) -> None:
     with pytest.raises(AddressError) as caught:
         make()
@@ -277,18 +308,49 @@ def test_refused_parts(make: Any, reason: str) -> None:
 # references: the examples of RFC 3986 sections 5.4.1 and 5.4.2, as far as they lead to an address
 
 REFERENCES = {
-    "g": "http://a/b/c/g", "./g": "http://a/b/c/g", "g/": "http://a/b/c/g/", "/g": "http://a/g", "//g": "http://g/",
-    "?y": "http://a/b/c/d;p?y", "g?y": "http://a/b/c/g?y", "#s": "http://a/b/c/d;p?q#s", "g#s": "http://a/b/c/g#s",
-    "g?y#s": "http://a/b/c/g?y#s", ";x": "http://a/b/c/;x", "g;x": "http://a/b/c/g;x", "g;x?y#s": "http://a/b/c/g;x?y#s",
-    "": "http://a/b/c/d;p?q", ".": "http://a/b/c/", "./": "http://a/b/c/", "..": "http://a/b/", "../": "http://a/b/",
-    "../g": "http://a/b/g", "../..": "http://a/", "../../": "http://a/", "../../g": "http://a/g",
-    "../../../g": "http://a/g", "../../../../g": "http://a/g", "/./g": "http://a/g", "/../g": "http://a/g",
-    "g.": "http://a/b/c/g.", ".g": "http://a/b/c/.g", "g..": "http://a/b/c/g..", "..g": "http://a/b/c/..g",
-    "./../g": "http://a/b/g", "./g/.": "http://a/b/c/g/", "g/./h": "http://a/b/c/g/h", "g/../h": "http://a/b/c/h",
-    "g;x=1/./y": "http://a/b/c/g;x=1/y", "g;x=1/../y": "http://a/b/c/y", "g?y/./x": "http://a/b/c/g?y/./x",
-    "g?y/../x": "http://a/b/c/g?y/../x", "g#s/./x": "http://a/b/c/g#s/./x", "g#s/../x": "http://a/b/c/g#s/../x",
-    "ws://x/y": "ws://x/y", "local://add": "local://add",
-}  # fmt: skip
+    "g": "http://a/b/c/g",
+    "./g": "http://a/b/c/g",
+    "g/": "http://a/b/c/g/",
+    "/g": "http://a/g",
+    "//g": "http://g/",
+    "?y": "http://a/b/c/d;p?y",
+    "g?y": "http://a/b/c/g?y",
+    "#s": "http://a/b/c/d;p?q#s",
+    "g#s": "http://a/b/c/g#s",
+    "g?y#s": "http://a/b/c/g?y#s",
+    ";x": "http://a/b/c/;x",
+    "g;x": "http://a/b/c/g;x",
+    "g;x?y#s": "http://a/b/c/g;x?y#s",
+    "": "http://a/b/c/d;p?q",
+    ".": "http://a/b/c/",
+    "./": "http://a/b/c/",
+    "..": "http://a/b/",
+    "../": "http://a/b/",
+    "../g": "http://a/b/g",
+    "../..": "http://a/",
+    "../../": "http://a/",
+    "../../g": "http://a/g",
+    "../../../g": "http://a/g",
+    "../../../../g": "http://a/g",
+    "/./g": "http://a/g",
+    "/../g": "http://a/g",
+    "g.": "http://a/b/c/g.",
+    ".g": "http://a/b/c/.g",
+    "g..": "http://a/b/c/g..",
+    "..g": "http://a/b/c/..g",
+    "./../g": "http://a/b/g",
+    "./g/.": "http://a/b/c/g/",
+    "g/./h": "http://a/b/c/g/h",
+    "g/../h": "http://a/b/c/h",
+    "g;x=1/./y": "http://a/b/c/g;x=1/y",
+    "g;x=1/../y": "http://a/b/c/y",
+    "g?y/./x": "http://a/b/c/g?y/./x",
+    "g?y/../x": "http://a/b/c/g?y/../x",
+    "g#s/./x": "http://a/b/c/g#s/./x",
+    "g#s/../x": "http://a/b/c/g#s/../x",
+    "ws://x/y": "ws://x/y",
+    "local://add": "local://add",
+}
 
 
 @pytest.mark.parametrize("reference", REFERENCES)
@@ -360,7 +422,7 @@ def test_parts_survive(
     assert again == address
     assert address.segments == tuple(path)
     assert address.version == version
-    assert [pair for pair in address.query if pair[0] != "version"] == [pair for pair in query.items() if any(pair)]
+    assert [pair for pair in address.query if pair[0] != "version"] == list(query.items())
     assert address.fragment == fragment
     assert address.origin[2] == port or port is None or not address.host
     for name in ("scheme", "host", "port", "path", "segments", "query", "fragment", "version"):
@@ -368,19 +430,63 @@ def test_parts_survive(
 
 
 pieces = st.sampled_from(
-    ["http://", "local://", "ws:", "//", "/", ".", "..", "@", "?", "#", "&", "=", "+", ":", "[", "]", "::1", "%", "%41", "%2e",
-     "%C3%BC", "%ff", "%2F", "ü", "ß", "。", "１", "h", "80", "0", "version=", " ", "\\", "\ud800", "\x00", "xn--", "℀", "|"]
-)  # fmt: skip
+    [
+        "http://",
+        "local://",
+        "ws:",
+        "//",
+        "/",
+        ".",
+        "..",
+        "@",
+        "?",
+        "#",
+        "&",
+        "=",
+        "+",
+        ":",
+        "[",
+        "]",
+        "::1",
+        "%",
+        "%41",
+        "%2e",
+        "%C3%BC",
+        "%ff",
+        "%2F",
+        "ü",
+        "ß",
+        "。",
+        "１",
+        "h",
+        "80",
+        "0",
+        "version=",
+        " ",
+        "\\",
+        "\ud800",
+        "\x00",
+        "xn--",
+        "℀",
+        "|",
+    ]
+)
+
+
+def address_or_place(make: Callable[[], Address], text: str) -> Address | None:
+    try:
+        return make()
+    except AddressError as error:
+        refusal = error
+    assert refusal.reason
+    assert refusal.position is None or 0 <= refusal.position <= len(text)
+    return None
 
 
 @given(st.text() | st.lists(pieces).map("".join) | st.tuples(st.just("http://"), st.text()).map("".join))
 def test_any_text_is_an_address_or_an_address_error(text: str) -> None:
-    try:
-        address = Address(text)
-    except AddressError as error:
-        assert error.reason
-        assert error.position is None or 0 <= error.position <= len(text)
-    else:
+    address = address_or_place(lambda: Address(text), text)
+    if address is not None:
         again = Address(str(address))
         assert str(again) == str(address)
         assert (again.segments, again.query, again.version) == (address.segments, address.query, address.version)
@@ -389,9 +495,5 @@ def test_any_text_is_an_address_or_an_address_error(text: str) -> None:
 @given(st.lists(pieces).map("".join))
 def test_any_reference_is_an_address_or_an_address_error(reference: str) -> None:
     base = Address("http://h/a/b?c#d")
-    try:
-        found = base.resolve(reference)
-    except AddressError as error:
-        assert error.position is None or 0 <= error.position <= len(reference)
-    else:
-        assert found == Address(str(found))
+    found = address_or_place(lambda: base.resolve(reference), reference)
+    assert found is None or found == Address(str(found))

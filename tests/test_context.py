@@ -115,6 +115,19 @@ def test_on_cancel_of_a_nested_call_whose_parent_was_given_up() -> None:
     assert calls == [1]
 
 
+def test_on_cancel_of_a_nested_call_hears_its_parent() -> None:
+    calls: list[str] = []
+    parent = CallContext()
+    nested = parent.child().child()
+    nested.on_cancel(lambda: calls.append("nested"))
+    parent.on_cancel(lambda: calls.append("parent"))
+    parent.child().on_cancel(lambda: calls.append("ended before"))
+    nested.parent.on_cancel(lambda: calls.append("middle"))  # type: ignore[union-attr]
+    parent.cancel()
+    nested.cancel()
+    assert calls == ["parent", "middle", "nested"]
+
+
 def test_a_callback_may_use_the_context() -> None:
     context, seen = CallContext(), []
     context.on_cancel(lambda: context.on_cancel(lambda: seen.append(context.cancelled)))
@@ -165,12 +178,21 @@ def test_current_and_active() -> None:
     assert CallContext.current() is None
     with outer.active() as entered:
         assert entered is outer
-        with pytest.raises(KeyError), inner.active():
+        with inner.active():
             assert CallContext.current() is inner
-            raise KeyError
         assert CallContext.current() is outer
         with ThreadPoolExecutor(1) as pool:
             assert pool.submit(CallContext.current).result(10) is None
+    assert CallContext.current() is None
+
+
+def test_an_error_ends_the_active_block() -> None:
+    def fail() -> None:
+        with CallContext().active():
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
     assert CallContext.current() is None
 
 

@@ -1,19 +1,18 @@
-"""The client side of the HTTP portal: calls over urllib3's pooled connections.
+"""The client side of the HTTP portal.
 
-Every failure is a portal error. A TransportError's `may_have_executed` is False only where no byte of the request can
-have reached the server. A call is sent a second time only for a function declared idempotent, over a connection that
-the server had closed while it was idle.
+Plain http goes over connections of our own (`wire.py`), https over urllib3's pool; both give the same Answer and the
+same errors. Every failure is a portal error. A TransportError's `may_have_executed` is False only where no byte of the
+request can have reached the server. A call is sent a second time only for a function declared idempotent, when the
+server closed a kept connection without a byte of an answer.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from time import monotonic
-from typing import Any
-
-import urllib3
-from urllib3 import exceptions as failures
+from typing import Any, Protocol
 
 from ..address import Address
 from ..calls.deadlines import timeout_error
@@ -31,17 +30,21 @@ from ..errors import (
 from ..function import ResolvedFunction
 from ..schema import FunctionSchema
 from . import codec
+from .tls import TLSPools
+from .wire import NotSent, StaleConnection, WirePool
 
 __all__ = ["HTTPClient"]
 
-_NOT_SENT = (
-    failures.NewConnectionError,
-    failures.ConnectTimeoutError,
-    failures.NameResolutionError,
-    failures.LocationValueError,
-    failures.LocationParseError,
-)
-_PIECE = 64 * 1024
+
+class _Answer(Protocol):
+    status: int
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+    def pieces(self) -> Iterator[bytes]: ...
+
+    def close(self) -> None: ...
 
 
 class HTTPClient:
@@ -71,21 +74,27 @@ class HTTPClient:
         self._connections = connections
         self._max_answer = max_answer
         self._validate = validate
-        self._lock = threading.Lock()  # guards the pool manager's creation
-        self._manager: urllib3.PoolManager | None = None
+        self._lock = threading.Lock()  # guards adding to the pools
+        self._pools: dict[tuple[str, int], WirePool] = {}
+        self._tls = TLSPools(connections)
 
-    def _pools(self) -> urllib3.PoolManager:
-        with self._lock:
-            if self._manager is None:
-                self._manager = urllib3.PoolManager(maxsize=self._connections, num_pools=64, retries=False)
-            return self._manager
+    def _pool(self, address: Address) -> WirePool:
+        key = (address.host, address.port or 80)
+        pool = self._pools.get(key)
+        if pool is None:
+            with self._lock:
+                pool = self._pools.setdefault(
+                    key, WirePool(*key, size=self._connections, connect_timeout=self._connect_timeout)
+                )
+        return pool
 
     def close(self) -> None:
         """Close the connections that are idle; those in use close after their answer."""
         with self._lock:
-            manager, self._manager = self._manager, None
-        if manager is not None:
-            manager.clear()
+            pools, self._pools = list(self._pools.values()), {}
+        for pool in pools:
+            pool.close()
+        self._tls.close()
 
     # describing
 
@@ -123,7 +132,7 @@ class HTTPClient:
         return self._events(answer, address, context)
 
     def _encode(self, function: ResolvedFunction, params: Mapping[str, Any]) -> bytes:
-        if self._validate:
+        if self._validate and not function.schema.input.get("x-coerces"):
             function.schema.validate_input(params)
         try:
             return codec.encode_json(params)
@@ -152,41 +161,33 @@ class HTTPClient:
 
     def _open(
         self, method: str, address: Address, body: bytes | None, context: CallContext, accept: str, repeatable: bool
-    ) -> urllib3.BaseHTTPResponse:
+    ) -> _Answer:
         try:
             return self._request(method, address, body, context, accept)
         except TransportError as error:
-            if not (repeatable and error.may_have_executed and _was_stale(error)) or context.expired:
+            if not repeatable or not isinstance(error.__cause__, StaleConnection) or context.expired:
                 raise
             return self._request(method, address, body, context, accept)
 
     def _request(
         self, method: str, address: Address, body: bytes | None, context: CallContext, accept: str
-    ) -> urllib3.BaseHTTPResponse:
-        headers = codec.headers_of(context) | {"Accept": accept}
-        if body is not None:
-            headers["Content-Type"] = codec.JSON
-        left = context.remaining()
+    ) -> _Answer:
         if context.cancelled:
             raise CallCancelled("the caller gave the call up", address=address)
-        if left is not None and left <= 0:
+        if context.expired:
             raise timeout_error(context, str(address))
-        connect = self._connect_timeout if left is None else min(left, self._connect_timeout)
         try:
-            return self._pools().request(
-                method,
-                str(address),
-                body=body,
-                headers=headers,
-                timeout=urllib3.Timeout(connect=connect, read=left, total=left),
-                retries=False,
-                redirect=False,
-                preload_content=False,
-            )
-        except (failures.HTTPError, OSError) as error:
+            if address.scheme == "https":
+                headers = codec.headers_of(context) | {"Accept": accept, "Content-Type": codec.JSON}
+                return self._tls.exchange(method, str(address), body, headers, context.deadline, self._connect_timeout)
+            request = _head(method, address, accept) + _tail(context, body)
+            return self._pool(address).exchange(request, context.deadline)
+        except OSError as error:
             raise _failure(error, address, context) from error
+        except ProtocolError as error:
+            raise _garbled(error, address) from error
 
-    def _read(self, answer: urllib3.BaseHTTPResponse, address: Address, context: CallContext) -> bytes:
+    def _read(self, answer: _Answer, address: Address, context: CallContext) -> bytes:
         pieces: list[bytes] = []
         size = 0
         for piece in self._pieces(answer, address, context):
@@ -197,26 +198,22 @@ class HTTPClient:
             pieces.append(piece)
         return b"".join(pieces)
 
-    def _pieces(self, answer: urllib3.BaseHTTPResponse, address: Address, context: CallContext) -> Iterator[bytes]:
+    def _pieces(self, answer: _Answer, address: Address, context: CallContext) -> Iterator[bytes]:
         try:
-            while True:
-                piece = answer.read1(_PIECE)
-                if not piece:
-                    break
-                if context.deadline is not None and monotonic() > context.deadline:
-                    answer.close()
-                    raise timeout_error(context, str(address))
+            for piece in answer.pieces():
                 yield piece
-            if answer.length_remaining:
-                raise TransportError(f"the answer of {address} was cut off", address=address, scheme=address.scheme)
-            answer.release_conn()
-        except (failures.HTTPError, OSError) as error:
-            answer.close()
+                if context.deadline is not None and monotonic() > context.deadline:
+                    raise TimeoutError("the deadline has passed")
+        except ProtocolError as error:
+            raise _garbled(error, address) from error
+        except OSError as error:
             if isinstance(error, PortalError):
                 raise
             raise _failure(error, address, context) from error
+        finally:
+            answer.close()
 
-    def _events(self, answer: urllib3.BaseHTTPResponse, address: Address, context: CallContext) -> Iterator[Any]:
+    def _events(self, answer: _Answer, address: Address, context: CallContext) -> Iterator[Any]:
         complete = False
         try:
             for name, data in codec.read_events(self._pieces(answer, address, context), self._max_answer):
@@ -247,26 +244,34 @@ def _located(error: PortalError, address: Address) -> PortalError:
     return error
 
 
-def _was_stale(error: TransportError) -> bool:
-    return isinstance(error.__cause__, failures.ProtocolError) and "closed connection without response" in str(
-        error.__cause__
-    )
+@lru_cache(maxsize=1024)
+def _head(method: str, address: Address, accept: str) -> bytes:
+    """The part of a request's head that is the same for every call of an address."""
+    target = str(address).removeprefix(address.base).partition("#")[0]
+    target = target if target.startswith("/") else f"/{target}"
+    lines = [f"{method} {target} HTTP/1.1", f"Host: {address.authority}", f"Accept: {accept}", "User-Agent: portal"]
+    if method == "POST":
+        lines.append(f"Content-Type: {codec.JSON}")
+    return ("\r\n".join(lines) + "\r\n").encode("ascii")
 
 
-def _failure(error: Exception, address: Address, context: CallContext) -> PortalError:
-    """The portal error for what urllib3 or the socket raised."""
-    late = context.expired or (isinstance(error, failures.ReadTimeoutError | TimeoutError) and context.deadline)
-    if late and not isinstance(error, failures.NewConnectionError):
+def _tail(context: CallContext, body: bytes | None) -> bytes:
+    lines = [f"{name}: {value}\r\n" for name, value in codec.headers_of(context).items()]
+    if body is None:
+        return ("".join(lines) + "\r\n").encode("ascii")
+    return f"{''.join(lines)}Content-Length: {len(body)}\r\n\r\n".encode("ascii") + body
+
+
+def _failure(error: OSError, address: Address, context: CallContext) -> PortalError:
+    """The portal error for what the connection raised."""
+    if isinstance(error, TimeoutError) or (context.expired and not isinstance(error, NotSent)):
         context.cancel()
         return timeout_error(context, str(address))
-    if isinstance(error, failures.SSLError):
-        return TransportError(f"{address.base}: TLS failed: {error}", address=address, may_have_executed=False)
-    sent = not isinstance(error, _NOT_SENT)
-    where = f"{address.host}:{address.port or ''}".rstrip(":")
+    sent = not isinstance(error, NotSent)
     what = "the connection was lost" if sent else "no connection"
     advice = "the call may have been executed" if sent else "is the server running?"
     return TransportError(
-        f"{what} to {where}: {_words(error)}; {advice}",
+        f"{what} to {address.authority}: {error or type(error).__name__}; {advice}",
         scheme=address.scheme,
         address=address,
         may_have_executed=sent,
@@ -274,8 +279,6 @@ def _failure(error: Exception, address: Address, context: CallContext) -> Portal
     )
 
 
-def _words(error: Exception) -> str:
-    text = str(error.args[-1] if error.args else error)
-    return text.rpartition(": ")[2] or type(error).__name__
-
-
+def _garbled(error: ProtocolError, address: Address) -> ProtocolError:
+    """What is wrong with an answer, with the address: the request was sent, so the call may have been executed."""
+    return ProtocolError(f"{address}: {error}", scheme=address.scheme, address=address)

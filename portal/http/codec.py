@@ -48,7 +48,7 @@ PROBLEM = "application/problem+json"
 NDJSON = "application/x-ndjson"
 EVENTS = "text/event-stream"
 
-_REQUEST_ID = re.compile(r"^[\x21-\x7e]{1,128}$")
+_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}\Z")
 _TIMEOUT = re.compile(r"^[0-9]{1,10}$")
 
 
@@ -184,12 +184,15 @@ def context_of(headers: Mapping[str, str], clock: float) -> CallContext:
 
 
 def headers_of(context: CallContext) -> dict[str, str]:
-    """The headers that carry a context to a server."""
+    """The headers that carry a context to a server; ProtocolError for an id that no header can carry."""
+    if not _REQUEST_ID.match(context.request_id):
+        raise ProtocolError("the request id must be 1 to 128 visible ASCII characters")
     headers = {"X-Request-ID": context.request_id}
     left = context.remaining()
     if left is not None:
         headers["X-Portal-Timeout"] = str(math.ceil(left * 1000))
-    if context.traceparent:
+    if parse_traceparent(context.traceparent):
+        assert context.traceparent is not None
         headers["traceparent"] = context.traceparent
     return headers
 

@@ -1,8 +1,8 @@
 """Conversions out of JSON Schema: to type hints and to marshmallow schemas.
 
 A hint, or a field, never refuses what the JSON Schema accepts: where a keyword has no counterpart (`not`, `if`,
-`patternProperties`, recursion, an object that allows unknown members) the part becomes Any. The schema itself stays what
-calls are checked against; the hint says how values look in Python.
+`patternProperties`, recursion, an object that allows unknown members) the part becomes Any. The schema itself stays
+what calls are checked against; the hint says how values look in Python.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ _MAX_DEPTH = 32
 def hint_from_json(schema: dict[str, Any] | bool) -> Any:
     """The nearest type hint of a JSON Schema.
 
-    Objects without unknown members become TypedDicts, formats native types, `enum` a Literal, `anyOf` a Union. A part that
-    has no hint, and a part that refers to itself, is Any. A schema that no value fits is Any as well.
+    Objects without unknown members become TypedDicts, formats native types, `enum` a Literal, `anyOf` a Union. A part
+    that has no hint, and a part that refers to itself, is Any. A schema that no value fits is Any as well.
     """
     return _Hints(schema).of(schema, "Value", ())
 
@@ -122,7 +122,8 @@ class _Hints:
         parts = schema["prefixItems"]
         if items is not False or schema.get("minItems") != len(parts):
             return Any
-        return tuple[tuple(self.of(part, f"{name}{number}", seen) for number, part in enumerate(parts))]
+        hints = tuple(self.of(part, f"{name}{number}", seen) for number, part in enumerate(parts))
+        return tuple.__class_getitem__(hints)
 
     def _object(self, schema: dict[str, Any], name: str, seen: tuple[str, ...]) -> Any:
         properties, rest = schema.get("properties", {}), schema.get("additionalProperties", True)
@@ -149,7 +150,7 @@ def _constrained(hint: Any, kind: Any, schema: dict[str, Any]) -> Any:
         return hint
     relevant = _RELEVANT.get("number" if kind == "integer" else str(kind), ())
     notes = [_CONSTRAINTS[keyword](schema[keyword]) for keyword in relevant if schema.get(keyword) not in (None, False)]
-    return Annotated[(hint, *notes)] if notes else hint  # type: ignore[return-value]
+    return Annotated[(hint, *notes)] if notes else hint
 
 
 def marshmallow_from_json(schema: dict[str, Any]) -> type[marshmallow.Schema]:
@@ -164,7 +165,10 @@ def marshmallow_from_json(schema: dict[str, Any]) -> type[marshmallow.Schema]:
         raise ConfigError("a marshmallow schema is an object", path="/type", allowed="an object with properties")
     required = set(schema.get("required", ()))
     unknown = RAISE if schema.get("additionalProperties") is False else INCLUDE
-    fields = {f"field_{number}": _field(part, name, name in required) for number, (name, part) in enumerate(properties.items())}
+    fields = {
+        f"field_{number}": _field(part, name, name in required)
+        for number, (name, part) in enumerate(properties.items())
+    }
     meta = type("Meta", (), {"unknown": unknown, "ordered": True})
     assert unknown != EXCLUDE
     title = "".join(letter for letter in str(schema.get("title", "Converted")) if letter.isalnum()) or "Converted"
@@ -196,7 +200,7 @@ def _field(schema: Any, name: str, required: bool) -> Any:
 def _nullable(part: dict[str, Any]) -> tuple[bool, dict[str, Any]]:
     choices = part.get("anyOf")
     if isinstance(choices, list) and len(choices) == 2 and {"type": "null"} in choices:
-        other = next((choice for choice in choices if choice != {"type": "null"}), {})
+        other: dict[str, Any] = next((choice for choice in choices if choice != {"type": "null"}), {})
         return True, {**{key: value for key, value in part.items() if key != "anyOf"}, **other}
     kinds = part.get("type")
     if isinstance(kinds, list) and "null" in kinds and len(kinds) == 2:

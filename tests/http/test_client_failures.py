@@ -30,6 +30,7 @@ from portal.context import CallContext
 from portal.errors import AuthenticationError, AuthorizationError, PortalError, RateLimitError
 from portal.http import codec
 from portal.http.client import HTTPClient, _failure
+from portal.http.tls import as_os_error
 from portal.serving import Listener, ServingConfig
 
 WAIT = 20.0
@@ -172,7 +173,7 @@ LONG = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 10
     [
         (ok(b"{"), ProtocolError),
         (ok(b"NaN"), ProtocolError),
-        (b"SSH-2.0-OpenSSH\r\n\r\n", TransportError),
+        (b"SSH-2.0-OpenSSH\r\n\r\n", ProtocolError),
         (b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n", ProtocolError),
         (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", RegistryError),
         (b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 5\r\n\r\noops!", TransportError),
@@ -319,7 +320,7 @@ def _exceptions(root: type[BaseException]) -> list[type[BaseException]]:
 def test_every_failure_below_has_a_portal_error(kind: type[Exception]) -> None:
     error = kind.__new__(kind)
     error.args = ("something went wrong",)
-    mapped = _failure(error, TARGET, CONTEXT)
+    mapped = _failure(as_os_error(error), TARGET, CONTEXT)
     assert isinstance(mapped, TransportError | CallTimeout)
 
 

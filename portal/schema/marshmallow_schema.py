@@ -1,0 +1,238 @@
+"""MarshmallowSchema: a schema that marshmallow itself checks, loads and dumps, with its own coercions.
+
+Its `json` describes the canonical form of what it takes: marshmallow may take more ("3" for an Integer, unless it is
+strict), and its verdict is the one that counts. The member `x-coerces` says so to clients, which then leave refusing to
+the server.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from ..errors import Fault, ValidationError
+from .jsondata import is_json, shorten
+from .schema import Schema
+
+if TYPE_CHECKING:
+    import marshmallow
+
+__all__ = ["MarshmallowSchema", "is_marshmallow"]
+
+
+def is_marshmallow(source: Any) -> bool:
+    """Whether `source` is a marshmallow Schema class or instance, or a dict of marshmallow fields.
+
+    It does not load marshmallow: before that is loaded, nobody can hold one of its schemas.
+    """
+    module = sys.modules.get("marshmallow")
+    if module is None:
+        return False
+    if isinstance(source, type):
+        return issubclass(source, module.Schema)
+    if isinstance(source, dict):
+        return bool(source) and all(isinstance(field, module.fields.Field) for field in source.values())
+    return isinstance(source, module.Schema)
+
+
+class MarshmallowSchema(Schema):
+    """A schema made of a marshmallow Schema class, instance or dict of fields.
+
+    Threads: any; marshmallow's own load and dump keep no state between calls.
+    """
+
+    __slots__ = ("_schema",)
+
+    def __init__(self, source: Any) -> None:
+        import marshmallow as m
+
+        if isinstance(source, dict):
+            schema: marshmallow.Schema = m.Schema.from_dict(source)()
+        else:
+            schema = source() if isinstance(source, type) else source
+        super().__init__(_json_of(schema) | {"x-coerces": True}, kind="marshmallow", source=source)
+        self._schema = schema
+        self.accepts = lambda value: not self.faults(value)
+        self.decode = schema.load
+        self.encode = schema.dump
+
+    def faults(self, value: Any) -> list[Fault]:
+        """Every fault that marshmallow finds."""
+        import marshmallow as m
+
+        if not is_json(value):
+            return super().faults(value) or [Fault("", "is no JSON data", "json", None, shorten(value))]
+        try:
+            self._schema.load(value)
+        except m.ValidationError as error:
+            return list(_faults(error.messages, "", value))
+        return []
+
+    def load(self, value: Any) -> Any:
+        """JSON data -> what marshmallow's `load` gives. Raises: ValidationError with every fault."""
+        import marshmallow as m
+
+        if not is_json(value):
+            raise ValidationError(errors=self.faults(value))
+        try:
+            return self._schema.load(value)
+        except m.ValidationError as error:
+            raise ValidationError(errors=list(_faults(error.messages, "", value))) from None
+
+    def dump(self, native: Any) -> Any:
+        """Native value -> JSON data by marshmallow's `dump`; what it gives is checked as `load` would check it.
+
+        Raises: ValidationError with every fault.
+        """
+        try:
+            encoded = self._schema.dump(native)
+        except Exception as error:  # marshmallow's fields raise whatever the value's own methods raise
+            message = f"cannot be written as JSON: {type(error).__name__}: {error}"
+            fault = Fault("", message, "json", None, shorten(native))
+            raise ValidationError(errors=[fault]) from error
+        faults = self.faults(encoded)
+        if faults:
+            raise ValidationError(errors=faults)
+        return encoded
+
+
+def _faults(messages: Any, path: str, value: Any) -> Iterator[Fault]:
+    """The faults in marshmallow's nested messages, which hold a list of sentences at each leaf."""
+    if isinstance(messages, dict):
+        for key, inner in messages.items():
+            if key == "_schema":
+                yield from _faults(inner, path, value)
+                continue
+            token = str(key).replace("~", "~0").replace("/", "~1")
+            yield from _faults(inner, f"{path}/{token}", _part(value, key))
+        return
+    for message in messages if isinstance(messages, list) else [messages]:
+        yield Fault(path, str(message), "marshmallow", None, shorten(value) if value is not None else "")
+
+
+def _part(value: Any, key: Any) -> Any:
+    try:
+        return value[key]
+    except (KeyError, IndexError, TypeError):
+        return None
+
+
+def _json_of(schema: marshmallow.Schema) -> dict[str, Any]:
+    if schema.many:
+        return {"type": "array", "items": _object_of(schema)}
+    return _object_of(schema)
+
+
+def _object_of(schema: marshmallow.Schema) -> dict[str, Any]:
+    properties: dict[str, Any] = {}
+    required: list[str] = []
+    for name, field in schema.load_fields.items():
+        key = field.data_key or name
+        properties[key] = _field(field)
+        if field.required:
+            required.append(key)
+    json: dict[str, Any] = {"type": "object", "properties": properties}
+    if required:
+        json["required"] = required
+    if schema.unknown == "raise":
+        json["additionalProperties"] = False
+    return json
+
+
+def _field(field: Any) -> dict[str, Any]:
+    json = _typed(field) | {}
+    for validator in field.validators:
+        json |= _keywords(validator, json)
+    description = field.metadata.get("description")
+    if description:
+        json["description"] = str(description)
+    if field.load_default is not None and is_json(field.load_default):
+        json["default"] = field.load_default
+    if field.allow_none and json:
+        json = {"anyOf": [json, {"type": "null"}]}
+    return json
+
+
+def _typed(field: Any) -> dict[str, Any]:
+    """The JSON Schema of a field's own type; the most specific class wins."""
+    from marshmallow import fields as f
+
+    composed = _composed(field)
+    if composed is not None:
+        return composed
+    table: list[tuple[type, dict[str, Any]]] = [
+        (f.UUID, {"type": "string", "format": "uuid"}),
+        (f.Url, {"type": "string", "format": "uri"}),
+        (f.Email, {"type": "string", "format": "email"}),
+        (f.IPv4, {"type": "string", "format": "ipv4"}),
+        (f.IPv6, {"type": "string", "format": "ipv6"}),
+        (f.IP, {"type": "string"}),
+        (f.String, {"type": "string"}),
+        (f.Integer, {"type": "integer"}),
+        (f.Float, {"type": "number"}),
+        (f.Boolean, {"type": "boolean"}),
+        (f.Date, {"type": "string", "format": "date"}),
+        (f.Time, {"type": "string", "format": "time"}),
+        (f.DateTime, {"type": "string", "format": "date-time"} if field_format(field) == "iso" else {}),
+        (f.TimeDelta, {"type": "integer"}),
+    ]
+    if isinstance(field, f.Decimal):
+        return {"type": "string", "format": "decimal"} if field.as_string else {"type": "number"}
+    return next((dict(json) for kind, json in table if isinstance(field, kind)), {})
+
+
+def field_format(field: Any) -> str:
+    """The date format of a DateTime field; marshmallow's default is ISO 8601."""
+    return getattr(field, "format", None) or "iso"
+
+
+def _composed(field: Any) -> dict[str, Any] | None:
+    from marshmallow import fields as f
+
+    if isinstance(field, f.Constant):
+        return {"const": field.constant}
+    if isinstance(field, f.Enum):
+        members = [member.value if field.by_value else member.name for member in field.enum]
+        return {"enum": members} if is_json(members) else {}
+    if isinstance(field, f.Pluck):
+        inner = _field(field.schema.fields[field.field_name])
+        return {"type": "array", "items": inner} if field.many else inner
+    if isinstance(field, f.Nested):
+        inner = _object_of(field.schema)
+        return {"type": "array", "items": inner} if field.many else inner
+    if isinstance(field, f.Tuple):
+        parts = [_field(part) for part in field.tuple_fields]
+        return {"type": "array", "prefixItems": parts, "items": False, "minItems": len(parts)}
+    if isinstance(field, f.List):
+        return {"type": "array", "items": _field(field.inner)}
+    if isinstance(field, f.Mapping):
+        values = {} if field.value_field is None else {"additionalProperties": _field(field.value_field)}
+        return {"type": "object"} | values
+    return None
+
+
+def _keywords(validator: Any, json: dict[str, Any]) -> dict[str, Any]:
+    """The JSON Schema keywords that a marshmallow validator stands for; none for one of the user's own."""
+    from marshmallow import validate as v
+
+    if isinstance(validator, v.Range):
+        bounds = {
+            ("minimum" if validator.min_inclusive else "exclusiveMinimum"): validator.min,
+            ("maximum" if validator.max_inclusive else "exclusiveMaximum"): validator.max,
+        }
+        return {key: bound for key, bound in bounds.items() if isinstance(bound, int | float)}
+    if isinstance(validator, v.Length):
+        suffix = {"array": "Items", "object": "Properties"}.get(json.get("type", ""), "Length")
+        exact = validator.equal
+        low, high = (validator.min, validator.max) if exact is None else (exact, exact)
+        return {f"{word}{suffix}": size for word, size in (("min", low), ("max", high)) if size is not None}
+    if isinstance(validator, v.OneOf) and is_json(list(validator.choices)):
+        return {"enum": list(validator.choices)}
+    if isinstance(validator, v.NoneOf) and is_json(list(validator.iterable)):
+        return {"not": {"enum": list(validator.iterable)}}
+    if isinstance(validator, v.Equal) and is_json(validator.comparable):
+        return {"const": validator.comparable}
+    return {}
+
+

@@ -18,7 +18,7 @@ from .schema import check_name
 __all__ = ["Catalogue", "Entry", "UniqueIds"]
 
 Path = tuple[str, ...]
-UniqueIds = Literal["fingerprint", "random"]
+UniqueIds = Literal["fingerprint", "random", "sequence"]
 
 
 class Entry(NamedTuple):
@@ -38,20 +38,21 @@ class Catalogue:
     """Functions by path and version.
 
     Args:
-        unique_ids: "fingerprint" (replicas share it, a restart keeps it) or "random".
+        unique_ids: "fingerprint" (replicas share it, a restart keeps it), "random", or "sequence" (1, 2, ...).
 
     Threads: any; look-ups take no lock.
     """
 
     def __init__(self, unique_ids: UniqueIds = "fingerprint") -> None:
-        if unique_ids not in ("fingerprint", "random"):
+        if unique_ids not in ("fingerprint", "random", "sequence"):
             raise ConfigError(
-                f"unique_ids is {unique_ids!r}", path="unique_ids", allowed='"fingerprint" or "random"'
+                f"unique_ids is {unique_ids!r}", path="unique_ids", allowed='"fingerprint", "random" or "sequence"'
             )
         self._unique_ids = unique_ids
         self._lock = threading.Lock()  # guards writes; readers see whole entries, since each dict step is atomic
         self._by_full_path: dict[Path, Entry] = {}
         self._by_path: dict[Path, tuple[Entry, ...]] = {}  # newest version first
+        self._given: dict[Path, int] = {}  # how many ids of a sequence were given to a path
 
     def __len__(self) -> int:
         return len(self._by_full_path)
@@ -80,12 +81,15 @@ class Catalogue:
                     raise RegistryError(
                         f"{'/'.join(path)} version {function.schema.version} is taken", name=path[-1], kind="conflict"
                     )
-            entry = Entry(path, self._new_id(function), function)
+            entry = Entry(path, self._new_id(function, path), function)
             self._by_full_path[entry.full_path] = entry
             self._by_path[path] = _newest_first((*versions, entry))
             return entry
 
-    def _new_id(self, function: Function) -> str:
+    def _new_id(self, function: Function, path: Path) -> str:
+        if self._unique_ids == "sequence":
+            self._given[path] = self._given.get(path, 0) + 1
+            return str(self._given[path])
         return secrets.token_hex(8) if self._unique_ids == "random" else function.schema.fingerprint
 
     def find(self, path: Path, version: str | None = None) -> Entry | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Executor
-from typing import Any
+from typing import Any, ClassVar
 
 from .address import Address
 from .calls.dispatcher import Dispatcher
@@ -32,7 +32,7 @@ class LocalPortal(Portal):
     Threads: any.
     """
 
-    schemes = ("local",)
+    schemes: ClassVar[tuple[str, ...]] = ("local",)
     in_process = True
 
     def __init__(

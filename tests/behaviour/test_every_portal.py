@@ -25,13 +25,14 @@ from portal import (
     ProtocolError,
     RateLimitError,
     RegistryError,
+    TestingPortal,
     ValidationError,
     function,
 )
 from portal.errors import PortalError
 from portal.schema.constraints import Ge, MaxLen
 
-PORTALS: dict[str, Callable[[], Portal]] = {"local": LocalPortal, "http": HTTPPortal, }
+PORTALS: dict[str, Callable[[], Portal]] = {"local": LocalPortal, "http": HTTPPortal, "testing": TestingPortal}
 
 
 class Colour(Enum):

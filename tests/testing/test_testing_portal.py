@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from portal import (
+    CallTimeout,
+    ConfigError,
+    Consumer,
+    FunctionError,
+    FunctionSchema,
+    LocalPortal,
+    OverloadedError,
+    RegistryError,
+    Service,
+    TestingPortal,
+    ValidationError,
+)
+from portal.testing import ANY, any_of, approx, having, matching, where
+
+
+@dataclass
+class Receipt:
+    paid: bool
+
+
+def charge(amount: int, card: str = "none") -> Receipt:
+    """Charge a card."""
+    raise AssertionError("the real one must not be called")
+
+
+def numbers(n: int) -> Iterator[int]:
+    yield from range(n)
+
+
+def test_values_in_a_row(portal_testing: TestingPortal, portal_consumer: Consumer) -> None:
+    mock = portal_testing.mock("next").returns(1, 2, 3)
+    assert str(mock.function.address) == "test://next/1"
+    assert [portal_consumer.call_at("test://next") for _ in range(5)] == [1, 2, 3, 3, 3]
+    assert portal_consumer.call_at("mock://next/1", {"any": [1]}) == 3
+    assert mock.calls == 6
+
+
+def test_a_contract_is_kept(portal_testing: TestingPortal, portal_consumer: Consumer) -> None:
+    portal_testing.mock(charge).returns(Receipt(True)).after(1).returns("nonsense")
+    assert portal_consumer.call_at("test://charge", {"amount": 3}) == {"paid": True}
+    with pytest.raises(ValidationError):
+        portal_consumer.call_at("test://charge", {"amount": "3"})
+    with pytest.raises(FunctionError) as caught:
+        portal_consumer.call_at("test://charge", {"amount": 3})
+    assert caught.value.type == "InvalidOutput"
+    assert portal_consumer.resolve("test://charge").schema.description == "Charge a card."
+
+
+def test_a_schema_as_contract(portal_testing: TestingPortal, portal_consumer: Consumer) -> None:
+    schema = FunctionSchema(name="count", input={"type": "object", "properties": {"n": {"type": "integer"}}}, output={})
+    portal_testing.mock(schema).side_effect(lambda n=0: n + 1)
+    assert portal_consumer.call_at("test://count", {"n": 1}) == 2
+    with pytest.raises(ValidationError):
+        portal_consumer.call_at("test://count", {"n": "1"})
+
+
+def test_conditions_and_turns(portal_testing: TestingPortal, portal_consumer: Consumer) -> None:
+    mock = portal_testing.mock("charge").returns("ok").after(2).raises(OverloadedError("busy", retry_after=1))
+    mock.when(amount=where(lambda amount: amount < 0, "negative")).raises(ValueError("negative"))
+    assert portal_consumer.call_at("test://charge", {"amount": 1}) == "ok"
+    with pytest.raises(FunctionError, match="negative"):
+        portal_consumer.call_at("test://charge", {"amount": -1})
+    with pytest.raises(OverloadedError):
+        portal_consumer.call_at("test://charge", {"amount": 1})
+
+
+def test_side_effects(portal_testing: TestingPortal, portal_consumer: Consumer) -> None:
+    portal_testing.mock("turns").side_effect([1, KeyError("two"), ValueError])
+    assert portal_consumer.call_at("test://turns") == 1
+    for kind in ("KeyError", "ValueError"):
+        with pytest.raises(FunctionError) as caught:
+            portal_consumer.call_at("test://turns")
+        assert caught.value.type == kind
+    with pytest.raises(RegistryError, match="no more answers"):
+        portal_consumer.call_at("test://turns")
+    portal_testing.mock("silent")
+    with pytest.raises(RegistryError, match="no answer"):
+        portal_consumer.call_at("test://silent")
+
+
+def test_streams_and_stubs(portal_testing: TestingPortal, portal_consumer: Consumer) -> None:
+    portal_testing.mock("feed").yields([1, 2])
+    portal_testing.mock(numbers).yields([7])
+    assert list(portal_consumer.stream_at("test://feed")) == [1, 2]
+    assert list(portal_consumer.stream_at("test://numbers", {"n": 1})) == [7]
+    address = portal_testing.stub("rate", 1.5)
+    assert portal_consumer.call_at(address) == 1.5
+    assert portal_testing.calls("feed")[0].result == [1, 2]
+
+
+def test_history(local_portal: LocalPortal) -> None:
+    ticks = iter([1.0, 1.5, 2.0, 4.0])
+    with TestingPortal(clock=lambda: next(ticks)) as portal, Consumer([portal]) as consumer:
+        portal.apply_service(Service("shop", [lambda_add]))
+        consumer.call_at("test://shop/lambda_add", {"a": 1})
+        with pytest.raises(ValidationError):
+            consumer.call_at("test://shop/lambda_add", {"a": "x"})
+        good, bad = portal.calls()
+        assert (good.name, good.params, good.result) == ("shop/lambda_add", {"a": 1}, 2)
+        assert (good.error, good.duration) == (None, 0.5)
+        assert isinstance(bad.error, ValidationError)
+        assert bad.duration == 2.0
+        assert bad.request_id != good.request_id
+        assert "raised ValidationError" in str(bad)
+        portal.reset()
+        assert portal.calls() == []
+    assert local_portal.functions() == {}
+
+
+def lambda_add(a: int) -> int:
+    return a + 1
+
+
+def test_a_stream_that_fails_is_kept(portal_testing: TestingPortal, portal_consumer: Consumer) -> None:
+    def broken() -> Iterator[int]:
+        yield 1
+        raise ValueError("no")
+
+    portal_testing.apply(broken)
+    with pytest.raises(FunctionError):
+        list(portal_consumer.stream_at("test://broken"))
+    (record,) = portal_testing.calls("broken")
+    assert record.result == [1]
+    assert isinstance(record.error, FunctionError)
+
+
+@pytest.mark.parametrize(
+    ("arrange", "calls", "words"),
+    [
+        (lambda e: e, [{"a": 1}], ""),
+        (lambda e: e, [], "expected f() at least 1 times, came 0 times\nnothing came"),
+        (lambda e: e.times(2), [{"a": 1}], "exactly 2 times, came 1 times"),
+        (lambda e: e.never(), [{"a": 1}], "expected f() never, came 1 times"),
+        (lambda e: e.never(), [], ""),
+        (lambda e: e.at_most(1), [{}, {}], "at most 1 times, came 2 times"),
+        (lambda e: e.at_least(2), [{}, {}], ""),
+        (lambda e: e.with_params(a=1), [{"a": 2}], "near miss: a was 2, not 1"),
+        (lambda e: e.with_params(a=ANY), [{"b": 2}], "near miss: a was 'missing', not ANY"),
+        (lambda e: e.with_params(a=any_of(int, "x")), [{"a": "x"}], ""),
+        (lambda e: e.with_params(a=matching("^o")), [{"a": "order"}], ""),
+        (lambda e: e.with_params(a=approx(0.3)), [{"a": 0.1 + 0.2}], ""),
+        (lambda e: e.with_params(a=approx(0.3)), [{"a": "0.3"}], "not approx(0.3)"),
+        (lambda e: e.with_params(a=having(b=1)), [{"a": {"b": 1, "c": 2}}], ""),
+        (lambda e: e.with_params(a=having(b=1)), [{"a": []}], "not having(b=1)"),
+        (lambda e: e.with_params(a=matching("x")), [{"a": 3}], "not matching('x')"),
+        (lambda e: e.with_params(a=any_of(int, "x")), [{"a": None}], "not any_of(int, 'x')"),
+        (lambda e: e.with_params(a=where(bool)), [{"a": 0}], "not where(bool)"),
+    ],
+)
+def test_expectations(arrange: Any, calls: list[dict[str, Any]], words: str) -> None:
+    with TestingPortal() as portal, Consumer([portal]) as consumer:
+        portal.stub("f", None)
+        arrange(portal.expect("f"))
+        for params in calls:
+            consumer.call_at("test://f", params)
+        if not words:
+            portal.verify()
+            return
+        with pytest.raises(AssertionError) as caught:
+            portal.verify()
+        assert words in str(caught.value)
+
+
+def test_a_count_below_nothing() -> None:
+    with pytest.raises(ConfigError):
+        TestingPortal().expect("f").times(-1)
+
+
+def test_deadlines_hold_for_mocks(portal_testing: TestingPortal, portal_consumer: Consumer) -> None:
+    gate = threading.Event()
+    portal_testing.mock("slow").side_effect(lambda: gate.wait(10))
+    with pytest.raises(CallTimeout):
+        portal_consumer.call_at("test://slow", timeout=0.02)
+    gate.set()
+
+
+def test_eight_threads_share_a_mock(portal_testing: TestingPortal, portal_consumer: Consumer) -> None:
+    mock = portal_testing.mock("next").side_effect(range(800))
+    seen: list[int] = []
+
+    def work() -> None:
+        seen.extend(portal_consumer.call_at("test://next") for _ in range(100))
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert sorted(seen) == list(range(800))
+    assert mock.calls == len(portal_testing.calls("next")) == 800

@@ -146,10 +146,11 @@ def _literal(values: list[Any]) -> Any:
 
 
 def _constrained(hint: Any, kind: Any, schema: dict[str, Any]) -> Any:
-    if hint is Any or hint is bytes or hint in _FORMATS.values():
+    if hint is Any or hint is bytes or hint in _FORMATS.values() or "prefixItems" in schema:
         return hint
     relevant = _RELEVANT.get("number" if kind == "integer" else str(kind), ())
-    notes = [_CONSTRAINTS[keyword](schema[keyword]) for keyword in relevant if schema.get(keyword) not in (None, False)]
+    said = [keyword for keyword in relevant if keyword in schema and schema[keyword] is not False]
+    notes = [_CONSTRAINTS[keyword](schema[keyword]) for keyword in said]
     return Annotated[(hint, *notes)] if notes else hint
 
 

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import pytest
+
+from portal import LocalPortal, PortalRegistry, RegistryError, Service, ServiceRegistry
+
+
+def log(entries: list[str], name: str, fail: str = "") -> Service:
+    def act(what: str) -> None:
+        entries.append(f"{what} {name}")
+        if what == fail:
+            raise OSError(f"{what} {name}")
+
+    return Service(name, on_start=lambda: act("start"), on_stop=lambda: act("stop"))
+
+
+def test_register_and_find() -> None:
+    registry = ServiceRegistry()
+    one = registry.register(Service("one"))
+    assert registry.get("one") is one
+    assert registry.exists("one")
+    assert "one" in registry
+    assert registry.count() == len(registry) == 1
+    assert registry.list()[0]["state"] == "stopped"
+    with pytest.raises(RegistryError) as caught:
+        registry.register(Service("one"))
+    assert caught.value.kind == "conflict"
+    assert registry.unregister("one") is one
+    for miss in (registry.get, registry.unregister):
+        with pytest.raises(RegistryError):
+            miss("one")
+    registry.register(one)
+    assert registry.clear() == 1
+
+
+def test_start_and_stop_in_order() -> None:
+    entries: list[str] = []
+    registry = ServiceRegistry()
+    for name in ("a", "b"):
+        registry.register(log(entries, name))
+    registry.start()
+    registry.stop()
+    assert entries == ["start a", "start b", "stop b", "stop a"]
+
+
+def test_a_failed_start_stops_the_others() -> None:
+    entries: list[str] = []
+    registry = ServiceRegistry()
+    registry.register(log(entries, "a"))
+    registry.register(log(entries, "b", fail="start"))
+    with pytest.raises(OSError, match="start b"):
+        registry.start()
+    assert entries == ["start a", "start b", "stop a"]
+
+
+def test_a_failed_stop_does_not_spare_the_others() -> None:
+    entries: list[str] = []
+    registry = ServiceRegistry()
+    registry.register(log(entries, "a"))
+    registry.register(log(entries, "b", fail="stop"))
+    registry.start()
+    with pytest.raises(OSError, match="stop b"):
+        registry.stop()
+    assert entries[-1] == "stop a"
+
+
+def one() -> int:
+    return 1
+
+
+def two() -> int:
+    return 2
+
+
+def test_portals_by_scheme() -> None:
+    with LocalPortal() as first, LocalPortal() as second:
+        registry = PortalRegistry([first])
+        registry.register(second)
+        first.apply(one)
+        second.apply(two)
+        first.apply_service(Service("s", [one]))
+        assert registry.schemes() == ["local"]
+        assert registry.portals() == [second, first]
+        assert registry.resolve("local://one")() == 1
+        assert registry.resolve("local://two")() == 2
+        assert registry.resolve_service("local://s")["one"]() == 1
+        with pytest.raises(RegistryError):
+            registry.resolve("local://three")
+        with pytest.raises(RegistryError):
+            registry.resolve_service("local://t")
+        with pytest.raises(RegistryError) as caught:
+            registry.register(first)
+        assert caught.value.kind == "conflict"
+        registry.unregister(first)
+        with pytest.raises(RegistryError):
+            registry.unregister(first)
+        with pytest.raises(RegistryError):
+            registry.resolve("local://one")
+        registry.unregister(second)
+        with pytest.raises(RegistryError, match="no portal answers for local://"):
+            registry.resolve("local://two")

@@ -207,7 +207,9 @@ class Function:
 
     def _native(self, value: Any) -> Any:
         decode = self.output.decode
-        return value if decode is None else decode(value)
+        if decode is None or (self.validate_output != "error" and not self.output.accepts(value)):
+            return value
+        return decode(value)
 
 
 def _private(error: FunctionError) -> FunctionError:

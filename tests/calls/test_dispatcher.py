@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from portal import CallCancelled, CallContext, CallTimeout, Consumer, LocalPortal, OverloadedError, PortalError
+from portal import function as make
+from portal.calls.dispatcher import Dispatcher
+from portal.calls.middleware import Call, CallNext
+
+WAIT = 10.0
+
+
+@make
+def echo(value: Any = None) -> Any:
+    return value
+
+
+def call(function: Any = echo, timeout: float | None = None, streaming: bool = False, **params: Any) -> Call:
+    return Call(function, params, CallContext.for_call(timeout), streaming=streaming)
+
+
+def named(name: str, log: list[str]) -> Callable[[Call, CallNext], Any]:
+    def layer(one: Call, call_next: CallNext) -> Any:
+        log.append(f"{name} in")
+        result = call_next(one)
+        log.append(f"{name} out")
+        return result
+
+    return layer
+
+
+def test_middleware_runs_in_order() -> None:
+    log: list[str] = []
+    assert Dispatcher([named("a", log), named("b", log)]).dispatch(call(value=1)) == 1
+    assert log == ["a in", "b in", "b out", "a out"]
+
+
+def test_a_middleware_that_fails_is_no_function_error() -> None:
+    def broken(one: Call, call_next: CallNext) -> Any:
+        raise KeyError("oops")
+
+    dispatcher = Dispatcher([broken])
+    with pytest.raises(PortalError, match="middleware around echo failed") as caught:
+        dispatcher.dispatch(call())
+    assert type(caught.value) is PortalError
+    assert isinstance(caught.value.cause, KeyError)
+    assert caught.value.request_id
+    assert dispatcher.stats() == {"calls": 1, "failed": 1, "running": 0}
+
+
+def test_a_given_executor_runs_every_call() -> None:
+    @make
+    def where() -> str:
+        return threading.current_thread().name
+
+    with ThreadPoolExecutor(1, thread_name_prefix="mine") as pool:
+        dispatcher = Dispatcher(executor=pool)
+        assert dispatcher.dispatch(call(where)).startswith("mine")
+        assert dispatcher.dispatch(call(where, timeout=WAIT)).startswith("mine")
+        dispatcher.close()
+
+
+def test_without_a_deadline_it_runs_here() -> None:
+    @make
+    def where() -> str:
+        return threading.current_thread().name
+
+    dispatcher = Dispatcher()
+    assert dispatcher.dispatch(call(where)) == threading.current_thread().name
+    assert dispatcher.dispatch(call(where, timeout=WAIT)).startswith("portal-call")
+    dispatcher.close(timeout=1.0)
+
+
+def test_a_deadline_that_has_passed_runs_nothing() -> None:
+    ran: list[int] = []
+    with pytest.raises(CallTimeout):
+        Dispatcher().dispatch(call(make(name="f")(lambda: ran.append(1)), timeout=-1.0))
+    assert ran == []
+
+
+def test_the_functions_own_timeout_holds() -> None:
+    gate = threading.Event()
+    slow = make(name="slow", timeout=0.02)(lambda: gate.wait(WAIT))
+    dispatcher = Dispatcher()
+    with pytest.raises(CallTimeout):
+        dispatcher.dispatch(call(slow))
+    with pytest.raises(CallTimeout):
+        dispatcher.dispatch(call(slow, timeout=WAIT))
+    gate.set()
+    dispatcher.close()
+
+
+def test_hung_calls_fill_the_pool_and_are_said_so() -> None:
+    gate = threading.Event()
+    slow = make(name="slow")(lambda: gate.wait(WAIT))
+    dispatcher = Dispatcher(workers=2)
+    for _ in range(2):
+        with pytest.raises(CallTimeout):
+            dispatcher.dispatch(call(slow, timeout=0.02))
+    with pytest.raises(OverloadedError) as caught:
+        dispatcher.dispatch(call(slow, timeout=0.02))
+    assert caught.value.retry_after
+    gate.set()
+    dispatcher.close()
+
+
+def test_someone_else_answers_at_the_deadline() -> None:
+    answered, gate = threading.Event(), threading.Event()
+    errors: list[CallTimeout] = []
+
+    def early(error: CallTimeout) -> None:
+        errors.append(error)
+        answered.set()
+        gate.set()
+
+    one = call(make(name="slow")(lambda: gate.wait(WAIT)), timeout=0.02)
+    dispatcher = Dispatcher()
+    with pytest.raises(CallTimeout):
+        dispatcher.dispatch(one, early)
+    assert answered.is_set()
+    assert one.context.cancelled
+    assert dispatcher.dispatch(call(value=1, timeout=WAIT), early) == 1
+    assert len(errors) == 1
+    dispatcher.close()
+
+
+def test_nested_calls_take_the_lesser_deadline_and_the_same_thread() -> None:
+    seen: list[Any] = []
+    with LocalPortal() as portal, Consumer([portal]) as consumer:
+
+        def inner(context: CallContext) -> str:
+            seen.append(context.remaining())
+            return threading.current_thread().name
+
+        def outer() -> bool:
+            same = consumer.call_at("local://inner", timeout=60) == threading.current_thread().name
+            shorter = consumer.call_at("local://inner", timeout=1) != threading.current_thread().name
+            return bool(same and shorter)
+
+        portal.apply(inner)
+        portal.apply(outer)
+        assert consumer.call_at("local://outer", timeout=5) is True
+    assert 1 < seen[0] <= 5
+    assert seen[1] <= 1
+
+
+@make
+def count(n: int) -> Iterator[int]:
+    yield from range(n)
+
+
+def test_streams_here_in_a_worker_and_watched() -> None:
+    dispatcher = Dispatcher()
+    for timeout, early in ((None, None), (WAIT, None), (WAIT, lambda error: None)):
+        one = call(count, timeout=timeout, streaming=True, n=3)
+        assert list(dispatcher.dispatch(one, early)) == [0, 1, 2]
+    dispatcher.close()
+
+
+@pytest.mark.parametrize("watched", [False, True])
+def test_a_stream_past_its_deadline(watched: bool) -> None:
+    gate, answered = threading.Event(), threading.Event()
+
+    @make
+    def stuck() -> Iterator[int]:
+        yield 1
+        gate.wait(WAIT)
+        yield 2
+
+    def early(error: CallTimeout) -> None:
+        answered.set()
+        gate.set()
+
+    dispatcher = Dispatcher()
+    items = dispatcher.dispatch(call(stuck, timeout=0.3, streaming=True), early if watched else None)
+    assert next(items) == 1
+    with pytest.raises((CallTimeout, CallCancelled)):
+        for _ in range(2):
+            next(items)
+    assert answered.is_set() is watched
+    gate.set()
+    dispatcher.close()
+
+
+def test_a_stream_that_is_cancelled() -> None:
+    one = call(count, streaming=True, n=5)
+    items = Dispatcher().dispatch(one)
+    assert next(items) == 0
+    one.context.cancel()
+    with pytest.raises(CallCancelled) as caught:
+        next(items)
+    assert caught.value.request_id == one.context.request_id
+
+
+def test_a_middleware_may_give_a_stream_of_its_own() -> None:
+    def tens(one: Call, call_next: CallNext) -> Any:
+        return iter([item * 10 for item in call_next(one)])
+
+    assert list(Dispatcher([tens]).dispatch(call(count, streaming=True, n=3))) == [0, 10, 20]

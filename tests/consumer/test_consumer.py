@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from portal import (
+    AddressError,
+    CallTimeout,
+    Consumer,
+    ConsumerError,
+    FunctionError,
+    HTTPPortal,
+    LocalPortal,
+    RegistryError,
+    ValidationError,
+)
+from portal.calls.middleware import Call, CallNext
+
+WAIT = 10.0
+
+
+def add(a: float, b: float) -> float:
+    return a + b
+
+
+def fail() -> None:
+    raise ValueError("no")
+
+
+@pytest.fixture
+def local() -> Iterator[LocalPortal]:
+    with LocalPortal() as portal:
+        portal.apply(add)
+        portal.apply(fail)
+        yield portal
+
+
+def test_portals_of_this_process_are_found(local: LocalPortal) -> None:
+    with Consumer() as consumer:
+        assert consumer.call_at("local://add", {"a": 1, "b": 2}) == 3.0
+        assert consumer.portals() == []
+
+
+def test_the_newest_that_has_it_answers(local: LocalPortal) -> None:
+    def only_here() -> str:
+        return "here"
+
+    with LocalPortal() as newer, Consumer() as consumer:
+        newer.apply(only_here)
+        assert consumer.call_at("local://only_here") == "here"
+        assert consumer.call_at("local://add", {"a": 1, "b": 2}) == 3.0
+    with Consumer() as consumer, pytest.raises(RegistryError):
+        consumer.call_at("local://only_here")
+
+
+def test_given_portals_alone(local: LocalPortal) -> None:
+    with LocalPortal() as empty, Consumer([empty]) as consumer:
+        with pytest.raises(RegistryError):
+            consumer.call_at("local://add", {"a": 1, "b": 2})
+        with pytest.raises(RegistryError, match="no portal answers"):
+            consumer.call_at("http://127.0.0.1:1/api/add")
+        consumer.register_portal(local)
+        assert consumer.call_at("local://add", {"a": 1, "b": 2}) == 3.0
+        assert consumer.portals() == [local, empty]
+
+
+@pytest.mark.parametrize("address", ["add", "", "local://", "http://", "local://a b", 3])
+def test_bad_addresses(address: Any) -> None:
+    with Consumer() as consumer, pytest.raises(AddressError):
+        consumer.call_at(address)
+
+
+def test_an_unknown_scheme() -> None:
+    with Consumer() as consumer, pytest.raises(RegistryError, match="gopher"):
+        consumer.call_at("gopher://add")
+
+
+def test_middleware(local: LocalPortal) -> None:
+    seen: list[str] = []
+
+    def note(call: Call, call_next: CallNext) -> Any:
+        seen.append(f"{call.function.name} {call.address}")
+        return call_next(call)
+
+    with Consumer([local], middleware=[note]) as consumer:
+        assert consumer.use(note) is consumer
+        assert consumer.call_at("local://add", {"a": 1, "b": 2}) == 3.0
+    assert seen == ["add local://add"] * 2
+
+
+def test_map_is_lazy_bounded_and_stops(local: LocalPortal) -> None:
+    taken: list[int] = []
+
+    def params() -> Iterator[dict[str, int]]:
+        n = 0
+        while True:
+            taken.append(n)
+            yield {"a": n, "b": 0}
+            n += 1
+
+    with Consumer([local]) as consumer:
+        results = consumer.map_at("local://add", params(), max_in_flight=4)
+        assert taken == []
+        assert [next(results) for _ in range(3)] == [0.0, 1.0, 2.0]
+        assert len(taken) <= 7
+        results.close()  # type: ignore[attr-defined]
+        with pytest.raises(ValidationError):
+            consumer.map_at("local://add", [], max_in_flight=0)
+        with pytest.raises(FunctionError):
+            list(consumer.map_at("local://fail", [{}, {}]))
+
+
+def test_an_executor_of_ones_own(local: LocalPortal) -> None:
+    with ThreadPoolExecutor(1) as pool, Consumer([local], executor=pool) as consumer:
+        assert consumer.submit_at("local://add", {"a": 1, "b": 2}).result(WAIT) == 3.0
+
+
+def test_notifications_tell_the_log(local: LocalPortal, caplog: pytest.LogCaptureFixture) -> None:
+    logged = threading.Event()
+
+    class Seen(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            logged.set()
+
+    def broken(call: Call, call_next: CallNext) -> Any:
+        raise KeyError("broken")
+
+    handler, logger = Seen(), logging.getLogger("portal.consumer")
+    logger.addHandler(handler)
+    try:
+        with Consumer([local]) as consumer:
+            consumer.notify_at("local://fail")
+            assert logged.wait(WAIT)
+            logged.clear()
+            consumer.use(broken)
+            consumer.notify_at("local://add", {"a": 1, "b": 2}, timeout=5)
+            assert logged.wait(WAIT)
+            with pytest.raises(RegistryError):
+                consumer.notify_at("local://nobody")
+    finally:
+        logger.removeHandler(handler)
+    assert "notification of fail failed" in caplog.text
+
+
+def test_closed(local: LocalPortal) -> None:
+    consumer = Consumer([local])
+    consumer.submit_at("local://add", {"a": 1, "b": 2}).result(WAIT)
+    consumer.close()
+    consumer.close()
+    for use in (consumer.call_at, consumer.resolve, consumer.submit_at):
+        with pytest.raises(ConsumerError, match="closed"):
+            use("local://add")
+    assert not local.closed
+
+
+def test_a_timeout_that_has_passed(local: LocalPortal) -> None:
+    with Consumer([local]) as consumer, pytest.raises(CallTimeout):
+        consumer.call_at("local://add", {"a": 1, "b": 2}, timeout=-1)
+
+
+def test_lists(local: LocalPortal) -> None:
+    with HTTPPortal() as http, Consumer() as consumer:
+        http.apply(add)
+        assert consumer.list_at(str(http.base))["functions"][0]["name"] == "add"
+        with pytest.raises(RegistryError):
+            consumer.list_at("local://add")
+
+
+def test_a_contract_that_changed_is_asked_for_again() -> None:
+    with HTTPPortal() as http, Consumer() as consumer:
+        address = http.apply(add)
+        bare = str(http.generate_address("add"))
+        assert consumer.call_at(bare, {"a": 1, "b": 2}) == 3.0
+        http.remove(address)
+
+        def add_one(a: float) -> float:
+            return a + 1
+
+        add_one.__name__ = "add"
+        http.apply(add_one)
+        with pytest.raises(ValidationError):
+            consumer.call_at(bare, {"a": 1})
+        assert consumer.call_at(bare, {"a": 1}) == 2.0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_forked_child_opens_connections_of_its_own() -> None:
+    with HTTPPortal() as http, Consumer() as consumer:
+        address = str(http.apply(add))
+        assert consumer.call_at(address, {"a": 1, "b": 2}) == 3.0
+        child = os.fork()
+        if child == 0:  # pragma: no cover
+            code = 1
+            try:
+                code = 0 if consumer.call_at(address, {"a": 2, "b": 2}, timeout=WAIT) == 4.0 else 2
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert consumer.call_at(address, {"a": 3, "b": 2}) == 5.0
+
+
+def test_many_threads_share_one_consumer() -> None:
+    with HTTPPortal() as http, Consumer() as consumer:
+        address = http.apply(add)
+        results: list[float] = []
+
+        def work(base: int) -> None:
+            results.extend(consumer.call_at(address, {"a": base, "b": n}) - base for n in range(50))
+
+        threads = [threading.Thread(target=work, args=(n * 1000,)) for n in range(16)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert sorted(results) == sorted([float(n) for n in range(50)] * 16)

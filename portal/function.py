@@ -20,6 +20,7 @@ from typing import Any, Literal, Protocol, overload
 from .address import Address
 from .context import CallContext
 from .errors import ConfigError, FunctionError, PortalError, ProtocolError, ValidationError
+from .executor import shared_executor
 from .schema import FunctionSchema, Parameters, Schema
 
 __all__ = ["Carrier", "Function", "OutputCheck", "ResolvedFunction", "function"]
@@ -110,11 +111,7 @@ class Function:
 
     def submit(self, *args: Any, executor: Executor | None = None, **kwargs: Any) -> Future[Any]:
         """Call it in a thread of `executor` (default: the executor shared by this process); gives a Future."""
-        if executor is None:
-            from .calls.executor import shared_executor
-
-            executor = shared_executor()
-        return executor.submit(self.call, *args, **kwargs)
+        return (executor or shared_executor()).submit(self.call, *args, **kwargs)
 
     def invoke(self, params: Mapping[str, Any], context: CallContext) -> Any:
         """Answer one call: JSON data in, JSON data out.

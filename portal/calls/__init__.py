@@ -1,1 +1,1 @@
-"""What happens around a call, on either side: middleware, dispatch, executors, deadlines."""
+"""What happens around a call, on either side: middleware, dispatch, deadlines."""

@@ -15,8 +15,8 @@ from typing import Any
 
 from ..context import CallContext
 from ..errors import CallTimeout, PortalError
+from ..executor import WorkerPool
 from .deadlines import DeadlineWatch, timeout_error, wait_for
-from .executor import WorkerPool
 from .middleware import Call, Middleware, build_chain
 
 __all__ = ["Dispatcher"]

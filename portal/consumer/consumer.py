@@ -13,10 +13,10 @@ from typing import Any
 
 from ..address import Address
 from ..calls.deadlines import timeout_error
-from ..calls.executor import WorkerPool
 from ..calls.middleware import Call, Middleware, build_chain
 from ..context import CallContext
 from ..errors import ConsumerError, PortalError, RegistryError, ValidationError
+from ..executor import WorkerPool
 from ..function import Function, ResolvedFunction
 from ..portal import Portal, in_process_portals
 from ..registry.portals import PortalRegistry, first_that_knows

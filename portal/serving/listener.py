@@ -19,8 +19,8 @@ from collections import deque
 from time import monotonic, time
 from typing import Any
 
-from ..calls.executor import WorkerPool
 from ..errors import ConfigError, OverloadedError, ProtocolError, TransportError
+from ..executor import WorkerPool
 from .answer import error_answer, problem
 from .config import ServingConfig
 from .connection import Connection, Exchange

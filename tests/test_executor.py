@@ -7,8 +7,8 @@ from contextvars import ContextVar
 
 import pytest
 
-from portal.calls.executor import WorkerPool, shared_executor
 from portal.errors import ConfigError, OverloadedError
+from portal.executor import WorkerPool, shared_executor
 
 WAIT = 10.0
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Any
 
-from ..errors import ConfigError, OverloadedError
+from .errors import ConfigError, OverloadedError
 
 __all__ = ["WorkerPool", "shared_executor"]
 

@@ -119,8 +119,8 @@ class Listener:
             self._accepted = self._refused = 0
             self._selector.register(self._server.socket, selectors.EVENT_READ, None)
             self._selector.register(self._wake_out, selectors.EVENT_READ, None)
-            self._running = True
             self._stopped = threading.Event()
+            self._running = True
             self._idle = threading.Condition()  # guards _active
             self._thread = threading.Thread(target=self._watch, name="portal-listener", daemon=True)
             self._thread.start()
@@ -143,6 +143,7 @@ class Listener:
             if not self._running:
                 return
             self._running = False
+            self._stopped.set()
             self._wake()
             self._thread.join()
             with self._idle:
@@ -196,7 +197,9 @@ class Listener:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
+                # Out of file descriptors, most likely: the connection stays ready, so trying again at once would spin.
                 _log.warning("a connection could not be accepted: %s", error)
+                self._stopped.wait(0.05)
                 return
             self._accepted += 1
             if len(self._parked) + len(self._active) >= self.config.connections:
@@ -228,8 +231,12 @@ class Listener:
         now = monotonic()
         if not connection.draining:
             connection.deadline = connection.park_until(now)
+        try:
+            self._selector.register(connection.socket, selectors.EVENT_READ, connection)
+        except (ValueError, KeyError, OSError):  # closed by another thread a moment ago
+            connection.close()
+            return
         self._parked[connection.socket.fileno()] = connection
-        self._selector.register(connection.socket, selectors.EVENT_READ, connection)
 
     def _unpark(self, connection: Connection) -> None:
         self._selector.unregister(connection.socket)

@@ -194,6 +194,39 @@ def test_streams_as_lines_and_as_events(server: HTTPPortal) -> None:
     assert events.body == b"data: 1\n\nevent: complete\ndata: null\n\n"
 
 
+def broken(n: int) -> Iterator[int]:
+    yield n
+    raise ValueError("the password is hunter2")
+
+
+def test_a_stream_of_lines_that_breaks_is_cut_after_a_problem() -> None:
+    with HTTPPortal() as portal:
+        portal.apply(broken)
+        connection = http.client.HTTPConnection("127.0.0.1", portal.port, timeout=WAIT)
+        connection.request("POST", "/api/broken", b'{"n": 7}', JSON)
+        response = connection.getresponse()
+        assert response.status == 200
+        with pytest.raises(http.client.IncompleteRead) as caught:
+            response.read()
+        first, second, rest = caught.value.partial.split(b"\n")
+        assert first == b"7"
+        assert json.loads(second)["problem"]["code"] == "function_error"
+        assert b"hunter2" not in second
+        assert rest == b""
+        connection.close()
+
+
+def test_a_fault_of_our_own_is_an_internal_error(server: HTTPPortal, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> Any:
+        raise KeyError("secret")
+
+    monkeypatch.setattr(server._app, "_describe", fail)
+    answer = ask(server, "GET", "/api")
+    assert answer.status == 500
+    assert answer.json["code"] == "portal_error"
+    assert b"secret" not in answer.body
+
+
 BOTH = b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 

@@ -29,7 +29,7 @@ class Connection:
     for the next request costs no system call to set up.
     """
 
-    __slots__ = ("_config", "_reader", "closed", "deadline", "draining", "peer", "requests", "socket")
+    __slots__ = ("_config", "_parked_in", "_reader", "closed", "deadline", "draining", "peer", "requests", "socket")
 
     def __init__(self, sock: socket.socket, peer: str, config: ServingConfig, cache: HeadCache) -> None:
         self.socket = sock
@@ -38,6 +38,7 @@ class Connection:
         self.draining = False
         self.deadline = monotonic() + config.head_timeout
         self.requests = 0
+        self._parked_in = "idle"
         self._config = config
         self._reader = RequestReader(config.max_head, config.max_body, cache)
         sock.settimeout(config.linger)
@@ -49,32 +50,49 @@ class Connection:
 
         Raises: ProtocolError to be answered; ConnectionError when the client is gone.
         """
-        while True:
-            found = self._reader.next_request()
-            if found is not None:
-                self.requests += 1
-                return Request(found[0], found[1], self, self.peer)
-            if self._reader.wants_continue:
-                self._reader.wants_continue = False
-                self.send(_CONTINUE)
-            try:
-                data = self.socket.recv(_READ_SIZE)
-            except TimeoutError:
+        while (request := self._take_request()) is None:
+            if not self._read():
                 return None
-            if not data:
-                raise ConnectionResetError("the client closed the connection")
-            self._reader.feed(data)
+        return request
 
-    def park_until(self, now: float) -> float:
-        """When the connection, parked now, is given up."""
-        config = self._config
-        limits = {"idle": config.idle_timeout, "head": config.head_timeout, "body": config.body_timeout}
+    def read_ready(self) -> Request | None:
+        """Read once from a connection that the selector says is readable; its request if that is whole now.
+
+        Raises: as `next_request`.
+        """
+        return self._take_request() if self._read() else None
+
+    def _take_request(self) -> Request | None:
+        found = self._reader.next_request()
+        if found is not None:
+            self.requests += 1
+            return Request(found[0], found[1], self, self.peer)
+        if self._reader.wants_continue:
+            self._reader.wants_continue = False
+            self.send(_CONTINUE)
+        return None
+
+    def _read(self) -> bool:
+        try:
+            data = self.socket.recv(_READ_SIZE)
+        except TimeoutError:
+            return False
+        if not data:
+            raise ConnectionResetError("the client closed the connection")
+        self._reader.feed(data)
+        return True
+
+    def note_parked(self, now: float) -> None:
+        """Set the moment at which the connection, parked now, is given up.
+
+        A head or a body in progress keeps the deadline it began with: a byte now and then does not extend it.
+        """
         state = self._reader.state
-        limit = now + limits[state]
-        # A request in progress keeps the deadline it began with: sending a byte now and then does not extend it.
-        if state != "idle" and self.deadline > now:
-            limit = min(limit, self.deadline)
-        return limit
+        if state == "idle" or state != self._parked_in:
+            config = self._config
+            limits = {"idle": config.idle_timeout, "head": config.head_timeout, "body": config.body_timeout}
+            self.deadline = now + limits[state]
+        self._parked_in = state
 
     @property
     def waits_inside_request(self) -> bool:

@@ -2,8 +2,8 @@
 
     accept -> parked -> (readable) -> worker: read, answer, linger -> parked -> ... -> closed
 
-The selector thread accepts, watches, times out and drains; it never runs an app. A worker has a connection to itself
-until it parks it again. Listening socket and reason phrases come from stdlib http.server.
+The selector thread accepts, reads until a request is whole, times out and drains; it never runs an app. A worker has a
+connection to itself until it parks it again. Listening socket and reason phrases come from stdlib http.server.
 """
 
 from __future__ import annotations
@@ -215,22 +215,46 @@ class Listener:
             if connection.drain():
                 self._drop(connection)
             return
+        request = self._read_parked(connection)
+        if request is None:
+            return
         self._unpark(connection)
         with self._idle:
             self._active.add(connection)
         try:
-            self._pool.submit(self._serve, connection)
+            self._pool.submit(self._serve, connection, request)
         except OverloadedError:
             self._refused += 1
             connection.try_send(error_answer(503, _BUSY, now=time(), retry_after=1))
             self._finish(connection)
+
+    def _read_parked(self, connection: Connection) -> Request | None:
+        """A whole request, which is a worker's work; part of one costs no worker, however slowly it comes."""
+        try:
+            request = connection.read_ready()
+        except ProtocolError as error:
+            connection.refuse(error)
+            self._drain(connection)
+            return None
+        except OSError:
+            self._drop(connection)
+            return None
+        if request is None:
+            connection.note_parked(monotonic())
+        return request
+
+    def _drain(self, connection: Connection) -> None:
+        try:
+            connection.shut_writing()
+        except OSError:
+            self._drop(connection)
 
     def _park(self, connection: Connection) -> None:
         if connection.closed:
             return
         now = monotonic()
         if not connection.draining:
-            connection.deadline = connection.park_until(now)
+            connection.note_parked(now)
         try:
             self._selector.register(connection.socket, selectors.EVENT_READ, connection)
         except (ValueError, KeyError, OSError):  # closed by another thread a moment ago
@@ -273,15 +297,14 @@ class Listener:
 
     # the workers
 
-    def _serve(self, connection: Connection) -> None:
+    def _serve(self, connection: Connection, request: Request) -> None:
         try:
-            while True:
-                request = connection.next_request()
-                if request is None:
+            while self._answer(connection, request):
+                following = connection.next_request()
+                if following is None:
                     self._give_back(connection)
                     return
-                if not self._answer(connection, request):
-                    return
+                request = following
         except ProtocolError as error:
             connection.refuse(error)
             self._finish(connection)

@@ -49,7 +49,7 @@ def add(a: float, b: float) -> float:
 
 def test_slow_heads_cost_no_worker() -> None:
     slow: list[socket.socket] = []
-    with HTTPPortal(config=ServingConfig(workers=1, queue=0)) as portal, Consumer() as consumer:
+    with HTTPPortal(config=ServingConfig(workers=1, queue=4)) as portal, Consumer() as consumer:
         address = portal.apply(add)
         for _ in range(100):
             slow.append(socket.create_connection(("127.0.0.1", portal.port), timeout=10))

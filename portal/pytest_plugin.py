@@ -5,7 +5,7 @@ Loaded by pytest itself; Portal is imported when a fixture is first used.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,15 +17,29 @@ if TYPE_CHECKING:
 
 __all__ = ["local_portal", "portal_consumer", "portal_testing"]
 
+_PASSED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Note whether the test itself passed, for the fixture below."""
+    report = yield
+    if report.when == "call":
+        item.stash[_PASSED] = report.passed
+    return report
+
 
 @pytest.fixture
-def portal_testing() -> Iterator[TestingPortal]:
-    """A TestingPortal; its expectations are verified when the test has ended."""
+def portal_testing(request: pytest.FixtureRequest) -> Iterator[TestingPortal]:
+    """A TestingPortal; its expectations are verified when the test has passed, and it is closed in any case."""
     from .testing import TestingPortal
 
     with TestingPortal() as portal:
         yield portal
-        portal.verify()
+        if request.node.stash.get(_PASSED, False):
+            portal.verify()
 
 
 @pytest.fixture

@@ -32,11 +32,20 @@ ANY = Matcher(lambda _: True, "ANY")
 
 
 def any_of(*choices: Any) -> Matcher:
-    """A value of one of the given types, or equal to one of the given values."""
+    """A value of one of the given types, or equal to one of the given values.
+
+    Types are those of JSON: True is no int, and an int is a valid float.
+    """
     return Matcher(
-        lambda value: any(isinstance(value, one) if isinstance(one, type) else one == value for one in choices),
+        lambda value: any(_is_a(value, one) if isinstance(one, type) else one == value for one in choices),
         f"any_of({', '.join(one.__name__ if isinstance(one, type) else repr(one) for one in choices)})",
     )
+
+
+def _is_a(value: Any, kind: type) -> bool:
+    if isinstance(value, bool):
+        return kind in (bool, object)
+    return isinstance(value, int | float) if kind is float else isinstance(value, kind)
 
 
 def matching(pattern: str) -> Matcher:
@@ -63,11 +72,20 @@ def having(**members: Any) -> Matcher:
 
 
 def where(predicate: Callable[[Any], bool], words: str = "") -> Matcher:
-    """A value for which the predicate is true."""
+    """A value for which the predicate is true; one that it cannot take (it raises) does not fit."""
     said = words or getattr(predicate, "__name__", "predicate")
-    return Matcher(lambda value: bool(predicate(value)), f"where({said})")
+
+    def holds(value: Any) -> bool:
+        try:
+            return bool(predicate(value))
+        except Exception:
+            return False
+
+    return Matcher(holds, f"where({said})")
 
 
-def params_match(wanted: Mapping[str, Any], params: Mapping[str, Any]) -> bool:
-    """Whether every wanted parameter is there and fits."""
+def params_match(wanted: Mapping[str, Any], params: Any) -> bool:
+    """Whether every wanted parameter is there and fits; what is no object has no parameters."""
+    if not isinstance(params, Mapping):
+        return not wanted
     return all(name in params and value == params[name] for name, value in wanted.items())

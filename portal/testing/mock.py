@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from ..address import Address
 from ..context import CallContext
-from ..errors import PortalError, RegistryError
+from ..errors import ConfigError, PortalError, RegistryError
 from ..function import Function
-from ..schema import FunctionSchema, Parameters, Schema
+from ..schema import FunctionSchema, Parameters
 from .matchers import params_match
 
 __all__ = ["Mock", "MockFunction"]
 
-_Action = Callable[[Mapping[str, Any]], Any]
+_Action = Callable[[dict[str, Any]], Any]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Behaviour:
     wanted: Mapping[str, Any]
     after: int
+    number: int
     act: _Action
-    stream: bool = False
+
+    @property
+    def weight(self) -> tuple[bool, int, int]:
+        return bool(self.wanted), self.after, self.number
 
 
 class Mock:
@@ -43,13 +49,27 @@ class Mock:
     def __init__(self, function: MockFunction) -> None:
         self.function = function
         self.calls = 0
-        self._behaviours: list[_Behaviour] = []
+        self.resolver: Callable[[Address], Function] | None = None
+        self._behaviours: tuple[_Behaviour, ...] = ()  # replaced whole, so that a call sees one state of it
         self._wanted: Mapping[str, Any] = {}
         self._after = 0
-        self._lock = threading.Lock()  # guards the count and the sequences; not held while a side effect runs
+        self._lock = threading.Lock()  # guards the count and the values in a row; not held over user code
+
+    @property
+    def address(self) -> Address:
+        """Where it is published, `test://name/1`. Raises RegistryError before it is."""
+        if self.function.address is None:
+            raise RegistryError(f"the mock {self.function.name} is not published", name=self.function.name)
+        return self.function.address
+
+    def resolve(self) -> Function:
+        """The Function at its address, as a caller gets it: `mock.resolve()(amount=3)`."""
+        address = self.address
+        assert self.resolver is not None  # it is given with the address
+        return self.resolver(address)
 
     def when(self, **params: Any) -> Mock:
-        """The behaviour that follows is for calls with these parameters; values may be matchers."""
+        """The behaviour that follows is for calls with these parameters, as JSON data; values may be matchers."""
         self._wanted = params
         return self
 
@@ -58,8 +78,9 @@ class Mock:
         self._after = calls
         return self
 
-    def _add(self, act: _Action, stream: bool = False) -> Mock:
-        self._behaviours.append(_Behaviour(self._wanted, self._after, act, stream))
+    def _add(self, act: _Action) -> Mock:
+        made = _Behaviour(self._wanted, self._after, len(self._behaviours), act)
+        self._behaviours = (*self._behaviours, made)
         self._wanted, self._after = {}, 0
         return self
 
@@ -67,7 +88,7 @@ class Mock:
         """Give these values, one a call; the last one is given again and again."""
         left = list(values) or [None]
 
-        def act(_: Mapping[str, Any]) -> Any:
+        def act(_: dict[str, Any]) -> Any:
             with self._lock:
                 return left.pop(0) if len(left) > 1 else left[0]
 
@@ -75,100 +96,148 @@ class Mock:
 
     def raises(self, error: BaseException | type[BaseException]) -> Mock:
         """Raise this; what is no PortalError reaches the caller as a FunctionError, as from a real function."""
+        if not _is_error(error):
+            raise ConfigError(f"{error!r} cannot be raised", path="raises", allowed="an exception or a class of them")
 
-        def act(_: Mapping[str, Any]) -> Any:
-            raise error
+        def act(_: dict[str, Any]) -> Any:
+            raise _fresh(error)
 
         return self._add(act)
 
     def side_effect(self, effect: Callable[..., Any] | Iterable[Any]) -> Mock:
-        """Call this with the parameters, or take the next of these; one that is an exception is raised."""
-        if callable(effect):
-            return self._add(lambda params: effect(**params))
-        values = iter(effect)
+        """Call this with the parameters, or take the next of these; one that is an exception is raised.
 
-        def act(_: Mapping[str, Any]) -> Any:
-            with self._lock:
+        With a contract the parameters are native values with defaults filled, as the real function gets them.
+        """
+        if callable(effect):
+            return self._add(lambda native: effect(**native))
+        values = iter(effect)
+        taking = threading.RLock()  # one thread at a time in the iterable; one that calls its own mock does not hang
+
+        def act(_: dict[str, Any]) -> Any:
+            with taking:
                 try:
                     value = next(values)
                 except StopIteration:
                     raise RegistryError(f"the mock {self.function.name} has no more answers", kind="invalid") from None
-            if isinstance(value, BaseException) or (isinstance(value, type) and issubclass(value, BaseException)):
-                raise value
+            if _is_error(value):
+                raise _fresh(value)
             return value
 
         return self._add(act)
 
     def yields(self, items: Iterable[Any]) -> Mock:
-        """Be a stream of these items; the mock's contract must be a streaming one, or none."""
-        kept = list(items)
-        self.function.schema = _streaming(self.function.schema)
-        return self._add(lambda _: iter(kept), stream=True)
+        """Be a stream of these items; one that is an exception is raised in its place.
 
-    def answer(self, params: Mapping[str, Any]) -> Any:
-        """What a call with these parameters gets."""
+        Raises: ConfigError when the mock has a contract that is not a streaming one.
+        """
+        self.function.become_stream()
+        kept = list(items)
+        return self._add(lambda _: _play(kept))
+
+    def answer(self, params: Mapping[str, Any], native: dict[str, Any]) -> Any:
+        """What a call gets.
+
+        Args:
+            params: JSON data, for `when`.
+            native: what a side effect is called with.
+        """
         with self._lock:
             past = self.calls
             self.calls += 1
         fitting = [one for one in self._behaviours if one.after <= past and params_match(one.wanted, params)]
         if not fitting:
             raise RegistryError(f"the mock {self.function.name} has no answer for {dict(params)!r}", kind="invalid")
-        order = {id(one): number for number, one in enumerate(self._behaviours)}
-        return max(fitting, key=lambda one: (bool(one.wanted), one.after, order[id(one)])).act(params)
+        return max(fitting, key=lambda one: one.weight).act(native)
 
 
 class MockFunction(Function):
     """A Function that a Mock answers; with a contract it checks parameters and results as the real one does."""
 
-    def __init__(self, schema: FunctionSchema, contract: Function | None) -> None:
+    def __init__(self, schema: FunctionSchema, contract: Function | None = None, *, bare: bool = False) -> None:
         super().__init__(
-            self._unused,
+            self._answer,
             schema=schema,
-            parameters=contract.parameters if contract else Parameters.from_schema(Schema.of({"type": "object"})),
-            output=contract.output if contract else Schema.of({}),
+            parameters=contract.parameters if contract else Parameters.from_schema(schema.input_schema),
+            output=contract.output if contract else schema.output_schema,
+            validate_output=contract.validate_output if contract else "error",
         )
+        self._bare = bare
         self.mock = Mock(self)
-
-    def _unused(self) -> None:
-        raise AssertionError("a mock is answered by its Mock")  # `invoke` and `iterate` never come here
 
     @classmethod
     def of(cls, source: Any) -> MockFunction:
         """For a name, a FunctionSchema, a Function or a plain callable."""
         if isinstance(source, str):
-            return cls(FunctionSchema(name=source, input={"type": "object"}, output={}), None)
+            return cls(FunctionSchema(name=source, input={"type": "object"}, output={}), bare=True)
         if isinstance(source, FunctionSchema):
-            made = cls(source, None)
-            made.parameters = Parameters.from_schema(Schema.of(source.input))
-            made.output = Schema.of(source.output)
-            return made
+            return cls(source)
         contract = Function.of(source)
         return cls(contract.schema, contract)
+
+    def become_stream(self) -> None:
+        """Take items from now on; ConfigError when a contract says that there is one result."""
+        if self.schema.streaming:
+            return
+        if not self._bare:
+            raise ConfigError(
+                f"{self.name} is no stream by its contract", path="yields", allowed="a streaming function"
+            )
+        self.schema = replace(self.schema, streaming=True)
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        """Call it in this thread with native values; what its Mock raises comes as from a portal."""
+        if self.streaming:
+            return self.stream(*args, **kwargs)
+        return self._native(self.invoke(self._sent(args, kwargs), CallContext.for_call()))
+
+    def stream(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        """The items of a mocked stream as native values."""
+        items = self.iterate(self._sent(args, kwargs), CallContext.for_call())
+        return (self._native(item) for item in items)
+
+    def _sent(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        return self.parameters.dump(self.parameters.bind(args, kwargs))
 
     def invoke(self, params: Mapping[str, Any], context: CallContext) -> Any:
         """Answer one call as the Mock says."""
         self._require_stream(False)
-        self.schema.validate_input(params)
-        return self._encode_output(self._answer(params))
+        native = self._loaded(params, context)
+        with self._failures():
+            result = self._answer(params, native)
+        return self._encode_output(result)
 
     def iterate(self, params: Mapping[str, Any], context: CallContext) -> Iterator[Any]:
-        """Answer one streaming call as the Mock says."""
+        """Answer one streaming call as the Mock says; it is asked when the first item is."""
         self._require_stream(True)
-        self.schema.validate_input(params)
-        return (self._encode_output(item) for item in self._answer(params))
+        return self._items({"params": params, "native": self._loaded(params, context)})
 
-    def _answer(self, params: Mapping[str, Any]) -> Any:
-        try:
-            return self.mock.answer(params)
-        except PortalError:
-            raise
-        except Exception as error:
-            raise self._failure(error) from error
+    def _loaded(self, params: Mapping[str, Any], context: CallContext) -> dict[str, Any]:
+        native = self.parameters.load(params)
+        if self.parameters.inject is not None:
+            native[self.parameters.inject] = context
+        return native
 
-
-def _streaming(schema: FunctionSchema) -> FunctionSchema:
-    from dataclasses import replace
-
-    return replace(schema, streaming=True)
+    def _answer(self, params: Mapping[str, Any], native: dict[str, Any]) -> Any:
+        return self.mock.answer(params, native)
 
 
+def _is_error(value: Any) -> bool:
+    return isinstance(value, BaseException) or (isinstance(value, type) and issubclass(value, BaseException))
+
+
+def _fresh(error: Any) -> Any:
+    """An error of its own for each call: the request id and the traceback are written on it."""
+    if not isinstance(error, PortalError):
+        return error
+    own = copy.copy(error)
+    own.context = dict(error.context)
+    own.__cause__ = error.__cause__
+    return own
+
+
+def _play(items: Iterable[Any]) -> Iterator[Any]:
+    for item in items:
+        if _is_error(item):
+            raise _fresh(item)
+        yield item

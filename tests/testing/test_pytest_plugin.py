@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import entry_points
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+# where the package is installed its entry point has loaded the plugin already
+_INSTALLED = any(one.value == "portal.pytest_plugin" for one in entry_points(group="pytest11"))
+_ARGUMENTS = ("-p", "no:randomly", *(() if _INSTALLED else ("-p", "portal.pytest_plugin")))
+
+
+@pytest.mark.parametrize(
+    ("body", "outcome", "words"),
+    [
+        ("portal_testing.stub('f', 1); assert portal_consumer.call_at('test://f') == 1", {"passed": 1}, ""),
+        ("portal_testing.expect('f')", {"passed": 1, "errors": 1}, "*expected f() at least 1 times*"),
+        ("portal_testing.expect('f'); assert 1 == 2", {"failed": 1}, "*assert 1 == 2*"),
+        ("portal_testing.expect('f'); import pytest; pytest.skip('later')", {"skipped": 1}, ""),
+    ],
+)
+def test_what_was_expected_is_verified_when_the_test_passed(
+    pytester: pytest.Pytester, body: str, outcome: dict[str, int], words: str
+) -> None:
+    pytester.makepyfile(f"def test_it(portal_testing, portal_consumer):\n    {body}\n")
+    result = pytester.runpytest_inprocess(*_ARGUMENTS)
+    result.assert_outcomes(**outcome)
+    if words:
+        result.stdout.fnmatch_lines([words])
+
+
+def test_a_portal_is_closed_whatever_happens(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        kept = []
+        def test_one(portal_testing, local_portal):
+            kept.extend([portal_testing, local_portal])
+            portal_testing.expect("f")
+        def test_two():
+            assert [one.closed for one in kept] == [True, True]
+        """
+    )
+    pytester.runpytest_inprocess(*_ARGUMENTS).assert_outcomes(passed=2, errors=1)
+
+
+def test_loading_the_plugin_loads_nothing_else_of_portal() -> None:
+    code = "import sys, portal.pytest_plugin; print(*sorted(name for name in sys.modules if name.startswith('portal')))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert run.stdout.split() == ["portal", "portal.pytest_plugin"]

@@ -84,6 +84,7 @@ class CallContext:
         traceparent: W3C trace parent of the call, or None.
         baggage: key-value pairs that every nested call carries on.
         metadata: key-value pairs of this call alone.
+        idempotency_key: under which a server gives the first answer again, or None; of this call alone.
         parent: the context of the call this one is nested in, or None.
 
     Threads: any thread may read it and cancel it.
@@ -97,6 +98,7 @@ class CallContext:
         "_request_id",
         "baggage",
         "deadline",
+        "idempotency_key",
         "identity",
         "metadata",
         "parent",
@@ -113,6 +115,7 @@ class CallContext:
         traceparent: str | None = None,
         baggage: Mapping[str, str] = _EMPTY,
         metadata: Mapping[str, Any] = _EMPTY,
+        idempotency_key: str | None = None,
         parent: CallContext | None = None,
     ) -> None:
         self._request_id = request_id
@@ -121,6 +124,7 @@ class CallContext:
         self.traceparent = traceparent
         self.baggage = baggage
         self.metadata = metadata
+        self.idempotency_key = idempotency_key
         self.parent = parent
         self.watched = False  # True while some other thread answers the caller at the deadline
         self._cancelled = False

@@ -15,6 +15,8 @@ from ..function import Function
 
 __all__ = ["Call", "CallNext", "Middleware", "build_chain"]
 
+_NOTHING: Mapping[str, str] = {}
+
 
 class Call:
     """One call on its way.
@@ -25,11 +27,13 @@ class Call:
         context: what travels with the call.
         address: where it was called, or None.
         streaming: whether the caller wants the items of a stream; call_next then gives an iterator.
+        peer: network address of the client that sent it, "" for a call of this process.
+        reply: what goes back beside the answer or the error, text by lower-case name; response headers over HTTP.
 
     Threads: one call belongs to one thread at a time.
     """
 
-    __slots__ = ("address", "context", "function", "params", "streaming")
+    __slots__ = ("_reply", "address", "context", "function", "params", "peer", "streaming")
 
     def __init__(
         self,
@@ -38,12 +42,26 @@ class Call:
         context: CallContext,
         address: Address | None = None,
         streaming: bool = False,
+        peer: str = "",
     ) -> None:
         self.function = function
         self.params = params
         self.context = context
         self.address = address
         self.streaming = streaming
+        self.peer = peer
+        self._reply: dict[str, str] | None = None
+
+    @property
+    def reply(self) -> dict[str, str]:
+        if self._reply is None:
+            self._reply = {}
+        return self._reply
+
+    @property
+    def replied(self) -> Mapping[str, str]:
+        """What is in `reply`, without making it."""
+        return self._reply or _NOTHING
 
 
 CallNext = Callable[[Call], Any]

@@ -13,7 +13,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from itertools import count
 from time import monotonic
@@ -23,7 +23,7 @@ from weakref import WeakSet
 
 from .errors import CallCancelled, CallTimeout
 
-__all__ = ["CallContext", "Identity", "new_request_id", "parse_traceparent"]
+__all__ = ["CallContext", "Identity", "enter", "leave", "new_request_id", "parse_traceparent"]
 
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 _TRACEPARENT = re.compile(  # only versions after 00 may go on behind the flags
@@ -244,6 +244,16 @@ class CallContext:
             yield self
         finally:
             _current.reset(token)
+
+
+def enter(context: CallContext) -> Token[CallContext | None]:
+    """What `CallContext.active` does, for the dispatcher: half the cost of a `with`. `leave` undoes it."""
+    return _current.set(context)
+
+
+def leave(token: Token[CallContext | None]) -> None:
+    """Make current what was before the `enter` that gave this token, in the same thread."""
+    _current.reset(token)
 
 
 _current: ContextVar[CallContext | None] = ContextVar("portal_call_context", default=None)

@@ -101,6 +101,11 @@ class WorkerPool(Executor):
             self._threads.discard(threading.current_thread())
             return None
 
+    @property
+    def waiting(self) -> int:
+        """Jobs that wait for a thread, at this moment."""
+        return len(self._jobs)
+
     def stats(self) -> dict[str, int]:
         """Threads, waiting jobs, and jobs running or waiting, at this moment; reads without a lock."""
         return {"threads": len(self._threads), "waiting": len(self._jobs), "unfinished": self._unfinished}

@@ -13,7 +13,7 @@ from concurrent.futures import Executor
 from time import monotonic
 from typing import Any
 
-from ..context import CallContext
+from ..context import CallContext, enter, leave
 from ..errors import CallTimeout, PortalError
 from ..executor import WorkerPool
 from .deadlines import DeadlineWatch, timeout_error, wait_for
@@ -154,9 +154,9 @@ class Dispatcher:
             self._calls += 1
             self._running += 1
         failed = 1
+        token = enter(call.context)
         try:
-            with call.context.active():
-                result = self._chain(call)
+            result = self._chain(call)
             failed = 0
         except PortalError:
             raise
@@ -164,6 +164,7 @@ class Dispatcher:
             _log.exception("middleware around %s failed", call.function.name)
             raise PortalError(f"middleware around {call.function.name} failed", cause=error) from error
         finally:
+            leave(token)
             with self._lock:
                 self._running -= 1
                 self._failed += failed

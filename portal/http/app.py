@@ -7,8 +7,8 @@
 from __future__ import annotations
 
 import logging
-import socket
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote
@@ -90,22 +90,12 @@ class HTTPApp:
         method = request.method
         if method == "OPTIONS":
             return Response(204, [("Allow", _ALLOW), ("X-Request-ID", context.request_id)])
-        path, version = self._target(request)
+        path, version = _target(request.path[len(self._base) :], request.query)
         if method == "POST":
             return self._call(self._catalogue.get(path, version), request, context, early)
         if method in ("GET", "HEAD"):
             return _json(200, self._describe(path, version), context)
         raise ProtocolError(f"{method} is not served here", status=405)
-
-    def _target(self, request: Request) -> tuple[tuple[str, ...], str | None]:
-        tail = request.path[len(self._base) :]
-        path = tuple(unquote(segment) for segment in tail.split("/") if segment)
-        if not request.query:
-            return path, None
-        for name, value in parse_qsl(request.query, keep_blank_values=True):
-            if name == "version":
-                return path, value
-        return path, None
 
     def _describe(self, path: tuple[str, ...], version: str | None) -> Any:
         if not path:
@@ -201,13 +191,18 @@ class HTTPApp:
         return error
 
 
+@lru_cache(maxsize=1024)
+def _target(tail: str, query: str) -> tuple[tuple[str, ...], str | None]:
+    """The catalogue path and the version that a request asks for."""
+    path = tuple(unquote(segment) for segment in tail.split("/") if segment)
+    versions = [value for name, value in parse_qsl(query, keep_blank_values=True) if name == "version"]
+    return path, versions[0] if versions else None
+
+
 def _cut(request: Request) -> None:
     """End a stream whose deadline has passed while its generator still runs."""
     if request.connection is not None:
-        try:
-            request.connection.socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            _log.debug("the client of a late stream was gone already")
+        request.connection.abort()
 
 
 def _json(status: int, value: Any, context: CallContext, operation: str | None = None) -> Response:

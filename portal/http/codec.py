@@ -7,9 +7,10 @@ streams).
 from __future__ import annotations
 
 import json
+import json.encoder
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from ..context import CallContext, new_request_id, parse_traceparent
@@ -57,13 +58,32 @@ def _refuse_constant(text: str) -> Any:
 
 
 _decoder = json.JSONDecoder(parse_constant=_refuse_constant)
-_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
+
+
+def _one_shot_encoder() -> Callable[[Any], str]:
+    """What `_encoder.encode` does, with the C encoder made once and not once a call."""
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return _encoder.encode
+    text = json.encoder.encode_basestring
+    encode = make(None, _encoder.default, text, None, ":", ",", False, False, False)
+    return lambda value: "".join(encode(value, 0))
+
+
+_encode = _one_shot_encoder()
+_scan: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once  # type: ignore[attr-defined]
 
 
 def decode_json(data: bytes) -> Any:
     """The value that UTF-8 JSON text holds; SerializationError says what is wrong and where."""
     try:
-        return _decoder.decode(data.decode())
+        text = data.decode()
+        try:
+            value, end = _scan(text, 0)
+        except StopIteration:
+            return _decoder.decode(text)  # white space in front, or an error to be told
+        return value if end == len(text) else _decoder.decode(text)
     except RecursionError:
         raise SerializationError("the JSON is nested too deeply") from None
     except ValueError as error:  # not UTF-8, not JSON, NaN, or a number with too many digits
@@ -73,7 +93,7 @@ def decode_json(data: bytes) -> Any:
 def encode_json(value: Any) -> bytes:
     """UTF-8 JSON text of a value; SerializationError for what JSON cannot carry."""
     try:
-        return _encoder.encode(value).encode()
+        return _encode(value).encode()
     except RecursionError:
         raise SerializationError("the value is nested too deeply for JSON") from None
     except (TypeError, ValueError) as error:

@@ -1,7 +1,19 @@
-"""One listener on stdlib http.server, many apps: connections, workers, limits."""
+"""One listener on stdlib http.server, many apps: connections, workers, TLS, limits."""
 
 from .config import ServingConfig
+from .connection import Connection
 from .listener import Listener
-from .request import App, Request, Response
+from .request import App, Request, Response, Upgraded
+from .tls import Certificate, TLSConfig
 
-__all__ = ["App", "Listener", "Request", "Response", "ServingConfig"]
+__all__ = [
+    "App",
+    "Certificate",
+    "Connection",
+    "Listener",
+    "Request",
+    "Response",
+    "ServingConfig",
+    "TLSConfig",
+    "Upgraded",
+]

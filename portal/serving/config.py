@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 from ..errors import ConfigError
+from .tls import TLSConfig
 
 __all__ = ["ServingConfig"]
 
@@ -21,13 +23,17 @@ class ServingConfig:
         connections: open connections; past it new ones are closed at once.
         backlog: connections that the kernel may hold before they are accepted.
         max_head: the request line and headers.
+        max_headers: how many headers a request may have.
+        max_target: the request's target, the "URL" without its host.
         max_body: a request body.
-        head_timeout: from a request's first byte to the end of its head.
+        head_timeout: from a request's first byte, or a TLS connection's beginning, to the end of its head.
         body_timeout: from the end of the head to the end of the body.
         idle_timeout: a connection with nothing to do.
         write_timeout: a peer that takes no more of an answer.
         linger: how long a worker waits on the connection it has just served before it parks it.
         grace: how long `stop` lets running calls finish.
+        socket_mode: permissions of a Unix socket's file.
+        tls: certificates and rules of TLS; None serves plain HTTP.
     """
 
     workers: int = 16
@@ -35,6 +41,8 @@ class ServingConfig:
     connections: int = 10_000
     backlog: int = 512
     max_head: int = 32 * 1024
+    max_headers: int = 100
+    max_target: int = 8 * 1024
     max_body: int = 1024 * 1024
     head_timeout: float = 10.0
     body_timeout: float = 30.0
@@ -42,15 +50,57 @@ class ServingConfig:
     write_timeout: float = 30.0
     linger: float = 0.005
     grace: float = 5.0
+    socket_mode: int = 0o600
+    tls: TLSConfig | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name in _SECONDS:
+            if field.name == "tls":
+                if value is not None and not isinstance(value, TLSConfig):
+                    raise _wrong("tls", value, "a TLSConfig or None")
+            elif field.name in _SECONDS:
                 if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 86_400:
                     raise _wrong(field.name, value, "seconds above 0 and below 86400")
-            elif isinstance(value, bool) or not isinstance(value, int) or value < (0 if field.name == "queue" else 1):
-                raise _wrong(field.name, value, "a whole number of at least " + ("0" if field.name == "queue" else "1"))
+            else:
+                _check_number(field.name, value)
+
+    @classmethod
+    def development(cls, **changes: Any) -> ServingConfig:
+        """A few workers and little patience, so that what would be slow or stuck in production shows at once.
+
+        Args:
+            changes: fields that differ from the preset.
+        Raises: ConfigError.
+        """
+        return cls._preset({"workers": 4, "queue": 32, "connections": 256, "idle_timeout": 15.0, "grace": 0.5}, changes)
+
+    @classmethod
+    def production(cls, **changes: Any) -> ServingConfig:
+        """Many connections, a deep queue, and time for running calls to finish; otherwise the defaults.
+
+        Args:
+            changes: fields that differ from the preset.
+        Raises: ConfigError.
+        """
+        preset = {"workers": 32, "queue": 1024, "connections": 20_000, "backlog": 2048, "grace": 25.0}
+        return cls._preset(preset, changes)
+
+    @classmethod
+    def _preset(cls, preset: dict[str, Any], changes: dict[str, Any]) -> ServingConfig:
+        known = [field.name for field in fields(cls)]
+        for name in changes:
+            if name not in known:
+                raise _wrong(name, changes[name], f"no such setting; there are {', '.join(known)}")
+        return cls(**(preset | changes))
+
+
+def _check_number(name: str, value: object) -> None:
+    least = 0 if name in ("queue", "socket_mode") else 1
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise _wrong(name, value, f"a whole number of at least {least}")
+    if name == "socket_mode" and value > 0o777:
+        raise _wrong(name, value, "permissions such as 0o600")
 
 
 def _wrong(name: str, value: object, allowed: str) -> ConfigError:

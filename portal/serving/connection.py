@@ -1,68 +1,129 @@
-"""Connection: one client's socket, read by whichever thread has it, answered once a request."""
+"""Connection: one client, from its first byte to its last, whichever thread has it."""
 
 from __future__ import annotations
 
-import logging
-import socket
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable
 from time import monotonic, time
+from typing import TYPE_CHECKING
 
+from ..context import Identity
 from ..errors import ProtocolError
-from .answer import LAST_CHUNK, encode_chunk, encode_head, error_answer
+from .answer import error_answer
 from .config import ServingConfig
-from .head import HeadCache, RequestHead
-from .request import Request, RequestReader, Response
+from .head import HeadCache
+from .request import Request, RequestReader, Upgraded
+from .stream import Stream, TLSStream
+from .tls import identity_of
 
-__all__ = ["Connection", "Exchange"]
+if TYPE_CHECKING:
+    from .watcher import Watcher
 
-_log = logging.getLogger("portal.serving")
-_READ_SIZE = 64 * 1024
+__all__ = ["Connection"]
+
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_DRAIN_SECONDS = 2.0
 
 
 class Connection:
-    """One client's socket.
+    """One client.
 
-    At any moment it belongs to one thread: the selector while parked, else the worker that serves it (or the
-    watcher that answers in the worker's place). The socket's own timeout is the linger time, so that waiting briefly
-    for the next request costs no system call to set up.
+    At any moment it belongs to one thread: the watcher while it is parked, else the worker that serves it (or the
+    thread that answers in the worker's place at a deadline). After an upgrade the watcher keeps it, and `send` may be
+    called by one thread at a time beside it.
+
+    Attributes:
+        peer: network address of the client, "unix:" on a Unix socket.
+        secure: whether it came over TLS.
+        identity: who the client is by its certificate, or None.
+        deadline: `time.monotonic()` moment at which it is given up while parked.
+        requests, bytes_in, bytes_out: counters.
+        upgraded: what has taken the connection over, or None while it speaks HTTP.
     """
 
-    __slots__ = ("_config", "_parked_in", "_reader", "closed", "deadline", "draining", "peer", "requests", "socket")
+    __slots__ = (
+        "_config",
+        "_parked_in",
+        "_reader",
+        "_watcher",
+        "bytes_in",
+        "bytes_out",
+        "closed",
+        "deadline",
+        "draining",
+        "identity",
+        "paused",
+        "peer",
+        "requests",
+        "secure",
+        "shaking",
+        "stream",
+        "upgraded",
+    )
 
-    def __init__(self, sock: socket.socket, peer: str, config: ServingConfig, cache: HeadCache) -> None:
-        self.socket = sock
+    def __init__(self, stream: Stream, peer: str, config: ServingConfig, cache: HeadCache, watcher: Watcher) -> None:
+        self.stream = stream
         self.peer = peer
+        self.secure = stream.secure
+        self.identity: Identity | None = None
         self.closed = False
         self.draining = False
+        self.paused = False
+        self.shaking = stream.secure  # until the TLS handshake is done
         self.deadline = monotonic() + config.head_timeout
-        self.requests = 0
+        self.requests = self.bytes_in = self.bytes_out = 0
+        self.upgraded: Upgraded | None = None
         self._parked_in = "idle"
         self._config = config
         self._reader = RequestReader(config.max_head, config.max_body, cache)
-        sock.settimeout(config.linger)
-        if sock.family != getattr(socket, "AF_UNIX", None):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._watcher = watcher
+
+    # reading
+
+    def shake_hands(self) -> bool:
+        """Go on with the TLS handshake; whether it is done. OSError when it failed."""
+        assert isinstance(self.stream, TLSStream)
+        if not self.stream.shake_hands():
+            return False
+        assert self.stream.tls is not None
+        self.identity = identity_of(self.stream.tls)
+        self.shaking = False
+        return True
 
     def next_request(self) -> Request | None:
         """The next whole request, waiting the linger time for it; None when it has to be waited for longer.
 
         Raises: ProtocolError to be answered; ConnectionError when the client is gone.
         """
-        while (request := self._take_request()) is None:
-            if not self._read():
+        while (request := self.take_request()) is None:
+            if not self._feed(self.stream.read_soon()):
                 return None
         return request
 
-    def read_ready(self) -> Request | None:
-        """Read once from a connection that the selector says is readable; its request if that is whole now.
+    def read_request(self) -> Request | None:
+        """The next request if it is whole with what has arrived. Never waits. Raises: as `next_request`."""
+        self._feed(self.stream.read_now())
+        return self.take_request()
 
-        Raises: as `next_request`.
-        """
-        return self._take_request() if self._read() else None
+    def read(self) -> bytes | None:
+        """What has arrived after an upgrade; None when nothing has. ConnectionError when the client is gone."""
+        data = self.stream.read_now()
+        if data:
+            self.bytes_in += len(data)
+        elif data is not None:
+            raise ConnectionResetError("the client closed the connection")
+        return data
 
-    def _take_request(self) -> Request | None:
+    def _feed(self, data: bytes | None) -> bool:
+        if data:
+            self.bytes_in += len(data)
+            self._reader.feed(data)
+            return True
+        if data is None:
+            return False
+        raise ConnectionResetError("the client closed the connection")
+
+    def take_request(self) -> Request | None:
+        """The next request if all of it has been read."""
         found = self._reader.next_request()
         if found is not None:
             self.requests += 1
@@ -72,54 +133,37 @@ class Connection:
             self.send(_CONTINUE)
         return None
 
-    def _read(self) -> bool:
-        try:
-            data = self.socket.recv(_READ_SIZE)
-        except TimeoutError:
-            return False
-        if not data:
-            raise ConnectionResetError("the client closed the connection")
-        self._reader.feed(data)
-        return True
+    @property
+    def inside_request(self) -> bool:
+        """Whether part of a request has arrived."""
+        return self._reader.state != "idle"
 
     def note_parked(self, now: float) -> None:
         """Set the moment at which the connection, parked now, is given up.
 
-        A head or a body in progress keeps the deadline it began with: a byte now and then does not extend it.
+        A handshake, a head or a body in progress keeps the deadline it began with: a byte now and then does not
+        extend it.
         """
+        if self.draining or self.shaking or self.upgraded is not None:
+            return
         state = self._reader.state
-        if state == "idle" or state != self._parked_in:
-            config = self._config
-            limits = {"idle": config.idle_timeout, "head": config.head_timeout, "body": config.body_timeout}
-            self.deadline = now + limits[state]
+        if state == "idle":
+            self.deadline = now + self._config.idle_timeout
+        elif state != self._parked_in:
+            self.deadline = now + (self._config.head_timeout if state == "head" else self._config.body_timeout)
         self._parked_in = state
 
-    @property
-    def waits_inside_request(self) -> bool:
-        """Whether part of a request has arrived."""
-        return self._reader.state != "idle"
+    # writing
 
     def send(self, data: bytes) -> None:
         """Send all of `data`; ConnectionError when the peer is gone or takes nothing for the write timeout."""
-        view = memoryview(data)
-        give_up = 0.0
-        while view:
-            try:
-                view = view[self.socket.send(view) :]
-            except TimeoutError:
-                now = monotonic()
-                give_up = give_up or now + self._config.write_timeout
-                if now >= give_up:
-                    raise ConnectionAbortedError("the client takes no more of the answer") from None
-            else:
-                give_up = 0.0
+        self.stream.write(data)
+        self.bytes_out += len(data)
 
     def try_send(self, data: bytes) -> bool:
         """Send `data` if the kernel takes all of it at once; for threads that must not wait."""
-        try:
-            return self.socket.send(data) == len(data)
-        except OSError:
-            return False
+        self.bytes_out += len(data)
+        return self.stream.write_now(data)
 
     def refuse(self, error: ProtocolError) -> None:
         """Answer a request that cannot be read; the connection is drained and closed after it."""
@@ -128,81 +172,59 @@ class Connection:
     def shut_writing(self) -> None:
         """Say that nothing more will come, so that the client reads the answer before the connection is cut."""
         self.draining = True
-        self.deadline = monotonic() + 2.0
-        self.socket.shutdown(socket.SHUT_WR)
+        self.deadline = monotonic() + _DRAIN_SECONDS
+        self.stream.shut_writing()
 
     def drain(self) -> bool:
         """Throw away what the client still sends; whether it has closed its side."""
         try:
-            return not self.socket.recv(_READ_SIZE)
-        except TimeoutError:
-            return False
+            return self.stream.read_now() == b""
         except OSError:
             return True
 
+    # being taken over
+
+    def upgrade(self, take_over: Callable[[Connection], Upgraded]) -> bytes:
+        """Let a protocol other than HTTP have the connection; gives the bytes already read that belong to it."""
+        rest = self._reader.take_rest()
+        self.deadline = monotonic() + self._config.idle_timeout
+        self.upgraded = take_over(self)
+        return rest
+
+    def resume_http(self, rest: bytes = b"") -> None:
+        """Speak HTTP again, beginning with `rest`. Only from within `Upgraded.received`."""
+        self.upgraded = None
+        self._reader.feed(rest)
+
+    def pause(self) -> None:
+        """Read nothing more until `resume`: what the client sends meanwhile waits in the kernel, and then with it."""
+        self.paused = True
+
+    def resume(self) -> None:
+        """Read again. Any thread."""
+        self.paused = False
+        self._watcher.park(self)
+
+    def on_hangup(self, callback: Callable[[], object]) -> None:
+        """Call `callback`, in the watching thread, when the client closes its side during an answer.
+
+        For streams: a client that has closed its side of a plain call may still wait for the answer. Where the system
+        cannot tell, the next write finds out.
+        """
+        self._watcher.on_hangup(self, callback)
+
+    def forget_hangup(self) -> None:
+        """The answer is given: the callback is not wanted any more."""
+        self._watcher.forget_hangup(self)
+
+    def abort(self) -> None:
+        """Break the connection under whichever thread has it. Any thread."""
+        self.stream.abort()
+
     def close(self) -> None:
-        """Close the socket. May be called twice, from any thread."""
-        self.closed = True
-        self.socket.close()
-
-
-class Exchange:
-    """One request and its one answer, which either the worker or a watcher gives.
-
-    Threads: `answer` and `answer_early` may race; the first one sends.
-    """
-
-    __slots__ = ("_claim", "_connection", "_head", "keep_alive")
-
-    def __init__(self, connection: Connection, head: RequestHead, keep_alive: bool) -> None:
-        self._connection = connection
-        self._head = head
-        self._claim = threading.Lock()  # taken once by whoever answers; never released
-        self.keep_alive = keep_alive and head.keep_alive
-
-    def claim(self) -> bool:
-        """Whether the answer is still to be given; whoever gets True gives it."""
-        return self._claim.acquire(blocking=False)
-
-    def send(self, response: Response) -> None:
-        """Send a response; the caller has claimed the exchange. Raises ConnectionError when the client is gone."""
-        body = response.body
-        if isinstance(body, bytes):
-            self._connection.send(self.encode(response, body))
-        else:
-            self._send_stream(response, body)
-
-    def encode(self, response: Response, body: bytes) -> bytes:
-        """A whole response as bytes; a HEAD request gets no body (RFC 9110 section 9.3.2)."""
-        headers = response.headers
-        if response.status >= 200 and response.status not in (204, 304):
-            headers = [*headers, ("Content-Length", str(len(body)))]
-        else:
-            body = b""
-        head = encode_head(response.status, headers, keep_alive=self.keep_alive, version=self._head.version, now=time())
-        return head if self._head.method == "HEAD" else head + body
-
-    def _send_stream(self, response: Response, body: Iterator[bytes]) -> None:
-        chunked = self._head.version >= (1, 1)
-        headers = response.headers
-        if chunked:
-            headers = [*headers, ("Transfer-Encoding", "chunked")]
-        else:
-            self.keep_alive = False  # HTTP/1.0: the end of the connection is the end of the body
-        head = encode_head(response.status, headers, keep_alive=self.keep_alive, version=self._head.version, now=time())
-        try:
-            self._connection.send(head)
-            if self._head.method == "HEAD":
-                return
-            for piece in body:
-                if piece:
-                    self._connection.send(encode_chunk(piece) if chunked else piece)
-            if chunked:
-                self._connection.send(LAST_CHUNK)
-        except OSError:
-            self.keep_alive = False
-            raise
-        finally:
-            close = getattr(body, "close", None)
-            if close is not None:
-                close()
+        """Close the socket; for the thread that has the connection."""
+        if not self.closed:
+            self.closed = True
+            self.stream.close()
+            if self.upgraded is not None:
+                self.upgraded.lost()

@@ -12,13 +12,12 @@ from ..errors import ProtocolError
 
 __all__ = ["HeadCache", "RequestHead", "find_head_end", "parse_request_head"]
 
-_MAX_HEADERS = 100
-_MAX_TARGET = 8 * 1024
 _LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([\x21-\x7e]+) HTTP/([0-9])\.([0-9])")
 _HEADER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*?)[ \t]*")
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _ABSOLUTE = re.compile(r"https?://([^/?#@]+)((?:[/?][^#]*)?)(?:#.*)?", re.IGNORECASE)
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(:[0-9]*)?")
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 #: Fields that may stand once only: a second one would leave open which of them counts.
 _SINGLE = frozenset(
     {"host", "content-length", "content-type", "authorization", "transfer-encoding", "expect", "idempotency-key",
@@ -63,6 +62,7 @@ class RequestHead:
         self.path, _, self.query = _origin_form(self).partition("?")
         self.chunked = _is_chunked(headers, version)
         self.content_length = _content_length(headers, self.chunked)
+        _require_length(self)
         self.expect_continue = _expects_continue(headers, version)
         tokens = [token.strip().lower() for token in headers.get("connection", "").split(",")]
         self.keep_alive = "close" not in tokens and (version >= (1, 1) or "keep-alive" in tokens)
@@ -85,15 +85,18 @@ def _has_bare_line_feed(buffer: bytes) -> bool:
     return buffer.count(b"\n") != buffer.count(b"\r\n")
 
 
-def parse_request_head(data: bytes) -> RequestHead:
+def parse_request_head(data: bytes, *, max_headers: int = 100, max_target: int = 8192) -> RequestHead:
     """The head in `data`, which ends with its blank line.
 
-    Raises: ProtocolError with the status to answer: 400, 414, 431, 501 or 505.
+    Args:
+        max_headers: how many headers there may be.
+        max_target: bytes of the request target.
+    Raises: ProtocolError with the status to answer: 400, 411, 414, 417, 431, 501 or 505.
     """
     lines = data.removeprefix(b"\r\n")[:-4].split(b"\r\n")  # RFC 9112 section 2.2: an empty line before it is let pass
-    method, target, version = _request_line(lines[0])
-    if len(lines) - 1 > _MAX_HEADERS:
-        raise ProtocolError(f"more than {_MAX_HEADERS} headers", status=431)
+    method, target, version = _request_line(lines[0], max_target)
+    if len(lines) - 1 > max_headers:
+        raise ProtocolError(f"more than {max_headers} headers", status=431)
     headers = _headers(lines)
     if version >= (1, 1) and "host" not in headers:
         raise ProtocolError("no Host header")
@@ -102,17 +105,17 @@ def parse_request_head(data: bytes) -> RequestHead:
     return RequestHead(method, target, version, headers)
 
 
-def _request_line(line: bytes) -> tuple[str, str, tuple[int, int]]:
+def _request_line(line: bytes, max_target: int) -> tuple[str, str, tuple[int, int]]:
     match = _LINE.fullmatch(line)
     if match is None:
-        if len(line) > _MAX_TARGET and line.count(b" ") == 2:
-            raise ProtocolError(f"the target is longer than {_MAX_TARGET} bytes", status=414)
+        if len(line) > max_target and line.count(b" ") == 2:
+            raise ProtocolError(f"the target is longer than {max_target} bytes", status=414)
         raise ProtocolError("a bad request line")
     method, target, major, minor = match.groups()
     if major != b"1":
         raise ProtocolError(f"HTTP/{major.decode()}.{minor.decode()} is not spoken here", status=505)
-    if len(target) > _MAX_TARGET:
-        raise ProtocolError(f"the target is longer than {_MAX_TARGET} bytes", status=414)
+    if len(target) > max_target:
+        raise ProtocolError(f"the target is longer than {max_target} bytes", status=414)
     return method.decode("ascii"), target.decode("ascii"), (1, min(int(minor), 1))
 
 
@@ -172,6 +175,14 @@ def _content_length(headers: dict[str, str], chunked: bool) -> int | None:
     return int(length)
 
 
+def _require_length(head: RequestHead) -> None:
+    """Refuse a body whose end nobody tells (RFC 9110 section 15.5.12)."""
+    if head.chunked or head.content_length is not None or head.method not in _WITH_BODY:
+        return
+    if head.version < (1, 1) or "content-type" in head.headers:
+        raise ProtocolError(f"{head.method} without Content-Length", status=411)
+
+
 def _expects_continue(headers: dict[str, str], version: tuple[int, int]) -> bool:
     expected = headers.get("expect")
     if expected is None or version < (1, 1):
@@ -185,19 +196,24 @@ class HeadCache:
     """Heads already parsed, by their bytes: a client mostly sends the same head again.
 
     At most `size` heads of at most 1 KiB. Threads: any; a race costs a second parse.
+
+    Args:
+        max_headers, max_target: as of `parse_request_head`.
     """
 
-    __slots__ = ("_heads", "_size")
+    __slots__ = ("_heads", "_max_headers", "_max_target", "_size")
 
-    def __init__(self, size: int = 256) -> None:
+    def __init__(self, size: int = 256, *, max_headers: int = 100, max_target: int = 8192) -> None:
         self._heads: dict[bytes, RequestHead] = {}
         self._size = size
+        self._max_headers = max_headers
+        self._max_target = max_target
 
     def parse(self, data: bytes) -> RequestHead:
         """As `parse_request_head`."""
         head = self._heads.get(data)
         if head is None:
-            head = parse_request_head(data)
+            head = parse_request_head(data, max_headers=self._max_headers, max_target=self._max_target)
             if len(data) <= 1024:
                 if len(self._heads) >= self._size:
                     self._heads.clear()

@@ -1,73 +1,78 @@
-"""Listener: accepts connections, parks idle ones in a selector, lets workers serve those that are ready.
+"""Listener: one address, many apps by path prefix; connections that wait cost no thread.
 
-    accept -> parked -> (readable) -> worker: read, answer, linger -> parked -> ... -> closed
-
-The selector thread accepts, reads until a request is whole, times out and drains; it never runs an app. A worker has a
-connection to itself until it parks it again. Listening socket and reason phrases come from stdlib http.server.
+A Watcher has every connection until a request of it is whole. Calls that usually take next to no time are served by the
+watcher's own thread, the others by a bounded pool of workers. A worker lingers briefly on the connection it has just
+served, unless others wait for a worker, and gives it back to the watcher.
 """
 
 from __future__ import annotations
 
-import errno
-import http.server
 import logging
-import selectors
+import os
 import socket
-import socketserver
 import threading
-from collections import deque
+import weakref
+from collections.abc import Callable, Iterable
+from functools import partial
 from time import monotonic, time
 from typing import Any
 
-from ..errors import ConfigError, OverloadedError, ProtocolError, TransportError
+from ..context import new_request_id
+from ..errors import ConfigError, OverloadedError, ProtocolError
 from ..executor import WorkerPool
 from .answer import error_answer, problem
 from .config import ServingConfig
-from .connection import Connection, Exchange
-from .head import HeadCache
+from .connection import Connection
+from .exchange import Exchange
 from .request import App, Request, Response
+from .sockets import open_socket, remove_socket_file
+from .tls import ServerTLS
+from .watcher import Watcher
 
 __all__ = ["Listener"]
 
 _log = logging.getLogger("portal.serving")
-_SWEEP = 0.5  # seconds between looks at the deadlines of parked connections
 _BUSY = "every worker is busy"
-
-
-class _Socket(http.server.HTTPServer):
-    """The listening socket of http.server, without its one-request-at-a-time loop."""
-
-    def __init__(self, host: str, port: int, backlog: int) -> None:
-        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self.request_queue_size = backlog
-        super().__init__((host, port), http.server.BaseHTTPRequestHandler)
-        self.socket.setblocking(False)
-
-    def server_bind(self) -> None:
-        # HTTPServer.server_bind asks DNS for the host's full name, which can take seconds and is not needed here.
-        socketserver.TCPServer.server_bind(self)
+_STOPPING = "the server is stopping"
+_QUICK = 250e-6  # seconds; a call that takes less is served by the thread that has read it
+_PATHS = 4096  # of which the usual time is remembered
+_LOOK = 0.05  # seconds between looks at requests that are still arriving while the listener stops
 
 
 class Listener:
     """One listening address, many apps by path prefix.
 
     Args:
-        host, port: where to listen; port 0 takes a free one, which `port` then tells.
-        config: limits and waits.
+        host: a name or an address to listen on, or "unix:" and the path of a Unix socket.
+        port: 0 takes a free one, which `port` then tells.
+        config: limits, waits and TLS.
 
-    Threads: any may mount, start and stop.
+    Threads: any may mount, start and stop. Fork: the parent goes on; a child has nothing of it open and may start it.
     """
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0, *, config: ServingConfig | None = None) -> None:
         if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= 65_535:
             raise ConfigError(f"port is {port!r}", path="port", allowed="0 to 65535")
+        if not isinstance(host, str) or host == "unix:":
+            raise ConfigError(f"host is {host!r}", path="host", allowed='a name, an address, or "unix:/path"')
         self.host = host
         self.port = port
         self.config = config or ServingConfig()
         self._apps: tuple[tuple[str, App], ...] = ()
+        self._adopted: list[socket.socket] = []
+        self._active: set[Connection] = set()
+        self._reset()
+
+    def _reset(self) -> None:
         self._lock = threading.Lock()  # guards starting, stopping and mounting
+        self._idle = threading.Condition()  # told, while stopping, of each connection that is served no more
         self._running = False
-        self._server: _Socket | None = None
+        self._stopping = False
+        self._watcher: Watcher | None = None
+        self._tls: ServerTLS | None = None
+        self._paces: dict[str, float] = {}  # seconds that calls of a path usually take
+        self._counting = threading.Lock()  # guards the totals of closed connections
+        self._closed_totals = [0, 0, 0]  # requests, bytes in, bytes out
 
     # what it serves
 
@@ -94,217 +99,183 @@ class Listener:
 
     @property
     def running(self) -> bool:
-        """Whether it accepts connections."""
+        """Whether it serves, if only to finish what has begun."""
         return self._running
+
+    @property
+    def ready(self) -> bool:
+        """Whether new calls are welcome; False from the moment on that it is told to stop."""
+        return self._running and not self._stopping
+
+    @property
+    def secure(self) -> bool:
+        """Whether it speaks TLS."""
+        return self.config.tls is not None
+
+    def adopt(self, sockets: Iterable[socket.socket]) -> None:
+        """Serve on these listening sockets, handed over by a supervisor, instead of opening one. Before `start`.
+
+        They are the listener's from then on, and it closes them.
+        """
+        with self._lock:
+            if self._running:
+                raise ConfigError("the listener serves already", path="sockets", allowed="adopt before start")
+            self._adopted = list(sockets)
 
     def start(self) -> None:
         """Bind and serve; nothing happens if it serves already.
 
-        Raises: TransportError when the address is in use or not of this machine.
+        Raises: TransportError when the address is in use or not of this machine; ConfigError for bad certificates.
         """
         with self._lock:
             if self._running:
                 return
-            self._server = self._bind()
-            self.port = int(self._server.server_address[1])
-            self._cache = HeadCache()
-            self._pool = WorkerPool(self.config.workers, self.config.queue, name="portal-serve")
-            self._selector = selectors.DefaultSelector()
-            self._wake_out, self._wake_in = socket.socketpair()
-            self._wake_out.setblocking(False)
-            self._wake_in.setblocking(False)
-            self._returned: deque[Connection] = deque()
-            self._parked: dict[int, Connection] = {}
-            self._active: set[Connection] = set()
-            self._accepted = self._refused = 0
-            self._selector.register(self._server.socket, selectors.EVENT_READ, None)
-            self._selector.register(self._wake_out, selectors.EVENT_READ, None)
-            self._stopped = threading.Event()
+            config = self.config
+            self._tls = None if config.tls is None else ServerTLS(config.tls)
+            sockets = self._adopted or [open_socket(self.host, self.port, config.backlog, config.socket_mode)]
+            name = sockets[0].getsockname()
+            if isinstance(name, tuple):
+                self.port = int(name[1])
+            self._pool = WorkerPool(config.workers, config.queue, name="portal-serve")
+            self._refused = 0
+            self._active.clear()
+            self._stopping = False
             self._running = True
-            self._idle = threading.Condition()  # guards _active
-            self._thread = threading.Thread(target=self._watch, name="portal-listener", daemon=True)
-            self._thread.start()
+            self._watcher = Watcher(
+                sockets, config, self._tls, serve=self._take, work=self._submit, retire=self._count
+            )
+            _running.add(self)
 
-    def _bind(self) -> _Socket:
-        try:
-            return _Socket(self.host, self.port, self.config.backlog)
-        except OSError as error:
-            reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be listened on: {error.strerror}"
-            raise TransportError(
-                f"{self.host}:{self.port} {reason}", may_have_executed=False, retryable=False, cause=error
-            ) from error
+    def reload_certificates(self) -> None:
+        """Read the certificate files again; connections that are open keep what they have. ConfigError if unfit."""
+        if self._tls is not None:
+            self._tls.reload()
 
     def stop(self, grace: float | None = None) -> None:
         """Accept no more, close idle connections, let running calls finish for `grace` seconds, then cut them.
 
-        May be called twice and from any thread but a worker.
+        `ready` is False at once; a request that still comes on an open connection is answered 503. May be called
+        twice and from any thread but a worker.
         """
         with self._lock:
             if not self._running:
                 return
+            watcher = self._watcher
+            assert watcher is not None
+            self._stopping = True
+            watcher.stop_accepting()
+            if not self._adopted:
+                remove_socket_file(self.host)
+            self._wait_until_idle(self.config.grace if grace is None else grace)
             self._running = False
-            self._stopped.set()
-            self._wake()
-            self._thread.join()
-            with self._idle:
-                self._idle.wait_for(lambda: not self._active, self.config.grace if grace is None else grace)
-                left = list(self._active)
-            for connection in left:
-                connection.close()
+            for connection in list(self._active):
+                connection.abort()
+            watcher.end()
             self._pool.shutdown(wait=True, cancel_futures=True, timeout=0.5)
-            self._wake_in.close()
-            self._wake_out.close()
+            self._adopted = []
+            _running.discard(self)
+
+    def _wait_until_idle(self, grace: float) -> None:
+        watcher = self._watcher
+        assert watcher is not None
+        end = monotonic() + grace
+        with self._idle:
+            while (self._active or self._pool.waiting or watcher.unfinished) and (left := end - monotonic()) > 0:
+                self._idle.wait(min(left, _LOOK))
+
+    def abandon(self) -> None:
+        """In a child process after a fork: close the copies of the parent's sockets, and touch nothing else."""
+        watcher = self._watcher
+        if watcher is not None:
+            watcher.abandon()
+        self._adopted = []
+        self._active = set()
+        self._reset()
 
     def stats(self) -> dict[str, Any]:
-        """Connections accepted, refused, parked and being served, and the workers; reads without a lock."""
-        if self._server is None:
-            return {"running": False}
+        """Counters of connections, requests, bytes and workers; reads without slowing what is served.
+
+        Members: running, ready, accepted, refused, connections, parked, active, requests, bytes_in, bytes_out, and
+        those of the worker pool.
+        """
+        watcher = self._watcher
+        if watcher is None:
+            return {"running": False, "ready": False}
+        totals = list(self._closed_totals)
+        for connection in list(watcher.connections):
+            for index, value in enumerate((connection.requests, connection.bytes_in, connection.bytes_out)):
+                totals[index] += value
         return {
             "running": self._running,
-            "accepted": self._accepted,
-            "refused": self._refused,
-            "parked": len(self._parked),
+            "ready": self.ready,
+            "accepted": watcher.accepted,
+            "refused": watcher.refused + self._refused,
+            "connections": len(watcher.connections),
+            "parked": len(watcher.parked),
             "active": len(self._active),
+            "requests": totals[0],
+            "bytes_in": totals[1],
+            "bytes_out": totals[2],
             **self._pool.stats(),
         }
 
-    # the selector thread
+    def _count(self, connection: Connection) -> None:
+        with self._counting:
+            self._closed_totals[0] += connection.requests
+            self._closed_totals[1] += connection.bytes_in
+            self._closed_totals[2] += connection.bytes_out
 
-    def _watch(self) -> None:
-        assert self._server is not None
-        next_sweep = monotonic() + _SWEEP
-        while self._running:
-            for key, _ in self._selector.select(max(0.0, next_sweep - monotonic())):
-                if key.fileobj is self._server.socket:
-                    self._accept()
-                elif key.fileobj is self._wake_out:
-                    self._clear_wake()
-                else:
-                    self._on_readable(key.data)
-            while self._returned:
-                self._park(self._returned.popleft())
-            now = monotonic()
-            if now >= next_sweep:
-                self._sweep(now)
-                next_sweep = now + _SWEEP
-        self._end()
+    # the watcher's thread
 
-    def _accept(self) -> None:
-        assert self._server is not None
-        for _ in range(64):
-            try:
-                sock, peer = self._server.socket.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
-            except OSError as error:
-                # Out of file descriptors, most likely: the connection stays ready, so trying again at once would spin.
-                _log.warning("a connection could not be accepted: %s", error)
-                self._stopped.wait(0.05)
-                return
-            self._accepted += 1
-            if len(self._parked) + len(self._active) >= self.config.connections:
-                self._refused += 1
-                sock.close()
-                continue
-            connection = Connection(sock, str(peer[0]), self.config, self._cache)
-            self._parked[sock.fileno()] = connection
-            self._selector.register(sock, selectors.EVENT_READ, connection)
+    def _take(self, connection: Connection, request: Request) -> bool:
+        """Serve a request: here, where that takes no time to speak of, else in a worker.
 
-    def _on_readable(self, connection: Connection) -> None:
-        if connection.draining:
-            if connection.drain():
-                self._drop(connection)
-            return
-        request = self._read_parked(connection)
-        if request is None:
-            return
-        self._unpark(connection)
-        with self._idle:
-            self._active.add(connection)
+        Whether it is answered and the connection is to be watched on.
+        """
+        assert self._watcher is not None
+        if self._stopping:
+            self._turn_away(connection, _STOPPING)
+            return False
+        self._active.add(connection)
+        if self._paces.get(request.path, 1.0) < _QUICK and self._watcher.relay.willing:
+            return self._guarded(self._serve_here, connection, request)
+        self._watcher.give_away(connection)
+        self._hand_over(connection, request)
+        return False
+
+    def _serve_here(self, connection: Connection, request: Request) -> bool:
+        if not self._answer(connection, request):
+            return False
+        following = connection.take_request()
+        if following is None:
+            self._forget(connection)
+            return True
+        assert self._watcher is not None
+        self._watcher.give_away(connection)
+        self._hand_over(connection, following)
+        return False
+
+    def _hand_over(self, connection: Connection, request: Request) -> None:
         try:
-            self._pool.submit(self._serve, connection, request)
+            self._pool.submit(self._guarded, self._serve, connection, request)
         except OverloadedError:
-            self._refused += 1
-            connection.try_send(error_answer(503, _BUSY, now=time(), retry_after=1))
-            self._finish(connection)
+            self._turn_away(connection, _BUSY)
 
-    def _read_parked(self, connection: Connection) -> Request | None:
-        """A whole request, which is a worker's work; part of one costs no worker, however slowly it comes."""
-        try:
-            request = connection.read_ready()
-        except ProtocolError as error:
-            connection.refuse(error)
-            self._drain(connection)
-            return None
-        except OSError:
-            self._drop(connection)
-            return None
-        if request is None:
-            connection.note_parked(monotonic())
-        return request
+    def _submit(self, work: Callable[[], object]) -> None:
+        self._pool.submit(_logged, work)
 
-    def _drain(self, connection: Connection) -> None:
-        try:
-            connection.shut_writing()
-        except OSError:
-            self._drop(connection)
-
-    def _park(self, connection: Connection) -> None:
-        if connection.closed:
-            return
-        now = monotonic()
-        if not connection.draining:
-            connection.note_parked(now)
-        try:
-            self._selector.register(connection.socket, selectors.EVENT_READ, connection)
-        except (ValueError, KeyError, OSError):  # closed by another thread a moment ago
-            connection.close()
-            return
-        self._parked[connection.socket.fileno()] = connection
-
-    def _unpark(self, connection: Connection) -> None:
-        self._selector.unregister(connection.socket)
-        del self._parked[connection.socket.fileno()]
-
-    def _drop(self, connection: Connection) -> None:
-        self._unpark(connection)
-        connection.close()
-
-    def _sweep(self, now: float) -> None:
-        for connection in [one for one in self._parked.values() if one.deadline <= now]:
-            if connection.waits_inside_request and not connection.draining:
-                connection.try_send(error_answer(408, "the request did not arrive in time", now=time()))
-            self._drop(connection)
-
-    def _end(self) -> None:
-        assert self._server is not None
-        self._server.server_close()
-        for connection in list(self._parked.values()):
-            self._drop(connection)
-        self._selector.close()
-
-    def _wake(self) -> None:
-        try:
-            self._wake_in.send(b"\0")
-        except BlockingIOError:
-            _log.debug("the selector has a wake-up waiting already")
-
-    def _clear_wake(self) -> None:
-        try:
-            self._wake_out.recv(4096)
-        except BlockingIOError:
-            _log.debug("the wake-up was taken already")
+    def _turn_away(self, connection: Connection, reason: str) -> None:
+        self._refused += 1
+        connection.try_send(error_answer(503, reason, now=time(), retry_after=1))
+        self._finish(connection)
 
     # the workers
 
-    def _serve(self, connection: Connection, request: Request) -> None:
+    def _guarded(
+        self, serve: Callable[[Connection, Request], bool], connection: Connection, request: Request
+    ) -> bool:
         try:
-            while self._answer(connection, request):
-                following = connection.next_request()
-                if following is None:
-                    self._give_back(connection)
-                    return
-                request = following
+            return serve(connection, request)
         except ProtocolError as error:
             connection.refuse(error)
             self._finish(connection)
@@ -313,72 +284,129 @@ class Listener:
         except Exception:
             _log.exception("serving a connection failed")
             self._close(connection)
+        return False
+
+    def _serve(self, connection: Connection, request: Request) -> bool:
+        """Serve a connection until it pauses."""
+        while self._answer(connection, request):
+            following = connection.take_request()
+            if self._pool.waiting or self._paces.get(request.path, 1.0) < _QUICK:
+                # Others wait for a worker, or the watcher does this faster.
+                self._give_back(connection, following)
+                break
+            following = following or connection.next_request()
+            if following is None:
+                self._give_back(connection, None)
+                break
+            request = following
+        return False
 
     def _answer(self, connection: Connection, request: Request) -> bool:
-        """Answer one request; whether the connection is still this worker's."""
-        exchange = Exchange(connection, request.head, keep_alive=self._running)
-
-        def early(response: Response) -> bool:
-            return self._answer_early(connection, exchange, response)
-
-        response = self._ask(request, early)
+        """Answer one request; whether the connection is still this worker's and speaks HTTP."""
+        exchange = Exchange(connection, request.head, keep_alive=not self._stopping)
+        began = monotonic()
+        response = self._ask(request, partial(self._answer_early, connection, exchange))
+        self._note_pace(request.path, 1.0 if response.body.__class__ is not bytes else monotonic() - began)
         if not exchange.claim():
-            return False  # the watcher has answered and passed the connection on
+            return False  # the watcher of deadlines has answered and passed the connection on
+        if self._stopping:
+            exchange.keep_alive = False
         exchange.send(response)
-        if exchange.keep_alive and self._running:
+        if response.upgrade is not None:
+            self._upgrade(connection, response)
+            return False
+        if exchange.keep_alive:
             return True
         self._finish(connection)
         return False
 
+    def _note_pace(self, path: str, seconds: float) -> None:
+        """Remember how long calls of a path take, the late ones weighing more."""
+        before = self._paces.get(path)
+        if before is None and len(self._paces) >= _PATHS:
+            self._paces.clear()
+        self._paces[path] = seconds if before is None else before + (seconds - before) / 8
+
     def _ask(self, request: Request, early: Any) -> Response:
         app = self._app_for(request.path)
-        if app is None:
-            body = problem(404, f"nothing is served at {request.path[:200]}")
-            return Response(404, [("Content-Type", "application/problem+json")], body)
-        return app.answer(request, early)
+        if app is not None:
+            return app.answer(request, early)
+        request_id = new_request_id()
+        body = problem(404, f"nothing is served at {request.path[:200]}", request_id)
+        return Response(404, [("Content-Type", "application/problem+json"), ("X-Request-ID", request_id)], body)
 
     def _answer_early(self, connection: Connection, exchange: Exchange, response: Response) -> bool:
         if not exchange.claim():
             return False
         assert isinstance(response.body, bytes)
         if connection.try_send(exchange.encode(response, response.body)) and exchange.keep_alive:
-            self._give_back(connection)
+            self._give_back(connection, None)
         else:
             self._close(connection)
         return True
 
+    def _upgrade(self, connection: Connection, response: Response) -> None:
+        assert response.upgrade is not None
+        assert self._watcher is not None
+        rest = connection.upgrade(response.upgrade)
+        self._forget(connection)
+        work = connection.upgraded.received(rest) if rest and connection.upgraded is not None else None
+        self._watcher.park(connection)
+        if work is not None:
+            work()
+
     # leaving a worker
 
-    def _give_back(self, connection: Connection) -> None:
-        if not self._running:
-            self._close(connection)
-            return
-        self._forget(connection)
-        self._returned.append(connection)
-        self._wake()
+    def _give_back(self, connection: Connection, request: Request | None) -> None:
+        """Let the watcher have the connection, or the end of the queue if its next request is there already."""
+        assert self._watcher is not None
+        if self._stopping:
+            self._finish(connection)
+        elif request is not None:
+            # Without a pause: it goes behind those that wait already.
+            self._hand_over(connection, request)
+        else:
+            self._forget(connection)
+            self._watcher.park(connection)
 
     def _finish(self, connection: Connection) -> None:
         """Close after the answer: the client's unread bytes would otherwise reset the connection under it."""
+        assert self._watcher is not None
         try:
             connection.shut_writing()
         except OSError:
             self._close(connection)
             return
-        if self._running:
-            self._forget(connection)
-            self._returned.append(connection)
-            self._wake()
-        else:
-            self._close(connection)
+        self._forget(connection)
+        self._watcher.park(connection)
 
     def _close(self, connection: Connection) -> None:
-        connection.close()
+        assert self._watcher is not None
+        self._watcher.close(connection)
         self._forget(connection)
 
     def _forget(self, connection: Connection) -> None:
-        with self._idle:
-            self._active.discard(connection)
-            if not self._active:
+        self._active.discard(connection)
+        if self._stopping:
+            with self._idle:
                 self._idle.notify_all()
 
 
+def _logged(work: Callable[[], object]) -> None:
+    try:
+        work()
+    except Exception:
+        _log.exception("work for a connection failed")
+
+
+_running: weakref.WeakSet[Listener] = weakref.WeakSet()
+
+
+def _abandon_all() -> None:
+    for listener in list(_running):
+        listener.abandon()
+    _running.clear()
+
+
+# A child would keep the parent's port and connections open for as long as it lives.
+os.register_at_fork(after_in_child=_abandon_all)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from ..context import Identity
 from ..errors import ProtocolError
 from .body import ChunkedDecoder
 from .head import HeadCache, RequestHead, find_head_end
@@ -13,7 +14,7 @@ from .head import HeadCache, RequestHead, find_head_end
 if TYPE_CHECKING:
     from .connection import Connection
 
-__all__ = ["App", "Request", "RequestReader", "Response"]
+__all__ = ["App", "Request", "RequestReader", "Response", "Upgraded"]
 
 
 class Request:
@@ -24,9 +25,10 @@ class Request:
         headers: by lower-case name.
         body: the whole body.
         peer: the client's address as text.
+        notes: what those that handle the request tell one another, such as the function's name.
     """
 
-    __slots__ = ("body", "connection", "head", "headers", "method", "path", "peer", "query")
+    __slots__ = ("_notes", "body", "connection", "head", "headers", "method", "path", "peer", "query")
 
     def __init__(self, head: RequestHead, body: bytes, connection: Connection | None = None, peer: str = "") -> None:
         self.head = head
@@ -37,6 +39,23 @@ class Request:
         self.body = body
         self.connection = connection
         self.peer = peer
+        self._notes: dict[str, Any] | None = None
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        if self._notes is None:
+            self._notes = {}
+        return self._notes
+
+    @property
+    def secure(self) -> bool:
+        """Whether it came over TLS."""
+        return self.connection is not None and self.connection.secure
+
+    @property
+    def tls_identity(self) -> Identity | None:
+        """Who the client is by its certificate, or None."""
+        return None if self.connection is None else self.connection.identity
 
 
 @dataclass(slots=True)
@@ -44,11 +63,38 @@ class Response:
     """What an app answers: a body of bytes, or an iterator of bytes that is sent as it comes.
 
     An iterator is closed when the client goes away or the stream is done.
+
+    Attributes:
+        upgrade: with status 101, what takes the connection over once the head is sent; it is given the connection.
     """
 
     status: int = 200
     headers: list[tuple[str, str]] = field(default_factory=list)
     body: bytes | Iterator[bytes] = b""
+    upgrade: Callable[[Connection], Upgraded] | None = None
+
+
+class Upgraded(Protocol):
+    """What has taken a connection over, such as a WebSocket."""
+
+    def received(self, data: bytes) -> Callable[[], object] | None:
+        """Take what arrived. Gives work for a worker, or None.
+
+        It is called by the watching thread (the first time perhaps by a worker) and must not wait. It may call
+        `connection.resume_http(rest)` to give the connection back.
+        """
+
+    def overloaded(self, work: Callable[[], object]) -> None:
+        """No worker will do this work: all are busy and the queue is full."""
+
+    def overdue(self) -> bool:
+        """`connection.deadline` has passed; False ends the connection, True says that a later deadline is set."""
+
+    def stopping(self) -> None:
+        """The listener stops: the time to say goodbye."""
+
+    def lost(self) -> None:
+        """The connection is closed."""
 
 
 class App(Protocol):
@@ -108,6 +154,11 @@ class RequestReader:
             self._body += data
         else:
             self._buffer = self._buffer + data if self._buffer else data
+
+    def take_rest(self) -> bytes:
+        """What was read beyond the last request."""
+        rest, self._buffer = self._buffer, b""
+        return rest
 
     def next_request(self) -> tuple[RequestHead, bytes] | None:
         """The next whole request, or None until more arrives.

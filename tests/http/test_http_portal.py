@@ -61,7 +61,7 @@ def test_a_constructor_starts_nothing() -> None:
     threads = threading.active_count()
     portal = HTTPPortal()
     assert threading.active_count() == threads
-    assert portal.stats()["listener"] == {"running": False}
+    assert portal.stats()["listener"] == {"running": False, "ready": False}
     portal.close()
     with pytest.raises(RegistryError, match="closed"):
         portal.apply(add)

@@ -1,0 +1,198 @@
+"""Poller: tells one thread which sockets are ready; any thread may arm a socket again.
+
+A socket that is armed is told of as long as it is ready; one that another thread uses is disarmed meanwhile. With epoll
+arming is a single system call from any thread; elsewhere it goes through `selectors` and a wake-up of the waiting
+thread.
+"""
+
+from __future__ import annotations
+
+import select
+import selectors
+import socket
+from collections import deque
+from typing import Protocol
+
+__all__ = ["Poller", "open_poller"]
+
+_BATCH = 512  # events taken at once
+
+
+class Poller(Protocol):
+    """What a listener asks of the system's event queue; descriptors are plain numbers."""
+
+    def listen(self, fd: int) -> None:
+        """Tell of this listening socket whenever a connection waits on it."""
+
+    def add(self, fd: int) -> None:
+        """Tell when the socket, new here, can be read or has been closed."""
+
+    def arm(self, fd: int) -> None:
+        """Tell again. OSError for a socket that is closed. Any thread."""
+
+    def disarm(self, fd: int) -> None:
+        """Tell nothing until it is armed again. Any thread."""
+
+    def arm_hangup(self, fd: int) -> bool:
+        """Tell once when the peer has closed its side; False where the system cannot tell that from data."""
+
+    def forget(self, fd: int) -> None:
+        """Tell nothing more of this socket."""
+
+    def wait(self, timeout: float) -> list[int]:
+        """The sockets that have something to tell, after at most `timeout` seconds."""
+
+    def wake(self) -> None:
+        """End the present or the next `wait`. Any thread."""
+
+    def close(self) -> None:
+        """Give the system's resources back. Not while another thread waits."""
+
+
+class _Bell:
+    """A pipe to the waiting thread."""
+
+    def __init__(self) -> None:
+        self.out, self._in = socket.socketpair()
+        self.out.setblocking(False)
+        self._in.setblocking(False)
+
+    def ring(self) -> None:
+        try:
+            self._in.send(b"\0")
+        except OSError:
+            return  # it is full, so the thread will wake anyway; or closed, so nobody waits
+
+    def clear(self) -> None:
+        try:
+            self.out.recv(4096)
+        except BlockingIOError:
+            return
+
+    def close(self) -> None:
+        self.out.close()
+        self._in.close()
+
+
+class _EpollPoller:
+    """epoll (Linux); see epoll_ctl(2): a change from another thread takes effect on a running wait."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._ready = select.EPOLLIN | select.EPOLLRDHUP
+        self._hangup = select.EPOLLRDHUP | select.EPOLLONESHOT
+        self._bell = _Bell()
+        self._epoll.register(self._bell.out.fileno(), select.EPOLLIN)
+
+    def listen(self, fd: int) -> None:
+        # Of several processes that wait on the same socket one is enough to wake.
+        self._epoll.register(fd, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+
+    def add(self, fd: int) -> None:
+        self._epoll.register(fd, self._ready)
+
+    def arm(self, fd: int) -> None:
+        self._epoll.modify(fd, self._ready)
+
+    def disarm(self, fd: int) -> None:
+        # A broken connection is told of even so, unless it is one-shot and has been told of.
+        self._epoll.modify(fd, select.EPOLLONESHOT)
+
+    def arm_hangup(self, fd: int) -> bool:
+        self._epoll.modify(fd, self._hangup)
+        return True
+
+    def forget(self, fd: int) -> None:
+        try:
+            self._epoll.unregister(fd)
+        except (OSError, ValueError):
+            return  # not there any more, which is what was asked for
+
+    def wait(self, timeout: float) -> list[int]:
+        bell = self._bell.out.fileno()
+        found = [fd for fd, _ in self._epoll.poll(timeout, _BATCH)]
+        if bell in found:
+            self._bell.clear()
+            found.remove(bell)
+        return found
+
+    def wake(self) -> None:
+        self._bell.ring()
+
+    def close(self) -> None:
+        self._epoll.close()
+        self._bell.close()
+
+
+class _SelectorPoller:
+    """The same on `selectors.DefaultSelector`, which only the waiting thread may touch.
+
+    A socket that another thread has disarmed may be told of once more; whoever waits knows what it has given away.
+    """
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._changes: deque[tuple[bool, int]] = deque()  # (arm or forget, descriptor), from other threads
+        self._bell = _Bell()
+        self._selector.register(self._bell.out.fileno(), selectors.EVENT_READ)
+
+    def listen(self, fd: int) -> None:
+        self._selector.register(fd, selectors.EVENT_READ)
+
+    def add(self, fd: int) -> None:
+        self._change(True, fd)
+
+    def arm(self, fd: int) -> None:
+        self._change(True, fd)
+
+    def disarm(self, fd: int) -> None:
+        self._change(False, fd)
+
+    def arm_hangup(self, fd: int) -> bool:
+        return False
+
+    def forget(self, fd: int) -> None:
+        self._change(False, fd)
+
+    def _change(self, arm: bool, fd: int) -> None:
+        self._changes.append((arm, fd))
+        self._bell.ring()
+
+    def wait(self, timeout: float) -> list[int]:
+        self._apply()
+        found = [key.fd for key, _ in self._selector.select(timeout)]
+        bell = self._bell.out.fileno()
+        if bell in found:
+            self._bell.clear()
+            found.remove(bell)
+        return found
+
+    def _apply(self) -> None:
+        while self._changes:
+            arm, fd = self._changes.popleft()
+            self._remove(fd)
+            if arm:
+                try:
+                    self._selector.register(fd, selectors.EVENT_READ)
+                except (OSError, ValueError):
+                    continue  # closed since
+
+    def _remove(self, fd: int) -> None:
+        if fd in self._selector.get_map():
+            self._selector.unregister(fd)
+
+    def wake(self) -> None:
+        self._bell.ring()
+
+    def close(self) -> None:
+        self._selector.close()
+        self._bell.close()
+
+
+def open_poller(*, portable: bool = not hasattr(select, "epoll")) -> Poller:
+    """The poller for this system.
+
+    Args:
+        portable: take the one that works everywhere.
+    """
+    return _SelectorPoller() if portable else _EpollPoller()

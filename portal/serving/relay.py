@@ -1,0 +1,146 @@
+"""Relay: one thread at a time runs a loop, and another takes over while a step of it is stuck.
+
+Under CPython's lock a short call is served fastest by the very thread that has read it: handing it to another
+costs two context switches, several times what the call itself costs. But that thread also watches every other
+connection. So a step that does not end in time keeps its thread, and the loop goes on in a new one.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from time import monotonic, sleep
+
+__all__ = ["Relay", "Turn"]
+
+_QUIET = 1.0  # seconds without a step after which the watching thread sleeps for good
+
+
+class Turn:
+    """The leadership of one thread.
+
+    Attributes:
+        token: what the present step works on.
+        since: when it began, 0.0 between steps.
+        over: another thread leads now.
+    """
+
+    __slots__ = ("_lock", "over", "since", "steps", "token")
+
+    def __init__(self, lock: threading.Lock) -> None:
+        self._lock = lock
+        self.token = -1
+        self.since = 0.0
+        self.over = False
+        self.steps = 0
+
+    def begin(self, token: int) -> None:
+        """A step begins that may take long."""
+        self.token = token
+        self.since = monotonic()
+        self.steps += 1
+
+    def end(self) -> bool:
+        """The step is done; whether this thread still leads."""
+        with self._lock:
+            self.since = 0.0
+            return not self.over
+
+
+class Relay:
+    """Keeps a loop going.
+
+    Args:
+        lead: the loop; it is given its Turn, marks its steps, and returns when its turn is over or all is done.
+        overtaken: told of the token of a step that is stuck, before the next thread leads.
+        patience: seconds that a step may take.
+        limit: how many stuck threads there may be.
+
+    Threads: any.
+    """
+
+    def __init__(
+        self,
+        lead: Callable[[Turn], None],
+        overtaken: Callable[[int], None],
+        *,
+        name: str,
+        limit: int,
+        patience: float = 0.005,
+    ) -> None:
+        self._lead = lead
+        self._overtaken = overtaken
+        self._name = name
+        self._limit = limit
+        self._patience = patience
+        self._lock = threading.Lock()  # guards the handing over of the turn
+        self._wake = threading.Event()
+        self._awake = False
+        self._running = True
+        self._stuck = 0
+        self._done = threading.Event()
+        self._turn = Turn(self._lock)
+        self._threads = [
+            threading.Thread(target=self._watch, name=f"{name}-watch", daemon=True),
+            threading.Thread(target=self._run, args=(self._turn,), name=name, daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def willing(self) -> bool:
+        """Whether a step that might get stuck may be begun: somebody watches, and a thread could take over."""
+        if not self._awake:
+            self._wake.set()
+            return False
+        return self._stuck < self._limit
+
+    @property
+    def stuck(self) -> int:
+        """Threads whose step is stuck."""
+        return self._stuck
+
+    def join(self) -> None:
+        """Wait until the loop has returned by itself, and end the watching thread."""
+        self._done.wait()
+        self._running = False
+        self._wake.set()
+        self._threads[0].join()
+
+    def _run(self, turn: Turn) -> None:
+        self._lead(turn)
+        with self._lock:
+            if turn.over:
+                self._stuck -= 1
+            else:
+                self._done.set()
+
+    def _watch(self) -> None:
+        quiet_since, steps = monotonic(), (self._turn, 0)
+        while self._running:
+            if self._awake:
+                sleep(self._patience)
+            else:
+                self._wake.wait()
+                self._wake.clear()
+                self._awake = True
+                quiet_since = monotonic()
+            turn = self._turn
+            self._look(turn)
+            if steps != (turn, turn.steps):
+                quiet_since, steps = monotonic(), (turn, turn.steps)
+            elif monotonic() - quiet_since > _QUIET:
+                self._awake = False
+
+    def _look(self, turn: Turn) -> None:
+        since = turn.since
+        if not since or monotonic() - since < self._patience:
+            return
+        with self._lock:
+            if turn.since != since:
+                return
+            turn.over = True
+            self._stuck += 1
+            following = self._turn = Turn(self._lock)
+        self._overtaken(turn.token)
+        threading.Thread(target=self._run, args=(following,), name=self._name, daemon=True).start()

@@ -1,0 +1,172 @@
+"""TLSConfig: what a listener shows of itself over TLS, whom it lets in, and how that becomes an SSLContext.
+
+Sources: RFC 8446 (TLS 1.3), RFC 6066 section 3 (server name), RFC 7301 (ALPN).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import ssl
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ..context import Identity
+from ..errors import ConfigError
+
+__all__ = ["Certificate", "ServerTLS", "TLSConfig", "identity_of"]
+
+_VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
+_CLIENTS = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
+_NAMES = ("commonName", "DNS", "email", "URI", "IP Address")
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A certificate chain and its private key, as PEM files.
+
+    Attributes:
+        chain: the certificate and those that signed it.
+        key: the private key; in the chain's own file when None.
+        password: of an encrypted key; not shown by `repr`.
+    """
+
+    chain: str | os.PathLike[str]
+    key: str | os.PathLike[str] | None = None
+    password: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TLSConfig:
+    """TLS of a listener.
+
+    Attributes:
+        certificate: shown to clients that name no host, or one that is not in `hosts`.
+        hosts: certificates by the host name that a client asks for; "*.example.org" stands for one label.
+        client_ca: PEM file of the authorities that sign client certificates.
+        clients: whether a client's certificate is asked for: "none", "optional" or "required".
+        minimum_version: "TLSv1.2" or "TLSv1.3".
+        ciphers: OpenSSL's list of cipher suites for TLS 1.2; its default when None. Those of TLS 1.3 are fixed.
+    """
+
+    certificate: Certificate
+    hosts: Mapping[str, Certificate] = field(default_factory=dict)
+    client_ca: str | os.PathLike[str] | None = None
+    clients: Literal["none", "optional", "required"] = "none"
+    minimum_version: Literal["TLSv1.2", "TLSv1.3"] = "TLSv1.2"
+    ciphers: str | None = None
+
+    def __post_init__(self) -> None:
+        _one_of("clients", self.clients, _CLIENTS)
+        _one_of("minimum_version", self.minimum_version, _VERSIONS)
+        for path, certificate in [("certificate", self.certificate), *self.hosts.items()]:
+            if not isinstance(certificate, Certificate):
+                raise _wrong(path, certificate, "a Certificate")
+        if self.clients != "none" and self.client_ca is None:
+            raise _wrong("client_ca", None, "a PEM file, since client certificates are asked for")
+
+
+def _one_of(name: str, value: object, allowed: Mapping[str, object]) -> None:
+    if not isinstance(value, str) or value not in allowed:
+        raise _wrong(name, value, ", ".join(allowed))
+
+
+def _wrong(name: str, value: object, allowed: str) -> ConfigError:
+    return ConfigError(f"tls.{name} is {value!r}; allowed: {allowed}", path=f"tls.{name}", allowed=allowed)
+
+
+class ServerTLS:
+    """The SSL contexts of a TLSConfig, which can be read from their files again while connections are served.
+
+    Raises: ConfigError for a file that cannot be read or does not fit, and for ciphers that OpenSSL does not know.
+
+    Threads: any.
+    """
+
+    def __init__(self, config: TLSConfig) -> None:
+        self.config = config
+        self.context = _server_context(config)  # for new connections
+
+    def reload(self) -> None:
+        """Read the files again: later connections get what is there now.
+
+        Raises: ConfigError, and what was in use stays in use.
+        """
+        self.context = _server_context(self.config)
+
+
+def _server_context(config: TLSConfig) -> ssl.SSLContext:
+    hosts = {name.lower(): _context(config, f"hosts.{name}", one) for name, one in config.hosts.items()}
+    default = _context(config, "certificate", config.certificate)
+
+    def choose(sock: ssl.SSLSocket, name: str | None, _: ssl.SSLContext) -> None:
+        found = _host_context(hosts, name)
+        if found is not None:
+            sock.context = found
+
+    if hosts:
+        default.sni_callback = choose  # type: ignore[assignment]
+    return default
+
+
+def _host_context(hosts: Mapping[str, ssl.SSLContext], name: str | None) -> ssl.SSLContext | None:
+    if not name:
+        return None
+    lower = name.lower().rstrip(".")
+    return hosts.get(lower) or hosts.get("*." + lower.partition(".")[2])
+
+
+def _context(config: TLSConfig, path: str, certificate: Certificate) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = _VERSIONS[config.minimum_version]
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
+    context.set_alpn_protocols(["http/1.1"])
+    if config.ciphers is not None:
+        try:
+            context.set_ciphers(config.ciphers)
+        except ssl.SSLError:
+            raise _wrong("ciphers", config.ciphers, "a list that OpenSSL knows, such as ECDHE+AESGCM") from None
+    try:
+        # An encrypted key without a password must not make OpenSSL ask for one on the terminal.
+        context.load_cert_chain(certificate.chain, certificate.key, certificate.password or "")
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        shown = os.fspath(certificate.chain)
+        raise _wrong(path, shown, f"a PEM certificate and its private key ({error})") from error
+    if config.client_ca is not None:
+        try:
+            context.load_verify_locations(config.client_ca)
+        except OSError as error:
+            allowed = f"a PEM file of certificate authorities ({error})"
+            raise _wrong("client_ca", os.fspath(config.client_ca), allowed) from error
+    context.verify_mode = _CLIENTS[config.clients]
+    return context
+
+
+def identity_of(sock: ssl.SSLSocket) -> Identity | None:
+    """Who the client is by its certificate, which the handshake has verified; None without one.
+
+    The name is the subject's common name, else the first of its alternative names.
+    """
+    certificate = sock.getpeercert()
+    raw = sock.getpeercert(binary_form=True)
+    if not certificate or raw is None:
+        return None
+    subject = _subject(certificate)
+    names: Iterable[tuple[str, str]] = certificate.get("subjectAltName", ())  # type: ignore[assignment]
+    alternatives = [(str(kind), str(value)) for kind, value in names]
+    candidates = {**dict(reversed(alternatives)), **subject}
+    name = next((candidates[kind] for kind in _NAMES if candidates.get(kind)), None)
+    if name is None:
+        return None
+    claims = {
+        "subject": subject,
+        "alternative_names": [f"{kind}:{value}" for kind, value in alternatives],
+        "fingerprint": hashlib.sha256(raw).hexdigest(),
+    }
+    return Identity(name, claims=claims)
+
+
+def _subject(certificate: Mapping[str, Any]) -> dict[str, str]:
+    parts: tuple[tuple[tuple[str, str], ...], ...] = certificate.get("subject", ())
+    return {key: value for part in parts for key, value in part}

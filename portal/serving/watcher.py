@@ -1,0 +1,357 @@
+"""Watcher: watches every connection nobody serves.
+
+    accepted -> parked -> (readable: read) -> request whole? -> served -> parked -> ... -> closed
+
+It accepts, shakes hands by way of a worker, reads until a request is whole, times out and drains, and never waits for
+a client. One thread does so at a time; should serving a request hold it up, another goes on (`relay.py`).
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections.abc import Callable
+from functools import partial
+from time import monotonic, time
+
+from ..errors import OverloadedError, ProtocolError
+from .answer import error_answer
+from .config import ServingConfig
+from .connection import Connection
+from .head import HeadCache
+from .poller import Poller, open_poller
+from .relay import Relay, Turn
+from .request import Request
+from .stream import Stream, TLSStream, plain_stream
+from .tls import ServerTLS
+
+__all__ = ["Watcher"]
+
+_log = logging.getLogger("portal.serving")
+_SWEEP = 0.5  # seconds between looks at the deadlines of parked connections
+_ACCEPT = 64  # connections accepted before the others are looked at again
+
+
+class Watcher:
+    """Watches the connections of some listening sockets.
+
+    Args:
+        sockets: listening; closed by `stop_accepting`.
+        tls: for new connections, or None.
+        serve: takes a connection with its request; whether it has answered and the connection is to be watched on.
+        work: runs a callable in a worker; OverloadedError when there is none.
+        retire: is told of each connection that has been closed here.
+
+    Attributes:
+        parked: connections that wait, by descriptor. Any thread may read it; workers add to it, by `park`.
+        connections: all that are open.
+        accepted, refused: counters.
+
+    Threads: `park`, `on_hangup`, `forget_hangup`, `stop_accepting` and `end` are for any; the rest is its own.
+    """
+
+    def __init__(
+        self,
+        sockets: list[socket.socket],
+        config: ServingConfig,
+        tls: ServerTLS | None,
+        *,
+        serve: Callable[[Connection, Request], bool],
+        work: Callable[[Callable[[], object]], object],
+        retire: Callable[[Connection], None],
+        poller: Poller | None = None,
+    ) -> None:
+        self.parked: dict[int, Connection] = {}
+        self.connections: set[Connection] = set()
+        self.accepted = self.refused = 0
+        self._config = config
+        self._tls = tls
+        self._serve = serve
+        self._work = work
+        self._retire = retire
+        self._cache = HeadCache(max_headers=config.max_headers, max_target=config.max_target)
+        self._poller = poller or open_poller()
+        self._listening = {sock.fileno(): sock for sock in sockets}
+        self._hangups: dict[int, Callable[[], object]] = {}
+        self._accepting = True
+        self._running = True
+        for fd, sock in self._listening.items():
+            sock.setblocking(False)
+            self._poller.listen(fd)
+        self._next_sweep = monotonic() + _SWEEP
+        self.relay = Relay(self._watch, self._overtaken, name="portal-listener", limit=config.workers)
+
+    # for other threads
+
+    def park(self, connection: Connection) -> None:
+        """Watch a connection that the caller is done with."""
+        if connection.closed:
+            return
+        connection.note_parked(monotonic())
+        fd = connection.stream.fileno()
+        self.parked[fd] = connection
+        self._quietly(self._poller.arm, fd)
+        if not self._running and self.parked.pop(fd, None) is not None:
+            self.close(connection)
+
+    def on_hangup(self, connection: Connection, callback: Callable[[], object]) -> None:
+        """Call `callback` once when the client closes its side of a connection that a worker has."""
+        fd = connection.stream.fileno()
+        self._hangups[fd] = callback
+        self._quietly(self._poller.arm_hangup, fd)
+
+    def forget_hangup(self, connection: Connection) -> None:
+        """The callback of `on_hangup` is not wanted any more."""
+        if self._hangups:
+            self._hangups.pop(connection.stream.fileno(), None)
+
+    def close(self, connection: Connection) -> None:
+        """Close a connection that the caller has."""
+        if not connection.closed:
+            self._poller.forget(connection.stream.fileno())
+            connection.close()
+            self.connections.discard(connection)
+            self._retire(connection)
+
+    def stop_accepting(self) -> None:
+        """Accept what waits already, then no more; close idle connections and say goodbye to upgraded ones."""
+        self._accepting = False
+        self._poller.wake()
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether some client is in the middle of sending a request, or has not been looked at since the stop."""
+        return bool(self._listening) or any(
+            one.inside_request and not one.draining and one.upgraded is None for one in list(self.parked.values())
+        )
+
+    def abandon(self) -> None:
+        """In a child process after a fork: close this process's copies of all sockets, saying nothing to anybody."""
+        self._accepting = self._running = False
+        self._poller.close()
+        for sock in self._listening.values():
+            sock.close()
+        for connection in self.connections:
+            connection.closed = True
+            connection.stream.discard()
+
+    def end(self) -> None:
+        """End the thread and close what is parked."""
+        self._accepting = self._running = False
+        self._poller.wake()
+        self.relay.join()
+
+    # its own thread
+
+    def _watch(self, turn: Turn) -> None:
+        while self._running:
+            for fd in self._poller.wait(max(0.0, self._next_sweep - monotonic())):
+                try:
+                    self._on_event(fd, turn)
+                except Exception:
+                    _log.exception("watching a connection failed")
+                    self._drop(fd)
+                if turn.over:
+                    return
+            if not self._accepting and self._listening:
+                self._leave(turn)
+            now = monotonic()
+            if now >= self._next_sweep:
+                self._next_sweep = now + _SWEEP
+                self._sweep(now)
+        self._leave(turn)
+        for fd in list(self.parked):
+            self._drop(fd)
+        self._poller.close()
+
+    def _overtaken(self, fd: int) -> None:
+        """The thread that serves `fd` is not back in time: the next one must not be told of it."""
+        self._quietly(self._poller.disarm, fd)
+        if fd in self.parked:  # answered at its deadline just now, in the thread's place
+            self._quietly(self._poller.arm, fd)
+
+    def _quietly(self, change: Callable[[int], object], fd: int) -> None:
+        try:
+            change(fd)
+        except (OSError, ValueError):
+            _log.debug("a connection to be watched was closed already")
+
+    def _on_event(self, fd: int, turn: Turn) -> None:
+        if fd in self._listening:
+            self._accept(self._listening[fd])
+            return
+        callback = self._hangups.pop(fd, None)
+        if callback is not None:
+            callback()
+            return
+        connection = self.parked.get(fd)
+        if connection is not None:
+            self._on_readable(fd, connection, turn)
+
+    def _on_readable(self, fd: int, connection: Connection, turn: Turn) -> None:
+        if connection.draining:
+            if connection.drain():
+                self._drop(fd)
+        elif connection.upgraded is not None:
+            self._on_upgraded(fd, connection, turn)
+        elif connection.shaking:
+            self._shake(fd, connection)
+        else:
+            self._on_request(fd, connection, turn)
+
+    def _on_request(self, fd: int, connection: Connection, turn: Turn) -> None:
+        """Hand a whole request over; part of one costs no worker, however slowly it comes."""
+        try:
+            request = connection.read_request()
+        except ProtocolError as error:
+            connection.refuse(error)
+            self._drain(fd, connection)
+            return
+        except OSError:
+            self._drop(fd)
+            return
+        self._go_on(fd, connection, request, turn)
+
+    def _go_on(self, fd: int, connection: Connection, request: Request | None, turn: Turn) -> None:
+        if request is not None:
+            del self.parked[fd]
+            turn.begin(fd)
+            answered = self._serve(connection, request)
+            if not turn.end():
+                if answered:
+                    self.park(connection)
+                return
+            if not answered:
+                return
+            self.parked[fd] = connection
+        connection.note_parked(monotonic())
+
+    def give_away(self, connection: Connection) -> None:
+        """`serve` lets a worker have the connection: nothing is told of it until it is parked."""
+        self._quietly(self._poller.disarm, connection.stream.fileno())
+
+    def _shake(self, fd: int, connection: Connection) -> None:
+        del self.parked[fd]
+        self._poller.disarm(fd)
+
+        def shake() -> None:
+            try:
+                connection.shake_hands()
+            except (OSError, ValueError) as error:
+                _log.info("a TLS handshake with %s failed: %s", connection.peer, error)
+                self.close(connection)
+            else:
+                self.park(connection)
+
+        try:
+            self._work(shake)
+        except OverloadedError:
+            self.refused += 1
+            self.close(connection)
+
+    def _on_upgraded(self, fd: int, connection: Connection, turn: Turn) -> None:
+        handler = connection.upgraded
+        assert handler is not None
+        try:
+            data = connection.read()
+        except OSError:
+            self._drop(fd)
+            return
+        work = None if data is None else handler.received(data)
+        if work is not None:
+            try:
+                self._work(work)
+            except OverloadedError:
+                handler.overloaded(work)
+        if connection.upgraded is None:
+            self._resume_http(fd, connection, turn)
+        elif connection.paused and not connection.closed:
+            self._poller.disarm(fd)
+
+    def _resume_http(self, fd: int, connection: Connection, turn: Turn) -> None:
+        try:
+            request = connection.take_request()
+        except ProtocolError as error:
+            connection.refuse(error)
+            self._drain(fd, connection)
+            return
+        self._go_on(fd, connection, request, turn)
+
+    def _drain(self, fd: int, connection: Connection) -> None:
+        try:
+            connection.shut_writing()
+        except OSError:
+            self._drop(fd)
+
+    def _drop(self, fd: int) -> None:
+        connection = self.parked.pop(fd, None)
+        if connection is not None:
+            self.close(connection)
+
+    def _sweep(self, now: float) -> None:
+        for fd, connection in list(self.parked.items()):
+            if connection.deadline <= now:
+                self._give_up(fd, connection)
+
+    def _give_up(self, fd: int, connection: Connection) -> None:
+        if connection.upgraded is not None and connection.upgraded.overdue():
+            return
+        if not connection.draining and not connection.shaking and connection.inside_request:
+            connection.try_send(error_answer(408, "the request did not arrive in time", now=time()))
+        self._drop(fd)
+
+    # accepting
+
+    def _accept(self, listening: socket.socket) -> None:
+        for _ in range(_ACCEPT):
+            try:
+                sock, peer = listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                # Out of file descriptors, most likely: the connection stays ready, so trying again at once would spin.
+                _log.warning("a connection could not be accepted: %s", error)
+                threading.Event().wait(0.05)
+                return
+            self.accepted += 1
+            if len(self.connections) >= self._config.connections:
+                self.refused += 1
+                sock.close()
+                continue
+            self._take(sock, str(peer[0]) if isinstance(peer, tuple) else "unix:")
+
+    def _take(self, sock: socket.socket, peer: str) -> None:
+        try:
+            stream = self._stream(sock)
+        except OSError:  # the client has gone meanwhile
+            sock.close()
+            return
+        connection = Connection(stream, peer, self._config, self._cache, self)
+        self.connections.add(connection)
+        self.parked[sock.fileno()] = connection
+        self._poller.add(sock.fileno())
+
+    def _stream(self, sock: socket.socket) -> Stream:
+        if sock.family != getattr(socket, "AF_UNIX", None):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        config = self._config
+        if self._tls is None:
+            return plain_stream(sock, config.linger, config.write_timeout)
+        wrap = partial(self._tls.context.wrap_socket, server_side=True, do_handshake_on_connect=False)
+        return TLSStream(sock, config.linger, config.write_timeout, wrap)
+
+    def _leave(self, turn: Turn) -> None:
+        """Stop listening: what the kernel has accepted already is taken, so that it gets an answer and no reset."""
+        for fd, sock in list(self._listening.items()):
+            self._accept(sock)
+            self._poller.forget(fd)
+            sock.close()
+        for fd, connection in list(self.parked.items()):
+            if connection.upgraded is not None:
+                connection.upgraded.stopping()
+            elif not connection.draining and not connection.shaking:
+                self._on_request(fd, connection, turn)
+                if fd in self.parked and not connection.inside_request and not connection.draining:
+                    self._drop(fd)
+        self._listening.clear()  # last: `unfinished` tells by it that all of this is done

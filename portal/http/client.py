@@ -42,6 +42,8 @@ class _Answer(Protocol):
     @property
     def headers(self) -> Mapping[str, str]: ...
 
+    def whole(self) -> bytes | None: ...
+
     def pieces(self) -> Iterator[bytes]: ...
 
     def close(self) -> None: ...
@@ -188,15 +190,20 @@ class HTTPClient:
             raise _garbled(error, address) from error
 
     def _read(self, answer: _Answer, address: Address, context: CallContext) -> bytes:
+        body = answer.whole()
+        if body is not None:
+            return self._bounded(body, len(body), address)
         pieces: list[bytes] = []
         size = 0
         for piece in self._pieces(answer, address, context):
             size += len(piece)
-            if size > self._max_answer:
-                answer.close()
-                raise ProtocolError(f"the answer of {address} is longer than {self._max_answer} bytes", address=address)
-            pieces.append(piece)
+            pieces.append(self._bounded(piece, size, address))
         return b"".join(pieces)
+
+    def _bounded(self, data: bytes, size: int, address: Address) -> bytes:
+        if size > self._max_answer:
+            raise ProtocolError(f"the answer of {address} is longer than {self._max_answer} bytes", address=address)
+        return data
 
     def _pieces(self, answer: _Answer, address: Address, context: CallContext) -> Iterator[bytes]:
         try:
@@ -256,10 +263,10 @@ def _head(method: str, address: Address, accept: str) -> bytes:
 
 
 def _tail(context: CallContext, body: bytes | None) -> bytes:
-    lines = [f"{name}: {value}\r\n" for name, value in codec.headers_of(context).items()]
+    lines = "".join([f"{name}: {value}\r\n" for name, value in codec.headers_of(context).items()])
     if body is None:
-        return ("".join(lines) + "\r\n").encode("ascii")
-    return f"{''.join(lines)}Content-Length: {len(body)}\r\n\r\n".encode("ascii") + body
+        return f"{lines}\r\n".encode("ascii")
+    return f"{lines}Content-Length: {len(body)}\r\n\r\n".encode("ascii") + body
 
 
 def _failure(error: OSError, address: Address, context: CallContext) -> PortalError:

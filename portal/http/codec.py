@@ -11,6 +11,7 @@ import json.encoder
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from time import monotonic
 from typing import Any
 
 from ..context import CallContext, new_request_id, parse_traceparent
@@ -205,15 +206,16 @@ def context_of(headers: Mapping[str, str], clock: float) -> CallContext:
 
 def headers_of(context: CallContext) -> dict[str, str]:
     """The headers that carry a context to a server; ProtocolError for an id that no header can carry."""
-    if not _REQUEST_ID.match(context.request_id):
+    request_id = context.request_id
+    if not _REQUEST_ID.match(request_id):
         raise ProtocolError("the request id must be 1 to 128 visible ASCII characters")
-    headers = {"X-Request-ID": context.request_id}
-    left = context.remaining()
-    if left is not None:
-        headers["X-Portal-Timeout"] = str(math.ceil(left * 1000))
-    if parse_traceparent(context.traceparent):
-        assert context.traceparent is not None
+    headers = {"X-Request-ID": request_id}
+    if context.deadline is not None:
+        headers["X-Portal-Timeout"] = str(max(0, math.ceil((context.deadline - monotonic()) * 1000)))
+    if context.traceparent is not None and parse_traceparent(context.traceparent):
         headers["traceparent"] = context.traceparent
+    if context.idempotency_key is not None:
+        headers["Idempotency-Key"] = context.idempotency_key
     return headers
 
 

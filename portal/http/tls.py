@@ -50,6 +50,10 @@ class TLSAnswer:
         self.status = answer.status
         self.headers: Mapping[str, str] = {name.lower(): value for name, value in answer.headers.items()}
 
+    def whole(self) -> bytes | None:
+        """None: the body is read piece by piece."""
+        return None
+
     def pieces(self) -> Iterator[bytes]:
         """The body as it comes; OSError when it is cut off."""
         from urllib3.exceptions import HTTPError

@@ -14,7 +14,11 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Generator, Iterator
+from functools import lru_cache
+from math import frexp
+from struct import pack
 from time import monotonic
+from typing import Any
 
 from ..errors import ProtocolError
 from ..serving.body import ChunkedDecoder
@@ -26,6 +30,7 @@ _MAX_HEAD = 64 * 1024
 _MAX_INTERIM = 16  # 1xx answers before the final one
 _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [^\x00-\x08\x0a-\x1f\x7f]*)?")
 _NO_LIMIT = 1 << 62
+_SHORTEST, _LONGEST = -9, 5  # exponents of two: slices of 2 ms to 32 s
 
 
 class NotSent(OSError):
@@ -39,29 +44,62 @@ class StaleConnection(ConnectionError):
 class Wire:
     """One connection. One thread at a time.
 
+    The kernel keeps the time of a read or a write (SO_RCVTIMEO, SO_SNDTIMEO), in slices of a power of two seconds, so
+    that most calls need not set it: where a Python socket has a timeout of its own, each call costs a `poll` more.
+
     Attributes:
         used: exchanges made on it.
     """
 
-    __slots__ = ("_buffer", "_sock", "used")
+    __slots__ = ("_buffer", "_poll", "_slice", "_sock", "used")
 
     def __init__(self, sock: socket.socket) -> None:
+        sock.settimeout(None)
         self._sock = sock
         self._buffer = b""
+        self._slice = 0
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN)
         self.used = 0
 
     def is_dropped(self) -> bool:
         """Whether the server has closed it, or sent what nobody asked for, while it was idle."""
-        try:
-            return bool(self._buffer) or _readable(self._sock)
-        except (OSError, ValueError):
-            return True
+        return bool(self._buffer) or bool(self._poll.poll(0))
 
     def send(self, data: bytes, deadline: float | None) -> None:
         """Write a whole request. TimeoutError at the deadline; OSError when the connection is lost."""
-        self._limit(deadline)
         self.used += 1
-        self._sock.sendall(data)
+        view = memoryview(data)
+        while view:
+            self._limit(deadline)
+            try:
+                view = view[self._sock.send(view) :]
+            except BlockingIOError:
+                continue
+
+    def receive(self, deadline: float | None) -> bytes:
+        """What comes next, at most 64 KiB; b"" at the end. TimeoutError at the deadline."""
+        while True:
+            self._limit(deadline)
+            try:
+                return self._sock.recv(_READ_SIZE)
+            except BlockingIOError:
+                continue
+
+    def _limit(self, deadline: float | None) -> None:
+        """Let the next read or write last no longer than what is left."""
+        exponent = _LONGEST
+        if deadline is not None:
+            left = deadline - monotonic()
+            if left <= 0:
+                raise TimeoutError("the deadline has passed")
+            exponent = max(_SHORTEST, min(_LONGEST, frexp(left)[1] - 1))
+        if exponent != self._slice:
+            whole, part = divmod(int(2.0**exponent * 1_000_000), 1_000_000)
+            timeval = pack("@ll", whole, part)
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
+            self._slice = exponent
 
     def read_head(self, deadline: float | None) -> tuple[int, dict[str, str], bool]:
         """Status, headers by lower-case name, and whether the connection may be kept; interim answers are passed over.
@@ -83,14 +121,14 @@ class Wire:
                 if self._buffer or self.used < 2:
                     raise ConnectionResetError("the server closed the connection without an answer")
                 raise StaleConnection("the server closed the connection without an answer")
-            self._buffer += data
+            self._buffer = self._buffer + data if self._buffer else data
         head, self._buffer = self._buffer[:end], self._buffer[end + 4 :]
         return _parse_head(head)
 
-    def receive(self, deadline: float | None) -> bytes:
-        """What comes next, at most 64 KiB; b"" at the end."""
-        self._limit(deadline)
-        return self._sock.recv(_READ_SIZE)
+    @property
+    def waiting(self) -> int:
+        """Bytes read beyond the head."""
+        return len(self._buffer)
 
     def take(self) -> bytes:
         """What was read beyond the head."""
@@ -101,21 +139,17 @@ class Wire:
         """Keep what belongs to no answer, so that the connection is known to be of no more use."""
         self._buffer = data
 
-    def _limit(self, deadline: float | None) -> None:
-        left = None if deadline is None else deadline - monotonic()
-        if left is not None and left <= 0:
-            raise TimeoutError("the deadline has passed")
-        self._sock.settimeout(left)
-
     def close(self) -> None:
         """Close the socket."""
         self._sock.close()
 
 
-def _readable(sock: socket.socket) -> bool:
-    poll = select.poll()
-    poll.register(sock, select.POLLIN)
-    return bool(poll.poll(0))
+@lru_cache(maxsize=512)
+def _parse_line(line: bytes) -> tuple[str, str]:
+    name, colon, value = line.partition(b":")
+    if not colon or not name or name != name.strip():
+        raise ProtocolError(f"a bad header line in the answer: {line[:80]!r}")
+    return name.decode("latin-1").lower(), value.strip(b" \t").decode("latin-1")
 
 
 def _parse_head(head: bytes) -> tuple[int, dict[str, str], bool]:
@@ -125,12 +159,8 @@ def _parse_head(head: bytes) -> tuple[int, dict[str, str], bool]:
         raise ProtocolError(f"this is no HTTP/1.1 answer: {first[:80]!r}")
     headers: dict[str, str] = {}
     for line in lines:
-        name, colon, value = line.partition(b":")
-        if not colon or not name or name != name.strip():
-            raise ProtocolError(f"a bad header line in the answer: {line[:80]!r}")
-        key = name.decode("latin-1").lower()
-        text = value.strip(b" \t").decode("latin-1")
-        headers[key] = f"{headers[key]}, {text}" if key in headers else text
+        name, text = _parse_line(line)
+        headers[name] = f"{headers[name]}, {text}" if name in headers else text
     connection = headers.get("connection", "").lower()
     keep = "close" not in connection and (match[1] == b"1" or "keep-alive" in connection)
     return int(match[2]), headers, keep
@@ -174,6 +204,20 @@ class Answer:
         wire.give_back(rest)
         self._wire = None
         self._pool.put(wire, self._keep and not rest)
+
+    def whole(self) -> bytes | None:
+        """The body, if all of it came with the head and nothing more did; else None, and `pieces` gives it."""
+        wire = self._wire
+        if (
+            wire is None
+            or "transfer-encoding" in self.headers
+            or self.headers.get("content-length") != str(wire.waiting)
+        ):
+            return None
+        body = wire.take()
+        self._wire = None
+        self._pool.put(wire, self._keep)
+        return body
 
     def _sized(self, wire: Wire) -> Generator[bytes, None, bytes]:
         text = self.headers["content-length"]
@@ -224,16 +268,47 @@ class Answer:
             wire.close()
 
 
+def _connect_to_any(host: str, port: int, limit: float) -> socket.socket:
+    """A connection to the first address of a host that answers; each may take its share of what time is left."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    last: OSError = OSError(f"{host} has no address")
+    for index, (family, _, _, _, address) in enumerate(found):
+        now = monotonic()
+        try:
+            return _connected(family, address, now + (limit - now) / (len(found) - index))
+        except OSError as error:
+            last = error
+    raise last
+
+
+def _connected(family: int, address: Any, limit: float) -> socket.socket:
+    left = limit - monotonic()
+    if left <= 0:
+        raise TimeoutError("no time is left to connect")
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.settimeout(left)
+        sock.connect(address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
 class WirePool:
     """Kept connections to one host and port.
 
     Args:
         size: how many idle ones are kept; more are opened when needed and closed after use.
+        path: of a Unix socket to connect to instead.
 
     Threads: any; the connection used last is taken first, so that the others can grow stale and be dropped.
     """
 
-    def __init__(self, host: str, port: int, *, size: int = 32, connect_timeout: float = 5.0) -> None:
+    def __init__(
+        self, host: str, port: int, *, size: int = 32, connect_timeout: float = 5.0, path: str | None = None
+    ) -> None:
+        self._path = path
         self._host = host
         self._port = port
         self._size = size
@@ -271,14 +346,16 @@ class WirePool:
             wire.close()
 
     def _connect(self, deadline: float | None) -> Wire:
-        timeout = self._connect_timeout
+        limit = monotonic() + self._connect_timeout
         if deadline is not None:
-            timeout = min(timeout, deadline - monotonic())
-            if timeout <= 0:
-                raise TimeoutError("the deadline has passed")
+            limit = min(limit, deadline)
         try:
-            sock = socket.create_connection((self._host, self._port), timeout)
+            if self._path is not None:
+                return Wire(_connected(socket.AF_UNIX, self._path, limit))
+            sock = _connect_to_any(self._host, self._port, limit)
         except (OSError, UnicodeError) as error:
+            if deadline is not None and monotonic() >= deadline:
+                raise TimeoutError("the deadline has passed") from error
             raise NotSent(str(error)) from error
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return Wire(sock)

@@ -1,5 +1,7 @@
-"""The HTTP portal: functions published and called over HTTP/1.1."""
+"""Functions over HTTP/1.1: `HTTPPortal`, and what its client can be told."""
 
+from .client import HTTPClient
+from .pools import ClientTLS
 from .portal import HTTPPortal
 
-__all__ = ["HTTPPortal"]
+__all__ = ["ClientTLS", "HTTPClient", "HTTPPortal"]

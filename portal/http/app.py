@@ -140,6 +140,8 @@ class HTTPApp:
         result = self._dispatcher.dispatch(call, on_deadline)
         if not streaming:
             return _json(200, result, context, entry.function.name)
+        if request.connection is not None:
+            request.connection.on_hangup(context.cancel)
         body = self._stream(result, media, context)
         return Response(
             200,

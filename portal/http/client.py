@@ -1,9 +1,9 @@
 """The client side of the HTTP portal.
 
-Plain http goes over connections of our own (`wire.py`), https over urllib3's pool; both give the same Answer and the
-same errors. Every failure is a portal error. A TransportError's `may_have_executed` is False only where no byte of the
-request can have reached the server. A call is sent a second time only for a function declared idempotent, when the
-server closed a kept connection without a byte of an answer.
+Plain http goes over connections of our own (`wire.py`), https and whatever goes through a proxy over urllib3's pools
+(`pools.py`); both give the same Answer and the same errors. Every failure is a portal error. A TransportError's
+`may_have_executed` is False only where no byte of the request can have reached the server. A call is sent a second time
+only for a function declared idempotent, when the server closed a kept connection without a byte of an answer.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ..errors import (
 from ..function import ResolvedFunction
 from ..schema import FunctionSchema
 from . import codec
-from .tls import TLSPools
+from .pools import ClientTLS, Pools
 from .wire import NotSent, StaleConnection, WirePool
 
 __all__ = ["HTTPClient"]
@@ -58,6 +58,10 @@ class HTTPClient:
         connections: kept for each server; more are opened when needed and closed after use.
         max_answer: bytes of an answer, or of one item of a stream.
         validate: refuse parameters that do not fit the schema before sending them.
+        tls: what is trusted and shown over https.
+        proxy: address of an HTTP proxy that everything is sent through, such as "http://proxy:3128".
+        sockets: Unix sockets by the authority that stands for them: {"orders.local": "/run/orders.sock"} sends what
+            is for http://orders.local/ there.
 
     Threads: any; connections are shared. Fork: make a new one in the child.
     """
@@ -70,6 +74,9 @@ class HTTPClient:
         connections: int = 32,
         max_answer: int = 64 * 1024 * 1024,
         validate: bool = True,
+        tls: ClientTLS | None = None,
+        proxy: str | None = None,
+        sockets: Mapping[str, str] | None = None,
     ) -> None:
         self._connect_timeout = connect_timeout
         self._timeout = timeout
@@ -78,16 +85,18 @@ class HTTPClient:
         self._validate = validate
         self._lock = threading.Lock()  # guards adding to the pools
         self._pools: dict[tuple[str, int], WirePool] = {}
-        self._tls = TLSPools(connections)
+        self._proxy = proxy
+        self._sockets = {**(sockets or {})}
+        self._pooled = Pools(connections, tls or ClientTLS(), proxy)
 
     def _pool(self, address: Address) -> WirePool:
         key = (address.host, address.port or 80)
         pool = self._pools.get(key)
         if pool is None:
             with self._lock:
-                pool = self._pools.setdefault(
-                    key, WirePool(*key, size=self._connections, connect_timeout=self._connect_timeout)
-                )
+                path = self._sockets.get(address.authority)
+                fresh = WirePool(*key, size=self._connections, connect_timeout=self._connect_timeout, path=path)
+                pool = self._pools.setdefault(key, fresh)
         return pool
 
     def close(self) -> None:
@@ -96,7 +105,7 @@ class HTTPClient:
             pools, self._pools = list(self._pools.values()), {}
         for pool in pools:
             pool.close()
-        self._tls.close()
+        self._pooled.close()
 
     # describing
 
@@ -179,9 +188,10 @@ class HTTPClient:
         if context.expired:
             raise timeout_error(context, str(address))
         try:
-            if address.scheme == "https":
+            if address.scheme == "https" or self._proxy is not None:
                 headers = codec.headers_of(context) | {"Accept": accept, "Content-Type": codec.JSON}
-                return self._tls.exchange(method, str(address), body, headers, context.deadline, self._connect_timeout)
+                times = (context.deadline, self._connect_timeout)
+                return self._pooled.exchange(method, str(address), body, headers, *times)
             request = _head(method, address, accept) + _tail(context, body)
             return self._pool(address).exchange(request, context.deadline)
         except OSError as error:

@@ -27,7 +27,8 @@ class HTTPPortal(Portal):
     It serves from the first `apply` (or `with`) on; one that publishes nothing is a client only.
 
     Args:
-        host, port: where to listen; port 0 takes a free one.
+        host, port: where to listen; port 0 takes a free one. "unix:/path" listens on a Unix socket; its addresses are
+            http://localhost/..., for a client whose `sockets` say where that is.
         base_path: prefix of every address.
         middleware: around every call that is served, the first outermost.
         executor: where functions run; None runs them in the listener's workers.
@@ -90,8 +91,12 @@ class HTTPPortal(Portal):
 
     def _address_of(self, path: tuple[str, ...]) -> Address:
         prefix = tuple(segment for segment in self._base_path.split("/") if segment)
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(self.listener.host, self.listener.host)
-        return Address.network("http", host, self.listener.port, (*prefix, *path))
+        listener = self.listener
+        scheme = "https" if listener.secure else "http"
+        if listener.host.startswith("unix:"):
+            return Address.network(scheme, "localhost", None, (*prefix, *path))
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(listener.host, listener.host)
+        return Address.network(scheme, host, listener.port, (*prefix, *path))
 
     def _path_of(self, address: Address) -> tuple[str, ...]:
         base = self.base
@@ -118,8 +123,10 @@ class HTTPPortal(Portal):
     def stop(self, grace: float = 5.0) -> None:
         """Stop serving: finish running calls within `grace` seconds, then stop the services and the client."""
         with self._lifecycle:
-            left = self._unmount()
-            if self._owns_listener or not left:
+            if self._owns_listener:
+                self.listener.stop(grace)
+                self._unmount()
+            elif not self._unmount():
                 self.listener.stop(grace)
         super().stop(grace)
         if self._closed:

@@ -36,6 +36,7 @@ _BUSY = "every worker is busy"
 _STOPPING = "the server is stopping"
 _QUICK = 250e-6  # seconds; a call that takes less is served by the thread that has read it
 _PATHS = 4096  # of which the usual time is remembered
+_ARRIVE = 1.0  # seconds that a request which has begun to arrive may take to be answered 503 while the listener stops
 _LOOK = 0.05  # seconds between looks at requests that are still arriving while the listener stops
 
 
@@ -178,10 +179,14 @@ class Listener:
     def _wait_until_idle(self, grace: float) -> None:
         watcher = self._watcher
         assert watcher is not None
-        end = monotonic() + grace
+        now = monotonic()
+        end, arrive = now + grace, now + min(grace, _ARRIVE)
         with self._idle:
-            while (self._active or self._pool.waiting or watcher.unfinished) and (left := end - monotonic()) > 0:
+            while (left := end - now) > 0:
+                if not (self._active or self._pool.waiting or (watcher.unfinished and now < arrive)):
+                    return
                 self._idle.wait(min(left, _LOOK))
+                now = monotonic()
 
     def abandon(self) -> None:
         """In a child process after a fork: close the copies of the parent's sockets, and touch nothing else."""

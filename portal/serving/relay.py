@@ -80,12 +80,13 @@ class Relay:
         self._stuck = 0
         self._done = threading.Event()
         self._turn = Turn(self._lock)
-        self._threads = [
-            threading.Thread(target=self._watch, name=f"{name}-watch", daemon=True),
-            threading.Thread(target=self._run, args=(self._turn,), name=name, daemon=True),
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._watching = threading.Thread(target=self._watch, name=f"{name}-watch", daemon=True)
+        self._watching.start()
+        self._start(self._turn)
+
+    def _start(self, turn: Turn) -> None:
+        self._leading = threading.Thread(target=self._run, args=(turn,), name=self._name, daemon=True)
+        self._leading.start()
 
     @property
     def willing(self) -> bool:
@@ -105,7 +106,8 @@ class Relay:
         self._done.wait()
         self._running = False
         self._wake.set()
-        self._threads[0].join()
+        self._watching.join()
+        self._leading.join()
 
     def _run(self, turn: Turn) -> None:
         self._lead(turn)
@@ -143,4 +145,4 @@ class Relay:
             self._stuck += 1
             following = self._turn = Turn(self._lock)
         self._overtaken(turn.token)
-        threading.Thread(target=self._run, args=(following,), name=self._name, daemon=True).start()
+        self._start(following)

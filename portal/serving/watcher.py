@@ -75,6 +75,7 @@ class Watcher:
         self._listening = {sock.fileno(): sock for sock in sockets}
         self._hangups: dict[int, Callable[[], object]] = {}
         self._accepting = True
+        self._left = False  # whether it has stopped to listen and looked at all connections since
         self._running = True
         for fd, sock in self._listening.items():
             sock.setblocking(False)
@@ -122,7 +123,7 @@ class Watcher:
     @property
     def unfinished(self) -> bool:
         """Whether some client is in the middle of sending a request, or has not been looked at since the stop."""
-        return bool(self._listening) or any(
+        return not self._left or any(
             one.inside_request and not one.draining and one.upgraded is None for one in list(self.parked.values())
         )
 
@@ -154,13 +155,14 @@ class Watcher:
                     self._drop(fd)
                 if turn.over:
                     return
-            if not self._accepting and self._listening:
+            if not self._accepting and not self._left:
                 self._leave(turn)
             now = monotonic()
             if now >= self._next_sweep:
                 self._next_sweep = now + _SWEEP
                 self._sweep(now)
-        self._leave(turn)
+        if not self._left:
+            self._leave(turn)
         for fd in list(self.parked):
             self._drop(fd)
         self._poller.close()
@@ -247,8 +249,7 @@ class Watcher:
         try:
             self._work(shake)
         except OverloadedError:
-            self.refused += 1
-            self.close(connection)
+            shake()  # about a millisecond; half a handshake must not cost anybody else a place in the queue
 
     def _on_upgraded(self, fd: int, connection: Connection, turn: Turn) -> None:
         handler = connection.upgraded
@@ -354,4 +355,5 @@ class Watcher:
                 self._on_request(fd, connection, turn)
                 if fd in self.parked and not connection.inside_request and not connection.draining:
                     self._drop(fd)
-        self._listening.clear()  # last: `unfinished` tells by it that all of this is done
+        self._listening.clear()
+        self._left = True

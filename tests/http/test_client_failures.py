@@ -30,7 +30,7 @@ from portal.context import CallContext
 from portal.errors import AuthenticationError, AuthorizationError, PortalError, RateLimitError
 from portal.http import codec
 from portal.http.client import HTTPClient, _failure
-from portal.http.tls import as_os_error
+from portal.http.pools import as_os_error
 from portal.serving import Listener, ServingConfig
 
 WAIT = 20.0

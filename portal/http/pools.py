@@ -1,18 +1,23 @@
-"""Exchanges over https: urllib3's pools, with its errors told as the wire tells its own."""
+"""Exchanges by urllib3: https and proxies, with its errors told as the wire tells its own."""
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ..errors import ConfigError
 from .wire import NotSent, StaleConnection
 
 if TYPE_CHECKING:
+    import ssl
+
     import urllib3
 
-__all__ = ["TLSAnswer", "TLSPools", "as_os_error"]
+__all__ = ["ClientTLS", "PooledAnswer", "Pools", "as_os_error"]
 
 _READ_SIZE = 64 * 1024
 
@@ -42,7 +47,7 @@ def _words(error: Exception) -> str:
     return str(error.args[-1] if error.args else error) or type(error).__name__
 
 
-class TLSAnswer:
+class PooledAnswer:
     """An answer of urllib3, in the shape of `wire.Answer`. One thread at a time."""
 
     def __init__(self, answer: urllib3.BaseHTTPResponse) -> None:
@@ -72,14 +77,62 @@ class TLSAnswer:
         self._answer.close()
 
 
-class TLSPools:
-    """Connections to https servers, made on first use.
+@dataclass(frozen=True, slots=True)
+class ClientTLS:
+    """What a client trusts and shows of itself over https.
+
+    Attributes:
+        ca: PEM file, or directory, of the authorities that it trusts; those of certifi, or the system's, when None.
+        certificate: PEM file of its own certificate chain, for servers that ask for one.
+        key: PEM file of the private key; in the certificate's own file when None.
+        password: of an encrypted key; not shown by `repr`.
+    """
+
+    ca: str | os.PathLike[str] | None = None
+    certificate: str | os.PathLike[str] | None = None
+    key: str | os.PathLike[str] | None = None
+    password: str | None = field(default=None, repr=False)
+
+    def context(self) -> ssl.SSLContext:
+        """TLS 1.2 or later, the server's certificate and name checked. ConfigError for a file that does not fit."""
+        import ssl
+
+        try:
+            context = ssl.create_default_context()
+            if self.ca is not None:
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+                where = os.fspath(self.ca)
+                context.load_verify_locations(**{"capath" if os.path.isdir(where) else "cafile": where})
+        except OSError as error:
+            allowed = f"a PEM file of certificate authorities ({error})"
+            raise ConfigError(f"tls.ca is {self.ca!r}", path="tls.ca", allowed=allowed) from error
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if self.certificate is not None:
+            try:
+                context.load_cert_chain(self.certificate, self.key, self.password or "")
+            except OSError as error:
+                allowed = f"a PEM certificate and its private key ({error})"
+                raise ConfigError(
+                    f"tls.certificate is {self.certificate!r}", path="tls.certificate", allowed=allowed
+                ) from error
+        return context
+
+
+class Pools:
+    """Connections kept by urllib3, made on first use.
+
+    Args:
+        connections: kept for each server.
+        tls: what is trusted and shown over https.
+        proxy: address of an HTTP proxy for all of them, such as http://proxy:3128, or None.
 
     Threads: any.
     """
 
-    def __init__(self, connections: int) -> None:
+    def __init__(self, connections: int, tls: ClientTLS, proxy: str | None = None) -> None:
         self._connections = connections
+        self._tls = tls
+        self._proxy = proxy
         self._lock = threading.Lock()  # guards the manager's creation
         self._manager: urllib3.PoolManager | None = None
 
@@ -91,14 +144,14 @@ class TLSPools:
         headers: Mapping[str, str],
         deadline: float | None,
         connect_timeout: float,
-    ) -> TLSAnswer:
+    ) -> PooledAnswer:
         """Send a request and read the head of its answer; OSError as `wire.WirePool.exchange` raises it."""
         import urllib3
 
         left = None if deadline is None else max(0.001, deadline - monotonic())
         connect = connect_timeout if left is None else min(left, connect_timeout)
         try:
-            return TLSAnswer(
+            return PooledAnswer(
                 self._open().request(
                     method,
                     url,
@@ -118,7 +171,16 @@ class TLSPools:
 
         with self._lock:
             if self._manager is None:
-                self._manager = urllib3.PoolManager(maxsize=self._connections, num_pools=64, retries=False)
+                options: dict[str, Any] = {
+                    "maxsize": self._connections,
+                    "num_pools": 64,
+                    "retries": False,
+                    "ssl_context": self._tls.context(),
+                }
+                if self._proxy is None:
+                    self._manager = urllib3.PoolManager(**options)
+                else:
+                    self._manager = urllib3.ProxyManager(self._proxy, **options)
             return self._manager
 
     def close(self) -> None:

@@ -1,0 +1,90 @@
+"""A loop that gets stuck goes on in another thread."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from typing import Any
+
+import pytest
+
+from portal.serving.relay import Relay, Turn
+
+WAIT = 10.0
+
+
+class Loop:
+    """Takes steps from a queue: each is run as the relay's user runs one."""
+
+    def __init__(self, limit: int = 4) -> None:
+        self.steps: queue.Queue[Any] = queue.Queue()
+        self.overtaken: queue.Queue[int] = queue.Queue()
+        self.finished: queue.Queue[tuple[int, bool]] = queue.Queue()
+        self.relay = Relay(self.lead, self.overtaken.put, name="test-loop", limit=limit, patience=0.002)
+
+    def lead(self, turn: Turn) -> None:
+        while True:
+            number, step = self.steps.get(timeout=60)
+            if number == 0:
+                return
+            turn.begin(number)
+            step()
+            leads = turn.end()
+            self.finished.put((number, leads))
+            if not leads:
+                return
+
+    def until_willing(self) -> None:
+        for number in range(100, 10_000):
+            if self.relay.willing:
+                return
+            self.steps.put((number, lambda: None))
+            self.finished.get(timeout=WAIT)
+        pytest.fail("the relay never became willing")
+
+    def end(self) -> None:
+        self.steps.put((0, None))
+        self.relay.join()
+
+
+def test_steps_that_end_in_time_stay_with_one_thread() -> None:
+    loop = Loop()
+    for number in range(1, 50):
+        loop.steps.put((number, lambda: None))
+    assert [loop.finished.get(timeout=WAIT) for _ in range(1, 50)] == [(number, True) for number in range(1, 50)]
+    assert loop.relay.stuck == 0
+    loop.end()
+
+
+def test_a_step_that_is_stuck_keeps_its_thread_and_the_loop_goes_on() -> None:
+    loop, gate = Loop(), threading.Event()
+    loop.until_willing()
+    loop.steps.put((1, lambda: gate.wait(WAIT)))
+    assert loop.overtaken.get(timeout=WAIT) == 1
+    assert loop.relay.stuck == 1
+    loop.steps.put((2, lambda: None))
+    assert loop.finished.get(timeout=WAIT) == (2, True)
+    gate.set()
+    assert loop.finished.get(timeout=WAIT) == (1, False)
+    loop.end()
+    assert loop.relay.stuck == 0
+
+
+def test_it_is_not_willing_to_get_more_threads_stuck_than_the_limit() -> None:
+    loop, gate = Loop(limit=2), threading.Event()
+    loop.until_willing()
+    for number in (1, 2):
+        loop.steps.put((number, lambda: gate.wait(WAIT)))
+        assert loop.overtaken.get(timeout=WAIT) == number
+    assert loop.relay.willing is False
+    gate.set()
+    assert {loop.finished.get(timeout=WAIT) for _ in range(2)} == {(1, False), (2, False)}
+    loop.end()
+
+
+def test_its_threads_end_with_the_loop() -> None:
+    before = threading.active_count()
+    loop = Loop()
+    assert loop.relay.willing in (True, False)
+    loop.end()
+    assert threading.active_count() == before

@@ -1,0 +1,305 @@
+"""TLS on a real socket: certificates, names, clients' certificates, versions, reloading."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from portal import CallContext, ConfigError, Consumer, HTTPPortal, Identity, TransportError
+from portal.http import ClientTLS, HTTPClient
+from portal.serving import Certificate, ServingConfig, TLSConfig
+
+BODY = b'{"a":1,"b":2}'
+POST = b"POST /api/add HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(BODY)
+
+
+def add(a: float, b: float) -> float:
+    return a + b
+
+
+def blob(size: int) -> str:
+    return "x" * size
+
+
+def numbers(count: int) -> Iterator[int]:
+    yield from range(count)
+
+
+class Files:
+    """Certificates of two authorities, as PEM files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.authority = trustme.CA()
+        self.ca = folder / "ca.pem"
+        self.authority.cert_pem.write_to_path(str(self.ca))
+        self.server = self.issue("server", "localhost", "127.0.0.1")
+
+    def issue(self, name: str, *identities: str, authority: trustme.CA | None = None, **more: Any) -> Certificate:
+        issued = (authority or self.authority).issue_cert(*identities, **more)
+        chain, key = self.folder / f"{name}.pem", self.folder / f"{name}.key"
+        chain.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
+        issued.private_key_pem.write_to_path(str(key))
+        return Certificate(chain, key)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    return Files(tmp_path_factory.mktemp("certificates"))
+
+
+def serving(tls: TLSConfig, **changes: Any) -> HTTPPortal:
+    return HTTPPortal(config=ServingConfig(tls=tls, **changes))
+
+
+def client(files: Files, certificate: Certificate | None = None) -> HTTPPortal:
+    own = {} if certificate is None else {"certificate": certificate.chain, "key": certificate.key}
+    return HTTPPortal(client=HTTPClient(tls=ClientTLS(ca=files.ca, **own)))
+
+
+def shake(files: Files, portal: HTTPPortal, name: str = "localhost", **settings: Any) -> ssl.SSLSocket:
+    context = ssl.create_default_context(cafile=str(files.ca))
+    for key, value in settings.items():
+        setattr(context, key, value)
+    raw = socket.create_connection(("127.0.0.1", portal.port), timeout=10)
+    try:
+        return context.wrap_socket(raw, server_hostname=name)
+    except BaseException:
+        raw.close()
+        raise
+
+
+def test_calls_streams_and_large_answers(files: Files) -> None:
+    with serving(TLSConfig(files.server)) as portal, client(files) as caller, Consumer([caller]) as consumer:
+        address = portal.apply(add)
+        assert str(address).startswith("https://127.0.0.1:")
+        assert [consumer.call_at(address, {"a": number, "b": 1}) for number in range(20)] == [*range(1, 21)]
+        assert len(consumer.call_at(portal.apply(blob), {"size": 3_000_000})) == 3_000_000
+        assert list(consumer.stream_at(portal.apply(numbers), {"count": 5})) == [0, 1, 2, 3, 4]
+        stats = portal.stats()["listener"]
+        assert stats["accepted"] < 5  # connections are kept
+        assert stats["requests"] >= 22
+
+
+def test_records_decrypted_together_are_all_answered(files: Files) -> None:
+    """Pipelined requests of one TLS record: no event of the socket tells of the second one."""
+    with serving(TLSConfig(files.server)) as portal:
+        portal.apply(add)
+        with shake(files, portal) as sock:
+            sock.sendall((POST + BODY) * 3)
+            received = b""
+            while received.count(b"HTTP/1.1 200") < 3:
+                piece = sock.recv(65536)
+                assert piece
+                received += piece
+            for half in (POST[:30], POST[30:] + BODY[:5], BODY[5:]):
+                sock.sendall(half)
+            assert b"200 OK" in sock.recv(65536)
+
+
+def test_a_server_that_is_not_trusted_is_refused(files: Files, tmp_path: Path) -> None:
+    stranger = Files(tmp_path)
+    with serving(TLSConfig(stranger.server)) as portal, client(files) as caller, Consumer([caller]) as consumer:
+        address = portal.apply(add)
+        with pytest.raises(TransportError) as caught:
+            consumer.call_at(address, {"a": 1, "b": 2}, timeout=5)
+        assert caught.value.may_have_executed is False
+        assert "certificate" in str(caught.value).lower()
+
+
+def whoami(context: CallContext) -> list[str]:
+    return [context.identity.name] if context.identity is not None else []
+
+
+@pytest.mark.parametrize(("clients", "given", "answer"), [("optional", False, None), ("required", True, "ann")])
+def test_the_client_s_certificate_is_its_identity(files: Files, clients: Any, given: bool, answer: str | None) -> None:
+    own = files.issue("ann", "ann.example", common_name="ann")
+    seen: list[Identity | None] = []
+
+    class Probe:
+        def answer(self, request: Any, early: Any) -> Any:
+            from portal.serving import Response
+
+            seen.append(request.tls_identity)
+            return Response(200, [], b"ok" if request.secure else b"plain")
+
+    tls = TLSConfig(files.server, client_ca=files.ca, clients=clients)
+    with serving(tls) as portal:
+        portal.listener.mount("/probe", Probe())
+        context = ssl.create_default_context(cafile=str(files.ca))
+        if given:
+            assert own.key is not None
+            context.load_cert_chain(own.chain, own.key)
+        raw = socket.create_connection(("127.0.0.1", portal.port), timeout=10)
+        with context.wrap_socket(raw, server_hostname="localhost") as sock:
+            sock.sendall(b"GET /probe HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert sock.recv(4096).endswith(b"ok")
+    assert [identity.name if identity else None for identity in seen] == [answer]
+    if seen[0] is not None:
+        assert len(seen[0].claims["fingerprint"]) == 64
+        assert seen[0].claims["alternative_names"] == ["DNS:ann.example"]
+
+
+def test_without_the_certificate_that_is_required_nothing_is_served(files: Files, tmp_path: Path) -> None:
+    other = Files(tmp_path)
+    tls = TLSConfig(files.server, client_ca=files.ca, clients="required")
+    with serving(tls) as portal:
+        address = portal.apply(add)
+        for certificate in (None, other.issue("eve", "eve.example")):
+            with client(files, certificate) as caller, pytest.raises(TransportError):
+                Consumer([caller]).call_at(address, {"a": 1, "b": 2}, timeout=5)
+        assert portal.stats()["calls"] == 0
+        with client(files, files.issue("ann", "ann.example")) as caller, Consumer([caller]) as consumer:
+            assert consumer.call_at(address, {"a": 1, "b": 2}, timeout=5) == 3.0
+
+
+@pytest.mark.parametrize(
+    ("asked", "shown"),
+    [
+        ("a.example", "a.example"),
+        ("x.b.example", "*.b.example"),
+        ("A.Example", "a.example"),
+        ("localhost", "localhost"),
+    ],
+)
+def test_the_certificate_follows_the_name_asked_for(files: Files, asked: str, shown: str) -> None:
+    hosts = {"a.example": files.issue("a", "a.example"), "*.b.example": files.issue("b", "*.b.example")}
+    with serving(TLSConfig(files.server, hosts=hosts)) as portal, shake(files, portal, asked) as sock:
+        certificate = sock.getpeercert()
+        assert certificate is not None
+        assert ("DNS", shown) in certificate["subjectAltName"]
+
+
+def test_versions_and_ciphers(files: Files) -> None:
+    with serving(TLSConfig(files.server, minimum_version="TLSv1.3")) as portal:
+        with shake(files, portal) as sock:
+            assert sock.version() == "TLSv1.3"
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            shake(files, portal, maximum_version=ssl.TLSVersion.TLSv1_2)
+    with serving(
+        TLSConfig(files.server, ciphers="ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-AES256-GCM-SHA384")
+    ) as portal, shake(files, portal, maximum_version=ssl.TLSVersion.TLSv1_2) as sock:
+        cipher = sock.cipher()
+        assert cipher is not None
+        assert cipher[0].endswith("AES256-GCM-SHA384")
+
+
+def test_certificates_are_read_again_without_a_restart(files: Files, tmp_path: Path) -> None:
+    chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
+    first, second = (
+        files.issue("first", "localhost", "first.example"),
+        files.issue("second", "localhost", "second.example"),
+    )
+    shutil.copy(first.chain, chain)
+    assert first.key is not None
+    assert second.key is not None
+    shutil.copy(first.key, key)
+
+    def names(sock: ssl.SSLSocket) -> set[str]:
+        certificate = sock.getpeercert()
+        assert certificate is not None
+        return {str(value) for _, value in certificate["subjectAltName"]}
+
+    with serving(TLSConfig(Certificate(chain, key))) as portal:
+        portal.apply(add)
+        with shake(files, portal) as old:
+            assert "first.example" in names(old)
+            shutil.copy(second.chain, chain)
+            with pytest.raises(ConfigError) as caught:
+                portal.listener.reload_certificates()  # the key does not fit yet
+            assert caught.value.path == "tls.certificate"
+            with shake(files, portal) as between:
+                assert "first.example" in names(between)
+            shutil.copy(second.key, key)
+            portal.listener.reload_certificates()
+            with shake(files, portal) as new:
+                assert "second.example" in names(new)
+            old.sendall(POST + BODY)  # a connection that is open keeps what it has
+            assert b"200 OK" in old.recv(4096)
+
+
+def test_half_a_handshake_is_dropped_in_time_and_holds_up_nobody(files: Files) -> None:
+    with serving(TLSConfig(files.server), head_timeout=0.3, workers=1, queue=4) as portal:
+        portal.apply(add)
+        slow = [socket.create_connection(("127.0.0.1", portal.port), timeout=10) for _ in range(20)]
+        for sock in slow:
+            sock.sendall(b"\x16\x03\x01\x02\x00\x01")
+        with shake(files, portal) as good:
+            good.sendall(POST + BODY)
+            assert b"200 OK" in good.recv(4096)
+        for sock in slow:
+            assert sock.recv(100) == b""
+            sock.close()
+
+
+def test_what_is_no_handshake_is_closed(files: Files) -> None:
+    with serving(TLSConfig(files.server)) as portal:
+        for data in (POST + BODY, b"\0" * 50, b"\x15\x03\x01\x00\x02\x02\x28"):
+            with socket.create_connection(("127.0.0.1", portal.port), timeout=10) as sock:
+                sock.sendall(data)
+                answer = b""
+                try:
+                    while piece := sock.recv(4096):
+                        answer += piece
+                except ConnectionResetError:
+                    answer += b""
+                assert b"HTTP/1.1" not in answer
+
+
+@pytest.mark.parametrize(
+    ("changes", "path"),
+    [
+        ({"certificate": Certificate("nowhere.pem")}, "tls.certificate"),
+        ({"minimum_version": "TLSv1.0"}, "tls.minimum_version"),
+        ({"clients": "maybe"}, "tls.clients"),
+        ({"clients": "required"}, "tls.client_ca"),
+        ({"clients": "required", "client_ca": "nowhere.pem"}, "tls.client_ca"),
+        ({"ciphers": "no such cipher"}, "tls.ciphers"),
+        ({"hosts": {"a.example": "a.pem"}}, "tls.a.example"),
+        ({"hosts": {"a.example": Certificate("nowhere.pem")}}, "tls.hosts.a.example"),
+    ],
+)
+def test_wrong_settings_are_named(files: Files, changes: dict[str, Any], path: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        serving(TLSConfig(**({"certificate": files.server} | changes))).start()
+    assert caught.value.path == path
+    assert caught.value.allowed
+
+
+def test_passwords_of_keys(files: Files, tmp_path: Path) -> None:
+    from cryptography.hazmat.primitives import serialization
+
+    assert files.server.key is not None
+    key = serialization.load_pem_private_key(Path(files.server.key).read_bytes(), None)
+    closed = tmp_path / "closed.key"
+    closed.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"sesame"),
+        )
+    )
+    for password in (None, "wrong"):
+        with pytest.raises(ConfigError):
+            serving(TLSConfig(Certificate(files.server.chain, closed, password))).start()
+    certificate = Certificate(files.server.chain, closed, "sesame")
+    assert "sesame" not in repr(certificate)
+    with serving(TLSConfig(certificate)) as portal, shake(files, portal) as sock:
+        assert sock.version()
+
+
+def test_a_client_s_wrong_files_are_named(files: Files) -> None:
+    for tls, path in (
+        (ClientTLS(ca="nowhere.pem"), "tls.ca"),
+        (ClientTLS(certificate="nowhere.pem"), "tls.certificate"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            tls.context()
+        assert caught.value.path == path

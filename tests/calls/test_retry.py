@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal import errors
+from portal import Consumer, HTTPPortal, errors
 from portal import function as make
+from portal.calls.breaker import Breaker
 from portal.calls.middleware import Call
 from portal.calls.retry import Retry, RetryBudget, pause
 from portal.context import CallContext
@@ -406,6 +407,34 @@ def test_closing_a_stream_closes_what_is_behind_it() -> None:
     empty = retry_with(Clock())(call_of(items), Peer(iter(())))
     assert list(empty) == []
     empty.close()
+
+
+# over a real connection
+
+
+def test_a_busy_server_is_called_again_and_a_dead_one_is_given_up() -> None:
+    ran: list[int] = []
+
+    @make
+    def busy(n: int) -> int:
+        ran.append(n)
+        if len(ran) < 3:
+            raise OverloadedError("not yet", retry_after=0.001)
+        return n
+
+    breaker = Breaker(2, counts=lambda error: isinstance(error, TransportError))
+    retry = Retry(base=0.001, random=lambda: 1.0)
+    with Consumer(middleware=[retry, breaker]) as consumer:
+        with HTTPPortal() as http:
+            address = http.apply(busy)
+            assert consumer.call_at(address, {"n": 7}) == 7
+            assert ran == [7, 7, 7]
+            assert breaker.states()[address.authority].state == "closed"
+        with pytest.raises(CircuitOpenError) as caught:
+            consumer.call_at(address, {"n": 8}, timeout=WAIT)
+        assert caught.value.context["attempts"] == 3
+        assert breaker.states()[address.authority].state == "open"
+        assert len(ran) == 3
 
 
 # settings

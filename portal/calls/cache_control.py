@@ -1,0 +1,148 @@
+"""What may be kept, for how long, and whether it is still the same: cache directives and entity tags, as text.
+
+Values only, no transport: RFC 9111 (caching; sections 4.2 and 5.2) and RFC 9110 (sections 8.8.3 and 13.1.2).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import NamedTuple
+
+__all__ = ["Freshness", "etag_of", "freshness", "matches", "parse_cache_control"]
+
+_DIRECTIVE = re.compile(
+    r"[ \t]*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)"  # a token
+    r"(?:=(?:\"((?:[^\"\\]|\\.)*)\"|([!#$%&'*+\-.^_`|~0-9A-Za-z]*)))?"  # a quoted string or a token
+    r"[ \t]*(?:,|\Z)"
+)
+_QUOTED_PAIR = re.compile(r"\\(.)")
+_ETAG = re.compile(r"(?:W/)?(\"[\x21\x23-\x7e\x80-\xff]*\")")
+_ELEMENT = re.compile(_ETAG.pattern + r"[ \t]*(?:,|\Z)")
+_MAX_TEXT = 4096  # characters of a Cache-Control header that are looked at; a longer one forbids storing
+_MAX_SECONDS = 2**31  # RFC 9111 section 1.2.2: what a larger number means
+
+
+class Freshness(NamedTuple):
+    """What an answer says about keeping it.
+
+    Attributes:
+        seconds: for how long it may be used as it is, 0.0 when it must be asked for again each time, None when the
+            answer does not say.
+        store: whether it may be kept at all.
+    """
+
+    seconds: float | None
+    store: bool
+
+
+def parse_cache_control(text: str) -> dict[str, str | None]:
+    """The directives by lower-case name, each with its argument or None.
+
+    What is malformed is passed over up to the next comma, and of a repeated directive the first holds (RFC 9111
+    section 4.2.1). A text too long to be honest is read as no-store.
+    """
+    if len(text) > _MAX_TEXT:
+        return {"no-store": None}
+    directives: dict[str, str | None] = {}
+    position = 0
+    while position < len(text):
+        found = _DIRECTIVE.match(text, position)
+        if found is None:
+            comma = text.find(",", position)
+            position = len(text) if comma < 0 else comma + 1
+            continue
+        position = found.end()
+        name, quoted, token = found.groups()
+        value = token if quoted is None else _QUOTED_PAIR.sub(r"\1", quoted)
+        directives.setdefault(name.lower(), value)
+    return directives
+
+
+def freshness(headers: Mapping[str, str], clock: Callable[[], float] = time.time) -> Freshness:
+    """How long a private cache may use an answer with these headers (lower-case names).
+
+    `max-age`, else `Expires` less `Date`, less the `Age` it has already; `s-maxage` is for shared caches and is passed
+    over, `private` and `must-revalidate` change nothing here since nothing stale is ever used unasked. An argument that
+    is no number of seconds means stale.
+
+    Args:
+        clock: seconds since 1970, for an `Expires` without a `Date`.
+    """
+    directives = parse_cache_control(headers.get("cache-control", ""))
+    if "no-store" in directives or "*" in headers.get("vary", ""):
+        return Freshness(0.0, False)
+    if "no-cache" in directives:
+        return Freshness(0.0, True)
+    if "max-age" in directives:
+        lifetime: float | None = _seconds(directives["max-age"]) or 0.0
+    else:
+        lifetime = _lifetime_by_dates(headers, clock)
+    if lifetime is None:
+        return Freshness(None, True)
+    return Freshness(max(0.0, lifetime - (_seconds(headers.get("age")) or 0.0)), True)
+
+
+def _seconds(text: str | None) -> float | None:
+    """delta-seconds (RFC 9111 section 1.2.2), or None for what is none."""
+    text = "" if text is None else text.strip(" \t")
+    if not (text.isascii() and text.isdigit()):
+        return None
+    digits = text.lstrip("0") or "0"
+    return float(_MAX_SECONDS if len(digits) > 10 else min(int(digits), _MAX_SECONDS))
+
+
+def _lifetime_by_dates(headers: Mapping[str, str], clock: Callable[[], float]) -> float | None:
+    if "expires" not in headers:
+        return None
+    expires = _date(headers["expires"])
+    if expires is None:  # "0", say: has expired (section 5.3)
+        return 0.0
+    made = _date(headers.get("date", ""))
+    return max(0.0, min(expires - (clock() if made is None else made), float(_MAX_SECONDS)))
+
+
+def _date(text: str) -> float | None:
+    try:
+        moment = parsedate_to_datetime(text)
+        return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def etag_of(body: bytes) -> str:
+    """A strong entity tag of exactly these bytes (RFC 9110 section 8.8.3), quotes included."""
+    return f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
+
+
+def matches(if_none_match: str | None, etag: str | None) -> bool:
+    """Whether an If-None-Match header names the entity tag, by weak comparison (RFC 9110 sections 8.8.3.2, 13.1.2).
+
+    `*` names any. A header that is malformed anywhere names none, nor does any when there is no tag.
+    """
+    own = None if etag is None else _ETAG.fullmatch(etag)
+    if if_none_match is None or own is None:
+        return False
+    if if_none_match.strip(" \t") == "*":
+        return True
+    return own[1] in _tags(if_none_match)
+
+
+def _tags(text: str) -> set[str]:
+    """The opaque tags of a comma-separated list, in which empty elements are allowed; none of a malformed one."""
+    tags: set[str] = set()
+    position = 0
+    while position < len(text):
+        if text[position] in " \t,":
+            position += 1
+            continue
+        found = _ELEMENT.match(text, position)
+        if found is None:
+            return set()
+        tags.add(found[1])
+        position = found.end()
+    return tags

@@ -1,0 +1,213 @@
+"""Circuit: the states of one circuit breaker, without threads, locks or a clock.
+
+    closed     calls pass; failures are counted
+    open       calls are refused for `open_for` seconds
+    half_open  `probes` calls may pass; that many successes close the circuit, one failure opens it again
+
+Each change of state begins a new generation, and the outcome of a call counts only in the generation in which it was
+let through: an answer that comes late changes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["Circuit", "CircuitSnapshot", "CircuitState", "Permit", "Thresholds"]
+
+CircuitState = Literal["closed", "open", "half_open"]
+Permit = tuple[int, int]  # generation, number within the circuit
+
+_BUCKETS = 10
+_PROBE_HINT = 1.0  # seconds: when to come back while probes are out, which mostly end soon
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """When circuits open and close; `Breaker` says what each means."""
+
+    failures: int | None
+    window: float
+    consecutive: bool
+    rate: float | None
+    minimum_calls: int
+    open_for: float
+    probes: int
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitSnapshot:
+    """One circuit at one moment.
+
+    Attributes:
+        state: "closed", "open" or "half_open"; an open one turns half open at the first call after its time.
+        failures: those that count for opening; of a circuit that is not closed, those that opened it.
+        opened_at: moment of the breaker's clock at which it was last opened, or None.
+        retry_after: seconds until a call is worth trying, 0.0 when one may pass now; None when it is open without end.
+        probes: probes that are out.
+        rejected: calls refused so far.
+    """
+
+    state: CircuitState
+    failures: int
+    opened_at: float | None
+    retry_after: float | None
+    probes: int
+    rejected: int
+
+
+class _RateWindow:
+    """Calls and failures of the last `seconds`, in buckets of a tenth of it."""
+
+    __slots__ = ("_buckets", "_width")
+
+    def __init__(self, seconds: float) -> None:
+        self._width = seconds / _BUCKETS
+        self._buckets: deque[list[int]] = deque(maxlen=_BUCKETS)  # [number of the bucket, calls, failures]
+
+    def add(self, now: float, failed: bool) -> None:
+        number = int(now // self._width)
+        if not self._buckets or self._buckets[-1][0] != number:
+            self._buckets.append([number, 0, 0])
+        self._buckets[-1][1] += 1
+        self._buckets[-1][2] += failed
+
+    def totals(self, now: float) -> tuple[int, int]:
+        oldest = int(now // self._width) - _BUCKETS
+        live = [bucket for bucket in self._buckets if bucket[0] > oldest]
+        return sum(bucket[1] for bucket in live), sum(bucket[2] for bucket in live)
+
+    def clear(self) -> None:
+        self._buckets.clear()
+
+
+class Circuit:
+    """The state of one circuit; `now` is in seconds, of one clock. Threads: one at a time."""
+
+    __slots__ = (
+        "_failed_at",
+        "_generation",
+        "_issued",
+        "_opened_at",
+        "_permits",
+        "_rate",
+        "_rejected",
+        "_reopens_at",
+        "_rules",
+        "_succeeded",
+        "state",
+    )
+
+    def __init__(self, rules: Thresholds) -> None:
+        self._rules = rules
+        self._generation = 0
+        self._issued = 0
+        self._rejected = 0
+        self._failed_at: deque[float] = deque(maxlen=rules.failures or 1)
+        self._rate = None if rules.rate is None else _RateWindow(rules.window)
+        self._permits: dict[int, float] = {}  # probes that are out, and when each is given up
+        self._opened_at: float | None = None
+        self._reopens_at = 0.0
+        self._succeeded = 0
+        self.state: CircuitState = "closed"
+
+    def admit(self, now: float, hold: float) -> Permit | None:
+        """Let a call through, or refuse it with None.
+
+        Args:
+            hold: seconds after which the permit of a probe that has not returned is given to another.
+        """
+        if self.state != "closed" and not self._admits_probe(now):
+            self._rejected += 1
+            return None
+        self._issued += 1
+        if self.state != "closed":
+            self._permits[self._issued] = now + hold
+        return self._generation, self._issued
+
+    def _admits_probe(self, now: float) -> bool:
+        if self.state == "open":
+            if now < self._reopens_at:
+                return False
+            self._turn("half_open")
+        for number in [number for number, end in self._permits.items() if end <= now]:
+            del self._permits[number]
+        return len(self._permits) + self._succeeded < self._rules.probes
+
+    def settle(self, permit: Permit, failed: bool | None, now: float) -> None:
+        """The outcome of a call that was let through: a failure, a success (False), or neither (None)."""
+        generation, number = permit
+        if generation != self._generation:
+            return
+        if self.state == "half_open":
+            self._settle_probe(number, failed, now)
+        elif failed is not None:
+            self._count(failed, now)
+
+    def _settle_probe(self, number: int, failed: bool | None, now: float) -> None:
+        if self._permits.pop(number, None) is None or failed is None:
+            return
+        if failed:
+            self.open(now, self._rules.open_for)
+            return
+        self._succeeded += 1
+        if self._succeeded >= self._rules.probes:
+            self.close()
+
+    def _count(self, failed: bool, now: float) -> None:
+        if self._rate is not None:
+            self._rate.add(now, failed)
+        if failed:
+            self._failed_at.append(now)
+            if self._is_too_much(now):
+                self.open(now, self._rules.open_for)
+        elif self._failed_at and self._rules.consecutive:
+            self._failed_at.clear()
+
+    def _is_too_much(self, now: float) -> bool:
+        rules = self._rules
+        if len(self._failed_at) == rules.failures and now - self._failed_at[0] < rules.window:
+            return True
+        if self._rate is None or rules.rate is None:
+            return False
+        calls, failures = self._rate.totals(now)
+        return calls >= rules.minimum_calls and failures >= rules.rate * calls
+
+    def open(self, now: float, seconds: float) -> None:
+        """Refuse every call for that long, `math.inf` until it is closed."""
+        self._opened_at = now
+        self._reopens_at = now + seconds
+        self._turn("open")
+
+    def close(self) -> None:
+        """Let every call through and forget every failure."""
+        self._failed_at.clear()
+        if self._rate is not None:
+            self._rate.clear()
+        self._turn("closed")
+
+    def _turn(self, state: CircuitState) -> None:
+        self.state = state
+        self._generation += 1
+        self._permits.clear()
+        self._succeeded = 0
+
+    def retry_after(self, now: float) -> float | None:
+        """Seconds until a call is worth trying; None when only `close` will help."""
+        if self.state == "open":
+            return None if self._reopens_at == math.inf else max(0.0, self._reopens_at - now)
+        ends = [end for end in self._permits.values() if end > now]
+        if self.state == "closed" or len(ends) + self._succeeded < self._rules.probes:
+            return 0.0
+        return min(_PROBE_HINT, min(ends) - now)
+
+    def snapshot(self, now: float) -> CircuitSnapshot:
+        """What `Breaker.states` shows of it."""
+        since = now - self._rules.window
+        failures = sum(at > since for at in self._failed_at) if self.state == "closed" else len(self._failed_at)
+        if self._rate is not None:
+            failures = max(failures, self._rate.totals(now)[1])
+        probes = sum(end > now for end in self._permits.values())
+        return CircuitSnapshot(self.state, failures, self._opened_at, self.retry_after(now), probes, self._rejected)

@@ -1,0 +1,228 @@
+"""What the exceptions of the libraries below mean for a call: which portal error, and whether it may have executed.
+
+One table names every exception class of requests, urllib3, http.client, ssl and socket. A class that is not in it is
+taken for the nearest class above it that is, and at worst for a connection lost after sending, which is the safe side.
+The table holds for a library that makes no retries of its own: urllib3's have to be off.
+
+"Sent" means that a byte of the request may have reached the server. What happened during the TLS handshake was before
+that, whatever class it has; `ssl` raises the same classes later on too, so the traceback is asked.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from enum import Enum
+from types import TracebackType
+
+from ..address import Address
+from ..calls.deadlines import timeout_error
+from ..context import CallContext
+from ..errors import (
+    AddressError,
+    ConfigError,
+    OverloadedError,
+    PortalError,
+    ProtocolError,
+    SerializationError,
+    TransportError,
+)
+from .wire import NotSent, StaleConnection
+
+__all__ = ["FAILURES", "Failure", "as_os_error", "as_portal_error", "failure_of"]
+
+
+class Failure(Enum):
+    """What went wrong; the value is a word for it and whether the request may have been sent."""
+
+    NOT_CONNECTED = "no connection", False
+    UNTRUSTED = "no trusted connection", False  # trying again changes nothing
+    ADDRESS = "an address that cannot be used", False
+    SETTING = "a setting that cannot be used", False
+    BODY = "a body that cannot be sent", False
+    BUSY = "every connection is in use", False
+    STALE = "the connection was closed without an answer", True
+    LOST = "the connection was lost", True
+    TIMEOUT = "no answer in time", True
+    GARBLED = "a bad answer", True
+
+    @property
+    def sent(self) -> bool:
+        """Whether a byte of the request may have reached the server, and so whether the call may have executed."""
+        return self.value[1]
+
+
+def _rows(module: str, **rows: str) -> dict[str, Failure]:
+    return {f"{module}.{name}": Failure[kind] for kind, names in rows.items() for name in names.split()}
+
+
+#: Failure by qualified class name; names, so that nothing is imported for it.
+FAILURES: dict[str, Failure] = {
+    **_rows(
+        "requests.exceptions",
+        NOT_CONNECTED="ConnectTimeout ProxyError",
+        ADDRESS="URLRequired MissingSchema InvalidSchema InvalidURL",
+        SETTING="InvalidHeader InvalidProxyURL RequestsWarning FileModeWarning RequestsDependencyWarning",
+        BODY="InvalidJSONError",
+        LOST="RequestException ConnectionError SSLError ChunkedEncodingError RetryError UnrewindableBodyError",
+        TIMEOUT="Timeout ReadTimeout",
+        GARBLED="JSONDecodeError HTTPError TooManyRedirects ContentDecodingError StreamConsumedError",
+    ),
+    **_rows(
+        "urllib3.exceptions",
+        NOT_CONNECTED="ProxyError ConnectTimeoutError NewConnectionError NameResolutionError ClosedPoolError",
+        ADDRESS="LocationValueError LocationParseError URLSchemeUnknown HostChangedError",
+        SETTING="ProxySchemeUnknown ProxySchemeUnsupported TimeoutStateError HTTPWarning SecurityWarning"
+        " InsecureRequestWarning NotOpenSSLWarning SystemTimeWarning InsecurePlatformWarning DependencyWarning",
+        BUSY="EmptyPoolError",
+        LOST="HTTPError PoolError RequestError MaxRetryError SSLError ProtocolError FullPoolError IncompleteRead"
+        " InvalidChunkLength UnrewindableBodyError",
+        TIMEOUT="TimeoutError ReadTimeoutError",
+        GARBLED="DecodeError ResponseError ResponseNotChunked BodyNotHttplibCompatible InvalidHeader"
+        " HeaderParsingError",
+    ),
+    **_rows(
+        "http.client",
+        NOT_CONNECTED="NotConnected CannotSendRequest",
+        ADDRESS="InvalidURL",
+        STALE="RemoteDisconnected",
+        LOST="HTTPException IncompleteRead ImproperConnectionState CannotSendHeader ResponseNotReady"
+        " UnimplementedFileMode",
+        GARBLED="BadStatusLine LineTooLong UnknownProtocol UnknownTransferEncoding",
+    ),
+    **_rows(
+        "ssl",
+        UNTRUSTED="SSLCertVerificationError",
+        LOST="SSLError SSLZeroReturnError SSLWantReadError SSLWantWriteError SSLSyscallError SSLEOFError",
+    ),
+    **_rows("socket", NOT_CONNECTED="gaierror herror"),
+    **_rows(
+        "builtins",
+        NOT_CONNECTED="ConnectionRefusedError FileNotFoundError UnicodeError",
+        LOST="OSError ConnectionError ConnectionResetError ConnectionAbortedError BrokenPipeError",
+        TIMEOUT="TimeoutError",
+    ),
+    **_rows("json.decoder", GARBLED="JSONDecodeError"),
+    **_rows("portal.http.wire", NOT_CONNECTED="NotSent", STALE="StaleConnection"),
+}
+
+_MAX_DEPTH = 8  # of errors wrapped in errors
+_OBJECT = re.compile(r"^[^:]*(?: object at 0x[0-9a-f]+>|\(host=[^)]*\)): ")
+_USER_INFO = re.compile(r"//[^/@\s]*@")
+
+
+def failure_of(error: BaseException) -> Failure:
+    """What an exception of the libraries below means; what it wraps decides where it says more."""
+    chain = list(_chain(error))
+    kind = Failure.LOST
+    for one in chain:
+        found = _look_up(type(one))
+        if found is not None and found is not Failure.LOST:
+            kind = found
+            break
+    if kind is Failure.NOT_CONNECTED and isinstance(error, NotSent) and error.__cause__ is not None:
+        inner = failure_of(error.__cause__)
+        return kind if inner.sent else inner
+    if kind.sent and any(_in_handshake(one.__traceback__) for one in chain):
+        return Failure.NOT_CONNECTED
+    return kind
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and what it wraps (`reason`, an argument, its cause), from the outside in.
+
+    `__context__` is left out: it may be of another attempt.
+    """
+    seen: BaseException | None = error
+    for _ in range(_MAX_DEPTH):
+        if seen is None:
+            return
+        yield seen
+        candidates = (getattr(seen, "reason", None), *seen.args, seen.__cause__)
+        seen = next((one for one in candidates if isinstance(one, BaseException)), None)
+
+
+def _look_up(cls: type[BaseException]) -> Failure | None:
+    for base in cls.__mro__:
+        found = FAILURES.get(f"{base.__module__}.{base.__qualname__}")
+        if found is not None:
+            return found
+    return None
+
+
+def _in_handshake(traceback: TracebackType | None) -> bool:
+    while traceback is not None:
+        frame = traceback.tb_frame
+        if frame.f_code.co_name == "do_handshake" and frame.f_globals.get("__name__") == "ssl":
+            return True
+        traceback = traceback.tb_next
+    return False
+
+
+def as_os_error(error: Exception) -> OSError:
+    """The OSError of `wire.py` that an exception of a library stands for; raise it `from` the exception.
+
+    NotSent, StaleConnection, TimeoutError, or another OSError for a connection lost after sending.
+    """
+    kind = failure_of(error)
+    if isinstance(error, NotSent | StaleConnection):
+        return error
+    if not kind.sent:
+        return NotSent(_words(error))
+    if kind is Failure.TIMEOUT:
+        return TimeoutError(_words(error))
+    if kind is Failure.STALE:
+        return StaleConnection(_words(error))
+    return error if isinstance(error, OSError) else ConnectionError(_words(error))
+
+
+def as_portal_error(error: BaseException, address: Address, context: CallContext) -> PortalError:
+    """The portal error for what a library, or `as_os_error`, raised while a call was made.
+
+    A failure after sending that comes with or after the context's deadline is a CallTimeout, and the context is
+    cancelled then. A portal error is given back as it is.
+    """
+    if isinstance(error, PortalError):
+        return error
+    kind = failure_of(error)
+    if kind is Failure.TIMEOUT or (kind.sent and context.expired):
+        context.cancel()
+        made: PortalError = timeout_error(context, str(address))
+        made.scheme, made.address = address.scheme, str(address)
+    else:
+        made = _BUILDERS.get(kind, _transport_error)(kind, f"{address.authority}: {_words(error)}")
+        made.scheme, made.address = address.scheme, str(address)
+        made.with_context(request_id=context.request_id)
+    made.__cause__ = error
+    return made
+
+
+def _transport_error(kind: Failure, words: str) -> PortalError:
+    advice = "the call may have been executed" if kind.sent else "is the server running?"
+    return TransportError(f"{kind.value[0]} to {words}; {advice}", may_have_executed=kind.sent)
+
+
+def _untrusted(kind: Failure, words: str) -> PortalError:
+    return TransportError(
+        f"{kind.value[0]} to {words}; is its certificate from an authority that is trusted here?",
+        may_have_executed=False,
+        retryable=False,
+    )
+
+
+_BUILDERS: dict[Failure, Callable[[Failure, str], PortalError]] = {
+    Failure.UNTRUSTED: _untrusted,
+    Failure.ADDRESS: lambda kind, words: AddressError(f"{kind.value[0]}: {words}", reason=kind.value[0]),
+    Failure.SETTING: lambda kind, words: ConfigError(f"{kind.value[0]}: {words}"),
+    Failure.BODY: lambda kind, words: SerializationError(f"{kind.value[0]} to {words}"),
+    Failure.BUSY: lambda kind, words: OverloadedError(f"{kind.value[0]} to {words}; nothing was sent"),
+    Failure.GARBLED: lambda kind, words: ProtocolError(f"{kind.value[0]} of {words}; the call may have been executed"),
+}
+
+
+def _words(error: BaseException) -> str:
+    """What the innermost error says, without addresses in memory and without a password in a URL."""
+    innermost = list(_chain(error))[-1]
+    text = str(innermost.args[-1] if innermost.args and not isinstance(innermost, OSError) else innermost)
+    text = _USER_INFO.sub("//***@", _OBJECT.sub("", text))
+    return text or type(innermost).__name__

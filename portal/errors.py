@@ -112,6 +112,10 @@ class PortalError(Exception):
         context: facts about the call, such as request_id, user, operation; JSON data only.
         cause: the exception behind this one; becomes `__cause__`.
 
+    Attributes:
+        executed: whether the function that was called had begun, as when it passes on the error of a call of its own:
+            calling it again repeats whatever it did before.
+
     Threads: an error is a value; any thread may read it.
     """
 
@@ -119,6 +123,7 @@ class PortalError(Exception):
     status: int = 500
     rpc_code: ClassVar[int] = -32603
     retryable: bool = False
+    executed: bool = False
     #: Attributes that a subclass adds to `to_dict()`.
     members: ClassVar[tuple[str, ...]] = ()
 
@@ -186,6 +191,8 @@ class PortalError(Exception):
             "status": self.status,
             "retryable": self.retryable,
         }
+        if self.executed:
+            data["executed"] = True
         for name in ("scheme", "address"):
             if getattr(self, name) is not None:
                 data[name] = getattr(self, name)
@@ -229,6 +236,8 @@ class PortalError(Exception):
             self.code = str(data["code"])
         if isinstance(data.get("status"), int) and data["status"] != self.status:
             self.status = data["status"]
+        if data.get("executed") is True:
+            self.executed = True
         if data.get("stack"):
             self.stack = str(data["stack"])
         for name in self.members:

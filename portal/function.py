@@ -126,7 +126,8 @@ class Function:
             native[self.parameters.inject] = context
         try:
             result = self.target(**native)
-        except PortalError:
+        except PortalError as error:
+            error.executed = True
             raise
         except Exception as error:
             raise self._failure(error) from error
@@ -164,7 +165,8 @@ class Function:
     def _failures(self) -> Iterator[None]:
         try:
             yield
-        except PortalError:
+        except PortalError as error:
+            error.executed = True
             raise
         except Exception as error:
             raise self._failure(error) from error
@@ -210,7 +212,7 @@ class Function:
 
 
 def _private(error: FunctionError) -> FunctionError:
-    error.private = True
+    error.private = error.executed = True
     return error
 
 

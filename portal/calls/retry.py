@@ -227,10 +227,10 @@ def _asked_pause(error: PortalError) -> float:
 def _safe(error: PortalError, call: Call) -> bool:
     if call.function.schema.idempotent:
         return True
+    if isinstance(error, FunctionError) or error.executed:
+        return False  # it did run; under an idempotency key the answer would be the same error again
     if isinstance(error, TransportError) and not error.may_have_executed:
         return True
-    if isinstance(error, FunctionError):
-        return False  # it did run; under an idempotency key the answer would be the same error again
     return isinstance(error, _NOT_EXECUTED) or call.context.idempotency_key is not None
 
 

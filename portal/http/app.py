@@ -140,7 +140,8 @@ class HTTPApp:
         result = self._dispatcher.dispatch(call, on_deadline)
         if not streaming:
             return _json(200, result, context, entry.function.name)
-        if request.connection is not None:
+        if request.connection is not None and request.head.keep_alive:
+            # A client that has said that this is its last request may close its side and still read the answer.
             request.connection.on_hangup(context.cancel)
         body = self._stream(result, media, context)
         return Response(

@@ -30,8 +30,9 @@ from ..errors import (
 from ..function import ResolvedFunction
 from ..schema import FunctionSchema
 from . import codec
+from .failures import as_portal_error
 from .pools import ClientTLS, Pools
-from .wire import NotSent, StaleConnection, WirePool
+from .wire import StaleConnection, WirePool
 
 __all__ = ["HTTPClient"]
 
@@ -195,7 +196,7 @@ class HTTPClient:
             request = _head(method, address, accept) + _tail(context, body)
             return self._pool(address).exchange(request, context.deadline)
         except OSError as error:
-            raise _failure(error, address, context) from error
+            raise as_portal_error(error, address, context) from error
         except ProtocolError as error:
             raise _garbled(error, address) from error
 
@@ -226,7 +227,7 @@ class HTTPClient:
         except OSError as error:
             if isinstance(error, PortalError):
                 raise
-            raise _failure(error, address, context) from error
+            raise as_portal_error(error, address, context) from error
         finally:
             answer.close()
 
@@ -277,23 +278,6 @@ def _tail(context: CallContext, body: bytes | None) -> bytes:
     if body is None:
         return f"{lines}\r\n".encode("ascii")
     return f"{lines}Content-Length: {len(body)}\r\n\r\n".encode("ascii") + body
-
-
-def _failure(error: OSError, address: Address, context: CallContext) -> PortalError:
-    """The portal error for what the connection raised."""
-    if isinstance(error, TimeoutError) or (context.expired and not isinstance(error, NotSent)):
-        context.cancel()
-        return timeout_error(context, str(address))
-    sent = not isinstance(error, NotSent)
-    what = "the connection was lost" if sent else "no connection"
-    advice = "the call may have been executed" if sent else "is the server running?"
-    return TransportError(
-        f"{what} to {address.authority}: {error or type(error).__name__}; {advice}",
-        scheme=address.scheme,
-        address=address,
-        may_have_executed=sent,
-        context={"request_id": context.request_id},
-    )
 
 
 def _garbled(error: ProtocolError, address: Address) -> ProtocolError:

@@ -120,6 +120,8 @@ def problem_of(error: PortalError, *, debug: bool) -> dict[str, Any]:
         "request_id": error.request_id,
         "retryable": error.retryable,
     }
+    if error.executed:
+        problem["executed"] = True
     if masked:
         return problem
     members = {name: data[name] for name in error.members}

@@ -10,41 +10,16 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
-from .wire import NotSent, StaleConnection
+from .failures import as_os_error
 
 if TYPE_CHECKING:
     import ssl
 
     import urllib3
 
-__all__ = ["ClientTLS", "PooledAnswer", "Pools", "as_os_error"]
+__all__ = ["ClientTLS", "PooledAnswer", "Pools"]
 
 _READ_SIZE = 64 * 1024
-
-
-def as_os_error(error: Exception) -> OSError:
-    """The OSError of `wire.py` that an error of urllib3 stands for."""
-    from urllib3 import exceptions as known
-
-    not_sent = (
-        known.NewConnectionError,
-        known.ConnectTimeoutError,
-        known.NameResolutionError,
-        known.LocationValueError,
-        known.SSLError,
-        known.ProxyError,
-    )
-    if isinstance(error, not_sent):
-        return NotSent(_words(error))
-    if isinstance(error, known.TimeoutError | TimeoutError):
-        return TimeoutError(_words(error))
-    if isinstance(error, known.ProtocolError) and "closed connection without response" in str(error):
-        return StaleConnection(_words(error))
-    return error if isinstance(error, OSError) else ConnectionError(_words(error))
-
-
-def _words(error: Exception) -> str:
-    return str(error.args[-1] if error.args else error) or type(error).__name__
 
 
 class PooledAnswer:

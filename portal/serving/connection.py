@@ -37,6 +37,7 @@ class Connection:
         identity: who the client is by its certificate, or None.
         deadline: `time.monotonic()` moment at which it is given up while parked.
         requests, bytes_in, bytes_out: counters.
+        listened_for_hangup: since the watcher last listened for requests.
         upgraded: what has taken the connection over, or None while it speaks HTTP.
     """
 
@@ -51,6 +52,7 @@ class Connection:
         "deadline",
         "draining",
         "identity",
+        "listened_for_hangup",
         "paused",
         "peer",
         "requests",
@@ -68,6 +70,7 @@ class Connection:
         self.closed = False
         self.draining = False
         self.paused = False
+        self.listened_for_hangup = False
         self.shaking = stream.secure  # until the TLS handshake is done
         self.deadline = monotonic() + config.head_timeout
         self.requests = self.bytes_in = self.bytes_out = 0

@@ -71,7 +71,7 @@ class Listener:
         self._stopping = False
         self._watcher: Watcher | None = None
         self._tls: ServerTLS | None = None
-        self._paces: dict[str, float] = {}  # seconds that calls of a path usually take
+        self._paces: dict[tuple[str, str], float] = {}  # seconds that a call usually takes, by method and path
         self._counting = threading.Lock()  # guards the totals of closed connections
         self._closed_totals = [0, 0, 0]  # requests, bytes in, bytes out
 
@@ -142,9 +142,7 @@ class Listener:
             self._active.clear()
             self._stopping = False
             self._running = True
-            self._watcher = Watcher(
-                sockets, config, self._tls, serve=self._take, work=self._submit, retire=self._count
-            )
+            self._watcher = Watcher(sockets, config, self._tls, serve=self._take, work=self._submit, retire=self._count)
             _running.add(self)
 
     def reload_certificates(self) -> None:
@@ -242,7 +240,7 @@ class Listener:
             self._turn_away(connection, _STOPPING)
             return False
         self._active.add(connection)
-        if self._paces.get(request.path, 1.0) < _QUICK and self._watcher.relay.willing:
+        if self._usual(request) < _QUICK and self._watcher.relay.willing:
             return self._guarded(self._serve_here, connection, request)
         self._watcher.give_away(connection)
         self._hand_over(connection, request)
@@ -266,7 +264,9 @@ class Listener:
         except OverloadedError:
             self._turn_away(connection, _BUSY)
 
-    def _submit(self, work: Callable[[], object]) -> None:
+    def _submit(self, work: Callable[[], object], sparing: bool) -> None:
+        if sparing and self._pool.waiting:
+            raise OverloadedError(_BUSY)
         self._pool.submit(_logged, work)
 
     def _turn_away(self, connection: Connection, reason: str) -> None:
@@ -276,9 +276,7 @@ class Listener:
 
     # the workers
 
-    def _guarded(
-        self, serve: Callable[[Connection, Request], bool], connection: Connection, request: Request
-    ) -> bool:
+    def _guarded(self, serve: Callable[[Connection, Request], bool], connection: Connection, request: Request) -> bool:
         try:
             return serve(connection, request)
         except ProtocolError as error:
@@ -295,7 +293,7 @@ class Listener:
         """Serve a connection until it pauses."""
         while self._answer(connection, request):
             following = connection.take_request()
-            if self._pool.waiting or self._paces.get(request.path, 1.0) < _QUICK:
+            if self._pool.waiting or self._usual(request) < _QUICK:
                 # Others wait for a worker, or the watcher does this faster.
                 self._give_back(connection, following)
                 break
@@ -311,7 +309,7 @@ class Listener:
         exchange = Exchange(connection, request.head, keep_alive=not self._stopping)
         began = monotonic()
         response = self._ask(request, partial(self._answer_early, connection, exchange))
-        self._note_pace(request.path, 1.0 if response.body.__class__ is not bytes else monotonic() - began)
+        self._note_pace(request, 1.0 if response.body.__class__ is not bytes else monotonic() - began)
         if not exchange.claim():
             return False  # the watcher of deadlines has answered and passed the connection on
         if self._stopping:
@@ -325,12 +323,16 @@ class Listener:
         self._finish(connection)
         return False
 
-    def _note_pace(self, path: str, seconds: float) -> None:
-        """Remember how long calls of a path take, the late ones weighing more."""
-        before = self._paces.get(path)
+    def _usual(self, request: Request) -> float:
+        return self._paces.get((request.method, request.path), 1.0)
+
+    def _note_pace(self, request: Request, seconds: float) -> None:
+        """Remember how long such calls take, the late ones weighing more."""
+        key = (request.method, request.path)
+        before = self._paces.get(key)
         if before is None and len(self._paces) >= _PATHS:
             self._paces.clear()
-        self._paces[path] = seconds if before is None else before + (seconds - before) / 8
+        self._paces[key] = seconds if before is None else before + (seconds - before) / 8
 
     def _ask(self, request: Request, early: Any) -> Response:
         app = self._app_for(request.path)

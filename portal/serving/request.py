@@ -219,5 +219,3 @@ class RequestReader:
         self._buffer = rest
         self.wants_continue = False
         return head, body
-
-

@@ -40,7 +40,8 @@ class Watcher:
         sockets: listening; closed by `stop_accepting`.
         tls: for new connections, or None.
         serve: takes a connection with its request; whether it has answered and the connection is to be watched on.
-        work: runs a callable in a worker; OverloadedError when there is none.
+        work: runs a callable in a worker; OverloadedError when there is none, or, asked to spare the others
+            (its second argument), when somebody waits for one.
         retire: is told of each connection that has been closed here.
 
     Attributes:
@@ -58,7 +59,7 @@ class Watcher:
         tls: ServerTLS | None,
         *,
         serve: Callable[[Connection, Request], bool],
-        work: Callable[[Callable[[], object]], object],
+        work: Callable[[Callable[[], object], bool], object],
         retire: Callable[[Connection], None],
         poller: Poller | None = None,
     ) -> None:
@@ -100,6 +101,7 @@ class Watcher:
         """Call `callback` once when the client closes its side of a connection that a worker has."""
         fd = connection.stream.fileno()
         self._hangups[fd] = callback
+        connection.listened_for_hangup = True
         self._quietly(self._poller.arm_hangup, fd)
 
     def forget_hangup(self, connection: Connection) -> None:
@@ -226,6 +228,10 @@ class Watcher:
                 return
             if not answered:
                 return
+            if connection.listened_for_hangup:
+                connection.listened_for_hangup = False
+                self.park(connection)
+                return
             self.parked[fd] = connection
         connection.note_parked(monotonic())
 
@@ -247,7 +253,7 @@ class Watcher:
                 self.park(connection)
 
         try:
-            self._work(shake)
+            self._work(shake, True)
         except OverloadedError:
             shake()  # about a millisecond; half a handshake must not cost anybody else a place in the queue
 
@@ -262,7 +268,7 @@ class Watcher:
         work = None if data is None else handler.received(data)
         if work is not None:
             try:
-                self._work(work)
+                self._work(work, False)
             except OverloadedError:
                 handler.overloaded(work)
         if connection.upgraded is None:

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-import urllib3.exceptions
 
 from portal import (
     CallTimeout,
@@ -25,12 +24,9 @@ from portal import (
     TransportError,
     ValidationError,
 )
-from portal.address import Address
-from portal.context import CallContext
 from portal.errors import AuthenticationError, AuthorizationError, PortalError, RateLimitError
 from portal.http import codec
-from portal.http.client import HTTPClient, _failure
-from portal.http.pools import as_os_error
+from portal.http.client import HTTPClient
 from portal.serving import Listener, ServingConfig
 
 WAIT = 20.0
@@ -304,24 +300,6 @@ def test_a_stop_does_not_wait_for_what_hangs() -> None:
         assert caught.value.may_have_executed
     gate.set()
     portal.close()
-
-
-CONTEXT = CallContext(request_id="r")
-TARGET = Address.parse("http://127.0.0.1:1/api/f")
-
-
-def _exceptions(root: type[BaseException]) -> list[type[BaseException]]:
-    return [root, *(found for sub in root.__subclasses__() for found in _exceptions(sub))]
-
-
-@pytest.mark.parametrize("kind",
-    [*dict.fromkeys(_exceptions(urllib3.exceptions.HTTPError)), OSError, ConnectionResetError],
-)
-def test_every_failure_below_has_a_portal_error(kind: type[Exception]) -> None:
-    error = kind.__new__(kind)
-    error.args = ("something went wrong",)
-    mapped = _failure(as_os_error(error), TARGET, CONTEXT)
-    assert isinstance(mapped, TransportError | CallTimeout)
 
 
 @pytest.mark.parametrize(

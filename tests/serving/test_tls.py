@@ -183,9 +183,10 @@ def test_versions_and_ciphers(files: Files) -> None:
             assert sock.version() == "TLSv1.3"
         with pytest.raises((ssl.SSLError, ConnectionError)):
             shake(files, portal, maximum_version=ssl.TLSVersion.TLSv1_2)
-    with serving(
-        TLSConfig(files.server, ciphers="ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-AES256-GCM-SHA384")
-    ) as portal, shake(files, portal, maximum_version=ssl.TLSVersion.TLSv1_2) as sock:
+    with (
+        serving(TLSConfig(files.server, ciphers="ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-AES256-GCM-SHA384")) as portal,
+        shake(files, portal, maximum_version=ssl.TLSVersion.TLSv1_2) as sock,
+    ):
         cipher = sock.cipher()
         assert cipher is not None
         assert cipher[0].endswith("AES256-GCM-SHA384")

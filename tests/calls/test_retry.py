@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal import Consumer, HTTPPortal, errors
+from portal import Consumer, HTTPPortal, LocalPortal, errors
 from portal import function as make
 from portal.calls.breaker import Breaker
 from portal.calls.middleware import Call
@@ -415,7 +415,7 @@ def test_closing_a_stream_closes_what_is_behind_it() -> None:
 def test_a_busy_server_is_called_again_and_a_dead_one_is_given_up() -> None:
     ran: list[int] = []
 
-    @make
+    @make(idempotent=True)
     def busy(n: int) -> int:
         ran.append(n)
         if len(ran) < 3:
@@ -435,6 +435,22 @@ def test_a_busy_server_is_called_again_and_a_dead_one_is_given_up() -> None:
         assert caught.value.context["attempts"] == 3
         assert breaker.states()[address.authority].state == "open"
         assert len(ran) == 3
+
+
+def test_an_error_passed_on_by_a_function_that_ran_is_not_repeated() -> None:
+    """What was not executed there was something else: the function itself had begun."""
+    ran: list[int] = []
+
+    def charge(n: int) -> int:
+        ran.append(n)
+        raise TransportError("the bank cannot be reached", may_have_executed=False, retryable=True)
+
+    with Consumer(middleware=[Retry(base=0.001)]) as consumer, HTTPPortal() as http, LocalPortal() as local:
+        for portal in (http, local):
+            with pytest.raises(TransportError) as caught:
+                consumer.call_at(portal.apply(charge), {"n": 7})
+            assert caught.value.executed
+    assert ran == [7, 7]
 
 
 # settings

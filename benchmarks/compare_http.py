@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from .contestants import CLIENTS, SERVERS, THREADED, Contestant, call_rate, check_server, serving
-from .load import generator, request_rate
+from .load import has_wrk, request_rate
 from .local import compare_local
 from .report import Part, Target
 
@@ -29,6 +29,11 @@ _PORTAL = "Portal"
 _THREADS = 16
 _FAILURES = (OSError, RuntimeError, ValueError, subprocess.SubprocessError)
 _PACKAGES = ("Flask", "waitress", "fastapi", "uvicorn", "uvloop", "httptools", "Pyro5", "rpyc", "requests", "pydantic")
+_WRK = "Load: wrk -t2 -c16. It sends the same head every time, which Portal parses once; a Portal client never does."
+_NO_WRK = (
+    "Load: wrk is not installed, so a generator in Python with 16 connections. It is no faster than the fastest "
+    "servers, which narrows the ratios; that to the minimal server is not judged, since it would help to meet it."
+)
 
 Measure = Callable[[Contestant, str], float]
 
@@ -46,10 +51,10 @@ def _servers(rounds: int, seconds: int) -> Part:
         (
             Target(_PORTAL, "Flask+waitress", ">=", 6.0),
             Target(_PORTAL, "FastAPI+uvicorn", ">=", 8.0),
-            Target(_PORTAL, "minimal server", ">=", 0.7),
+            Target(_PORTAL, "minimal server", ">=", 0.7) if has_wrk() else Target(_PORTAL, "minimal server"),
         ),
     )
-    part.notes.append(f"Load: {generator()}.")
+    part.notes.append(_WRK if has_wrk() else _NO_WRK)
 
     def prepare(contestant: Contestant, url: str) -> None:
         check_server(url, validates=contestant.validates)

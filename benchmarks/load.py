@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from .workload import BODY
 
-__all__ = ["generator", "request_rate"]
+__all__ = ["has_wrk", "request_rate"]
 
 _SCRIPT = Path(__file__).with_name("post_add.lua")
 _RATE = re.compile(r"Requests/sec:\s*([0-9.]+)")
@@ -28,16 +28,14 @@ _TROUBLE = re.compile(r"Non-2xx[^\n]*|Socket errors:[^\n]*")
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]+)", re.IGNORECASE)
 
 
-def generator() -> str:
-    """What makes the load, for the reader of the figures."""
-    if shutil.which("wrk"):
-        return "wrk -t2 -c16"
-    return "wrk is not installed: a generator in Python, 16 connections, which narrows the ratios"
+def has_wrk() -> bool:
+    """Whether wrk makes the load."""
+    return shutil.which("wrk") is not None
 
 
 def request_rate(url: str, seconds: int, connections: int = 16) -> float:
     """Requests answered a second; RuntimeError when any was answered with an error."""
-    if shutil.which("wrk"):
+    if has_wrk():
         return _wrk(url, seconds, connections)
     command = [sys.executable, "-m", "benchmarks.load", url, str(seconds), str(connections)]
     done = subprocess.run(

@@ -120,7 +120,8 @@ SERVERS: dict[str, Callable[[], None]] = {
 
 
 def _end_with_parent() -> None:
-    sys.stdin.buffer.read()
+    while os.read(0, 1024):
+        pass
     os._exit(0)
 
 

@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, suppress
-from importlib import metadata
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 from .contestants import CLIENTS, SERVERS, THREADED, Contestant, call_rate, check_server, serving
 from .load import has_wrk, request_rate
 from .local import compare_local
+from .machine import OthersClock, surroundings
 from .report import Part, Target
 
 __all__ = ["compare", "main"]
@@ -28,7 +25,6 @@ __all__ = ["compare", "main"]
 _PORTAL = "Portal"
 _THREADS = 16
 _FAILURES = (OSError, RuntimeError, ValueError, subprocess.SubprocessError)
-_PACKAGES = ("Flask", "waitress", "fastapi", "uvicorn", "uvloop", "httptools", "Pyro5", "rpyc", "requests", "pydantic")
 _WRK = "Load: wrk -t2 -c16. It sends the same head every time, which Portal parses once; a Portal client never does."
 _NO_WRK = (
     "Load: wrk is not installed, so a generator in Python with 16 connections. It is no faster than the fastest "
@@ -41,7 +37,10 @@ Measure = Callable[[Contestant, str], float]
 def compare(parts: Iterable[int], rounds: int, seconds: int) -> Iterator[Part]:
     """The parts by number, each as soon as it is measured."""
     for number in parts:
-        yield _PARTS[number](rounds, seconds)
+        others = OthersClock()
+        part = _PARTS[number](rounds, seconds)
+        part.others = others.busy()
+        yield part
 
 
 def _servers(rounds: int, seconds: int) -> Part:
@@ -148,20 +147,6 @@ def _by_turns(
                     ready.remove(turn)
 
 
-def _surroundings() -> dict[str, Any]:
-    """What the figures depend on."""
-    versions = {}
-    for package in _PACKAGES:
-        with suppress(metadata.PackageNotFoundError):
-            versions[package] = metadata.version(package)
-    return {
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "load before": round(os.getloadavg()[0], 2),
-        "versions": ", ".join(f"{package} {version}" for package, version in versions.items()),
-    }
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print tables, write the figures; the exit code is 0 whatever the targets say."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.compare_http", description=__doc__)
@@ -170,15 +155,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--part", type=int, action="append", choices=sorted(_PARTS), help="this part alone; repeatable")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here as JSON")
     options = parser.parse_args(arguments)
-    surroundings = _surroundings()
-    print("\n".join(f"{name}: {value}" for name, value in surroundings.items()))
+    conditions = surroundings()
+    print("\n".join(f"{name}: {value}" for name, value in conditions.items()))
     print(f"{options.rounds} rounds of {options.seconds} s\n", flush=True)
     parts = []
     for part in compare(options.part or sorted(_PARTS), options.rounds, options.seconds):
         parts.append(part.to_dict())
         print("\n".join(part.lines()), end="\n\n", flush=True)
     if options.json is not None:
-        options.json.write_text(json.dumps(surroundings | {"parts": parts}, indent=2) + "\n")
+        options.json.write_text(json.dumps(conditions | {"parts": parts}, indent=2) + "\n")
     return 0
 
 

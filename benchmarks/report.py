@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, Literal
@@ -27,9 +27,12 @@ class Target:
     rule: Rule = "-"
     bound: float = 0.0
 
-    def met(self, ratio: float) -> bool | None:
-        """Whether the ratio is as asked; None where nothing is."""
-        return _HOLDS[self.rule](ratio, self.bound) if self.rule in _HOLDS else None
+    def verdict(self, ratios: list[float]) -> str:
+        """ "yes", "no", or "unsure" where the rounds' ratios do not agree; "" where nothing is asked."""
+        if self.rule not in _HOLDS:
+            return ""
+        held = {_HOLDS[self.rule](ratio, self.bound) for ratio in ratios}
+        return "unsure" if len(held) > 1 else "yes" if True in held else "no"
 
 
 @dataclass
@@ -43,6 +46,7 @@ class Part:
         rounds: figures by contestant, one a round.
         skipped: why a contestant has none, by contestant.
         notes: said below the tables.
+        others: processors that were busy with something else meanwhile, on average; None where that is not known.
     """
 
     title: str
@@ -52,6 +56,7 @@ class Part:
     rounds: dict[str, list[float]] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    others: float | None = None
 
     def results(self) -> dict[str, float]:
         """The figure that counts, by contestant."""
@@ -59,15 +64,27 @@ class Part:
         return {name: choose(figures) for name, figures in self.rounds.items() if figures}
 
     def ratios(self) -> list[dict[str, Any]]:
-        """Each target whose two contestants were measured: subject, peer, ratio, target, met."""
+        """Each target whose two contestants were measured: subject, peer, ratio, least, greatest, target, met.
+
+        `least` and `greatest` are of the ratios within one round, where both were measured at nearly the same time. A
+        target is met, or not, where all of these and the ratio of the results agree.
+        """
         results = self.results()
-        return [
-            {"subject": target.subject, "peer": target.peer, "ratio": ratio, "target": _words(target), "met": met}
-            for target in self.targets
-            if target.subject in results and target.peer in results
-            for ratio in [results[target.subject] / results[target.peer]]
-            for met in [target.met(ratio)]
-        ]
+        measured = [target for target in self.targets if target.subject in results and target.peer in results]
+        return [self._ratio(target, results[target.subject] / results[target.peer]) for target in measured]
+
+    def _ratio(self, target: Target, ratio: float) -> dict[str, Any]:
+        pairs = zip(self.rounds[target.subject], self.rounds[target.peer], strict=True)
+        each = [subject / peer for subject, peer in pairs]
+        return {
+            "subject": target.subject,
+            "peer": target.peer,
+            "ratio": ratio,
+            "least": min(each),
+            "greatest": max(each),
+            "target": _words(target),
+            "met": target.verdict([ratio, *each]),
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as JSON data."""
@@ -79,6 +96,7 @@ class Part:
             "ratios": self.ratios(),
             "skipped": self.skipped,
             "notes": self.notes,
+            "others": self.others,
         }
 
     def lines(self) -> Iterator[str]:
@@ -87,11 +105,13 @@ class Part:
         yield ""
         yield from table((("contestant", self.unit, "rounds"), *self._figure_rows()))
         yield ""
-        yield from table((("ratio", "", "target", "met"), *self._ratio_rows()))
+        yield from table((("ratio", "of results", "of rounds", "target", "met"), *self._ratio_rows()))
         yield ""
         for name, reason in self.skipped.items():
             yield f"{name} is left out: {reason}"
         yield from self.notes
+        if self.others is not None:
+            yield f"Other processes kept {self.others:.2f} processors busy meanwhile."
 
     def _figure_rows(self) -> Iterator[tuple[str, ...]]:
         for name, result in self.results().items():
@@ -101,9 +121,9 @@ class Part:
             yield name, f"{result:,.0f}", joiner.join(f"{figure:,.0f}" for figure in each)
 
     def _ratio_rows(self) -> Iterator[tuple[str, ...]]:
-        words: Mapping[bool | None, str] = {True: "yes", False: "NO", None: ""}
         for row in self.ratios():
-            yield f"{row['subject']} / {row['peer']}", f"{row['ratio']:.2f}", row["target"], words[row["met"]]
+            spread = f"{row['least']:.2f} .. {row['greatest']:.2f}"
+            yield f"{row['subject']} / {row['peer']}", f"{row['ratio']:.2f}", spread, row["target"], row["met"]
 
 
 def _words(target: Target) -> str:

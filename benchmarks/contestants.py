@@ -46,6 +46,7 @@ class Contestant:
         return [module for module in self.needs if find_spec(module) is None]
 
 
+_CAN_PIN = hasattr(os, "sched_setaffinity")
 _FLASK = ("flask", "waitress")
 
 SERVERS = (
@@ -53,6 +54,7 @@ SERVERS = (
     Contestant("Flask+waitress", "flask", needs=_FLASK),
     Contestant("FastAPI+uvicorn", "fastapi", needs=("fastapi", "uvicorn", "pydantic")),
     Contestant("minimal server", "minimal", validates=False),
+    *([Contestant("minimal server, one processor", "minimal-pinned", validates=False)] if _CAN_PIN else ()),
 )
 CLIENTS = (
     Contestant("Portal", "portal", "portal"),

@@ -58,7 +58,7 @@ class _Row:
 _TABLES: dict[str, tuple[_Row, ...]] = {
     "The floor": (
         _Row("the function itself: `add(a=1.5, b=2.5)`", "add(a=1.5, b=2.5)"),
-        _Row("JSON round trip: `json.loads` of the parameters, `json.dumps` of the result", "loads(BODY); dumps(EXPECTED)"),
+        _Row("JSON: `json.loads` of the parameters, `json.dumps` of the result", "loads(BODY); dumps(EXPECTED)"),
     ),
     "Inside a call": (
         _Row("request id", "new_request_id()"),

@@ -83,6 +83,11 @@ def _minimal() -> None:
     minimal_server.serve(listener)
 
 
+def _minimal_pinned() -> None:
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    _minimal()
+
+
 def _pyro5() -> None:
     import Pyro5.api  # type: ignore[import-untyped]
 
@@ -114,6 +119,7 @@ SERVERS: dict[str, Callable[[], None]] = {
     "flask": _flask,
     "fastapi": _fastapi,
     "minimal": _minimal,
+    "minimal-pinned": _minimal_pinned,
     "pyro5": _pyro5,
     "rpyc": _rpyc,
 }

@@ -1,0 +1,146 @@
+"""The client side of each contestant: `python -m benchmarks.clients NAME TARGET SECONDS THREADS`.
+
+It connects, checks that the answer is right, warms up, calls for some seconds from so many threads and prints calls a
+second as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+from .workload import EXPECTED, PARAMS
+
+__all__ = ["CLIENTS", "Client", "main", "measure"]
+
+Caller = Callable[[], Any]
+_WARM_UP = 0.5  # seconds
+_A, _B = PARAMS.values()  # these peers are called by place
+
+
+@dataclass(frozen=True)
+class Client:
+    """How a contestant is called.
+
+    Attributes:
+        connect: target -> a callable that makes one call and gives its result.
+        shared: whether all threads use one connection (or pool); else each thread connects by itself.
+    """
+
+    connect: Callable[[str], Caller]
+    shared: bool = True
+
+
+def _portal(target: str) -> Caller:
+    from portal import Consumer
+
+    consumer = Consumer()
+    return lambda: consumer.call_at(target, PARAMS)
+
+
+def _requests(target: str) -> Caller:
+    import requests
+
+    session = requests.Session()
+    return lambda: session.post(target, json=PARAMS, timeout=30.0).json()
+
+
+def _pyro5(target: str) -> Caller:
+    import Pyro5.api  # type: ignore[import-untyped]
+
+    proxy = Pyro5.api.Proxy(target)
+    return lambda: proxy.add(_A, _B)
+
+
+def _rpyc_root(target: str) -> Caller:
+    root = _rpyc_connection(target).root
+    return lambda: root.add(_A, _B)
+
+
+def _rpyc_kept(target: str) -> Caller:
+    connection = _rpyc_connection(target)
+    remote = connection.root.add
+    # the connection closes when nobody holds it any more
+    return lambda connection=connection: remote(_A, _B)  # type: ignore[misc]
+
+
+def _rpyc_connection(target: str) -> Any:
+    import rpyc  # type: ignore[import-untyped]
+
+    host, _, port = target.rpartition(":")
+    return rpyc.connect(host, int(port))
+
+
+CLIENTS: dict[str, Client] = {
+    "portal": Client(_portal),
+    "requests": Client(_requests),
+    "pyro5": Client(_pyro5, shared=False),
+    "rpyc-root": Client(_rpyc_root),
+    "rpyc": Client(_rpyc_kept),
+    "rpyc-each": Client(_rpyc_kept, shared=False),
+}
+
+
+def measure(client: Client, target: str, seconds: float, threads: int) -> float:
+    """Calls a second from so many threads.
+
+    Raises: RuntimeError for a wrong answer or a thread that failed.
+    """
+    shared = _checked(client.connect(target)) if client.shared else None
+    ready = threading.Barrier(threads + 1)
+    counts: list[int] = []
+    failures: list[Exception] = []
+
+    def run() -> None:
+        try:
+            call = shared or _checked(client.connect(target))
+            _call_until(call, perf_counter() + _WARM_UP)
+            ready.wait(30.0)
+            counts.append(_call_until(call, perf_counter() + seconds))
+        except Exception as error:
+            failures.append(error)
+            ready.abort()
+
+    workers = [threading.Thread(target=run, daemon=True) for _ in range(threads)]
+    for worker in workers:
+        worker.start()
+    try:
+        ready.wait(30.0)
+    except threading.BrokenBarrierError:
+        workers[0].join(1.0)
+    started = perf_counter()
+    for worker in workers:
+        worker.join(seconds + 30.0)
+    elapsed = perf_counter() - started
+    if failures or len(counts) != threads:
+        raise RuntimeError(f"{threads - len(counts)} of {threads} threads failed: {failures[:1]}")
+    return sum(counts) / elapsed
+
+
+def _checked(call: Caller) -> Caller:
+    answer = call()
+    if answer != EXPECTED:
+        raise RuntimeError(f"the answer is {answer!r} and should be {EXPECTED}")
+    return call
+
+
+def _call_until(call: Caller, end: float) -> int:
+    count = 0
+    while perf_counter() < end:
+        call()
+        count += 1
+    return count
+
+
+def main(name: str, target: str, seconds: str, threads: str) -> None:
+    """Measure one client and print its rate."""
+    print(json.dumps({"rate": measure(CLIENTS[name], target, float(seconds), int(threads))}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

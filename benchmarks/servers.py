@@ -1,0 +1,141 @@
+"""The server side of each contestant: `python -m benchmarks.servers NAME`.
+
+It listens on a free port of 127.0.0.1, prints one line (where it answers) and serves until its standard input ends, so
+that no server outlives whoever started it. Libraries are imported by the contestant that needs them alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+import threading
+from collections.abc import Callable
+
+from . import minimal_server
+from .workload import add
+
+__all__ = ["SERVERS", "main"]
+
+
+def _ready(where: str) -> None:
+    print(where, flush=True)
+
+
+def _portal() -> None:
+    from portal import HTTPPortal
+
+    portal = HTTPPortal()
+    _ready(str(portal.apply(add)))
+    threading.Event().wait()
+
+
+def _flask() -> None:
+    import flask
+    import waitress  # type: ignore[import-untyped]
+
+    app = flask.Flask(__name__)
+
+    @app.post("/add")
+    def endpoint() -> flask.Response | tuple[flask.Response, int]:
+        params = flask.request.get_json()
+        if not isinstance(params, dict) or params.keys() != {"a", "b"}:
+            return flask.jsonify(error="a and b are wanted"), 422
+        if not all(type(value) in (int, float) for value in params.values()):
+            return flask.jsonify(error="a and b must be numbers"), 422
+        return flask.jsonify(add(params["a"], params["b"]))
+
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a line for each queued request would slow it down
+    server = waitress.create_server(app, host="127.0.0.1", port=0, threads=16)
+    _ready(f"http://127.0.0.1:{server.effective_port}/add")
+    server.run()
+
+
+def _fastapi() -> None:
+    import fastapi
+    import pydantic
+    import uvicorn
+
+    class Params(pydantic.BaseModel):
+        a: float
+        b: float
+
+    app = fastapi.FastAPI()
+
+    def endpoint(params: Params) -> float:
+        return add(params.a, params.b)
+
+    endpoint.__annotations__["params"] = Params  # a local class cannot be looked up by its name
+    app.post("/add")(endpoint)
+    # asyncio sets TCP_NODELAY only where the protocol is named; without it each answer would wait for a late ACK
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(512)
+    server = uvicorn.Server(uvicorn.Config(app, access_log=False, log_level="warning"))
+    _ready(f"http://127.0.0.1:{listener.getsockname()[1]}/add")
+    server.run(sockets=[listener])
+
+
+def _minimal() -> None:
+    listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+    _ready(f"http://127.0.0.1:{listener.getsockname()[1]}/add")
+    minimal_server.serve(listener)
+
+
+def _minimal_pinned() -> None:
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    _minimal()
+
+
+def _pyro5() -> None:
+    import Pyro5.api  # type: ignore[import-untyped]
+
+    class Adder:
+        @Pyro5.api.expose  # type: ignore[untyped-decorator]
+        def add(self, a: float, b: float) -> float:
+            return add(a, b)
+
+    daemon = Pyro5.api.Daemon(host="127.0.0.1", port=0)
+    _ready(str(daemon.register(Adder)))
+    daemon.requestLoop()
+
+
+def _rpyc() -> None:
+    import rpyc  # type: ignore[import-untyped]
+    from rpyc.utils.server import ThreadedServer  # type: ignore[import-untyped]
+
+    class Adder(rpyc.Service):  # type: ignore[misc]
+        def exposed_add(self, a: float, b: float) -> float:
+            return add(a, b)
+
+    server = ThreadedServer(Adder, hostname="127.0.0.1", port=0)
+    _ready(f"127.0.0.1:{server.port}")
+    server.start()
+
+
+SERVERS: dict[str, Callable[[], None]] = {
+    "portal": _portal,
+    "flask": _flask,
+    "fastapi": _fastapi,
+    "minimal": _minimal,
+    "minimal-pinned": _minimal_pinned,
+    "pyro5": _pyro5,
+    "rpyc": _rpyc,
+}
+
+
+def _end_with_parent() -> None:
+    while os.read(0, 1024):
+        pass
+    os._exit(0)
+
+
+def main(name: str) -> None:
+    """Serve as the contestant of this name until standard input ends."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    SERVERS[name]()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -23,7 +23,7 @@ from wsgiref.validate import validator
 import pytest
 
 import portal
-from portal import CallTimeout, ConfigError, Consumer, FunctionError, HTTPPortal, RegistryError, Service, ValidationError
+from portal import CallTimeout, ConfigError, Consumer, FunctionError, HTTPPortal, RegistryError, ValidationError
 from portal.http.wsgi import WSGIApp, mount
 from portal.serving import Request, Response
 
@@ -170,7 +170,8 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         return
     under = {"wsgiref": under_wsgiref, "werkzeug": under_werkzeug, "waitress": under_waitress}[request.param]
     http_portal, app = made()
-    with http_portal, under(validator(app)) as port:
+    # werkzeug's own environ does not pass the validator
+    with http_portal, under(app if request.param == "werkzeug" else validator(app)) as port:
         yield f"127.0.0.1:{port}"
 
 
@@ -180,7 +181,9 @@ def ask(host: str, method: str, path: str, body: Any = None, **headers: str) -> 
     try:
         if body is not None and not isinstance(body, bytes):
             body, fields = json.dumps(body).encode(), {"Content-Type": "application/json"} | fields
-        connection.request(method, path, body, fields)
+        # A server may answer a body that is too large, and close, before it has read all of it.
+        with contextlib.suppress(BrokenPipeError):
+            connection.request(method, path, body, fields)
         answer = connection.getresponse()
         return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
     finally:
@@ -214,7 +217,6 @@ def test_calls(server: str) -> None:
         ("PUT", "/api/add", {}, {}, 405, "protocol_error"),
         ("POST", "/api/add", b"{", {"Content_Type": "application/json"}, 400, "serialization_error"),
         ("POST", "/api/add", b"a=1", {"Content_Type": "application/x-www-form-urlencoded"}, 415, "protocol_error"),
-        ("POST", "/api/length", {"text": "x" * 1_100_000}, {}, 413, "protocol_error"),
         ("POST", "/api/add", {"a": 1, "b": 2}, {"X_Portal_Timeout": "soon"}, 400, "protocol_error"),
         ("POST", "/api/count", {"to": 1}, {"Accept": "text/html"}, 406, "protocol_error"),
     ],
@@ -231,6 +233,16 @@ def test_refusals(
     assert b"inside" not in text
 
 
+def test_a_large_body_is_refused(server: str, request: pytest.FixtureRequest) -> None:
+    try:
+        status, fields, _ = ask(server, "POST", "/api/length", {"text": "x" * 1_100_000})
+    except ConnectionError:
+        # wsgiref closes at once, and the body it has not read resets the connection, at times under the answer
+        assert request.node.callspec.params["server"] == "wsgiref"
+    else:
+        assert (status, fields["content-type"]) == (413, "application/problem+json")
+
+
 def test_request_ids_come_back(server: str) -> None:
     _, fields, _ = ask(server, "POST", "/api/add", {"a": 1, "b": 2}, X_Request_ID="mine-1")
     assert fields["x-request-id"] == "mine-1"
@@ -241,7 +253,7 @@ def test_request_ids_come_back(server: str) -> None:
 def test_a_deadline_is_answered_while_the_function_runs(server: str) -> None:
     begun = monotonic()
     status, _, body = ask(server, "POST", "/api/slow", {"seconds": 5}, X_Portal_Timeout="100")
-    assert (status, json.loads(body)["code"]) == (504, "call_timeout")
+    assert (status, json.loads(body)["code"]) == (504, "timeout")
     assert monotonic() - begun < 4
     status, _, body = ask(server, "POST", "/api/slow", {"seconds": 0.01}, X_Portal_Timeout="10000")
     assert (status, body) == (200, b'"done"')
@@ -440,7 +452,6 @@ def test_without_a_host_the_servers_name_counts(changes: dict[str, str], host: s
         (400, {"CONTENT_LENGTH": "5", "REQUEST_METHOD": "POST", "wsgi.input": io.BytesIO(b"abc")}),
         (400, {"HTTP_TRANSFER_ENCODING": "chunked"}),  # in HTTP/1.0
         (411, {"HTTP_TRANSFER_ENCODING": "chunked", "SERVER_PROTOCOL": "HTTP/1.1"}),
-        (411, {"REQUEST_METHOD": "POST", "CONTENT_TYPE": "application/json"}),
         (413, {"REQUEST_METHOD": "POST", "CONTENT_LENGTH": "17"}),
         (414, {"PATH_INFO": "/api/" + "a" * 9000}),
         (417, {"HTTP_EXPECT": "more", "SERVER_PROTOCOL": "HTTP/1.1"}),
@@ -474,7 +485,7 @@ class Source:
 
 def body_of(source: Source, **changes: Any) -> Any:
     app = Kept()
-    status, _, _ = reply(WSGIApp(app, max_body=4), REQUEST_METHOD="POST", **{"wsgi.input": source} | changes)
+    status, _, _ = reply(WSGIApp(app, max_body=4), **{"REQUEST_METHOD": "POST", "wsgi.input": source} | changes)
     return app.requests[0].body if app.requests else status
 
 
@@ -494,7 +505,8 @@ FRAMED = {"SERVER_PROTOCOL": "HTTP/2", "wsgi.input_terminated": True, "CONTENT_T
         (Source(b"", OSError("a bad chunk")), CHUNKED, 400),
         (Source(b"", ValueError("closed")), CHUNKED, 400),
         (Source(b"abcd"), FRAMED, b"abcd"),
-        (Source(b"abcd"), FRAMED | {"SERVER_PROTOCOL": "HTTP/1.1"}, 411),
+        (Source(b"abcd"), FRAMED | {"wsgi.input_terminated": False, "CONTENT_TYPE": ""}, b""),
+        (Source(b"abcd"), FRAMED | {"REQUEST_METHOD": "GET"}, b""),
     ],
 )
 def test_bodies(source: Source, changes: dict[str, Any], body: Any) -> None:
@@ -696,8 +708,7 @@ def test_inside_django_under_runserver(project: pathlib.Path) -> None:
         for line in process.stdout:
             if "Quit the server" in line:
                 break
-        with contextlib.suppress(ConnectionRefusedError):
-            check_django(wait_for(port))
+        check_django(wait_for(port))
     finally:
         process.terminate()
         process.communicate(timeout=WAIT)
@@ -717,4 +728,3 @@ def test_services_and_listings(published: WSGIApp) -> None:
     status, _, data = reply(published, PATH_INFO="/api")
     assert status == 200
     assert {row["name"] for row in json.loads(data[0])["functions"]} >= {"add", "count", "größe"}
-    assert Service  # services are listed alike: tests/http/test_http_portal.py

@@ -31,6 +31,7 @@ __all__ = ["Answering", "WSGIApp", "WSGIRequest", "mount"]
 
 _PIECE = 64 * 1024
 _SAFE = "/!$&'()*+,;=:@~"  # RFC 3986 section 3.3: what a path holds unencoded, beside letters, digits and -._~
+_PLAIN = re.compile(r"[/!$&'()*+,;=:@~A-Za-z0-9_.\-]*")
 _OCTET = re.compile(r"%[0-9A-Fa-f]{2}|.", re.DOTALL)
 _ORIGIN = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -57,15 +58,19 @@ class WSGIRequest(Request):
 
     Attributes:
         scheme: "http" or "https", as the client used it by the outer server's word.
-        base: where this client sees the portal's base path, such as "https://shop.example/api".
     """
 
-    __slots__ = ("base", "scheme")
+    __slots__ = ("_mount_path", "scheme")
 
     def __init__(self, head: RequestHead, body: bytes, peer: str, scheme: str, mount_path: str) -> None:
         super().__init__(head, body, None, peer)
         self.scheme = scheme
-        self.base = f"{scheme}://{head.headers.get('host', '')}{mount_path}"
+        self._mount_path = mount_path
+
+    @property
+    def base(self) -> str:
+        """Where this client sees the portal's base path, such as "https://shop.example/api"."""
+        return f"{self.scheme}://{self.headers.get('host', '')}{self._mount_path}"
 
     @property
     def secure(self) -> bool:
@@ -172,15 +177,20 @@ def _raw_path(environ: WSGIEnvironment) -> tuple[str, str]:
     """
     script, info = environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", "")
     given = environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""
-    path = _ORIGIN.sub("", given.partition("?")[0].partition("#")[0], count=1)
     try:
-        if "%" in path and unquote_to_bytes(path) == (script + info).encode("latin-1"):
-            octets = [found.end() for found in _OCTET.finditer(path)]
-            cut = octets[len(script) - 1] if script else 0
-            return path[:cut], path[cut:]
-        return quote(script.encode("latin-1"), safe=_SAFE), quote(info.encode("latin-1"), safe=_SAFE)
+        if "%" in given:
+            path = _ORIGIN.sub("", given.partition("?")[0].partition("#")[0], count=1)
+            if unquote_to_bytes(path) == (script + info).encode("latin-1"):
+                octets = [found.end() for found in _OCTET.finditer(path)]
+                cut = octets[len(script) - 1] if script else 0
+                return path[:cut], path[cut:]
+        return _encoded(script), _encoded(info)
     except UnicodeEncodeError:
         raise ProtocolError("the path is no WSGI text") from None
+
+
+def _encoded(path: str) -> str:
+    return path if _PLAIN.fullmatch(path) else quote(path.encode("latin-1"), safe=_SAFE)
 
 
 # requests

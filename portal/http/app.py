@@ -72,8 +72,11 @@ class HTTPApp:
         self._address_of = address_of
         self._debug = debug
 
-    def answer(self, request: Request, early: Callable[[Response], bool]) -> Response:
-        """The response to a request; see `portal.serving.App`."""
+    def answer(self, request: Request, early: Callable[[Response], bool] | None = None) -> Response:
+        """The response to a request; see `portal.serving.App`.
+
+        Without `early` nobody else can answer, and this returns by the deadline.
+        """
         context: CallContext | None = None
         try:
             context = codec.context_of(request.headers, monotonic())
@@ -86,7 +89,7 @@ class HTTPApp:
 
     # routing
 
-    def _route(self, request: Request, context: CallContext, early: Callable[[Response], bool]) -> Response:
+    def _route(self, request: Request, context: CallContext, early: Callable[[Response], bool] | None) -> Response:
         method = request.method
         if method == "OPTIONS":
             return Response(204, [("Allow", _ALLOW), ("X-Request-ID", context.request_id)])
@@ -124,7 +127,7 @@ class HTTPApp:
     # calling
 
     def _call(
-        self, entry: Entry, request: Request, context: CallContext, early: Callable[[Response], bool]
+        self, entry: Entry, request: Request, context: CallContext, early: Callable[[Response], bool] | None
     ) -> Response:
         params = _params(request)
         streaming = entry.function.schema.streaming
@@ -134,10 +137,10 @@ class HTTPApp:
 
         def on_deadline(error: CallTimeout) -> None:
             error.with_context(operation=entry.function.name)
-            if not early(self._refuse(error, context)):
+            if early is not None and not early(self._refuse(error, context)):
                 _cut(request)
 
-        result = self._dispatcher.dispatch(call, on_deadline)
+        result = self._dispatcher.dispatch(call, None if early is None else on_deadline)
         if not streaming:
             return _json(200, result, context, entry.function.name)
         if request.connection is not None and request.head.keep_alive:

@@ -1,0 +1,207 @@
+"""Our own listener under gunicorn: processes, stopping, restarts."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import portal
+from portal import Consumer, PortalError, TransportError
+from portal.serving import Listener
+
+pytest.importorskip("gunicorn")
+from portal.serving.gunicorn import Worker
+
+ROOT = pathlib.Path(portal.__file__).parent.parent
+WAIT = 20.0
+MODULE = """
+import os
+import threading
+from portal import HTTPPortal
+
+def pid() -> int:
+    return os.getpid()
+
+def slow(seconds: float) -> int:
+    threading.Event().wait(seconds)
+    return os.getpid()
+
+def make():
+    http = HTTPPortal()
+    http.apply(pid)
+    http.apply(slow)
+    return http
+
+served = make()
+application = lambda environ, start_response: []
+"""
+
+adopts = pytest.mark.skipif(not hasattr(Listener, "adopt"), reason="this Listener opens its socket itself")
+
+
+class Gunicorn:
+    """A running gunicorn: its process, its port, and what it has logged."""
+
+    def __init__(self, directory: pathlib.Path, target: str, options: tuple[str, ...]) -> None:
+        self.log = directory / "gunicorn.log"
+        listening = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self.base = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [
+                    sys.executable, "-m", "gunicorn", "-k", "portal.serving.gunicorn.Worker", "--chdir", str(directory),
+                    "--bind", f"fd://{listening.fileno()}", "--graceful-timeout", "5", *options, target,
+                ],
+                stdout=log, stderr=log, pass_fds=[listening.fileno()],
+                env=os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT), str(directory)))},
+            )  # fmt: skip
+        listening.close()
+
+    def says(self, text: str, times: int = 1) -> None:
+        """Wait until the log has a text."""
+        end = monotonic() + WAIT
+        while self.log.read_text().count(text) < times:
+            assert monotonic() < end, self.log.read_text()
+            threading.Event().wait(0.02)
+
+
+@contextlib.contextmanager
+def gunicorn(directory: pathlib.Path, *options: str, target: str = "served_module:served") -> Iterator[Gunicorn]:
+    (directory / "served_module.py").write_text(MODULE)
+    running = Gunicorn(directory, target, options)
+    try:
+        yield running
+    finally:
+        if running.process.poll() is None:
+            running.process.terminate()
+        running.process.wait(WAIT)
+
+
+def pids(consumer: Consumer, base: str, calls: int) -> set[int]:
+    with ThreadPoolExecutor(16) as pool:
+        return set(pool.map(lambda _: consumer.call_at(f"{base}/slow", {"seconds": 0.02}), range(calls)))
+
+
+@adopts
+@pytest.mark.parametrize("options", [(), ("--preload",)], ids=["plain", "preload"])
+def test_two_workers_serve_one_socket(tmp_path: pathlib.Path, options: tuple[str, ...]) -> None:
+    with gunicorn(tmp_path, "-w", "2", *options) as running, Consumer() as consumer:
+        running.says("Booting worker", 2)
+        seen: set[int] = set()
+        end = monotonic() + WAIT
+        while len(seen) < 2 and monotonic() < end:
+            # a connection stays with its worker, so both are met over several consumers' connections
+            with Consumer() as another:
+                seen |= pids(another, running.base, 32)
+        assert len(seen) == 2
+        assert running.process.pid not in seen
+        names = {row["name"] for row in consumer.list_at(running.base)["functions"]}
+        assert names == {"pid", "slow"}
+
+
+@adopts
+def test_a_factory(tmp_path: pathlib.Path) -> None:
+    with gunicorn(tmp_path, "-w", "1", target="served_module:make()") as running, Consumer() as consumer:
+        assert consumer.call_at(f"{running.base}/pid") != running.process.pid
+
+
+@adopts
+def test_sigterm_lets_calls_finish(tmp_path: pathlib.Path) -> None:
+    with gunicorn(tmp_path, "-w", "1") as running, Consumer() as consumer:
+        worker = consumer.call_at(f"{running.base}/pid")
+        future = consumer.submit_at(f"{running.base}/slow", {"seconds": 1.0})
+        threading.Event().wait(0.3)  # until the worker has the call
+        running.process.send_signal(signal.SIGTERM)
+        assert future.result(WAIT) == worker
+        assert running.process.wait(WAIT) == 0
+
+
+@adopts
+def test_sigquit_ends_at_once(tmp_path: pathlib.Path) -> None:
+    with gunicorn(tmp_path, "-w", "1") as running, Consumer() as consumer:
+        consumer.call_at(f"{running.base}/pid")
+        future = consumer.submit_at(f"{running.base}/slow", {"seconds": 10.0})
+        threading.Event().wait(0.3)  # until the worker has the call
+        begun = monotonic()
+        running.process.send_signal(signal.SIGQUIT)
+        with pytest.raises(TransportError):
+            future.result(WAIT)
+        running.process.wait(WAIT)
+        assert monotonic() - begun < 4
+
+
+@adopts
+def test_hup_brings_new_workers_without_a_lost_call(tmp_path: pathlib.Path) -> None:
+    with gunicorn(tmp_path, "-w", "1") as running, Consumer() as consumer:
+        old = consumer.call_at(f"{running.base}/pid")
+        future = consumer.submit_at(f"{running.base}/slow", {"seconds": 0.5})
+        threading.Event().wait(0.2)  # until the worker has the call
+        running.process.send_signal(signal.SIGHUP)
+        assert future.result(WAIT) == old
+        running.says("Worker exiting")
+        assert consumer.call_at(f"{running.base}/pid") != old
+
+
+@adopts
+def test_max_requests_ends_a_worker(tmp_path: pathlib.Path) -> None:
+    with gunicorn(tmp_path, "-w", "1", "--max-requests", "5") as running, Consumer() as consumer:
+        first = consumer.call_at(f"{running.base}/pid")
+        for _ in range(6):
+            consumer.call_at(f"{running.base}/pid")
+        running.says("Autorestarting")
+        running.says("Booting worker", 2)
+        end = monotonic() + WAIT
+        seen = first
+        while seen == first and monotonic() < end:
+            with contextlib.suppress(PortalError):
+                seen = consumer.call_at(f"{running.base}/pid")
+        assert seen != first
+
+
+@adopts
+def test_a_changed_file_reloads(tmp_path: pathlib.Path) -> None:
+    with gunicorn(tmp_path, "-w", "1", "--reload", "--reload-engine", "poll") as running, Consumer() as consumer:
+        old = consumer.call_at(f"{running.base}/pid")
+        (tmp_path / "served_module.py").write_text("this is no Python\n")
+        running.says("Nothing to serve before a file changes.")
+        (tmp_path / "served_module.py").write_text(MODULE + "\n# changed\n")
+        running.says("Booting worker", 3)
+        assert consumer.call_at(f"{running.base}/pid") != old
+
+
+@pytest.mark.parametrize(
+    ("options", "target", "said"),
+    [
+        (("--certfile", "served_module.py"), "served_module:served", "give the portal its certificates"),
+        ((), "served_module:application", "this worker serves an HTTPPortal"),
+    ],
+)
+def test_what_it_refuses(tmp_path: pathlib.Path, options: tuple[str, ...], target: str, said: str) -> None:
+    (tmp_path / "served_module.py").write_text("")
+    with gunicorn(tmp_path, "-w", "1", *options, target=target) as running:
+        assert running.process.wait(WAIT) != 0
+        assert said in running.log.read_text()
+
+
+def test_threads_do_not_count_silently() -> None:
+    said: list[Any] = []
+    log = SimpleNamespace(warning=lambda *words: said.append(words))
+    Worker.check_config(SimpleNamespace(is_ssl=False, threads=8), log)
+    assert said[0][1] == 8
+    Worker.check_config(SimpleNamespace(is_ssl=False, threads=1), log)
+    assert len(said) == 1
+    with pytest.raises(RuntimeError, match="certificates"):
+        Worker.check_config(SimpleNamespace(is_ssl=True, threads=1), log)

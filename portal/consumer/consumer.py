@@ -196,25 +196,31 @@ class Consumer:
         context: CallContext | None,
         streaming: bool,
     ) -> Call:
-        function = self._function_at(address)
-        target = function.address
-        if timeout is None and target is not None and target.scheme in _REMOTE:
-            timeout = self._timeout
-        travelling = CallContext.for_call(timeout, context)
-        if travelling.expired:
-            raise timeout_error(travelling, function.name, timeout)
-        return Call(function, {} if params is None else params, travelling, target, streaming)
-
-    def _function_at(self, address: Address | str) -> Function:
-        """The function to send to. Remote contracts are kept; local ones are looked up, since that costs little."""
         if self._pid != os.getpid():
             self._after_fork()
         key = address if isinstance(address, str) else str(address)
         known = self._resolved.get(key)
         if known is not None and known[0] > monotonic():
-            return known[1]
-        function = self.resolve(address)
-        if isinstance(function, ResolvedFunction) and function.address and function.address.scheme in _REMOTE:
+            function = known[1]
+            travelling = CallContext.for_call(self._timeout if timeout is None else timeout, context)
+        else:
+            target = Address.of(address)
+            if timeout is None and target.scheme in _REMOTE:
+                timeout = self._timeout
+            travelling = CallContext.for_call(timeout, context)
+            function = self._look_up(key, target, travelling)
+        if travelling.expired:
+            raise timeout_error(travelling, function.name, timeout)
+        return Call(function, {} if params is None else params, travelling, function.address, streaming)
+
+    def _look_up(self, key: str, target: Address, context: CallContext) -> Function:
+        """The function to send to, within the call's deadline.
+
+        Remote contracts are kept; local ones are looked up each time, since that costs little.
+        """
+        with context.active():
+            function = first_that_knows(self._portals_for(target), target)
+        if isinstance(function, ResolvedFunction) and target.scheme in _REMOTE:
             if len(self._resolved) >= _CACHE_SIZE:
                 self._resolved.clear()
             self._resolved[key] = (monotonic() + _CONTRACT_SECONDS, function)

@@ -97,26 +97,32 @@ class HTTPApp:
         if method == "POST":
             return self._call(self._catalogue.get(path, version), request, context, early)
         if method in ("GET", "HEAD"):
-            return _json(200, self._describe(path, version), context)
+            return _json(200, self._describe(path, version, getattr(request, "base", None)), context)
         raise ProtocolError(f"{method} is not served here", status=405)
 
-    def _describe(self, path: tuple[str, ...], version: str | None) -> Any:
+    def _describe(self, path: tuple[str, ...], version: str | None, base: str | None) -> Any:
         if not path:
             return {
-                "functions": [self._row(entry) for entry in self._catalogue.entries()],
+                "functions": [self._row(entry, base) for entry in self._catalogue.entries()],
                 "services": [service.status() for service in list(self._services.values())],
             }
         service = self._services.get(path[0]) if len(path) == 1 else None
         if service is not None:
-            rows = [self._row(entry) for entry in self._catalogue.entries() if entry.path[:-1] == path]
+            rows = [self._row(entry, base) for entry in self._catalogue.entries() if entry.path[:-1] == path]
             return service.status() | {"description": service.description, "functions": rows}
         return self._catalogue.get(path, version).function.schema.to_dict()
 
-    def _row(self, entry: Entry) -> dict[str, Any]:
+    def _row(self, entry: Entry, base: str | None) -> dict[str, Any]:
+        """A row of a listing.
+
+        Args:
+            base: the address of everything published as the client wrote it, where another server serves this app.
+        """
         schema = entry.function.schema
+        address = self._address_of(entry.full_path) if base is None else Address.parse(base).child(*entry.full_path)
         return {
             "name": schema.name,
-            "address": str(self._address_of(entry.full_path)),
+            "address": str(address),
             "version": schema.version,
             "service": entry.path[0] if len(entry.path) > 1 else None,
             "description": schema.description,

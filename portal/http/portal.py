@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from ..address import Address
 from ..calls.dispatcher import Dispatcher
@@ -17,6 +18,9 @@ from ..service import Service
 from ..serving import Listener, ServingConfig
 from .app import HTTPApp
 from .client import HTTPClient
+
+if TYPE_CHECKING:
+    from .wsgi import WSGIApp
 
 __all__ = ["HTTPPortal"]
 
@@ -37,6 +41,9 @@ class HTTPPortal(Portal):
         debug: whether clients see what functions raise, with tracebacks.
         client: limits and waits of the calling side.
         unique_ids: "fingerprint" or "random" last segments of addresses.
+        listen: False opens no socket: another server serves it, as the WSGI application it is.
+
+    The portal itself is a WSGI application (PEP 3333), the same as `wsgi`.
 
     Threads: any.
     """
@@ -56,6 +63,7 @@ class HTTPPortal(Portal):
         debug: bool = False,
         client: HTTPClient | None = None,
         unique_ids: UniqueIds = "fingerprint",
+        listen: bool = True,
     ) -> None:
         super().__init__(unique_ids=unique_ids)
         if base_path and (not base_path.startswith("/") or base_path.endswith("/")):
@@ -65,6 +73,7 @@ class HTTPPortal(Portal):
                 allowed='"" or a path such as "/api", no slash at its end',
             )
         self._base_path = base_path
+        self._listen = listen
         self._owns_listener = listener is None
         self.listener = listener or Listener(host, port, config=config)
         self._client = client or HTTPClient()
@@ -78,6 +87,17 @@ class HTTPPortal(Portal):
             address_of=self._address_of,
             debug=debug,
         )
+
+    @cached_property
+    def wsgi(self) -> WSGIApp:
+        """Everything that is published, as a WSGI application; see `portal.http.wsgi` for where it may be mounted."""
+        from .wsgi import WSGIApp
+
+        return WSGIApp(self._app, base_path=self._base_path, max_body=self.listener.config.max_body)
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Answer one WSGI request."""
+        return self.wsgi(environ, start_response)
 
     @property
     def base(self) -> Address:
@@ -111,6 +131,8 @@ class HTTPPortal(Portal):
         """
         with self._lifecycle:
             self._require_open()
+            if not self._listen:
+                return
             if not self._mounted:
                 self.listener.mount(self._base_path or "/", self._app)
                 self._mounted = True

@@ -31,6 +31,7 @@ _MAX_INTERIM = 16  # 1xx answers before the final one
 _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [^\x00-\x08\x0a-\x1f\x7f]*)?")
 _NO_LIMIT = 1 << 62
 _SHORTEST, _LONGEST = -9, 5  # exponents of two: slices of 2 ms to 32 s
+_UNSET = -99
 
 
 class NotSent(OSError):
@@ -57,7 +58,7 @@ class Wire:
         sock.settimeout(None)
         self._sock = sock
         self._buffer = b""
-        self._slice = 0
+        self._slice = _UNSET
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
         self.used = 0

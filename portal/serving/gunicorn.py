@@ -26,6 +26,8 @@ from typing import Any, Protocol
 from gunicorn.errors import AppImportError  # type: ignore[import-untyped]
 from gunicorn.workers.base import Worker as BaseWorker  # type: ignore[import-untyped]
 
+from .listener import Listener
+
 __all__ = ["Worker"]
 
 _BEAT = 1.0  # seconds between signs of life
@@ -33,10 +35,7 @@ _BEAT = 1.0  # seconds between signs of life
 
 class _Listener(Protocol):
     def adopt(self, sockets: Sequence[socket.socket]) -> None: ...
-    def stop(self, grace: float | None = None) -> None: ...
     def stats(self) -> dict[str, Any]: ...
-    @property
-    def running(self) -> bool: ...
 
 
 class _Served(Protocol):
@@ -53,6 +52,11 @@ class Worker(BaseWorker):  # type: ignore[misc]  # gunicorn has no types
     """
 
     wsgi: _Served
+
+    @classmethod
+    def setup(cls) -> None:
+        """Called by gunicorn before it imports the portal, whose `apply` must not open a socket of its own."""
+        Listener.supervised = True
 
     @classmethod
     def check_config(cls, cfg: Any, log: Any) -> None:
@@ -83,8 +87,6 @@ class Worker(BaseWorker):  # type: ignore[misc]  # gunicorn has no types
             while self.alive and self.ppid == os.getppid():
                 self._beat()
             return
-        if portal.listener.running:
-            portal.listener.stop(0)  # opened by `apply` when the module was imported, on a port of its own
         portal.listener.adopt([getattr(one, "sock", one) for one in self.sockets])
         portal.start()
         while self._goes_on(portal):

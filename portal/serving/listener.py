@@ -15,7 +15,7 @@ import weakref
 from collections.abc import Callable, Iterable
 from functools import partial
 from time import monotonic, time
-from typing import Any
+from typing import Any, ClassVar
 
 from ..context import new_request_id
 from ..errors import ConfigError, OverloadedError, ProtocolError
@@ -48,8 +48,14 @@ class Listener:
         port: 0 takes a free one, which `port` then tells.
         config: limits, waits and TLS.
 
+    Attributes:
+        supervised: whether all listeners of this process wait for the sockets of a supervisor: `start` does nothing
+            before `adopt`.
+
     Threads: any may mount, start and stop. Fork: the parent goes on; a child has nothing of it open and may start it.
     """
+
+    supervised: ClassVar[bool] = False
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0, *, config: ServingConfig | None = None) -> None:
         if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= 65_535:
@@ -129,7 +135,7 @@ class Listener:
         Raises: TransportError when the address is in use or not of this machine; ConfigError for bad certificates.
         """
         with self._lock:
-            if self._running:
+            if self._running or (self.supervised and not self._adopted):
                 return
             config = self.config
             self._tls = None if config.tls is None else ServerTLS(config.tls)
@@ -137,12 +143,14 @@ class Listener:
             name = sockets[0].getsockname()
             if isinstance(name, tuple):
                 self.port = int(name[1])
+                self.host = str(name[0]) if self._adopted else self.host
             self._pool = WorkerPool(config.workers, config.queue, name="portal-serve")
             self._refused = 0
             self._active.clear()
             self._stopping = False
             self._running = True
             self._watcher = Watcher(sockets, config, self._tls, serve=self._take, work=self._submit, retire=self._count)
+            self._watcher.start()
             _running.add(self)
 
     def reload_certificates(self) -> None:
@@ -240,7 +248,7 @@ class Listener:
             self._turn_away(connection, _STOPPING)
             return False
         self._active.add(connection)
-        if self._usual(request) < _QUICK and self._watcher.relay.willing:
+        if self._usual(request) < _QUICK and self._watcher.willing:
             return self._guarded(self._serve_here, connection, request)
         self._watcher.give_away(connection)
         self._hand_over(connection, request)

@@ -82,7 +82,16 @@ class Watcher:
             sock.setblocking(False)
             self._poller.listen(fd)
         self._next_sweep = monotonic() + _SWEEP
-        self.relay = Relay(self._watch, self._overtaken, name="portal-listener", limit=config.workers)
+        self.relay: Relay | None = None
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self.relay = Relay(self._watch, self._overtaken, name="portal-listener", limit=self._config.workers)
+
+    @property
+    def willing(self) -> bool:
+        """Whether the watching thread may serve a call itself: another would go on, should it get stuck."""
+        return self.relay is not None and self.relay.willing
 
     # for other threads
 
@@ -143,7 +152,8 @@ class Watcher:
         """End the thread and close what is parked."""
         self._accepting = self._running = False
         self._poller.wake()
-        self.relay.join()
+        if self.relay is not None:
+            self.relay.join()
 
     # its own thread
 
@@ -221,7 +231,7 @@ class Watcher:
         if request is not None:
             del self.parked[fd]
             turn.begin(fd)
-            answered = self._serve(connection, request)
+            answered = self._try_to_serve(connection, request)
             if not turn.end():
                 if answered:
                     self.park(connection)
@@ -234,6 +244,14 @@ class Watcher:
                 return
             self.parked[fd] = connection
         connection.note_parked(monotonic())
+
+    def _try_to_serve(self, connection: Connection, request: Request) -> bool:
+        try:
+            return self._serve(connection, request)
+        except Exception:
+            _log.exception("serving a connection failed")
+            self.close(connection)
+            return False
 
     def give_away(self, connection: Connection) -> None:
         """`serve` lets a worker have the connection: nothing is told of it until it is parked."""

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -300,6 +301,22 @@ def test_a_stop_does_not_wait_for_what_hangs() -> None:
         assert caught.value.may_have_executed
     gate.set()
     portal.close()
+
+
+@pytest.mark.parametrize("timeout", [0.02, 0.3, 0.6, 1.2])
+def test_every_size_of_timeout_holds(timeout: float) -> None:
+    gate = threading.Event()
+
+    def hang() -> None:
+        gate.wait(WAIT)
+
+    with socket.create_server(("127.0.0.1", 0)) as silent, HTTPPortal() as portal, Consumer() as consumer:
+        for address in (f"http://127.0.0.1:{silent.getsockname()[1]}/api/f", str(portal.apply(hang))):
+            begun = monotonic()
+            with pytest.raises(CallTimeout):
+                consumer.call_at(address, {}, timeout=timeout)
+            assert monotonic() - begun < WAIT / 2
+        gate.set()
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from itertools import count
 from time import monotonic
@@ -23,7 +23,7 @@ from weakref import WeakSet
 
 from .errors import CallCancelled, CallTimeout
 
-__all__ = ["CallContext", "Identity", "enter", "leave", "new_request_id", "parse_traceparent"]
+__all__ = ["CallContext", "Identity", "enter", "leave", "new_context", "new_request_id", "parse_traceparent", "running"]
 
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 _TRACEPARENT = re.compile(  # only versions after 00 may go on behind the flags
@@ -47,6 +47,10 @@ class Identity:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "scopes", frozenset(self.scopes))
+
+
+#: A context with nothing of its own: `new_context(CallContext)`.
+new_context = object.__new__
 
 
 class _RequestIds:
@@ -90,21 +94,19 @@ class CallContext:
     Threads: any thread may read it and cancel it.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_callbacks",
-        "_cancelled",
-        "_listeners",
-        "_request_id",
-        "baggage",
-        "deadline",
-        "idempotency_key",
-        "identity",
-        "metadata",
-        "parent",
-        "traceparent",
-        "watched",
-    )
+    # Defaults live in the class: a context that has nothing of its own, as most have, costs next to nothing to make.
+    deadline: float | None = None
+    identity: Identity | None = None
+    traceparent: str | None = None
+    baggage: Mapping[str, str] = _EMPTY
+    metadata: Mapping[str, Any] = _EMPTY
+    idempotency_key: str | None = None
+    parent: CallContext | None = None
+    watched = False  # True while some other thread answers the caller at the deadline
+    _request_id: str | None = None
+    _cancelled = False
+    _callbacks: list[Callable[[], object]] | None = None
+    _listeners: WeakSet[CallContext] | None = None  # nested calls with callbacks; weak, for most end early
 
     def __init__(
         self,
@@ -118,18 +120,22 @@ class CallContext:
         idempotency_key: str | None = None,
         parent: CallContext | None = None,
     ) -> None:
-        self._request_id = request_id
-        self.deadline = deadline
-        self.identity = identity
-        self.traceparent = traceparent
-        self.baggage = baggage
-        self.metadata = metadata
-        self.idempotency_key = idempotency_key
-        self.parent = parent
-        self.watched = False  # True while some other thread answers the caller at the deadline
-        self._cancelled = False
-        self._callbacks: list[Callable[[], object]] | None = None
-        self._listeners: WeakSet[CallContext] | None = None  # nested calls with callbacks; weak, for most end early
+        if request_id is not None:
+            self._request_id = request_id
+        if deadline is not None:
+            self.deadline = deadline
+        if identity is not None:
+            self.identity = identity
+        if traceparent is not None:
+            self.traceparent = traceparent
+        if idempotency_key is not None:
+            self.idempotency_key = idempotency_key
+        if parent is not None:
+            self.parent = parent
+        if baggage:
+            self.baggage = baggage
+        if metadata:
+            self.metadata = metadata
 
     def __repr__(self) -> str:
         left = self.remaining()
@@ -146,6 +152,10 @@ class CallContext:
         if self._request_id is None:
             self._request_id = self.parent.request_id if self.parent is not None else new_request_id()
         return self._request_id
+
+    @request_id.setter
+    def request_id(self, given: str) -> None:
+        self._request_id = given
 
     def remaining(self) -> float | None:
         """Seconds left, 0.0 when the deadline has passed, None without a deadline."""
@@ -217,15 +227,19 @@ class CallContext:
         if timeout is not None:
             asked = monotonic() + timeout
             deadline = asked if deadline is None or asked < deadline else deadline
-        nested = CallContext(
-            deadline=deadline,
-            identity=self.identity,
-            traceparent=self.traceparent,
-            baggage={**self.baggage, **baggage} if baggage else self.baggage,
-            metadata=metadata,
-            parent=self,
-        )
-        nested.watched = self.watched and deadline == self.deadline
+        nested = new_context(CallContext)
+        nested.parent = self
+        nested.deadline = deadline
+        if self.identity is not None:
+            nested.identity = self.identity
+        if self.traceparent is not None:
+            nested.traceparent = self.traceparent
+        if baggage or self.baggage:
+            nested.baggage = {**self.baggage, **baggage}
+        if metadata:
+            nested.metadata = metadata
+        if self.watched and deadline == self.deadline:
+            nested.watched = True
         return nested
 
     @staticmethod
@@ -234,7 +248,10 @@ class CallContext:
         parent = context if context is not None else _current.get()
         if parent is not None:
             return parent.child(timeout=timeout)
-        return CallContext(deadline=None if timeout is None else monotonic() + timeout)
+        made = new_context(CallContext)
+        if timeout is not None:
+            made.deadline = monotonic() + timeout
+        return made
 
     @contextmanager
     def active(self) -> Iterator[CallContext]:
@@ -246,15 +263,9 @@ class CallContext:
             _current.reset(token)
 
 
-def enter(context: CallContext) -> Token[CallContext | None]:
-    """What `CallContext.active` does, for the dispatcher: half the cost of a `with`. `leave` undoes it."""
-    return _current.set(context)
-
-
-def leave(token: Token[CallContext | None]) -> None:
-    """Make current what was before the `enter` that gave this token, in the same thread."""
-    _current.reset(token)
-
-
 _current: ContextVar[CallContext | None] = ContextVar("portal_call_context", default=None)
+#: What `CallContext.current` and `CallContext.active` do, for those on the path of every call: `leave(enter(context))`.
+running = _current.get
+enter = _current.set
+leave = _current.reset
 _callback_lock = threading.Lock()  # guards the callback lists; held for a list operation only

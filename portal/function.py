@@ -101,13 +101,13 @@ class Function:
         if self.streaming:
             return self.stream(*args, **kwargs)
         native = self._native_arguments(args, kwargs)
-        return self._native(self._encode_output(self.target(**native)))
+        return self._native(self.encode_result(self.target(**native)))
 
     def stream(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
         """The items of a stream as native values; parameters are checked before this returns."""
         self._require_stream(True)
         native = self._native_arguments(args, kwargs)
-        return (self._native(self._encode_output(item)) for item in self.target(**native))
+        return (self._native(self.encode_result(item)) for item in self.target(**native))
 
     def submit(self, *args: Any, executor: Executor | None = None, **kwargs: Any) -> Future[Any]:
         """Call it in a thread of `executor` (default: the executor shared by this process); gives a Future."""
@@ -130,8 +130,8 @@ class Function:
             error.executed = True
             raise
         except Exception as error:
-            raise self._failure(error) from error
-        return self._encode_output(result)
+            raise self.failure(error) from error
+        return result if self.output.plain(result) else self.encode_result(result)
 
     def iterate(self, params: Mapping[str, Any], context: CallContext) -> Iterator[Any]:
         """Answer a streaming call: parameters are checked before this returns; then one JSON value an item.
@@ -155,7 +155,7 @@ class Function:
                         item = next(source)
                     except StopIteration:
                         return
-                yield self._encode_output(item)
+                yield self.encode_result(item)
         finally:
             close = getattr(source, "close", None)
             if close is not None:
@@ -169,9 +169,10 @@ class Function:
             error.executed = True
             raise
         except Exception as error:
-            raise self._failure(error) from error
+            raise self.failure(error) from error
 
-    def _failure(self, error: Exception) -> FunctionError:
+    def failure(self, error: Exception) -> FunctionError:
+        """The portal error for what the target raised, if that was none."""
         return _private(FunctionError(f"{type(error).__name__}: {error}", type=type(error).__name__))
 
     def _native_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -187,7 +188,8 @@ class Function:
             advice = "is no stream: call it" if wanted else "is a stream: iterate it with stream or stream_at"
             raise ProtocolError(f"{self.name} {advice}", status=406, address=self.address)
 
-    def _encode_output(self, result: Any) -> Any:
+    def encode_result(self, result: Any) -> Any:
+        """A native result, or an item of a stream, as JSON data; FunctionError for one that does not fit."""
         if self.validate_output != "error":
             return self._encode_leniently(result)
         try:

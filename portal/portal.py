@@ -15,7 +15,7 @@ from .function import Function
 from .schema import FunctionSchema
 from .service import Service
 
-__all__ = ["Portal", "in_process_portals"]
+__all__ = ["Portal", "changes", "in_process_portals"]
 
 
 class Portal(ABC):
@@ -86,6 +86,7 @@ class Portal(ABC):
         except BaseException:
             self._catalogue.discard(entry)
             raise
+        changes.note()
         return self._address_of(entry.full_path)
 
     def apply_service(self, service: Any) -> Address:
@@ -109,6 +110,7 @@ class Portal(ABC):
                     self._catalogue.discard(entry)
                 raise
             self._services[group.name] = group
+        changes.note()
         return self._address_of((group.name,))
 
     def resolve_service(self, address: Address | str) -> Service:
@@ -158,6 +160,7 @@ class Portal(ABC):
         path = self._path_of(target)
         with self._lifecycle:
             service = self._services.pop("/".join(path), None)
+        changes.note()
         if service is None:
             self._catalogue.remove(path, target.version)
             return
@@ -189,6 +192,24 @@ class Portal(ABC):
         self.close()
 
 
+class Changes:
+    """Counts what may lead an address of this process elsewhere: portals that open and close, functions added, removed.
+
+    Who keeps what it has resolved compares `number`. Threads: any may read; it is counted under a lock.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.number = 0
+
+    def note(self) -> None:
+        """Something has changed."""
+        with self._lock:
+            self.number += 1
+
+
+changes = Changes()
+
 _alive_lock = threading.Lock()  # guards the table below
 # By scheme, newest first; a tuple is replaced whole, so that readers need no lock.
 _alive: dict[str, tuple[weakref.ref[Portal], ...]] = {}
@@ -199,6 +220,7 @@ def _join(portal: Portal) -> None:
         for scheme in portal.schemes:
             living = tuple(ref for ref in _alive.get(scheme, ()) if ref() is not None)
             _alive[scheme] = (weakref.ref(portal), *living)
+    changes.note()
 
 
 def _leave(portal: Portal) -> None:
@@ -206,6 +228,7 @@ def _leave(portal: Portal) -> None:
         for scheme in portal.schemes:
             refs = _alive.get(scheme, ())
             _alive[scheme] = tuple(ref for ref in refs if ref() is not None and ref() is not portal)
+    changes.note()
 
 
 def in_process_portals(scheme: str) -> list[Portal]:

@@ -16,6 +16,8 @@ from typing import Any
 from ..context import CallContext, enter, leave
 from ..errors import CallTimeout, PortalError
 from ..executor import WorkerPool
+from ..function import Function
+from .counter import Counter
 from .deadlines import DeadlineWatch, timeout_error, wait_for
 from .middleware import Call, Middleware, build_chain
 
@@ -61,6 +63,10 @@ class Dispatcher:
             dispatcher's own only where the caller must be answered at a deadline.
         workers: size of that pool.
 
+    Attributes:
+        bare: whether a call without a deadline runs in the caller's thread with nothing around it but its context.
+        begun, ended: counters of calls; whoever makes a bare call without `dispatch` counts it here.
+
     Threads: any.
     """
 
@@ -73,8 +79,14 @@ class Dispatcher:
         self._pool: WorkerPool | None = None
         self._chain = build_chain(self.middleware, _answer)
         self._watch = DeadlineWatch()
-        self._lock = threading.Lock()  # guards the counters and the pool's creation
-        self._calls = self._failed = self._running = 0
+        self._lock = threading.Lock()  # guards the pool's creation
+        self.begun, self.ended, self._failed = Counter(), Counter(), Counter()
+        self.bare = not self.middleware and executor is None
+
+    def note_failure(self, function: Function, error: PortalError, context: CallContext) -> None:
+        """Count a call that failed, and let its error say which it was."""
+        self._failed.add()
+        error.with_context(request_id=context.request_id, operation=function.name)
 
     def dispatch(self, call: Call, on_deadline: Callable[[CallTimeout], object] | None = None) -> Any:
         """Run one call and give its result as JSON data (of a stream: an iterator of JSON data).
@@ -150,25 +162,20 @@ class Dispatcher:
             return self._pool
 
     def _run(self, call: Call) -> Any:
-        with self._lock:
-            self._calls += 1
-            self._running += 1
-        failed = 1
+        self.begun.add()
         token = enter(call.context)
         try:
-            result = self._chain(call)
-            failed = 0
+            return self._chain(call)
         except PortalError:
+            self._failed.add()
             raise
         except Exception as error:
+            self._failed.add()
             _log.exception("middleware around %s failed", call.function.name)
             raise PortalError(f"middleware around {call.function.name} failed", cause=error) from error
         finally:
             leave(token)
-            with self._lock:
-                self._running -= 1
-                self._failed += failed
-        return result
+            self.ended.add()
 
     def _items(
         self, call: Call, items: Iterator[Any], on_deadline: Callable[[CallTimeout], object] | None
@@ -200,7 +207,9 @@ class Dispatcher:
 
     def stats(self) -> dict[str, int]:
         """Calls begun, failed and running now."""
-        return {"calls": self._calls, "failed": self._failed, "running": self._running}
+        ended = self.ended.value  # read first: a call in between must not make it negative
+        begun = self.begun.value
+        return {"calls": begun, "failed": self._failed.value, "running": begun - ended}
 
     def close(self, timeout: float | None = 0.0) -> None:
         """End the dispatcher's own threads; functions that still run after `timeout` seconds are left alone."""

@@ -18,7 +18,8 @@ from ..context import CallContext
 from ..errors import ConsumerError, PortalError, RegistryError, ValidationError
 from ..executor import WorkerPool
 from ..function import Function, ResolvedFunction
-from ..portal import Portal, in_process_portals
+from ..local import LocalFunction
+from ..portal import Portal, changes, in_process_portals
 from ..registry.portals import PortalRegistry, first_that_knows
 from ..schema import Schema
 
@@ -69,6 +70,8 @@ class Consumer:
         self._own_pool: WorkerPool | None = None
         self._own_portals: dict[str, Portal] = {}
         self._resolved: dict[str, tuple[float, Function]] = {}
+        self._near: dict[Address | str, LocalFunction] = {}  # functions of this process called before, and
+        self._near_since = -1  # the number of changes at which they were looked up
         self._lock = threading.Lock()  # guards what is created on first use; not held over I/O
         self._pid = os.getpid()
         self._closed = False
@@ -96,6 +99,10 @@ class Consumer:
             RegistryError for an unknown function; CallTimeout in time; TransportError, whose `may_have_executed` says
             whether sending it again is safe; FunctionError for what the function raised.
         """
+        near = self._near.get(address) if timeout is None and changes.number == self._near_since else None
+        if near is not None and not self._middleware:
+            result = near.invoke({} if params is None else params, CallContext.for_call(None, context))
+            return result if returns is None else Schema.of(returns).load(result)
         call = self._prepare(address, params, timeout, context, False)
         try:
             result = self._chain(call)
@@ -216,14 +223,20 @@ class Consumer:
     def _look_up(self, key: str, target: Address, context: CallContext) -> Function:
         """The function to send to, within the call's deadline.
 
-        Remote contracts are kept; local ones are looked up each time, since that costs little.
+        Remote contracts are kept for a while; a function of this process for as long as its portal is what it was.
         """
+        seen = changes.number
         with context.active():
             function = first_that_knows(self._portals_for(target), target)
         if isinstance(function, ResolvedFunction) and target.scheme in _REMOTE:
             if len(self._resolved) >= _CACHE_SIZE:
                 self._resolved.clear()
             self._resolved[key] = (monotonic() + _CONTRACT_SECONDS, function)
+        elif isinstance(function, LocalFunction):
+            if self._near_since != seen or len(self._near) >= _CACHE_SIZE:
+                self._near = {}
+                self._near_since = seen
+            self._near[key] = function
         return function
 
     def _portals_for(self, address: Address) -> tuple[Portal, ...] | list[Portal]:
@@ -268,6 +281,7 @@ class Consumer:
         self._lock = threading.Lock()
         self._own_portals = {}
         self._resolved = {}
+        self._near = {}
         self._own_pool = None
 
     # arranging
@@ -283,6 +297,7 @@ class Consumer:
         """Use this portal for its schemes, before any other."""
         self._given.register(portal)
         self._resolved.clear()
+        self._near.clear()
         return portal
 
     def portals(self) -> list[Portal]:
@@ -296,6 +311,7 @@ class Consumer:
             pool, self._own_pool = self._own_pool, None
             portals, self._own_portals = list(dict.fromkeys(self._own_portals.values())), {}
             self._resolved = {}
+            self._near = {}
         if pool is not None:
             pool.shutdown(wait=False, cancel_futures=True)
         for portal in portals:

@@ -193,17 +193,20 @@ def context_of(headers: Mapping[str, str], clock: float) -> CallContext:
         clock: `time.monotonic()` when the request had arrived.
     """
     given = headers.get("x-request-id")
-    request_id = given if given is not None and _REQUEST_ID.match(given) else new_request_id()
-    trace = headers.get("traceparent")
+    context = CallContext()
+    context.request_id = given if given is not None and _REQUEST_ID.match(given) else new_request_id()
     timeout = headers.get("x-portal-timeout")
-    deadline = None
     if timeout is not None:
         if not _TIMEOUT.match(timeout):
             raise ProtocolError(f"X-Portal-Timeout is {timeout[:40]!r}; it is a whole number of milliseconds")
-        deadline = clock + int(timeout) / 1000
-    return CallContext(
-        request_id=request_id, deadline=deadline, traceparent=trace if trace and parse_traceparent(trace) else None
-    )
+        context.deadline = clock + int(timeout) / 1000
+    trace = headers.get("traceparent")
+    if trace is not None and parse_traceparent(trace):
+        context.traceparent = trace
+    key = headers.get("idempotency-key")
+    if key is not None:
+        context.idempotency_key = key
+    return context
 
 
 def headers_of(context: CallContext) -> dict[str, str]:

@@ -17,7 +17,7 @@ from uuid import UUID
 from . import formats
 from .jsondata import copy_json, shorten
 
-__all__ = ["SCALARS", "Codec", "Node", "Unfit", "any_node", "each", "generate"]
+__all__ = ["SCALARS", "Codec", "Node", "Unfit", "any_node", "each", "generate", "plain_test"]
 
 Codec = Callable[[Any], Any]
 Children = Callable[[Any], Iterable[tuple[Any, "Node", Any]]]
@@ -60,6 +60,29 @@ def generate(source: str, names: dict[str, Any]) -> Codec:
     exec(compile(source, "<portal.schema codec>", "exec"), scope)
     made: Codec = scope["codec"]
     return made
+
+
+_MAX = "1.7976931348623157e308"
+_PLAIN = {
+    "number": f"{{0}}.__class__ is float and -{_MAX} <= {{0}} <= {_MAX}",
+    "integer": "{0}.__class__ is int",
+    "boolean": "({0} is True or {0} is False)",
+    "string": "({0}.__class__ is str and {0}.isascii())",
+    "null": "{0} is None",
+}
+_ANNOTATIONS = frozenset({"type", "title", "description", "examples", "default", "deprecated"})
+
+
+def plain_test(json: Any) -> str | None:
+    """Source text of a test of `{0}`: True says that the value fits and is the same natively as in JSON.
+
+    It is sufficient, not necessary: for a schema that says nothing but a scalar type, and the values that come most.
+    None for any other schema.
+    """
+    if not isinstance(json, dict) or not _ANNOTATIONS.issuperset(json):
+        return None
+    kind = json.get("type")
+    return _PLAIN.get(kind) if isinstance(kind, str) else None
 
 
 def each(codec: Codec | None, container: str = "list") -> str:

@@ -12,7 +12,7 @@ from ..context import CallContext
 from ..errors import ConfigError, Fault, ValidationError
 from .hints import HintMapper
 from .jsondata import shorten
-from .nodes import Node, generate
+from .nodes import Node, generate, plain_test
 from .records import MISSING, Field, typed_dict_node
 from .schema import Schema, require_object
 
@@ -59,8 +59,10 @@ class Parameters:
     Threads: immutable; any thread may use it. `defaults` are handed to every call as Python does with its own.
     """
 
-    __slots__ = ("_encode", "_positional", "defaults", "inject", "load", "names", "schema")
+    __slots__ = ("_encode", "_positional", "defaults", "inject", "load", "names", "plain", "schema")
 
+    #: plain(params) -> whether they all are there, fit, and are the same natively as in JSON; False says nothing.
+    plain: Callable[[Any], bool]
     #: load(params) -> kwargs: JSON parameters -> native ones with defaults filled. Raises ValidationError.
     load: Callable[[Mapping[str, Any]], dict[str, Any]]
 
@@ -80,6 +82,7 @@ class Parameters:
         self.inject = inject
         self._positional = names if positional is None else positional
         self._encode = schema.encode
+        self.plain = _plain(schema, names, hinted=decoders is not None)
         if decoders is None:
             self.load = self._load_whole
         else:
@@ -217,6 +220,24 @@ def _field(mapper: HintMapper, where: str, parameter: inspect.Parameter, hint: A
     return Field(parameter.name, node, missing, MISSING if missing else parameter.default, keyword)
 
 
+def _if_plain(schema: Schema, names: tuple[str, ...], then: str) -> str:
+    """Source text of what `then` says, for parameters that are all there, fit, and are the same natively."""
+    tests = [plain_test(schema.json.get("properties", {}).get(name)) for name in names]
+    if None in tests:
+        return ""
+    values = "".join(f"   value{index} = params[{name!r}]\n" for index, name in enumerate(names))
+    fit = " and ".join(str(test).format(f"value{index}") for index, test in enumerate(tests)) or "True"
+    return (
+        f" if params.__class__ is dict and len(params) == {len(names)}:\n  try:\n{values}   fits = {fit}\n"
+        f"  except KeyError:\n   fits = False\n  if fits:\n   {then}\n"
+    )
+
+
+def _plain(schema: Schema, names: tuple[str, ...], *, hinted: bool) -> Callable[[Any], bool]:
+    quick = _if_plain(schema, names, "return True") if hinted else ""
+    return generate(f"def codec(params):\n{quick} return False", {})
+
+
 def _loader(
     schema: Schema,
     names: tuple[str, ...],
@@ -233,8 +254,10 @@ def _loader(
             scope[f"default{index}"] = defaults[name]
             got += f" if {name!r} in params else default{index}"
         parts.append(f"{name!r}: {got}")
+    same = ", ".join(f"{name!r}: value{index}" for index, name in enumerate(names))
     source = (
-        "def codec(params):\n if not accepts(params):\n  params = slow(params, None)\n"
+        f"def codec(params):\n{_if_plain(schema, names, f'return {{{same}}}')}"
+        " if not accepts(params):\n  params = slow(params, None)\n"
         f" try:\n  return {{{', '.join(parts)}}}\n except Exception as error:\n  raise slow(params, error) from error"
     )
     return generate(source, scope)

@@ -10,7 +10,7 @@ from ..errors import ConfigError, Fault, ValidationError
 from .compiled import Compiled
 from .hints import map_hint
 from .jsondata import copy_json, pointer, shorten
-from .nodes import Node
+from .nodes import Node, generate, plain_test
 from .openness import is_scalar
 
 __all__ = ["Schema"]
@@ -33,6 +33,8 @@ class Schema:
 
     Attributes:
         accepts: value -> whether it is JSON data that fits. Never raises, whatever the value.
+        plain: value -> True only if it fits and is the same natively as in JSON, so that nothing is left to do. A quick
+            test for the commonest values of scalar types; False says nothing.
 
     Raises:
         ConfigError: for what is no JSON Schema, and for a reference that leads out of it.
@@ -40,7 +42,7 @@ class Schema:
     Threads: immutable; any thread may use it.
     """
 
-    __slots__ = ("_compiled", "_node", "accepts", "decode", "encode", "formats", "json", "kind", "source")
+    __slots__ = ("_compiled", "_node", "accepts", "decode", "encode", "formats", "json", "kind", "plain", "source")
 
     accepts: Callable[[Any], bool]
 
@@ -64,6 +66,10 @@ class Schema:
         self._node = node
         self._compiled = Compiled(json, formats=formats)
         self.accepts = self._compiled.accepts
+        test = plain_test(json) if kind in ("hint", "json") else None
+        self.plain: Callable[[Any], bool] = (
+            _never if test is None else generate(f"codec = lambda value: {test.format('value')}", {})
+        )
 
     @staticmethod
     def of(source: Any, *, formats: bool | None = None) -> Schema:
@@ -171,6 +177,10 @@ class Schema:
 
     def __repr__(self) -> str:
         return f"Schema({self.kind}, {shorten(self.json)})"
+
+
+def _never(value: Any) -> bool:
+    return False
 
 
 def _of_json(source: dict[str, Any], formats: bool) -> Schema:

@@ -205,7 +205,7 @@ class MockFunction(Function):
         native = self._loaded(params, context)
         with self._failures():
             result = self._answer(params, native)
-        return self._encode_output(result)
+        return self.encode_result(result)
 
     def iterate(self, params: Mapping[str, Any], context: CallContext) -> Iterator[Any]:
         """Answer one streaming call as the Mock says; it is asked when the first item is."""

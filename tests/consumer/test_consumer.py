@@ -11,6 +11,7 @@ import pytest
 
 from portal import (
     AddressError,
+    CallContext,
     CallTimeout,
     Consumer,
     ConsumerError,
@@ -19,6 +20,7 @@ from portal import (
     LocalPortal,
     RegistryError,
     ValidationError,
+    function,
 )
 from portal.calls.middleware import Call, CallNext
 
@@ -220,3 +222,64 @@ def test_many_threads_share_one_consumer() -> None:
         for thread in threads:
             thread.join(60)
         assert sorted(results) == sorted([float(n) for n in range(50)] * 16)
+
+
+def test_what_is_kept_of_this_process_follows_every_change() -> None:
+    def add(a: float, b: float) -> float:
+        return a + b
+
+    older = function(add)
+    newer = function(add)
+    newer.target = lambda a, b: -a - b
+    with LocalPortal() as first, Consumer() as consumer:
+        first.apply(older)
+        resolved = consumer.resolve("local://add")
+        for _ in range(3):
+            assert consumer.call_at("local://add", {"a": 1, "b": 2}) == 3.0
+        with LocalPortal() as second:
+            second.apply(newer)
+            assert consumer.call_at("local://add", {"a": 1, "b": 2}) == -3.0  # the newest portal answers
+            assert resolved(a=1.0, b=2.0) == 3.0  # what was resolved stays where it was
+        assert consumer.call_at("local://add", {"a": 1, "b": 2}) == 3.0
+        first.remove("local://add")
+        with pytest.raises(RegistryError):
+            consumer.call_at("local://add", {"a": 1, "b": 2})
+        with pytest.raises(RegistryError):
+            resolved(a=1.0, b=2.0)
+        first.apply(newer)
+        assert consumer.call_at("local://add", {"a": 1, "b": 2}) == -3.0
+        assert resolved(a=1.0, b=2.0) == -3.0
+
+
+def test_a_straight_call_is_as_every_call() -> None:
+    """The shortest way, a resolved function of this process, keeps context, counters and errors."""
+    seen: list[CallContext | None] = []
+
+    def probe(n: int) -> int:
+        seen.append(CallContext.current())
+        if n < 0:
+            raise ValueError("negative")
+        return n if n else None  # type: ignore[return-value]
+
+    with LocalPortal() as portal, Consumer() as consumer:
+        resolved = consumer.resolve(portal.apply(probe))
+        assert resolved(n=5) == 5
+        with pytest.raises(FunctionError, match="negative") as caught:
+            resolved(n=-1)
+        assert (caught.value.executed, caught.value.private) == (True, True)
+        assert caught.value.request_id == seen[1].request_id  # type: ignore[union-attr]
+        assert isinstance(caught.value.__cause__, ValueError)
+        with pytest.raises(FunctionError, match="does not fit") as wrong:
+            resolved(n=0)
+        assert wrong.value.request_id
+        with pytest.raises(ValidationError):
+            resolved(n="5")
+        assert seen[0] is not None
+        assert seen[0] is not seen[1]
+        assert CallContext.current() is None
+        assert portal.stats() == {"functions": 1, "calls": 3, "failed": 2, "running": 0}
+        outer = CallContext(request_id="outer")
+        with outer.active():
+            assert resolved(n=6) == 6
+        assert seen[-1] is not None
+        assert seen[-1].request_id == "outer"

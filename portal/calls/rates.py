@@ -229,7 +229,8 @@ class MemoryWindows(_Table):
         period, calls = self._period, self._rate.calls
         with self._lock:
             now = self._now()
-            began, before, count = self._states.get(key, (now, 0, 0))
+            state = self._states.get(key, (now, 0, 0))
+            began, before, count = state
             passed = max(0, now - began)
             if passed >= 2 * period:
                 began, before, count, passed = now, 0, 0, 0
@@ -238,7 +239,8 @@ class MemoryWindows(_Table):
             allowed = before * (period - passed) + (count + 1) * period <= calls * period
             if allowed:
                 count += 1
-            self._keep(key, (began, before, count))
+                state = (began, before, count)
+            self._keep(key, state)
         return _window_verdict(self._rate, before, count, passed, allowed)
 
 

@@ -87,8 +87,10 @@ def test_a_rate_is_read(text: str, calls: int, seconds: int) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "100", "/minute", "0/minute", "1/0s", "-1/s", "1.5/s", "1/week", "1/1.5s", "1/s/s", "9999999999/s", "1/900d"]
-    + ["٣/s", "1/Second", None, 100],
+    [
+        *("", "100", "/minute", "0/minute", "1/0s", "-1/s", "1.5/s", "1/week", "1/1.5s", "1/s/s", "9999999999/s"),
+        *("1/900d", "٣/s", "1/Second", None, 100),
+    ],
 )
 def test_a_wrong_rate_is_refused(text: Any) -> None:
     with pytest.raises(ConfigError) as caught:
@@ -164,17 +166,21 @@ def test_a_call_that_fails_has_the_headers_too() -> None:
 def test_a_refused_call_passes_after_the_time_that_it_was_told(algorithm: Any) -> None:
     clock = Clock(1_000_000.123)
     limit = RateLimit("7/30s", algorithm=algorithm, clock=clock)
+    refused = 0
     for _ in range(40):
         clock.now += 0.7
-        call = call_of()
+        wait = None
         try:
-            limit(call, lambda _: None)
+            limit(call_of(), lambda _: None)
         except RateLimitError as error:
-            assert error.retry_after is not None
-            clock.now += error.retry_after - 0.000_01
+            wait = error.retry_after
+        if wait is not None:
+            refused += 1
+            clock.now += wait - 0.000_01
             assert not passes(limit)
             clock.now += 0.000_01
             assert passes(limit)
+    assert refused > 5
 
 
 def test_limits_compose() -> None:
@@ -286,25 +292,21 @@ def test_a_sliding_window_lets_no_more_than_the_rate_through_by_its_own_count(
     clock = Clock()
     windows = MemoryWindows(rate, 10, clock)
     period = rate.seconds * SECOND
-    now, began = 1000 * SECOND, None
-    counts: dict[int, int] = {}
+    now, began, before, count = 1000 * SECOND, 1000 * SECOND, 0, 0
     for pause in pauses:
         now += pause
         clock.now = now / SECOND
-        if began is None or now - began >= 2 * period:
-            began, counts = now, {}
-        index, passed = divmod(now - began, period)
-        if index:
-            began += period
-            counts = {0: counts.get(1, 0), 1: 0} if 1 in counts else {}
-            index = 0
-        before, count = counts.get(0, 0), counts.get(1, 0)
+        windows_passed, passed = divmod(now - began, period)
+        if count + before == 0 or windows_passed > 1:
+            seen_before, seen, passed = 0, 0, 0
+        else:
+            seen_before, seen = (before, count) if windows_passed == 0 else (count, 0)
         verdict = windows.take("key")
-        assert verdict.allowed == (Fraction(before * (period - passed), period) + count + 1 <= rate.calls)
-        counts = {0: before, 1: count + verdict.allowed}
-        assert counts[1] <= rate.calls
+        assert verdict.allowed == (seen_before * Fraction(period - passed, period) + seen + 1 <= rate.calls)
         assert verdict.allowed == (verdict.retry_after == 0)
         assert 0 <= verdict.remaining < rate.calls
+        if verdict.allowed:
+            before, count, began = seen_before, seen + 1, now - passed
 
 
 def test_burst_is_what_a_rested_caller_may_do_at_once() -> None:
@@ -434,7 +436,7 @@ def test_a_client_may_be_given(
     assert 28_000 < caught.value.retry_after <= 2 * 86_400
     limit.close()
     assert client.ping()  # what is not ours stays open
-    assert all(0 < client.pttl(key) <= 2 * 86_400_000 + 1 for key in client.keys())
+    assert all(0 < client.pttl(key) <= 2 * 86_400_000 + 1 for key in client.scan_iter())
 
 
 def test_what_differs_is_counted_apart_in_the_store(url: str, close: Callable[[Any], Any]) -> None:

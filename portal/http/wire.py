@@ -30,6 +30,11 @@ _MAX_HEAD = 64 * 1024
 _MAX_INTERIM = 16  # 1xx answers before the final one
 _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [^\x00-\x08\x0a-\x1f\x7f]*)?")
 _NO_LIMIT = 1 << 62
+#: The answer to nearly every call, of which no more is wanted than its length.
+_USUAL = re.compile(
+    rb"HTTP/1\.1 200 OK\r\nDate: [ -~]{29}\r\nContent-Type: application/json\r\n"
+    rb"X-Request-ID: [!-~]{1,128}\r\nContent-Length: ([0-9]{1,15})"
+)
 _SHORTEST, _LONGEST = -9, 5  # exponents of two: slices of 2 ms to 32 s
 _UNSET = -99
 
@@ -70,7 +75,15 @@ class Wire:
     def send(self, data: bytes, deadline: float | None) -> None:
         """Write a whole request. TimeoutError at the deadline; OSError when the connection is lost."""
         self.used += 1
-        view = memoryview(data)
+        self._limit(deadline)
+        try:
+            sent = self._sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        if sent < len(data):
+            self._send_rest(memoryview(data)[sent:], deadline)
+
+    def _send_rest(self, view: memoryview, deadline: float | None) -> None:
         while view:
             self._limit(deadline)
             try:
@@ -154,6 +167,9 @@ def _parse_line(line: bytes) -> tuple[str, str]:
 
 
 def _parse_head(head: bytes) -> tuple[int, dict[str, str], bool]:
+    usual = _USUAL.fullmatch(head)
+    if usual is not None:
+        return 200, {"content-type": "application/json", "content-length": usual[1].decode()}, True
     first, *lines = head.split(b"\r\n")
     match = _STATUS.fullmatch(first)
     if match is None:

@@ -18,6 +18,9 @@ _HEADER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\x00-\x08\x0a-\x
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _ABSOLUTE = re.compile(r"https?://([^/?#@]+)((?:[/?][^#]*)?)(?:#.*)?", re.IGNORECASE)
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(:[0-9]*)?")
+#: What differs from call to call, and comes last, in the heads that our own client sends.
+_AT_THE_END = frozenset({"x-request-id", "x-portal-timeout", "traceparent", "idempotency-key", "content-length"})
+_ID_LINE = b"\r\nX-Request-ID: "
 _SHORT = 256  # bytes of a header line that is worth keeping
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 #: Fields that may stand once only: a second one would leave open which of them counts.
@@ -74,6 +77,18 @@ class RequestHead:
         tokens = [token.strip().lower() for token in connection.split(",")]
         self.keep_alive = "close" not in tokens and (version >= (1, 1) or "keep-alive" in tokens)
         self.upgrade = headers["upgrade"].lower() if "upgrade" in tokens and "upgrade" in headers else None
+
+
+    def with_headers(self, headers: dict[str, str]) -> RequestHead:
+        """The same head with other headers, of those that change nothing but the length of a body sent plainly."""
+        made = object.__new__(RequestHead)
+        made.method, made.target, made.version = self.method, self.target, self.version
+        made.path, made.query = self.path, self.query
+        made.keep_alive, made.upgrade = self.keep_alive, self.upgrade
+        made.chunked = made.expect_continue = False
+        made.headers = headers
+        made.content_length = _content_length(headers, False)
+        return made
 
 
 def find_head_end(buffer: bytes, start: int = 0) -> int:
@@ -213,19 +228,20 @@ def _expects_continue(headers: dict[str, str], version: tuple[int, int]) -> bool
 
 
 class HeadCache:
-    """Heads already parsed, by their bytes: a load generator, and many a client, sends the same head again.
+    """Heads already parsed: a load generator sends the same bytes again, a client the same but for the ids at the end.
 
-    At most `size` heads of at most 1 KiB; a head is kept when it comes for the second time, since heads with an id of
-    their own never come again. Threads: any; a race costs a second parse.
+    Kept are at most `size` whole heads of at most 1 KiB, once they come for the second time, and `size` beginnings of
+    heads that go on with X-Request-ID. Threads: any; a race costs a second parse.
 
     Args:
         max_headers, max_target: as of `parse_request_head`.
     """
 
-    __slots__ = ("_heads", "_max_headers", "_max_target", "_seen", "_size")
+    __slots__ = ("_beginnings", "_heads", "_max_headers", "_max_target", "_seen", "_size")
 
     def __init__(self, size: int = 256, *, max_headers: int = 100, max_target: int = 8192) -> None:
         self._heads: dict[bytes, RequestHead] = {}
+        self._beginnings: dict[bytes, RequestHead] = {}
         self._seen: set[int] = set()
         self._size = size
         self._max_headers = max_headers
@@ -234,10 +250,21 @@ class HeadCache:
     def parse(self, data: bytes) -> RequestHead:
         """As `parse_request_head`."""
         head = self._heads.get(data)
+        if head is not None:
+            return head
+        if len(data) > 1024:
+            return parse_request_head(data, max_headers=self._max_headers, max_target=self._max_target)
+        at = data.find(_ID_LINE)
+        if at < 0:
+            head = parse_request_head(data, max_headers=self._max_headers, max_target=self._max_target)
+            self._keep(data, head)
+            return head
+        beginning = self._beginnings.get(data[:at])
+        if beginning is not None and len(beginning.headers) + len(_AT_THE_END) <= self._max_headers:
+            head = _continued(beginning, data[at + 2 : -4])
         if head is None:
             head = parse_request_head(data, max_headers=self._max_headers, max_target=self._max_target)
-            if len(data) <= 1024:
-                self._keep(data, head)
+            self._keep_beginning(data[:at], head)
         return head
 
     def _keep(self, data: bytes, head: RequestHead) -> None:
@@ -250,3 +277,22 @@ class HeadCache:
             self._heads[data] = head
         else:
             self._heads.clear()
+
+    def _keep_beginning(self, data: bytes, head: RequestHead) -> None:
+        names = {_header(line)[0] for line in data.split(b"\r\n")[1:]}
+        simple = not head.chunked and not head.expect_continue and names.isdisjoint(_AT_THE_END)
+        if simple and _AT_THE_END.issuperset(head.headers.keys() - names):
+            if len(self._beginnings) >= self._size:
+                self._beginnings.clear()
+            self._beginnings[data] = head.with_headers({name: head.headers[name] for name in names})
+
+
+def _continued(beginning: RequestHead, rest: bytes) -> RequestHead | None:
+    """The head that begins so and goes on with `rest`; None where that has to be read with more care."""
+    headers = beginning.headers.copy()
+    for line in rest.split(b"\r\n"):
+        name, value = _known_header(line)
+        if name not in _AT_THE_END or name in headers:
+            return None
+        headers[name] = value
+    return beginning.with_headers(headers) if "content-length" in headers else None

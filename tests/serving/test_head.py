@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import string
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from portal.errors import ProtocolError
-from portal.serving.head import HeadCache, find_head_end, parse_request_head
+from portal.serving.head import HeadCache, RequestHead, find_head_end, parse_request_head
 
 HOST = b"Host: x\r\n"
 
@@ -195,3 +196,38 @@ def test_equal_heads_are_parsed_once() -> None:
         for _ in range(3):
             assert cache.parse(head(b"GET /%d HTTP/1.1" % number)).path == f"/{number}"
     assert len(cache._heads) <= 2
+
+
+def test_a_known_beginning_changes_nothing() -> None:
+    """What a cache knows of a head's beginning gives the very head that a fresh look gives."""
+    start = b"POST /api/add?version=2 HTTP/1.1\r\nHost: x:1\r\nAccept: a/b\r\n"
+    ends = [
+        b"X-Request-ID: a-1\r\nContent-Length: 17\r\n\r\n",
+        b"X-Request-ID: a-2\r\nX-Portal-Timeout: 30000\r\nContent-Length: 3\r\n\r\n",
+        b"X-Request-ID: a-3\r\nContent-Length: 0\r\nIdempotency-Key: k\r\n\r\n",
+        b"X-Request-ID: a-4\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"X-Request-ID: a-5\r\nContent-Length: 4\r\nConnection: close\r\n\r\n",
+        b"X-Request-ID: a-6\r\nContent-Length: 4\r\nContent-Length: 4\r\n\r\n",
+        b"X-Request-ID: a-7\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"X-Request-ID: a-8\r\nContent-Length: +4\r\n\r\n",
+        b"X-Request-ID: a-9\r\nHost: evil\r\nContent-Length: 4\r\n\r\n",
+        b"X-Request-ID: a-10\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n",
+        b"X-Request-ID: a-11\r\nX-Request-ID: again\r\nContent-Length: 4\r\n\r\n",
+        b"X-Request-ID: a-12\r\n folded\r\nContent-Length: 4\r\n\r\n",
+        b"X-Request-ID: a\x00\r\nContent-Length: 4\r\n\r\n",
+        b"X-Request-ID: a-13\r\n\r\n",
+    ]
+
+    def outcome(parse: Callable[[bytes], RequestHead], data: bytes) -> object:
+        try:
+            found = parse(data)
+        except ProtocolError as error:
+            return error.status, str(error)
+        return {name: getattr(found, name) for name in RequestHead.__slots__}
+
+    cache = HeadCache()
+    cache.parse(start + ends[0])
+    for begin in (start, start + b"Content-Type: application/json\r\n", start + b"Content-Length: 4\r\n", start + b"Expect: 100-continue\r\n"):
+        for end in ends * 2:
+            assert outcome(cache.parse, begin + end) == outcome(parse_request_head, begin + end)
+    assert cache._beginnings

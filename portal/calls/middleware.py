@@ -27,13 +27,14 @@ class Call:
         context: what travels with the call.
         address: where it was called, or None.
         streaming: whether the caller wants the items of a stream; call_next then gives an iterator.
+        group: the service that the function is published in, on the server's side, or "".
         peer: network address of the client that sent it, "" for a call of this process.
         reply: what goes back beside the answer or the error, text by lower-case name; response headers over HTTP.
 
     Threads: one call belongs to one thread at a time.
     """
 
-    __slots__ = ("_reply", "address", "context", "function", "params", "peer", "streaming")
+    __slots__ = ("_reply", "address", "context", "function", "group", "params", "peer", "streaming")
 
     def __init__(
         self,
@@ -50,6 +51,7 @@ class Call:
         self.address = address
         self.streaming = streaming
         self.peer = peer
+        self.group = ""
         self._reply: dict[str, str] | None = None
 
     @property

@@ -7,13 +7,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
+from math import ceil
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 from ..address import Address
+from ..calls.authentication import authenticate, authenticators_of, challenges_of
+from ..calls.cache_control import etag_of, matches
+from ..calls.client_address import client_address, trusted_networks
 from ..calls.dispatcher import Dispatcher
 from ..calls.middleware import Call
 from ..catalogue import Catalogue, Entry
@@ -30,15 +34,16 @@ from ..errors import (
 from ..service import Service
 from ..serving import Request, Response
 from . import codec
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from .middleware import HTTPMiddleware, build_http_chain
 
 __all__ = ["HTTPApp"]
 
 _log = logging.getLogger("portal.http")
 _MAX_DEPTH = 64
 _ALLOW = "GET, HEAD, OPTIONS, POST"
+_METHODS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
+_NOTHING: Mapping[str, str] = {}
+Early = Callable[[Response], bool]
 
 
 class HTTPApp:
@@ -51,7 +56,12 @@ class HTTPApp:
         base_path: "" or "/api".
         address_of: the address of a catalogue path.
         debug: whether clients see what functions raise.
+        auth: who may call: what `authenticators_of` takes; None lets everybody in.
+        http_middleware: around every request, the first outermost; authentication and calls are inside.
+        trusted_proxies: networks whose X-Forwarded-For is believed.
+        max_age: seconds for which clients may keep the answers of functions declared cacheable without asking.
 
+    A request goes through: HTTP middleware, authentication, look-up, call middleware, validation, the function.
     Threads: any.
     """
 
@@ -64,7 +74,15 @@ class HTTPApp:
         base_path: str,
         address_of: Callable[[tuple[str, ...]], Address],
         debug: bool = False,
+        auth: Any = None,
+        http_middleware: Iterable[HTTPMiddleware] = (),
+        trusted_proxies: Iterable[str] = (),
+        max_age: float = 0.0,
     ) -> None:
+        self._authenticators = authenticators_of(auth)
+        self._http_middleware = tuple(http_middleware)
+        self._proxies = trusted_networks(trusted_proxies)
+        self._cache_control = f"private, max-age={int(max_age)}" if max_age >= 1 else "private, no-cache"
         self._catalogue = catalogue
         self._services = services
         self._dispatcher = dispatcher
@@ -72,24 +90,50 @@ class HTTPApp:
         self._address_of = address_of
         self._debug = debug
 
-    def answer(self, request: Request, early: Callable[[Response], bool] | None = None) -> Response:
+    def answer(self, request: Request, early: Early | None = None) -> Response:
         """The response to a request; see `portal.serving.App`.
 
         Without `early` nobody else can answer, and this returns by the deadline.
         """
+        if not self._http_middleware:
+            return self._answer(request, early)
+
+        def last(inner: Request) -> Response:
+            return self._answer(inner, None if early is None else through)
+
+        def through(response: Response) -> bool:
+            # The answer at the deadline passes the same middleware: a browser must be allowed to read it, too.
+            assert early is not None
+            request.notes["late"] = True
+            return early(build_http_chain(self._http_middleware, lambda _: response)(request))
+
+        try:
+            return build_http_chain(self._http_middleware, last)(request)
+        except PortalError as error:
+            return self._refuse(error, None)
+        except Exception as error:
+            _log.exception("middleware around %s %s failed", request.method, request.path)
+            return self._refuse(PortalError("internal error", cause=error), None)
+
+    def _answer(self, request: Request, early: Early | None) -> Response:
         context: CallContext | None = None
         try:
             context = codec.context_of(request.headers, monotonic())
+            if self._authenticators:
+                context.identity = authenticate(self._authenticators, request)
+                request.notes["identity"] = context.identity.name
             return self._route(request, context, early)
         except PortalError as error:
+            request.notes["code"] = error.code
             return self._refuse(error, context)
         except Exception as error:
+            request.notes["code"] = PortalError.code
             _log.exception("answering %s %s failed", request.method, request.path)
             return self._refuse(PortalError("internal error", cause=error), context)
 
     # routing
 
-    def _route(self, request: Request, context: CallContext, early: Callable[[Response], bool] | None) -> Response:
+    def _route(self, request: Request, context: CallContext, early: Early | None) -> Response:
         method = request.method
         if method == "OPTIONS":
             return Response(204, [("Allow", _ALLOW), ("X-Request-ID", context.request_id)])
@@ -98,7 +142,7 @@ class HTTPApp:
             return self._call(self._catalogue.get(path, version), request, context, early)
         if method in ("GET", "HEAD"):
             return _json(200, self._describe(path, version, getattr(request, "base", None)), context)
-        raise ProtocolError(f"{method} is not served here", status=405)
+        raise ProtocolError(f"{method} is not served here", status=405 if method in _METHODS else 501)
 
     def _describe(self, path: tuple[str, ...], version: str | None, base: str | None) -> Any:
         if not path:
@@ -133,31 +177,61 @@ class HTTPApp:
     # calling
 
     def _call(
-        self, entry: Entry, request: Request, context: CallContext, early: Callable[[Response], bool] | None
+        self, entry: Entry, request: Request, context: CallContext, early: Early | None
     ) -> Response:
         params = _params(request)
         streaming = entry.function.schema.streaming
         accept = request.headers.get("accept", "*/*")
-        media = _stream_type(accept) if streaming else codec.JSON
-        call = Call(entry.function, params, context, streaming=streaming)
+        media = _stream_type(accept) if streaming else _json_type(accept)
+        if self._http_middleware:
+            request.notes["function"] = "/".join(entry.path)
+        call = Call(entry.function, params, context, streaming=streaming, peer=self._client_of(request))
+        call.group = entry.path[0] if len(entry.path) > 1 else ""
 
         def on_deadline(error: CallTimeout) -> None:
             error.with_context(operation=entry.function.name)
-            if early is not None and not early(self._refuse(error, context)):
+            request.notes["code"] = error.code
+            if early is not None and not early(self._refuse(error, context, call.replied)):
                 _cut(request)
 
-        result = self._dispatcher.dispatch(call, None if early is None else on_deadline)
+        try:
+            result = self._dispatcher.dispatch(call, None if early is None else on_deadline)
+        except PortalError as error:
+            request.notes["code"] = error.code
+            return self._refuse(error, context, call.replied)
         if not streaming:
-            return _json(200, result, context, entry.function.name)
+            return self._whole(result, call, request)
         if request.connection is not None and request.head.keep_alive:
             # A client that has said that this is its last request may close its side and still read the answer.
             request.connection.on_hangup(context.cancel)
         body = self._stream(result, media, context)
         return Response(
             200,
-            [("Content-Type", media), ("Cache-Control", "no-store"), ("X-Request-ID", context.request_id)],
+            [
+                ("Content-Type", media),
+                ("Cache-Control", "no-store"),
+                ("X-Request-ID", context.request_id),
+                *call.replied.items(),
+            ],
             body,
         )
+
+    def _client_of(self, request: Request) -> str:
+        if not self._proxies:
+            return request.peer
+        return client_address(request.peer, request.headers.get("x-forwarded-for"), self._proxies)
+
+    def _whole(self, result: Any, call: Call, request: Request) -> Response:
+        response = _json(200, result, call.context, call.function.name)
+        if call.replied:
+            response.headers.extend(call.replied.items())
+        if call.function.schema.cacheable:
+            assert isinstance(response.body, bytes)
+            etag = etag_of(response.body)
+            response.headers += [("ETag", etag), ("Cache-Control", self._cache_control)]
+            if matches(request.headers.get("if-none-match"), etag):
+                response.status, response.body = 304, b""
+        return response
 
     def _stream(self, items: Iterator[Any], media: str, context: CallContext) -> Iterator[bytes]:
         events = media == codec.EVENTS
@@ -183,16 +257,20 @@ class HTTPApp:
 
     # refusing
 
-    def _refuse(self, error: PortalError, context: CallContext | None) -> Response:
+    def _refuse(
+        self, error: PortalError, context: CallContext | None, reply: Mapping[str, str] = _NOTHING
+    ) -> Response:
         request_id = context.request_id if context is not None else new_request_id()
         error.with_context(request_id=request_id)
         body = codec.encode_json(codec.problem_of(self._logged(error, context), debug=self._debug))
-        headers = [("Content-Type", codec.PROBLEM), ("X-Request-ID", request_id)]
+        headers = [("Content-Type", codec.PROBLEM), ("X-Request-ID", request_id), *reply.items()]
         retry_after = getattr(error, "retry_after", None)
-        if retry_after is not None:
-            headers.append(("Retry-After", str(max(1, round(retry_after)))))
+        if retry_after is not None and "retry-after" not in reply:
+            headers.append(("Retry-After", str(max(1, ceil(retry_after)))))
         if error.status == 405:
             headers.append(("Allow", _ALLOW))
+        if error.status == 401:
+            headers += [("WWW-Authenticate", one) for one in challenges_of(error)]
         return Response(error.status, headers, body)
 
     def _logged(self, error: PortalError, context: CallContext | None) -> PortalError:
@@ -256,6 +334,22 @@ def _too_deep(value: Any) -> bool:
         if not level:
             return False
     return True
+
+
+@lru_cache(maxsize=256)
+def _json_type(accept: str) -> str:
+    """JSON, unless the client says that it takes none (RFC 9110 section 12.5.1)."""
+    best: dict[str, float] = {}
+    for part in accept.split(","):
+        media, *options = (piece.strip().lower() for piece in part.split(";"))
+        weight = next((option[2:] for option in options if option.startswith("q=")), "1")
+        best[media] = float(weight) if weight.replace(".", "", 1).isdigit() else 1.0
+    for media in (codec.JSON, "application/*", "*/*"):
+        if media in best:
+            if best[media] > 0:
+                return codec.JSON
+            break
+    raise ProtocolError(f"the answer is sent as {codec.JSON}", status=406)
 
 
 def _stream_type(accept: str) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..context import Identity
 from ..errors import AuthenticationError, ConfigError, OverloadedError
-from .authentication import Carrier, bearer_token
+from .authenticators import Carrier, bearer_token
 from .jwks import KeySet
 from .jwt_keys import is_symmetric, require_algorithms, require_key
 from .secret_text import require_quotable

@@ -97,9 +97,16 @@ class OAuth2ClientCredentials:
         return f"OAuth2ClientCredentials({self._url!r}, ***)"
 
     def headers(self, address: Address, deadline: float | None) -> Mapping[str, str]:
-        token = self._fresh() or self._obtain(deadline)
+        token = self._usable() or self._obtain(deadline)
         self._given.token = token
         return {"Authorization": f"Bearer {token}"}
+
+    def _usable(self) -> str | None:
+        """A token that is not due for renewal, or is being renewed by another thread and good until then."""
+        token, now = self._token, self._clock()
+        if token is None or now >= (token.expires_at if self._once.busy else token.refresh_at):
+            return None
+        return token.text
 
     def refused(self, address: Address) -> bool:
         """Drop the token that this thread was given, unless another thread has a newer one already.
@@ -116,29 +123,35 @@ class OAuth2ClientCredentials:
         self._token = None
         return True
 
-    def _fresh(self) -> str | None:
-        token = self._token
-        return token.text if token is not None and self._clock() < token.refresh_at else None
-
     def _obtain(self, deadline: float | None) -> str:
-        own = monotonic() + self._timeout
-        until = own if deadline is None else min(own, deadline)
+        now = monotonic()
+        own = until = now + self._timeout
+        if deadline is not None:
+            # While the old token is still good, half of the caller's time is left for the call itself.
+            until = min(own, deadline if self._expired() else now + (deadline - now) / 2)
         try:
-            found = self._once.run(
-                "the token endpoint", until, lambda: self._fresh() or self._fetch(until, until < own)
-            )
+            found = self._once.run("the token endpoint", until, lambda: self._renewed() or self._fetch(until, own))
         except (AuthenticationError, TransportError, CallTimeout) as error:
-            token, now = self._token, self._clock()
-            if token is None or now >= token.expires_at:
+            token = self._token
+            if token is None or self._expired():
                 if isinstance(error, CallTimeout) and until == own:
                     raise TransportError("the token endpoint did not answer", may_have_executed=False) from error
                 raise
             _log.warning("a token could not be renewed early: %s", error)
-            self._token = _Token(token.text, now + _PAUSE, token.expires_at)
+            self._token = _Token(token.text, self._clock() + _PAUSE, token.expires_at)
             return token.text
         return str(found)
 
-    def _fetch(self, deadline: float, is_callers: bool) -> str:
+    def _expired(self) -> bool:
+        token = self._token
+        return token is None or self._clock() >= token.expires_at
+
+    def _renewed(self) -> str | None:
+        """The token that another thread fetched between this one's look and its turn."""
+        token = self._token
+        return token.text if token is not None and self._clock() < token.refresh_at else None
+
+    def _fetch(self, deadline: float, own: float) -> str:
         asked_at = self._clock()
         try:
             answer = fetch(
@@ -147,7 +160,7 @@ class OAuth2ClientCredentials:
         except ProtocolError as error:
             raise TransportError(str(error), may_have_executed=False) from error
         except TransportError as error:
-            if is_callers and monotonic() >= deadline:  # says nothing to others, who may have more time
+            if deadline < own and monotonic() >= deadline:  # says nothing to others, who may have more time
                 raise CallTimeout("the token endpoint did not answer in time") from error
             raise
         self._token = self._token_of(_members(answer), asked_at)

@@ -27,6 +27,11 @@ class Once:
         self._flights: Flights[str] = Flights()
         self._pid = os.getpid()
 
+    @property
+    def busy(self) -> bool:
+        """Whether a thread of this process fetches."""
+        return self._pid == os.getpid() and len(self._flights) > 0
+
     def run(self, name: str, deadline: float, make: Callable[[], Any]) -> Any:
         """What `make` gives, JSON data, to all who ask while it runs; it should look first whether it is still needed.
 

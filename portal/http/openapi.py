@@ -74,8 +74,6 @@ def openapi_document(
     rpc_path = f"{base_path}/rpc"
     if rpc and rpc_path not in published:  # a function of that name answers there itself
         spec.path(rpc_path, operations={"post": rpc_operation() | {"responses": _rpc_responses()}})
-    for name, schema in hoist.schemas.items():
-        spec.components.schema(name, schema)
     for name, parameter in PARAMETERS.items():
         spec.components.parameter(name, "header", parameter)
     for name, header in HEADERS.items():
@@ -85,6 +83,7 @@ def openapi_document(
     for tag in _tags(published.values(), services, rpc):
         spec.tag(tag)
     document: dict[str, Any] = spec.to_dict()
+    document["components"]["schemas"] = hoist.schemas  # apispec would take what is no dict in one for a name
     return document
 
 
@@ -185,7 +184,8 @@ def _response(entry: Entry, name: str, hoist: Hoist) -> dict[str, Any]:
 def _output(entry: Entry, name: str, hoist: Hoist) -> dict[str, Any]:
     function = entry.function
     place = hoist.component if "properties" in function.schema.output else hoist.inline
-    return place(f"{name}_output", function.schema.output, exact=False)
+    exact = function.validate_output == "error" and function.output.formats
+    return place(f"{name}_output", function.schema.output, exact=exact)
 
 
 def _stream_response(entry: Entry, name: str, hoist: Hoist) -> dict[str, Any]:

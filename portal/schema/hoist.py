@@ -13,22 +13,25 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import unquote
 
-from .jsondata import copy_json
+from .jsondata import copy_json, pointer
 
 __all__ = ["Hoist", "pascal_case"]
 
 _ONE = frozenset(
     ("items", "additionalProperties", "unevaluatedItems", "unevaluatedProperties", "contains", "propertyNames", "not",
-     "if", "then", "else", "contentSchema", "additionalItems")
+     "if", "then", "else", "contentSchema")
 )  # fmt: skip
 _MANY = frozenset(("allOf", "anyOf", "oneOf", "prefixItems"))
 _NAMED = frozenset(("properties", "patternProperties", "dependentSchemas", "$defs", "definitions"))
-_NAMING = ("$id", "$anchor", "$dynamicAnchor", "$dynamicRef")
+_MAY_BE_BOOLEAN = frozenset(("additionalProperties", "unevaluatedProperties"))
+_DROPPED = frozenset(("$schema", "$id", "$anchor", "$comment"))
 
+_SECONDS = "[0-9]{1,8}([.][0-9]{1,6})?S"
+_TIME = f"T([0-9]{{1,8}}H([0-9]{{1,8}}M)?({_SECONDS})?|[0-9]{{1,8}}M({_SECONDS})?|{_SECONDS})"
 #: What is asserted of text beyond what its format or encoding tells a reader who does not know it.
 _PATTERNS = {
     "decimal": "^[+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][+-]?[0-9]{1,9})?$",
-    "duration": "^-?P([0-9]+W|[0-9]+D(T[0-9]+([.][0-9]{1,6})?S)?|T[0-9]+([.][0-9]{1,6})?S)$",
+    "duration": f"^-?P([0-9]{{1,8}}W|[0-9]{{1,8}}D({_TIME})?|{_TIME})$",
     "base64": "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$",
 }
 
@@ -76,18 +79,18 @@ class Hoist:
         return self._place(name, schema, exact, whole=False)
 
     def _place(self, name: str, schema: dict[str, Any], exact: bool, whole: bool) -> dict[str, Any]:
-        root = {key: value for key, value in copy_json(schema).items() if key != "$schema"}
-        if any(key in part for part in _walk(root) for key in _NAMING):
+        if _moves_bases(schema):
+            # its references depend on identifiers inside it, which most readers of documents do not follow
             own = self._name(name)
-            # with an id of its own it stays a document in the document: its references lead where they led
-            return self.reserve(own, {"$id": f"urn:portal:schema:{own}"} | root)
+            return self.reserve(own, {"description": "See x-schema, a JSON Schema of its own.", "x-schema": schema})
+        root = _rewrite(copy_json(schema), _local(schema), exact)
         definitions = root.get("$defs", {})
         whole = whole or any(_leads_to_root(reference) for reference in _references(root))
         own = self._name(name) if whole else ""
         names: dict[str, str] = {}
         fresh: list[str] = []
         for definition in definitions:
-            key = _key(definition, root, exact)
+            key = _key(definition, root)
             if key not in self._by_key:
                 self._by_key[key] = self._name(definition)
                 fresh.append(definition)
@@ -97,9 +100,9 @@ class Hoist:
             return _target(reference, self._prefix, names, own)
 
         for definition in fresh:
-            self.schemas[names[definition]] = _rewrite(definitions[definition], target, exact)
+            self.schemas[names[definition]] = _rewrite(definitions[definition], target, False)
         top = {key: value for key, value in root.items() if key != "$defs"}
-        found: dict[str, Any] = _rewrite(top, target, exact)
+        found: dict[str, Any] = _rewrite(top, target, False)
         if not whole:
             return found
         self.schemas[own] = found
@@ -158,7 +161,7 @@ def _target(reference: str, prefix: str, names: dict[str, str], own: str) -> str
     return prefix + own + reference[1:] if _leads_to_root(reference) else reference
 
 
-def _key(definition: str, root: dict[str, Any], exact: bool) -> str:
+def _key(definition: str, root: dict[str, Any]) -> str:
     """Text that is equal for definitions that mean the same: name, content, and all that they refer to."""
     definitions = root["$defs"]
     reached: dict[str, Any] = {}
@@ -174,23 +177,63 @@ def _key(definition: str, root: dict[str, Any], exact: bool) -> str:
                 waiting.append(found[0])
             elif _leads_to_root(reference):
                 reached["#"] = root
-    return json.dumps([definition, reached, exact], sort_keys=True)
+    return json.dumps([definition, reached], sort_keys=True)
+
+
+def _moves_bases(schema: dict[str, Any]) -> bool:
+    """Whether references cannot be told from the text alone: a base URI within, or a dynamic reference."""
+    for index, part in enumerate(_walk(schema)):
+        if "$dynamicRef" in part or "$dynamicAnchor" in part or (index and "$id" in part):
+            return True
+    return False
+
+
+def _local(schema: dict[str, Any]) -> Callable[[str], str]:
+    """Turns a reference by anchor, or by the schema's own `$id`, into a pointer."""
+    own = str(schema.get("$id", "")).rstrip("#")
+    anchors = dict(_anchors(schema, "#"))
+
+    def local(reference: str) -> str:
+        if own and (reference == own or reference.startswith(own + "#")):
+            reference = reference[len(own) :] or "#"
+        return anchors.get(reference, reference)
+
+    return local
+
+
+def _anchors(schema: Any, where: str) -> Iterator[tuple[str, str]]:
+    if not isinstance(schema, dict):
+        return
+    if isinstance(schema.get("$anchor"), str):
+        yield "#" + schema["$anchor"], where
+    for key, value in schema.items():
+        if key in _ONE:
+            yield from _anchors(value, f"{where}/{key}")
+        elif key in _MANY and isinstance(value, list):
+            for index, child in enumerate(value):
+                yield from _anchors(child, f"{where}/{key}/{index}")
+        elif key in _NAMED and isinstance(value, dict):
+            for name, child in value.items():
+                yield from _anchors(child, where + pointer((key, name)))
 
 
 def _rewrite(schema: Any, target: Callable[[str], str], exact: bool) -> Any:
+    """A copy whose references are what `target` makes of them, with patterns where `exact`."""
     if not isinstance(schema, dict):
-        return schema
+        return ({} if schema else {"not": {}}) if isinstance(schema, bool) else schema
     found: dict[str, Any] = {}
     for key, value in schema.items():
         if key == "$ref" and isinstance(value, str):
             found[key] = target(value)
+        elif key in _MAY_BE_BOOLEAN and isinstance(value, bool):
+            found[key] = value  # elsewhere many readers of documents know no true and false
         elif key in _ONE:
             found[key] = _rewrite(value, target, exact)
         elif key in _MANY and isinstance(value, list):
             found[key] = [_rewrite(one, target, exact) for one in value]
         elif key in _NAMED and isinstance(value, dict):
             found[key] = {name: _rewrite(one, target, exact) for name, one in value.items()}
-        else:
+        elif key not in _DROPPED:
             found[key] = value
     pattern = _PATTERNS.get(str(found.get("format", found.get("contentEncoding")))) if exact else None
     if pattern is not None and not {"pattern", "enum", "const"} & found.keys():

@@ -156,10 +156,10 @@ def rpc_operation() -> dict[str, Any]:
         "tags": ["json-rpc"],
         "summary": "Call by JSON-RPC 2.0: one request, or a batch.",
         "description": f"A request is an RPCRequest; a batch is a list of 1 to {MAX_BATCH} of them. A method is named "
-        "as in a path, with dots or slashes: `orders.price`, `add@2`. What is no request is answered with an error.",
-        "parameters": list(PARAMETERS),
+        "as in a path, with dots or slashes: `orders.price`, `add@2`. What is no request is answered with an error. "
+        "X-Request-ID, X-Portal-Timeout and Idempotency-Key are taken as with a call by path.",
         "requestBody": {
-            "required": True,
+            "required": False,  # even what is no JSON is answered by JSON-RPC
             "content": {
                 "application/json": {
                     "schema": {},

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 from .jsondata import copy_json, pointer
 
-__all__ = ["Hoist", "pascal_case"]
+__all__ = ["Hoist", "pascal_case", "walk"]
 
 _ONE = frozenset(
     ("items", "additionalProperties", "unevaluatedItems", "unevaluatedProperties", "contains", "propertyNames", "not",
@@ -129,15 +129,16 @@ def _children(schema: dict[str, Any]) -> Iterator[Any]:
             yield from value.values()
 
 
-def _walk(schema: Any) -> Iterator[dict[str, Any]]:
+def walk(schema: Any) -> Iterator[dict[str, Any]]:
+    """A schema and every schema within it; not what only looks like one, such as an example."""
     if isinstance(schema, dict):
         yield schema
         for child in _children(schema):
-            yield from _walk(child)
+            yield from walk(child)
 
 
 def _references(schema: Any) -> Iterator[str]:
-    for part in _walk(schema):
+    for part in walk(schema):
         if isinstance(part.get("$ref"), str):
             yield part["$ref"]
 
@@ -182,7 +183,7 @@ def _key(definition: str, root: dict[str, Any]) -> str:
 
 def _moves_bases(schema: dict[str, Any]) -> bool:
     """Whether references cannot be told from the text alone: a base URI within, or a dynamic reference."""
-    for index, part in enumerate(_walk(schema)):
+    for index, part in enumerate(walk(schema)):
         if "$dynamicRef" in part or "$dynamicAnchor" in part or (index and "$id" in part):
             return True
     return False
@@ -233,6 +234,8 @@ def _rewrite(schema: Any, target: Callable[[str], str], exact: bool) -> Any:
             found[key] = [_rewrite(one, target, exact) for one in value]
         elif key in _NAMED and isinstance(value, dict):
             found[key] = {name: _rewrite(one, target, exact) for name, one in value.items()}
+        elif key == "const" and isinstance(value, dict | list):
+            found["enum"] = [value]  # the same; generators take const for a text or a number
         elif key not in _DROPPED:
             found[key] = value
     pattern = _PATTERNS.get(str(found.get("format", found.get("contentEncoding")))) if exact else None

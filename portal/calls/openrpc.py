@@ -11,6 +11,7 @@ from typing import Any
 from ..catalogue import Entry
 from ..errors import PortalError, error_table
 from ..schema.hoist import Hoist, walk
+from .methods import method_names
 
 __all__ = ["VERSION", "openrpc_document"]
 
@@ -45,7 +46,7 @@ def openrpc_document(
     document: dict[str, Any] = {"openrpc": VERSION, "info": info}
     if server_url is not None:
         document["servers"] = [{"name": title, "url": server_url}]
-    document["methods"] = [_method(name, entry, hoist) for name, entry in _methods(entries).items()]
+    document["methods"] = [_method(name, entry, hoist) for name, entry in method_names(entries).items()]
     document["components"] = {"schemas": hoist.schemas, "errors": _errors()}
     for method in document["methods"]:
         for one in (*method["params"], method["result"]):
@@ -53,20 +54,6 @@ def openrpc_document(
     for schema in hoist.schemas.values():
         _to_draft_7(schema)
     return document
-
-
-def _methods(entries: Iterable[Entry]) -> dict[str, Entry]:
-    """Method name -> entry, in the order of names; of each function the newest version first."""
-    from packaging.version import Version
-
-    ordered = sorted(entries, key=lambda entry: Version(entry.function.schema.version), reverse=True)
-    found: dict[str, Entry] = {}
-    for entry in sorted(ordered, key=lambda entry: entry.path):
-        name = ".".join(entry.path)
-        if name in found and found[name].path != entry.path:
-            name = "/".join(entry.path)  # of two that dots cannot tell apart
-        found[f"{name}@{entry.function.schema.version}" if name in found else name] = entry
-    return found
 
 
 def _method(name: str, entry: Entry, hoist: Hoist) -> dict[str, Any]:

@@ -8,25 +8,24 @@ with status 200; only a request that is no JSON-RPC at all, by its Content-Type,
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from ..calls import jsonrpc
 from ..calls.dispatcher import Dispatcher
+from ..calls.methods import Params, find_method, params_by_name
 from ..calls.middleware import Call
-from ..catalogue import Catalogue, Entry
+from ..catalogue import Catalogue
 from ..context import CallContext
-from ..errors import Fault, FunctionError, PortalError, ProtocolError, SerializationError, ValidationError
-from ..function import Function
+from ..errors import FunctionError, PortalError, ProtocolError, SerializationError, ValidationError
 from ..schema.jsondata import MAX_DEPTH, json_faults, shorten
 from ..serving import Request, Response
 from . import codec
 
-__all__ = ["RPCEndpoint", "Run", "answer_rpc", "find_method", "params_by_name"]
+__all__ = ["RPCEndpoint", "Run", "answer_rpc"]
 
 _log = logging.getLogger("portal.http")
 
-Params = dict[str, Any] | list[Any]
 #: method name, parameters by name or position, the call's own context -> result as JSON data; raises portal errors
 Run = Callable[[str, Params, CallContext], Any]
 
@@ -97,45 +96,6 @@ def _check_depth(params: Params) -> None:
     faults = [fault for fault in json_faults(params) if fault.rule == "depth"]
     if faults:
         raise ValidationError(errors=faults)
-
-
-def find_method(catalogue: Catalogue, method: str) -> Entry:
-    """The entry that a method name means: "add", "add@2", "orders.price", "orders/price@1.2".
-
-    A name may hold dots itself, so the whole of it is looked for first.
-
-    Raises: RegistryError that says what is near.
-    """
-    name, at, version = method.partition("@")
-    wanted = version if at else None
-    for path in _paths(name):
-        entry = catalogue.find(path, wanted)
-        if entry is not None:
-            return entry
-    return catalogue.get(tuple(name.replace(".", "/").split("/")), wanted)
-
-
-def _paths(name: str) -> Iterator[tuple[str, ...]]:
-    yield tuple(name.split("/"))
-    if "/" in name:
-        return
-    parts = name.split(".")
-    for index in range(1, min(len(parts), 10)):
-        yield ".".join(parts[:index]), ".".join(parts[index:])
-
-
-def params_by_name(function: Function, params: Params) -> dict[str, Any]:
-    """Parameters by name; those by position take the names in the order of the signature.
-
-    Raises: ValidationError for more than the function has.
-    """
-    if isinstance(params, dict):
-        return params
-    names = function.parameters.names
-    if len(params) > len(names):
-        text = f"takes {len(names)} parameters, and {len(params)} were given"
-        raise ValidationError(errors=[Fault("", text, "maxItems", len(names), shorten(params))])
-    return dict(zip(names, params, strict=False))
 
 
 class RPCEndpoint:

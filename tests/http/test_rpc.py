@@ -16,9 +16,9 @@ from portal import CallContext, Service, function
 from portal.calls.dispatcher import Dispatcher
 from portal.calls.middleware import Call
 from portal.catalogue import Catalogue
-from portal.errors import AuthorizationError, PortalError, RegistryError
+from portal.errors import AuthorizationError, PortalError
 from portal.http import codec
-from portal.http.rpc import RPCEndpoint, answer_rpc, find_method, params_by_name
+from portal.http.rpc import RPCEndpoint, answer_rpc
 from portal.serving import Listener, Request, Response
 
 WAIT = 10.0
@@ -151,55 +151,6 @@ def test_each_message_of_a_batch_has_an_idempotency_key_of_its_own() -> None:
     assert pure(message("key"), context)["result"] == "k"
     assert [row["result"] for row in pure([message("key"), message("key")], context)] == ["k.0", "k.1"]
     assert pure(message("key"))["result"] is None
-
-
-# names and positions
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "version"),
-    [
-        ("add", ("add",), "2"),
-        ("add@1", ("add",), "1"),
-        ("add@2", ("add",), "2"),
-        ("add@<2", ("add",), "1"),
-        ("orders.price", ("orders", "price"), "1"),
-        ("orders/price", ("orders", "price"), "1"),
-        ("orders.price@1", ("orders", "price"), "1"),
-        ("dotted.name", ("dotted.name",), "1"),
-    ],
-)
-def test_a_method_name_is_a_path(method: str, path: tuple[str, ...], version: str) -> None:
-    entry = find_method(publish(), method)
-    assert (entry.path, entry.function.schema.version) == (path, version)
-
-
-@pytest.mark.parametrize(
-    "method", ["", ".", "ad", "orders", "orders.prize", "orders//price", "add@3", "add@x", "a." * 99]
-)
-def test_an_unknown_method_is_not_found(method: str) -> None:
-    with pytest.raises(RegistryError):
-        find_method(publish(), method)
-
-
-def test_what_is_near_is_told() -> None:
-    with pytest.raises(RegistryError, match="did you mean orders/price"):
-        find_method(publish(), "orders.prize")
-
-
-def test_an_address_s_path_is_a_method_name_too() -> None:
-    catalogue = publish()
-    entry = find_method(catalogue, "orders/price")
-    assert find_method(catalogue, "/".join(entry.full_path)) is entry
-
-
-def test_positions_take_names() -> None:
-    made = function(add)
-    assert params_by_name(made, [3, 4]) == {"a": 3, "b": 4}
-    assert params_by_name(made, [3]) == {"a": 3}
-    assert params_by_name(made, {"b": 4}) == {"b": 4}
-    with pytest.raises(PortalError, match="takes 2 parameters, and 3 were given"):
-        params_by_name(made, [1, 2, 3])
 
 
 # behind a listener

@@ -17,7 +17,7 @@ from ..catalogue import Entry
 from ..schema.hoist import Hoist
 from ..service import Service
 from . import codec
-from .openapi_parts import HEADERS, PARAMETERS, REASONS, SCHEMAS, rpc_operation, security_schemes
+from .openapi_parts import ABOUT, HEADERS, PARAMETERS, REASONS, SCHEMAS, rpc_operation, security_schemes
 
 __all__ = ["VERSION", "openapi_document", "openapi_paths"]
 
@@ -39,6 +39,7 @@ def openapi_document(
     description: str = "",
     authenticators: Iterable[Any] = (),
     rpc: bool = True,
+    timeout_header: bool = False,
 ) -> dict[str, Any]:
     """The OpenAPI 3.1 document of published functions, as JSON data.
 
@@ -51,11 +52,16 @@ def openapi_document(
         authenticators: the portal's; each has a `security_scheme` (name, Security Scheme Object) or the name of one of
             Portal's own classes. One that has neither, such as a plain function, cannot be described and is left out.
         rpc: whether `{base_path}/rpc` answers JSON-RPC.
+        timeout_header: whether X-Portal-Timeout is a parameter of each call, for clients generated from the document,
+            and not only told of in its description. A tool that tries all values finds 504 with the small ones.
     """
     from apispec import APISpec
 
     schemes = security_schemes(authenticators)
-    options: dict[str, Any] = {"info": {"description": description}} if description else {}
+    parameters = {
+        name: parameter for name, parameter in PARAMETERS.items() if timeout_header or name != "PortalTimeout"
+    }
+    options: dict[str, Any] = {"info": {"description": f"{description}\n\n{ABOUT}".strip()}}
     urls = [{"url": one} if isinstance(one, str) else dict(one) for one in servers]
     if urls:
         options["servers"] = urls
@@ -69,12 +75,12 @@ def openapi_document(
         if rpc or not name.startswith("RPC"):
             hoist.reserve(name, schema)
     published = openapi_paths(entries, base_path)
-    for path, operations in _operations(published, hoist):
+    for path, operations in _operations(published, hoist, list(parameters)):
         spec.path(path, operations=operations)
     rpc_path = f"{base_path}/rpc"
     if rpc and rpc_path not in published:  # a function of that name answers there itself
         spec.path(rpc_path, operations={"post": rpc_operation() | {"responses": _rpc_responses()}})
-    for name, parameter in PARAMETERS.items():
+    for name, parameter in parameters.items():
         spec.components.parameter(name, "header", parameter)
     for name, header in HEADERS.items():
         spec.components.header(name, header)
@@ -101,11 +107,14 @@ def openapi_paths(entries: Iterable[Entry], base_path: str) -> dict[str, Entry]:
     return found
 
 
-def _operations(published: Mapping[str, Entry], hoist: Hoist) -> Iterable[tuple[str, dict[str, Any]]]:
+def _operations(
+    published: Mapping[str, Entry], hoist: Hoist, parameters: list[str]
+) -> Iterable[tuple[str, dict[str, Any]]]:
     taken: set[str] = {"call_json_rpc"}
     for path, entry in published.items():
         name = _operation_id(entry, taken, newest="@" not in path.rpartition("/")[2])
-        yield path, {"post": _call(entry, name, hoist), "get": _description(entry, name)}
+        call = _call(entry, name, hoist) | {"parameters": parameters}
+        yield path, {"post": call, "get": _description(entry, name)}
 
 
 def _operation_id(entry: Entry, taken: set[str], newest: bool) -> str:
@@ -136,7 +145,6 @@ def _call(entry: Entry, name: str, hoist: Hoist) -> dict[str, Any]:
         "operationId": name,
         "tags": _tags_of(entry),
         **_words(schema.description),
-        "parameters": list(PARAMETERS),
         # a body that is empty is an empty object
         "requestBody": {"required": bool(schema.input.get("required")), "content": {codec.JSON: body}},
         "responses": {

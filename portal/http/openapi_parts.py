@@ -8,7 +8,13 @@ from typing import Any
 from ..calls.jsonrpc import MAX_BATCH
 from ..errors import ConfigError
 
-__all__ = ["HEADERS", "PARAMETERS", "REASONS", "SCHEMAS", "rpc_operation", "security_schemes"]
+__all__ = ["ABOUT", "HEADERS", "PARAMETERS", "REASONS", "SCHEMAS", "rpc_operation", "security_schemes"]
+
+#: What is true of every call.
+ABOUT = (
+    "A call is a POST with a JSON object of parameters; those that are not declared are refused. Its header "
+    "X-Portal-Timeout says how many milliseconds the caller waits; when they are over, 504 comes."
+)
 
 #: What each status says, for people.
 REASONS = {

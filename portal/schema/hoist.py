@@ -26,12 +26,16 @@ _NAMED = frozenset(("properties", "patternProperties", "dependentSchemas", "$def
 _MAY_BE_BOOLEAN = frozenset(("additionalProperties", "unevaluatedProperties"))
 _DROPPED = frozenset(("$schema", "$id", "$anchor", "$comment"))
 
+#: Formats that mean more here than JSON Schema says: a time without offset, a duration with a sign or with fractions.
+_WIDER = frozenset(("time", "duration"))
+
 _SECONDS = "[0-9]{1,8}([.][0-9]{1,6})?S"
 _TIME = f"T([0-9]{{1,8}}H([0-9]{{1,8}}M)?({_SECONDS})?|[0-9]{{1,8}}M({_SECONDS})?|{_SECONDS})"
 #: What is asserted of text beyond what its format or encoding tells a reader who does not know it.
 _PATTERNS = {
     "decimal": "^[+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][+-]?[0-9]{1,9})?$",
     "duration": f"^-?P([0-9]{{1,8}}W|[0-9]{{1,8}}D({_TIME})?|{_TIME})$",
+    "time": "^([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]+)?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])?$",
     "base64": "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$",
 }
 
@@ -241,4 +245,6 @@ def _rewrite(schema: Any, target: Callable[[str], str], exact: bool) -> Any:
     pattern = _PATTERNS.get(str(found.get("format", found.get("contentEncoding")))) if exact else None
     if pattern is not None and not {"pattern", "enum", "const"} & found.keys():
         found["pattern"] = pattern
+    if exact and found.get("format") in _WIDER:
+        found["x-format"] = found.pop("format")
     return found

@@ -20,7 +20,7 @@ from portal import HTTPPortal, function
 from portal.catalogue import Catalogue, Entry
 from portal.errors import ConfigError, error_table
 from portal.http.openapi import VERSION, openapi_document, openapi_paths
-from portal.http.openapi_parts import REASONS, SCHEMAS
+from portal.http.openapi_parts import ABOUT, REASONS, SCHEMAS
 from tests.http import nasty
 
 WAIT = 10.0
@@ -125,9 +125,11 @@ def test_a_call() -> None:
     assert schema_at(document, answer["schema"]).is_valid(answer["examples"]["example1"]["value"])
     assert (call["x-version"], call["x-idempotent"], call["x-streaming"]) == ("1", True, False)
     headers = [document["components"]["parameters"][one["$ref"].rpartition("/")[2]] for one in call["parameters"]]
-    assert {one["name"]: one["in"] for one in headers} == dict.fromkeys(
-        ["X-Request-ID", "X-Portal-Timeout", "Idempotency-Key"], "header"
-    )
+    assert {one["name"]: one["in"] for one in headers} == dict.fromkeys(["X-Request-ID", "Idempotency-Key"], "header")
+    document = document_of(ORDERS, timeout_header=True)
+    assert "PortalTimeout" in str(document["paths"]["/api/orders/price"]["post"]["parameters"])
+    assert document["components"]["parameters"]["PortalTimeout"]["name"] == "X-Portal-Timeout"
+    assert faults_of(document) == []
 
 
 def test_a_stream_says_what_its_items_are() -> None:
@@ -167,7 +169,8 @@ def test_flags_and_words() -> None:
 
 def test_title_servers_and_description() -> None:
     document = document_of([], title="T", version="7", description="D", servers=[{"url": "/x", "description": "d"}])
-    assert document["info"] == {"title": "T", "version": "7", "description": "D"}
+    assert document["info"] == {"title": "T", "version": "7", "description": f"D\n\n{ABOUT}"}
+    assert document_of([])["info"]["description"] == ABOUT
     assert document["servers"] == [{"url": "/x", "description": "d"}]
     assert "servers" not in document_of([])
     assert "security" not in document_of([])

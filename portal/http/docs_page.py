@@ -18,7 +18,7 @@ from typing import NamedTuple
 from ..errors import RegistryError
 from ..serving import Response
 
-__all__ = ["CONTENT_SECURITY_POLICY", "DocsPage", "docs_response"]
+__all__ = ["CONTENT_SECURITY_POLICY", "DocsPage", "docs_response", "file_response"]
 
 #: Swagger UI sets styles by attribute; scripts are files, and it may speak to this origin alone.
 CONTENT_SECURITY_POLICY = (
@@ -118,10 +118,19 @@ class DocsPage:
         found = self._own.get(name) or _read(folder, name)
         if found is None:
             raise RegistryError("the docs page has no such file")
-        headers = [*_headers(found.kind, found.cache), ("ETag", found.etag)]
-        if if_none_match is not None and _matches(if_none_match, found.etag):
-            return Response(304, headers)
-        return Response(200, headers, found.body)
+        return _respond(found, if_none_match)
+
+
+def file_response(body: bytes, kind: str, cache: str, if_none_match: str | None) -> Response:
+    """Bytes with an ETag, or 304 where the client has them; `cache` is the Cache-Control."""
+    return _respond(_file(body, kind, cache), if_none_match)
+
+
+def _respond(found: _File, if_none_match: str | None) -> Response:
+    headers = [*_headers(found.kind, found.cache), ("ETag", found.etag)]
+    if if_none_match is not None and _matches(if_none_match, found.etag):
+        return Response(304, headers)
+    return Response(200, headers, found.body)
 
 
 def _file(body: bytes, kind: str, cache: str) -> _File:

@@ -1,0 +1,223 @@
+"""What is the same in every OpenAPI document: problems, headers, JSON-RPC, security schemes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ..calls.jsonrpc import MAX_BATCH
+from ..errors import ConfigError
+
+__all__ = ["ABOUT", "HEADERS", "PARAMETERS", "REASONS", "SCHEMAS", "rpc_operation", "security_schemes"]
+
+#: What is true of every call.
+ABOUT = (
+    "A call is a POST with a JSON object of parameters; those that are not declared are refused. Its header "
+    "X-Portal-Timeout says how many milliseconds the caller waits; when they are over, 504 comes."
+)
+
+#: What each status says, for people.
+REASONS = {
+    400: "The request is no JSON, or one of its headers is malformed.",
+    401: "Who is calling is not known: no credential, or a wrong one.",
+    403: "The caller is known and may not do this.",
+    404: "No such function or version; or something the function looked for is not there.",
+    406: "A stream is sent as application/x-ndjson or text/event-stream, and Accept asks for neither.",
+    408: "The request did not arrive in time.",
+    413: "The body is too long.",
+    415: "The body is not called JSON by its Content-Type.",
+    422: "The parameters do not fit their schema; `errors` lists every fault.",
+    429: "Too many calls.",
+    500: "The function failed, or its result does not fit its schema.",
+    502: "A call that the function made to another server failed.",
+    503: "Every worker and every place in the queue is taken, or a circuit breaker refuses calls for now.",
+    504: "No answer before the deadline; the function may still be running.",
+}
+
+HEADERS: dict[str, dict[str, Any]] = {
+    "X-Request-ID": {
+        "description": "The id under which logs name this call.",
+        "schema": {"type": "string"},
+    },
+    "Retry-After": {"description": "Seconds to wait before the next try.", "schema": {"type": "integer", "minimum": 1}},
+    "WWW-Authenticate": {"description": "Which credentials are taken.", "schema": {"type": "string"}},
+}
+
+PARAMETERS: dict[str, dict[str, Any]] = {
+    "RequestID": {
+        "name": "X-Request-ID",
+        "description": "The id of the call, 1 to 128 visible ASCII characters; the server makes one otherwise.",
+        "required": False,
+        "schema": {"type": "string"},
+    },
+    "PortalTimeout": {
+        "name": "X-Portal-Timeout",
+        "description": "Milliseconds that the caller still waits; 504 comes when they are over.",
+        "required": False,
+        "schema": {"type": "integer", "minimum": 0, "maximum": 9_999_999_999},
+    },
+    "IdempotencyKey": {
+        "name": "Idempotency-Key",
+        "description": "Under one key the first answer is given again, where the server keeps answers.",
+        "required": False,
+        "schema": {"type": "string"},
+    },
+}
+
+_TEXT = {"type": "string"}
+_FLAG = {"type": "boolean"}
+_OBJECT = {"type": "object", "additionalProperties": True}
+_ID = {"type": ["string", "number", "null"]}
+_VERSION = {"type": "string", "const": "2.0"}
+
+SCHEMAS: dict[str, dict[str, Any]] = {
+    "Problem": {
+        "type": "object",
+        "description": "An error (RFC 9457).",
+        "properties": {
+            "type": _TEXT | {"description": "A URN that ends in the code."},
+            "title": _TEXT | {"description": "The class of the error."},
+            "status": {"type": "integer", "minimum": 400, "maximum": 599},
+            "detail": _TEXT | {"description": "One sentence for a person."},
+            "code": _TEXT | {"description": "A word for a machine, such as `validation_error`."},
+            "request_id": {"type": ["string", "null"]},
+            "retryable": _FLAG | {"description": "Whether the same call may succeed if it is sent again."},
+            "executed": _FLAG | {"description": "Whether the function had begun."},
+            "errors": {"type": "array", "items": {"$ref": "#/components/schemas/Fault"}},
+            "retry_after": {"type": "number", "description": "Seconds."},
+        },
+        "required": ["type", "title", "status", "detail", "code", "request_id", "retryable"],
+        "additionalProperties": True,
+    },
+    "Fault": {
+        "type": "object",
+        "description": "One thing wrong with one value.",
+        "properties": {
+            "path": _TEXT | {"description": "JSON Pointer to the value."},
+            "message": _TEXT,
+            "rule": _TEXT | {"description": "The JSON Schema keyword that was broken."},
+            "expected": {},
+            "value": _TEXT | {"description": "The value, shortened."},
+        },
+        "required": ["path", "message", "rule", "expected", "value"],
+    },
+    "FunctionSchema": {
+        "type": "object",
+        "description": "The contract of a function.",
+        "properties": {
+            "name": _TEXT,
+            "version": _TEXT,
+            "input": _OBJECT,
+            "output": _OBJECT,
+            "description": _TEXT,
+            "tags": {"type": "array", "items": _TEXT},
+            "examples": {"type": "array", "items": _OBJECT},
+            "idempotent": _FLAG,
+            "cacheable": _FLAG,
+            "streaming": _FLAG,
+            "deprecated": _FLAG,
+            "timeout": {"type": ["number", "null"]},
+            "fingerprint": _TEXT,
+        },
+        "required": ["name", "version", "input", "output", "fingerprint"],
+    },
+    "RPCRequest": {
+        "type": "object",
+        "description": "A JSON-RPC 2.0 request; without an id it is a notification, which is not answered.",
+        "properties": {
+            "jsonrpc": _VERSION,
+            "method": _TEXT,
+            "params": {"anyOf": [_OBJECT, {"type": "array", "items": {}}]},
+            "id": _ID,
+            "meta": _OBJECT,
+        },
+        "required": ["jsonrpc", "method"],
+    },
+    "RPCError": {
+        "type": "object",
+        "properties": {"code": {"type": "integer"}, "message": _TEXT, "data": _OBJECT},
+        "required": ["code", "message"],
+    },
+    "RPCAnswer": {
+        "type": "object",
+        "description": "A JSON-RPC 2.0 answer, with a result or an error.",
+        "properties": {
+            "jsonrpc": _VERSION,
+            "result": {},
+            "error": {"$ref": "#/components/schemas/RPCError"},
+            "id": _ID,
+        },
+        "required": ["jsonrpc", "id"],
+    },
+}
+
+
+def rpc_operation() -> dict[str, Any]:
+    """The POST of JSON-RPC, without its responses.
+
+    Any JSON is taken: what is no request is answered with status 200 and an error, as JSON-RPC has it.
+    """
+    return {
+        "operationId": "call_json_rpc",
+        "tags": ["json-rpc"],
+        "summary": "Call by JSON-RPC 2.0: one request, or a batch.",
+        "description": f"A request is an RPCRequest; a batch is a list of 1 to {MAX_BATCH} of them. A method is named "
+        "as in a path, with dots or slashes: `orders.price`, `add@2`. What is no request is answered with an error. "
+        "X-Request-ID, X-Portal-Timeout and Idempotency-Key are taken as with a call by path.",
+        "requestBody": {
+            "required": False,  # even what is no JSON is answered by JSON-RPC
+            "content": {
+                "application/json": {
+                    "schema": {},
+                    "examples": {
+                        "request": {"value": {"jsonrpc": "2.0", "method": "add", "params": {"a": 1, "b": 2}, "id": 1}},
+                        "batch": {"value": [{"jsonrpc": "2.0", "method": "add", "params": [1, 2], "id": 1}]},
+                    },
+                }
+            },
+        },
+    }
+
+
+def security_schemes(authenticators: Iterable[Any]) -> dict[str, dict[str, Any]]:
+    """Name -> Security Scheme Object of the authenticators that say what they are, in their order.
+
+    Raises: ConfigError for a `security_scheme` that is no (name, dict).
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for one in authenticators:
+        given = getattr(one, "security_scheme", None)
+        if given is None:
+            given = _known_scheme(one)
+        if given is None:
+            continue
+        if not (isinstance(given, tuple) and len(given) == 2 and isinstance(given[1], dict)):
+            raise ConfigError(
+                f"security_scheme of {type(one).__name__} is {given!r:.80}",
+                path="auth",
+                allowed="a tuple of a name and a Security Scheme Object",
+            )
+        name, scheme = given
+        base, number = name, 2
+        while name in found and found[name] != scheme:
+            name = f"{base}{number}"
+            number += 1
+        found[name] = dict(scheme)
+    return found
+
+
+def _known_scheme(authenticator: Any) -> tuple[str, dict[str, Any]] | None:
+    kind = type(authenticator).__name__
+    if kind == "BearerAuth":
+        return "bearer", {"type": "http", "scheme": "bearer"}
+    if kind == "JWTAuth":
+        return "jwt", {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+    if kind == "BasicAuth":
+        return "basic", {"type": "http", "scheme": "basic"}
+    if kind != "ApiKeyAuth":
+        return None
+    query = getattr(authenticator, "query", None)
+    if isinstance(query, str) and query:
+        return "apiKey", {"type": "apiKey", "in": "query", "name": query}
+    header = getattr(authenticator, "header", None)
+    return "apiKey", {"type": "apiKey", "in": "header", "name": header if isinstance(header, str) else "X-API-Key"}

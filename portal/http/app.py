@@ -1,5 +1,6 @@
 """The server side of the HTTP portal: a request in, a response out.
 
+    POST {base}/rpc   calls as JSON-RPC       GET /openapi.json, /openrpc.json, /docs
     POST {function}   a call                  GET {function}   its schema
     GET {service}     its functions           GET {base}       everything published
 """
@@ -34,7 +35,9 @@ from ..errors import (
 from ..service import Service
 from ..serving import Request, Response
 from . import codec
+from .documents import DOCUMENT_PATHS, Documents
 from .middleware import HTTPMiddleware, build_http_chain
+from .rpc import RPCEndpoint
 
 __all__ = ["HTTPApp"]
 
@@ -42,6 +45,7 @@ _log = logging.getLogger("portal.http")
 _MAX_DEPTH = 64
 _ALLOW = "GET, HEAD, OPTIONS, POST"
 _METHODS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
+_RPC = ("rpc",)
 _NOTHING: Mapping[str, str] = {}
 Early = Callable[[Response], bool]
 
@@ -60,6 +64,7 @@ class HTTPApp:
         http_middleware: around every request, the first outermost; authentication and calls are inside.
         trusted_proxies: networks whose X-Forwarded-For is believed.
         max_age: seconds for which clients may keep the answers of functions declared cacheable without asking.
+        documents: whether /openapi.json, /openrpc.json and /docs are served; to everybody, with what is published.
 
     A request goes through: HTTP middleware, authentication, look-up, call middleware, validation, the function.
     Threads: any.
@@ -78,6 +83,7 @@ class HTTPApp:
         http_middleware: Iterable[HTTPMiddleware] = (),
         trusted_proxies: Iterable[str] = (),
         max_age: float = 0.0,
+        documents: bool = True,
     ) -> None:
         self._authenticators = authenticators_of(auth)
         self._http_middleware = tuple(http_middleware)
@@ -89,6 +95,15 @@ class HTTPApp:
         self._base = base_path
         self._address_of = address_of
         self._debug = debug
+        self._documents = Documents(
+            catalogue,
+            services,
+            base_path=base_path,
+            rpc_url=lambda: str(address_of(("rpc",))),
+            authenticators=self._authenticators,
+        )
+        self._serves_documents = documents
+        self._rpc = RPCEndpoint(catalogue, dispatcher, discover=self._documents.openrpc, debug=debug)
 
     def answer(self, request: Request, early: Early | None = None) -> Response:
         """The response to a request; see `portal.serving.App`.
@@ -119,6 +134,8 @@ class HTTPApp:
         context: CallContext | None = None
         try:
             context = codec.context_of(request.headers, monotonic())
+            if request.method != "POST" and self._serves_documents and request.path.startswith(DOCUMENT_PATHS):
+                return self._documents.answer(request)
             if self._authenticators:
                 context.identity = authenticate(self._authenticators, request)
                 request.notes["identity"] = context.identity.name
@@ -139,6 +156,8 @@ class HTTPApp:
             return Response(204, [("Allow", _ALLOW), ("X-Request-ID", context.request_id)])
         path, version = _target(request.path[len(self._base) :], request.query)
         if method == "POST":
+            if path == _RPC and self._catalogue.find(path) is None:
+                return self._rpc.answer(request, context)
             return self._call(self._catalogue.get(path, version), request, context, early)
         if method in ("GET", "HEAD"):
             return _json(200, self._describe(path, version, getattr(request, "base", None)), context)

@@ -18,6 +18,8 @@ from ..service import Service
 from ..serving import Listener, ServingConfig
 from .app import HTTPApp
 from .client import HTTPClient
+from .documents import DOCUMENT_PATHS
+from .middleware import HTTPMiddleware
 
 if TYPE_CHECKING:
     from .wsgi import WSGIApp
@@ -34,7 +36,13 @@ class HTTPPortal(Portal):
         host, port: where to listen; port 0 takes a free one. "unix:/path" listens on a Unix socket; its addresses are
             http://localhost/..., for a client whose `sockets` say where that is.
         base_path: prefix of every address.
-        middleware: around every call that is served, the first outermost.
+        auth: who may call: an authenticator, a list of them, or a callable request -> Identity | None; see
+            `portal.calls.authentication`. None lets everybody in.
+        middleware: around every call that is served, the first outermost; with a `close`, it is closed with the portal.
+        http_middleware: around every HTTP request, outside of authentication; likewise.
+        trusted_proxies: networks of proxies whose X-Forwarded-For says who the client is.
+        documents: whether /openapi.json, /openrpc.json and /docs are served.
+        max_age: seconds for which clients may keep answers of functions declared cacheable.
         executor: where functions run; None runs them in the listener's workers.
         listener: an existing Listener to share; host, port and config are its own then.
         config: limits and waits of the listener.
@@ -56,6 +64,11 @@ class HTTPPortal(Portal):
         port: int = 0,
         *,
         base_path: str = "/api",
+        auth: Any = None,
+        http_middleware: Iterable[HTTPMiddleware] = (),
+        trusted_proxies: Iterable[str] = (),
+        documents: bool = True,
+        max_age: float = 0.0,
         middleware: Iterable[Middleware] = (),
         executor: Executor | None = None,
         listener: Listener | None = None,
@@ -77,6 +90,8 @@ class HTTPPortal(Portal):
         self._owns_listener = listener is None
         self.listener = listener or Listener(host, port, config=config)
         self._client = client or HTTPClient()
+        middleware, http_middleware = tuple(middleware), tuple(http_middleware)
+        self._layers = (*middleware, *http_middleware)
         self._dispatcher = Dispatcher(middleware, executor=executor)
         self._mounted = False
         self._app = HTTPApp(
@@ -86,7 +101,13 @@ class HTTPPortal(Portal):
             base_path=base_path,
             address_of=self._address_of,
             debug=debug,
+            auth=auth,
+            http_middleware=http_middleware,
+            trusted_proxies=trusted_proxies,
+            max_age=max_age,
+            documents=documents,
         )
+        self._documents = documents
 
     @cached_property
     def wsgi(self) -> WSGIApp:
@@ -135,6 +156,9 @@ class HTTPPortal(Portal):
                 return
             if not self._mounted:
                 self.listener.mount(self._base_path or "/", self._app)
+                if self._documents and self._base_path:
+                    for path in DOCUMENT_PATHS:
+                        self.listener.mount(path, self._app, shared=True)
                 self._mounted = True
             try:
                 self.listener.start()
@@ -154,6 +178,10 @@ class HTTPPortal(Portal):
         if self._closed:
             self._dispatcher.close()
             self._client.close()
+            for layer in self._layers:
+                close = getattr(layer, "close", None)
+                if close is not None:
+                    close()
 
     def _unmount(self) -> int:
         self._mounted = False

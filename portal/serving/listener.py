@@ -83,10 +83,17 @@ class Listener:
 
     # what it serves
 
-    def mount(self, prefix: str, app: App) -> None:
-        """Serve `app` under a path prefix ("/api"); the longest prefix that fits a path gets it."""
+    def mount(self, prefix: str, app: App, *, shared: bool = False) -> None:
+        """Serve `app` under a path prefix ("/api"); the longest prefix that fits a path gets it.
+
+        Args:
+            shared: several apps would serve it, and the first does.
+        Raises: ConfigError for a prefix that is taken.
+        """
         with self._lock:
             if any(known == prefix for known, _ in self._apps):
+                if shared:
+                    return
                 raise ConfigError(f"{prefix} is taken on this listener", path="prefix", allowed="a prefix of its own")
             self._apps = tuple(sorted([*self._apps, (prefix, app)], key=lambda row: -len(row[0])))
 

@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .address import Address, AddressBuilder
+    from .calls.authenticators import ApiKeyAuth, BasicAuth, BearerAuth, CertificateAuth
+    from .calls.breaker import Breaker
+    from .calls.credentials import ByAuthority
+    from .calls.idempotency import Idempotency
+    from .calls.jwt_auth import JWTAuth
     from .calls.middleware import Middleware
+    from .calls.oauth2 import OAuth2ClientCredentials
+    from .calls.rate_limit import RateLimit
+    from .calls.response_cache import ResponseCache
+    from .calls.retry import Retry, RetryBudget
+    from .calls.scopes import RequireScopes
     from .consumer import Consumer
     from .context import CallContext, Identity
     from .errors import (
@@ -44,6 +54,7 @@ if TYPE_CHECKING:
     from .registry import FunctionRegistry, PortalRegistry, ServiceRegistry
     from .schema import FunctionSchema, Schema
     from .service import Service, service
+    from .serving import Certificate, ServingConfig, TLSConfig
     from .testing import TestingPortal
 
 __version__ = "0.1.0"
@@ -52,11 +63,18 @@ __all__ = [
     "Address",
     "AddressBuilder",
     "AddressError",
+    "ApiKeyAuth",
     "AuthenticationError",
     "AuthorizationError",
+    "BasicAuth",
+    "BearerAuth",
+    "Breaker",
+    "ByAuthority",
     "CallCancelled",
     "CallContext",
     "CallTimeout",
+    "Certificate",
+    "CertificateAuth",
     "CircuitOpenError",
     "ConfigError",
     "Consumer",
@@ -67,21 +85,31 @@ __all__ = [
     "FunctionRegistry",
     "FunctionSchema",
     "HTTPPortal",
+    "Idempotency",
     "Identity",
+    "JWTAuth",
     "JavaScriptError",
     "LocalPortal",
     "Middleware",
+    "OAuth2ClientCredentials",
     "OverloadedError",
     "Portal",
     "PortalError",
     "PortalRegistry",
     "ProtocolError",
+    "RateLimit",
     "RateLimitError",
     "RegistryError",
+    "RequireScopes",
+    "ResponseCache",
+    "Retry",
+    "RetryBudget",
     "Schema",
     "SerializationError",
     "Service",
     "ServiceRegistry",
+    "ServingConfig",
+    "TLSConfig",
     "TestingPortal",
     "TransportError",
     "ValidationError",
@@ -93,21 +121,38 @@ __all__ = [
 _HOME = {
     "Address": "address",
     "AddressBuilder": "address",
+    "ApiKeyAuth": "calls.authenticators",
+    "BasicAuth": "calls.authenticators",
+    "BearerAuth": "calls.authenticators",
+    "Breaker": "calls.breaker",
+    "ByAuthority": "calls.credentials",
     "CallContext": "context",
+    "Certificate": "serving",
+    "CertificateAuth": "calls.authenticators",
     "Consumer": "consumer",
     "Fault": "errors",
     "Function": "function",
     "FunctionRegistry": "registry",
     "FunctionSchema": "schema",
     "HTTPPortal": "http",
+    "Idempotency": "calls.idempotency",
     "Identity": "context",
+    "JWTAuth": "calls.jwt_auth",
     "LocalPortal": "local",
     "Middleware": "calls.middleware",
+    "OAuth2ClientCredentials": "calls.oauth2",
     "Portal": "portal",
     "PortalRegistry": "registry",
+    "RateLimit": "calls.rate_limit",
+    "RequireScopes": "calls.scopes",
+    "ResponseCache": "calls.response_cache",
+    "Retry": "calls.retry",
+    "RetryBudget": "calls.retry",
     "Schema": "schema",
     "Service": "service",
     "ServiceRegistry": "registry",
+    "ServingConfig": "serving",
+    "TLSConfig": "serving",
     "TestingPortal": "testing",
     "function": "function",
     "service": "service",

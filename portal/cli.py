@@ -1,34 +1,24 @@
-"""The command `portal`: serve functions, call them, describe them, list them.
-
-What a person reads of an error goes to stderr: `error: ...`, and one line for each fault. Where the output is JSON the
-error is too: one line on stderr, as `PortalError.to_dict()` gives it. The exit codes are in `portal --help`.
-"""
+"""The command `portal`: call functions, describe them, list them; `cli_serve.py` has what serves them."""
 
 from __future__ import annotations
 
-import importlib
 import json
-import logging
-import os
-import queue
-import signal
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from . import __version__
+from .cli_errors import reported
+from .cli_serve import openapi, serve
 
 if TYPE_CHECKING:
-    from .errors import PortalError
-    from .portal import Portal
     from .schema import FunctionSchema
 
 __all__ = ["main"]
 
-FAILED, MISUSED, REFUSED, NOT_FOUND, UNREACHABLE = range(1, 6)
 _EXIT_CODES = """\b
 Exit codes:
   0  it worked
@@ -46,152 +36,8 @@ def main() -> None:
     """Publish Python functions and call them by address."""
 
 
-def _exit_code(error: PortalError) -> int:
-    from . import errors
-
-    if isinstance(error, errors.RegistryError) and error.kind == "not_found":
-        return NOT_FOUND
-    if isinstance(error, errors.ValidationError | errors.AddressError | errors.RegistryError):
-        return REFUSED
-    if isinstance(error, errors.ConfigError):
-        return MISUSED
-    unreachable = errors.CallTimeout | errors.TransportError | errors.OverloadedError | errors.CircuitOpenError
-    return UNREACHABLE if isinstance(error, unreachable) else FAILED
-
-
-@contextmanager
-def _reported(as_json: bool, unreachable: int = UNREACHABLE) -> Iterator[None]:
-    """Turn a portal error into lines on stderr and an exit code; `unreachable` is the one for a failed connection."""
-    from .errors import PortalError
-
-    try:
-        yield
-    except PortalError as error:
-        if as_json:
-            click.echo(json.dumps(error.to_dict(), ensure_ascii=False), err=True)
-        else:
-            for line in _lines(error):
-                click.echo(line, err=True)
-        code = _exit_code(error)
-        raise SystemExit(unreachable if code == UNREACHABLE else code) from error
-
-
-def _lines(error: PortalError) -> Iterator[str]:
-    faults = getattr(error, "errors", ())
-    if not faults:
-        yield f"error: {type(error).__name__}: {error}"
-        return
-    yield f"error: {type(error).__name__}: {len(faults)} fault{'s' if len(faults) > 1 else ''}"
-    for fault in faults:
-        yield f"  {fault.path or '(the whole value)'}: {fault.message}"
-
-
-@main.command()
-@click.argument("targets", nargs=-1, required=True, metavar="MODULE:TARGET...")
-@click.option("--http", "where", default="127.0.0.1:8080", show_default=True, metavar="HOST:PORT", help="0: any port.")
-@click.option("--debug", is_flag=True, help="Tell clients what a function raised; show tracebacks here.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON line with the addresses when ready.")
-def serve(targets: tuple[str, ...], where: str, debug: bool, as_json: bool) -> None:
-    """Publish functions, services or portals until SIGTERM or SIGINT.
-
-    A TARGET is a Function, a plain callable with type hints, a Service, a @service class or instance, or a Portal. The
-    current directory can be imported from. The first signal lets running calls finish; a second one ends at once.
-    """
-    from .http import HTTPPortal
-
-    host, port = _host_and_port(where)
-    sys.path.insert(0, os.getcwd())
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level="DEBUG" if debug else "INFO")
-    with _reported(as_json, unreachable=FAILED), ExitStack() as stack:
-        portals = _publish([_load(target, debug) for target in targets], HTTPPortal(host, port, debug=debug), stack)
-        stop = _stop_signals()
-        for portal in portals:
-            portal.start()
-        _announce(portals, as_json)
-        stop.get()
-
-
-def _stop_signals() -> queue.SimpleQueue[int]:
-    """A queue that the first SIGTERM or SIGINT is put on; the second does what it does by default.
-
-    A SimpleQueue because its `put` may interrupt its own `get`: a handler runs in the thread that waits.
-    """
-    signals = (signal.SIGTERM, signal.SIGINT)
-    stop: queue.SimpleQueue[int] = queue.SimpleQueue()
-
-    def note(number: int, frame: object) -> None:
-        for each in signals:
-            signal.signal(each, signal.SIG_DFL)
-        stop.put(number)
-
-    for each in signals:
-        signal.signal(each, note)
-    return stop
-
-
-def _host_and_port(where: str) -> tuple[str, int]:
-    host, colon, port = where.rpartition(":")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise click.BadParameter(f"{where} is not HOST:PORT, such as 127.0.0.1:8080", param_hint="--http")
-    return host.removeprefix("[").removesuffix("]"), int(port)
-
-
-def _load(target: str, debug: bool) -> Any:
-    """What `package.module:name.name` names."""
-    name, colon, path = target.partition(":")
-    if not colon or not name or not path:
-        raise click.BadParameter(f"{target} is not MODULE:TARGET, such as shop.orders:service", param_hint="TARGET")
-    try:
-        value: Any = importlib.import_module(name)
-    except Exception as error:  # a module of the user's: whatever it raises is told, not thrown
-        if debug:
-            raise
-        said = f"cannot import {name}: {type(error).__name__}: {error}"
-        raise click.BadParameter(f"{said} (--debug shows where)", param_hint="TARGET") from error
-    for part in path.split("."):
-        try:
-            value = getattr(value, part)
-        except AttributeError:
-            raise click.BadParameter(f"{name} has no {path}", param_hint="TARGET") from None
-    return value
-
-
-def _publish(sources: Iterable[Any], http: Portal, stack: ExitStack) -> list[Portal]:
-    """The portals to serve, which `stack` closes: those among the sources, and `http` for what is no portal."""
-    from .portal import Portal
-
-    portals: list[Portal] = []
-    for source in sources:
-        portal = source if isinstance(source, Portal) else http
-        if portal not in portals:
-            portals.append(portal)
-            stack.callback(portal.close)
-        if portal is not source:
-            _apply(portal, source)
-    return portals
-
-
-def _apply(portal: Portal, source: Any) -> None:
-    from .service import Service
-
-    if isinstance(source, Service | type) or not callable(source):
-        portal.apply_service(Service.of(source))
-    else:
-        portal.apply(source)
-
-
-def _announce(portals: Iterable[Portal], as_json: bool) -> None:
-    told = {
-        kind: [
-            {"name": published.name, "version": published.version, "address": str(address)}
-            for portal in portals
-            for address, published in getattr(portal, kind)().items()
-        ]
-        for kind in ("functions", "services")
-    }
-    for line in [json.dumps(told)] if as_json else [row["address"] for row in told["functions"]]:
-        click.echo(line)
-    sys.stdout.flush()
+main.add_command(serve)
+main.add_command(openapi)
 
 
 @main.command()
@@ -209,7 +55,7 @@ def call(address: str, arguments: tuple[str, ...], text: str | None, timeout: fl
     if text is not None and arguments:
         raise click.UsageError("give parameters one by one or with --json, not both")
     given = None if text is None else _object(sys.stdin.read() if text == "-" else text)
-    with _reported(output == "json"), _connected(timeout) as consumer:
+    with reported(output == "json"), _connected(timeout) as consumer:
         schema = consumer.resolve(address).schema
         params = _params(arguments, schema) if given is None else given
         if schema.streaming:
@@ -304,7 +150,7 @@ def _print_json(value: Any, *, pretty: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="The whole schema as one JSON line.")
 def describe(address: str, as_json: bool) -> None:
     """Show the contract of the function at ADDRESS: parameters, result, examples."""
-    with _reported(as_json), _connected() as consumer:
+    with reported(as_json), _connected() as consumer:
         schema = consumer.resolve(address).schema
         if as_json:
             _print_json(schema.to_dict(), pretty=False)
@@ -370,7 +216,7 @@ def list_(url: str, as_json: bool) -> None:
     from urllib.parse import urlsplit
 
     base = f"{url}/api" if "://" in url and not urlsplit(url).path else url
-    with _reported(as_json), _connected() as consumer:
+    with reported(as_json), _connected() as consumer:
         listing = consumer.list_at(base)
         if as_json:
             _print_json(listing, pretty=False)

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 import portal
-from portal import FunctionSchema, HTTPPortal, cli, errors
+from portal import FunctionSchema, HTTPPortal, cli, cli_errors, errors
 from portal.examples.orders import service
 
 
@@ -155,7 +155,7 @@ def test_errors_are_json_where_the_output_is(arguments, dead):
 
 def test_a_fault_of_the_whole_value_says_so():
     error = errors.ValidationError(errors=[errors.Fault("", "no object", "type")])
-    assert list(cli._lines(error)) == ["error: ValidationError: 1 fault", "  (the whole value): no object"]
+    assert list(cli_errors._lines(error)) == ["error: ValidationError: 1 fault", "  (the whole value): no object"]
 
 
 EXIT_CODES = {
@@ -172,11 +172,11 @@ EXIT_CODES = {
 
 @pytest.mark.parametrize("name", [row[0] for row in errors.error_table()])
 def test_the_exit_code_of_each_error(name):
-    assert cli._exit_code(getattr(errors, name)("said")) == EXIT_CODES.get(name, 1)
+    assert cli_errors._exit_code(getattr(errors, name)("said")) == EXIT_CODES.get(name, 1)
 
 
 def test_a_name_that_is_none_is_refused_input():
-    assert cli._exit_code(errors.RegistryError("said", kind="invalid")) == 3
+    assert cli_errors._exit_code(errors.RegistryError("said", kind="invalid")) == 3
 
 
 # how NAME=VALUE is read

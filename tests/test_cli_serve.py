@@ -10,12 +10,18 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic
 
 import pytest
+import trustme
 from click.testing import CliRunner
 
 import portal
-from portal import Consumer, cli
+from portal import AuthenticationError, Consumer, HTTPPortal, PortalError, RateLimitError, cli, cli_serve
+from portal.http import ClientTLS, HTTPClient
 
 ROOT = pathlib.Path(portal.__file__).parent.parent
 TARGETS = '''
@@ -74,7 +80,7 @@ def stopped(monkeypatch):
     """Serving stops as soon as it is announced."""
     stop: queue.SimpleQueue[int] = queue.SimpleQueue()
     stop.put(signal.SIGTERM)
-    monkeypatch.setattr(cli, "_stop_signals", lambda: stop)
+    monkeypatch.setattr(cli_serve, "_stop_signals", lambda portals: stop)
 
 
 @pytest.mark.parametrize(
@@ -181,3 +187,138 @@ def test_a_second_signal_ends_at_once(here):
             assert server.wait(20) == -signal.SIGTERM
         finally:
             server.kill()
+
+
+# what goes around the calls
+
+
+@contextmanager
+def running(folder: pathlib.Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "portal", "serve", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "ORDERS_TOKEN": "from-the-environment"}
+    with subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as server:
+        try:
+            yield server
+        finally:
+            server.terminate()
+            server.communicate(timeout=30)
+
+
+def first_address(server: subprocess.Popen[str]) -> str:
+    assert server.stdout is not None
+    return str(json.loads(server.stdout.readline())["functions"][0]["address"])
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def test_options_protect_what_is_served(here, tmp_path):
+    log = tmp_path / "requests.log"
+    options = ["--token", "ann=s3cret", "--token", "ops=$ORDERS_TOKEN", "--limit", "2/minute", "--log", str(log)]
+    arguments = ["served_things:plain", "--http", "127.0.0.1:0", "--json", "--cors", "https://a.example", *options]
+    with running(here, *arguments) as server:
+        address = first_address(server)
+        with Consumer() as consumer, pytest.raises(AuthenticationError):
+            consumer.call_at(address)
+        with Consumer(auth="from-the-environment") as consumer:
+            assert consumer.call_at(address) == 1
+        with Consumer(auth="s3cret") as consumer:
+            assert consumer.call_at(address) == 1
+            with pytest.raises(RateLimitError):
+                consumer.call_at(address)
+    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [row["identity"] for row in rows if row["status"] == 200 and row["method"] == "POST"] == ["ops", "ann"]
+    assert "s3cret" not in log.read_text()
+
+
+def test_tls(here, tmp_path):
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    chain, ca = tmp_path / "chain.pem", tmp_path / "ca.pem"
+    issued.private_key_and_cert_chain_pem.write_to_path(str(chain))
+    authority.cert_pem.write_to_path(str(ca))
+    arguments = ["served_things:plain", "--http", "127.0.0.1:0", "--json", "--tls-certificate", str(chain)]
+    client = HTTPPortal(client=HTTPClient(tls=ClientTLS(ca=ca)))
+    with running(here, *arguments) as server, client, Consumer([client]) as consumer:
+        address = first_address(server)
+        assert address.startswith("https://")
+        assert consumer.call_at(address) == 1
+        server.send_signal(signal.SIGHUP)
+        assert consumer.call_at(address) == 1
+
+
+def test_several_processes(here):
+    port = free_port()
+    with running(here, "served_things:plain", "--http", f"127.0.0.1:{port}", "--workers", "2", "--token", "a=b"):
+        wait_for_port(port)
+        with Consumer(auth="b") as consumer:
+            assert [consumer.call_at(f"http://127.0.0.1:{port}/api/plain") for _ in range(5)] == [1] * 5
+
+
+def test_reload(here):
+    port = free_port()
+    (here / "changing.py").write_text("def f() -> int:\n    return 1\n")
+    with running(here, "changing:f", "--http", f"127.0.0.1:{port}", "--reload"):
+        wait_for_port(port)
+        assert answer_of(port) == 1
+        (here / "changing.py").write_text("def f() -> int:\n    return 22\n")
+        end = monotonic() + 30
+        while answer_of(port) != 22:
+            assert monotonic() < end
+
+
+def wait_for_port(port: int) -> None:
+    end, pause = monotonic() + 30, threading.Event()
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        except OSError:
+            assert monotonic() < end
+            pause.wait(0.05)
+        else:
+            return
+
+
+def answer_of(port: int) -> object:
+    try:
+        with Consumer() as consumer:
+            return consumer.call_at(f"http://127.0.0.1:{port}/api/f", timeout=5)
+    except PortalError:
+        threading.Event().wait(0.05)
+        return None
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (["--token", "nobody"], 2, "a name, = and a token"),
+        (["--token", "a=$NOT_THERE_AT_ALL"], 2, "a name, = and a token"),
+        (["--limit", "often"], 2, "often"),
+        (["--cors", "shop.example"], 2, "origins"),
+        (["--tls-key", "key.pem"], 2, "--tls-key needs --tls-certificate"),
+        (["--tls-certificate", "nowhere.pem"], 2, "nowhere.pem"),
+        (["--reload", "--workers", "2"], 2, "--reload is for one process"),
+        (["--log", "/nowhere/at/all.log"], 2, "cannot be opened"),
+    ],
+)
+@pytest.mark.usefixtures("here", "stopped")
+def test_wrong_options(options, code, said):
+    answer = run("serve", "served_things:plain", "--http", "127.0.0.1:0", *options)
+    assert answer.exit_code == code, answer.output
+    assert said in answer.output
+
+
+@pytest.mark.usefixtures("here")
+def test_openapi_writes_the_document(tmp_path):
+    answer = run("openapi", "served_things:plain", "served_things:Shop", "--title", "Things")
+    document = json.loads(answer.output)
+    assert document["openapi"].startswith("3.1")
+    assert document["info"]["title"] == "Things"
+    assert {"/api/plain", "/api/shop/open"} <= document["paths"].keys()
+    file = tmp_path / "openapi.json"
+    assert run("openapi", "served_things:plain", "--output", str(file)).exit_code == 0
+    assert json.loads(file.read_text())["paths"].keys() >= {"/api/plain"}

@@ -12,8 +12,10 @@ from time import monotonic
 from typing import Any
 
 from ..address import Address
+from ..calls.credentials import credentials_of
 from ..calls.deadlines import timeout_error
 from ..calls.middleware import Call, Middleware, build_chain
+from ..calls.response_cache import ResponseCache
 from ..context import CallContext
 from ..errors import ConsumerError, PortalError, RegistryError, ValidationError
 from ..executor import WorkerPool
@@ -46,6 +48,10 @@ class Consumer:
     Args:
         portals: the only portals to use; empty means as said above.
         middleware: around every call on this side, the first outermost.
+        auth: what is sent so that servers know who calls: a bearer token, (user, password), a callable of the address,
+            or a credential of `portal.calls.credentials`. A plain value goes to every server called: ByAuthority sends
+            each secret to its own server only.
+        cache: keeps answers of functions declared cacheable.
         executor: for `submit_at` and `map_at`; None makes a bounded pool of 32 threads on first use.
         timeout: seconds for a remote call that is given no timeout and inherits no deadline; None waits for ever.
             A call inside this process that is given none has none.
@@ -57,10 +63,14 @@ class Consumer:
         self,
         portals: Iterable[Portal] = (),
         *,
+        auth: Any = None,
+        cache: ResponseCache | None = None,
         middleware: Iterable[Middleware] = (),
         executor: Executor | None = None,
         timeout: float | None = 30.0,
     ) -> None:
+        self._auth = None if auth is None else credentials_of(auth)
+        self._cache = cache
         self._given = PortalRegistry(portals)
         self._only_given = bool(self._given.schemes())
         self._timeout = timeout
@@ -86,6 +96,7 @@ class Consumer:
         timeout: float | None = None,
         context: CallContext | None = None,
         returns: Any = None,
+        idempotency_key: str | None = None,
     ) -> Any:
         """Call the function at an address and wait for its answer.
 
@@ -94,16 +105,19 @@ class Consumer:
             timeout: seconds for the whole call; the lesser of it and what the running call has left holds.
             context: what the call is nested in; the running call's context when None.
             returns: a type to load the result into; plain JSON data when None.
+            idempotency_key: under which a server with `Idempotency` runs the call once, however often it is sent.
         Returns: JSON data, equal at every address.
         Raises: portal errors only. ValidationError before anything is sent, where the schema is known;
             RegistryError for an unknown function; CallTimeout in time; TransportError, whose `may_have_executed` says
             whether sending it again is safe; FunctionError for what the function raised.
         """
         near = self._near.get(address) if timeout is None and changes.number == self._near_since else None
-        if near is not None and not self._middleware:
+        if near is not None and not self._middleware and idempotency_key is None:
             result = near.invoke({} if params is None else params, CallContext.for_call(None, context))
             return result if returns is None else Schema.of(returns).load(result)
         call = self._prepare(address, params, timeout, context, False)
+        if idempotency_key is not None:
+            call.context.idempotency_key = idempotency_key
         try:
             result = self._chain(call)
         except (RegistryError, ValidationError):
@@ -256,12 +270,12 @@ class Consumer:
     def _remote(self, scheme: str) -> Portal:
         portal = self._own_portals.get(scheme)
         if portal is None:
-            from ..http import HTTPPortal
+            from ..http import HTTPClient, HTTPPortal
 
             with self._lock:
                 portal = self._own_portals.get(scheme)
                 if portal is None:
-                    portal = HTTPPortal()
+                    portal = HTTPPortal(client=HTTPClient(auth=self._auth, cache=self._cache))
                     self._own_portals |= dict.fromkeys(_REMOTE, portal)
         return portal
 

@@ -15,7 +15,10 @@ from time import monotonic
 from typing import Any, Protocol
 
 from ..address import Address
+from ..calls.cache_control import freshness
+from ..calls.credentials import credentials_of
 from ..calls.deadlines import timeout_error
+from ..calls.response_cache import ResponseCache, key_of
 from ..context import CallContext
 from ..errors import (
     CallCancelled,
@@ -35,6 +38,8 @@ from .pools import ClientTLS, Pools
 from .wire import StaleConnection, WirePool
 
 __all__ = ["HTTPClient"]
+
+_NOTHING: Mapping[str, str] = {}
 
 
 class _Answer(Protocol):
@@ -61,6 +66,9 @@ class HTTPClient:
         validate: refuse parameters that do not fit the schema before sending them.
         tls: what is trusted and shown over https.
         proxy: address of an HTTP proxy that everything is sent through, such as "http://proxy:3128".
+        auth: what to send so that servers know who calls: a bearer token, (user, password), a callable of the address,
+            or a credential of `portal.calls.credentials`: ByAuthority sends each secret to its own server only.
+        cache: keeps answers of functions declared cacheable; None keeps none.
         sockets: Unix sockets by the authority that stands for them: {"orders.local": "/run/orders.sock"} sends what
             is for http://orders.local/ there.
 
@@ -78,6 +86,8 @@ class HTTPClient:
         tls: ClientTLS | None = None,
         proxy: str | None = None,
         sockets: Mapping[str, str] | None = None,
+        auth: Any = None,
+        cache: ResponseCache | None = None,
     ) -> None:
         self._connect_timeout = connect_timeout
         self._timeout = timeout
@@ -86,6 +96,8 @@ class HTTPClient:
         self._validate = validate
         self._lock = threading.Lock()  # guards adding to the pools
         self._pools: dict[tuple[str, int], WirePool] = {}
+        self._credential = None if auth is None else credentials_of(auth)
+        self._cache = cache
         self._proxy = proxy
         self._sockets = {**(sockets or {})}
         self._pooled = Pools(connections, tls or ClientTLS(), proxy)
@@ -129,8 +141,45 @@ class HTTPClient:
         """Send one call and give its result."""
         address = _address(function)
         body = self._encode(function, params)
+        if self._cache is not None and function.schema.cacheable:
+            return self._invoke_kept(self._cache, function, params, body, context)
         answer = self._exchange("POST", address, body, context, codec.JSON, function.schema.idempotent)
         return self._decode(answer, address)
+
+    def _invoke_kept(
+        self,
+        cache: ResponseCache,
+        function: ResolvedFunction,
+        params: Mapping[str, Any],
+        body: bytes,
+        context: CallContext,
+    ) -> Any:
+        """The answer that is kept, asked for again under its entity tag once it is stale; one call for all who ask."""
+        address = _address(function)
+        credentials = self._credentials(address, context)
+        key = key_of(address, params, repr(sorted(credentials.items())))
+        assert key is not None  # they have been encoded
+        entry = cache.lookup(key)
+        if entry is not None and cache.is_fresh(entry):
+            return entry.value
+
+        def ask() -> Any:
+            epoch = cache.epoch
+            extra = {} if entry is None or entry.etag is None else {"If-None-Match": entry.etag}
+            answer = self._exchange("POST", address, body, context, codec.JSON, True, extra)
+            seconds, may_keep = freshness(answer[1])
+            if answer[0] == 304 and entry is not None:
+                cache.freshen(key, seconds)
+                return entry.value
+            value = self._decode(answer, address)
+            if may_keep:
+                cache.store(key, value, answer[1].get("etag"), seconds, epoch=epoch)
+            return value
+
+        return cache.once(key, context, function.name, ask)
+
+    def _credentials(self, address: Address, context: CallContext) -> Mapping[str, str]:
+        return {} if self._credential is None else self._credential.headers(address, context.deadline)
 
     def iterate(self, function: ResolvedFunction, params: Mapping[str, Any], context: CallContext) -> Iterator[Any]:
         """Send one streaming call and give its items as they come."""
@@ -166,23 +215,65 @@ class HTTPClient:
     # the exchange
 
     def _exchange(
-        self, method: str, address: Address, body: bytes | None, context: CallContext, accept: str, repeatable: bool
+        self,
+        method: str,
+        address: Address,
+        body: bytes | None,
+        context: CallContext,
+        accept: str,
+        repeatable: bool,
+        extra: Mapping[str, str] = _NOTHING,
     ) -> tuple[int, Mapping[str, str], bytes]:
-        answer = self._open(method, address, body, context, accept, repeatable)
+        answer = self._open(method, address, body, context, accept, repeatable, extra)
         return answer.status, answer.headers, self._read(answer, address, context)
 
     def _open(
-        self, method: str, address: Address, body: bytes | None, context: CallContext, accept: str, repeatable: bool
+        self,
+        method: str,
+        address: Address,
+        body: bytes | None,
+        context: CallContext,
+        accept: str,
+        repeatable: bool,
+        extra: Mapping[str, str] = _NOTHING,
+    ) -> _Answer:
+        """Send a request; once more where it was not executed, or may be executed twice."""
+        credential = self._credential
+        if credential is None:
+            return self._send(method, address, body, context, accept, repeatable, extra)
+        headers = {**extra, **credential.headers(address, context.deadline)}
+        answer = self._send(method, address, body, context, accept, repeatable, headers)
+        if answer.status == 401 and credential.refused(address):  # refused before anything was executed
+            answer.close()
+            headers = {**extra, **credential.headers(address, context.deadline)}
+            answer = self._send(method, address, body, context, accept, repeatable, headers)
+        return answer
+
+    def _send(
+        self,
+        method: str,
+        address: Address,
+        body: bytes | None,
+        context: CallContext,
+        accept: str,
+        repeatable: bool,
+        extra: Mapping[str, str],
     ) -> _Answer:
         try:
-            return self._request(method, address, body, context, accept)
+            return self._request(method, address, body, context, accept, extra)
         except TransportError as error:
             if not repeatable or not isinstance(error.__cause__, StaleConnection) or context.expired:
                 raise
-            return self._request(method, address, body, context, accept)
+            return self._request(method, address, body, context, accept, extra)
 
     def _request(
-        self, method: str, address: Address, body: bytes | None, context: CallContext, accept: str
+        self,
+        method: str,
+        address: Address,
+        body: bytes | None,
+        context: CallContext,
+        accept: str,
+        extra: Mapping[str, str],
     ) -> _Answer:
         if context.cancelled:
             raise CallCancelled("the caller gave the call up", address=address)
@@ -190,10 +281,10 @@ class HTTPClient:
             raise timeout_error(context, str(address))
         try:
             if address.scheme == "https" or self._proxy is not None:
-                headers = codec.headers_of(context) | {"Accept": accept, "Content-Type": codec.JSON}
+                headers = codec.headers_of(context) | {"Accept": accept, "Content-Type": codec.JSON, **extra}
                 times = (context.deadline, self._connect_timeout)
                 return self._pooled.exchange(method, str(address), body, headers, *times)
-            request = _head(method, address, accept) + _tail(context, body)
+            request = _head(method, address, accept) + _tail(context, body, extra)
             return self._pool(address).exchange(request, context.deadline)
         except OSError as error:
             raise as_portal_error(error, address, context) from error
@@ -273,11 +364,13 @@ def _head(method: str, address: Address, accept: str) -> bytes:
     return ("\r\n".join(lines) + "\r\n").encode("ascii")
 
 
-def _tail(context: CallContext, body: bytes | None) -> bytes:
+def _tail(context: CallContext, body: bytes | None, extra: Mapping[str, str]) -> bytes:
     lines = "".join([f"{name}: {value}\r\n" for name, value in codec.headers_of(context).items()])
+    if extra:
+        lines = "".join([f"{name}: {value}\r\n" for name, value in extra.items()]) + lines
     if body is None:
-        return f"{lines}\r\n".encode("ascii")
-    return f"{lines}Content-Length: {len(body)}\r\n\r\n".encode("ascii") + body
+        return f"{lines}\r\n".encode("latin-1")
+    return f"{lines}Content-Length: {len(body)}\r\n\r\n".encode("latin-1") + body
 
 
 def _garbled(error: ProtocolError, address: Address) -> ProtocolError:

@@ -1,0 +1,298 @@
+"""A portal with everything around it: authentication, limits, idempotency, caching, middleware; over real sockets."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from portal import (
+    AuthenticationError,
+    AuthorizationError,
+    CallContext,
+    CallTimeout,
+    Consumer,
+    HTTPPortal,
+    Identity,
+    ProtocolError,
+    RateLimitError,
+    function,
+)
+from portal.calls.authenticators import BearerAuth
+from portal.calls.credentials import ByAuthority
+from portal.calls.idempotency import Idempotency
+from portal.calls.rate_limit import RateLimit
+from portal.calls.response_cache import ResponseCache
+from portal.calls.scopes import RequireScopes
+from portal.http.compression import Compression
+from portal.http.cors import CORS
+from portal.http.middleware import When
+from portal.http.request_log import RequestLog
+from portal.http.security_headers import SecurityHeaders
+
+WAIT = 10.0
+ANN = Identity("ann", scopes=frozenset({"orders"}))
+TOKENS = {"t-ann": ANN, "t-bob": "bob"}
+
+
+def whoami(context: CallContext) -> str:
+    assert context.identity is not None
+    return context.identity.name
+
+
+def post(address: Any, body: Any = None, **headers: str) -> requests.Response:
+    return requests.post(str(address), json={} if body is None else body, headers=headers, timeout=WAIT)
+
+
+def test_who_calls_is_known_from_the_credential() -> None:
+    with HTTPPortal(auth=BearerAuth(TOKENS)) as portal:
+        address = portal.apply(whoami)
+        with Consumer(auth="t-ann") as consumer:
+            assert consumer.call_at(address) == "ann"
+        for auth in (None, "wrong"):
+            with Consumer(auth=auth) as consumer, pytest.raises(AuthenticationError):
+                consumer.call_at(address)
+        refused = post(address)
+        assert refused.status_code == 401
+        assert refused.headers["WWW-Authenticate"].startswith("Bearer")
+        assert refused.json()["code"] == AuthenticationError.code
+        assert "X-Request-ID" in refused.headers
+        # What nobody may call is not told apart from what is not there.
+        assert post(f"{portal.base}/nothing").status_code == 401
+        assert requests.get(str(address), timeout=WAIT).status_code == 401
+        assert portal.stats()["calls"] == 1
+
+
+def test_a_secret_goes_to_its_own_server_only() -> None:
+    seen: list[str | None] = []
+
+    def spy(request: Any) -> Identity:
+        seen.append(request.headers.get("authorization"))
+        return Identity("anyone")
+
+    with HTTPPortal(auth=spy) as mine, HTTPPortal(auth=spy) as other:
+        credential = ByAuthority({f"http://{mine.base.authority}": "t-ann"})
+        with Consumer(auth=credential) as consumer:
+            for portal in (mine, other):
+                assert consumer.call_at(portal.apply(whoami)) == "anyone"
+    assert set(seen[:2]) == {"Bearer t-ann"}
+    assert set(seen[2:]) == {None}
+
+
+def test_scopes() -> None:
+    with HTTPPortal(auth=BearerAuth(TOKENS), middleware=[RequireScopes("orders")]) as portal:
+        address = portal.apply(whoami)
+        with Consumer(auth="t-ann") as ann, Consumer(auth="t-bob") as bob:
+            assert ann.call_at(address) == "ann"
+            with pytest.raises(AuthorizationError, match="orders"):
+                bob.call_at(address)
+
+
+def test_a_limit_says_what_is_left() -> None:
+    limit = RateLimit("3/minute", per="identity", algorithm="sliding_window")
+    with HTTPPortal(auth=BearerAuth(TOKENS), middleware=[limit]) as portal:
+        address = portal.apply(whoami)
+        with Consumer(auth="t-ann") as ann, Consumer(auth="t-bob") as bob:
+            assert [ann.call_at(address) for _ in range(3)] == ["ann"] * 3
+            with pytest.raises(RateLimitError) as caught:
+                ann.call_at(address)
+            assert 0 < (caught.value.retry_after or 0) <= 120
+            assert bob.call_at(address) == "bob"  # each has a limit of its own
+        refused = post(address, Authorization="Bearer t-ann")
+        assert refused.status_code == 429
+        assert int(refused.headers["Retry-After"]) > 0
+        assert "r=0" in refused.headers["RateLimit"]
+        allowed = post(address, Authorization="Bearer t-bob")
+        assert allowed.status_code == 200
+        assert "r=1" in allowed.headers["RateLimit"]
+
+
+def test_a_forwarded_address_counts_only_from_a_trusted_proxy() -> None:
+    for proxies, answers in (((), [200, 429]), (("127.0.0.1",), [200, 200])):
+        limit = RateLimit("1/minute", per="client", algorithm="sliding_window")
+        with HTTPPortal(middleware=[limit], trusted_proxies=proxies) as portal:
+            address = portal.apply(add_one)
+            found = [post(address, {"n": 1}, **{"X-Forwarded-For": f"192.0.2.{n}"}).status_code for n in (1, 2)]
+            assert found == answers
+
+
+def add_one(n: int) -> int:
+    return n + 1
+
+
+def test_an_idempotency_key_runs_a_call_once() -> None:
+    ran: list[int] = []
+    entered, gate = threading.Event(), threading.Event()
+
+    def charge(cents: int) -> int:
+        ran.append(cents)
+        entered.set()
+        gate.wait(WAIT)
+        return len(ran)
+
+    with HTTPPortal(middleware=[Idempotency()]) as portal, Consumer() as consumer:
+        address = portal.apply(charge)
+        first = consumer.submit_at(address, {"cents": 5}, idempotency_key="k-1")
+        assert entered.wait(WAIT)
+        second = consumer.submit_at(address, {"cents": 5}, idempotency_key="k-1")
+        gate.set()
+        assert (first.result(WAIT), second.result(WAIT)) == (1, 1)
+        again = post(address, {"cents": 5}, **{"Idempotency-Key": "k-1"})
+        assert (again.json(), again.headers["Idempotent-Replayed"]) == (1, "true")
+        with pytest.raises(ProtocolError) as caught:
+            consumer.call_at(address, {"cents": 6}, idempotency_key="k-1")
+        assert caught.value.status == 422
+        assert consumer.call_at(address, {"cents": 6}, idempotency_key="k-2") == 2
+    assert ran == [5, 6]
+
+
+def test_a_cacheable_answer_is_kept_and_asked_for_again_by_its_tag() -> None:
+    ran: list[int] = []
+
+    @function(cacheable=True, idempotent=True)
+    def square(n: int) -> dict[str, int]:
+        ran.append(n)
+        return {"square": n * n}
+
+    with HTTPPortal(max_age=60) as kept, HTTPPortal() as asked:
+        for portal, runs in ((kept, 1), (asked, 3)):
+            ran.clear()
+            cache = ResponseCache()
+            with Consumer(cache=cache) as consumer:
+                address = portal.apply(square)
+                for _ in range(3):
+                    found = consumer.call_at(address, {"n": 7})
+                    assert found == {"square": 49}
+                    found["square"] = 0  # the caller's own
+            assert len(ran) == runs
+            assert cache.stats()["fresh"] == (2 if portal is kept else 0)
+        plain = post(address, {"n": 7})
+        tag = plain.headers["ETag"]
+        same = post(address, {"n": 7}, **{"If-None-Match": tag})
+        assert (same.status_code, same.content, same.headers["ETag"]) == (304, b"", tag)
+        assert post(address, {"n": 8}, **{"If-None-Match": tag}).status_code == 200
+
+
+def test_every_middleware_at_once(tmp_path: Path) -> None:
+    log = tmp_path / "requests.log"
+    layers = [
+        RequestLog(log, headers=["authorization", "x-note"]),
+        SecurityHeaders(),
+        CORS(["https://shop.example"]),
+        Compression(minimum=100),
+    ]
+
+    def long(n: int) -> str:
+        return "x" * n
+
+    def ticks() -> Iterator[int]:
+        yield from range(3)
+
+    with HTTPPortal(auth=BearerAuth(TOKENS), http_middleware=layers) as portal:
+        address, stream = portal.apply(long), portal.apply(ticks)
+        answer = post(
+            f"{address}?token=secret",
+            {"n": 5000},
+            **{"Authorization": "Bearer t-ann", "Origin": "https://shop.example", "X-Note": "a\tb"},
+        )
+        assert answer.json() == "x" * 5000
+        assert answer.headers["Content-Encoding"] == "gzip"
+        assert int(answer.headers["Content-Length"]) < 200
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert "Strict-Transport-Security" not in answer.headers
+        assert answer.headers["Access-Control-Allow-Origin"] == "https://shop.example"
+        assert "Origin" in answer.headers["Vary"]
+        refused = post(address, {"n": 5000}, Origin="https://shop.example")
+        assert refused.status_code == 401
+        assert refused.headers["Access-Control-Allow-Origin"] == "https://shop.example"
+        assert post(stream, Authorization="Bearer t-ann", Accept="application/x-ndjson").text.split() == ["0", "1", "2"]
+        with Consumer(auth="t-ann") as consumer:
+            assert consumer.call_at(address, {"n": 3}) == "xxx"
+    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    by_status = {row["status"]: row for row in rows if row["method"] == "POST"}
+    assert by_status[401]["code"] == AuthenticationError.code
+    first = next(row for row in rows if row["status"] == 200)
+    assert (first["function"], first["identity"], first["path"].partition("?")[2]) == ("long", "ann", "token=***")
+    assert first["headers"] == {"authorization": "***", "x-note": "a\tb"}
+    assert first["request_bytes"] == 11
+    assert first["request_id"]
+    assert "t-ann" not in log.read_text()
+    assert "secret" not in log.read_text()
+
+
+def test_the_answer_at_a_deadline_has_the_same_headers_and_one_line(tmp_path: Path) -> None:
+    gate, left = threading.Event(), threading.Event()
+    lines: list[str] = []
+
+    def slow() -> None:
+        gate.wait(WAIT)
+        left.set()
+
+    with HTTPPortal(http_middleware=[RequestLog(lines.append), CORS("*")]) as portal:
+        address = portal.apply(slow)
+        late = post(address, Origin="https://a.example", **{"X-Portal-Timeout": "80"})
+        assert late.status_code == 504
+        assert late.headers["Access-Control-Allow-Origin"] == "*"
+        assert late.json()["code"] == CallTimeout.code
+        gate.set()
+        assert left.wait(WAIT)
+    assert [json.loads(line)["status"] for line in lines] == [504]
+
+
+@pytest.mark.parametrize(
+    ("condition", "applies"),
+    [
+        ({"path": "/api/add_one"}, True),
+        ({"path": "/api/add"}, False),
+        ({"path": "/api/*_one"}, True),
+        ({"method": "post"}, True),
+        ({"method": "GET"}, False),
+        ({"predicate": lambda request: request.headers.get("x-note") == "1"}, True),
+        ({"path": "/api", "method": "GET"}, False),
+    ],
+)
+def test_conditions(condition: dict[str, Any], applies: bool) -> None:
+    with HTTPPortal(http_middleware=[When(SecurityHeaders(), **condition)]) as portal:
+        portal.apply(add_one)
+        answer = post(f"{portal.base}/add_one", {"n": 1}, **{"X-Note": "1"})
+        assert answer.json() == 2
+        assert ("X-Frame-Options" in answer.headers) is applies
+
+
+def test_json_rpc_and_documents() -> None:
+    with HTTPPortal(auth=BearerAuth(TOKENS)) as portal:
+        portal.apply(whoami)
+        asked = {"jsonrpc": "2.0", "id": 1, "method": "whoami"}
+        assert post(f"{portal.base}/rpc", asked).status_code == 401
+        answer = post(f"{portal.base}/rpc", asked, Authorization="Bearer t-bob")
+        assert answer.json() == {"jsonrpc": "2.0", "id": 1, "result": "bob"}
+        root = str(portal.base).removesuffix("/api")
+        document = requests.get(f"{root}/openapi.json", timeout=WAIT).json()
+        assert "/api/whoami" in document["paths"]
+        assert document["components"]["securitySchemes"]
+        assert requests.get(f"{root}/openrpc.json", timeout=WAIT).json()["methods"]
+        assert "swagger" in requests.get(f"{root}/docs/", timeout=WAIT).text.lower()
+    with HTTPPortal(documents=False) as bare:
+        root = str(bare.base).removesuffix("/api")
+        assert requests.get(f"{root}/openapi.json", timeout=WAIT).status_code == 404
+
+
+@pytest.mark.parametrize(("accept", "status"), [("text/html", 406), ("application/json;q=0", 406), ("*/*;q=0", 406),
+    ("application/json", 200), ("text/html, */*;q=0.1", 200), ("application/*", 200)])  # fmt: skip
+def test_an_answer_that_the_client_does_not_take(accept: str, status: int) -> None:
+    with HTTPPortal() as portal:
+        address = portal.apply(add_one)
+        assert post(address, {"n": 1}, Accept=accept).status_code == status
+
+
+def test_methods() -> None:
+    with HTTPPortal() as portal:
+        address = str(portal.apply(add_one))
+        known = requests.delete(address, timeout=WAIT)
+        assert (known.status_code, known.headers["Allow"]) == (405, "GET, HEAD, OPTIONS, POST")
+        assert requests.request("BREW", address, timeout=WAIT).status_code == 501

@@ -53,6 +53,11 @@ def pem(key: Any) -> bytes:
     return data
 
 
+def ssh(key: Any) -> bytes:
+    data: bytes = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    return data
+
+
 def private_pem(key: Any) -> bytes:
     no_password = serialization.NoEncryption()
     data: bytes = key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, no_password)
@@ -121,7 +126,11 @@ GOOD: list[tuple[str, Any, Any]] = [
     ("EdDSA", ED4, pem(ED4).decode()),
     ("RS256", RSA_KEY, RSA_KEY.public_key()),
     ("RS256", RSA_KEY, certificate(RSA_KEY)),
-    ("ES256", EC256, EC256.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)),
+    (
+        "ES256",
+        EC256,
+        ssh(EC256),
+    ),
 ]
 
 

@@ -290,7 +290,10 @@ def test_challenges() -> None:
     assert challenges_of(refusal_of([nobody, fails], Sent())) == ('Portal realm="portal"',)
     assert challenges_of(refusal_of(BearerAuth({}, realm="orders (EU)"), Sent())) == ('Bearer realm="orders (EU)"',)
     assert challenges_of(ValueError()) == ()
-    assert challenges_of(AuthenticationError("by a function")) == ()
+    assert challenges_of(ValueError(), every) == ()
+    assert challenges_of(AuthenticationError("by a function")) == ('Portal realm="portal"',)
+    assert challenges_of(AuthenticationError("by a middleware"), [BEARER, KEY]) == (bearer, key)
+    assert challenges_of(refusal_of(BASIC, Sent()), [BEARER]) == (basic_asks,)
 
 
 def test_challenges_survive_pickling() -> None:

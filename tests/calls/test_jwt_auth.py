@@ -684,6 +684,35 @@ def test_known_keys_serve_while_an_unknown_one_is_looked_for(issuer: Issuer, clo
     assert issuer.fetched == 2
 
 
+def test_the_old_set_serves_while_it_is_renewed(issuer: Issuer, clock: Clock) -> None:
+    issuer.publish(jwk(RSA_KEY, "one"))
+    checked, good = by_issuer(issuer, clock), signed("one")
+    assert checked.identity_of(good).name == "ann"
+    clock.now += 300
+    issuer.publish(jwk(RSA_OTHER, "two"))
+    issuer.gate.clear()
+    issuer.asked.clear()
+
+    def work(number: int) -> str:
+        if number == 0:
+            return str(refused(checked, good))  # this one fetches: the key is no longer there
+        assert issuer.asked.wait(WAIT)
+        name = checked.identity_of(good).name
+        issuer.gate.set()
+        return name
+
+    assert together(2, work) == ["the token is not valid", "ann"]
+    refused(checked, good)
+    assert issuer.fetched == 2
+
+
+def test_why_a_token_is_refused_stands_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG, "portal.auth"):
+        refused(auth(), ATTACKS["another audience"])
+    assert "InvalidAudienceError" in caplog.text
+    assert ATTACKS["another audience"] not in caplog.text
+
+
 def test_who_waits_for_keys_waits_so_long(issuer: Issuer, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     issuer.gate.clear()
     keys = KeySet(issuer.url, timeout=0.05, clock=clock)

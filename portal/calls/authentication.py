@@ -113,22 +113,33 @@ def _name(one: Authenticator) -> str:
 
 
 def _challenging(
-    error: AuthenticationError, asked: tuple[Authenticator, ...], refusing: Authenticator | None = None
+    error: AuthenticationError, asked: Iterable[Authenticator], refusing: Authenticator | None = None
 ) -> AuthenticationError:
-    challenges: dict[str, None] = {}
+    # Not a member of `to_dict`: it is the transport's to send, in a header.
+    vars(error)["challenges"] = _challenges(asked, refusing)
+    return error
+
+
+def _challenges(asked: Iterable[Authenticator], refusing: Authenticator | None = None) -> tuple[str, ...]:
+    found: dict[str, None] = {}
     for one in asked:
         challenge = getattr(one, "challenge", _NO_CHALLENGE)
         if one is refusing:
             challenge = getattr(one, "challenge_when_refused", challenge)
-        challenges[challenge] = None
-    # Not a member of `to_dict`: it is the transport's to send, in a header.
-    vars(error)["challenges"] = tuple(challenges) or (_NO_CHALLENGE,)
-    return error
+        found[challenge] = None
+    return tuple(found) or (_NO_CHALLENGE,)
 
 
-def challenges_of(error: BaseException) -> tuple[str, ...]:
-    """Values of WWW-Authenticate to send with a refusal of `authenticate`, one a header; () for any other error."""
-    return tuple(vars(error).get("challenges", ()))
+def challenges_of(error: BaseException, authenticators: Iterable[Authenticator] = ()) -> tuple[str, ...]:
+    """Values of WWW-Authenticate to send with an AuthenticationError, one a header; () for any other error.
+
+    Args:
+        authenticators: those of the portal; they are asked where the error is not one of `authenticate`, such as that
+            of a middleware that misses an identity.
+    """
+    if not isinstance(error, AuthenticationError):
+        return ()
+    return tuple(vars(error).get("challenges") or _challenges(authenticators))
 
 
 def _wrong(path: str, allowed: str) -> ConfigError:

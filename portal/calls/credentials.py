@@ -139,6 +139,7 @@ class ByAuthority:
         if not isinstance(credentials, Mapping):
             raise _wrong("credentials.authority", "credentials by scheme://host[:port]")
         self._by_origin: dict[tuple[str, str, int | None], Credential] = {}
+        self._names = ", ".join(map(str, credentials))  # no secrets: an address holds none
         for text, source in credentials.items():
             origin = _origin(text)
             credential = credentials_of(source)
@@ -148,8 +149,7 @@ class ByAuthority:
                 self._by_origin[origin] = credential
 
     def __repr__(self) -> str:
-        names = [f"{scheme}://{host}:{port}" for scheme, host, port in self._by_origin]
-        return f"ByAuthority({', '.join(names)})"
+        return f"ByAuthority({self._names})"
 
     def headers(self, address: Address, deadline: float | None) -> Mapping[str, str]:
         credential = self._by_origin.get(address.origin)

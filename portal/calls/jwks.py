@@ -33,7 +33,7 @@ class KeySet:
     """The keys at an address. What an answer no longer holds is no longer accepted.
 
     A set is kept for `seconds`; a token that names an unknown key has it fetched again, at most every `min_interval`
-    seconds. When a fetch fails, the last good set serves for `keep` seconds.
+    seconds. When a fetch fails, and for other threads while it lasts, the last good set serves for `keep` seconds.
 
     Args:
         url: http or https; nothing else is fetched, and no redirect followed.
@@ -84,6 +84,10 @@ class KeySet:
             key = _pick(held.keys, kid, algorithm)
             if key is not None or now - self._tried < self._min_interval:
                 return key
+        elif held is not None and now - held.at < self._keep and self._once.busy:
+            key = _pick(held.keys, kid, algorithm)
+            if key is not None:
+                return key  # another thread renews the set: a slow issuer keeps one call waiting, not all
         if now - self._tried >= self._min_interval:
             self._refresh()
         held = self._held

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import math
 import ssl
 from collections.abc import Callable, Iterable, Mapping
@@ -19,10 +20,11 @@ from ..errors import AuthenticationError, ConfigError, OverloadedError
 from .authenticators import Carrier, bearer_token
 from .jwks import KeySet
 from .jwt_keys import is_symmetric, require_algorithms, require_key
-from .secret_text import require_quotable
+from .secret_text import failure_origin, require_quotable
 
 __all__ = ["JWTAuth"]
 
+_log = logging.getLogger("portal.auth")
 _TIMES = ("exp", "nbf", "iat")
 
 
@@ -128,8 +130,9 @@ class JWTAuth:
             failure = "the token has expired"
         except OverloadedError:
             raise
-        except Exception:  # what a token does to those who read it is the token's fault
+        except Exception as error:  # what a token does to those who read it is the token's fault
             failure = "the token is not valid"
+            _log.debug("a token was refused: %s", failure_origin(error))
         raise AuthenticationError(failure)
 
     def _verified(self, token: str) -> dict[str, Any]:

@@ -8,11 +8,11 @@ from ..errors import ProtocolError
 
 __all__ = ["ChunkedDecoder"]
 
-_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[^\x00-\x08\x0a-\x1f\x7f]*)?")
+_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
 _TRAILER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([^\x00-\x08\x0a-\x1f\x7f]*)")
 _MAX_LINE = 512
 _MAX_TRAILERS = 8 * 1024
-_MAX_EXTENSIONS = 16 * 1024  # of all chunks together; else a small body could be wrapped in any amount of them
+_MAX_EXTENSIONS = 16 * 1024  # of all chunks together, beyond a byte for each of data; they would have no bound else
 _FORBIDDEN = frozenset({"content-length", "transfer-encoding", "host", "authorization", "content-type", "trailer"})
 
 
@@ -98,11 +98,11 @@ class ChunkedDecoder:
         match = _SIZE.fullmatch(line)
         if match is None or len(line) > _MAX_LINE:
             raise ProtocolError("a bad chunk size")
-        self._extensions += len(line) - len(match[1])
-        if self._extensions > _MAX_EXTENSIONS:
-            raise ProtocolError("the chunk extensions are too long")
         self._left = int(match[1], 16)
         self._size += self._left
+        self._extensions += len(line) - len(match[1])
+        if self._extensions > _MAX_EXTENSIONS + self._size:
+            raise ProtocolError("the chunk extensions are too long")
         if self._size > self._limit:
             raise ProtocolError(f"the body is longer than {self._limit} bytes", status=413)
         self._state = "data" if self._left else "trailers"

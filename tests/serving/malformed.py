@@ -325,7 +325,7 @@ def _chunks() -> Iterator[Row]:
     def chunked(body: bytes, headers: bytes = b"") -> bytes:
         return post(HOST + CHUNKED + headers, body)
 
-    for size in (b"-d", b"+d", b"0xd", b"0Xd", b" d", b"\td", b"d ", b"d\t", b"g", b"", b"d_", b"1_0", b"d.0", b"\x00d",
+    for size in (b"-d", b"+d", b"0xd", b"0Xd", b" d", b"\td", b"g", b"", b"d_", b"1_0", b"d.0", b"\x00d",
                  b"d\x00", b"d\rx", b"0d\r", b"fffffffffffffffff", b"1" + b"0" * 16 + b"d", b"0" * 17 + b"d", b"\xb2",
                  b"d,d", b"d d", b"dh", b"'d'", b"d;a\x00", b"d;a\rb", b"d;\x7f", b"d;a=\x0b"):  # fmt: skip
         yield refused(f"chunk size {size!r}", chunked(size + b"\r\n" + BODY + b"\r\n0\r\n\r\n" + SMUGGLED))
@@ -348,6 +348,7 @@ def _chunks() -> Iterator[Row]:
     yield refused("an extension too long", chunked(b"d;" + b"a" * 600 + b"\r\n" + BODY + b"\r\n0\r\n\r\n"))
     yield refused("an extension without end", chunked(b"d;" + b"a" * 6000), 431)
     yield refused("extensions too long together", chunked((b"1;" + b"a" * 400 + b"\r\n \r\n") * 50))
+    yield answered("blanks after a size", chunked(b"d \t\r\n" + BODY + b"\r\n0  \r\n\r\n"), 200)
     yield answered("an extension", chunked(b'd;a=b;c="d"\r\n' + BODY + b"\r\n0;e\r\n\r\n"), 200)
     yield answered("sizes with leading zeros", chunked(b"000d\r\n" + BODY + b"\r\n0000\r\n\r\n"), 200)
     yield answered("a size in capitals", chunked(b"D\r\n" + BODY + b"\r\n0\r\n\r\n"), 200)

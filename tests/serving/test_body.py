@@ -14,7 +14,7 @@ def encode(pieces: list[bytes], trailers: bytes = b"") -> bytes:
 
 def test_pieces_trailers_and_what_follows() -> None:
     decoder = ChunkedDecoder(100)
-    data = b"3;name=value\r\nabc\r\n02 ;a\r\nde\r\n0\r\nX-A: b\r\nHost: evil\r\n\r\nGET /"
+    data = b"3;name=value\r\nabc\r\n02 \r\nde\r\n0\r\nX-A: b\r\nHost: evil\r\n\r\nGET /"
     assert decoder.feed(data) == b"abcde"
     assert decoder.complete
     assert decoder.trailers == {"x-a": "b"}
@@ -36,7 +36,6 @@ def test_pieces_trailers_and_what_follows() -> None:
         (b"11111111111111111\r\n", 400),
         (b"1\n", 400),
         (b"1\r", 0),
-        (b"1 \r\n", 400),
         (b"1;" + b"a" * 400 + b"\r\n", 0),
         (b"1\r\nabc", 400),
         (b"1\r\naX", 400),
@@ -63,13 +62,16 @@ def test_hostile_chunks(data: bytes, status: int) -> None:
     assert caught.value.status == status
 
 
-def test_many_small_extensions_are_too_long_together() -> None:
-    decoder = ChunkedDecoder(1000)
+def test_extensions_have_a_bound_that_grows_with_the_data() -> None:
+    decoder = ChunkedDecoder(1_000_000)
     chunk = b"1;" + b"a" * 400 + b"\r\nx\r\n"
     assert decoder.feed(chunk * 40) == b"x" * 40
     with pytest.raises(ProtocolError) as caught:
         decoder.feed(chunk)
     assert caught.value.status == 400
+    decoder = ChunkedDecoder(1_000_000)
+    chunk = b"1f4;" + b"a" * 400 + b"\r\n" + b"x" * 500 + b"\r\n"
+    assert decoder.feed(chunk * 100) == b"x" * 50_000
 
 
 def test_the_limit_is_for_the_whole_body() -> None:

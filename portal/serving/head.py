@@ -283,7 +283,7 @@ class HeadCache:
             self._heads.clear()
 
     def _keep_beginning(self, data: bytes, head: RequestHead) -> None:
-        names = {_header(line)[0] for line in data.split(b"\r\n")[1:]}
+        names = {_header(line)[0] for line in data.removeprefix(b"\r\n").split(b"\r\n")[1:]}
         simple = not head.chunked and not head.expect_continue and names.isdisjoint(_AT_THE_END)
         if simple and _AT_THE_END.issuperset(head.headers.keys() - names):
             if len(self._beginnings) >= self._size:

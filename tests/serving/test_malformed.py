@@ -23,9 +23,9 @@ import trustme
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from portal import HTTPPortal
+from portal import HTTPPortal, ProtocolError
 from portal.serving import Certificate, ServingConfig, TLSConfig
-from portal.serving.head import HeadCache
+from portal.serving.head import HeadCache, parse_request_head
 from portal.serving.request import RequestReader
 
 _spec = importlib.util.spec_from_file_location("_malformed", Path(__file__).with_name("malformed.py"))
@@ -285,8 +285,8 @@ _BYTES = st.one_of(st.sampled_from(b"\r\n\0 :;,\t-+0x"), st.integers(0, 255))
 
 
 @st.composite
-def mutations(draw: st.DrawFn) -> bytes:
-    data = draw(st.sampled_from(SEEDS))
+def mutations(draw: st.DrawFn, seeds: list[bytes]) -> bytes:
+    data = draw(st.sampled_from(seeds))
     for _ in range(draw(st.integers(1, 4))):
         at = draw(st.integers(0, max(0, len(data) - 1)))
         size = draw(st.integers(1, 12))
@@ -310,7 +310,7 @@ def served() -> Iterator[HTTPPortal]:
 
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(mutations())
+@given(mutations(SEEDS))
 def test_a_good_request_damaged_is_answered_once_or_not_at_all(served: HTTPPortal, data: bytes) -> None:
     with socket.create_connection(("127.0.0.1", served.port), timeout=WAIT) as sock:
         send(sock, data)
@@ -345,3 +345,39 @@ def test_an_empty_line_begins_no_request() -> None:
     assert reader.state == "head"
     reader.feed(table.GOOD[5:])
     assert reader.next_request() is not None
+
+
+_ID_LINES = b"X-Request-ID: 1\r\nContent-Length: 13\r\n"
+_HEADS = [
+    table.post(table.HOST + _ID_LINES, b""),
+    b"\r\n" + table.post(table.HOST + _ID_LINES, b""),
+    table.post(table.HOST + b"Connection: close\r\n" + _ID_LINES + b"traceparent: x\r\n", b""),
+    table.post(_ID_LINES, b"", b"POST http://y:80/api/add HTTP/1.0"),
+    table.post(table.HOST + _ID_LINES, b"", b"POST http://y:80/api/add HTTP/1.1"),
+    table.post(table.HOST + b"X-Request-ID: 1\r\n" + table.CHUNKED, b""),
+    table.post(b"X-Request-ID: 1\r\nContent-Length: 1\r\nHost: x\r\n", b""),
+    table.post(table.HOST + _ID_LINES + b"X-Request-ID: 2\r\n", b""),
+    table.post(table.HOST + _ID_LINES + b"Content-Length: 13\r\n", b""),
+    table.post(table.HOST + _ID_LINES + table.CHUNKED, b""),
+    table.post(table.HOST + table.CHUNKED + _ID_LINES, b""),
+    table.post(table.HOST + _ID_LINES + b"Expect: 100-continue\r\n", b""),
+    table.post(table.HOST + b"X-Request-ID: 1\r\n", b""),
+    table.post(table.HOST + b"X-Request-ID: \x00\r\n", b""),
+]
+
+
+def _fields(parse: Callable[[bytes], Any], data: bytes) -> Any:
+    try:
+        head = parse(data)
+    except ProtocolError as error:
+        return error.status
+    return {name: getattr(head, name) for name in type(head).__slots__}
+
+
+@given(st.lists(st.sampled_from(_HEADS), max_size=6), mutations(_HEADS))
+def test_what_is_known_of_heads_changes_nothing_about_the_next(before: list[bytes], data: bytes) -> None:
+    cache = HeadCache()
+    if data.count(b"\r\n\r\n") != 1 or not data.endswith(b"\r\n\r\n"):
+        data = _HEADS[1]
+    for one in (*before, data, data, data):
+        assert _fields(cache.parse, one) == _fields(parse_request_head, one), one

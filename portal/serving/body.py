@@ -9,9 +9,10 @@ from ..errors import ProtocolError
 __all__ = ["ChunkedDecoder"]
 
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
-_TRAILER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*?)[ \t]*")
+_TRAILER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([^\x00-\x08\x0a-\x1f\x7f]*)")
 _MAX_LINE = 512
 _MAX_TRAILERS = 8 * 1024
+_MAX_EXTENSIONS = 16 * 1024  # of all chunks together, beyond a byte for each of data; they would have no bound else
 _FORBIDDEN = frozenset({"content-length", "transfer-encoding", "host", "authorization", "content-type", "trailer"})
 
 
@@ -29,12 +30,25 @@ class ChunkedDecoder:
     Threads: one at a time.
     """
 
-    __slots__ = ("_buffer", "_left", "_limit", "_size", "_state", "complete", "remainder", "trailers")
+    __slots__ = (
+        "_at",
+        "_buffer",
+        "_extensions",
+        "_left",
+        "_limit",
+        "_size",
+        "_state",
+        "complete",
+        "remainder",
+        "trailers",
+    )
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._buffer = b""
+        self._at = 0  # how much of the buffer is done with: cutting it off for each chunk would take quadratic time
         self._left = 0
+        self._extensions = 0
         self._size = 0
         self._state = "size"
         self.complete = False
@@ -47,9 +61,12 @@ class ChunkedDecoder:
         pieces: list[bytes] = []
         while not self.complete and self._step(pieces):
             pass
+        rest = self._buffer[self._at :]
+        self._at = 0
         if self.complete:
-            self.remainder += self._buffer
-            self._buffer = b""
+            self.remainder += rest
+            rest = b""
+        self._buffer = rest
         return b"".join(pieces)
 
     def _step(self, pieces: list[bytes]) -> bool:
@@ -58,17 +75,24 @@ class ChunkedDecoder:
             return self._take_data(pieces)
         if self._state == "end":
             return self._take_end()
-        line, found, rest = self._buffer.partition(b"\r\n")
-        if not found:
-            if len(line) > (_MAX_TRAILERS if self._state == "trailers" else _MAX_LINE):
-                raise ProtocolError("a line of the chunked body is too long", status=431)
+        end = self._buffer.find(b"\r\n", self._at)
+        if end < 0:
+            self._check_partial_line()
             return False
-        self._buffer = rest
+        line = self._buffer[self._at : end]
+        self._at = end + 2
         if self._state == "size":
             self._take_size(line)
         else:
             self._take_trailer(line)
         return True
+
+    def _check_partial_line(self) -> None:
+        """Refuse early what cannot become a good line any more."""
+        if len(self._buffer) - self._at > (_MAX_TRAILERS if self._state == "trailers" else _MAX_LINE):
+            raise ProtocolError("a line of the chunked body is too long", status=431)
+        if self._buffer.find(b"\n", self._at) >= 0:
+            raise ProtocolError("a line of the chunked body ends without CR LF")
 
     def _take_size(self, line: bytes) -> None:
         match = _SIZE.fullmatch(line)
@@ -76,6 +100,9 @@ class ChunkedDecoder:
             raise ProtocolError("a bad chunk size")
         self._left = int(match[1], 16)
         self._size += self._left
+        self._extensions += len(line) - len(match[1])
+        if self._extensions > _MAX_EXTENSIONS + self._size:
+            raise ProtocolError("the chunk extensions are too long")
         if self._size > self._limit:
             raise ProtocolError(f"the body is longer than {self._limit} bytes", status=413)
         self._state = "data" if self._left else "trailers"
@@ -83,23 +110,23 @@ class ChunkedDecoder:
             self._size = 0  # counts the trailers from here on
 
     def _take_data(self, pieces: list[bytes]) -> bool:
-        if not self._buffer:
+        piece = self._buffer[self._at : self._at + self._left]
+        if not piece:
             return False
-        piece, self._buffer = self._buffer[: self._left], self._buffer[self._left :]
         pieces.append(piece)
+        self._at += len(piece)
         self._left -= len(piece)
         if not self._left:
             self._state = "end"
         return True
 
     def _take_end(self) -> bool:
-        if len(self._buffer) < 2:
-            if self._buffer not in (b"", b"\r"):
-                raise ProtocolError("a chunk is longer than its size")
-            return False
-        if not self._buffer.startswith(b"\r\n"):
+        found = self._buffer[self._at : self._at + 2]
+        if not b"\r\n".startswith(found):
             raise ProtocolError("a chunk is longer than its size")
-        self._buffer = self._buffer[2:]
+        if len(found) < 2:
+            return False
+        self._at += 2
         self._state = "size"
         return True
 
@@ -115,4 +142,4 @@ class ChunkedDecoder:
             raise ProtocolError("a bad trailer line")
         name = match[1].decode("ascii").lower()
         if name not in _FORBIDDEN:
-            self.trailers[name] = match[2].decode("latin-1")
+            self.trailers[name] = match[2].strip(b" \t").decode("latin-1")

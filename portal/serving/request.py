@@ -146,7 +146,8 @@ class RequestReader:
         """ "idle" between requests, "head" or "body" inside one."""
         if self._head is not None:
             return "body"
-        return "head" if self._buffer else "idle"
+        # An empty line after a request is let pass (RFC 9112 section 2.2); it begins none.
+        return "idle" if self._buffer in (b"", b"\r\n") else "head"
 
     def feed(self, data: bytes) -> None:
         """Take what arrived."""

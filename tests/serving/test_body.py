@@ -34,7 +34,9 @@ def test_pieces_trailers_and_what_follows() -> None:
         (b" 1\r\n", 400),
         (b"1_0\r\n", 400),
         (b"11111111111111111\r\n", 400),
-        (b"1\n", 0),
+        (b"1\n", 400),
+        (b"1\r", 0),
+        (b"1;" + b"a" * 400 + b"\r\n", 0),
         (b"1\r\nabc", 400),
         (b"1\r\naX", 400),
         (b"1\r\na\rX", 400),
@@ -58,6 +60,18 @@ def test_hostile_chunks(data: bytes, status: int) -> None:
     with pytest.raises(ProtocolError) as caught:
         decoder.feed(data)
     assert caught.value.status == status
+
+
+def test_extensions_have_a_bound_that_grows_with_the_data() -> None:
+    decoder = ChunkedDecoder(1_000_000)
+    chunk = b"1;" + b"a" * 400 + b"\r\nx\r\n"
+    assert decoder.feed(chunk * 40) == b"x" * 40
+    with pytest.raises(ProtocolError) as caught:
+        decoder.feed(chunk)
+    assert caught.value.status == 400
+    decoder = ChunkedDecoder(1_000_000)
+    chunk = b"1f4;" + b"a" * 400 + b"\r\n" + b"x" * 500 + b"\r\n"
+    assert decoder.feed(chunk * 100) == b"x" * 50_000
 
 
 def test_the_limit_is_for_the_whole_body() -> None:

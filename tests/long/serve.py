@@ -1,0 +1,48 @@
+"""A portal in a process of its own, told what to do by lines on its standard input.
+
+    python serve.py '{"config": {...}, "pem": "server.pem" or null}'
+
+It prints its port, then answers each line with its figures as JSON; it ends with its input.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import threading
+
+from portal import HTTPPortal
+from portal.serving import Certificate, ServingConfig, TLSConfig
+
+
+def add(a: float, b: float) -> float:
+    return a + b
+
+
+def figures(portal: HTTPPortal) -> dict[str, object]:
+    with open("/proc/self/statm") as file:
+        pages = int(file.read().split()[1])
+    return {
+        "rss": pages * os.sysconf("SC_PAGE_SIZE"),
+        "threads": threading.active_count(),
+        "files": len(os.listdir("/proc/self/fd")),
+        "stats": portal.listener.stats(),
+    }
+
+
+def main() -> None:
+    asked = json.loads(sys.argv[1])
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    tls = TLSConfig(Certificate(asked["pem"])) if asked["pem"] else None
+    with HTTPPortal(config=ServingConfig(**asked["config"], tls=tls)) as portal:
+        portal.apply(add)
+        print(portal.port, flush=True)
+        for _ in sys.stdin:
+            print(json.dumps(figures(portal)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,383 @@
+"""What is malformed or hostile gets its one answer or a closed connection, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import gc
+import importlib.util
+import json
+import os
+import re
+import socket
+import ssl
+import sys
+import threading
+import tracemalloc
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import pytest
+import trustme
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from portal import HTTPPortal, ProtocolError
+from portal.serving import Certificate, ServingConfig, TLSConfig
+from portal.serving.head import HeadCache, parse_request_head
+from portal.serving.request import RequestReader
+
+_spec = importlib.util.spec_from_file_location("_malformed", Path(__file__).with_name("malformed.py"))
+assert _spec is not None
+assert _spec.loader is not None
+table = importlib.util.module_from_spec(_spec)
+sys.modules["_malformed"] = table
+_spec.loader.exec_module(table)
+
+WAIT = 10.0
+_STATUS = re.compile(rb"HTTP/1\.1 ([1-5][0-9]{2}) [ -~]*")
+
+
+def add(a: float, b: float) -> float:
+    return a + b
+
+
+def numbers(count: int) -> Iterator[int]:
+    yield from range(count)
+
+
+def eventually(condition: Callable[[], bool], what: str) -> None:
+    """Wait for what other threads are about to do; there is no event to wait for."""
+    end, pause = monotonic() + WAIT, threading.Event()
+    while not condition():
+        assert monotonic() < end, what
+        pause.wait(0.01)
+
+
+# reading answers, strictly and by code that the library does not share
+
+
+class Answer:
+    def __init__(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+    @property
+    def closes(self) -> bool:
+        return self.headers.get("connection") == "close"
+
+
+def parse_answers(data: bytes, method: str = "POST") -> list[Answer]:
+    """All final answers in `data`, which must hold nothing else; interim ones are passed over."""
+    answers: list[Answer] = []
+    while data:
+        head, found, data = data.partition(b"\r\n\r\n")
+        assert found, f"an answer is cut off: {head[:100]!r}"
+        first, *lines = head.split(b"\r\n")
+        match = _STATUS.fullmatch(first)
+        assert match, f"no status line: {first[:100]!r}"
+        status = int(match[1])
+        headers: dict[str, str] = {}
+        for line in lines:
+            name, colon, value = line.decode("ascii").partition(": ")
+            assert colon, line
+            assert name.lower() not in headers, line
+            headers[name.lower()] = value
+        if status == 100:
+            assert not headers
+            continue
+        body = b""
+        if headers.get("transfer-encoding") == "chunked":
+            body, data = _dechunk(data)
+        elif status != 204 and method != "HEAD":
+            length = int(headers["content-length"])
+            body, data = data[:length], data[length:]
+            assert len(body) == length, "a body is cut off"
+        answers.append(Answer(status, headers, body))
+    return answers
+
+
+def _dechunk(data: bytes) -> tuple[bytes, bytes]:
+    body = b""
+    while True:
+        size, found, data = data.partition(b"\r\n")
+        assert found
+        count = int(size, 16)
+        body += data[:count]
+        assert data[count : count + 2] == b"\r\n"
+        data = data[count + 2 :]
+        if not count:
+            return body, data
+
+
+# running the table
+
+
+def send(sock: socket.socket, data: Any) -> None:
+    """Send bytes, or let a row do what it wants; that the server has closed already is no fault of it."""
+    try:
+        if callable(data):
+            data(sock)
+        else:
+            sock.sendall(data)
+    except (BrokenPipeError, ConnectionResetError):
+        return
+
+
+def read_to_end(sock: socket.socket) -> bytes:
+    received = b""
+    try:
+        while piece := sock.recv(65536):
+            received += piece
+    except (ConnectionResetError, ssl.SSLError):  # a client that closes its side without saying so gets a TLS alert
+        return received
+    return received
+
+
+def half_close(sock: socket.socket) -> None:
+    try:
+        socket.socket.shutdown(sock, socket.SHUT_WR)
+    except OSError:
+        return
+
+
+def run(row: Any, port: int, trust: ssl.SSLContext | None) -> str | None:
+    """What is wrong with the answer to a row, or None."""
+    with socket.create_connection(("127.0.0.1", port), timeout=WAIT) as raw:
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock = raw
+        if row.tls == "shaken":
+            assert trust is not None
+            sock = trust.wrap_socket(raw, server_hostname="localhost")
+        with sock:
+            send(sock, row.data)
+            if sock.fileno() < 0:
+                return None
+            if row.halves:
+                half_close(sock)
+            received = read_to_end(sock)
+        return judge(row, received)
+
+
+def judge(row: Any, received: bytes) -> str | None:
+    if row.kind == "dropped":
+        if row.tls == "bare":
+            return None if b"HTTP/" not in received else f"it was told {received[:100]!r}"
+        answers = parse_answers(received)
+        return f"it was answered {answers[0].status}" if answers else None
+    answers = parse_answers(received, row.method)
+    statuses = [answer.status for answer in answers]
+    expected = list(row.statuses)
+    if len(statuses) != len(expected) or any(
+        not (one == wanted or (not wanted and 400 <= one < 500)) for one, wanted in zip(statuses, expected, strict=True)
+    ):
+        return f"it was answered {statuses}, not {expected}"
+    if row.kind == "refused" and not answers[-1].closes:
+        return "the connection is not said to be closed"
+    for answer in answers:
+        if answer.closes and answer is not answers[-1]:
+            return "an answer follows the last one"
+        if answer.status >= 400 and row.method != "HEAD":
+            problem = json.loads(answer.body)
+            if answer.headers["content-type"] != "application/problem+json" or problem["status"] != answer.status:
+                return f"no problem document: {answer.body!r}"
+    return None
+
+
+def run_table(rows: list[Any], port: int, trust: ssl.SSLContext | None = None) -> dict[str, str]:
+    """All rows at once; what went wrong, by name."""
+
+    def one(row: Any) -> str | None:
+        try:
+            return run(row, port, trust)
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+
+    # Those that must be waited for come first, or the last of them would be waited for alone.
+    ordered = sorted(rows, key=lambda row: 408 not in row.statuses and row.halves)
+    with ThreadPoolExecutor(24) as pool:
+        wrongs = list(pool.map(one, ordered))
+    return {row.name: wrong for row, wrong in zip(ordered, wrongs, strict=True) if wrong}
+
+
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def call_well(port: int, trust: ssl.SSLContext | None = None) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=WAIT) as raw:
+        sock = raw if trust is None else trust.wrap_socket(raw, server_hostname="localhost")
+        with sock:
+            sock.sendall(table.GOOD.replace(table.HOST, b"Host: x\r\nConnection: close\r\n"))
+            (answer,) = parse_answers(read_to_end(sock))
+    assert (answer.status, json.loads(answer.body)) == (200, 3)
+
+
+def check_table(portal: HTTPPortal, rows: list[Any], trust: ssl.SSLContext | None = None) -> None:
+    """Run the table twice: every row is right, and the second time leaves nothing behind that the first did not."""
+    stats = portal.listener.stats
+    call_well(portal.port, trust)
+    eventually(lambda: stats()["connections"] == 0, "the good connection stays open")
+    # Workers come as they are wanted, and stay; one is there.
+    files, threads = open_files(), threading.active_count() + table.LIMITS["workers"] - 1
+    kept: list[int] = []
+    for _ in range(2):
+        wrongs = run_table(rows, portal.port, trust)
+        assert not wrongs, "\n".join(f"{name}: {wrong}" for name, wrong in wrongs.items())
+        eventually(lambda: stats()["connections"] == 0, f"connections stay open: {stats()}")
+        eventually(lambda: open_files() <= files, "file descriptors are left over")
+        eventually(lambda: threading.active_count() <= threads, f"threads are left over: {threading.enumerate()}")
+        assert stats()["parked"] == stats()["active"] == 0
+        call_well(portal.port, trust)
+        eventually(lambda: stats()["connections"] == 0, "the good connection stays open")
+        gc.collect()
+        kept.append(tracemalloc.get_traced_memory()[0])
+    assert kept[1] - kept[0] < 256 * 1024, f"{kept[1] - kept[0]} bytes more"
+
+
+@pytest.fixture
+def traced() -> Iterator[None]:
+    tracemalloc.start(1)
+    yield
+    tracemalloc.stop()
+
+
+def test_the_table_is_a_table() -> None:
+    names = [row.name for row in [*table.PLAIN, *table.TLS]]
+    assert len(names) == len(set(names))
+    assert len(names) >= 200
+
+
+@pytest.mark.usefixtures("traced")
+def test_each_row_of_the_table_gets_what_it_should() -> None:
+    with HTTPPortal(config=ServingConfig(**table.LIMITS)) as portal:
+        portal.apply(add)
+        portal.apply(numbers)
+        check_table(portal, table.PLAIN)
+
+
+@pytest.mark.usefixtures("traced")
+def test_each_row_over_tls_gets_what_it_should(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    issued = authority.issue_cert("localhost")
+    pem = tmp_path / "server.pem"
+    issued.private_key_and_cert_chain_pem.write_to_path(str(pem))
+    trust = ssl.create_default_context()
+    authority.configure_trust(trust)
+    with HTTPPortal(config=ServingConfig(**table.LIMITS, tls=TLSConfig(Certificate(pem)))) as portal:
+        portal.apply(add)
+        check_table(portal, table.TLS, trust)
+
+
+# mutations
+
+
+SEEDS: list[bytes] = [
+    table.GOOD,
+    table.post(table.HOST + table.CHUNKED, table.CHUNKS),
+    table.post(table.HOST, b"", b"GET /api/add HTTP/1.1"),
+    table.post(b"Host: x\r\nAccept: */*\r\nX-Request-ID: abc\r\nConnection: close\r\n" + table.LENGTH),
+]
+# What parsers trip over comes more often than other bytes.
+_BYTES = st.one_of(st.sampled_from(b"\r\n\0 :;,\t-+0x"), st.integers(0, 255))
+
+
+@st.composite
+def mutations(draw: st.DrawFn, seeds: list[bytes]) -> bytes:
+    data = draw(st.sampled_from(seeds))
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, max(0, len(data) - 1)))
+        size = draw(st.integers(1, 12))
+        kind = draw(st.sampled_from(["flip", "insert", "delete", "repeat"]))
+        if kind == "flip":
+            data = data[:at] + bytes([draw(_BYTES)]) + data[at + 1 :]
+        elif kind == "insert":
+            data = data[:at] + bytes(draw(st.lists(_BYTES, min_size=1, max_size=4))) + data[at:]
+        elif kind == "delete":
+            data = data[:at] + data[at + size :]
+        else:
+            data = data[:at] + data[at : at + size] + data[at:]
+    return data
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[HTTPPortal]:
+    with HTTPPortal(config=ServingConfig(**table.LIMITS)) as portal:
+        portal.apply(add)
+        yield portal
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(mutations(SEEDS))
+def test_a_good_request_damaged_is_answered_once_or_not_at_all(served: HTTPPortal, data: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", served.port), timeout=WAIT) as sock:
+        send(sock, data)
+        half_close(sock)
+        answers = parse_answers(read_to_end(sock), "HEAD" if data.startswith(b"HEAD") else "POST")
+    for answer in answers:
+        # Server errors that tell of the request: a method, a coding or a version that is not served.
+        assert answer.status < 500 or answer.status in (501, 505), answer.body
+        assert not answer.closes or answer is answers[-1]
+    # A request can only be split in two where there are two request lines; else what is left over may be refused.
+    refused = len(answers) > 1 and answers[-1].closes and answers[-1].status >= 400
+    assert len(answers) - refused <= 1, data
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(min_size=len(table.BODY), max_size=len(table.BODY)))
+def test_whatever_the_body_is_there_is_one_answer(served: HTTPPortal, body: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", served.port), timeout=WAIT) as sock:
+        sock.sendall(table.post(body=body))
+        half_close(sock)
+        (answer,) = parse_answers(read_to_end(sock))
+    assert answer.status in (200, 400, 422)
+
+
+def test_an_empty_line_begins_no_request() -> None:
+    reader = RequestReader(8192, 100, HeadCache())
+    reader.feed(table.GOOD + b"\r\n")
+    assert reader.next_request() is not None
+    assert reader.next_request() is None
+    assert reader.state == "idle"  # and so no 408 follows
+    reader.feed(table.GOOD[:5])
+    assert reader.state == "head"
+    reader.feed(table.GOOD[5:])
+    assert reader.next_request() is not None
+
+
+_ID_LINES = b"X-Request-ID: 1\r\nContent-Length: 13\r\n"
+_HEADS = [
+    table.post(table.HOST + _ID_LINES, b""),
+    b"\r\n" + table.post(table.HOST + _ID_LINES, b""),
+    table.post(table.HOST + b"Connection: close\r\n" + _ID_LINES + b"traceparent: x\r\n", b""),
+    table.post(_ID_LINES, b"", b"POST http://y:80/api/add HTTP/1.0"),
+    table.post(table.HOST + _ID_LINES, b"", b"POST http://y:80/api/add HTTP/1.1"),
+    table.post(table.HOST + b"X-Request-ID: 1\r\n" + table.CHUNKED, b""),
+    table.post(b"X-Request-ID: 1\r\nContent-Length: 1\r\nHost: x\r\n", b""),
+    table.post(table.HOST + _ID_LINES + b"X-Request-ID: 2\r\n", b""),
+    table.post(table.HOST + _ID_LINES + b"Content-Length: 13\r\n", b""),
+    table.post(table.HOST + _ID_LINES + table.CHUNKED, b""),
+    table.post(table.HOST + table.CHUNKED + _ID_LINES, b""),
+    table.post(table.HOST + _ID_LINES + b"Expect: 100-continue\r\n", b""),
+    table.post(table.HOST + b"X-Request-ID: 1\r\n", b""),
+    table.post(table.HOST + b"X-Request-ID: \x00\r\n", b""),
+]
+
+
+def _fields(parse: Callable[[bytes], Any], data: bytes) -> Any:
+    try:
+        head = parse(data)
+    except ProtocolError as error:
+        return error.status
+    return {name: getattr(head, name) for name in type(head).__slots__}
+
+
+@given(st.lists(st.sampled_from(_HEADS), max_size=6), mutations(_HEADS))
+def test_what_is_known_of_heads_changes_nothing_about_the_next(before: list[bytes], data: bytes) -> None:
+    cache = HeadCache()
+    if data.count(b"\r\n\r\n") != 1 or not data.endswith(b"\r\n\r\n"):
+        data = _HEADS[1]
+    for one in (*before, data, data, data):
+        assert _fields(cache.parse, one) == _fields(parse_request_head, one), one

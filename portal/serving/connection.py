@@ -126,14 +126,15 @@ class Connection:
         raise ConnectionResetError("the client closed the connection")
 
     def take_request(self) -> Request | None:
-        """The next request if all of it has been read."""
+        """The next request if all of it has been read. Never waits. Raises: as `next_request`."""
         found = self._reader.next_request()
         if found is not None:
             self.requests += 1
             return Request(found[0], found[1], self, self.peer)
         if self._reader.wants_continue:
             self._reader.wants_continue = False
-            self.send(_CONTINUE)
+            if not self.try_send(_CONTINUE):  # the watching thread must not wait for a client that reads nothing
+                raise ConnectionAbortedError("the client takes nothing")
         return None
 
     @property

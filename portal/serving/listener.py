@@ -362,10 +362,25 @@ class Listener:
             return False
         assert isinstance(response.body, bytes)
         if connection.try_send(exchange.encode(response, response.body)) and exchange.keep_alive:
-            self._give_back(connection, None)
+            self._go_on(connection)
         else:
             self._close(connection)
         return True
+
+    def _go_on(self, connection: Connection) -> None:
+        """After an early answer: the client's next request may have been read already, and no event tells of it."""
+        assert self._watcher is not None
+        try:
+            following = connection.take_request()
+        except ProtocolError as error:
+            connection.refuse(error)
+            self._finish(connection)
+        except OSError:
+            self._close(connection)
+        else:
+            if following is not None:
+                self._watcher.give_away(connection)
+            self._give_back(connection, following)
 
     def _upgrade(self, connection: Connection, response: Response) -> None:
         assert response.upgrade is not None

@@ -235,6 +235,8 @@ class TLSStream(_PolledStream):
     def shake_hands(self) -> bool:
         """Go on with the handshake as far as what has arrived allows; whether it is done. OSError when it failed."""
         if self.tls is None:
+            # Of a client that is gone already, wrapping would leave a socket behind that nobody closes.
+            self._sock.getpeername()
             self.tls = self._wrap(self._sock)
             self._sock = self.tls
         try:

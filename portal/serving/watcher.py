@@ -301,6 +301,9 @@ class Watcher:
             connection.refuse(error)
             self._drain(fd, connection)
             return
+        except OSError:
+            self._drop(fd)
+            return
         self._go_on(fd, connection, request, turn)
 
     def _drain(self, fd: int, connection: Connection) -> None:

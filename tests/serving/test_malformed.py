@@ -347,6 +347,60 @@ def test_an_empty_line_begins_no_request() -> None:
     assert reader.next_request() is not None
 
 
+def test_a_request_that_waited_behind_one_answered_at_its_deadline_is_served() -> None:
+    release = threading.Event()
+
+    def stuck() -> bool:
+        return release.wait(WAIT)
+
+    with HTTPPortal(config=ServingConfig(**table.LIMITS)) as portal:
+        portal.apply(add)
+        portal.apply(stuck)
+        headers = table.HOST + b"Content-Length: 0\r\nX-Portal-Timeout: 50\r\n"
+        for following, status in ((table.GOOD, 200), (b"bad\r\n\r\n", 400)):
+            with socket.create_connection(("127.0.0.1", portal.port), timeout=WAIT) as sock:
+                sock.sendall(table.post(headers, b"", b"POST /api/stuck HTTP/1.1") + following)
+                received = b""
+                while received.count(b"HTTP/1.1 ") < 2:
+                    received += sock.recv(65536)
+                half_close(sock)
+                answers = parse_answers(received + read_to_end(sock))
+            assert [answer.status for answer in answers] == [504, status]
+        release.set()
+
+
+def test_a_client_that_reads_nothing_and_expects_100_holds_up_nobody(tmp_path: Path) -> None:
+    head = table.post(table.HOST + table.LENGTH + b"Expect: 100-continue\r\n", b"")
+    path = str(tmp_path / "s")
+
+    def connect() -> socket.socket:
+        sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(WAIT)
+        sock.connect(path)
+        return sock
+
+    with HTTPPortal(f"unix:{path}", config=ServingConfig(**table.LIMITS, write_timeout=4.0)) as portal:
+        portal.apply(add)
+        stats, pause = portal.listener.stats, threading.Event()
+        with connect() as rude, connect() as good:
+            for data in [head, table.BODY] * 2000:
+                before, end = stats()["bytes_out"], monotonic() + 0.2
+                try:
+                    rude.sendall(data)
+                except OSError:
+                    break
+                while stats()["bytes_out"] == before and monotonic() < end:
+                    pause.wait(0.0001)
+                if stats()["bytes_out"] == before or not stats()["connections"] > 1:
+                    break
+            else:
+                pytest.fail("it takes all answers of a client that reads none")
+            began = monotonic()
+            good.sendall(table.GOOD)
+            assert good.recv(65536).startswith(b"HTTP/1.1 200 ")
+            assert monotonic() - began < 2.0
+
+
 _ID_LINES = b"X-Request-ID: 1\r\nContent-Length: 13\r\n"
 _HEADS = [
     table.post(table.HOST + _ID_LINES, b""),

@@ -300,12 +300,18 @@ class HTTPApp:
         return error
 
 
-@lru_cache(maxsize=1024)
 def _target(tail: str, query: str) -> tuple[tuple[str, ...], str | None]:
+    return (_known_target if len(tail) + len(query) <= 256 else _read_target)(tail, query)
+
+
+def _read_target(tail: str, query: str) -> tuple[tuple[str, ...], str | None]:
     """The catalogue path and the version that a request asks for."""
     path = tuple(unquote(segment) for segment in tail.split("/") if segment)
     versions = [value for name, value in parse_qsl(query, keep_blank_values=True) if name == "version"]
     return path, versions[0] if versions else None
+
+
+_known_target = lru_cache(maxsize=1024)(_read_target)
 
 
 def _cut(request: Request) -> None:

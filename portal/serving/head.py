@@ -117,23 +117,18 @@ def parse_request_head(data: bytes, *, max_headers: int = 100, max_target: int =
     Raises: ProtocolError with the status to answer: 400, 411, 414, 417, 431, 501 or 505.
     """
     lines = data.removeprefix(b"\r\n")[:-4].split(b"\r\n")  # RFC 9112 section 2.2: an empty line before it is let pass
-    method, target, version = _request_line(lines[0], max_target)
+    read_line = _known_request_line if len(lines[0]) <= _SHORT else _request_line
+    method, target, version = read_line(lines[0], max_target)
     if len(lines) - 1 > max_headers:
         raise ProtocolError(f"more than {max_headers} headers", status=431)
     headers = _headers(lines)
     if version >= (1, 1) and "host" not in headers:
         raise ProtocolError("no Host header")
-    if not _is_host(headers.get("host", "")):
+    if not _HOST.fullmatch(headers.get("host", "")):
         raise ProtocolError("a bad Host header")
     return RequestHead(method, target, version, headers)
 
 
-@lru_cache(maxsize=256)
-def _is_host(text: str) -> bool:
-    return _HOST.fullmatch(text) is not None
-
-
-@lru_cache(maxsize=512)
 def _request_line(line: bytes, max_target: int) -> tuple[str, str, tuple[int, int]]:
     match = _LINE.fullmatch(line)
     if match is None:
@@ -146,6 +141,9 @@ def _request_line(line: bytes, max_target: int) -> tuple[str, str, tuple[int, in
     if len(target) > max_target:
         raise ProtocolError(f"the target is longer than {max_target} bytes", status=414)
     return method.decode("ascii"), target.decode("ascii"), (1, min(int(minor), 1))
+
+
+_known_request_line = lru_cache(maxsize=512)(_request_line)
 
 
 def _header(line: bytes) -> tuple[str, str]:

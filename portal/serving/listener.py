@@ -324,7 +324,8 @@ class Listener:
         exchange = Exchange(connection, request.head, keep_alive=not self._stopping)
         began = monotonic()
         response = self._ask(request, partial(self._answer_early, connection, exchange))
-        self._note_pace(request, 1.0 if response.body.__class__ is not bytes else monotonic() - began)
+        if response.status < 400:  # paths that lead nowhere are no reason to remember anything
+            self._note_pace(request, 1.0 if response.body.__class__ is not bytes else monotonic() - began)
         if not exchange.claim():
             return False  # the watcher of deadlines has answered and passed the connection on
         if self._stopping:
@@ -353,6 +354,8 @@ class Listener:
         app = self._app_for(request.path)
         if app is not None:
             return app.answer(request, early)
+        if request.path == "*":  # OPTIONS of the server as a whole (RFC 9110 section 9.3.7)
+            return Response(204, [("Allow", "GET, HEAD, OPTIONS, POST")])
         request_id = new_request_id()
         body = problem(404, f"nothing is served at {request.path[:200]}", request_id)
         return Response(404, [("Content-Type", "application/problem+json"), ("X-Request-ID", request_id)], body)

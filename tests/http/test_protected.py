@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -296,3 +297,6 @@ def test_methods() -> None:
         known = requests.delete(address, timeout=WAIT)
         assert (known.status_code, known.headers["Allow"]) == (405, "GET, HEAD, OPTIONS, POST")
         assert requests.request("BREW", address, timeout=WAIT).status_code == 501
+        with socket.create_connection(("127.0.0.1", portal.port), timeout=WAIT) as sock:
+            sock.sendall(b"OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert sock.recv(1000).startswith(b"HTTP/1.1 204 ")

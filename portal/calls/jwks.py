@@ -74,6 +74,12 @@ class KeySet:
         self._held: _Held | None = None
         self._tried = -math.inf
 
+    @property
+    def current(self) -> object:
+        """Stands for the set that is in use while it is neither replaced nor too old; None when there is none such."""
+        held = self._held
+        return held if held is not None and self._clock() - held.at < self._seconds else None
+
     def find(self, kid: str | None, algorithm: str) -> Any:
         """The public key that a token names, or None. Without a name it is the only one for the algorithm.
 

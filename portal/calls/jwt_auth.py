@@ -12,8 +12,9 @@ import logging
 import math
 import ssl
 from collections.abc import Callable, Iterable, Mapping
-from time import monotonic
-from typing import Any
+from hashlib import sha256
+from time import monotonic, time
+from typing import Any, NamedTuple
 
 from ..context import Identity
 from ..errors import AuthenticationError, ConfigError, OverloadedError
@@ -26,6 +27,14 @@ __all__ = ["JWTAuth"]
 
 _log = logging.getLogger("portal.auth")
 _TIMES = ("exp", "nbf", "iat")
+
+
+class _Good(NamedTuple):
+    """A token that was found good: whose it is, until when (seconds since 1970), and by which key set."""
+
+    identity: Identity
+    until: float
+    keys: object
 
 
 class JWTAuth:
@@ -44,6 +53,8 @@ class JWTAuth:
         scopes_claim: text of scopes with spaces between, or a list of them; absent for none.
         name_claim: text, not empty.
         max_length: characters of a token.
+        remembered: how many tokens that were found good are not checked again until they expire or the key set
+            changes; digests are kept, not tokens. 0 checks every time.
         jwks_seconds, jwks_min_interval, jwks_keep, jwks_timeout, tls, clock: as of `KeySet`.
         realm: told to clients.
 
@@ -67,6 +78,7 @@ class JWTAuth:
         scopes_claim: str = "scope",
         name_claim: str = "sub",
         max_length: int = 8192,
+        remembered: int = 1024,
         jwks_seconds: float = 300.0,
         jwks_min_interval: float = 10.0,
         jwks_keep: float = 86_400.0,
@@ -82,6 +94,8 @@ class JWTAuth:
             raise _wrong("leeway", "seconds from 0")
         if type(max_length) is not int or max_length < 1:
             raise _wrong("max_length", "a whole number above 0")
+        if type(remembered) is not int or remembered < 0:
+            raise _wrong("remembered", "a whole number from 0")
         self._key: Any = None
         self._keys: KeySet | None = None
         if jwks_url is None:
@@ -105,6 +119,9 @@ class JWTAuth:
         self._name_claim = _claim("name_claim", name_claim)
         self._options: dict[str, Any] = {"require": [*_claims("require", require), name_claim]}
         self._max_length = max_length
+        self._remembered: dict[bytes, _Good] = {}
+        self._max_remembered = remembered
+        self._now = time
         self.challenge = f'Bearer realm="{require_quotable("jwt.realm", realm)}"'
         self.challenge_when_refused = f'{self.challenge}, error="invalid_token"'
 
@@ -122,10 +139,18 @@ class JWTAuth:
         """
         if len(token) > self._max_length:
             raise AuthenticationError("the token is too long")
+        digest = sha256(token.encode("utf-8", "surrogatepass")).digest()
+        good = self._remembered.get(digest)
+        keys = None if self._keys is None else self._keys.current
+        if good is not None and good.keys is keys and self._now() < good.until:
+            return Identity(good.identity.name, good.identity.scopes, dict(good.identity.claims))
         import jwt
 
         try:
-            return self._identity(self._verified(token))
+            claims = self._verified(token)
+            identity = self._identity(claims)
+            self._remember(digest, _Good(identity, claims.get("exp", math.inf) + self._leeway, keys))
+            return identity
         except jwt.ExpiredSignatureError:
             failure = "the token has expired"
         except OverloadedError:
@@ -134,6 +159,17 @@ class JWTAuth:
             failure = "the token is not valid"
             _log.debug("a token was refused: %s", failure_origin(error))
         raise AuthenticationError(failure)
+
+    def _remember(self, digest: bytes, good: _Good) -> None:
+        # A set that came while the token was checked may lack the key that it was checked with.
+        if self._keys is not None and (good.keys is None or self._keys.current is not good.keys):
+            return
+        if len(self._remembered) >= self._max_remembered:
+            self._remembered.clear()
+        if self._max_remembered:
+            identity = good.identity  # whose claims the caller may change
+            own = Identity(identity.name, identity.scopes, dict(identity.claims))
+            self._remembered[digest] = good._replace(identity=own)
 
     def _verified(self, token: str) -> dict[str, Any]:
         """The claims. Raises anything for a token that is not valid."""

@@ -368,6 +368,8 @@ SETTINGS: list[tuple[dict[str, Any], str]] = [
     ({"leeway": float("inf")}, "jwt.leeway"),
     ({"max_length": 0}, "jwt.max_length"),
     ({"max_length": 1.5}, "jwt.max_length"),
+    ({"remembered": -1}, "jwt.remembered"),
+    ({"remembered": True}, "jwt.remembered"),
     ({"require": "exp"}, "jwt.require"),
     ({"require": [1]}, "jwt.require"),
     ({"require": None}, "jwt.require"),
@@ -385,6 +387,87 @@ def test_wrong_settings(changes: dict[str, Any], path: str) -> None:
     assert refusal.value.allowed
     assert SECRET[:31] not in str(refusal.value)
     assert "word" not in str(refusal.value).replace("password", "")
+
+
+def count_checks(checked: JWTAuth, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    seen: list[str] = []
+    verified = checked._verified
+    monkeypatch.setattr(checked, "_verified", lambda text: seen.append(text) or verified(text))
+    return seen
+
+
+def test_a_good_token_is_checked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    checked, good = auth(), token(scope="read")
+    seen = count_checks(checked, monkeypatch)
+    first = checked.identity_of(good)
+    second = checked.identity_of(good)
+    assert (second, second.claims) == (first, first.claims)
+    assert seen == [good]
+    first.claims.clear()  # type: ignore[attr-defined]
+    second.claims.clear()  # type: ignore[attr-defined]
+    assert checked.identity_of(good).claims["scope"] == "read"
+    assert good not in str(checked._remembered)
+    monkeypatch.setattr(checked, "_now", lambda: time.time() + 599)
+    checked.identity_of(good)
+    assert seen == [good]
+    monkeypatch.setattr(checked, "_now", lambda: time.time() + 601)
+    checked.identity_of(good)
+    assert seen == [good, good]
+    for _ in range(2):
+        refused(checked, ATTACKS["another key"])
+    assert seen[2:] == [ATTACKS["another key"]] * 2
+
+
+def test_a_set_that_comes_while_a_token_is_checked(
+    issuer: Issuer, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issuer.publish(jwk(RSA_KEY, "one"))
+    checked, good, other = by_issuer(issuer, clock), signed("one"), signed("two", RSA_OTHER)
+    refused(checked, other)  # the set is there
+    verified = checked._verified
+
+    def replaced_meanwhile(text: str) -> dict[str, Any]:
+        found = verified(text)
+        clock.now += 10
+        issuer.publish(jwk(RSA_OTHER, "two"))
+        verified(other)
+        return found
+
+    monkeypatch.setattr(checked, "_verified", replaced_meanwhile)
+    assert checked.identity_of(good).name == "ann"
+    monkeypatch.setattr(checked, "_verified", verified)
+    refused(checked, good)
+
+
+def test_few_tokens_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    checked = auth(remembered=2)
+    for number in range(5):
+        checked.identity_of(token(sub=f"user-{number}"))
+        assert len(checked._remembered) <= 2
+    off = auth(remembered=0)
+    seen = count_checks(off, monkeypatch)
+    good = token()
+    assert off.identity_of(good) == off.identity_of(good)
+    assert len(seen) == 2
+
+
+def test_a_remembered_token_ends_with_its_key(issuer: Issuer, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    issuer.publish(jwk(RSA_KEY, "one"))
+    checked, good = by_issuer(issuer, clock), signed("one")
+    seen = count_checks(checked, monkeypatch)
+    for _ in range(4):
+        checked.identity_of(good)
+    assert len(seen) == 2  # the first has the set fetched, and may have been checked by an older one
+    clock.now += 10
+    issuer.publish(jwk(RSA_OTHER, "two"))
+    checked.identity_of(signed("two", RSA_OTHER))  # it has the set fetched, where the first key is no more
+    refused(checked, good)
+    clock.now += 300
+    issuer.say(b"", 500)
+    refused(checked, good)
+    for _ in range(2):  # by an old set, every time is checked
+        checked.identity_of(signed("two", RSA_OTHER))
+    assert len(seen) == 7
 
 
 def test_secrets_are_not_shown() -> None:

@@ -289,7 +289,7 @@ class HTTPApp:
         if error.status == 405:
             headers.append(("Allow", _ALLOW))
         if error.status == 401:
-            headers += [("WWW-Authenticate", one) for one in challenges_of(error)]
+            headers += [("WWW-Authenticate", one) for one in challenges_of(error, self._authenticators)]
         return Response(error.status, headers, body)
 
     def _logged(self, error: PortalError, context: CallContext | None) -> PortalError:

@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 INSTALL = $(RUN) -m pip install --quiet --disable-pip-version-check --use-pep517
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint type check schema-suite fuzz clean
+.PHONY: help demo test lint type check schema-suite fuzz long bench bench-http profile clean
 
 help:  ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -34,6 +34,18 @@ schema-suite: $(VENV)/.test  ## fetch the JSON-Schema-Test-Suite and hold the sc
 fuzz: $(VENV)/.test  ## 10,000 generated schemas and values: the fast check against jsonschema's verdict
 	PORTAL_FUZZ_CASES=10000 $(RUN) -m pytest $$(grep -rl --include='test_*.py' PORTAL_FUZZ_CASES tests)
 
+long: $(VENV)/.test  ## long runs: idle and slow connections, a million calls, a proxy that breaks things
+	PORTAL_LONG=1 $(RUN) -m pytest tests/long $$(grep -rl --include='test_*.py' PORTAL_LONG tests | grep -v tests/long) -p no:randomly -s
+
+bench: $(VENV)/.bench  ## the parts of a call, measured
+	$(RUN) -m pytest benchmarks
+
+bench-http: $(VENV)/.bench  ## Portal and its peers turn by turn in one run, as ratios (with wrk, if it is there)
+	$(RUN) -m benchmarks.compare_http
+
+profile: $(VENV)/.bench  ## what each part of a call costs
+	$(RUN) -m benchmarks.profile_call
+
 clean:  ## remove everything that make made
 	rm -rf $(VENV) .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis .tox build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -47,6 +59,6 @@ $(VENV)/.demo: setup.cfg $(VENV)/.created
 	$(INSTALL) --editable .
 	@touch $@
 
-$(VENV)/.test $(VENV)/.lint $(VENV)/.type: $(VENV)/.%: setup.cfg $(VENV)/.created
+$(VENV)/.test $(VENV)/.lint $(VENV)/.type $(VENV)/.bench: $(VENV)/.%: setup.cfg $(VENV)/.created
 	$(INSTALL) --editable '.[$*]'
 	@touch $@

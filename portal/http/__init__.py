@@ -1,7 +1,22 @@
-"""Functions over HTTP/1.1: `HTTPPortal`, and what its client can be told."""
+"""Functions over HTTP/1.1: `HTTPPortal`, what its client can be told, and middleware around its requests."""
 
 from .client import HTTPClient
+from .compression import Compression
+from .cors import CORS
+from .middleware import HTTPMiddleware, When
 from .pools import ClientTLS
 from .portal import HTTPPortal
+from .request_log import RequestLog
+from .security_headers import SecurityHeaders
 
-__all__ = ["ClientTLS", "HTTPClient", "HTTPPortal"]
+__all__ = [
+    "CORS",
+    "ClientTLS",
+    "Compression",
+    "HTTPClient",
+    "HTTPMiddleware",
+    "HTTPPortal",
+    "RequestLog",
+    "SecurityHeaders",
+    "When",
+]

@@ -23,8 +23,8 @@ import threading
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from gunicorn.errors import AppImportError  # type: ignore[import-untyped]
-from gunicorn.workers.base import Worker as BaseWorker  # type: ignore[import-untyped]
+from gunicorn.errors import AppImportError
+from gunicorn.workers.base import Worker as BaseWorker
 
 from .listener import Listener
 

@@ -87,6 +87,7 @@ class HTTPApp:
     ) -> None:
         self._authenticators = authenticators_of(auth)
         self._http_middleware = tuple(http_middleware)
+        self._http_chain = build_http_chain(self._http_middleware, self._answer_inside)
         self._proxies = trusted_networks(trusted_proxies)
         self._cache_control = f"private, max-age={int(max_age)}" if max_age >= 1 else "private, no-cache"
         self._catalogue = catalogue
@@ -112,23 +113,26 @@ class HTTPApp:
         """
         if not self._http_middleware:
             return self._answer(request, early)
-
-        def last(inner: Request) -> Response:
-            return self._answer(inner, None if early is None else through)
-
-        def through(response: Response) -> bool:
-            # The answer at the deadline passes the same middleware: a browser must be allowed to read it, too.
-            assert early is not None
-            request.notes["late"] = True
-            return early(build_http_chain(self._http_middleware, lambda _: response)(request))
-
+        request.early = early
         try:
-            return build_http_chain(self._http_middleware, last)(request)
+            return self._http_chain(request)
         except PortalError as error:
             return self._refuse(error, None)
         except Exception as error:
             _log.exception("middleware around %s %s failed", request.method, request.path)
             return self._refuse(PortalError("internal error", cause=error), None)
+
+    def _answer_inside(self, request: Request) -> Response:
+        early = request.early
+        if early is None:
+            return self._answer(request, None)
+
+        def through(response: Response) -> bool:
+            # The answer at the deadline passes the same middleware: a browser must be allowed to read it, too.
+            request.notes["late"] = True
+            return early(build_http_chain(self._http_middleware, lambda _: response)(request))
+
+        return self._answer(request, through)
 
     def _answer(self, request: Request, early: Early | None) -> Response:
         context: CallContext | None = None

@@ -38,6 +38,7 @@ __all__ = [
     "context_of",
     "decode_json",
     "encode_json",
+    "encode_line",
     "error_of",
     "headers_of",
     "problem_of",
@@ -62,17 +63,19 @@ _decoder = json.JSONDecoder(parse_constant=_refuse_constant)
 _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
 
 
-def _one_shot_encoder() -> Callable[[Any], str]:
-    """What `_encoder.encode` does, with the C encoder made once and not once a call."""
+def _one_shot_encoder(encoder: json.JSONEncoder) -> Callable[[Any], str]:
+    """What `encoder.encode` does, with the C encoder made once and not once a call."""
     make = getattr(json.encoder, "c_make_encoder", None)
     if make is None:
-        return _encoder.encode
-    text = json.encoder.encode_basestring
-    encode = make(None, _encoder.default, text, None, ":", ",", False, False, False)
+        return encoder.encode
+    text = json.encoder.encode_basestring_ascii if encoder.ensure_ascii else json.encoder.encode_basestring
+    encode = make(None, encoder.default, text, None, ":", ",", False, False, False)
     return lambda value: "".join(encode(value, 0))
 
 
-_encode = _one_shot_encoder()
+_encode = _one_shot_encoder(_encoder)
+#: JSON text of ASCII characters only: nothing in it can end a line or hide.
+encode_line = _one_shot_encoder(json.JSONEncoder(allow_nan=False, check_circular=False, separators=(",", ":")))
 _scan: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once  # type: ignore[attr-defined]
 
 

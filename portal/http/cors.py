@@ -61,6 +61,11 @@ class CORS:
     def __call__(self, request: Request, call_next: HTTPNext) -> Response:
         origin = request.headers.get("origin")
         preflight = request.method == "OPTIONS" and "access-control-request-method" in request.headers
+        if origin is None and not preflight:
+            response = call_next(request)
+            if not self._any:
+                response.headers.append(("Vary", "Origin"))
+            return response
         allowed = origin is not None and _ORIGIN.fullmatch(origin) is not None and self._allows(origin)
         response = self._preflight(request, allowed) if preflight and origin is not None else call_next(request)
         if allowed:

@@ -25,10 +25,11 @@ class Request:
         headers: by lower-case name.
         body: the whole body.
         peer: the client's address as text.
+        early: answers in the function's place at a deadline; for the app that serves the request.
         notes: what those that handle the request tell one another, such as the function's name.
     """
 
-    __slots__ = ("_notes", "body", "connection", "head", "headers", "method", "path", "peer", "query")
+    __slots__ = ("_notes", "body", "connection", "early", "head", "headers", "method", "path", "peer", "query")
 
     def __init__(self, head: RequestHead, body: bytes, connection: Connection | None = None, peer: str = "") -> None:
         self.head = head
@@ -39,6 +40,7 @@ class Request:
         self.body = body
         self.connection = connection
         self.peer = peer
+        self.early: Callable[[Response], bool] | None = None
         self._notes: dict[str, Any] | None = None
 
     @property

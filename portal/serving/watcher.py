@@ -43,6 +43,7 @@ class Watcher:
         work: runs a callable in a worker; OverloadedError when there is none, or, asked to spare the others
             (its second argument), when somebody waits for one.
         retire: is told of each connection that has been closed here.
+        shared: whether other processes listen on these sockets too, and take what waits when this one stops.
 
     Attributes:
         parked: connections that wait, by descriptor. Any thread may read it; workers add to it, by `park`.
@@ -61,6 +62,7 @@ class Watcher:
         serve: Callable[[Connection, Request], bool],
         work: Callable[[Callable[[], object], bool], object],
         retire: Callable[[Connection], None],
+        shared: bool = False,
         poller: Poller | None = None,
     ) -> None:
         self.parked: dict[int, Connection] = {}
@@ -75,6 +77,7 @@ class Watcher:
         self._poller = poller or open_poller()
         self._listening = {sock.fileno(): sock for sock in sockets}
         self._hangups: dict[int, Callable[[], object]] = {}
+        self._shared = shared
         self._accepting = True
         self._left = False  # whether it has stopped to listen and looked at all connections since
         self._running = True
@@ -372,7 +375,8 @@ class Watcher:
     def _leave(self, turn: Turn) -> None:
         """Stop listening: what the kernel has accepted already is taken, so that it gets an answer and no reset."""
         for fd, sock in list(self._listening.items()):
-            self._accept(sock)
+            if not self._shared:
+                self._accept(sock)
             self._poller.forget(fd)
             sock.close()
         for fd, connection in list(self.parked.items()):

@@ -1,0 +1,264 @@
+"""Desk: requests in, answers out: here, where that takes no time to speak of, else by a worker.
+
+A worker lingers briefly on the connection it has just served, unless others wait for a worker, and gives it back to the
+watcher.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from functools import partial
+from time import monotonic, time
+from typing import Any
+
+from ..context import new_request_id
+from ..errors import OverloadedError, ProtocolError
+from ..executor import WorkerPool
+from .answer import error_answer, problem
+from .connection import Connection
+from .exchange import Exchange
+from .request import App, Request, Response
+from .watcher import Watcher
+
+__all__ = ["Desk"]
+
+_log = logging.getLogger("portal.serving")
+_BUSY = "every worker is busy"
+_STOPPING = "the server is stopping"
+_QUICK = 250e-6  # seconds; a call that takes less is served by the thread that has read it
+_PATHS = 4096  # of which the usual time is remembered
+_ARRIVE = 1.0  # seconds that a request which has begun to arrive may take to be answered 503 while the listener stops
+_LOOK = 0.05  # seconds between looks at requests that are still arriving while the listener stops
+
+
+class Desk:
+    """Serves the requests that a Watcher hands it.
+
+    Args:
+        pool: workers for calls that take their time.
+        app_for: the app that serves a path, or None.
+
+    Attributes:
+        watcher: whose connections they are; set once, before the first request.
+        active: connections that are being served.
+        stopping: from when on requests are turned away with 503; whoever sets it waits with `wait_until_idle`.
+        refused: requests turned away.
+
+    Threads: `take` is the watcher's, the rest any.
+    """
+
+    watcher: Watcher
+
+    def __init__(self, pool: WorkerPool, app_for: Callable[[str], App | None]) -> None:
+        self.active: set[Connection] = set()
+        self.stopping = False
+        self.refused = 0
+        self._pool = pool
+        self._app_for = app_for
+        self._idle = threading.Condition()  # told, while stopping, of each connection that is served no more
+        self._paces: dict[tuple[str, str], float] = {}  # seconds that a call usually takes, by method and path
+
+    def wait_until_idle(self, grace: float) -> None:
+        """Wait until nobody is served and nobody waits, at most `grace` seconds; `stopping` is set."""
+        now = monotonic()
+        end, arrive = now + grace, now + min(grace, _ARRIVE)
+        with self._idle:
+            while (left := end - now) > 0:
+                if not (self.active or self._pool.waiting or (self.watcher.unfinished and now < arrive)):
+                    return
+                self._idle.wait(min(left, _LOOK))
+                now = monotonic()
+
+    # the watcher's thread
+
+    def take(self, connection: Connection, request: Request) -> bool:
+        """Serve a request: here, where that takes no time to speak of, else in a worker.
+
+        Whether it is answered and the connection is to be watched on.
+        """
+        if self.stopping:
+            self._turn_away(connection, _STOPPING)
+            return False
+        self.active.add(connection)
+        if self._usual(request) < _QUICK and self.watcher.willing:
+            return self._guarded(self._serve_here, connection, request)
+        self.watcher.give_away(connection)
+        self._hand_over(connection, request)
+        return False
+
+    def _serve_here(self, connection: Connection, request: Request) -> bool:
+        if not self._answer(connection, request):
+            return False
+        following = connection.take_request()
+        if following is None:
+            self._forget(connection)
+            return True
+        self.watcher.give_away(connection)
+        self._hand_over(connection, following)
+        return False
+
+    def _hand_over(self, connection: Connection, request: Request) -> None:
+        try:
+            self._pool.submit(self._guarded, self._serve, connection, request)
+        except OverloadedError:
+            self._turn_away(connection, _BUSY)
+
+    def submit(self, work: Callable[[], object], sparing: bool) -> None:
+        if sparing and self._pool.waiting:
+            raise OverloadedError(_BUSY)
+        self._pool.submit(_logged, work)
+
+    def _turn_away(self, connection: Connection, reason: str) -> None:
+        self.refused += 1
+        connection.try_send(error_answer(503, reason, now=time(), retry_after=1))
+        self._finish(connection)
+
+    # the workers
+
+    def _guarded(self, serve: Callable[[Connection, Request], bool], connection: Connection, request: Request) -> bool:
+        try:
+            return serve(connection, request)
+        except ProtocolError as error:
+            connection.refuse(error)
+            self._finish(connection)
+        except OSError:
+            self._close(connection)
+        except Exception:
+            _log.exception("serving a connection failed")
+            self._close(connection)
+        return False
+
+    def _serve(self, connection: Connection, request: Request) -> bool:
+        """Serve a connection until it pauses."""
+        while self._answer(connection, request):
+            following = connection.take_request()
+            if self._pool.waiting or self._usual(request) < _QUICK:
+                # Others wait for a worker, or the watcher does this faster.
+                self._give_back(connection, following)
+                break
+            following = following or connection.next_request()
+            if following is None:
+                self._give_back(connection, None)
+                break
+            request = following
+        return False
+
+    def _answer(self, connection: Connection, request: Request) -> bool:
+        """Answer one request; whether the connection is still this worker's and speaks HTTP."""
+        exchange = Exchange(connection, request.head, keep_alive=not self.stopping)
+        began = monotonic()
+        response = self._ask(request, partial(self._answer_early, connection, exchange))
+        self._note_pace(request, response, monotonic() - began)
+        if not exchange.claim():
+            return False  # the watcher of deadlines has answered and passed the connection on
+        if self.stopping:
+            exchange.keep_alive = False
+        exchange.send(response)
+        if response.upgrade is not None:
+            self._upgrade(connection, response)
+            return False
+        if exchange.keep_alive:
+            return True
+        self._finish(connection)
+        return False
+
+    def _usual(self, request: Request) -> float:
+        return self._paces.get((request.method, request.path), 1.0)
+
+    def _note_pace(self, request: Request, response: Response, seconds: float) -> None:
+        """Remember how long such calls take, the late ones weighing more; a stream is never quick."""
+        key = (request.method, request.path)
+        before = self._paces.get(key)
+        if response.body.__class__ is not bytes:
+            seconds = 1.0
+        if before is not None:
+            self._paces[key] = before + (seconds - before) / 8
+        elif response.status < 400:  # paths that lead nowhere are no reason to remember anything
+            if len(self._paces) >= _PATHS:
+                self._paces.clear()
+            self._paces[key] = seconds
+
+    def _ask(self, request: Request, early: Any) -> Response:
+        app = self._app_for(request.path)
+        if app is not None:
+            return app.answer(request, early)
+        if request.path == "*":  # OPTIONS of the server as a whole (RFC 9110 section 9.3.7)
+            return Response(204, [("Allow", "GET, HEAD, OPTIONS, POST")])
+        request_id = new_request_id()
+        body = problem(404, f"nothing is served at {request.path[:200]}", request_id)
+        return Response(404, [("Content-Type", "application/problem+json"), ("X-Request-ID", request_id)], body)
+
+    def _answer_early(self, connection: Connection, exchange: Exchange, response: Response) -> bool:
+        if not exchange.claim():
+            return False
+        assert isinstance(response.body, bytes)
+        if connection.try_send(exchange.encode(response, response.body)) and exchange.keep_alive:
+            self._go_on(connection)
+        else:
+            self._close(connection)
+        return True
+
+    def _go_on(self, connection: Connection) -> None:
+        """After an early answer: the client's next request may have been read already, and no event tells of it."""
+        try:
+            following = connection.take_request()
+        except ProtocolError as error:
+            connection.refuse(error)
+            self._finish(connection)
+        except OSError:
+            self._close(connection)
+        else:
+            if following is not None:
+                self.watcher.give_away(connection)
+            self._give_back(connection, following)
+
+    def _upgrade(self, connection: Connection, response: Response) -> None:
+        assert response.upgrade is not None
+        rest = connection.upgrade(response.upgrade)
+        self._forget(connection)
+        work = connection.upgraded.received(rest) if rest and connection.upgraded is not None else None
+        self.watcher.park(connection)
+        if work is not None:
+            work()
+
+    # leaving a worker
+
+    def _give_back(self, connection: Connection, request: Request | None) -> None:
+        """Let the watcher have the connection, or the end of the queue if its next request is there already."""
+        if self.stopping:
+            self._finish(connection)
+        elif request is not None:
+            # Without a pause: it goes behind those that wait already.
+            self._hand_over(connection, request)
+        else:
+            self._forget(connection)
+            self.watcher.park(connection)
+
+    def _finish(self, connection: Connection) -> None:
+        """Close after the answer: the client's unread bytes would otherwise reset the connection under it."""
+        try:
+            connection.shut_writing()
+        except OSError:
+            self._close(connection)
+            return
+        self._forget(connection)
+        self.watcher.park(connection)
+
+    def _close(self, connection: Connection) -> None:
+        self.watcher.close(connection)
+        self._forget(connection)
+
+    def _forget(self, connection: Connection) -> None:
+        self.active.discard(connection)
+        if self.stopping:
+            with self._idle:
+                self._idle.notify_all()
+
+
+def _logged(work: Callable[[], object]) -> None:
+    try:
+        work()
+    except Exception:
+        _log.exception("work for a connection failed")

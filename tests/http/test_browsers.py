@@ -41,7 +41,7 @@ def test_curl(tmp_path: Path) -> None:
         assert run(*base, "-H", "Transfer-Encoding: chunked", "--data-binary", f"@{body}", address) == "3.0"
         assert run(*base, "-H", "Expect: 100-continue", "--data-binary", f"@{body}", address) == "3.0"
         assert run(*base, "--http1.0", "--json", '{"a":1,"b":2}', address) == "3.0"
-        assert run(*base, "-N", "--json", '{"count":3}', stream).split() == ["0", "1", "2"]
+        assert run(*base, "-N", "-d", '{"count":3}', stream).split() == ["0", "1", "2"]
         assert run(*base, "-o", "/dev/null", "-w", "%{http_code}", "-I", address) == "200"
         assert run(*base, "-o", "/dev/null", "-w", "%{http_code}", "--json", "{}", address) == "422"
 

@@ -1,0 +1,76 @@
+"""Two processes of gunicorn share one limit through a real store."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
+
+import pytest
+
+import portal
+from portal import Consumer, RateLimitError
+from tests.calls import valkey
+
+MODULE = """
+import os
+from portal import HTTPPortal, RateLimit
+
+limit = RateLimit("100/minute", per="global", algorithm="sliding_window", store=os.environ["STORE"])
+http = HTTPPortal(middleware=[limit])
+
+def pid() -> int:
+    return os.getpid()
+
+http.apply(pid)
+"""
+CALLS = 500
+
+
+def test_exactly_so_many_calls_pass(tmp_path: pathlib.Path) -> None:
+    pytest.importorskip("gunicorn")
+    (tmp_path / "limited.py").write_text(MODULE)
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    with valkey.running() as server:
+        environment = {**os.environ, "STORE": server.url, "PYTHONPATH": str(pathlib.Path(portal.__file__).parents[1])}
+        worker = "portal.serving.gunicorn.Worker"
+        command = [sys.executable, "-m", "gunicorn", "-k", worker, "-w", "2", "-b", f"127.0.0.1:{port}", "limited:http"]
+        with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL) as gunicorn:
+            try:
+                passed = call_all(port)
+            finally:
+                gunicorn.terminate()
+    assert len(passed) == 100
+    assert len(set(passed)) == 2  # both processes served
+
+
+def call_all(port: int) -> list[int]:
+    address = f"http://127.0.0.1:{port}/api/pid"
+    end, pause = monotonic() + 30, threading.Event()
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+            break
+        except OSError:
+            assert monotonic() < end
+            pause.wait(0.05)
+
+    def call(consumer: Consumer) -> int | None:
+        try:
+            found: int = consumer.call_at(address, timeout=20)
+        except RateLimitError:
+            return None
+        return found
+
+    consumers = [Consumer() for _ in range(16)]
+    with ThreadPoolExecutor(16) as threads:
+        found = list(threads.map(lambda number: call(consumers[number % 16]), range(CALLS)))
+    for consumer in consumers:
+        consumer.close()
+    return [one for one in found if one is not None]

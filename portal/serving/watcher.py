@@ -335,7 +335,8 @@ class Watcher:
     # accepting
 
     def _accept(self, listening: socket.socket) -> None:
-        for _ in range(_ACCEPT):
+        # Of shared sockets one process must not take all that waits while another is idle.
+        for _ in range(1 if self._shared else _ACCEPT):
             try:
                 sock, peer = listening.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):

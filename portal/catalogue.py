@@ -29,6 +29,11 @@ class Entry(NamedTuple):
     function: Function
 
     @property
+    def group(self) -> str:
+        """The service that it is published in, or ""."""
+        return self.path[0] if len(self.path) > 1 else ""
+
+    @property
     def full_path(self) -> Path:
         """The path with the id, unique in its catalogue."""
         return (*self.path, self.id)

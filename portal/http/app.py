@@ -104,7 +104,9 @@ class HTTPApp:
             authenticators=self._authenticators,
         )
         self._serves_documents = documents
-        self._rpc = RPCEndpoint(catalogue, dispatcher, discover=self._documents.openrpc, debug=debug)
+        self._rpc = RPCEndpoint(
+            catalogue, dispatcher, discover=self._documents.openrpc, debug=debug, peer_of=self._client_of
+        )
 
     def answer(self, request: Request, early: Early | None = None) -> Response:
         """The response to a request; see `portal.serving.App`.
@@ -209,7 +211,7 @@ class HTTPApp:
         if self._http_middleware:
             request.notes["function"] = "/".join(entry.path)
         call = Call(entry.function, params, context, streaming=streaming, peer=self._client_of(request))
-        call.group = entry.path[0] if len(entry.path) > 1 else ""
+        call.group = entry.group
 
         def on_deadline(error: CallTimeout) -> None:
             error.with_context(operation=entry.function.name)

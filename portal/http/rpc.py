@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 from ..calls import jsonrpc
@@ -106,6 +107,7 @@ class RPCEndpoint:
         dispatcher: runs the calls.
         discover: gives the OpenRPC document, for the method rpc.discover; None leaves that method out.
         debug: whether clients see what functions raise.
+        peer_of: the client's network address.
 
     Threads: any.
     """
@@ -117,7 +119,9 @@ class RPCEndpoint:
         *,
         discover: Callable[[], dict[str, Any]] | None = None,
         debug: bool = False,
+        peer_of: Callable[[Request], str] = attrgetter("peer"),
     ) -> None:
+        self._peer_of = peer_of
         self._catalogue = catalogue
         self._dispatcher = dispatcher
         self._discover = discover
@@ -136,8 +140,9 @@ class RPCEndpoint:
         def run(method: str, params: Params, nested: CallContext) -> Any:
             if method == "rpc.discover" and self._discover is not None:
                 return self._discover()
-            function = find_method(self._catalogue, method).function
-            call = Call(function, params_by_name(function, params), nested, peer=request.peer)
+            entry = find_method(self._catalogue, method)
+            call = Call(entry.function, params_by_name(entry.function, params), nested, peer=self._peer_of(request))
+            call.group = entry.group
             try:
                 return self._dispatcher.dispatch(call)
             finally:

@@ -37,6 +37,7 @@ _USUAL = re.compile(
 )
 _SHORTEST, _LONGEST = -9, 5  # exponents of two: slices of 2 ms to 32 s
 _UNSET = -99
+_A_SLICE = 32.0  # seconds
 
 
 class NotSent(OSError):
@@ -85,7 +86,7 @@ class Wire:
 
     def _send_rest(self, view: memoryview, deadline: float | None) -> None:
         while view:
-            self._limit(deadline)
+            self._limit_exactly(deadline)
             try:
                 view = view[self._sock.send(view) :]
             except BlockingIOError:
@@ -93,12 +94,20 @@ class Wire:
 
     def receive(self, deadline: float | None) -> bytes:
         """What comes next, at most 64 KiB; b"" at the end. TimeoutError at the deadline."""
+        self._limit(deadline)
         while True:
-            self._limit(deadline)
             try:
                 return self._sock.recv(_READ_SIZE)
             except BlockingIOError:
-                continue
+                self._limit_exactly(deadline)
+
+    def _limit_exactly(self, deadline: float | None) -> None:
+        """Let the next read or write last just what is left: a slice was too short, and each one ends a bit late."""
+        left = _A_SLICE if deadline is None else deadline - monotonic()
+        if left <= 0:
+            raise TimeoutError("the deadline has passed")
+        self._set_timeout(min(left, _A_SLICE))
+        self._slice = _UNSET
 
     def _limit(self, deadline: float | None) -> None:
         """Let the next read or write last no longer than what is left."""
@@ -109,11 +118,14 @@ class Wire:
                 raise TimeoutError("the deadline has passed")
             exponent = max(_SHORTEST, min(_LONGEST, frexp(left)[1] - 1))
         if exponent != self._slice:
-            whole, part = divmod(int(2.0**exponent * 1_000_000), 1_000_000)
-            timeval = pack("@ll", whole, part)
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
+            self._set_timeout(2.0**exponent)
             self._slice = exponent
+
+    def _set_timeout(self, seconds: float) -> None:
+        whole, part = divmod(max(1000, int(seconds * 1_000_000)), 1_000_000)
+        timeval = pack("@ll", whole, part)
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
 
     def read_head(self, deadline: float | None) -> tuple[int, dict[str, str], bool]:
         """Status, headers by lower-case name, and whether the connection may be kept; interim answers are passed over.

@@ -23,6 +23,7 @@ from portal import (
     ProtocolError,
     RateLimitError,
     function,
+    service,
 )
 from portal.calls.authenticators import BearerAuth
 from portal.calls.credentials import ByAuthority
@@ -92,6 +93,52 @@ def test_scopes() -> None:
             assert ann.call_at(address) == "ann"
             with pytest.raises(AuthorizationError, match="orders"):
                 bob.call_at(address)
+
+
+@service(name="shop")
+class Shop:
+    def refund(self, cents: int) -> int:
+        return cents
+
+
+def test_a_scope_of_a_group_holds_whichever_way_it_is_called() -> None:
+    with HTTPPortal(auth=BearerAuth(TOKENS), middleware=[RequireScopes(groups={"shop": ["orders"]})]) as portal:
+        portal.apply_service(Shop)
+        refused = post(f"{portal.base}/shop/refund", {"cents": 1}, Authorization="Bearer t-bob")
+        assert refused.status_code == 403
+        for method in ("shop.refund", "shop/refund"):
+            asked = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {"cents": 1}}
+            for token, member in (("t-bob", "error"), ("t-ann", "result")):
+                answer = post(f"{portal.base}/rpc", asked, Authorization=f"Bearer {token}").json()
+                assert member in answer, answer
+        batch = [{"jsonrpc": "2.0", "id": n, "method": "shop.refund", "params": [1]} for n in range(3)]
+        answers = post(f"{portal.base}/rpc", batch, Authorization="Bearer t-bob").json()
+        assert [answer["error"]["data"]["status"] for answer in answers] == [403] * 3
+        assert portal.stats()["failed"] >= 6
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["/api/whoami", "//api/whoami", "/api//whoami", "/api/./whoami", "/api/%77hoami", "/API/whoami", "/api/whoami/",
+     "/api/whoami?x=1", "/api/../api/whoami", "http://x/api/whoami", "/docs/../api/whoami",
+     "/openapi.json/../api/whoami", "/api/rpc", "/api", "/docs%2f..%2fapi%2fwhoami", "/api/whoami;x=1", "/api/whoami#x"],
+)  # fmt: skip
+@pytest.mark.parametrize("method", ["POST", "GET", "HEAD", "PUT", "OPTIONS", "BREW"])
+def test_no_way_around_the_door(method: str, target: str) -> None:
+    """Whatever the path and the method: without a credential nothing runs and nothing is told of a function."""
+    with HTTPPortal(auth=BearerAuth(TOKENS)) as portal:
+        portal.apply(whoami)
+        with socket.create_connection(("127.0.0.1", portal.port), timeout=WAIT) as sock:
+            lines = [f"{method} {target} HTTP/1.1", "Host: x", "Content-Length: 2", "X-HTTP-Method-Override: POST"]
+            lines += ["X-Forwarded-For: 127.0.0.1", "X-Original-URL: /api/whoami", "Connection: close"]
+            sock.sendall(("\r\n".join(lines) + "\r\n\r\n{}").encode())
+            answer = b""
+            while piece := sock.recv(65536):
+                answer += piece
+        status = int(answer.split(b" ", 2)[1])
+        assert status in (400, 401, 404, 405, 501) or target.startswith(("/docs", "/openapi"))
+        assert b"fingerprint" not in answer
+        assert portal.stats()["calls"] == 0
 
 
 def test_a_limit_says_what_is_left() -> None:

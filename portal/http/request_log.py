@@ -172,9 +172,9 @@ class RequestLog:
             response = call_next(request)
         except Exception as error:
             if entry.claim():
-                known = isinstance(error, PortalError)
-                notes.setdefault("code", error.code if isinstance(error, PortalError) else PortalError.code)
-                self._line(request, Response(error.status if known else 500), entry, 0)  # type: ignore[attr-defined]
+                known = error if isinstance(error, PortalError) else PortalError()
+                notes.setdefault("code", known.code)
+                self._line(request, Response(known.status), entry, 0)
             raise
         if not entry.claim():
             return response  # another thread has answered, at the deadline, and has written the line

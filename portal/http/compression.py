@@ -2,71 +2,102 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Iterator
 from functools import lru_cache
 
 from ..errors import ConfigError, ProtocolError
 from ..serving import Request, Response
-from ..serving.answer import problem
-from .codec import PROBLEM
-from .middleware import HTTPNext
+from .middleware import HTTPNext, Pieces, add_vary, refusal
 
-__all__ = ["Compression", "choose_coding", "decompress"]
+__all__ = ["CODINGS", "Compression", "choose_coding", "decompress"]
 
+#: What is understood, as a client would say it in Accept-Encoding.
+CODINGS = "gzip, deflate"
 #: zlib's window: 31 is gzip, 15 the zlib format that HTTP calls deflate.
 _WINDOWS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
-_CODINGS = "gzip, deflate"
+_WEIGHT = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")  # RFC 9110 section 12.4.2
+#: Media types that grow smaller; pictures, fonts and archives are compressed already.
+_WORTH_IT = re.compile(
+    r"text/.*|image/svg\+xml|application/(?:.*\+)?(?:json|xml|javascript|ecmascript|x-ndjson|ndjson|yaml|wasm)"
+)
 
 
-@lru_cache(maxsize=256)
 def choose_coding(accept_encoding: str) -> str | None:
-    """The coding to answer in, "gzip" or "deflate", or None (RFC 9110 section 12.5.3)."""
+    """The coding to answer in, "gzip" or "deflate", or None for none (RFC 9110 section 12.5.3).
+
+    Of equal weights gzip is taken. An element that is malformed counts for nothing.
+    """
+    return (_known_choice if len(accept_encoding) <= 256 else _choose)(accept_encoding)
+
+
+def _choose(accept_encoding: str) -> str | None:
     weights: dict[str, float] = {}
     for part in accept_encoding.lower().split(","):
-        name, *options = (piece.strip() for piece in part.split(";"))
+        name, *options = (piece.strip(" \t") for piece in part.split(";"))
         weight = next((option[2:] for option in options if option.startswith("q=")), "1")
-        weights[name] = float(weight) if weight.replace(".", "", 1).isdigit() else 0.0
+        if name and _WEIGHT.fullmatch(weight):
+            weights["gzip" if name == "x-gzip" else name] = float(weight)
     other = weights.get("*", 0.0)
     best = max(("gzip", "deflate"), key=lambda name: weights.get(name, other))
     weight_of_best = weights.get(best, other)
-    plain = weights.get("identity", 0.0)
-    return best if weight_of_best > 0 and weight_of_best >= plain else None
+    return best if weight_of_best > 0 and weight_of_best >= weights.get("identity", 0.0) else None
+
+
+_known_choice = lru_cache(maxsize=256)(_choose)
 
 
 def decompress(body: bytes, coding: str, limit: int) -> bytes:
-    """The body that `coding` was applied to.
+    """The body that `coding` was applied to; "identity" gives it as it is.
+
+    A gzip body is one member: what follows it is refused, whatever it is. Deflate is the zlib format (RFC 1950).
+    No more than `limit` bytes, and one, are ever made.
 
     Raises: ProtocolError: 413 when it is longer than `limit`, 400 for what is not of this coding or is followed by
-        something else, 415 for a coding that is not known.
+        something else, 415 for a coding that is not known, and for several at once.
     """
-    window = _WINDOWS.get(coding.strip().lower())
+    name = coding.strip(" \t").lower()
+    if name == "identity":
+        if len(body) > limit:
+            raise _too_long(limit)
+        return body
+    window = _WINDOWS.get(name)
     if window is None:
-        raise ProtocolError(f"Content-Encoding is {coding[:40]!r}; known: {_CODINGS}", status=415)
+        raise ProtocolError(f"Content-Encoding is {coding[:40]!r}; known, one at a time: {CODINGS}", status=415)
     machine = zlib.decompressobj(window)
     try:
         data = machine.decompress(body, limit + 1)
     except zlib.error:
-        raise ProtocolError(f"the body is no {coding[:40]}") from None
+        raise ProtocolError(f"the body is no {name}") from None
     if len(data) > limit:
-        raise ProtocolError(f"the body is longer than {limit} bytes once it is decompressed", status=413)
+        raise _too_long(limit)
     if not machine.eof or machine.unused_data:
-        raise ProtocolError(f"the body is no whole {coding[:40]}")
+        raise ProtocolError(f"the body is no whole {name}, and that alone")
     return data
+
+
+def _too_long(limit: int) -> ProtocolError:
+    return ProtocolError(f"the body is longer than {limit} bytes once it is decompressed", status=413)
 
 
 class Compression:
     """HTTP middleware that reads compressed requests and compresses answers for clients that ask for it.
 
-    An answer that holds a secret beside text of an attacker's choice should not be compressed over TLS (the BREACH
-    attack): leave such functions out with `When`.
+    Left as they are: small answers, those to HEAD, those without a body, those that are encoded already or say
+    `no-transform`, media types that are compressed by nature, and what does not grow smaller. Of a stream each piece
+    is flushed, so that its reader has every item at once. A strong ETag becomes a weak one (RFC 9110 section 8.8.1).
+
+    The length of a compressed answer tells what is in it: over TLS, an answer that holds a secret beside text of an
+    attacker's choice gives the secret away bit by bit (the BREACH attack, CVE-2013-3587). Leave such functions out,
+    with `When`.
 
     Args:
         minimum: bytes from which an answer is worth compressing.
         level: zlib's, 1 (fast) to 9 (small).
         max_decompressed: bytes that a request's body may become.
 
-    Threads: any.
+    Raises: ConfigError. Threads: any.
     """
 
     def __init__(self, *, minimum: int = 1024, level: int = 6, max_decompressed: int = 8 * 1024 * 1024) -> None:
@@ -76,64 +107,99 @@ class Compression:
             ("max_decompressed", max_decompressed, 1, 1 << 40),
         ):
             if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-                allowed = f"a whole number from {least} to {most}"
-                raise ConfigError(f"compression.{name} is {value!r}", path=f"compression.{name}", allowed=allowed)
+                path, allowed = f"compression.{name}", f"a whole number from {least} to {most}"
+                raise ConfigError(f"{path} is {value!r}; allowed: {allowed}", path=path, allowed=allowed)
         self._minimum = minimum
         self._level = level
         self._limit = max_decompressed
 
     def __call__(self, request: Request, call_next: HTTPNext) -> Response:
-        coding = request.headers.get("content-encoding", "identity")
-        if coding.strip().lower() != "identity" and not request.notes.get("late"):
+        coding = request.headers.get("content-encoding")
+        if coding is not None:
             try:
-                request.body = decompress(request.body, coding, self._limit)
+                self._decode(request, coding)
             except ProtocolError as error:
-                return _refusal(error)
-        return self._compress(request, call_next(request))
+                response = refusal(request, error)
+                if error.status == 415:
+                    response.headers.append(("Accept-Encoding", CODINGS))
+                return response
+        return self._encode(request, call_next(request))
 
-    def _compress(self, request: Request, response: Response) -> Response:
-        headers = {name.lower() for name, _ in response.headers}
+    def _decode(self, request: Request, coding: str) -> None:
+        name = coding.strip(" \t").lower()
+        if name == "identity" or (not request.body and name in _WINDOWS):
+            return
+        request.body = decompress(request.body, coding, self._limit)
+        # The dict is shared by equal requests. Without the header nobody, not the late answer either, decodes again.
+        headers = {name: value for name, value in request.headers.items() if name != "content-encoding"}
+        if "content-length" in headers:
+            headers["content-length"] = str(len(request.body))
+        request.headers = headers
+
+    def _encode(self, request: Request, response: Response) -> Response:
+        headers = {name.lower(): value for name, value in response.headers}
         body = response.body
-        if response.status in (204, 304) or response.status < 200 or "content-encoding" in headers:
+        if response.status == 304:
+            _revalidated(request, response)
             return response
-        if isinstance(body, bytes) and len(body) < self._minimum:
+        if response.status in (204, 206) or response.status < 200 or not _may_change(headers):
             return response
-        response.headers.append(("Vary", "Accept-Encoding"))
+        if isinstance(body, bytes) and len(body) < self._minimum and request.method != "HEAD":
+            return response
+        add_vary(response, "Accept-Encoding")
         coding = choose_coding(request.headers.get("accept-encoding", ""))
-        if coding is None:
+        if coding is None or request.method == "HEAD":
             return response
-        rows = response.headers
-        response.headers = [(name, _weak(value) if name.lower() == "etag" else value) for name, value in rows]
-        response.headers.append(("Content-Encoding", coding))
         machine = zlib.compressobj(self._level, zlib.DEFLATED, _WINDOWS[coding])
         if isinstance(body, bytes):
-            response.body = machine.compress(body) + machine.flush()
+            packed = machine.compress(body) + machine.flush()
+            if len(packed) >= len(body):
+                return response
+            response.body = packed
         else:
-            response.body = _compressed(body, machine)
+            response.body = _Compressed(body, machine)
+        _weaken(response)
+        response.headers.append(("Content-Encoding", coding))
         return response
 
 
-def _compressed(pieces: Iterator[bytes], machine: zlib._Compress) -> Iterator[bytes]:
+def _may_change(headers: dict[str, str]) -> bool:
+    if "content-encoding" in headers or "no-transform" in headers.get("cache-control", "").lower():
+        return False
+    media = headers.get("content-type", "").partition(";")[0].strip().lower()
+    return _WORTH_IT.fullmatch(media) is not None
+
+
+def _revalidated(request: Request, response: Response) -> None:
+    """What is not modified has the tag under which the client keeps it, else it could not use the answer."""
+    held = request.headers.get("if-none-match", "")
+    if any(name.lower() == "etag" and f"W/{value}" in held for name, value in response.headers):
+        _weaken(response)
+    add_vary(response, "Accept-Encoding")
+
+
+def _weaken(response: Response) -> None:
+    """The same answer, but not the same bytes."""
+    response.headers = [
+        (name, f"W/{value}" if name.lower() == "etag" and not value.startswith("W/") else value)
+        for name, value in response.headers
+    ]
+
+
+class _Compressed(Pieces):
     """Each piece goes out whole, so that a reader sees an item as soon as it is there."""
-    try:
-        for piece in pieces:
-            yield machine.compress(piece) + machine.flush(zlib.Z_SYNC_FLUSH)
-        yield machine.flush()
-    finally:
-        close = getattr(pieces, "close", None)
-        if close is not None:
-            close()
 
+    def __init__(self, pieces: Iterator[bytes], machine: zlib._Compress) -> None:
+        super().__init__(pieces)
+        self._machine: zlib._Compress | None = machine
 
-def _weak(etag: str) -> str:
-    return etag if etag.startswith("W/") else f"W/{etag}"  # the same answer, but not the same bytes
-
-
-def _refusal(error: ProtocolError) -> Response:
-    from ..context import new_request_id
-
-    request_id = new_request_id()
-    headers = [("Content-Type", PROBLEM), ("X-Request-ID", request_id)]
-    if error.status == 415:
-        headers.append(("Accept-Encoding", _CODINGS))
-    return Response(error.status, headers, problem(error.status, str(error), request_id))
+    def __next__(self) -> bytes:
+        machine = self._machine
+        if machine is None:
+            raise StopIteration
+        try:
+            piece = super().__next__()
+        except StopIteration:
+            self._machine = None
+            return machine.flush()
+        return machine.compress(piece) + machine.flush(zlib.Z_SYNC_FLUSH) if piece else b""

@@ -5,121 +5,160 @@ from __future__ import annotations
 import logging
 import os
 import re
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
 from time import monotonic, time
 from typing import Any
+from urllib.parse import unquote_plus
 
-from ..errors import ConfigError
+from ..errors import ConfigError, PortalError
 from ..serving import Request, Response
-from .codec import encode_line
-from .middleware import HTTPNext
+from .middleware import HTTPNext, Pieces
 
 __all__ = ["FileTarget", "RequestLog"]
 
 _log = logging.getLogger("portal.http")
 _LONGEST = 512  # characters of any one value
-_SECRET = re.compile(r"(?i)\b([a-z_-]*(?:key|token|secret|password|passwd|auth|signature)[a-z_-]*)=[^&]*")
+_SECRET_WORDS = re.compile(r"key|token|secret|passw|pwd|auth|signature|credential|session", re.IGNORECASE)
+_SURROGATES = re.compile("[\ud800-\udfff]")
+_HIDDEN = "***"
+_REDACTED = ("authorization", "proxy-authorization", "cookie", "x-api-key", "x-auth-token", "x-csrf-token")
 _STILL_THERE = 1.0  # seconds between looks at whether the file has been rotated
+_SAY_AGAIN = 60.0  # seconds between two warnings
+_encode = json.JSONEncoder(separators=(",", ":")).encode  # ASCII only: every other character is escaped
+
+
+class _File:
+    """A descriptor that is closed when the last thread has let go of it, never under one that writes."""
+
+    __slots__ = ("fd", "inode")
+
+    def __init__(self, path: str) -> None:
+        self.fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        self.inode = _inode_of(os.fstat(self.fd))
+
+    def __del__(self) -> None:
+        fd = getattr(self, "fd", None)
+        if fd is not None:
+            os.close(fd)
 
 
 class FileTarget:
     """Appends lines to a file that several processes may share; a file that was rotated away is opened anew.
 
-    Each line is one write of the system (O_APPEND), so that lines never mix. Threads: any. `close` gives the file back.
+    Each line is one write of the system (O_APPEND), so that lines never mix. No lock is taken: threads that notice a
+    rotation together open the file twice, and one of the two is dropped. Threads: any. Fork: safe. `close` gives the
+    file back.
+
+    Raises: ConfigError, when made, for a file that cannot be appended to.
     """
 
     def __init__(self, path: str | os.PathLike[str], clock: Callable[[], float] = monotonic) -> None:
         self._path = os.fspath(path)
         self._clock = clock
-        self._lock = threading.Lock()  # guards opening; held for opening only
-        self._fd: int | None = None
-        self._inode = -1
-        self._looked = -_STILL_THERE
-        self._open()
-
-    def _open(self) -> int:
+        self._looked = clock()
         try:
-            fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            self._file: _File | None = _File(self._path)
         except OSError as error:
             raise ConfigError(
                 f"the log {self._path} cannot be opened: {error.strerror}",
                 path="request_log.target",
                 allowed="a file that can be appended to",
             ) from error
-        self._fd, self._inode = fd, os.fstat(fd).st_ino
-        return fd
 
     def __call__(self, line: str) -> None:
         """Append a line. OSError when the disk is full or the file cannot be opened."""
-        os.write(self._current(), line.encode() + b"\n")
+        data = line.encode("utf-8", "replace") + b"\n"
+        file = self._current()
+        if os.write(file.fd, data) != len(data):
+            raise OSError("only a part of the line was written")
 
-    def _current(self) -> int:
-        fd, now = self._fd, self._clock()
-        if fd is not None and now - self._looked < _STILL_THERE:
-            return fd
-        with self._lock:
-            self._looked = now
-            if self._fd is not None and _inode_of(self._path) == self._inode:
-                return self._fd
-            old, fd = self._fd, self._open()
-            if old is not None:
-                os.close(old)
-            return fd
+    def _current(self) -> _File:
+        file, now = self._file, self._clock()
+        if file is not None and now - self._looked < _STILL_THERE:
+            return file
+        self._looked = now
+        if file is None or not self._still_there(file):
+            file = self._file = _File(self._path)
+        return file
+
+    def _still_there(self, file: _File) -> bool:
+        try:
+            return _inode_of(os.stat(self._path)) == file.inode
+        except OSError:
+            return False
 
     def close(self) -> None:
         """Close the file; a later line opens it again."""
-        with self._lock:
-            fd, self._fd = self._fd, None
-        if fd is not None:
-            os.close(fd)
+        self._file = None
 
 
-def _inode_of(path: str) -> int:
-    try:
-        return os.stat(path).st_ino
-    except OSError:
-        return -1
+def _inode_of(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+class _Entry:
+    """What the log knows of one request before its line is written."""
+
+    __slots__ = ("_claims", "begun", "size")
+
+    def __init__(self, begun: float, size: int) -> None:
+        self.begun = begun
+        self.size = size
+        self._claims = [True]
+
+    def claim(self) -> bool:
+        """True for whoever asks first: the thread that answers in time, or the one that answers at the deadline."""
+        try:
+            return self._claims.pop()
+        except IndexError:
+            return False
 
 
 class RequestLog:
-    """HTTP middleware that writes one JSON object a request, when its answer is complete.
+    """HTTP middleware that writes one JSON object a request, when its answer is complete. Put it outermost.
 
-    Members: time, request_id, method, path, function, peer, identity, status, code (of an error), duration_ms,
-    request_bytes, response_bytes, timeout_ms, and the headers asked for. Of a stream the line is written at its end.
+    Members: time (RFC 3339, UTC), request_id, method, path with query, function, peer, identity, status, code (of an
+    error), duration_ms, request_bytes, response_bytes (of the body), timeout_ms (that the client's deadline left when
+    the request came), and the headers asked for. What is not known is null. A stream has its line at its end, whether
+    it was read or the client has gone. Values are cut at 512 characters, everything that is not ASCII is escaped.
 
     Args:
-        target: a file's path, a logging.Logger, or a callable that takes a line.
+        target: a file's path, a logging.Logger (at INFO), or a callable that takes a line.
+        redact: headers of which only "***" is written. Likewise the values of query parameters, also in headers that
+            hold an address, whose name says that they are secret (key, token, secret, password, ... as part of it).
         headers: request headers to write.
-        redact: headers of which only "***" is written.
+        secret_parameters: more names of query parameters whose values are not written.
         clock: seconds since 1970.
+        timer: seconds, as `time.monotonic`.
 
-    A target that fails costs a warning, never a request. Threads: any. `close` closes a file that it opened.
+    A target that fails costs a warning, at most one a minute, never a request. Raises: ConfigError. Threads: any; so
+    must a callable. `close` closes a file that it opened.
     """
 
     def __init__(
         self,
         target: str | os.PathLike[str] | logging.Logger | Callable[[str], object],
         *,
+        redact: Iterable[str] = _REDACTED,
         headers: Iterable[str] = (),
-        redact: Iterable[str] = ("authorization", "proxy-authorization", "cookie", "x-api-key"),
+        secret_parameters: Iterable[str] = (),
         clock: Callable[[], float] = time,
+        timer: Callable[[], float] = monotonic,
     ) -> None:
-        self._file = FileTarget(target) if isinstance(target, str | os.PathLike) else None
-        if isinstance(target, logging.Logger):
-            self._write: Callable[[str], object] = target.info
-        else:
-            write = self._file or target
-            if not callable(write):
-                raise ConfigError(
-                    f"target is {target!r}", path="request_log.target", allowed="a path, a Logger or a callable"
-                )
-            self._write = write
-        self._headers = tuple(name.lower() for name in headers)
-        self._redacted = frozenset(name.lower() for name in redact)
+        self._headers = _names("headers", headers)
+        self._redacted = frozenset(_names("redact", redact))
+        self._secret = frozenset(_names("secret_parameters", secret_parameters))
         self._clock = clock
+        self._timer = timer
+        self._said = float("-inf")
+        self._file = FileTarget(target, timer) if isinstance(target, str | os.PathLike) else None
+        write = target.info if isinstance(target, logging.Logger) else self._file or target
+        if not callable(write):
+            raise _wrong("target", target, "a path, a Logger or a callable")
+        self._write: Callable[[str], object] = write
+        self._note = f"request_log.{id(self)}"
 
     def close(self) -> None:
         """Close the file, if the log opened one."""
@@ -127,62 +166,107 @@ class RequestLog:
             self._file.close()
 
     def __call__(self, request: Request, call_next: HTTPNext) -> Response:
-        begun = monotonic()
-        late_before = request.notes.get("late", False)
-        size = len(request.body)
-        response = call_next(request)
-        if request.notes.get("late", False) and not late_before:
+        notes = getattr(request, "notes", {})
+        entry: _Entry = notes.setdefault(self._note, _Entry(self._timer(), len(request.body)))
+        try:
+            response = call_next(request)
+        except Exception as error:
+            if entry.claim():
+                known = error if isinstance(error, PortalError) else PortalError()
+                notes.setdefault("code", known.code)
+                self._line(request, Response(known.status), entry, 0)
+            raise
+        if not entry.claim():
             return response  # another thread has answered, at the deadline, and has written the line
         if isinstance(response.body, bytes):
-            self._line(request, response, size, len(response.body), begun)
+            bare = request.method == "HEAD" or response.status in (204, 304)
+            self._line(request, response, entry, 0 if bare else len(response.body))
         else:
-            response.body = self._counted(request, response, size, begun, response.body)
+            response.body = _Counted(
+                response.body, lambda sent: self._line(request, response, entry, sent)
+            )
         return response
 
-    def _counted(
-        self, request: Request, response: Response, size: int, begun: float, pieces: Iterator[bytes]
-    ) -> Iterator[bytes]:
-        sent = 0
+    def _line(self, request: Request, response: Response, entry: _Entry, sent: int) -> None:
         try:
-            for piece in pieces:
-                sent += len(piece)
-                yield piece
-        finally:
-            close = getattr(pieces, "close", None)
-            if close is not None:
-                close()
-            self._line(request, response, size, sent, begun)
-
-    def _line(self, request: Request, response: Response, size: int, sent: int, begun: float) -> None:
-        try:
-            self._write(encode_line(self._facts(request, response, size, sent, begun)))
+            self._write(_encode(self._facts(request, response, entry, sent)))
         except Exception as error:  # a full disk, a target of the user's that fails
-            _log.warning("a request could not be logged: %s", error)
+            now = self._timer()
+            if now - self._said >= _SAY_AGAIN:
+                self._said = now
+                _log.warning("requests cannot be logged: %s: %s", type(error).__name__, error)
 
-    def _facts(self, request: Request, response: Response, size: int, sent: int, begun: float) -> dict[str, Any]:
-        notes = request.notes
-        query = _SECRET.sub(r"\1=***", request.query) if request.query else ""
+    def _facts(self, request: Request, response: Response, entry: _Entry, sent: int) -> dict[str, Any]:
+        notes = getattr(request, "notes", {})
+        moment = datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="milliseconds")
+        path = f"{request.path}?{self._plain_query(request.query)}" if request.query else request.path
+        timeout = request.headers.get("x-portal-timeout", "")
         facts: dict[str, Any] = {
-            "time": _moment(self._clock()),
-            "request_id": next((value for name, value in response.headers if name == "X-Request-ID"), None),
+            "time": moment.replace("+00:00", "Z"),
+            "request_id": _short(next((text for name, text in response.headers if name == "X-Request-ID"), None)),
             "method": _short(request.method),
-            "path": _short(f"{request.path}?{query}" if query else request.path),
+            "path": _short(path),
             "function": _short(notes.get("function")),
             "peer": _short(request.peer),
             "identity": _short(notes.get("identity")),
             "status": response.status,
-            "code": notes.get("code"),
-            "duration_ms": round((monotonic() - begun) * 1000, 3),
-            "request_bytes": size,
+            "code": _short(notes.get("code")),
+            "duration_ms": round((self._timer() - entry.begun) * 1000, 3),
+            "request_bytes": entry.size,
             "response_bytes": sent,
-            "timeout_ms": _short(request.headers.get("x-portal-timeout")),
+            "timeout_ms": int(timeout) if timeout.isascii() and timeout.isdigit() and len(timeout) < 16 else None,
         }
         if self._headers:
-            facts["headers"] = {name: self._shown(name, request) for name in self._headers if name in request.headers}
+            facts["headers"] = {
+                name: self._shown(name, request.headers[name]) for name in self._headers if name in request.headers
+            }
         return facts
 
-    def _shown(self, name: str, request: Request) -> str | None:
-        return "***" if name in self._redacted else _short(request.headers[name])
+    def _shown(self, name: str, value: str) -> str | None:
+        if name in self._redacted:
+            return _HIDDEN
+        before, mark, query = value.partition("?")
+        return _short(f"{before}?{self._plain_query(query)}" if mark else value)
+
+    def _plain_query(self, query: str) -> str:
+        return "&".join(self._plain_pair(pair) for pair in query.split("&"))
+
+    def _plain_pair(self, pair: str) -> str:
+        name, equals, _ = pair.partition("=")
+        if not equals:
+            return pair
+        read = unquote_plus(name).lower() if "%" in name or "+" in name else name.lower()
+        return f"{name}={_HIDDEN}" if read in self._secret or _SECRET_WORDS.search(read) else pair
+
+
+class _Counted(Pieces):
+    """A body whose bytes are counted; `at_end` is told of them, once."""
+
+    def __init__(self, pieces: Iterator[bytes], at_end: Callable[[int], None]) -> None:
+        super().__init__(pieces)
+        self._at_end: Callable[[int], None] | None = at_end
+        self._sent = 0
+
+    def __next__(self) -> bytes:
+        try:
+            piece = super().__next__()
+        except BaseException:
+            self._end()
+            raise
+        self._sent += len(piece)
+        return piece
+
+    def close(self) -> None:
+        """End the stream."""
+        try:
+            super().close()
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        at_end, self._at_end = self._at_end, None
+        if at_end is not None:
+            at_end(self._sent)
 
 
 def _moment(now: float) -> str:
@@ -200,4 +284,17 @@ def _short(value: Any) -> str | None:
     if value is None:
         return None
     text = str(value)
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+    text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+    return text if text.isascii() else _SURROGATES.sub("\ufffd", text)  # lone ones are no text to other parsers
+
+
+def _names(setting: str, given: Iterable[str]) -> tuple[str, ...]:
+    names = None if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
+    if names is None or not all(isinstance(name, str) and name for name in names):
+        raise _wrong(setting, given, "a list of names")
+    return tuple(name.lower() for name in names)
+
+
+def _wrong(name: str, value: object, allowed: str) -> ConfigError:
+    path = f"request_log.{name}"
+    return ConfigError(f"{path} is {value!r}; allowed: {allowed}", path=path, allowed=allowed)

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from math import ceil
@@ -46,6 +47,7 @@ _MAX_DEPTH = 64
 _ALLOW = "GET, HEAD, OPTIONS, POST"
 _METHODS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
 _RPC = ("rpc",)
+_WEIGHT = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")  # RFC 9110 section 12.4.2
 _NOTHING: Mapping[str, str] = {}
 Early = Callable[[Response], bool]
 
@@ -87,7 +89,7 @@ class HTTPApp:
     ) -> None:
         self._authenticators = authenticators_of(auth)
         self._http_middleware = tuple(http_middleware)
-        self._http_chain = build_http_chain(self._http_middleware, self._answer_inside)
+        self._http_chain = build_http_chain(self._http_middleware, self._answer_inside, self._refused)
         self._proxies = trusted_networks(trusted_proxies)
         self._cache_control = f"private, max-age={int(max_age)}" if max_age >= 1 else "private, no-cache"
         self._catalogue = catalogue
@@ -116,13 +118,15 @@ class HTTPApp:
         if not self._http_middleware:
             return self._answer(request, early)
         request.early = early
-        try:
-            return self._http_chain(request)
-        except PortalError as error:
-            return self._refuse(error, None)
-        except Exception as error:
-            _log.exception("middleware around %s %s failed", request.method, request.path)
-            return self._refuse(PortalError("internal error", cause=error), None)
+        return self._http_chain(request)
+
+    def _refused(self, request: Request, error: Exception) -> Response:
+        """The answer to what a middleware raises; it passes those outside of it."""
+        if not isinstance(error, PortalError):
+            _log.error("middleware around %s %s failed", request.method, request.path, exc_info=error)
+            error = PortalError("internal error", cause=error)
+        request.notes["code"] = error.code
+        return self._refuse(error, None)
 
     def _answer_inside(self, request: Request) -> Response:
         early = request.early
@@ -132,7 +136,7 @@ class HTTPApp:
         def through(response: Response) -> bool:
             # The answer at the deadline passes the same middleware: a browser must be allowed to read it, too.
             request.notes["late"] = True
-            return early(build_http_chain(self._http_middleware, lambda _: response)(request))
+            return early(build_http_chain(self._http_middleware, lambda _: response, self._refused)(request))
 
         return self._answer(request, through)
 
@@ -340,6 +344,9 @@ def _params(request: Request) -> dict[str, Any]:
         media = kind.partition(";")[0].strip().lower()
         if media != codec.JSON and not media.endswith("+json"):
             raise ProtocolError(f"the body is {media[:80]!r}; it must be {codec.JSON}", status=415)
+    elif kind is None and request.body and "origin" in request.headers:
+        # A page may send this without asking first, with the browser's own credentials (Fetch standard, section 2.2.2).
+        raise ProtocolError(f"a body of no type, from a page; it must be {codec.JSON}", status=415)
     if not request.body:
         return {}
     value = codec.decode_json(request.body)
@@ -374,7 +381,7 @@ def _json_type(accept: str) -> str:
     for part in accept.split(","):
         media, *options = (piece.strip().lower() for piece in part.split(";"))
         weight = next((option[2:] for option in options if option.startswith("q=")), "1")
-        best[media] = float(weight) if weight.replace(".", "", 1).isdigit() else 1.0
+        best[media] = float(weight) if _WEIGHT.fullmatch(weight) else 1.0
     for media in (codec.JSON, "application/*", "*/*"):
         if media in best:
             if best[media] > 0:

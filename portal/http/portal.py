@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..address import Address
 from ..calls.dispatcher import Dispatcher
 from ..calls.middleware import Middleware
+from ..calls.plugins import HTTP_MIDDLEWARE, resolve_middleware
 from ..catalogue import UniqueIds
 from ..errors import AddressError, ConfigError, RegistryError
 from ..function import ResolvedFunction
@@ -39,7 +40,8 @@ class HTTPPortal(Portal):
         auth: who may call: an authenticator, a list of them, or a callable request -> Identity | None; see
             `portal.calls.authentication`. None lets everybody in.
         middleware: around every call that is served, the first outermost; with a `close`, it is closed with the portal.
-        http_middleware: around every HTTP request, outside of authentication; likewise.
+        http_middleware: around every HTTP request, outside of authentication; likewise. A name stands for what a
+            package offers under it (`portal.calls.plugins`).
         trusted_proxies: networks of proxies whose X-Forwarded-For says who the client is.
         documents: whether /openapi.json, /openrpc.json and /docs are served.
         max_age: seconds for which clients may keep answers of functions declared cacheable.
@@ -65,11 +67,11 @@ class HTTPPortal(Portal):
         *,
         base_path: str = "/api",
         auth: Any = None,
-        http_middleware: Iterable[HTTPMiddleware] = (),
+        http_middleware: Iterable[HTTPMiddleware | str] = (),
         trusted_proxies: Iterable[str] = (),
         documents: bool = True,
         max_age: float = 0.0,
-        middleware: Iterable[Middleware] = (),
+        middleware: Iterable[Middleware | str] = (),
         executor: Executor | None = None,
         listener: Listener | None = None,
         config: ServingConfig | None = None,
@@ -90,7 +92,8 @@ class HTTPPortal(Portal):
         self._owns_listener = listener is None
         self.listener = listener or Listener(host, port, config=config)
         self._client = client or HTTPClient()
-        middleware, http_middleware = tuple(middleware), tuple(http_middleware)
+        middleware = resolve_middleware(middleware)
+        http_middleware = resolve_middleware(http_middleware, HTTP_MIDDLEWARE)
         self._layers = (*middleware, *http_middleware)
         self._dispatcher = Dispatcher(middleware, executor=executor)
         self._mounted = False

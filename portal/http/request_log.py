@@ -14,6 +14,7 @@ from urllib.parse import unquote_plus
 
 from ..errors import ConfigError, PortalError
 from ..serving import Request, Response
+from .codec import encode_line
 from .middleware import HTTPNext, Pieces
 
 __all__ = ["FileTarget", "RequestLog"]
@@ -26,7 +27,6 @@ _HIDDEN = "***"
 _REDACTED = ("authorization", "proxy-authorization", "cookie", "x-api-key", "x-auth-token", "x-csrf-token")
 _STILL_THERE = 1.0  # seconds between looks at whether the file has been rotated
 _SAY_AGAIN = 60.0  # seconds between two warnings
-_encode = json.JSONEncoder(separators=(",", ":")).encode  # ASCII only: every other character is escaped
 
 
 class _File:
@@ -182,14 +182,12 @@ class RequestLog:
             bare = request.method == "HEAD" or response.status in (204, 304)
             self._line(request, response, entry, 0 if bare else len(response.body))
         else:
-            response.body = _Counted(
-                response.body, lambda sent: self._line(request, response, entry, sent)
-            )
+            response.body = _Counted(response.body, lambda sent: self._line(request, response, entry, sent))
         return response
 
     def _line(self, request: Request, response: Response, entry: _Entry, sent: int) -> None:
         try:
-            self._write(_encode(self._facts(request, response, entry, sent)))
+            self._write(encode_line(self._facts(request, response, entry, sent)))
         except Exception as error:  # a full disk, a target of the user's that fails
             now = self._timer()
             if now - self._said >= _SAY_AGAIN:
@@ -198,11 +196,10 @@ class RequestLog:
 
     def _facts(self, request: Request, response: Response, entry: _Entry, sent: int) -> dict[str, Any]:
         notes = getattr(request, "notes", {})
-        moment = datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="milliseconds")
         path = f"{request.path}?{self._plain_query(request.query)}" if request.query else request.path
         timeout = request.headers.get("x-portal-timeout", "")
         facts: dict[str, Any] = {
-            "time": moment.replace("+00:00", "Z"),
+            "time": _moment(self._clock()),
             "request_id": _short(next((text for name, text in response.headers if name == "X-Request-ID"), None)),
             "method": _short(request.method),
             "path": _short(path),

@@ -121,7 +121,8 @@ def test_a_scope_of_a_group_holds_whichever_way_it_is_called() -> None:
     "target",
     ["/api/whoami", "//api/whoami", "/api//whoami", "/api/./whoami", "/api/%77hoami", "/API/whoami", "/api/whoami/",
      "/api/whoami?x=1", "/api/../api/whoami", "http://x/api/whoami", "/docs/../api/whoami",
-     "/openapi.json/../api/whoami", "/api/rpc", "/api", "/docs%2f..%2fapi%2fwhoami", "/api/whoami;x=1", "/api/whoami#x"],
+     "/openapi.json/../api/whoami", "/api/rpc", "/api", "/docs%2f..%2fapi%2fwhoami", "/api/whoami;x=1",
+     "/api/whoami#x"],
 )  # fmt: skip
 @pytest.mark.parametrize("method", ["POST", "GET", "HEAD", "PUT", "OPTIONS", "BREW"])
 def test_no_way_around_the_door(method: str, target: str) -> None:
@@ -347,3 +348,16 @@ def test_methods() -> None:
         with socket.create_connection(("127.0.0.1", portal.port), timeout=WAIT) as sock:
             sock.sendall(b"OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             assert sock.recv(1000).startswith(b"HTTP/1.1 204 ")
+
+
+def test_a_page_cannot_send_a_body_without_its_type() -> None:
+    """What a browser sends across origins without a preflight must not be taken for a call."""
+    with HTTPPortal() as portal:
+        address = str(portal.apply(add_one))
+        for headers, status in (
+            ({"Origin": "https://evil.example"}, 415),
+            ({"Origin": "https://evil.example", "Content-Type": "text/plain"}, 415),
+            ({}, 200),
+        ):
+            answer = requests.post(address, data=b'{"n":1}', headers=headers, timeout=WAIT)
+            assert answer.status_code == status

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from math import ceil
@@ -26,16 +25,15 @@ from ..catalogue import Catalogue, Entry
 from ..context import CallContext, new_request_id
 from ..errors import (
     CallTimeout,
-    Fault,
     FunctionError,
     PortalError,
     ProtocolError,
     SerializationError,
-    ValidationError,
 )
 from ..service import Service
 from ..serving import Request, Response
 from . import codec
+from .content import json_type, params_of, stream_type
 from .documents import DOCUMENT_PATHS, Documents
 from .middleware import HTTPMiddleware, build_http_chain
 from .rpc import RPCEndpoint
@@ -43,11 +41,9 @@ from .rpc import RPCEndpoint
 __all__ = ["HTTPApp"]
 
 _log = logging.getLogger("portal.http")
-_MAX_DEPTH = 64
 _ALLOW = "GET, HEAD, OPTIONS, POST"
 _METHODS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
 _RPC = ("rpc",)
-_WEIGHT = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")  # RFC 9110 section 12.4.2
 _NOTHING: Mapping[str, str] = {}
 Early = Callable[[Response], bool]
 
@@ -208,10 +204,10 @@ class HTTPApp:
     def _call(
         self, entry: Entry, request: Request, context: CallContext, early: Early | None
     ) -> Response:
-        params = _params(request)
+        params = params_of(request)
         streaming = entry.function.schema.streaming
         accept = request.headers.get("accept", "*/*")
-        media = _stream_type(accept) if streaming else _json_type(accept)
+        media = stream_type(accept) if streaming else json_type(accept)
         if self._http_middleware:
             request.notes["function"] = "/".join(entry.path)
         call = Call(entry.function, params, context, streaming=streaming, peer=self._client_of(request))
@@ -336,65 +332,3 @@ def _json(status: int, value: Any, context: CallContext, operation: str | None =
     except SerializationError as error:
         raise error.with_context(operation=operation) from None
     return Response(status, [("Content-Type", codec.JSON), ("X-Request-ID", context.request_id)], body)
-
-
-def _params(request: Request) -> dict[str, Any]:
-    kind = request.headers.get("content-type")
-    if kind is not None and kind != codec.JSON:
-        media = kind.partition(";")[0].strip().lower()
-        if media != codec.JSON and not media.endswith("+json"):
-            raise ProtocolError(f"the body is {media[:80]!r}; it must be {codec.JSON}", status=415)
-    elif kind is None and request.body and "origin" in request.headers:
-        # A page may send this without asking first, with the browser's own credentials (Fetch standard, section 2.2.2).
-        raise ProtocolError(f"a body of no type, from a page; it must be {codec.JSON}", status=415)
-    if not request.body:
-        return {}
-    value = codec.decode_json(request.body)
-    if not isinstance(value, dict):
-        fault = Fault("", "the parameters must be a JSON object", "type", "object", repr(value)[:80])
-        raise ValidationError(errors=[fault])
-    # Each level takes an opening bracket, so counting those settles nearly every body without walking it.
-    if request.body.count(b"{") + request.body.count(b"[") > _MAX_DEPTH and _too_deep(value):
-        fault = Fault("", f"nested deeper than {_MAX_DEPTH}", "depth", _MAX_DEPTH)
-        raise ValidationError(errors=[fault])
-    return value
-
-
-def _too_deep(value: Any) -> bool:
-    level: list[Any] = [value]
-    for _ in range(_MAX_DEPTH):
-        level = [
-            child
-            for one in level
-            for child in (one.values() if isinstance(one, dict) else one)
-            if isinstance(child, dict | list)
-        ]
-        if not level:
-            return False
-    return True
-
-
-@lru_cache(maxsize=256)
-def _json_type(accept: str) -> str:
-    """JSON, unless the client says that it takes none (RFC 9110 section 12.5.1)."""
-    best: dict[str, float] = {}
-    for part in accept.split(","):
-        media, *options = (piece.strip().lower() for piece in part.split(";"))
-        weight = next((option[2:] for option in options if option.startswith("q=")), "1")
-        best[media] = float(weight) if _WEIGHT.fullmatch(weight) else 1.0
-    for media in (codec.JSON, "application/*", "*/*"):
-        if media in best:
-            if best[media] > 0:
-                return codec.JSON
-            break
-    raise ProtocolError(f"the answer is sent as {codec.JSON}", status=406)
-
-
-def _stream_type(accept: str) -> str:
-    if codec.EVENTS in accept:
-        return codec.EVENTS
-    if codec.NDJSON in accept or "*/*" in accept or "application/*" in accept:
-        return codec.NDJSON
-    raise ProtocolError(f"a stream is sent as {codec.NDJSON} or {codec.EVENTS}", status=406)
-
-

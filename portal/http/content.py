@@ -1,0 +1,83 @@
+"""What a request brings and what answer its client takes: parameters, content types, Accept."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any
+
+from ..errors import Fault, ProtocolError, ValidationError
+from ..serving import Request
+from . import codec
+
+__all__ = ["json_type", "params_of", "stream_type"]
+
+_MAX_DEPTH = 64
+_WEIGHT = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")  # RFC 9110 section 12.4.2
+
+
+def params_of(request: Request) -> dict[str, Any]:
+    """The parameters of a call.
+
+    Raises: ProtocolError (415), SerializationError for what is no JSON, ValidationError for no object or too deep.
+    """
+    kind = request.headers.get("content-type")
+    if kind is not None and kind != codec.JSON:
+        media = kind.partition(";")[0].strip().lower()
+        if media != codec.JSON and not media.endswith("+json"):
+            raise ProtocolError(f"the body is {media[:80]!r}; it must be {codec.JSON}", status=415)
+    elif kind is None and request.body and "origin" in request.headers:
+        # A page may send this without asking first, with the browser's own credentials (Fetch standard, section 2.2.2).
+        raise ProtocolError(f"a body of no type, from a page; it must be {codec.JSON}", status=415)
+    if not request.body:
+        return {}
+    value = codec.decode_json(request.body)
+    if not isinstance(value, dict):
+        fault = Fault("", "the parameters must be a JSON object", "type", "object", repr(value)[:80])
+        raise ValidationError(errors=[fault])
+    # Each level takes an opening bracket, so counting those settles nearly every body without walking it.
+    if request.body.count(b"{") + request.body.count(b"[") > _MAX_DEPTH and _too_deep(value):
+        fault = Fault("", f"nested deeper than {_MAX_DEPTH}", "depth", _MAX_DEPTH)
+        raise ValidationError(errors=[fault])
+    return value
+
+
+def _too_deep(value: Any) -> bool:
+    level: list[Any] = [value]
+    for _ in range(_MAX_DEPTH):
+        level = [
+            child
+            for one in level
+            for child in (one.values() if isinstance(one, dict) else one)
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return False
+    return True
+
+
+@lru_cache(maxsize=256)
+def json_type(accept: str) -> str:
+    """JSON, unless the client says that it takes none (RFC 9110 section 12.5.1)."""
+    best: dict[str, float] = {}
+    for part in accept.split(","):
+        media, *options = (piece.strip().lower() for piece in part.split(";"))
+        weight = next((option[2:] for option in options if option.startswith("q=")), "1")
+        best[media] = float(weight) if _WEIGHT.fullmatch(weight) else 1.0
+    for media in (codec.JSON, "application/*", "*/*"):
+        if media in best:
+            if best[media] > 0:
+                return codec.JSON
+            break
+    raise ProtocolError(f"the answer is sent as {codec.JSON}", status=406)
+
+
+def stream_type(accept: str) -> str:
+    """What a stream is sent as; ProtocolError (406) where the client takes neither."""
+    if codec.EVENTS in accept:
+        return codec.EVENTS
+    if codec.NDJSON in accept or "*/*" in accept or "application/*" in accept:
+        return codec.NDJSON
+    raise ProtocolError(f"a stream is sent as {codec.NDJSON} or {codec.EVENTS}", status=406)
+
+

@@ -60,6 +60,7 @@ class HTTPClient:
 
     Args:
         connect_timeout: seconds to connect, within the call's own deadline.
+        read_timeout: seconds for which a server may send nothing; None leaves that to the call's own deadline.
         timeout: seconds for a request that has no deadline of its own (asking for a schema).
         connections: kept for each server; more are opened when needed and closed after use.
         max_answer: bytes of an answer, or of one item of a stream.
@@ -79,6 +80,7 @@ class HTTPClient:
         self,
         *,
         connect_timeout: float = 5.0,
+        read_timeout: float | None = None,
         timeout: float = 30.0,
         connections: int = 32,
         max_answer: int = 64 * 1024 * 1024,
@@ -90,6 +92,7 @@ class HTTPClient:
         cache: ResponseCache | None = None,
     ) -> None:
         self._connect_timeout = connect_timeout
+        self._read_timeout = read_timeout
         self._timeout = timeout
         self._connections = connections
         self._max_answer = max_answer
@@ -108,7 +111,13 @@ class HTTPClient:
         if pool is None:
             with self._lock:
                 path = self._sockets.get(address.authority)
-                fresh = WirePool(*key, size=self._connections, connect_timeout=self._connect_timeout, path=path)
+                fresh = WirePool(
+                    *key,
+                    size=self._connections,
+                    connect_timeout=self._connect_timeout,
+                    path=path,
+                    read_timeout=self._read_timeout,
+                )
                 pool = self._pools.setdefault(key, fresh)
         return pool
 
@@ -282,7 +291,7 @@ class HTTPClient:
         try:
             if address.scheme == "https" or self._proxy is not None:
                 headers = codec.headers_of(context) | {"Accept": accept, "Content-Type": codec.JSON, **extra}
-                times = (context.deadline, self._connect_timeout)
+                times = (context.deadline, self._connect_timeout, self._read_timeout)
                 return self._pooled.exchange(method, str(address), body, headers, *times)
             request = _head(method, address, accept) + _tail(context, body, extra)
             return self._pool(address).exchange(request, context.deadline)

@@ -119,12 +119,14 @@ class Pools:
         headers: Mapping[str, str],
         deadline: float | None,
         connect_timeout: float,
+        read_timeout: float | None,
     ) -> PooledAnswer:
         """Send a request and read the head of its answer; OSError as `wire.WirePool.exchange` raises it."""
         import urllib3
 
         left = None if deadline is None else max(0.001, deadline - monotonic())
         connect = connect_timeout if left is None else min(left, connect_timeout)
+        read = min((one for one in (left, read_timeout) if one is not None), default=None)
         try:
             return PooledAnswer(
                 self._open().request(
@@ -132,7 +134,7 @@ class Pools:
                     url,
                     body=body,
                     headers=headers,
-                    timeout=urllib3.Timeout(connect=connect, read=left, total=left),
+                    timeout=urllib3.Timeout(connect=connect, read=read, total=left),
                     retries=False,
                     redirect=False,
                     preload_content=False,

@@ -58,10 +58,11 @@ class Wire:
         used: exchanges made on it.
     """
 
-    __slots__ = ("_buffer", "_poll", "_slice", "_sock", "used")
+    __slots__ = ("_buffer", "_poll", "_read_timeout", "_slice", "_sock", "used")
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, read_timeout: float | None = None) -> None:
         sock.settimeout(None)
+        self._read_timeout = read_timeout
         self._sock = sock
         self._buffer = b""
         self._slice = _UNSET
@@ -93,7 +94,10 @@ class Wire:
                 continue
 
     def receive(self, deadline: float | None) -> bytes:
-        """What comes next, at most 64 KiB; b"" at the end. TimeoutError at the deadline."""
+        """What comes next, at most 64 KiB; b"" at the end. TimeoutError at the deadline or after the time to read."""
+        if self._read_timeout is not None:
+            limit = monotonic() + self._read_timeout
+            deadline = limit if deadline is None else min(deadline, limit)
         self._limit(deadline)
         while True:
             try:
@@ -333,13 +337,22 @@ class WirePool:
     Args:
         size: how many idle ones are kept; more are opened when needed and closed after use.
         path: of a Unix socket to connect to instead.
+        read_timeout: seconds for which a server may send nothing; None leaves that to the deadline.
 
     Threads: any; the connection used last is taken first, so that the others can grow stale and be dropped.
     """
 
     def __init__(
-        self, host: str, port: int, *, size: int = 32, connect_timeout: float = 5.0, path: str | None = None
+        self,
+        host: str,
+        port: int,
+        *,
+        size: int = 32,
+        connect_timeout: float = 5.0,
+        path: str | None = None,
+        read_timeout: float | None = None,
     ) -> None:
+        self._read_timeout = read_timeout
         self._path = path
         self._host = host
         self._port = port
@@ -383,14 +396,14 @@ class WirePool:
             limit = min(limit, deadline)
         try:
             if self._path is not None:
-                return Wire(_connected(socket.AF_UNIX, self._path, limit))
+                return Wire(_connected(socket.AF_UNIX, self._path, limit), self._read_timeout)
             sock = _connect_to_any(self._host, self._port, limit)
         except (OSError, UnicodeError) as error:
             if deadline is not None and monotonic() >= deadline:
                 raise TimeoutError("the deadline has passed") from error
             raise NotSent(str(error)) from error
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return Wire(sock)
+        return Wire(sock, self._read_timeout)
 
     def put(self, wire: Wire, keep: bool) -> None:
         """Take a connection back after an answer was read to its end."""

@@ -303,6 +303,22 @@ def test_a_stop_does_not_wait_for_what_hangs() -> None:
     portal.close()
 
 
+def test_a_server_that_falls_silent_is_given_up_after_the_time_to_read() -> None:
+    gate = threading.Event()
+
+    def hang() -> None:
+        gate.wait(WAIT)
+
+    with HTTPPortal() as portal, HTTPPortal(client=HTTPClient(read_timeout=0.2)) as caller:
+        address = portal.apply(hang)
+        with Consumer([caller]) as consumer:
+            begun = monotonic()
+            with pytest.raises(CallTimeout):
+                consumer.call_at(address, timeout=WAIT)
+            assert monotonic() - begun < WAIT / 2
+        gate.set()
+
+
 @pytest.mark.parametrize("timeout", [0.02, 0.3, 0.6, 1.2])
 def test_every_size_of_timeout_holds(timeout: float) -> None:
     gate = threading.Event()

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import count
 from time import monotonic, time
 from typing import Any
 from urllib.parse import unquote_plus
@@ -42,6 +43,9 @@ class _File:
         fd = getattr(self, "fd", None)
         if fd is not None:
             os.close(fd)
+
+
+_numbers = count(1)  # an id() may come again
 
 
 class FileTarget:
@@ -158,7 +162,7 @@ class RequestLog:
         if not callable(write):
             raise _wrong("target", target, "a path, a Logger or a callable")
         self._write: Callable[[str], object] = write
-        self._note = f"request_log.{id(self)}"
+        self._note = f"request_log.{next(_numbers)}"
 
     def close(self) -> None:
         """Close the file, if the log opened one."""

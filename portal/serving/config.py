@@ -11,6 +11,7 @@ from .tls import TLSConfig
 __all__ = ["ServingConfig"]
 
 _SECONDS = ("head_timeout", "body_timeout", "idle_timeout", "write_timeout", "linger", "grace")
+_MOST_BUSY = 0.01  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,9 @@ class ServingConfig:
         idle_timeout: a connection with nothing to do.
         write_timeout: a peer that takes no more of an answer.
         linger: how long a worker waits on the connection it has just served before it parks it.
+        busy_poll: how long the thread that watches looks for the next request before it sleeps, as long as requests
+            usually come that fast and no worker is busy; 0 always sleeps. It halves the time of short calls that come
+            one after the other, for processor time that would be idle.
         grace: how long `stop` lets running calls finish.
         socket_mode: permissions of a Unix socket's file.
         tls: certificates and rules of TLS; None serves plain HTTP.
@@ -49,6 +53,7 @@ class ServingConfig:
     idle_timeout: float = 60.0
     write_timeout: float = 30.0
     linger: float = 0.005
+    busy_poll: float = 150e-6
     grace: float = 5.0
     socket_mode: int = 0o600
     tls: TLSConfig | None = None
@@ -59,6 +64,9 @@ class ServingConfig:
             if field.name == "tls":
                 if value is not None and not isinstance(value, TLSConfig):
                     raise _wrong("tls", value, "a TLSConfig or None")
+            elif field.name == "busy_poll":
+                if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MOST_BUSY:
+                    raise _wrong("busy_poll", value, f"seconds from 0 to {_MOST_BUSY}")
             elif field.name in _SECONDS:
                 if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 86_400:
                     raise _wrong(field.name, value, "seconds above 0 and below 86400")

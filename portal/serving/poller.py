@@ -13,6 +13,8 @@ import socket
 from collections import deque
 from typing import Protocol
 
+from .busy_poll import BusyPoll
+
 __all__ = ["Poller", "open_poller"]
 
 _BATCH = 512  # events taken at once
@@ -39,8 +41,12 @@ class Poller(Protocol):
     def forget(self, fd: int) -> None:
         """Tell nothing more of this socket."""
 
-    def wait(self, timeout: float) -> list[int]:
-        """The sockets that have something to tell, after at most `timeout` seconds."""
+    def wait(self, timeout: float, alone: bool = False) -> list[int]:
+        """The sockets that have something to tell, after at most `timeout` seconds.
+
+        Args:
+            alone: whether no other thread has work to do; see `busy_poll`.
+        """
 
     def wake(self) -> None:
         """End the present or the next `wait`. Any thread."""
@@ -77,8 +83,9 @@ class _Bell:
 class _EpollPoller:
     """epoll (Linux); see epoll_ctl(2): a change from another thread takes effect on a running wait."""
 
-    def __init__(self) -> None:
+    def __init__(self, busy_poll: float) -> None:
         self._epoll = select.epoll()
+        self._wait = BusyPoll(lambda timeout: self._epoll.poll(timeout, _BATCH), busy_poll).wait
         self._ready = select.EPOLLIN | select.EPOLLRDHUP
         self._hangup = select.EPOLLRDHUP | select.EPOLLONESHOT
         self._bell = _Bell()
@@ -108,9 +115,9 @@ class _EpollPoller:
         except (OSError, ValueError):
             return  # not there any more, which is what was asked for
 
-    def wait(self, timeout: float) -> list[int]:
+    def wait(self, timeout: float, alone: bool = False) -> list[int]:
         bell = self._bell.out.fileno()
-        found = [fd for fd, _ in self._epoll.poll(timeout, _BATCH)]
+        found = [fd for fd, _ in self._wait(timeout, alone)]
         if bell in found:
             self._bell.clear()
             found.remove(bell)
@@ -130,8 +137,9 @@ class _SelectorPoller:
     A socket that another thread has disarmed may be told of once more; whoever waits knows what it has given away.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, busy_poll: float) -> None:
         self._selector = selectors.DefaultSelector()
+        self._wait = BusyPoll(self._selector.select, busy_poll).wait
         self._changes: deque[tuple[bool, int]] = deque()  # (arm or forget, descriptor), from other threads
         self._bell = _Bell()
         self._selector.register(self._bell.out.fileno(), selectors.EVENT_READ)
@@ -158,9 +166,9 @@ class _SelectorPoller:
         self._changes.append((arm, fd))
         self._bell.ring()
 
-    def wait(self, timeout: float) -> list[int]:
+    def wait(self, timeout: float, alone: bool = False) -> list[int]:
         self._apply()
-        found = [key.fd for key, _ in self._selector.select(timeout)]
+        found = [key.fd for key, _ in self._wait(timeout, alone)]
         bell = self._bell.out.fileno()
         if bell in found:
             self._bell.clear()
@@ -189,10 +197,11 @@ class _SelectorPoller:
         self._bell.close()
 
 
-def open_poller(*, portable: bool = not hasattr(select, "epoll")) -> Poller:
+def open_poller(*, busy_poll: float = 0.0, portable: bool = not hasattr(select, "epoll")) -> Poller:
     """The poller for this system.
 
     Args:
+        busy_poll: seconds for which it looks before it sleeps, while events come that fast.
         portable: take the one that works everywhere.
     """
-    return _SelectorPoller() if portable else _EpollPoller()
+    return _SelectorPoller(busy_poll) if portable else _EpollPoller(busy_poll)

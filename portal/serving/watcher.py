@@ -9,6 +9,7 @@ a client. One thread does so at a time; should serving a request hold it up, ano
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import threading
 from collections.abc import Callable
@@ -31,6 +32,12 @@ __all__ = ["Watcher"]
 _log = logging.getLogger("portal.serving")
 _SWEEP = 0.5  # seconds between looks at the deadlines of parked connections
 _ACCEPT = 64  # connections accepted before the others are looked at again
+
+
+def _processors() -> int:
+    """Those this process may use: on a single one, looking for a request would keep its sender from sending it."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 class Watcher:
@@ -74,7 +81,7 @@ class Watcher:
         self._work = work
         self._retire = retire
         self._cache = HeadCache(max_headers=config.max_headers, max_target=config.max_target)
-        self._poller = poller or open_poller()
+        self._poller = poller or open_poller(busy_poll=config.busy_poll if _processors() > 1 else 0.0)
         self._listening = {sock.fileno(): sock for sock in sockets}
         self._hangups: dict[int, Callable[[], object]] = {}
         self._shared = shared
@@ -162,7 +169,8 @@ class Watcher:
 
     def _watch(self, turn: Turn) -> None:
         while self._running:
-            for fd in self._poller.wait(max(0.0, self._next_sweep - monotonic())):
+            alone = len(self.parked) == len(self.connections)  # no worker has one
+            for fd in self._poller.wait(max(0.0, self._next_sweep - monotonic()), alone):
                 try:
                     self._on_event(fd, turn)
                 except Exception:

@@ -1,0 +1,86 @@
+"""BusyPoll by table: when it looks again and when it sleeps, on a clock that only polling moves."""
+
+from __future__ import annotations
+
+import pytest
+
+from portal.serving.busy_poll import BusyPoll
+
+LIMIT = 100.0
+
+
+class Events:
+    """An event comes `gap` seconds after each wait began; looking costs one second, sleeping as long as it takes."""
+
+    def __init__(self) -> None:
+        self.now = self.due = 0.0
+        self.looks = self.sleeps = 0
+
+    def clock(self) -> float:
+        return self.now
+
+    def poll(self, timeout: float) -> list[object]:
+        if timeout:
+            self.sleeps += 1
+            self.now = max(self.now, min(self.due, self.now + timeout))
+        else:
+            self.looks += 1
+            self.now += 1.0
+        return ["event"] if self.now >= self.due else []
+
+    def after(self, gap: float, wait: BusyPoll, *, times: int = 1, alone: bool = True) -> tuple[int, int]:
+        """How often it looked, and how often it slept, in the last of so many waits."""
+        for _ in range(times):
+            self.due = self.now + gap
+            self.looks = self.sleeps = 0
+            assert wait.wait(10_000.0, alone) == ["event"]
+        return self.looks, self.sleeps
+
+
+@pytest.fixture
+def events() -> Events:
+    return Events()
+
+
+@pytest.fixture
+def wait(events: Events) -> BusyPoll:
+    return BusyPoll(events.poll, LIMIT, events.clock)
+
+
+def test_at_first_it_sleeps(events: Events, wait: BusyPoll) -> None:
+    assert events.after(20.0, wait) == (1, 1)
+
+
+def test_when_events_come_fast_it_looks_for_them(events: Events, wait: BusyPoll) -> None:
+    events.after(20.0, wait, times=20)
+    assert events.after(20.0, wait) == (20, 0)
+
+
+def test_one_pause_changes_nothing_and_several_do(events: Events, wait: BusyPoll) -> None:
+    events.after(20.0, wait, times=40)
+    looks, sleeps = events.after(5_000.0, wait)
+    assert (looks, sleeps) == (LIMIT, 1)  # it looks for its time, then sleeps
+    assert events.after(20.0, wait) == (20, 0)
+    events.after(5_000.0, wait, times=3)
+    assert events.after(20.0, wait) == (1, 1)
+
+
+def test_slow_events_are_slept_for(events: Events, wait: BusyPoll) -> None:
+    assert events.after(2 * LIMIT, wait, times=50) == (1, 1)
+
+
+def test_while_workers_are_busy_it_sleeps(events: Events, wait: BusyPoll) -> None:
+    events.after(20.0, wait, times=40)
+    assert events.after(20.0, wait, alone=False) == (1, 1)
+
+
+def test_a_timeout_ends_the_looking(events: Events, wait: BusyPoll) -> None:
+    events.after(20.0, wait, times=40)
+    events.due, before = events.now + 1_000.0, events.now
+    assert wait.wait(30.0, True) == []
+    assert events.now - before <= 30.0 + 30.0  # it looked for that long, and then slept for as long
+
+
+def test_zero_always_sleeps(events: Events) -> None:
+    wait = BusyPoll(events.poll, 0.0, events.clock)
+    assert events.after(20.0, wait, times=40) == (0, 1)

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from functools import lru_cache
+from types import CodeType
 from typing import Any
 from uuid import UUID
 
@@ -54,10 +56,15 @@ class Unfit:
         return shorten(self.value)
 
 
+@lru_cache(maxsize=512)
+def _compiled(source: str) -> CodeType:
+    return compile(source, "<portal.schema codec>", "exec")
+
+
 def generate(source: str, names: dict[str, Any]) -> Codec:
     """The function `codec` that the source text defines, with `names` as its globals: flat code for fixed fields."""
     scope = dict(names)
-    exec(compile(source, "<portal.schema codec>", "exec"), scope)
+    exec(_compiled(source), scope)
     made: Codec = scope["codec"]
     return made
 

@@ -16,7 +16,7 @@ from .nodes import Node, generate, plain_test
 from .records import MISSING, Field, typed_dict_node
 from .schema import Schema, require_object
 
-__all__ = ["Parameters", "resolved_hints"]
+__all__ = ["Parameters", "if_plain", "resolved_hints"]
 
 _REFUSED = {
     inspect.Parameter.POSITIONAL_ONLY: "is positional-only, but parameters travel by name; drop the '/'",
@@ -59,10 +59,11 @@ class Parameters:
     Threads: immutable; any thread may use it. `defaults` are handed to every call as Python does with its own.
     """
 
-    __slots__ = ("_encode", "_positional", "defaults", "inject", "load", "names", "plain", "schema")
+    __slots__ = ("_encode", "_positional", "defaults", "inject", "load", "names", "plain_tests", "schema")
 
-    #: plain(params) -> whether they all are there, fit, and are the same natively as in JSON; False says nothing.
-    plain: Callable[[Any], bool]
+    #: Source text of a test of `{0}` for each of the names: what passes fits, and is the same natively as in JSON.
+    #: None where a parameter has no such test.
+    plain_tests: tuple[str, ...] | None
     #: load(params) -> kwargs: JSON parameters -> native ones with defaults filled. Raises ValidationError.
     load: Callable[[Mapping[str, Any]], dict[str, Any]]
 
@@ -82,11 +83,11 @@ class Parameters:
         self.inject = inject
         self._positional = names if positional is None else positional
         self._encode = schema.encode
-        self.plain = _plain(schema, names, hinted=decoders is not None)
+        self.plain_tests = None if decoders is None else _plain_tests(schema, names)
         if decoders is None:
             self.load = self._load_whole
         else:
-            self.load = _loader(schema, names, self.defaults, decoders)
+            self.load = _loader(schema, names, self.defaults, decoders, self.plain_tests)
 
     @staticmethod
     def of(target: Callable[..., Any]) -> Parameters:
@@ -220,22 +221,23 @@ def _field(mapper: HintMapper, where: str, parameter: inspect.Parameter, hint: A
     return Field(parameter.name, node, missing, MISSING if missing else parameter.default, keyword)
 
 
-def _if_plain(schema: Schema, names: tuple[str, ...], then: str) -> str:
-    """Source text of what `then` says, for parameters that are all there, fit, and are the same natively."""
+def _plain_tests(schema: Schema, names: tuple[str, ...]) -> tuple[str, ...] | None:
     tests = [plain_test(schema.json.get("properties", {}).get(name)) for name in names]
-    if None in tests:
-        return ""
+    known = tuple(test for test in tests if test is not None)
+    return known if len(known) == len(names) else None
+
+
+def if_plain(tests: tuple[str, ...], names: tuple[str, ...]) -> str:
+    """Source text that ends in an `if`: `params` is a dict of just these names, with values that pass.
+
+    The values are value0, value1, ... in its body, which is indented by two spaces.
+    """
     values = "".join(f"   value{index} = params[{name!r}]\n" for index, name in enumerate(names))
-    fit = " and ".join(str(test).format(f"value{index}") for index, test in enumerate(tests)) or "True"
+    fit = " and ".join(test.format(f"value{index}") for index, test in enumerate(tests)) or "True"
     return (
-        f" if params.__class__ is dict and len(params) == {len(names)}:\n  try:\n{values}   fits = {fit}\n"
-        f"  except KeyError:\n   fits = False\n  if fits:\n   {then}\n"
+        f" fits = False\n if params.__class__ is dict and len(params) == {len(names)}:\n"
+        f"  try:\n{values}   fits = {fit}\n  except KeyError:\n   fits = False\n if fits:\n"
     )
-
-
-def _plain(schema: Schema, names: tuple[str, ...], *, hinted: bool) -> Callable[[Any], bool]:
-    quick = _if_plain(schema, names, "return True") if hinted else ""
-    return generate(f"def codec(params):\n{quick} return False", {})
 
 
 def _loader(
@@ -243,6 +245,7 @@ def _loader(
     names: tuple[str, ...],
     defaults: Mapping[str, Any],
     decoders: Mapping[str, Callable[[Any], Any] | None],
+    tests: tuple[str, ...] | None,
 ) -> Callable[[Any], dict[str, Any]]:
     """Flat code for load: one accept check, then one expression a parameter."""
     scope: dict[str, Any] = {"accepts": schema.accepts, "slow": _slow_load(schema)}
@@ -255,8 +258,9 @@ def _loader(
             got += f" if {name!r} in params else default{index}"
         parts.append(f"{name!r}: {got}")
     same = ", ".join(f"{name!r}: value{index}" for index, name in enumerate(names))
+    quick = "" if tests is None else f"{if_plain(tests, names)}  return {{{same}}}\n"
     source = (
-        f"def codec(params):\n{_if_plain(schema, names, f'return {{{same}}}')}"
+        f"def codec(params):\n{quick}"
         " if not accepts(params):\n  params = slow(params, None)\n"
         f" try:\n  return {{{', '.join(parts)}}}\n except Exception as error:\n  raise slow(params, error) from error"
     )

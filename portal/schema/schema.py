@@ -35,6 +35,7 @@ class Schema:
         accepts: value -> whether it is JSON data that fits. Never raises, whatever the value.
         plain: value -> True only if it fits and is the same natively as in JSON, so that nothing is left to do. A quick
             test for the commonest values of scalar types; False says nothing.
+        plain_test: source text of that test, of `{0}`; None where it is always False.
 
     Raises:
         ConfigError: for what is no JSON Schema, and for a reference that leads out of it.
@@ -42,7 +43,8 @@ class Schema:
     Threads: immutable; any thread may use it.
     """
 
-    __slots__ = ("_compiled", "_node", "accepts", "decode", "encode", "formats", "json", "kind", "plain", "source")
+    __slots__ = ("_compiled", "_node", "accepts", "decode", "encode", "formats", "json", "kind", "plain", "plain_test",
+                 "source")  # fmt: skip
 
     accepts: Callable[[Any], bool]
 
@@ -66,7 +68,7 @@ class Schema:
         self._node = node
         self._compiled = Compiled(json, formats=formats)
         self.accepts = self._compiled.accepts
-        test = plain_test(json) if kind in ("hint", "json") else None
+        test = self.plain_test = plain_test(json) if kind in ("hint", "json") else None
         self.plain: Callable[[Any], bool] = (
             _never if test is None else generate(f"codec = lambda value: {test.format('value')}", {})
         )

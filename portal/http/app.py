@@ -33,7 +33,7 @@ from ..errors import (
 from ..service import Service
 from ..serving import Request, Response
 from . import codec
-from .content import json_type, params_of, stream_type
+from .content import is_coded, json_type, params_of, stream_type
 from .documents import DOCUMENT_PATHS, Documents
 from .middleware import HTTPMiddleware, build_http_chain
 from .rpc import RPCEndpoint
@@ -162,6 +162,8 @@ class HTTPApp:
             return Response(204, [("Allow", _ALLOW), ("X-Request-ID", context.request_id)])
         path, version = _target(request.path[len(self._base) :], request.query)
         if method == "POST":
+            if is_coded(request):
+                return self._refuse_coding(request, context)
             if path == _RPC and self._catalogue.find(path) is None:
                 return self._rpc.answer(request, context)
             return self._call(self._catalogue.get(path, version), request, context, early)
@@ -297,6 +299,15 @@ class HTTPApp:
         if error.status == 401:
             headers += [("WWW-Authenticate", one) for one in challenges_of(error, self._authenticators)]
         return Response(error.status, headers, body)
+
+    def _refuse_coding(self, request: Request, context: CallContext) -> Response:
+        """415 that says by its Accept-Encoding what it is about, so that the same may be sent again uncompressed."""
+        coding = request.headers["content-encoding"]
+        request.notes["code"] = ProtocolError.code
+        error = ProtocolError(f"the body is encoded as {coding[:40]!r}, which is not taken here", status=415)
+        response = self._refuse(error, context)
+        response.headers.append(("Accept-Encoding", "identity"))
+        return response
 
     def _logged(self, error: PortalError, context: CallContext | None) -> PortalError:
         if isinstance(error, FunctionError):

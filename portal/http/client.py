@@ -22,6 +22,7 @@ from ..calls.response_cache import ResponseCache, key_of
 from ..context import CallContext
 from ..errors import (
     CallCancelled,
+    ConfigError,
     Fault,
     PortalError,
     ProtocolError,
@@ -33,6 +34,7 @@ from ..errors import (
 from ..function import ResolvedFunction
 from ..schema import FunctionSchema
 from . import codec
+from .coding import CODINGS, compress, decompressed
 from .failures import as_portal_error
 from .pools import ClientTLS, Pools
 from .wire import StaleConnection, WirePool
@@ -40,6 +42,8 @@ from .wire import StaleConnection, WirePool
 __all__ = ["HTTPClient"]
 
 _NOTHING: Mapping[str, str] = {}
+_ALWAYS = {"User-Agent": "portal", "Accept-Encoding": CODINGS}
+_MOST_AUTHORITIES = 1024
 
 
 class _Answer(Protocol):
@@ -70,6 +74,8 @@ class HTTPClient:
         auth: what to send so that servers know who calls: a bearer token, (user, password), a callable of the address,
             or a credential of `portal.calls.credentials`: ByAuthority sends each secret to its own server only.
         cache: keeps answers of functions declared cacheable; None keeps none.
+        compress: bytes from which parameters are sent in gzip, to servers that take it (`portal.http.Compression`);
+            None never does. Answers are taken in gzip and deflate, and never grow past `max_answer`.
         sockets: Unix sockets by the authority that stands for them: {"orders.local": "/run/orders.sock"} sends what
             is for http://orders.local/ there.
 
@@ -88,6 +94,7 @@ class HTTPClient:
         tls: ClientTLS | None = None,
         proxy: str | None = None,
         sockets: Mapping[str, str] | None = None,
+        compress: int | None = None,
         auth: Any = None,
         cache: ResponseCache | None = None,
     ) -> None:
@@ -101,6 +108,10 @@ class HTTPClient:
         self._pools: dict[tuple[str, int], WirePool] = {}
         self._credential = None if auth is None else credentials_of(auth)
         self._cache = cache
+        if compress is not None and (isinstance(compress, bool) or not isinstance(compress, int) or compress < 0):
+            raise ConfigError(f"compress is {compress!r}", path="compress", allowed="bytes, 0 or more, or None")
+        self._compress = compress
+        self._uncompressed: set[str] = set()  # authorities that take no gzip
         self._proxy = proxy
         self._sockets = {**(sockets or {})}
         self._pooled = Pools(connections, tls or ClientTLS(), proxy)
@@ -249,14 +260,38 @@ class HTTPClient:
         """Send a request; once more where it was not executed, or may be executed twice."""
         credential = self._credential
         if credential is None:
-            return self._send(method, address, body, context, accept, repeatable, extra)
+            return self._send_coded(method, address, body, context, accept, repeatable, extra)
         headers = {**extra, **credential.headers(address, context.deadline)}
-        answer = self._send(method, address, body, context, accept, repeatable, headers)
+        answer = self._send_coded(method, address, body, context, accept, repeatable, headers)
         if answer.status == 401 and credential.refused(address):  # refused before anything was executed
             answer.close()
             headers = {**extra, **credential.headers(address, context.deadline)}
-            answer = self._send(method, address, body, context, accept, repeatable, headers)
+            answer = self._send_coded(method, address, body, context, accept, repeatable, headers)
         return answer
+
+    def _send_coded(
+        self,
+        method: str,
+        address: Address,
+        body: bytes | None,
+        context: CallContext,
+        accept: str,
+        repeatable: bool,
+        extra: Mapping[str, str],
+    ) -> _Answer:
+        """Send the body compressed where that is wanted, and as it is to a server that does not take it so."""
+        least, place = self._compress, address.authority
+        if least is None or body is None or len(body) < least or place in self._uncompressed:
+            return self._send(method, address, body, context, accept, repeatable, extra)
+        headers = {**extra, "Content-Encoding": "gzip"}
+        answer = self._send(method, address, compress(body), context, accept, repeatable, headers)
+        if answer.status != 415 or "accept-encoding" not in answer.headers:
+            return answer  # without that header (RFC 9110 section 12.5.3) it may be the function that says 415
+        answer.close()
+        if len(self._uncompressed) >= _MOST_AUTHORITIES:
+            self._uncompressed.clear()
+        self._uncompressed.add(place)
+        return self._send(method, address, body, context, accept, repeatable, extra)
 
     def _send(
         self,
@@ -290,7 +325,7 @@ class HTTPClient:
             raise timeout_error(context, str(address))
         try:
             if address.scheme == "https" or self._proxy is not None:
-                headers = codec.headers_of(context) | {"Accept": accept, "Content-Type": codec.JSON, **extra}
+                headers = codec.headers_of(context) | {"Accept": accept, "Content-Type": codec.JSON, **_ALWAYS, **extra}
                 times = (context.deadline, self._connect_timeout, self._read_timeout)
                 return self._pooled.exchange(method, str(address), body, headers, *times)
             request = _head(method, address, accept) + _tail(context, body, extra)
@@ -302,11 +337,11 @@ class HTTPClient:
 
     def _read(self, answer: _Answer, address: Address, context: CallContext) -> bytes:
         body = answer.whole()
-        if body is not None:
+        if body is not None and "content-encoding" not in answer.headers:
             return self._bounded(body, len(body), address)
         pieces: list[bytes] = []
         size = 0
-        for piece in self._pieces(answer, address, context):
+        for piece in self._pieces(answer, address, context, body):
             size += len(piece)
             pieces.append(self._bounded(piece, size, address))
         return b"".join(pieces)
@@ -316,9 +351,13 @@ class HTTPClient:
             raise ProtocolError(f"the answer of {address} is longer than {self._max_answer} bytes", address=address)
         return data
 
-    def _pieces(self, answer: _Answer, address: Address, context: CallContext) -> Iterator[bytes]:
+    def _pieces(
+        self, answer: _Answer, address: Address, context: CallContext, whole: bytes | None = None
+    ) -> Iterator[bytes]:
+        coding = answer.headers.get("content-encoding")
+        pieces = answer.pieces() if whole is None else iter((whole,))
         try:
-            for piece in answer.pieces():
+            for piece in pieces if coding is None else decompressed(pieces, coding):
                 yield piece
                 if context.deadline is not None and monotonic() > context.deadline:
                     raise TimeoutError("the deadline has passed")
@@ -367,7 +406,8 @@ def _head(method: str, address: Address, accept: str) -> bytes:
     """The part of a request's head that is the same for every call of an address."""
     target = str(address).removeprefix(address.base).partition("#")[0]
     target = target if target.startswith("/") else f"/{target}"
-    lines = [f"{method} {target} HTTP/1.1", f"Host: {address.authority}", f"Accept: {accept}", "User-Agent: portal"]
+    lines = [f"{method} {target} HTTP/1.1", f"Host: {address.authority}", f"Accept: {accept}"]
+    lines += [f"{name}: {value}" for name, value in _ALWAYS.items()]
     if method == "POST":
         lines.append(f"Content-Type: {codec.JSON}")
     return ("\r\n".join(lines) + "\r\n").encode("ascii")

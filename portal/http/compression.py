@@ -9,14 +9,11 @@ from functools import lru_cache
 
 from ..errors import ConfigError, ProtocolError
 from ..serving import Request, Response
+from .coding import CODINGS, WINDOWS, decompress
 from .middleware import HTTPNext, Pieces, add_vary, refusal
 
-__all__ = ["CODINGS", "Compression", "choose_coding", "decompress"]
+__all__ = ["Compression", "choose_coding"]
 
-#: What is understood, as a client would say it in Accept-Encoding.
-CODINGS = "gzip, deflate"
-#: zlib's window: 31 is gzip, 15 the zlib format that HTTP calls deflate.
-_WINDOWS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 _WEIGHT = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")  # RFC 9110 section 12.4.2
 #: Media types that grow smaller; pictures, fonts and archives are compressed already.
 _WORTH_IT = re.compile(
@@ -46,39 +43,6 @@ def _choose(accept_encoding: str) -> str | None:
 
 
 _known_choice = lru_cache(maxsize=256)(_choose)
-
-
-def decompress(body: bytes, coding: str, limit: int) -> bytes:
-    """The body that `coding` was applied to; "identity" gives it as it is.
-
-    A gzip body is one member: what follows it is refused, whatever it is. Deflate is the zlib format (RFC 1950).
-    No more than `limit` bytes, and one, are ever made.
-
-    Raises: ProtocolError: 413 when it is longer than `limit`, 400 for what is not of this coding or is followed by
-        something else, 415 for a coding that is not known, and for several at once.
-    """
-    name = coding.strip(" \t").lower()
-    if name == "identity":
-        if len(body) > limit:
-            raise _too_long(limit)
-        return body
-    window = _WINDOWS.get(name)
-    if window is None:
-        raise ProtocolError(f"Content-Encoding is {coding[:40]!r}; known, one at a time: {CODINGS}", status=415)
-    machine = zlib.decompressobj(window)
-    try:
-        data = machine.decompress(body, limit + 1)
-    except zlib.error:
-        raise ProtocolError(f"the body is no {name}") from None
-    if len(data) > limit:
-        raise _too_long(limit)
-    if not machine.eof or machine.unused_data:
-        raise ProtocolError(f"the body is no whole {name}, and that alone")
-    return data
-
-
-def _too_long(limit: int) -> ProtocolError:
-    return ProtocolError(f"the body is longer than {limit} bytes once it is decompressed", status=413)
 
 
 class Compression:
@@ -127,7 +91,7 @@ class Compression:
 
     def _decode(self, request: Request, coding: str) -> None:
         name = coding.strip(" \t").lower()
-        if name == "identity" or (not request.body and name in _WINDOWS):
+        if name == "identity" or (not request.body and name in WINDOWS):
             return
         request.body = decompress(request.body, coding, self._limit)
         # The dict is shared by equal requests. Without the header nobody, not the late answer either, decodes again.
@@ -150,7 +114,7 @@ class Compression:
         coding = choose_coding(request.headers.get("accept-encoding", ""))
         if coding is None or request.method == "HEAD":
             return response
-        machine = zlib.compressobj(self._level, zlib.DEFLATED, _WINDOWS[coding])
+        machine = zlib.compressobj(self._level, zlib.DEFLATED, WINDOWS[coding])
         if isinstance(body, bytes):
             packed = machine.compress(body) + machine.flush()
             if len(packed) >= len(body):

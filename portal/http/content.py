@@ -10,7 +10,7 @@ from ..errors import Fault, ProtocolError, ValidationError
 from ..serving import Request
 from . import codec
 
-__all__ = ["json_type", "params_of", "stream_type"]
+__all__ = ["is_coded", "json_type", "params_of", "stream_type"]
 
 _MAX_DEPTH = 64
 _WEIGHT = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")  # RFC 9110 section 12.4.2
@@ -40,6 +40,12 @@ def params_of(request: Request) -> dict[str, Any]:
         fault = Fault("", f"nested deeper than {_MAX_DEPTH}", "depth", _MAX_DEPTH)
         raise ValidationError(errors=[fault])
     return value
+
+
+def is_coded(request: Request) -> bool:
+    """Whether the body is compressed still: `Compression` undoes that where it is there."""
+    coding = request.headers.get("content-encoding")
+    return coding is not None and bool(request.body) and coding.strip(" \t").lower() != "identity"
 
 
 def _too_deep(value: Any) -> bool:

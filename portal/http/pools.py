@@ -138,6 +138,7 @@ class Pools:
                     retries=False,
                     redirect=False,
                     preload_content=False,
+                    decode_content=False,
                 )
             )
         except (urllib3.exceptions.HTTPError, OSError) as error:

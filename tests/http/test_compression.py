@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portal.errors import ConfigError, ProtocolError
-from portal.http.compression import Compression, choose_coding, decompress
+from portal.http.coding import decompress
+from portal.http.compression import Compression, choose_coding
 from portal.serving import Request, Response
 from tests.http.by_hand import answers, headers_of, request_of
 

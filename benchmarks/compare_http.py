@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-from .contestants import CLIENTS, SERVERS, THREADED, Contestant, call_rate, check_server, serving
+from .contestants import CLIENTS, PROTECTED, SERVERS, THREADED, Contestant, call_rate, check_server, serving
 from .load import has_wrk, request_rate
 from .local import compare_local
 from .machine import OthersClock, surroundings
@@ -60,13 +60,32 @@ def _servers(rounds: int, seconds: int) -> Part:
     )
     part.notes.append(_WRK if has_wrk() else _NO_WRK)
     part.notes.append(_PINNED)
-
-    def prepare(contestant: Contestant, url: str) -> None:
-        check_server(url, validates=contestant.validates)
-        request_rate(url, 1)  # warms up
-
-    _by_turns(part, SERVERS, rounds, prepare, lambda contestant, url: request_rate(url, seconds))
+    _by_turns(part, SERVERS, rounds, _warm_up, _rate(seconds))
     return part
+
+
+def _protected(rounds: int, seconds: int) -> Part:
+    everything = "Portal, everything on"
+    part = Part(
+        "Part 5: servers, 16 connections, with everything on",
+        "requests/s, median",
+        (Target(everything, _PORTAL, ">=", 0.5), Target(everything, "FastAPI+uvicorn", ">=", 3.0)),
+    )
+    part.notes.append(
+        "Everything: JWT, a rate limit for each identity, call counters, a line for each request in a log file, "
+        "security headers, CORS. FastAPI has nothing of it on."
+    )
+    _by_turns(part, PROTECTED, rounds, _warm_up, _rate(seconds))
+    return part
+
+
+def _warm_up(contestant: Contestant, url: str) -> None:
+    check_server(url, contestant)
+    request_rate(url, 1, contestant.headers())
+
+
+def _rate(seconds: int) -> Measure:
+    return lambda contestant, url: request_rate(url, seconds, contestant.headers())
 
 
 def _sequential(rounds: int, seconds: int) -> Part:
@@ -105,7 +124,13 @@ def _local(rounds: int, seconds: int) -> Part:
     return compare_local(repeats=5 * rounds)
 
 
-_PARTS: dict[int, Callable[[int, int], Part]] = {1: _servers, 2: _sequential, 3: _threaded, 4: _local}
+_PARTS: dict[int, Callable[[int, int], Part]] = {
+    1: _servers,
+    2: _sequential,
+    3: _threaded,
+    4: _local,
+    5: _protected,
+}
 
 
 def _calls(seconds: int, threads: int) -> Measure:

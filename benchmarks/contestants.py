@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from .workload import BODY, EXPECTED, REFUSED
+from .workload import BODY, EXPECTED, REFUSED, authorization
 
-__all__ = ["CLIENTS", "SERVERS", "THREADED", "Contestant", "call_rate", "check_server", "serving"]
+__all__ = ["CLIENTS", "PROTECTED", "SERVERS", "THREADED", "Contestant", "call_rate", "check_server", "serving"]
 
 _ROOT = Path(__file__).parents[1]
 _START_SECONDS = 30.0
@@ -33,6 +33,7 @@ class Contestant:
         client: key of `clients.CLIENTS`; "" where a load generator is the client.
         needs: modules without which it is skipped.
         validates: whether it refuses parameters of another type.
+        protected: whether it wants to know who calls.
     """
 
     name: str
@@ -40,6 +41,11 @@ class Contestant:
     client: str = ""
     needs: tuple[str, ...] = ()
     validates: bool = True
+    protected: bool = False
+
+    def headers(self) -> dict[str, str]:
+        """What is sent beside the call."""
+        return authorization() if self.protected else {}
 
     def missing(self) -> list[str]:
         """The modules that are not installed."""
@@ -55,6 +61,11 @@ SERVERS = (
     Contestant("FastAPI+uvicorn", "fastapi", needs=("fastapi", "uvicorn", "pydantic")),
     Contestant("minimal server", "minimal", validates=False),
     *([Contestant("minimal server, one processor", "minimal-pinned", validates=False)] if _CAN_PIN else ()),
+)
+PROTECTED = (
+    Contestant("Portal, everything on", "portal-protected", protected=True),
+    Contestant("Portal", "portal"),
+    Contestant("FastAPI+uvicorn", "fastapi", needs=("fastapi", "uvicorn", "pydantic")),
 )
 CLIENTS = (
     Contestant("Portal", "portal", "portal"),
@@ -108,17 +119,20 @@ def serving(server: str) -> Iterator[str]:
         process.stdout.close()
 
 
-def check_server(url: str, *, validates: bool) -> None:
+def check_server(url: str, contestant: Contestant) -> None:
     """Make sure that an HTTP server answers rightly; RuntimeError when it does not."""
-    status, body = _post(url, BODY)
+    headers = contestant.headers()
+    if contestant.protected and (status := _post(url, BODY, {})[0]) != 401:
+        raise RuntimeError(f"it answers {status} to a caller it does not know")
+    status, body = _post(url, BODY, headers)
     if status != 200 or json.loads(body) != EXPECTED:
         raise RuntimeError(f"it answers {status} {body[:100]!r}")
-    if validates and not 400 <= (status := _post(url, REFUSED)[0]) < 500:
+    if contestant.validates and not 400 <= (status := _post(url, REFUSED, headers)[0]) < 500:
         raise RuntimeError(f"it answers {status} to parameters that do not fit")
 
 
-def _post(url: str, body: bytes) -> tuple[int, bytes]:
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+def _post(url: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json", **headers})
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(request, timeout=10.0) as answer:

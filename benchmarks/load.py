@@ -1,8 +1,8 @@
 """Load on an HTTP server: wrk where it is installed, else a generator of our own in a second process.
 
-The generator (`python -m benchmarks.load URL SECONDS CONNECTIONS`) writes the same request on every connection as soon
-as its answer is whole. It is Python, so it takes as much of the machine as the server does: its rates are lower than
-wrk's and fast servers come out closer together.
+The generator (`python -m benchmarks.load URL SECONDS CONNECTIONS HEADERS`) writes the same request on every connection
+as soon as its answer is whole. It is Python, so it takes as much of the machine as the server does: its rates are lower
+than wrk's and fast servers come out closer together.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from time import perf_counter
 from urllib.parse import urlsplit
@@ -33,11 +34,11 @@ def has_wrk() -> bool:
     return shutil.which("wrk") is not None
 
 
-def request_rate(url: str, seconds: int, connections: int = 16) -> float:
+def request_rate(url: str, seconds: int, headers: Mapping[str, str], connections: int = 16) -> float:
     """Requests answered a second; RuntimeError when any was answered with an error."""
     if has_wrk():
-        return _wrk(url, seconds, connections)
-    command = [sys.executable, "-m", "benchmarks.load", url, str(seconds), str(connections)]
+        return _wrk(url, seconds, headers, connections)
+    command = [sys.executable, "-m", "benchmarks.load", url, str(seconds), str(connections), json.dumps(dict(headers))]
     done = subprocess.run(
         command, cwd=_SCRIPT.parents[1], capture_output=True, text=True, timeout=seconds + 30, check=False
     )
@@ -46,8 +47,10 @@ def request_rate(url: str, seconds: int, connections: int = 16) -> float:
     return float(json.loads(done.stdout)["rate"])
 
 
-def _wrk(url: str, seconds: int, connections: int) -> float:
+def _wrk(url: str, seconds: int, headers: Mapping[str, str], connections: int) -> float:
     command = ["wrk", "-t2", f"-c{connections}", f"-d{seconds}s", "-s", str(_SCRIPT), url]
+    for name, value in headers.items():
+        command += ["-H", f"{name}: {value}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30, check=False)
     rate, trouble = _RATE.search(done.stdout), _TROUBLE.search(done.stdout)
     if rate is None or trouble is not None:
@@ -84,11 +87,12 @@ class _Connection:
         return 1
 
 
-def _own_rate(url: str, seconds: float, connections: int) -> float:
+def _own_rate(url: str, seconds: float, connections: int, headers: Mapping[str, str]) -> float:
     parts = urlsplit(url)
     host, port = parts.hostname or "127.0.0.1", parts.port or 80
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     request = (
-        f"POST {parts.path or '/'} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/json\r\n"
+        f"POST {parts.path or '/'} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/json\r\n{lines}"
         f"Content-Length: {len(BODY)}\r\n\r\n"
     ).encode() + BODY
     answered = 0
@@ -105,9 +109,9 @@ def _own_rate(url: str, seconds: float, connections: int) -> float:
     return answered / elapsed
 
 
-def main(url: str, seconds: str, connections: str) -> None:
-    """Load a server and print the rate."""
-    print(json.dumps({"rate": _own_rate(url, float(seconds), int(connections))}))
+def main(url: str, seconds: str, connections: str, headers: str) -> None:
+    """Load a server and print the rate; `headers` is a JSON object."""
+    print(json.dumps({"rate": _own_rate(url, float(seconds), int(connections), json.loads(headers))}))
 
 
 if __name__ == "__main__":

@@ -10,11 +10,12 @@ import logging
 import os
 import socket
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 
 from . import minimal_server
-from .workload import add
+from .workload import JWT_KEY, add
 
 __all__ = ["SERVERS", "main"]
 
@@ -27,6 +28,24 @@ def _portal() -> None:
     from portal import HTTPPortal
 
     portal = HTTPPortal()
+    _ready(str(portal.apply(add)))
+    threading.Event().wait()
+
+
+def _portal_protected() -> None:
+    from portal import HTTPPortal, JWTAuth, RateLimit
+    from portal.calls.observe import CallCounters, Observe
+    from portal.http import CORS, RequestLog, SecurityHeaders
+
+    portal = HTTPPortal(
+        auth=JWTAuth(key=JWT_KEY, algorithms=["HS256"]),
+        middleware=[Observe(CallCounters()), RateLimit("1000000000/minute", per="identity")],
+        http_middleware=[
+            RequestLog(os.path.join(tempfile.mkdtemp(), "requests.log")),
+            SecurityHeaders(),
+            CORS(["https://shop.example"]),
+        ],
+    )
     _ready(str(portal.apply(add)))
     threading.Event().wait()
 
@@ -116,6 +135,7 @@ def _rpyc() -> None:
 
 SERVERS: dict[str, Callable[[], None]] = {
     "portal": _portal,
+    "portal-protected": _portal_protected,
     "flask": _flask,
     "fastapi": _fastapi,
     "minimal": _minimal,

@@ -10,6 +10,7 @@ import logging
 import threading
 from collections.abc import Callable
 from functools import partial
+from math import inf
 from time import monotonic, time
 from typing import Any
 
@@ -19,6 +20,7 @@ from ..executor import WorkerPool
 from .answer import error_answer, problem
 from .connection import Connection
 from .exchange import Exchange
+from .pace import Paces
 from .request import App, Request, Response
 from .watcher import Watcher
 
@@ -27,8 +29,6 @@ __all__ = ["Desk"]
 _log = logging.getLogger("portal.serving")
 _BUSY = "every worker is busy"
 _STOPPING = "the server is stopping"
-_QUICK = 250e-6  # seconds; a call that takes less is served by the thread that has read it
-_PATHS = 4096  # of which the usual time is remembered
 _ARRIVE = 1.0  # seconds that a request which has begun to arrive may take to be answered 503 while the listener stops
 _LOOK = 0.05  # seconds between looks at requests that are still arriving while the listener stops
 
@@ -58,7 +58,7 @@ class Desk:
         self._pool = pool
         self._app_for = app_for
         self._idle = threading.Condition()  # told, while stopping, of each connection that is served no more
-        self._paces: dict[tuple[str, str], float] = {}  # seconds that a call usually takes, by method and path
+        self._paces = Paces()  # by method and path
 
     def wait_until_idle(self, grace: float) -> None:
         """Wait until nobody is served and nobody waits, at most `grace` seconds; `stopping` is set."""
@@ -82,14 +82,14 @@ class Desk:
             self._turn_away(connection, _STOPPING)
             return False
         self.active.add(connection)
-        if self._usual(request) < _QUICK and self.watcher.willing:
+        if self._paces.is_quick((request.method, request.path)) and self.watcher.willing:
             return self._guarded(self._serve_here, connection, request)
         self.watcher.give_away(connection)
         self._hand_over(connection, request)
         return False
 
     def _serve_here(self, connection: Connection, request: Request) -> bool:
-        if not self._answer(connection, request):
+        if not self._answer(connection, request, here=True):
             return False
         following = connection.take_request()
         if following is None:
@@ -132,9 +132,9 @@ class Desk:
 
     def _serve(self, connection: Connection, request: Request) -> bool:
         """Serve a connection until it pauses."""
-        while self._answer(connection, request):
+        while self._answer(connection, request, here=False):
             following = connection.take_request()
-            if self._pool.waiting or self._usual(request) < _QUICK:
+            if self._pool.waiting or self._paces.is_quick((request.method, request.path)):
                 # Others wait for a worker, or the watcher does this faster.
                 self._give_back(connection, following)
                 break
@@ -145,12 +145,16 @@ class Desk:
             request = following
         return False
 
-    def _answer(self, connection: Connection, request: Request) -> bool:
-        """Answer one request; whether the connection is still this worker's and speaks HTTP."""
+    def _answer(self, connection: Connection, request: Request, *, here: bool) -> bool:
+        """Answer one request; whether the connection is still this thread's and speaks HTTP.
+
+        Args:
+            here: whether this is the watching thread.
+        """
         exchange = Exchange(connection, request.head, keep_alive=not self.stopping)
         began = monotonic()
         response = self._ask(request, partial(self._answer_early, connection, exchange))
-        self._note_pace(request, response, monotonic() - began)
+        self._note_pace(request, response, monotonic() - began, here)
         if not exchange.claim():
             return False  # the watcher of deadlines has answered and passed the connection on
         if self.stopping:
@@ -164,21 +168,14 @@ class Desk:
         self._finish(connection)
         return False
 
-    def _usual(self, request: Request) -> float:
-        return self._paces.get((request.method, request.path), 1.0)
-
-    def _note_pace(self, request: Request, response: Response, seconds: float) -> None:
-        """Remember how long such calls take, the late ones weighing more; a stream is never quick."""
+    def _note_pace(self, request: Request, response: Response, seconds: float, here: bool) -> None:
         key = (request.method, request.path)
-        before = self._paces.get(key)
         if response.body.__class__ is not bytes:
-            seconds = 1.0
-        if before is not None:
-            self._paces[key] = before + (seconds - before) / 8
-        elif response.status < 400:  # paths that lead nowhere are no reason to remember anything
-            if len(self._paces) >= _PATHS:
-                self._paces.clear()
-            self._paces[key] = seconds
+            seconds = inf  # a stream is never quick
+        if here:
+            self._paces.served_here(key, seconds)
+        elif response.status < 400:  # what is refused at once says nothing of the others
+            self._paces.served_by_worker(key, seconds)
 
     def _ask(self, request: Request, early: Any) -> Response:
         app = self._app_for(request.path)

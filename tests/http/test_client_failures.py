@@ -227,6 +227,40 @@ def test_what_is_no_function() -> None:
         portal.close()
 
 
+def test_a_server_killed_before_and_after_a_call() -> None:
+    """Each call runs in a server of its own, which counts on its standard output; what the client says must agree."""
+    code = (
+        "import sys\nfrom portal import HTTPPortal\nportal = HTTPPortal()\n"
+        "def work() -> int:\n    print('called', flush=True)\n    return 7\n"
+        "print(portal.apply(work), flush=True)\nsys.stdin.read()\n"
+    )
+    for calls in (0, 1):
+        process = subprocess.Popen(
+            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        with Consumer() as consumer:
+            consumer.resolve(address)  # a connection is kept from here on
+            for _ in range(calls):
+                assert consumer.call_at(address, {}, timeout=WAIT) == 7
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait(WAIT)
+            with pytest.raises(TransportError) as caught:
+                consumer.call_at(address, {}, timeout=WAIT)
+            assert not caught.value.may_have_executed
+        assert process.communicate()[0].split() == ["called"] * calls
+
+
+def test_every_address_of_a_name_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    dead = free_port()
+    with peer(ok(b"7")) as (server, consumer):
+        port = int(server.address.split(":")[2].partition("/")[0])
+        rows = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", number)) for number in (dead, dead, port)]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: rows)
+        assert consumer.call_at("http://several.example/api/f", {"n": 1}, timeout=WAIT) == 7
+
+
 def test_a_server_killed_in_the_middle_of_a_call() -> None:
     code = (
         "import threading, sys\nfrom portal import HTTPPortal\nportal = HTTPPortal()\n"

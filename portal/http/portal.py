@@ -52,7 +52,8 @@ class HTTPPortal(Portal):
         debug: whether clients see what functions raise, with tracebacks.
         client: limits and waits of the calling side.
         unique_ids: "fingerprint" or "random" last segments of addresses.
-        listen: False opens no socket: another server serves it, as the WSGI application it is.
+        listen: False opens no socket: another server serves it, as the WSGI application it is, or hands its sockets
+            over, as gunicorn does to `portal.serving.gunicorn.Worker`.
 
     The portal itself is a WSGI application (PEP 3333), the same as `wsgi`.
 
@@ -161,7 +162,7 @@ class HTTPPortal(Portal):
         """
         with self._lifecycle:
             self._require_open()
-            if not self._listen:
+            if not self._listen and not self.listener.adopted:  # sockets that are given are served all the same
                 return
             if not self._mounted:
                 self.listener.mount(self._base_path or "/", self._app)

@@ -6,7 +6,6 @@ One process serves by itself. Several are gunicorn's work, which runs `from_envi
 
 from __future__ import annotations
 
-import importlib
 import json
 import logging
 import os
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .cli_errors import FAILED, reported
+from .cli_targets import Target, apply, load, load_all, service_of
 
 if TYPE_CHECKING:
     from .http import HTTPPortal
@@ -30,6 +30,14 @@ if TYPE_CHECKING:
 __all__ = ["from_environment", "openapi", "serve"]
 
 _SETTINGS = "PORTAL_SERVE"  # the options of `portal serve --workers`, as JSON, for gunicorn's workers
+_AROUND = {
+    "tokens": "--token",
+    "auth": "--auth",
+    "limits": "--limit",
+    "origins": "--cors",
+    "tls_certificate": "--tls-certificate",
+    "log": "--log",
+}
 _LOOK = 0.5  # seconds between looks at the files with --reload
 
 
@@ -50,11 +58,17 @@ _LOOK = 0.5  # seconds between looks at the files with --reload
     metavar="NAME=TOKEN",
     help="Let in only who sends this bearer token, under this name. $NAME takes it from the environment.",
 )
+@click.option(
+    "--auth",
+    metavar="MODULE:OBJECT",
+    help="Let in only who this authenticator knows (a JWTAuth, say), or one of a list; besides --token.",
+)
 @click.option("--limit", "limits", multiple=True, metavar="N/UNIT", help="Calls of each client, such as 100/minute.")
 @click.option("--cors", "origins", multiple=True, metavar="ORIGIN", help="Let pages of this origin call; * for all.")
 @click.option("--tls-certificate", metavar="PEM", help="Serve https with this certificate chain.")
 @click.option("--tls-key", metavar="PEM", help="Its private key, where that is a file of its own.")
 @click.option("--log", metavar="FILE", help="Append one JSON line a request to this file.")
+@click.option("--title", default="Portal", show_default=True, help="Of the page at /docs.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes, by gunicorn.")
 @click.option("--reload", is_flag=True, help="Start anew when a Python file below the current directory changes.")
 @click.option("--debug", is_flag=True, help="Tell clients what a function raised; show tracebacks here.")
@@ -64,23 +78,28 @@ def serve(targets: tuple[str, ...], where: str, workers: int, reload: bool, as_j
 
     A TARGET is a Function, a plain callable with type hints, a Service, a @service class or instance, or a Portal. The
     current directory can be imported from. The first signal lets running calls finish; a second one ends at once.
-    SIGHUP reads the certificate files again.
+    SIGHUP reads the certificate files again. Options are for functions and services: a Portal has settings of its own.
     """
     if reload and workers > 1:
         raise click.UsageError("--reload is for one process in development; leave out --workers")
     if reload and not os.environ.get(_SETTINGS):
         raise SystemExit(_serve_and_watch())
     if workers > 1:
-        _run_gunicorn(workers, where, {"targets": targets, "where": where, **options})
+        _run_gunicorn(workers, targets, where, options)
     debug = options["debug"]
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level="DEBUG" if debug else "INFO")
     with reported(as_json, unreachable=FAILED), ExitStack() as stack:
         http = _http_portal(where, **options)
-        portals = _publish(_load_all(targets, debug), http, stack)
+        found = load_all(targets, debug)
+        _require_no_portal(found, options)
+        portals = _publish(found, http, stack)
         stop = _stop_signals(portals)
         for portal in portals:
             portal.start()
         _announce(portals, as_json)
+        if http in portals and not as_json:
+            base = where if where.startswith("unix:") else str(http.base).removesuffix(http.base.path)
+            click.echo(f"serving at {base}, a page to try it at /docs; Ctrl-C stops", err=True)
         stop.get()
 
 
@@ -94,6 +113,8 @@ def _http_portal(where: str, **options: Any) -> HTTPPortal:
 def _around(
     *,
     tokens: Iterable[str],
+    auth: str | None,
+    title: str,
     limits: Iterable[str],
     origins: tuple[str, ...],
     tls_certificate: str | None,
@@ -111,10 +132,18 @@ def _around(
     if tls_key and not tls_certificate:
         raise click.UsageError("--tls-key needs --tls-certificate")
     tls = TLSConfig(Certificate(tls_certificate, tls_key)) if tls_certificate else None
-    known = dict(_token(text) for text in tokens)
+    known: dict[str, str] = {}
+    for token, name in map(_token, tokens):
+        if known.setdefault(token, name) != name:
+            raise click.BadParameter(f"{known[token]} and {name} have the same token", param_hint="--token")
+    given = None if auth is None else load(auth, debug, "--auth")
+    if isinstance(given, type):
+        raise click.BadParameter(f"{auth} is a class; an object made of it is wanted", param_hint="--auth")
+    authenticators = [*([BearerAuth(known)] if known else []), *(given if isinstance(given, list | tuple) else [given])]
     return {
+        "title": title,
         "config": ServingConfig.development(tls=tls) if debug else ServingConfig(tls=tls),
-        "auth": BearerAuth(known) if known else None,
+        "auth": [one for one in authenticators if one is not None] or None,
         "middleware": [RateLimit(limit, name=f"limit{number}") for number, limit in enumerate(limits)],
         "http_middleware": [
             *([RequestLog(log)] if log else []),
@@ -125,20 +154,25 @@ def _around(
 
 def _token(text: str) -> tuple[str, str]:
     name, equals, token = text.partition("=")
-    if token.startswith("$"):
-        token = os.environ.get(token[1:], "")
+    if name and token.startswith("$"):
+        variable, token = token[1:], os.environ.get(token[1:], "")
+        if not token:
+            raise click.BadParameter(f"the environment has no {variable}, or nothing in it", param_hint="--token")
     if not equals or not name or not token:
         # What was given is not shown: it may be the secret itself.
         raise click.BadParameter("a name, = and a token, or $ and a variable that holds one", param_hint="--token")
     return token, name
 
 
-def _run_gunicorn(workers: int, where: str, settings: dict[str, Any]) -> None:
+def _run_gunicorn(workers: int, targets: tuple[str, ...], where: str, options: dict[str, Any]) -> None:
     """Become gunicorn, whose workers call `from_environment`."""
     if find_spec("gunicorn") is None:
         raise click.UsageError("--workers needs gunicorn: pip install 'portal-functions[gunicorn]'")
-    _host_and_port(where)
-    os.environ[_SETTINGS] = json.dumps(settings)
+    with reported(False, unreachable=FAILED):  # what is wrong is told in one line, and not by every worker
+        _http_portal(where, **options).close()
+        for target in load_all(targets, options["debug"]):
+            _require_functions(target)
+    os.environ[_SETTINGS] = json.dumps({"targets": targets, "where": where, **options})
     worker, app = "portal.serving.gunicorn.Worker", "portal.cli_serve:from_environment()"
     os.execv(
         sys.executable,
@@ -165,9 +199,32 @@ def from_environment() -> HTTPPortal:
     targets, where = settings.pop("targets"), settings.pop("where")
     settings["origins"] = tuple(settings["origins"])
     http = _http_portal(where, **settings)
-    if _publish(_load_all(targets, settings["debug"]), http, ExitStack()) != [http]:
-        raise click.BadParameter("a Portal serves itself; give --workers functions and services", param_hint="TARGET")
+    _publish(load_all(targets, settings["debug"]), http, ExitStack())
     return http
+
+
+def _require_functions(target: Target) -> None:
+    from .portal import Portal
+
+    if isinstance(target.value, Portal):
+        said = f"{target.text} is a Portal, which serves itself; give --workers functions and services"
+        raise click.BadParameter(said, param_hint="TARGET")
+    service_of(target)
+
+
+def _require_no_portal(targets: Iterable[Target], options: dict[str, Any]) -> None:
+    """Refuse options that would do nothing: who gives a token must not find the door open.
+
+    Raises: click.UsageError.
+    """
+    from .portal import Portal
+
+    given = [option for name, option in _AROUND.items() if options[name]]
+    for target in targets:
+        if given and isinstance(target.value, Portal):
+            raise click.UsageError(
+                f"{target.text} is a Portal with settings of its own: {', '.join(given)} would not hold for it"
+            )
 
 
 def _serve_and_watch() -> int:
@@ -177,12 +234,15 @@ def _serve_and_watch() -> int:
     stop = _stop_signals(())
     while True:
         before, server = _files(), subprocess.Popen(command)
-        changed = False
+        changed = ended = False
         while not changed:
             try:
                 stop.get(timeout=_LOOK)
             except queue.Empty:
                 changed = _files() != before
+                if not ended and server.poll() is not None:
+                    ended = True
+                    click.echo("the server has ended; it starts anew when a file changes", err=True)
             else:
                 server.terminate()
                 return server.wait()
@@ -206,12 +266,6 @@ def _files() -> dict[str, int]:
     return found
 
 
-def _load_all(targets: Iterable[str], debug: bool) -> list[Any]:
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    return [_load(target, debug) for target in targets]
-
-
 @click.command()
 @click.argument("targets", nargs=-1, required=True, metavar="MODULE:TARGET...")
 @click.option("--output", type=click.Path(dir_okay=False), metavar="FILE", help="Write it there; to stdout by default.")
@@ -223,17 +277,23 @@ def openapi(targets: tuple[str, ...], output: str | None, base_path: str, title:
     from .catalogue import Catalogue
     from .function import Function
     from .http.openapi import openapi_document
+    from .portal import Portal
     from .service import Service
 
-    catalogue, services = Catalogue(), []
+    catalogue = Catalogue()
+    services: list[Service] = []
     with reported(False):
-        for source in _load_all(targets, False):
-            if isinstance(source, Service | type) or not callable(source):
-                services.append(Service.of(source))  # described, not started
-                for member in services[-1].functions.values():
-                    catalogue.add(member, (services[-1].name,))
-            else:
-                catalogue.add(Function.of(source))
+        for target in load_all(targets):
+            if isinstance(target.value, Portal):
+                said = f"{target.text} is a Portal; give the functions and services that it publishes"
+                raise click.BadParameter(said, param_hint="TARGET")
+            service = service_of(target)  # described, not started
+            if service is None:
+                catalogue.add(Function.of(target.value))
+                continue
+            services.append(service)
+            for member in service.functions.values():
+                catalogue.add(member, (service.name,))
         document = openapi_document(catalogue.entries(), services, base_path=base_path, title=title, version=version)
     text = json.dumps(document, ensure_ascii=False, indent=2)
     if output is None:
@@ -283,48 +343,19 @@ def _host_and_port(where: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
-def _load(target: str, debug: bool) -> Any:
-    """What `package.module:name.name` names."""
-    name, colon, path = target.partition(":")
-    if not colon or not name or not path:
-        raise click.BadParameter(f"{target} is not MODULE:TARGET, such as shop.orders:service", param_hint="TARGET")
-    try:
-        value: Any = importlib.import_module(name)
-    except Exception as error:  # a module of the user's: whatever it raises is told, not thrown
-        if debug:
-            raise
-        said = f"cannot import {name}: {type(error).__name__}: {error}"
-        raise click.BadParameter(f"{said} (--debug shows where)", param_hint="TARGET") from error
-    for part in path.split("."):
-        try:
-            value = getattr(value, part)
-        except AttributeError:
-            raise click.BadParameter(f"{name} has no {path}", param_hint="TARGET") from None
-    return value
-
-
-def _publish(sources: Iterable[Any], http: Portal, stack: ExitStack) -> list[Portal]:
-    """The portals to serve, which `stack` closes: those among the sources, and `http` for what is no portal."""
+def _publish(targets: Iterable[Target], http: Portal, stack: ExitStack) -> list[Portal]:
+    """The portals to serve, which `stack` closes: those among the targets, and `http` for what is no portal."""
     from .portal import Portal
 
     portals: list[Portal] = []
-    for source in sources:
-        portal = source if isinstance(source, Portal) else http
+    for target in targets:
+        portal = target.value if isinstance(target.value, Portal) else http
         if portal not in portals:
             portals.append(portal)
             stack.callback(portal.close)
-        if portal is not source:
-            _apply(portal, source)
+        if portal is not target.value:
+            apply(portal, target)
     return portals
-
-
-def _apply(portal: Portal, source: Any) -> None:
-    from .service import Service
-
-    if isinstance(source, Service | type) or not callable(source):
-        portal.apply_service(Service.of(source))
-    else:
-        portal.apply(source)
 
 
 def _announce(portals: Iterable[Portal], as_json: bool) -> None:

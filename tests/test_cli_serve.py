@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from time import monotonic
 
 import pytest
+import requests
 import trustme
 from click.testing import CliRunner
 
@@ -26,7 +27,7 @@ from portal.http import ClientTLS, HTTPClient
 ROOT = pathlib.Path(portal.__file__).parent.parent
 TARGETS = '''
 import threading
-from portal import Function, HTTPPortal, LocalPortal, Service, function, service
+from portal import ApiKeyAuth, BearerAuth, Function, HTTPPortal, LocalPortal, Service, function, service
 
 def plain(a: int = 1) -> int:
     """A plain callable."""
@@ -49,6 +50,8 @@ local.apply(plain)
 http = HTTPPortal(base_path="/other")
 http.apply_service(Shop)
 number = 3
+key = ApiKeyAuth({"k3y": "reports"})
+keys = [key, BearerAuth({"t0ken": "ann"})]
 
 @service
 class Stubborn:
@@ -69,6 +72,7 @@ def here(tmp_path, monkeypatch):
     """A current directory with a module `served_things`."""
     (tmp_path / "served_things.py").write_text(TARGETS)
     (tmp_path / "broken_things.py").write_text("1 / 0")
+    (tmp_path / "ending_things.py").write_text("raise SystemExit(7)")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     yield tmp_path
@@ -124,9 +128,12 @@ def test_serve_prints_an_address_a_line():
         (["broken_things:plain"], 2, "cannot import broken_things: ZeroDivisionError"),
         (["served_things:nothing"], 2, "served_things has no nothing"),
         (["served_things:plain.nothing"], 2, "served_things has no plain.nothing"),
-        (["served_things:number"], 2, "3 is no service"),
-        (["served_things:threading"], 2, "is no service"),
-        (["served_things:threading.Thread"], 2, "is no service"),
+        (["served_things:number"], 2, "served_things:number is a int: no function, no service and no portal"),
+        (["served_things:threading"], 2, "is a module: no function"),
+        (["served_things:threading.Thread"], 2, "a class needs @service"),
+        (["served_things.py:plain"], 2, "its module is named, as in served_things:plain"),
+        (["./inner/things.py:plain"], 2, "its module is named, as in inner.things:plain"),
+        (["ending_things:plain"], 2, "cannot import ending_things: SystemExit: 7"),
         (["served_things:plain", "served_things:plain", "served_things:made"], 3, "plain version 1 is taken"),
         (["served_things:plain", "--http", "8080"], 2, "8080 is not HOST:PORT"),
         (["served_things:plain", "--http", "host:http"], 2, "host:http is not HOST:PORT"),
@@ -296,7 +303,17 @@ def answer_of(port: int) -> object:
     ("options", "code", "said"),
     [
         (["--token", "nobody"], 2, "a name, = and a token"),
-        (["--token", "a=$NOT_THERE_AT_ALL"], 2, "a name, = and a token"),
+        (["--token", "a=$NOT_THERE_AT_ALL"], 2, "the environment has no NOT_THERE_AT_ALL"),
+        (["--token", "a=same", "--token", "b=same"], 2, "a and b have the same token"),
+        (["--auth", "served_things"], 2, "Invalid value for --auth: served_things is not MODULE:TARGET"),
+        (["--auth", "served_things:nothing"], 2, "Invalid value for --auth: served_things has no nothing"),
+        (["--auth", "served_things:number"], 2, "auth"),
+        (["--auth", "served_things:ApiKeyAuth"], 2, "is a class"),
+        (["--auth", "served_things:keys", "--token", "a=b"], 2, "auth"),
+        (["--limit", "often", "--workers", "2"], 2, "often"),
+        (["served_things:nothing", "--workers", "2"], 2, "served_things has no nothing"),
+        (["served_things:number", "--workers", "2"], 2, "is a int"),
+        (["served_things:local", "--workers", "2"], 2, "is a Portal"),
         (["--limit", "often"], 2, "often"),
         (["--cors", "shop.example"], 2, "origins"),
         (["--tls-key", "key.pem"], 2, "--tls-key needs --tls-certificate"),
@@ -310,6 +327,68 @@ def test_wrong_options(options, code, said):
     answer = run("serve", "served_things:plain", "--http", "127.0.0.1:0", *options)
     assert answer.exit_code == code, answer.output
     assert said in answer.output
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--token", "a=b"],
+        ["--auth", "served_things:key"],
+        ["--limit", "1/second"],
+        ["--cors", "*"],
+        ["--log", "requests.log"],
+    ],
+)
+@pytest.mark.usefixtures("here", "stopped")
+def test_an_option_that_would_not_hold_for_a_portal_is_refused(options):
+    answer = run("serve", "served_things:plain", "served_things:local", "--http", "127.0.0.1:0", *options)
+    assert (answer.exit_code, answer.stdout) == (2, "")
+    assert f"served_things:local is a Portal with settings of its own: {options[0]} would not hold" in answer.stderr
+
+
+@pytest.mark.parametrize(("target", "more"), [("keys", []), ("key", ["--token", "ann=t0ken"])])
+def test_any_authenticator(here, target, more):
+    arguments = ["served_things:plain", "--http", "127.0.0.1:0", "--auth", f"served_things:{target}", *more]
+    with running(here, *arguments) as server:
+        address = server.stdout.readline().strip()
+        with Consumer() as consumer, pytest.raises(AuthenticationError):
+            consumer.call_at(address)
+        with Consumer(auth="t0ken") as consumer:
+            assert consumer.call_at(address) == 1
+        sent = requests.post(address, json={}, headers={"X-API-Key": "k3y"}, timeout=30)
+        assert (sent.status_code, sent.json()) == (200, 1)
+
+
+@pytest.mark.usefixtures("here", "stopped")
+def test_people_are_told_where_the_page_is():
+    answer = run("serve", "served_things:plain", "--http", "127.0.0.1:0")
+    origin = answer.stdout.partition("/api")[0]
+    assert f"serving at {origin}, a page to try it at /docs; Ctrl-C stops" in answer.stderr
+
+
+@pytest.mark.usefixtures("here", "stopped")
+def test_of_a_portal_that_serves_itself_no_page_is_told():
+    assert "serving" not in run("serve", "served_things:local").stderr
+
+
+@pytest.mark.usefixtures("here", "stopped")
+def test_a_unix_socket_is_told(tmp_path):
+    answer = run("serve", "served_things:plain", "--http", f"unix:{tmp_path}/s")
+    assert f"serving at unix:{tmp_path}/s," in answer.stderr
+
+
+def test_reload_says_when_the_server_has_ended(here):
+    with running(here, "broken_things:f", "--http", "127.0.0.1:0", "--reload") as server:
+        lines = iter(server.stderr.readline, "")
+        assert any("cannot import broken_things" in line for line in lines)
+        assert next(lines) == "the server has ended; it starts anew when a file changes\n"
+
+
+@pytest.mark.usefixtures("here")
+def test_openapi_takes_no_portal():
+    answer = run("openapi", "served_things:http")
+    assert answer.exit_code == 2
+    assert "served_things:http is a Portal" in answer.stderr
 
 
 @pytest.mark.usefixtures("here")

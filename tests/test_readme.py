@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import pathlib
 import re
 import shlex
 import shutil
+import socket
 import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from time import monotonic
 
 import pytest
+import requests
+import trustme
 from click.testing import CliRunner
 
 import portal
-from portal import HTTPPortal, cli, errors
+from portal import Consumer, HTTPPortal, cli, errors
 from portal.examples.orders import service
 
 ROOT = pathlib.Path(portal.__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SERVER = "http://127.0.0.1:8080"
+WAIT = 60.0
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
 def commands() -> list[tuple[str, str]]:
@@ -47,10 +57,121 @@ def words(text: str) -> list[list[str]]:
     return [re.sub(r"/[0-9a-f]{8}(?=\s)", "/<fingerprint>", line).split() for line in text.splitlines()]
 
 
-@pytest.mark.parametrize("code", blocks("python"), ids=lambda code: code.splitlines()[0])
+# Django is set up once in a process: what does so runs in one of its own, below.
+ONE_PROCESS = [code for code in blocks("python") if "django" not in code]
+
+
+@pytest.mark.parametrize("code", ONE_PROCESS, ids=lambda code: code.splitlines()[0])
 def test_code_runs_and_prints_what_its_comments_say(code, server, capsys):
     exec(compile(code.replace(SERVER, server), "README.md", "exec", dont_inherit=True), {"__name__": "readme"})
     assert capsys.readouterr().out.split() == re.findall(r"print\(.+\) +# ([\d.]+)", code)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def started(arguments: list[str], folder: pathlib.Path, port: int) -> Iterator[None]:
+    """A server as a process, from when it listens on `port` until it is asked to stop."""
+    with (folder / "server.log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *arguments], cwd=folder, stdout=log, stderr=log,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT), str(folder)))},
+        )  # fmt: skip
+        try:
+            end = monotonic() + WAIT
+            while True:
+                try:
+                    socket.create_connection(("127.0.0.1", port), timeout=WAIT).close()
+                    break
+                except OSError:
+                    assert process.poll() is None, (folder / "server.log").read_text()
+                    assert monotonic() < end
+                    threading.Event().wait(0.05)
+            yield
+        finally:
+            process.terminate()
+            process.wait(WAIT)
+
+
+SERVING = [command for command, _ in commands() if command.startswith("portal serve ")]
+
+
+@pytest.mark.parametrize("command", SERVING)
+def test_servers_serve(command, tmp_path):
+    port = free_port()
+    served = f"http://127.0.0.1:{port}"
+    with started(command.replace("127.0.0.1:8080", f"127.0.0.1:{port}").split(), tmp_path, port):
+        token = re.search(r"--token \w+=(\S+)", command)
+        if token:
+            assert requests.post(f"{served}/api/orders/add", json={"a": 1, "b": 2}, timeout=WAIT).status_code == 401
+        with Consumer(auth=token and token[1]) as consumer:
+            assert consumer.call_at(f"{served}/api/orders/add", {"a": 1, "b": 2}) == 3.0
+        page = requests.get(f"{served}/docs", timeout=WAIT)
+        assert "swagger-ui" in page.text
+        assert requests.get(f"{served}/openapi.json", timeout=WAIT).json()["openapi"].startswith("3.1")
+
+
+UNDER_GUNICORN = [command for command, _ in commands() if command.startswith("gunicorn ")]
+
+
+@pytest.mark.parametrize("command", UNDER_GUNICORN)
+def test_gunicorn_serves_the_file_above_it(command, tmp_path):
+    pytest.importorskip("gunicorn")
+    pytest.importorskip("django")
+    (code,) = [code for code in blocks("python") if "django" in code]
+    (tmp_path / "shop.py").write_text(code)
+    port = free_port()
+    with started(command.replace(":8080", f":{port}").split(), tmp_path, port), Consumer() as consumer:
+        assert consumer.call_at(f"http://127.0.0.1:{port}/api/smallest", {"numbers": [3, 1, 7]}) == 1
+
+
+def test_the_django_block_publishes_beside_django(tmp_path):
+    pytest.importorskip("django")
+    (code,) = [code for code in blocks("python") if "django" in code]
+    (tmp_path / "shop.py").write_text(code)
+    port = free_port()
+    (tmp_path / "serve_it.py").write_text(
+        "from wsgiref.simple_server import make_server\nfrom shop import application\n"
+        f"make_server('127.0.0.1', {port}, application).serve_forever()\n"
+    )
+    with started(["serve_it"], tmp_path, port), Consumer() as consumer:
+        assert consumer.call_at(f"http://127.0.0.1:{port}/api/smallest", {"numbers": [3, 1, 7]}) == 1
+        assert requests.get(f"http://127.0.0.1:{port}/api/docs", timeout=WAIT).status_code == 200
+        elsewhere = requests.get(f"http://127.0.0.1:{port}/elsewhere", timeout=WAIT)
+        assert (elsewhere.status_code, elsewhere.headers["Content-Type"]) == (404, "text/html; charset=utf-8")
+
+
+def test_every_console_block_is_run():
+    known = ("portal ", "curl ", "gunicorn ", "make ", "pip install ")
+    assert [command for command, _ in commands() if not command.startswith(known)] == []
+    assert len(SERVING) == 2
+    assert len(UNDER_GUNICORN) == 1
+
+
+PAGES_WITH_CODE = ["serving", "security"]
+CODE = [
+    (page, code)
+    for page in PAGES_WITH_CODE
+    for code in blocks("(?:py|python)", (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8"))
+]
+
+
+@pytest.mark.parametrize(("page", "code"), CODE, ids=[f"{page}: {code.splitlines()[0]}" for page, code in CODE])
+def test_the_code_of_the_pages_runs(page, code, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "clients.pem"))
+    for name, host in (("server", "127.0.0.1"), ("shop", "shop.example"), ("org", "*.example.org")):
+        issued = authority.issue_cert(host)
+        issued.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / f"{name}.pem"))
+        issued.private_key_pem.write_to_path(str(tmp_path / f"{name}.key"))
+    names: dict[str, object] = {"__name__": "documented"}
+    exec(compile(code, f"{page}.md", "exec", dont_inherit=True), names)
+    if isinstance(names.get("http"), HTTPPortal):
+        names["http"].close()
 
 
 PRINTING = [(command, printed) for command, printed in commands() if printed and command.startswith("portal ")]

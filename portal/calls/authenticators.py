@@ -116,6 +116,9 @@ class ApiKeyAuth:
         query: name of the query parameter; None for keys in the header only.
         realm: told to clients.
 
+    Attributes:
+        header, query: as they were given; documents name them.
+
     Threads: any; a callable must stand that too.
     """
 
@@ -135,6 +138,7 @@ class ApiKeyAuth:
         if self._header == "authorization":
             raise _wrong("api_key.header", "a header of its own; BearerAuth and BasicAuth read Authorization")
         self._query = query
+        self.header, self.query = header, query
         self.finds = f"header {self._header}, query {query}"
         self.challenge = f'ApiKey realm="{require_quotable("api_key.realm", realm)}"'
         self._find = _finder("api_key.keys", keys, _KEY, "printable ASCII without spaces")

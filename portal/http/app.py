@@ -1,6 +1,6 @@
 """The server side of the HTTP portal: a request in, a response out.
 
-    POST {base}/rpc   calls as JSON-RPC       GET /openapi.json, /openrpc.json, /docs
+    POST {base}/rpc   calls as JSON-RPC       GET /openapi.json, /openrpc.json, /docs, and the same below {base}
     POST {function}   a call                  GET {function}   its schema
     GET {service}     its functions           GET {base}       everything published
 """
@@ -28,13 +28,14 @@ from ..errors import (
     FunctionError,
     PortalError,
     ProtocolError,
+    RegistryError,
     SerializationError,
 )
 from ..service import Service
 from ..serving import Request, Response
 from . import codec
 from .content import is_coded, json_type, params_of, stream_type
-from .documents import DOCUMENT_PATHS, Documents
+from .documents import Documents
 from .middleware import HTTPMiddleware, build_http_chain
 from .rpc import RPCEndpoint
 
@@ -63,6 +64,7 @@ class HTTPApp:
         trusted_proxies: networks whose X-Forwarded-For is believed.
         max_age: seconds for which clients may keep the answers of functions declared cacheable without asking.
         documents: whether /openapi.json, /openrpc.json and /docs are served; to everybody, with what is published.
+        title, version: of the interface, as the documents tell them.
 
     A request goes through: HTTP middleware, authentication, look-up, call middleware, validation, the function.
     Threads: any.
@@ -82,6 +84,8 @@ class HTTPApp:
         trusted_proxies: Iterable[str] = (),
         max_age: float = 0.0,
         documents: bool = True,
+        title: str = "Portal",
+        version: str = "1",
     ) -> None:
         self._authenticators = authenticators_of(auth)
         self._http_middleware = tuple(http_middleware)
@@ -100,6 +104,8 @@ class HTTPApp:
             base_path=base_path,
             rpc_url=lambda: str(address_of(("rpc",))),
             authenticators=self._authenticators,
+            title=title,
+            version=version,
         )
         self._serves_documents = documents
         self._rpc = RPCEndpoint(
@@ -140,8 +146,10 @@ class HTTPApp:
         context: CallContext | None = None
         try:
             context = codec.context_of(request.headers, monotonic())
-            if request.method != "POST" and self._serves_documents and request.path.startswith(DOCUMENT_PATHS):
-                return self._documents.answer(request)
+            if self._serves_documents and request.method != "POST":
+                document = self._documents.find(request.path)
+                if document is not None:
+                    return self._documents.answer(request, document)
             if self._authenticators:
                 context.identity = authenticate(self._authenticators, request)
                 request.notes["identity"] = context.identity.name
@@ -158,6 +166,8 @@ class HTTPApp:
 
     def _route(self, request: Request, context: CallContext, early: Early | None) -> Response:
         method = request.method
+        if not request.path.startswith(self._base):  # a document's path, and nothing that is asked of one
+            raise RegistryError(f"nothing is called at {request.path[:200]}")
         if method == "OPTIONS":
             return Response(204, [("Allow", _ALLOW), ("X-Request-ID", context.request_id)])
         path, version = _target(request.path[len(self._base) :], request.query)
@@ -203,9 +213,7 @@ class HTTPApp:
 
     # calling
 
-    def _call(
-        self, entry: Entry, request: Request, context: CallContext, early: Early | None
-    ) -> Response:
+    def _call(self, entry: Entry, request: Request, context: CallContext, early: Early | None) -> Response:
         params = params_of(request)
         streaming = entry.function.schema.streaming
         accept = request.headers.get("accept", "*/*")
@@ -284,9 +292,7 @@ class HTTPApp:
 
     # refusing
 
-    def _refuse(
-        self, error: PortalError, context: CallContext | None, reply: Mapping[str, str] = _NOTHING
-    ) -> Response:
+    def _refuse(self, error: PortalError, context: CallContext | None, reply: Mapping[str, str] = _NOTHING) -> Response:
         request_id = context.request_id if context is not None else new_request_id()
         error.with_context(request_id=request_id)
         body = codec.encode_json(codec.problem_of(self._logged(error, context), debug=self._debug))

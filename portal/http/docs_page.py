@@ -36,7 +36,7 @@ _TYPES = {
 }
 _ABSENT = (
     "The docs page needs the files of Swagger UI, which are not installed here:\n\n"
-    "    pip install portal-functions[docs]\n\n"
+    "    pip install 'portal-functions[docs]'\n\n"
     "The OpenAPI document is served without them, at openapi.json beside this page.\n"
 )
 _HTML = """<!doctype html>
@@ -63,9 +63,16 @@ SwaggerUIBundle({{
   presets: [SwaggerUIBundle.presets.apis],
   layout: "BaseLayout",
   deepLinking: true,
+  defaultModelsExpandDepth: 0,
   displayRequestDuration: true,
   persistAuthorization: false,
-  validatorUrl: null
+  validatorUrl: null,
+  responseInterceptor(response) {{
+    // A stream is lines of JSON and no JSON, which the page would say cannot be parsed: it is shown as text.
+    const headers = response.headers || {{}};
+    if (headers["content-type"] === "application/x-ndjson") headers["content-type"] = "text/plain";
+    return response;
+  }}
 }});
 """
 

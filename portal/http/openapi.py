@@ -8,21 +8,29 @@ Sources: OpenAPI Specification 3.1.1; RFC 9457 (problem details).
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 
+from ..calls.methods import method_names
 from ..catalogue import Entry
+from ..schema import FunctionSchema
 from ..schema.hoist import Hoist
 from ..service import Service
 from . import codec
 from .openapi_parts import ABOUT, HEADERS, PARAMETERS, REASONS, SCHEMAS, rpc_operation, security_schemes
+from .problem_examples import problem_example
 
 __all__ = ["VERSION", "openapi_document", "openapi_paths"]
 
 #: Version of the OpenAPI Specification.
 VERSION = "3.1.1"
+
+#: The group of the GETs, apart from the calls: of each function there is one, and few want to see it.
+_CONTRACTS = "contracts"
+_FUNCTIONS = "functions"  # the group of those that have no other
 
 _CALL_STATUSES = (400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 502, 503, 504)
 _GET_STATUSES = (400, 401, 403, 404, 408, 429, 500, 503)
@@ -79,7 +87,8 @@ def openapi_document(
         spec.path(path, operations=operations)
     rpc_path = f"{base_path}/rpc"
     if rpc and rpc_path not in published:  # a function of that name answers there itself
-        spec.path(rpc_path, operations={"post": rpc_operation() | {"responses": _rpc_responses()}})
+        operation = rpc_operation(*_rpc_example(published.values())) | {"responses": _rpc_responses()}
+        spec.path(rpc_path, operations={"post": operation})
     for name, parameter in parameters.items():
         spec.components.parameter(name, "header", parameter)
     for name, header in HEADERS.items():
@@ -143,8 +152,8 @@ def _call(entry: Entry, name: str, hoist: Hoist) -> dict[str, Any]:
     statuses = {*_CALL_STATUSES, 406} if schema.streaming else {*_CALL_STATUSES}
     operation: dict[str, Any] = {
         "operationId": name,
-        "tags": _tags_of(entry),
-        **_words(schema.description),
+        "tags": [_group(entry)],
+        **_words(schema.description, _flags(schema)),
         # a body that is empty is an empty object
         "requestBody": {"required": bool(schema.input.get("required")), "content": {codec.JSON: body}},
         "responses": {
@@ -157,6 +166,8 @@ def _call(entry: Entry, name: str, hoist: Hoist) -> dict[str, Any]:
         "x-cacheable": schema.cacheable,
         "x-streaming": schema.streaming,
     }
+    if schema.tags:
+        operation["x-tags"] = list(dict.fromkeys(schema.tags))
     if schema.timeout is not None:
         operation["x-timeout"] = schema.timeout
     if schema.deprecated:
@@ -164,12 +175,18 @@ def _call(entry: Entry, name: str, hoist: Hoist) -> dict[str, Any]:
     return operation
 
 
-def _words(text: str) -> dict[str, str]:
-    lines = text.strip().splitlines()
-    if not lines:
-        return {}
-    rest = "\n".join(lines[1:]).strip()
-    return {"summary": lines[0].strip(), "description": rest} if rest else {"summary": lines[0].strip()}
+def _words(text: str, more: str) -> dict[str, str]:
+    """The first line of a description as the summary; what follows it, and `more`, as the description."""
+    first, _, rest = text.strip().partition("\n")
+    words = {"summary": first.strip()} if first else {}
+    return words | {"description": f"{rest.strip()}\n\n{more}".strip()}
+
+
+def _flags(schema: FunctionSchema) -> str:
+    """One line of what people want to know of a function beside its schemas."""
+    flags = [name for name in ("idempotent", "cacheable", "streaming") if getattr(schema, name)]
+    limit = [] if schema.timeout is None else [f"at most {schema.timeout:g} s"]
+    return f"{', '.join([f'Version {schema.version}', *flags, *limit])}."
 
 
 def _examples(examples: Iterable[Mapping[str, Any]], member: str) -> dict[str, Any]:
@@ -201,11 +218,13 @@ def _stream_response(entry: Entry, name: str, hoist: Hoist) -> dict[str, Any]:
     item = _output(entry, name, hoist)
     lines = 'One item a line, as JSON; a last line `{"problem": ...}` and a body that is cut off tell of an error.'
     events = "One event an item, its data as JSON; then an event `complete`, or `error` with a problem."
+    shown = [example["output"] for example in entry.function.schema.examples if isinstance(example.get("output"), list)]
+    example = {"example": "".join(f"{json.dumps(one, ensure_ascii=False)}\n" for one in shown[0])} if shown else {}
     return {
         "description": "The items, each as soon as it is there.",
         "headers": _headers("X-Request-ID"),
         "content": {
-            codec.NDJSON: {"schema": {"type": "string", "description": lines}, "x-itemSchema": item},
+            codec.NDJSON: {"schema": {"type": "string", "description": lines}, "x-itemSchema": item, **example},
             codec.EVENTS: {"schema": {"type": "string", "description": events}, "x-itemSchema": item},
         },
     }
@@ -214,7 +233,7 @@ def _stream_response(entry: Entry, name: str, hoist: Hoist) -> dict[str, Any]:
 def _description(entry: Entry, name: str) -> dict[str, Any]:
     return {
         "operationId": f"describe_{name}",
-        "tags": _tags_of(entry),
+        "tags": [_CONTRACTS],
         "summary": f"The contract of {entry.function.name}: its schemas, version and flags.",
         "parameters": ["RequestID"],
         "responses": {
@@ -226,6 +245,16 @@ def _description(entry: Entry, name: str) -> dict[str, Any]:
             **{status: f"Problem{status}" for status in _GET_STATUSES},
         },
     }
+
+
+def _rpc_example(entries: Iterable[Entry]) -> tuple[str, Any] | tuple[()]:
+    """A method and parameters that can be tried as they stand: the first function with an example."""
+    for name, entry in method_names(entries).items():
+        schema = entry.function.schema
+        for example in () if schema.streaming else schema.examples:
+            if "input" in example:
+                return name, example["input"]
+    return ()
 
 
 def _rpc_responses() -> dict[int, Any]:
@@ -255,19 +284,31 @@ def _problem_response(status: int) -> dict[str, Any]:
     return {
         "description": REASONS[status],
         "headers": _headers(*names),
-        "content": {codec.PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        "content": {
+            codec.PROBLEM: {
+                "schema": {"$ref": "#/components/schemas/Problem"},
+                "example": problem_example(status),
+            }
+        },
     }
 
 
-def _tags_of(entry: Entry) -> list[str]:
-    return list(dict.fromkeys([*entry.path[:-1], *entry.function.schema.tags]))
+def _group(entry: Entry) -> str:
+    """The one group that an operation is shown in: its service, or the first tag of a function that is in none.
+
+    A page, and many a generator of clients, would give an operation with two tags twice.
+    """
+    return [*entry.path[:-1], *entry.function.schema.tags, _FUNCTIONS][0]
 
 
 def _tags(
-    entries: Iterable[Entry], services: Mapping[str, Service] | Iterable[Service], rpc: bool
+    entries: Collection[Entry], services: Mapping[str, Service] | Iterable[Service], rpc: bool
 ) -> list[dict[str, str]]:
     known = services.values() if isinstance(services, Mapping) else services
-    words = {service.name: service.description for service in known}
-    found = dict.fromkeys(tag for entry in entries for tag in _tags_of(entry))
-    tags = [{"name": tag, "description": words[tag]} if words.get(tag) else {"name": tag} for tag in found]
-    return [*tags, {"name": "json-rpc"}] if rpc and "json-rpc" not in found else tags
+    words = {_CONTRACTS: "What each function takes and gives, and its flags, as JSON."} if entries else {}
+    if rpc:
+        words["json-rpc"] = "All functions at one address."
+    words |= {service.name: service.description for service in known}
+    found = dict.fromkeys(_group(entry) for entry in entries)
+    found |= dict.fromkeys(["json-rpc"] * rpc + [_CONTRACTS] * bool(entries))
+    return [{"name": tag, "description": words[tag]} if words.get(tag) else {"name": tag} for tag in found]

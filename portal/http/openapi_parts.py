@@ -69,6 +69,7 @@ _FLAG = {"type": "boolean"}
 _OBJECT = {"type": "object", "additionalProperties": True}
 _ID = {"type": ["string", "number", "null"]}
 _VERSION = {"type": "string", "const": "2.0"}
+_NUMBERS = {"a": 1, "b": 2}
 
 SCHEMAS: dict[str, dict[str, Any]] = {
     "Problem": {
@@ -152,11 +153,12 @@ SCHEMAS: dict[str, dict[str, Any]] = {
 }
 
 
-def rpc_operation() -> dict[str, Any]:
-    """The POST of JSON-RPC, without its responses.
+def rpc_operation(method: str = "add", params: Any = _NUMBERS) -> dict[str, Any]:
+    """The POST of JSON-RPC, without its responses; its examples call `method` with `params`.
 
     Any JSON is taken: what is no request is answered with status 200 and an error, as JSON-RPC has it.
     """
+    request = {"jsonrpc": "2.0", "method": method, "params": params, "id": 1}
     return {
         "operationId": "call_json_rpc",
         "tags": ["json-rpc"],
@@ -170,13 +172,38 @@ def rpc_operation() -> dict[str, Any]:
                 "application/json": {
                     "schema": {},
                     "examples": {
-                        "request": {"value": {"jsonrpc": "2.0", "method": "add", "params": {"a": 1, "b": 2}, "id": 1}},
-                        "batch": {"value": [{"jsonrpc": "2.0", "method": "add", "params": [1, 2], "id": 1}]},
+                        "request": {"value": request},
+                        "batch": {"value": [request, request | {"id": 2}]},
                     },
                 }
             },
         },
     }
+
+
+_SCHEMES: list[tuple[str, str, dict[str, Any]]] = [
+    (
+        "BearerAuth",
+        "bearer",
+        {"type": "http", "scheme": "bearer", "description": "A token, in the header Authorization: Bearer TOKEN."},
+    ),
+    (
+        "JWTAuth",
+        "jwt",
+        {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "JWT",
+            "description": "A signed JSON Web Token, in the header Authorization: Bearer TOKEN.",
+        },
+    ),
+    ("BasicAuth", "basic", {"type": "http", "scheme": "basic", "description": "A user's name and password."}),
+    (
+        "CertificateAuth",
+        "certificate",
+        {"type": "mutualTLS", "description": "The client's TLS certificate; a browser offers those that it has."},
+    ),
+]
 
 
 def security_schemes(authenticators: Iterable[Any]) -> dict[str, dict[str, Any]]:
@@ -187,37 +214,36 @@ def security_schemes(authenticators: Iterable[Any]) -> dict[str, dict[str, Any]]
     found: dict[str, dict[str, Any]] = {}
     for one in authenticators:
         given = getattr(one, "security_scheme", None)
-        if given is None:
-            given = _known_scheme(one)
-        if given is None:
-            continue
-        if not (isinstance(given, tuple) and len(given) == 2 and isinstance(given[1], dict)):
-            raise ConfigError(
-                f"security_scheme of {type(one).__name__} is {given!r:.80}",
-                path="auth",
-                allowed="a tuple of a name and a Security Scheme Object",
-            )
-        name, scheme = given
-        base, number = name, 2
-        while name in found and found[name] != scheme:
-            name = f"{base}{number}"
-            number += 1
-        found[name] = dict(scheme)
+        for name, scheme in _known_schemes(one) if given is None else [_checked(one, given)]:
+            base, number = name, 2
+            while name in found and found[name] != scheme:
+                name = f"{base}{number}"
+                number += 1
+            found[name] = dict(scheme)
     return found
 
 
-def _known_scheme(authenticator: Any) -> tuple[str, dict[str, Any]] | None:
-    kind = type(authenticator).__name__
-    if kind == "BearerAuth":
-        return "bearer", {"type": "http", "scheme": "bearer"}
-    if kind == "JWTAuth":
-        return "jwt", {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
-    if kind == "BasicAuth":
-        return "basic", {"type": "http", "scheme": "basic"}
-    if kind != "ApiKeyAuth":
-        return None
-    query = getattr(authenticator, "query", None)
-    if isinstance(query, str) and query:
-        return "apiKey", {"type": "apiKey", "in": "query", "name": query}
-    header = getattr(authenticator, "header", None)
-    return "apiKey", {"type": "apiKey", "in": "header", "name": header if isinstance(header, str) else "X-API-Key"}
+def _checked(authenticator: Any, given: Any) -> tuple[str, dict[str, Any]]:
+    if isinstance(given, tuple) and len(given) == 2 and isinstance(given[1], dict):
+        return given
+    raise ConfigError(
+        f"security_scheme of {type(authenticator).__name__} is {given!r:.80}",
+        path="auth",
+        allowed="a tuple of a name and a Security Scheme Object",
+    )
+
+
+def _known_schemes(authenticator: Any) -> list[tuple[str, dict[str, Any]]]:
+    """The schemes of Portal's own classes and those derived from them, by name: what is not in use is not loaded."""
+    kinds = {kind.__name__ for kind in type(authenticator).__mro__}
+    for kind, name, scheme in _SCHEMES:
+        if kind in kinds:
+            return [(name, scheme)]
+    if "ApiKeyAuth" not in kinds:
+        return []
+    places = [("header", authenticator.header), ("query", authenticator.query)]
+    return [
+        ("apiKey", {"type": "apiKey", "in": place, "name": name, "description": f"An API key, in the {what} {name}."})
+        for (place, name), what in zip(places, ("header", "query parameter"), strict=True)
+        if name is not None
+    ]

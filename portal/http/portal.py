@@ -43,7 +43,8 @@ class HTTPPortal(Portal):
         http_middleware: around every HTTP request, outside of authentication; likewise. A name stands for what a
             package offers under it (`portal.calls.plugins`).
         trusted_proxies: networks of proxies whose X-Forwarded-For says who the client is.
-        documents: whether /openapi.json, /openrpc.json and /docs are served.
+        documents: whether /openapi.json, /openrpc.json and /docs are served, at the root and below the base path.
+        title, version: of the interface, as these documents tell them.
         max_age: seconds for which clients may keep answers of functions declared cacheable.
         executor: where functions run; None runs them in the listener's workers.
         listener: an existing Listener to share; host, port and config are its own then.
@@ -51,7 +52,8 @@ class HTTPPortal(Portal):
         debug: whether clients see what functions raise, with tracebacks.
         client: limits and waits of the calling side.
         unique_ids: "fingerprint" or "random" last segments of addresses.
-        listen: False opens no socket: another server serves it, as the WSGI application it is.
+        listen: False opens no socket: another server serves it, as the WSGI application it is, or hands its sockets
+            over, as gunicorn does to `portal.serving.gunicorn.Worker`.
 
     The portal itself is a WSGI application (PEP 3333), the same as `wsgi`.
 
@@ -70,6 +72,8 @@ class HTTPPortal(Portal):
         http_middleware: Iterable[HTTPMiddleware | str] = (),
         trusted_proxies: Iterable[str] = (),
         documents: bool = True,
+        title: str = "Portal",
+        version: str = "1",
         max_age: float = 0.0,
         middleware: Iterable[Middleware | str] = (),
         executor: Executor | None = None,
@@ -109,6 +113,8 @@ class HTTPPortal(Portal):
             trusted_proxies=trusted_proxies,
             max_age=max_age,
             documents=documents,
+            title=title,
+            version=version,
         )
         self._documents = documents
 
@@ -117,7 +123,8 @@ class HTTPPortal(Portal):
         """Everything that is published, as a WSGI application; see `portal.http.wsgi` for where it may be mounted."""
         from .wsgi import WSGIApp
 
-        return WSGIApp(self._app, base_path=self._base_path, max_body=self.listener.config.max_body)
+        beside = DOCUMENT_PATHS if self._documents else ()
+        return WSGIApp(self._app, base_path=self._base_path, max_body=self.listener.config.max_body, beside=beside)
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer one WSGI request."""
@@ -155,7 +162,7 @@ class HTTPPortal(Portal):
         """
         with self._lifecycle:
             self._require_open()
-            if not self._listen:
+            if not self._listen and not self.listener.adopted:  # sockets that are given are served all the same
                 return
             if not self._mounted:
                 self.listener.mount(self._base_path or "/", self._app)

@@ -5,7 +5,8 @@
 
 Where it answers: the portal's paths begin with its base path ("/api"). With SCRIPT_NAME ending in the base path, what
 is below the base path is PATH_INFO. Else, with PATH_INFO the base path or below it, PATH_INFO is the portal's path.
-Else, with another SCRIPT_NAME ("/rpc"), that one stands in for the base path. Else nothing is there: 404.
+Else, with another SCRIPT_NAME ("/rpc"), that one stands in for the base path. Else only what is beside the base path is
+there, the documents ("/docs"), and for all else 404. The documents are below the base path as well: "/api/docs".
 
 Under WSGI nobody but this thread can answer, so a call with a deadline runs in a worker of the dispatcher's.
 """
@@ -58,19 +59,20 @@ class WSGIRequest(Request):
 
     Attributes:
         scheme: "http" or "https", as the client used it by the outer server's word.
+        mount_path: the path that the portal's base path has for this client, encoded, such as "/api".
     """
 
-    __slots__ = ("_mount_path", "scheme")
+    __slots__ = ("mount_path", "scheme")
 
     def __init__(self, head: RequestHead, body: bytes, peer: str, scheme: str, mount_path: str) -> None:
         super().__init__(head, body, None, peer)
         self.scheme = scheme
-        self._mount_path = mount_path
+        self.mount_path = mount_path
 
     @property
     def base(self) -> str:
         """Where this client sees the portal's base path, such as "https://shop.example/api"."""
-        return f"{self.scheme}://{self.headers.get('host', '')}{self._mount_path}"
+        return f"{self.scheme}://{self.headers.get('host', '')}{self.mount_path}"
 
     @property
     def secure(self) -> bool:
@@ -85,17 +87,26 @@ class WSGIApp:
         app: what answers.
         base_path: the prefix of every path of `app`: "" or one such as "/api".
         max_body: bytes of a request body; more is answered 413.
+        beside: paths of `app` that are not below its base path.
 
     Not as the listener does: what the outer server decides (reading the head, keeping connections, the end of a stream
     that fails under HTTP/1.0). Threads: any. Fork: safe.
     """
 
-    def __init__(self, app: Answering, *, base_path: str = "/api", max_body: int = 1024 * 1024) -> None:
+    def __init__(
+        self,
+        app: Answering,
+        *,
+        base_path: str = "/api",
+        max_body: int = 1024 * 1024,
+        beside: Iterable[str] = (),
+    ) -> None:
         if not isinstance(base_path, str) or (base_path and not _is_prefix(base_path)):
             raise ConfigError(f"base_path is {base_path!r}", path="base_path", allowed='"" or a path such as "/api"')
         if isinstance(max_body, bool) or not isinstance(max_body, int) or max_body < 1:
             raise ConfigError(f"max_body is {max_body!r}", path="max_body", allowed="a whole number of at least 1")
         self.base_path = base_path
+        self._places = (base_path, *beside)
         self._app = app
         self._max_body = max_body
         self._heads = HeadCache()
@@ -114,7 +125,7 @@ class WSGIApp:
         path, mount_path = self._locate(environ)
         query = environ.get("QUERY_STRING")
         head = self._heads.parse(_head_bytes(environ, f"{path}?{query}" if query else path))
-        if not _is_below(head.path, self.base_path):
+        if not any(_is_below(head.path, place) for place in self._places):
             raise RegistryError(f"nothing is served at {head.path[:200]}")
         body = _read_body(environ, head, self._max_body)
         return WSGIRequest(

@@ -122,6 +122,11 @@ class Listener:
                 raise ConfigError("the listener serves already", path="sockets", allowed="adopt before start")
             self._adopted = list(sockets)
 
+    @property
+    def adopted(self) -> bool:
+        """Whether it has sockets that a supervisor handed over."""
+        return bool(self._adopted)
+
     def start(self) -> None:
         """Bind and serve; nothing happens if it serves already.
 

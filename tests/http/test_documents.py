@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import portal.examples.orders as orders
-from portal import function
+from portal import HTTPPortal, function
 from portal.catalogue import Catalogue
 from portal.errors import PortalError
 from portal.http.documents import DOCUMENT_PATHS, Documents
@@ -23,7 +23,7 @@ class App:
 
     def answer(self, request: Request, early: Callable[[Response], bool]) -> Response:
         try:
-            return self.documents.answer(request)
+            return self.documents.answer(request, request.path)
         except PortalError as error:
             return Response(error.status)
 
@@ -115,3 +115,31 @@ def test_the_docs_page_is_there(port: int) -> None:
     pytest.importorskip("drf_spectacular_sidecar")
     assert ask(port, "/docs")[1]["location"] == "docs/"
     assert b"<title>Orders</title>" in ask(port, "/docs/")[2]
+
+
+def test_a_function_or_service_of_a_document_s_name_goes_first_below_the_base_path() -> None:
+    catalogue = Catalogue()
+    documents = Documents(catalogue, {}, base_path="/api")
+    bare = Documents(catalogue, {}, base_path="")
+    assert documents.find("/api/docs/init.js") == "/docs/init.js"
+    assert documents.find("/docs/init.js") == bare.find("/docs/init.js") == "/docs/init.js"
+    assert documents.find("/api/openapi.json") == "/openapi.json"
+    for path in ("/api/docsearch", "/docsearch", "/api/x/docs", "/api", "/x/docs"):
+        assert documents.find(path) is bare.find(path) is None
+    catalogue.add(function(name="docs")(lambda: None))
+    assert documents.find("/api/docs") is bare.find("/docs") is None
+    assert documents.find("/docs") == "/docs"
+    for_services = Documents(Catalogue(), {"openapi.json": orders.service}, base_path="/api")
+    assert for_services.find("/api/openapi.json/price") is None
+
+
+def test_documents_below_the_base_path() -> None:
+    with HTTPPortal(title="Orders", version="3") as http:
+        http.apply_service(orders.service)
+        status, _, body = ask(http.port, "/api/openapi.json")
+        assert (status, json.loads(body)["info"]["version"]) == (200, "3")
+        assert body == ask(http.port, "/openapi.json")[2]
+        assert ask(http.port, "/docs/more", "POST")[0] == ask(http.port, "/docs/orders/add", "POST")[0] == 404
+    with HTTPPortal(documents=False) as http:
+        http.start()
+        assert ask(http.port, "/api/openapi.json")[0] == 404

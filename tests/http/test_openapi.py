@@ -16,7 +16,7 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 import portal.examples.orders as orders
-from portal import HTTPPortal, function
+from portal import ApiKeyAuth, BasicAuth, BearerAuth, CertificateAuth, HTTPPortal, JWTAuth, function
 from portal.catalogue import Catalogue, Entry
 from portal.errors import ConfigError, error_table
 from portal.http.openapi import VERSION, openapi_document, openapi_paths
@@ -112,8 +112,11 @@ def test_a_call() -> None:
     document = document_of(ORDERS, services={"orders": orders.service})
     call = document["paths"]["/api/orders/price"]["post"]
     assert call["summary"] == "Price an order: coupon off the goods, delivery free from 50.00 of goods."
-    assert call["tags"] == ["orders", "pricing"]
-    assert {"name": "orders", "description": "Prices orders."} in document["tags"]
+    assert call["description"] == "Version 1, idempotent."
+    assert (call["tags"], call["x-tags"]) == (["orders"], ["pricing"])
+    assert document["paths"]["/api/orders/price"]["get"]["tags"] == ["contracts"]
+    assert document["tags"][0] == {"name": "orders", "description": "Prices orders."}
+    assert [tag["name"] for tag in document["tags"]] == ["orders", "json-rpc", "contracts"]
     assert call["requestBody"]["required"]
     content = call["requestBody"]["content"]["application/json"]
     assert content["schema"] == {"$ref": "#/components/schemas/OrdersPriceInput"}
@@ -141,6 +144,7 @@ def test_a_stream_says_what_its_items_are() -> None:
         assert one["schema"]["type"] == "string"
         item = {"number": "ann-1", "placed": "2026-01-08", "total": "10.50"}
         assert schema_at(document, one["x-itemSchema"]).is_valid(item)
+    assert json.loads(content["application/x-ndjson"]["example"]) == item
     assert "406" in call["responses"]
     assert "406" not in document["paths"]["/api/orders/price"]["post"]["responses"]
 
@@ -159,12 +163,13 @@ def test_flags_and_words() -> None:
     document = document_of(entries_of([function(deprecated=True, timeout=2.5, tags=("a", "a"))(plain), function(told)]))
     call = document["paths"]["/api/plain"]["post"]
     assert call["deprecated"]
-    assert (call["x-timeout"], call["tags"]) == (2.5, ["a"])
+    assert (call["x-timeout"], call["tags"], call["x-tags"]) == (2.5, ["a"], ["a"])
+    assert call["description"] == "Version 1, at most 2.5 s."
     assert "summary" not in call
     assert not call["requestBody"]["required"]
     call = document["paths"]["/api/told"]["post"]
-    assert (call["summary"], call["description"]) == ("One line.", "And more.\nOf it.")
-    assert not {"deprecated", "x-timeout"} & call.keys()
+    assert (call["summary"], call["description"]) == ("One line.", "And more.\nOf it.\n\nVersion 1.")
+    assert not {"deprecated", "x-timeout", "x-tags"} & call.keys()
 
 
 def test_title_servers_and_description() -> None:
@@ -184,7 +189,10 @@ def test_every_status_that_an_error_has_is_there() -> None:
     for status in responses.keys() - {"200"}:
         shared = document["components"]["responses"][responses[status]["$ref"].rpartition("/")[2]]
         assert shared["description"] == REASONS[int(status)]
-        assert shared["content"] == {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+        content = shared["content"]["application/problem+json"]
+        assert content["schema"] == {"$ref": "#/components/schemas/Problem"}
+        assert content["example"]["status"] == int(status)
+        assert schema_at(document, content["schema"]).is_valid(content["example"])
 
 
 def test_a_function_named_rpc_answers_there_itself() -> None:
@@ -212,35 +220,33 @@ def test_formats_that_are_asserted_are_said() -> None:
 # security
 
 
-class BearerAuth:
-    pass
-
-
-class BasicAuth:
-    pass
-
-
-class JWTAuth:
-    pass
-
-
-class ApiKeyAuth:
-    def __init__(self, header: str | None = None, query: str | None = None) -> None:
-        self.header = header
-        self.query = query
-
-
 class Own:
     security_scheme: Any = ("own", {"type": "mutualTLS"})
 
 
+class Derived(ApiKeyAuth):
+    """Of Portal's own by descent."""
+
+
+KEYS = {"k3y": "ann"}
 SCHEMES = [
-    ([BearerAuth()], {"bearer": {"type": "http", "scheme": "bearer"}}),
-    ([JWTAuth()], {"jwt": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}),
-    ([BasicAuth()], {"basic": {"type": "http", "scheme": "basic"}}),
-    ([ApiKeyAuth()], {"apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"}}),
+    ([BearerAuth(KEYS)], {"bearer": {"type": "http", "scheme": "bearer"}}),
     (
-        [ApiKeyAuth("X-Key"), ApiKeyAuth(query="key"), ApiKeyAuth("X-Key")],
+        [JWTAuth(key="s" * 32, algorithms=["HS256"])],
+        {"jwt": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+    ),
+    ([BasicAuth({"ann": "pa55"})], {"basic": {"type": "http", "scheme": "basic"}}),
+    ([CertificateAuth()], {"certificate": {"type": "mutualTLS"}}),
+    ([ApiKeyAuth(KEYS)], {"apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"}}),
+    (
+        [ApiKeyAuth(KEYS, header="X-Key"), Derived(KEYS, header=None, query="key"), ApiKeyAuth(KEYS, header="X-Key")],
+        {
+            "apiKey": {"type": "apiKey", "in": "header", "name": "X-Key"},
+            "apiKey2": {"type": "apiKey", "in": "query", "name": "key"},
+        },
+    ),
+    (
+        [ApiKeyAuth(KEYS, header="X-Key", query="key")],
         {
             "apiKey": {"type": "apiKey", "in": "header", "name": "X-Key"},
             "apiKey2": {"type": "apiKey", "in": "query", "name": "key"},
@@ -253,7 +259,9 @@ SCHEMES = [
 @pytest.mark.parametrize(("authenticators", "schemes"), SCHEMES)
 def test_any_one_credential_will_do(authenticators: list[Any], schemes: dict[str, Any]) -> None:
     document = document_of(ORDERS, authenticators=authenticators)
-    assert document["components"]["securitySchemes"] == schemes
+    found = document["components"]["securitySchemes"]
+    assert all(one.pop("description") for name, one in found.items() if name != "own")
+    assert found == schemes
     assert document["security"] == [{name: []} for name in schemes]
     assert faults_of(document) == []
 

@@ -734,3 +734,40 @@ def test_services_and_listings(published: WSGIApp) -> None:
     status, _, data = reply(published, PATH_INFO="/api")
     assert status == 200
     assert {row["name"] for row in json.loads(data[0])["functions"]} >= {"add", "count", "größe"}
+
+
+# documents
+
+
+@pytest.mark.parametrize(
+    ("script", "info", "seen"),
+    [
+        ("", "/openapi.json", "/api"),  # a WSGI server has nothing but the portal
+        ("", "/api/openapi.json", "/api"),
+        ("/api", "/openapi.json", "/api"),
+        ("/rpc", "/openapi.json", "/rpc"),
+        ("/site/api", "/openapi.json", "/site/api"),
+    ],
+)
+def test_documents_name_the_paths_that_the_client_sees(script: str, info: str, seen: str) -> None:
+    served, application = made()
+    with served:
+        for _ in range(2):
+            status, _, data = reply(application, SCRIPT_NAME=script, PATH_INFO=info)
+            assert status == 200
+            assert {f"{seen}/add", f"{seen}/rpc"} <= json.loads(data[0])["paths"].keys()
+        status, _, data = reply(application, SCRIPT_NAME=script, PATH_INFO=info.replace("openapi", "openrpc"))
+        assert json.loads(data[0])["servers"][0]["url"] == f"{seen}/rpc"
+
+
+def test_without_documents_there_are_none() -> None:
+    with HTTPPortal(listen=False, documents=False) as http:
+        for path in ("/openapi.json", "/api/openapi.json", "/docs", "/api/docs/"):
+            assert reply(http.wsgi, PATH_INFO=path)[0] == 404
+
+
+def test_the_documents_kept_are_bounded() -> None:
+    with HTTPPortal(listen=False) as http:
+        for number in range(40):
+            assert reply(http.wsgi, SCRIPT_NAME=f"/{number}", PATH_INFO="/openapi.json")[0] == 200
+        assert len(http._app._documents._made) <= 16

@@ -1,0 +1,48 @@
+"""A headless Chromium that speaks to nobody but the server under test, driven over WebDriver (W3C)."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+
+__all__ = ["browser", "needs_browser"]
+
+_CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+_DRIVER = shutil.which("chromedriver")
+_FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+    "--window-size=1280,1600",
+)  # fmt: skip
+
+needs_browser = pytest.mark.skipif(_CHROMIUM is None or _DRIVER is None, reason="there is no chromium or chromedriver")
+
+
+@contextmanager
+def browser(profile: Path) -> Iterator[Chrome]:
+    """A browser with an empty profile in the folder `profile`; its console and its requests are logged."""
+    from selenium.webdriver import Chrome, ChromeOptions
+    from selenium.webdriver.chrome.service import Service
+
+    assert _CHROMIUM is not None
+    options = ChromeOptions()
+    options.binary_location = _CHROMIUM
+    for flag in (*_FLAGS, f"--user-data-dir={profile}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    # With the driver named, selenium looks for none and downloads none.
+    driver = Chrome(options, Service(_DRIVER))
+    try:
+        driver.set_page_load_timeout(60)
+        driver.set_script_timeout(60)
+        yield driver
+    finally:
+        driver.quit()

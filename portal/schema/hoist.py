@@ -31,10 +31,13 @@ _WIDER = frozenset(("time", "duration"))
 
 _SECONDS = "[0-9]{1,8}([.][0-9]{1,6})?S"
 _TIME = f"T([0-9]{{1,8}}H([0-9]{{1,8}}M)?({_SECONDS})?|[0-9]{{1,8}}M({_SECONDS})?|{_SECONDS})"
+#: Beside 900 million days and more there is room for less than a day: a timedelta ends after 999,999,999 days.
+_REST_OF_DAY = "T([0-9]{1,4}|[1-7][0-9]{4}|8[0-5][0-9]{3}|86[0-3][0-9]{2})([.][0-9]{1,6})?S"
+_DAYS = f"([0-9]{{1,8}}|[0-8][0-9]{{8}})D({_TIME})?|9[0-9]{{8}}D({_REST_OF_DAY})?"
 #: What is asserted of text beyond what its format or encoding tells a reader who does not know it.
 _PATTERNS = {
     "decimal": "^[+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][+-]?[0-9]{1,9})?$",
-    "duration": f"^-?P([0-9]{{1,8}}W|[0-9]{{1,8}}D({_TIME})?|{_TIME})$",
+    "duration": f"^(?!-P9{{9}}DT)-?P([0-9]{{1,8}}W|{_DAYS}|{_TIME})$",
     "time": "^([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]+)?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])?$",
     "base64": "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$",
 }

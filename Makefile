@@ -1,11 +1,12 @@
 # Each target sets up what it needs in .venv: CPython 3.11 or later and a package index are enough.
 PYTHON ?= python3
+EXAMPLES ?= 300
 VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALL = $(RUN) -m pip install --quiet --disable-pip-version-check --use-pep517
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint type check schema-suite fuzz long bench bench-http profile clean
+.PHONY: help demo test lint type check schema-suite fuzz conformance long bench bench-http profile clean
 
 help:  ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -33,6 +34,9 @@ schema-suite: $(VENV)/.test  ## fetch the JSON-Schema-Test-Suite and hold the sc
 
 fuzz: $(VENV)/.test  ## 10,000 generated schemas and values: the fast check against jsonschema's verdict
 	PORTAL_FUZZ_CASES=10000 $(RUN) -m pytest $$(grep -rl --include='test_*.py' PORTAL_FUZZ_CASES tests)
+
+conformance: $(VENV)/.test  ## schemathesis at length against served portals, and a client generated from the document
+	PORTAL_CONFORMANCE=$(EXAMPLES) $(RUN) -m pytest tests/conformance -p no:randomly -s
 
 long: $(VENV)/.test  ## long runs: idle and slow connections, a million calls, a proxy that breaks things
 	PORTAL_LONG=1 $(RUN) -m pytest tests/long $$(grep -rl --include='test_*.py' PORTAL_LONG tests | grep -v tests/long) -p no:randomly -s

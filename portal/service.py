@@ -222,9 +222,12 @@ def _from_instance(instance: Any, options: Mapping[str, str]) -> Service:
 def _bind(member: Function, instance: Any) -> Function:
     """The `@function` method as a function of this instance, with the options it was given."""
     schema = member.schema
+    given = member.parameters.schema
     bound = function(
         name=schema.name,
         version=schema.version,
+        input=None if given.source is member.target else given,  # hints are read again, now without `self`
+        output=member.output,
         description=schema.description,
         tags=schema.tags,
         examples=schema.examples,

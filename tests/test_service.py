@@ -183,3 +183,22 @@ def test_what_is_no_service() -> None:
         Service("a/b")
     with pytest.raises(RegistryError):
         Service("s", [Users.double, Users.double])
+
+
+def test_a_method_keeps_the_schemas_that_it_was_given() -> None:
+    class Shop:
+        @make(input={"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}, output=str)
+        def twice(self, **given: Any) -> Any:
+            return str(2 * given["n"])
+
+        @make(output={"type": "array", "items": {"type": "integer"}})
+        def numbers(self, stop: int = 2) -> Any:
+            return [*range(stop)]
+
+    shop = Service.of(mark(Shop))
+    assert shop["twice"].schema.input["required"] == ["n"]
+    assert shop["twice"].schema.output == {"type": "string"}
+    assert shop["twice"](n=3) == "6"
+    assert list(shop["numbers"].schema.input["properties"]) == ["stop"]
+    assert shop["numbers"].schema.output["items"] == {"type": "integer"}
+    assert shop["numbers"]() == [0, 1]

@@ -43,7 +43,11 @@ __all__ = ["HTTPApp"]
 
 _log = logging.getLogger("portal.http")
 _ALLOW = "GET, HEAD, OPTIONS, POST"
-_METHODS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
+_ALLOW_DOCUMENT = "GET, HEAD"
+_ALLOW_LISTING = "GET, HEAD, OPTIONS"
+_ALLOW_RPC = "OPTIONS, POST"
+#: Methods that are known everywhere: one that is not served here gets 405, any other 501 (RFC 9110 section 9.1).
+_METHODS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"})
 _RPC = ("rpc",)
 _NOTHING: Mapping[str, str] = {}
 Early = Callable[[Response], bool]
@@ -156,7 +160,7 @@ class HTTPApp:
             return self._route(request, context, early)
         except PortalError as error:
             request.notes["code"] = error.code
-            return self._refuse(error, context)
+            return self._refuse(error, context, {"Allow": self._allow(request)} if error.status == 405 else _NOTHING)
         except Exception as error:
             request.notes["code"] = PortalError.code
             _log.exception("answering %s %s failed", request.method, request.path)
@@ -169,7 +173,7 @@ class HTTPApp:
         if not request.path.startswith(self._base):  # a document's path, and nothing that is asked of one
             raise RegistryError(f"nothing is called at {request.path[:200]}")
         if method == "OPTIONS":
-            return Response(204, [("Allow", _ALLOW), ("X-Request-ID", context.request_id)])
+            return Response(204, [("Allow", self._allow(request)), ("X-Request-ID", context.request_id)])
         path, version = _target(request.path[len(self._base) :], request.query)
         if method == "POST":
             if is_coded(request):
@@ -177,9 +181,20 @@ class HTTPApp:
             if path == _RPC and self._catalogue.find(path) is None:
                 return self._rpc.answer(request, context)
             return self._call(self._catalogue.get(path, version), request, context, early)
-        if method in ("GET", "HEAD"):
+        if method in ("GET", "HEAD") and (path != _RPC or self._catalogue.find(path) is not None):
             return _json(200, self._describe(path, version, getattr(request, "base", None)), context)
         raise ProtocolError(f"{method} is not served here", status=405 if method in _METHODS else 501)
+
+    def _allow(self, request: Request) -> str:
+        """The methods that what the request names has (RFC 9110 section 10.2.1); of nothing, those of a function."""
+        if self._serves_documents and request.path.startswith(DOCUMENT_PATHS):
+            return _ALLOW_DOCUMENT
+        path, _ = _target(request.path[len(self._base) :], "")
+        if self._catalogue.find(path) is not None:
+            return _ALLOW
+        if path == _RPC:
+            return _ALLOW_RPC
+        return _ALLOW_LISTING if not path or (len(path) == 1 and path[0] in self._services) else _ALLOW
 
     def _describe(self, path: tuple[str, ...], version: str | None, base: str | None) -> Any:
         if not path:
@@ -300,7 +315,7 @@ class HTTPApp:
         retry_after = getattr(error, "retry_after", None)
         if retry_after is not None and "retry-after" not in reply:
             headers.append(("Retry-After", str(max(1, ceil(retry_after)))))
-        if error.status == 405:
+        if error.status == 405 and "Allow" not in reply:
             headers.append(("Allow", _ALLOW))
         if error.status == 401:
             headers += [("WWW-Authenticate", one) for one in challenges_of(error, self._authenticators)]

@@ -53,6 +53,7 @@ EVENTS = "text/event-stream"
 
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}\Z")
 _TIMEOUT = re.compile(r"^[0-9]{1,10}$")
+_IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}\Z")
 
 
 def _refuse_constant(text: str) -> Any:
@@ -190,7 +191,8 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
 def context_of(headers: Mapping[str, str], clock: float) -> CallContext:
     """The context that a request's headers carry: X-Request-ID, X-Portal-Timeout (milliseconds left), traceparent.
 
-    A malformed id or trace is replaced, as its specification asks; a malformed timeout is a ProtocolError.
+    A malformed id or trace is replaced, as its specification asks; a malformed timeout or idempotency key is a
+    ProtocolError, the key also where nobody keeps answers: what is refused does not depend on who listens.
 
     Args:
         clock: `time.monotonic()` when the request had arrived.
@@ -208,6 +210,8 @@ def context_of(headers: Mapping[str, str], clock: float) -> CallContext:
         context.traceparent = trace
     key = headers.get("idempotency-key")
     if key is not None:
+        if not _IDEMPOTENCY_KEY.match(key):
+            raise ProtocolError("an Idempotency-Key has 1 to 255 visible ASCII characters")
         context.idempotency_key = key
     return context
 

@@ -122,7 +122,9 @@ def _operations(
     taken: set[str] = {"call_json_rpc"}
     for path, entry in published.items():
         name = _operation_id(entry, taken, newest="@" not in path.rpartition("/")[2])
-        call = _call(entry, name, hoist) | {"parameters": parameters}
+        # a stream takes no idempotency key: its answer is not kept
+        wanted = [one for one in parameters if one != "IdempotencyKey" or not entry.function.schema.streaming]
+        call = _call(entry, name, hoist) | {"parameters": wanted}
         yield path, {"post": call, "get": _description(entry, name)}
 
 

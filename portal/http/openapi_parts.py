@@ -58,9 +58,10 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     },
     "IdempotencyKey": {
         "name": "Idempotency-Key",
-        "description": "Under one key the first answer is given again, where the server keeps answers.",
+        "description": "Under one key the first answer is given again, where the server keeps answers; the key of a "
+        "call with other parameters is refused with 422. 1 to 255 visible ASCII characters.",
         "required": False,
-        "schema": {"type": "string"},
+        "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
     },
 }
 

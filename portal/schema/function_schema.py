@@ -10,6 +10,8 @@ from functools import cached_property
 from typing import Any
 
 from ..errors import RegistryError, SerializationError, ValidationError
+from .hoist import walk
+from .jsondata import copy_json
 from .schema import Schema
 
 __all__ = ["FunctionSchema", "check_name", "check_version"]
@@ -102,8 +104,16 @@ class FunctionSchema:
 
     @cached_property
     def fingerprint(self) -> str:
-        """8 hex digits that are the same wherever name, version, input and output are."""
-        contract = {"name": self.name, "version": self.version, "input": self.input, "output": self.output}
+        """8 hex digits that are the same wherever name, version, input and output are.
+
+        Titles do not count: what a class is called is nothing that a caller could notice.
+        """
+        contract = {
+            "name": self.name,
+            "version": self.version,
+            "input": _untitled(self.input),
+            "output": _untitled(self.output),
+        }
         text = json.dumps(contract, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
@@ -156,6 +166,13 @@ class FunctionSchema:
     def __getstate__(self) -> dict[str, Any]:
         # the compiled schemas do not pickle, and are made again on first use
         return {item.name: self.__dict__[item.name] for item in fields(self)}
+
+
+def _untitled(schema: Any) -> Any:
+    copy = copy_json(schema)
+    for part in walk(copy):
+        part.pop("title", None)
+    return copy
 
 
 def _validate(schema: Schema, value: Any) -> None:

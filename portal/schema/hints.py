@@ -123,7 +123,7 @@ class HintMapper:
             fields = lambda: record_node(kind, list(self._named_tuple(kind, args)))  # noqa: E731
         else:
             raise _unmapped(hint)
-        return self._named(hint, kind.__name__, fields)
+        return self._named(hint, kind.__name__, lambda: _titled(fields(), kind))
 
     def _hints(self, kind: Any, args: tuple[Any, ...]) -> dict[str, Any]:
         try:
@@ -186,6 +186,11 @@ class HintMapper:
         self.defs[named.key] = node.json
         self._recursive[hint] = named.ref
         return named.ref
+
+
+def _titled(node: Node, kind: type) -> Node:
+    """The class's name as the title, by which documents know it; see FunctionSchema.fingerprint."""
+    return dataclasses.replace(node, json={"title": kind.__name__, **node.json})
 
 
 class _Named:

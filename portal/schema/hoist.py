@@ -26,15 +26,22 @@ _NAMED = frozenset(("properties", "patternProperties", "dependentSchemas", "$def
 _MAY_BE_BOOLEAN = frozenset(("additionalProperties", "unevaluatedProperties"))
 _DROPPED = frozenset(("$schema", "$id", "$anchor", "$comment"))
 
+#: What is said of a place and not of what stands there.
+_BESIDE = ("default", "description", "examples", "deprecated")
+_NAME = re.compile("[A-Za-z][A-Za-z0-9_]*")
+
 #: Formats that mean more here than JSON Schema says: a time without offset, a duration with a sign or with fractions.
 _WIDER = frozenset(("time", "duration"))
 
 _SECONDS = "[0-9]{1,8}([.][0-9]{1,6})?S"
 _TIME = f"T([0-9]{{1,8}}H([0-9]{{1,8}}M)?({_SECONDS})?|[0-9]{{1,8}}M({_SECONDS})?|{_SECONDS})"
+#: Beside 900 million days and more there is room for less than a day: a timedelta ends after 999,999,999 days.
+_REST_OF_DAY = "T([0-9]{1,4}|[1-7][0-9]{4}|8[0-5][0-9]{3}|86[0-3][0-9]{2})([.][0-9]{1,6})?S"
+_DAYS = f"([0-9]{{1,8}}|[0-8][0-9]{{8}})D({_TIME})?|9[0-9]{{8}}D({_REST_OF_DAY})?"
 #: What is asserted of text beyond what its format or encoding tells a reader who does not know it.
 _PATTERNS = {
     "decimal": "^[+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][+-]?[0-9]{1,9})?$",
-    "duration": f"^-?P([0-9]{{1,8}}W|[0-9]{{1,8}}D({_TIME})?|{_TIME})$",
+    "duration": f"^(?!-P9{{9}}DT)-?P([0-9]{{1,8}}W|{_DAYS}|{_TIME})$",
     "time": "^([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]+)?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])?$",
     "base64": "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$",
 }
@@ -88,6 +95,9 @@ class Hoist:
             own = self._name(name)
             return self.reserve(own, {"description": "See x-schema, a JSON Schema of its own.", "x-schema": schema})
         root = _rewrite(copy_json(schema), _local(schema), exact)
+        if not any(_leads_to_root(reference) for reference in _references(root)):
+            root = _lift_titled(root)
+            whole = whole and "$ref" not in root
         definitions = root.get("$defs", {})
         whole = whole or any(_leads_to_root(reference) for reference in _references(root))
         own = self._name(name) if whole else ""
@@ -96,7 +106,7 @@ class Hoist:
         for definition in definitions:
             key = _key(definition, root)
             if key not in self._by_key:
-                self._by_key[key] = self._name(definition)
+                self._by_key[key] = self._name(_wanted(definition, definitions))
                 fresh.append(definition)
             names[definition] = self._by_key[key]
 
@@ -104,9 +114,9 @@ class Hoist:
             return _target(reference, self._prefix, names, own)
 
         for definition in fresh:
-            self.schemas[names[definition]] = _rewrite(definitions[definition], target, False)
+            self.schemas[names[definition]] = _untitled(_rewrite(definitions[definition], target, False))
         top = {key: value for key, value in root.items() if key != "$defs"}
-        found: dict[str, Any] = _rewrite(top, target, False)
+        found: dict[str, Any] = _untitled(_rewrite(top, target, False))
         if not whole:
             return found
         self.schemas[own] = found
@@ -166,6 +176,63 @@ def _target(reference: str, prefix: str, names: dict[str, str], own: str) -> str
     return prefix + own + reference[1:] if _leads_to_root(reference) else reference
 
 
+def _lift_titled(root: dict[str, Any]) -> dict[str, Any]:
+    """The schema with each object whose title is a name moved to its $defs, where documents and generators find it.
+
+    Not for a schema with references into its own parts: those would no longer be where they were.
+    """
+    definitions = root.get("$defs", {})
+
+    def lift(part: Any) -> Any:
+        if not isinstance(part, dict):
+            return part
+        part = _mapped(part, lift)
+        title = part.get("title")
+        if not (isinstance(title, str) and _NAME.fullmatch(title) and part.get("properties")):
+            return part
+        whole = {key: value for key, value in part.items() if key not in _BESIDE}
+        key, number = title, 2
+        while key in definitions and definitions[key] != whole:
+            key = f"{title}{number}"
+            number += 1
+        definitions[key] = whole
+        return {"$ref": f"#/$defs/{key}", **{key: part[key] for key in _BESIDE if key in part}}
+
+    for name, definition in list(definitions.items()):
+        definitions[name] = _mapped(definition, lift)
+    found: dict[str, Any] = lift({key: value for key, value in root.items() if key != "$defs"})
+    return {**found, "$defs": definitions} if definitions else found
+
+
+def _untitled(schema: Any) -> Any:
+    """The schema without titles, a sentence kept as the description.
+
+    A component has its name; generators would call two classes by one title.
+    """
+    for part in walk(schema):
+        title = part.pop("title", None)
+        if isinstance(title, str) and not _NAME.fullmatch(title):
+            part.setdefault("description", title)
+    return schema
+
+
+def _mapped(schema: Any, change: Callable[[Any], Any]) -> Any:
+    """A copy of a schema whose direct parts are what `change` makes of them."""
+    if not isinstance(schema, dict):
+        return schema
+    found: dict[str, Any] = {}
+    for key, value in schema.items():
+        if key in _ONE:
+            found[key] = change(value)
+        elif key in _MANY and isinstance(value, list):
+            found[key] = [change(one) for one in value]
+        elif key in _NAMED and isinstance(value, dict):
+            found[key] = {name: change(one) for name, one in value.items()}
+        else:
+            found[key] = value
+    return found
+
+
 def _key(definition: str, root: dict[str, Any]) -> str:
     """Text that is equal for definitions that mean the same: name, content, and all that they refer to."""
     definitions = root["$defs"]
@@ -182,7 +249,13 @@ def _key(definition: str, root: dict[str, Any]) -> str:
                 waiting.append(found[0])
             elif _leads_to_root(reference):
                 reached["#"] = root
-    return json.dumps([definition, reached], sort_keys=True)
+    return json.dumps([_wanted(definition, definitions), reached.pop(definition), reached], sort_keys=True)
+
+
+def _wanted(definition: str, definitions: dict[str, Any]) -> str:
+    """What a component is best called: by its title where that is a name, since the key may have been numbered."""
+    title = definitions[definition].get("title") if isinstance(definitions[definition], dict) else None
+    return title if isinstance(title, str) and _NAME.fullmatch(title) else definition
 
 
 def _moves_bases(schema: dict[str, Any]) -> bool:
@@ -242,9 +315,29 @@ def _rewrite(schema: Any, target: Callable[[str], str], exact: bool) -> Any:
             found["enum"] = [value]  # the same; generators take const for a text or a number
         elif key not in _DROPPED:
             found[key] = value
+    if isinstance(found.get("enum"), list) and isinstance(found.get("type"), list) and "anyOf" not in found:
+        found = _split_enum(found)
     pattern = _PATTERNS.get(str(found.get("format", found.get("contentEncoding")))) if exact else None
     if pattern is not None and not {"pattern", "enum", "const"} & found.keys():
         found["pattern"] = pattern
     if exact and found.get("format") in _WIDER:
         found["x-format"] = found.pop("format")
     return found
+
+
+def _split_enum(schema: dict[str, Any]) -> dict[str, Any]:
+    """The same choices with those of each type together: generators make a class of choices of one type only."""
+    by_type: dict[str, list[Any]] = {}
+    for value in schema["enum"]:
+        kind = next((name for kind, name in _TYPES if isinstance(value, kind)), None)
+        if kind is None:
+            return schema
+        by_type.setdefault(kind, []).append(value)
+    if len(by_type) < 2:
+        return schema
+    parts = [{"type": name, **({} if name == "null" else {"enum": values})} for name, values in by_type.items()]
+    return {key: value for key, value in schema.items() if key not in ("type", "enum")} | {"anyOf": parts}
+
+
+#: bool before int, which it is one of to Python.
+_TYPES = ((bool, "boolean"), (int, "integer"), (float, "number"), (str, "string"), (type(None), "null"))

@@ -146,6 +146,7 @@ def test_a_stream_says_what_its_items_are() -> None:
         assert schema_at(document, one["x-itemSchema"]).is_valid(item)
     assert json.loads(content["application/x-ndjson"]["example"]) == item
     assert "406" in call["responses"]
+    assert [one["$ref"].rpartition("/")[2] for one in call["parameters"]] == ["RequestID"]  # no key: no answer is kept
     assert "406" not in document["paths"]["/api/orders/price"]["post"]["responses"]
 
 

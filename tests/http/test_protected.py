@@ -22,6 +22,7 @@ from portal import (
     Identity,
     ProtocolError,
     RateLimitError,
+    Service,
     function,
     service,
 )
@@ -47,7 +48,7 @@ def whoami(context: CallContext) -> str:
     return context.identity.name
 
 
-def post(address: Any, body: Any = None, **headers: str) -> requests.Response:
+def post(address: Any, body: Any = None, **headers: str | bytes) -> requests.Response:
     return requests.post(str(address), json={} if body is None else body, headers=headers, timeout=WAIT)
 
 
@@ -344,10 +345,49 @@ def test_methods() -> None:
         address = str(portal.apply(add_one))
         known = requests.delete(address, timeout=WAIT)
         assert (known.status_code, known.headers["Allow"]) == (405, "GET, HEAD, OPTIONS, POST")
+        assert requests.request("QUERY", address, timeout=WAIT).status_code == 405
         assert requests.request("BREW", address, timeout=WAIT).status_code == 501
         with socket.create_connection(("127.0.0.1", portal.port), timeout=WAIT) as sock:
             sock.sendall(b"OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             assert sock.recv(1000).startswith(b"HTTP/1.1 204 ")
+
+
+@pytest.mark.parametrize("key", ["", "a b", "k" * 256, "\xe9"])
+def test_a_malformed_idempotency_key_is_refused_also_where_no_answers_are_kept(key: str) -> None:
+    with HTTPPortal() as portal:
+        address = portal.apply(add_one)
+        assert post(address, {"n": 1}, **{"Idempotency-Key": key.encode("latin-1")}).status_code == 400
+        assert post(address, {"n": 1}, **{"Idempotency-Key": "k" * 255}).status_code == 200
+
+
+def test_allow_names_the_methods_of_what_is_there() -> None:
+    """RFC 9110 section 10.2.1."""
+
+    def rpc() -> None:
+        """In the place of the JSON-RPC endpoint."""
+
+    with HTTPPortal() as portal:
+        portal.apply(add_one)
+        portal.apply_service(Service("orders", [add_one]))
+        base = f"http://127.0.0.1:{portal.port}"
+        for path, allow in (
+            ("/api/add_one", "GET, HEAD, OPTIONS, POST"),
+            ("/api/orders/add_one", "GET, HEAD, OPTIONS, POST"),
+            ("/api/rpc", "OPTIONS, POST"),
+            ("/api", "GET, HEAD, OPTIONS"),
+            ("/api/orders", "GET, HEAD, OPTIONS"),
+        ):
+            asked = requests.options(base + path, timeout=WAIT)
+            assert (asked.status_code, asked.headers["Allow"]) == (204, allow), path
+            refused = requests.put(base + path, timeout=WAIT)
+            assert (refused.status_code, refused.headers["Allow"]) == (405, allow), path
+        for path in ("/openapi.json", "/openrpc.json", "/docs"):
+            refused = requests.options(base + path, timeout=WAIT)
+            assert (refused.status_code, refused.headers["Allow"]) == (405, "GET, HEAD"), path
+        assert requests.get(f"{base}/api/rpc", timeout=WAIT).status_code == 405
+        portal.apply(rpc)
+        assert requests.get(f"{base}/api/rpc", timeout=WAIT).status_code == 200
+        assert requests.options(f"{base}/api/rpc", timeout=WAIT).headers["Allow"] == "GET, HEAD, OPTIONS, POST"
 
 
 def test_a_page_cannot_send_a_body_without_its_type() -> None:

@@ -46,6 +46,15 @@ def test_bad_versions(version: Any) -> None:
     assert caught.value.kind == "invalid"
 
 
+def test_a_title_is_no_part_of_the_contract() -> None:
+    schema = {"type": "object", "properties": {"title": {"type": "string"}}}
+    plain = FunctionSchema("f", input=schema, output={"type": "string"})
+    titled = FunctionSchema("f", input=schema | {"title": "Named"}, output={"type": "string", "title": "T"})
+    assert titled.fingerprint == plain.fingerprint
+    other = FunctionSchema("f", input=schema | {"properties": {}}, output={"type": "string"})
+    assert other.fingerprint != plain.fingerprint
+
+
 def test_the_fingerprint_is_the_contract() -> None:
     same = FunctionSchema("add", input=dict(reversed(ADD.input.items())), output=ADD.output, description="other")
     assert same.fingerprint == ADD.fingerprint

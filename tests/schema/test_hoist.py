@@ -159,6 +159,8 @@ TEXTS = {
     ],
     "duration": [
         "P1D", "PT1S", "PT0.5S", "P1DT1H", "P1W", "-P1D", "PT1H30M", "PT1M", "PT1H1S", "PT1H1M1.000001S", "P", "PT",
+        "P178871000D", "P999999999DT86399.999999S", "-P999999999D", "-P999999999DT1S", "P899999999DT99999999H",
+        "P1000000000D", "P100000000W", "P999999999DT86400S",
         "P1Y", "P1M", "P1DT", "1D", "P1W1D", "PT1.1234567S", "PT1.5H", "P-1D", "PT1M1H", "P1S", "",
     ],
 }  # fmt: skip
@@ -186,3 +188,47 @@ def test_patterns_are_only_where_they_are_asserted_and_absent() -> None:
 def test_walk_gives_every_schema_and_nothing_else() -> None:
     schema = {"items": {"a": 1}, "anyOf": [{"b": 1}, True], "properties": {"x": {"c": 1}}, "default": {"d": 1}}
     assert [sorted(part)[0] for part in walk(schema)] == ["anyOf", "a", "b", "c"]
+
+
+def test_what_has_a_name_for_a_title_is_a_component_of_that_name() -> None:
+    point = {"title": "Point", "type": "object", "properties": {"x": {"type": "number"}}, "default": {"x": 1}}
+    other = {"title": "Point", "type": "object", "properties": {"title": {"type": "string"}}}
+    hoist = Hoist()
+    schema = {"type": "object", "properties": {"a": point, "b": {"type": "array", "items": point}, "c": other}}
+    assert hoist.component("f_input", schema) == {"$ref": "#/components/schemas/FInput"}
+    assert hoist.inline("f_output", point) == {"$ref": "#/components/schemas/Point", "default": {"x": 1}}
+    assert hoist.component("g_output", other) == {"$ref": "#/components/schemas/Point2"}
+    bare = {"type": "object", "properties": {"x": {"type": "number"}}}
+    assert hoist.schemas["Point"] == bare
+    assert hoist.schemas["Point2"] == {"type": "object", "properties": {"title": {"type": "string"}}}
+    assert set(hoist.schemas) == {"FInput", "Point", "Point2"}
+    parts = hoist.schemas["FInput"]["properties"]
+    assert parts["b"]["items"]["$ref"] == parts["a"]["$ref"] == "#/components/schemas/Point"
+
+
+def test_titles_that_are_no_names_and_parts_that_are_referred_to_stay_in_place() -> None:
+    told = {"title": "Two words", "type": "object", "properties": {"x": {}}}
+    assert Hoist().inline("f", told) == {"description": "Two words", "type": "object", "properties": {"x": {}}}
+    inner = {"title": "Inner", "type": "object", "properties": {"x": {"type": "number"}}}
+    schema = {"type": "object", "properties": {"a": inner, "b": {"$ref": "#/properties/a/properties/x"}}}
+    hoist = Hoist()
+    hoist.component("f", schema)
+    assert hoist.schemas["F"]["properties"]["b"] == {"$ref": "#/components/schemas/F/properties/a/properties/x"}
+    assert set(hoist.schemas) == {"F"}
+
+
+def test_choices_of_several_types_are_written_type_by_type() -> None:
+    schema = {"type": ["string", "integer", "null", "boolean"], "enum": ["a", 1, None, True, 2], "description": "d"}
+    written = Hoist().inline("f", schema)
+    assert written == {
+        "description": "d",
+        "anyOf": [
+            {"type": "string", "enum": ["a"]},
+            {"type": "integer", "enum": [1, 2]},
+            {"type": "null"},
+            {"type": "boolean", "enum": [True]},
+        ],
+    }
+    mixed: dict[str, object] = {"type": ["object", "string"], "enum": [{}, "a"]}
+    assert Hoist().inline("f", mixed) == mixed
+    assert Hoist().inline("f", {"enum": ["a", 1]}) == {"enum": ["a", 1]}

@@ -187,7 +187,7 @@ class HTTPApp:
 
     def _allow(self, request: Request) -> str:
         """The methods that what the request names has (RFC 9110 section 10.2.1); of nothing, those of a function."""
-        if self._serves_documents and request.path.startswith(DOCUMENT_PATHS):
+        if self._serves_documents and self._documents.find(request.path) is not None:
             return _ALLOW_DOCUMENT
         path, _ = _target(request.path[len(self._base) :], "")
         if self._catalogue.find(path) is not None:

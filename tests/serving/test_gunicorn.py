@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 from types import SimpleNamespace
@@ -69,6 +69,14 @@ class Gunicorn:
                 env=os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT), str(directory)))},
             )  # fmt: skip
         listening.close()
+
+    def says_after(self, text: str, times: int, act: Callable[[int], object]) -> None:
+        """Do something again and again until the log has a text: a reloader may have looked after the first time."""
+        end, turn = monotonic() + WAIT, 0
+        while self.log.read_text().count(text) < times:
+            assert monotonic() < end, self.log.read_text()
+            act(turn := turn + 1)
+            threading.Event().wait(1.0)
 
     def says(self, text: str, times: int = 1) -> None:
         """Wait until the log has a text."""
@@ -171,14 +179,17 @@ def test_max_requests_ends_a_worker(tmp_path: pathlib.Path) -> None:
         assert seen != first
 
 
+def changed(directory: pathlib.Path, turn: int) -> None:
+    (directory / "served_module.py").write_text(f"{MODULE}\n# changed {turn}\n")
+
+
 @adopts
 def test_a_changed_file_reloads(tmp_path: pathlib.Path) -> None:
     with gunicorn(tmp_path, "-w", "1", "--reload", "--reload-engine", "poll") as running, Consumer() as consumer:
         old = consumer.call_at(f"{running.base}/pid")
         (tmp_path / "served_module.py").write_text("this is no Python\n")
         running.says("Nothing to serve before a file changes.")
-        (tmp_path / "served_module.py").write_text(MODULE + "\n# changed\n")
-        running.says("Booting worker", 3)
+        running.says_after("Booting worker", 3, lambda turn: changed(tmp_path, turn))
         assert consumer.call_at(f"{running.base}/pid") != old
 
 

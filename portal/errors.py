@@ -327,7 +327,7 @@ class ValidationError(_FaultyError):
     """Parameters that do not fit the function's schema.
 
     Attributes:
-        errors: every fault found, each with its path.
+        errors: every fault found, each with its path; of more than 1,000 the first, and one that says so.
     """
 
     code = "validation_error"

@@ -56,9 +56,12 @@ def _too_deep(value: Any) -> bool:
     return True
 
 
-@lru_cache(maxsize=256)
 def json_type(accept: str) -> str:
-    """JSON, unless the client says that it takes none (RFC 9110 section 12.5.1)."""
+    """JSON, unless the client says that it takes none (RFC 9110 section 12.5.1); ProtocolError (406) then."""
+    return (_known_type if len(accept) <= 256 else _json_type)(accept)
+
+
+def _json_type(accept: str) -> str:
     best: dict[str, float] = {}
     for part in accept.split(","):
         media, *options = (piece.strip().lower() for piece in part.split(";"))
@@ -70,6 +73,9 @@ def json_type(accept: str) -> str:
                 return codec.JSON
             break
     raise ProtocolError(f"the answer is sent as {codec.JSON}", status=406)
+
+
+_known_type = lru_cache(maxsize=256)(_json_type)
 
 
 def stream_type(accept: str) -> str:

@@ -29,6 +29,7 @@ _BUSY = "every worker is busy"
 _STOPPING = "the server is stopping"
 _QUICK = 250e-6  # seconds; a call that takes less is served by the thread that has read it
 _PATHS = 4096  # of which the usual time is remembered
+_LONGEST_PATH = 256  # characters; a client may spell one path in many ways
 _ARRIVE = 1.0  # seconds that a request which has begun to arrive may take to be answered 503 while the listener stops
 _LOOK = 0.05  # seconds between looks at requests that are still arriving while the listener stops
 
@@ -175,7 +176,7 @@ class Desk:
             seconds = 1.0
         if before is not None:
             self._paces[key] = before + (seconds - before) / 8
-        elif response.status < 400:  # paths that lead nowhere are no reason to remember anything
+        elif response.status < 400 and len(request.path) <= _LONGEST_PATH:  # nothing for paths that lead nowhere
             if len(self._paces) >= _PATHS:
                 self._paces.clear()
             self._paces[key] = seconds

@@ -31,8 +31,9 @@ schema-suite: $(VENV)/.test  ## fetch the JSON-Schema-Test-Suite and hold the sc
 	$(RUN) tests/tools/fetch_json_schema_suite.py
 	$(RUN) -m pytest tests -k json_schema_suite
 
-fuzz: $(VENV)/.test  ## 10,000 generated schemas and values: the fast check against jsonschema's verdict
+fuzz: $(VENV)/.test $(VENV)/.fuzz  ## schemas and parsers with 10,000 cases each, then parsers guided by coverage (CPython 3.11)
 	PORTAL_FUZZ_CASES=10000 $(RUN) -m pytest $$(grep -rl --include='test_*.py' PORTAL_FUZZ_CASES tests)
+	$(RUN) -m tests.fuzz.coverage_guided
 
 long: $(VENV)/.test  ## long runs: idle and slow connections, a million calls, a proxy that breaks things
 	PORTAL_LONG=1 $(RUN) -m pytest tests/long $$(grep -rl --include='test_*.py' PORTAL_LONG tests | grep -v tests/long) -p no:randomly -s
@@ -59,6 +60,6 @@ $(VENV)/.demo: setup.cfg $(VENV)/.created
 	$(INSTALL) --editable .
 	@touch $@
 
-$(VENV)/.test $(VENV)/.lint $(VENV)/.type $(VENV)/.bench: $(VENV)/.%: setup.cfg $(VENV)/.created
+$(VENV)/.test $(VENV)/.lint $(VENV)/.type $(VENV)/.bench $(VENV)/.fuzz: $(VENV)/.%: setup.cfg $(VENV)/.created
 	$(INSTALL) --editable '.[$*]'
 	@touch $@

@@ -64,7 +64,8 @@ class Compiled:
         if found and found[0].rule == "depth":
             return found
         seen = {fault.path for fault in found}
-        found += [fault for fault in self._schema_faults(copy_json(value)) if fault.path not in seen]
+        data = copy_json(value) if found else value  # pure JSON data as it is: a large one takes long to copy
+        found += [fault for fault in self._schema_faults(data) if fault.path not in seen]
         if not found:
             found.append(Fault("", "does not fit the schema", "schema"))
         return first_faults(found)

@@ -127,6 +127,8 @@ def json_faults(value: Any) -> list[Fault]:
     A value that is too deep gives that one fault, since a cycle has no end of others. No more than `MAX_FAULTS`, and
     one, are looked for.
     """
+    if is_json(value):  # by far the faster of the two
+        return []
     try:
         return list(islice(_walk(value, (), MAX_DEPTH), MAX_FAULTS + 1))
     except _TooDeep as error:

@@ -39,7 +39,8 @@ def is_closed(schema: Any) -> bool:
 def is_scalar(schema: Any) -> bool:
     """Whether the schema states types, and no container among them."""
     stated = schema.get("type") if isinstance(schema, dict) else None
-    return stated is not None and set([stated] if isinstance(stated, str) else stated) <= _SCALARS
+    kinds = [stated] if isinstance(stated, str) else stated
+    return isinstance(kinds, list) and all(isinstance(kind, str) and kind in _SCALARS for kind in kinds)
 
 
 def reading_text(schema: Any) -> Any:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import json
 import socket
+import threading
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -149,3 +153,59 @@ def test_an_error_that_no_json_carries_is_answered_all_the_same() -> None:
             with pytest.raises(PortalError) as caught:
                 consumer.call_at(portal.apply(target), {})
             assert caught.value.status == 429
+
+
+_SERVICE: dict[str, Any] = {"name": "s", "version": "1", "state": "running", "functions": []}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        [],
+        {"name": "f", "version": "9" * 5000},
+        {"name": "f", "version": "1", "input": {"type": 5}},
+        {"name": "f", "timeout": -1},
+        {"name": "f", "timeout": 1e999},
+        {"name": ["f"]},
+        {"name": "f", "tags": [1]},
+        {"name": "f", "input": {"properties": 3}},
+        {"name": "f", "input": {"$ref": "http://192.0.2.1/"}},
+        {"name": "f", "input": {"required": "a"}},
+        _SERVICE | {"functions": [1]},
+        _SERVICE | {"functions": [{}]},
+        _SERVICE | {"functions": [{"address": 5}]},
+        _SERVICE | {"functions": [{"address": "nowhere"}]},
+        {"version": "1", "state": "running", "functions": []},
+        {"name": 5, "state": "running", "functions": []},
+    ],
+    ids=range(16),
+)
+def test_a_contract_of_any_shape_is_a_portal_error(document: Any) -> None:
+    body = json.dumps(document).encode()
+
+    class Liar(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_POST = do_GET
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Liar)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    address = f"http://127.0.0.1:{server.server_port}/api/f"
+    try:
+        with HTTPPortal(listen=False) as portal:
+            with pytest.raises(PortalError):
+                portal.resolve_service(address)
+            with suppress(PortalError):  # it may be good enough for that
+                portal.resolve_function(address)(a=1)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -202,8 +202,8 @@ class HTTPPortal(Portal):
         rows = found.get("functions") if isinstance(found, dict) else None
         if not isinstance(rows, list) or "state" not in found:
             raise RegistryError(f"no service is at {target}", address=target)
-        addresses = [row.get("address") if isinstance(row, dict) else None for row in rows]
-        if not all(isinstance(one, str) for one in (found.get("name"), *addresses)):
+        addresses = [row["address"] for row in rows if isinstance(row, dict) and isinstance(row.get("address"), str)]
+        if len(addresses) < len(rows) or not isinstance(found.get("name"), str):
             raise RegistryError(f"what is at {target} is no description of a service", address=target)
         members = [self.resolve_function(one) for one in addresses]
         return Service(

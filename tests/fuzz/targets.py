@@ -6,20 +6,26 @@ Each takes bytes and raises nothing but AssertionError. Tests call them with wha
 
 from __future__ import annotations
 
+import gzip
 import json
+import zlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
 from typing import Any
 
-from portal import HTTPPortal
+from portal import Address, HTTPPortal
 from portal.calls import jsonrpc
+from portal.calls.cache_control import freshness, matches
+from portal.calls.client_address import client_address, client_network, trusted_networks
 from portal.context import CallContext
-from portal.errors import FunctionError, PortalError, ProtocolError, SerializationError
+from portal.errors import AddressError, FunctionError, PortalError, ProtocolError, SerializationError
 from portal.http import codec
 from portal.http.app import HTTPApp
-from portal.http.compression import Compression
+from portal.http.compression import Compression, choose_coding, decompress
+from portal.http.content import json_type, stream_type
 from portal.http.cors import CORS
 from portal.http.rpc import answer_rpc
 from portal.http.wire import Answer, Wire, WirePool
@@ -35,7 +41,8 @@ Outcome = tuple[list[Any], str]  # what was read, and how it ended: "more" is wa
 
 
 def cut(data: bytes, size: int) -> list[bytes]:
-    """The data in pieces of that size."""
+    """The data in pieces of that size, and not more than some hundred of them."""
+    size = max(size, len(data) // 100)
     return [data[at : at + size] for at in range(0, len(data), size)]
 
 
@@ -233,6 +240,51 @@ def check_json(data: bytes) -> None:
     assert codec.decode_json(text) == value
 
 
+# texts
+
+
+def check_address(data: bytes) -> None:
+    """A text is an address in normal form, which is its own normal form, or an AddressError."""
+    text = data.decode("utf-8", "surrogateescape")
+    try:
+        address = Address(text)
+    except AddressError as error:
+        _within(error.position, text)
+        return
+    assert str(address).isascii()
+    again = Address(str(address))
+    assert again == address
+    for name in Address.__slots__:
+        assert getattr(again, name) == getattr(address, name)
+    assert address.resolve("") == Address(str(address).partition("#")[0])
+
+
+def _within(position: int | None, text: str) -> None:
+    assert position is None or 0 <= position <= len(text)
+
+
+def check_fields(data: bytes) -> None:
+    """Values of headers may be anything: each reader of one gives something, or a portal error."""
+    text = data.decode("latin-1")
+    found = freshness({"cache-control": text, "age": text, "expires": text, "date": text, "vary": text})
+    assert found.seconds is None or 0 <= found.seconds <= 2**31
+    matches(text, '"a"')
+    assert choose_coding(text) in ("gzip", "deflate", None)
+    client_address("10.0.0.1", text, trusted_networks(["10.0.0.0/8"]))
+    client_network(text)
+    for read in (json_type, stream_type):
+        with suppress(ProtocolError):
+            read(text)
+    for coding in ("gzip", "deflate", text):
+        with suppress(ProtocolError):
+            assert len(decompress(data, coding, 1000)) <= 1000
+    headers = dict.fromkeys(("x-request-id", "x-portal-timeout", "traceparent", "idempotency-key", "retry-after"), text)
+    with suppress(ProtocolError):
+        assert codec.context_of(headers, 0.0).request_id.isascii()
+    for status in (401, 404, 429, 503):
+        assert isinstance(codec.error_of(status, text, data, headers), PortalError)
+
+
 # all of it
 
 
@@ -279,6 +331,8 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "events": check_events,
     "rpc": check_rpc,
     "json": check_json,
+    "address": check_address,
+    "fields": check_fields,
     "app": check_app,
 }
 
@@ -307,6 +361,24 @@ SEEDS: dict[str, list[bytes]] = {
         b'{"jsonrpc":"2.0","method":"add","params":{"a":1},"id":1}',
         b'[{"jsonrpc":"2.0","method":"fail","id":"x"},{"jsonrpc":"2.0","method":"n","params":[1]},1]',
         b'{"jsonrpc":"2.0","error":{"code":-32029,"message":"m","data":{"code":"rate_limited","retry_after":1}},"id":1}',
+    ],
+    "address": [
+        b"http://user.example:8080/api/add@2/3f2a9c51?version=>=1,<2#f",
+        "HTTPS://Ä.example/%c3%a4/../b".encode(),
+        b"ws://[::1]:80/",
+        b"local://add",
+        b"js://quickjs/a%2Fb",
+    ],
+    "fields": [
+        b"max-age=5, no-cache, private",
+        b"gzip;q=0.5, *;q=0, identity",
+        b"1.2.3.4, [::1]:5, unknown",
+        b'"a", W/"b"',
+        b"Tue, 24 Nov 2026 22:00:00 GMT",
+        gzip.compress(b"a" * 2000),
+        zlib.compress(b"{}"),
+        b"text/event-stream, application/json;q=0",
+        b'{"code":"rate_limited","retry_after":1e999}',
     ],
     "app": [
         b"POST /api/_add HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\nContent-Length: 7\r\n\r\n{\"a\":1}",

@@ -32,8 +32,9 @@ schema-suite: $(VENV)/.test  ## fetch the JSON-Schema-Test-Suite and hold the sc
 	$(RUN) tests/tools/fetch_json_schema_suite.py
 	$(RUN) -m pytest tests -k json_schema_suite
 
-fuzz: $(VENV)/.test  ## 10,000 generated schemas and values: the fast check against jsonschema's verdict
+fuzz: $(VENV)/.test $(VENV)/.fuzz  ## schemas and parsers with 10,000 cases each, then parsers guided by coverage (CPython 3.11)
 	PORTAL_FUZZ_CASES=10000 $(RUN) -m pytest $$(grep -rl --include='test_*.py' PORTAL_FUZZ_CASES tests)
+	$(RUN) -m tests.fuzz.coverage_guided
 
 conformance: $(VENV)/.test  ## schemathesis at length against served portals, and a client generated from the document
 	PORTAL_CONFORMANCE=$(EXAMPLES) $(RUN) -m pytest tests/conformance -p no:randomly -s
@@ -63,6 +64,6 @@ $(VENV)/.demo: setup.cfg $(VENV)/.created
 	$(INSTALL) --editable .
 	@touch $@
 
-$(VENV)/.test $(VENV)/.lint $(VENV)/.type $(VENV)/.bench: $(VENV)/.%: setup.cfg $(VENV)/.created
+$(VENV)/.test $(VENV)/.lint $(VENV)/.type $(VENV)/.bench $(VENV)/.fuzz: $(VENV)/.%: setup.cfg $(VENV)/.created
 	$(INSTALL) --editable '.[$*]'
 	@touch $@

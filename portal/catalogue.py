@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 from .errors import ConfigError, RegistryError
 from .function import Function
 from .schema import check_name
+from .schema.function_schema import MAX_VERSION
 
 __all__ = ["Catalogue", "Entry", "UniqueIds"]
 
@@ -177,6 +178,8 @@ def _first_that_fits(entries: tuple[Entry, ...], wanted: str) -> Entry | None:
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
     from packaging.version import InvalidVersion, Version
 
+    if len(wanted) > MAX_VERSION:  # of long ones packaging raises what it does not declare, or takes long
+        raise RegistryError(f"{wanted[:40]!r}... is neither a version nor a range", kind="invalid")
     try:
         exact = Version(wanted)
     except InvalidVersion:

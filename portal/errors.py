@@ -234,8 +234,9 @@ class PortalError(Exception):
         )
         if data.get("code", self.code) != self.code:
             self.code = str(data["code"])
-        if isinstance(data.get("status"), int) and data["status"] != self.status:
-            self.status = data["status"]
+        status = data.get("status")
+        if type(status) is int and 400 <= status <= 599 and status != self.status:
+            self.status = status
         if data.get("executed") is True:
             self.executed = True
         if data.get("stack"):
@@ -327,7 +328,7 @@ class ValidationError(_FaultyError):
     """Parameters that do not fit the function's schema.
 
     Attributes:
-        errors: every fault found, each with its path.
+        errors: every fault found, each with its path; of more than 1,000 the first, and one that says so.
     """
 
     code = "validation_error"
@@ -386,6 +387,9 @@ class AuthorizationError(PortalError):
     rpc_code = -32003
 
 
+_LONGEST_WAIT = 1_000_000_000  # seconds
+
+
 class _RetryAfterError(PortalError):
     """An error that says when to try again; retry_after is in seconds, or None when not known."""
 
@@ -395,6 +399,10 @@ class _RetryAfterError(PortalError):
     def __init__(self, message: str = "", *, retry_after: float | None = None, **common: Any) -> None:
         super().__init__(message, **common)
         self.retry_after = retry_after
+
+    def _restore_member(self, name: str, value: Any) -> None:
+        known = type(value) in (int, float) and 0 <= value <= _LONGEST_WAIT  # a peer may send anything; NaN fails too
+        super()._restore_member(name, value if known else None)
 
 
 class RateLimitError(_RetryAfterError):
@@ -562,6 +570,13 @@ class ConsumerError(PortalError):
         super().__init__(message, **common)
         self.attempts: list[dict[str, Any]] = [dict(row) for row in attempts]
         self.advice = advice
+
+    def _restore_member(self, name: str, value: Any) -> None:
+        if name == "attempts":
+            rows = value if isinstance(value, list) else []
+            self.attempts = [dict(row) for row in rows if isinstance(row, Mapping)]
+        else:
+            super()._restore_member(name, value)
 
 
 def error_table() -> list[tuple[str, str, int, int, bool]]:

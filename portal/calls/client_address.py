@@ -87,10 +87,13 @@ def _in(address: IPv4Address | IPv6Address, networks: tuple[Proxy, ...]) -> bool
     return any(not isinstance(network, str) and address in network for network in networks)
 
 
-@lru_cache(maxsize=4096)
 def _parse(text: str) -> IPv4Address | IPv6Address | None:
-    if len(text) > _MAX_ENTRY or not text.isascii():
-        return None
+    # Looked at before it is remembered: what comes from a header may be long.
+    return _known_address(text) if len(text) <= _MAX_ENTRY and text.isascii() else None
+
+
+@lru_cache(maxsize=4096)
+def _known_address(text: str) -> IPv4Address | IPv6Address | None:
     host, port = _split(text)
     if port is not None and not (port.isdigit() and int(port) < 65536):
         return None

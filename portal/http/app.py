@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
-from math import ceil
+from math import ceil, isfinite
 from time import monotonic
 from typing import Any
 from urllib.parse import parse_qsl, unquote
@@ -290,7 +290,7 @@ class HTTPApp:
                 data = codec.encode_json(item)
                 yield codec.write_event(data) if events else data + b"\n"
         except PortalError as error:
-            problem = codec.encode_json(codec.problem_of(self._logged(error, context), debug=self._debug))
+            problem = self._problem(self._logged(error, context))
             if not events:
                 # A line by itself cannot tell an error from an item: the body is left without its end as well.
                 yield b'{"problem":' + problem + b"}\n"
@@ -310,10 +310,10 @@ class HTTPApp:
     def _refuse(self, error: PortalError, context: CallContext | None, reply: Mapping[str, str] = _NOTHING) -> Response:
         request_id = context.request_id if context is not None else new_request_id()
         error.with_context(request_id=request_id)
-        body = codec.encode_json(codec.problem_of(self._logged(error, context), debug=self._debug))
+        body = self._problem(self._logged(error, context))
         headers = [("Content-Type", codec.PROBLEM), ("X-Request-ID", request_id), *reply.items()]
         retry_after = getattr(error, "retry_after", None)
-        if retry_after is not None and "retry-after" not in reply:
+        if isinstance(retry_after, int | float) and isfinite(retry_after) and "retry-after" not in reply:
             headers.append(("Retry-After", str(max(1, ceil(retry_after)))))
         if error.status == 405 and "Allow" not in reply:
             headers.append(("Allow", _ALLOW))
@@ -329,6 +329,15 @@ class HTTPApp:
         response = self._refuse(error, context)
         response.headers.append(("Accept-Encoding", "identity"))
         return response
+
+    def _problem(self, error: PortalError) -> bytes:
+        try:
+            return codec.encode_json(codec.problem_of(error, debug=self._debug))
+        except SerializationError:  # members that no JSON carries must not cost the client its answer
+            _log.exception("an error cannot be sent as JSON")
+            plain = PortalError("internal error", context={"request_id": error.request_id})
+            plain.status = error.status
+            return codec.encode_json(codec.problem_of(plain, debug=self._debug))
 
     def _logged(self, error: PortalError, context: CallContext | None) -> PortalError:
         if isinstance(error, FunctionError):

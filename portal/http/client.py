@@ -377,10 +377,7 @@ class HTTPClient:
                 if name == "complete":
                     complete = True
                 elif name == "error":
-                    status = int(answer.status)
-                    problem = codec.decode_json(data)
-                    status = problem.get("status", status) if isinstance(problem, dict) else status
-                    raise _located(codec.error_of(status, codec.PROBLEM, data, {}), address)
+                    raise _located(codec.error_of(500, codec.PROBLEM, data, {}), address)
                 else:
                     yield codec.decode_json(data)
         finally:

@@ -177,12 +177,12 @@ def _error_of_status(status: int, retry_after: float | None) -> PortalError:
         return CallTimeout(text)
     if status >= 500:
         return TransportError(text, may_have_executed=True)
-    return ProtocolError(text, status=status)
+    return ProtocolError(text, status=status if status >= 400 else 502)
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
     value = headers.get("retry-after", "")
-    return float(value) if value.isdigit() else None
+    return float(value) if value.isascii() and value.isdigit() and len(value) <= 9 else None
 
 
 # headers
@@ -242,25 +242,35 @@ def write_event(data: bytes, event: str = "") -> bytes:
 def read_events(pieces: Iterable[bytes], limit: int) -> Iterator[tuple[str, bytes]]:
     """The events (name, data) in a stream of bytes, each as soon as it is whole; a cut-off one is dropped.
 
+    Lines may end with LF, CR or both. Comments, and what has no data, are no events.
+
     Raises: ProtocolError for an event of more than `limit` bytes.
     """
-    buffer = b""
-    for piece in pieces:
+    buffer = bytearray()
+    after_cr = False
+    for given in pieces:
+        piece = given.removeprefix(b"\n") if after_cr else given
+        if given:
+            after_cr = given.endswith(b"\r")
+        if b"\r" in piece:
+            piece = piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        searched = max(0, len(buffer) - 1)
         buffer += piece
-        *whole, buffer = buffer.split(b"\n\n")
+        if buffer.find(b"\n\n", searched) >= 0:
+            *whole, rest = bytes(buffer).split(b"\n\n")
+            buffer = bytearray(rest)
+            yield from filter(None, map(_read_event, whole))
         if len(buffer) > limit:
             raise ProtocolError(f"an event is longer than {limit} bytes")
-        for block in whole:
-            yield _read_event(block)
 
 
-def _read_event(block: bytes) -> tuple[str, bytes]:
-    name, data = "", b""
+def _read_event(block: bytes) -> tuple[str, bytes] | None:
+    name, data = "", []
     for line in block.split(b"\n"):
         field, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if field == b"event":
             name = value.decode("ascii", "replace")
         elif field == b"data":
-            data += value
-    return name, data
+            data.append(value)
+    return (name, b"\n".join(data)) if data else None

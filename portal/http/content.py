@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from ..errors import Fault, ProtocolError, ValidationError
+from ..schema.jsondata import shorten
 from ..serving import Request
 from . import codec
 
@@ -33,7 +34,7 @@ def params_of(request: Request) -> dict[str, Any]:
         return {}
     value = codec.decode_json(request.body)
     if not isinstance(value, dict):
-        fault = Fault("", "the parameters must be a JSON object", "type", "object", repr(value)[:80])
+        fault = Fault("", "the parameters must be a JSON object", "type", "object", shorten(value))
         raise ValidationError(errors=[fault])
     # Each level takes an opening bracket, so counting those settles nearly every body without walking it.
     if request.body.count(b"{") + request.body.count(b"[") > _MAX_DEPTH and _too_deep(value):
@@ -48,23 +49,19 @@ def is_coded(request: Request) -> bool:
     return coding is not None and bool(request.body) and coding.strip(" \t").lower() != "identity"
 
 
-def _too_deep(value: Any) -> bool:
-    level: list[Any] = [value]
-    for _ in range(_MAX_DEPTH):
-        level = [
-            child
-            for one in level
-            for child in (one.values() if isinstance(one, dict) else one)
-            if isinstance(child, dict | list)
-        ]
-        if not level:
-            return False
-    return True
+def _too_deep(value: Any, depth: int = _MAX_DEPTH) -> bool:
+    for child in value.values() if isinstance(value, dict) else value:
+        if isinstance(child, dict | list) and (depth <= 1 or _too_deep(child, depth - 1)):
+            return True
+    return False
 
 
-@lru_cache(maxsize=256)
 def json_type(accept: str) -> str:
-    """JSON, unless the client says that it takes none (RFC 9110 section 12.5.1)."""
+    """JSON, unless the client says that it takes none (RFC 9110 section 12.5.1); ProtocolError (406) then."""
+    return (_known_type if len(accept) <= 256 else _json_type)(accept)
+
+
+def _json_type(accept: str) -> str:
     best: dict[str, float] = {}
     for part in accept.split(","):
         media, *options = (piece.strip().lower() for piece in part.split(";"))
@@ -76,6 +73,9 @@ def json_type(accept: str) -> str:
                 return codec.JSON
             break
     raise ProtocolError(f"the answer is sent as {codec.JSON}", status=406)
+
+
+_known_type = lru_cache(maxsize=256)(_json_type)
 
 
 def stream_type(accept: str) -> str:

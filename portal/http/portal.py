@@ -206,11 +206,18 @@ class HTTPPortal(Portal):
         """The Service at an http or https address: its functions, each resolved."""
         target = self._checked(address)
         found = self._client.get(target)
-        if not isinstance(found, dict) or not isinstance(found.get("functions"), list) or "state" not in found:
+        rows = found.get("functions") if isinstance(found, dict) else None
+        if not isinstance(rows, list) or "state" not in found:
             raise RegistryError(f"no service is at {target}", address=target)
-        members = [self.resolve_function(row["address"]) for row in found["functions"]]
+        addresses = [row["address"] for row in rows if isinstance(row, dict) and isinstance(row.get("address"), str)]
+        if len(addresses) < len(rows) or not isinstance(found.get("name"), str):
+            raise RegistryError(f"what is at {target} is no description of a service", address=target)
+        members = [self.resolve_function(one) for one in addresses]
         return Service(
-            found["name"], members, version=str(found["version"]), description=str(found.get("description", ""))
+            found["name"],
+            members,
+            version=str(found.get("version", "1")),
+            description=str(found.get("description", "")),
         )
 
     def list_at(self, address: Address | str) -> dict[str, Any]:

@@ -27,8 +27,11 @@ __all__ = ["Answer", "NotSent", "StaleConnection", "Wire", "WirePool"]
 
 _READ_SIZE = 64 * 1024
 _MAX_HEAD = 64 * 1024
+_NO_BODY = (204, 304)
 _MAX_INTERIM = 16  # 1xx answers before the final one
 _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [^\x00-\x08\x0a-\x1f\x7f]*)?")
+_FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([^\x00-\x08\x0a-\x1f\x7f]*)")
+_SHORT = 256  # bytes of a header line that is worth keeping
 _NO_LIMIT = 1 << 62
 #: The answer to nearly every call, of which no more is wanted than its length.
 _USUAL = re.compile(
@@ -140,6 +143,8 @@ class Wire:
             status, headers, keep = self._read_one_head(deadline)
             if status >= 200:
                 return status, headers, keep
+            if status == 101:
+                raise ProtocolError("the server changes to a protocol that nobody asked for")
         raise ProtocolError("the server sent only interim answers")
 
     def _read_one_head(self, deadline: float | None) -> tuple[int, dict[str, str], bool]:
@@ -174,12 +179,14 @@ class Wire:
         self._sock.close()
 
 
-@lru_cache(maxsize=512)
 def _parse_line(line: bytes) -> tuple[str, str]:
-    name, colon, value = line.partition(b":")
-    if not colon or not name or name != name.strip():
+    found = _FIELD.fullmatch(line)
+    if found is None:
         raise ProtocolError(f"a bad header line in the answer: {line[:80]!r}")
-    return name.decode("latin-1").lower(), value.strip(b" \t").decode("latin-1")
+    return found[1].decode("ascii").lower(), found[2].strip(b" \t").decode("latin-1")
+
+
+_known_line = lru_cache(maxsize=512)(_parse_line)
 
 
 def _parse_head(head: bytes) -> tuple[int, dict[str, str], bool]:
@@ -192,8 +199,11 @@ def _parse_head(head: bytes) -> tuple[int, dict[str, str], bool]:
         raise ProtocolError(f"this is no HTTP/1.1 answer: {first[:80]!r}")
     headers: dict[str, str] = {}
     for line in lines:
-        name, text = _parse_line(line)
+        name, text = _known_line(line) if len(line) <= _SHORT else _parse_line(line)
         headers[name] = f"{headers[name]}, {text}" if name in headers else text
+    if "transfer-encoding" in headers and (match[1] == b"0" or "content-length" in headers):
+        # Somebody on the way may have read it the other way (RFC 9112 sections 6.1 and 6.3).
+        raise ProtocolError("the answer tells its length in two ways")
     connection = headers.get("connection", "").lower()
     keep = "close" not in connection and (match[1] == b"1" or "keep-alive" in connection)
     return int(match[2]), headers, keep
@@ -223,8 +233,8 @@ class Answer:
         if wire is None:
             return
         try:
-            if self.status in (204, 304):
-                rest = wire.take()
+            if self.status in _NO_BODY:
+                rest = wire.take()  # whatever length it tells, there is none (RFC 9112 section 6.3)
             elif "transfer-encoding" in self.headers:
                 rest = yield from self._chunked(wire)
             elif "content-length" in self.headers:
@@ -243,8 +253,9 @@ class Answer:
         wire = self._wire
         if (
             wire is None
-            or "transfer-encoding" in self.headers
             or self.headers.get("content-length") != str(wire.waiting)
+            or "transfer-encoding" in self.headers
+            or self.status in _NO_BODY
         ):
             return None
         body = wire.take()
@@ -254,7 +265,7 @@ class Answer:
 
     def _sized(self, wire: Wire) -> Generator[bytes, None, bytes]:
         text = self.headers["content-length"]
-        if not (text.isascii() and text.isdigit()):
+        if not (text.isascii() and text.isdigit() and len(text) < 19):
             raise ProtocolError("a bad Content-Length in the answer")
         left = int(text)
         data = wire.take()

@@ -14,8 +14,8 @@ import jsonschema_rs
 
 from ..errors import ConfigError, Fault
 from .formats import BUILTIN_FORMATS, FORMATS
-from .jsondata import copy_json, is_json, json_faults
-from .openness import is_closed
+from .jsondata import copy_json, first_faults, is_json, json_faults
+from .openness import is_closed, is_scalar, reading_text
 
 __all__ = ["Compiled", "is_json"]
 
@@ -41,28 +41,34 @@ class Compiled:
     Threads: immutable; any thread may use it.
     """
 
-    __slots__ = ("_fits", "_report", "accepts", "closed", "formats", "schema")
+    __slots__ = ("_report", "accepts", "closed", "formats", "schema")
 
     def __init__(self, schema: dict[str, Any], *, formats: bool = True) -> None:
         self.schema = schema
         self.formats = formats
-        self._fits = _compile(schema, formats)
+        fits = _compile(schema, formats)
         self._report: Callable[[Any], list[Fault]] | None = None
         self.closed = is_closed(schema)
-        self.accepts: Callable[[Any], bool] = _accepts(self._fits.is_valid, self.closed)
+        if self.closed and not is_scalar(schema):
+            fits = _compile(reading_text(schema), formats)
+        self.accepts: Callable[[Any], bool] = _accepts(fits.is_valid, self.closed)
 
     def faults(self, value: Any) -> list[Fault]:
-        """Every fault of the value, with its path; empty exactly where `accepts` is True."""
+        """The faults of the value, with their paths; empty exactly where `accepts` is True.
+
+        Every one, up to `MAX_FAULTS`.
+        """
         if self.accepts(value):
             return []
         found = json_faults(value)
         if found and found[0].rule == "depth":
             return found
         seen = {fault.path for fault in found}
-        found += [fault for fault in self._schema_faults(copy_json(value)) if fault.path not in seen]
+        data = copy_json(value) if found else value  # pure JSON data as it is: a large one takes long to copy
+        found += [fault for fault in self._schema_faults(data) if fault.path not in seen]
         if not found:
             found.append(Fault("", "does not fit the schema", "schema"))
-        return found
+        return first_faults(found)
 
     def _schema_faults(self, value: Any) -> list[Fault]:
         if self._report is None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from ..errors import ConfigError
 from .nodes import SCALARS, Codec, Node, Unfit, each, generate
 
 __all__ = ["list_node", "mapping_node", "set_node", "tuple_node", "variadic_node"]
+
+_EQUAL_HASHES = 1000  # that many cost a few milliseconds
 
 
 def _items_of(item: Node) -> Any:
@@ -51,12 +53,22 @@ def set_node(item: Node, container: type) -> Node:
         except TypeError:
             return found
 
-    decode = generate(
-        f"def codec(value):\n return {each(item.decode, 'container')}",
-        {"codec_of_item": item.decode, "container": container},
-    )
+    def decode(value: Any) -> Any:
+        items = value if item.decode is None else list(map(item.decode, value))
+        _require_spread(items)
+        return container(items)
+
     json = {"type": "array", "items": item.json, "uniqueItems": True}
     return Node(json, decode, encode, (container, set, frozenset), _items_of(item))
+
+
+def _require_spread(items: list[Any]) -> None:
+    """Refuse items most of which have equal hashes: a set of them would take quadratic time.
+
+    Only the hashes of text are secret; those of numbers, and of what is made of them, are there for anyone to choose.
+    """
+    if len(items) > _EQUAL_HASHES and len(items) - len(set(map(hash, items))) > _EQUAL_HASHES:
+        raise ValueError(f"more than {_EQUAL_HASHES} of the items have hashes that others have, too")
 
 
 def tuple_node(items: Sequence[Node]) -> Node:
@@ -107,7 +119,18 @@ def mapping_node(key: Node, value: Node, where: str) -> Node:
         names = {"codec_of_key": key_codec, "codec_of_item": codec, "Mapping": Mapping}
         guard = " if isinstance(value, Mapping) else value" if codecs else ""
         codecs.append(generate(f"def codec(value):\n return {inner}{guard}", names))
-    return Node(json, codecs[0], codecs[1], (dict, Mapping), children)
+    decode = codecs[0] if key.decode is None else _spread_decoder(key.decode, value.decode)
+    return Node(json, decode, codecs[1], (dict, Mapping), children)
+
+
+def _spread_decoder(decode_name: Callable[[Any], Any], decode_value: Codec | None) -> Codec:
+    def decode(data: Any) -> Any:
+        names = list(map(decode_name, data))
+        _require_spread(names)
+        values = data.values() if decode_value is None else map(decode_value, data.values())
+        return dict(zip(names, values, strict=True))
+
+    return decode
 
 
 def _is_text(json: dict[str, Any]) -> bool:

@@ -17,6 +17,8 @@ from .schema import Schema
 __all__ = ["FunctionSchema", "check_name", "check_version"]
 
 _FORBIDDEN = frozenset("/@?#%")
+#: Characters of a version, or of a range of versions.
+MAX_VERSION = 128
 _MAX_NAME = 200
 
 
@@ -47,7 +49,9 @@ def _name_fault(name: object) -> str:
 
 
 def check_version(version: object) -> str:
-    """The version, if it is one by PEP 440; RegistryError (kind "invalid") otherwise."""
+    """The version, if it is one by PEP 440, not longer than `MAX_VERSION`; RegistryError (kind "invalid") otherwise."""
+    if isinstance(version, str) and len(version) > MAX_VERSION:
+        raise RegistryError(f"{version[:40]!r}... is longer than {MAX_VERSION} characters", kind="invalid")
     if isinstance(version, str) and version.isascii() and version.isdigit():
         return version
     from packaging.version import InvalidVersion, Version

@@ -7,13 +7,16 @@ JSON data is dict with str keys, list, str without lone surrogates, int, finite 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 from ..errors import Fault
 
-__all__ = ["MAX_DEPTH", "copy_json", "is_json", "json_faults", "pointer", "shorten"]
+__all__ = ["MAX_DEPTH", "MAX_FAULTS", "copy_json", "first_faults", "is_json", "json_faults", "pointer", "shorten"]
 
 MAX_DEPTH = 64
+#: Faults that a report lists: a body of 1 MiB may hold 300,000, which would make an answer of 36 MiB.
+MAX_FAULTS = 1000
 _INF = float("inf")
 
 
@@ -104,6 +107,14 @@ def _render_container(value: Any, limit: int, depth: int) -> str:
     return f"{{{inner}}}" if type(value) is dict else f"[{inner}]"
 
 
+def first_faults(faults: Iterable[Fault]) -> list[Fault]:
+    """The faults, in order; of more than `MAX_FAULTS` the first, and one that says so (rule "faults")."""
+    found = list(islice(faults, MAX_FAULTS + 1))
+    if len(found) > MAX_FAULTS:
+        found[MAX_FAULTS:] = [Fault("", f"and more; a report lists {MAX_FAULTS} faults", "faults", MAX_FAULTS)]
+    return found
+
+
 class _TooDeep(Exception):
     def __init__(self, path: tuple[Any, ...], value: Any) -> None:
         self.path = path
@@ -113,10 +124,13 @@ class _TooDeep(Exception):
 def json_faults(value: Any) -> list[Fault]:
     """What JSON cannot carry in the value: rules "json", "finite" and "depth".
 
-    A value that is too deep gives that one fault, since a cycle has no end of others.
+    A value that is too deep gives that one fault, since a cycle has no end of others. No more than `MAX_FAULTS`, and
+    one, are looked for.
     """
+    if is_json(value):  # by far the faster of the two
+        return []
     try:
-        return list(_walk(value, (), MAX_DEPTH))
+        return list(islice(_walk(value, (), MAX_DEPTH), MAX_FAULTS + 1))
     except _TooDeep as error:
         message = f"is nested more than {MAX_DEPTH} deep"
         return [Fault(pointer(error.path), message, "depth", MAX_DEPTH, shorten(error.value))]

@@ -12,7 +12,7 @@ from typing import Any
 
 from .jsondata import MAX_DEPTH
 
-__all__ = ["is_closed", "is_scalar"]
+__all__ = ["is_closed", "is_scalar", "reading_text"]
 
 _SCALARS = frozenset(("null", "boolean", "integer", "number", "string"))
 _ONE = (
@@ -39,7 +39,31 @@ def is_closed(schema: Any) -> bool:
 def is_scalar(schema: Any) -> bool:
     """Whether the schema states types, and no container among them."""
     stated = schema.get("type") if isinstance(schema, dict) else None
-    return stated is not None and set([stated] if isinstance(stated, str) else stated) <= _SCALARS
+    kinds = [stated] if isinstance(stated, str) else stated
+    return isinstance(kinds, list) and all(isinstance(kind, str) and kind in _SCALARS for kind in kinds)
+
+
+def reading_text(schema: Any) -> Any:
+    """The same schema, with `pattern: ""` wherever text is asked for without a pattern.
+
+    jsonschema-rs looks into text only where a rule wants it to; else it takes lone surrogates, which no JSON carries.
+    """
+    if not isinstance(schema, dict):
+        return schema
+    made = dict(schema)
+    for name in _ONE:
+        if name in made:
+            made[name] = reading_text(made[name])
+    for name in _MANY:
+        if name in made:
+            made[name] = [reading_text(part) for part in made[name]]
+    for name in (*_NAMED, "$defs", "definitions"):
+        if name in made:
+            made[name] = {key: reading_text(part) for key, part in made[name].items()}
+    stated = made.get("type", ())
+    if "string" in ([stated] if isinstance(stated, str) else stated):
+        made.setdefault("pattern", "")
+    return made
 
 
 class _Refs:

@@ -1,13 +1,16 @@
 """The exact report of what is wrong with a value, made by the jsonschema library.
 
 jsonschema differs from jsonschema-rs in regular expressions (Python's instead of ECMA-262's) and in `multipleOf` of
-fractions; both keywords are handed to jsonschema-rs here, so that report and accept check agree.
+fractions; both keywords are handed to jsonschema-rs here, so that report and accept check agree. So is `uniqueItems`,
+for which jsonschema compares each item with each when they do not sort.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 import jsonschema_rs
@@ -18,7 +21,7 @@ from referencing.jsonschema import EMPTY_REGISTRY, SchemaRegistry
 
 from ..errors import Fault
 from .formats import FORMATS
-from .jsondata import pointer, shorten
+from .jsondata import MAX_FAULTS, pointer, shorten
 
 __all__ = ["reporter"]
 
@@ -40,6 +43,8 @@ _NESTED = frozenset(
         "$ref",
     )
 )
+_VERBS = {"pattern": "does not match", "multipleOf": "is not a multiple of", "uniqueItems": "has equal items"}
+_MAX_BRANCHES = 10_000
 _NAMES = {
     dict: "object",
     list: "array",
@@ -56,16 +61,45 @@ def _single(keyword: str, wanted: str | float) -> Callable[[Any], bool]:
     return jsonschema_rs.Draft202012Validator({keyword: wanted}, offline=True).is_valid
 
 
-def _by_rs(keyword: str) -> Callable[[Any, Any, Any, Any], Iterator[SchemaFault]]:
+class _Branches(threading.local):
+    """How often this thread's report may still look at alternatives.
+
+    Each level of a value under alternatives that hold alternatives doubles the work; 25 levels would take hours.
+    """
+
+    left = 0
+
+
+_branches = _Branches()
+
+
+def _bounded(keyword: str) -> Callable[[Any, Any, Any, Any], Iterator[SchemaFault]]:
+    plain = Draft202012Validator.VALIDATORS[keyword]
+
     def check(validator: Any, wanted: Any, instance: Any, schema: Any) -> Iterator[SchemaFault]:
-        if not _single(keyword, wanted)(instance):
-            verb = "does not match" if keyword == "pattern" else "is not a multiple of"
-            yield SchemaFault(f"{shorten(instance)} {verb} {wanted!r}")
+        _branches.left -= 1
+        if _branches.left < 0:
+            raise RecursionError("too many alternatives to report on")
+        return plain(validator, wanted, instance, schema) or iter(())
 
     return check
 
 
-_Validator: Any = _extend(Draft202012Validator, {"pattern": _by_rs("pattern"), "multipleOf": _by_rs("multipleOf")})
+def _by_rs(keyword: str) -> Callable[[Any, Any, Any, Any], Iterator[SchemaFault]]:
+    def check(validator: Any, wanted: Any, instance: Any, schema: Any) -> Iterator[SchemaFault]:
+        if not _single(keyword, wanted)(instance):
+            yield SchemaFault(f"{shorten(instance)} {_VERBS[keyword]}" + ("" if wanted is True else f" {wanted!r}"))
+
+    return check
+
+
+_Validator: Any = _extend(
+    Draft202012Validator,
+    {
+        **{keyword: _by_rs(keyword) for keyword in ("pattern", "multipleOf", "uniqueItems")},
+        **{keyword: _bounded(keyword) for keyword in ("anyOf", "oneOf")},
+    },
+)
 
 
 @lru_cache(maxsize=1)
@@ -84,14 +118,19 @@ def _registry() -> SchemaRegistry:
 
 
 def reporter(schema: dict[str, Any], formats: bool) -> Callable[[Any], list[Fault]]:
-    """A function value -> every fault of it under the schema. Thread-safe."""
+    """A function value -> the faults of it under the schema, all up to `MAX_FAULTS` and one. Thread-safe.
+
+    It raises where `anyOf` and `oneOf` would be looked at too often.
+    """
     validator = _Validator(schema, registry=_registry(), format_checker=_checker() if formats else None)
 
     def report(value: Any) -> list[Fault]:
         found: dict[tuple[str, str, str], Fault] = {}
-        for error in validator.iter_errors(value):
-            for fault in _faults(error):
-                found.setdefault((fault.path, fault.rule, fault.message), fault)
+        _branches.left = _MAX_BRANCHES
+        for fault in chain.from_iterable(map(_faults, validator.iter_errors(value))):
+            found.setdefault((fault.path, fault.rule, fault.message), fault)
+            if len(found) > MAX_FAULTS:
+                break
         return sorted(found.values(), key=lambda fault: fault.path)
 
     return report

@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import ConfigError, Fault, ValidationError
 from .compiled import Compiled
 from .hints import map_hint
-from .jsondata import copy_json, pointer, shorten
+from .jsondata import MAX_FAULTS, copy_json, first_faults, pointer, shorten
 from .nodes import Node, generate, plain_test
 from .openness import is_scalar
 
@@ -144,7 +144,7 @@ class Schema:
         return encoded
 
     def _decode_error(self, value: Any, error: Exception) -> ValidationError:
-        faults = list(_locate(self._node, value, ())) if self._node is not None else []
+        faults = first_faults(_locate(self._node, value, ())) if self._node is not None else []
         return ValidationError(errors=faults or [_decode_fault((), value, error)])
 
     def to_json(self) -> dict[str, Any]:
@@ -209,6 +209,8 @@ def _locate(node: Node, value: Any, path: tuple[Any, ...]) -> Iterator[Fault]:
         inner: list[Fault] = []
         for token, child, part in node.children(value) if node.children is not None else ():
             inner.extend(_locate(child, part, (*path, token)))
+            if len(inner) > MAX_FAULTS:
+                break
         yield from inner or [_decode_fault(path, value, error)]
 
 

@@ -89,7 +89,8 @@ class ChunkedDecoder:
 
     def _check_partial_line(self) -> None:
         """Refuse early what cannot become a good line any more."""
-        if len(self._buffer) - self._at > (_MAX_TRAILERS if self._state == "trailers" else _MAX_LINE):
+        # The CR of its end may be there already.
+        if len(self._buffer) - self._at > (_MAX_TRAILERS if self._state == "trailers" else _MAX_LINE) + 1:
             raise ProtocolError("a line of the chunked body is too long", status=431)
         if self._buffer.find(b"\n", self._at) >= 0:
             raise ProtocolError("a line of the chunked body ends without CR LF")

@@ -29,6 +29,7 @@ __all__ = ["Desk"]
 _log = logging.getLogger("portal.serving")
 _BUSY = "every worker is busy"
 _STOPPING = "the server is stopping"
+_LONGEST_PATH = 256  # characters; a client may spell one path in many ways
 _ARRIVE = 1.0  # seconds that a request which has begun to arrive may take to be answered 503 while the listener stops
 _LOOK = 0.05  # seconds between looks at requests that are still arriving while the listener stops
 
@@ -174,7 +175,8 @@ class Desk:
             seconds = inf  # a stream is never quick
         if here:
             self._paces.served_here(key, seconds)
-        elif response.status < 400:  # what is refused at once says nothing of the others
+        elif response.status < 400 and len(request.path) <= _LONGEST_PATH:
+            # Not of what is refused at once: that says nothing of the others.
             self._paces.served_by_worker(key, seconds)
 
     def _ask(self, request: Request, early: Any) -> Response:

@@ -262,7 +262,7 @@ class HeadCache:
             self._keep(data, head)
             return head
         beginning = self._beginnings.get(data[:at])
-        if beginning is not None and len(beginning.headers) + len(_AT_THE_END) <= self._max_headers:
+        if beginning is not None:
             head = _continued(beginning, data[at + 2 : -4])
         if head is None:
             head = parse_request_head(data, max_headers=self._max_headers, max_target=self._max_target)
@@ -281,7 +281,10 @@ class HeadCache:
             self._heads.clear()
 
     def _keep_beginning(self, data: bytes, head: RequestHead) -> None:
-        names = {_header(line)[0] for line in data.removeprefix(b"\r\n").split(b"\r\n")[1:]}
+        lines = data.removeprefix(b"\r\n").split(b"\r\n")[1:]
+        if len(lines) + len(_AT_THE_END) > self._max_headers:
+            return  # how many may follow would have to be counted each time
+        names = {_header(line)[0] for line in lines}
         simple = not head.chunked and not head.expect_continue and names.isdisjoint(_AT_THE_END)
         if simple and _AT_THE_END.issuperset(head.headers.keys() - names):
             if len(self._beginnings) >= self._size:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import threading
 from collections.abc import Callable
 from functools import partial
 from time import monotonic, time
@@ -86,6 +85,7 @@ class Watcher:
         self._hangups: dict[int, Callable[[], object]] = {}
         self._shared = shared
         self._accepting = True
+        self._deaf = False  # whether some listening socket is left alone until the next sweep
         self._left = False  # whether it has stopped to listen and looked at all connections since
         self._running = True
         for fd, sock in self._listening.items():
@@ -332,6 +332,11 @@ class Watcher:
         for fd, connection in list(self.parked.items()):
             if connection.deadline <= now:
                 self._give_up(fd, connection)
+        if self._deaf:
+            self._deaf = False
+            for fd in self._listening:
+                self._poller.forget(fd)
+                self._poller.listen(fd)
 
     def _give_up(self, fd: int, connection: Connection) -> None:
         if connection.upgraded is not None and connection.upgraded.overdue():
@@ -350,9 +355,11 @@ class Watcher:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
-                # Out of file descriptors, most likely: the connection stays ready, so trying again at once would spin.
+                # Out of file descriptors, most likely: the connection stays ready, so trying again at once would spin,
+                # and waiting here would hold up all others.
                 _log.warning("a connection could not be accepted: %s", error)
-                threading.Event().wait(0.05)
+                self._poller.forget(listening.fileno())
+                self._deaf = True
                 return
             self.accepted += 1
             if len(self.connections) >= self._config.connections:

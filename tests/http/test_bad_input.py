@@ -133,6 +133,10 @@ def test_sixty_four_levels_are_taken(server: HTTPPortal) -> None:
         ("POST", "/api/add", {"X-Portal-Timeout": "soon"}, 400),
         ("POST", "/api/countdown", {"Accept": "image/png", **JSON}, 406),
         ("GET", "/api/add?version=newest", {}, 404),
+        ("GET", "/api/add?version=" + "9" * 5000, {}, 404),
+        ("GET", "/api/add?version=>=" + "9" * 5000, {}, 404),
+        ("POST", "/api/add@" + "9" * 5000, {}, 404),
+        ("POST", "/api/add?version=1" + ".0" * 4000, {}, 404),
     ],
 )
 def test_requests(server: HTTPPortal, method: str, path: str, headers: dict[str, str], status: int) -> None:

@@ -102,3 +102,19 @@ def test_bytes_of_any_kind(data: bytes) -> None:
     except ProtocolError:
         size = 0
     assert size <= 50
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"1;" + b"a" * 510 + b"\r\nx\r\n0\r\n\r\n",  # the longest line there may be
+        b"0\r\nA: " + b"b" * 8189 + b"\r\n\r\n",
+    ],
+)
+def test_the_longest_line_may_be_cut_anywhere(data: bytes) -> None:
+    whole = ChunkedDecoder(100)
+    body = whole.feed(data)
+    assert whole.complete
+    single = ChunkedDecoder(100)
+    assert b"".join(single.feed(data[at : at + 1]) for at in range(len(data))) == body
+    assert single.complete

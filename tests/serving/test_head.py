@@ -232,3 +232,19 @@ def test_a_known_beginning_changes_nothing() -> None:
         for end in ends * 2:
             assert outcome(cache.parse, begin + end) == outcome(parse_request_head, begin + end)
     assert cache._beginnings
+
+
+def test_a_known_beginning_does_not_let_more_headers_pass() -> None:
+    ids = b"X-Request-ID: a\r\nContent-Length: 4\r\n"
+    more = b"X-Portal-Timeout: 1\r\ntraceparent: x\r\nIdempotency-Key: k\r\n"
+    for repeated in range(93, 98):
+        cache = HeadCache()
+        for end in (ids, ids, ids + more[:21], ids + more):
+            data = head(headers=HOST + b"A: b\r\n" * repeated + end)
+            outcomes: list[object] = []
+            for parse in (cache.parse, parse_request_head):
+                try:
+                    outcomes.append(parse(data).headers)
+                except ProtocolError as error:
+                    outcomes.append(str(error))
+            assert outcomes[0] == outcomes[1]

@@ -1,0 +1,211 @@
+"""What a server that lies can do to its client: a portal error, and a connection that is not used again."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import socket
+import threading
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from portal import Consumer, HTTPPortal
+from portal.errors import OverloadedError, PortalError, ProtocolError, RateLimitError, error_table
+from portal.http import codec
+from portal.http.wire import Answer, Wire, WirePool, _known_line
+
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+def receive(data: bytes) -> tuple[int, bytes, bool]:
+    """Status, body, and whether the connection was kept, of what a server sends before it closes its side."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        theirs.sendall(data)
+    pool = WirePool("server.invalid", 1)
+    wire = Wire(ours)
+    try:
+        answer = Answer(pool, wire, None)
+        body = answer.whole()
+        if body is None:
+            body = b"".join(answer.pieces())
+        return answer.status, body, bool(pool._idle)
+    finally:
+        pool.close()
+        wire.close()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        OK + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n",
+        OK + b"Content-Length: 9999999999999999999\r\n\r\n",
+        OK + b"Content-Length: \xb2\r\n\r\nab",
+        OK + b"Content-Length: 3, 3\r\n\r\nabc",
+        OK + b"Content-Length: 3\r\nContent-Length: 3\r\n\r\nabc",
+        OK + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        OK + b"A: b\nContent-Length: 3\r\n\r\nabc",
+        OK + b"A: b\rc\r\nContent-Length: 3\r\n\r\nabc",
+        OK + b"A: \x00\r\nContent-Length: 3\r\n\r\nabc",
+        OK + b"A b: c\r\nContent-Length: 3\r\n\r\nabc",
+        OK + b"A: b\r\n Content-Length: 3\r\nContent-Length: 3\r\n\r\nabc",
+        OK + b"Content-Length: 3\r\n\r\nabcd",
+        b"HTTP/1.1 101 Switching Protocols\r\n\r\n" + OK + b"Content-Length: 0\r\n\r\n",
+    ],
+    ids=range(14),
+)
+def test_answers_that_two_parsers_could_read_differently_are_refused(data: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        receive(data)
+
+
+@pytest.mark.parametrize("status", [b"204 No Content", b"304 Not Modified"])
+def test_what_has_no_body_has_none_whatever_it_says(status: bytes) -> None:
+    line = b"HTTP/1.1 " + status + b"\r\n"
+    assert receive(line + b"Content-Length: 3\r\n\r\n")[1:] == (b"", True)
+    assert receive(line + b"Content-Length: 3\r\n\r\nabc")[1:] == (b"", False)
+
+
+def test_long_lines_of_a_head_are_not_remembered() -> None:
+    before = _known_line.cache_info().currsize
+    for number in range(20):
+        long = b"X-%d: " % number + b"a" * 10_000
+        assert receive(OK + long + b"\r\nContent-Length: 3\r\n\r\nabc")[1:] == (b"abc", True)
+    assert _known_line.cache_info().currsize <= before + 1
+
+
+@pytest.mark.parametrize(("value", "seconds"), [("7", 7.0), ("\xb2", None), ("-1", None), ("9" * 400, None)])
+def test_retry_after(value: str, seconds: float | None) -> None:
+    error = codec.error_of(503, "text/html", b"", {"retry-after": value})
+    assert isinstance(error, OverloadedError)
+    assert error.retry_after == seconds
+
+
+_MEMBERS = ("code", "detail", "status", "request_id", "retryable", "exception", "executed", "errors", "retry_after",
+            "position", "reason", "name", "kind", "timeout", "may_have_executed", "stage", "line", "column",
+            "js_stack", "path", "allowed", "attempts", "advice", "stack", "scheme", "address", "message")  # fmt: skip
+_ODD: Any = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just(10**4000),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+_CODES = st.sampled_from(sorted({row[1] for row in error_table()} | {"odd"}))
+_PROBLEMS = st.dictionaries(st.sampled_from(_MEMBERS), _ODD, max_size=6)
+
+
+@given(st.sampled_from([200, 400, 401, 404, 422, 429, 500, 503, 504]), _CODES | st.none(), _PROBLEMS)
+@example(503, "overloaded", {"retry_after": "x"})
+@example(503, "overloaded", {"retry_after": float("inf")})
+@example(503, "rate_limited", {"retry_after": -1, "status": 200})
+@example(502, "consumer_error", {"attempts": [1]})
+def test_a_problem_of_any_shape_is_an_error_that_can_be_passed_on(status: int, code: Any, members: Any) -> None:
+    problem = members if code is None else members | {"code": code}
+    error = PortalError.from_dict(problem)
+    for one in (error, codec._error_of_problem(dict(problem, code=str(problem.get("code"))), status)):
+        assert isinstance(one, PortalError)
+        assert 400 <= one.status <= 599
+        str(one)
+        seconds = getattr(one, "retry_after", None)
+        assert seconds is None or 0 <= seconds < 1e10
+
+
+@given(st.binary(max_size=60) | st.lists(st.sampled_from([b"data: 1", b"\n", b"\r", b"event: x", b":", b"data", b"\n\n",
+                                                         b"\xef\xbb\xbf"]), max_size=12).map(b"".join),
+       st.lists(st.integers(0, 80), max_size=6))  # fmt: skip
+def test_events_are_the_same_however_they_are_cut(data: bytes, cuts: list[int]) -> None:
+    edges = [0, *sorted(cuts), len(data)]
+    pieces = [data[start:end] for start, end in itertools.pairwise(edges)]
+    assert list(codec.read_events(pieces, 100)) == list(codec.read_events([data], 100))
+
+
+def test_events_as_others_write_them() -> None:
+    """HTML Living Standard section 9.2.6: any line end; comments and events without data are nothing."""
+    data = b": keep-alive\n\nevent: x\r\ndata: 1\r\n\r\ndata: 2\rdata:3\r\r"
+    data += b"event: lost\n\nid: 5\ndata\n\ndata: 4\n\ndata: cut"
+    assert list(codec.read_events([data], 100)) == [("x", b"1"), ("", b"2\n3"), ("", b""), ("", b"4")]
+
+
+def test_an_event_that_comes_in_small_pieces_is_not_read_again_and_again() -> None:
+    body = b"data: " + b"1" * 200_000 + b"\n\n"
+    pieces = (body[at : at + 7] for at in range(0, len(body), 7))
+    assert [len(data) for _, data in codec.read_events(pieces, 1_000_000)] == [200_000]
+    with pytest.raises(ProtocolError):
+        list(codec.read_events((b"data: " + b"1" * 50 for _ in range(10)), 100))
+    with pytest.raises(ProtocolError):
+        list(codec.read_events([b"data: 1\n"] * 100, 100))
+
+
+def test_an_error_that_no_json_carries_is_answered_all_the_same() -> None:
+    def endless() -> None:
+        raise RateLimitError("wait", retry_after=float("inf"))
+
+    def odd() -> None:
+        raise RateLimitError("\ud800", retry_after=2)
+
+    with HTTPPortal() as portal, Consumer() as consumer:
+        for target in (endless, odd):
+            with pytest.raises(PortalError) as caught:
+                consumer.call_at(portal.apply(target), {})
+            assert caught.value.status == 429
+
+
+_SERVICE: dict[str, Any] = {"name": "s", "version": "1", "state": "running", "functions": []}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        [],
+        {"name": "f", "version": "9" * 5000},
+        {"name": "f", "version": "1", "input": {"type": 5}},
+        {"name": "f", "timeout": -1},
+        {"name": "f", "timeout": 1e999},
+        {"name": ["f"]},
+        {"name": "f", "tags": [1]},
+        {"name": "f", "input": {"properties": 3}},
+        {"name": "f", "input": {"$ref": "http://192.0.2.1/"}},
+        {"name": "f", "input": {"required": "a"}},
+        _SERVICE | {"functions": [1]},
+        _SERVICE | {"functions": [{}]},
+        _SERVICE | {"functions": [{"address": 5}]},
+        _SERVICE | {"functions": [{"address": "nowhere"}]},
+        {"version": "1", "state": "running", "functions": []},
+        {"name": 5, "state": "running", "functions": []},
+    ],
+    ids=range(16),
+)
+def test_a_contract_of_any_shape_is_a_portal_error(document: Any) -> None:
+    body = json.dumps(document).encode()
+
+    class Liar(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_POST = do_GET
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Liar)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    address = f"http://127.0.0.1:{server.server_port}/api/f"
+    try:
+        with HTTPPortal(listen=False) as portal:
+            with pytest.raises(PortalError):
+                portal.resolve_service(address)
+            with suppress(PortalError):  # it may be good enough for that
+                portal.resolve_function(address)(a=1)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

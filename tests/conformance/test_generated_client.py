@@ -82,8 +82,10 @@ def test_every_operation_has_a_module_under_its_tag(package: str) -> None:
     folder = Path(str(importlib.import_module(package).__file__)).parent / "api"
     found = {path.relative_to(folder).with_suffix("").as_posix() for path in folder.glob("*/[a-z]*.py")}
     functions = [f"orders_{name}" for name in orders.service.functions]
-    assert found == {f"orders/{way}{name}" for name in functions for way in ("", "describe_")} | {
-        "json_rpc/call_json_rpc"
+    assert found == {
+        *(f"orders/{name}" for name in functions),
+        *(f"contracts/describe_{name}" for name in functions),
+        "json_rpc/call_json_rpc",
     }
 
 
@@ -146,7 +148,7 @@ def test_a_refusal_is_a_problem_with_its_faults(package: str, client: Any, model
 
 def test_contracts_and_json_rpc(package: str, client: Any, models: ModuleType) -> None:
     for name in orders.service.functions:
-        contract = call(package, f"orders.describe_orders_{name}", client)
+        contract = call(package, f"contracts.describe_orders_{name}", client)
         assert (contract.name, contract.fingerprint) == (name, orders.service[name].schema.fingerprint)
     request = {"jsonrpc": "2.0", "method": "orders.add", "params": {"a": 1, "b": 2}, "id": 1}
     assert call(package, "json_rpc.call_json_rpc", client, body=request).result == 3.0

@@ -89,7 +89,7 @@ def test_paths_spelled_in_many_ways_are_not_remembered_at_length(served: HTTPPor
         assert ask(sock).startswith(b"HTTP/1.1 200 ")
     desk = served.listener._desk
     assert desk is not None
-    assert set(desk._paces) == {("POST", "/api/add")}
+    assert set(desk._paces._paces) == {("POST", "/api/add")}
 
 
 def test_long_headers_are_not_remembered() -> None:

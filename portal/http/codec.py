@@ -38,7 +38,6 @@ __all__ = [
     "context_of",
     "decode_json",
     "encode_json",
-    "encode_line",
     "error_of",
     "headers_of",
     "problem_of",
@@ -75,8 +74,6 @@ def _one_shot_encoder(encoder: json.JSONEncoder) -> Callable[[Any], str]:
 
 
 _encode = _one_shot_encoder(_encoder)
-#: JSON text of ASCII characters only: nothing in it can end a line or hide.
-encode_line = _one_shot_encoder(json.JSONEncoder(allow_nan=False, check_circular=False, separators=(",", ":")))
 _scan: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once  # type: ignore[attr-defined]
 
 

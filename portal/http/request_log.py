@@ -9,19 +9,20 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import count
+from json.encoder import encode_basestring_ascii
 from time import monotonic, time
 from typing import Any
 from urllib.parse import unquote_plus
 
 from ..errors import ConfigError, PortalError
 from ..serving import Request, Response
-from .codec import encode_line
 from .middleware import HTTPNext, Pieces
 
 __all__ = ["FileTarget", "RequestLog"]
 
 _log = logging.getLogger("portal.http")
 _LONGEST = 512  # characters of any one value
+_SHORT = 64  # characters of a value that is kept ready
 _SECRET_WORDS = re.compile(r"key|token|secret|passw|pwd|auth|signature|credential|session", re.IGNORECASE)
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _HIDDEN = "***"
@@ -45,6 +46,7 @@ class _File:
             os.close(fd)
 
 
+_Entry = list[tuple[float, int]]
 _numbers = count(1)  # an id() may come again
 
 
@@ -102,24 +104,6 @@ def _inode_of(status: os.stat_result) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-class _Entry:
-    """What the log knows of one request before its line is written."""
-
-    __slots__ = ("_claims", "begun", "size")
-
-    def __init__(self, begun: float, size: int) -> None:
-        self.begun = begun
-        self.size = size
-        self._claims = [True]
-
-    def claim(self) -> bool:
-        """True for whoever asks first: the thread that answers in time, or the one that answers at the deadline."""
-        try:
-            return self._claims.pop()
-        except IndexError:
-            return False
-
-
 class RequestLog:
     """HTTP middleware that writes one JSON object a request, when its answer is complete. Put it outermost.
 
@@ -170,64 +154,63 @@ class RequestLog:
             self._file.close()
 
     def __call__(self, request: Request, call_next: HTTPNext) -> Response:
-        notes = getattr(request, "notes", {})
-        entry: _Entry = notes.setdefault(self._note, _Entry(self._timer(), len(request.body)))
+        # When it began and its size, for whoever takes it first: the thread that answers, or the one that answers at
+        # the deadline in its place. The second finds the list empty.
+        entry: _Entry = request.notes.setdefault(self._note, [(self._timer(), len(request.body))])
         try:
             response = call_next(request)
         except Exception as error:
-            if entry.claim():
+            if entry:
                 known = error if isinstance(error, PortalError) else PortalError()
-                notes.setdefault("code", known.code)
-                self._line(request, Response(known.status), entry, 0)
+                request.notes.setdefault("code", known.code)
+                self._end(request, Response(known.status), entry, 0)
             raise
-        if not entry.claim():
-            return response  # another thread has answered, at the deadline, and has written the line
         if isinstance(response.body, bytes):
             bare = request.method == "HEAD" or response.status in (204, 304)
-            self._line(request, response, entry, 0 if bare else len(response.body))
+            self._end(request, response, entry, 0 if bare else len(response.body))
         else:
-            response.body = _Counted(response.body, lambda sent: self._line(request, response, entry, sent))
+            response.body = _Counted(response.body, lambda sent: self._end(request, response, entry, sent))
         return response
 
-    def _line(self, request: Request, response: Response, entry: _Entry, sent: int) -> None:
+    def _end(self, request: Request, response: Response, entry: _Entry, sent: int) -> None:
         try:
-            self._write(encode_line(self._facts(request, response, entry, sent)))
+            begun, size = entry.pop()
+        except IndexError:
+            return
+        try:
+            self._write(self._line(request, response, begun, size, sent))
         except Exception as error:  # a full disk, a target of the user's that fails
             now = self._timer()
             if now - self._said >= _SAY_AGAIN:
                 self._said = now
                 _log.warning("requests cannot be logged: %s: %s", type(error).__name__, error)
 
-    def _facts(self, request: Request, response: Response, entry: _Entry, sent: int) -> dict[str, Any]:
-        notes = getattr(request, "notes", {})
+    def _line(self, request: Request, response: Response, begun: float, size: int, sent: int) -> str:
+        """Written out member by member: a general encoder takes three times as long."""
+        known = request.notes.get
         path = f"{request.path}?{self._plain_query(request.query)}" if request.query else request.path
         timeout = request.headers.get("x-portal-timeout", "")
-        facts: dict[str, Any] = {
-            "time": _moment(self._clock()),
-            "request_id": _short(next((text for name, text in response.headers if name == "X-Request-ID"), None)),
-            "method": _short(request.method),
-            "path": _short(path),
-            "function": _short(notes.get("function")),
-            "peer": _short(request.peer),
-            "identity": _short(notes.get("identity")),
-            "status": response.status,
-            "code": _short(notes.get("code")),
-            "duration_ms": round((self._timer() - entry.begun) * 1000, 3),
-            "request_bytes": entry.size,
-            "response_bytes": sent,
-            "timeout_ms": int(timeout) if timeout.isascii() and timeout.isdigit() and len(timeout) < 16 else None,
-        }
-        if self._headers:
-            facts["headers"] = {
-                name: self._shown(name, request.headers[name]) for name in self._headers if name in request.headers
-            }
-        return facts
+        left = int(timeout) if timeout.isascii() and timeout.isdigit() and len(timeout) < 16 else "null"
+        line = (
+            f'{{"time":"{_moment(self._clock())}","request_id":{_quoted(_request_id(response))},'
+            f'"method":{_often(request.method)},"path":{_often(path)},"function":{_often(known("function"))},'
+            f'"peer":{_often(request.peer)},"identity":{_often(known("identity"))},"status":{response.status},'
+            f'"code":{_often(known("code"))},"duration_ms":{(self._timer() - begun) * 1000:.3f},'
+            f'"request_bytes":{size},"response_bytes":{sent},"timeout_ms":{left}'
+        )
+        return f'{line},"headers":{{{self._headers_of(request)}}}}}' if self._headers else line + "}"
 
-    def _shown(self, name: str, value: str) -> str | None:
+    def _headers_of(self, request: Request) -> str:
+        given = request.headers
+        return ",".join(
+            f"{_quoted(name)}:{_quoted(self._shown(name, given[name]))}" for name in self._headers if name in given
+        )
+
+    def _shown(self, name: str, value: str) -> str:
         if name in self._redacted:
             return _HIDDEN
         before, mark, query = value.partition("?")
-        return _short(f"{before}?{self._plain_query(query)}" if mark else value)
+        return f"{before}?{self._plain_query(query)}" if mark else value
 
     def _plain_query(self, query: str) -> str:
         return "&".join(self._plain_pair(pair) for pair in query.split("&"))
@@ -281,12 +264,30 @@ def _second(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def _short(value: Any) -> str | None:
+def _request_id(response: Response) -> str | None:
+    for name, value in response.headers:
+        if name == "X-Request-ID":
+            return value
+    return None
+
+
+def _often(value: str | None) -> str:
+    """`_quoted` of what comes again and again."""
+    return "null" if value is None else (_known if len(value) <= _SHORT else _quoted)(value)
+
+
+def _quoted(value: Any) -> str:
+    """A value as JSON text of ASCII characters, cut: nothing in it can end a line or hide."""
     if value is None:
-        return None
+        return "null"
     text = str(value)
-    text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
-    return text if text.isascii() else _SURROGATES.sub("\ufffd", text)  # lone ones are no text to other parsers
+    if len(text) > _LONGEST:
+        text = f"{text[:_LONGEST]}..."
+    # Lone surrogates are no text to other parsers.
+    return encode_basestring_ascii(text if text.isascii() else _SURROGATES.sub("\ufffd", text))
+
+
+_known = lru_cache(maxsize=1024)(_quoted)
 
 
 def _names(setting: str, given: Iterable[str]) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 from ..errors import ConfigError
@@ -61,13 +62,22 @@ class SecurityHeaders:
 
     def __call__(self, request: Request, call_next: HTTPNext) -> Response:
         response = call_next(request)
-        present = {name.lower() for name, _ in response.headers}
+        given = response.headers
         rows = self._secure if getattr(request, "secure", False) else self._plain
-        response.headers = [*response.headers, *(row for key, row in rows if key not in present)]
+        response.headers = [*given, *_missing(rows, tuple([name for name, _ in given]))]
         return response
 
 
-def _rows(given: dict[str, str]) -> tuple[tuple[str, tuple[str, str]], ...]:
+_Rows = tuple[tuple[str, tuple[str, str]], ...]
+
+
+@lru_cache(maxsize=256)  # answers have few sets of headers
+def _missing(rows: _Rows, names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    present = {name.lower() for name in names}
+    return tuple(row for key, row in rows if key not in present)
+
+
+def _rows(given: dict[str, str]) -> _Rows:
     return tuple((name.lower(), (name, value)) for name, value in given.items() if value)
 
 

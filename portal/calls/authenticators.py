@@ -34,6 +34,7 @@ __all__ = [
 
 _SCHEME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]*")
 _TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
+_BEARER = re.compile(f"Bearer ({_TOKEN.pattern})")  # as nearly everybody writes it
 _TOKEN68 = re.compile(f" +({_TOKEN.pattern})")
 _KEY = re.compile(r"[\x21-\x7e]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -259,6 +260,9 @@ def _after_scheme(request: Carrier, scheme: str) -> str | None:
     if header is None:
         return None
     header = header.strip(" \t")
+    usual = _BEARER.fullmatch(header) if scheme == "bearer" else None
+    if usual is not None:
+        return usual[1]
     found = _SCHEME.match(header)
     if found is None or found[0].lower() != scheme:
         return None

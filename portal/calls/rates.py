@@ -81,19 +81,14 @@ class RateStore(Protocol):
         """Count one call if it is allowed. Raises: StoreLost."""
 
 
-def _up(number: int, by: int) -> int:
-    return -(-number // by)
-
-
 # token bucket
 
 
-def _bucket_verdict(rate: Rate, burst: int, level: int, allowed: bool) -> Verdict:
-    """Of a bucket after the call; `level` is tokens times the microseconds of the rate's period."""
-    period = rate.seconds * _SECOND
-    reset = _up(max(0, burst * period - level), rate.calls)
-    wait = 0 if allowed else _up(max(0, period - level), rate.calls)
-    return Verdict(allowed, level // period, reset / _SECOND, wait / _SECOND)
+def _bucket_verdict(calls: int, token: int, full: int, level: int, allowed: bool) -> Verdict:
+    """Of a bucket after the call; a microsecond brings `calls` units of level, and a call costs `token` of them."""
+    reset = -((level - full) // calls) if level < full else 0
+    wait = 0.0 if allowed else -((level - token) // calls) / _SECOND
+    return Verdict(allowed, level // token, reset / _SECOND, wait)
 
 
 class _Table:
@@ -130,22 +125,26 @@ class MemoryBuckets(_Table):
     def __init__(self, rate: Rate, burst: int, most: int, clock: Callable[[], float]) -> None:
         super().__init__(most, clock)
         self._rate = rate
-        self._burst = burst
         self._token = rate.seconds * _SECOND  # so many units of level; each microsecond brings `calls` of them
         self._full = burst * self._token
 
     def take(self, key: str) -> Verdict:
         """Count one call if it is allowed."""
+        full, token, calls = self._full, self._token, self._rate.calls
         with self._lock:
             now = self._now()
-            level, filled = self._states.get(key, (self._full, now))
-            now = max(now, filled)
-            level = min(self._full, level + (now - filled) * self._rate.calls)
-            allowed = level >= self._token
+            level, filled = self._states.get(key, (full, now))
+            if now <= filled:
+                now = filled
+            elif level < full:
+                level += (now - filled) * calls
+                if level > full:
+                    level = full
+            allowed = level >= token
             if allowed:
-                level -= self._token
+                level -= token
             self._keep(key, (level, now))
-        return _bucket_verdict(self._rate, self._burst, level, allowed)
+        return _bucket_verdict(calls, token, full, level, allowed)
 
 
 _BUCKET_SCRIPT = """
@@ -195,7 +194,8 @@ class SharedBuckets(_Shared):
         """Count one call if it is allowed. Raises: StoreLost."""
         allowed, level = self._count(key)
         units = round(float(text_of(level)) * self._rate.seconds * _SECOND)
-        return _bucket_verdict(self._rate, self._burst, max(0, units), bool(allowed))
+        token = self._rate.seconds * _SECOND
+        return _bucket_verdict(self._rate.calls, token, self._burst * token, max(0, units), bool(allowed))
 
 
 # sliding window

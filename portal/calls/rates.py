@@ -124,15 +124,15 @@ class MemoryBuckets(_Table):
 
     def __init__(self, rate: Rate, burst: int, most: int, clock: Callable[[], float]) -> None:
         super().__init__(most, clock)
-        self._rate = rate
+        self._calls = rate.calls
         self._token = rate.seconds * _SECOND  # so many units of level; each microsecond brings `calls` of them
         self._full = burst * self._token
 
     def take(self, key: str) -> Verdict:
         """Count one call if it is allowed."""
-        full, token, calls = self._full, self._token, self._rate.calls
+        full, token, calls = self._full, self._token, self._calls
         with self._lock:
-            now = self._now()
+            now = round(self._clock() * _SECOND)
             level, filled = self._states.get(key, (full, now))
             if now <= filled:
                 now = filled

@@ -171,10 +171,7 @@ class Pieces:
 def add_vary(response: Response, *names: str) -> None:
     """Say that the answer depends on these request headers (RFC 9110 section 12.5.5); one Vary header, each once."""
     rows = response.headers
-    for name, _ in rows:
-        if len(name) == 4 and name.lower() == "vary":
-            break
-    else:
+    if "\nvary\n" not in "\n{}\n".format("\n".join(dict(rows))).lower():
         response.headers = [*rows, ("Vary", ", ".join(names))]
         return
     known = [part.strip() for name, value in rows if name.lower() == "vary" for part in value.split(",")]

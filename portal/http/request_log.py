@@ -22,7 +22,7 @@ __all__ = ["FileTarget", "RequestLog"]
 
 _log = logging.getLogger("portal.http")
 _LONGEST = 512  # characters of any one value
-_SHORT = 64  # characters of a value that is kept ready
+_SHORT = 256  # characters of a path that is kept ready
 _SECRET_WORDS = re.compile(r"key|token|secret|passw|pwd|auth|signature|credential|session", re.IGNORECASE)
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _HIDDEN = "***"
@@ -189,14 +189,16 @@ class RequestLog:
         """Written out member by member: a general encoder takes three times as long."""
         known = request.notes.get
         path = f"{request.path}?{self._plain_query(request.query)}" if request.query else request.path
+        who = (_known if len(path) <= _SHORT else _who)(
+            request.method, path, known("function"), request.peer, known("identity")
+        )
         timeout = request.headers.get("x-portal-timeout", "")
         left = int(timeout) if timeout.isascii() and timeout.isdigit() and len(timeout) < 16 else "null"
         line = (
-            f'{{"time":"{_moment(self._clock())}","request_id":{_quoted(_request_id(response))},'
-            f'"method":{_often(request.method)},"path":{_often(path)},"function":{_often(known("function"))},'
-            f'"peer":{_often(request.peer)},"identity":{_often(known("identity"))},"status":{response.status},'
-            f'"code":{_often(known("code"))},"duration_ms":{(self._timer() - begun) * 1000:.3f},'
-            f'"request_bytes":{size},"response_bytes":{sent},"timeout_ms":{left}'
+            f'{{"time":"{_moment(self._clock())}","request_id":{_quoted(dict(response.headers).get("X-Request-ID"))},'
+            f'{who},"status":{response.status},"code":{_quoted(known("code"))},'
+            f'"duration_ms":{(self._timer() - begun) * 1000:.3f},"request_bytes":{size},"response_bytes":{sent},'
+            f'"timeout_ms":{left}'
         )
         return f'{line},"headers":{{{self._headers_of(request)}}}}}' if self._headers else line + "}"
 
@@ -264,18 +266,6 @@ def _second(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def _request_id(response: Response) -> str | None:
-    for name, value in response.headers:
-        if name == "X-Request-ID":
-            return value
-    return None
-
-
-def _often(value: str | None) -> str:
-    """`_quoted` of what comes again and again."""
-    return "null" if value is None else (_known if len(value) <= _SHORT else _quoted)(value)
-
-
 def _quoted(value: Any) -> str:
     """A value as JSON text of ASCII characters, cut: nothing in it can end a line or hide."""
     if value is None:
@@ -287,7 +277,15 @@ def _quoted(value: Any) -> str:
     return encode_basestring_ascii(text if text.isascii() else _SURROGATES.sub("\ufffd", text))
 
 
-_known = lru_cache(maxsize=1024)(_quoted)
+def _who(method: str, path: str, function: str | None, peer: str, identity: str | None) -> str:
+    """The members that say who called what; the same for every call of a client."""
+    return (
+        f'"method":{_quoted(method)},"path":{_quoted(path)},"function":{_quoted(function)},"peer":{_quoted(peer)},'
+        f'"identity":{_quoted(identity)}'
+    )
+
+
+_known = lru_cache(maxsize=1024)(_who)
 
 
 def _names(setting: str, given: Iterable[str]) -> tuple[str, ...]:

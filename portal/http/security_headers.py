@@ -64,7 +64,7 @@ class SecurityHeaders:
         response = call_next(request)
         given = response.headers
         rows = self._secure if getattr(request, "secure", False) else self._plain
-        response.headers = [*given, *_missing(rows, tuple([name for name, _ in given]))]
+        response.headers = [*given, *_missing(rows, tuple(dict(given)))]
         return response
 
 

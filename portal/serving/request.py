@@ -29,7 +29,7 @@ class Request:
         notes: what those that handle the request tell one another, such as the function's name.
     """
 
-    __slots__ = ("_notes", "body", "connection", "early", "head", "headers", "method", "path", "peer", "query")
+    __slots__ = ("body", "connection", "early", "head", "headers", "method", "notes", "path", "peer", "query")
 
     def __init__(self, head: RequestHead, body: bytes, connection: Connection | None = None, peer: str = "") -> None:
         self.head = head
@@ -41,13 +41,7 @@ class Request:
         self.connection = connection
         self.peer = peer
         self.early: Callable[[Response], bool] | None = None
-        self._notes: dict[str, Any] | None = None
-
-    @property
-    def notes(self) -> dict[str, Any]:
-        if self._notes is None:
-            self._notes = {}
-        return self._notes
+        self.notes: dict[str, Any] = {}
 
     @property
     def secure(self) -> bool:

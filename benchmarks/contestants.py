@@ -63,7 +63,8 @@ SERVERS = (
     *([Contestant("minimal server, one processor", "minimal-pinned", validates=False)] if _CAN_PIN else ()),
 )
 PROTECTED = (
-    Contestant("Portal, everything on", "portal-protected", protected=True),
+    Contestant("Portal, protected", "portal-protected", protected=True),
+    Contestant("Portal, everything on", "portal-everything", protected=True),
     Contestant("Portal", "portal"),
     Contestant("FastAPI+uvicorn", "fastapi", needs=("fastapi", "uvicorn", "pydantic")),
 )

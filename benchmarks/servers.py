@@ -32,22 +32,26 @@ def _portal() -> None:
     threading.Event().wait()
 
 
-def _portal_protected() -> None:
+def _portal_protected(delay: float = 0.05, further: bool = False) -> None:
     from portal import HTTPPortal, JWTAuth, RateLimit
     from portal.calls.observe import CallCounters, Observe
     from portal.http import CORS, RequestLog, SecurityHeaders
 
+    log = os.path.join(tempfile.mkdtemp(), "requests.log")
     portal = HTTPPortal(
         auth=JWTAuth(key=JWT_KEY, algorithms=["HS256"]),
         middleware=[Observe(CallCounters()), RateLimit("1000000000/minute", per="identity")],
         http_middleware=[
-            RequestLog(os.path.join(tempfile.mkdtemp(), "requests.log")),
-            SecurityHeaders(),
-            CORS(["https://shop.example"]),
+            RequestLog(log, delay=delay),
+            *([SecurityHeaders(), CORS(["https://shop.example"])] if further else []),
         ],
     )
     _ready(str(portal.apply(add)))
     threading.Event().wait()
+
+
+def _portal_everything() -> None:
+    _portal_protected(0.0, True)
 
 
 def _flask() -> None:
@@ -136,6 +140,7 @@ def _rpyc() -> None:
 SERVERS: dict[str, Callable[[], None]] = {
     "portal": _portal,
     "portal-protected": _portal_protected,
+    "portal-everything": _portal_everything,
     "flask": _flask,
     "fastapi": _fastapi,
     "minimal": _minimal,

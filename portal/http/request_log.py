@@ -16,9 +16,10 @@ from urllib.parse import unquote_plus
 
 from ..errors import ConfigError, PortalError
 from ..serving import Request, Response
+from .log_file import GatheredFile, LogFile
 from .middleware import HTTPNext, Pieces
 
-__all__ = ["FileTarget", "RequestLog"]
+__all__ = ["RequestLog"]
 
 _log = logging.getLogger("portal.http")
 _LONGEST = 512  # characters of any one value
@@ -27,81 +28,12 @@ _SECRET_WORDS = re.compile(r"key|token|secret|passw|pwd|auth|signature|credentia
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _HIDDEN = "***"
 _REDACTED = ("authorization", "proxy-authorization", "cookie", "x-api-key", "x-auth-token", "x-csrf-token")
-_STILL_THERE = 1.0  # seconds between looks at whether the file has been rotated
 _SAY_AGAIN = 60.0  # seconds between two warnings
-
-
-class _File:
-    """A descriptor that is closed when the last thread has let go of it, never under one that writes."""
-
-    __slots__ = ("fd", "inode")
-
-    def __init__(self, path: str) -> None:
-        self.fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
-        self.inode = _inode_of(os.fstat(self.fd))
-
-    def __del__(self) -> None:
-        fd = getattr(self, "fd", None)
-        if fd is not None:
-            os.close(fd)
+_MOST_DELAY = 10.0  # seconds
 
 
 _Entry = list[tuple[float, int]]
 _numbers = count(1)  # an id() may come again
-
-
-class FileTarget:
-    """Appends lines to a file that several processes may share; a file that was rotated away is opened anew.
-
-    Each line is one write of the system (O_APPEND), so that lines never mix. No lock is taken: threads that notice a
-    rotation together open the file twice, and one of the two is dropped. Threads: any. Fork: safe. `close` gives the
-    file back.
-
-    Raises: ConfigError, when made, for a file that cannot be appended to.
-    """
-
-    def __init__(self, path: str | os.PathLike[str], clock: Callable[[], float] = monotonic) -> None:
-        self._path = os.fspath(path)
-        self._clock = clock
-        self._looked = clock()
-        try:
-            self._file: _File | None = _File(self._path)
-        except OSError as error:
-            raise ConfigError(
-                f"the log {self._path} cannot be opened: {error.strerror}",
-                path="request_log.target",
-                allowed="a file that can be appended to",
-            ) from error
-
-    def __call__(self, line: str) -> None:
-        """Append a line. OSError when the disk is full or the file cannot be opened."""
-        data = line.encode("utf-8", "replace") + b"\n"
-        file = self._current()
-        if os.write(file.fd, data) != len(data):
-            raise OSError("only a part of the line was written")
-
-    def _current(self) -> _File:
-        file, now = self._file, self._clock()
-        if file is not None and now - self._looked < _STILL_THERE:
-            return file
-        self._looked = now
-        if file is None or not self._still_there(file):
-            file = self._file = _File(self._path)
-        return file
-
-    def _still_there(self, file: _File) -> bool:
-        try:
-            return _inode_of(os.stat(self._path)) == file.inode
-        except OSError:
-            return False
-
-    def close(self) -> None:
-        """Close the file; a later line opens it again."""
-        self._file = None
-
-
-def _inode_of(status: os.stat_result) -> tuple[int, int]:
-    return status.st_dev, status.st_ino
 
 
 class RequestLog:
@@ -118,6 +50,8 @@ class RequestLog:
             hold an address, whose name says that they are secret (key, token, secret, password, ... as part of it).
         headers: request headers to write.
         secret_parameters: more names of query parameters whose values are not written.
+        delay: seconds for which lines of a file may wait to be written together, which costs a third less; 0.0 writes
+            each at once. A process that is killed loses those that wait; one that ends in any other way does not.
         clock: seconds since 1970.
         timer: seconds, as `time.monotonic`.
 
@@ -132,6 +66,7 @@ class RequestLog:
         redact: Iterable[str] = _REDACTED,
         headers: Iterable[str] = (),
         secret_parameters: Iterable[str] = (),
+        delay: float = 0.0,
         clock: Callable[[], float] = time,
         timer: Callable[[], float] = monotonic,
     ) -> None:
@@ -141,7 +76,12 @@ class RequestLog:
         self._clock = clock
         self._timer = timer
         self._said = float("-inf")
-        self._file = FileTarget(target, timer) if isinstance(target, str | os.PathLike) else None
+        if isinstance(delay, bool) or not isinstance(delay, int | float) or not 0 <= delay <= _MOST_DELAY:
+            raise _wrong("delay", delay, f"seconds from 0 to {_MOST_DELAY}")
+        self._file: GatheredFile | LogFile | None = None
+        if isinstance(target, str | os.PathLike):
+            file = LogFile(target, timer)
+            self._file = GatheredFile(file, delay) if delay else file
         write = target.info if isinstance(target, logging.Logger) else self._file or target
         if not callable(write):
             raise _wrong("target", target, "a path, a Logger or a callable")

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from portal.errors import AuthorizationError, ConfigError
-from portal.http.request_log import FileTarget, RequestLog
+from portal.http.log_file import LogFile
+from portal.http.request_log import RequestLog
 from portal.serving import Request, Response
 from tests.http.by_hand import answers, request_of
 
@@ -182,7 +183,7 @@ def test_a_target_that_fails_is_said_once_a_minute(caplog: pytest.LogCaptureFixt
 def test_a_file_is_opened_anew_when_it_was_rotated(tmp_path: Path) -> None:
     path, now = tmp_path / "log", [0.0]
     path.write_text("before\n")
-    target = FileTarget(path, lambda: now[0])
+    target = LogFile(path, lambda: now[0])
     target("1")
     os.rename(path, tmp_path / "log.1")
     target("2")  # looked at less than a second ago

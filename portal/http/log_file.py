@@ -1,0 +1,193 @@
+"""Files that lines are appended to: LogFile writes each at once, GatheredFile those of a moment together."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+from weakref import WeakSet
+
+from ..errors import ConfigError
+
+__all__ = ["GatheredFile", "LogFile"]
+
+_log = logging.getLogger("portal.http")
+_STILL_THERE = 1.0  # seconds between looks at whether the file has been rotated
+_MOST = 10_000  # lines that may wait; whoever brings the next one writes them
+_AT_ONCE = 1_000  # lines of one write
+
+
+class _File:
+    """A descriptor that is closed when the last thread has let go of it, never under one that writes."""
+
+    __slots__ = ("fd", "inode")
+
+    def __init__(self, path: str) -> None:
+        self.fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        self.inode = _inode_of(os.fstat(self.fd))
+
+    def __del__(self) -> None:
+        fd = getattr(self, "fd", None)
+        if fd is not None:
+            os.close(fd)
+
+
+class LogFile:
+    """Appends lines to a file that several processes may share; a file that was rotated away is opened anew.
+
+    What is given is one write of the system (O_APPEND), so that lines never mix. No lock is taken: threads that notice
+    a rotation together open the file twice, and one of the two is dropped. Threads: any. Fork: safe. `close` gives the
+    file back.
+
+    Raises: ConfigError, when made, for a file that cannot be appended to.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], clock: Callable[[], float] = monotonic) -> None:
+        self._path = os.fspath(path)
+        self._clock = clock
+        self._looked = clock()
+        try:
+            self._file: _File | None = _File(self._path)
+        except OSError as error:
+            raise ConfigError(
+                f"the log {self._path} cannot be opened: {error.strerror}",
+                path="request_log.target",
+                allowed="a file that can be appended to",
+            ) from error
+
+    def __call__(self, line: str) -> None:
+        """Append a line, or several with line ends between them. OSError when the disk is full, say."""
+        data = line.encode("utf-8", "replace") + b"\n"
+        file = self._current()
+        if os.write(file.fd, data) != len(data):
+            raise OSError("only a part of the line was written")
+
+    def _current(self) -> _File:
+        file, now = self._file, self._clock()
+        if file is not None and now - self._looked < _STILL_THERE:
+            return file
+        self._looked = now
+        if file is None or not self._still_there(file):
+            file = self._file = _File(self._path)
+        return file
+
+    def _still_there(self, file: _File) -> bool:
+        try:
+            return _inode_of(os.stat(self._path)) == file.inode
+        except OSError:
+            return False
+
+    def close(self) -> None:
+        """Close the file; a later line opens it again."""
+        self._file = None
+
+
+def _inode_of(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+class GatheredFile:
+    """A LogFile whose lines wait for a moment, so that many are one write.
+
+    Those that wait are written after the delay, by `close`, and when the interpreter ends; a process that is killed, or
+    left by `os._exit`, loses them. Lines of one thread stay in order. What cannot be written costs a warning.
+
+    Args:
+        delay: seconds.
+
+    Threads: any; one of its own, from the first line on, writes. Fork: a child has none of the parent's lines.
+    """
+
+    def __init__(self, file: LogFile, delay: float) -> None:
+        self._file = file
+        self._delay = delay
+        self._begin()
+        _living.add(self)
+
+    def _begin(self) -> None:
+        self._lines: deque[str] = deque()
+        self._writing = threading.Lock()  # held over a write, by whoever writes; nobody else waits for it
+        self._some = threading.Event()
+        self._closed = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __call__(self, line: str) -> None:
+        """Append a line, soon. OSError where too many wait and cannot be written."""
+        if len(self._lines) >= _MOST:
+            self._make_room()
+        self._lines.append(line)
+        if not self._some.is_set():
+            self._wake()
+
+    def _make_room(self) -> None:
+        if not self._writing.acquire(blocking=False):
+            raise OSError("lines come faster than they are written")
+        try:
+            self._write()
+        finally:
+            self._writing.release()
+
+    def _wake(self) -> None:
+        if self._closed.is_set():
+            self.flush()
+            return
+        self._some.set()
+        if self._thread is None:
+            with self._writing:
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._run, name="portal-log", daemon=True)
+                    self._thread.start()
+
+    def _run(self) -> None:
+        while not self._closed.is_set():
+            self._some.wait(60.0)
+            self._closed.wait(self._delay)
+            self._some.clear()
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits, now."""
+        with self._writing:
+            try:
+                self._write()
+            except OSError as error:
+                _log.warning("requests cannot be logged: %s", error)
+
+    def _write(self) -> None:
+        lines = self._lines
+        while lines:
+            # Not more than are there now: others go on adding.
+            self._file("\n".join([lines.popleft() for _ in range(min(len(lines), _AT_ONCE))]))
+
+    def close(self) -> None:
+        """Write what waits, end the thread and close the file."""
+        self._closed.set()
+        self._some.set()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(5.0)
+        self._some.clear()
+        self.flush()
+        self._file.close()
+
+
+_living: WeakSet[GatheredFile] = WeakSet()
+
+
+@atexit.register
+def _flush_all() -> None:
+    for file in list(_living):
+        file.flush()
+
+
+def _begin_anew() -> None:
+    for file in list(_living):
+        file._begin()  # the parent writes its own lines; its locks may have been held
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)

@@ -1,0 +1,83 @@
+"""What a hostile user, page or server tries above the parsers; each over real sockets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import requests
+
+from portal import (
+    ApiKeyAuth,
+    AuthenticationError,
+    BasicAuth,
+    BearerAuth,
+    CallContext,
+    Consumer,
+    HTTPPortal,
+    RateLimitError,
+    function,
+    service,
+)
+from portal.calls.idempotency import Idempotency
+from portal.calls.rate_limit import RateLimit
+from portal.http.request_log import RequestLog
+from portal.serving import Request, Response
+
+WAIT = 10.0
+
+
+class Counted:
+    """A function that says how often it ran."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def reset(self, to: int = 0) -> int:
+        self.calls += 1
+        return to
+
+
+@pytest.fixture
+def counted() -> Counted:
+    return Counted()
+
+
+# pages of other origins, which a browser lets send what needs no preflight (Fetch standard, section 2.2.2)
+
+SIMPLE = [
+    ("/api/reset", b"", {}),
+    ("/api/reset", b"{}", {}),
+    ("/api/reset", b'{"to": 1}', {"Content-Type": "text/plain"}),
+    ("/api/reset", b'{"to": 1}', {"Content-Type": "text/plain;charset=UTF-8,application/json"}),
+    ("/api/reset", b"", {"Content-Type": "application/x-www-form-urlencoded"}),
+    ("/api/rpc", b'{"jsonrpc": "2.0", "method": "reset", "id": 1}', {}),
+    ("/api/rpc", b'[{"jsonrpc": "2.0", "method": "reset"}]', {}),
+    ("/api/rpc", b'{"jsonrpc": "2.0", "method": "reset", "id": 1}', {"Content-Type": "text/plain"}),
+]
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null"])
+@pytest.mark.parametrize(("path", "body", "headers"), SIMPLE)
+def test_a_page_calls_nothing_without_asking_first(
+    counted: Counted, path: str, body: bytes, headers: dict[str, str], origin: str
+) -> None:
+    """The browser adds the credentials it knows: a password, a client certificate."""
+    with HTTPPortal(auth=BasicAuth({"ann": "pass"})) as portal:
+        portal.apply(function(counted.reset))
+        url = f"http://127.0.0.1:{portal.port}{path}"
+        request = requests.Request("POST", url, {"Origin": origin, **headers}, data=body, auth=("ann", "pass"))
+        prepared = request.prepare()
+        if "Content-Type" not in headers:
+            prepared.headers.pop("Content-Type", None)
+        with requests.Session() as session:
+            answer = session.send(prepared, timeout=WAIT)
+        assert answer.status_code == 415
+        assert counted.calls == 0
+
+
+@pytest.mark.parametrize("headers", [{}, {"Origin": "https://shop.example", "Content-Type": "application/json"}])
+def test_others_need_no_type_for_nothing(counted: Counted, headers: dict[str, str]) -> None:
+    with HTTPPortal() as portal:
+        address = portal.apply(function(counted.reset))
+        assert requests.post(str(address), headers=headers, timeout=WAIT).json() == 0

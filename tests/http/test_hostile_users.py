@@ -81,3 +81,39 @@ def test_others_need_no_type_for_nothing(counted: Counted, headers: dict[str, st
     with HTTPPortal() as portal:
         address = portal.apply(function(counted.reset))
         assert requests.post(str(address), headers=headers, timeout=WAIT).json() == 0
+
+
+# the same key for two functions that have one name
+
+
+def shop(name: str, ran: list[str]) -> Any:
+    @service(name=name)
+    class Shop:
+        def charge(self, cents: int) -> str:
+            ran.append(name)
+            return name
+
+    return Shop()
+
+
+def test_an_idempotency_key_is_of_one_function_in_one_service() -> None:
+    ran: list[str] = []
+    with HTTPPortal(middleware=[Idempotency()]) as portal, Consumer() as consumer:
+        for name in ("east", "west"):
+            portal.apply_service(shop(name, ran))
+        for _ in range(2):
+            for name in ("east", "west"):
+                address = portal.base.child(name, "charge")
+                assert consumer.call_at(address, {"cents": 1}, idempotency_key="order-17") == name
+    assert ran == ["east", "west"]
+
+
+def test_a_limit_of_a_function_is_of_one_service() -> None:
+    with HTTPPortal(middleware=[RateLimit("1/hour", per="function")]) as portal, Consumer() as consumer:
+        for name in ("east", "west"):
+            portal.apply_service(shop(name, []))
+        for name in ("east", "west"):
+            address = portal.base.child(name, "charge")
+            assert consumer.call_at(address, {"cents": 1}) == name
+            with pytest.raises(RateLimitError):
+                consumer.call_at(address, {"cents": 1})

@@ -117,3 +117,53 @@ def test_a_limit_of_a_function_is_of_one_service() -> None:
             assert consumer.call_at(address, {"cents": 1}) == name
             with pytest.raises(RateLimitError):
                 consumer.call_at(address, {"cents": 1})
+
+
+# a refusal that the function itself passed on
+
+
+def test_what_has_run_is_not_sent_again_with_another_credential() -> None:
+    ran: list[str] = []
+
+    def pay() -> None:
+        ran.append("paid")
+        raise AuthenticationError("the bank does not know us")
+
+    with HTTPPortal(auth=BearerAuth({"t0ken": "ann"})) as portal:
+        address = portal.apply(pay)
+        with Consumer(auth=lambda _: "t0ken") as consumer, pytest.raises(AuthenticationError, match="the bank") as info:
+            consumer.call_at(address)
+    assert ran == ["paid"]
+    assert info.value.executed
+
+
+def test_a_credential_that_is_refused_is_asked_for_once_more() -> None:
+    given: list[str] = []
+
+    def credential(_: Any) -> str:
+        given.append(["old", "new"][min(1, len(given))])
+        return given[-1]
+
+    with HTTPPortal(auth=BearerAuth({"new": "ann"})) as portal:
+        address = portal.apply(_one)
+        with Consumer(auth=credential) as consumer:
+            assert consumer.call_at(address) == 1
+    assert given[:2] == ["old", "new"]
+
+
+def _one() -> int:
+    return 1
+
+
+def test_a_credential_that_stays_the_same_is_not_sent_twice() -> None:
+    seen: list[str] = []
+
+    def door(request: Any) -> None:
+        seen.append(request.method)
+        raise AuthenticationError("no")
+
+    with HTTPPortal(auth=door) as portal:
+        address = portal.apply(_one)
+        with Consumer(auth=lambda _: "t0ken") as consumer, pytest.raises(AuthenticationError):
+            consumer.call_at(address)
+    assert seen == ["GET"]

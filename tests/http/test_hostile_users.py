@@ -167,3 +167,36 @@ def test_a_credential_that_stays_the_same_is_not_sent_twice() -> None:
         with Consumer(auth=lambda _: "t0ken") as consumer, pytest.raises(AuthenticationError):
             consumer.call_at(address)
     assert seen == ["GET"]
+
+
+# a server that says that its functions are elsewhere
+
+
+def test_a_service_has_its_functions_where_it_is() -> None:
+    """Whoever describes a service does not decide which other server the caller's credential goes to."""
+    asked: list[str] = []
+
+    def spy(request: Request, call_next: Any) -> Response:
+        asked.append(request.path)
+        response: Response = call_next(request)
+        return response
+
+    ran: list[str] = []
+    with HTTPPortal(http_middleware=[spy]) as bank:
+        bank.apply_service(shop("shop", ran))
+
+        def lie(request: Request, call_next: Any) -> Response:
+            response: Response = call_next(request)
+            here, there = (str(portal.port).encode() for portal in (evil, bank))
+            assert isinstance(response.body, bytes)
+            response.body = response.body.replace(b":" + here, b":" + there)
+            return response
+
+        with HTTPPortal(http_middleware=[lie]) as evil, HTTPPortal() as client:
+            evil.apply_service(shop("shop", ran))
+            found = client.resolve_service(evil.base.child("shop"))
+            assert found.functions["charge"](cents=1) == "shop"
+            where = found.functions["charge"].address
+            assert where is not None
+            assert where.authority == evil.base.authority
+    assert asked == []

@@ -200,3 +200,43 @@ def test_a_service_has_its_functions_where_it_is() -> None:
             assert where is not None
             assert where.authority == evil.base.authority
     assert asked == []
+
+
+# what one caller does to another's request
+
+
+def test_what_a_middleware_writes_into_a_request_stays_in_it() -> None:
+    """Heads that are equal are read once: one that could be changed would be another client's as well."""
+    refused: list[type[Exception]] = []
+
+    def mark(request: Request, call_next: Any) -> Response:
+        try:
+            request.headers["x-user"] = "ann"  # type: ignore[index]
+        except TypeError as error:
+            refused.append(type(error))
+        response: Response = call_next(request)
+        return response
+
+    with HTTPPortal(http_middleware=[mark]) as portal:
+        address = portal.apply(_one)
+        for _ in range(4):
+            assert requests.post(str(address), json={}, timeout=WAIT).json() == 1
+    assert refused == [TypeError] * 4
+
+
+def test_claims_that_a_function_changes_are_its_own() -> None:
+    jwt = pytest.importorskip("jwt")
+    from portal.calls.jwt_auth import JWTAuth
+
+    secret = "k" * 32
+
+    def grow(context: CallContext) -> list[str]:
+        assert context.identity is not None
+        roles: list[str] = context.identity.claims["roles"]
+        roles.append("admin")
+        return roles
+
+    token = jwt.encode({"sub": "ann", "roles": ["user"]}, secret, "HS256")
+    with HTTPPortal(auth=JWTAuth(key=secret, algorithms=["HS256"], require=[])) as portal, Consumer(auth=token) as ann:
+        address = portal.apply(grow)
+        assert [ann.call_at(address) for _ in range(3)] == [["user", "admin"]] * 3

@@ -92,6 +92,7 @@ class HTTPApp:
         version: str = "1",
     ) -> None:
         self._authenticators = authenticators_of(auth)
+        self._secrets = _places_of_secrets(self._authenticators)
         self._http_middleware = tuple(http_middleware)
         self._http_chain = build_http_chain(self._http_middleware, self._answer_inside, self._refused)
         self._proxies = trusted_networks(trusted_proxies)
@@ -123,6 +124,8 @@ class HTTPApp:
         """
         if not self._http_middleware:
             return self._answer(request, early)
+        if self._secrets:
+            request.notes["secrets"] = self._secrets
         request.early = early
         return self._http_chain(request)
 
@@ -345,6 +348,12 @@ class HTTPApp:
             request_id = context.request_id if context is not None else "-"
             _log.error("%s failed, request %s: %s", name, request_id, error, exc_info=error.__cause__)
         return error
+
+
+def _places_of_secrets(authenticators: Iterable[Any]) -> frozenset[str]:
+    """Names, in lower case, of the headers and query parameters that credentials are taken from."""
+    places = (getattr(one, place, None) for one in authenticators for place in ("header", "query"))
+    return frozenset(name.lower() for name in places if isinstance(name, str))
 
 
 def _target(tail: str, query: str) -> tuple[tuple[str, ...], str | None]:

@@ -202,6 +202,23 @@ def test_a_service_has_its_functions_where_it_is() -> None:
     assert asked == []
 
 
+# secrets in the log
+
+
+def test_the_log_knows_where_the_portal_takes_its_keys() -> None:
+    lines: list[str] = []
+    auth = [ApiKeyAuth({"s3cret": "ann"}, header="X-Tenant", query="k")]
+    with HTTPPortal(auth=auth, http_middleware=[RequestLog(lines.append, headers=["X-Tenant"])]) as portal:
+        address = portal.apply(_one)
+        assert requests.post(f"{address}?k=s3cret&%6b=s3cret", json={}, timeout=WAIT).status_code == 401
+        assert requests.post(f"{address}?x=1&k=s3cret", json={}, timeout=WAIT).json() == 1
+        assert requests.post(str(address), json={}, headers={"X-Tenant": "s3cret"}, timeout=WAIT).json() == 1
+        assert requests.get(f"{portal.base}/nothing?k=s3cret", timeout=WAIT).status_code == 404
+    assert len(lines) == 4
+    assert "s3cret" not in "".join(lines)
+    assert "x=1" in lines[1]
+
+
 # what one caller does to another's request
 
 

@@ -257,3 +257,36 @@ def test_claims_that_a_function_changes_are_its_own() -> None:
     with HTTPPortal(auth=JWTAuth(key=secret, algorithms=["HS256"], require=[])) as portal, Consumer(auth=token) as ann:
         address = portal.apply(grow)
         assert [ann.call_at(address) for _ in range(3)] == [["user", "admin"]] * 3
+
+
+# where a path begins
+
+
+def test_a_base_path_ends_where_a_segment_ends(counted: Counted) -> None:
+    """`/docs/shut` begins with `/doc`, and is nothing of what is below it."""
+
+    @service(name="s")
+    class Door:
+        def shut(self) -> int:
+            return counted.reset()
+
+    with HTTPPortal(base_path="/doc") as portal:
+        portal.apply_service(Door)
+        at = f"http://127.0.0.1:{portal.port}"
+        assert requests.post(f"{at}/docs/shut", json={}, timeout=WAIT).status_code == 404
+        assert counted.calls == 0
+        assert requests.post(f"{at}/doc/s/shut", json={}, timeout=WAIT).json() == 0
+
+
+# what a shared cache may keep
+
+
+def test_what_needs_a_credential_is_kept_by_no_cache_between(counted: Counted) -> None:
+    """RFC 9111 section 3.5 keeps shared caches from answers to Authorization, not from those to a key of its own."""
+    key = {"X-API-Key": "k3y"}
+    with HTTPPortal(auth=ApiKeyAuth({"k3y": "ann"})) as portal:
+        address = portal.apply(function(counted.reset))
+        for url in (str(address), str(portal.base)):
+            answer = requests.get(url, headers=key, timeout=WAIT)
+            assert answer.status_code == 200
+            assert "private" in answer.headers["Cache-Control"] or "no-store" in answer.headers["Cache-Control"]

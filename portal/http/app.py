@@ -115,7 +115,7 @@ class HTTPApp:
         )
         self._serves_documents = documents
         self._rpc = RPCEndpoint(
-            catalogue, dispatcher, discover=self._documents.openrpc, debug=debug, peer_of=self._client_of
+            catalogue, dispatcher, discover=self._documents.discovered, debug=debug, peer_of=self._client_of
         )
 
     def answer(self, request: Request, early: Early | None = None) -> Response:

@@ -44,6 +44,7 @@ __all__ = ["HTTPClient"]
 _NOTHING: Mapping[str, str] = {}
 _ALWAYS = {"User-Agent": "portal", "Accept-Encoding": CODINGS}
 _MOST_AUTHORITIES = 1024
+_MOST_POOLS = 256  # servers that connections are kept to
 
 
 class _Answer(Protocol):
@@ -66,7 +67,7 @@ class HTTPClient:
         connect_timeout: seconds to connect, within the call's own deadline.
         read_timeout: seconds for which a server may send nothing; None leaves that to the call's own deadline.
         timeout: seconds for a request that has no deadline of its own (asking for a schema).
-        connections: kept for each server; more are opened when needed and closed after use.
+        connections: kept for each server, of 256 at most; more are opened when needed and closed after use.
         max_answer: bytes of an answer, or of one item of a stream.
         validate: refuse parameters that do not fit the schema before sending them.
         tls: what is trusted and shown over https.
@@ -120,6 +121,7 @@ class HTTPClient:
         key = (address.host, address.port or 80)
         pool = self._pools.get(key)
         if pool is None:
+            given_up: list[WirePool] = []
             with self._lock:
                 path = self._sockets.get(address.authority)
                 fresh = WirePool(
@@ -130,6 +132,10 @@ class HTTPClient:
                     read_timeout=self._read_timeout,
                 )
                 pool = self._pools.setdefault(key, fresh)
+                while len(self._pools) > _MOST_POOLS:
+                    given_up.append(self._pools.pop(next(iter(self._pools))))  # what it is in the middle of goes on
+            for one in given_up:
+                one.close()
         return pool
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -20,7 +21,10 @@ from portal import (
     service,
 )
 from portal.calls.idempotency import Idempotency
+from portal.calls.openrpc import openrpc_document
 from portal.calls.rate_limit import RateLimit
+from portal.http import client as http_client
+from portal.http import documents
 from portal.http.request_log import RequestLog
 from portal.serving import Request, Response
 
@@ -290,3 +294,44 @@ def test_what_needs_a_credential_is_kept_by_no_cache_between(counted: Counted) -
             answer = requests.get(url, headers=key, timeout=WAIT)
             assert answer.status_code == 200
             assert "private" in answer.headers["Cache-Control"] or "no-store" in answer.headers["Cache-Control"]
+
+
+# what one request may cost
+
+
+def test_the_document_is_made_once_for_a_batch_that_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+
+    def counting(*args: Any, **settings: Any) -> dict[str, Any]:
+        made.append(1)
+        return openrpc_document(*args, **settings)
+
+    monkeypatch.setattr(documents, "openrpc_document", counting)
+    batch = [{"jsonrpc": "2.0", "id": number, "method": "rpc.discover"} for number in range(100)]
+    with HTTPPortal() as portal:
+        portal.apply(_one)
+        rpc = str(portal.base.child("rpc"))
+        names = [[method["name"] for method in one["result"]["methods"]] for one in post(rpc, batch)]
+        assert names == [["_one"]] * 100
+        assert len(made) == 1
+        portal.apply(shop)
+        assert len(post(rpc, batch[:1])[0]["result"]["methods"]) == 2
+        assert len(made) == 2
+
+
+def post(url: str, body: Any) -> Any:
+    return requests.post(url, json=body, timeout=WAIT).json()
+
+
+def test_servers_called_once_leave_no_connection_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that calls whatever addresses its users give it keeps a bounded number of connections."""
+    monkeypatch.setattr(http_client, "_MOST_POOLS", 2)
+    with ExitStack() as stack:
+        servers = [stack.enter_context(HTTPPortal()) for _ in range(5)]
+        addresses = [server.apply(_one) for server in servers]
+        client = http_client.HTTPClient()
+        caller = stack.enter_context(HTTPPortal(listen=False, client=client))
+        for _ in range(2):
+            for address in addresses:
+                assert caller.resolve_function(address)() == 1
+        assert len(client._pools) == 2

@@ -51,12 +51,12 @@ _encode_error = json.JSONEncoder(allow_nan=False, separators=(",", ":"), default
 class Idempotency:
     """Call middleware: of the calls with the same `context.idempotency_key`, the first runs and all get its answer.
 
-    Keys of different callers (by identity), functions and versions have nothing to do with one another. A call that
-    comes while the first still runs waits for it. What the first answered is kept for `window` seconds: its result, or
-    its error where the function ran or may have run, and a ValidationError. Errors that say "not now" before the
-    function ran (RateLimitError, OverloadedError, CircuitOpenError, a deadline that passed before, 401, 403) are not
-    kept: the next call runs. An answer given again has `idempotent-replayed: true` in its reply. Calls without a key
-    pass.
+    Keys of different callers (by identity), services, functions and versions have nothing to do with one another. A
+    call that comes while the first still runs waits for it. What the first answered is kept for `window` seconds: its
+    result, or its error where the function ran or may have run, and a ValidationError. Errors that say "not now"
+    before the function ran (RateLimitError, OverloadedError, CircuitOpenError, a deadline that passed before, 401,
+    403) are not kept: the next call runs. An answer given again has `idempotent-replayed: true` in its reply. Calls
+    without a key pass.
 
     Put it inside authentication and rate limits and around everything that may change between two calls.
 
@@ -209,7 +209,7 @@ def _claim_of(call: Call, key: object) -> Claim:
     if not is_json(params):
         raise SerializationError("the parameters are no JSON data")
     identity, schema = call.context.identity, call.function.schema
-    scope = [None if identity is None else identity.name, schema.name, schema.version, key]
+    scope = [None if identity is None else identity.name, call.group, schema.name, schema.version, key]
     # json escapes what is no ASCII, lone surrogates too
     return Claim(_digest(json.dumps(scope)), _digest(_canonical(params)), os.urandom(12).hex())
 

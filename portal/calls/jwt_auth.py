@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from ..context import Identity
 from ..errors import AuthenticationError, ConfigError, OverloadedError
+from ..schema.jsondata import copy_json
 from .authenticators import Carrier, bearer_token
 from .jwks import KeySet
 from .jwt_keys import is_symmetric, require_algorithms, require_key
@@ -143,7 +144,7 @@ class JWTAuth:
         good = self._remembered.get(digest)
         keys = None if self._keys is None else self._keys.current
         if good is not None and good.keys is keys and self._now() < good.until:
-            return Identity(good.identity.name, good.identity.scopes, dict(good.identity.claims))
+            return _copy(good.identity)
         import jwt
 
         try:
@@ -167,9 +168,7 @@ class JWTAuth:
         if len(self._remembered) >= self._max_remembered:
             self._remembered.clear()
         if self._max_remembered:
-            identity = good.identity  # whose claims the caller may change
-            own = Identity(identity.name, identity.scopes, dict(identity.claims))
-            self._remembered[digest] = good._replace(identity=own)
+            self._remembered[digest] = good._replace(identity=_copy(good.identity))
 
     def _verified(self, token: str) -> dict[str, Any]:
         """The claims. Raises anything for a token that is not valid."""
@@ -210,6 +209,11 @@ class JWTAuth:
         if not isinstance(scopes, list) or not all(isinstance(scope, str) for scope in scopes):
             raise ValueError("scopes are text")
         return Identity(name, frozenset(scopes), claims)
+
+
+def _copy(identity: Identity) -> Identity:
+    """The same, whose claims, and the lists and objects in them, the caller may change."""
+    return Identity(identity.name, identity.scopes, copy_json(dict(identity.claims)))
 
 
 def _json_object(part: str) -> dict[str, Any]:

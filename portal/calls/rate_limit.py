@@ -35,7 +35,7 @@ def _identity(call: Call) -> str:
 _KEYS: dict[str, Callable[[Call], str]] = {
     "client": _client,
     "identity": _identity,
-    "function": lambda call: call.function.name,
+    "function": lambda call: f"{call.group}/{call.function.name}" if call.group else call.function.name,
     "global": lambda call: "",
 }
 

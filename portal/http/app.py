@@ -49,6 +49,7 @@ _ALLOW_RPC = "OPTIONS, POST"
 #: Methods that are known everywhere: one that is not served here gets 405, any other 501 (RFC 9110 section 9.1).
 _METHODS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"})
 _RPC = ("rpc",)
+_BELOW = ("", "/")
 _NOTHING: Mapping[str, str] = {}
 Early = Callable[[Response], bool]
 
@@ -92,6 +93,7 @@ class HTTPApp:
         version: str = "1",
     ) -> None:
         self._authenticators = authenticators_of(auth)
+        self._secrets = _places_of_secrets(self._authenticators)
         self._http_middleware = tuple(http_middleware)
         self._http_chain = build_http_chain(self._http_middleware, self._answer_inside, self._refused)
         self._proxies = trusted_networks(trusted_proxies)
@@ -113,7 +115,7 @@ class HTTPApp:
         )
         self._serves_documents = documents
         self._rpc = RPCEndpoint(
-            catalogue, dispatcher, discover=self._documents.openrpc, debug=debug, peer_of=self._client_of
+            catalogue, dispatcher, discover=self._documents.discovered, debug=debug, peer_of=self._client_of
         )
 
     def answer(self, request: Request, early: Early | None = None) -> Response:
@@ -123,6 +125,8 @@ class HTTPApp:
         """
         if not self._http_middleware:
             return self._answer(request, early)
+        if self._secrets:
+            request.notes["secrets"] = self._secrets
         request.early = early
         return self._http_chain(request)
 
@@ -170,11 +174,13 @@ class HTTPApp:
 
     def _route(self, request: Request, context: CallContext, early: Early | None) -> Response:
         method = request.method
-        if not request.path.startswith(self._base):  # a document's path, and nothing that is asked of one
+        tail = request.path[len(self._base) :]
+        # A document's path, and nothing that is asked of one; "/documents" begins with "/doc" and is not below it.
+        if not request.path.startswith(self._base) or tail[:1] not in _BELOW:
             raise RegistryError(f"nothing is called at {request.path[:200]}")
         if method == "OPTIONS":
             return Response(204, [("Allow", self._allow(request)), ("X-Request-ID", context.request_id)])
-        path, version = _target(request.path[len(self._base) :], request.query)
+        path, version = _target(tail, request.query)
         if method == "POST":
             if is_coded(request):
                 return self._refuse_coding(request, context)
@@ -182,7 +188,10 @@ class HTTPApp:
                 return self._rpc.answer(request, context)
             return self._call(self._catalogue.get(path, version), request, context, early)
         if method in ("GET", "HEAD") and (path != _RPC or self._catalogue.find(path) is not None):
-            return _json(200, self._describe(path, version, getattr(request, "base", None)), context)
+            response = _json(200, self._describe(path, version, getattr(request, "base", None)), context)
+            if self._authenticators:  # only `Authorization` keeps shared caches away by itself (RFC 9111 section 3.5)
+                response.headers.append(("Cache-Control", "private, no-cache"))
+            return response
         raise ProtocolError(f"{method} is not served here", status=405 if method in _METHODS else 501)
 
     def _allow(self, request: Request) -> str:
@@ -345,6 +354,12 @@ class HTTPApp:
             request_id = context.request_id if context is not None else "-"
             _log.error("%s failed, request %s: %s", name, request_id, error, exc_info=error.__cause__)
         return error
+
+
+def _places_of_secrets(authenticators: Iterable[Any]) -> frozenset[str]:
+    """Names, in lower case, of the headers and query parameters that credentials are taken from."""
+    places = (getattr(one, place, None) for one in authenticators for place in ("header", "query"))
+    return frozenset(name.lower() for name in places if isinstance(name, str))
 
 
 def _target(tail: str, query: str) -> tuple[tuple[str, ...], str | None]:

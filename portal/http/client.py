@@ -44,6 +44,7 @@ __all__ = ["HTTPClient"]
 _NOTHING: Mapping[str, str] = {}
 _ALWAYS = {"User-Agent": "portal", "Accept-Encoding": CODINGS}
 _MOST_AUTHORITIES = 1024
+_MOST_POOLS = 256  # servers that connections are kept to
 
 
 class _Answer(Protocol):
@@ -66,7 +67,7 @@ class HTTPClient:
         connect_timeout: seconds to connect, within the call's own deadline.
         read_timeout: seconds for which a server may send nothing; None leaves that to the call's own deadline.
         timeout: seconds for a request that has no deadline of its own (asking for a schema).
-        connections: kept for each server; more are opened when needed and closed after use.
+        connections: kept for each server, of 256 at most; more are opened when needed and closed after use.
         max_answer: bytes of an answer, or of one item of a stream.
         validate: refuse parameters that do not fit the schema before sending them.
         tls: what is trusted and shown over https.
@@ -120,6 +121,7 @@ class HTTPClient:
         key = (address.host, address.port or 80)
         pool = self._pools.get(key)
         if pool is None:
+            given_up: list[WirePool] = []
             with self._lock:
                 path = self._sockets.get(address.authority)
                 fresh = WirePool(
@@ -130,6 +132,10 @@ class HTTPClient:
                     read_timeout=self._read_timeout,
                 )
                 pool = self._pools.setdefault(key, fresh)
+                while len(self._pools) > _MOST_POOLS:
+                    given_up.append(self._pools.pop(next(iter(self._pools))))  # what it is in the middle of goes on
+            for one in given_up:
+                one.close()
         return pool
 
     def close(self) -> None:
@@ -222,7 +228,7 @@ class HTTPClient:
             raise ValidationError(errors=[Fault("", str(error), "json", None)]) from None
 
     def _decode(self, answer: tuple[int, Mapping[str, str], bytes], address: Address) -> Any:
-        status, headers, body = answer
+        status, _, body = answer
         if status == 200:
             try:
                 return codec.decode_json(body)
@@ -230,7 +236,7 @@ class HTTPClient:
                 raise ProtocolError(f"{address} answered 200 with a body that is no JSON: {error}") from None
         if 300 <= status < 400:
             raise ProtocolError(f"{address} answered {status}; redirects are not followed", address=address)
-        raise _located(codec.error_of(status, headers.get("content-type", ""), body, headers), address)
+        raise _error_of(answer, address)
 
     # the exchange
 
@@ -261,13 +267,22 @@ class HTTPClient:
         credential = self._credential
         if credential is None:
             return self._send_coded(method, address, body, context, accept, repeatable, extra)
-        headers = {**extra, **credential.headers(address, context.deadline)}
-        answer = self._send_coded(method, address, body, context, accept, repeatable, headers)
-        if answer.status == 401 and credential.refused(address):  # refused before anything was executed
-            answer.close()
-            headers = {**extra, **credential.headers(address, context.deadline)}
-            answer = self._send_coded(method, address, body, context, accept, repeatable, headers)
-        return answer
+        given = credential.headers(address, context.deadline)
+        answer = self._send_coded(method, address, body, context, accept, repeatable, {**extra, **given})
+        if answer.status != 401:
+            return answer
+        refusal = self._refusal(answer, address, context)
+        # A function may pass a 401 of its own on: it has run, and another credential would run it again.
+        if refusal.executed or not credential.refused(address):
+            raise refusal
+        other = credential.headers(address, context.deadline)
+        if other == given:
+            raise refusal
+        return self._send_coded(method, address, body, context, accept, repeatable, {**extra, **other})
+
+    def _refusal(self, answer: _Answer, address: Address, context: CallContext) -> PortalError:
+        """The error that an answer other than 200 stands for; the answer is read to its end."""
+        return _error_of((answer.status, answer.headers, self._read(answer, address, context)), address)
 
     def _send_coded(
         self,
@@ -390,6 +405,11 @@ class HTTPClient:
 def _address(function: ResolvedFunction) -> Address:
     assert function.address is not None
     return function.address
+
+
+def _error_of(answer: tuple[int, Mapping[str, str], bytes], address: Address) -> PortalError:
+    status, headers, body = answer
+    return _located(codec.error_of(status, headers.get("content-type", ""), body, headers), address)
 
 
 def _located(error: PortalError, address: Address) -> PortalError:

@@ -11,7 +11,7 @@ from ..schema.jsondata import shorten
 from ..serving import Request
 from . import codec
 
-__all__ = ["is_coded", "json_type", "params_of", "stream_type"]
+__all__ = ["is_coded", "json_type", "params_of", "require_no_page", "stream_type"]
 
 _MAX_DEPTH = 64
 _WEIGHT = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")  # RFC 9110 section 12.4.2
@@ -27,9 +27,8 @@ def params_of(request: Request) -> dict[str, Any]:
         media = kind.partition(";")[0].strip().lower()
         if media != codec.JSON and not media.endswith("+json"):
             raise ProtocolError(f"the body is {media[:80]!r}; it must be {codec.JSON}", status=415)
-    elif kind is None and request.body and "origin" in request.headers:
-        # A page may send this without asking first, with the browser's own credentials (Fetch standard, section 2.2.2).
-        raise ProtocolError(f"a body of no type, from a page; it must be {codec.JSON}", status=415)
+    elif kind is None:
+        require_no_page(request)
     if not request.body:
         return {}
     value = codec.decode_json(request.body)
@@ -41,6 +40,18 @@ def params_of(request: Request) -> dict[str, Any]:
         fault = Fault("", f"nested deeper than {_MAX_DEPTH}", "depth", _MAX_DEPTH)
         raise ValidationError(errors=[fault])
     return value
+
+
+def require_no_page(request: Request) -> None:
+    """Refuse a call without Content-Type that a page sends, with a body or without.
+
+    A page of any origin may send it without asking first, with the credentials that the browser itself has, a password
+    or a certificate (Fetch standard, section 2.2.2: what needs no preflight). Browsers say `Origin` with every POST.
+
+    Raises: ProtocolError (415).
+    """
+    if "origin" in request.headers:
+        raise ProtocolError(f"a call without Content-Type, from a page; it must be {codec.JSON}", status=415)
 
 
 def is_coded(request: Request) -> bool:

@@ -57,6 +57,7 @@ class Documents:
         self._version = version
         self._authenticators = tuple(authenticators)
         self._page = DocsPage(title=title)
+        self._discovered: tuple[list[Entry], dict[str, Any]] | None = None
         self._made: dict[tuple[str, str | None], tuple[list[Entry], bytes]] = {}
 
     def find(self, path: str) -> str | None:
@@ -97,6 +98,14 @@ class Documents:
             if len(self._made) >= _KEPT:
                 self._made.clear()
             made = self._made[path, mount_path] = (entries, codec.encode_json(make(entries, mount_path)))
+        return made[1]
+
+    def discovered(self) -> dict[str, Any]:
+        """The OpenRPC document for rpc.discover, which a batch may ask for a hundred times; not to be changed."""
+        entries = self._catalogue.entries()
+        made = self._discovered
+        if made is None or made[0] != entries:
+            made = self._discovered = (entries, self.openrpc(entries))
         return made[1]
 
     def openapi(self, entries: list[Entry] | None = None, mount_path: str | None = None) -> dict[str, Any]:

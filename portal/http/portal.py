@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from ..catalogue import UniqueIds
 from ..errors import AddressError, ConfigError, RegistryError
 from ..function import ResolvedFunction
 from ..portal import Portal
+from ..schema import check_name
 from ..service import Service
 from ..serving import Listener, ServingConfig
 from .app import HTTPApp
@@ -203,16 +204,19 @@ class HTTPPortal(Portal):
         return ResolvedFunction(self._client, schema=self._client.describe(target), address=target)
 
     def resolve_service(self, address: Address | str) -> Service:
-        """The Service at an http or https address: its functions, each resolved."""
+        """The Service at an http or https address: its functions, each resolved.
+
+        They are asked for below that address, by their names and ids: which server a caller's credential goes to is
+        the caller's to say, and a server that listens everywhere does not know its own name.
+        """
         target = self._checked(address)
         found = self._client.get(target)
         rows = found.get("functions") if isinstance(found, dict) else None
         if not isinstance(rows, list) or "state" not in found:
             raise RegistryError(f"no service is at {target}", address=target)
-        addresses = [row["address"] for row in rows if isinstance(row, dict) and isinstance(row.get("address"), str)]
-        if len(addresses) < len(rows) or not isinstance(found.get("name"), str):
+        if not all(isinstance(row, dict) for row in rows) or not isinstance(found.get("name"), str):
             raise RegistryError(f"what is at {target} is no description of a service", address=target)
-        members = [self.resolve_function(one) for one in addresses]
+        members = [self.resolve_function(_member_of(target, row)) for row in rows]
         return Service(
             found["name"],
             members,
@@ -237,3 +241,14 @@ class HTTPPortal(Portal):
     def stats(self) -> dict[str, Any]:
         """Functions, calls begun, failed and running, and the listener's counters."""
         return super().stats() | self._dispatcher.stats() | {"listener": self.listener.stats()}
+
+
+def _member_of(service: Address, row: Mapping[str, Any]) -> Address:
+    """The address of a service's function: that of the service, the function's name, and the id that its row tells."""
+    name, told = row.get("name"), row.get("address")
+    try:
+        if isinstance(name, str) and isinstance(told, str):
+            return service.child(check_name(name), Address.parse(told).segments[-1])
+    except (AddressError, RegistryError, IndexError):
+        pass  # said below
+    raise RegistryError(f"what is at {service} is no description of a service", address=service)

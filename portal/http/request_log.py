@@ -24,7 +24,11 @@ __all__ = ["RequestLog"]
 _log = logging.getLogger("portal.http")
 _LONGEST = 512  # characters of any one value
 _SHORT = 256  # characters of a path that is kept ready
-_SECRET_WORDS = re.compile(r"key|token|secret|passw|pwd|auth|signature|credential|session", re.IGNORECASE)
+_SECRET_WORDS = re.compile(
+    r"key|token|secret|passw|passphrase|pwd|auth|signature|credential|session|^(?:code|jwt|otp|pass|pin|sid|sig)$",
+    re.IGNORECASE,
+)
+_NONE: frozenset[str] = frozenset()
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _HIDDEN = "***"
 _REDACTED = ("authorization", "proxy-authorization", "cookie", "x-api-key", "x-auth-token", "x-csrf-token")
@@ -47,7 +51,8 @@ class RequestLog:
     Args:
         target: a file's path, a logging.Logger (at INFO), or a callable that takes a line.
         redact: headers of which only "***" is written. Likewise the values of query parameters, also in headers that
-            hold an address, whose name says that they are secret (key, token, secret, password, ... as part of it).
+            hold an address, whose name says that they are secret (key, token, secret, password, ... as part of it), and
+            of whatever header or parameter the portal's own authenticators read.
         headers: request headers to write.
         secret_parameters: more names of query parameters whose values are not written.
         delay: seconds for which lines of a file may wait to be written together, which costs a third less; 0.0 writes
@@ -128,7 +133,8 @@ class RequestLog:
     def _line(self, request: Request, response: Response, begun: float, size: int, sent: int) -> str:
         """Written out member by member: a general encoder takes three times as long."""
         known = request.notes.get
-        path = f"{request.path}?{self._plain_query(request.query)}" if request.query else request.path
+        secrets = known("secrets", _NONE)
+        path = f"{request.path}?{self._plain_query(request.query, secrets)}" if request.query else request.path
         who = (_known if len(path) <= _SHORT else _who)(
             request.method, path, known("function"), request.peer, known("identity")
         )
@@ -140,29 +146,32 @@ class RequestLog:
             f'"duration_ms":{(self._timer() - begun) * 1000:.3f},"request_bytes":{size},"response_bytes":{sent},'
             f'"timeout_ms":{left}'
         )
-        return f'{line},"headers":{{{self._headers_of(request)}}}}}' if self._headers else line + "}"
+        return f'{line},"headers":{{{self._headers_of(request, secrets)}}}}}' if self._headers else line + "}"
 
-    def _headers_of(self, request: Request) -> str:
+    def _headers_of(self, request: Request, secrets: frozenset[str]) -> str:
         given = request.headers
         return ",".join(
-            f"{_quoted(name)}:{_quoted(self._shown(name, given[name]))}" for name in self._headers if name in given
+            f"{_quoted(name)}:{_quoted(self._shown(name, given[name], secrets))}"
+            for name in self._headers
+            if name in given
         )
 
-    def _shown(self, name: str, value: str) -> str:
-        if name in self._redacted:
+    def _shown(self, name: str, value: str, secrets: frozenset[str]) -> str:
+        if name in self._redacted or name in secrets:
             return _HIDDEN
         before, mark, query = value.partition("?")
-        return f"{before}?{self._plain_query(query)}" if mark else value
+        return f"{before}?{self._plain_query(query, secrets)}" if mark else value
 
-    def _plain_query(self, query: str) -> str:
-        return "&".join(self._plain_pair(pair) for pair in query.split("&"))
+    def _plain_query(self, query: str, secrets: frozenset[str]) -> str:
+        return "&".join(self._plain_pair(pair, secrets) for pair in query.split("&"))
 
-    def _plain_pair(self, pair: str) -> str:
+    def _plain_pair(self, pair: str, secrets: frozenset[str]) -> str:
         name, equals, _ = pair.partition("=")
         if not equals:
             return pair
         read = unquote_plus(name).lower() if "%" in name or "+" in name else name.lower()
-        return f"{name}={_HIDDEN}" if read in self._secret or _SECRET_WORDS.search(read) else pair
+        hidden = read in self._secret or read in secrets or _SECRET_WORDS.search(read)
+        return f"{name}={_HIDDEN}" if hidden else pair
 
 
 class _Counted(Pieces):

@@ -22,6 +22,7 @@ from ..errors import FunctionError, PortalError, ProtocolError, SerializationErr
 from ..schema.jsondata import MAX_DEPTH, json_faults, shorten
 from ..serving import Request, Response
 from . import codec
+from .content import require_no_page
 
 __all__ = ["RPCEndpoint", "Run", "answer_rpc"]
 
@@ -134,7 +135,7 @@ class RPCEndpoint:
 
         Raises: ProtocolError 415 for a body that is not called JSON.
         """
-        _check_type(request.headers.get("content-type"))
+        _check_type(request)
         replied: list[dict[str, str]] = []
 
         def run(method: str, params: Params, nested: CallContext) -> Any:
@@ -157,8 +158,12 @@ class RPCEndpoint:
         return Response(204 if body is None else 200, headers, body or b"")
 
 
-def _check_type(kind: str | None) -> None:
-    if kind is None or kind == codec.JSON:
+def _check_type(request: Request) -> None:
+    kind = request.headers.get("content-type")
+    if kind is None:
+        require_no_page(request)
+        return
+    if kind == codec.JSON:
         return
     media = kind.partition(";")[0].strip().lower()
     # json-rpc and jsonrequest: what "JSON-RPC over HTTP" allowed beside application/json

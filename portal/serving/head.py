@@ -7,7 +7,9 @@ bare CR or LF, folded lines, space before a colon, a length that is said twice o
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
+from types import MappingProxyType
 
 from ..errors import ProtocolError
 
@@ -38,7 +40,7 @@ class RequestHead:
         method, target: as they came.
         path, query: parts of the target, still percent-encoded.
         version: (1, 0) or (1, 1).
-        headers: values by lower-case name; repeated ones joined by ", ".
+        headers: values by lower-case name, read-only; repeated ones joined by ", ".
         keep_alive: whether the client wants the connection kept.
         content_length: bytes of the body, or None.
         chunked: whether the body comes in chunks.
@@ -64,8 +66,8 @@ class RequestHead:
         self.method = method
         self.target = target
         self.version = version
-        self.headers = headers
-        self.path, _, self.query = _origin_form(self).partition("?")
+        self.headers: Mapping[str, str] = MappingProxyType(headers)
+        self.path, _, self.query = _origin_form(method, target, headers).partition("?")
         self.chunked = _is_chunked(headers, version)
         self.content_length = _content_length(headers, self.chunked)
         _require_length(self)
@@ -87,7 +89,7 @@ class RequestHead:
         made.path, made.query = self.path, self.query
         made.keep_alive, made.upgrade = self.keep_alive, self.upgrade
         made.chunked = made.expect_continue = False
-        made.headers = headers
+        made.headers = MappingProxyType(headers)
         made.content_length = _content_length(headers, False)
         return made
 
@@ -170,8 +172,7 @@ def _headers(lines: list[bytes]) -> dict[str, str]:
     return headers
 
 
-def _origin_form(head: RequestHead) -> str:
-    target = head.target
+def _origin_form(method: str, target: str, headers: dict[str, str]) -> str:
     if target.startswith("/"):
         return target.partition("#")[0]
     absolute = _ABSOLUTE.fullmatch(target)
@@ -180,12 +181,12 @@ def _origin_form(head: RequestHead) -> str:
         if authority is None or not authority[1]:
             raise ProtocolError("a bad host in the request target")
         # RFC 9112 section 3.2.2: the authority of the target replaces the Host header.
-        head.headers["host"] = absolute[1]
+        headers["host"] = absolute[1]
         rest = absolute[2]
         return rest if rest.startswith("/") else f"/{rest}"
-    if target == "*" and head.method == "OPTIONS":
+    if target == "*" and method == "OPTIONS":
         return "*"
-    if head.method == "CONNECT":
+    if method == "CONNECT":
         raise ProtocolError("CONNECT is not served", status=501)
     raise ProtocolError("a bad request target")
 
@@ -294,7 +295,7 @@ class HeadCache:
 
 def _continued(beginning: RequestHead, rest: bytes) -> RequestHead | None:
     """The head that begins so and goes on with `rest`; None where that has to be read with more care."""
-    headers = beginning.headers.copy()
+    headers = dict(beginning.headers)
     for line in rest.split(b"\r\n"):
         name, value = _known_header(line)
         if name not in _AT_THE_END or name in headers:

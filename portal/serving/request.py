@@ -22,7 +22,7 @@ class Request:
 
     Attributes:
         method, path, query: of the request line; the path is still percent-encoded.
-        headers: by lower-case name.
+        headers: by lower-case name; read-only, since equal requests share them. Who wants others sets another mapping.
         body: the whole body.
         peer: the client's address as text.
         early: answers in the function's place at a deadline; for the app that serves the request.

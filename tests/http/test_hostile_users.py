@@ -1,0 +1,337 @@
+"""What a hostile user, page or server tries above the parsers; each over real sockets."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+import requests
+
+from portal import (
+    ApiKeyAuth,
+    AuthenticationError,
+    BasicAuth,
+    BearerAuth,
+    CallContext,
+    Consumer,
+    HTTPPortal,
+    RateLimitError,
+    function,
+    service,
+)
+from portal.calls.idempotency import Idempotency
+from portal.calls.openrpc import openrpc_document
+from portal.calls.rate_limit import RateLimit
+from portal.http import client as http_client
+from portal.http import documents
+from portal.http.request_log import RequestLog
+from portal.serving import Request, Response
+
+WAIT = 10.0
+
+
+class Counted:
+    """A function that says how often it ran."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def reset(self, to: int = 0) -> int:
+        self.calls += 1
+        return to
+
+
+@pytest.fixture
+def counted() -> Counted:
+    return Counted()
+
+
+# pages of other origins, which a browser lets send what needs no preflight (Fetch standard, section 2.2.2)
+
+SIMPLE = [
+    ("/api/reset", b"", {}),
+    ("/api/reset", b"{}", {}),
+    ("/api/reset", b'{"to": 1}', {"Content-Type": "text/plain"}),
+    ("/api/reset", b'{"to": 1}', {"Content-Type": "text/plain;charset=UTF-8,application/json"}),
+    ("/api/reset", b"", {"Content-Type": "application/x-www-form-urlencoded"}),
+    ("/api/rpc", b'{"jsonrpc": "2.0", "method": "reset", "id": 1}', {}),
+    ("/api/rpc", b'[{"jsonrpc": "2.0", "method": "reset"}]', {}),
+    ("/api/rpc", b'{"jsonrpc": "2.0", "method": "reset", "id": 1}', {"Content-Type": "text/plain"}),
+]
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null"])
+@pytest.mark.parametrize(("path", "body", "headers"), SIMPLE)
+def test_a_page_calls_nothing_without_asking_first(
+    counted: Counted, path: str, body: bytes, headers: dict[str, str], origin: str
+) -> None:
+    """The browser adds the credentials it knows: a password, a client certificate."""
+    with HTTPPortal(auth=BasicAuth({"ann": "pass"})) as portal:
+        portal.apply(function(counted.reset))
+        url = f"http://127.0.0.1:{portal.port}{path}"
+        request = requests.Request("POST", url, {"Origin": origin, **headers}, data=body, auth=("ann", "pass"))
+        prepared = request.prepare()
+        if "Content-Type" not in headers:
+            prepared.headers.pop("Content-Type", None)
+        with requests.Session() as session:
+            answer = session.send(prepared, timeout=WAIT)
+        assert answer.status_code == 415
+        assert counted.calls == 0
+
+
+@pytest.mark.parametrize("headers", [{}, {"Origin": "https://shop.example", "Content-Type": "application/json"}])
+def test_others_need_no_type_for_nothing(counted: Counted, headers: dict[str, str]) -> None:
+    with HTTPPortal() as portal:
+        address = portal.apply(function(counted.reset))
+        assert requests.post(str(address), headers=headers, timeout=WAIT).json() == 0
+
+
+# the same key for two functions that have one name
+
+
+def shop(name: str, ran: list[str]) -> Any:
+    @service(name=name)
+    class Shop:
+        def charge(self, cents: int) -> str:
+            ran.append(name)
+            return name
+
+    return Shop()
+
+
+def test_an_idempotency_key_is_of_one_function_in_one_service() -> None:
+    ran: list[str] = []
+    with HTTPPortal(middleware=[Idempotency()]) as portal, Consumer() as consumer:
+        for name in ("east", "west"):
+            portal.apply_service(shop(name, ran))
+        for _ in range(2):
+            for name in ("east", "west"):
+                address = portal.base.child(name, "charge")
+                assert consumer.call_at(address, {"cents": 1}, idempotency_key="order-17") == name
+    assert ran == ["east", "west"]
+
+
+def test_a_limit_of_a_function_is_of_one_service() -> None:
+    with HTTPPortal(middleware=[RateLimit("1/hour", per="function")]) as portal, Consumer() as consumer:
+        for name in ("east", "west"):
+            portal.apply_service(shop(name, []))
+        for name in ("east", "west"):
+            address = portal.base.child(name, "charge")
+            assert consumer.call_at(address, {"cents": 1}) == name
+            with pytest.raises(RateLimitError):
+                consumer.call_at(address, {"cents": 1})
+
+
+# a refusal that the function itself passed on
+
+
+def test_what_has_run_is_not_sent_again_with_another_credential() -> None:
+    ran: list[str] = []
+
+    def pay() -> None:
+        ran.append("paid")
+        raise AuthenticationError("the bank does not know us")
+
+    with HTTPPortal(auth=BearerAuth({"t0ken": "ann"})) as portal:
+        address = portal.apply(pay)
+        with Consumer(auth=lambda _: "t0ken") as consumer, pytest.raises(AuthenticationError, match="the bank") as info:
+            consumer.call_at(address)
+    assert ran == ["paid"]
+    assert info.value.executed
+
+
+def test_a_credential_that_is_refused_is_asked_for_once_more() -> None:
+    given: list[str] = []
+
+    def credential(_: Any) -> str:
+        given.append(["old", "new"][min(1, len(given))])
+        return given[-1]
+
+    with HTTPPortal(auth=BearerAuth({"new": "ann"})) as portal:
+        address = portal.apply(_one)
+        with Consumer(auth=credential) as consumer:
+            assert consumer.call_at(address) == 1
+    assert given[:2] == ["old", "new"]
+
+
+def _one() -> int:
+    return 1
+
+
+def test_a_credential_that_stays_the_same_is_not_sent_twice() -> None:
+    seen: list[str] = []
+
+    def door(request: Any) -> None:
+        seen.append(request.method)
+        raise AuthenticationError("no")
+
+    with HTTPPortal(auth=door) as portal:
+        address = portal.apply(_one)
+        with Consumer(auth=lambda _: "t0ken") as consumer, pytest.raises(AuthenticationError):
+            consumer.call_at(address)
+    assert seen == ["GET"]
+
+
+# a server that says that its functions are elsewhere
+
+
+def test_a_service_has_its_functions_where_it_is() -> None:
+    """Whoever describes a service does not decide which other server the caller's credential goes to."""
+    asked: list[str] = []
+
+    def spy(request: Request, call_next: Any) -> Response:
+        asked.append(request.path)
+        response: Response = call_next(request)
+        return response
+
+    ran: list[str] = []
+    with HTTPPortal(http_middleware=[spy]) as bank:
+        bank.apply_service(shop("shop", ran))
+
+        def lie(request: Request, call_next: Any) -> Response:
+            response: Response = call_next(request)
+            here, there = (str(portal.port).encode() for portal in (evil, bank))
+            assert isinstance(response.body, bytes)
+            response.body = response.body.replace(b":" + here, b":" + there)
+            return response
+
+        with HTTPPortal(http_middleware=[lie]) as evil, HTTPPortal() as client:
+            evil.apply_service(shop("shop", ran))
+            found = client.resolve_service(evil.base.child("shop"))
+            assert found.functions["charge"](cents=1) == "shop"
+            where = found.functions["charge"].address
+            assert where is not None
+            assert where.authority == evil.base.authority
+    assert asked == []
+
+
+# secrets in the log
+
+
+def test_the_log_knows_where_the_portal_takes_its_keys() -> None:
+    lines: list[str] = []
+    auth = [ApiKeyAuth({"s3cret": "ann"}, header="X-Tenant", query="k")]
+    with HTTPPortal(auth=auth, http_middleware=[RequestLog(lines.append, headers=["X-Tenant"])]) as portal:
+        address = portal.apply(_one)
+        assert requests.post(f"{address}?k=s3cret&%6b=s3cret", json={}, timeout=WAIT).status_code == 401
+        assert requests.post(f"{address}?x=1&k=s3cret", json={}, timeout=WAIT).json() == 1
+        assert requests.post(str(address), json={}, headers={"X-Tenant": "s3cret"}, timeout=WAIT).json() == 1
+        assert requests.get(f"{portal.base}/nothing?k=s3cret", timeout=WAIT).status_code == 404
+    assert len(lines) == 4
+    assert "s3cret" not in "".join(lines)
+    assert "x=1" in lines[1]
+
+
+# what one caller does to another's request
+
+
+def test_what_a_middleware_writes_into_a_request_stays_in_it() -> None:
+    """Heads that are equal are read once: one that could be changed would be another client's as well."""
+    refused: list[type[Exception]] = []
+
+    def mark(request: Request, call_next: Any) -> Response:
+        try:
+            request.headers["x-user"] = "ann"  # type: ignore[index]
+        except TypeError as error:
+            refused.append(type(error))
+        response: Response = call_next(request)
+        return response
+
+    with HTTPPortal(http_middleware=[mark]) as portal:
+        address = portal.apply(_one)
+        for _ in range(4):
+            assert requests.post(str(address), json={}, timeout=WAIT).json() == 1
+    assert refused == [TypeError] * 4
+
+
+def test_claims_that_a_function_changes_are_its_own() -> None:
+    jwt = pytest.importorskip("jwt")
+    from portal.calls.jwt_auth import JWTAuth
+
+    secret = "k" * 32
+
+    def grow(context: CallContext) -> list[str]:
+        assert context.identity is not None
+        roles: list[str] = context.identity.claims["roles"]
+        roles.append("admin")
+        return roles
+
+    token = jwt.encode({"sub": "ann", "roles": ["user"]}, secret, "HS256")
+    with HTTPPortal(auth=JWTAuth(key=secret, algorithms=["HS256"], require=[])) as portal, Consumer(auth=token) as ann:
+        address = portal.apply(grow)
+        assert [ann.call_at(address) for _ in range(3)] == [["user", "admin"]] * 3
+
+
+# where a path begins
+
+
+def test_a_base_path_ends_where_a_segment_ends(counted: Counted) -> None:
+    """`/docs/shut` begins with `/doc`, and is nothing of what is below it."""
+
+    @service(name="s")
+    class Door:
+        def shut(self) -> int:
+            return counted.reset()
+
+    with HTTPPortal(base_path="/doc") as portal:
+        portal.apply_service(Door)
+        at = f"http://127.0.0.1:{portal.port}"
+        assert requests.post(f"{at}/docs/shut", json={}, timeout=WAIT).status_code == 404
+        assert counted.calls == 0
+        assert requests.post(f"{at}/doc/s/shut", json={}, timeout=WAIT).json() == 0
+
+
+# what a shared cache may keep
+
+
+def test_what_needs_a_credential_is_kept_by_no_cache_between(counted: Counted) -> None:
+    """RFC 9111 section 3.5 keeps shared caches from answers to Authorization, not from those to a key of its own."""
+    key = {"X-API-Key": "k3y"}
+    with HTTPPortal(auth=ApiKeyAuth({"k3y": "ann"})) as portal:
+        address = portal.apply(function(counted.reset))
+        for url in (str(address), str(portal.base)):
+            answer = requests.get(url, headers=key, timeout=WAIT)
+            assert answer.status_code == 200
+            assert "private" in answer.headers["Cache-Control"] or "no-store" in answer.headers["Cache-Control"]
+
+
+# what one request may cost
+
+
+def test_the_document_is_made_once_for_a_batch_that_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+
+    def counting(*args: Any, **settings: Any) -> dict[str, Any]:
+        made.append(1)
+        return openrpc_document(*args, **settings)
+
+    monkeypatch.setattr(documents, "openrpc_document", counting)
+    batch = [{"jsonrpc": "2.0", "id": number, "method": "rpc.discover"} for number in range(100)]
+    with HTTPPortal() as portal:
+        portal.apply(_one)
+        rpc = str(portal.base.child("rpc"))
+        names = [[method["name"] for method in one["result"]["methods"]] for one in post(rpc, batch)]
+        assert names == [["_one"]] * 100
+        assert len(made) == 1
+        portal.apply(shop)
+        assert len(post(rpc, batch[:1])[0]["result"]["methods"]) == 2
+        assert len(made) == 2
+
+
+def post(url: str, body: Any) -> Any:
+    return requests.post(url, json=body, timeout=WAIT).json()
+
+
+def test_servers_called_once_leave_no_connection_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that calls whatever addresses its users give it keeps a bounded number of connections."""
+    monkeypatch.setattr(http_client, "_MOST_POOLS", 2)
+    with ExitStack() as stack:
+        servers = [stack.enter_context(HTTPPortal()) for _ in range(5)]
+        addresses = [server.apply(_one) for server in servers]
+        client = http_client.HTTPClient()
+        caller = stack.enter_context(HTTPPortal(listen=False, client=client))
+        for _ in range(2):
+            for address in addresses:
+                assert caller.resolve_function(address)() == 1
+        assert len(client._pools) == 2

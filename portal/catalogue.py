@@ -7,11 +7,11 @@ under `users/get_user/<id>`, where the id is the last segment of its address.
 from __future__ import annotations
 
 import secrets
-import threading
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 from .errors import ConfigError, RegistryError
+from .forks import new_lock
 from .function import Function
 from .schema import check_name
 from .schema.function_schema import MAX_VERSION
@@ -55,7 +55,7 @@ class Catalogue:
                 f"unique_ids is {unique_ids!r}", path="unique_ids", allowed='"fingerprint", "random" or "sequence"'
             )
         self._unique_ids = unique_ids
-        self._lock = threading.Lock()  # guards writes; readers see whole entries, since each dict step is atomic
+        self._lock = new_lock()  # guards writes; readers see whole entries, since each dict step is atomic
         self._by_full_path: dict[Path, Entry] = {}
         self._by_path: dict[Path, tuple[Entry, ...]] = {}  # newest version first
         self._given: dict[Path, int] = {}  # how many ids of a sequence were given to a path

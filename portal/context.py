@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import re
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -22,6 +21,7 @@ from typing import Any
 from weakref import WeakSet
 
 from .errors import CallCancelled, CallTimeout
+from .forks import new_lock
 
 __all__ = ["CallContext", "Identity", "enter", "leave", "new_context", "new_request_id", "parse_traceparent", "running"]
 
@@ -268,4 +268,4 @@ _current: ContextVar[CallContext | None] = ContextVar("portal_call_context", def
 running = _current.get
 enter = _current.set
 leave = _current.reset
-_callback_lock = threading.Lock()  # guards the callback lists; held for a list operation only
+_callback_lock = new_lock()  # guards the callback lists; held for a list operation only

@@ -7,7 +7,6 @@ function that never returns keeps the process from ending. This one refuses past
 from __future__ import annotations
 
 import contextvars
-import os
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from concurrent.futures import Executor, Future
 from typing import Any
 
 from .errors import ConfigError, OverloadedError
+from .forks import new_lock, renew_after_fork
 
 __all__ = ["WorkerPool", "shared_executor"]
 
@@ -40,10 +40,11 @@ class WorkerPool(Executor):
         self.workers = workers
         self.queue = queue
         self._name = name
-        self._reset()
+        self.after_fork()
+        renew_after_fork(self)
 
-    def _reset(self) -> None:
-        self._pid = os.getpid()
+    def after_fork(self) -> None:
+        """Begin with no threads and an empty queue; a child process does so by itself."""
         self._ready = threading.Condition()  # guards everything below; never held while a job runs
         self._jobs: deque[_Job] = deque()
         self._threads: set[threading.Thread] = set()
@@ -56,8 +57,6 @@ class WorkerPool(Executor):
 
         Raises: OverloadedError when every thread is busy and the queue is full; RuntimeError after `shutdown`.
         """
-        if self._pid != os.getpid():
-            self._reset()
         future: Future[Any] = Future()
         with self._ready:
             if self._closed:
@@ -157,7 +156,7 @@ def _join(threads: list[threading.Thread], timeout: float | None) -> None:
         thread.join(None if end is None else max(0.0, end - monotonic()))
 
 
-_shared_lock = threading.Lock()  # guards the creation of the shared pool
+_shared_lock = new_lock()  # guards the creation of the shared pool
 _shared: list[WorkerPool] = []
 
 

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 from .address import Address
 from .catalogue import Catalogue, Entry, UniqueIds
 from .errors import RegistryError
+from .forks import new_lock
 from .function import Function
 from .schema import FunctionSchema
 from .service import Service
@@ -199,7 +200,7 @@ class Changes:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self.number = 0
 
     def note(self) -> None:
@@ -210,7 +211,7 @@ class Changes:
 
 changes = Changes()
 
-_alive_lock = threading.Lock()  # guards the table below
+_alive_lock = new_lock()  # guards the table below
 # By scheme, newest first; a tuple is replaced whole, so that readers need no lock.
 _alive: dict[str, tuple[weakref.ref[Portal], ...]] = {}
 

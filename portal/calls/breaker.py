@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import math
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -28,6 +27,7 @@ from ..errors import (
     RateLimitError,
     TransportError,
 )
+from ..forks import new_lock
 from .circuit import Circuit, CircuitSnapshot, CircuitState, Permit, Thresholds
 from .middleware import Call, CallNext
 
@@ -120,7 +120,7 @@ class Breaker:
         self._on_change = on_change
         self._max_keys = max_keys
         self._clock = clock
-        self._lock = threading.Lock()  # guards the circuits and all that is in them
+        self._lock = new_lock()  # guards the circuits and all that is in them
         self._circuits: OrderedDict[str, Circuit] = OrderedDict()  # that used last is last
 
     def __call__(self, call: Call, call_next: CallNext) -> Any:

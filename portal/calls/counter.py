@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from itertools import count
+
+from ..forks import new_lock
 
 __all__ = ["Counter"]
 
@@ -22,7 +23,7 @@ class Counter:
 
     def __init__(self) -> None:
         self.add: Callable[[], object] = count().__next__
-        self._lock = threading.Lock()  # guards reading, which counts as well
+        self._lock = new_lock()  # guards reading, which counts as well
         self._reads = 0
 
     @property

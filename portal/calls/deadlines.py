@@ -8,7 +8,6 @@ function itself, a DeadlineWatch answers in its place, so that an ordinary call 
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
@@ -18,6 +17,7 @@ from typing import Any
 
 from ..context import CallContext
 from ..errors import CallCancelled, CallTimeout
+from ..forks import renew_after_fork
 
 __all__ = ["DeadlineWatch", "timeout_error", "wait_for"]
 
@@ -61,10 +61,11 @@ class DeadlineWatch:
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
-        self._reset()
+        self.after_fork()
+        renew_after_fork(self)
 
-    def _reset(self) -> None:
-        self._pid = os.getpid()
+    def after_fork(self) -> None:
+        """Begin without entries and without a thread; a child process does so by itself."""
         self._wake = threading.Condition()  # guards the thread and its next moment, not the entries
         self._entries: dict[object, tuple[float, Callable[[], object]]] = {}
         self._next = float("inf")
@@ -73,8 +74,6 @@ class DeadlineWatch:
 
     def add(self, deadline: float, callback: Callable[[], object]) -> object:
         """Call `callback` once at `deadline` unless the token this gives is discarded first."""
-        if self._pid != os.getpid():
-            self._reset()
         token = object()
         self._entries[token] = (deadline, callback)
         if deadline < self._next or self._thread is None:

@@ -7,7 +7,6 @@ around the function, and turns whatever goes wrong into a portal error that carr
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from time import monotonic
@@ -16,6 +15,7 @@ from typing import Any
 from ..context import CallContext, enter, leave
 from ..errors import CallTimeout, PortalError
 from ..executor import WorkerPool
+from ..forks import new_lock
 from ..function import Function
 from .counter import Counter
 from .deadlines import DeadlineWatch, timeout_error, wait_for
@@ -79,7 +79,7 @@ class Dispatcher:
         self._pool: WorkerPool | None = None
         self._chain = build_chain(self.middleware, _answer)
         self._watch = DeadlineWatch()
-        self._lock = threading.Lock()  # guards the pool's creation
+        self._lock = new_lock()  # guards the pool's creation
         self.begun, self.ended, self._failed = Counter(), Counter(), Counter()
         self.bare = not self.middleware and executor is None
 

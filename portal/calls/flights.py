@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from ..context import CallContext
 from ..errors import CallCancelled, CallTimeout, PortalError
+from ..forks import new_lock, renew_after_fork
 from ..schema.jsondata import copy_json
 from .deadlines import timeout_error
 
@@ -80,8 +81,13 @@ class Flights(Generic[KeyT]):
     """The calls that are under way, by key; as many as threads lead one. Threads: any."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()  # guards the table and the followers; not held during a call
+        self._lock = new_lock()  # guards the table and the followers; not held during a call
         self._flights: dict[KeyT, Flight] = {}
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Nothing is under way; a child process, which has not the threads that lead, begins so by itself."""
+        self._flights = {}
 
     def __len__(self) -> int:
         return len(self._flights)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -18,19 +17,15 @@ class Once:
     Threads: any. Fork: a child does not wait for a fetch that only its parent makes.
     """
 
-    __slots__ = ("_flights", "_pid")
+    __slots__ = ("_flights",)
 
     def __init__(self) -> None:
-        self._renew()
-
-    def _renew(self) -> None:
         self._flights: Flights[str] = Flights()
-        self._pid = os.getpid()
 
     @property
     def busy(self) -> bool:
         """Whether a thread of this process fetches."""
-        return self._pid == os.getpid() and len(self._flights) > 0
+        return len(self._flights) > 0
 
     def run(self, name: str, deadline: float, make: Callable[[], Any]) -> Any:
         """What `make` gives, JSON data, to all who ask while it runs; it should look first whether it is still needed.
@@ -40,6 +35,4 @@ class Once:
             deadline: `time.monotonic()` moment until which this thread waits for another's fetch.
         Raises: what `make` raises; CallTimeout at the deadline.
         """
-        if self._pid != os.getpid():
-            self._renew()
         return self._flights.once(name, CallContext(deadline=deadline), name, make)

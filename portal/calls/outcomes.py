@@ -7,13 +7,13 @@ the claim is dropped. Who finds a claim waits and looks again.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 from weakref import WeakSet
 
+from ..forks import new_lock, renew_after_fork
 from .store_link import StoreLink, StoreLost, text_of
 
 __all__ = ["Claim", "Found", "MemoryOutcomes", "OutcomeStore", "SharedOutcomes", "store_of"]
@@ -101,7 +101,7 @@ class MemoryOutcomes:
         self._most = most
         self._max_bytes = max_bytes
         self._clock = clock
-        self._lock = threading.Lock()  # guards all below
+        self._lock = new_lock()  # guards all below
         self._running: dict[str, _Running] = {}
         self._done: OrderedDict[str, _Done] = OrderedDict()  # the next to expire first
         self._bytes = 0
@@ -219,10 +219,11 @@ class SharedOutcomes:
         self._clock = clock
         self._recording = link.client.register_script(_RECORD)
         self._dropping = link.client.register_script(_DROP)
-        self._reset()
+        self.after_fork()
+        renew_after_fork(self)
 
-    def _reset(self) -> None:
-        self._pid = os.getpid()
+    def after_fork(self) -> None:
+        """Hold no claims and have no thread; a child process begins so."""
         self._wake = threading.Condition()  # guards all below
         self._held: set[Claim] = set()
         self._unrecorded: OrderedDict[Claim, tuple[str, float]] = OrderedDict()
@@ -274,8 +275,6 @@ class SharedOutcomes:
     # the thread
 
     def _hold(self, claim: Claim) -> None:
-        if self._pid != os.getpid():
-            self._reset()
         with self._wake:
             self._held.add(claim)
             self._run_thread()
@@ -339,8 +338,6 @@ class SharedOutcomes:
 
     def close(self) -> None:
         """End the thread and the connections that were made for a URL."""
-        if self._pid != os.getpid():
-            self._reset()
         with self._wake:
             self._closed = True
             thread = self._thread

@@ -12,13 +12,13 @@ counts in whole seconds and, on Redis, forgets a bucket that fills in under half
 from __future__ import annotations
 
 import re
-import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from ..errors import ConfigError
+from ..forks import new_lock
 from .store_link import StoreLink, text_of
 
 __all__ = ["MemoryBuckets", "MemoryWindows", "Rate", "RateStore", "SharedBuckets", "SharedWindows", "Verdict"]
@@ -97,7 +97,7 @@ class _Table:
     def __init__(self, most: int, clock: Callable[[], float]) -> None:
         self._most = most
         self._clock = clock
-        self._lock = threading.Lock()  # guards the table
+        self._lock = new_lock()  # guards the table
         self._states: OrderedDict[str, Any] = OrderedDict()
 
     def __len__(self) -> int:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import math
 import sys
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from time import monotonic
@@ -22,6 +21,7 @@ from cachetools import LRUCache
 from ..address import Address
 from ..context import CallContext
 from ..errors import ConfigError
+from ..forks import new_lock
 from ..schema.jsondata import is_json
 from .cache_control import Freshness, etag_of, freshness, matches, parse_cache_control
 from .flights import Flight, Flights
@@ -107,7 +107,7 @@ class ResponseCache:
         self._default_age = default_age
         self._clock = clock
         self._flights: Flights[Key] = Flights()
-        self._lock = threading.Lock()  # guards all below
+        self._lock = new_lock()  # guards all below
         self._kept: LRUCache[Key, Entry] = LRUCache(max_bytes, getsizeof=lambda entry: entry.size)
         self._epoch = 0
         self._fresh = self._stale = self._missed = 0

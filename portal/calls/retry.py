@@ -30,6 +30,7 @@ from ..errors import (
     TransportError,
     ValidationError,
 )
+from ..forks import new_lock
 from .middleware import Call, CallNext
 
 __all__ = ["Retry", "RetryBudget", "pause"]
@@ -81,7 +82,7 @@ class RetryBudget:
         self._maximum = float(maximum)
         self._rate = minimum / window
         self._clock = clock
-        self._lock = threading.Lock()  # guards the three below
+        self._lock = new_lock()  # guards the three below
         self._tokens = float(minimum)
         self._filled = clock()
         self._refused = 0

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future
@@ -19,6 +17,7 @@ from ..calls.response_cache import ResponseCache
 from ..context import CallContext
 from ..errors import ConsumerError, PortalError, RegistryError, ValidationError
 from ..executor import WorkerPool
+from ..forks import new_lock, renew_after_fork
 from ..function import Function, ResolvedFunction
 from ..local import LocalFunction
 from ..portal import Portal, changes, in_process_portals
@@ -82,9 +81,9 @@ class Consumer:
         self._resolved: dict[str, tuple[float, Function]] = {}
         self._near: dict[Address | str, LocalFunction] = {}  # functions of this process called before, and
         self._near_since = -1  # the number of changes at which they were looked up
-        self._lock = threading.Lock()  # guards what is created on first use; not held over I/O
-        self._pid = os.getpid()
+        self._lock = new_lock()  # guards what is created on first use; not held over I/O
         self._closed = False
+        renew_after_fork(self)
 
     # calling
 
@@ -217,8 +216,6 @@ class Consumer:
         context: CallContext | None,
         streaming: bool,
     ) -> Call:
-        if self._pid != os.getpid():
-            self._after_fork()
         key = address if isinstance(address, str) else str(address)
         known = self._resolved.get(key)
         if known is not None and known[0] > monotonic():
@@ -289,10 +286,11 @@ class Consumer:
                 self._own_pool = WorkerPool(32, 1024, name="portal-consumer")
             return self._own_pool
 
-    def _after_fork(self) -> None:
-        # The parent's connections belong to the parent: the child must not write on them, nor close them politely.
-        self._pid = os.getpid()
-        self._lock = threading.Lock()
+    def after_fork(self) -> None:
+        """Let go of the parent's connections and threads; a child process does so by itself.
+
+        The child must not write on these connections, nor close them politely.
+        """
         self._own_portals = {}
         self._resolved = {}
         self._near = {}

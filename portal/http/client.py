@@ -8,7 +8,6 @@ only for a function declared idempotent, when the server closed a kept connectio
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from time import monotonic
@@ -31,6 +30,7 @@ from ..errors import (
     TransportError,
     ValidationError,
 )
+from ..forks import new_lock
 from ..function import ResolvedFunction
 from ..schema import FunctionSchema
 from . import codec
@@ -80,7 +80,7 @@ class HTTPClient:
         sockets: Unix sockets by the authority that stands for them: {"orders.local": "/run/orders.sock"} sends what
             is for http://orders.local/ there.
 
-    Threads: any; connections are shared. Fork: make a new one in the child.
+    Threads: any; connections are shared. Fork: a child opens connections of its own.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class HTTPClient:
         self._connections = connections
         self._max_answer = max_answer
         self._validate = validate
-        self._lock = threading.Lock()  # guards adding to the pools
+        self._lock = new_lock()  # guards adding to the pools
         self._pools: dict[tuple[str, int], WirePool] = {}
         self._credential = None if auth is None else credentials_of(auth)
         self._cache = cache

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
+from ..forks import new_lock, renew_after_fork
 from .failures import as_os_error
 
 if TYPE_CHECKING:
@@ -108,8 +108,13 @@ class Pools:
         self._connections = connections
         self._tls = tls
         self._proxy = proxy
-        self._lock = threading.Lock()  # guards the manager's creation
+        self._lock = new_lock()  # guards the manager's creation
         self._manager: urllib3.PoolManager | None = None
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Let go of the parent's connections: two processes on one TLS connection would break it."""
+        self._manager = None
 
     def exchange(
         self,

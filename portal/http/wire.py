@@ -7,11 +7,9 @@ Source: RFC 9112.
 
 from __future__ import annotations
 
-import os
 import re
 import select
 import socket
-import threading
 from collections import deque
 from collections.abc import Generator, Iterator
 from functools import lru_cache
@@ -21,6 +19,7 @@ from time import monotonic
 from typing import Any
 
 from ..errors import ProtocolError
+from ..forks import new_lock, renew_after_fork
 from ..serving.body import ChunkedDecoder
 
 __all__ = ["Answer", "NotSent", "StaleConnection", "Wire", "WirePool"]
@@ -370,9 +369,13 @@ class WirePool:
         self._size = size
         self._connect_timeout = connect_timeout
         self._idle: deque[Wire] = deque()
-        self._lock = threading.Lock()  # guards `_closed` against a connection that comes back late
+        self._lock = new_lock()  # guards `_closed` against a connection that comes back late
         self._closed = False
-        self._pid = os.getpid()
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Let go of the parent's connections, which are the parent's to use; a child process does so by itself."""
+        self._idle = deque()
 
     def exchange(self, request: bytes, deadline: float | None) -> Answer:
         """Send a request and read the head of its answer.
@@ -389,9 +392,6 @@ class WirePool:
             raise
 
     def _take(self, deadline: float | None) -> Wire:
-        if self._pid != os.getpid():
-            self._idle.clear()  # the parent's connections, which are the parent's to use
-            self._pid = os.getpid()
         while True:
             try:
                 wire = self._idle.pop()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable
 
 from ..address import Address
 from ..errors import RegistryError
+from ..forks import new_lock
 from ..function import Function
 from ..portal import Portal
 from ..service import Service
@@ -22,7 +22,7 @@ class PortalRegistry:
     """
 
     def __init__(self, portals: Iterable[Portal] = ()) -> None:
-        self._lock = threading.Lock()  # guards replacing the table
+        self._lock = new_lock()  # guards replacing the table
         self._by_scheme: dict[str, tuple[Portal, ...]] = {}
         for portal in portals:
             self.register(portal)

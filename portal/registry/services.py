@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 from ..errors import RegistryError
+from ..forks import new_lock
 from ..service import Service
 
 __all__ = ["ServiceRegistry"]
@@ -18,7 +18,7 @@ class ServiceRegistry:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()  # guards the table
+        self._lock = new_lock()  # guards the table
         self._services: dict[str, Service] = {}
 
     def register(self, service: Any) -> Service:

@@ -7,12 +7,14 @@ connection. So a step that does not end in time keeps its thread, and the loop g
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from time import monotonic, sleep
 
 __all__ = ["Relay", "Turn"]
 
+_log = logging.getLogger("portal.serving")
 _QUIET = 1.0  # seconds without a step after which the watching thread sleeps for good
 
 
@@ -85,8 +87,9 @@ class Relay:
         self._start(self._turn)
 
     def _start(self, turn: Turn) -> None:
-        self._leading = threading.Thread(target=self._run, args=(turn,), name=self._name, daemon=True)
-        self._leading.start()
+        leading = threading.Thread(target=self._run, args=(turn,), name=self._name, daemon=True)
+        leading.start()
+        self._leading = leading
 
     @property
     def willing(self) -> bool:
@@ -110,12 +113,14 @@ class Relay:
         self._leading.join()
 
     def _run(self, turn: Turn) -> None:
-        self._lead(turn)
-        with self._lock:
-            if turn.over:
-                self._stuck -= 1
-            else:
-                self._done.set()
+        try:
+            self._lead(turn)
+        finally:
+            with self._lock:
+                if turn.over:
+                    self._stuck -= 1
+                else:
+                    self._done.set()
 
     def _watch(self) -> None:
         quiet_since, steps = monotonic(), (self._turn, 0)
@@ -133,6 +138,10 @@ class Relay:
                 quiet_since, steps = monotonic(), (turn, turn.steps)
             elif monotonic() - quiet_since > _QUIET:
                 self._awake = False
+                # A step that began meanwhile found this thread awake and relies on it: each side first says what it
+                # does and then looks at the other.
+                if steps != (self._turn, self._turn.steps):
+                    self._awake = True
 
     def _look(self, turn: Turn) -> None:
         since = turn.since
@@ -145,4 +154,18 @@ class Relay:
             self._stuck += 1
             following = self._turn = Turn(self._lock)
         self._overtaken(turn.token)
-        self._start(following)
+        self._start_at_last(following)
+
+    def _start_at_last(self, turn: Turn) -> None:
+        """Start the next thread; while the system has none to give, nobody watches, so it is asked again and again."""
+        said = False
+        while True:
+            try:
+                self._start(turn)
+            except RuntimeError as error:
+                if not said:
+                    said = True
+                    _log.error("no thread can be started to watch the connections: %s", error)
+                sleep(self._patience)
+            else:
+                return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -87,3 +88,67 @@ def test_its_threads_end_with_the_loop() -> None:
     loop.until_willing()
     loop.end()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith(f"test-loop-{id(loop)}")]
+
+
+def test_a_step_that_begins_as_the_watching_thread_falls_asleep_is_overtaken(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, gate = Loop(), threading.Event()
+    loop.until_willing()
+    relay, watching = loop.relay, loop.relay._watching
+    reached, begun = threading.Event(), threading.Event()
+    looks: list[float] = []
+
+    def clock() -> float:
+        now = monotonic()
+        if threading.current_thread() is watching and not reached.is_set():
+            looks.append(now)
+            if len(looks) == 2:
+                # It has noted all earlier steps and compared again; now it sees that nothing was done for long.
+                reached.set()
+                begun.wait(WAIT)
+                return now + 3600.0
+        return now
+
+    def step() -> None:
+        assert relay.willing
+        begun.set()
+        gate.wait(WAIT)
+
+    monkeypatch.setattr("portal.serving.relay.monotonic", clock)
+    assert reached.wait(WAIT)
+    loop.steps.put((1, step))
+    assert loop.overtaken.get(timeout=WAIT) == 1
+    gate.set()
+    loop.end()
+
+
+def test_it_goes_on_when_the_system_has_no_thread_to_give_for_a_while(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    loop, gate = Loop(), threading.Event()
+    loop.until_willing()
+    start, refusals = threading.Thread.start, [RuntimeError("can't start new thread")] * 3
+
+    def failing(thread: threading.Thread) -> None:
+        if refusals and thread.name.startswith(f"test-loop-{id(loop)}"):
+            raise refusals.pop()
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", failing)
+    loop.steps.put((1, lambda: gate.wait(WAIT)))
+    assert loop.overtaken.get(timeout=WAIT) == 1
+    loop.steps.put((2, lambda: None))
+    assert loop.finished.get(timeout=WAIT) == (2, True)
+    assert not refusals
+    assert [record.getMessage() for record in caplog.records].count(
+        "no thread can be started to watch the connections: can't start new thread"
+    ) == 1
+    gate.set()
+    assert loop.finished.get(timeout=WAIT) == (1, False)
+    loop.end()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_loop_that_fails_is_not_waited_for_for_ever() -> None:
+    loop = Loop()
+    loop.steps.put((-1, None))  # a step that cannot be run
+    loop.relay.join()

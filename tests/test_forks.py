@@ -1,0 +1,172 @@
+"""A child process forked in the middle of everything: no lock is held, no thread is waited for that is not there."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from time import monotonic
+
+import pytest
+
+from portal import CallContext, Consumer, HTTPPortal, LocalPortal, forks
+from portal.calls.breaker import Breaker
+from portal.calls.flights import Flights
+from portal.calls.retry import Retry
+from portal.executor import WorkerPool
+
+WAIT = 20.0
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # that a process with threads forks is the point
+]
+
+
+def in_child(work: Callable[[], object]) -> None:
+    """Run `work` in a forked child, which must end well and in time."""
+    child = os.fork()
+    if child == 0:  # pragma: no cover
+        code = 1
+        try:
+            threading.Timer(WAIT, os._exit, [3]).start()
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def double(number: int) -> int:
+    return 2 * number
+
+
+def call_everything(consumer: Consumer, addresses: list[str]) -> None:
+    for address in addresses:
+        assert consumer.call_at(address, {"number": 2}, timeout=WAIT) == 4
+        assert consumer.submit_at(address, {"number": 3}).result(WAIT) == 6
+    context = CallContext(deadline=monotonic() + WAIT)
+    woken = threading.Event()
+    context.on_cancel(woken.set)
+    context.cancel()
+    assert woken.is_set()
+
+
+def test_a_lock_that_another_thread_holds_is_free_in_the_child() -> None:
+    held, done = threading.Event(), threading.Event()
+    with LocalPortal() as local, HTTPPortal() as http, Consumer(middleware=[Retry(), Breaker()]) as consumer:
+        addresses = [str(local.apply(double)), str(http.apply(double))]
+        call_everything(consumer, addresses)
+
+        def hold() -> None:
+            with ExitStack() as stack:
+                for lock in list(forks._locks):
+                    stack.enter_context(lock)
+                held.set()
+                done.wait(WAIT)
+
+        holder = threading.Thread(target=hold)
+        holder.start()
+        assert held.wait(WAIT)
+        # What the parent serves would need its locks, so the child publishes for itself.
+        child = os.fork()
+        if child == 0:  # pragma: no cover
+            code = 1
+            try:
+                threading.Timer(WAIT, os._exit, [3]).start()
+                with HTTPPortal() as own:
+                    call_everything(consumer, [addresses[0], str(own.apply(double))])
+                code = 0
+            finally:
+                os._exit(code)
+        status = os.waitpid(child, 0)[1]
+        done.set()
+        holder.join(WAIT)
+        assert os.waitstatus_to_exitcode(status) == 0
+        call_everything(consumer, addresses)
+
+
+def test_many_threads_of_the_child_begin_at_once() -> None:
+    """The first calls after the fork must not each find, or make, another half of what is renewed."""
+    with LocalPortal() as local, HTTPPortal() as http, Consumer() as consumer:
+        addresses = [str(local.apply(double)), str(http.apply(double))]
+        call_everything(consumer, addresses)
+
+        def storm() -> None:
+            start, failed = threading.Barrier(8), []
+
+            def one() -> None:
+                start.wait(WAIT)
+                try:
+                    call_everything(consumer, addresses)
+                except BaseException as error:
+                    failed.append(error)
+                    raise
+
+            threads = [threading.Thread(target=one) for _ in range(8)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(WAIT)
+            assert not failed
+
+        in_child(storm)
+
+
+def test_a_job_that_waits_in_the_parent_is_not_done_again_in_the_child() -> None:
+    pool, gate = WorkerPool(1, 8), threading.Event()
+    entered = threading.Event()
+    ran: list[int] = []
+
+    def hold() -> None:
+        entered.set()
+        gate.wait(WAIT)
+
+    pool.submit(hold)
+    assert entered.wait(WAIT)
+    waiting = pool.submit(ran.append, os.getpid())
+
+    def work() -> None:
+        assert pool.stats() == {"threads": 0, "waiting": 0, "unfinished": 0}
+        assert pool.submit(double, 4).result(WAIT) == 8
+        assert not ran
+
+    in_child(work)
+    gate.set()
+    waiting.result(WAIT)
+    assert ran == [os.getpid()]
+    pool.shutdown(timeout=WAIT)
+
+
+def test_a_child_does_not_wait_for_what_only_its_parent_asks_for() -> None:
+    flights: Flights[str] = Flights()
+    flight, leads = flights.lead("key")
+    assert leads
+    in_child(lambda: flights.once("other", CallContext(deadline=monotonic() + WAIT), "f", lambda: 1))
+
+    def lead() -> None:
+        assert flights.lead("key")[1]
+
+    in_child(lead)
+    flight.finish(None)
+    assert len(flights) == 0
+
+
+def _spawned(address: str) -> int:
+    with Consumer() as consumer:
+        return int(consumer.call_at(address, {"number": 21}, timeout=WAIT))
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_processes_of_a_pool_call(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    monkeypatch.syspath_prepend(root)
+    with HTTPPortal() as http:
+        address = str(http.apply(double))
+        assert _spawned(address) == 42
+        code = f"from portal import Consumer\nwith Consumer() as c: print(c.call_at({address!r}, {{'number': 21}}))"
+        process = multiprocessing.get_context(method).Process(target=exec, args=(code, {}))
+        process.start()
+        process.join(WAIT)
+        assert process.exitcode == 0

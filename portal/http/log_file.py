@@ -12,6 +12,7 @@ from time import monotonic
 from weakref import WeakSet
 
 from ..errors import ConfigError
+from ..forks import renew_after_fork
 
 __all__ = ["GatheredFile", "LogFile"]
 
@@ -105,10 +106,12 @@ class GatheredFile:
     def __init__(self, file: LogFile, delay: float) -> None:
         self._file = file
         self._delay = delay
-        self._begin()
+        self.after_fork()
+        renew_after_fork(self)
         _living.add(self)
 
-    def _begin(self) -> None:
+    def after_fork(self) -> None:
+        """Begin anew: the parent writes its own lines."""
         self._lines: deque[str] = deque()
         self._writing = threading.Lock()  # held over a write, by whoever writes; nobody else waits for it
         self._some = threading.Event()
@@ -182,12 +185,3 @@ _living: WeakSet[GatheredFile] = WeakSet()
 def _flush_all() -> None:
     for file in list(_living):
         file.flush()
-
-
-def _begin_anew() -> None:
-    for file in list(_living):
-        file._begin()  # the parent writes its own lines; its locks may have been held
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_anew)

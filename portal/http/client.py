@@ -1,27 +1,20 @@
-"""The client side of the HTTP portal.
+"""The client side of the HTTP portal: calls as requests, answers as results or portal errors.
 
-Plain http goes over connections of our own (`wire.py`), https and whatever goes through a proxy over urllib3's pools
-(`pools.py`); both give the same Answer and the same errors. Every failure is a portal error. A TransportError's
-`may_have_executed` is False only where no byte of the request can have reached the server. A call is sent a second time
-only for a function declared idempotent, when the server closed a kept connection without a byte of an answer.
+What a server says of its function (the schema, what is cacheable or idempotent) and who is calling are looked after
+here; connections, and what a failure on one means, in `sender.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
-from time import monotonic
-from typing import Any, Protocol
+from typing import Any
 
 from ..address import Address
 from ..calls.cache_control import freshness
 from ..calls.credentials import credentials_of
-from ..calls.deadlines import timeout_error
 from ..calls.response_cache import ResponseCache, key_of
 from ..context import CallContext
 from ..errors import (
-    CallCancelled,
-    ConfigError,
     Fault,
     PortalError,
     ProtocolError,
@@ -30,34 +23,15 @@ from ..errors import (
     TransportError,
     ValidationError,
 )
-from ..forks import new_lock
 from ..function import ResolvedFunction
 from ..schema import FunctionSchema
 from . import codec
-from .coding import CODINGS, compress, decompressed
-from .failures import as_portal_error
-from .pools import ClientTLS, Pools
-from .wire import StaleConnection, WirePool
+from .pools import ClientTLS
+from .sender import Answer, Outgoing, Sender
 
 __all__ = ["HTTPClient"]
 
-_NOTHING: Mapping[str, str] = {}
-_ALWAYS = {"User-Agent": "portal", "Accept-Encoding": CODINGS}
-_MOST_AUTHORITIES = 1024
-_MOST_POOLS = 256  # servers that connections are kept to
-
-
-class _Answer(Protocol):
-    status: int
-
-    @property
-    def headers(self) -> Mapping[str, str]: ...
-
-    def whole(self) -> bytes | None: ...
-
-    def pieces(self) -> Iterator[bytes]: ...
-
-    def close(self) -> None: ...
+_Whole = tuple[int, Mapping[str, str], bytes]  # status, headers, body
 
 
 class HTTPClient:
@@ -99,52 +73,25 @@ class HTTPClient:
         auth: Any = None,
         cache: ResponseCache | None = None,
     ) -> None:
-        self._connect_timeout = connect_timeout
-        self._read_timeout = read_timeout
         self._timeout = timeout
-        self._connections = connections
         self._max_answer = max_answer
         self._validate = validate
-        self._lock = new_lock()  # guards adding to the pools
-        self._pools: dict[tuple[str, int], WirePool] = {}
         self._credential = None if auth is None else credentials_of(auth)
         self._cache = cache
-        if compress is not None and (isinstance(compress, bool) or not isinstance(compress, int) or compress < 0):
-            raise ConfigError(f"compress is {compress!r}", path="compress", allowed="bytes, 0 or more, or None")
-        self._compress = compress
-        self._uncompressed: set[str] = set()  # authorities that take no gzip
-        self._proxy = proxy
-        self._sockets = {**(sockets or {})}
-        self._pooled = Pools(connections, tls or ClientTLS(), proxy)
-
-    def _pool(self, address: Address) -> WirePool:
-        key = (address.host, address.port or 80)
-        pool = self._pools.get(key)
-        if pool is None:
-            given_up: list[WirePool] = []
-            with self._lock:
-                path = self._sockets.get(address.authority)
-                fresh = WirePool(
-                    *key,
-                    size=self._connections,
-                    connect_timeout=self._connect_timeout,
-                    path=path,
-                    read_timeout=self._read_timeout,
-                )
-                pool = self._pools.setdefault(key, fresh)
-                while len(self._pools) > _MOST_POOLS:
-                    given_up.append(self._pools.pop(next(iter(self._pools))))  # what it is in the middle of goes on
-            for one in given_up:
-                one.close()
-        return pool
+        self._sender = Sender(
+            connect_timeout=connect_timeout,
+            read_timeout=read_timeout,
+            connections=connections,
+            max_answer=max_answer,
+            compress=compress,
+            tls=tls,
+            proxy=proxy,
+            sockets=sockets,
+        )
 
     def close(self) -> None:
         """Close the connections that are idle; those in use close after their answer."""
-        with self._lock:
-            pools, self._pools = list(self._pools.values()), {}
-        for pool in pools:
-            pool.close()
-        self._pooled.close()
+        self._sender.close()
 
     # describing
 
@@ -159,7 +106,7 @@ class HTTPClient:
     def get(self, address: Address) -> Any:
         """The JSON document at an address."""
         context = CallContext.for_call(self._timeout)
-        return self._decode(self._exchange("GET", address, None, context, codec.JSON, True), address)
+        return self._decode(self._exchange(Outgoing("GET", address, None, context, repeatable=True)), address)
 
     # calling
 
@@ -169,8 +116,8 @@ class HTTPClient:
         body = self._encode(function, params)
         if self._cache is not None and function.schema.cacheable:
             return self._invoke_kept(self._cache, function, params, body, context)
-        answer = self._exchange("POST", address, body, context, codec.JSON, function.schema.idempotent)
-        return self._decode(answer, address)
+        request = Outgoing("POST", address, body, context, repeatable=function.schema.idempotent)
+        return self._decode(self._exchange(request), address)
 
     def _invoke_kept(
         self,
@@ -192,7 +139,7 @@ class HTTPClient:
         def ask() -> Any:
             epoch = cache.epoch
             extra = {} if entry is None or entry.etag is None else {"If-None-Match": entry.etag}
-            answer = self._exchange("POST", address, body, context, codec.JSON, True, extra)
+            answer = self._exchange(Outgoing("POST", address, body, context, repeatable=True, headers=extra))
             seconds, may_keep = freshness(answer[1])
             if answer[0] == 304 and entry is not None:
                 cache.freshen(key, seconds)
@@ -212,11 +159,11 @@ class HTTPClient:
         address = _address(function)
         if not function.streaming:
             raise ProtocolError(f"{function.name} is no stream: call it", status=406, address=address)
-        body = self._encode(function, params)
-        answer = self._open("POST", address, body, context, codec.EVENTS, False)
+        request = Outgoing("POST", address, self._encode(function, params), context, codec.EVENTS)
+        answer = self._open(request)
         if answer.status != 200:
-            self._decode((answer.status, answer.headers, self._read(answer, address, context)), address)
-        return self._events(answer, address, context)
+            self._decode(self._whole(answer, request), address)
+        return self._events(answer, request)
 
     def _encode(self, function: ResolvedFunction, params: Mapping[str, Any]) -> bytes:
         if self._validate and not function.schema.input.get("x-coerces"):
@@ -227,7 +174,7 @@ class HTTPClient:
             # The same mistake is a ValidationError where the function runs in this process.
             raise ValidationError(errors=[Fault("", str(error), "json", None)]) from None
 
-    def _decode(self, answer: tuple[int, Mapping[str, str], bytes], address: Address) -> Any:
+    def _decode(self, answer: _Whole, address: Address) -> Any:
         status, _, body = answer
         if status == 200:
             try:
@@ -240,155 +187,35 @@ class HTTPClient:
 
     # the exchange
 
-    def _exchange(
-        self,
-        method: str,
-        address: Address,
-        body: bytes | None,
-        context: CallContext,
-        accept: str,
-        repeatable: bool,
-        extra: Mapping[str, str] = _NOTHING,
-    ) -> tuple[int, Mapping[str, str], bytes]:
-        answer = self._open(method, address, body, context, accept, repeatable, extra)
-        return answer.status, answer.headers, self._read(answer, address, context)
+    def _exchange(self, request: Outgoing) -> _Whole:
+        return self._whole(self._open(request), request)
 
-    def _open(
-        self,
-        method: str,
-        address: Address,
-        body: bytes | None,
-        context: CallContext,
-        accept: str,
-        repeatable: bool,
-        extra: Mapping[str, str] = _NOTHING,
-    ) -> _Answer:
-        """Send a request; once more where it was not executed, or may be executed twice."""
-        credential = self._credential
+    def _whole(self, answer: Answer, request: Outgoing) -> _Whole:
+        return answer.status, answer.headers, self._sender.read(answer, request)
+
+    def _open(self, request: Outgoing) -> Answer:
+        """Send a request with the caller's credential; once more with a new one, where it was refused unexecuted."""
+        credential, address, context = self._credential, request.address, request.context
         if credential is None:
-            return self._send_coded(method, address, body, context, accept, repeatable, extra)
+            return self._sender.send(request)
         given = credential.headers(address, context.deadline)
-        answer = self._send_coded(method, address, body, context, accept, repeatable, {**extra, **given})
+        answer = self._sender.send(request.adding(given))
         if answer.status != 401:
             return answer
-        refusal = self._refusal(answer, address, context)
+        refusal = _error_of(self._whole(answer, request), address)
         # A function may pass a 401 of its own on: it has run, and another credential would run it again.
         if refusal.executed or not credential.refused(address):
             raise refusal
         other = credential.headers(address, context.deadline)
         if other == given:
             raise refusal
-        return self._send_coded(method, address, body, context, accept, repeatable, {**extra, **other})
+        return self._sender.send(request.adding(other))
 
-    def _refusal(self, answer: _Answer, address: Address, context: CallContext) -> PortalError:
-        """The error that an answer other than 200 stands for; the answer is read to its end."""
-        return _error_of((answer.status, answer.headers, self._read(answer, address, context)), address)
-
-    def _send_coded(
-        self,
-        method: str,
-        address: Address,
-        body: bytes | None,
-        context: CallContext,
-        accept: str,
-        repeatable: bool,
-        extra: Mapping[str, str],
-    ) -> _Answer:
-        """Send the body compressed where that is wanted, and as it is to a server that does not take it so."""
-        least, place = self._compress, address.authority
-        if least is None or body is None or len(body) < least or place in self._uncompressed:
-            return self._send(method, address, body, context, accept, repeatable, extra)
-        headers = {**extra, "Content-Encoding": "gzip"}
-        answer = self._send(method, address, compress(body), context, accept, repeatable, headers)
-        if answer.status != 415 or "accept-encoding" not in answer.headers:
-            return answer  # without that header (RFC 9110 section 12.5.3) it may be the function that says 415
-        answer.close()
-        if len(self._uncompressed) >= _MOST_AUTHORITIES:
-            self._uncompressed.clear()
-        self._uncompressed.add(place)
-        return self._send(method, address, body, context, accept, repeatable, extra)
-
-    def _send(
-        self,
-        method: str,
-        address: Address,
-        body: bytes | None,
-        context: CallContext,
-        accept: str,
-        repeatable: bool,
-        extra: Mapping[str, str],
-    ) -> _Answer:
-        try:
-            return self._request(method, address, body, context, accept, extra)
-        except TransportError as error:
-            if not repeatable or not isinstance(error.__cause__, StaleConnection) or context.expired:
-                raise
-            return self._request(method, address, body, context, accept, extra)
-
-    def _request(
-        self,
-        method: str,
-        address: Address,
-        body: bytes | None,
-        context: CallContext,
-        accept: str,
-        extra: Mapping[str, str],
-    ) -> _Answer:
-        if context.cancelled:
-            raise CallCancelled("the caller gave the call up", address=address)
-        if context.expired:
-            raise timeout_error(context, str(address))
-        try:
-            if address.scheme == "https" or self._proxy is not None:
-                headers = codec.headers_of(context) | {"Accept": accept, "Content-Type": codec.JSON, **_ALWAYS, **extra}
-                times = (context.deadline, self._connect_timeout, self._read_timeout)
-                return self._pooled.exchange(method, str(address), body, headers, *times)
-            request = _head(method, address, accept) + _tail(context, body, extra)
-            return self._pool(address).exchange(request, context.deadline)
-        except OSError as error:
-            raise as_portal_error(error, address, context) from error
-        except ProtocolError as error:
-            raise _garbled(error, address) from error
-
-    def _read(self, answer: _Answer, address: Address, context: CallContext) -> bytes:
-        body = answer.whole()
-        if body is not None and "content-encoding" not in answer.headers:
-            return self._bounded(body, len(body), address)
-        pieces: list[bytes] = []
-        size = 0
-        for piece in self._pieces(answer, address, context, body):
-            size += len(piece)
-            pieces.append(self._bounded(piece, size, address))
-        return b"".join(pieces)
-
-    def _bounded(self, data: bytes, size: int, address: Address) -> bytes:
-        if size > self._max_answer:
-            raise ProtocolError(f"the answer of {address} is longer than {self._max_answer} bytes", address=address)
-        return data
-
-    def _pieces(
-        self, answer: _Answer, address: Address, context: CallContext, whole: bytes | None = None
-    ) -> Iterator[bytes]:
-        coding = answer.headers.get("content-encoding")
-        pieces = answer.pieces() if whole is None else iter((whole,))
-        try:
-            for piece in pieces if coding is None else decompressed(pieces, coding):
-                yield piece
-                if context.deadline is not None and monotonic() > context.deadline:
-                    raise TimeoutError("the deadline has passed")
-        except ProtocolError as error:
-            raise _garbled(error, address) from error
-        except OSError as error:
-            if isinstance(error, PortalError):
-                raise
-            raise as_portal_error(error, address, context) from error
-        finally:
-            answer.close()
-
-    def _events(self, answer: _Answer, address: Address, context: CallContext) -> Iterator[Any]:
+    def _events(self, answer: Answer, request: Outgoing) -> Iterator[Any]:
+        address = request.address
         complete = False
         try:
-            for name, data in codec.read_events(self._pieces(answer, address, context), self._max_answer):
+            for name, data in codec.read_events(self._sender.pieces(answer, request), self._max_answer):
                 if name == "complete":
                     complete = True
                 elif name == "error":
@@ -407,7 +234,7 @@ def _address(function: ResolvedFunction) -> Address:
     return function.address
 
 
-def _error_of(answer: tuple[int, Mapping[str, str], bytes], address: Address) -> PortalError:
+def _error_of(answer: _Whole, address: Address) -> PortalError:
     status, headers, body = answer
     return _located(codec.error_of(status, headers.get("content-type", ""), body, headers), address)
 
@@ -416,29 +243,3 @@ def _located(error: PortalError, address: Address) -> PortalError:
     error.address = str(address)
     error.scheme = address.scheme
     return error
-
-
-@lru_cache(maxsize=1024)
-def _head(method: str, address: Address, accept: str) -> bytes:
-    """The part of a request's head that is the same for every call of an address."""
-    target = str(address).removeprefix(address.base).partition("#")[0]
-    target = target if target.startswith("/") else f"/{target}"
-    lines = [f"{method} {target} HTTP/1.1", f"Host: {address.authority}", f"Accept: {accept}"]
-    lines += [f"{name}: {value}" for name, value in _ALWAYS.items()]
-    if method == "POST":
-        lines.append(f"Content-Type: {codec.JSON}")
-    return ("\r\n".join(lines) + "\r\n").encode("ascii")
-
-
-def _tail(context: CallContext, body: bytes | None, extra: Mapping[str, str]) -> bytes:
-    lines = "".join([f"{name}: {value}\r\n" for name, value in codec.headers_of(context).items()])
-    if extra:
-        lines = "".join([f"{name}: {value}\r\n" for name, value in extra.items()]) + lines
-    if body is None:
-        return f"{lines}\r\n".encode("latin-1")
-    return f"{lines}Content-Length: {len(body)}\r\n\r\n".encode("latin-1") + body
-
-
-def _garbled(error: ProtocolError, address: Address) -> ProtocolError:
-    """What is wrong with an answer, with the address: the request was sent, so the call may have been executed."""
-    return ProtocolError(f"{address}: {error}", scheme=address.scheme, address=address)

@@ -23,8 +23,7 @@ from portal import (
 from portal.calls.idempotency import Idempotency
 from portal.calls.openrpc import openrpc_document
 from portal.calls.rate_limit import RateLimit
-from portal.http import client as http_client
-from portal.http import documents
+from portal.http import HTTPClient, documents, sender
 from portal.http.request_log import RequestLog
 from portal.serving import Request, Response
 
@@ -325,13 +324,13 @@ def post(url: str, body: Any) -> Any:
 
 def test_servers_called_once_leave_no_connection_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     """A service that calls whatever addresses its users give it keeps a bounded number of connections."""
-    monkeypatch.setattr(http_client, "_MOST_POOLS", 2)
+    monkeypatch.setattr(sender, "_MOST_POOLS", 2)
     with ExitStack() as stack:
         servers = [stack.enter_context(HTTPPortal()) for _ in range(5)]
         addresses = [server.apply(_one) for server in servers]
-        client = http_client.HTTPClient()
+        client = HTTPClient()
         caller = stack.enter_context(HTTPPortal(listen=False, client=client))
         for _ in range(2):
             for address in addresses:
                 assert caller.resolve_function(address)() == 1
-        assert len(client._pools) == 2
+        assert client._sender.servers == 2

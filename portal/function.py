@@ -11,6 +11,7 @@ import collections.abc
 import functools
 import inspect
 import logging
+import threading
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future
@@ -23,7 +24,7 @@ from .errors import ConfigError, FunctionError, PortalError, ProtocolError, Vali
 from .executor import shared_executor
 from .schema import FunctionSchema, Parameters, Schema
 
-__all__ = ["Carrier", "Function", "OutputCheck", "ResolvedFunction", "function"]
+__all__ = ["Carrier", "Function", "OutputCheck", "ResolvedFunction", "function", "is_failure"]
 
 OutputCheck = Literal["error", "warn", "off"]
 
@@ -129,7 +130,9 @@ class Function:
         except PortalError as error:
             error.executed = True
             raise
-        except Exception as error:
+        except BaseException as error:
+            if not is_failure(error):
+                raise
             raise self.failure(error) from error
         return result if self.output.plain(result) else self.encode_result(result)
 
@@ -168,10 +171,12 @@ class Function:
         except PortalError as error:
             error.executed = True
             raise
-        except Exception as error:
+        except BaseException as error:
+            if not is_failure(error):
+                raise
             raise self.failure(error) from error
 
-    def failure(self, error: Exception) -> FunctionError:
+    def failure(self, error: BaseException) -> FunctionError:
         """The portal error for what the target raised, if that was none."""
         return _private(FunctionError(f"{type(error).__name__}: {error}", type=type(error).__name__))
 
@@ -211,6 +216,15 @@ class Function:
         if decode is None or (self.validate_output != "error" and not self.output.accepts(value)):
             return value
         return decode(value)
+
+
+def is_failure(error: BaseException) -> bool:
+    """Whether what a callable raised is an answer to its caller, and not meant for the process.
+
+    SystemExit, KeyboardInterrupt and the like mean something in the main thread. In any other they would end that
+    thread alone, without a word to whoever waits for its answer; and argparse raises SystemExit over what it was given.
+    """
+    return isinstance(error, Exception) or threading.current_thread() is not threading.main_thread()
 
 
 def _private(error: FunctionError) -> FunctionError:

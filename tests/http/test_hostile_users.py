@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -15,6 +16,7 @@ from portal import (
     BearerAuth,
     CallContext,
     Consumer,
+    FunctionError,
     HTTPPortal,
     RateLimitError,
     function,
@@ -335,3 +337,65 @@ def test_servers_called_once_leave_no_connection_behind(monkeypatch: pytest.Monk
             for address in addresses:
                 assert caller.resolve_function(address)() == 1
         assert len(client._pools) == 2
+
+
+# a function that tries to end the process
+
+
+class Gone(BaseException):
+    """Such as asyncio.CancelledError is."""
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, Gone, GeneratorExit])
+def test_whatever_a_function_raises_is_answered(kind: type[BaseException]) -> None:
+    """argparse ends with SystemExit; what a client can bring about must not cost a worker or a connection."""
+
+    def leave(now: bool) -> int:
+        if now:
+            raise kind("s3cret")
+        return 1
+
+    with HTTPPortal(middleware=[Idempotency()]) as portal, requests.Session() as session:
+        address = str(portal.apply(leave))
+        for _ in range(50):  # often and quickly enough to be served by the thread that watches
+            assert session.post(address, json={"now": False}, timeout=WAIT).json() == 1
+        for _ in range(2):
+            answer = session.post(address, json={"now": True}, headers={"Idempotency-Key": "k"}, timeout=WAIT)
+            assert answer.status_code == 500
+            assert answer.json()["code"] == FunctionError.code
+            assert answer.json()["executed"]
+            assert "s3cret" not in answer.text
+        message = {"jsonrpc": "2.0", "id": 1, "method": "leave", "params": [True]}
+        batch = [message, message | {"params": [False]}]
+        failed, worked = post(str(portal.base.child("rpc")), batch)
+        assert failed["error"]["data"]["code"] == FunctionError.code
+        assert worked["result"] == 1
+        assert session.post(address, json={"now": False}, timeout=WAIT).json() == 1
+
+
+def test_whatever_an_item_raises_ends_the_stream_with_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise SystemExit(2)
+
+    with HTTPPortal() as portal, Consumer() as consumer:
+        stream = consumer.stream_at(portal.apply(items))
+        assert next(stream) == 1
+        with pytest.raises(FunctionError):
+            next(stream)
+    assert "SystemExit" in caplog.text
+
+
+def test_whatever_a_middleware_raises_costs_its_connection_alone(caplog: pytest.LogCaptureFixture) -> None:
+    def leave(request: Request, call_next: Any) -> Response:
+        if request.path.endswith("/nothing"):
+            raise SystemExit(2)
+        response: Response = call_next(request)
+        return response
+
+    with HTTPPortal(http_middleware=[leave]) as portal:
+        address = str(portal.apply(_one))
+        with pytest.raises(requests.ConnectionError):
+            requests.post(f"{portal.base}/nothing", json={}, timeout=WAIT)
+        assert requests.post(address, json={}, timeout=WAIT).json() == 1
+    assert "SystemExit" in caplog.text

@@ -245,6 +245,9 @@ class Carrier(Protocol):
 class ResolvedFunction(Function):
     """A Function that an address was resolved to: same contract, answered there.
 
+    Args:
+        timeout: seconds for a call of it, or a whole stream, within whatever deadline is inherited; None for none.
+
     Threads: any.
     """
 
@@ -256,8 +259,10 @@ class ResolvedFunction(Function):
         address: Address,
         parameters: Parameters | None = None,
         output: Schema | None = None,
+        timeout: float | None = None,
     ) -> None:
         self.carrier = carrier
+        self.timeout = timeout
         self.schema = schema
         self.address = address
         self.validate_output = "error"
@@ -284,12 +289,12 @@ class ResolvedFunction(Function):
         if self.streaming:
             return self.stream(*args, **kwargs)
         params = self.parameters.dump(self.parameters.bind(args, kwargs))
-        return self._native(self.invoke(params, CallContext.for_call()))
+        return self._native(self.invoke(params, CallContext.for_call(self.timeout)))
 
     def stream(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
         """The items of a stream as native values."""
         params = self.parameters.dump(self.parameters.bind(args, kwargs))
-        return (self._native(item) for item in self.iterate(params, CallContext.for_call()))
+        return (self._native(item) for item in self.iterate(params, CallContext.for_call(self.timeout)))
 
     def invoke(self, params: Mapping[str, Any], context: CallContext) -> Any:
         """Send one call on; JSON data both ways."""

@@ -66,7 +66,8 @@ class HTTPClient:
     Args:
         connect_timeout: seconds to connect, within the call's own deadline.
         read_timeout: seconds for which a server may send nothing; None leaves that to the call's own deadline.
-        timeout: seconds for a request that has no deadline of its own (asking for a schema).
+        timeout: seconds for a request that has no deadline of its own: asking for a schema, calling a function that was
+            resolved; None waits for ever.
         connections: kept for each server, of 256 at most; more are opened when needed and closed after use.
         max_answer: bytes of an answer, or of one item of a stream.
         validate: refuse parameters that do not fit the schema before sending them.
@@ -88,7 +89,7 @@ class HTTPClient:
         *,
         connect_timeout: float = 5.0,
         read_timeout: float | None = None,
-        timeout: float = 30.0,
+        timeout: float | None = 30.0,
         connections: int = 32,
         max_answer: int = 64 * 1024 * 1024,
         validate: bool = True,
@@ -101,7 +102,7 @@ class HTTPClient:
     ) -> None:
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
-        self._timeout = timeout
+        self.timeout = timeout
         self._connections = connections
         self._max_answer = max_answer
         self._validate = validate
@@ -158,7 +159,7 @@ class HTTPClient:
 
     def get(self, address: Address) -> Any:
         """The JSON document at an address."""
-        context = CallContext.for_call(self._timeout)
+        context = CallContext.for_call(self.timeout)
         return self._decode(self._exchange("GET", address, None, context, codec.JSON, True), address)
 
     # calling

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -15,6 +16,7 @@ from portal import (
     BasicAuth,
     BearerAuth,
     CallContext,
+    CallTimeout,
     Consumer,
     FunctionError,
     HTTPPortal,
@@ -399,3 +401,30 @@ def test_whatever_a_middleware_raises_costs_its_connection_alone(caplog: pytest.
             requests.post(f"{portal.base}/nothing", json={}, timeout=WAIT)
         assert requests.post(address, json={}, timeout=WAIT).json() == 1
     assert "SystemExit" in caplog.text
+
+
+# a server that never answers
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_resolved_function_does_not_wait_for_ever(streaming: bool) -> None:
+    over = threading.Event()
+
+    def mute() -> int:
+        over.wait(WAIT)
+        return 1
+
+    def mute_items() -> Iterator[int]:
+        yield mute()
+
+    with HTTPPortal() as portal:
+        address = portal.apply(mute_items if streaming else mute)
+        with Consumer(timeout=0.2) as consumer:
+            found = consumer.resolve(address)
+            with pytest.raises(CallTimeout):
+                next(found()) if streaming else found()
+        with HTTPPortal(listen=False, client=http_client.HTTPClient(timeout=0.2)) as caller:
+            found = caller.resolve_function(address)
+            with pytest.raises(CallTimeout):
+                next(found.stream()) if streaming else found.submit().result(WAIT)
+        over.set()

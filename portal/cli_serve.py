@@ -136,20 +136,28 @@ def _around(
     for token, name in map(_token, tokens):
         if known.setdefault(token, name) != name:
             raise click.BadParameter(f"{known[token]} and {name} have the same token", param_hint="--token")
-    given = None if auth is None else load(auth, debug, "--auth")
-    if isinstance(given, type):
-        raise click.BadParameter(f"{auth} is a class; an object made of it is wanted", param_hint="--auth")
-    authenticators = [*([BearerAuth(known)] if known else []), *(given if isinstance(given, list | tuple) else [given])]
+    authenticators = [*([BearerAuth(known)] if known else []), *(() if auth is None else _authenticators(auth, debug))]
     return {
         "title": title,
         "config": ServingConfig.development(tls=tls) if debug else ServingConfig(tls=tls),
-        "auth": [one for one in authenticators if one is not None] or None,
+        "auth": authenticators or None,
         "middleware": [RateLimit(limit, name=f"limit{number}") for number, limit in enumerate(limits)],
         "http_middleware": [
             *([RequestLog(log)] if log else []),
             *([CORS("*" if "*" in origins else origins)] if origins else []),
         ],
     }
+
+
+def _authenticators(auth: str, debug: bool) -> list[Any]:
+    """What --auth names, one or several. One that names none must not leave the door open: it is refused."""
+    given = load(auth, debug, "--auth")
+    if isinstance(given, type):
+        raise click.BadParameter(f"{auth} is a class; an object made of it is wanted", param_hint="--auth")
+    found = list(given) if isinstance(given, list | tuple) else [given]
+    if not found or any(one is None for one in found):
+        raise click.BadParameter(f"{auth} names no authenticator, or None as one of several", param_hint="--auth")
+    return found
 
 
 def _token(text: str) -> tuple[str, str]:

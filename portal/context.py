@@ -20,7 +20,7 @@ from types import MappingProxyType
 from typing import Any
 from weakref import WeakSet
 
-from .errors import CallCancelled, CallTimeout
+from .errors import CallCancelled, CallTimeout, ConfigError
 from .forks import new_lock
 
 __all__ = ["CallContext", "Identity", "enter", "leave", "new_context", "new_request_id", "parse_traceparent", "running"]
@@ -39,6 +39,8 @@ class Identity:
         name: the subject, such as a user or client name.
         scopes: what it may do.
         claims: further facts the credential carries.
+
+    Raises: ConfigError for scopes that are one text.
     """
 
     name: str
@@ -46,6 +48,10 @@ class Identity:
     claims: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
+        given: object = self.scopes
+        if isinstance(given, str | bytes):  # "read" would be the scopes "r", "e", "a" and "d"
+            path, allowed = "identity.scopes", 'several texts, such as ["read"], or "read write".split()'
+            raise ConfigError(f"{path} is one text; allowed: {allowed}", path=path, allowed=allowed)
         object.__setattr__(self, "scopes", frozenset(self.scopes))
 
 

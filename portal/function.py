@@ -11,6 +11,7 @@ import collections.abc
 import functools
 import inspect
 import logging
+import threading
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future
@@ -23,7 +24,7 @@ from .errors import ConfigError, FunctionError, PortalError, ProtocolError, Vali
 from .executor import shared_executor
 from .schema import FunctionSchema, Parameters, Schema
 
-__all__ = ["Carrier", "Function", "OutputCheck", "ResolvedFunction", "function"]
+__all__ = ["Carrier", "Function", "OutputCheck", "ResolvedFunction", "function", "is_failure"]
 
 OutputCheck = Literal["error", "warn", "off"]
 
@@ -129,7 +130,9 @@ class Function:
         except PortalError as error:
             error.executed = True
             raise
-        except Exception as error:
+        except BaseException as error:
+            if not is_failure(error):
+                raise
             raise self.failure(error) from error
         return result if self.output.plain(result) else self.encode_result(result)
 
@@ -168,10 +171,12 @@ class Function:
         except PortalError as error:
             error.executed = True
             raise
-        except Exception as error:
+        except BaseException as error:
+            if not is_failure(error):
+                raise
             raise self.failure(error) from error
 
-    def failure(self, error: Exception) -> FunctionError:
+    def failure(self, error: BaseException) -> FunctionError:
         """The portal error for what the target raised, if that was none."""
         return _private(FunctionError(f"{type(error).__name__}: {error}", type=type(error).__name__))
 
@@ -213,6 +218,15 @@ class Function:
         return decode(value)
 
 
+def is_failure(error: BaseException) -> bool:
+    """Whether what a callable raised is an answer to its caller, and not meant for the process.
+
+    SystemExit, KeyboardInterrupt and the like mean something in the main thread. In any other they would end that
+    thread alone, without a word to whoever waits for its answer; and argparse raises SystemExit over what it was given.
+    """
+    return isinstance(error, Exception) or threading.current_thread() is not threading.main_thread()
+
+
 def _private(error: FunctionError) -> FunctionError:
     error.private = error.executed = True
     return error
@@ -231,6 +245,9 @@ class Carrier(Protocol):
 class ResolvedFunction(Function):
     """A Function that an address was resolved to: same contract, answered there.
 
+    Args:
+        timeout: seconds for a call of it, or a whole stream, within whatever deadline is inherited; None for none.
+
     Threads: any.
     """
 
@@ -242,8 +259,10 @@ class ResolvedFunction(Function):
         address: Address,
         parameters: Parameters | None = None,
         output: Schema | None = None,
+        timeout: float | None = None,
     ) -> None:
         self.carrier = carrier
+        self.timeout = timeout
         self.schema = schema
         self.address = address
         self.validate_output = "error"
@@ -270,12 +289,12 @@ class ResolvedFunction(Function):
         if self.streaming:
             return self.stream(*args, **kwargs)
         params = self.parameters.dump(self.parameters.bind(args, kwargs))
-        return self._native(self.invoke(params, CallContext.for_call()))
+        return self._native(self.invoke(params, CallContext.for_call(self.timeout)))
 
     def stream(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
         """The items of a stream as native values."""
         params = self.parameters.dump(self.parameters.bind(args, kwargs))
-        return (self._native(item) for item in self.iterate(params, CallContext.for_call()))
+        return (self._native(item) for item in self.iterate(params, CallContext.for_call(self.timeout)))
 
     def invoke(self, params: Mapping[str, Any], context: CallContext) -> Any:
         """Send one call on; JSON data both ways."""

@@ -12,7 +12,7 @@ from .calls.middleware import Call, Middleware
 from .catalogue import Entry, UniqueIds
 from .context import CallContext, enter, leave
 from .errors import AddressError, PortalError
-from .function import Function, ResolvedFunction
+from .function import Function, ResolvedFunction, is_failure
 from .local_call import QuickCall, ordinary_call, quick_call
 from .portal import Portal, changes
 
@@ -74,7 +74,9 @@ class LocalFunction(ResolvedFunction):
         except PortalError as error:
             self._note(error, context)
             raise
-        except Exception as error:
+        except BaseException as error:
+            if not is_failure(error):
+                raise
             raise self._note(found.failure(error), context) from error
         finally:
             leave(token)

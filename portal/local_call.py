@@ -11,7 +11,7 @@ from typing import Any
 
 from .context import CallContext, enter, leave, new_context, running
 from .errors import PortalError
-from .function import Function
+from .function import Function, is_failure
 from .portal import changes
 from .schema.nodes import generate
 from .schema.parameters import if_plain
@@ -35,7 +35,9 @@ def codec(resolved, args, params):
    except PortalError as error:
     note(error, context)
     raise
-   except Exception as error:
+   except BaseException as error:
+    if not is_failure(error):
+     raise
     raise note(failure(error), context) from error
    finally:
     leave(token)
@@ -85,6 +87,7 @@ def quick_call(
         "end": end,
         "enter": enter,
         "failure": found.failure,
+        "is_failure": is_failure,
         "leave": leave,
         "native": native,
         "new_context": new_context,

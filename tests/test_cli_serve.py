@@ -50,6 +50,8 @@ local.apply(plain)
 http = HTTPPortal(base_path="/other")
 http.apply_service(Shop)
 number = 3
+nobody = None
+none = []
 key = ApiKeyAuth({"k3y": "reports"})
 keys = [key, BearerAuth({"t0ken": "ann"})]
 
@@ -310,6 +312,9 @@ def answer_of(port: int) -> object:
         (["--auth", "served_things:number"], 2, "auth"),
         (["--auth", "served_things:ApiKeyAuth"], 2, "is a class"),
         (["--auth", "served_things:keys", "--token", "a=b"], 2, "auth"),
+        (["--auth", "served_things:nobody"], 2, "names no authenticator"),
+        (["--auth", "served_things:none"], 2, "names no authenticator"),
+        (["--auth", "served_things:none", "--token", "a=b"], 2, "names no authenticator"),
         (["--limit", "often", "--workers", "2"], 2, "often"),
         (["served_things:nothing", "--workers", "2"], 2, "served_things has no nothing"),
         (["served_things:number", "--workers", "2"], 2, "is a int"),

@@ -6,6 +6,7 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from portal import context as module
 from portal.context import CallContext, Identity, new_request_id, parse_traceparent
-from portal.errors import CallCancelled, CallTimeout
+from portal.errors import CallCancelled, CallTimeout, ConfigError
 
 
 @pytest.fixture
@@ -296,3 +297,11 @@ def test_traceparent(text: str | None, expected: tuple[str, str, str] | None) ->
 @given(st.text())
 def test_traceparent_of_any_text(text: str) -> None:
     assert parse_traceparent(text) is None
+
+
+@pytest.mark.parametrize("scopes", ["read", "", b"read"])
+def test_scopes_are_several_texts(scopes: Any) -> None:
+    with pytest.raises(ConfigError) as info:
+        Identity("ann", scopes)
+    assert info.value.path == "identity.scopes"
+    assert Identity("ann", ["read"]).scopes == {"read"}  # type: ignore[arg-type]

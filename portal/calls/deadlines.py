@@ -129,5 +129,5 @@ class DeadlineWatch:
 def _call_back(callback: Callable[[], object]) -> None:
     try:
         callback()
-    except Exception:
+    except BaseException:  # what ends this thread would end every later deadline
         _log.exception("answering a call at its deadline failed")

@@ -272,7 +272,7 @@ class Consumer:
             with self._lock:
                 portal = self._own_portals.get(scheme)
                 if portal is None:
-                    portal = HTTPPortal(client=HTTPClient(auth=self._auth, cache=self._cache))
+                    portal = HTTPPortal(client=HTTPClient(auth=self._auth, cache=self._cache, timeout=self._timeout))
                     self._own_portals |= dict.fromkeys(_REMOTE, portal)
         return portal
 

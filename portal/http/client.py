@@ -40,7 +40,8 @@ class HTTPClient:
     Args:
         connect_timeout: seconds to connect, within the call's own deadline.
         read_timeout: seconds for which a server may send nothing; None leaves that to the call's own deadline.
-        timeout: seconds for a request that has no deadline of its own (asking for a schema).
+        timeout: seconds for a request that has no deadline of its own: asking for a schema, calling a function that was
+            resolved; None waits for ever.
         connections: kept for each server, of 256 at most; more are opened when needed and closed after use.
         max_answer: bytes of an answer, or of one item of a stream.
         validate: refuse parameters that do not fit the schema before sending them.
@@ -62,7 +63,7 @@ class HTTPClient:
         *,
         connect_timeout: float = 5.0,
         read_timeout: float | None = None,
-        timeout: float = 30.0,
+        timeout: float | None = 30.0,
         connections: int = 32,
         max_answer: int = 64 * 1024 * 1024,
         validate: bool = True,
@@ -73,7 +74,7 @@ class HTTPClient:
         auth: Any = None,
         cache: ResponseCache | None = None,
     ) -> None:
-        self._timeout = timeout
+        self.timeout = timeout
         self._max_answer = max_answer
         self._validate = validate
         self._credential = None if auth is None else credentials_of(auth)
@@ -105,7 +106,7 @@ class HTTPClient:
 
     def get(self, address: Address) -> Any:
         """The JSON document at an address."""
-        context = CallContext.for_call(self._timeout)
+        context = CallContext.for_call(self.timeout)
         return self._decode(self._exchange(Outgoing("GET", address, None, context, repeatable=True)), address)
 
     # calling

@@ -199,9 +199,13 @@ class HTTPPortal(Portal):
         return self.listener.unmount(self._app)
 
     def resolve_function(self, address: Address | str) -> ResolvedFunction:
-        """The Function at an http or https address; asks its server for the schema."""
+        """The Function at an http or https address; asks its server for the schema.
+
+        A call of it that inherits no deadline has that of the client: `HTTPClient(timeout=)`.
+        """
         target = self._checked(address)
-        return ResolvedFunction(self._client, schema=self._client.describe(target), address=target)
+        client = self._client
+        return ResolvedFunction(client, schema=client.describe(target), address=target, timeout=client.timeout)
 
     def resolve_service(self, address: Address | str) -> Service:
         """The Service at an http or https address: its functions, each resolved.

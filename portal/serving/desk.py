@@ -126,7 +126,7 @@ class Desk:
             self._finish(connection)
         except OSError:
             self._close(connection)
-        except Exception:
+        except BaseException:  # it would end this thread alone, or nobody would hear of it: the connection ends instead
             _log.exception("serving a connection failed")
             self._close(connection)
         return False
@@ -259,5 +259,5 @@ class Desk:
 def _logged(work: Callable[[], object]) -> None:
     try:
         work()
-    except Exception:
+    except BaseException:  # as above
         _log.exception("work for a connection failed")

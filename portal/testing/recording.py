@@ -189,7 +189,12 @@ class RecordingPortal(Portal):
     def _recorded(self, real: Function, address: Address) -> ResolvedFunction:
         at = real.address or address
         return ResolvedFunction(
-            _Tap(self._recorder, real), schema=real.schema, address=at, parameters=real.parameters, output=real.output
+            _Tap(self._recorder, real),
+            schema=real.schema,
+            address=at,
+            parameters=real.parameters,
+            output=real.output,
+            timeout=getattr(real, "timeout", None),
         )
 
     def health(self) -> dict[str, Any]:

@@ -172,6 +172,7 @@ def who(context: CallContext) -> str:
 FUNCTIONS = [
     add, count, same, greet, total, enlarge, paint, choose, later, twice, ident, pair, unique, maybe, short, nothing,
     lookup, fail, limited, lies, not_a_number, surprise, countdown, broken_stream, patient, who,
+    leave,
 ]  # fmt: skip
 
 BAD_QUANTITY = {"customer": "x", "items": [{"sku": "a", "quantity": 0}]}
@@ -289,6 +290,10 @@ class TestEveryPortal:
         if error is ValidationError:
             assert caught.value.errors
             assert any(path in fault.path or path in fault.message for fault in caught.value.errors)
+
+    def test_no_function_ends_the_thread_that_runs_it(self, published: Published) -> None:
+        with pytest.raises(FunctionError):
+            published.consumer.submit_at(published.at["leave"], {}).result(10.0)
 
     def test_several_faults_come_together(self, published: Published) -> None:
         with pytest.raises(ValidationError) as caught:

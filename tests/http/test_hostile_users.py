@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -14,7 +16,9 @@ from portal import (
     BasicAuth,
     BearerAuth,
     CallContext,
+    CallTimeout,
     Consumer,
+    FunctionError,
     HTTPPortal,
     RateLimitError,
     function,
@@ -334,3 +338,92 @@ def test_servers_called_once_leave_no_connection_behind(monkeypatch: pytest.Monk
             for address in addresses:
                 assert caller.resolve_function(address)() == 1
         assert client._sender.servers == 2
+
+
+# a function that tries to end the process
+
+
+class Gone(BaseException):
+    """Such as asyncio.CancelledError is."""
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, Gone, GeneratorExit])
+def test_whatever_a_function_raises_is_answered(kind: type[BaseException]) -> None:
+    """argparse ends with SystemExit; what a client can bring about must not cost a worker or a connection."""
+
+    def leave(now: bool) -> int:
+        if now:
+            raise kind("s3cret")
+        return 1
+
+    with HTTPPortal(middleware=[Idempotency()]) as portal, requests.Session() as session:
+        address = str(portal.apply(leave))
+        for _ in range(50):  # often and quickly enough to be served by the thread that watches
+            assert session.post(address, json={"now": False}, timeout=WAIT).json() == 1
+        for _ in range(2):
+            answer = session.post(address, json={"now": True}, headers={"Idempotency-Key": "k"}, timeout=WAIT)
+            assert answer.status_code == 500
+            assert answer.json()["code"] == FunctionError.code
+            assert answer.json()["executed"]
+            assert "s3cret" not in answer.text
+        message = {"jsonrpc": "2.0", "id": 1, "method": "leave", "params": [True]}
+        batch = [message, message | {"params": [False]}]
+        failed, worked = post(str(portal.base.child("rpc")), batch)
+        assert failed["error"]["data"]["code"] == FunctionError.code
+        assert worked["result"] == 1
+        assert session.post(address, json={"now": False}, timeout=WAIT).json() == 1
+
+
+def test_whatever_an_item_raises_ends_the_stream_with_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise SystemExit(2)
+
+    with HTTPPortal() as portal, Consumer() as consumer:
+        stream = consumer.stream_at(portal.apply(items))
+        assert next(stream) == 1
+        with pytest.raises(FunctionError):
+            next(stream)
+    assert "SystemExit" in caplog.text
+
+
+def test_whatever_a_middleware_raises_costs_its_connection_alone(caplog: pytest.LogCaptureFixture) -> None:
+    def leave(request: Request, call_next: Any) -> Response:
+        if request.path.endswith("/nothing"):
+            raise SystemExit(2)
+        response: Response = call_next(request)
+        return response
+
+    with HTTPPortal(http_middleware=[leave]) as portal:
+        address = str(portal.apply(_one))
+        with pytest.raises(requests.ConnectionError):
+            requests.post(f"{portal.base}/nothing", json={}, timeout=WAIT)
+        assert requests.post(address, json={}, timeout=WAIT).json() == 1
+    assert "SystemExit" in caplog.text
+
+
+# a server that never answers
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_resolved_function_does_not_wait_for_ever(streaming: bool) -> None:
+    over = threading.Event()
+
+    def mute() -> int:
+        over.wait(WAIT)
+        return 1
+
+    def mute_items() -> Iterator[int]:
+        yield mute()
+
+    with HTTPPortal() as portal:
+        address = portal.apply(mute_items if streaming else mute)
+        with Consumer(timeout=0.2) as consumer:
+            found = consumer.resolve(address)
+            with pytest.raises(CallTimeout):
+                next(found()) if streaming else found()
+        with HTTPPortal(listen=False, client=http_client.HTTPClient(timeout=0.2)) as caller:
+            found = caller.resolve_function(address)
+            with pytest.raises(CallTimeout):
+                next(found.stream()) if streaming else found.submit().result(WAIT)
+        over.set()

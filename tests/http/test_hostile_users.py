@@ -422,7 +422,7 @@ def test_a_resolved_function_does_not_wait_for_ever(streaming: bool) -> None:
             found = consumer.resolve(address)
             with pytest.raises(CallTimeout):
                 next(found()) if streaming else found()
-        with HTTPPortal(listen=False, client=http_client.HTTPClient(timeout=0.2)) as caller:
+        with HTTPPortal(listen=False, client=HTTPClient(timeout=0.2)) as caller:
             found = caller.resolve_function(address)
             with pytest.raises(CallTimeout):
                 next(found.stream()) if streaming else found.submit().result(WAIT)

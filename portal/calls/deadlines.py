@@ -47,6 +47,10 @@ def wait_for(future: Future[Any], context: CallContext, name: str) -> Any:
         raise timeout_error(context, name, timeout) from None
     except CancelledError:
         raise CallCancelled(f"the call of {name} was cancelled before it began") from None
+    except KeyboardInterrupt:  # or another signal's: the caller has gone, and nobody wants the answer
+        future.cancel()
+        context.cancel()
+        raise
 
 
 class DeadlineWatch:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from math import inf
 from time import monotonic
 from typing import Any, Protocol
 
@@ -98,6 +99,10 @@ class HTTPClient:
         auth: Any = None,
         cache: ResponseCache | None = None,
     ) -> None:
+        _require_seconds("connect_timeout", connect_timeout)
+        _require_seconds("timeout", timeout)
+        if read_timeout is not None:
+            _require_seconds("read_timeout", read_timeout)
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
         self._timeout = timeout
@@ -385,6 +390,11 @@ class HTTPClient:
                 answer.close()
         if not complete:
             raise TransportError(f"the stream of {address} was cut off", address=address, scheme=address.scheme)
+
+
+def _require_seconds(name: str, seconds: object) -> None:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < inf:
+        raise ConfigError(f"{name} is {seconds!r}", path=name, allowed="seconds above 0")
 
 
 def _address(function: ResolvedFunction) -> Address:

@@ -1,4 +1,4 @@
-"""Functions that note each call in the file named by COUNTED, for servers that are killed: it says what was executed."""
+"""Functions that note each call in the file named by COUNTED, for servers that are killed: what was executed."""
 
 from __future__ import annotations
 

@@ -266,8 +266,7 @@ class Consumer:
         return function
 
     def _portals_for(self, address: Address) -> tuple[Portal, ...] | list[Portal]:
-        if self._closed:
-            raise ConsumerError("the consumer is closed", advice="make a new Consumer", address=address)
+        self._require_open()
         if address.scheme in self._given.schemes() or self._only_given:
             return self._given.get(address.scheme)
         if address.scheme in _REMOTE:
@@ -287,17 +286,22 @@ class Consumer:
             with self._lock:
                 portal = self._own_portals.get(scheme)
                 if portal is None:
+                    self._require_open()  # once more: what is made after `close` nobody would close
                     portal = HTTPPortal(client=HTTPClient(auth=self._auth, cache=self._cache))
                     self._own_portals |= dict.fromkeys(_REMOTE, portal)
         return portal
 
-    def _workers(self) -> Executor:
+    def _require_open(self) -> None:
         if self._closed:
             raise ConsumerError("the consumer is closed", advice="make a new Consumer")
+
+    def _workers(self) -> Executor:
+        self._require_open()
         if self._executor is not None:
             return self._executor
         with self._lock:
             if self._own_pool is None:
+                self._require_open()
                 self._own_pool = WorkerPool(32, 1024, name="portal-consumer")
             return self._own_pool
 

@@ -55,6 +55,15 @@ class Identity:
         object.__setattr__(self, "scopes", frozenset(self.scopes))
 
 
+_LONGEST = 100 * 86_400.0  # seconds: what X-Portal-Timeout can carry; system calls do not take many times more
+
+
+def _bounded(timeout: float) -> float:
+    if timeout != timeout:
+        raise ConfigError("timeout is no number", path="timeout", allowed="seconds, or None")
+    return _LONGEST if timeout > 0 else -_LONGEST
+
+
 #: A context with nothing of its own: `new_context(CallContext)`.
 new_context = object.__new__
 
@@ -225,13 +234,15 @@ class CallContext:
         """The context of a call nested in this one.
 
         Args:
-            timeout: seconds for the nested call; the lesser of it and what this call has left holds.
+            timeout: seconds for the nested call; the lesser of it and what this call has left holds. More than a
+                hundred days, infinity too, count as a hundred days.
             metadata: for the nested call alone.
             baggage: added to what is inherited.
+        Raises: ConfigError for a timeout that is NaN.
         """
         deadline = self.deadline
         if timeout is not None:
-            asked = monotonic() + timeout
+            asked = monotonic() + (timeout if -_LONGEST < timeout < _LONGEST else _bounded(timeout))
             deadline = asked if deadline is None or asked < deadline else deadline
         nested = new_context(CallContext)
         nested.parent = self
@@ -256,7 +267,7 @@ class CallContext:
             return parent.child(timeout=timeout)
         made = new_context(CallContext)
         if timeout is not None:
-            made.deadline = monotonic() + timeout
+            made.deadline = monotonic() + (timeout if -_LONGEST < timeout < _LONGEST else _bounded(timeout))
         return made
 
     @contextmanager

@@ -55,7 +55,8 @@ class WorkerPool(Executor):
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Run `fn(*args, **kwargs)` in a thread of the pool.
 
-        Raises: OverloadedError when every thread is busy and the queue is full; RuntimeError after `shutdown`.
+        Raises: OverloadedError when every thread is busy and the queue is full, or when there is no thread and the
+            system gives none; RuntimeError after `shutdown`.
         """
         future: Future[Any] = Future()
         with self._ready:
@@ -74,10 +75,18 @@ class WorkerPool(Executor):
         return future
 
     def _start_thread(self) -> None:
-        self._started += 1
-        thread = threading.Thread(target=self._work, name=f"{self._name}-{self._started}", daemon=True)
+        thread = threading.Thread(target=self._work, name=f"{self._name}-{self._started + 1}", daemon=True)
         self._threads.add(thread)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system has none to give, or the interpreter is ending
+            self._threads.discard(thread)
+            if self._threads:
+                return  # those that there are will come to it
+            self._jobs.pop()
+            self._unfinished -= 1
+            raise OverloadedError(f"no thread can be started: {error}", retry_after=1.0) from error
+        self._started += 1
 
     def _work(self) -> None:
         while (job := self._next_job()) is not None:

@@ -11,6 +11,7 @@ import collections.abc
 import functools
 import inspect
 import logging
+import math
 import threading
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -366,6 +367,9 @@ def _make_function(target: Callable[..., Any], options: Mapping[str, Any]) -> Fu
     parameters = Parameters.of(target) if given_input is None else Parameters.from_schema(Schema.of(given_input))
     output = Schema.of(_output_hint(target, streaming) if given_output is None else given_output)
     description = settings.pop("description", None)
+    timeout = settings.get("timeout")
+    if timeout is not None and (isinstance(timeout, bool) or not 0 < timeout < math.inf):
+        raise ConfigError(f"timeout is {timeout!r}", path="timeout", allowed="seconds above 0, or None")
     schema = FunctionSchema(
         name=settings.pop("name", None) or _name_of(target),
         input=parameters.schema.json,

@@ -62,7 +62,8 @@ class LocalFunction(ResolvedFunction):
 
     def invoke(self, params: Mapping[str, Any], context: CallContext) -> Any:
         """Carry one call; JSON data both ways."""
-        if not self._bare or context.deadline is not None or not self._is_current():
+        given_up = context.parent is not None and context.cancelled
+        if given_up or not self._bare or context.deadline is not None or not self._is_current():
             return super().invoke(params, context)
         found = self._found
         native = found.parameters.load(params)

@@ -128,3 +128,35 @@ def test_wrong_bounds(workers: int, queue: int) -> None:
 
 def test_one_shared_pool() -> None:
     assert shared_executor() is shared_executor()
+
+
+def test_when_the_system_has_no_thread_to_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, refuses = threading.Thread.start, [True]
+
+    def failing(thread: threading.Thread) -> None:
+        if refuses and thread.name.startswith("scarce"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", failing)
+    pool = WorkerPool(2, 4, name="scarce")
+    with pytest.raises(OverloadedError) as caught:
+        pool.submit(int)
+    assert caught.value.retry_after
+    assert pool.stats() == {"threads": 0, "waiting": 0, "unfinished": 0}
+    refuses.clear()
+    gate, entered = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        entered.set()
+        gate.wait(10)
+
+    first = pool.submit(hold)
+    assert entered.wait(10)
+    refuses.append(True)
+    second = pool.submit(lambda: 2)  # the one thread that there is will do it
+    gate.set()
+    assert second.result(10) == 2
+    assert first.result(10) is None
+    assert pool.stats() == {"threads": 1, "waiting": 0, "unfinished": 0}
+    pool.shutdown(timeout=10)

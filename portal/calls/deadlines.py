@@ -16,7 +16,7 @@ from time import monotonic
 from typing import Any
 
 from ..context import CallContext
-from ..errors import CallCancelled, CallTimeout
+from ..errors import CallCancelled, CallTimeout, OverloadedError
 from ..forks import renew_after_fork
 
 __all__ = ["DeadlineWatch", "timeout_error", "wait_for"]
@@ -47,6 +47,10 @@ def wait_for(future: Future[Any], context: CallContext, name: str) -> Any:
         raise timeout_error(context, name, timeout) from None
     except CancelledError:
         raise CallCancelled(f"the call of {name} was cancelled before it began") from None
+    except KeyboardInterrupt:  # or another signal's: the caller has gone, and nobody wants the answer
+        future.cancel()
+        context.cancel()
+        raise
 
 
 class DeadlineWatch:
@@ -73,11 +77,18 @@ class DeadlineWatch:
         self._closed = False
 
     def add(self, deadline: float, callback: Callable[[], object]) -> object:
-        """Call `callback` once at `deadline` unless the token this gives is discarded first."""
+        """Call `callback` once at `deadline` unless the token this gives is discarded first.
+
+        Raises: OverloadedError when the system has no thread to watch with.
+        """
         token = object()
         self._entries[token] = (deadline, callback)
         if deadline < self._next or self._thread is None:
-            self._hurry(deadline)
+            try:
+                self._hurry(deadline)
+            except RuntimeError as error:  # the system has no thread to give
+                self._entries.pop(token, None)
+                raise OverloadedError(f"nobody can watch the deadline: {error}", retry_after=1.0) from error
         return token
 
     def discard(self, token: object) -> bool:
@@ -88,8 +99,9 @@ class DeadlineWatch:
         with self._wake:
             self._next = min(self._next, deadline)
             if self._thread is None and not self._closed:
-                self._thread = threading.Thread(target=self._run, name="portal-deadlines", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="portal-deadlines", daemon=True)
+                thread.start()
+                self._thread = thread
             self._wake.notify()
 
     def _run(self) -> None:

@@ -13,7 +13,7 @@ from time import monotonic
 from typing import Any
 
 from ..context import CallContext, enter, leave
-from ..errors import CallTimeout, PortalError
+from ..errors import CallCancelled, CallTimeout, PortalError
 from ..executor import WorkerPool
 from ..forks import new_lock
 from ..function import Function
@@ -95,11 +95,13 @@ class Dispatcher:
             on_deadline: answers the caller when the deadline passes before the function returns; it is called from
                 another thread and must not block. Without it the function runs in a worker and this returns in time.
 
-        Raises: portal errors only. CallTimeout at the deadline, with the context cancelled; OverloadedError
-            when a worker is needed and none is free.
+        Raises: portal errors only. CallTimeout at the deadline, with the context cancelled; CallCancelled, before the
+            function runs, for a call that was given up; OverloadedError when a worker is needed and none is free.
         """
         context = self._limit(call)
         try:
+            if context.cancelled:
+                raise CallCancelled("the caller gave the call up")
             if context.expired:
                 raise timeout_error(context, call.function.name)
             if call.streaming:

@@ -298,8 +298,9 @@ class SharedOutcomes:
 
     def _run_thread(self) -> None:
         if self._thread is None and not self._closed:
-            self._thread = threading.Thread(target=self._run, name="portal-leases", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="portal-leases", daemon=True)
+            thread.start()
+            self._thread = thread
         self._wake.notify()
 
     def _run(self) -> None:

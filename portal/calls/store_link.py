@@ -59,7 +59,8 @@ class StoreLink:
 
     def run(self, use: Callable[[Any], _Found]) -> _Found:
         """What `use` gives for the client; StoreLost when the store fails or is being left alone."""
-        if self._lost:
+        probing = self._lost
+        if probing:
             now = self._clock()
             if now < self._alone_until:
                 raise StoreLost("the store is left alone after a failure")
@@ -69,7 +70,7 @@ class StoreLink:
         except Exception as error:  # redis and valkey have an exception tree each, and both let OSError through
             self._fail(error)
             raise StoreLost(f"{type(error).__name__}: {error}") from error
-        if self._lost:
+        if probing and self._lost:  # what was asked before the failure and answered after it proves nothing
             self._lost = False
             self._said = float("-inf")
             _log.warning("the shared store answers again")

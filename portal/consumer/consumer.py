@@ -15,7 +15,7 @@ from ..calls.deadlines import timeout_error
 from ..calls.middleware import Call, Middleware, build_chain
 from ..calls.response_cache import ResponseCache
 from ..context import CallContext
-from ..errors import ConsumerError, PortalError, RegistryError, ValidationError
+from ..errors import ConsumerError, OverloadedError, PortalError, RegistryError, ValidationError
 from ..executor import WorkerPool
 from ..forks import new_lock, renew_after_fork
 from ..function import Function, ResolvedFunction
@@ -158,7 +158,10 @@ class Consumer:
         """The results for each of `params`, in order, at most `max_in_flight` calls at a time.
 
         `params` may be endless: it is read as results are taken. The first failure is raised in its place and what is
-        in flight is cancelled. The timeout is for each call.
+        in flight is cancelled. The timeout is for each call. Where the pool has no room for so many, fewer are
+        in flight.
+
+        Raises, as results are taken: OverloadedError when the pool has room for none; what the calls raise.
         """
         if max_in_flight < 1:
             raise ValidationError(f"max_in_flight is {max_in_flight}; it must be at least 1")
@@ -170,7 +173,11 @@ class Consumer:
         flying: deque[Future[Any]] = deque()
         try:
             for one in params:
-                flying.append(self.submit_at(address, one, timeout=timeout))
+                while (future := self._submit_if_room(address, one, timeout)) is None:
+                    if not flying:
+                        raise OverloadedError("every worker of the consumer is busy with other calls", retry_after=1.0)
+                    yield flying.popleft().result()
+                flying.append(future)
                 if len(flying) >= limit:
                     yield flying.popleft().result()
             while flying:
@@ -178,6 +185,14 @@ class Consumer:
         finally:
             for future in flying:
                 future.cancel()
+
+    def _submit_if_room(
+        self, address: Address | str, params: Mapping[str, Any], timeout: float | None
+    ) -> Future[Any] | None:
+        try:
+            return self.submit_at(address, params, timeout=timeout)
+        except OverloadedError:
+            return None
 
     def notify_at(self, address: Address | str, params: Mapping[str, Any] | None = None, **options: Any) -> None:
         """Call without wanting an answer: it is sent in a worker, and a failure is logged.
@@ -251,8 +266,7 @@ class Consumer:
         return function
 
     def _portals_for(self, address: Address) -> tuple[Portal, ...] | list[Portal]:
-        if self._closed:
-            raise ConsumerError("the consumer is closed", advice="make a new Consumer", address=address)
+        self._require_open()
         if address.scheme in self._given.schemes() or self._only_given:
             return self._given.get(address.scheme)
         if address.scheme in _REMOTE:
@@ -272,17 +286,22 @@ class Consumer:
             with self._lock:
                 portal = self._own_portals.get(scheme)
                 if portal is None:
+                    self._require_open()  # once more: what is made after `close` nobody would close
                     portal = HTTPPortal(client=HTTPClient(auth=self._auth, cache=self._cache, timeout=self._timeout))
                     self._own_portals |= dict.fromkeys(_REMOTE, portal)
         return portal
 
-    def _workers(self) -> Executor:
+    def _require_open(self) -> None:
         if self._closed:
             raise ConsumerError("the consumer is closed", advice="make a new Consumer")
+
+    def _workers(self) -> Executor:
+        self._require_open()
         if self._executor is not None:
             return self._executor
         with self._lock:
             if self._own_pool is None:
+                self._require_open()
                 self._own_pool = WorkerPool(32, 1024, name="portal-consumer")
             return self._own_pool
 

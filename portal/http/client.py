@@ -7,6 +7,7 @@ here; connections, and what a failure on one means, in `sender.py`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import inf
 from typing import Any
 
 from ..address import Address
@@ -15,6 +16,7 @@ from ..calls.credentials import credentials_of
 from ..calls.response_cache import ResponseCache, key_of
 from ..context import CallContext
 from ..errors import (
+    ConfigError,
     Fault,
     PortalError,
     ProtocolError,
@@ -74,6 +76,10 @@ class HTTPClient:
         auth: Any = None,
         cache: ResponseCache | None = None,
     ) -> None:
+        _require_seconds("connect_timeout", connect_timeout)
+        for name, seconds in (("read_timeout", read_timeout), ("timeout", timeout)):
+            if seconds is not None:
+                _require_seconds(name, seconds)
         self.timeout = timeout
         self._max_answer = max_answer
         self._validate = validate
@@ -228,6 +234,11 @@ class HTTPClient:
                 answer.close()
         if not complete:
             raise TransportError(f"the stream of {address} was cut off", address=address, scheme=address.scheme)
+
+
+def _require_seconds(name: str, seconds: object) -> None:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < inf:
+        raise ConfigError(f"{name} is {seconds!r}", path=name, allowed="seconds above 0")
 
 
 def _address(function: ResolvedFunction) -> Address:

@@ -142,6 +142,10 @@ class Connection:
         """Whether part of a request has arrived."""
         return self._reader.state != "idle"
 
+    def rested(self, now: float) -> float:
+        """Seconds since the last answer, or since it was accepted, of a connection that is parked between requests."""
+        return now - self.deadline + (self._config.idle_timeout if self.requests else self._config.head_timeout)
+
     def note_parked(self, now: float) -> None:
         """Set the moment at which the connection, parked now, is given up.
 

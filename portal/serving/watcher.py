@@ -30,6 +30,7 @@ __all__ = ["Watcher"]
 
 _log = logging.getLogger("portal.serving")
 _SWEEP = 0.5  # seconds between looks at the deadlines of parked connections
+_BUSY = 0.1  # seconds since its last call in which a client is taken to be about to make the next
 _ACCEPT = 64  # connections accepted before the others are looked at again
 
 
@@ -83,6 +84,7 @@ class Watcher:
         self._poller = poller or open_poller(busy_poll=config.busy_poll if _processors() > 1 else 0.0)
         self._listening = {sock.fileno(): sock for sock in sockets}
         self._hangups: dict[int, Callable[[], object]] = {}
+        self._told: list[int] = []  # what the watching thread is working through
         self._shared = shared
         self._accepting = True
         self._deaf = False  # whether some listening socket is left alone until the next sweep
@@ -143,9 +145,13 @@ class Watcher:
 
     @property
     def unfinished(self) -> bool:
-        """Whether some client is in the middle of sending a request, or has not been looked at since the stop."""
+        """Whether some client is in the middle of sending a request, is about to, or has not been looked at."""
+        now = monotonic()
         return not self._left or any(
-            one.inside_request and not one.draining and one.upgraded is None for one in list(self.parked.values())
+            (one.inside_request or (one.deadline > now and not one.shaking))
+            and not one.draining
+            and one.upgraded is None
+            for one in list(self.parked.values())
         )
 
     def abandon(self) -> None:
@@ -170,7 +176,8 @@ class Watcher:
     def _watch(self, turn: Turn) -> None:
         while self._running:
             alone = len(self.parked) == len(self.connections)  # no worker has one
-            for fd in self._poller.wait(max(0.0, self._next_sweep - monotonic()), alone):
+            self._told = self._poller.wait(max(0.0, self._next_sweep - monotonic()), alone)
+            for fd in self._told:
                 try:
                     self._on_event(fd, turn)
                 except Exception:
@@ -195,6 +202,13 @@ class Watcher:
         self._quietly(self._poller.disarm, fd)
         if fd in self.parked:  # answered at its deadline just now, in the thread's place
             self._quietly(self._poller.arm, fd)
+        # What else the thread was told of is told again to the next one, but a hang-up, which is told once, has to be
+        # asked for anew.
+        for other in self._told[self._told.index(fd) + 1 :] if fd in self._told else ():
+            if other in self._hangups:
+                self._quietly(self._poller.arm_hangup, other)
+                if other in self.parked:  # its stream has ended just now
+                    self._quietly(self._poller.arm, other)
 
     def _quietly(self, change: Callable[[int], object], fd: int) -> None:
         try:
@@ -399,8 +413,19 @@ class Watcher:
             if connection.upgraded is not None:
                 connection.upgraded.stopping()
             elif not connection.draining and not connection.shaking:
+                rested = connection.rested(monotonic())
                 self._on_request(fd, connection, turn)
                 if fd in self.parked and not connection.inside_request and not connection.draining:
-                    self._drop(fd)
+                    self._leave_idle(fd, connection, rested)
         self._listening.clear()
         self._left = True
+
+    def _leave_idle(self, fd: int, connection: Connection, rested: float) -> None:
+        """A busy client's next request may be on its way: it gets its 503 rather than a connection that breaks.
+
+        Broken under a request, the client could not tell whether its call was executed.
+        """
+        if rested < _BUSY and self._running:
+            connection.deadline = monotonic() + _BUSY
+        else:
+            self._drop(fd)

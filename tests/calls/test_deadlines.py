@@ -3,13 +3,14 @@ from __future__ import annotations
 import logging
 import threading
 from concurrent.futures import Future
+from time import monotonic
 from typing import Any
 
 import pytest
 
 from portal.calls.deadlines import DeadlineWatch, wait_for
 from portal.context import CallContext
-from portal.errors import CallCancelled, CallTimeout
+from portal.errors import CallCancelled, CallTimeout, OverloadedError
 
 WAIT = 10.0
 
@@ -106,4 +107,20 @@ def test_the_thread_fires_and_ends() -> None:
     watch.close()
     assert thread is not None
     assert not thread.is_alive()
+    watch.close()
+
+
+def test_when_the_system_has_no_thread_to_give_nothing_is_left_unwatched(monkeypatch: pytest.MonkeyPatch) -> None:
+    watch, fired = DeadlineWatch(), threading.Event()
+    with monkeypatch.context() as patch:
+
+        def refuse(thread: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(OverloadedError):
+            watch.add(monotonic(), fired.set)
+    assert not watch._entries
+    watch.add(monotonic(), fired.set)
+    assert fired.wait(10)
     watch.close()

@@ -27,6 +27,14 @@ from portal.calls.middleware import Call, CallNext
 WAIT = 10.0
 
 
+class ContextLock:
+    def __init__(self, lock: threading.Lock) -> None:
+        self.lock = lock
+
+    def __exit__(self, *exc: object) -> None:
+        self.lock.release()
+
+
 def add(a: float, b: float) -> float:
     return a + b
 
@@ -283,3 +291,51 @@ def test_a_straight_call_is_as_every_call() -> None:
             assert resolved(n=6) == 6
         assert seen[-1] is not None
         assert seen[-1].request_id == "outer"
+
+
+@pytest.mark.parametrize("step", ["_remote", "_workers"])
+def test_closed_by_another_thread_in_the_middle_of_a_call(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, closed = getattr(Consumer, step), Consumer.close
+
+    class Closing(ContextLock):
+        """As a lock that another thread gives back after it has closed the consumer."""
+
+        def __enter__(self) -> None:
+            consumer._lock = self.lock
+            closed(consumer)
+            self.lock.acquire()
+
+    consumer = Consumer()
+    consumer._lock = Closing(consumer._lock)  # type: ignore[assignment]
+    with pytest.raises(ConsumerError):
+        real(consumer, "http") if step == "_remote" else real(consumer)
+    assert consumer.portals() == []
+    assert consumer._own_pool is None
+
+
+def test_threads_that_call_when_the_consumer_is_closed() -> None:
+    with HTTPPortal() as http:
+        address = str(http.apply(add))
+        consumer, called, wrong = Consumer(), threading.Semaphore(0), []
+
+        def call() -> None:
+            try:
+                for number in range(1_000_000):
+                    assert consumer.call_at(address, {"a": number, "b": 1}) == number + 1
+                    called.release()
+            except ConsumerError:
+                return
+            except BaseException as error:
+                wrong.append(error)
+
+        threads = [threading.Thread(target=call) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for _ in range(200):
+            assert called.acquire(timeout=WAIT)
+        consumer.close()
+        for thread in threads:
+            thread.join(WAIT)
+            assert not thread.is_alive()
+        assert not wrong
+        assert consumer.portals() == []

@@ -317,6 +317,62 @@ def test_a_stream_is_cancelled_when_its_client_goes_away() -> None:
         eventually(lambda: portal.stats()["listener"]["active"] == 0)
 
 
+def test_a_hangup_told_of_beside_a_call_that_gets_stuck_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    gate, stuck, noticed, ended = (threading.Event() for _ in range(4))
+
+    served_by: list[str] = []
+
+    def moody(wait: bool) -> str:
+        served_by.append(threading.current_thread().name)
+        if wait:
+            stuck.set()
+            gate.wait(3 * WAIT)
+        return "done"
+
+    def endless(context: CallContext) -> Iterator[int]:
+        context.on_cancel(noticed.set)
+        yield 1
+        ended.wait(6 * WAIT)
+
+    def request(wait: bytes) -> bytes:
+        body = b'{"wait":%b}' % wait
+        return b"POST /api/moody HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+
+    with HTTPPortal() as portal, Consumer() as consumer:
+        portal.apply(moody)
+        items = consumer.stream_at(portal.apply(endless))
+        assert next(items) == 1
+        watcher = portal.listener._watcher
+        assert watcher is not None
+        poller = watcher._poller
+        with connect(portal) as held:
+            end = monotonic() + WAIT
+            while served_by[-20:] != ["portal-listener"] * 20 and monotonic() < end:  # by the thread that reads
+                held.sendall(request(b"false"))
+                assert read_answer(held).endswith(b'"done"')
+            eventually(lambda: len(watcher.parked) >= 1)
+            told_together = [*watcher.parked, *watcher._hangups]
+            assert len(told_together) >= 2
+            real, seen = poller.wait, set()
+
+            def wait(timeout: float, alone: bool = False) -> list[int]:
+                if stuck.is_set():
+                    return real(timeout, alone)
+                seen.update(real(min(timeout, 0.01), False))
+                if not seen >= {told_together[0], told_together[-1]}:
+                    return []
+                return [told_together[0], told_together[-1]]
+
+            monkeypatch.setattr(poller, "wait", wait)
+            held.sendall(request(b"true"))
+            items.close()  # type: ignore[attr-defined]
+            assert stuck.wait(WAIT)
+            assert noticed.wait(WAIT)
+            gate.set()
+            ended.set()
+            assert read_answer(held).endswith(b'"done"')
+
+
 # apps
 
 
@@ -505,6 +561,30 @@ def test_a_graceful_stop_finishes_what_runs_and_turns_the_rest_away() -> None:
         assert b"\r\nConnection: close\r\n" in answer
         stopping.join(WAIT)
         assert not portal.listener.running
+    portal.close()
+
+
+def test_a_busy_client_s_next_request_is_turned_away_and_not_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its bytes may be on the way while the listener stops: a broken connection would leave open what was executed."""
+    monkeypatch.setattr("portal.serving.watcher._BUSY", WAIT)  # as long as this test needs to see it
+    portal = HTTPPortal(config=ServingConfig(grace=WAIT))
+    portal.apply(add)
+    with connect(portal) as busy, connect(portal) as new:
+        busy.sendall(POST)
+        assert read_answer(busy).endswith(b"3.0")
+        eventually(lambda: portal.stats()["listener"]["parked"] == 2)
+        stopping = threading.Thread(target=portal.stop, args=(WAIT,))
+        stopping.start()
+        watcher = portal.listener._watcher
+        assert watcher is not None
+        eventually(lambda: watcher._left)
+        for sock in (busy, new):
+            sock.sendall(POST)
+            answer = read_all(sock)
+            assert answer.startswith(b"HTTP/1.1 503 ")
+            assert b"\r\nConnection: close\r\n" in answer
+        stopping.join(WAIT)
+        assert not stopping.is_alive()
     portal.close()
 
 

@@ -15,6 +15,7 @@ import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
+from types import MethodType
 from typing import Any, Literal, Protocol, overload
 
 from .address import Address
@@ -64,6 +65,7 @@ class Function:
         self.output = output
         self.validate_output: OutputCheck = validate_output
         self.address = address
+        self._method: Function | None = None  # the contract without `self`, once it was asked for
         self.__name__ = schema.name
         self.__doc__ = schema.description
         self.__wrapped__ = target
@@ -86,6 +88,22 @@ class Function:
     def streaming(self) -> bool:
         """Whether a call gives a stream of items instead of one result."""
         return self.schema.streaming
+
+    def __get__(self, instance: object, owner: type | None = None) -> Function:
+        """In a class it is a method: of an instance, the Function without `self`."""
+        bound = None if instance is None else _bound(self.target, instance)
+        if bound is None:
+            return self
+        method = self._method
+        if method is None:  # two threads may both make it: they make the same
+            method = self._method = _as_method(self, bound.__func__)
+        return Function(
+            bound,
+            schema=method.schema,
+            parameters=method.parameters,
+            output=method.output,
+            validate_output=self.validate_output,
+        )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call it with native Python values; see `call`."""
@@ -218,6 +236,36 @@ def _private(error: FunctionError) -> FunctionError:
     return error
 
 
+def _bound(target: Any, instance: object) -> MethodType | None:
+    """The target as a method of the instance, where it is a plain function, as Python itself would bind it."""
+    bind = getattr(type(target), "__get__", None)
+    bound = None if bind is None or isinstance(target, MethodType) else bind(target, instance, type(instance))
+    return bound if isinstance(bound, MethodType) else None
+
+
+def _as_method(member: Function, target: Callable[..., Any]) -> Function:
+    """A `@function` method with the options it was given; hints are read again, now without `self`."""
+    schema, given = member.schema, member.parameters.schema
+    return function(
+        name=schema.name,
+        version=schema.version,
+        input=None if given.source is member.target else given,
+        output=member.output,
+        description=schema.description,
+        tags=schema.tags,
+        examples=schema.examples,
+        idempotent=schema.idempotent,
+        cacheable=schema.cacheable,
+        deprecated=schema.deprecated,
+        timeout=schema.timeout,
+        validate_output=member.validate_output,
+    )(MethodType(target, _Nobody()))
+
+
+class _Nobody:
+    """In the place of `self` while a method's signature is read: no instance is kept alive by a contract."""
+
+
 class Carrier(Protocol):
     """What takes a resolved function's calls to where they are answered."""
 
@@ -251,6 +299,10 @@ class ResolvedFunction(Function):
         self._known_output = output
         self.__name__ = schema.name
         self.__doc__ = schema.description
+
+    def __get__(self, instance: object, owner: type | None = None) -> Function:
+        """Itself: what an address leads to takes no `self`."""
+        return self
 
     @functools.cached_property
     def parameters(self) -> Parameters:  # type: ignore[override]

@@ -206,7 +206,7 @@ def _from_instance(instance: Any, options: Mapping[str, str]) -> Service:
         if attribute.startswith("_") or attribute in _HOOKS:
             continue
         if isinstance(value, Function):
-            members.append(_bind(value, instance))
+            members.append(value.__get__(instance, type(instance)))
         elif inspect.isfunction(value) or isinstance(value, staticmethod | classmethod):
             members.append(function(getattr(instance, attribute)))
     return Service(
@@ -217,24 +217,3 @@ def _from_instance(instance: Any, options: Mapping[str, str]) -> Service:
         on_start=getattr(instance, "on_start", None),
         on_stop=getattr(instance, "on_stop", None),
     )
-
-
-def _bind(member: Function, instance: Any) -> Function:
-    """The `@function` method as a function of this instance, with the options it was given."""
-    schema = member.schema
-    given = member.parameters.schema
-    bound = function(
-        name=schema.name,
-        version=schema.version,
-        input=None if given.source is member.target else given,  # hints are read again, now without `self`
-        output=member.output,
-        description=schema.description,
-        tags=schema.tags,
-        examples=schema.examples,
-        idempotent=schema.idempotent,
-        cacheable=schema.cacheable,
-        deprecated=schema.deprecated,
-        timeout=schema.timeout,
-        validate_output=member.validate_output,
-    )
-    return bound(member.target.__get__(instance, type(instance)))

@@ -22,13 +22,19 @@ from .address import Address
 from .context import CallContext
 from .errors import ConfigError, FunctionError, PortalError, ProtocolError, ValidationError
 from .executor import shared_executor
-from .schema import FunctionSchema, Parameters, Schema
+from .schema import FunctionSchema, Parameters, Schema, unclassed
 
 __all__ = ["Carrier", "Function", "OutputCheck", "ResolvedFunction", "function"]
 
 OutputCheck = Literal["error", "warn", "off"]
 
 _log = logging.getLogger("portal.function")
+_OPTIONS = frozenset(
+    (
+        *("name", "version", "input", "output", "description", "tags", "examples"),
+        *("idempotent", "cacheable", "deprecated", "timeout", "validate_output"),
+    )
+)
 _STREAM_ORIGINS = (collections.abc.Iterator, collections.abc.Iterable, collections.abc.Generator)
 
 
@@ -321,13 +327,17 @@ class ResolvedFunction(Function):
         """
         if self.streaming:
             return self.stream(*args, **kwargs)
-        params = self.parameters.dump(self.parameters.bind(args, kwargs))
-        return self._native(self.invoke(params, CallContext.for_call()))
+        return self._native(self.invoke(self._params(args, kwargs), CallContext.for_call()))
 
     def stream(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
         """The items of a stream as native values."""
-        params = self.parameters.dump(self.parameters.bind(args, kwargs))
+        params = self._params(args, kwargs)
         return (self._native(item) for item in self.iterate(params, CallContext.for_call()))
+
+    def _params(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        given = self.parameters.bind(args, kwargs)
+        # A contract that came as JSON has no classes: a dataclass goes as the object that its hint stands for.
+        return self.parameters.dump(given if self._known_parameters is not None else unclassed(given))
 
     def invoke(self, params: Mapping[str, Any], context: CallContext) -> Any:
         """Send one call on; JSON data both ways."""
@@ -393,6 +403,13 @@ def _make_function(target: Callable[..., Any], options: Mapping[str, Any]) -> Fu
             f"{_name_of(target)} is a coroutine function", path="function", allowed="a function without async"
         )
     settings = dict(options)
+    unknown = settings.keys() - _OPTIONS
+    if unknown:
+        allowed = ", ".join(sorted(_OPTIONS))
+        raise ConfigError(f"@function has no option {', '.join(sorted(unknown))}", path="function", allowed=allowed)
+    timeout = settings.get("timeout")
+    if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0):
+        raise ConfigError(f"timeout is {timeout!r}", path="function.timeout", allowed="seconds above 0, or None")
     given_input, given_output = settings.pop("input", None), settings.pop("output", None)
     check: OutputCheck = settings.pop("validate_output", "error")
     streaming = inspect.isgeneratorfunction(inspect.unwrap(target))

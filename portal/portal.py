@@ -51,6 +51,15 @@ class Portal(ABC):
         Raises: AddressError, RegistryError (not_found), TransportError where a peer must be asked.
         """
 
+    def for_caller(self, auth: Any, cache: Any) -> Portal:
+        """This portal as a Consumer uses it that has a credential or a cache; itself where calls carry neither.
+
+        Args:
+            auth: a credential of `portal.calls.credentials`, or None.
+            cache: a ResponseCache, or None.
+        """
+        return self
+
     def start(self) -> None:  # noqa: B027 - a portal of this process has nothing to start
         """Begin to serve; nothing happens when it serves already or has nothing to start."""
 

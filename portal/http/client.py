@@ -8,6 +8,7 @@ only for a function declared idempotent, when the server closed a kept connectio
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -16,11 +17,12 @@ from typing import Any, Protocol
 
 from ..address import Address
 from ..calls.cache_control import freshness
-from ..calls.credentials import credentials_of
+from ..calls.credentials import Credential, credentials_of
 from ..calls.deadlines import timeout_error
 from ..calls.response_cache import ResponseCache, key_of
 from ..context import CallContext
 from ..errors import (
+    AuthenticationError,
     CallCancelled,
     ConfigError,
     Fault,
@@ -132,10 +134,21 @@ class HTTPClient:
                 pool = self._pools.setdefault(key, fresh)
         return pool
 
+    def for_caller(self, auth: Credential | None, cache: ResponseCache | None) -> HTTPClient:
+        """This client with a credential and a cache where it has none of its own; connections stay shared."""
+        credential = self._credential if auth is None or self._credential is not None else auth
+        kept = self._cache if cache is None or self._cache is not None else cache
+        if credential is self._credential and kept is self._cache:
+            return self
+        other = copy.copy(self)
+        other._credential, other._cache = credential, kept
+        return other
+
     def close(self) -> None:
         """Close the connections that are idle; those in use close after their answer."""
         with self._lock:
-            pools, self._pools = list(self._pools.values()), {}
+            pools = list(self._pools.values())
+            self._pools.clear()  # the one that those made by `for_caller` share
         for pool in pools:
             pool.close()
         self._pooled.close()
@@ -160,6 +173,10 @@ class HTTPClient:
     def invoke(self, function: ResolvedFunction, params: Mapping[str, Any], context: CallContext) -> Any:
         """Send one call and give its result."""
         address = _address(function)
+        if function.streaming:
+            raise ProtocolError(
+                f"{function.name} is a stream: iterate it with stream or stream_at", status=406, address=address
+            )
         body = self._encode(function, params)
         if self._cache is not None and function.schema.cacheable:
             return self._invoke_kept(self._cache, function, params, body, context)
@@ -213,6 +230,8 @@ class HTTPClient:
         return self._events(answer, address, context)
 
     def _encode(self, function: ResolvedFunction, params: Mapping[str, Any]) -> bytes:
+        if type(params) is not dict and isinstance(params, Mapping):
+            params = dict(params)  # as where the function runs in this process
         if self._validate and not function.schema.input.get("x-coerces"):
             function.schema.validate_input(params)
         try:
@@ -230,7 +249,10 @@ class HTTPClient:
                 raise ProtocolError(f"{address} answered 200 with a body that is no JSON: {error}") from None
         if 300 <= status < 400:
             raise ProtocolError(f"{address} answered {status}; redirects are not followed", address=address)
-        raise _located(codec.error_of(status, headers.get("content-type", ""), body, headers), address)
+        refusal = codec.error_of(status, headers.get("content-type", ""), body, headers)
+        if isinstance(refusal, AuthenticationError) and self._credential is None and not refusal.executed:
+            refusal.message = f"{refusal.message}; none was sent: auth= of the Consumer takes one"
+        raise _located(refusal, address)
 
     # the exchange
 

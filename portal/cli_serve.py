@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .http import HTTPPortal
     from .portal import Portal
 
-__all__ = ["from_environment", "openapi", "serve"]
+__all__ = ["from_environment", "openapi", "secret", "serve"]
 
 _SETTINGS = "PORTAL_SERVE"  # the options of `portal serve --workers`, as JSON, for gunicorn's workers
 _AROUND = {
@@ -152,12 +152,19 @@ def _around(
     }
 
 
+def secret(text: str, hint: str) -> str:
+    """What is to be kept off a command line that others may see: of `$NAME`, what the environment has under it."""
+    if not text.startswith("$"):
+        return text
+    value = os.environ.get(text[1:], "")
+    if not value:
+        raise click.BadParameter(f"the environment has no {text[1:]}, or nothing in it", param_hint=hint)
+    return value
+
+
 def _token(text: str) -> tuple[str, str]:
     name, equals, token = text.partition("=")
-    if name and token.startswith("$"):
-        variable, token = token[1:], os.environ.get(token[1:], "")
-        if not token:
-            raise click.BadParameter(f"the environment has no {variable}, or nothing in it", param_hint="--token")
+    token = secret(token, "--token")
     if not equals or not name or not token:
         # What was given is not shown: it may be the secret itself.
         raise click.BadParameter("a name, = and a token, or $ and a variable that holds one", param_hint="--token")

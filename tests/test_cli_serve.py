@@ -126,6 +126,7 @@ def test_serve_prints_an_address_a_line():
         ([":plain"], 2, "is not MODULE:TARGET"),
         (["no_such_things:plain"], 2, "cannot import no_such_things: ModuleNotFoundError"),
         (["broken_things:plain"], 2, "cannot import broken_things: ZeroDivisionError"),
+        (["served_things:plan"], 2, "served_things has no plan; did you mean plain"),
         (["served_things:nothing"], 2, "served_things has no nothing"),
         (["served_things:plain.nothing"], 2, "served_things has no plain.nothing"),
         (["served_things:number"], 2, "served_things:number is a int: no function, no service and no portal"),

@@ -64,6 +64,11 @@ _LOOK = 0.5  # seconds between looks at the files with --reload
     help="Let in only who this authenticator knows (a JWTAuth, say), or one of a list; besides --token.",
 )
 @click.option("--limit", "limits", multiple=True, metavar="N/UNIT", help="Calls of each client, such as 100/minute.")
+@click.option(
+    "--limit-store",
+    metavar="URL",
+    help="Redis that counts for all processes, as redis://host:6379/0; without it each of --workers counts by itself.",
+)
 @click.option("--cors", "origins", multiple=True, metavar="ORIGIN", help="Let pages of this origin call; * for all.")
 @click.option("--tls-certificate", metavar="PEM", help="Serve https with this certificate chain.")
 @click.option("--tls-key", metavar="PEM", help="Its private key, where that is a file of its own.")
@@ -115,7 +120,8 @@ def _around(
     tokens: Iterable[str],
     auth: str | None,
     title: str,
-    limits: Iterable[str],
+    limits: tuple[str, ...],
+    limit_store: str | None,
     origins: tuple[str, ...],
     tls_certificate: str | None,
     tls_key: str | None,
@@ -129,6 +135,8 @@ def _around(
     from .http.request_log import RequestLog
     from .serving import Certificate, ServingConfig, TLSConfig
 
+    if limit_store and not limits:
+        raise click.UsageError("--limit-store needs --limit")
     if tls_key and not tls_certificate:
         raise click.UsageError("--tls-key needs --tls-certificate")
     tls = TLSConfig(Certificate(tls_certificate, tls_key)) if tls_certificate else None
@@ -144,7 +152,9 @@ def _around(
         "title": title,
         "config": ServingConfig.development(tls=tls) if debug else ServingConfig(tls=tls),
         "auth": [one for one in authenticators if one is not None] or None,
-        "middleware": [RateLimit(limit, name=f"limit{number}") for number, limit in enumerate(limits)],
+        "middleware": [
+            RateLimit(limit, name=f"limit{number}", store=limit_store) for number, limit in enumerate(limits)
+        ],
         "http_middleware": [
             *([RequestLog(log)] if log else []),
             *([CORS("*" if "*" in origins else origins)] if origins else []),

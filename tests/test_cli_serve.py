@@ -23,6 +23,7 @@ from click.testing import CliRunner
 import portal
 from portal import AuthenticationError, Consumer, HTTPPortal, PortalError, RateLimitError, cli, cli_serve
 from portal.http import ClientTLS, HTTPClient
+from tests.calls import valkey
 
 ROOT = pathlib.Path(portal.__file__).parent.parent
 TARGETS = '''
@@ -317,6 +318,8 @@ def answer_of(port: int) -> object:
         (["served_things:local", "--workers", "2"], 2, "is a Portal"),
         (["--limit", "often"], 2, "often"),
         (["--cors", "shop.example"], 2, "origins"),
+        (["--limit-store", "redis://127.0.0.1:1/0"], 2, "--limit-store needs --limit"),
+        (["--limit", "1/second", "--limit-store", "memcached://x"], 2, "is no store"),
         (["--tls-key", "key.pem"], 2, "--tls-key needs --tls-certificate"),
         (["--tls-certificate", "nowhere.pem"], 2, "nowhere.pem"),
         (["--reload", "--workers", "2"], 2, "--reload is for one process"),
@@ -402,3 +405,14 @@ def test_openapi_writes_the_document(tmp_path):
     file = tmp_path / "openapi.json"
     assert run("openapi", "served_things:plain", "--output", str(file)).exit_code == 0
     assert json.loads(file.read_text())["paths"].keys() >= {"/api/plain"}
+
+
+def test_servers_share_a_limit_in_a_store(here):
+    with valkey.running() as store:
+        options = ["--limit", "2/day", "--limit-store", f"redis://127.0.0.1:{store.port}/0"]
+        arguments = ["served_things:plain", "--http", "127.0.0.1:0", "--json", *options]
+        with running(here, *arguments) as one, running(here, *arguments) as other, Consumer() as consumer:
+            first, second = first_address(one), first_address(other)
+            assert [consumer.call_at(first), consumer.call_at(second)] == [1, 1]
+            with pytest.raises(RateLimitError, match=r"the limit of 2/day \("):
+                consumer.call_at(second)

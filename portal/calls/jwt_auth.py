@@ -20,7 +20,7 @@ from ..context import Identity
 from ..errors import AuthenticationError, ConfigError, OverloadedError
 from .authenticators import Carrier, bearer_token
 from .jwks import KeySet
-from .jwt_keys import is_symmetric, require_algorithms, require_key
+from .jwt_keys import is_symmetric, require_algorithms, require_cryptography, require_key
 from .secret_text import failure_origin, require_quotable
 
 __all__ = ["JWTAuth"]
@@ -103,6 +103,7 @@ class JWTAuth:
         else:
             if any(map(is_symmetric, self._algorithms)):
                 raise _wrong("algorithms", "RS, PS, ES and EdDSA: what is published is no secret")
+            require_cryptography()
             self._keys = KeySet(
                 jwks_url,
                 seconds=jwks_seconds,

@@ -21,7 +21,7 @@ from types import MappingProxyType
 from typing import Any
 from weakref import WeakSet
 
-from .errors import CallCancelled, CallTimeout
+from .errors import CallCancelled, CallTimeout, ConfigError
 
 __all__ = ["CallContext", "Identity", "enter", "leave", "new_context", "new_request_id", "parse_traceparent", "running"]
 
@@ -39,6 +39,8 @@ class Identity:
         name: the subject, such as a user or client name.
         scopes: what it may do.
         claims: further facts the credential carries.
+
+    Threads: immutable; any thread may read it.
     """
 
     name: str
@@ -250,6 +252,8 @@ class CallContext:
             return parent.child(timeout=timeout)
         made = new_context(CallContext)
         if timeout is not None:
+            if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+                raise ConfigError(f"timeout is {timeout!r}", path="timeout", allowed="seconds, or None")
             made.deadline = monotonic() + timeout
         return made
 

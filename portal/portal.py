@@ -10,10 +10,10 @@ from typing import Any, ClassVar, Self
 
 from .address import Address
 from .catalogue import Catalogue, Entry, UniqueIds
-from .errors import RegistryError
+from .errors import ConfigError, RegistryError
 from .function import Function
 from .schema import FunctionSchema
-from .service import Service
+from .service import Service, is_service
 
 __all__ = ["Portal", "changes", "in_process_portals"]
 
@@ -89,6 +89,9 @@ class Portal(ABC):
             that cannot be described.
         """
         self._require_open()
+        if isinstance(function, Service) or is_service(function):
+            name = getattr(function, "__name__", type(function).__name__)
+            raise ConfigError(f"{name} is a service", path="apply", allowed=f"apply_service({name})")
         entry = self._catalogue.add(Function.of(function))
         try:
             self.start()

@@ -16,7 +16,7 @@ from .errors import ConfigError, RegistryError
 from .function import Function, function
 from .schema import check_name
 
-__all__ = ["Service", "ServiceState", "service"]
+__all__ = ["Service", "ServiceState", "is_service", "service"]
 
 T = TypeVar("T")
 
@@ -188,6 +188,10 @@ def service(cls: Any = None, /, *, name: str | None = None, version: str = "1") 
 
     Args:
         name: the class's own in lower case when None.
+        version: of the service, for documents.
+
+    Raises: ConfigError for what is no class; what cannot be described is told when the service is published.
+    Threads: a published instance is called by many at once: what it keeps in `self` needs a lock of its own.
     """
 
     def mark(target: Any) -> Any:
@@ -197,6 +201,11 @@ def service(cls: Any = None, /, *, name: str | None = None, version: str = "1") 
         return target
 
     return mark if cls is None else mark(cls)
+
+
+def is_service(source: object) -> bool:
+    """Whether it is a class marked with `@service`, or an instance of one."""
+    return hasattr(source, _MARK)
 
 
 def _from_instance(instance: Any, options: Mapping[str, str]) -> Service:

@@ -81,6 +81,8 @@ class HTTPClient:
         sockets: Unix sockets by the authority that stands for them: {"orders.local": "/run/orders.sock"} sends what
             is for http://orders.local/ there.
 
+    Raises: ConfigError for a wrong setting; for files of `tls` with the first https call.
+
     Threads: any; connections are shared. Fork: make a new one in the child.
     """
 

@@ -58,7 +58,9 @@ class HTTPPortal(Portal):
 
     The portal itself is a WSGI application (PEP 3333), the same as `wsgi`.
 
-    Threads: any.
+    Raises: ConfigError for a wrong setting, when it is made; TransportError, when it starts, where the port is in use.
+
+    Threads: any. Fork: a child does not serve what its parent does; it may publish on a portal of its own.
     """
 
     schemes = ("http", "https")

@@ -350,6 +350,7 @@ def test_a_portal_that_was_closed_serves_a_caller_no_more_and_no_less() -> None:
         ({"portals": ["http://127.0.0.1:8080"]}, "what is at a URL needs none"),
         ({"cache": 100}, "consumer.cache is 100; allowed: a ResponseCache"),
         ({"timeout": "3"}, "consumer.timeout is '3'; allowed: seconds above 0"),
+        ({"auth": "Bearer t0ken"}, 'the token alone, without "Bearer " before it'),
         ({"middleware": Retry()}, "a list of callables"),
         ({"middleware": [Retry]}, r"holds the class Retry; allowed: an object of it: Retry\(...\)"),
         ({"middleware": [3]}, "holds 3"),
@@ -390,7 +391,7 @@ def test_an_answer_that_does_not_fit_what_was_asked_for_says_so(local: LocalPort
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("127.0.0.1:8080/api/add", "no scheme, such as http://"),
+        ("127.0.0.1:8080/api/add", r"no scheme \(such as http://\)"),
         ("localhost:8080/api/add", "such as http://"),
         ("add", "such as local://"),
     ],
@@ -456,3 +457,8 @@ def test_a_stream_that_is_called_says_how_to_read_it(kind: type[Portal]) -> None
         with pytest.raises(ProtocolError, match="count is a stream: iterate it with stream or stream_at") as caught:
             consumer.call_at(address, {"to": 2})
         assert caught.value.status == 406
+
+
+def test_a_timeout_that_is_no_number_is_a_wrong_setting(local: LocalPortal) -> None:
+    with Consumer([local]) as consumer, pytest.raises(ConfigError, match="timeout is '2'; allowed: seconds, or None"):
+        consumer.call_at("local://add", {"a": 1, "b": 2}, timeout="2")  # type: ignore[arg-type]

@@ -441,8 +441,13 @@ def _refuse_text(text: str) -> NoReturn:
         _refuse(text, forbidden.start(), _what_is_wrong(text, forbidden.start()))
     scheme = _SCHEME.match(text)
     if scheme is None:
-        _refuse(text, 0, "no scheme" if text else "empty")
-    _refuse(text, scheme.end() - len(scheme[1] or ""), "no :// after the scheme")
+        _refuse(text, 0, f"no scheme (such as {_likely_scheme(text)})" if text else "empty")
+    _refuse(text, scheme.end() - len(scheme[1] or ""), f"no :// after a scheme (such as {_likely_scheme(text)})")
+
+
+def _likely_scheme(text: str) -> str:
+    """Of what was left out: a name with a port or a path after it is a server's."""
+    return "http://" if re.match(r"[\w.-]*[:/]", text) else "local://"
 
 
 def _what_is_wrong(text: str, position: int) -> str:

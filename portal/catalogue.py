@@ -7,7 +7,7 @@ under `users/get_user/<id>`, where the id is the last segment of its address.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
 
 from .errors import ConfigError, RegistryError
@@ -20,6 +20,9 @@ __all__ = ["Catalogue", "Entry", "UniqueIds"]
 
 Path = tuple[str, ...]
 UniqueIds = Literal["fingerprint", "random", "sequence"]
+
+_ALIKE = 0.6  # of two segments, 1.0 being the same
+_MOST_COMPARED = 64  # characters of a segment that somebody sent
 
 
 class Entry(NamedTuple):
@@ -127,12 +130,11 @@ class Catalogue:
         return entry
 
     def _hint(self, path: Path) -> str:
-        from difflib import get_close_matches
-
         with self._lock:
-            names = ["/".join(known) for known in self._by_path]
-        near = get_close_matches("/".join(path), names, n=3)
-        return f"; did you mean {', '.join(near)}?" if near else ""
+            known = list(self._by_path)
+        near = [one for wanted in (path, path[:-1]) for one in _nearest(wanted, known)]  # the last may be an id
+        names = list(dict.fromkeys("/".join(one) for one in near))[:3]
+        return f"; did you mean {', '.join(names)}?" if names else ""
 
     def remove(self, path: Path, version: str | None = None) -> Entry:
         """Take out and give the entry that `get` finds."""
@@ -189,3 +191,34 @@ def _first_that_fits(entries: tuple[Entry, ...], wanted: str) -> Entry | None:
             raise RegistryError(f"{wanted!r} is neither a version nor a range", kind="invalid") from None
         return next((entry for entry in entries if fits(entry.function.schema.version, prereleases=True)), None)
     return next((entry for entry in entries if Version(entry.function.schema.version) == exact), None)
+
+
+def _nearest(wanted: Path, known: Iterable[Path]) -> list[Path]:
+    """Those of the paths that are alike, the nearest first.
+
+    Segment by segment: two functions of one service are not alike for that. Where only the service is left out, or one
+    too many, the name decides.
+    """
+    from difflib import SequenceMatcher
+
+    matchers = [SequenceMatcher(b=segment[:_MOST_COMPARED]) for segment in wanted]
+
+    def ratio(matcher: SequenceMatcher[str], segment: str) -> float:
+        matcher.set_seq1(segment)
+        # the first two are upper bounds, and spare most names the third
+        if matcher.real_quick_ratio() < _ALIKE or matcher.quick_ratio() < _ALIKE:
+            return 0.0
+        return matcher.ratio()
+
+    def likeness(one: Path) -> float:
+        if len(one) != len(wanted):
+            return 0.7 if wanted and one[-1] == wanted[-1] else 0.0
+        least = 1.0
+        for matcher, segment in zip(matchers, one, strict=True):
+            least = min(least, ratio(matcher, segment))
+            if least < _ALIKE:
+                return 0.0
+        return least
+
+    ranked = sorted(((likeness(one), one) for one in known), key=lambda row: -row[0])
+    return [one for ratio, one in ranked[:3] if ratio >= _ALIKE]

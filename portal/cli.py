@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from . import __version__
 from .cli_errors import reported
-from .cli_serve import openapi, serve
+from .cli_serve import openapi, secret, serve
 
 if TYPE_CHECKING:
     from .schema import FunctionSchema
@@ -40,13 +40,32 @@ main.add_command(serve)
 main.add_command(openapi)
 
 
+def _reaching(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of every command that asks a server."""
+    token = click.option(
+        "--token", metavar="TOKEN", help="Bearer token that says who calls. $NAME takes it from the environment."
+    )
+    authority = click.option("--tls-ca", metavar="PEM", help="Authorities to trust over https, in place of the usual.")
+    return token(authority(command))
+
+
 @main.command()
 @click.argument("address")
 @click.argument("arguments", nargs=-1, metavar="[NAME=VALUE | NAME:=JSON]...")
 @click.option("--json", "text", metavar="OBJECT", help="All parameters as one JSON object; - reads it from stdin.")
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="For the whole call.")
+@click.option("--idempotency-key", metavar="KEY", help="A server that keeps such keys runs the call once for each.")
 @click.option("--output", type=click.Choice(["pretty", "json"]), default="pretty", show_default=True)
-def call(address: str, arguments: tuple[str, ...], text: str | None, timeout: float | None, output: str) -> None:
+@_reaching
+def call(
+    address: str,
+    arguments: tuple[str, ...],
+    text: str | None,
+    timeout: float | None,
+    idempotency_key: str | None,
+    output: str,
+    **reach: Any,
+) -> None:
     """Call the function at ADDRESS and print its result; of a stream, one line an item.
 
     NAME=VALUE gives VALUE as JSON where it is JSON and the parameter is no string; else as text. NAME:=JSON is always
@@ -55,7 +74,7 @@ def call(address: str, arguments: tuple[str, ...], text: str | None, timeout: fl
     if text is not None and arguments:
         raise click.UsageError("give parameters one by one or with --json, not both")
     given = None if text is None else _object(sys.stdin.read() if text == "-" else text)
-    with reported(output == "json"), _connected(timeout) as consumer:
+    with reported(output == "json"), _connected(timeout, **reach) as consumer:
         schema = consumer.resolve(address).schema
         params = _params(arguments, schema) if given is None else given
         if schema.streaming:
@@ -63,17 +82,22 @@ def call(address: str, arguments: tuple[str, ...], text: str | None, timeout: fl
                 click.echo(json.dumps(item, ensure_ascii=False))
                 sys.stdout.flush()
         else:
-            _print_json(consumer.call_at(address, params), pretty=output == "pretty")
+            _print_json(consumer.call_at(address, params, idempotency_key=idempotency_key), pretty=output == "pretty")
 
 
 @contextmanager
-def _connected(timeout: float | None = None) -> Iterator[Any]:
+def _connected(timeout: float | None = None, *, token: str | None, tls_ca: str | None) -> Iterator[Any]:
     """A Consumer for one command, all of whose calls share one deadline."""
     from .consumer import Consumer
     from .context import CallContext
+    from .http import ClientTLS, HTTPClient, HTTPPortal
 
+    auth = None if token is None else secret(token, "--token")
     limit = nullcontext() if timeout is None else CallContext.for_call(timeout).active()
-    with Consumer() as consumer, limit:
+    with Consumer(auth=auth) as consumer, limit, ExitStack() as stack:
+        if tls_ca is not None:
+            portal = HTTPPortal(client=HTTPClient(tls=ClientTLS(ca=tls_ca)))
+            stack.callback(consumer.register_portal(portal).close)
         yield consumer
 
 
@@ -148,9 +172,10 @@ def _print_json(value: Any, *, pretty: bool) -> None:
 @main.command()
 @click.argument("address")
 @click.option("--json", "as_json", is_flag=True, help="The whole schema as one JSON line.")
-def describe(address: str, as_json: bool) -> None:
+@_reaching
+def describe(address: str, as_json: bool, **reach: Any) -> None:
     """Show the contract of the function at ADDRESS: parameters, result, examples."""
-    with reported(as_json), _connected() as consumer:
+    with reported(as_json), _connected(**reach) as consumer:
         schema = consumer.resolve(address).schema
         if as_json:
             _print_json(schema.to_dict(), pretty=False)
@@ -211,12 +236,13 @@ def _type(schema: Any) -> str:
 @main.command("list")
 @click.argument("url")
 @click.option("--json", "as_json", is_flag=True, help="The server's whole answer as one JSON line.")
-def list_(url: str, as_json: bool) -> None:
+@_reaching
+def list_(url: str, as_json: bool, **reach: Any) -> None:
     """List what the server at URL publishes; without a path, URL means its /api."""
     from urllib.parse import urlsplit
 
     base = f"{url}/api" if "://" in url and not urlsplit(url).path else url
-    with reported(as_json), _connected() as consumer:
+    with reported(as_json), _connected(**reach) as consumer:
         listing = consumer.list_at(base)
         if as_json:
             _print_json(listing, pretty=False)

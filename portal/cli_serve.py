@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .http import HTTPPortal
     from .portal import Portal
 
-__all__ = ["from_environment", "openapi", "serve"]
+__all__ = ["from_environment", "openapi", "secret", "serve"]
 
 _SETTINGS = "PORTAL_SERVE"  # the options of `portal serve --workers`, as JSON, for gunicorn's workers
 _AROUND = {
@@ -64,6 +64,11 @@ _LOOK = 0.5  # seconds between looks at the files with --reload
     help="Let in only who this authenticator knows (a JWTAuth, say), or one of a list; besides --token.",
 )
 @click.option("--limit", "limits", multiple=True, metavar="N/UNIT", help="Calls of each client, such as 100/minute.")
+@click.option(
+    "--limit-store",
+    metavar="URL",
+    help="Redis that counts for all processes, as redis://host:6379/0; without it each of --workers counts by itself.",
+)
 @click.option("--cors", "origins", multiple=True, metavar="ORIGIN", help="Let pages of this origin call; * for all.")
 @click.option("--tls-certificate", metavar="PEM", help="Serve https with this certificate chain.")
 @click.option("--tls-key", metavar="PEM", help="Its private key, where that is a file of its own.")
@@ -115,7 +120,8 @@ def _around(
     tokens: Iterable[str],
     auth: str | None,
     title: str,
-    limits: Iterable[str],
+    limits: tuple[str, ...],
+    limit_store: str | None,
     origins: tuple[str, ...],
     tls_certificate: str | None,
     tls_key: str | None,
@@ -129,6 +135,8 @@ def _around(
     from .http.request_log import RequestLog
     from .serving import Certificate, ServingConfig, TLSConfig
 
+    if limit_store and not limits:
+        raise click.UsageError("--limit-store needs --limit")
     if tls_key and not tls_certificate:
         raise click.UsageError("--tls-key needs --tls-certificate")
     tls = TLSConfig(Certificate(tls_certificate, tls_key)) if tls_certificate else None
@@ -141,7 +149,9 @@ def _around(
         "title": title,
         "config": ServingConfig.development(tls=tls) if debug else ServingConfig(tls=tls),
         "auth": authenticators or None,
-        "middleware": [RateLimit(limit, name=f"limit{number}") for number, limit in enumerate(limits)],
+        "middleware": [
+            RateLimit(limit, name=f"limit{number}", store=limit_store) for number, limit in enumerate(limits)
+        ],
         "http_middleware": [
             *([RequestLog(log)] if log else []),
             *([CORS("*" if "*" in origins else origins)] if origins else []),
@@ -160,12 +170,19 @@ def _authenticators(auth: str, debug: bool) -> list[Any]:
     return found
 
 
+def secret(text: str, hint: str) -> str:
+    """What is to be kept off a command line that others may see: of `$NAME`, what the environment has under it."""
+    if not text.startswith("$"):
+        return text
+    value = os.environ.get(text[1:], "")
+    if not value:
+        raise click.BadParameter(f"the environment has no {text[1:]}, or nothing in it", param_hint=hint)
+    return value
+
+
 def _token(text: str) -> tuple[str, str]:
     name, equals, token = text.partition("=")
-    if name and token.startswith("$"):
-        variable, token = token[1:], os.environ.get(token[1:], "")
-        if not token:
-            raise click.BadParameter(f"the environment has no {variable}, or nothing in it", param_hint="--token")
+    token = secret(token, "--token")
     if not equals or not name or not token:
         # What was given is not shown: it may be the secret itself.
         raise click.BadParameter("a name, = and a token, or $ and a variable that holds one", param_hint="--token")

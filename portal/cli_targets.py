@@ -9,6 +9,7 @@ import importlib
 import os
 import sys
 from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -59,7 +60,9 @@ def load(text: str, debug: bool = False, hint: str = "TARGET") -> Any:
         try:
             value = getattr(value, part)
         except AttributeError:
-            raise click.BadParameter(f"{name} has no {path}", param_hint=hint) from None
+            near = get_close_matches(part, [known for known in dir(value) if not known.startswith("_")], n=3)
+            advice = f"; did you mean {', '.join(near)}?" if near else ""
+            raise click.BadParameter(f"{name} has no {path}{advice}", param_hint=hint) from None
     return value
 
 

@@ -40,7 +40,7 @@ class Identity:
         scopes: what it may do.
         claims: further facts the credential carries.
 
-    Raises: ConfigError for scopes that are one text.
+    Raises: ConfigError for scopes that are one text. Threads: immutable; any thread may read it.
     """
 
     name: str
@@ -59,9 +59,11 @@ _LONGEST = 100 * 86_400.0  # seconds: what X-Portal-Timeout can carry; system ca
 
 
 def _bounded(timeout: float) -> float:
-    if timeout != timeout:
-        raise ConfigError("timeout is no number", path="timeout", allowed="seconds, or None")
-    return _LONGEST if timeout > 0 else -_LONGEST
+    if timeout.__class__ is float and -_LONGEST < timeout < _LONGEST:
+        return timeout
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout != timeout:
+        raise ConfigError(f"timeout is {timeout!r}", path="timeout", allowed="seconds, or None")
+    return max(-_LONGEST, min(timeout, _LONGEST))
 
 
 #: A context with nothing of its own: `new_context(CallContext)`.
@@ -242,7 +244,7 @@ class CallContext:
         """
         deadline = self.deadline
         if timeout is not None:
-            asked = monotonic() + (timeout if -_LONGEST < timeout < _LONGEST else _bounded(timeout))
+            asked = monotonic() + _bounded(timeout)
             deadline = asked if deadline is None or asked < deadline else deadline
         nested = new_context(CallContext)
         nested.parent = self
@@ -267,7 +269,7 @@ class CallContext:
             return parent.child(timeout=timeout)
         made = new_context(CallContext)
         if timeout is not None:
-            made.deadline = monotonic() + (timeout if -_LONGEST < timeout < _LONGEST else _bounded(timeout))
+            made.deadline = monotonic() + _bounded(timeout)
         return made
 
     @contextmanager

@@ -307,6 +307,10 @@ class RegistryError(PortalError):
         self.name = name
         self.kind = kind
 
+    def _restore_member(self, name: str, value: Any) -> None:
+        # A server that only says 404 says that there is nothing.
+        super()._restore_member(name, "not_found" if name == "kind" and not isinstance(value, str) else value)
+
 
 class _FaultyError(PortalError):
     """An error that lists faults; the shared half of ValidationError and FunctionError."""
@@ -359,6 +363,12 @@ class FunctionError(_FaultyError):
     """
 
     private = False
+
+    @property
+    def public_message(self) -> str:
+        """What a client reads of a private one: where to find the rest."""
+        where = f", under request {self.request_id}" if self.request_id else ""
+        return f"{self.context.get('operation', 'the function')} failed; the server's log says why{where}"
 
     code = "function_error"
     status = 500
@@ -533,7 +543,7 @@ class JavaScriptError(PortalError):
 
 
 class ConfigError(PortalError, ValueError):
-    """A wrong setting.
+    """A wrong setting; the message ends with what would be right.
 
     Attributes:
         path: dotted path of the setting, such as "http.limits.body".
@@ -546,6 +556,8 @@ class ConfigError(PortalError, ValueError):
     members = ("path", "allowed")
 
     def __init__(self, message: str = "", *, path: str = "", allowed: str = "", **common: Any) -> None:
+        if allowed and allowed not in message:
+            message = f"{message}; allowed: {allowed}" if message else f"allowed: {allowed}"
         super().__init__(message, **common)
         self.path = path
         self.allowed = allowed

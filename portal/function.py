@@ -17,19 +17,26 @@ import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
+from types import MethodType
 from typing import Any, Literal, Protocol, overload
 
 from .address import Address
 from .context import CallContext
 from .errors import ConfigError, FunctionError, PortalError, ProtocolError, ValidationError
 from .executor import shared_executor
-from .schema import FunctionSchema, Parameters, Schema
+from .schema import FunctionSchema, Parameters, Schema, unclassed
 
 __all__ = ["Carrier", "Function", "OutputCheck", "ResolvedFunction", "function", "is_failure"]
 
 OutputCheck = Literal["error", "warn", "off"]
 
 _log = logging.getLogger("portal.function")
+_OPTIONS = frozenset(
+    (
+        *("name", "version", "input", "output", "description", "tags", "examples"),
+        *("idempotent", "cacheable", "deprecated", "timeout", "validate_output"),
+    )
+)
 _STREAM_ORIGINS = (collections.abc.Iterator, collections.abc.Iterable, collections.abc.Generator)
 
 
@@ -66,6 +73,7 @@ class Function:
         self.output = output
         self.validate_output: OutputCheck = validate_output
         self.address = address
+        self._method: Function | None = None  # the contract without `self`, once it was asked for
         self.__name__ = schema.name
         self.__doc__ = schema.description
         self.__wrapped__ = target
@@ -88,6 +96,22 @@ class Function:
     def streaming(self) -> bool:
         """Whether a call gives a stream of items instead of one result."""
         return self.schema.streaming
+
+    def __get__(self, instance: object, owner: type | None = None) -> Function:
+        """In a class it is a method: of an instance, the Function without `self`."""
+        bound = None if instance is None else _bound(self.target, instance)
+        if bound is None:
+            return self
+        method = self._method
+        if method is None:  # two threads may both make it: they make the same
+            method = self._method = _as_method(self, bound.__func__)
+        return Function(
+            bound,
+            schema=method.schema,
+            parameters=method.parameters,
+            output=method.output,
+            validate_output=self.validate_output,
+        )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call it with native Python values; see `call`."""
@@ -233,6 +257,36 @@ def _private(error: FunctionError) -> FunctionError:
     return error
 
 
+def _bound(target: Any, instance: object) -> MethodType | None:
+    """The target as a method of the instance, where it is a plain function, as Python itself would bind it."""
+    bind = getattr(type(target), "__get__", None)
+    bound = None if bind is None or isinstance(target, MethodType) else bind(target, instance, type(instance))
+    return bound if isinstance(bound, MethodType) else None
+
+
+def _as_method(member: Function, target: Callable[..., Any]) -> Function:
+    """A `@function` method with the options it was given; hints are read again, now without `self`."""
+    schema, given = member.schema, member.parameters.schema
+    return function(
+        name=schema.name,
+        version=schema.version,
+        input=None if given.source is member.target else given,
+        output=member.output,
+        description=schema.description,
+        tags=schema.tags,
+        examples=schema.examples,
+        idempotent=schema.idempotent,
+        cacheable=schema.cacheable,
+        deprecated=schema.deprecated,
+        timeout=schema.timeout,
+        validate_output=member.validate_output,
+    )(MethodType(target, _Nobody()))
+
+
+class _Nobody:
+    """In the place of `self` while a method's signature is read: no instance is kept alive by a contract."""
+
+
 class Carrier(Protocol):
     """What takes a resolved function's calls to where they are answered."""
 
@@ -272,6 +326,10 @@ class ResolvedFunction(Function):
         self.__name__ = schema.name
         self.__doc__ = schema.description
 
+    def __get__(self, instance: object, owner: type | None = None) -> Function:
+        """Itself: what an address leads to takes no `self`."""
+        return self
+
     @functools.cached_property
     def parameters(self) -> Parameters:  # type: ignore[override]
         """How native parameters become JSON data; of a contract that arrived as JSON, as its formats say."""
@@ -289,13 +347,17 @@ class ResolvedFunction(Function):
         """
         if self.streaming:
             return self.stream(*args, **kwargs)
-        params = self.parameters.dump(self.parameters.bind(args, kwargs))
-        return self._native(self.invoke(params, CallContext.for_call(self.timeout)))
+        return self._native(self.invoke(self._params(args, kwargs), CallContext.for_call(self.timeout)))
 
     def stream(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
         """The items of a stream as native values."""
-        params = self.parameters.dump(self.parameters.bind(args, kwargs))
+        params = self._params(args, kwargs)
         return (self._native(item) for item in self.iterate(params, CallContext.for_call(self.timeout)))
+
+    def _params(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        given = self.parameters.bind(args, kwargs)
+        # A contract that came as JSON has no classes: a dataclass goes as the object that its hint stands for.
+        return self.parameters.dump(given if self._known_parameters is not None else unclassed(given))
 
     def invoke(self, params: Mapping[str, Any], context: CallContext) -> Any:
         """Send one call on; JSON data both ways."""
@@ -361,6 +423,13 @@ def _make_function(target: Callable[..., Any], options: Mapping[str, Any]) -> Fu
             f"{_name_of(target)} is a coroutine function", path="function", allowed="a function without async"
         )
     settings = dict(options)
+    unknown = settings.keys() - _OPTIONS
+    if unknown:
+        allowed = ", ".join(sorted(_OPTIONS))
+        raise ConfigError(f"@function has no option {', '.join(sorted(unknown))}", path="function", allowed=allowed)
+    timeout = settings.get("timeout")
+    if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0):
+        raise ConfigError(f"timeout is {timeout!r}", path="function.timeout", allowed="seconds above 0, or None")
     given_input, given_output = settings.pop("input", None), settings.pop("output", None)
     check: OutputCheck = settings.pop("validate_output", "error")
     streaming = inspect.isgeneratorfunction(inspect.unwrap(target))

@@ -10,11 +10,11 @@ from typing import Any, ClassVar, Self
 
 from .address import Address
 from .catalogue import Catalogue, Entry, UniqueIds
-from .errors import RegistryError
+from .errors import ConfigError, RegistryError
 from .forks import new_lock
 from .function import Function
 from .schema import FunctionSchema
-from .service import Service
+from .service import Service, is_service
 
 __all__ = ["Portal", "changes", "in_process_portals"]
 
@@ -52,6 +52,15 @@ class Portal(ABC):
         Raises: AddressError, RegistryError (not_found), TransportError where a peer must be asked.
         """
 
+    def for_caller(self, auth: Any, cache: Any) -> Portal:
+        """This portal as a Consumer uses it that has a credential or a cache; itself where calls carry neither.
+
+        Args:
+            auth: a credential of `portal.calls.credentials`, or None.
+            cache: a ResponseCache, or None.
+        """
+        return self
+
     def start(self) -> None:  # noqa: B027 - a portal of this process has nothing to start
         """Begin to serve; nothing happens when it serves already or has nothing to start."""
 
@@ -81,6 +90,9 @@ class Portal(ABC):
             that cannot be described.
         """
         self._require_open()
+        if isinstance(function, Service) or is_service(function):
+            name = getattr(function, "__name__", type(function).__name__)
+            raise ConfigError(f"{name} is a service", path="apply", allowed=f"apply_service({name})")
         entry = self._catalogue.add(Function.of(function))
         try:
             self.start()

@@ -16,7 +16,7 @@ from .errors import ConfigError, RegistryError
 from .function import Function, function
 from .schema import check_name
 
-__all__ = ["Service", "ServiceState", "service"]
+__all__ = ["Service", "ServiceState", "is_service", "service"]
 
 T = TypeVar("T")
 
@@ -188,6 +188,10 @@ def service(cls: Any = None, /, *, name: str | None = None, version: str = "1") 
 
     Args:
         name: the class's own in lower case when None.
+        version: of the service, for documents.
+
+    Raises: ConfigError for what is no class; what cannot be described is told when the service is published.
+    Threads: a published instance is called by many at once: what it keeps in `self` needs a lock of its own.
     """
 
     def mark(target: Any) -> Any:
@@ -199,6 +203,11 @@ def service(cls: Any = None, /, *, name: str | None = None, version: str = "1") 
     return mark if cls is None else mark(cls)
 
 
+def is_service(source: object) -> bool:
+    """Whether it is a class marked with `@service`, or an instance of one."""
+    return hasattr(source, _MARK)
+
+
 def _from_instance(instance: Any, options: Mapping[str, str]) -> Service:
     members = []
     for attribute in dir(type(instance)):
@@ -206,7 +215,7 @@ def _from_instance(instance: Any, options: Mapping[str, str]) -> Service:
         if attribute.startswith("_") or attribute in _HOOKS:
             continue
         if isinstance(value, Function):
-            members.append(_bind(value, instance))
+            members.append(value.__get__(instance, type(instance)))
         elif inspect.isfunction(value) or isinstance(value, staticmethod | classmethod):
             members.append(function(getattr(instance, attribute)))
     return Service(
@@ -217,24 +226,3 @@ def _from_instance(instance: Any, options: Mapping[str, str]) -> Service:
         on_start=getattr(instance, "on_start", None),
         on_stop=getattr(instance, "on_stop", None),
     )
-
-
-def _bind(member: Function, instance: Any) -> Function:
-    """The `@function` method as a function of this instance, with the options it was given."""
-    schema = member.schema
-    given = member.parameters.schema
-    bound = function(
-        name=schema.name,
-        version=schema.version,
-        input=None if given.source is member.target else given,  # hints are read again, now without `self`
-        output=member.output,
-        description=schema.description,
-        tags=schema.tags,
-        examples=schema.examples,
-        idempotent=schema.idempotent,
-        cacheable=schema.cacheable,
-        deprecated=schema.deprecated,
-        timeout=schema.timeout,
-        validate_output=member.validate_output,
-    )
-    return bound(member.target.__get__(instance, type(instance)))

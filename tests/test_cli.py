@@ -8,10 +8,23 @@ import subprocess
 import sys
 
 import pytest
+import trustme
 from click.testing import CliRunner
 
 import portal
-from portal import FunctionSchema, HTTPPortal, cli, cli_errors, errors
+from portal import (
+    BearerAuth,
+    CallContext,
+    Certificate,
+    FunctionSchema,
+    HTTPPortal,
+    Idempotency,
+    ServingConfig,
+    TLSConfig,
+    cli,
+    cli_errors,
+    errors,
+)
 from portal.examples.orders import service
 
 
@@ -292,3 +305,58 @@ def test_list_of_an_empty_server_prints_nothing():
     with HTTPPortal() as http:
         answer = run("list", str(http.base))
     assert (answer.output, answer.exit_code) == ("", 0)
+
+
+# who calls, and whom it trusts
+
+
+@pytest.fixture
+def guarded(tmp_path):
+    """A server over TLS that lets in one token; its address, and the file of its authority."""
+    authority = trustme.CA()
+    chain, ca = tmp_path / "server.pem", tmp_path / "ca.pem"
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(chain))
+    authority.cert_pem.write_to_path(str(ca))
+    seen = []
+
+    def note(text: str, context: CallContext) -> int:
+        seen.append(text)
+        return len(seen)
+
+    tls = TLSConfig(Certificate(chain))
+    auth = BearerAuth({"t0ken": "ann"})
+    with HTTPPortal(auth=auth, middleware=[Idempotency()], config=ServingConfig(tls=tls)) as http:
+        yield str(http.apply(note)), str(ca)
+
+
+def test_each_command_can_say_who_calls_and_whom_it_trusts(guarded, monkeypatch):
+    address, ca = guarded
+    monkeypatch.setenv("MINE", "t0ken")
+    reach = ("--token", "$MINE", "--tls-ca", ca)
+    assert run("call", address, "text=a", *reach).output == "1\n"
+    assert run("call", address, "text=a", *reach, "--idempotency-key", "k").output == "2\n"
+    assert run("call", address, "text=a", *reach, "--idempotency-key", "k").output == "2\n"
+    assert run("describe", address, *reach).output.startswith("note  version 1")
+    assert run("list", address.partition("/api")[0], *reach).output == f"{address}\n"
+
+
+def test_what_is_missing_is_said(guarded):
+    address, ca = guarded
+    untrusted = run("call", address, "text=a", "--token", "t0ken")
+    assert untrusted.exit_code == cli_errors.UNREACHABLE
+    assert "is its certificate from an authority that is trusted here?" in untrusted.output
+    nobody = run("call", address, "text=a", "--tls-ca", ca)
+    assert nobody.exit_code == cli_errors.FAILED
+    assert "AuthenticationError: a credential is needed" in nobody.output
+    wrong = run("call", address, "text=a", "--tls-ca", ca + "x", "--token", "t0ken")
+    assert wrong.exit_code == cli_errors.MISUSED
+    assert "tls.ca is" in wrong.output
+    unset = run("call", address, "text=a", "--token", "$NOT_THERE_AT_ALL")
+    assert unset.exit_code == cli_errors.MISUSED
+    assert "the environment has no NOT_THERE_AT_ALL" in unset.output
+
+
+def test_a_path_that_is_wrong_is_nothing_found(base):
+    answer = run("call", base.removesuffix("/api") + "/orders/quote", "sku=PEN-001")
+    assert answer.exit_code == cli_errors.NOT_FOUND
+    assert "nothing is served at /orders/quote; there is /api," in answer.output

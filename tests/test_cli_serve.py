@@ -23,6 +23,7 @@ from click.testing import CliRunner
 import portal
 from portal import AuthenticationError, Consumer, HTTPPortal, PortalError, RateLimitError, cli, cli_serve
 from portal.http import ClientTLS, HTTPClient
+from tests.calls import valkey
 
 ROOT = pathlib.Path(portal.__file__).parent.parent
 TARGETS = '''
@@ -128,6 +129,7 @@ def test_serve_prints_an_address_a_line():
         ([":plain"], 2, "is not MODULE:TARGET"),
         (["no_such_things:plain"], 2, "cannot import no_such_things: ModuleNotFoundError"),
         (["broken_things:plain"], 2, "cannot import broken_things: ZeroDivisionError"),
+        (["served_things:plan"], 2, "served_things has no plan; did you mean plain"),
         (["served_things:nothing"], 2, "served_things has no nothing"),
         (["served_things:plain.nothing"], 2, "served_things has no plain.nothing"),
         (["served_things:number"], 2, "served_things:number is a int: no function, no service and no portal"),
@@ -321,6 +323,8 @@ def answer_of(port: int) -> object:
         (["served_things:local", "--workers", "2"], 2, "is a Portal"),
         (["--limit", "often"], 2, "often"),
         (["--cors", "shop.example"], 2, "origins"),
+        (["--limit-store", "redis://127.0.0.1:1/0"], 2, "--limit-store needs --limit"),
+        (["--limit", "1/second", "--limit-store", "memcached://x"], 2, "is no store"),
         (["--tls-key", "key.pem"], 2, "--tls-key needs --tls-certificate"),
         (["--tls-certificate", "nowhere.pem"], 2, "nowhere.pem"),
         (["--reload", "--workers", "2"], 2, "--reload is for one process"),
@@ -406,3 +410,14 @@ def test_openapi_writes_the_document(tmp_path):
     file = tmp_path / "openapi.json"
     assert run("openapi", "served_things:plain", "--output", str(file)).exit_code == 0
     assert json.loads(file.read_text())["paths"].keys() >= {"/api/plain"}
+
+
+def test_servers_share_a_limit_in_a_store(here):
+    with valkey.running() as store:
+        options = ["--limit", "2/day", "--limit-store", f"redis://127.0.0.1:{store.port}/0"]
+        arguments = ["served_things:plain", "--http", "127.0.0.1:0", "--json", *options]
+        with running(here, *arguments) as one, running(here, *arguments) as other, Consumer() as consumer:
+            first, second = first_address(one), first_address(other)
+            assert [consumer.call_at(first), consumer.call_at(second)] == [1, 1]
+            with pytest.raises(RateLimitError, match=r"the limit of 2/day \("):
+                consumer.call_at(second)

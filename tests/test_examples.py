@@ -120,7 +120,9 @@ def test_the_demo_is_right_from_end_to_end():
     assert done.returncode == 0, done.stdout + done.stderr
     assert "WRONG" not in done.stdout
     for case in demo.REFUSED:
-        assert done.stdout.count(f" {case.what:<18} {case.error.__name__}: ") == 2
+        assert done.stdout.count(f" {case.what:<18} {case.error.__name__}: ") == 3
+    assert "no credential      AuthenticationError" in done.stdout
+    assert "no line above is wrong." in done.stdout
     assert "dead server        TransportError" in done.stdout
     assert done.stderr == ""
 

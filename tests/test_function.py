@@ -226,3 +226,17 @@ def test_resolved() -> None:
         assert list(stream.stream()) == [1]
         with pytest.raises(ValidationError):
             there(1, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"idempotant": True}, "@function has no option idempotant; allowed: cacheable, deprecated"),
+        ({"streaming": True}, "has no option streaming"),
+        ({"timeout": "2"}, "timeout is '2'; allowed: seconds above 0"),
+        ({"timeout": 0}, "timeout is 0"),
+    ],
+)
+def test_a_wrong_option_is_named(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        make(**options)(lambda: None)

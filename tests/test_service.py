@@ -1,12 +1,26 @@
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from portal import ConfigError, Consumer, FunctionError, HTTPPortal, LocalPortal, Portal, RegistryError, Service
+from portal import (
+    CallContext,
+    ConfigError,
+    Consumer,
+    FunctionError,
+    HTTPPortal,
+    LocalPortal,
+    Portal,
+    RegistryError,
+    Service,
+    ValidationError,
+)
 from portal import function as make
 from portal import service as mark
 from portal.service import ServiceState
@@ -202,3 +216,76 @@ def test_a_method_keeps_the_schemas_that_it_was_given() -> None:
     assert list(shop["numbers"].schema.input["properties"]) == ["stop"]
     assert shop["numbers"].schema.output["items"] == {"type": "integer"}
     assert shop["numbers"]() == [0, 1]
+
+
+def test_a_method_is_called_by_its_neighbours_as_python_calls_it() -> None:
+    @mark
+    class Shop:
+        def __init__(self, rate: int) -> None:
+            self.rate = rate
+
+        @make(idempotent=True)
+        def price(self, quantity: int, context: CallContext) -> Decimal:
+            """What so many cost."""
+            return Decimal(self.rate * quantity)
+
+        @make
+        def total(self, quantities: list[int]) -> Decimal:
+            return sum((self.price(one) for one in quantities), Decimal(0))
+
+        @make
+        def each(self, quantities: list[int]) -> Iterator[Decimal]:
+            yield from map(self.price, quantities)
+
+    shop, other = Shop(2), Shop(3)
+    assert shop.total([1, 2]) == Decimal(6)
+    assert other.total(quantities=[1, 2]) == Decimal(9)
+    assert list(shop.each([1])) == [Decimal(2)]
+    with pytest.raises(ValidationError, match="/quantity: must be integer, not string"):
+        shop.price("1")
+    assert shop.price.schema.idempotent
+    assert shop.price.schema.description == "What so many cost."
+    assert list(shop.price.schema.input["properties"]) == ["quantity"]
+    assert LocalPortal().apply(shop.price).path == LocalPortal().apply(other.price).path
+    with LocalPortal() as local, Consumer([local]) as consumer:
+        local.apply_service(other)
+        assert consumer.call_at("local://shop/total", {"quantities": [1, 2]}) == "9"
+
+
+def test_a_service_that_is_applied_as_a_function_says_what_to_do() -> None:
+    with LocalPortal() as local:
+        for wrong in (Users, Users(), Service("users")):
+            with pytest.raises(ConfigError, match=r"is a service; allowed: apply_service\("):
+                local.apply(wrong)  # type: ignore[arg-type]
+
+
+def test_a_method_keeps_no_instance_alive() -> None:
+    class Shop:
+        @make
+        def name(self) -> str:
+            return "x"
+
+    shop = Shop()
+    gone = weakref.ref(shop)
+    assert shop.name() == "x"
+    del shop
+    gc.collect()
+    assert gone() is None
+
+
+def test_what_python_would_not_bind_is_not_bound() -> None:
+    @make
+    def double(n: int) -> int:
+        return 2 * n
+
+    with LocalPortal() as local:
+        far = Consumer([local]).resolve(local.apply(double))
+
+        class Shop:
+            distant = far
+            bare = staticmethod(double)
+            of_class = make(int.bit_length.__get__(5))
+
+        assert Shop().distant(2) == Shop().bare(2) == 4
+        assert Shop.distant is far
+        assert Shop().of_class() == 3

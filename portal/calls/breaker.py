@@ -85,6 +85,8 @@ class Breaker:
     Threads: any. A lock guards the state for a moment before and after a call and is never held during one.
     """
 
+    around = "call"  # its place in a portal; see `resolve_middleware`
+
     def __init__(
         self,
         failures: int | None = 5,

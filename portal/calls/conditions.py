@@ -28,6 +28,8 @@ class OnlyFor:
     other transport the function is known here. Threads: any. `close` closes the middleware, if it can be.
     """
 
+    around = "call"  # its place in a portal; see `resolve_middleware`
+
     def __init__(
         self,
         middleware: Middleware,

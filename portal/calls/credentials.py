@@ -133,6 +133,8 @@ class ByAuthority:
 
     Args:
         credentials: anything that `credentials_of` takes, by `scheme://host[:port]`.
+
+    Raises: ConfigError for what is no such origin, or no credential. Threads: any.
     """
 
     def __init__(self, credentials: Mapping[str, Any]) -> None:
@@ -227,7 +229,7 @@ def _called(function: Callable[..., Any], *args: Any) -> Any:
 
 def _bearer(path: str, token: Any) -> dict[str, str]:
     if not isinstance(token, str) or not _TOKEN.fullmatch(token):
-        raise _wrong(path, "printable ASCII without spaces, not empty")
+        raise _wrong(path, 'the token alone, without "Bearer " before it: printable ASCII without spaces, not empty')
     return {"Authorization": f"Bearer {token}"}
 
 

@@ -76,6 +76,8 @@ class Idempotency:
     Raises: ConfigError for a wrong setting. Threads: any. `close` ends its thread and connections.
     """
 
+    around = "call"  # its place in a portal; see `resolve_middleware`
+
     def __init__(
         self,
         window: float = 86_400.0,

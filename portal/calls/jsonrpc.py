@@ -229,7 +229,7 @@ def _error_object(error: PortalError, debug: bool) -> dict[str, Any]:
     if error.executed:
         data["executed"] = True
     if isinstance(error, FunctionError) and error.private and not debug:
-        message = f"{error.context.get('operation', 'the function')} failed"
+        message = error.public_message
         return {"code": error.rpc_code, "message": message, "data": data}
     known = error.to_dict(debug=debug)
     members = {name: known[name] for name in error.members if known[name] not in (None, "", [])}

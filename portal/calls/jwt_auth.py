@@ -21,7 +21,7 @@ from ..errors import AuthenticationError, ConfigError, OverloadedError
 from ..schema.jsondata import copy_json
 from .authenticators import Carrier, bearer_token
 from .jwks import KeySet
-from .jwt_keys import is_symmetric, require_algorithms, require_key
+from .jwt_keys import is_symmetric, require_algorithms, require_cryptography, require_key
 from .secret_text import failure_origin, require_quotable
 
 __all__ = ["JWTAuth"]
@@ -104,6 +104,7 @@ class JWTAuth:
         else:
             if any(map(is_symmetric, self._algorithms)):
                 raise _wrong("algorithms", "RS, PS, ES and EdDSA: what is published is no secret")
+            require_cryptography()
             self._keys = KeySet(
                 jwks_url,
                 seconds=jwks_seconds,

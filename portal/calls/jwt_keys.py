@@ -53,6 +53,15 @@ def require_algorithms(algorithms: Any) -> frozenset[str]:
     raise ConfigError(f"jwt.algorithms is {algorithms!r}; allowed: {allowed}", path="jwt.algorithms", allowed=allowed)
 
 
+def require_cryptography() -> None:
+    """Raises ConfigError where public keys cannot be used: at once, and not as a refusal of every token."""
+    try:
+        import cryptography  # noqa: F401 - whether it is there
+    except ImportError as error:
+        allowed = "HS, or any once this was done: pip install 'portal-functions[jwt]'"
+        raise ConfigError("jwt.algorithms need `cryptography`", path="jwt.algorithms", allowed=allowed) from error
+
+
 def require_key(key: Any, algorithms: frozenset[str]) -> Any:
     """The key as PyJWT takes it: a secret as bytes, or a public key of `cryptography`.
 

@@ -22,6 +22,7 @@ __all__ = ["HTTP_MIDDLEWARE", "MIDDLEWARE", "load_plugins", "resolve_middleware"
 
 MIDDLEWARE = "portal.middleware"
 HTTP_MIDDLEWARE = "portal.http_middleware"
+_PLACES = {"call": MIDDLEWARE, "request": HTTP_MIDDLEWARE}
 
 
 def load_plugins(group: str, names: Iterable[str] | None = None) -> dict[str, Callable[..., Any]]:
@@ -44,7 +45,8 @@ def resolve_middleware(
 ) -> tuple[Callable[..., Any], ...]:
     """Middleware from names of plug-ins and from objects, in the order given.
 
-    Raises: ConfigError for what is neither, and as `load_plugins`.
+    Raises: ConfigError for what is neither, for a class in the place of an object of it, for what goes around the other
+        kind (an `around` says which: "call" or "request"), and as `load_plugins`.
     """
     allowed = "a list of callables and of names of plug-ins"
     if items is None:
@@ -55,7 +57,15 @@ def resolve_middleware(
     for item in items:
         if isinstance(item, str):
             resolved.append(load_plugins(group, [item])[item])
+        elif isinstance(item, type):
+            allowed = f"an object of it: {item.__name__}(...)"
+            raise ConfigError(f"{group} holds the class {item.__name__}", path=group, allowed=allowed)
         elif callable(item):
+            around = getattr(item, "around", None)
+            if around in _PLACES and _PLACES[around] != group:
+                right = _PLACES[around].rpartition(".")[2]
+                words = f"{group} holds {type(item).__name__}, which goes around a {around}: its place is {right}="
+                raise ConfigError(words, path=group)
             resolved.append(item)
         else:
             raise ConfigError(f"{group} holds {item!r}; allowed: {allowed}", path=group, allowed=allowed)

@@ -67,6 +67,8 @@ class RateLimit:
     Raises: ConfigError for a wrong setting. Threads: any. `close` ends the connections made for a URL.
     """
 
+    around = "call"  # its place in a portal; see `resolve_middleware`
+
     def __init__(
         self,
         rate: str,
@@ -98,6 +100,7 @@ class RateLimit:
         self._open = on_lost_store == "open"
         self._name = name
         most = parsed.calls if burst is None else burst
+        self._words = rate if name == "default" else f'{rate} ("{name}")'
         self._policy = f'"{name}";q={parsed.calls};w={parsed.seconds}'
         self._link = None if store is None else StoreLink(store, path="rate_limit.store", clock=clock)
         kind = per if isinstance(per, str) else "own"
@@ -129,7 +132,7 @@ class RateLimit:
     def _refusal(self, call: Call, verdict: Verdict) -> RateLimitError:
         call.reply["retry-after"] = str(max(1, math.ceil(verdict.retry_after)))
         return RateLimitError(
-            f"too many calls: the limit {self._policy} is used up; try again in {verdict.retry_after:.3g} s",
+            f"too many calls: the limit of {self._words} is used up; try again in {verdict.retry_after:.3g} s",
             retry_after=verdict.retry_after,
         )
 

@@ -127,7 +127,8 @@ class Retry:
         attempts: the most times a call is sent, the first included.
         base: seconds, the bound of the first pause; it doubles with each.
         cap: seconds, the most that bound grows to.
-        longest: seconds; an error that asks for a longer pause is raised at once, whatever the deadline.
+        longest: seconds; an error that asks for a longer pause, as that of a circuit that has just opened does, is
+            raised at once: nobody's thread is kept waiting for a server that is down. A batch job may want more.
         budget: for all calls together; a RetryBudget() of its own when None.
         retry_on: whether an error is worth another attempt, in place of its own `retryable`; what is not safe is not
             sent again whatever this says.
@@ -138,13 +139,15 @@ class Retry:
     Threads: any; one Retry serves a whole Consumer.
     """
 
+    around = "call"  # its place in a portal; see `resolve_middleware`
+
     def __init__(
         self,
         attempts: int = 3,
         *,
         base: float = 0.05,
         cap: float = 2.0,
-        longest: float = 60.0,
+        longest: float = 5.0,
         budget: RetryBudget | None = None,
         retry_on: Callable[[PortalError], bool] | None = None,
         sleep: Callable[[float, CallContext], object] = pause,

@@ -24,7 +24,7 @@ class RequireScopes:
 
     Args:
         scopes: for all calls.
-        functions: by the function's name.
+        functions: by the function's name, in whatever service it is.
         groups: by the name of the group or service.
 
     Raises: AuthorizationError that names the missing scopes (`context["missing_scopes"]` has them as a list);
@@ -32,6 +32,8 @@ class RequireScopes:
 
     Threads: any.
     """
+
+    around = "call"  # its place in a portal; see `resolve_middleware`
 
     def __init__(
         self,
@@ -76,6 +78,9 @@ def _table(path: str, rows: Any) -> dict[str, frozenset[str]]:
         return {}
     if not isinstance(rows, Mapping) or not all(isinstance(name, str) and name for name in rows):
         raise _wrong(path, rows, "lists of scopes by name")
+    for name in rows:
+        if "/" in name:  # no name has one: the rule would protect nothing
+            raise _wrong(path, name, 'names without "/": "place" in functions, or "shop" in groups, for shop/place')
     return {name: _scopes(f"{path}.{name}", scopes) for name, scopes in rows.items()}
 
 

@@ -98,7 +98,8 @@ def _connect(url: str, path: str, timeout: float) -> Any:
         from redis.backoff import NoBackoff
         from redis.retry import Retry
     except ImportError:  # pragma: no cover - the tests have it
-        raise ConfigError(f"{path} needs the redis package", path=path, allowed="pip install redis") from None
+        allowed = "pip install 'portal-functions[redis]'"
+        raise ConfigError(f"{path} needs the redis package", path=path, allowed=allowed) from None
     if url.startswith("valkey"):
         url = "redis" + url.removeprefix("valkey")
     try:

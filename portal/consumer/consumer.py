@@ -13,9 +13,10 @@ from ..address import Address
 from ..calls.credentials import credentials_of
 from ..calls.deadlines import timeout_error
 from ..calls.middleware import Call, Middleware, build_chain
+from ..calls.plugins import resolve_middleware
 from ..calls.response_cache import ResponseCache
 from ..context import CallContext
-from ..errors import ConsumerError, OverloadedError, PortalError, RegistryError, ValidationError
+from ..errors import ConfigError, ConsumerError, OverloadedError, PortalError, RegistryError, ValidationError
 from ..executor import WorkerPool
 from ..forks import new_lock, renew_after_fork
 from ..function import Function, ResolvedFunction
@@ -45,8 +46,10 @@ class Consumer:
     remote ones are connected to on first use. `Consumer(portals=[...])` sees those portals alone.
 
     Args:
-        portals: the only portals to use; empty means as said above.
-        middleware: around every call on this side, the first outermost.
+        portals: the only portals to use; empty means as said above. `auth` and `cache` hold for their calls too, where
+            an HTTPPortal's own HTTPClient has no others.
+        middleware: around every call on this side, the first outermost; a name stands for what a package offers under
+            it (`portal.calls.plugins`).
         auth: what is sent so that servers know who calls: a bearer token, (user, password), a callable of the address,
             or a credential of `portal.calls.credentials`. A plain value goes to every server called: ByAuthority sends
             each secret to its own server only.
@@ -54,6 +57,8 @@ class Consumer:
         executor: for `submit_at` and `map_at`; None makes a bounded pool of 32 threads on first use.
         timeout: seconds for a remote call that is given no timeout and inherits no deadline; None waits for ever.
             A call inside this process that is given none has none.
+
+    Raises: ConfigError for a setting of the wrong kind.
 
     Threads: any; one Consumer serves a whole process. Fork: a child opens connections and threads of its own.
     """
@@ -64,16 +69,20 @@ class Consumer:
         *,
         auth: Any = None,
         cache: ResponseCache | None = None,
-        middleware: Iterable[Middleware] = (),
+        middleware: Iterable[Middleware | str] = (),
         executor: Executor | None = None,
         timeout: float | None = 30.0,
     ) -> None:
         self._auth = None if auth is None else credentials_of(auth)
+        if cache is not None and not isinstance(cache, ResponseCache):
+            raise _wrong("cache", cache, "a ResponseCache, or None")
         self._cache = cache
-        self._given = PortalRegistry(portals)
+        self._given = PortalRegistry(_portals(portals))
         self._only_given = bool(self._given.schemes())
+        if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
+            raise _wrong("timeout", timeout, "seconds above 0, or None")
         self._timeout = timeout
-        self._middleware = tuple(middleware)
+        self._middleware = resolve_middleware(middleware)
         self._chain = build_chain(self._middleware, _send)
         self._executor = executor
         self._own_pool: WorkerPool | None = None
@@ -103,17 +112,19 @@ class Consumer:
             params: JSON data by parameter name.
             timeout: seconds for the whole call; the lesser of it and what the running call has left holds.
             context: what the call is nested in; the running call's context when None.
-            returns: a type to load the result into; plain JSON data when None.
+            returns: a type to load the result into (`Invoice`, `Invoice | None`, `list[Invoice]`); plain JSON data when
+                None.
             idempotency_key: under which a server with `Idempotency` runs the call once, however often it is sent.
         Returns: JSON data, equal at every address.
-        Raises: portal errors only. ValidationError before anything is sent, where the schema is known;
-            RegistryError for an unknown function; CallTimeout in time; TransportError, whose `may_have_executed` says
-            whether sending it again is safe; FunctionError for what the function raised.
+        Raises: portal errors only. ValidationError before anything is sent, where the schema is known, and for an
+            answer that `returns` does not fit; RegistryError for an unknown function; CallTimeout in time;
+            TransportError, whose `may_have_executed` says whether sending it again is safe; FunctionError for what the
+            function raised.
         """
         near = self._near.get(address) if timeout is None and changes.number == self._near_since else None
         if near is not None and not self._middleware and idempotency_key is None:
             result = near.invoke({} if params is None else params, CallContext.for_call(None, context))
-            return result if returns is None else Schema.of(returns).load(result)
+            return result if returns is None else _loaded(result, returns, near.name)
         call = self._prepare(address, params, timeout, context, False)
         if idempotency_key is not None:
             call.context.idempotency_key = idempotency_key
@@ -122,7 +133,7 @@ class Consumer:
         except (RegistryError, ValidationError):
             self._resolved.pop(str(address), None)  # the contract may have changed: ask again next time
             raise
-        return result if returns is None else Schema.of(returns).load(result)
+        return result if returns is None else _loaded(result, returns, call.function.name)
 
     def stream_at(
         self,
@@ -268,15 +279,18 @@ class Consumer:
     def _portals_for(self, address: Address) -> tuple[Portal, ...] | list[Portal]:
         self._require_open()
         if address.scheme in self._given.schemes() or self._only_given:
-            return self._given.get(address.scheme)
+            found = self._given.get(address.scheme)
+            if self._auth is None and self._cache is None:
+                return found
+            return [portal.for_caller(self._auth, self._cache) for portal in found]
         if address.scheme in _REMOTE:
             return [self._remote(address.scheme)]
-        found = in_process_portals(address.scheme)
-        if not found:
+        alive = in_process_portals(address.scheme)
+        if not alive:
             raise RegistryError(
                 f"no portal of this process answers for {address.scheme}://", name=address.scheme, address=address
             )
-        return found
+        return alive
 
     def _remote(self, scheme: str) -> Portal:
         portal = self._own_portals.get(scheme)
@@ -353,6 +367,28 @@ class Consumer:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def _portals(portals: Any) -> list[Portal]:
+    if isinstance(portals, Portal | str) or not isinstance(portals, Iterable):
+        raise _wrong("portals", portals, "a list of portals")
+    given = list(portals)
+    for one in given:
+        if not isinstance(one, Portal):
+            raise _wrong("portals", one, "portals; what is at a URL needs none: Consumer().call_at(url, ...)")
+    return given
+
+
+def _loaded(result: Any, returns: Any, name: str) -> Any:
+    try:
+        return Schema.of(returns).load(result)
+    except ValidationError as error:
+        words = f"what {name} answered does not fit returns={getattr(returns, '__name__', returns)}: {error}"
+        raise ValidationError(words, errors=error.errors) from None
+
+
+def _wrong(path: str, value: object, allowed: str) -> ConfigError:
+    return ConfigError(f"consumer.{path} is {value!r}", path=f"consumer.{path}", allowed=allowed)
 
 
 def _log_failure(call: Call, done: Future[Any]) -> None:

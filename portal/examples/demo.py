@@ -2,9 +2,9 @@
 
     python -m portal.examples.demo
 
-A server process publishes the order service over HTTP; this process publishes it too, at local://. Every function is
-called at each of its addresses and its answer held to the one expected; then come calls that must be refused. The exit
-code is 0 only if every line is right.
+A server process publishes the order service over HTTP, to those who have its token; this process publishes it too, at
+local:// and test://. Every function is called at each of its addresses and its answer held to the one expected; then
+come calls that must be refused. The exit code is 0 only if every line is right.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ from rich.console import Console
 from rich.table import Table
 
 from portal import (
+    AuthenticationError,
     CallTimeout,
     Consumer,
     FunctionError,
     LocalPortal,
     PortalError,
     RegistryError,
+    TestingPortal,
     TransportError,
     ValidationError,
 )
@@ -36,6 +38,7 @@ from .orders import service
 
 __all__ = ["Good", "Refused", "main", "serve"]
 
+TOKEN = "demo-token"  # shown: it lets nobody in but to a server of this machine that ends with the demo
 ORDER = {
     "customer": {"name": "Zoë 李", "email": "zoe@example.com"},
     "items": [
@@ -103,14 +106,17 @@ REFUSED = [
 
 
 @contextmanager
-def serve(target: str) -> Iterator[tuple[subprocess.Popen[str], list[dict[str, Any]]]]:
+def serve(target: str, *options: str) -> Iterator[tuple[subprocess.Popen[str], list[dict[str, Any]]]]:
     """A server process that publishes `target` over HTTP at a free port, and the rows it says it publishes.
+
+    Args:
+        target, options: as `portal serve` takes them.
 
     In the end the server is asked to stop, and made to after ten seconds.
 
     Raises: RuntimeError, with what the server said, when it ends before it is ready.
     """
-    command = [sys.executable, "-m", "portal", "serve", target, "--http", "127.0.0.1:0", "--json"]
+    command = [sys.executable, "-m", "portal", "serve", target, "--http", "127.0.0.1:0", "--json", *options]
     # The log goes to a file: a pipe that nobody reads would fill up and stop the server.
     with TemporaryFile("w+") as log, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as server:
         try:
@@ -146,6 +152,8 @@ class Show:
     def good(self, cases: Iterable[Good], places: Iterable[dict[str, str]]) -> None:
         """A table of answers: every case at every place (a place: addresses by function name)."""
         table = Table("function", "address", "result", "ms", title="Answered", title_justify="left")
+        table.caption = "The first call over HTTP also loads the client, connects, and asks for the contract."
+        table.caption_justify = "left"
         places = list(places)
         for case in cases:
             for addresses in places:
@@ -164,10 +172,10 @@ class Show:
         took = f"{(perf_counter() - begin) * 1000:.1f}"
         table.add_row(case.function, address, text if right else f"WRONG: {text}", took)
 
-    def refused(self, case: Refused, address: str) -> None:
-        """One line for a call that must fail with the error class named."""
+    def refused(self, case: Refused, address: str, *, consumer: Consumer | None = None) -> None:
+        """One line for a call, by another consumer where one is given, that must fail with the error class named."""
         try:
-            said = f"answered {self._call(address, case.params, timeout=case.timeout)!r}"
+            said = f"answered {(consumer or self.consumer).call_at(address, case.params, timeout=case.timeout)!r}"
             right = False
         except PortalError as error:
             said = f"{type(error).__name__}: {error}"
@@ -192,21 +200,31 @@ def by_name(rows: Iterable[dict[str, Any]]) -> dict[str, str]:
 def main() -> int:
     """Run the demo; 0 if every line is right, else 1."""
     console = Console(markup=False, highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 140)
-    with serve("portal.examples.orders:service") as (server, rows), LocalPortal() as local, Consumer() as consumer:
-        local.apply_service(service)
-        places = [
-            by_name(rows),
-            by_name({"name": schema.name, "address": str(address)} for address, schema in local.functions().items()),
-        ]
+    let_in = ("--token", f"demo={TOKEN}")
+    with (
+        serve("portal.examples.orders:service", *let_in) as (server, rows),
+        LocalPortal() as local,
+        TestingPortal() as testing,
+        Consumer(auth=TOKEN) as consumer,
+        Consumer() as nobody,
+    ):
+        places = [by_name(rows)]
+        for portal in (local, testing):
+            portal.apply_service(service)
+            found = portal.functions().items()
+            places.append(by_name({"name": schema.name, "address": str(address)} for address, schema in found))
         show = Show(consumer, console)
         show.good(GOOD, places)
         console.print("Refused, as they must be")
         for case in REFUSED:
             for addresses in places:
                 show.refused(case, addresses[case.function])
+        nameless = Refused("no credential", "add", {"a": 1, "b": 2}, AuthenticationError)
+        show.refused(nameless, places[0]["add"], consumer=nobody)
         code = stop(server)
         show.refused(Refused("dead server", "add", {"a": 1, "b": 2}, TransportError), places[0]["add"])
-    console.print(f"The server stopped with exit code {code}; {show.wrong or 'no'} line(s) wrong.")
+    wrong = f"{show.wrong} of the lines above are" if show.wrong else "no line above is"
+    console.print(f"The server stopped with exit code {code}; {wrong} wrong.")
     return 0 if code == 0 and show.wrong == 0 else 1
 
 

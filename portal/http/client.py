@@ -6,16 +6,18 @@ here; connections, and what a failure on one means, in `sender.py`.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from math import inf
 from typing import Any
 
 from ..address import Address
 from ..calls.cache_control import freshness
-from ..calls.credentials import credentials_of
+from ..calls.credentials import Credential, credentials_of
 from ..calls.response_cache import ResponseCache, key_of
 from ..context import CallContext
 from ..errors import (
+    AuthenticationError,
     ConfigError,
     Fault,
     PortalError,
@@ -57,6 +59,8 @@ class HTTPClient:
         sockets: Unix sockets by the authority that stands for them: {"orders.local": "/run/orders.sock"} sends what
             is for http://orders.local/ there.
 
+    Raises: ConfigError for a wrong setting; for files of `tls` with the first https call.
+
     Threads: any; connections are shared. Fork: a child opens connections of its own.
     """
 
@@ -96,6 +100,16 @@ class HTTPClient:
             sockets=sockets,
         )
 
+    def for_caller(self, auth: Credential | None, cache: ResponseCache | None) -> HTTPClient:
+        """This client with a credential and a cache where it has none of its own; connections stay shared."""
+        credential = self._credential if auth is None or self._credential is not None else auth
+        kept = self._cache if cache is None or self._cache is not None else cache
+        if credential is self._credential and kept is self._cache:
+            return self
+        other = copy.copy(self)
+        other._credential, other._cache = credential, kept
+        return other
+
     def close(self) -> None:
         """Close the connections that are idle; those in use close after their answer."""
         self._sender.close()
@@ -120,6 +134,10 @@ class HTTPClient:
     def invoke(self, function: ResolvedFunction, params: Mapping[str, Any], context: CallContext) -> Any:
         """Send one call and give its result."""
         address = _address(function)
+        if function.streaming:
+            raise ProtocolError(
+                f"{function.name} is a stream: iterate it with stream or stream_at", status=406, address=address
+            )
         body = self._encode(function, params)
         if self._cache is not None and function.schema.cacheable:
             return self._invoke_kept(self._cache, function, params, body, context)
@@ -173,6 +191,8 @@ class HTTPClient:
         return self._events(answer, request)
 
     def _encode(self, function: ResolvedFunction, params: Mapping[str, Any]) -> bytes:
+        if type(params) is not dict and isinstance(params, Mapping):
+            params = dict(params)  # as where the function runs in this process
         if self._validate and not function.schema.input.get("x-coerces"):
             function.schema.validate_input(params)
         try:
@@ -190,7 +210,10 @@ class HTTPClient:
                 raise ProtocolError(f"{address} answered 200 with a body that is no JSON: {error}") from None
         if 300 <= status < 400:
             raise ProtocolError(f"{address} answered {status}; redirects are not followed", address=address)
-        raise _error_of(answer, address)
+        refusal = _error_of(answer, address)
+        if isinstance(refusal, AuthenticationError) and self._credential is None and not refusal.executed:
+            refusal.message = f"{refusal.message}; none was sent: auth= of the Consumer takes one"
+        raise refusal
 
     # the exchange
 

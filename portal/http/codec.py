@@ -111,19 +111,19 @@ def problem_of(error: PortalError, *, debug: bool) -> dict[str, Any]:
     What a function's own exception says goes out only with debug=True; its log has all of it under the request id.
     """
     data = error.to_dict(debug=debug)
-    masked = isinstance(error, FunctionError) and error.private and not debug
+    masked = error.public_message if isinstance(error, FunctionError) and error.private and not debug else None
     problem: dict[str, Any] = {
         "type": f"urn:portal:error:{error.code}",
         "title": type(error).__name__,
         "status": error.status,
-        "detail": f"{error.context.get('operation', 'the function')} failed" if masked else error.message,
+        "detail": error.message if masked is None else masked,
         "code": error.code,
         "request_id": error.request_id,
         "retryable": error.retryable,
     }
     if error.executed:
         problem["executed"] = True
-    if masked:
+    if masked is not None:
         return problem
     members = {name: data[name] for name in error.members}
     if "type" in members:

@@ -64,6 +64,8 @@ class Compression:
     Raises: ConfigError. Threads: any.
     """
 
+    around = "request"  # its place in a portal; see `resolve_middleware`
+
     def __init__(self, *, minimum: int = 1024, level: int = 6, max_decompressed: int = 8 * 1024 * 1024) -> None:
         for name, value, least, most in (
             ("minimum", minimum, 0, 1 << 40),

@@ -47,6 +47,8 @@ class CORS:
     Raises: ConfigError. Threads: any.
     """
 
+    around = "request"  # its place in a portal; see `resolve_middleware`
+
     def __init__(
         self,
         origins: Origins,

@@ -199,6 +199,8 @@ def as_portal_error(error: BaseException, address: Address, context: CallContext
 
 def _transport_error(kind: Failure, words: str) -> PortalError:
     advice = "the call may have been executed" if kind.sent else "is the server running?"
+    if not kind.sent and "WRONG_VERSION_NUMBER" in words:  # OpenSSL's word for an answer that is no TLS
+        advice = "it speaks no TLS there; is it http://?"
     return TransportError(f"{kind.value[0]} to {words}; {advice}", may_have_executed=kind.sent)
 
 

@@ -79,6 +79,8 @@ class When:
     middleware, if it can be.
     """
 
+    around = "request"  # its place in a portal; see `resolve_middleware`
+
     def __init__(
         self,
         middleware: HTTPMiddleware,

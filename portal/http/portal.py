@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from functools import cached_property
@@ -58,7 +59,9 @@ class HTTPPortal(Portal):
 
     The portal itself is a WSGI application (PEP 3333), the same as `wsgi`.
 
-    Threads: any.
+    Raises: ConfigError for a wrong setting, when it is made; TransportError, when it starts, where the port is in use.
+
+    Threads: any. Fork: a child does not serve what its parent does; it may publish on a portal of its own.
     """
 
     schemes = ("http", "https")
@@ -86,6 +89,9 @@ class HTTPPortal(Portal):
         listen: bool = True,
     ) -> None:
         super().__init__(unique_ids=unique_ids)
+        for name, value, kind in (("config", config, ServingConfig), ("client", client, HTTPClient)):
+            if value is not None and not isinstance(value, kind):
+                raise ConfigError(f"{name} is {value!r}", path=name, allowed=f"{kind.__name__}(...), or None")
         if base_path and (not base_path.startswith("/") or base_path.endswith("/")):
             raise ConfigError(
                 f"base_path is {base_path!r}",
@@ -197,6 +203,15 @@ class HTTPPortal(Portal):
     def _unmount(self) -> int:
         self._mounted = False
         return self.listener.unmount(self._app)
+
+    def for_caller(self, auth: Any, cache: Any) -> HTTPPortal:
+        """This portal, whose calls carry the credential and use the cache where its own client has none."""
+        client = self._client.for_caller(auth, cache)
+        if client is self._client:
+            return self
+        view = copy.copy(self)  # one that only calls; everything else is shared with this one
+        view._client = client
+        return view
 
     def resolve_function(self, address: Address | str) -> ResolvedFunction:
         """The Function at an http or https address; asks its server for the schema.

@@ -64,6 +64,8 @@ class RequestLog:
     must a callable. `close` closes a file that it opened.
     """
 
+    around = "request"  # its place in a portal; see `resolve_middleware`
+
     def __init__(
         self,
         target: str | os.PathLike[str] | logging.Logger | Callable[[str], object],

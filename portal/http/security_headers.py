@@ -33,6 +33,8 @@ class SecurityHeaders:
     Raises: ConfigError. Threads: any.
     """
 
+    around = "request"  # its place in a portal; see `resolve_middleware`
+
     def __init__(
         self,
         *,

@@ -7,5 +7,6 @@ from .compiled import is_json
 from .function_schema import FunctionSchema, check_name
 from .parameters import Parameters
 from .schema import Schema
+from .unclassed import unclassed
 
-__all__ = ["FunctionSchema", "Parameters", "Schema", "check_name", "constraints", "is_json"]
+__all__ = ["FunctionSchema", "Parameters", "Schema", "check_name", "constraints", "is_json", "unclassed"]

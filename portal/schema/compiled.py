@@ -6,6 +6,7 @@ which is loaded when the first value is refused.
 
 from __future__ import annotations
 
+import marshal
 import re
 from collections.abc import Callable
 from typing import Any
@@ -84,7 +85,13 @@ class Compiled:
 def _accepts(is_valid: Callable[[Any], bool], closed: bool) -> Callable[[Any], bool]:
     def accepts_closed(value: Any) -> bool:
         try:
-            return is_valid(value)
+            if not is_valid(value):
+                return False
+            # jsonschema-rs takes a Decimal or an Enum for the number that it holds, and subclasses of dict and list.
+            # marshal writes none of these, and what else it writes that is no JSON has been refused: the fastest test
+            # there is of exact types at any depth.
+            marshal.dumps(value, 2)
+            return True
         except Exception:  # jsonschema-rs raises several classes for what is no JSON data
             return False
 

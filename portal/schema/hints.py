@@ -26,6 +26,10 @@ __all__ = ["HintMapper", "map_hint", "type_name"]
 _LISTS = (list, abc.Sequence, abc.MutableSequence, abc.Collection, abc.Iterable)
 _SETS = {set: set, abc.MutableSet: set, frozenset: frozenset, abc.Set: frozenset}
 _MAPPINGS = (dict, abc.Mapping, abc.MutableMapping)
+_HINTS = (
+    "a dataclass, TypedDict, NamedTuple or Enum, None, bool, int, float, str, bytes, Decimal, UUID, datetime, date, "
+    "time, timedelta, Any, and list, tuple, set, dict, Union, Optional, Literal and Annotated of these"
+)
 _MARKS = (typing.Required, typing.NotRequired, typing.Final)
 
 
@@ -287,5 +291,7 @@ _JSON_NAMES = {str: "string", int: "integer", float: "number", bool: "boolean", 
 def _unmapped(hint: Any) -> ConfigError:
     if isinstance(hint, str | typing.ForwardRef):
         return ConfigError(f"the type hint {hint!r} is a name that cannot be looked up here", path=str(hint))
-    advice = "give it a value for its type variables" if isinstance(hint, typing.TypeVar) else "see the list of hints"
-    return ConfigError(f"the type hint {type_name(hint)} has no JSON form; {advice}", path=type_name(hint))
+    told = f"the type hint {type_name(hint)} has no JSON form"
+    if isinstance(hint, typing.TypeVar):
+        return ConfigError(f"{told}; give it a value for its type variables", path=type_name(hint))
+    return ConfigError(told, path=type_name(hint), allowed=_HINTS)

@@ -7,8 +7,12 @@ JSON data is dict with str keys, list, str without lone surrogates, int, finite 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import date, time, timedelta
+from decimal import Decimal
+from enum import Enum
 from itertools import islice
 from typing import Any
+from uuid import UUID
 
 from ..errors import Fault
 
@@ -166,4 +170,10 @@ def _walk(value: Any, path: tuple[Any, ...], depth: int) -> Iterator[Fault]:
             yield Fault(pointer(path), f"must be a finite number, not {value}", "finite", None, shorten(value))
     elif kind is not int and kind is not bool and value is not None:
         name = getattr(kind, "__qualname__", str(kind))
-        yield Fault(pointer(path), f"must be JSON data, not {name}", "json", None, shorten(value))
+        advice = f"; Schema.of({name}).dump(value) makes it so" if _has_json_form(kind) else ""
+        yield Fault(pointer(path), f"must be JSON data, not {name}{advice}", "json", None, shorten(value))
+
+
+def _has_json_form(kind: type) -> bool:
+    """Whether a type hint of this class has a schema; of what is commonly given by mistake."""
+    return issubclass(kind, Enum | Decimal | date | time | timedelta | UUID) or hasattr(kind, "__dataclass_fields__")

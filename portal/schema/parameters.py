@@ -271,7 +271,7 @@ def _slow_load(schema: Schema) -> Callable[[Any, Exception | None], Any]:
     def slow(params: Any, error: Exception | None) -> Any:
         if error is not None:
             return schema._decode_error(params, error)
-        if isinstance(params, Mapping) and not isinstance(params, dict):
+        if isinstance(params, Mapping) and type(params) is not dict:
             params = dict(params)
             if schema.accepts(params):
                 return params

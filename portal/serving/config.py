@@ -38,6 +38,8 @@ class ServingConfig:
         grace: how long `stop` lets running calls finish.
         socket_mode: permissions of a Unix socket's file.
         tls: certificates and rules of TLS; None serves plain HTTP.
+
+    Raises: ConfigError, which names the setting and what is allowed. Threads: immutable.
     """
 
     workers: int = 16

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from math import inf
 from time import monotonic, time
@@ -40,6 +40,7 @@ class Desk:
     Args:
         pool: workers for calls that take their time.
         app_for: the app that serves a path, or None.
+        places: the path prefixes that are served, for those who have a path wrong.
 
     Attributes:
         watcher: whose connections they are; set once, before the first request.
@@ -52,12 +53,15 @@ class Desk:
 
     watcher: Watcher
 
-    def __init__(self, pool: WorkerPool, app_for: Callable[[str], App | None]) -> None:
+    def __init__(
+        self, pool: WorkerPool, app_for: Callable[[str], App | None], places: Callable[[], Iterable[str]]
+    ) -> None:
         self.active: set[Connection] = set()
         self.stopping = False
         self.refused = 0
         self._pool = pool
         self._app_for = app_for
+        self._places = places
         self._idle = threading.Condition()  # told, while stopping, of each connection that is served no more
         self._paces = Paces()  # by method and path
 
@@ -186,7 +190,8 @@ class Desk:
         if request.path == "*":  # OPTIONS of the server as a whole (RFC 9110 section 9.3.7)
             return Response(204, [("Allow", "GET, HEAD, OPTIONS, POST")])
         request_id = new_request_id()
-        body = problem(404, f"nothing is served at {request.path[:200]}", request_id)
+        detail = f"nothing is served at {request.path[:200]}; there is {', '.join(sorted(self._places())[:5])}"
+        body = problem(404, detail, request_id)
         return Response(404, [("Content-Type", "application/problem+json"), ("X-Request-ID", request_id)], body)
 
     def _answer_early(self, connection: Connection, exchange: Exchange, response: Response) -> bool:

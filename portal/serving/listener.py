@@ -95,6 +95,9 @@ class Listener:
                 return app
         return None
 
+    def _places(self) -> list[str]:
+        return [prefix for prefix, _ in self._apps]
+
     # life
 
     @property
@@ -143,7 +146,7 @@ class Listener:
                 self.port = int(name[1])
                 self.host = str(name[0]) if self._adopted else self.host
             self._pool = WorkerPool(config.workers, config.queue, name="portal-serve")
-            desk = Desk(self._pool, self._app_for)
+            desk = Desk(self._pool, self._app_for, self._places)
             watcher = Watcher(
                 sockets,
                 config,

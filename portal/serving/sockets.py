@@ -45,7 +45,9 @@ def open_socket(host: str, port: int, backlog: int, socket_mode: int) -> socket.
         return _Server(socket.AF_INET6 if ":" in host else socket.AF_INET, (host, port), backlog).socket
     except OSError as error:
         where = host if is_unix(host) else f"{host}:{port}"
-        reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be listened on: {error.strerror or error}"
+        reason = f"cannot be listened on: {error.strerror or error}"
+        if error.errno == errno.EADDRINUSE:
+            reason = "is in use" if is_unix(host) else "is in use; take another port, or 0 for a free one"
         raise TransportError(f"{where} {reason}", may_have_executed=False, retryable=False, cause=error) from error
 
 

@@ -30,6 +30,8 @@ class Certificate:
         chain: the certificate and those that signed it.
         key: the private key; in the chain's own file when None.
         password: of an encrypted key; not shown by `repr`.
+
+    The files are read when a listener starts, and again by `reload_certificates`. Threads: immutable.
     """
 
     chain: str | os.PathLike[str]
@@ -48,6 +50,9 @@ class TLSConfig:
         clients: whether a client's certificate is asked for: "none", "optional" or "required".
         minimum_version: "TLSv1.2" or "TLSv1.3".
         ciphers: OpenSSL's list of cipher suites for TLS 1.2; its default when None. Those of TLS 1.3 are fixed.
+
+    Raises: ConfigError, which names the setting; for files that cannot be used, when the listener starts.
+    Threads: immutable.
     """
 
     certificate: Certificate

@@ -9,12 +9,12 @@ The file is JSON: `{"version": 1, "functions": {address: schema}, "calls": [...]
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from copy import deepcopy
 from difflib import get_close_matches
 from pathlib import Path
 from time import perf_counter
@@ -182,6 +182,15 @@ class RecordingPortal(Portal):
         members = [self._recorded(member, Address.of(address)) for member in found.functions.values()]
         return Service(found.name, members, version=found.version, description=found.description)
 
+    def for_caller(self, auth: Any, cache: Any) -> Portal:
+        """This portal, whose real one makes its calls as `auth` and `cache` say."""
+        real = self._real.for_caller(auth, cache)
+        if real is self._real:
+            return self
+        view = copy.copy(self)
+        view._real = real
+        return view
+
     def resolve_function(self, address: Address | str) -> ResolvedFunction:
         """The real portal's Function, its calls recorded."""
         return self._recorded(self._real.resolve_function(address), Address.of(address))
@@ -343,7 +352,7 @@ class _Tape:
         with self._lock:
             rows = self._rows.get((address, key))
             if rows:
-                return deepcopy(rows.pop(0) if len(rows) > 1 else rows[0])
+                return copy.deepcopy(rows.pop(0) if len(rows) > 1 else rows[0])
             known = [other[:_COMPARED] for at, other in self._rows if at == address][:_COMPARED]
         near = get_close_matches(key[:_COMPARED], known, n=1, cutoff=0.0)
         words = f"{function.name} was not recorded with {key}; nearest recorded: {', '.join(near) or 'nothing'}"

@@ -357,6 +357,15 @@ def test_retry_waits_for_the_circuit() -> None:
     assert slept == [3.0]
 
 
+def test_retry_keeps_nobody_waiting_for_a_circuit_that_has_just_opened() -> None:
+    clock = Clock()
+    breaker = opened(clock)
+    retry = Retry(sleep=lambda seconds, context: pytest.fail(f"slept for {seconds} s"), clock=clock)
+    with pytest.raises(CircuitOpenError, match="not called for another 30") as caught:
+        retry(call_of(), lambda call: breaker(call, succeed))
+    assert caught.value.context["attempts"] == 1
+
+
 # late outcomes and probes under threads
 
 

@@ -267,7 +267,7 @@ def test_what_a_function_raised_stays_here_without_debug() -> None:
     error.private = error.executed = True
     hidden = jsonrpc.error_response(1, error)
     assert "hunter2" not in json.dumps(hidden)
-    assert hidden["error"]["message"] == "fail failed"
+    assert hidden["error"]["message"] == "fail failed; the server's log says why"
     assert jsonrpc.error_from(hidden["error"]).executed
     shown = jsonrpc.error_from(jsonrpc.error_response(1, error, debug=True)["error"])
     assert isinstance(shown, FunctionError)

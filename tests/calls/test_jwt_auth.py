@@ -907,3 +907,11 @@ def test_an_answer_in_chunks_and_one_without_end(issuer: Issuer) -> None:
     with pytest.raises(ProtocolError, match="more than 10 bytes"):
         fetch(issuer.url, deadline=time.monotonic() + WAIT, max_size=10)
     assert fetch(f"{issuer.url}?a=b", deadline=time.monotonic() + WAIT).body == b"x" * 11
+
+
+def test_a_key_set_without_cryptography_is_a_wrong_setting_and_no_refusal_of_every_token(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    with pytest.raises(ConfigError, match=r"need `cryptography`; allowed: HS, .* 'portal-functions\[jwt\]'"):
+        JWTAuth(algorithms=["RS256"], jwks_url="https://127.0.0.1:1/keys")

@@ -191,7 +191,7 @@ def test_limits_compose() -> None:
     assert call.reply["ratelimit"] == '"each";r=4;t=1, "all";r=1;t=43200'
     assert call.reply["ratelimit-policy"] == '"each";q=5;w=1, "all";q=2;w=86400'
     chain(call_of())
-    with pytest.raises(RateLimitError, match='"all"'):
+    with pytest.raises(RateLimitError, match=r'the limit of 2/day \("all"\) is used up'):
         chain(call_of())
 
 

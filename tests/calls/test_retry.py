@@ -257,7 +257,7 @@ def test_cancelling_ends_the_pause() -> None:
 
     def run() -> None:
         with pytest.raises(CallCancelled) as info:
-            Retry()(call, peer)
+            Retry(longest=60.0)(call, peer)
         caught.append(info.value)
 
     thread = threading.Thread(target=run, daemon=True)

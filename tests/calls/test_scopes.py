@@ -131,3 +131,10 @@ def test_wrong_settings(construct: Callable[[], Any], path: str) -> None:
         construct()
     assert refusal.value.path == path
     assert refusal.value.allowed
+
+
+def test_a_name_that_nothing_can_have_is_refused_since_it_would_protect_nothing() -> None:
+    with pytest.raises(ConfigError, match='names without "/"'):
+        RequireScopes(functions={"shop/place": ["orders"]})
+    with pytest.raises(ConfigError, match='names without "/"'):
+        RequireScopes(groups={"shop/place": ["orders"]})

@@ -5,24 +5,40 @@ import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from enum import Enum
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
 from portal import (
     AddressError,
+    AuthenticationError,
+    BearerAuth,
     CallContext,
     CallTimeout,
+    ConfigError,
     Consumer,
     ConsumerError,
     FunctionError,
     HTTPPortal,
     LocalPortal,
+    Portal,
+    ProtocolError,
+    RateLimit,
     RegistryError,
+    ResponseCache,
+    Retry,
+    TransportError,
     ValidationError,
     function,
 )
 from portal.calls.middleware import Call, CallNext
+from portal.http import CORS, HTTPClient
+from portal.testing import recording
 
 WAIT = 10.0
 
@@ -339,3 +355,166 @@ def test_threads_that_call_when_the_consumer_is_closed() -> None:
             assert not thread.is_alive()
         assert not wrong
         assert consumer.portals() == []
+
+
+# credentials and a cache with portals that were given
+
+
+def test_a_credential_and_a_cache_hold_for_portals_that_were_given(tmp_path: Path) -> None:
+    runs: list[str] = []
+
+    @function(cacheable=True)
+    def whoami(context: CallContext) -> str:
+        assert context.identity is not None
+        runs.append(context.identity.name)
+        return context.identity.name
+
+    with HTTPPortal(auth=BearerAuth({"t-ann": "ann", "t-bob": "bob"}), max_age=60) as http:
+        address = http.apply(whoami)
+        client = HTTPPortal()
+        with Consumer([client], auth="t-ann", cache=ResponseCache()) as consumer:
+            assert [consumer.call_at(address), consumer.call_at(address)] == ["ann", "ann"]
+            assert runs == ["ann"]
+            assert consumer.portals() == [client]
+            assert consumer.list_at(http.base)["functions"]
+        with recording(tmp_path / "calls.json", client) as kept, Consumer([kept], auth="t-bob") as consumer:
+            assert consumer.call_at(address) == "bob"
+        with Consumer([client]) as consumer, pytest.raises(AuthenticationError, match="none was sent: auth= of the Co"):
+            consumer.call_at(address)
+        client.close()
+        own = HTTPPortal(client=HTTPClient(auth="t-bob"))  # what is nearer to the server is the more exact
+        with Consumer([own], auth="t-ann") as consumer:
+            assert consumer.call_at(address) == "bob"
+        own.close()
+
+
+def test_a_portal_that_was_closed_serves_a_caller_no_more_and_no_less() -> None:
+    with HTTPPortal() as http, Consumer([client := HTTPPortal()], auth="t") as consumer:
+        address = http.apply(add)
+        assert consumer.call_at(address, {"a": 1, "b": 2}) == 3.0
+        client.close()  # gives its idle connections back, which the calls of the consumer share
+        assert consumer.call_at(address, {"a": 1, "b": 2}) == 3.0
+        client.close()
+        client._client.close()
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"portals": "http://127.0.0.1:8080"}, "consumer.portals is .*a list of portals"),
+        ({"portals": LocalPortal()}, "a list of portals"),
+        ({"portals": ["http://127.0.0.1:8080"]}, "what is at a URL needs none"),
+        ({"cache": 100}, "consumer.cache is 100; allowed: a ResponseCache"),
+        ({"timeout": "3"}, "consumer.timeout is '3'; allowed: seconds above 0"),
+        ({"auth": "Bearer t0ken"}, 'the token alone, without "Bearer " before it'),
+        ({"middleware": Retry()}, "a list of callables"),
+        ({"middleware": [Retry]}, r"holds the class Retry; allowed: an object of it: Retry\(...\)"),
+        ({"middleware": [3]}, "holds 3"),
+        ({"middleware": [CORS("*")]}, "holds CORS, which goes around a request: its place is http_middleware="),
+    ],
+)
+def test_a_setting_of_the_wrong_kind_is_refused_at_once(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        Consumer(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"config": {"workers": 8}}, r"config is .*; allowed: ServingConfig\(...\)"),
+        ({"client": "x"}, r"allowed: HTTPClient\(...\)"),
+        ({"port": "8080"}, "port is '8080'; allowed: 0 to 65535"),
+        ({"base_path": "api"}, 'base_path is \'api\'; allowed: "" or a path such as "/api"'),
+        ({"middleware": [CORS("*")]}, "its place is http_middleware="),
+        ({"middleware": [RateLimit]}, "holds the class RateLimit"),
+        ({"http_middleware": [RateLimit("1/second")]}, "goes around a call: its place is middleware="),
+    ],
+)
+def test_so_is_one_of_an_http_portal(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        HTTPPortal(**settings)
+
+
+# texts
+
+
+def test_an_answer_that_does_not_fit_what_was_asked_for_says_so(local: LocalPortal) -> None:
+    said = "what add answered does not fit returns=str: value: must be string, not number"
+    with Consumer([local]) as consumer, pytest.raises(ValidationError, match=said):
+        consumer.call_at("local://add", {"a": 1, "b": 2}, returns=str)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("127.0.0.1:8080/api/add", r"no scheme \(such as http://\)"),
+        ("localhost:8080/api/add", "such as http://"),
+        ("add", "such as local://"),
+    ],
+)
+def test_an_address_without_a_scheme_says_which_it_may_be(text: str, said: str) -> None:
+    with Consumer() as consumer, pytest.raises(AddressError, match=said):
+        consumer.call_at(text)
+
+
+def test_the_wrong_end_of_tls_and_the_wrong_path_say_so() -> None:
+    with HTTPPortal() as http, Consumer() as consumer:
+        address = str(http.apply(add))
+        with pytest.raises(TransportError, match="it speaks no TLS there; is it http://") as caught:
+            consumer.call_at(address.replace("http:", "https:"))
+        assert not caught.value.may_have_executed
+        with pytest.raises(RegistryError, match="nothing is served at /add; there is /api, /docs") as missing:
+            consumer.call_at(f"http://127.0.0.1:{http.port}/add")
+        assert missing.value.kind == "not_found"
+        with pytest.raises(ValidationError, match=r"not Decimal; Schema.of\(Decimal\).dump\(value\) makes it so"):
+            consumer.call_at(address, {"a": Decimal(1), "b": 2})
+
+
+@dataclass
+class Line:
+    sku: str
+    quantity: int = 1
+
+
+class Colour(Enum):
+    RED = "red"
+
+
+class Place(NamedTuple):
+    row: int
+    day: date
+
+
+@pytest.mark.parametrize("kind", [LocalPortal, HTTPPortal])
+def test_a_resolved_function_takes_native_values_at_every_address(kind: type[Portal]) -> None:
+    @function
+    def order(lines: list[Line], colour: Colour, place: Place, price: Decimal) -> str:
+        return f"{lines[0].sku} x {lines[0].quantity}, {colour.name}, {place.row} {place.day}, {price}"
+
+    @function
+    def each(line: Line) -> Iterator[str]:
+        yield line.sku
+
+    with kind() as portal, Consumer() as consumer:
+        resolved = consumer.resolve(portal.apply(order))
+        place = Place(3, date(2026, 1, 2))
+        said = resolved([Line("PEN")], Colour.RED, place=place, price=Decimal("1.20"))
+        assert said == "PEN x 1, RED, 3 2026-01-02, 1.20"
+        assert list(consumer.resolve(portal.apply(each))(Line("PEN"))) == ["PEN"]
+
+
+@pytest.mark.parametrize("kind", [LocalPortal, HTTPPortal])
+def test_a_stream_that_is_called_says_how_to_read_it(kind: type[Portal]) -> None:
+    def count(to: int) -> Iterator[int]:
+        yield from range(to)
+
+    with kind() as portal, Consumer() as consumer:
+        address = portal.apply(count)
+        with pytest.raises(ProtocolError, match="count is a stream: iterate it with stream or stream_at") as caught:
+            consumer.call_at(address, {"to": 2})
+        assert caught.value.status == 406
+
+
+def test_a_timeout_that_is_no_number_is_a_wrong_setting(local: LocalPortal) -> None:
+    with Consumer([local]) as consumer, pytest.raises(ConfigError, match="timeout is '2'; allowed: seconds, or None"):
+        consumer.call_at("local://add", {"a": 1, "b": 2}, timeout="2")  # type: ignore[arg-type]

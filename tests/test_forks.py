@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pathlib
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from time import monotonic
 
 import pytest
+import trustme
 
-from portal import CallContext, Consumer, HTTPPortal, LocalPortal, forks
+from portal import CallContext, Certificate, Consumer, HTTPPortal, LocalPortal, ServingConfig, TLSConfig, forks
 from portal.calls.breaker import Breaker
 from portal.calls.flights import Flights
 from portal.calls.retry import Retry
 from portal.executor import WorkerPool
+from portal.http.client import HTTPClient
+from portal.http.pools import ClientTLS
 
 WAIT = 20.0
 pytestmark = [
@@ -151,6 +155,27 @@ def test_a_child_does_not_wait_for_what_only_its_parent_asks_for() -> None:
     in_child(lead)
     flight.finish(None)
     assert len(flights) == 0
+
+
+def test_a_child_leaves_the_parent_s_tls_connection_alone(tmp_path: pathlib.Path) -> None:
+    authority = trustme.CA()
+    pem, ca = tmp_path / "server.pem", tmp_path / "ca.pem"
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(pem))
+    authority.cert_pem.write_to_path(str(ca))
+    config = ServingConfig(tls=TLSConfig(Certificate(str(pem))))
+    caller = HTTPPortal(client=HTTPClient(tls=ClientTLS(ca=str(ca))))
+    with HTTPPortal(config=config) as http, caller, Consumer([caller]) as consumer:
+        address = str(http.apply(double))
+        for number in range(3):
+            assert consumer.call_at(address, {"number": number}, timeout=WAIT) == 2 * number
+            before = http.listener.stats()["accepted"]
+
+            def call(number: int = number) -> None:
+                assert consumer.call_at(address, {"number": -number}, timeout=WAIT) == -2 * number
+
+            in_child(call)
+            assert http.listener.stats()["accepted"] > before
+            assert consumer.call_at(address, {"number": number}, timeout=WAIT) == 2 * number
 
 
 def _spawned(address: str) -> int:

@@ -66,7 +66,7 @@ def consumer() -> Iterator[Consumer]:
         yield made
 
 
-@pytest.mark.parametrize("timeout", [math.inf, 1e300, pytest.param(10**400, id="huge"), 1e9, True])
+@pytest.mark.parametrize("timeout", [math.inf, 1e300, pytest.param(10**400, id="huge"), 1e9])
 def test_a_timeout_beyond_all_measure_is_one_all_the_same(
     published: Published, consumer: Consumer, timeout: Any
 ) -> None:

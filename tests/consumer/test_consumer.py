@@ -43,14 +43,6 @@ from portal.testing import recording
 WAIT = 10.0
 
 
-class ContextLock:
-    def __init__(self, lock: threading.Lock) -> None:
-        self.lock = lock
-
-    def __exit__(self, *exc: object) -> None:
-        self.lock.release()
-
-
 def add(a: float, b: float) -> float:
     return a + b
 
@@ -310,21 +302,24 @@ def test_a_straight_call_is_as_every_call() -> None:
 
 
 @pytest.mark.parametrize("step", ["_remote", "_workers"])
-def test_closed_by_another_thread_in_the_middle_of_a_call(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, closed = getattr(Consumer, step), Consumer.close
+def test_closed_by_another_thread_in_the_middle_of_a_call(step: str) -> None:
+    consumer = Consumer()
+    lock = consumer._lock
 
-    class Closing(ContextLock):
-        """As a lock that another thread gives back after it has closed the consumer."""
+    class Late:
+        """Stands for the lock, which another thread gives back only after it has closed the consumer."""
 
         def __enter__(self) -> None:
-            consumer._lock = self.lock
-            closed(consumer)
-            self.lock.acquire()
+            consumer._lock = lock
+            consumer.close()
+            lock.acquire()
 
-    consumer = Consumer()
-    consumer._lock = Closing(consumer._lock)  # type: ignore[assignment]
+        def __exit__(self, *exc: object) -> None:
+            lock.release()
+
+    consumer._lock = Late()  # type: ignore[assignment]
     with pytest.raises(ConsumerError):
-        real(consumer, "http") if step == "_remote" else real(consumer)
+        getattr(consumer, step)(*(["http"] if step == "_remote" else []))
     assert consumer.portals() == []
     assert consumer._own_pool is None
 

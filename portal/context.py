@@ -247,13 +247,13 @@ class CallContext:
     @staticmethod
     def for_call(timeout: float | None = None, context: CallContext | None = None) -> CallContext:
         """The context for a call made now: nested in `context`, else in the running call, else a new one."""
+        if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float)):
+            raise ConfigError(f"timeout is {timeout!r}", path="timeout", allowed="seconds, or None")
         parent = context if context is not None else _current.get()
         if parent is not None:
             return parent.child(timeout=timeout)
         made = new_context(CallContext)
         if timeout is not None:
-            if isinstance(timeout, bool) or not isinstance(timeout, int | float):
-                raise ConfigError(f"timeout is {timeout!r}", path="timeout", allowed="seconds, or None")
             made.deadline = monotonic() + timeout
         return made
 

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from ..address import Address
 from ..calls.cache_control import freshness
 from ..calls.credentials import Credential, credentials_of
-from ..calls.deadlines import timeout_error
+from ..calls.deadlines import too_late
 from ..calls.response_cache import ResponseCache, key_of
 from ..context import CallContext
 from ..errors import (
@@ -346,7 +346,7 @@ class HTTPClient:
         if context.cancelled:
             raise CallCancelled("the caller gave the call up", address=address)
         if context.expired:
-            raise timeout_error(context, str(address))
+            raise too_late(context, str(address))
         try:
             if address.scheme == "https" or self._proxy is not None:
                 headers = codec.headers_of(context) | {"Accept": accept, "Content-Type": codec.JSON, **_ALWAYS, **extra}

@@ -19,18 +19,25 @@ from ..context import CallContext
 from ..errors import CallCancelled, CallTimeout, OverloadedError
 from ..forks import renew_after_fork
 
-__all__ = ["DeadlineWatch", "timeout_error", "wait_for"]
+__all__ = ["DeadlineWatch", "timeout_error", "too_late", "wait_for"]
 
 _log = logging.getLogger("portal.calls")
 
 
 def timeout_error(context: CallContext, name: str, timeout: float | None = None) -> CallTimeout:
     """The error that every side raises for a call of `name` that is past its deadline."""
-    after = "" if timeout is None else f" within {timeout:.2g} s"
+    after = " in time" if timeout is None else f" within {timeout:.2g} s"
     return CallTimeout(
         f"{name} did not answer{after}; it may still be running",
         timeout=timeout,
         context={"request_id": context.request_id},
+    )
+
+
+def too_late(context: CallContext, name: str) -> CallTimeout:
+    """The error for a call of `name` that was past its deadline before anything was sent."""
+    return CallTimeout(
+        f"{name} was not called: the deadline had passed before", context={"request_id": context.request_id}
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..address import Address
 from ..calls.credentials import credentials_of
-from ..calls.deadlines import timeout_error
+from ..calls.deadlines import too_late
 from ..calls.middleware import Call, Middleware, build_chain
 from ..calls.plugins import resolve_middleware
 from ..calls.response_cache import ResponseCache
@@ -254,7 +254,7 @@ class Consumer:
             travelling = CallContext.for_call(timeout, context)
             function = self._look_up(key, target, travelling)
         if travelling.expired:
-            raise timeout_error(travelling, function.name, timeout)
+            raise too_late(travelling, function.name)
         return Call(function, {} if params is None else params, travelling, function.address, streaming)
 
     def _look_up(self, key: str, target: Address, context: CallContext) -> Function:

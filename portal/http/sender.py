@@ -14,7 +14,7 @@ from time import monotonic
 from typing import NamedTuple, Protocol
 
 from ..address import Address
-from ..calls.deadlines import timeout_error
+from ..calls.deadlines import too_late
 from ..context import CallContext
 from ..errors import CallCancelled, ConfigError, PortalError, ProtocolError, TransportError
 from ..forks import new_lock
@@ -158,7 +158,7 @@ class Sender:
         if context.cancelled:
             raise CallCancelled("the caller gave the call up", address=address)
         if context.expired:
-            raise timeout_error(context, str(address))
+            raise too_late(context, str(address))
         try:
             if address.scheme == "https" or self._proxy is not None:
                 headers = codec.headers_of(context) | {"Accept": accept, "Content-Type": codec.JSON, **_ALWAYS, **extra}

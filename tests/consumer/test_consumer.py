@@ -513,3 +513,12 @@ def test_a_stream_that_is_called_says_how_to_read_it(kind: type[Portal]) -> None
 def test_a_timeout_that_is_no_number_is_a_wrong_setting(local: LocalPortal) -> None:
     with Consumer([local]) as consumer, pytest.raises(ConfigError, match="timeout is '2'; allowed: seconds, or None"):
         consumer.call_at("local://add", {"a": 1, "b": 2}, timeout="2")  # type: ignore[arg-type]
+
+
+def test_a_call_that_is_too_late_does_not_say_that_it_may_still_be_running() -> None:
+    with HTTPPortal() as http, Consumer() as consumer:
+        address = http.apply(add)
+        for _ in range(2):  # before and after the contract is known
+            with pytest.raises(CallTimeout, match="was not called: the deadline had passed before"):
+                consumer.call_at(address, {"a": 1, "b": 2}, timeout=0)
+            assert consumer.call_at(address, {"a": 1, "b": 2}) == 3.0

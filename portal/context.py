@@ -240,7 +240,7 @@ class CallContext:
                 hundred days, infinity too, count as a hundred days.
             metadata: for the nested call alone.
             baggage: added to what is inherited.
-        Raises: ConfigError for a timeout that is NaN.
+        Raises: ConfigError for a timeout that is no number of seconds.
         """
         deadline = self.deadline
         if timeout is not None:

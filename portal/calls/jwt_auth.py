@@ -14,6 +14,7 @@ import ssl
 from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
 from time import monotonic, time
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ..context import Identity
@@ -131,6 +132,11 @@ class JWTAuth:
         return f"JWTAuth(***, algorithms={sorted(self._algorithms)})"
 
     def authenticate(self, request: Carrier) -> Identity | None:
+        header = request.headers.get("authorization")
+        if header is not None and header.startswith("Bearer "):
+            known = self._known(header[7:])
+            if known is not None:
+                return known
         token = bearer_token(request)
         return None if token is None else self.identity_of(token)
 
@@ -139,19 +145,19 @@ class JWTAuth:
 
         Raises: AuthenticationError for a wrong one; OverloadedError while no key of `jwks_url` is to be had.
         """
+        known = self._known(token)
+        if known is not None:
+            return known
         if len(token) > self._max_length:
             raise AuthenticationError("the token is too long")
-        digest = sha256(token.encode("utf-8", "surrogatepass")).digest()
-        good = self._remembered.get(digest)
         keys = None if self._keys is None else self._keys.current
-        if good is not None and good.keys is keys and self._now() < good.until:
-            return _copy(good.identity)
         import jwt
 
         try:
             claims = self._verified(token)
-            identity = self._identity(claims)
-            self._remember(digest, _Good(identity, claims.get("exp", math.inf) + self._leeway, keys))
+            found = self._identity(claims)
+            identity = _Remembered(found.name, found.scopes, found.claims)
+            self._remember(token, _Good(identity, claims.get("exp", math.inf) + self._leeway, keys))
             return identity
         except jwt.ExpiredSignatureError:
             failure = "the token has expired"
@@ -162,14 +168,22 @@ class JWTAuth:
             _log.debug("a token was refused: %s", failure_origin(error))
         raise AuthenticationError(failure)
 
-    def _remember(self, digest: bytes, good: _Good) -> None:
+    def _known(self, token: str) -> Identity | None:
+        """Whose token it is, if it was found good before and is good still."""
+        if len(token) > self._max_length:
+            return None
+        good = self._remembered.get(_digest(token))
+        keys = None if self._keys is None else self._keys.current
+        return None if good is None or good.keys is not keys or self._now() >= good.until else good.identity
+
+    def _remember(self, token: str, good: _Good) -> None:
         # A set that came while the token was checked may lack the key that it was checked with.
         if self._keys is not None and (good.keys is None or self._keys.current is not good.keys):
             return
         if len(self._remembered) >= self._max_remembered:
             self._remembered.clear()
         if self._max_remembered:
-            self._remembered[digest] = good._replace(identity=_copy(good.identity))
+            self._remembered[_digest(token)] = good
 
     def _verified(self, token: str) -> dict[str, Any]:
         """The claims. Raises anything for a token that is not valid."""
@@ -212,9 +226,37 @@ class JWTAuth:
         return Identity(name, frozenset(scopes), claims)
 
 
-def _copy(identity: Identity) -> Identity:
-    """The same, whose claims, and the lists and objects in them, the caller may change."""
-    return Identity(identity.name, identity.scopes, copy_json(dict(identity.claims)))
+def _digest(token: str) -> bytes:
+    return sha256(token.encode("utf-8", "surrogatepass")).digest()
+
+
+class _Remembered(Identity):
+    """An identity that requests share: whoever asks for the claims is given some of his own, to change as he likes."""
+
+    __slots__ = ("_shared",)
+    _shared: Mapping[str, Any]
+
+    def __init__(self, name: str, scopes: Iterable[str] = (), claims: Mapping[str, Any] = MappingProxyType({})) -> None:
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "scopes", frozenset(scopes))
+        object.__setattr__(self, "_shared", claims)
+
+    @property
+    def claims(self) -> dict[str, Any]:
+        claims: dict[str, Any] = copy_json(dict(self._shared))
+        return claims
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Identity) and (self.name, self.scopes) == (other.name, other.scopes)
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.scopes))
+
+    def __repr__(self) -> str:
+        return repr(Identity(self.name, self.scopes, self.claims))
+
+    def __reduce__(self) -> tuple[type[Identity], tuple[str, frozenset[str], dict[str, Any]]]:
+        return Identity, (self.name, self.scopes, self.claims)
 
 
 def _json_object(part: str) -> dict[str, Any]:

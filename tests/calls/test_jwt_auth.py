@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import copy
+import dataclasses
 import datetime
 import hmac
 import json
 import logging
 import os
+import pickle
 import socket
 import ssl
 import sys
@@ -31,6 +34,7 @@ from portal.calls.fetch import fetch
 from portal.calls.jwks import KeySet
 from portal.calls.jwt_auth import JWTAuth
 from portal.calls.jwt_keys import key_of_jwk
+from portal.context import Identity
 from portal.errors import AuthenticationError, ConfigError, OverloadedError, ProtocolError, TransportError
 
 WAIT = 10.0
@@ -915,3 +919,22 @@ def test_a_key_set_without_cryptography_is_a_wrong_setting_and_no_refusal_of_eve
     monkeypatch.setitem(sys.modules, "cryptography", None)
     with pytest.raises(ConfigError, match=r"need `cryptography`; allowed: HS, .* 'portal-functions\[jwt\]'"):
         JWTAuth(algorithms=["RS256"], jwks_url="https://127.0.0.1:1/keys")
+
+
+def test_a_remembered_identity_is_an_identity_like_any_other() -> None:
+    auth = JWTAuth(key="k" * 32, algorithms=["HS256"])
+    claims = {"sub": "ann", "exp": int(time.time()) + 60, "scope": "read", "roles": ["clerk"]}
+    token = jwt.encode(claims, "k" * 32, algorithm="HS256")
+    first, second = auth.identity_of(token), auth.identity_of(token)
+    plain = Identity("ann", frozenset({"read"}), claims)
+    assert (first, second) == (plain, plain)
+    assert plain == first
+    assert {first, second, plain} == {plain}
+    assert repr(first) == repr(plain)
+    for copied in (pickle.loads(pickle.dumps(first)), copy.deepcopy(first), dataclasses.replace(first)):
+        assert (copied, copied.claims) == (plain, claims)
+    assert dataclasses.replace(first, name="bob").name == "bob"
+    first.claims["roles"].append("boss")
+    assert second.claims["roles"] == ["clerk"]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        first.name = "bob"  # type: ignore[misc]

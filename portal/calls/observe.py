@@ -91,18 +91,10 @@ class Observe:
     def tell(self, call: Call, begun: float, code: str, items: int = 0) -> None:
         """Give the hook its Observation of a call that ends now and began at `begun`. Raises nothing."""
         name, group = call.function.schema.name, call.group
+        name = f"{group}/{name}" if group else name
+        took, known = self._clock() - begun, call.context.identity is not None
         try:
-            self._on_call(
-                Observation(
-                    f"{group}/{name}" if group else name,
-                    self._clock() - begun,
-                    code,
-                    call.streaming,
-                    items,
-                    call.peer != "",
-                    call.context.identity is not None,
-                )
-            )
+            self._on_call(Observation(name, took, code, call.streaming, items, call.peer != "", known))
         except Exception:
             now = self._clock()
             if now - self._said >= _SAY_AGAIN:  # two threads at once may say it twice

@@ -131,9 +131,10 @@ class MemoryBuckets(_Table):
     def take(self, key: str) -> Verdict:
         """Count one call if it is allowed."""
         full, token, calls = self._full, self._token, self._calls
+        states = self._states
         with self._lock:
             now = round(self._clock() * _SECOND)
-            level, filled = self._states.get(key, (full, now))
+            level, filled = states.get(key, (full, now))
             if now <= filled:
                 now = filled
             elif level < full:
@@ -143,7 +144,10 @@ class MemoryBuckets(_Table):
             allowed = level >= token
             if allowed:
                 level -= token
-            self._keep(key, (level, now))
+            states[key] = (level, now)
+            states.move_to_end(key)
+            if len(states) > self._most:
+                states.popitem(last=False)
         return _bucket_verdict(calls, token, full, level, allowed)
 
 

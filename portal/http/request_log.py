@@ -140,8 +140,8 @@ class RequestLog:
         who = (_known if len(path) <= _SHORT else _who)(
             request.method, path, known("function"), request.peer, known("identity")
         )
-        timeout = request.headers.get("x-portal-timeout", "")
-        left = int(timeout) if timeout.isascii() and timeout.isdigit() and len(timeout) < 16 else "null"
+        timeout = request.headers.get("x-portal-timeout")
+        left = "null" if timeout is None else _milliseconds(timeout)
         line = (
             f'{{"time":"{_moment(self._clock())}","request_id":{_quoted(dict(response.headers).get("X-Request-ID"))},'
             f'{who},"status":{response.status},"code":{_quoted(known("code"))},'
@@ -226,6 +226,10 @@ def _quoted(value: Any) -> str:
         text = f"{text[:_LONGEST]}..."
     # Lone surrogates are no text to other parsers.
     return encode_basestring_ascii(text if text.isascii() else _SURROGATES.sub("\ufffd", text))
+
+
+def _milliseconds(timeout: str) -> str:
+    return str(int(timeout)) if timeout.isascii() and timeout.isdigit() and len(timeout) < 16 else "null"
 
 
 def _who(method: str, path: str, function: str | None, peer: str, identity: str | None) -> str:

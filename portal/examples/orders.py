@@ -22,6 +22,7 @@ __all__ = ["Customer", "Entry", "Invoice", "Item", "Line", "Order", "Orders", "Q
 
 Name = Annotated[str, MinLen(1), MaxLen(200)]
 Sku = Annotated[str, Pattern("^[A-Z]{3}-[0-9]{3}$"), Description("Article number, such as PEN-001.")]
+Number = Annotated[float, Ge(-1e300), Le(1e300)]  # of which the sum of two is still a number
 Quantity = Annotated[int, Ge(1), Le(10_000)]
 Price = Annotated[Decimal, Pattern("^[0-9]{1,7}([.][0-9]{1,2})?$"), Description("Euro, such as 9.90.")]
 Money = Annotated[Decimal, Pattern("^[0-9]{1,15}[.][0-9]{2}$"), Description("Euro, with two decimals.")]
@@ -174,7 +175,7 @@ class Orders:
     @portal.function(
         idempotent=True, cacheable=True, tags=("arithmetic",), examples=[{"input": {"a": 1, "b": 2}, "output": 3.0}]
     )
-    def add(self, a: float, b: float) -> float:
+    def add(self, a: Number, b: Number) -> float:
         """Add two numbers."""
         return a + b
 

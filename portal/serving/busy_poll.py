@@ -45,9 +45,10 @@ class BusyPoll:
         if not self._limit:
             return self._poll(timeout)
         began = self._clock()
-        events = self._poll(0.0)
-        if not events and alone and self._usual < self._limit:
+        events: list[Any] = []
+        if alone and self._usual < self._limit:
             end = began + min(self._limit, timeout)
+            events = self._poll(0.0)
             while not events and self._clock() < end:
                 events = self._poll(0.0)
         if not events:

@@ -12,7 +12,6 @@ import logging
 import math
 import ssl
 from collections.abc import Callable, Iterable, Mapping
-from hashlib import sha256
 from time import monotonic, time
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -23,7 +22,7 @@ from ..schema.jsondata import copy_json
 from .authenticators import Carrier, bearer_token
 from .jwks import KeySet
 from .jwt_keys import is_symmetric, require_algorithms, require_cryptography, require_key
-from .secret_text import failure_origin, require_quotable
+from .secret_text import digest_of, failure_origin, require_quotable
 
 __all__ = ["JWTAuth"]
 
@@ -172,7 +171,7 @@ class JWTAuth:
         """Whose token it is, if it was found good before and is good still."""
         if len(token) > self._max_length:
             return None
-        good = self._remembered.get(_digest(token))
+        good = self._remembered.get(digest_of(token))
         keys = None if self._keys is None else self._keys.current
         return None if good is None or good.keys is not keys or self._now() >= good.until else good.identity
 
@@ -183,7 +182,7 @@ class JWTAuth:
         if len(self._remembered) >= self._max_remembered:
             self._remembered.clear()
         if self._max_remembered:
-            self._remembered[_digest(token)] = good
+            self._remembered[digest_of(token)] = good
 
     def _verified(self, token: str) -> dict[str, Any]:
         """The claims. Raises anything for a token that is not valid."""
@@ -224,10 +223,6 @@ class JWTAuth:
         if not isinstance(scopes, list) or not all(isinstance(scope, str) for scope in scopes):
             raise ValueError("scopes are text")
         return Identity(name, frozenset(scopes), claims)
-
-
-def _digest(token: str) -> bytes:
-    return sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
 class _Remembered(Identity):

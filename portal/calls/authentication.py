@@ -32,6 +32,7 @@ __all__ = [
 
 _log = logging.getLogger("portal.auth")
 _NO_CHALLENGE = 'Portal realm="portal"'  # RFC 9110 section 15.5.2: a 401 carries at least one
+_UNCHECKED = "the credential could not be checked"
 #: What a callable may raise to say something to the client; all else is a defect and refused without its words.
 _MEANT = (AuthenticationError, AuthorizationError, RateLimitError, OverloadedError)
 
@@ -86,25 +87,26 @@ def authenticate(authenticators: Iterable[Authenticator], request: Carrier) -> I
     """
     asked = tuple(authenticators)
     for one in asked:
-        identity = _ask(one, asked, request)
-        if identity is not None:
-            return identity
+        try:
+            found: object = one.authenticate(request)
+        except Exception as error:
+            raise _refusal_by(one, asked, error) from None
+        if isinstance(found, Identity):
+            return found
+        if found is not None:
+            _log.error("%s refused a request: %r is no Identity", _name(one), type(found).__name__)
+            raise _challenging(AuthenticationError(_UNCHECKED), asked, one)
     raise _challenging(AuthenticationError("a credential is needed"), asked)
 
 
-def _ask(one: Authenticator, asked: tuple[Authenticator, ...], request: Carrier) -> Identity | None:
-    try:
-        found: object = one.authenticate(request)
-        if found is None or isinstance(found, Identity):
-            return found
-        _log.error("%s refused a request: %r is no Identity", _name(one), type(found).__name__)
-    except AuthenticationError as error:
-        raise _challenging(error, asked, one) from None
-    except _MEANT:
-        raise
-    except Exception as error:
-        _log.error("%s refused a request: it failed with %s", _name(one), failure_origin(error))
-    raise _challenging(AuthenticationError("the credential could not be checked"), asked, one)
+def _refusal_by(one: Authenticator, asked: tuple[Authenticator, ...], error: Exception) -> Exception:
+    """What a client hears of the error that an authenticator raised."""
+    if isinstance(error, AuthenticationError):
+        return _challenging(error, asked, one)
+    if isinstance(error, _MEANT):
+        return error
+    _log.error("%s refused a request: it failed with %s", _name(one), failure_origin(error))
+    return _challenging(AuthenticationError(_UNCHECKED), asked, one)
 
 
 def _name(one: Authenticator) -> str:

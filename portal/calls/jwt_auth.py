@@ -169,11 +169,13 @@ class JWTAuth:
 
     def _known(self, token: str) -> Identity | None:
         """Whose token it is, if it was found good before and is good still."""
-        if len(token) > self._max_length:
-            return None
         good = self._remembered.get(digest_of(token))
-        keys = None if self._keys is None else self._keys.current
-        return None if good is None or good.keys is not keys or self._now() >= good.until else good.identity
+        if good is None:
+            return None
+        identity, until, keys = good
+        if self._now() >= until or (self._keys is not None and self._keys.current is not keys):
+            return None
+        return identity
 
     def _remember(self, token: str, good: _Good) -> None:
         # A set that came while the token was checked may lack the key that it was checked with.

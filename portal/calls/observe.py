@@ -57,6 +57,9 @@ class Observation(NamedTuple):
     identified: bool = False
 
 
+_observed = tuple.__new__  # a NamedTuple's own constructor is a call more
+
+
 class Observe:
     """Call middleware that calls `on_call(Observation)` after each call, in the thread that made it.
 
@@ -90,11 +93,13 @@ class Observe:
 
     def tell(self, call: Call, begun: float, code: str, items: int = 0) -> None:
         """Give the hook its Observation of a call that ends now and began at `begun`. Raises nothing."""
-        name, group = call.function.schema.name, call.group
-        name = f"{group}/{name}" if group else name
-        took, known = self._clock() - begun, call.context.identity is not None
+        name = call.function.name
+        if call.group:
+            name = f"{call.group}/{name}"
+        known = call.context.identity is not None
+        took = self._clock() - begun
         try:
-            self._on_call(Observation(name, took, code, call.streaming, items, call.peer != "", known))
+            self._on_call(_observed(Observation, (name, took, code, call.streaming, items, call.peer != "", known)))
         except Exception:
             now = self._clock()
             if now - self._said >= _SAY_AGAIN:  # two threads at once may say it twice
@@ -264,16 +269,18 @@ class CallCounters:
 
     def __call__(self, observation: Observation) -> None:
         """Count a call."""
+        name, seconds, code, _, _, _, _ = observation
         try:
-            cell = self._local.owner.cells[observation.function]
+            cell = self._local.owner.cells[name]
         except (AttributeError, KeyError):
-            cell = self._cell(observation.function)
-        cell.durations[bisect_left(self._bounds, observation.seconds)] += 1
-        cell.seconds += observation.seconds
-        if observation.code in cell.codes:
-            cell.codes[observation.code] += 1
+            cell = self._cell(name)
+        cell.durations[bisect_left(self._bounds, seconds)] += 1
+        cell.seconds += seconds
+        codes = cell.codes
+        if code in codes:
+            codes[code] += 1
         else:
-            cell.count(observation.code)
+            cell.count(code)
 
     def _cell(self, name: str) -> _Cell:
         owner = getattr(self._local, "owner", None)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from collections.abc import Callable, Iterable
+from math import ceil
 from time import monotonic
 from typing import Any, Literal
 
@@ -98,20 +98,21 @@ class RateLimit:
         self._key: Callable[[Call], str] = _KEYS[per] if isinstance(per, str) else per
         self._limits = _chooser(functions)
         self._open = on_lost_store == "open"
-        self._name = name
+        self._quota = f'"{name}";r='
         most = parsed.calls if burst is None else burst
         self._words = rate if name == "default" else f'{rate} ("{name}")'
         self._policy = f'"{name}";q={parsed.calls};w={parsed.seconds}'
         self._link = None if store is None else StoreLink(store, path="rate_limit.store", clock=clock)
         kind = per if isinstance(per, str) else "own"
         prefix = f"{key_prefix}:{name}:{kind}:{parsed.calls}/{parsed.seconds}"
-        self._store = _store(parsed, most if bucket else None, self._link, prefix, max_keys, clock)
+        self._take = _store(parsed, most if bucket else None, self._link, prefix, max_keys, clock).take
 
     def __call__(self, call: Call, call_next: CallNext) -> Any:
         """Count the call and pass it on. Raises: RateLimitError, OverloadedError."""
         if self._limits is None or self._limits(call.function):
             try:
-                verdict = self._store.take(_short(self._key(call)))
+                key = self._key(call)
+                verdict = self._take(key if len(key) <= _MAX_KEY and key.isascii() else _short(key))
             except StoreLost:
                 self._without_store(call)
             else:
@@ -121,16 +122,17 @@ class RateLimit:
         return call_next(call)
 
     def _tell(self, reply: dict[str, str], verdict: Verdict) -> None:
-        quota = f'"{self._name}";r={verdict.remaining};t={math.ceil(verdict.reset)}'
-        policy = self._policy
-        if "ratelimit" in reply:  # of the limit before this one
-            quota = f"{reply['ratelimit']}, {quota}"
-            policy = f"{reply.get('ratelimit-policy', '')}, {policy}"
-        reply["ratelimit"] = quota
-        reply["ratelimit-policy"] = policy
+        _, remaining, reset, _ = verdict
+        before = reply.get("ratelimit")  # of the limit before this one
+        if before is None:
+            reply["ratelimit"] = f"{self._quota}{remaining};t={ceil(reset)}"
+            reply["ratelimit-policy"] = self._policy
+        else:
+            reply["ratelimit"] = f"{before}, {self._quota}{remaining};t={ceil(reset)}"
+            reply["ratelimit-policy"] = f"{reply.get('ratelimit-policy', '')}, {self._policy}"
 
     def _refusal(self, call: Call, verdict: Verdict) -> RateLimitError:
-        call.reply["retry-after"] = str(max(1, math.ceil(verdict.retry_after)))
+        call.reply["retry-after"] = str(max(1, ceil(verdict.retry_after)))
         return RateLimitError(
             f"too many calls: the limit of {self._words} is used up; try again in {verdict.retry_after:.3g} s",
             retry_after=verdict.retry_after,
@@ -170,9 +172,7 @@ def _chooser(functions: Iterable[str] | Callable[[Function], bool] | None) -> Ca
 
 
 def _short(key: str) -> str:
-    """The key itself, or the digest of one that is long or could not be sent: memory for a caller is bounded."""
-    if len(key) <= _MAX_KEY and key.isascii():
-        return key
+    """The digest of a key that is long or could not be sent: memory for a caller is bounded."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 

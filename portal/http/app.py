@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import ceil, isfinite
 from time import monotonic
 from typing import Any
@@ -143,12 +143,12 @@ class HTTPApp:
         if early is None:
             return self._answer(request, None)
 
-        def through(response: Response) -> bool:
-            # The answer at the deadline passes the same middleware: a browser must be allowed to read it, too.
-            request.notes["late"] = True
-            return early(build_http_chain(self._http_middleware, lambda _: response, self._refused)(request))
+        return self._answer(request, partial(self._answer_late, request, early))
 
-        return self._answer(request, through)
+    def _answer_late(self, request: Request, early: Early, response: Response) -> bool:
+        """The answer at the deadline passes the same middleware: a browser must be allowed to read it, too."""
+        request.notes["late"] = True
+        return early(build_http_chain(self._http_middleware, lambda _: response, self._refused)(request))
 
     def _answer(self, request: Request, early: Early | None) -> Response:
         context: CallContext | None = None

@@ -29,6 +29,7 @@ _SECRET_WORDS = re.compile(
     re.IGNORECASE,
 )
 _NONE: frozenset[str] = frozenset()
+_NO_BODY = (204, 304)
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _HIDDEN = "***"
 _REDACTED = ("authorization", "proxy-authorization", "cookie", "x-api-key", "x-auth-token", "x-csrf-token")
@@ -112,11 +113,12 @@ class RequestLog:
                 request.notes.setdefault("code", known.code)
                 self._end(request, Response(known.status), entry, 0)
             raise
-        if isinstance(response.body, bytes):
-            bare = request.method == "HEAD" or response.status in (204, 304)
-            self._end(request, response, entry, 0 if bare else len(response.body))
+        body = response.body
+        if isinstance(body, bytes):
+            bare = request.method == "HEAD" or response.status in _NO_BODY
+            self._end(request, response, entry, 0 if bare else len(body))
         else:
-            response.body = _Counted(response.body, lambda sent: self._end(request, response, entry, sent))
+            response.body = _Counted(body, lambda sent: self._end(request, response, entry, sent))
         return response
 
     def _end(self, request: Request, response: Response, entry: _Entry, sent: int) -> None:
@@ -135,23 +137,27 @@ class RequestLog:
     def _line(self, request: Request, response: Response, begun: float, size: int, sent: int) -> str:
         """Written out member by member: a general encoder takes three times as long."""
         known = request.notes.get
-        secrets = known("secrets", _NONE)
-        path = f"{request.path}?{self._plain_query(request.query, secrets)}" if request.query else request.path
+        path = request.path
+        if request.query:
+            path = f"{path}?{self._plain_query(request.query, known('secrets', _NONE))}"
         who = (_known if len(path) <= _SHORT else _who)(
             request.method, path, known("function"), request.peer, known("identity")
         )
-        timeout = request.headers.get("x-portal-timeout")
+        timeout, code = request.headers.get("x-portal-timeout"), known("code")
         left = "null" if timeout is None else _milliseconds(timeout)
+        now = self._clock()
+        second = int(now)
         line = (
-            f'{{"time":"{_moment(self._clock())}","request_id":{_quoted(dict(response.headers).get("X-Request-ID"))},'
-            f'{who},"status":{response.status},"code":{_quoted(known("code"))},'
+            f'{{"time":"{_second(second)}.{int((now - second) * 1000):03d}Z",'
+            f'"request_id":{_quoted(dict(response.headers).get("X-Request-ID"))},'
+            f'{who},"status":{response.status},"code":{"null" if code is None else _quoted(code)},'
             f'"duration_ms":{(self._timer() - begun) * 1000:.3f},"request_bytes":{size},"response_bytes":{sent},'
-            f'"timeout_ms":{left}'
+            f'"timeout_ms":{left}}}'
         )
-        return f'{line},"headers":{{{self._headers_of(request, secrets)}}}}}' if self._headers else line + "}"
+        return f'{line[:-1]},"headers":{{{self._headers_of(request)}}}}}' if self._headers else line
 
-    def _headers_of(self, request: Request, secrets: frozenset[str]) -> str:
-        given = request.headers
+    def _headers_of(self, request: Request) -> str:
+        given, secrets = request.headers, request.notes.get("secrets", _NONE)
         return ",".join(
             f"{_quoted(name)}:{_quoted(self._shown(name, given[name], secrets))}"
             for name in self._headers
@@ -206,14 +212,9 @@ class _Counted(Pieces):
             at_end(self._sent)
 
 
-def _moment(now: float) -> str:
-    """RFC 3339, to the millisecond."""
-    second, part = divmod(int(now * 1000), 1000)
-    return f"{_second(second)}.{part:03d}Z"
-
-
 @lru_cache(maxsize=4)
 def _second(second: int) -> str:
+    """RFC 3339."""
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 

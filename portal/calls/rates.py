@@ -101,20 +101,22 @@ class _Table:
         self._most = most
         self._clock = clock
         self._lock = new_lock()  # guards the table
-        self._states: OrderedDict[str, Any] = OrderedDict()
+        self._states: OrderedDict[str, list[int]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._states)
 
-    def _keep(self, key: str, state: tuple[int, ...]) -> None:
+    def _state(self, key: str, new: list[int]) -> list[int]:
+        """The state of a key, to be changed in place; the lock is held."""
         states = self._states
-        states[key] = state
-        states.move_to_end(key)
+        state = states.get(key)
+        if state is not None:
+            states.move_to_end(key)
+            return state
+        states[key] = new
         if len(states) > self._most:
             states.popitem(last=False)
-
-    def _now(self) -> int:
-        return round(self._clock() * _SECOND)
+        return new
 
 
 class MemoryBuckets(_Table):
@@ -136,20 +138,17 @@ class MemoryBuckets(_Table):
 
     def take(self, key: str) -> Verdict:
         """Count one call if it is allowed."""
-        token, calls, states = self._token, self._calls, self._states
+        token, calls = self._token, self._calls
         with self._lock:
             now = round(self._clock() * _SECOND) * calls
-            full_at = states.get(key, now)
+            state = self._state(key, [now])
+            full_at = state[0]
             missing = full_at - now if full_at > now else 0
             left = self._full - missing - token
             if left < 0:
-                states.move_to_end(key)
                 return Verdict(False, 0, -(-missing // calls) / _SECOND, -(left // calls) / _SECOND)
             missing += token
-            states[key] = now + missing
-            states.move_to_end(key)
-            if len(states) > self._most:
-                states.popitem(last=False)
+            state[0] = now + missing
         return _verdict(Verdict, (True, left // token, -(-missing // calls) / _SECOND, 0.0))
 
 
@@ -234,8 +233,8 @@ class MemoryWindows(_Table):
         """Count one call if it is allowed."""
         period, calls = self._period, self._rate.calls
         with self._lock:
-            now = self._now()
-            state = self._states.get(key, (now, 0, 0))
+            now = round(self._clock() * _SECOND)
+            state = self._state(key, [now, 0, 0])
             began, before, count = state
             passed = max(0, now - began)
             if passed >= 2 * period:
@@ -245,8 +244,7 @@ class MemoryWindows(_Table):
             allowed = before * (period - passed) + (count + 1) * period <= calls * period
             if allowed:
                 count += 1
-                state = (began, before, count)
-            self._keep(key, state)
+                state[:] = began, before, count
         return _window_verdict(self._rate, before, count, passed, allowed)
 
 

@@ -9,6 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
+from typing import Any, Generic, TypeVar
 from weakref import WeakSet
 
 from ..errors import ConfigError
@@ -16,10 +17,13 @@ from ..forks import renew_after_fork
 
 __all__ = ["GatheredFile", "LogFile"]
 
+ItemT = TypeVar("ItemT")
+
 _log = logging.getLogger("portal.http")
 _STILL_THERE = 1.0  # seconds between looks at whether the file has been rotated
 _MOST = 10_000  # lines that may wait; whoever brings the next one writes them
 _AT_ONCE = 1_000  # lines of one write
+_TOGETHER = 50  # lines that are made one after the other
 
 
 class _File:
@@ -91,7 +95,7 @@ def _inode_of(status: os.stat_result) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-class GatheredFile:
+class GatheredFile(Generic[ItemT]):
     """A LogFile whose lines wait for a moment, so that many are one write.
 
     Those that wait are written after the delay, by `close`, and when the interpreter ends; a process that is killed, or
@@ -99,32 +103,53 @@ class GatheredFile:
 
     Args:
         delay: seconds.
+        line_of: the line of what was given. Whoever brings one too many makes the lines of those that wait: one after
+            the other they cost half, and the thread that writes would take the interpreter's lock from all others.
 
     Threads: any; one of its own, from the first line on, writes. Fork: a child has none of the parent's lines.
     """
 
-    def __init__(self, file: LogFile, delay: float) -> None:
+    def __init__(self, file: LogFile, delay: float, line_of: Callable[[ItemT], str]) -> None:
         self._file = file
         self._delay = delay
+        self._line_of = line_of
         self.after_fork()
         renew_after_fork(self)
         _living.add(self)
 
     def after_fork(self) -> None:
         """Begin anew: the parent writes its own lines."""
-        self._lines: deque[str] = deque()
+        self._items: deque[ItemT] = deque()
+        self._texts: deque[str] = deque()  # of so many lines or less each
+        self._making = threading.Lock()  # held while lines are made of items
         self._writing = threading.Lock()  # held over a write, by whoever writes; nobody else waits for it
         self._some = threading.Event()
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def __call__(self, line: str) -> None:
-        """Append a line, soon. OSError where too many wait and cannot be written."""
-        if len(self._lines) >= _MOST:
-            self._make_room()
-        self._lines.append(line)
+    def __call__(self, item: ItemT) -> None:
+        """Append its line, soon. OSError where too many wait and cannot be written."""
+        if len(self._items) >= _TOGETHER:
+            self._make_lines_soon()
+        self._items.append(item)
         if not self._some.is_set():
             self._wake()
+
+    def _make_lines_soon(self) -> None:
+        """Make lines of what waits, unless somebody does."""
+        if (len(self._texts) + 1) * _TOGETHER + len(self._items) > _MOST:
+            self._make_room()
+        if self._making.acquire(blocking=False):
+            try:
+                self._make_lines()
+            finally:
+                self._making.release()
+
+    def _make_lines(self) -> None:
+        items, line_of = self._items, self._line_of
+        count = min(len(items), _TOGETHER)  # others go on adding
+        if count:
+            self._texts.append("\n".join([line_of(items.popleft()) for _ in range(count)]))
 
     def _make_room(self) -> None:
         if not self._writing.acquire(blocking=False):
@@ -156,15 +181,18 @@ class GatheredFile:
         """Write what waits, now."""
         with self._writing:
             try:
+                with self._making:
+                    while self._items:
+                        self._make_lines()
                 self._write()
-            except OSError as error:
-                _log.warning("requests cannot be logged: %s", error)
+            except Exception as error:  # a full disk, or what no line can be made of: the thread goes on
+                _log.warning("requests cannot be logged: %s: %s", type(error).__name__, error)
 
     def _write(self) -> None:
-        lines = self._lines
-        while lines:
-            # Not more than are there now: others go on adding.
-            self._file("\n".join([lines.popleft() for _ in range(min(len(lines), _AT_ONCE))]))
+        texts = self._texts
+        while texts:
+            count = min(len(texts), _AT_ONCE // _TOGETHER)
+            self._file("\n".join([texts.popleft() for _ in range(count)]))
 
     def close(self) -> None:
         """Write what waits, end the thread and close the file."""
@@ -178,7 +206,7 @@ class GatheredFile:
         self._file.close()
 
 
-_living: WeakSet[GatheredFile] = WeakSet()
+_living: WeakSet[GatheredFile[Any]] = WeakSet()
 
 
 @atexit.register

@@ -42,8 +42,8 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def gathered(path: Path) -> Iterator[GatheredFile]:
-    file = GatheredFile(LogFile(path), FOREVER)
+def gathered(path: Path) -> Iterator[GatheredFile[str]]:
+    file = GatheredFile(LogFile(path), FOREVER, str)
     yield file
     file.close()
 
@@ -51,7 +51,7 @@ def gathered(path: Path) -> Iterator[GatheredFile]:
 def test_lines_wait_and_are_written_together(path: Path) -> None:
     slow = Slow(path)
     slow.may_write.set()
-    file = GatheredFile(slow, FOREVER)
+    file = GatheredFile(slow, FOREVER, str)
     for number in range(100):
         file(f"line {number}")
     assert path.read_text() == ""
@@ -63,7 +63,7 @@ def test_lines_wait_and_are_written_together(path: Path) -> None:
 
 def test_they_are_written_after_the_delay(path: Path) -> None:
     slow = Slow(path)
-    file = GatheredFile(slow, 0.001)
+    file = GatheredFile(slow, 0.001, str)
     file("line")
     assert slow.begun.wait(20)
     slow.may_write.set()
@@ -71,7 +71,7 @@ def test_they_are_written_after_the_delay(path: Path) -> None:
     assert path.read_text() == "line\n"
 
 
-def test_what_comes_after_the_end_is_written_at_once(path: Path, gathered: GatheredFile) -> None:
+def test_what_comes_after_the_end_is_written_at_once(path: Path, gathered: GatheredFile[str]) -> None:
     gathered("before")
     gathered.close()
     for name in ("one", "two"):
@@ -81,8 +81,9 @@ def test_what_comes_after_the_end_is_written_at_once(path: Path, gathered: Gathe
 
 def test_those_that_wait_have_a_bound(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_file, "_MOST", 10)
+    monkeypatch.setattr(log_file, "_TOGETHER", 2)
     slow = Slow(path)
-    file = GatheredFile(slow, 0.001)
+    file = GatheredFile(slow, 0.001, str)
     file("line")
     assert slow.begun.wait(20)  # the thread writes, and the disk hangs
     for _ in range(10):
@@ -94,15 +95,52 @@ def test_those_that_wait_have_a_bound(path: Path, monkeypatch: pytest.MonkeyPatc
     assert path.read_text() == "line\n" * 11
 
 
-def test_whoever_brings_too_many_writes_them(path: Path, gathered: GatheredFile, monkeypatch: Any) -> None:
+def test_whoever_brings_too_many_writes_them(path: Path, gathered: GatheredFile[str], monkeypatch: Any) -> None:
     monkeypatch.setattr(log_file, "_MOST", 10)
-    for _ in range(25):
-        gathered("line")
-    assert path.read_text() == "line\n" * 20
+    monkeypatch.setattr(log_file, "_TOGETHER", 2)
+    for number in range(25):
+        gathered(f"line {number}")
+    written = path.read_text().splitlines()
+    assert len(written) >= 14
+    assert written == [f"line {number}" for number in range(len(written))]
+
+
+def test_whoever_brings_one_too_many_makes_the_lines_of_those_before(path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(log_file, "_TOGETHER", 5)
+    made: list[int] = []
+
+    def line_of(number: int) -> str:
+        made.append(number)
+        return f"line {number}"
+
+    file = GatheredFile(LogFile(path), FOREVER, line_of)
+    for number in range(5):
+        file(number)
+    assert made == []
+    for number in range(5, 12):
+        file(number)
+    assert made == list(range(10))
+    assert path.read_text() == ""
+    file.close()
+    assert path.read_text().splitlines() == [f"line {number}" for number in range(12)]
+
+
+def test_what_no_line_can_be_made_of_costs_a_warning(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def line_of(number: int) -> str:
+        return f"line {1 // number}"
+
+    file = GatheredFile(LogFile(path), FOREVER, line_of)
+    with caplog.at_level(logging.WARNING):
+        file(0)
+        file.flush()
+        file(1)
+        file.close()
+    assert "ZeroDivisionError" in caplog.text
+    assert path.read_text() == "line 1\n"
 
 
 def test_no_line_of_many_threads_is_lost(path: Path) -> None:
-    file = GatheredFile(LogFile(path), 0.0005)
+    file = GatheredFile(LogFile(path), 0.0005, str)
 
     def write(name: int) -> None:
         for number in range(2000):
@@ -121,7 +159,7 @@ def test_no_line_of_many_threads_is_lost(path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_written_costs_a_warning(
-    tmp_path: Path, gathered: GatheredFile, path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, gathered: GatheredFile[str], path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
         gathered("line")
@@ -136,7 +174,7 @@ def test_a_file_that_cannot_be_written_costs_a_warning(
 CODE = """
 import os, sys
 from portal.http.log_file import GatheredFile, LogFile
-file = GatheredFile(LogFile(sys.argv[1]), 3600.0)
+file = GatheredFile(LogFile(sys.argv[1]), 3600.0, str)
 file("parent")
 child = os.fork()
 file("child" if child == 0 else "parent again")

@@ -64,6 +64,7 @@ SERVERS = (
 )
 PROTECTED = (
     Contestant("Portal, protected", "portal-protected", protected=True),
+    Contestant("Portal, protected, log unbuffered", "portal-protected-at-once", protected=True),
     Contestant("Portal, everything on", "portal-everything", protected=True),
     Contestant("Portal", "portal"),
     Contestant("FastAPI+uvicorn", "fastapi", needs=("fastapi", "uvicorn", "pydantic")),

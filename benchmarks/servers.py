@@ -50,6 +50,10 @@ def _portal_protected(delay: float = 0.05, further: bool = False) -> None:
     threading.Event().wait()
 
 
+def _portal_protected_at_once() -> None:
+    _portal_protected(0.0)
+
+
 def _portal_everything() -> None:
     _portal_protected(0.0, True)
 
@@ -140,6 +144,7 @@ def _rpyc() -> None:
 SERVERS: dict[str, Callable[[], None]] = {
     "portal": _portal,
     "portal-protected": _portal_protected,
+    "portal-protected-at-once": _portal_protected_at_once,
     "portal-everything": _portal_everything,
     "flask": _flask,
     "fastapi": _fastapi,

@@ -114,15 +114,15 @@ class HTTPApp:
             version=version,
         )
         self._serves_documents = documents
-        self._rpc = RPCEndpoint(
-            catalogue, dispatcher, discover=self._documents.discovered, debug=debug, peer_of=self._client_of
-        )
+        self._rpc = RPCEndpoint(catalogue, dispatcher, discover=self._documents.discovered, debug=debug)
 
     def answer(self, request: Request, early: Early | None = None) -> Response:
         """The response to a request; see `portal.serving.App`.
 
         Without `early` nobody else can answer, and this returns by the deadline.
         """
+        if self._proxies:
+            request.peer = client_address(request.peer, request.headers.get("x-forwarded-for"), self._proxies)
         if not self._http_middleware:
             return self._answer(request, early)
         if self._secrets:
@@ -244,7 +244,7 @@ class HTTPApp:
         media = stream_type(accept) if streaming else json_type(accept)
         if self._http_middleware:
             request.notes["function"] = "/".join(entry.path)
-        call = Call(entry.function, params, context, streaming=streaming, peer=self._client_of(request))
+        call = Call(entry.function, params, context, streaming=streaming, peer=request.peer)
         call.group = entry.group
 
         def on_deadline(error: CallTimeout) -> None:
@@ -274,11 +274,6 @@ class HTTPApp:
             ],
             body,
         )
-
-    def _client_of(self, request: Request) -> str:
-        if not self._proxies:
-            return request.peer
-        return client_address(request.peer, request.headers.get("x-forwarded-for"), self._proxies)
 
     def _whole(self, result: Any, call: Call, request: Request) -> Response:
         response = _json(200, result, call.context, call.function.name)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from operator import attrgetter
 from typing import Any
 
 from ..calls import jsonrpc
@@ -108,7 +107,6 @@ class RPCEndpoint:
         dispatcher: runs the calls.
         discover: gives the OpenRPC document, for the method rpc.discover; None leaves that method out.
         debug: whether clients see what functions raise.
-        peer_of: the client's network address.
 
     Threads: any.
     """
@@ -120,9 +118,7 @@ class RPCEndpoint:
         *,
         discover: Callable[[], dict[str, Any]] | None = None,
         debug: bool = False,
-        peer_of: Callable[[Request], str] = attrgetter("peer"),
     ) -> None:
-        self._peer_of = peer_of
         self._catalogue = catalogue
         self._dispatcher = dispatcher
         self._discover = discover
@@ -142,7 +138,7 @@ class RPCEndpoint:
             if method == "rpc.discover" and self._discover is not None:
                 return self._discover()
             entry = find_method(self._catalogue, method)
-            call = Call(entry.function, params_by_name(entry.function, params), nested, peer=self._peer_of(request))
+            call = Call(entry.function, params_by_name(entry.function, params), nested, peer=request.peer)
             call.group = entry.group
             try:
                 return self._dispatcher.dispatch(call)

@@ -24,7 +24,7 @@ class Request:
         method, path, query: of the request line; the path is still percent-encoded.
         headers: by lower-case name; read-only, since equal requests share them. Who wants others sets another mapping.
         body: the whole body.
-        peer: the client's address as text.
+        peer: the client's address as text; of one behind proxies that are trusted, once the app has it.
         early: answers in the function's place at a deadline; for the app that serves the request.
         notes: what those that handle the request tell one another, such as the function's name.
     """

@@ -171,6 +171,23 @@ def test_a_forwarded_address_counts_only_from_a_trusted_proxy() -> None:
             assert found == answers
 
 
+@pytest.mark.parametrize(("proxies", "peer"), [((), "127.0.0.1"), (("127.0.0.1",), "192.0.2.7")])
+def test_all_who_ask_see_the_client_behind_a_trusted_proxy(proxies: tuple[str, ...], peer: str) -> None:
+    lines: list[str] = []
+    asked: list[str] = []
+
+    def somebody(request: Any) -> Identity:
+        asked.append(request.peer)
+        return Identity("ann")
+
+    with HTTPPortal(auth=somebody, http_middleware=[RequestLog(lines.append)], trusted_proxies=proxies) as portal:
+        address = portal.apply(add_one)
+        post(address, {"n": 1}, **{"X-Forwarded-For": "192.0.2.7"})
+        post(f"http://127.0.0.1:{portal.port}/api/rpc", {"jsonrpc": "2.0"}, **{"X-Forwarded-For": "192.0.2.7"})
+    assert asked == [peer, peer]
+    assert [json.loads(line)["peer"] for line in lines] == [peer, peer]
+
+
 def add_one(n: int) -> int:
     return n + 1
 

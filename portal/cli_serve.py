@@ -34,6 +34,8 @@ _AROUND = {
     "tokens": "--token",
     "auth": "--auth",
     "limits": "--limit",
+    "guess_limit": "--guess-limit",
+    "proxies": "--trusted-proxy",
     "origins": "--cors",
     "tls_certificate": "--tls-certificate",
     "log": "--log",
@@ -68,6 +70,14 @@ _LOOK = 0.5  # seconds between looks at the files with --reload
     "--limit-store",
     metavar="URL",
     help="Redis that counts for all processes, as redis://host:6379/0; without it each of --workers counts by itself.",
+)
+@click.option("--guess-limit", metavar="N/UNIT", help="Wrong credentials of each client before it has to wait.")
+@click.option(
+    "--trusted-proxy",
+    "proxies",
+    multiple=True,
+    metavar="NETWORK",
+    help="A proxy in front, such as 10.0.0.0/8 or unix:, whose X-Forwarded-For says who the client is.",
 )
 @click.option("--cors", "origins", multiple=True, metavar="ORIGIN", help="Let pages of this origin call; * for all.")
 @click.option("--tls-certificate", metavar="PEM", help="Serve https with this certificate chain.")
@@ -122,6 +132,8 @@ def _around(
     title: str,
     limits: tuple[str, ...],
     limit_store: str | None,
+    guess_limit: str | None,
+    proxies: tuple[str, ...],
     origins: tuple[str, ...],
     tls_certificate: str | None,
     tls_key: str | None,
@@ -132,10 +144,11 @@ def _around(
     from .calls.authenticators import BearerAuth
     from .calls.rate_limit import RateLimit
     from .http.cors import CORS
+    from .http.guess_limit import GuessLimit
     from .http.request_log import RequestLog
     from .serving import Certificate, ServingConfig, TLSConfig
 
-    if limit_store and not limits:
+    if limit_store and not limits and not guess_limit:
         raise click.UsageError("--limit-store needs --limit")
     if tls_key and not tls_certificate:
         raise click.UsageError("--tls-key needs --tls-certificate")
@@ -145,8 +158,11 @@ def _around(
         if known.setdefault(token, name) != name:
             raise click.BadParameter(f"{known[token]} and {name} have the same token", param_hint="--token")
     authenticators = [*([BearerAuth(known)] if known else []), *(() if auth is None else _authenticators(auth, debug))]
+    if guess_limit and not authenticators:
+        raise click.UsageError("--guess-limit needs --token or --auth: without them there is nothing to guess")
     return {
         "title": title,
+        "trusted_proxies": proxies,
         "config": ServingConfig.development(tls=tls) if debug else ServingConfig(tls=tls),
         "auth": authenticators or None,
         "middleware": [
@@ -155,6 +171,7 @@ def _around(
         "http_middleware": [
             *([RequestLog(log)] if log else []),
             *([CORS("*" if "*" in origins else origins)] if origins else []),
+            *([GuessLimit(guess_limit, store=limit_store)] if guess_limit else []),
         ],
     }
 

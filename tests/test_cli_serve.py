@@ -246,6 +246,19 @@ def test_options_protect_what_is_served(here, tmp_path):
     assert "s3cret" not in log.read_text()
 
 
+def test_guesses_of_a_client_behind_a_proxy_are_limited(here):
+    options = ["--token", "ann=s3cret", "--guess-limit", "2/hour", "--trusted-proxy", "127.0.0.0/8"]
+    with running(here, "served_things:plain", "--http", "127.0.0.1:0", "--json", *options) as server:
+        address = first_address(server)
+
+        def status(client: str, token: str) -> int:
+            headers = {"X-Forwarded-For": client, "Authorization": f"Bearer {token}"}
+            return requests.post(address, json={}, headers=headers, timeout=10).status_code
+
+        assert [status("192.0.2.1", token) for token in ("a", "b", "s3cret")] == [401, 401, 429]
+        assert status("192.0.2.2", "s3cret") == 200
+
+
 def test_tls(here, tmp_path):
     authority = trustme.CA()
     issued = authority.issue_cert("127.0.0.1")
@@ -325,6 +338,9 @@ def answer_of(port: int) -> object:
         (["--cors", "shop.example"], 2, "origins"),
         (["--limit-store", "redis://127.0.0.1:1/0"], 2, "--limit-store needs --limit"),
         (["--limit", "1/second", "--limit-store", "memcached://x"], 2, "is no store"),
+        (["--guess-limit", "1/second"], 2, "there is nothing to guess"),
+        (["--guess-limit", "often", "--token", "a=b"], 2, "often"),
+        (["--trusted-proxy", "10.0.0.1/8"], 2, "trusted_proxies"),
         (["--tls-key", "key.pem"], 2, "--tls-key needs --tls-certificate"),
         (["--tls-certificate", "nowhere.pem"], 2, "nowhere.pem"),
         (["--reload", "--workers", "2"], 2, "--reload is for one process"),
@@ -344,6 +360,7 @@ def test_wrong_options(options, code, said):
         ["--token", "a=b"],
         ["--auth", "served_things:key"],
         ["--limit", "1/second"],
+        ["--trusted-proxy", "127.0.0.1"],
         ["--cors", "*"],
         ["--log", "requests.log"],
     ],

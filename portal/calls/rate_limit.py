@@ -13,7 +13,7 @@ from ..errors import ConfigError, OverloadedError, RateLimitError
 from ..function import Function
 from .client_address import client_network
 from .middleware import Call, CallNext
-from .rates import MemoryBuckets, MemoryWindows, Rate, RateStore, SharedBuckets, SharedWindows, Verdict
+from .rates import Rate, Verdict, rate_store
 from .store_link import StoreLink, StoreLost
 
 __all__ = ["RateLimit"]
@@ -105,7 +105,7 @@ class RateLimit:
         self._link = None if store is None else StoreLink(store, path="rate_limit.store", clock=clock)
         kind = per if isinstance(per, str) else "own"
         prefix = f"{key_prefix}:{name}:{kind}:{parsed.calls}/{parsed.seconds}"
-        self._take = _store(parsed, most if bucket else None, self._link, prefix, max_keys, clock).take
+        self._take = rate_store(parsed, most if bucket else None, self._link, prefix, max_keys, clock).take
 
     def __call__(self, call: Call, call_next: CallNext) -> Any:
         """Count the call and pass it on. Raises: RateLimitError, OverloadedError."""
@@ -147,16 +147,6 @@ class RateLimit:
         """Close the connections to the store, if they were made here."""
         if self._link is not None:
             self._link.close()
-
-
-def _store(
-    rate: Rate, burst: int | None, link: StoreLink | None, prefix: str, most: int, clock: Callable[[], float]
-) -> RateStore:
-    if link is None:
-        return MemoryWindows(rate, most, clock) if burst is None else MemoryBuckets(rate, burst, most, clock)
-    if burst is None:
-        return SharedWindows(rate, link, f"{prefix}:w")
-    return SharedBuckets(rate, burst, link, f"{prefix}:b{burst}")
 
 
 def _chooser(functions: Iterable[str] | Callable[[Function], bool] | None) -> Callable[[Function], bool] | None:

@@ -21,7 +21,16 @@ from ..errors import ConfigError
 from ..forks import new_lock
 from .store_link import StoreLink, text_of
 
-__all__ = ["MemoryBuckets", "MemoryWindows", "Rate", "RateStore", "SharedBuckets", "SharedWindows", "Verdict"]
+__all__ = [
+    "MemoryBuckets",
+    "MemoryWindows",
+    "Rate",
+    "RateStore",
+    "SharedBuckets",
+    "SharedWindows",
+    "Verdict",
+    "rate_store",
+]
 
 _SECOND = 1_000_000  # microseconds
 _TEXT = re.compile(r"\s*(\d{1,10})\s*/\s*(\d{0,8})\s*([a-z]+)\s*", re.ASCII)
@@ -43,10 +52,10 @@ class Rate:
     seconds: int
 
     @staticmethod
-    def parse(text: str) -> Rate:
+    def parse(text: str, path: str = "rate_limit.rate") -> Rate:
         """The rate of "100/minute", "5/second", "1000/hour", "10/day", "20/30s".
 
-        Raises: ConfigError, path "rate_limit.rate".
+        Raises: ConfigError, which names the setting by `path`.
         """
         found = _TEXT.fullmatch(text) if isinstance(text, str) else None
         if found is not None and found.group(3) in _UNITS:
@@ -55,7 +64,7 @@ class Rate:
             if 0 < calls <= _MOST_CALLS and 0 < seconds <= _LONGEST:
                 return Rate(calls, seconds)
         allowed = 'calls in a time, such as "100/minute", "5/second", "1000/hour", "10/day" or "20/30s"'
-        raise ConfigError(f"the rate is {text!r:.80}; allowed: {allowed}", path="rate_limit.rate", allowed=allowed)
+        raise ConfigError(f"the rate is {text!r:.80}; allowed: {allowed}", path=path, allowed=allowed)
 
 
 class Verdict(NamedTuple):
@@ -283,3 +292,21 @@ class SharedWindows(_Shared):
         """Count one call if it is allowed. Raises: StoreLost."""
         allowed, before, count, passed = map(int, self._count(key))
         return _window_verdict(self._rate, before, count, passed, bool(allowed))
+
+
+def rate_store(
+    rate: Rate, burst: int | None, link: StoreLink | None, prefix: str, most: int, clock: Callable[[], float]
+) -> RateStore:
+    """Where calls are counted.
+
+    Args:
+        burst: of token buckets; None counts in sliding windows.
+        link: to the store that is shared; None counts in this process.
+        prefix: of what is kept in a shared store.
+        most, clock: as of MemoryBuckets, in this process.
+    """
+    if link is None:
+        return MemoryWindows(rate, most, clock) if burst is None else MemoryBuckets(rate, burst, most, clock)
+    if burst is None:
+        return SharedWindows(rate, link, f"{prefix}:w")
+    return SharedBuckets(rate, burst, link, f"{prefix}:b{burst}")

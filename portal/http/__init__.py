@@ -3,6 +3,7 @@
 from .client import HTTPClient
 from .compression import Compression
 from .cors import CORS
+from .guess_limit import GuessLimit
 from .middleware import HTTPMiddleware, When
 from .pools import ClientTLS
 from .portal import HTTPPortal
@@ -13,6 +14,7 @@ __all__ = [
     "CORS",
     "ClientTLS",
     "Compression",
+    "GuessLimit",
     "HTTPClient",
     "HTTPMiddleware",
     "HTTPPortal",

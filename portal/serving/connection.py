@@ -12,7 +12,7 @@ from .answer import error_answer
 from .config import ServingConfig
 from .head import HeadCache
 from .request import Request, RequestReader, Upgraded
-from .stream import Stream, TLSStream
+from .stream import Stream, TLSStream, plain_stream
 from .tls import identity_of
 
 if TYPE_CHECKING:
@@ -81,6 +81,12 @@ class Connection:
         self._watcher = watcher
 
     # reading
+
+    def speak_plainly(self) -> None:
+        """Give TLS up: what came is no handshake."""
+        assert isinstance(self.stream, TLSStream)
+        self.stream = plain_stream(self.stream.without_tls(), self._config.linger, self._config.write_timeout)
+        self.secure = self.shaking = False
 
     def shake_hands(self) -> bool:
         """Go on with the TLS handshake; whether it is done. OSError when it failed."""

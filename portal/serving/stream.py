@@ -245,6 +245,12 @@ class TLSStream(_PolledStream):
             return False
         return True
 
+    def without_tls(self) -> socket.socket:
+        """The bare socket of a handshake that failed; the stream is of no use after it."""
+        sock = self._sock if self.tls is None else socket.socket(fileno=self.tls.detach())
+        self.tls = None
+        return sock
+
     def read_now(self) -> bytes | None:
         assert self.tls is not None
         pieces: list[bytes] = []

@@ -291,7 +291,10 @@ class Watcher:
                 connection.shake_hands()
             except (OSError, ValueError) as error:
                 _log.info("a TLS handshake with %s failed: %s", connection.peer, error)
-                self.close(connection)
+                if getattr(error, "reason", None) == "HTTP_REQUEST":
+                    self._refuse_plain(connection)
+                else:
+                    self.close(connection)
             else:
                 self.park(connection)
 
@@ -299,6 +302,17 @@ class Watcher:
             self._work(shake, True)
         except OverloadedError:
             shake()  # about a millisecond; half a handshake must not cost anybody else a place in the queue
+
+    def _refuse_plain(self, connection: Connection) -> None:
+        """Answer a client that speaks plain HTTP where TLS is spoken."""
+        try:
+            connection.speak_plainly()
+            connection.refuse(ProtocolError("https is spoken here, and this is plain http", status=400))
+            connection.shut_writing()
+        except OSError:
+            self.close(connection)
+        else:
+            self.park(connection)
 
     def _on_upgraded(self, fd: int, connection: Connection, turn: Turn) -> None:
         handler = connection.upgraded

@@ -463,8 +463,11 @@ def _tls_rows() -> Iterator[Row]:
     def bare(name: str, data: bytes | Act, *, halves: bool = True) -> Row:
         return Row(f"tls: {name}", data, "dropped", tls="bare", halves=halves)
 
-    yield bare("plain http", GOOD, halves=False)
-    yield bare("plain http, then the end", GOOD)
+    yield refused("tls: plain http", GOOD, tls="bare")
+    yield refused("tls: plain http with another behind it", GOOD + SMUGGLED, tls="bare")
+    yield refused("tls: the beginning of plain http", GOOD[:9], tls="bare")
+    yield Row("tls: plain http, then the end", GOOD, "refused", (400,), tls="bare")
+    yield bare("plain http, then a reset", _reset_after(GOOD))
     yield bare("nothing", b"")
     yield bare("nothing, for long", b"", halves=False)
     for at in (1, 5, 6, 11, 60, len(hello) // 2, len(hello) - 1):

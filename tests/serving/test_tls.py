@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import trustme
 
-from portal import CallContext, ConfigError, Consumer, HTTPPortal, Identity, TransportError
+from portal import CallContext, ConfigError, Consumer, HTTPPortal, Identity, ProtocolError, TransportError
 from portal.http import ClientTLS, HTTPClient
 from portal.serving import Certificate, ServingConfig, TLSConfig
 
@@ -112,6 +112,26 @@ def test_a_server_that_is_not_trusted_is_refused(files: Files, tmp_path: Path) -
             consumer.call_at(address, {"a": 1, "b": 2}, timeout=5)
         assert caught.value.may_have_executed is False
         assert "certificate" in str(caught.value).lower()
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("size", [0, 100_000])
+def test_plain_http_is_told_what_is_spoken_here(files: Files, method: str, size: int) -> None:
+    with serving(TLSConfig(files.server)) as portal:
+        portal.apply(add)
+        for _ in range(3):
+            with socket.create_connection(("127.0.0.1", portal.port), timeout=10) as sock:
+                head = f"{method} /api/add HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n"
+                sock.sendall(head.encode() + b"x" * size)
+                answer = b"".join(iter(lambda: sock.recv(65536), b""))
+            assert answer.startswith(b"HTTP/1.1 400 ")
+            assert b"https" in answer
+            assert b"Connection: close" in answer
+        with client(files) as caller, Consumer([caller]) as consumer:
+            with pytest.raises(ProtocolError, match="https") as caught:
+                consumer.call_at(f"http://localhost:{portal.port}/api/add", {"a": 1, "b": 2}, timeout=5)
+            assert caught.value.status == 400
+            assert consumer.call_at(f"https://localhost:{portal.port}/api/add", {"a": 1, "b": 2}, timeout=5) == 3.0
 
 
 def whoami(context: CallContext) -> list[str]:
@@ -242,7 +262,7 @@ def test_half_a_handshake_is_dropped_in_time_and_holds_up_nobody(files: Files) -
 
 def test_what_is_no_handshake_is_closed(files: Files) -> None:
     with serving(TLSConfig(files.server)) as portal:
-        for data in (POST + BODY, b"\0" * 50, b"\x15\x03\x01\x00\x02\x02\x28"):
+        for data in (b"\0" * 50, b"SSH-2.0-x\r\n", b"\x15\x03\x01\x00\x02\x02\x28"):
             with socket.create_connection(("127.0.0.1", portal.port), timeout=10) as sock:
                 sock.sendall(data)
                 answer = b""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import monotonic, time
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from ..context import Identity
 from ..errors import ProtocolError
@@ -15,13 +15,23 @@ from .request import Request, RequestReader, Upgraded
 from .stream import Stream, TLSStream, plain_stream
 from .tls import identity_of
 
-if TYPE_CHECKING:
-    from .watcher import Watcher
-
-__all__ = ["Connection"]
+__all__ = ["Connection", "Keeper"]
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _DRAIN_SECONDS = 2.0
+
+
+class Keeper(Protocol):
+    """Who watches connections that nobody serves. Threads: any."""
+
+    def park(self, connection: Connection) -> None:
+        """Watch it from now on."""
+
+    def on_hangup(self, connection: Connection, callback: Callable[[], object]) -> None:
+        """Call `callback` once when the client closes its side."""
+
+    def forget_hangup(self, connection: Connection) -> None:
+        """The callback is not wanted any more."""
 
 
 class Connection:
@@ -43,9 +53,9 @@ class Connection:
 
     __slots__ = (
         "_config",
+        "_keeper",
         "_parked_in",
         "_reader",
-        "_watcher",
         "bytes_in",
         "bytes_out",
         "closed",
@@ -62,7 +72,7 @@ class Connection:
         "upgraded",
     )
 
-    def __init__(self, stream: Stream, peer: str, config: ServingConfig, cache: HeadCache, watcher: Watcher) -> None:
+    def __init__(self, stream: Stream, peer: str, config: ServingConfig, cache: HeadCache, keeper: Keeper) -> None:
         self.stream = stream
         self.peer = peer
         self.secure = stream.secure
@@ -78,7 +88,7 @@ class Connection:
         self._parked_in = "idle"
         self._config = config
         self._reader = RequestReader(config.max_head, config.max_body, cache)
-        self._watcher = watcher
+        self._keeper = keeper
 
     # reading
 
@@ -217,7 +227,7 @@ class Connection:
     def resume(self) -> None:
         """Read again. Any thread."""
         self.paused = False
-        self._watcher.park(self)
+        self._keeper.park(self)
 
     def on_hangup(self, callback: Callable[[], object]) -> None:
         """Call `callback`, in the watching thread, when the client closes its side during an answer.
@@ -225,11 +235,11 @@ class Connection:
         For streams: a client that has closed its side of a plain call may still wait for the answer. Where the system
         cannot tell, the next write finds out.
         """
-        self._watcher.on_hangup(self, callback)
+        self._keeper.on_hangup(self, callback)
 
     def forget_hangup(self) -> None:
         """The answer is given: the callback is not wanted any more."""
-        self._watcher.forget_hangup(self)
+        self._keeper.forget_hangup(self)
 
     def abort(self) -> None:
         """Break the connection under whichever thread has it. Any thread."""

@@ -4,17 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from ..context import Identity
 from ..errors import ProtocolError
 from .body import ChunkedDecoder
 from .head import HeadCache, RequestHead, find_head_end
 
-if TYPE_CHECKING:
-    from .connection import Connection
+__all__ = ["App", "Client", "Request", "RequestReader", "Response", "Upgraded"]
 
-__all__ = ["App", "Request", "RequestReader", "Response", "Upgraded"]
+
+class Client(Protocol):
+    """What those that handle a request may know of and do with the connection it came over."""
+
+    @property
+    def secure(self) -> bool:
+        """Whether it speaks TLS."""
+
+    @property
+    def identity(self) -> Identity | None:
+        """Who the client is by its certificate, or None."""
+
+    def on_hangup(self, callback: Callable[[], object]) -> None:
+        """Call `callback`, in another thread, when the client closes its side during an answer."""
+
+    def abort(self) -> None:
+        """Break the connection."""
 
 
 class Request:
@@ -31,7 +46,7 @@ class Request:
 
     __slots__ = ("body", "connection", "early", "head", "headers", "method", "notes", "path", "peer", "query")
 
-    def __init__(self, head: RequestHead, body: bytes, connection: Connection | None = None, peer: str = "") -> None:
+    def __init__(self, head: RequestHead, body: bytes, connection: Client | None = None, peer: str = "") -> None:
         self.head = head
         self.method = head.method
         self.path = head.path
@@ -61,13 +76,13 @@ class Response:
     An iterator is closed when the client goes away or the stream is done.
 
     Attributes:
-        upgrade: with status 101, what takes the connection over once the head is sent; it is given the connection.
+        upgrade: with status 101, what takes the connection over once the head is sent; it is given the Connection.
     """
 
     status: int = 200
     headers: list[tuple[str, str]] = field(default_factory=list)
     body: bytes | Iterator[bytes] = b""
-    upgrade: Callable[[Connection], Upgraded] | None = None
+    upgrade: Callable[[Any], Upgraded] | None = None
 
 
 class Upgraded(Protocol):

@@ -12,7 +12,8 @@ import click
 
 from . import __version__
 from .cli_errors import reported
-from .cli_serve import openapi, secret, serve
+from .cli_portal import secret
+from .cli_serve import openapi, serve
 
 if TYPE_CHECKING:
     from .schema import FunctionSchema

@@ -21,13 +21,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .cli_errors import FAILED, reported
-from .cli_targets import Target, apply, load, load_all, service_of
+from .cli_portal import http_portal
+from .cli_targets import Target, apply, load_all, service_of
 
 if TYPE_CHECKING:
     from .http import HTTPPortal
     from .portal import Portal
 
-__all__ = ["from_environment", "openapi", "secret", "serve"]
+__all__ = ["from_environment", "openapi", "serve"]
 
 _SETTINGS = "PORTAL_SERVE"  # the options of `portal serve --workers`, as JSON, for gunicorn's workers
 _AROUND = {
@@ -104,7 +105,7 @@ def serve(targets: tuple[str, ...], where: str, workers: int, reload: bool, as_j
     debug = options["debug"]
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level="DEBUG" if debug else "INFO")
     with reported(as_json, unreachable=FAILED), ExitStack() as stack:
-        http = _http_portal(where, **options)
+        http = http_portal(where, **options)
         found = load_all(targets, debug)
         _require_no_portal(found, options)
         portals = _publish(found, http, stack)
@@ -118,100 +119,12 @@ def serve(targets: tuple[str, ...], where: str, workers: int, reload: bool, as_j
         stop.get()
 
 
-def _http_portal(where: str, **options: Any) -> HTTPPortal:
-    from .http import HTTPPortal
-
-    host, port = _host_and_port(where)
-    return HTTPPortal(host, port, debug=options["debug"], **_around(**options))
-
-
-def _around(
-    *,
-    tokens: Iterable[str],
-    auth: str | None,
-    title: str,
-    limits: tuple[str, ...],
-    limit_store: str | None,
-    guess_limit: str | None,
-    proxies: tuple[str, ...],
-    origins: tuple[str, ...],
-    tls_certificate: str | None,
-    tls_key: str | None,
-    log: str | None,
-    debug: bool,
-) -> dict[str, Any]:
-    """The settings of a portal that the options stand for."""
-    from .calls.authenticators import BearerAuth
-    from .calls.rate_limit import RateLimit
-    from .http.cors import CORS
-    from .http.guess_limit import GuessLimit
-    from .http.request_log import RequestLog
-    from .serving import Certificate, ServingConfig, TLSConfig
-
-    if limit_store and not limits and not guess_limit:
-        raise click.UsageError("--limit-store needs --limit")
-    if tls_key and not tls_certificate:
-        raise click.UsageError("--tls-key needs --tls-certificate")
-    tls = TLSConfig(Certificate(tls_certificate, tls_key)) if tls_certificate else None
-    known: dict[str, str] = {}
-    for token, name in map(_token, tokens):
-        if known.setdefault(token, name) != name:
-            raise click.BadParameter(f"{known[token]} and {name} have the same token", param_hint="--token")
-    authenticators = [*([BearerAuth(known)] if known else []), *(() if auth is None else _authenticators(auth, debug))]
-    if guess_limit and not authenticators:
-        raise click.UsageError("--guess-limit needs --token or --auth: without them there is nothing to guess")
-    return {
-        "title": title,
-        "trusted_proxies": proxies,
-        "config": ServingConfig.development(tls=tls) if debug else ServingConfig(tls=tls),
-        "auth": authenticators or None,
-        "middleware": [
-            RateLimit(limit, name=f"limit{number}", store=limit_store) for number, limit in enumerate(limits)
-        ],
-        "http_middleware": [
-            *([RequestLog(log)] if log else []),
-            *([CORS("*" if "*" in origins else origins)] if origins else []),
-            *([GuessLimit(guess_limit, store=limit_store)] if guess_limit else []),
-        ],
-    }
-
-
-def _authenticators(auth: str, debug: bool) -> list[Any]:
-    """What --auth names, one or several. One that names none must not leave the door open: it is refused."""
-    given = load(auth, debug, "--auth")
-    if isinstance(given, type):
-        raise click.BadParameter(f"{auth} is a class; an object made of it is wanted", param_hint="--auth")
-    found = list(given) if isinstance(given, list | tuple) else [given]
-    if not found or any(one is None for one in found):
-        raise click.BadParameter(f"{auth} names no authenticator, or None as one of several", param_hint="--auth")
-    return found
-
-
-def secret(text: str, hint: str) -> str:
-    """What is to be kept off a command line that others may see: of `$NAME`, what the environment has under it."""
-    if not text.startswith("$"):
-        return text
-    value = os.environ.get(text[1:], "")
-    if not value:
-        raise click.BadParameter(f"the environment has no {text[1:]}, or nothing in it", param_hint=hint)
-    return value
-
-
-def _token(text: str) -> tuple[str, str]:
-    name, equals, token = text.partition("=")
-    token = secret(token, "--token")
-    if not equals or not name or not token:
-        # What was given is not shown: it may be the secret itself.
-        raise click.BadParameter("a name, = and a token, or $ and a variable that holds one", param_hint="--token")
-    return token, name
-
-
 def _run_gunicorn(workers: int, targets: tuple[str, ...], where: str, options: dict[str, Any]) -> None:
     """Become gunicorn, whose workers call `from_environment`."""
     if find_spec("gunicorn") is None:
         raise click.UsageError("--workers needs gunicorn: pip install 'portal-functions[gunicorn]'")
     with reported(False, unreachable=FAILED):  # what is wrong is told in one line, and not by every worker
-        _http_portal(where, **options).close()
+        http_portal(where, **options).close()
         for target in load_all(targets, options["debug"]):
             _require_functions(target)
     os.environ[_SETTINGS] = json.dumps({"targets": targets, "where": where, **options})
@@ -240,7 +153,7 @@ def from_environment() -> HTTPPortal:
     settings = json.loads(os.environ[_SETTINGS])
     targets, where = settings.pop("targets"), settings.pop("where")
     settings["origins"] = tuple(settings["origins"])
-    http = _http_portal(where, **settings)
+    http = http_portal(where, **settings)
     _publish(load_all(targets, settings["debug"]), http, ExitStack())
     return http
 
@@ -374,15 +287,6 @@ def _stop_signals(portals: Iterable[Portal]) -> queue.SimpleQueue[int]:
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, reload)
     return stop
-
-
-def _host_and_port(where: str) -> tuple[str, int]:
-    if where.startswith("unix:") and len(where) > len("unix:"):
-        return where, 0
-    host, colon, port = where.rpartition(":")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise click.BadParameter(f"{where} is not HOST:PORT, such as 127.0.0.1:8080", param_hint="--http")
-    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def _publish(targets: Iterable[Target], http: Portal, stack: ExitStack) -> list[Portal]:

@@ -41,11 +41,13 @@ class Desk:
         pool: workers for calls that take their time.
         app_for: the app that serves a path, or None.
         places: the path prefixes that are served, for those who have a path wrong.
+        to_the_end: whether requests that still come while it stops are served, each as the last of its connection, as
+            they are where another process has taken over; else they are turned away with 503.
 
     Attributes:
         watcher: whose connections they are; set once, before the first request.
         active: connections that are being served.
-        stopping: from when on requests are turned away with 503; whoever sets it waits with `wait_until_idle`.
+        stopping: from when on each request is its connection's last; whoever sets it waits with `wait_until_idle`.
         refused: requests turned away.
 
     Threads: `take` is the watcher's, the rest any.
@@ -54,8 +56,14 @@ class Desk:
     watcher: Watcher
 
     def __init__(
-        self, pool: WorkerPool, app_for: Callable[[str], App | None], places: Callable[[], Iterable[str]]
+        self,
+        pool: WorkerPool,
+        app_for: Callable[[str], App | None],
+        places: Callable[[], Iterable[str]],
+        *,
+        to_the_end: bool = False,
     ) -> None:
+        self._to_the_end = to_the_end
         self.active: set[Connection] = set()
         self.stopping = False
         self.refused = 0
@@ -83,7 +91,7 @@ class Desk:
 
         Whether it is answered and the connection is to be watched on.
         """
-        if self.stopping:
+        if self.stopping and not self._to_the_end:
             self._turn_away(connection, _STOPPING)
             return False
         self.active.add(connection)
@@ -231,8 +239,8 @@ class Desk:
 
     def _give_back(self, connection: Connection, request: Request | None) -> None:
         """Let the watcher have the connection, or the end of the queue if its next request is there already."""
-        if self.stopping:
-            self._finish(connection)
+        if request is not None and self.stopping and not self._to_the_end:
+            self._turn_away(connection, _STOPPING)
         elif request is not None:
             # Without a pause: it goes behind those that wait already.
             self._hand_over(connection, request)

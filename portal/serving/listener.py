@@ -146,7 +146,7 @@ class Listener:
                 self.port = int(name[1])
                 self.host = str(name[0]) if self._adopted else self.host
             self._pool = WorkerPool(config.workers, config.queue, name="portal-serve")
-            desk = Desk(self._pool, self._app_for, self._places)
+            desk = Desk(self._pool, self._app_for, self._places, to_the_end=bool(self._adopted))
             watcher = Watcher(
                 sockets,
                 config,
@@ -170,8 +170,9 @@ class Listener:
     def stop(self, grace: float | None = None) -> None:
         """Accept no more, close idle connections, let running calls finish for `grace` seconds, then cut them.
 
-        `ready` is False at once; a request that still comes on an open connection is answered 503. May be called
-        twice and from any thread but a worker.
+        `ready` is False at once; a request that still comes on an open connection is answered 503, or, on sockets that
+        were handed over, where other processes go on, served as the connection's last. May be called twice and from any
+        thread but a worker.
         """
         with self._lock:
             if not self._running:

@@ -112,6 +112,8 @@ class Watcher:
         if connection.closed:
             return
         connection.note_parked(monotonic())
+        if self._left and not connection.inside_request and not connection.draining and connection.upgraded is None:
+            connection.deadline = monotonic() + _BUSY  # it was told that the connection is kept; see `_leave_idle`
         fd = connection.stream.fileno()
         self.parked[fd] = connection
         self._quietly(self._poller.arm, fd)

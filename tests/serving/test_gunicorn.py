@@ -163,6 +163,43 @@ def test_hup_brings_new_workers_without_a_lost_call(tmp_path: pathlib.Path) -> N
 
 
 @adopts
+@pytest.mark.parametrize("options", [(), ("--max-requests", "400")], ids=["hup", "max-requests"])
+def test_workers_that_change_under_load_lose_no_call(tmp_path: pathlib.Path, options: tuple[str, ...]) -> None:
+    """Of functions that are not idempotent, so that nothing is sent twice; over kept connections and new ones."""
+    wrong: list[object] = []
+    seen: set[int] = set()
+    over = threading.Event()
+
+    def call_until_over(new: bool) -> None:
+        consumer = Consumer()
+        while not over.is_set():
+            try:
+                seen.add(consumer.call_at(f"{running.base}/pid"))
+            except PortalError as error:
+                wrong.append(error)
+            if new:
+                consumer.close()
+                consumer = Consumer()
+        consumer.close()
+
+    with gunicorn(tmp_path, "-w", "2", *options) as running:
+        running.says("Booting worker", 2)
+        callers = [threading.Thread(target=call_until_over, args=(number % 2 == 0,)) for number in range(6)]
+        for caller in callers:
+            caller.start()
+        for turn in (2, 3):
+            if not options:
+                running.process.send_signal(signal.SIGHUP)
+            running.says("Booting worker", 2 * turn)
+            running.says("Worker exiting", 2 * turn - 2)
+        over.set()
+        for caller in callers:
+            caller.join(WAIT)
+    assert wrong == []
+    assert len(seen) >= 2
+
+
+@adopts
 def test_max_requests_ends_a_worker(tmp_path: pathlib.Path) -> None:
     with gunicorn(tmp_path, "-w", "1", "--max-requests", "5") as running, Consumer() as consumer:
         first = consumer.call_at(f"{running.base}/pid")

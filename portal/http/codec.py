@@ -11,7 +11,8 @@ import json.encoder
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from time import monotonic
+from email.utils import parsedate_to_datetime
+from time import monotonic, time
 from typing import Any
 
 from ..context import CallContext, new_request_id, parse_traceparent
@@ -145,15 +146,18 @@ def error_of(status: int, content_type: str, body: bytes, headers: Mapping[str, 
         except SerializationError:
             data = None
         if isinstance(data, dict) and isinstance(data.get("code"), str):
-            return _error_of_problem(data, status)
+            return _error_of_problem(data, status, _retry_after(headers))
     return _error_of_status(status, _retry_after(headers))
 
 
-def _error_of_problem(data: dict[str, Any], status: int) -> PortalError:
+def _error_of_problem(data: dict[str, Any], status: int, retry_after: float | None) -> PortalError:
     context = {"request_id": data["request_id"]} if data.get("request_id") else {}
     known = dict(data) | {"message": data.get("detail", ""), "status": status, "context": context}
     known["type"] = data.get("exception", "")
-    return PortalError.from_dict(known)
+    error = PortalError.from_dict(known)
+    if getattr(error, "retry_after", 0.0) is None:
+        vars(error)["retry_after"] = retry_after  # the header says it, where a listener refused before any app
+    return error
 
 
 def _error_of_status(status: int, retry_after: float | None) -> PortalError:
@@ -178,8 +182,15 @@ def _error_of_status(status: int, retry_after: float | None) -> PortalError:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds, of what is seconds or a date (RFC 9110 section 10.2.3)."""
     value = headers.get("retry-after", "")
-    return float(value) if value.isascii() and value.isdigit() and len(value) <= 9 else None
+    if value.isascii() and value.isdigit() and len(value) <= 9:
+        return float(value)
+    try:
+        moment = parsedate_to_datetime(value[:64])
+        return max(0.0, moment.timestamp() - time()) if moment.tzinfo is not None else None
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 # headers

@@ -7,7 +7,9 @@ import json
 import socket
 import threading
 from contextlib import suppress
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from time import time
 from typing import Any
 
 import pytest
@@ -80,11 +82,41 @@ def test_long_lines_of_a_head_are_not_remembered() -> None:
     assert _known_line.cache_info().currsize <= before + 1
 
 
-@pytest.mark.parametrize(("value", "seconds"), [("7", 7.0), ("\xb2", None), ("-1", None), ("9" * 400, None)])
-def test_retry_after(value: str, seconds: float | None) -> None:
-    error = codec.error_of(503, "text/html", b"", {"retry-after": value})
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("7", 7.0),
+        ("\xb2", None),
+        ("-1", None),
+        ("9" * 400, None),
+        ("", None),
+        ("Fri, 31 Dec 1999 23:59:59 GMT", 0.0),
+        ("31 Dec 1999", None),
+        ("Fri, 31 Dec 99999 23:59:59 GMT", None),
+    ],
+)
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [("text/html", b""), ("application/problem+json", b'{"code": "overloaded", "status": 503, "detail": "busy"}')],
+)
+def test_retry_after(value: str, seconds: float | None, kind: str, body: bytes) -> None:
+    error = codec.error_of(503, kind, body, {"retry-after": value})
     assert isinstance(error, OverloadedError)
     assert error.retry_after == seconds
+
+
+def test_retry_after_as_a_date() -> None:
+    soon = formatdate(time() + 30, usegmt=True)
+    error = codec.error_of(503, "text/html", b"", {"retry-after": soon})
+    assert isinstance(error, OverloadedError)
+    assert 20 < (error.retry_after or 0) <= 30
+
+
+def test_what_the_problem_says_of_a_pause_counts_before_the_header() -> None:
+    body = b'{"code": "rate_limited", "status": 429, "detail": "x", "retry_after": 2.5}'
+    error = codec.error_of(429, "application/problem+json", body, {"retry-after": "3"})
+    assert isinstance(error, RateLimitError)
+    assert error.retry_after == 2.5
 
 
 _MEMBERS = ("code", "detail", "status", "request_id", "retryable", "exception", "executed", "errors", "retry_after",
@@ -107,7 +139,7 @@ _PROBLEMS = st.dictionaries(st.sampled_from(_MEMBERS), _ODD, max_size=6)
 def test_a_problem_of_any_shape_is_an_error_that_can_be_passed_on(status: int, code: Any, members: Any) -> None:
     problem = members if code is None else members | {"code": code}
     error = PortalError.from_dict(problem)
-    for one in (error, codec._error_of_problem(dict(problem, code=str(problem.get("code"))), status)):
+    for one in (error, codec._error_of_problem(dict(problem, code=str(problem.get("code"))), status, None)):
         assert isinstance(one, PortalError)
         assert 400 <= one.status <= 599
         str(one)

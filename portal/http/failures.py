@@ -37,6 +37,7 @@ class Failure(Enum):
 
     NOT_CONNECTED = "no connection", False
     UNTRUSTED = "no trusted connection", False  # trying again changes nothing
+    UNKNOWN_CLIENT = "the server does not let this client in by its TLS certificate", False  # nor here
     ADDRESS = "an address that cannot be used", False
     SETTING = "a setting that cannot be used", False
     BODY = "a body that cannot be sent", False
@@ -106,6 +107,13 @@ FAILURES: dict[str, Failure] = {
     **_rows("portal.http.wire", NOT_CONNECTED="NotSent", STALE="StaleConnection"),
 }
 
+#: OpenSSL's words for alerts about the client's certificate. In TLS 1.3 they come when the client takes the handshake
+#: for done and has sent its request; the server has read none of it (RFC 8446 sections 4.4.2.4 and 6.2).
+_CERTIFICATE_ALERTS = frozenset(
+    {"TLSV13_ALERT_CERTIFICATE_REQUIRED", "TLSV1_ALERT_UNKNOWN_CA", "TLSV1_ALERT_ACCESS_DENIED"}
+    | {f"SSLV3_ALERT_{what}" for what in ("BAD_CERTIFICATE", "NO_CERTIFICATE", "UNSUPPORTED_CERTIFICATE")}
+    | {f"SSLV3_ALERT_CERTIFICATE_{what}" for what in ("REVOKED", "EXPIRED", "UNKNOWN")}
+)
 _MAX_DEPTH = 8  # of errors wrapped in errors
 _OBJECT = re.compile(r"^[^:]*(?: object at 0x[0-9a-f]+>|\(host=[^)]*\)): ")
 _USER_INFO = re.compile(r"//[^/@\s]*@")
@@ -114,6 +122,8 @@ _USER_INFO = re.compile(r"//[^/@\s]*@")
 def failure_of(error: BaseException) -> Failure:
     """What an exception of the libraries below means; what it wraps decides where it says more."""
     chain = list(_chain(error))
+    if any(getattr(one, "reason", None) in _CERTIFICATE_ALERTS for one in chain if isinstance(one, OSError)):
+        return Failure.UNKNOWN_CLIENT
     kind = Failure.LOST
     for one in chain:
         found = _look_up(type(one))
@@ -212,8 +222,17 @@ def _untrusted(kind: Failure, words: str) -> PortalError:
     )
 
 
+def _unknown_client(kind: Failure, words: str) -> PortalError:
+    return TransportError(
+        f"{kind.value[0]}: {words}; ClientTLS(certificate=...) shows one that it trusts",
+        may_have_executed=False,
+        retryable=False,
+    )
+
+
 _BUILDERS: dict[Failure, Callable[[Failure, str], PortalError]] = {
     Failure.UNTRUSTED: _untrusted,
+    Failure.UNKNOWN_CLIENT: _unknown_client,
     Failure.ADDRESS: lambda kind, words: AddressError(f"{kind.value[0]}: {words}", reason=kind.value[0]),
     Failure.SETTING: lambda kind, words: ConfigError(f"{kind.value[0]}: {words}"),
     Failure.BODY: lambda kind, words: SerializationError(f"{kind.value[0]} to {words}"),

@@ -293,10 +293,7 @@ class Watcher:
                 connection.shake_hands()
             except (OSError, ValueError) as error:
                 _log.info("a TLS handshake with %s failed: %s", connection.peer, error)
-                if getattr(error, "reason", None) == "HTTP_REQUEST":
-                    self._refuse_plain(connection)
-                else:
-                    self.close(connection)
+                self._end_handshake(connection, plain_http=getattr(error, "reason", None) == "HTTP_REQUEST")
             else:
                 self.park(connection)
 
@@ -305,11 +302,12 @@ class Watcher:
         except OverloadedError:
             shake()  # about a millisecond; half a handshake must not cost anybody else a place in the queue
 
-    def _refuse_plain(self, connection: Connection) -> None:
-        """Answer a client that speaks plain HTTP where TLS is spoken."""
+    def _end_handshake(self, connection: Connection, *, plain_http: bool) -> None:
+        """Part with a client without a reset, which could overtake the alert, or the answer, that says why."""
         try:
             connection.speak_plainly()
-            connection.refuse(ProtocolError("https is spoken here, and this is plain http", status=400))
+            if plain_http:
+                connection.refuse(ProtocolError("https is spoken here, and this is plain http", status=400))
             connection.shut_writing()
         except OSError:
             self.close(connection)

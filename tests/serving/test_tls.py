@@ -173,8 +173,10 @@ def test_without_the_certificate_that_is_required_nothing_is_served(files: Files
     with serving(tls) as portal:
         address = portal.apply(add)
         for certificate in (None, other.issue("eve", "eve.example")):
-            with client(files, certificate) as caller, pytest.raises(TransportError):
+            with client(files, certificate) as caller, pytest.raises(TransportError) as caught:
                 Consumer([caller]).call_at(address, {"a": 1, "b": 2}, timeout=5)
+            assert caught.value.may_have_executed is False
+            assert "ClientTLS(certificate=" in str(caught.value)
         assert portal.stats()["calls"] == 0
         with client(files, files.issue("ann", "ann.example")) as caller, Consumer([caller]) as consumer:
             assert consumer.call_at(address, {"a": 1, "b": 2}, timeout=5) == 3.0

@@ -97,6 +97,8 @@ class RateLimit:
         _check("max_keys", max_keys, _whole(max_keys), "a whole number above 0")
         self._key: Callable[[Call], str] = _KEYS[per] if isinstance(per, str) else per
         self._limits = _chooser(functions)
+        #: The names of functions that it was given; a portal logs those that it has not published.
+        self.named = frozenset() if functions is None or callable(functions) else _names(functions)
         self._open = on_lost_store == "open"
         self._quota = f'"{name}";r='
         most = parsed.calls if burst is None else burst
@@ -152,13 +154,18 @@ class RateLimit:
 def _chooser(functions: Iterable[str] | Callable[[Function], bool] | None) -> Callable[[Function], bool] | None:
     if functions is None or callable(functions):
         return functions
+    names = _names(functions)
+    return lambda function: function.name in names
+
+
+def _names(functions: Iterable[str]) -> frozenset[str]:
     try:
         names = frozenset([functions] if isinstance(functions, str) else functions)
     except TypeError:
         names = frozenset()
     right = bool(names) and all(isinstance(name, str) for name in names)
     _check("functions", functions, right, "names of functions, a predicate of a Function, or None")
-    return lambda function: function.name in names
+    return names
 
 
 def _short(key: str) -> str:

@@ -27,6 +27,10 @@ class RequireScopes:
         functions: by the function's name, in whatever service it is.
         groups: by the name of the group or service.
 
+    Attributes:
+        named: the names of functions and groups that it was given. A portal logs, at its first request, those that it
+            has not published: what is misspelt, or was renamed, protects nothing.
+
     Raises: AuthorizationError that names the missing scopes (`context["missing_scopes"]` has them as a list);
         AuthenticationError where nobody is known to be calling; ConfigError, when made, for what is no scope.
 
@@ -44,6 +48,7 @@ class RequireScopes:
         self._all = _scopes("scopes", scopes)
         self._functions = _table("scopes.functions", functions)
         self._groups = _table("scopes.groups", groups)
+        self.named = frozenset(self._functions) | frozenset(self._groups)
 
     def __call__(self, call: Call, call_next: CallNext) -> Any:
         needed = self.needed(call)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from functools import lru_cache, partial
 from math import ceil, isfinite
 from time import monotonic
@@ -114,6 +115,7 @@ class HTTPApp:
             version=version,
         )
         self._serves_documents = documents
+        self._first = True  # until a request has come, by which time everything is published that was meant to be
         self._rpc = RPCEndpoint(catalogue, dispatcher, discover=self._documents.discovered, debug=debug)
 
     def answer(self, request: Request, early: Early | None = None) -> Response:
@@ -152,6 +154,9 @@ class HTTPApp:
 
     def _answer(self, request: Request, early: Early | None) -> Response:
         context: CallContext | None = None
+        if self._first:
+            self._first = False
+            self._check_names()
         try:
             context = codec.context_of(request.headers, monotonic())
             if self._serves_documents and request.method != "POST":
@@ -169,6 +174,15 @@ class HTTPApp:
             request.notes["code"] = PortalError.code
             _log.exception("answering %s %s failed", request.method, request.path)
             return self._refuse(PortalError("internal error", cause=error), context)
+
+    def _check_names(self) -> None:
+        """Say which names that middleware was given stand for nothing: a misspelt rule looks like one that protects."""
+        published = {name for entry in self._catalogue.entries() for name in (entry.function.name, entry.group)}
+        for layer in self._dispatcher.middleware:
+            for name in sorted(getattr(layer, "named", frozenset()) - published):
+                near = get_close_matches(name, published, 1)
+                hint = f"; is {near[0]} meant?" if near else ""
+                _log.error("%s names %s, which is not published here%s", type(layer).__name__, name, hint)
 
     # routing
 

@@ -188,6 +188,22 @@ def test_all_who_ask_see_the_client_behind_a_trusted_proxy(proxies: tuple[str, .
     assert [json.loads(line)["peer"] for line in lines] == [peer, peer]
 
 
+def test_a_rule_that_names_nothing_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    scopes = RequireScopes(functions={"ad_one": ["admin"], "whoami": ["x"]}, groups={"billing": ["y"]})
+    limits = [RateLimit("9/minute", functions=["nothing"]), RateLimit("9/minute", functions=lambda function: True)]
+    with HTTPPortal(auth=BearerAuth(TOKENS), middleware=[scopes, *limits]) as portal:
+        address = portal.apply(add_one)
+        portal.apply(whoami)
+        for _ in range(2):
+            assert post(address, {"n": 1}, Authorization="Bearer t-ann").status_code == 200
+    said = [record.getMessage() for record in caplog.records if record.name == "portal.http"]
+    assert said == [
+        "RequireScopes names ad_one, which is not published here; is add_one meant?",
+        "RequireScopes names billing, which is not published here",
+        "RateLimit names nothing, which is not published here",
+    ]
+
+
 def add_one(n: int) -> int:
     return n + 1
 

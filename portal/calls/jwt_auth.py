@@ -41,6 +41,8 @@ class _Good(NamedTuple):
 class JWTAuth:
     """JSON Web Tokens in the Authorization header. The token's `sub` becomes the Identity's name.
 
+    Where several issuers are allowed it is `iss#sub`: a `sub` is unique within its issuer only (RFC 7519 section 4.1.2).
+
     Args:
         key: the secret of HS algorithms, not shorter than their hash; or a public key or certificate as PEM, an OpenSSH
             public key, or a public key of `cryptography`, which has to fit every algorithm.
@@ -224,6 +226,8 @@ class JWTAuth:
             raise ValueError("the name is text")
         if not isinstance(scopes, list) or not all(isinstance(scope, str) for scope in scopes):
             raise ValueError("scopes are text")
+        if isinstance(self._issuer, list) and len(set(self._issuer)) > 1:
+            name = f"{claims['iss']}#{name}"
         return Identity(name, frozenset(scopes), claims)
 
 

@@ -161,7 +161,10 @@ def test_an_identity_has_scopes_and_claims() -> None:
 
 def test_settings_that_let_more_in() -> None:
     assert auth(audience=["stock", "orders"]).identity_of(token(aud=["orders", "other"])).name == "ann"
-    assert auth(issuer=["x", "https://id.example"]).identity_of(token()).name == "ann"
+    assert auth(issuer=["https://id.example"]).identity_of(token()).name == "ann"
+    several = auth(issuer=["https://id.example", "https://other.example"])
+    names = [several.identity_of(token(iss=f"https://{host}.example")).name for host in ("id", "other")]
+    assert names == ["https://id.example#ann", "https://other.example#ann"]  # two people
     assert auth(issuer=None).identity_of(token(iss=...)).name == "ann"
     assert auth(audience=None).identity_of(token(aud=...)).name == "ann"
     assert auth(require=()).identity_of(token(exp=...)).name == "ann"

@@ -4,8 +4,10 @@ One table names every exception class of requests, urllib3, http.client, ssl and
 taken for the nearest class above it that is, and at worst for a connection lost after sending, which is the safe side.
 The table holds for a library that makes no retries of its own: urllib3's have to be off.
 
-"Sent" means that a byte of the request may have reached the server. What happened during the TLS handshake was before
-that, whatever class it has; `ssl` raises the same classes later on too, so the traceback is asked.
+"Sent" means that a byte of the request may have reached the server. What happened during the TLS handshake, or while a
+proxy was asked for a tunnel (CONNECT, RFC 9110 section 9.3.6), was before that, whatever class it has; the same classes
+are raised later on too, so the traceback is asked. urllib3's ProxyError says nothing: it is also what becomes of a
+connection that a proxy closes after the request.
 """
 
 from __future__ import annotations
@@ -60,23 +62,24 @@ def _rows(module: str, **rows: str) -> dict[str, Failure]:
 FAILURES: dict[str, Failure] = {
     **_rows(
         "requests.exceptions",
-        NOT_CONNECTED="ConnectTimeout ProxyError",
+        NOT_CONNECTED="ConnectTimeout",
         ADDRESS="URLRequired MissingSchema InvalidSchema InvalidURL",
         SETTING="InvalidHeader InvalidProxyURL RequestsWarning FileModeWarning RequestsDependencyWarning",
         BODY="InvalidJSONError",
-        LOST="RequestException ConnectionError SSLError ChunkedEncodingError RetryError UnrewindableBodyError",
+        LOST="RequestException ConnectionError ProxyError SSLError ChunkedEncodingError RetryError"
+        " UnrewindableBodyError",
         TIMEOUT="Timeout ReadTimeout",
         GARBLED="JSONDecodeError HTTPError TooManyRedirects ContentDecodingError StreamConsumedError",
     ),
     **_rows(
         "urllib3.exceptions",
-        NOT_CONNECTED="ProxyError ConnectTimeoutError NewConnectionError NameResolutionError ClosedPoolError",
+        NOT_CONNECTED="ConnectTimeoutError NewConnectionError NameResolutionError ClosedPoolError",
         ADDRESS="LocationValueError LocationParseError URLSchemeUnknown HostChangedError",
         SETTING="ProxySchemeUnknown ProxySchemeUnsupported TimeoutStateError HTTPWarning SecurityWarning"
         " InsecureRequestWarning NotOpenSSLWarning SystemTimeWarning InsecurePlatformWarning DependencyWarning",
         BUSY="EmptyPoolError",
-        LOST="HTTPError PoolError RequestError MaxRetryError SSLError ProtocolError FullPoolError IncompleteRead"
-        " InvalidChunkLength UnrewindableBodyError",
+        LOST="HTTPError PoolError RequestError MaxRetryError ProxyError SSLError ProtocolError FullPoolError"
+        " IncompleteRead InvalidChunkLength UnrewindableBodyError",
         TIMEOUT="TimeoutError ReadTimeoutError",
         GARBLED="DecodeError ResponseError ResponseNotChunked BodyNotHttplibCompatible InvalidHeader"
         " HeaderParsingError",
@@ -109,6 +112,7 @@ FAILURES: dict[str, Failure] = {
 _MAX_DEPTH = 8  # of errors wrapped in errors
 _OBJECT = re.compile(r"^[^:]*(?: object at 0x[0-9a-f]+>|\(host=[^)]*\)): ")
 _USER_INFO = re.compile(r"//[^/@\s]*@")
+_TOO_EARLY = {("ssl", "do_handshake"), ("http.client", "_tunnel"), ("urllib3.connection", "_tunnel")}  # to have sent
 
 
 def failure_of(error: BaseException) -> Failure:
@@ -123,7 +127,7 @@ def failure_of(error: BaseException) -> Failure:
     if kind is Failure.NOT_CONNECTED and isinstance(error, NotSent) and error.__cause__ is not None:
         inner = failure_of(error.__cause__)
         return kind if inner.sent else inner
-    if kind.sent and any(_in_handshake(one.__traceback__) for one in chain):
+    if kind.sent and any(_is_too_early(one.__traceback__) for one in chain):
         return Failure.NOT_CONNECTED
     return kind
 
@@ -150,10 +154,10 @@ def _look_up(cls: type[BaseException]) -> Failure | None:
     return None
 
 
-def _in_handshake(traceback: TracebackType | None) -> bool:
+def _is_too_early(traceback: TracebackType | None) -> bool:
     while traceback is not None:
         frame = traceback.tb_frame
-        if frame.f_code.co_name == "do_handshake" and frame.f_globals.get("__name__") == "ssl":
+        if (frame.f_globals.get("__name__"), frame.f_code.co_name) in _TOO_EARLY:
             return True
         traceback = traceback.tb_next
     return False

@@ -29,6 +29,7 @@ from ..errors import (
     SerializationError,
     TransportError,
 )
+from .proxies import Proxy
 from .wire import NotSent, StaleConnection
 
 __all__ = ["FAILURES", "Failure", "as_os_error", "as_portal_error", "failure_of"]
@@ -39,6 +40,7 @@ class Failure(Enum):
 
     NOT_CONNECTED = "no connection", False
     UNTRUSTED = "no trusted connection", False  # trying again changes nothing
+    REFUSED = "no way", False  # says the proxy; likewise
     ADDRESS = "an address that cannot be used", False
     SETTING = "a setting that cannot be used", False
     BODY = "a body that cannot be sent", False
@@ -107,12 +109,15 @@ FAILURES: dict[str, Failure] = {
     ),
     **_rows("json.decoder", GARBLED="JSONDecodeError"),
     **_rows("portal.http.wire", NOT_CONNECTED="NotSent", STALE="StaleConnection"),
+    **_rows("portal.http.pools", REFUSED="ProxyRefused"),
 }
 
 _MAX_DEPTH = 8  # of errors wrapped in errors
 _OBJECT = re.compile(r"^[^:]*(?: object at 0x[0-9a-f]+>|\(host=[^)]*\)): ")
 _USER_INFO = re.compile(r"//[^/@\s]*@")
 _TOO_EARLY = {("ssl", "do_handshake"), ("http.client", "_tunnel"), ("urllib3.connection", "_tunnel")}  # to have sent
+_REFUSED = re.compile(r"Tunnel connection failed: 4(?!08|29)")  # the words of http.client
+_THROUGH = "through the proxy"
 
 
 def failure_of(error: BaseException) -> Failure:
@@ -128,7 +133,7 @@ def failure_of(error: BaseException) -> Failure:
         inner = failure_of(error.__cause__)
         return kind if inner.sent else inner
     if kind.sent and any(_is_too_early(one.__traceback__) for one in chain):
-        return Failure.NOT_CONNECTED
+        return Failure.REFUSED if _REFUSED.match(str(chain[-1])) else Failure.NOT_CONNECTED
     return kind
 
 
@@ -180,11 +185,16 @@ def as_os_error(error: Exception) -> OSError:
     return error if isinstance(error, OSError) else ConnectionError(_words(error))
 
 
-def as_portal_error(error: BaseException, address: Address, context: CallContext) -> PortalError:
+def as_portal_error(
+    error: BaseException, address: Address, context: CallContext, proxy: Proxy | None = None
+) -> PortalError:
     """The portal error for what a library, or `as_os_error`, raised while a call was made.
 
     A failure after sending that comes with or after the context's deadline is a CallTimeout, and the context is
     cancelled then. A portal error is given back as it is.
+
+    Args:
+        proxy: that the way led through.
     """
     if isinstance(error, PortalError):
         return error
@@ -194,7 +204,8 @@ def as_portal_error(error: BaseException, address: Address, context: CallContext
         made: PortalError = timeout_error(context, str(address))
         made.scheme, made.address = address.scheme, str(address)
     else:
-        made = _BUILDERS.get(kind, _transport_error)(kind, f"{address.authority}: {_words(error)}")
+        place = address.authority if proxy is None else f"{address.authority} {_THROUGH} {proxy.url}"
+        made = _BUILDERS.get(kind, _transport_error)(kind, f"{place}: {_words(error)}")
         made.scheme, made.address = address.scheme, str(address)
         made.with_context(request_id=context.request_id)
     made.__cause__ = error
@@ -202,7 +213,8 @@ def as_portal_error(error: BaseException, address: Address, context: CallContext
 
 
 def _transport_error(kind: Failure, words: str) -> PortalError:
-    advice = "the call may have been executed" if kind.sent else "is the server running?"
+    running = "are both running?" if _THROUGH in words else "is the server running?"
+    advice = "the call may have been executed" if kind.sent else running
     if not kind.sent and "WRONG_VERSION_NUMBER" in words:  # OpenSSL's word for an answer that is no TLS
         advice = "it speaks no TLS there; is it http://?"
     return TransportError(f"{kind.value[0]} to {words}; {advice}", may_have_executed=kind.sent)
@@ -216,8 +228,15 @@ def _untrusted(kind: Failure, words: str) -> PortalError:
     )
 
 
+def _refused(kind: Failure, words: str) -> PortalError:
+    return TransportError(
+        f"{kind.value[0]} to {words}; nothing was sent on", may_have_executed=False, retryable=False
+    )
+
+
 _BUILDERS: dict[Failure, Callable[[Failure, str], PortalError]] = {
     Failure.UNTRUSTED: _untrusted,
+    Failure.REFUSED: _refused,
     Failure.ADDRESS: lambda kind, words: AddressError(f"{kind.value[0]}: {words}", reason=kind.value[0]),
     Failure.SETTING: lambda kind, words: ConfigError(f"{kind.value[0]}: {words}"),
     Failure.BODY: lambda kind, words: SerializationError(f"{kind.value[0]} to {words}"),

@@ -11,17 +11,23 @@ from typing import TYPE_CHECKING, Any
 from ..address import Address
 from ..errors import ConfigError
 from ..forks import new_lock, renew_after_fork
+from . import codec
 from .failures import as_os_error
 from .proxies import Proxy
+from .wire import NotSent
 
 if TYPE_CHECKING:
     import ssl
 
     import urllib3
 
-__all__ = ["ClientTLS", "PooledAnswer", "Pools"]
+__all__ = ["ClientTLS", "PooledAnswer", "Pools", "ProxyRefused"]
 
 _READ_SIZE = 64 * 1024
+
+
+class ProxyRefused(NotSent):
+    """The proxy wants to know first who is asking; it has sent nothing on (407, RFC 9110 section 15.5.8)."""
 
 
 class PooledAnswer:
@@ -127,7 +133,10 @@ class Pools:
         connect_timeout: float,
         read_timeout: float | None,
     ) -> PooledAnswer:
-        """Send a request and read the head of its answer; OSError as `wire.WirePool.exchange` raises it."""
+        """Send a request and read the head of its answer.
+
+        Raises: ProxyRefused; NotSent and other OSErrors as `wire.WirePool.exchange` does.
+        """
         import urllib3
 
         left = None if deadline is None else max(0.001, deadline - monotonic())
@@ -146,8 +155,11 @@ class Pools:
                 decode_content=False,
             )
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise as_os_error(error) from error
-        return PooledAnswer(answer)
+            told = as_os_error(error)
+            if isinstance(told, NotSent) and deadline is not None and monotonic() >= deadline:
+                raise TimeoutError("the deadline has passed") from None  # as on the wire
+            raise told from error
+        return _let_through(PooledAnswer(answer), proxy)
 
     def _manager(self, proxy: Proxy | None) -> urllib3.PoolManager:
         with self._lock:
@@ -162,6 +174,14 @@ class Pools:
             managers, self._managers = self._managers, {}
         for manager in managers.values():
             manager.clear()
+
+
+def _let_through(answer: PooledAnswer, proxy: Proxy | None) -> PooledAnswer:
+    """The answer, unless it is the proxy's own 407; a portal behind it can only have said 407 in a problem document."""
+    if answer.status == 407 and proxy is not None and codec.PROBLEM not in answer.headers.get("content-type", ""):
+        answer.close()
+        raise ProxyRefused("407 Proxy Authentication Required")
+    return answer
 
 
 def _manager_of(proxy: Proxy | None, tls: ssl.SSLContext, connections: int) -> urllib3.PoolManager:

@@ -170,7 +170,7 @@ class Sender:
             head = _head(method, address, accept) + _tail(context, body, extra)
             return self._wire(address).exchange(head, context.deadline)
         except OSError as error:
-            raise as_portal_error(error, address, context) from error
+            raise as_portal_error(error, address, context, proxy) from error
         except ProtocolError as error:
             raise _garbled(error, address) from error
 

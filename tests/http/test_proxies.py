@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import logging
 import pathlib
 import socket
 import ssl
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,15 +17,20 @@ import pytest
 import trustme
 
 from portal import (
+    CallTimeout,
     Certificate,
     ConfigError,
     Consumer,
     HTTPPortal,
+    OverloadedError,
+    ProtocolError,
     ServingConfig,
     TLSConfig,
     TransportError,
+    function,
 )
 from portal.address import Address
+from portal.errors import AuthorizationError, PortalError
 from portal.http import ClientTLS, HTTPClient
 from portal.http.proxies import Proxies, Proxy
 from tests.http.forward_proxy import ForwardProxy
@@ -306,6 +313,131 @@ def test_a_wrong_proxy_is_refused_and_not_shown(name: str, wrong: str, environme
 def test_a_wrong_setting_is_refused(wrong: Any) -> None:
     with pytest.raises(ConfigError, match="environment"):
         HTTPClient(proxy=wrong)
+
+
+# proxies that refuse
+
+
+def answer(status: int, *fields: str, body: bytes = b"") -> bytes:
+    lines = [f"HTTP/1.1 {status} No", f"Content-Length: {len(body)}", *fields]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def hang_up(sock: socket.socket) -> None:
+    sock.shutdown(socket.SHUT_RDWR)
+
+
+#: What the proxy does, the scheme, and the error that comes of it with `may_have_executed` (None where it has none) and
+#: `retryable`.
+REFUSALS: list[tuple[Any, str, type[PortalError], bool | None, bool]] = [
+    (answer(407, "Proxy-Authenticate: Basic realm=x"), "http", TransportError, False, False),
+    (answer(407, "Proxy-Authenticate: Basic realm=x"), "https", TransportError, False, False),
+    (answer(403), "http", AuthorizationError, None, False),  # it may be the server's
+    (answer(403), "https", TransportError, False, False),
+    (answer(429), "https", TransportError, False, True),
+    (answer(502), "http", TransportError, True, False),  # the server may have had the request
+    (answer(502), "https", TransportError, False, True),
+    (answer(503), "http", OverloadedError, None, True),
+    (answer(503), "https", TransportError, False, True),
+    (answer(504), "http", CallTimeout, None, False),
+    (answer(504), "https", TransportError, False, True),
+    (b"\x00\xff\r\n\r\n", "http", ProtocolError, None, False),
+    (b"\x00\xff\r\n\r\n", "https", TransportError, False, True),
+    (hang_up, "http", TransportError, True, False),
+    (hang_up, "https", TransportError, False, True),
+]
+
+
+@pytest.mark.parametrize(("instead", "scheme", "kind", "executed", "retryable"), REFUSALS)
+def test_a_proxy_that_refuses(
+    instead: Any,
+    scheme: str,
+    kind: type[PortalError],
+    executed: bool | None,
+    retryable: bool,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with (
+        ForwardProxy(instead) as proxy,
+        consumer_of(proxy=proxy.url.replace("//", f"//ann:{SECRET}@")) as (consumer, _),
+    ):
+        with pytest.raises(kind) as caught:
+            consumer.call_at(f"{scheme}://orders.invalid/api/double", {"number": 2}, timeout=WAIT)
+        error = caught.value
+        assert type(error) is kind
+        assert getattr(error, "may_have_executed", None) is executed
+        assert error.retryable is retryable
+        assert len(proxy.lines) == 1 + (instead is hang_up and scheme == "http")  # a schema may be asked for twice
+        token = base64.b64encode(f"ann:{SECRET}".encode()).decode()
+        for shown in ("".join(traceback.format_exception(error)), repr(error), str(error.to_dict()), caplog.text):
+            assert SECRET not in shown
+            assert token not in shown
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_is_not_there(scheme: str) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    with consumer_of(proxy=url.replace("//", f"//ann:{SECRET}@")) as (consumer, _):
+        words = f"orders.invalid through the proxy {url}: .*are both running"
+        with pytest.raises(TransportError, match=words) as caught:
+            consumer.call_at(f"{scheme}://orders.invalid/api/double", {"number": 2}, timeout=WAIT)
+        assert not caught.value.may_have_executed
+        assert caught.value.retryable
+        assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_is_silent(scheme: str) -> None:
+    done = threading.Event()
+    with ForwardProxy(lambda _: done.wait(WAIT)) as proxy:
+        with consumer_of(proxy=proxy.url) as (consumer, _), pytest.raises(CallTimeout):
+            consumer.call_at(f"{scheme}://orders.invalid/api/double", {"number": 2}, timeout=0.1)
+        done.set()
+
+
+def test_a_407_that_a_portal_says_is_not_the_proxys() -> None:
+    def refuse() -> None:
+        raise ProtocolError("no", status=407)
+
+    with HTTPPortal() as portal, ForwardProxy() as proxy, consumer_of(proxy=proxy.url) as (consumer, _):
+        with pytest.raises(ProtocolError) as caught:
+            consumer.call_at(behind(portal.apply(refuse)), timeout=WAIT)
+        assert caught.value.status == 407
+        assert caught.value.executed
+
+
+@pytest.mark.parametrize("idempotent", [False, True])
+def test_a_proxy_that_hangs_up_after_the_request(idempotent: bool) -> None:
+    """It may have sent it on: only what does no harm twice is sent again."""
+    hung_up = threading.Event()
+
+    @function(idempotent=idempotent)
+    def work() -> int:
+        if not hung_up.is_set():
+            hung_up.set()
+            proxy.drop()
+        return 7
+
+    with HTTPPortal() as portal, ForwardProxy() as proxy, consumer_of(proxy=proxy.url) as (consumer, _):
+        address = behind(portal.apply(work))
+        if idempotent:
+            assert consumer.call_at(address, timeout=WAIT) == 7
+        else:
+            with pytest.raises(TransportError, match="may have been executed") as caught:
+                consumer.call_at(address, timeout=WAIT)
+            assert caught.value.may_have_executed
+            assert not caught.value.retryable
+        assert [line.split()[0] for line in proxy.lines] == ["GET", "POST", *["POST"] * idempotent]
+
+
+def test_a_connection_that_the_proxy_closed_meanwhile_is_not_used() -> None:
+    with HTTPPortal() as portal, ForwardProxy() as proxy, consumer_of(proxy=proxy.url) as (consumer, _):
+        address = behind(portal.apply(double))
+        for number in range(3):
+            assert consumer.call_at(address, {"number": number}, timeout=WAIT) == 2 * number
+            proxy.drop()
+        assert proxy.connections == 3
 
 
 def test_what_is_shown_of_a_proxy() -> None:

@@ -31,6 +31,7 @@ from ..function import ResolvedFunction
 from ..schema import FunctionSchema
 from . import codec
 from .pools import ClientTLS
+from .proxies import Proxies
 from .sender import Answer, Outgoing, Sender
 
 __all__ = ["HTTPClient"]
@@ -50,7 +51,10 @@ class HTTPClient:
         max_answer: bytes of an answer, or of one item of a stream.
         validate: refuse parameters that do not fit the schema before sending them.
         tls: what is trusted and shown over https.
-        proxy: address of an HTTP proxy that everything is sent through, such as "http://proxy:3128".
+        proxy: address of an HTTP proxy that everything is sent through, such as "http://user:password@proxy:3128";
+            "environment" for those that HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY name when the client is made.
+            None sends everything straight to its server, whatever the environment says: calls to this machine, or
+            within one network, must not go elsewhere unasked. Nothing for a Unix socket goes through a proxy.
         auth: what to send so that servers know who calls: a bearer token, (user, password), a callable of the address,
             or a credential of `portal.calls.credentials`: ByAuthority sends each secret to its own server only.
         cache: keeps answers of functions declared cacheable; None keeps none.
@@ -96,7 +100,7 @@ class HTTPClient:
             max_answer=max_answer,
             compress=compress,
             tls=tls,
-            proxy=proxy,
+            proxies=Proxies(proxy, sockets or ()),
             sockets=sockets,
         )
 

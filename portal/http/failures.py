@@ -4,8 +4,10 @@ One table names every exception class of requests, urllib3, http.client, ssl and
 taken for the nearest class above it that is, and at worst for a connection lost after sending, which is the safe side.
 The table holds for a library that makes no retries of its own: urllib3's have to be off.
 
-"Sent" means that a byte of the request may have reached the server. What happened during the TLS handshake was before
-that, whatever class it has; `ssl` raises the same classes later on too, so the traceback is asked.
+"Sent" means that a byte of the request may have reached the server. What happened during the TLS handshake, or while a
+proxy was asked for a tunnel (CONNECT, RFC 9110 section 9.3.6), was before that, whatever class it has; the same classes
+are raised later on too, so the traceback is asked. urllib3's ProxyError says nothing: it is also what becomes of a
+connection that a proxy closes after the request.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from ..errors import (
     SerializationError,
     TransportError,
 )
+from .proxies import Proxy
 from .wire import NotSent, StaleConnection
 
 __all__ = ["FAILURES", "Failure", "as_os_error", "as_portal_error", "failure_of"]
@@ -38,6 +41,7 @@ class Failure(Enum):
     NOT_CONNECTED = "no connection", False
     UNTRUSTED = "no trusted connection", False  # trying again changes nothing
     UNKNOWN_CLIENT = "the server does not let this client in by its TLS certificate", False  # nor here
+    REFUSED = "no way", False  # says the proxy; likewise
     ADDRESS = "an address that cannot be used", False
     SETTING = "a setting that cannot be used", False
     BODY = "a body that cannot be sent", False
@@ -61,23 +65,24 @@ def _rows(module: str, **rows: str) -> dict[str, Failure]:
 FAILURES: dict[str, Failure] = {
     **_rows(
         "requests.exceptions",
-        NOT_CONNECTED="ConnectTimeout ProxyError",
+        NOT_CONNECTED="ConnectTimeout",
         ADDRESS="URLRequired MissingSchema InvalidSchema InvalidURL",
         SETTING="InvalidHeader InvalidProxyURL RequestsWarning FileModeWarning RequestsDependencyWarning",
         BODY="InvalidJSONError",
-        LOST="RequestException ConnectionError SSLError ChunkedEncodingError RetryError UnrewindableBodyError",
+        LOST="RequestException ConnectionError ProxyError SSLError ChunkedEncodingError RetryError"
+        " UnrewindableBodyError",
         TIMEOUT="Timeout ReadTimeout",
         GARBLED="JSONDecodeError HTTPError TooManyRedirects ContentDecodingError StreamConsumedError",
     ),
     **_rows(
         "urllib3.exceptions",
-        NOT_CONNECTED="ProxyError ConnectTimeoutError NewConnectionError NameResolutionError ClosedPoolError",
+        NOT_CONNECTED="ConnectTimeoutError NewConnectionError NameResolutionError ClosedPoolError",
         ADDRESS="LocationValueError LocationParseError URLSchemeUnknown HostChangedError",
         SETTING="ProxySchemeUnknown ProxySchemeUnsupported TimeoutStateError HTTPWarning SecurityWarning"
         " InsecureRequestWarning NotOpenSSLWarning SystemTimeWarning InsecurePlatformWarning DependencyWarning",
         BUSY="EmptyPoolError",
-        LOST="HTTPError PoolError RequestError MaxRetryError SSLError ProtocolError FullPoolError IncompleteRead"
-        " InvalidChunkLength UnrewindableBodyError",
+        LOST="HTTPError PoolError RequestError MaxRetryError ProxyError SSLError ProtocolError FullPoolError"
+        " IncompleteRead InvalidChunkLength UnrewindableBodyError",
         TIMEOUT="TimeoutError ReadTimeoutError",
         GARBLED="DecodeError ResponseError ResponseNotChunked BodyNotHttplibCompatible InvalidHeader"
         " HeaderParsingError",
@@ -105,6 +110,7 @@ FAILURES: dict[str, Failure] = {
     ),
     **_rows("json.decoder", GARBLED="JSONDecodeError"),
     **_rows("portal.http.wire", NOT_CONNECTED="NotSent", STALE="StaleConnection"),
+    **_rows("portal.http.pools", REFUSED="ProxyRefused"),
 }
 
 #: OpenSSL's words for alerts about the client's certificate. In TLS 1.3 they come when the client takes the handshake
@@ -117,6 +123,10 @@ _CERTIFICATE_ALERTS = frozenset(
 _MAX_DEPTH = 8  # of errors wrapped in errors
 _OBJECT = re.compile(r"^[^:]*(?: object at 0x[0-9a-f]+>|\(host=[^)]*\)): ")
 _USER_INFO = re.compile(r"//[^/@\s]*@")
+_TOO_EARLY = {("ssl", "do_handshake"), ("http.client", "_tunnel"), ("urllib3.connection", "_tunnel")}  # to have sent
+_REFUSED = re.compile(r"Tunnel connection failed: 4(?!08|29)")  # the words of http.client
+_THROUGH = "through the proxy"
+_LONGEST = 500  # characters of what a library says
 
 
 def failure_of(error: BaseException) -> Failure:
@@ -133,8 +143,8 @@ def failure_of(error: BaseException) -> Failure:
     if kind is Failure.NOT_CONNECTED and isinstance(error, NotSent) and error.__cause__ is not None:
         inner = failure_of(error.__cause__)
         return kind if inner.sent else inner
-    if kind.sent and any(_in_handshake(one.__traceback__) for one in chain):
-        return Failure.NOT_CONNECTED
+    if kind.sent and any(_is_too_early(one.__traceback__) for one in chain):
+        return Failure.REFUSED if _REFUSED.match(str(chain[-1])) else Failure.NOT_CONNECTED
     return kind
 
 
@@ -160,10 +170,10 @@ def _look_up(cls: type[BaseException]) -> Failure | None:
     return None
 
 
-def _in_handshake(traceback: TracebackType | None) -> bool:
+def _is_too_early(traceback: TracebackType | None) -> bool:
     while traceback is not None:
         frame = traceback.tb_frame
-        if frame.f_code.co_name == "do_handshake" and frame.f_globals.get("__name__") == "ssl":
+        if (frame.f_globals.get("__name__"), frame.f_code.co_name) in _TOO_EARLY:
             return True
         traceback = traceback.tb_next
     return False
@@ -186,11 +196,16 @@ def as_os_error(error: Exception) -> OSError:
     return error if isinstance(error, OSError) else ConnectionError(_words(error))
 
 
-def as_portal_error(error: BaseException, address: Address, context: CallContext) -> PortalError:
+def as_portal_error(
+    error: BaseException, address: Address, context: CallContext, proxy: Proxy | None = None
+) -> PortalError:
     """The portal error for what a library, or `as_os_error`, raised while a call was made.
 
     A failure after sending that comes with or after the context's deadline is a CallTimeout, and the context is
     cancelled then. A portal error is given back as it is.
+
+    Args:
+        proxy: that the way led through.
     """
     if isinstance(error, PortalError):
         return error
@@ -200,7 +215,8 @@ def as_portal_error(error: BaseException, address: Address, context: CallContext
         made: PortalError = timeout_error(context, str(address))
         made.scheme, made.address = address.scheme, str(address)
     else:
-        made = _BUILDERS.get(kind, _transport_error)(kind, f"{address.authority}: {_words(error)}")
+        place = address.authority if proxy is None else f"{address.authority} {_THROUGH} {proxy.url}"
+        made = _BUILDERS.get(kind, _transport_error)(kind, f"{place}: {_words(error)}")
         made.scheme, made.address = address.scheme, str(address)
         made.with_context(request_id=context.request_id)
     made.__cause__ = error
@@ -208,7 +224,8 @@ def as_portal_error(error: BaseException, address: Address, context: CallContext
 
 
 def _transport_error(kind: Failure, words: str) -> PortalError:
-    advice = "the call may have been executed" if kind.sent else "is the server running?"
+    running = "are both running?" if _THROUGH in words else "is the server running?"
+    advice = "the call may have been executed" if kind.sent else running
     if not kind.sent and "WRONG_VERSION_NUMBER" in words:  # OpenSSL's word for an answer that is no TLS
         advice = "it speaks no TLS there; is it http://?"
     return TransportError(f"{kind.value[0]} to {words}; {advice}", may_have_executed=kind.sent)
@@ -230,9 +247,16 @@ def _unknown_client(kind: Failure, words: str) -> PortalError:
     )
 
 
+def _refused(kind: Failure, words: str) -> PortalError:
+    return TransportError(
+        f"{kind.value[0]} to {words}; nothing was sent on", may_have_executed=False, retryable=False
+    )
+
+
 _BUILDERS: dict[Failure, Callable[[Failure, str], PortalError]] = {
     Failure.UNTRUSTED: _untrusted,
     Failure.UNKNOWN_CLIENT: _unknown_client,
+    Failure.REFUSED: _refused,
     Failure.ADDRESS: lambda kind, words: AddressError(f"{kind.value[0]}: {words}", reason=kind.value[0]),
     Failure.SETTING: lambda kind, words: ConfigError(f"{kind.value[0]}: {words}"),
     Failure.BODY: lambda kind, words: SerializationError(f"{kind.value[0]} to {words}"),
@@ -246,4 +270,6 @@ def _words(error: BaseException) -> str:
     innermost = list(_chain(error))[-1]
     text = str(innermost.args[-1] if innermost.args and not isinstance(innermost, OSError) else innermost)
     text = _USER_INFO.sub("//***@", _OBJECT.sub("", text))
+    # A peer that answers with garbage must not write lines of its own into a log.
+    text = "".join(one if one.isprintable() else repr(one)[1:-1] for one in text[:_LONGEST])
     return text or type(innermost).__name__

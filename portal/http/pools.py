@@ -8,18 +8,26 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from ..address import Address
 from ..errors import ConfigError
 from ..forks import new_lock, renew_after_fork
+from . import codec
 from .failures import as_os_error
+from .proxies import Proxy
+from .wire import NotSent
 
 if TYPE_CHECKING:
     import ssl
 
     import urllib3
 
-__all__ = ["ClientTLS", "PooledAnswer", "Pools"]
+__all__ = ["ClientTLS", "PooledAnswer", "Pools", "ProxyRefused"]
 
 _READ_SIZE = 64 * 1024
+
+
+class ProxyRefused(NotSent):
+    """The proxy wants to know first who is asking; it has sent nothing on (407, RFC 9110 section 15.5.8)."""
 
 
 class PooledAnswer:
@@ -99,76 +107,89 @@ class Pools:
     Args:
         connections: kept for each server.
         tls: what is trusted and shown over https.
-        proxy: address of an HTTP proxy for all of them, such as http://proxy:3128, or None.
 
     Threads: any.
     """
 
-    def __init__(self, connections: int, tls: ClientTLS, proxy: str | None = None) -> None:
+    def __init__(self, connections: int, tls: ClientTLS) -> None:
         self._connections = connections
         self._tls = tls
-        self._proxy = proxy
-        self._lock = new_lock()  # guards the manager's creation
-        self._manager: urllib3.PoolManager | None = None
+        self._lock = new_lock()  # guards adding to the managers
+        self._managers: dict[Proxy | None, urllib3.PoolManager] = {}
         renew_after_fork(self)
 
     def after_fork(self) -> None:
         """Let go of the parent's connections: two processes on one TLS connection would break it."""
-        self._manager = None
+        self._managers = {}
 
     def exchange(
         self,
+        proxy: Proxy | None,
         method: str,
-        url: str,
+        address: Address,
         body: bytes | None,
         headers: Mapping[str, str],
         deadline: float | None,
         connect_timeout: float,
         read_timeout: float | None,
     ) -> PooledAnswer:
-        """Send a request and read the head of its answer; OSError as `wire.WirePool.exchange` raises it."""
+        """Send a request and read the head of its answer.
+
+        Raises: ProxyRefused; NotSent and other OSErrors as `wire.WirePool.exchange` does.
+        """
         import urllib3
 
         left = None if deadline is None else max(0.001, deadline - monotonic())
         connect = connect_timeout if left is None else min(left, connect_timeout)
         read = min((one for one in (left, read_timeout) if one is not None), default=None)
         try:
-            return PooledAnswer(
-                self._open().request(
-                    method,
-                    url,
-                    body=body,
-                    headers=headers,
-                    timeout=urllib3.Timeout(connect=connect, read=read, total=left),
-                    retries=False,
-                    redirect=False,
-                    preload_content=False,
-                    decode_content=False,
-                )
+            answer = self._manager(proxy).request(
+                method,
+                str(address).partition("#")[0],
+                body=body,
+                headers=headers,
+                timeout=urllib3.Timeout(connect=connect, read=read, total=left),
+                retries=False,
+                redirect=False,
+                preload_content=False,
+                decode_content=False,
             )
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise as_os_error(error) from error
+            told = as_os_error(error)
+            if isinstance(told, NotSent) and deadline is not None and monotonic() >= deadline:
+                raise TimeoutError("the deadline has passed") from None  # as on the wire
+            raise told from error
+        return _let_through(PooledAnswer(answer), proxy)
 
-    def _open(self) -> urllib3.PoolManager:
-        import urllib3
-
+    def _manager(self, proxy: Proxy | None) -> urllib3.PoolManager:
         with self._lock:
-            if self._manager is None:
-                options: dict[str, Any] = {
-                    "maxsize": self._connections,
-                    "num_pools": 64,
-                    "retries": False,
-                    "ssl_context": self._tls.context(),
-                }
-                if self._proxy is None:
-                    self._manager = urllib3.PoolManager(**options)
-                else:
-                    self._manager = urllib3.ProxyManager(self._proxy, **options)
-            return self._manager
+            manager = self._managers.get(proxy)
+            if manager is None:
+                manager = self._managers[proxy] = _manager_of(proxy, self._tls.context(), self._connections)
+            return manager
 
     def close(self) -> None:
         """Close the idle connections."""
         with self._lock:
-            manager, self._manager = self._manager, None
-        if manager is not None:
+            managers, self._managers = self._managers, {}
+        for manager in managers.values():
             manager.clear()
+
+
+def _let_through(answer: PooledAnswer, proxy: Proxy | None) -> PooledAnswer:
+    """The answer, unless it is the proxy's own 407; a portal behind it can only have said 407 in a problem document."""
+    if answer.status == 407 and proxy is not None and codec.PROBLEM not in answer.headers.get("content-type", ""):
+        answer.close()
+        raise ProxyRefused("407 Proxy Authentication Required")
+    return answer
+
+
+def _manager_of(proxy: Proxy | None, tls: ssl.SSLContext, connections: int) -> urllib3.PoolManager:
+    """The connections to every server, or to those behind one proxy, where `tls` is for that one as well."""
+    import urllib3
+
+    options: dict[str, Any] = {"maxsize": connections, "num_pools": 64, "retries": False, "ssl_context": tls}
+    if proxy is None:
+        return urllib3.PoolManager(**options)
+    headers = {} if proxy.authorization is None else {"Proxy-Authorization": proxy.authorization}
+    return urllib3.ProxyManager(proxy.url, proxy_headers=headers, proxy_ssl_context=tls, **options)

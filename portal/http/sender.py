@@ -22,6 +22,7 @@ from . import codec
 from .coding import CODINGS, compress, decompressed
 from .failures import as_portal_error
 from .pools import ClientTLS, Pools
+from .proxies import Proxies
 from .wire import StaleConnection, WirePool
 
 __all__ = ["Answer", "Outgoing", "Sender"]
@@ -83,7 +84,8 @@ class Sender:
         connections: kept for each server, of 256 at most.
         max_answer: bytes of an answer.
         compress: bytes from which bodies are sent in gzip, to servers that take it; None never does.
-        tls, proxy, sockets: as of `HTTPClient`.
+        proxies: which lead where.
+        tls, sockets: as of `HTTPClient`.
 
     Threads: any; connections are shared. Fork: a child opens connections of its own.
     """
@@ -97,7 +99,7 @@ class Sender:
         max_answer: int,
         compress: int | None,
         tls: ClientTLS | None,
-        proxy: str | None,
+        proxies: Proxies,
         sockets: Mapping[str, str] | None,
     ) -> None:
         if compress is not None and (isinstance(compress, bool) or not isinstance(compress, int) or compress < 0):
@@ -108,11 +110,11 @@ class Sender:
         self._max_answer = max_answer
         self._compress = compress
         self._uncompressed: set[str] = set()  # authorities that take no gzip
-        self._proxy = proxy
+        self._proxies = proxies
         self._sockets = {**(sockets or {})}
         self._lock = new_lock()  # guards adding to the pools
         self._wires: dict[tuple[str, int], WirePool] = {}
-        self._pools = Pools(connections, tls or ClientTLS(), proxy)
+        self._pools = Pools(connections, tls or ClientTLS())
 
     def close(self) -> None:
         """Close the connections that are idle; those in use close after their answer."""
@@ -159,15 +161,16 @@ class Sender:
             raise CallCancelled("the caller gave the call up", address=address)
         if context.expired:
             raise too_late(context, str(address))
+        proxy = self._proxies.to(address)
         try:
-            if address.scheme == "https" or self._proxy is not None:
+            if address.scheme == "https" or proxy is not None:
                 headers = codec.headers_of(context) | {"Accept": accept, "Content-Type": codec.JSON, **_ALWAYS, **extra}
                 times = (context.deadline, self._connect_timeout, self._read_timeout)
-                return self._pools.exchange(method, str(address), body, headers, *times)
+                return self._pools.exchange(proxy, method, address, body, headers, *times)
             head = _head(method, address, accept) + _tail(context, body, extra)
             return self._wire(address).exchange(head, context.deadline)
         except OSError as error:
-            raise as_portal_error(error, address, context) from error
+            raise as_portal_error(error, address, context, proxy) from error
         except ProtocolError as error:
             raise _garbled(error, address) from error
 

@@ -153,6 +153,18 @@ CASES: list[tuple[BaseException, Failure]] = [
     (urllib3.exceptions.ProtocolError("aborted", http.client.BadStatusLine("SSH-2.0")), Failure.GARBLED),
     (urllib3.exceptions.SSLError(ssl.SSLEOFError("EOF occurred")), Failure.LOST),
     (urllib3.exceptions.ProtocolError("broken", TimeoutError("timed out")), Failure.TIMEOUT),
+    (
+        urllib3.exceptions.ProxyError(
+            "Unable to connect to proxy", urllib3.exceptions.NewConnectionError(POOL, "refused")
+        ),
+        Failure.NOT_CONNECTED,
+    ),
+    # after the request, too: urllib3 has forgotten by then that it was connected
+    (
+        urllib3.exceptions.ProxyError("Unable to connect to proxy", http.client.RemoteDisconnected("closed")),
+        Failure.STALE,
+    ),
+    (urllib3.exceptions.ProxyError("Unable to connect to proxy", reset()), Failure.LOST),
     (NotSent("refused"), Failure.NOT_CONNECTED),
     (StaleConnection("closed"), Failure.STALE),
     (KeyError("a defect"), Failure.LOST),

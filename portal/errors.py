@@ -482,6 +482,12 @@ class TransportError(PortalError, ConnectionError):
         super().__init__(message, **common)
         self.may_have_executed = may_have_executed
 
+    def note_earlier(self, earlier: PortalError) -> None:
+        """Take over what an earlier attempt of the same call leaves open; this one may have sent nothing."""
+        if not self.may_have_executed and (earlier.executed or getattr(earlier, "may_have_executed", False)):
+            self.may_have_executed, self.retryable = True, False
+            self.message = f"{self.message}; an earlier attempt may have been executed"
+
     def _restore_member(self, name: str, value: Any) -> None:
         super()._restore_member(name, value is not False)  # a peer that does not say leaves the call unsafe to repeat
 

@@ -41,7 +41,7 @@ class _Good(NamedTuple):
 class JWTAuth:
     """JSON Web Tokens in the Authorization header. The token's `sub` becomes the Identity's name.
 
-    Where several issuers are allowed it is `iss#sub`: a `sub` is one person's within its issuer (RFC 7519 section 4.1.2).
+    Where several issuers are allowed it is `iss#sub`: a `sub` is unique within its issuer (RFC 7519 section 4.1.2).
 
     Args:
         key: the secret of HS algorithms, not shorter than their hash; or a public key or certificate as PEM, an OpenSSH

@@ -179,12 +179,17 @@ class Retry:
 
     def run(self, call: Call, attempt: Callable[[], Any], made: int = 0) -> Any:
         """What `attempt` gives, made again where it is worth it, safe and in time; `made` were made before."""
+        earlier: PortalError | None = None
         while True:
             made += 1
             try:
                 return attempt()
             except PortalError as error:
                 error.context["attempts"] = made
+                if earlier is not None and isinstance(error, TransportError):
+                    error.note_earlier(earlier)
+                if earlier is None or not _may_have_run(earlier):
+                    earlier = error
                 self._pause_or_raise(call, error, made)
 
     def _pause_or_raise(self, call: Call, error: PortalError, number: int) -> None:
@@ -228,14 +233,18 @@ def _asked_pause(error: PortalError) -> float:
     return float(min(asked, _A_YEAR))
 
 
+def _may_have_run(error: PortalError) -> bool:
+    return error.executed or getattr(error, "may_have_executed", False)
+
+
 def _safe(error: PortalError, call: Call) -> bool:
     if call.function.schema.idempotent:
         return True
     if isinstance(error, FunctionError) or error.executed:
         return False  # it did run; under an idempotency key the answer would be the same error again
-    if isinstance(error, TransportError) and not error.may_have_executed:
+    if isinstance(error, (TransportError, *_NOT_EXECUTED)) and not getattr(error, "may_have_executed", False):
         return True
-    return isinstance(error, _NOT_EXECUTED) or call.context.idempotency_key is not None
+    return call.context.idempotency_key is not None
 
 
 class _Stream:

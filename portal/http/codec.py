@@ -173,7 +173,10 @@ def _error_of_status(status: int, retry_after: float | None) -> PortalError:
     if status == 429:
         return RateLimitError(text, retry_after=retry_after)
     if status == 503:
-        return OverloadedError(text, retry_after=retry_after)
+        # No portal says so without a problem document: a proxy may have passed the call on before it gave up.
+        error = OverloadedError(text, retry_after=retry_after)
+        vars(error)["may_have_executed"] = True
+        return error
     if status in (408, 504):
         return CallTimeout(text)
     if status >= 500:

@@ -153,7 +153,14 @@ class Sender:
             stale = isinstance(error.__cause__, StaleConnection)
             if not request.repeatable or not stale or request.context.expired:
                 raise
+            return self._send_again(request, error)
+
+    def _send_again(self, request: Outgoing, first: TransportError) -> Answer:
+        try:
             return self._send_once(request)
+        except TransportError as error:
+            error.note_earlier(first)
+            raise
 
     def _send_once(self, request: Outgoing) -> Answer:
         method, address, body, context, accept, _, extra = request

@@ -28,6 +28,7 @@ from portal.errors import (
     TransportError,
     ValidationError,
 )
+from portal.http.codec import error_of
 
 WAIT = 10.0
 
@@ -120,6 +121,8 @@ CASES: list[tuple[Callable[[], PortalError], bool, bool, bool]] = [
     (lambda: RateLimitError("r"), True, True, True),
     (lambda: RateLimitError("r", retryable=False), False, False, False),
     (lambda: OverloadedError("o"), True, True, True),
+    (lambda: error_of(503, "text/html", b"", {}), False, True, True),  # a proxy's
+    (lambda: error_of(503, "application/problem+json", b'{"code": "overloaded"}', {}), True, True, True),  # a portal's
     (lambda: CircuitOpenError("c"), True, True, True),
     (lambda: CallTimeout("t"), False, False, False),
     (lambda: CallTimeout("t", retryable=True), False, True, True),
@@ -150,6 +153,19 @@ def test_only_what_is_safe_is_sent_again(case: int, which: str) -> None:
         assert type(caught.value) is type(build())
         assert caught.value.context["attempts"] == 1
         assert peer.calls == 1
+
+
+def test_what_an_earlier_attempt_leaves_open_the_last_error_says() -> None:
+    for outcomes, executed in (
+        ([lost(True), lost(False)], True),
+        ([lost(False), lost(False)], False),
+        ([lost(True), OverloadedError("o"), lost(False)], True),
+        ([lost(False), lost(True)], True),
+    ):
+        with pytest.raises(TransportError) as caught:
+            retry_with(Clock(), attempts=len(outcomes))(call_of(again), Peer(*outcomes))
+        assert caught.value.may_have_executed is executed
+        assert ("an earlier attempt" in str(caught.value)) is outcomes[0].may_have_executed
 
 
 def test_the_last_error_says_how_often_it_was_sent() -> None:

@@ -19,7 +19,7 @@ import trustme
 import urllib3
 import urllib3.exceptions
 
-from portal import errors
+from portal import Consumer, errors, function
 from portal.address import Address
 from portal.context import CallContext
 from portal.errors import PortalError, TransportError
@@ -406,6 +406,33 @@ def test_a_server_that_goes_after_it_has_read_the_request(authority: trustme.CA,
         assert ("[SSL" in str(error)) is (scheme == "https")
         assert "the call may have been executed" in str(error)
         peer.close()
+
+
+def test_a_server_that_dies_after_it_has_executed_leaves_that_open() -> None:
+    """An idempotent call is sent again by itself on a new connection; that nobody is there then says nothing."""
+
+    @function(idempotent=True)
+    def ready() -> bool:
+        return True
+
+    listening = socket.create_server(("127.0.0.1", 0))
+    place = f"http://127.0.0.1:{listening.getsockname()[1]}/ready"
+    schema = json.dumps(ready.schema.to_dict()).encode()
+
+    def serve() -> None:
+        with listening.accept()[0] as sock:
+            sock.recv(65536)
+            sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(schema), schema))
+            read_request(sock)  # and it would be executed
+            listening.close()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    with Consumer() as consumer, pytest.raises(TransportError) as caught:
+        consumer.call_at(place, timeout=WAIT)
+    thread.join(WAIT)
+    assert caught.value.may_have_executed is True
+    assert "an earlier attempt may have been executed" in str(caught.value)
 
 
 def test_a_server_that_never_answers_or_talks_nonsense() -> None:

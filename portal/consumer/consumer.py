@@ -19,8 +19,9 @@ from ..context import CallContext
 from ..errors import ConfigError, ConsumerError, OverloadedError, PortalError, RegistryError, ValidationError
 from ..executor import WorkerPool
 from ..forks import new_lock, renew_after_fork
-from ..function import Function, ResolvedFunction
+from ..function import Function
 from ..local import LocalFunction
+from ..pending import PendingFunction
 from ..portal import Portal, changes, in_process_portals
 from ..registry.portals import PortalRegistry, first_that_knows
 from ..schema import Schema
@@ -34,6 +35,8 @@ _CONTRACT_SECONDS = 60.0  # a server that was redeployed is asked for its new co
 
 
 def _send(call: Call) -> Any:
+    if isinstance(call.function, PendingFunction):
+        call.function = call.function.ask(call.context)  # a later attempt of the call knows it
     if call.streaming:
         return call.function.iterate(call.params, call.context)
     return call.function.invoke(call.params, call.context)
@@ -48,7 +51,8 @@ class Consumer:
     Args:
         portals: the only portals to use; empty means as said above. `auth` and `cache` hold for their calls too, where
             an HTTPPortal's own HTTPClient has no others.
-        middleware: around every call on this side, the first outermost; a name stands for what a package offers under
+        middleware: around every call on this side, the first outermost, and around asking for the contract, which the
+            first call to a remote address does; a name stands for what a package offers under
             it (`portal.calls.plugins`).
         auth: what is sent so that servers know who calls: a bearer token, (user, password), a callable of the address,
             or a credential of `portal.calls.credentials`. A plain value goes to every server called: ByAuthority sends
@@ -208,7 +212,7 @@ class Consumer:
     def notify_at(self, address: Address | str, params: Mapping[str, Any] | None = None, **options: Any) -> None:
         """Call without wanting an answer: it is sent in a worker, and a failure is logged.
 
-        Raises: what can be told at once: AddressError, RegistryError, ValidationError, OverloadedError.
+        Raises: what can be told at once: AddressError, OverloadedError, RegistryError for an address of this process.
         """
         call = self._prepare(address, params, options.pop("timeout", None), options.pop("context", None), False)
         future = self._workers().submit(self._chain, call)
@@ -249,31 +253,37 @@ class Consumer:
             travelling = CallContext.for_call(self._timeout if timeout is None else timeout, context)
         else:
             target = Address.of(address)
-            if timeout is None and target.scheme in _REMOTE:
-                timeout = self._timeout
-            travelling = CallContext.for_call(timeout, context)
-            function = self._look_up(key, target, travelling)
+            remote = target.scheme in _REMOTE
+            travelling = CallContext.for_call(self._timeout if timeout is None and remote else timeout, context)
+            function = self._pending(key, target, known) if remote else self._look_up(key, target)
         if travelling.expired:
             raise too_late(travelling, function.name)
         return Call(function, {} if params is None else params, travelling, function.address, streaming)
 
-    def _look_up(self, key: str, target: Address, context: CallContext) -> Function:
-        """The function to send to, within the call's deadline.
-
-        Remote contracts are kept for a while; a function of this process for as long as its portal is what it was.
-        """
+    def _look_up(self, key: str, target: Address) -> Function:
+        """The function of this process to send to, kept for as long as its portal is what it was."""
         seen = changes.number
-        with context.active():
-            function = first_that_knows(self._portals_for(target), target)
-        if isinstance(function, ResolvedFunction) and target.scheme in _REMOTE:
-            if len(self._resolved) >= _CACHE_SIZE:
-                self._resolved.clear()
-            self._resolved[key] = (monotonic() + _CONTRACT_SECONDS, function)
-        elif isinstance(function, LocalFunction):
+        function = first_that_knows(self._portals_for(target), target)
+        if isinstance(function, LocalFunction):
             if self._near_since != seen or len(self._near) >= _CACHE_SIZE:
                 self._near = {}
                 self._near_since = seen
             self._near[key] = function
+        return function
+
+    def _pending(self, key: str, target: Address, known: tuple[float, Function] | None) -> Function:
+        """A remote function whose contract the call itself asks for, inside of the middleware."""
+        portals = self._portals_for(target)
+        schema = None if known is None else known[1].schema
+        return PendingFunction(target, lambda context: self._ask(key, target, portals, context), schema)
+
+    def _ask(self, key: str, target: Address, portals: Iterable[Portal], context: CallContext) -> Function:
+        """The remote function to send to, within the call's deadline; its contract is kept for a while."""
+        with context.active():
+            function = first_that_knows(portals, target)
+        if len(self._resolved) >= _CACHE_SIZE:
+            self._resolved.clear()
+        self._resolved[key] = (monotonic() + _CONTRACT_SECONDS, function)
         return function
 
     def _portals_for(self, address: Address) -> tuple[Portal, ...] | list[Portal]:

@@ -35,6 +35,7 @@ from .sender import Answer, Outgoing, Sender
 
 __all__ = ["HTTPClient"]
 
+_MAY_HAVE_RUN = "; the call may have been executed"
 _Whole = tuple[int, Mapping[str, str], bytes]  # status, headers, body
 
 
@@ -125,9 +126,13 @@ class HTTPClient:
             raise RegistryError(f"no function is at {address}", address=address) from None
 
     def get(self, address: Address) -> Any:
-        """The JSON document at an address."""
+        """The JSON document at an address. A TransportError of it says that no function was called."""
         context = CallContext.for_call(self.timeout)
-        return self._decode(self._exchange(Outgoing("GET", address, None, context, repeatable=True)), address)
+        try:
+            return self._decode(self._exchange(Outgoing("GET", address, None, context, repeatable=True)), address)
+        except TransportError as error:
+            _note_only_asked(error)
+            raise
 
     # calling
 
@@ -272,6 +277,13 @@ def _address(function: ResolvedFunction) -> Address:
 def _error_of(answer: _Whole, address: Address) -> PortalError:
     status, headers, body = answer
     return _located(codec.error_of(status, headers.get("content-type", ""), body, headers), address)
+
+
+def _note_only_asked(error: TransportError) -> None:
+    """Have the error of a request that called nothing say so: whoever sees it may call."""
+    if error.may_have_executed:
+        error.may_have_executed, error.retryable = False, True
+        error.message = f"{error.message.removesuffix(_MAY_HAVE_RUN)}; the function was not called"
 
 
 def _located(error: PortalError, address: Address) -> PortalError:

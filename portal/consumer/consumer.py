@@ -120,8 +120,8 @@ class Consumer:
                 None.
             idempotency_key: under which a server with `Idempotency` runs the call once, however often it is sent.
         Returns: JSON data, equal at every address.
-        Raises: portal errors only. ValidationError before anything is sent, where the schema is known, and for an
-            answer that `returns` does not fit; RegistryError for an unknown function; CallTimeout in time;
+        Raises: portal errors only. ValidationError before the call is sent, where the schema is known (it is asked
+            for again where it was known for long), and for an answer that `returns` does not fit; RegistryError for an unknown function; CallTimeout in time;
             TransportError, whose `may_have_executed` says whether sending it again is safe; FunctionError for what the
             function raised.
         """
@@ -222,6 +222,8 @@ class Consumer:
 
     def resolve(self, address: Address | str) -> Function:
         """The Function at an address; call it as `function(a=1, b=2)`.
+
+        It may be kept: where the server is deployed anew with another contract, it follows (`RemoteFunction`).
 
         Raises: AddressError, RegistryError (not_found), TransportError when its server cannot be asked.
         """

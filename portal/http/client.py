@@ -31,6 +31,7 @@ from ..function import ResolvedFunction
 from ..schema import FunctionSchema
 from . import codec
 from .pools import ClientTLS
+from .remote import check_input
 from .sender import Answer, Outgoing, Sender
 
 __all__ = ["HTTPClient"]
@@ -143,7 +144,7 @@ class HTTPClient:
             raise ProtocolError(
                 f"{function.name} is a stream: iterate it with stream or stream_at", status=406, address=address
             )
-        body = self._encode(function, params)
+        body = self._encode(function, params, context)
         if self._cache is not None and function.schema.cacheable:
             return self._invoke_kept(self._cache, function, params, body, context)
         request = Outgoing("POST", address, body, context, repeatable=function.schema.idempotent)
@@ -189,17 +190,17 @@ class HTTPClient:
         address = _address(function)
         if not function.streaming:
             raise ProtocolError(f"{function.name} is no stream: call it", status=406, address=address)
-        request = Outgoing("POST", address, self._encode(function, params), context, codec.EVENTS)
+        request = Outgoing("POST", address, self._encode(function, params, context), context, codec.EVENTS)
         answer = self._open(request)
         if answer.status != 200:
             self._decode(self._whole(answer, request), address)
         return self._events(answer, request)
 
-    def _encode(self, function: ResolvedFunction, params: Mapping[str, Any]) -> bytes:
+    def _encode(self, function: ResolvedFunction, params: Mapping[str, Any], context: CallContext) -> bytes:
         if type(params) is not dict and isinstance(params, Mapping):
             params = dict(params)  # as where the function runs in this process
-        if self._validate and not function.schema.input.get("x-coerces"):
-            function.schema.validate_input(params)
+        if self._validate:
+            check_input(function, params, context)
         try:
             return codec.encode_json(params)
         except SerializationError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future
@@ -64,7 +65,8 @@ class Consumer:
 
     Raises: ConfigError for a setting of the wrong kind.
 
-    Threads: any; one Consumer serves a whole process. Fork: a child opens connections and threads of its own.
+    Threads: any; one Consumer serves a whole process. Its own threads end with it, closed or not, when its calls are
+    done. Fork: a child opens connections and threads of its own.
     """
 
     def __init__(
@@ -120,10 +122,10 @@ class Consumer:
                 None.
             idempotency_key: under which a server with `Idempotency` runs the call once, however often it is sent.
         Returns: JSON data, equal at every address.
-        Raises: portal errors only. ValidationError before the call is sent, where the schema is known (it is asked
-            for again where it was known for long), and for an answer that `returns` does not fit; RegistryError for an unknown function; CallTimeout in time;
-            TransportError, whose `may_have_executed` says whether sending it again is safe; FunctionError for what the
-            function raised.
+        Raises: portal errors only. ValidationError before the call is sent, where the schema is known (it is asked for
+            again where it has been known for a while), and for an answer that `returns` does not fit; RegistryError for
+            an unknown function; CallTimeout in time; TransportError, whose `may_have_executed` says whether sending it
+            again is safe; FunctionError for what the function raised.
         """
         near = self._near.get(address) if timeout is None and changes.number == self._near_since else None
         if near is not None and not self._middleware and idempotency_key is None:
@@ -328,7 +330,9 @@ class Consumer:
         with self._lock:
             if self._own_pool is None:
                 self._require_open()
-                self._own_pool = WorkerPool(32, 1024, name="portal-consumer")
+                pool = self._own_pool = WorkerPool(32, 1024, name="portal-consumer")
+                # The threads keep the pool alive, and would outlive a consumer that nobody closed. What is queued runs.
+                weakref.finalize(self, pool.shutdown, wait=False).atexit = False
             return self._own_pool
 
     def after_fork(self) -> None:

@@ -55,9 +55,9 @@ class Consumer:
         middleware: around every call on this side, the first outermost, and around asking for the contract, which the
             first call to a remote address does; a name stands for what a package offers under
             it (`portal.calls.plugins`).
-        auth: what is sent so that servers know who calls: a bearer token, (user, password), a callable of the address,
-            or a credential of `portal.calls.credentials`. A plain value goes to every server called: ByAuthority sends
-            each secret to its own server only.
+        auth: what is sent so that servers know who calls: a bearer token, (user, password), headers by name such as
+            {"X-API-Key": key}, a callable of the address, or a credential of `portal.calls.credentials`. A plain value
+            goes to every server called: ByAuthority sends each secret to its own server only.
         cache: keeps answers of functions declared cacheable.
         executor: for `submit_at` and `map_at`; None makes a bounded pool of 32 threads on first use.
         timeout: seconds for a remote call that is given no timeout and inherits no deadline; None waits for ever.

@@ -53,8 +53,9 @@ class HTTPClient:
         validate: refuse parameters that do not fit the schema before sending them.
         tls: what is trusted and shown over https.
         proxy: address of an HTTP proxy that everything is sent through, such as "http://proxy:3128".
-        auth: what to send so that servers know who calls: a bearer token, (user, password), a callable of the address,
-            or a credential of `portal.calls.credentials`: ByAuthority sends each secret to its own server only.
+        auth: what to send so that servers know who calls: a bearer token, (user, password), headers by name such as
+            {"X-API-Key": key}, a callable of the address, or a credential of `portal.calls.credentials`: ByAuthority
+            sends each secret to its own server only.
         cache: keeps answers of functions declared cacheable; None keeps none.
         compress: bytes from which parameters are sent in gzip, to servers that take it (`portal.http.Compression`);
             None never does. Answers are taken in gzip and deflate, and never grow past `max_answer`.

@@ -62,7 +62,7 @@ class HTTPClient:
         sockets: Unix sockets by the authority that stands for them: {"orders.local": "/run/orders.sock"} sends what
             is for http://orders.local/ there.
 
-    Raises: ConfigError for a wrong setting; for files of `tls` with the first https call.
+    Raises: ConfigError for a wrong setting.
 
     Threads: any; connections are shared. Fork: a child opens connections of its own.
     """

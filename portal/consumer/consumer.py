@@ -136,8 +136,8 @@ class Consumer:
             call.context.idempotency_key = idempotency_key
         try:
             result = self._chain(call)
-        except (RegistryError, ValidationError):
-            self._resolved.pop(str(address), None)  # the contract may have changed: ask again next time
+        except RegistryError:
+            self._resolved.pop(str(address), None)  # nothing may be there any more: ask again next time
             raise
         return result if returns is None else _loaded(result, returns, call.function.name)
 

@@ -191,23 +191,6 @@ def test_lists(local: LocalPortal) -> None:
             consumer.list_at("local://add")
 
 
-def test_a_contract_that_changed_is_asked_for_again() -> None:
-    with HTTPPortal() as http, Consumer() as consumer:
-        address = http.apply(add)
-        bare = str(http.generate_address("add"))
-        assert consumer.call_at(bare, {"a": 1, "b": 2}) == 3.0
-        http.remove(address)
-
-        def add_one(a: float) -> float:
-            return a + 1
-
-        add_one.__name__ = "add"
-        http.apply(add_one)
-        with pytest.raises(ValidationError):
-            consumer.call_at(bare, {"a": 1})
-        assert consumer.call_at(bare, {"a": 1}) == 2.0
-
-
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_forked_child_opens_connections_of_its_own() -> None:

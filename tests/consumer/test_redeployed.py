@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from portal import Address, Consumer, HTTPPortal, TransportError, ValidationError
+from portal import Address, Consumer, HTTPPortal, RegistryError, TransportError, ValidationError
 from portal.http import remote
 from portal.http.client import HTTPClient
 
@@ -102,6 +102,33 @@ def test_wrong_input_asks_once_in_a_while(http: HTTPPortal, clock: Clock, asked:
         with pytest.raises(ValidationError):
             fixed(n=7, words="x")
     assert len(asked) == 4
+
+
+def test_wrong_input_costs_later_calls_nothing(http: HTTPPortal, clock: Clock, asked: list[str]) -> None:
+    address = http.generate_address("times")
+    with Consumer() as consumer:
+        for n in range(5):
+            with pytest.raises(ValidationError):
+                consumer.call_at(address, {"n": "7"})
+            assert consumer.call_at(address, {"n": n}) == n
+        assert len(asked) == 1
+        redeploy(http)
+        with pytest.raises(ValidationError):  # asked for just now; that is trusted for a moment
+            consumer.call_at(address, {"n": 7, "by": 2})
+        clock.now += 6
+        assert consumer.call_at(address, {"n": 7, "by": 2}) == "14"
+
+
+def test_a_function_that_has_moved_is_asked_for_again(http: HTTPPortal, asked: list[str]) -> None:
+    address = http.generate_address("times")
+    with Consumer() as consumer:
+        assert consumer.call_at(address, {"n": 7}) == 7
+        http.remove(address)
+        with pytest.raises(RegistryError):
+            consumer.call_at(address, {"n": 7})
+        http.apply(newer)
+        assert consumer.call_at(address, {"n": 7, "by": 2}) == "14"
+    assert len(asked) == 2
 
 
 def test_a_server_that_cannot_be_asked_leaves_the_refusal_as_it_is(clock: Clock) -> None:

@@ -6,8 +6,10 @@ under `users/get_user/<id>`, where the id is the last segment of its address.
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Iterable, Iterator
+from itertools import count
 from typing import Literal, NamedTuple
 
 from .errors import ConfigError, RegistryError
@@ -21,6 +23,7 @@ __all__ = ["Catalogue", "Entry", "UniqueIds"]
 Path = tuple[str, ...]
 UniqueIds = Literal["fingerprint", "random", "sequence"]
 
+_FINGERPRINT = re.compile(r"[0-9a-f]{8}")
 _ALIKE = 0.6  # of two segments, 1.0 being the same
 _MOST_COMPARED = 64  # characters of a segment that somebody sent
 
@@ -87,9 +90,7 @@ class Catalogue:
                 if entry.function.schema.version == function.schema.version:
                     if entry.function is function:
                         return entry
-                    raise RegistryError(
-                        f"{'/'.join(path)} version {function.schema.version} is taken", name=path[-1], kind="conflict"
-                    )
+                    raise _taken(path, function.schema.version, versions)
             entry = Entry(path, self._new_id(function, path), function)
             self._by_full_path[entry.full_path] = entry
             self._by_path[path] = _newest_first((*versions, entry))
@@ -132,6 +133,10 @@ class Catalogue:
     def _hint(self, path: Path) -> str:
         with self._lock:
             known = list(self._by_path)
+            versions = self._by_path.get(path[:-1], ())
+        if versions and self._unique_ids == "fingerprint" and _FINGERPRINT.fullmatch(path[-1]):
+            there = ", ".join("/".join(entry.full_path) for entry in versions[:3])
+            return f"; its contract has another fingerprint now: {there}"
         near = [one for wanted in (path, path[:-1]) for one in _nearest(wanted, known)]  # the last may be an id
         names = list(dict.fromkeys("/".join(one) for one in near))[:3]
         return f"; did you mean {', '.join(names)}?" if names else ""
@@ -166,6 +171,13 @@ class Catalogue:
             self._by_full_path.clear()
             self._by_path.clear()
             return number
+
+
+def _taken(path: Path, version: str, versions: Iterable[Entry]) -> RegistryError:
+    known = {entry.function.schema.version for entry in versions}
+    free = next(number for number in map(str, count(2)) if number not in known)
+    advice = f'publish this one as version="{free}", or remove(address) the other before'
+    return RegistryError(f"{'/'.join(path)} version {version} is taken; {advice}", name=path[-1], kind="conflict")
 
 
 def _newest_first(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:

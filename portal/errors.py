@@ -487,6 +487,7 @@ class TransportError(PortalError, ConnectionError):
         if not self.may_have_executed and (earlier.executed or getattr(earlier, "may_have_executed", False)):
             self.may_have_executed, self.retryable = True, False
             self.message = f"{self.message}; an earlier attempt may have been executed"
+            self.args = (self.message,)
 
     def _restore_member(self, name: str, value: Any) -> None:
         super()._restore_member(name, value is not False)  # a peer that does not say leaves the call unsafe to repeat

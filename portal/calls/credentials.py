@@ -124,6 +124,25 @@ class ApiKey:
         return False
 
 
+class _Headers:
+    """Headers that are always the same."""
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        if not 0 < len(headers) <= _MAX_HEADERS or any("://" in str(name) for name in headers):
+            words = f"1 to {_MAX_HEADERS} headers by name; a credential for each server is ByAuthority"
+            raise _wrong("credentials.headers", words)
+        self._headers = _checked(headers)
+
+    def __repr__(self) -> str:
+        return f"credentials_of({', '.join(f'{name}: ***' for name in self._headers)})"
+
+    def headers(self, address: Address, deadline: float | None) -> Mapping[str, str]:
+        return self._headers
+
+    def refused(self, address: Address) -> bool:
+        return False
+
+
 class ByAuthority:
     """A credential for each server, and none for any other.
 
@@ -181,21 +200,26 @@ class _Callable:
             raise _wrong(
                 "credentials.callable", f"a callable that gives at most {_MAX_HEADERS} headers, a token or None"
             )
-        return {
-            require_header_name("credentials.header", name): require_header_value("credentials.header", value)
-            for name, value in given.items()
-        }
+        return _checked(given)
 
     def refused(self, address: Address) -> bool:
         return True
+
+
+def _checked(headers: Mapping[str, str]) -> dict[str, str]:
+    return {
+        require_header_name("credentials.header", name): require_header_value("credentials.header", value)
+        for name, value in headers.items()
+    }
 
 
 def credentials_of(source: Any) -> Credential | None:
     """The credential that an `auth=` setting means.
 
     Args:
-        source: None for none; a text for a bearer token; (user, password); a callable that gives the headers for an
-            address, or a bearer token, or None; or an object with `headers` and `refused`.
+        source: None for none; a text for a bearer token; (user, password); {"X-API-Key": key}, headers by name; a
+            callable that gives the headers for an address, or a bearer token, or None; or an object with `headers`
+            and `refused`.
 
     Raises: ConfigError for anything else, and for what no header can carry.
     """
@@ -205,6 +229,8 @@ def credentials_of(source: Any) -> Credential | None:
         return BearerToken(source)
     if isinstance(source, tuple) and len(source) == 2:
         return BasicCredential(*source)
+    if isinstance(source, Mapping):
+        return _Headers(source)
     if not isinstance(source, type):  # a class is callable, and is not what was meant
         if callable(getattr(source, "headers", None)) and callable(getattr(source, "refused", None)):
             found: Credential = source
@@ -212,7 +238,8 @@ def credentials_of(source: Any) -> Credential | None:
         if callable(source):
             return _Callable(source)
     kind = source.__name__ if isinstance(source, type) else type(source).__name__
-    raise _wrong("credentials", f"None, a token, (user, password), a callable or a credential; not {kind}")
+    allowed = "None, a token, (user, password), headers by name, a callable or a credential"
+    raise _wrong("credentials", f"{allowed}; not {kind}")
 
 
 def _called(function: Callable[..., Any], *args: Any) -> Any:

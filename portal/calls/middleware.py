@@ -22,7 +22,8 @@ class Call:
     """One call on its way.
 
     Attributes:
-        function: what is called.
+        function: what is called. On a Consumer's side it is a PendingFunction until the server was asked for the
+            contract, which the innermost step of the chain does: look at `schema` after `call_next` where it matters.
         params: its parameters, JSON data by name.
         context: what travels with the call.
         address: where it was called, or None.

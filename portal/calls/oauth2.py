@@ -157,12 +157,11 @@ class OAuth2ClientCredentials:
             answer = fetch(
                 self._url, method="POST", headers=self._headers, body=self._form, deadline=deadline, tls=self._tls
             )
-        except ProtocolError as error:
-            raise TransportError(str(error), may_have_executed=False) from error
-        except TransportError as error:
-            if deadline < own and monotonic() >= deadline:  # says nothing to others, who may have more time
+        except (ProtocolError, TransportError) as error:
+            late = isinstance(error, TransportError) and deadline < own and monotonic() >= deadline
+            if late:  # says nothing to others, who may have more time
                 raise CallTimeout("the token endpoint did not answer in time") from error
-            raise
+            raise TransportError(f"the token endpoint at {error}", may_have_executed=False) from error
         self._token = self._token_of(_members(answer), asked_at)
         return self._token.text
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future
@@ -19,8 +20,9 @@ from ..context import CallContext
 from ..errors import ConfigError, ConsumerError, OverloadedError, PortalError, RegistryError, ValidationError
 from ..executor import WorkerPool
 from ..forks import new_lock, renew_after_fork
-from ..function import Function, ResolvedFunction
+from ..function import Function
 from ..local import LocalFunction
+from ..pending import PendingFunction
 from ..portal import Portal, changes, in_process_portals
 from ..registry.portals import PortalRegistry, first_that_knows
 from ..schema import Schema
@@ -34,6 +36,8 @@ _CONTRACT_SECONDS = 60.0  # a server that was redeployed is asked for its new co
 
 
 def _send(call: Call) -> Any:
+    if isinstance(call.function, PendingFunction):
+        call.function = call.function.ask(call.context)  # a later attempt of the call knows it
     if call.streaming:
         return call.function.iterate(call.params, call.context)
     return call.function.invoke(call.params, call.context)
@@ -48,11 +52,12 @@ class Consumer:
     Args:
         portals: the only portals to use; empty means as said above. `auth` and `cache` hold for their calls too, where
             an HTTPPortal's own HTTPClient has no others.
-        middleware: around every call on this side, the first outermost; a name stands for what a package offers under
+        middleware: around every call on this side, the first outermost, and around asking for the contract, which the
+            first call to a remote address does; a name stands for what a package offers under
             it (`portal.calls.plugins`).
-        auth: what is sent so that servers know who calls: a bearer token, (user, password), a callable of the address,
-            or a credential of `portal.calls.credentials`. A plain value goes to every server called: ByAuthority sends
-            each secret to its own server only.
+        auth: what is sent so that servers know who calls: a bearer token, (user, password), headers by name such as
+            {"X-API-Key": key}, a callable of the address, or a credential of `portal.calls.credentials`. A plain value
+            goes to every server called: ByAuthority sends each secret to its own server only.
         cache: keeps answers of functions declared cacheable.
         executor: for `submit_at` and `map_at`; None makes a bounded pool of 32 threads on first use.
         timeout: seconds for a remote call that is given no timeout and inherits no deadline; None waits for ever.
@@ -60,7 +65,8 @@ class Consumer:
 
     Raises: ConfigError for a setting of the wrong kind.
 
-    Threads: any; one Consumer serves a whole process. Fork: a child opens connections and threads of its own.
+    Threads: any; one Consumer serves a whole process. Its own threads end with it, closed or not, when its calls are
+    done. Fork: a child opens connections and threads of its own.
     """
 
     def __init__(
@@ -116,10 +122,10 @@ class Consumer:
                 None.
             idempotency_key: under which a server with `Idempotency` runs the call once, however often it is sent.
         Returns: JSON data, equal at every address.
-        Raises: portal errors only. ValidationError before anything is sent, where the schema is known, and for an
-            answer that `returns` does not fit; RegistryError for an unknown function; CallTimeout in time;
-            TransportError, whose `may_have_executed` says whether sending it again is safe; FunctionError for what the
-            function raised.
+        Raises: portal errors only. ValidationError before the call is sent, where the schema is known (it is asked for
+            again where it has been known for a while), and for an answer that `returns` does not fit; RegistryError for
+            an unknown function; CallTimeout in time; TransportError, whose `may_have_executed` says whether sending it
+            again is safe; FunctionError for what the function raised.
         """
         near = self._near.get(address) if timeout is None and changes.number == self._near_since else None
         if near is not None and not self._middleware and idempotency_key is None:
@@ -130,8 +136,8 @@ class Consumer:
             call.context.idempotency_key = idempotency_key
         try:
             result = self._chain(call)
-        except (RegistryError, ValidationError):
-            self._resolved.pop(str(address), None)  # the contract may have changed: ask again next time
+        except RegistryError:
+            self._resolved.pop(str(address), None)  # nothing may be there any more: ask again next time
             raise
         return result if returns is None else _loaded(result, returns, call.function.name)
 
@@ -208,7 +214,7 @@ class Consumer:
     def notify_at(self, address: Address | str, params: Mapping[str, Any] | None = None, **options: Any) -> None:
         """Call without wanting an answer: it is sent in a worker, and a failure is logged.
 
-        Raises: what can be told at once: AddressError, RegistryError, ValidationError, OverloadedError.
+        Raises: what can be told at once: AddressError, OverloadedError, RegistryError for an address of this process.
         """
         call = self._prepare(address, params, options.pop("timeout", None), options.pop("context", None), False)
         future = self._workers().submit(self._chain, call)
@@ -218,6 +224,8 @@ class Consumer:
 
     def resolve(self, address: Address | str) -> Function:
         """The Function at an address; call it as `function(a=1, b=2)`.
+
+        It may be kept: where the server is deployed anew with another contract, it follows (`RemoteFunction`).
 
         Raises: AddressError, RegistryError (not_found), TransportError when its server cannot be asked.
         """
@@ -249,31 +257,37 @@ class Consumer:
             travelling = CallContext.for_call(self._timeout if timeout is None else timeout, context)
         else:
             target = Address.of(address)
-            if timeout is None and target.scheme in _REMOTE:
-                timeout = self._timeout
-            travelling = CallContext.for_call(timeout, context)
-            function = self._look_up(key, target, travelling)
+            remote = target.scheme in _REMOTE
+            travelling = CallContext.for_call(self._timeout if timeout is None and remote else timeout, context)
+            function = self._pending(key, target, known) if remote else self._look_up(key, target)
         if travelling.expired:
             raise too_late(travelling, function.name)
         return Call(function, {} if params is None else params, travelling, function.address, streaming)
 
-    def _look_up(self, key: str, target: Address, context: CallContext) -> Function:
-        """The function to send to, within the call's deadline.
-
-        Remote contracts are kept for a while; a function of this process for as long as its portal is what it was.
-        """
+    def _look_up(self, key: str, target: Address) -> Function:
+        """The function of this process to send to, kept for as long as its portal is what it was."""
         seen = changes.number
-        with context.active():
-            function = first_that_knows(self._portals_for(target), target)
-        if isinstance(function, ResolvedFunction) and target.scheme in _REMOTE:
-            if len(self._resolved) >= _CACHE_SIZE:
-                self._resolved.clear()
-            self._resolved[key] = (monotonic() + _CONTRACT_SECONDS, function)
-        elif isinstance(function, LocalFunction):
+        function = first_that_knows(self._portals_for(target), target)
+        if isinstance(function, LocalFunction):
             if self._near_since != seen or len(self._near) >= _CACHE_SIZE:
                 self._near = {}
                 self._near_since = seen
             self._near[key] = function
+        return function
+
+    def _pending(self, key: str, target: Address, known: tuple[float, Function] | None) -> Function:
+        """A remote function whose contract the call itself asks for, inside of the middleware."""
+        portals = self._portals_for(target)
+        schema = None if known is None else known[1].schema
+        return PendingFunction(target, lambda context: self._ask(key, target, portals, context), schema)
+
+    def _ask(self, key: str, target: Address, portals: Iterable[Portal], context: CallContext) -> Function:
+        """The remote function to send to, within the call's deadline; its contract is kept for a while."""
+        with context.active():
+            function = first_that_knows(portals, target)
+        if len(self._resolved) >= _CACHE_SIZE:
+            self._resolved.clear()
+        self._resolved[key] = (monotonic() + _CONTRACT_SECONDS, function)
         return function
 
     def _portals_for(self, address: Address) -> tuple[Portal, ...] | list[Portal]:
@@ -316,7 +330,9 @@ class Consumer:
         with self._lock:
             if self._own_pool is None:
                 self._require_open()
-                self._own_pool = WorkerPool(32, 1024, name="portal-consumer")
+                pool = self._own_pool = WorkerPool(32, 1024, name="portal-consumer")
+                # The threads keep the pool alive, and would outlive a consumer that nobody closed. What is queued runs.
+                weakref.finalize(self, pool.shutdown, wait=False).atexit = False
             return self._own_pool
 
     def after_fork(self) -> None:

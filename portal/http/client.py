@@ -17,9 +17,11 @@ from ..calls.credentials import Credential, credentials_of
 from ..calls.response_cache import ResponseCache, key_of
 from ..context import CallContext
 from ..errors import (
+    AddressError,
     AuthenticationError,
     ConfigError,
     Fault,
+    OverloadedError,
     PortalError,
     ProtocolError,
     RegistryError,
@@ -32,10 +34,12 @@ from ..schema import FunctionSchema
 from . import codec
 from .pools import ClientTLS
 from .proxies import Proxies
+from .remote import check_input
 from .sender import Answer, Outgoing, Sender
 
 __all__ = ["HTTPClient"]
 
+_MAY_HAVE_RUN = ("; the call may have been executed", "; an earlier attempt may have been executed")
 _Whole = tuple[int, Mapping[str, str], bytes]  # status, headers, body
 
 
@@ -55,15 +59,16 @@ class HTTPClient:
             "environment" for those that HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY name when the client is made.
             None sends everything straight to its server, whatever the environment says: calls to this machine, or
             within one network, must not go elsewhere unasked. Nothing for a Unix socket goes through a proxy.
-        auth: what to send so that servers know who calls: a bearer token, (user, password), a callable of the address,
-            or a credential of `portal.calls.credentials`: ByAuthority sends each secret to its own server only.
+        auth: what to send so that servers know who calls: a bearer token, (user, password), headers by name such as
+            {"X-API-Key": key}, a callable of the address, or a credential of `portal.calls.credentials`: ByAuthority
+            sends each secret to its own server only.
         cache: keeps answers of functions declared cacheable; None keeps none.
         compress: bytes from which parameters are sent in gzip, to servers that take it (`portal.http.Compression`);
             None never does. Answers are taken in gzip and deflate, and never grow past `max_answer`.
         sockets: Unix sockets by the authority that stands for them: {"orders.local": "/run/orders.sock"} sends what
             is for http://orders.local/ there.
 
-    Raises: ConfigError for a wrong setting; for files of `tls` with the first https call.
+    Raises: ConfigError for a wrong setting.
 
     Threads: any; connections are shared. Fork: a child opens connections of its own.
     """
@@ -93,6 +98,7 @@ class HTTPClient:
         self._validate = validate
         self._credential = None if auth is None else credentials_of(auth)
         self._cache = cache
+        places = _by_authority(sockets or {})
         self._sender = Sender(
             connect_timeout=connect_timeout,
             read_timeout=read_timeout,
@@ -100,8 +106,8 @@ class HTTPClient:
             max_answer=max_answer,
             compress=compress,
             tls=tls,
-            proxies=Proxies(proxy, sockets or ()),
-            sockets=sockets,
+            proxies=Proxies(proxy, places),
+            sockets=places,
         )
 
     def for_caller(self, auth: Credential | None, cache: ResponseCache | None) -> HTTPClient:
@@ -129,9 +135,13 @@ class HTTPClient:
             raise RegistryError(f"no function is at {address}", address=address) from None
 
     def get(self, address: Address) -> Any:
-        """The JSON document at an address."""
+        """The JSON document at an address. An error of it says that no function was called."""
         context = CallContext.for_call(self.timeout)
-        return self._decode(self._exchange(Outgoing("GET", address, None, context, repeatable=True)), address)
+        try:
+            return self._decode(self._exchange(Outgoing("GET", address, None, context, repeatable=True)), address)
+        except (TransportError, OverloadedError) as error:
+            _note_only_asked(error)
+            raise
 
     # calling
 
@@ -142,7 +152,7 @@ class HTTPClient:
             raise ProtocolError(
                 f"{function.name} is a stream: iterate it with stream or stream_at", status=406, address=address
             )
-        body = self._encode(function, params)
+        body = self._encode(function, params, context)
         if self._cache is not None and function.schema.cacheable:
             return self._invoke_kept(self._cache, function, params, body, context)
         request = Outgoing("POST", address, body, context, repeatable=function.schema.idempotent)
@@ -188,17 +198,17 @@ class HTTPClient:
         address = _address(function)
         if not function.streaming:
             raise ProtocolError(f"{function.name} is no stream: call it", status=406, address=address)
-        request = Outgoing("POST", address, self._encode(function, params), context, codec.EVENTS)
+        request = Outgoing("POST", address, self._encode(function, params, context), context, codec.EVENTS)
         answer = self._open(request)
         if answer.status != 200:
             self._decode(self._whole(answer, request), address)
         return self._events(answer, request)
 
-    def _encode(self, function: ResolvedFunction, params: Mapping[str, Any]) -> bytes:
+    def _encode(self, function: ResolvedFunction, params: Mapping[str, Any], context: CallContext) -> bytes:
         if type(params) is not dict and isinstance(params, Mapping):
             params = dict(params)  # as where the function runs in this process
-        if self._validate and not function.schema.input.get("x-coerces"):
-            function.schema.validate_input(params)
+        if self._validate:
+            check_input(function, params, context)
         try:
             return codec.encode_json(params)
         except SerializationError as error:
@@ -276,6 +286,25 @@ def _address(function: ResolvedFunction) -> Address:
 def _error_of(answer: _Whole, address: Address) -> PortalError:
     status, headers, body = answer
     return _located(codec.error_of(status, headers.get("content-type", ""), body, headers), address)
+
+
+def _by_authority(sockets: Mapping[str, str]) -> dict[str, str]:
+    """Unix sockets by authority as addresses have it: lower case, without the usual port."""
+    try:
+        return {Address.parse(f"http://{name}").authority: path for name, path in sockets.items()}
+    except AddressError as error:
+        allowed = 'paths by authority, such as {"orders.local": "/run/orders.sock"}'
+        raise ConfigError(f"sockets: {error}; allowed: {allowed}", path="sockets", allowed=allowed) from error
+
+
+def _note_only_asked(error: TransportError | OverloadedError) -> None:
+    """Have the error of a request that called nothing say so: whoever sees it may call."""
+    if getattr(error, "may_have_executed", False):
+        vars(error)["may_have_executed"], error.retryable = False, True
+        for words in _MAY_HAVE_RUN:
+            error.message = error.message.replace(words, "")
+        error.message += "; the function was not called"
+        error.args = (error.message,)
 
 
 def _located(error: PortalError, address: Address) -> PortalError:

@@ -69,12 +69,23 @@ class ClientTLS:
         certificate: PEM file of its own certificate chain, for servers that ask for one.
         key: PEM file of the private key; in the certificate's own file when None.
         password: of an encrypted key; not shown by `repr`.
+
+    The files are read when it is made, to tell at once what does not fit, and again when a client first connects.
+
+    Raises: ConfigError for a file that does not fit.
     """
 
     ca: str | os.PathLike[str] | None = None
     certificate: str | os.PathLike[str] | None = None
     key: str | os.PathLike[str] | None = None
     password: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.key is not None and self.certificate is None:
+            path, allowed = "tls.key", "the key of a certificate, which is given as well"
+            raise ConfigError(f"{path} is {self.key!r}", path=path, allowed=allowed)
+        if self.ca is not None or self.certificate is not None:  # without files there is nothing to be wrong
+            self.context()
 
     def context(self) -> ssl.SSLContext:
         """TLS 1.2 or later, the server's certificate and name checked. ConfigError for a file that does not fit."""
@@ -86,14 +97,14 @@ class ClientTLS:
                 context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
                 where = os.fspath(self.ca)
                 context.load_verify_locations(**{"capath" if os.path.isdir(where) else "cafile": where})
-        except OSError as error:
+        except (OSError, TypeError) as error:
             allowed = f"a PEM file of certificate authorities ({error})"
             raise ConfigError(f"tls.ca is {self.ca!r}", path="tls.ca", allowed=allowed) from error
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if self.certificate is not None:
             try:
                 context.load_cert_chain(self.certificate, self.key, self.password or "")
-            except OSError as error:
+            except (OSError, TypeError) as error:
                 allowed = f"a PEM certificate and its private key ({error})"
                 raise ConfigError(
                     f"tls.certificate is {self.certificate!r}", path="tls.certificate", allowed=allowed

@@ -23,6 +23,7 @@ from .app import HTTPApp
 from .client import HTTPClient
 from .documents import DOCUMENT_PATHS
 from .middleware import HTTPMiddleware
+from .remote import RemoteFunction
 
 if TYPE_CHECKING:
     from .wsgi import WSGIApp
@@ -214,13 +215,11 @@ class HTTPPortal(Portal):
         return view
 
     def resolve_function(self, address: Address | str) -> ResolvedFunction:
-        """The Function at an http or https address; asks its server for the schema.
+        """The Function at an http or https address; asks its server for the schema, and again where it was changed.
 
         A call of it that inherits no deadline has that of the client: `HTTPClient(timeout=)`.
         """
-        target = self._checked(address)
-        client = self._client
-        return ResolvedFunction(client, schema=client.describe(target), address=target, timeout=client.timeout)
+        return RemoteFunction(self._client, self._checked(address))
 
     def resolve_service(self, address: Address | str) -> Service:
         """The Service at an http or https address: its functions, each resolved.

@@ -26,6 +26,7 @@ from ..calls.middleware import Call, CallNext, Middleware
 from ..context import CallContext
 from ..errors import PortalError, RegistryError, SerializationError
 from ..function import Function, ResolvedFunction
+from ..pending import PendingFunction
 from ..portal import Portal
 from ..schema import FunctionSchema, is_json
 from ..service import Service
@@ -102,7 +103,9 @@ class Recorder:
             return
         with self._lock:
             if self._open:
-                self._functions[address] = call.function.schema.to_dict()
+                # of a call that failed before the contract was known there is only a stand-in
+                if address not in self._functions or not isinstance(call.function, PendingFunction):
+                    self._functions[address] = call.function.schema.to_dict()
                 self._calls.append(row)
 
     def save(self) -> None:

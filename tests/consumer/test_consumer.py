@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import threading
@@ -188,23 +189,6 @@ def test_lists(local: LocalPortal) -> None:
         assert consumer.list_at(str(http.base))["functions"][0]["name"] == "add"
         with pytest.raises(RegistryError):
             consumer.list_at("local://add")
-
-
-def test_a_contract_that_changed_is_asked_for_again() -> None:
-    with HTTPPortal() as http, Consumer() as consumer:
-        address = http.apply(add)
-        bare = str(http.generate_address("add"))
-        assert consumer.call_at(bare, {"a": 1, "b": 2}) == 3.0
-        http.remove(address)
-
-        def add_one(a: float) -> float:
-            return a + 1
-
-        add_one.__name__ = "add"
-        http.apply(add_one)
-        with pytest.raises(ValidationError):
-            consumer.call_at(bare, {"a": 1})
-        assert consumer.call_at(bare, {"a": 1}) == 2.0
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -522,3 +506,57 @@ def test_a_call_that_is_too_late_does_not_say_that_it_may_still_be_running() -> 
             with pytest.raises(CallTimeout, match="was not called: the deadline had passed before"):
                 consumer.call_at(address, {"a": 1, "b": 2}, timeout=0)
             assert consumer.call_at(address, {"a": 1, "b": 2}) == 3.0
+
+
+# consumers that nobody closed
+
+
+def test_threads_end_with_their_consumer(local: LocalPortal) -> None:
+    threads: list[threading.Thread] = []
+    for _ in range(5):
+        consumer = Consumer([local])
+        assert consumer.submit_at("local://add", {"a": 1, "b": 2}).result(WAIT) == 3.0
+        assert consumer._own_pool is not None
+        threads += consumer._own_pool._threads
+    assert len(threads) == 5
+    del consumer
+    gc.collect()
+    for thread in threads:
+        thread.join(WAIT)
+        assert not thread.is_alive()
+
+
+def test_calls_that_run_or_wait_keep_their_consumer(local: LocalPortal) -> None:
+    begun, release = threading.Event(), threading.Event()
+
+    def wait(n: int) -> int:
+        begun.set()
+        assert release.wait(WAIT)
+        return n
+
+    local.apply(wait)
+    consumer = Consumer([local])
+    futures = [consumer.submit_at("local://wait", {"n": n}) for n in range(40)]  # more than there are threads
+    assert consumer._own_pool is not None
+    threads = list(consumer._own_pool._threads)
+    assert begun.wait(WAIT)
+    del consumer
+    gc.collect()
+    release.set()
+    assert [future.result(WAIT) for future in futures] == list(range(40))
+    gc.collect()
+    for thread in threads:
+        thread.join(WAIT)
+        assert not thread.is_alive()
+
+
+def test_a_notification_outlives_its_consumer(local: LocalPortal) -> None:
+    told = threading.Event()
+
+    def tell() -> None:
+        told.set()
+
+    address = local.apply(tell)
+    Consumer([local]).notify_at(address)
+    gc.collect()
+    assert told.wait(WAIT)

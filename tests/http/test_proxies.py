@@ -327,23 +327,23 @@ def hang_up(sock: socket.socket) -> None:
     sock.shutdown(socket.SHUT_RDWR)
 
 
-#: What the proxy does, the scheme, and the error that comes of it with `may_have_executed` (None where it has none) and
-#: `retryable`.
+#: What the proxy does when it is asked for a contract, the scheme, and the error that comes of it with
+#: `may_have_executed` (None where it has none) and `retryable`.
 REFUSALS: list[tuple[Any, str, type[PortalError], bool | None, bool]] = [
     (answer(407, "Proxy-Authenticate: Basic realm=x"), "http", TransportError, False, False),
     (answer(407, "Proxy-Authenticate: Basic realm=x"), "https", TransportError, False, False),
     (answer(403), "http", AuthorizationError, None, False),  # it may be the server's
     (answer(403), "https", TransportError, False, False),
     (answer(429), "https", TransportError, False, True),
-    (answer(502), "http", TransportError, True, False),  # the server may have had the request
+    (answer(502), "http", TransportError, False, True),
     (answer(502), "https", TransportError, False, True),
-    (answer(503), "http", OverloadedError, None, True),
+    (answer(503), "http", OverloadedError, False, True),
     (answer(503), "https", TransportError, False, True),
     (answer(504), "http", CallTimeout, None, False),
     (answer(504), "https", TransportError, False, True),
     (b"\x00\xff\r\n\r\n", "http", ProtocolError, None, False),
     (b"\x00\xff\r\n\r\n", "https", TransportError, False, True),
-    (hang_up, "http", TransportError, True, False),
+    (hang_up, "http", TransportError, False, True),
     (hang_up, "https", TransportError, False, True),
 ]
 

@@ -112,7 +112,8 @@ def test_a_unix_socket(tmp_path: Path) -> None:
         address = portal.apply(add)
         assert str(address).startswith("http://localhost/api/add/")
         assert stat.S_IMODE(path.stat().st_mode) == 0o640
-        with HTTPPortal(client=HTTPClient(sockets={"localhost": str(path)})) as caller, Consumer([caller]) as consumer:
+        sockets = {"LocalHost:80": str(path)}  # as an address would be read
+        with HTTPPortal(client=HTTPClient(sockets=sockets)) as caller, Consumer([caller]) as consumer:
             assert consumer.call_at(address, {"a": 1, "b": 2}) == 3.0
         with pytest.raises(TransportError, match="is in use"):
             HTTPPortal(f"unix:{path}").start()

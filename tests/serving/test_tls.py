@@ -318,11 +318,27 @@ def test_passwords_of_keys(files: Files, tmp_path: Path) -> None:
         assert sock.version()
 
 
-def test_a_client_s_wrong_files_are_named(files: Files) -> None:
-    for tls, path in (
-        (ClientTLS(ca="nowhere.pem"), "tls.ca"),
-        (ClientTLS(certificate="nowhere.pem"), "tls.certificate"),
-    ):
+def test_a_client_s_wrong_files_are_named_when_it_is_made(files: Files) -> None:
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"ca": "nowhere.pem"}, "tls.ca"),
+        ({"ca": files.server.key}, "tls.ca"),
+        ({"ca": 3}, "tls.ca"),
+        ({"certificate": "nowhere.pem"}, "tls.certificate"),
+        ({"ca": files.ca, "certificate": files.server.chain, "key": "nowhere.pem"}, "tls.certificate"),
+        ({"certificate": 3.5}, "tls.certificate"),
+        ({"key": files.server.key}, "tls.key"),
+    ]
+    for settings, path in wrong:
         with pytest.raises(ConfigError) as caught:
-            tls.context()
+            ClientTLS(**settings)
         assert caught.value.path == path
+
+
+def test_a_client_s_files_are_read_when_it_connects(files: Files, tmp_path: Path) -> None:
+    """They may be renewed between: a Consumer lives for long."""
+    ca = tmp_path / "ca.pem"
+    ca.write_bytes(Path(files.ca).read_bytes())
+    tls = ClientTLS(ca=ca)
+    ca.unlink()
+    with pytest.raises(ConfigError):
+        tls.context()

@@ -1,6 +1,6 @@
 """`portal serve` and `portal openapi`: what publishes functions of a module.
 
-One process serves by itself. Several are gunicorn's work, which runs `from_environment` in each of them; with
+One process serves by itself. Several are gunicorn's work, which runs what `cli_gunicorn.py` has in each of them; with
 `--reload` a process of our own watches the files and starts the server anew.
 """
 
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from .http import HTTPPortal
     from .portal import Portal
 
-__all__ = ["from_environment", "openapi", "serve"]
+__all__ = ["SETTINGS", "openapi", "publish", "serve", "tell"]
 
-_SETTINGS = "PORTAL_SERVE"  # the options of `portal serve --workers`, as JSON, for gunicorn's workers
+SETTINGS = "PORTAL_SERVE"  # the options of `portal serve --workers`, as JSON, for gunicorn's workers
 _AROUND = {
     "tokens": "--token",
     "auth": "--auth",
@@ -98,37 +98,34 @@ def serve(targets: tuple[str, ...], where: str, workers: int, reload: bool, as_j
     """
     if reload and workers > 1:
         raise click.UsageError("--reload is for one process in development; leave out --workers")
-    if reload and not os.environ.get(_SETTINGS):
+    if reload and not os.environ.get(SETTINGS):
         raise SystemExit(_serve_and_watch())
     if workers > 1:
-        _run_gunicorn(workers, targets, where, options)
+        _run_gunicorn(workers, targets, where, as_json, options)
     debug = options["debug"]
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level="DEBUG" if debug else "INFO")
     with reported(as_json, unreachable=FAILED), ExitStack() as stack:
         http = http_portal(where, **options)
         found = load_all(targets, debug)
         _require_no_portal(found, options)
-        portals = _publish(found, http, stack)
+        portals = publish(found, http, stack)
         stop = _stop_signals(portals)
         for portal in portals:
             portal.start()
-        _announce(portals, as_json)
-        if http in portals and not as_json:
-            base = where if where.startswith("unix:") else str(http.base).removesuffix(http.base.path)
-            click.echo(f"serving at {base}, a page to try it at /docs; Ctrl-C stops", err=True)
+        tell(portals, http, where, as_json)
         stop.get()
 
 
-def _run_gunicorn(workers: int, targets: tuple[str, ...], where: str, options: dict[str, Any]) -> None:
-    """Become gunicorn, whose workers call `from_environment`."""
+def _run_gunicorn(workers: int, targets: tuple[str, ...], where: str, as_json: bool, options: dict[str, Any]) -> None:
+    """Become gunicorn, whose workers call `cli_gunicorn.from_environment` and tell the addresses."""
     if find_spec("gunicorn") is None:
         raise click.UsageError("--workers needs gunicorn: pip install 'portal-functions[gunicorn]'")
-    with reported(False, unreachable=FAILED):  # what is wrong is told in one line, and not by every worker
+    with reported(as_json, unreachable=FAILED):  # what is wrong is told in one line, and not by every worker
         http_portal(where, **options).close()
         for target in load_all(targets, options["debug"]):
             _require_functions(target)
-    os.environ[_SETTINGS] = json.dumps({"targets": targets, "where": where, **options})
-    worker, app = "portal.serving.gunicorn.Worker", "portal.cli_serve:from_environment()"
+    os.environ[SETTINGS] = json.dumps({"targets": targets, "where": where, "as_json": as_json, **options})
+    worker, app = "portal.cli_gunicorn.Worker", "portal.cli_gunicorn:from_environment()"
     os.execv(
         sys.executable,
         [
@@ -146,16 +143,6 @@ def _run_gunicorn(workers: int, targets: tuple[str, ...], where: str, options: d
             app,
         ],
     )
-
-
-def from_environment() -> HTTPPortal:
-    """The portal of `portal serve --workers`, in one of gunicorn's workers."""
-    settings = json.loads(os.environ[_SETTINGS])
-    targets, where = settings.pop("targets"), settings.pop("where")
-    settings["origins"] = tuple(settings["origins"])
-    http = http_portal(where, **settings)
-    _publish(load_all(targets, settings["debug"]), http, ExitStack())
-    return http
 
 
 def _require_functions(target: Target) -> None:
@@ -184,7 +171,7 @@ def _require_no_portal(targets: Iterable[Target], options: dict[str, Any]) -> No
 
 def _serve_and_watch() -> int:
     """Run this command again in a process of its own, anew whenever a file changes; its exit code."""
-    os.environ[_SETTINGS] = "watched"
+    os.environ[SETTINGS] = "watched"
     command = [sys.executable, "-m", "portal", *sys.argv[1:]]
     stop = _stop_signals(())
     while True:
@@ -289,7 +276,7 @@ def _stop_signals(portals: Iterable[Portal]) -> queue.SimpleQueue[int]:
     return stop
 
 
-def _publish(targets: Iterable[Target], http: Portal, stack: ExitStack) -> list[Portal]:
+def publish(targets: Iterable[Target], http: Portal, stack: ExitStack) -> list[Portal]:
     """The portals to serve, which `stack` closes: those among the targets, and `http` for what is no portal."""
     from .portal import Portal
 
@@ -304,7 +291,19 @@ def _publish(targets: Iterable[Target], http: Portal, stack: ExitStack) -> list[
     return portals
 
 
-def _announce(portals: Iterable[Portal], as_json: bool) -> None:
+def tell(portals: Iterable[Portal], http: HTTPPortal, where: str, as_json: bool) -> None:
+    """Say what is served: the addresses on stdout, for programs too; on stderr, for people, where `http` is.
+
+    Args:
+        where: HOST:PORT or unix:PATH, as it was given.
+    """
+    _print_addresses(portals, as_json)
+    if http in portals and not as_json:
+        base = where if where.startswith("unix:") else str(http.base).removesuffix(http.base.path)
+        click.echo(f"serving at {base}, a page to try it at /docs; Ctrl-C stops", err=True)
+
+
+def _print_addresses(portals: Iterable[Portal], as_json: bool) -> None:
     told = {
         kind: [
             {"name": published.name, "version": published.version, "address": str(address)}

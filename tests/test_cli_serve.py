@@ -283,6 +283,31 @@ def test_several_processes(here):
             assert [consumer.call_at(f"http://127.0.0.1:{port}/api/plain") for _ in range(5)] == [1] * 5
 
 
+def test_several_processes_tell_what_one_does(here):
+    arguments = ["served_things:plain", "served_things:Shop", "--http", "127.0.0.1:0"]
+
+    def told(server: subprocess.Popen[str]) -> list[str]:
+        lines = [server.stdout.readline() for _ in range(2)]
+        port = lines[0].partition("127.0.0.1:")[2].partition("/")[0]
+        with Consumer() as consumer:
+            assert consumer.call_at(lines[0].strip()) == 1
+        return [line.replace(port, "PORT") for line in lines]
+
+    with running(here, *arguments) as one, running(here, *arguments, "--workers", "2") as several:
+        assert told(several) == told(one)
+        assert any(line.startswith("serving at http://127.0.0.1:") for line in iter(several.stderr.readline, ""))
+
+
+def test_several_processes_tell_it_once_as_json(here):
+    with running(here, "served_things:Shop", "--http", "127.0.0.1:0", "--json", "--workers", "2") as server:
+        told = json.loads(server.stdout.readline())
+        assert [row["name"] for row in told["services"]] == ["shop"]
+        with Consumer() as consumer:
+            assert consumer.call_at(told["functions"][0]["address"]) is True
+        server.terminate()
+        assert set(server.stdout.read().splitlines()) <= {"stopping"}
+
+
 def test_reload(here):
     port = free_port()
     (here / "changing.py").write_text("def f() -> int:\n    return 1\n")

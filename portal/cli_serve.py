@@ -59,12 +59,14 @@ _LOOK = 0.5  # seconds between looks at the files with --reload
     "tokens",
     multiple=True,
     metavar="NAME=TOKEN",
-    help="Let in only who sends this bearer token, under this name. $NAME takes it from the environment.",
+    help="Let in only who sends this bearer token, under this name. $NAME takes it from the environment. Not beside an "
+    "--auth that looks at bearer tokens itself.",
 )
 @click.option(
     "--auth",
     metavar="MODULE:OBJECT",
-    help="Let in only who this authenticator knows (a JWTAuth, say), or one of a list; besides --token.",
+    help="Let in only who this authenticator knows, or one of a list. One of API keys, passwords or certificates may "
+    "stand beside --token; one of bearer tokens, such as a JWTAuth or a BearerAuth, takes its place.",
 )
 @click.option("--limit", "limits", multiple=True, metavar="N/UNIT", help="Calls of each client, such as 100/minute.")
 @click.option(

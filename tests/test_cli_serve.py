@@ -28,7 +28,7 @@ from tests.calls import valkey
 ROOT = pathlib.Path(portal.__file__).parent.parent
 TARGETS = '''
 import threading
-from portal import ApiKeyAuth, BearerAuth, Function, HTTPPortal, LocalPortal, Service, function, service
+from portal import ApiKeyAuth, BearerAuth, Function, HTTPPortal, JWTAuth, LocalPortal, Service, function, service
 
 def plain(a: int = 1) -> int:
     """A plain callable."""
@@ -55,6 +55,7 @@ nobody = None
 none = []
 key = ApiKeyAuth({"k3y": "reports"})
 keys = [key, BearerAuth({"t0ken": "ann"})]
+jwt = JWTAuth(key="k" * 32, algorithms=["HS256"], audience="things")
 
 @service
 class Stubborn:
@@ -351,7 +352,8 @@ def answer_of(port: int) -> object:
         (["--auth", "served_things:nothing"], 2, "Invalid value for --auth: served_things has no nothing"),
         (["--auth", "served_things:number"], 2, "auth"),
         (["--auth", "served_things:ApiKeyAuth"], 2, "is a class"),
-        (["--auth", "served_things:keys", "--token", "a=b"], 2, "auth"),
+        (["--auth", "served_things:keys", "--token", "a=b"], 2, "--token is a bearer token, and so is what --auth"),
+        (["--auth", "served_things:jwt", "--token", "a=b"], 2, "--token is a bearer token, and so is what --auth"),
         (["--auth", "served_things:nobody"], 2, "names no authenticator"),
         (["--auth", "served_things:none"], 2, "names no authenticator"),
         (["--auth", "served_things:none", "--token", "a=b"], 2, "names no authenticator"),
@@ -433,6 +435,12 @@ def test_reload_says_when_the_server_has_ended(here):
         lines = iter(server.stderr.readline, "")
         assert any("cannot import broken_things" in line for line in lines)
         assert next(lines) == "the server has ended; it starts anew when a file changes\n"
+
+
+def test_help_says_that_tokens_and_an_authenticator_of_tokens_exclude_each_other():
+    words = " ".join(run("serve", "--help").output.split())
+    assert "Not beside an --auth that looks at bearer tokens itself." in words
+    assert "one of bearer tokens, such as a JWTAuth or a BearerAuth, takes its place." in words
 
 
 @pytest.mark.usefixtures("here")

@@ -1,4 +1,4 @@
-"""The command `portal`: call functions, describe them, list them; `cli_serve.py` has what serves them."""
+"""The command `portal`: call functions, describe them, list them; `cli_serve.py` serves them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import click
 
 from . import __version__
 from .cli_errors import reported
+from .cli_openapi import openapi
 from .cli_portal import secret
-from .cli_serve import openapi, serve
+from .cli_serve import serve
 
 if TYPE_CHECKING:
     from .schema import FunctionSchema

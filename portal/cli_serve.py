@@ -1,4 +1,4 @@
-"""`portal serve` and `portal openapi`: what publishes functions of a module.
+"""`portal serve`: what publishes functions of a module.
 
 One process serves by itself. Several are gunicorn's work, which runs what `cli_gunicorn.py` has in each of them; with
 `--reload` a process of our own watches the files and starts the server anew.
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .http import HTTPPortal
     from .portal import Portal
 
-__all__ = ["SETTINGS", "openapi", "publish", "serve", "tell"]
+__all__ = ["SETTINGS", "publish", "serve", "tell"]
 
 SETTINGS = "PORTAL_SERVE"  # the options of `portal serve --workers`, as JSON, for gunicorn's workers
 _AROUND = {
@@ -208,43 +208,6 @@ def _files() -> dict[str, int]:
                 except FileNotFoundError:
                     continue
     return found
-
-
-@click.command()
-@click.argument("targets", nargs=-1, required=True, metavar="MODULE:TARGET...")
-@click.option("--output", type=click.Path(dir_okay=False), metavar="FILE", help="Write it there; to stdout by default.")
-@click.option("--base-path", default="/api", show_default=True, help="Prefix of every path.")
-@click.option("--title", default="Portal", show_default=True)
-@click.option("--version", "version", default="1", show_default=True, help="Of the interface.")
-def openapi(targets: tuple[str, ...], output: str | None, base_path: str, title: str, version: str) -> None:
-    """Write the OpenAPI 3.1 document of functions and services; nothing is served."""
-    from .catalogue import Catalogue
-    from .function import Function
-    from .http.openapi import openapi_document
-    from .portal import Portal
-    from .service import Service
-
-    catalogue = Catalogue()
-    services: list[Service] = []
-    with reported(False):
-        for target in load_all(targets):
-            if isinstance(target.value, Portal):
-                said = f"{target.text} is a Portal; give the functions and services that it publishes"
-                raise click.BadParameter(said, param_hint="TARGET")
-            service = service_of(target)  # described, not started
-            if service is None:
-                catalogue.add(Function.of(target.value))
-                continue
-            services.append(service)
-            for member in service.functions.values():
-                catalogue.add(member, (service.name,))
-        document = openapi_document(catalogue.entries(), services, base_path=base_path, title=title, version=version)
-    text = json.dumps(document, ensure_ascii=False, indent=2)
-    if output is None:
-        click.echo(text)
-        return
-    with open(output, "w", encoding="utf-8") as file:
-        file.write(text + "\n")
 
 
 def _stop_signals(portals: Iterable[Portal]) -> queue.SimpleQueue[int]:

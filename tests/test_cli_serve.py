@@ -443,11 +443,65 @@ def test_help_says_that_tokens_and_an_authenticator_of_tokens_exclude_each_other
     assert "one of bearer tokens, such as a JWTAuth or a BearerAuth, takes its place." in words
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["served_things:local"], "served_things:local is a LocalPortal: of portals an HTTPPortal has"),
+        (
+            ["served_things:http", "served_things:plain"],
+            "served_things:http is a Portal, which has a document of its own",
+        ),
+        (["served_things:http", "--title", "Portal"], "--title would not hold for it"),
+        (["served_things:http", "--base-path", "/api"], "--base-path would not hold for it"),
+        (
+            ["served_things:plain", "--output", "/nowhere/at/all.json"],
+            "/nowhere/at/all.json cannot be written: No such",
+        ),
+        (["no_such_things:plain"], "(--debug shows where)"),
+    ],
+)
 @pytest.mark.usefixtures("here")
-def test_openapi_takes_no_portal():
-    answer = run("openapi", "served_things:http")
-    assert answer.exit_code == 2
-    assert "served_things:http is a Portal" in answer.stderr
+def test_openapi_refuses(arguments, said):
+    answer = run("openapi", *arguments)
+    assert (answer.exit_code, answer.stdout) == (2, "")
+    assert said in " ".join(answer.stderr.split())
+
+
+@pytest.mark.usefixtures("here")
+def test_openapi_with_debug_shows_where_an_import_failed():
+    assert isinstance(run("openapi", "broken_things:plain", "--debug").exception, ZeroDivisionError)
+
+
+def test_openapi_of_a_portal_is_what_it_serves(here):
+    (here / "protected.py").write_text(PROTECTED)
+    written = here / "openapi.json"
+    answer = run("openapi", "protected:http", "--output", str(written))
+    assert (answer.exit_code, answer.stdout, answer.stderr) == (0, "", "[]\nstopping\n")
+    with running(here, "protected:http") as server:
+        assert server.stdout.readline() != "[]\n"
+        origin = server.stdout.readline().partition("/shop/")[0]
+        served = requests.get(f"{origin}/openapi.json", timeout=30).json()
+    assert json.loads(written.read_text()) == served
+    assert (served["info"]["title"], served["info"]["version"]) == ("Shop", "7")
+    assert served["components"]["securitySchemes"]
+
+
+PROTECTED = """
+import sys
+from portal import BearerAuth, HTTPPortal, service
+
+@service(name="shop")
+class Shop:
+    def open(self, day: str) -> bool:
+        return True
+
+    def on_stop(self):
+        print("stopping")
+
+http = HTTPPortal(auth=BearerAuth({"t0ken": "ann"}), title="Shop", version="7", base_path="/shop")
+http.apply_service(Shop)
+print([http.port] if http.port else [])
+"""
 
 
 @pytest.mark.usefixtures("here")

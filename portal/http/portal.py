@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from ..address import Address
+from ..calls.authentication import authenticators_of
 from ..calls.dispatcher import Dispatcher
 from ..calls.middleware import Middleware
 from ..calls.plugins import HTTP_MIDDLEWARE, resolve_middleware
@@ -23,6 +24,7 @@ from .app import HTTPApp
 from .client import HTTPClient
 from .documents import DOCUMENT_PATHS
 from .middleware import HTTPMiddleware
+from .openapi import openapi_document
 
 if TYPE_CHECKING:
     from .wsgi import WSGIApp
@@ -124,6 +126,14 @@ class HTTPPortal(Portal):
             version=version,
         )
         self._documents = documents
+        self._openapi = partial(
+            openapi_document,
+            base_path=base_path,
+            authenticators=authenticators_of(auth),
+            rpc=True,
+            title=title,
+            version=version,
+        )
 
     @cached_property
     def wsgi(self) -> WSGIApp:
@@ -256,6 +266,10 @@ class HTTPPortal(Portal):
         if target.scheme not in self.schemes:
             raise AddressError(f"{target} is no HTTP address", position=0, reason="wrong scheme", address=target)
         return target
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document of what is published now, as /openapi.json has it, whether that is served or not."""
+        return self._openapi(self._catalogue.entries(), list(self.services().values()))
 
     def stats(self) -> dict[str, Any]:
         """Functions, calls begun, failed and running, and the listener's counters."""

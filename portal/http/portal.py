@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["HTTPPortal"]
 
+_YEAR = 365 * 24 * 3600  # seconds
+
 
 class HTTPPortal(Portal):
     """Publishes functions over HTTP/1.1 and resolves http and https addresses.
@@ -49,7 +51,8 @@ class HTTPPortal(Portal):
         trusted_proxies: networks of proxies whose X-Forwarded-For says who the client is.
         documents: whether /openapi.json, /openrpc.json and /docs are served, at the root and below the base path.
         title, version: of the interface, as these documents tell them.
-        max_age: seconds for which clients may keep answers of functions declared cacheable.
+        max_age: whole seconds, up to a year, for which clients may keep answers of functions declared cacheable; 0 has
+            them ask each time whether theirs is still right.
         executor: where functions run; None runs them in the listener's workers.
         listener: an existing Listener to share; host, port and config are its own then.
         config: limits and waits of the listener.
@@ -100,6 +103,8 @@ class HTTPPortal(Portal):
                 path="base_path",
                 allowed='"" or a path such as "/api", no slash at its end',
             )
+        if not _is_age(max_age):
+            raise ConfigError(f"max_age is {max_age!r}", path="max_age", allowed=f"whole seconds from 0 to {_YEAR}")
         self._base_path = base_path
         self._listen = listen
         self._owns_listener = listener is None
@@ -274,6 +279,12 @@ class HTTPPortal(Portal):
     def stats(self) -> dict[str, Any]:
         """Functions, calls begun, failed and running, and the listener's counters."""
         return super().stats() | self._dispatcher.stats() | {"listener": self.listener.stats()}
+
+
+def _is_age(seconds: object) -> bool:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        return False
+    return 0 <= seconds <= _YEAR and seconds == int(seconds)
 
 
 def _member_of(service: Address, row: Mapping[str, Any]) -> Address:

@@ -87,11 +87,20 @@ def call(
             _print_json(consumer.call_at(address, params, idempotency_key=idempotency_key), pretty=output == "pretty")
 
 
+#: What errors advise a program to do, and what it is on the command line.
+_ADVICE = {
+    "auth= of the Consumer takes one": "--token takes one",
+    "is its certificate from an authority that is trusted here?": "its certificate is of no authority that is trusted "
+    "here; --tls-ca says whom to trust",
+}
+
+
 @contextmanager
 def _connected(timeout: float | None = None, *, token: str | None, tls_ca: str | None) -> Iterator[Any]:
     """A Consumer for one command, all of whose calls share one deadline."""
     from .consumer import Consumer
     from .context import CallContext
+    from .errors import PortalError
     from .http import ClientTLS, HTTPClient, HTTPPortal
 
     auth = None if token is None else secret(token, "--token")
@@ -100,7 +109,12 @@ def _connected(timeout: float | None = None, *, token: str | None, tls_ca: str |
         if tls_ca is not None:
             portal = HTTPPortal(client=HTTPClient(tls=ClientTLS(ca=tls_ca)))
             stack.callback(consumer.register_portal(portal).close)
-        yield consumer
+        try:
+            yield consumer
+        except PortalError as error:
+            for said, here in _ADVICE.items():
+                error.message = error.message.replace(said, here)
+            raise
 
 
 def _strict_json(text: str) -> Any:

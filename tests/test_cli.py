@@ -344,10 +344,13 @@ def test_what_is_missing_is_said(guarded):
     address, ca = guarded
     untrusted = run("call", address, "text=a", "--token", "t0ken")
     assert untrusted.exit_code == cli_errors.UNREACHABLE
-    assert "is its certificate from an authority that is trusted here?" in untrusted.output
+    assert "its certificate is of no authority that is trusted here; --tls-ca says whom to trust" in untrusted.output
     nobody = run("call", address, "text=a", "--tls-ca", ca)
     assert nobody.exit_code == cli_errors.FAILED
-    assert "AuthenticationError: a credential is needed" in nobody.output
+    assert "AuthenticationError: a credential is needed; none was sent: --token takes one\n" in nobody.output
+    assert "none was sent: --token takes one" in run("describe", address, "--tls-ca", ca).output
+    listed = run("list", address.partition("/api")[0], "--json", "--tls-ca", ca)
+    assert json.loads(listed.stderr)["message"].endswith("none was sent: --token takes one")
     wrong = run("call", address, "text=a", "--tls-ca", ca + "x", "--token", "t0ken")
     assert wrong.exit_code == cli_errors.MISUSED
     assert "tls.ca is" in wrong.output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from functools import cached_property, partial
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["HTTPPortal"]
 
 _YEAR = 365 * 24 * 3600  # seconds
+_WITH_PORT = re.compile(r"(?!unix:)(?:https?://)?(\[[0-9A-Fa-f:.]+\]|[^:/\[\]]+):([0-9]+)/?")
 
 
 class HTTPPortal(Portal):
@@ -105,6 +107,7 @@ class HTTPPortal(Portal):
             )
         if not _is_age(max_age):
             raise ConfigError(f"max_age is {max_age!r}", path="max_age", allowed=f"whole seconds from 0 to {_YEAR}")
+        _require_plain_host(host)
         self._base_path = base_path
         self._listen = listen
         self._owns_listener = listener is None
@@ -285,6 +288,14 @@ def _is_age(seconds: object) -> bool:
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         return False
     return 0 <= seconds <= _YEAR and seconds == int(seconds)
+
+
+def _require_plain_host(host: object) -> None:
+    """Refuse a host with a port in it, which no look-up of names would explain. Raises: ConfigError."""
+    found = _WITH_PORT.fullmatch(host) if isinstance(host, str) else None
+    if found:
+        allowed = f'host and port as two arguments: HTTPPortal("{found[1].strip("[]")}", {found[2]})'
+        raise ConfigError(f"host is {host!r}", path="host", allowed=allowed)
 
 
 def _member_of(service: Address, row: Mapping[str, Any]) -> Address:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 import subprocess
@@ -247,3 +248,21 @@ def test_max_age_is_whole_seconds_up_to_a_year(seconds: Any) -> None:
 @pytest.mark.parametrize("seconds", [0, 0.0, 60, 60.0, 365 * 24 * 3600])
 def test_a_max_age_that_is_taken(seconds: float) -> None:
     HTTPPortal(max_age=seconds).close()
+
+
+@pytest.mark.parametrize(
+    ("host", "call"),
+    [
+        ("127.0.0.1:8080", 'HTTPPortal("127.0.0.1", 8080)'),
+        ("http://orders.example:80/", 'HTTPPortal("orders.example", 80)'),
+        ("[::1]:8080", 'HTTPPortal("::1", 8080)'),
+    ],
+)
+def test_a_host_with_a_port_in_it_is_refused(host: str, call: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(f"host and port as two arguments: {call}")):
+        HTTPPortal(host)
+
+
+@pytest.mark.parametrize("host", ["::1", "localhost", "unix:8080", "unix:/run/orders:8080"])
+def test_a_host_that_has_no_port_in_it(host: str) -> None:
+    HTTPPortal(host).close()

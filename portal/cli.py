@@ -48,7 +48,10 @@ def _reaching(command: Callable[..., Any]) -> Callable[..., Any]:
         "--token", metavar="TOKEN", help="Bearer token that says who calls. $NAME takes it from the environment."
     )
     authority = click.option("--tls-ca", metavar="PEM", help="Authorities to trust over https, in place of the usual.")
-    return token(authority(command))
+    socket = click.option(
+        "--socket", metavar="PATH", help="Unix socket to send to, whatever host ADDRESS or URL names."
+    )
+    return token(authority(socket(command)))
 
 
 @main.command()
@@ -76,7 +79,7 @@ def call(
     if text is not None and arguments:
         raise click.UsageError("give parameters one by one or with --json, not both")
     given = None if text is None else _object(sys.stdin.read() if text == "-" else text)
-    with reported(output == "json"), _connected(timeout, **reach) as consumer:
+    with reported(output == "json"), _connected(address, timeout, **reach) as consumer:
         schema = consumer.resolve(address).schema
         params = _params(arguments, schema) if given is None else given
         if schema.streaming:
@@ -96,8 +99,10 @@ _ADVICE = {
 
 
 @contextmanager
-def _connected(timeout: float | None = None, *, token: str | None, tls_ca: str | None) -> Iterator[Any]:
-    """A Consumer for one command, all of whose calls share one deadline."""
+def _connected(
+    address: str, timeout: float | None = None, *, token: str | None, tls_ca: str | None, socket: str | None
+) -> Iterator[Any]:
+    """A Consumer for one command, all of whose calls share one deadline and go to one server."""
     from .consumer import Consumer
     from .context import CallContext
     from .errors import PortalError
@@ -106,8 +111,10 @@ def _connected(timeout: float | None = None, *, token: str | None, tls_ca: str |
     auth = None if token is None else secret(token, "--token")
     limit = nullcontext() if timeout is None else CallContext.for_call(timeout).active()
     with Consumer(auth=auth) as consumer, limit, ExitStack() as stack:
-        if tls_ca is not None:
-            portal = HTTPPortal(client=HTTPClient(tls=ClientTLS(ca=tls_ca)))
+        if tls_ca is not None or socket is not None:
+            tls = None if tls_ca is None else ClientTLS(ca=tls_ca)
+            sockets = None if socket is None else {_authority(address): socket}
+            portal = HTTPPortal(client=HTTPClient(tls=tls, sockets=sockets))
             stack.callback(consumer.register_portal(portal).close)
         try:
             yield consumer
@@ -115,6 +122,16 @@ def _connected(timeout: float | None = None, *, token: str | None, tls_ca: str |
             for said, here in _ADVICE.items():
                 error.message = error.message.replace(said, here)
             raise
+
+
+def _authority(address: str) -> str:
+    """The host, and port if there is one, that --socket stands in for."""
+    from .address import Address
+
+    target = Address.parse(address)
+    if target.scheme != "http":
+        raise click.UsageError(f"--socket is for http:// addresses, such as http://localhost/api, and not for {target}")
+    return target.authority
 
 
 def _strict_json(text: str) -> Any:
@@ -191,7 +208,7 @@ def _print_json(value: Any, *, pretty: bool) -> None:
 @_reaching
 def describe(address: str, as_json: bool, **reach: Any) -> None:
     """Show the contract of the function at ADDRESS: parameters, result, examples."""
-    with reported(as_json), _connected(**reach) as consumer:
+    with reported(as_json), _connected(address, **reach) as consumer:
         schema = consumer.resolve(address).schema
         if as_json:
             _print_json(schema.to_dict(), pretty=False)
@@ -258,7 +275,7 @@ def list_(url: str, as_json: bool, **reach: Any) -> None:
     from urllib.parse import urlsplit
 
     base = f"{url}/api" if "://" in url and not urlsplit(url).path else url
-    with reported(as_json), _connected(**reach) as consumer:
+    with reported(as_json), _connected(base, **reach) as consumer:
         listing = consumer.list_at(base)
         if as_json:
             _print_json(listing, pretty=False)

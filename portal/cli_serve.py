@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterable
 from contextlib import ExitStack
 from importlib.util import find_spec
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -264,8 +265,13 @@ def tell(portals: Iterable[Portal], http: HTTPPortal, where: str, as_json: bool)
     """
     _print_addresses(portals, as_json)
     if http in portals and not as_json:
-        base = where if where.startswith("unix:") else str(http.base).removesuffix(http.base.path)
-        click.echo(f"serving at {base}, a page to try it at /docs; Ctrl-C stops", err=True)
+        base = http.base.base
+        told = f"serving at {base}, a page to try it at /docs"
+        if where.startswith("unix:"):
+            told = f"serving at {where}"
+            if not http.listener.secure:  # our client speaks no TLS there
+                told += f", reached by: portal list {base} --socket {quote(where.removeprefix('unix:'))}"
+        click.echo(f"{told}; Ctrl-C stops", err=True)
 
 
 def _print_addresses(portals: Iterable[Portal], as_json: bool) -> None:

@@ -363,3 +363,19 @@ def test_a_path_that_is_wrong_is_nothing_found(base):
     answer = run("call", base.removesuffix("/api") + "/orders/quote", "sku=PEN-001")
     assert answer.exit_code == cli_errors.NOT_FOUND
     assert "nothing is served at /orders/quote; there is /api," in answer.output
+
+
+@pytest.mark.parametrize(
+    ("address", "code", "said"),
+    [
+        ("http://localhost/api/add", 5, "error: TransportError: "),
+        ("https://localhost/api/add", 2, "--socket is for http:// addresses"),
+        ("local://add", 2, "--socket is for http:// addresses"),
+        ("nonsense", 3, "error: AddressError: "),
+    ],
+)
+@pytest.mark.parametrize("command", ["call", "describe", "list"])
+def test_a_socket_that_leads_nowhere(command, address, code, said, tmp_path):
+    answer = run(command, address, "--socket", str(tmp_path / "nobody"))
+    assert (answer.exit_code, answer.stdout) == (code, "")
+    assert said in answer.stderr

@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import queue
+import shlex
 import signal
 import socket
 import subprocess
@@ -424,10 +425,16 @@ def test_of_a_portal_that_serves_itself_no_page_is_told():
     assert "serving" not in run("serve", "served_things:local").stderr
 
 
-@pytest.mark.usefixtures("here", "stopped")
-def test_a_unix_socket_is_told(tmp_path):
-    answer = run("serve", "served_things:plain", "--http", f"unix:{tmp_path}/s")
-    assert f"serving at unix:{tmp_path}/s," in answer.stderr
+def test_what_is_told_of_a_unix_socket_reaches_it(here):
+    with running(here, "served_things:plain", "--http", f"unix:{here}/a socket") as server:
+        address = server.stdout.readline().strip()
+        told = server.stderr.readline()
+        assert told.startswith(f"serving at unix:{here}/a socket, reached by: portal list http://localhost --socket '")
+        command = shlex.split(told.partition("reached by: portal ")[2].partition("; Ctrl-C")[0])
+        assert run(*command).output == f"{address}  A plain callable.\n"
+        reach = ("--socket", f"{here}/a socket")
+        assert run("call", address, "a=5", *reach).output == "5\n"
+        assert run("describe", address, *reach).output.startswith("plain  version 1")
 
 
 def test_reload_says_when_the_server_has_ended(here):

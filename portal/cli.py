@@ -1,4 +1,4 @@
-"""The command `portal`: call functions, describe them, list them; `cli_serve.py` has what serves them."""
+"""The command `portal`: call functions, describe them, list them; `cli_serve.py` serves them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import click
 
 from . import __version__
 from .cli_errors import reported
+from .cli_openapi import openapi
 from .cli_portal import secret
-from .cli_serve import openapi, serve
+from .cli_serve import serve
 
 if TYPE_CHECKING:
     from .schema import FunctionSchema
@@ -47,7 +48,10 @@ def _reaching(command: Callable[..., Any]) -> Callable[..., Any]:
         "--token", metavar="TOKEN", help="Bearer token that says who calls. $NAME takes it from the environment."
     )
     authority = click.option("--tls-ca", metavar="PEM", help="Authorities to trust over https, in place of the usual.")
-    return token(authority(command))
+    socket = click.option(
+        "--socket", metavar="PATH", help="Unix socket to send to, whatever host ADDRESS or URL names."
+    )
+    return token(authority(socket(command)))
 
 
 @main.command()
@@ -75,7 +79,7 @@ def call(
     if text is not None and arguments:
         raise click.UsageError("give parameters one by one or with --json, not both")
     given = None if text is None else _object(sys.stdin.read() if text == "-" else text)
-    with reported(output == "json"), _connected(timeout, **reach) as consumer:
+    with reported(output == "json"), _connected(address, timeout, **reach) as consumer:
         schema = consumer.resolve(address).schema
         params = _params(arguments, schema) if given is None else given
         if schema.streaming:
@@ -86,20 +90,48 @@ def call(
             _print_json(consumer.call_at(address, params, idempotency_key=idempotency_key), pretty=output == "pretty")
 
 
+#: What errors advise a program to do, and what it is on the command line.
+_ADVICE = {
+    "auth= of the Consumer takes one": "--token takes one",
+    "is its certificate from an authority that is trusted here?": "its certificate is of no authority that is trusted "
+    "here; --tls-ca says whom to trust",
+}
+
+
 @contextmanager
-def _connected(timeout: float | None = None, *, token: str | None, tls_ca: str | None) -> Iterator[Any]:
-    """A Consumer for one command, all of whose calls share one deadline."""
+def _connected(
+    address: str, timeout: float | None = None, *, token: str | None, tls_ca: str | None, socket: str | None
+) -> Iterator[Any]:
+    """A Consumer for one command, all of whose calls share one deadline and go to one server."""
     from .consumer import Consumer
     from .context import CallContext
+    from .errors import PortalError
     from .http import ClientTLS, HTTPClient, HTTPPortal
 
     auth = None if token is None else secret(token, "--token")
     limit = nullcontext() if timeout is None else CallContext.for_call(timeout).active()
     with Consumer(auth=auth) as consumer, limit, ExitStack() as stack:
-        if tls_ca is not None:
-            portal = HTTPPortal(client=HTTPClient(tls=ClientTLS(ca=tls_ca)))
+        if tls_ca is not None or socket is not None:
+            tls = None if tls_ca is None else ClientTLS(ca=tls_ca)
+            sockets = None if socket is None else {_authority(address): socket}
+            portal = HTTPPortal(client=HTTPClient(tls=tls, sockets=sockets))
             stack.callback(consumer.register_portal(portal).close)
-        yield consumer
+        try:
+            yield consumer
+        except PortalError as error:
+            for said, here in _ADVICE.items():
+                error.message = error.message.replace(said, here)
+            raise
+
+
+def _authority(address: str) -> str:
+    """The host, and port if there is one, that --socket stands in for."""
+    from .address import Address
+
+    target = Address.parse(address)
+    if target.scheme != "http":
+        raise click.UsageError(f"--socket is for http:// addresses, such as http://localhost/api, and not for {target}")
+    return target.authority
 
 
 def _strict_json(text: str) -> Any:
@@ -176,7 +208,7 @@ def _print_json(value: Any, *, pretty: bool) -> None:
 @_reaching
 def describe(address: str, as_json: bool, **reach: Any) -> None:
     """Show the contract of the function at ADDRESS: parameters, result, examples."""
-    with reported(as_json), _connected(**reach) as consumer:
+    with reported(as_json), _connected(address, **reach) as consumer:
         schema = consumer.resolve(address).schema
         if as_json:
             _print_json(schema.to_dict(), pretty=False)
@@ -243,7 +275,7 @@ def list_(url: str, as_json: bool, **reach: Any) -> None:
     from urllib.parse import urlsplit
 
     base = f"{url}/api" if "://" in url and not urlsplit(url).path else url
-    with reported(as_json), _connected(**reach) as consumer:
+    with reported(as_json), _connected(base, **reach) as consumer:
         listing = consumer.list_at(base)
         if as_json:
             _print_json(listing, pretty=False)

@@ -64,6 +64,10 @@ def _around(
         if known.setdefault(token, name) != name:
             raise click.BadParameter(f"{known[token]} and {name} have the same token", param_hint="--token")
     authenticators = [*([BearerAuth(known)] if known else []), *(() if auth is None else _authenticators(auth, debug))]
+    if known and any(getattr(one, "finds", None) == BearerAuth.finds for one in authenticators[1:]):
+        raise click.UsageError(
+            f"--token is a bearer token, and so is what --auth {auth} looks at: the two exclude each other"
+        )
     if guess_limit and not authenticators:
         raise click.UsageError("--guess-limit needs --token or --auth: without them there is nothing to guess")
     return {

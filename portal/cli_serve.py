@@ -1,6 +1,6 @@
-"""`portal serve` and `portal openapi`: what publishes functions of a module.
+"""`portal serve`: what publishes functions of a module.
 
-One process serves by itself. Several are gunicorn's work, which runs `from_environment` in each of them; with
+One process serves by itself. Several are gunicorn's work, which runs what `cli_gunicorn.py` has in each of them; with
 `--reload` a process of our own watches the files and starts the server anew.
 """
 
@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterable
 from contextlib import ExitStack
 from importlib.util import find_spec
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
     from .http import HTTPPortal
     from .portal import Portal
 
-__all__ = ["from_environment", "openapi", "serve"]
+__all__ = ["SETTINGS", "publish", "serve", "tell"]
 
-_SETTINGS = "PORTAL_SERVE"  # the options of `portal serve --workers`, as JSON, for gunicorn's workers
+SETTINGS = "PORTAL_SERVE"  # the options of `portal serve --workers`, as JSON, for gunicorn's workers
 _AROUND = {
     "tokens": "--token",
     "auth": "--auth",
@@ -59,12 +60,14 @@ _LOOK = 0.5  # seconds between looks at the files with --reload
     "tokens",
     multiple=True,
     metavar="NAME=TOKEN",
-    help="Let in only who sends this bearer token, under this name. $NAME takes it from the environment.",
+    help="Let in only who sends this bearer token, under this name. $NAME takes it from the environment. Not beside an "
+    "--auth that looks at bearer tokens itself.",
 )
 @click.option(
     "--auth",
     metavar="MODULE:OBJECT",
-    help="Let in only who this authenticator knows (a JWTAuth, say), or one of a list; besides --token.",
+    help="Let in only who this authenticator knows, or one of a list. One of API keys, passwords or certificates may "
+    "stand beside --token; one of bearer tokens, such as a JWTAuth or a BearerAuth, takes its place.",
 )
 @click.option("--limit", "limits", multiple=True, metavar="N/UNIT", help="Calls of each client, such as 100/minute.")
 @click.option(
@@ -98,37 +101,34 @@ def serve(targets: tuple[str, ...], where: str, workers: int, reload: bool, as_j
     """
     if reload and workers > 1:
         raise click.UsageError("--reload is for one process in development; leave out --workers")
-    if reload and not os.environ.get(_SETTINGS):
+    if reload and not os.environ.get(SETTINGS):
         raise SystemExit(_serve_and_watch())
     if workers > 1:
-        _run_gunicorn(workers, targets, where, options)
+        _run_gunicorn(workers, targets, where, as_json, options)
     debug = options["debug"]
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level="DEBUG" if debug else "INFO")
     with reported(as_json, unreachable=FAILED), ExitStack() as stack:
         http = http_portal(where, **options)
         found = load_all(targets, debug)
         _require_no_portal(found, options)
-        portals = _publish(found, http, stack)
+        portals = publish(found, http, stack)
         stop = _stop_signals(portals)
         for portal in portals:
             portal.start()
-        _announce(portals, as_json)
-        if http in portals and not as_json:
-            base = where if where.startswith("unix:") else str(http.base).removesuffix(http.base.path)
-            click.echo(f"serving at {base}, a page to try it at /docs; Ctrl-C stops", err=True)
+        tell(portals, http, where, as_json)
         stop.get()
 
 
-def _run_gunicorn(workers: int, targets: tuple[str, ...], where: str, options: dict[str, Any]) -> None:
-    """Become gunicorn, whose workers call `from_environment`."""
+def _run_gunicorn(workers: int, targets: tuple[str, ...], where: str, as_json: bool, options: dict[str, Any]) -> None:
+    """Become gunicorn, whose workers call `cli_gunicorn.from_environment` and tell the addresses."""
     if find_spec("gunicorn") is None:
         raise click.UsageError("--workers needs gunicorn: pip install 'portal-functions[gunicorn]'")
-    with reported(False, unreachable=FAILED):  # what is wrong is told in one line, and not by every worker
+    with reported(as_json, unreachable=FAILED):  # what is wrong is told in one line, and not by every worker
         http_portal(where, **options).close()
         for target in load_all(targets, options["debug"]):
             _require_functions(target)
-    os.environ[_SETTINGS] = json.dumps({"targets": targets, "where": where, **options})
-    worker, app = "portal.serving.gunicorn.Worker", "portal.cli_serve:from_environment()"
+    os.environ[SETTINGS] = json.dumps({"targets": targets, "where": where, "as_json": as_json, **options})
+    worker, app = "portal.cli_gunicorn.Worker", "portal.cli_gunicorn:from_environment()"
     os.execv(
         sys.executable,
         [
@@ -146,16 +146,6 @@ def _run_gunicorn(workers: int, targets: tuple[str, ...], where: str, options: d
             app,
         ],
     )
-
-
-def from_environment() -> HTTPPortal:
-    """The portal of `portal serve --workers`, in one of gunicorn's workers."""
-    settings = json.loads(os.environ[_SETTINGS])
-    targets, where = settings.pop("targets"), settings.pop("where")
-    settings["origins"] = tuple(settings["origins"])
-    http = http_portal(where, **settings)
-    _publish(load_all(targets, settings["debug"]), http, ExitStack())
-    return http
 
 
 def _require_functions(target: Target) -> None:
@@ -184,7 +174,7 @@ def _require_no_portal(targets: Iterable[Target], options: dict[str, Any]) -> No
 
 def _serve_and_watch() -> int:
     """Run this command again in a process of its own, anew whenever a file changes; its exit code."""
-    os.environ[_SETTINGS] = "watched"
+    os.environ[SETTINGS] = "watched"
     command = [sys.executable, "-m", "portal", *sys.argv[1:]]
     stop = _stop_signals(())
     while True:
@@ -221,43 +211,6 @@ def _files() -> dict[str, int]:
     return found
 
 
-@click.command()
-@click.argument("targets", nargs=-1, required=True, metavar="MODULE:TARGET...")
-@click.option("--output", type=click.Path(dir_okay=False), metavar="FILE", help="Write it there; to stdout by default.")
-@click.option("--base-path", default="/api", show_default=True, help="Prefix of every path.")
-@click.option("--title", default="Portal", show_default=True)
-@click.option("--version", "version", default="1", show_default=True, help="Of the interface.")
-def openapi(targets: tuple[str, ...], output: str | None, base_path: str, title: str, version: str) -> None:
-    """Write the OpenAPI 3.1 document of functions and services; nothing is served."""
-    from .catalogue import Catalogue
-    from .function import Function
-    from .http.openapi import openapi_document
-    from .portal import Portal
-    from .service import Service
-
-    catalogue = Catalogue()
-    services: list[Service] = []
-    with reported(False):
-        for target in load_all(targets):
-            if isinstance(target.value, Portal):
-                said = f"{target.text} is a Portal; give the functions and services that it publishes"
-                raise click.BadParameter(said, param_hint="TARGET")
-            service = service_of(target)  # described, not started
-            if service is None:
-                catalogue.add(Function.of(target.value))
-                continue
-            services.append(service)
-            for member in service.functions.values():
-                catalogue.add(member, (service.name,))
-        document = openapi_document(catalogue.entries(), services, base_path=base_path, title=title, version=version)
-    text = json.dumps(document, ensure_ascii=False, indent=2)
-    if output is None:
-        click.echo(text)
-        return
-    with open(output, "w", encoding="utf-8") as file:
-        file.write(text + "\n")
-
-
 def _stop_signals(portals: Iterable[Portal]) -> queue.SimpleQueue[int]:
     """A queue that the first SIGTERM or SIGINT is put on; the second does what it does by default.
 
@@ -289,7 +242,7 @@ def _stop_signals(portals: Iterable[Portal]) -> queue.SimpleQueue[int]:
     return stop
 
 
-def _publish(targets: Iterable[Target], http: Portal, stack: ExitStack) -> list[Portal]:
+def publish(targets: Iterable[Target], http: Portal, stack: ExitStack) -> list[Portal]:
     """The portals to serve, which `stack` closes: those among the targets, and `http` for what is no portal."""
     from .portal import Portal
 
@@ -304,7 +257,24 @@ def _publish(targets: Iterable[Target], http: Portal, stack: ExitStack) -> list[
     return portals
 
 
-def _announce(portals: Iterable[Portal], as_json: bool) -> None:
+def tell(portals: Iterable[Portal], http: HTTPPortal, where: str, as_json: bool) -> None:
+    """Say what is served: the addresses on stdout, for programs too; on stderr, for people, where `http` is.
+
+    Args:
+        where: HOST:PORT or unix:PATH, as it was given.
+    """
+    _print_addresses(portals, as_json)
+    if http in portals and not as_json:
+        base = http.base.base
+        told = f"serving at {base}, a page to try it at /docs"
+        if where.startswith("unix:"):
+            told = f"serving at {where}"
+            if not http.listener.secure:  # our client speaks no TLS there
+                told += f", reached by: portal list {base} --socket {quote(where.removeprefix('unix:'))}"
+        click.echo(f"{told}; Ctrl-C stops", err=True)
+
+
+def _print_addresses(portals: Iterable[Portal], as_json: bool) -> None:
     told = {
         kind: [
             {"name": published.name, "version": published.version, "address": str(address)}

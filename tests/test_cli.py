@@ -344,10 +344,13 @@ def test_what_is_missing_is_said(guarded):
     address, ca = guarded
     untrusted = run("call", address, "text=a", "--token", "t0ken")
     assert untrusted.exit_code == cli_errors.UNREACHABLE
-    assert "is its certificate from an authority that is trusted here?" in untrusted.output
+    assert "its certificate is of no authority that is trusted here; --tls-ca says whom to trust" in untrusted.output
     nobody = run("call", address, "text=a", "--tls-ca", ca)
     assert nobody.exit_code == cli_errors.FAILED
-    assert "AuthenticationError: a credential is needed" in nobody.output
+    assert "AuthenticationError: a credential is needed; none was sent: --token takes one\n" in nobody.output
+    assert "none was sent: --token takes one" in run("describe", address, "--tls-ca", ca).output
+    listed = run("list", address.partition("/api")[0], "--json", "--tls-ca", ca)
+    assert json.loads(listed.stderr)["message"].endswith("none was sent: --token takes one")
     wrong = run("call", address, "text=a", "--tls-ca", ca + "x", "--token", "t0ken")
     assert wrong.exit_code == cli_errors.MISUSED
     assert "tls.ca is" in wrong.output
@@ -360,3 +363,19 @@ def test_a_path_that_is_wrong_is_nothing_found(base):
     answer = run("call", base.removesuffix("/api") + "/orders/quote", "sku=PEN-001")
     assert answer.exit_code == cli_errors.NOT_FOUND
     assert "nothing is served at /orders/quote; there is /api," in answer.output
+
+
+@pytest.mark.parametrize(
+    ("address", "code", "said"),
+    [
+        ("http://localhost/api/add", 5, "error: TransportError: "),
+        ("https://localhost/api/add", 2, "--socket is for http:// addresses"),
+        ("local://add", 2, "--socket is for http:// addresses"),
+        ("nonsense", 3, "error: AddressError: "),
+    ],
+)
+@pytest.mark.parametrize("command", ["call", "describe", "list"])
+def test_a_socket_that_leads_nowhere(command, address, code, said, tmp_path):
+    answer = run(command, address, "--socket", str(tmp_path / "nobody"))
+    assert (answer.exit_code, answer.stdout) == (code, "")
+    assert said in answer.stderr

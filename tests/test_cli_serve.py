@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import queue
+import shlex
 import signal
 import socket
 import subprocess
@@ -28,7 +29,7 @@ from tests.calls import valkey
 ROOT = pathlib.Path(portal.__file__).parent.parent
 TARGETS = '''
 import threading
-from portal import ApiKeyAuth, BearerAuth, Function, HTTPPortal, LocalPortal, Service, function, service
+from portal import ApiKeyAuth, BearerAuth, Function, HTTPPortal, JWTAuth, LocalPortal, Service, function, service
 
 def plain(a: int = 1) -> int:
     """A plain callable."""
@@ -55,6 +56,7 @@ nobody = None
 none = []
 key = ApiKeyAuth({"k3y": "reports"})
 keys = [key, BearerAuth({"t0ken": "ann"})]
+jwt = JWTAuth(key="k" * 32, algorithms=["HS256"], audience="things")
 
 @service
 class Stubborn:
@@ -283,6 +285,31 @@ def test_several_processes(here):
             assert [consumer.call_at(f"http://127.0.0.1:{port}/api/plain") for _ in range(5)] == [1] * 5
 
 
+def test_several_processes_tell_what_one_does(here):
+    arguments = ["served_things:plain", "served_things:Shop", "--http", "127.0.0.1:0"]
+
+    def told(server: subprocess.Popen[str]) -> list[str]:
+        lines = [server.stdout.readline() for _ in range(2)]
+        port = lines[0].partition("127.0.0.1:")[2].partition("/")[0]
+        with Consumer() as consumer:
+            assert consumer.call_at(lines[0].strip()) == 1
+        return [line.replace(port, "PORT") for line in lines]
+
+    with running(here, *arguments) as one, running(here, *arguments, "--workers", "2") as several:
+        assert told(several) == told(one)
+        assert any(line.startswith("serving at http://127.0.0.1:") for line in iter(several.stderr.readline, ""))
+
+
+def test_several_processes_tell_it_once_as_json(here):
+    with running(here, "served_things:Shop", "--http", "127.0.0.1:0", "--json", "--workers", "2") as server:
+        told = json.loads(server.stdout.readline())
+        assert [row["name"] for row in told["services"]] == ["shop"]
+        with Consumer() as consumer:
+            assert consumer.call_at(told["functions"][0]["address"]) is True
+        server.terminate()
+        assert set(server.stdout.read().splitlines()) <= {"stopping"}
+
+
 def test_reload(here):
     port = free_port()
     (here / "changing.py").write_text("def f() -> int:\n    return 1\n")
@@ -326,7 +353,8 @@ def answer_of(port: int) -> object:
         (["--auth", "served_things:nothing"], 2, "Invalid value for --auth: served_things has no nothing"),
         (["--auth", "served_things:number"], 2, "auth"),
         (["--auth", "served_things:ApiKeyAuth"], 2, "is a class"),
-        (["--auth", "served_things:keys", "--token", "a=b"], 2, "auth"),
+        (["--auth", "served_things:keys", "--token", "a=b"], 2, "--token is a bearer token, and so is what --auth"),
+        (["--auth", "served_things:jwt", "--token", "a=b"], 2, "--token is a bearer token, and so is what --auth"),
         (["--auth", "served_things:nobody"], 2, "names no authenticator"),
         (["--auth", "served_things:none"], 2, "names no authenticator"),
         (["--auth", "served_things:none", "--token", "a=b"], 2, "names no authenticator"),
@@ -397,10 +425,16 @@ def test_of_a_portal_that_serves_itself_no_page_is_told():
     assert "serving" not in run("serve", "served_things:local").stderr
 
 
-@pytest.mark.usefixtures("here", "stopped")
-def test_a_unix_socket_is_told(tmp_path):
-    answer = run("serve", "served_things:plain", "--http", f"unix:{tmp_path}/s")
-    assert f"serving at unix:{tmp_path}/s," in answer.stderr
+def test_what_is_told_of_a_unix_socket_reaches_it(here):
+    with running(here, "served_things:plain", "--http", f"unix:{here}/a socket") as server:
+        address = server.stdout.readline().strip()
+        told = server.stderr.readline()
+        assert told.startswith(f"serving at unix:{here}/a socket, reached by: portal list http://localhost --socket '")
+        command = shlex.split(told.partition("reached by: portal ")[2].partition("; Ctrl-C")[0])
+        assert run(*command).output == f"{address}  A plain callable.\n"
+        reach = ("--socket", f"{here}/a socket")
+        assert run("call", address, "a=5", *reach).output == "5\n"
+        assert run("describe", address, *reach).output.startswith("plain  version 1")
 
 
 def test_reload_says_when_the_server_has_ended(here):
@@ -410,11 +444,71 @@ def test_reload_says_when_the_server_has_ended(here):
         assert next(lines) == "the server has ended; it starts anew when a file changes\n"
 
 
+def test_help_says_that_tokens_and_an_authenticator_of_tokens_exclude_each_other():
+    words = " ".join(run("serve", "--help").output.split())
+    assert "Not beside an --auth that looks at bearer tokens itself." in words
+    assert "one of bearer tokens, such as a JWTAuth or a BearerAuth, takes its place." in words
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["served_things:local"], "served_things:local is a LocalPortal: of portals an HTTPPortal has"),
+        (
+            ["served_things:http", "served_things:plain"],
+            "served_things:http is a Portal, which has a document of its own",
+        ),
+        (["served_things:http", "--title", "Portal"], "--title would not hold for it"),
+        (["served_things:http", "--base-path", "/api"], "--base-path would not hold for it"),
+        (
+            ["served_things:plain", "--output", "/nowhere/at/all.json"],
+            "/nowhere/at/all.json cannot be written: No such",
+        ),
+        (["no_such_things:plain"], "(--debug shows where)"),
+    ],
+)
 @pytest.mark.usefixtures("here")
-def test_openapi_takes_no_portal():
-    answer = run("openapi", "served_things:http")
-    assert answer.exit_code == 2
-    assert "served_things:http is a Portal" in answer.stderr
+def test_openapi_refuses(arguments, said):
+    answer = run("openapi", *arguments)
+    assert (answer.exit_code, answer.stdout) == (2, "")
+    assert said in " ".join(answer.stderr.split())
+
+
+@pytest.mark.usefixtures("here")
+def test_openapi_with_debug_shows_where_an_import_failed():
+    assert isinstance(run("openapi", "broken_things:plain", "--debug").exception, ZeroDivisionError)
+
+
+def test_openapi_of_a_portal_is_what_it_serves(here):
+    (here / "protected.py").write_text(PROTECTED)
+    written = here / "openapi.json"
+    answer = run("openapi", "protected:http", "--output", str(written))
+    assert (answer.exit_code, answer.stdout, answer.stderr) == (0, "", "[]\nstopping\n")
+    with running(here, "protected:http") as server:
+        assert server.stdout.readline() != "[]\n"
+        origin = server.stdout.readline().partition("/shop/")[0]
+        served = requests.get(f"{origin}/openapi.json", timeout=30).json()
+    assert json.loads(written.read_text()) == served
+    assert (served["info"]["title"], served["info"]["version"]) == ("Shop", "7")
+    assert served["components"]["securitySchemes"]
+
+
+PROTECTED = """
+import sys
+from portal import BearerAuth, HTTPPortal, service
+
+@service(name="shop")
+class Shop:
+    def open(self, day: str) -> bool:
+        return True
+
+    def on_stop(self):
+        print("stopping")
+
+http = HTTPPortal(auth=BearerAuth({"t0ken": "ann"}), title="Shop", version="7", base_path="/shop")
+http.apply_service(Shop)
+print([http.port] if http.port else [])
+"""
 
 
 @pytest.mark.usefixtures("here")

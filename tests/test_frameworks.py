@@ -13,7 +13,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 from typing import Any
@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 import portal
-from portal import Consumer, HTTPPortal
+from portal import Consumer, FunctionError, HTTPPortal
 
 ROOT = pathlib.Path(portal.__file__).parent.parent
 WAIT = 30.0
@@ -251,7 +251,86 @@ def test_publishing_as_the_docs_show(framework: str, name: str, site: pathlib.Pa
 def test_calling_as_the_docs_show(framework: str, name: str, site: pathlib.Path, published: Published) -> None:
     pytest.importorskip(framework)
     published.http.apply(add)
-    (site / "site_urls.py").write_text(shown(framework, published)[1])
+    (site / "site_urls.py").write_text(shown(framework, published)[-1])
     module = "site_urls" if framework == "flask" else "django_site"
     with serving(site, module, name) as base:
         assert get(f"{base}/sum/1/2") == {"sum": 3.0}
+
+
+# The connections that Django makes, of whichever thread, say whether they are open.
+DATABASE = """
+import os
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "site_settings")
+from django.core.wsgi import get_wsgi_application
+
+application = get_wsgi_application()
+from django.db import connection
+from django.db.backends.signals import connection_created
+from portal.http.wsgi import mount
+from site_portal import http
+
+made = []  # the same one again where it was closed and opened anew
+connection_created.connect(lambda connection, **_: made.append(connection), weak=False)
+
+def number() -> int:
+    with connection.cursor() as cursor:
+        return cursor.execute("select 7").fetchone()[0]
+
+def broken() -> int:
+    number()
+    raise RuntimeError("as it happens")
+
+def numbers(up_to: int):
+    with connection.cursor() as cursor:
+        count = "with recursive n(i) as (select 1 union all select i + 1 from n limit %s) select i from n"
+        cursor.execute(count, [up_to])
+        for row in cursor:
+            yield row[0]
+
+def connections() -> list[int]:
+    return [len(made), len({id(one) for one in made if one.connection is not None})]
+
+for function in (number, broken, numbers, connections):
+    http.apply(function)
+application = mount(application, http.wsgi)
+"""
+WITHOUT = "from portal import HTTPPortal\n\nhttp = HTTPPortal(listen=False)\n"
+
+
+def post(url: str, params: Mapping[str, Any] | None = None) -> bytes:
+    asked = urllib.request.Request(url, json.dumps(params or {}).encode(), {"Content-Type": "application/json"})
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(asked, timeout=WAIT) as answer:
+        told: bytes = answer.read()
+    return told
+
+
+@pytest.mark.parametrize("documented", [True, False], ids=["as the docs show", "without"])
+def test_database_connections(documented: bool, site: pathlib.Path, published: Published) -> None:
+    """The second case says that what the docs show is needed, and that the test would see it missing."""
+    pytest.importorskip("gunicorn")
+    pytest.importorskip("django")
+    (site / "shared.py").write_text("at = consumer = None")
+    with (site / "site_settings.py").open("a") as settings:
+        settings.write('DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "site.db"}}\n')
+    (site / "site_portal.py").write_text(shown("django", published)[1] if documented else WITHOUT)
+    (site / "project.py").write_text(DATABASE)
+    with listening() as given:
+        bind = f"fd://{given.fileno()}"
+        arguments = ["-m", "gunicorn", "--bind", bind, "--worker-class", "gthread", "--threads", "8", "project"]
+        with started(arguments, site, published, fd=given.fileno()), Consumer() as consumer:
+            base = f"http://127.0.0.1:{given.getsockname()[1]}/api"
+            # A Consumer's calls have a deadline, and run in threads of the portal; others run in those of gunicorn.
+            assert list(consumer.map_at(f"{base}/number", [{}] * 20)) == [7] * 20
+            with ThreadPoolExecutor(8) as pool:
+                assert list(pool.map(post, [f"{base}/number"] * 20)) == [b"7"] * 20
+            with pytest.raises(FunctionError):
+                consumer.call_at(f"{base}/broken")
+            assert list(consumer.stream_at(f"{base}/numbers", {"up_to": 500})) == [*range(1, 501)]
+            assert post(f"{base}/numbers", {"up_to": 3}).split() == [b"1", b"2", b"3"]
+            with contextlib.closing(consumer.stream_at(f"{base}/numbers", {"up_to": 10**9})) as given_up:
+                assert next(given_up) == 1
+            made, left, end = *consumer.call_at(f"{base}/connections"), monotonic() + WAIT
+            while left and documented and monotonic() < end:  # until the server sees that nobody reads the stream
+                made, left = consumer.call_at(f"{base}/connections")
+    assert made
+    assert (left == 0) is documented

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import contextlib
 import os
 import pathlib
@@ -148,7 +149,38 @@ def test_every_console_block_is_run():
     known = ("portal ", "curl ", "gunicorn ", "make ", "pip install ")
     assert [command for command, _ in commands() if not command.startswith(known)] == []
     assert len(SERVING) == 2
+    assert INSTALLING == ["pip install ."]
     assert len(UNDER_GUNICORN) == 1
+
+
+INSTALLING = [command for command, _ in commands() if command.startswith("pip install ")]
+
+
+def test_what_a_clone_installs_is_whole(tmp_path):
+    """The part of `pip install .` that needs no index."""
+    pytest.importorskip("setuptools")
+    clone, built = tmp_path / "clone", tmp_path / "built"
+    clone.mkdir()
+    for name in ("README.md", "LICENSE", "setup.cfg", "setup.py"):
+        shutil.copy(ROOT / name, clone)
+    shutil.copytree(ROOT / "portal", clone / "portal", ignore=shutil.ignore_patterns("__pycache__"))
+    building = [sys.executable, "setup.py", "--quiet", "build", "--build-lib", str(built)]
+    subprocess.run(building, cwd=clone, check=True, timeout=WAIT, capture_output=True)
+    files = [path.relative_to(clone) for path in (clone / "portal").rglob("*") if path.is_file()]
+    assert [path for path in files if not (built / path).exists()] == []
+
+
+SETTINGS = configparser.ConfigParser()
+SETTINGS.read(ROOT / "setup.cfg", encoding="utf-8")
+
+
+def test_every_extra_named_is_there():
+    text = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    table = text.partition("| extra | what for |\n|---|---|\n")[2].partition("\n\n")[0]
+    named = {extra for row in table.splitlines() for extra in re.findall(r"`([a-z]+)`", row.split("|")[1])}
+    told = re.findall(r"pip install '?(?:\.|portal-functions)\[([\w,]+)\]", README + text)
+    assert {"docs", "gunicorn"} <= {extra for extras in told for extra in extras.split(",")} <= named
+    assert named <= set(SETTINGS["options.extras_require"])
 
 
 PAGES_WITH_CODE = ["serving", "security"]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from ..address import Address
+from ..calls.authentication import authenticators_of
 from ..calls.dispatcher import Dispatcher
 from ..calls.middleware import Middleware
 from ..calls.plugins import HTTP_MIDDLEWARE, resolve_middleware
@@ -23,12 +25,16 @@ from .app import HTTPApp
 from .client import HTTPClient
 from .documents import DOCUMENT_PATHS
 from .middleware import HTTPMiddleware
+from .openapi import openapi_document
 from .remote import RemoteFunction
 
 if TYPE_CHECKING:
     from .wsgi import WSGIApp
 
 __all__ = ["HTTPPortal"]
+
+_YEAR = 365 * 24 * 3600  # seconds
+_WITH_PORT = re.compile(r"(?!unix:)(?:https?://)?(\[[0-9A-Fa-f:.]+\]|[^:/\[\]]+):([0-9]+)/?")
 
 
 class HTTPPortal(Portal):
@@ -48,7 +54,8 @@ class HTTPPortal(Portal):
         trusted_proxies: networks of proxies whose X-Forwarded-For says who the client is.
         documents: whether /openapi.json, /openrpc.json and /docs are served, at the root and below the base path.
         title, version: of the interface, as these documents tell them.
-        max_age: seconds for which clients may keep answers of functions declared cacheable.
+        max_age: whole seconds, up to a year, for which clients may keep answers of functions declared cacheable; 0 has
+            them ask each time whether theirs is still right.
         executor: where functions run; None runs them in the listener's workers.
         listener: an existing Listener to share; host, port and config are its own then.
         config: limits and waits of the listener.
@@ -99,6 +106,9 @@ class HTTPPortal(Portal):
                 path="base_path",
                 allowed='"" or a path such as "/api", no slash at its end',
             )
+        if not _is_age(max_age):
+            raise ConfigError(f"max_age is {max_age!r}", path="max_age", allowed=f"whole seconds from 0 to {_YEAR}")
+        _require_plain_host(host)
         self._base_path = base_path
         self._listen = listen
         self._owns_listener = listener is None
@@ -125,6 +135,14 @@ class HTTPPortal(Portal):
             version=version,
         )
         self._documents = documents
+        self._openapi = partial(
+            openapi_document,
+            base_path=base_path,
+            authenticators=authenticators_of(auth),
+            rpc=True,
+            title=title,
+            version=version,
+        )
 
     @cached_property
     def wsgi(self) -> WSGIApp:
@@ -256,9 +274,27 @@ class HTTPPortal(Portal):
             raise AddressError(f"{target} is no HTTP address", position=0, reason="wrong scheme", address=target)
         return target
 
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document of what is published now, as /openapi.json has it, whether that is served or not."""
+        return self._openapi(self._catalogue.entries(), list(self.services().values()))
+
     def stats(self) -> dict[str, Any]:
         """Functions, calls begun, failed and running, and the listener's counters."""
         return super().stats() | self._dispatcher.stats() | {"listener": self.listener.stats()}
+
+
+def _is_age(seconds: object) -> bool:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        return False
+    return 0 <= seconds <= _YEAR and seconds == int(seconds)
+
+
+def _require_plain_host(host: object) -> None:
+    """Refuse a host with a port in it, which no look-up of names would explain. Raises: ConfigError."""
+    found = _WITH_PORT.fullmatch(host) if isinstance(host, str) else None
+    if found:
+        allowed = f'host and port as two arguments: HTTPPortal("{found[1].strip("[]")}", {found[2]})'
+        raise ConfigError(f"host is {host!r}", path="host", allowed=allowed)
 
 
 def _member_of(service: Address, row: Mapping[str, Any]) -> Address:

@@ -218,7 +218,7 @@ def _require_length(head: RequestHead) -> None:
     if head.chunked or head.content_length is not None or head.method not in _WITH_BODY:
         return
     if head.version < (1, 1) or "content-type" in head.headers:
-        raise ProtocolError(f"{head.method} without Content-Length", status=411)
+        raise ProtocolError(f"{head.method} without a length: send Content-Length, 0 for no parameters", status=411)
 
 
 def _expects_continue(headers: dict[str, str], version: tuple[int, int]) -> bool:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 import subprocess
@@ -236,3 +237,32 @@ def test_a_client_of_ones_own() -> None:
         assert portal.stats()["failed"] == 1
         with pytest.raises(ValidationError):
             consumer.call_at(address, {"a": object()})
+
+
+@pytest.mark.parametrize("seconds", [0.5, -1, 365 * 24 * 3600 + 1, float("nan"), float("inf"), True, "60", None])
+def test_max_age_is_whole_seconds_up_to_a_year(seconds: Any) -> None:
+    with pytest.raises(ConfigError, match=r"max_age is .*allowed: whole seconds from 0 to 31536000"):
+        HTTPPortal(max_age=seconds)
+
+
+@pytest.mark.parametrize("seconds", [0, 0.0, 60, 60.0, 365 * 24 * 3600])
+def test_a_max_age_that_is_taken(seconds: float) -> None:
+    HTTPPortal(max_age=seconds).close()
+
+
+@pytest.mark.parametrize(
+    ("host", "call"),
+    [
+        ("127.0.0.1:8080", 'HTTPPortal("127.0.0.1", 8080)'),
+        ("http://orders.example:80/", 'HTTPPortal("orders.example", 80)'),
+        ("[::1]:8080", 'HTTPPortal("::1", 8080)'),
+    ],
+)
+def test_a_host_with_a_port_in_it_is_refused(host: str, call: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(f"host and port as two arguments: {call}")):
+        HTTPPortal(host)
+
+
+@pytest.mark.parametrize("host", ["::1", "localhost", "unix:8080", "unix:/run/orders:8080"])
+def test_a_host_that_has_no_port_in_it(host: str) -> None:
+    HTTPPortal(host).close()

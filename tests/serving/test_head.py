@@ -144,6 +144,11 @@ def test_hostile_heads(data: bytes, status: int) -> None:
     assert caught.value.status == status
 
 
+def test_who_sends_no_length_is_told_what_to_send() -> None:
+    with pytest.raises(ProtocolError, match="send Content-Length, 0 for no parameters"):
+        parse_request_head(head(b"POST /api/add HTTP/1.1", HOST + b"Content-Type: application/json\r\n"))
+
+
 def test_the_end_of_a_head() -> None:
     data = head() + b"body"
     assert find_head_end(data) == len(data) - 4

@@ -20,3 +20,10 @@ def test_what_the_docs_show_runs(code: str, tmp_path: Path, monkeypatch: pytest.
     names: dict[str, object] = {"__name__": "docs"}
     exec(compile(code, "docs", "exec", dont_inherit=True), names)
     assert len(names) > 1
+
+
+def test_every_decision_is_listed() -> None:
+    index = (DOCS / "index.md").read_text(encoding="utf-8")
+    pages = sorted(page.name for page in (DOCS / "decisions").glob("*.md"))
+    assert pages
+    assert [name for name in pages if f"(decisions/{name})" not in index] == []

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import Fault, ValidationError
 from .jsondata import first_faults, is_json, shorten
-from .schema import Schema
+from .schema import Schema, makers
 
 if TYPE_CHECKING:
     import marshmallow
@@ -236,3 +236,8 @@ def _keywords(validator: Any, json: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
+def _made_of(source: Any) -> MarshmallowSchema | None:
+    return MarshmallowSchema(source) if is_marshmallow(source) else None
+
+
+makers.append(_made_of)

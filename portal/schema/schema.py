@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,7 +12,11 @@ from .jsondata import MAX_FAULTS, copy_json, first_faults, pointer, shorten
 from .nodes import Node, generate, plain_test
 from .openness import is_scalar
 
-__all__ = ["Schema"]
+__all__ = ["Schema", "makers"]
+
+
+#: What makes the schemas of other libraries: each gives None for what is none of its own. Modules above add theirs.
+makers: list[Callable[[Any], Schema | None]] = []
 
 
 class Schema:
@@ -86,11 +89,9 @@ class Schema:
         """
         if isinstance(source, Schema):
             return source
-        if "marshmallow" in sys.modules:  # nobody can hold a marshmallow schema before it is loaded
-            from .marshmallow_schema import MarshmallowSchema, is_marshmallow
-
-            if is_marshmallow(source):
-                made: Schema = MarshmallowSchema(source)
+        for make in makers:
+            made = make(source)
+            if made is not None:
                 return made
         if isinstance(source, bool):
             source = {} if source else {"not": {}}

@@ -8,6 +8,7 @@ connection. So a step that does not end in time keeps its thread, and the loop g
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from collections.abc import Callable
 from time import monotonic, sleep
@@ -163,6 +164,8 @@ class Relay:
             try:
                 self._start(turn)
             except RuntimeError as error:
+                if sys.is_finalizing():  # from CPython 3.12 on there are no more threads then, and nobody to serve
+                    return
                 if not said:
                     said = True
                     _log.error("no thread can be started to watch the connections: %s", error)

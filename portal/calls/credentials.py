@@ -84,7 +84,19 @@ class BearerToken:
         return self._give is not None
 
 
-class BasicCredential:
+class _Fixed:
+    """The same headers for every call, whatever a server says of them."""
+
+    _headers: Mapping[str, str]
+
+    def headers(self, address: Address, deadline: float | None) -> Mapping[str, str]:
+        return self._headers
+
+    def refused(self, address: Address) -> bool:
+        return False
+
+
+class BasicCredential(_Fixed):
     """User name and password (RFC 7617), sent as UTF-8."""
 
     def __init__(self, user: str, password: str) -> None:
@@ -100,14 +112,8 @@ class BasicCredential:
     def __repr__(self) -> str:
         return "BasicCredential(***)"
 
-    def headers(self, address: Address, deadline: float | None) -> Mapping[str, str]:
-        return self._headers
 
-    def refused(self, address: Address) -> bool:
-        return False
-
-
-class ApiKey:
+class ApiKey(_Fixed):
     """A key in a header of its own."""
 
     def __init__(self, key: str, header: str = "X-API-Key") -> None:
@@ -117,15 +123,9 @@ class ApiKey:
     def __repr__(self) -> str:
         return f"ApiKey(***, header={next(iter(self._headers))!r})"
 
-    def headers(self, address: Address, deadline: float | None) -> Mapping[str, str]:
-        return self._headers
 
-    def refused(self, address: Address) -> bool:
-        return False
-
-
-class _Headers:
-    """Headers that are always the same."""
+class _Headers(_Fixed):
+    """Headers by name."""
 
     def __init__(self, headers: Mapping[str, str]) -> None:
         if not 0 < len(headers) <= _MAX_HEADERS or any("://" in str(name) for name in headers):
@@ -135,12 +135,6 @@ class _Headers:
 
     def __repr__(self) -> str:
         return f"credentials_of({', '.join(f'{name}: ***' for name in self._headers)})"
-
-    def headers(self, address: Address, deadline: float | None) -> Mapping[str, str]:
-        return self._headers
-
-    def refused(self, address: Address) -> bool:
-        return False
 
 
 class ByAuthority:

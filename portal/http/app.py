@@ -132,6 +132,10 @@ class HTTPApp:
         request.early = early
         return self._http_chain(request)
 
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document of what is published now."""
+        return self._documents.openapi()
+
     def _refused(self, request: Request, error: Exception) -> Response:
         """The answer to what a middleware raises; it passes those outside of it."""
         if not isinstance(error, PortalError):
@@ -179,7 +183,8 @@ class HTTPApp:
         """Say which names that middleware was given stand for nothing: a misspelt rule looks like one that protects."""
         published = {name for entry in self._catalogue.entries() for name in (entry.function.name, entry.group)}
         for layer in self._dispatcher.middleware:
-            for name in sorted(getattr(layer, "named", frozenset()) - published):
+            named = getattr(layer, "named", None)  # of ours; somebody else's may be anything
+            for name in sorted(named - published) if isinstance(named, frozenset) else ():
                 near = get_close_matches(name, published, 1)
                 hint = f"; is {near[0]} meant?" if near else ""
                 _log.error("%s names %s, which is not published here%s", type(layer).__name__, name, hint)

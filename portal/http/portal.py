@@ -6,11 +6,10 @@ import copy
 import re
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ..address import Address
-from ..calls.authentication import authenticators_of
 from ..calls.dispatcher import Dispatcher
 from ..calls.middleware import Middleware
 from ..calls.plugins import HTTP_MIDDLEWARE, resolve_middleware
@@ -25,7 +24,6 @@ from .app import HTTPApp
 from .client import HTTPClient
 from .documents import DOCUMENT_PATHS
 from .middleware import HTTPMiddleware
-from .openapi import openapi_document
 from .remote import RemoteFunction
 
 if TYPE_CHECKING:
@@ -135,14 +133,6 @@ class HTTPPortal(Portal):
             version=version,
         )
         self._documents = documents
-        self._openapi = partial(
-            openapi_document,
-            base_path=base_path,
-            authenticators=authenticators_of(auth),
-            rpc=True,
-            title=title,
-            version=version,
-        )
 
     @cached_property
     def wsgi(self) -> WSGIApp:
@@ -276,7 +266,7 @@ class HTTPPortal(Portal):
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document of what is published now, as /openapi.json has it, whether that is served or not."""
-        return self._openapi(self._catalogue.entries(), list(self.services().values()))
+        return self._app.openapi()
 
     def stats(self) -> dict[str, Any]:
         """Functions, calls begun, failed and running, and the listener's counters."""

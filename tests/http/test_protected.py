@@ -191,7 +191,12 @@ def test_all_who_ask_see_the_client_behind_a_trusted_proxy(proxies: tuple[str, .
 def test_a_rule_that_names_nothing_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     scopes = RequireScopes(functions={"ad_one": ["admin"], "whoami": ["x"]}, groups={"billing": ["y"]})
     limits = [RateLimit("9/minute", functions=["nothing"]), RateLimit("9/minute", functions=lambda function: True)]
-    with HTTPPortal(auth=BearerAuth(TOKENS), middleware=[scopes, *limits]) as portal:
+
+    def own(call: Any, call_next: Any) -> Any:
+        return call_next(call)
+
+    own.named = "something else"  # type: ignore[attr-defined]
+    with HTTPPortal(auth=BearerAuth(TOKENS), middleware=[scopes, *limits, own]) as portal:
         address = portal.apply(add_one)
         portal.apply(whoami)
         for _ in range(2):

@@ -9,12 +9,11 @@ from __future__ import annotations
 import json
 import logging
 import os
-import queue
-import signal
 import subprocess
 import sys
 from collections.abc import Iterable
 from contextlib import ExitStack
+from functools import partial
 from importlib.util import find_spec
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,7 @@ import click
 
 from .cli_errors import FAILED, reported
 from .cli_portal import http_portal
+from .cli_signals import StopSignals
 from .cli_targets import Target, apply, load_all, service_of
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ _AROUND = {
     "log": "--log",
 }
 _LOOK = 0.5  # seconds between looks at the files with --reload
+_END = 30.0  # seconds that a server whose files have changed has to end
 
 
 @click.command()
@@ -112,11 +113,11 @@ def serve(targets: tuple[str, ...], where: str, workers: int, reload: bool, as_j
         found = load_all(targets, debug)
         _require_no_portal(found, options)
         portals = publish(found, http, stack)
-        stop = _stop_signals(portals)
+        signals = StopSignals(on_hangup=partial(_reload_certificates, portals))
         for portal in portals:
             portal.start()
         tell(portals, http, where, as_json)
-        stop.get()
+        signals.wait()
 
 
 def _run_gunicorn(workers: int, targets: tuple[str, ...], where: str, as_json: bool, options: dict[str, Any]) -> None:
@@ -176,24 +177,27 @@ def _serve_and_watch() -> int:
     """Run this command again in a process of its own, anew whenever a file changes; its exit code."""
     os.environ[SETTINGS] = "watched"
     command = [sys.executable, "-m", "portal", *sys.argv[1:]]
-    stop = _stop_signals(())
+    signals = StopSignals(on_hangup=lambda: None)
     while True:
         before, server = _files(), subprocess.Popen(command)
-        changed = ended = False
-        while not changed:
-            try:
-                stop.get(timeout=_LOOK)
-            except queue.Empty:
-                changed = _files() != before
-                if not ended and server.poll() is not None:
-                    ended = True
-                    click.echo("the server has ended; it starts anew when a file changes", err=True)
-            else:
-                server.terminate()
-                return server.wait()
+        ended = False
+        while _files() == before:
+            if signals.wait(_LOOK):
+                return _end(server)
+            if not ended and server.poll() is not None:
+                ended = True
+                click.echo("the server has ended; it starts anew when a file changes", err=True)
         click.echo("a file has changed: starting anew", err=True)
-        server.terminate()
-        server.wait()
+        _end(server)
+
+
+def _end(server: subprocess.Popen[bytes]) -> int:
+    server.terminate()
+    try:
+        return server.wait(_END)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        return server.wait()
 
 
 def _files() -> dict[str, int]:
@@ -211,35 +215,14 @@ def _files() -> dict[str, int]:
     return found
 
 
-def _stop_signals(portals: Iterable[Portal]) -> queue.SimpleQueue[int]:
-    """A queue that the first SIGTERM or SIGINT is put on; the second does what it does by default.
-
-    SIGHUP reads the certificates of the portals again.
-
-    A SimpleQueue because its `put` may interrupt its own `get`: a handler runs in the thread that waits.
-    """
-    signals = (signal.SIGTERM, signal.SIGINT)
-    stop: queue.SimpleQueue[int] = queue.SimpleQueue()
-
-    def note(number: int, frame: object) -> None:
-        for each in signals:
-            signal.signal(each, signal.SIG_DFL)
-        stop.put(number)
-
-    def reload(number: int, frame: object) -> None:
-        for portal in portals:
-            listener = getattr(portal, "listener", None)
-            if listener is not None:
-                try:
-                    listener.reload_certificates()
-                except ValueError as error:  # a ConfigError
-                    logging.getLogger("portal.serving").error("the certificates stay as they were: %s", error)
-
-    for each in signals:
-        signal.signal(each, note)
-    if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, reload)
-    return stop
+def _reload_certificates(portals: Iterable[Portal]) -> None:
+    for portal in portals:
+        listener = getattr(portal, "listener", None)
+        if listener is not None:
+            try:
+                listener.reload_certificates()
+            except ValueError as error:  # a ConfigError
+                logging.getLogger("portal.serving").error("the certificates stay as they were: %s", error)
 
 
 def publish(targets: Iterable[Target], http: Portal, stack: ExitStack) -> list[Portal]:

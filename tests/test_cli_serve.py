@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pathlib
-import queue
 import shlex
 import signal
 import socket
@@ -28,6 +27,7 @@ from tests.calls import valkey
 
 ROOT = pathlib.Path(portal.__file__).parent.parent
 TARGETS = '''
+import signal
 import threading
 from portal import ApiKeyAuth, BearerAuth, Function, HTTPPortal, JWTAuth, LocalPortal, Service, function, service
 
@@ -59,6 +59,15 @@ keys = [key, BearerAuth({"t0ken": "ann"})]
 jwt = JWTAuth(key="k" * 32, algorithms=["HS256"], audience="things")
 
 @service
+class Signalled:
+    def stop(self, number: int) -> None:
+        """Send the signal to this very thread, which is not the main one."""
+        signal.pthread_kill(threading.get_ident(), number)
+
+    def on_stop(self):
+        print("stopping", flush=True)
+
+@service
 class Stubborn:
     """Does not end by being asked."""
 
@@ -87,9 +96,15 @@ def here(tmp_path, monkeypatch):
 @pytest.fixture
 def stopped(monkeypatch):
     """Serving stops as soon as it is announced."""
-    stop: queue.SimpleQueue[int] = queue.SimpleQueue()
-    stop.put(signal.SIGTERM)
-    monkeypatch.setattr(cli_serve, "_stop_signals", lambda portals: stop)
+
+    class Stopped:
+        def __init__(self, on_hangup):
+            assert callable(on_hangup)
+
+        def wait(self):
+            return True
+
+    monkeypatch.setattr(cli_serve, "StopSignals", Stopped)
 
 
 @pytest.mark.parametrize(
@@ -186,6 +201,19 @@ def test_a_server_answers_until_a_signal_and_stops_in_order(here, number):
             server.send_signal(number)
             assert server.stdout.readline() == "stopping\n"
             assert server.wait(20) == 0
+        finally:
+            server.kill()
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs POSIX signals")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_it_whichever_thread_gets_it(here, number):
+    with serving("served_things:Signalled", here) as server, Consumer() as consumer:
+        try:
+            address = json.loads(server.stdout.readline())["functions"][0]["address"]
+            assert consumer.call_at(address, {"number": int(number)}) is None
+            assert server.wait(20) == 0
+            assert server.stdout.readline() == "stopping\n"
         finally:
             server.kill()
 

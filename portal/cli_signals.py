@@ -1,8 +1,8 @@
 """StopSignals: waits for SIGTERM or SIGINT, whichever thread the system gives it to.
 
 Python's handlers run in the main thread. Where that thread waits for a lock or a queue, only a signal that the system
-delivers to it, once it sleeps, ends the wait: one that another thread gets, or that comes a moment earlier, is noted and
-not acted on. So it waits for a socket, which the interpreter writes to for every signal (`signal.set_wakeup_fd`).
+delivers to it, once it sleeps, ends the wait: one that another thread gets, or that comes a moment earlier, is noted
+and not acted on. So it waits for a socket, which the interpreter writes to for every signal (`signal.set_wakeup_fd`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ _STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopSignals:
-    """Handles the signals of a process that serves until it is told to stop; the second one does what it does by default.
+    """Handles the signals of a process that serves until it is told to stop.
+
+    The second signal to stop does what it does by default.
 
     Args:
         on_hangup: called for each SIGHUP, where the system has that.

@@ -46,6 +46,7 @@ class Connection:
         secure: whether it came over TLS.
         identity: who the client is by its certificate, or None.
         deadline: `time.monotonic()` moment at which it is given up while parked.
+        idle_since: the moment at which it was last parked between requests, or accepted.
         requests, bytes_in, bytes_out: counters.
         listened_for_hangup: since the watcher last listened for requests.
         upgraded: what has taken the connection over, or None while it speaks HTTP.
@@ -56,12 +57,14 @@ class Connection:
         "_keeper",
         "_parked_in",
         "_reader",
+        "_untold",
         "bytes_in",
         "bytes_out",
         "closed",
         "deadline",
         "draining",
         "identity",
+        "idle_since",
         "listened_for_hangup",
         "paused",
         "peer",
@@ -82,13 +85,15 @@ class Connection:
         self.paused = False
         self.listened_for_hangup = False
         self.shaking = stream.secure  # until the TLS handshake is done
-        self.deadline = monotonic() + config.head_timeout
+        self.idle_since = monotonic()
+        self.deadline = self.idle_since + config.head_timeout
         self.requests = self.bytes_in = self.bytes_out = 0
         self.upgraded: Upgraded | None = None
         self._parked_in = "idle"
         self._config = config
         self._reader = RequestReader(config.max_head, config.max_body, cache)
         self._keeper = keeper
+        self._untold: list[Callable[[], object]] = []  # `stopping` of what has taken it over, until it is told
 
     # reading
 
@@ -158,10 +163,6 @@ class Connection:
         """Whether part of a request has arrived."""
         return self._reader.state != "idle"
 
-    def rested(self, now: float) -> float:
-        """Seconds since the last answer, or since it was accepted, of a connection that is parked between requests."""
-        return now - self.deadline + (self._config.idle_timeout if self.requests else self._config.head_timeout)
-
     def note_parked(self, now: float) -> None:
         """Set the moment at which the connection, parked now, is given up.
 
@@ -172,6 +173,7 @@ class Connection:
             return
         state = self._reader.state
         if state == "idle":
+            self.idle_since = now
             self.deadline = now + self._config.idle_timeout
         elif state != self._parked_in:
             self.deadline = now + (self._config.head_timeout if state == "head" else self._config.body_timeout)
@@ -213,11 +215,21 @@ class Connection:
         rest = self._reader.take_rest()
         self.deadline = monotonic() + self._config.idle_timeout
         self.upgraded = take_over(self)
+        self._untold = [self.upgraded.stopping]
         return rest
+
+    def tell_stopping(self) -> None:
+        """Tell what has taken the connection over that the listener stops, once. Any thread."""
+        try:
+            stopping = self._untold.pop()
+        except IndexError:
+            return
+        stopping()
 
     def resume_http(self, rest: bytes = b"") -> None:
         """Speak HTTP again, beginning with `rest`. Only from within `Upgraded.received`."""
         self.upgraded = None
+        self._untold.clear()
         self._reader.feed(rest)
 
     def pause(self) -> None:

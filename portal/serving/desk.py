@@ -229,9 +229,11 @@ class Desk:
     def _upgrade(self, connection: Connection, response: Response) -> None:
         assert response.upgrade is not None
         rest = connection.upgrade(response.upgrade)
-        self._forget(connection)
         work = connection.upgraded.received(rest) if rest and connection.upgraded is not None else None
         self.watcher.park(connection)
+        if self.stopping:  # the watcher may have looked at the others already
+            connection.tell_stopping()
+        self._forget(connection)
         if work is not None:
             work()
 

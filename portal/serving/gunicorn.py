@@ -20,6 +20,7 @@ import os
 import select
 import socket
 import threading
+import traceback
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -51,7 +52,7 @@ class Worker(BaseWorker):  # type: ignore[misc]  # gunicorn has no types
     Threads: gunicorn runs it in the process's main thread.
     """
 
-    wsgi: _Served
+    wsgi: _Served | None
 
     @classmethod
     def setup(cls) -> None:
@@ -70,10 +71,20 @@ class Worker(BaseWorker):  # type: ignore[misc]  # gunicorn has no types
             log.warning("--threads does not count here: HTTPPortal(config=ServingConfig(workers=%d))", cfg.threads)
 
     def load_wsgi(self) -> None:
-        """Import the portal. Raises: AppImportError, on which gunicorn ends, when it is none."""
-        super().load_wsgi()
-        # With --reload, what cannot be parsed has become an application that shows the error.
-        if not _is_portal(self.wsgi) and not (self.cfg.reload and self.reloader is not None):
+        """Import the portal. With --reload, what is none, or raises, is logged, and the worker waits for a change.
+
+        Raises: AppImportError, on which gunicorn ends, when it is none; what importing it raises.
+        """
+        try:
+            super().load_wsgi()  # with --reload, what cannot be parsed becomes an application that shows the error
+        except Exception as error:
+            if self.reloader is None:
+                raise
+            self.log.exception("%s cannot be loaded", self.cfg.default_proc_name)
+            for file in _files_of(error):
+                self.reloader.add_extra_file(file)
+            self.wsgi = None
+        if not _is_portal(self.wsgi) and self.reloader is None:
             raise AppImportError(
                 f"{type(self.wsgi).__name__} is no portal with a listener: this worker serves an HTTPPortal; "
                 "for a WSGI application there is --worker-class gthread"
@@ -82,7 +93,7 @@ class Worker(BaseWorker):  # type: ignore[misc]  # gunicorn has no types
     def run(self) -> None:
         """Serve until gunicorn says stop, its process is gone, or max_requests is reached."""
         portal = self.wsgi
-        if not _is_portal(portal):
+        if portal is None or not _is_portal(portal):
             self.log.error("Nothing to serve before a file changes.")
             while self.alive and self.ppid == os.getppid():
                 self._beat()
@@ -120,6 +131,11 @@ class Worker(BaseWorker):  # type: ignore[misc]  # gunicorn has no types
         while stopping.is_alive():
             self.notify()
             stopping.join(_BEAT)
+
+
+def _files_of(error: Exception) -> list[str]:
+    """Files whose change may mend it: no module that failed to be imported is among those that are watched."""
+    return [frame.filename for frame in traceback.extract_tb(error.__traceback__) if os.path.isfile(frame.filename)]
 
 
 def _is_portal(app: object) -> bool:

@@ -102,7 +102,7 @@ class Upgraded(Protocol):
         """`connection.deadline` has passed; False ends the connection, True says that a later deadline is set."""
 
     def stopping(self) -> None:
-        """The listener stops: the time to say goodbye."""
+        """The listener stops: the time to say goodbye. Called once, by the watching thread or by a worker."""
 
     def lost(self) -> None:
         """The connection is closed."""

@@ -112,7 +112,7 @@ class Watcher:
         if connection.closed:
             return
         connection.note_parked(monotonic())
-        if self._left and not connection.inside_request and not connection.draining and connection.upgraded is None:
+        if not self._accepting and not (connection.inside_request or connection.draining or connection.upgraded):
             connection.deadline = monotonic() + _BUSY  # it was told that the connection is kept; see `_leave_idle`
         fd = connection.stream.fileno()
         self.parked[fd] = connection
@@ -189,12 +189,16 @@ class Watcher:
                     return
             if not self._accepting and not self._left:
                 self._leave(turn)
+                if turn.over:
+                    return
             now = monotonic()
             if now >= self._next_sweep:
                 self._next_sweep = now + _SWEEP
                 self._sweep(now)
         if not self._left:
             self._leave(turn)
+            if turn.over:
+                return
         for fd in list(self.parked):
             self._drop(fd)
         self._poller.close()
@@ -220,7 +224,8 @@ class Watcher:
 
     def _on_event(self, fd: int, turn: Turn) -> None:
         if fd in self._listening:
-            self._accept(self._listening[fd])
+            # Of shared sockets one process must not take all that waits while another is idle.
+            self._accept(self._listening[fd], 1 if self._shared else _ACCEPT)
             return
         callback = self._hangups.pop(fd, None)
         if callback is not None:
@@ -375,9 +380,8 @@ class Watcher:
 
     # accepting
 
-    def _accept(self, listening: socket.socket) -> None:
-        # Of shared sockets one process must not take all that waits while another is idle.
-        for _ in range(1 if self._shared else _ACCEPT):
+    def _accept(self, listening: socket.socket, most: int) -> None:
+        for _ in range(most):
             try:
                 sock, peer = listening.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -417,21 +421,27 @@ class Watcher:
         return TLSStream(sock, config.linger, config.write_timeout, wrap)
 
     def _leave(self, turn: Turn) -> None:
-        """Stop listening: what the kernel has accepted already is taken, so that it gets an answer and no reset."""
+        """Stop listening: what the kernel has accepted already is taken, so that it gets an answer and no reset.
+
+        Should a request that is served here take its time, the thread that goes on looks at all connections again.
+        """
         for fd, sock in list(self._listening.items()):
             if not self._shared:
-                self._accept(sock)
+                self._accept(sock, self._config.backlog)
             self._poller.forget(fd)
             sock.close()
+        self._listening.clear()
         for fd, connection in list(self.parked.items()):
-            if connection.upgraded is not None:
-                connection.upgraded.stopping()
-            elif not connection.draining and not connection.shaking:
-                rested = connection.rested(monotonic())
+            if connection.upgraded is None and not connection.draining and not connection.shaking:
+                rested = monotonic() - connection.idle_since
                 self._on_request(fd, connection, turn)
+                if turn.over:
+                    return
                 if fd in self.parked and not connection.inside_request and not connection.draining:
                     self._leave_idle(fd, connection, rested)
-        self._listening.clear()
+        for connection in list(self.parked.values()):
+            if connection.upgraded is not None:
+                connection.tell_stopping()
         self._left = True
 
     def _leave_idle(self, fd: int, connection: Connection, rested: float) -> None:

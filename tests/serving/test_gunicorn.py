@@ -215,17 +215,28 @@ def test_max_requests_ends_a_worker(tmp_path: pathlib.Path) -> None:
         assert seen != first
 
 
-def changed(directory: pathlib.Path, turn: int) -> None:
-    (directory / "served_module.py").write_text(f"{MODULE}\n# changed {turn}\n")
+def change(directory: pathlib.Path, text: str) -> Callable[[int], None]:
+    """Write the module, whole and different each time, as an editor that saves again does."""
+
+    def write(turn: int) -> None:
+        (directory / "saved.py").write_text(f"{text}\n# saved {turn}\n")
+        (directory / "saved.py").replace(directory / "served_module.py")
+
+    return write
 
 
 @adopts
-def test_a_changed_file_reloads(tmp_path: pathlib.Path) -> None:
+@pytest.mark.parametrize(
+    "broken",
+    ["this is no Python", "1 / 0", "import no_such_module", "served = 3", "served_too_late = 3"],
+    ids=["syntax", "exception", "import", "no portal", "absent"],
+)
+def test_a_changed_file_reloads(tmp_path: pathlib.Path, broken: str) -> None:
     with gunicorn(tmp_path, "-w", "1", "--reload", "--reload-engine", "poll") as running, Consumer() as consumer:
         old = consumer.call_at(f"{running.base}/pid")
-        (tmp_path / "served_module.py").write_text("this is no Python\n")
-        running.says("Nothing to serve before a file changes.")
-        running.says_after("Booting worker", 3, lambda turn: changed(tmp_path, turn))
+        running.says_after("Nothing to serve before a file changes.", 1, change(tmp_path, broken))
+        booted = running.log.read_text().count("Booting worker")
+        running.says_after("Booting worker", booted + 1, change(tmp_path, MODULE))
         assert consumer.call_at(f"{running.base}/pid") != old
 
 

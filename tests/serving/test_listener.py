@@ -479,6 +479,33 @@ def test_an_upgraded_connection_hears_of_the_stop_and_of_its_loss() -> None:
     assert sorted(echo.events for echo in app.echoes) == [["lost"], ["stopping", "lost"]]
 
 
+def test_an_upgrade_beside_the_stop_hears_of_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection was nobody's to be told when the listener left."""
+    taken, gate = threading.Event(), threading.Event()
+
+    class Late(EchoApp):
+        def take(self, connection: Connection) -> Echo:
+            taken.set()
+            gate.wait(WAIT)
+            return super().take(connection)
+
+    app = Late()
+    with HTTPPortal() as portal:
+        portal.listener.mount("/echo", app)
+        with connect(portal) as sock:
+            sock.sendall(UPGRADE + b"hi\n")
+            assert taken.wait(WAIT)
+            stopping = threading.Thread(target=portal.stop, args=(WAIT,))
+            stopping.start()
+            watcher = portal.listener._watcher
+            assert watcher is not None
+            eventually(lambda: watcher._left)
+            gate.set()
+            assert read_all(sock).endswith(b"HI\ngoodbye\n")
+            stopping.join(WAIT)
+    assert app.echoes[0].events == ["stopping", "lost"]
+
+
 def test_reading_can_be_paused() -> None:
     app = EchoApp()
     with HTTPPortal() as portal:
@@ -588,6 +615,63 @@ def test_a_busy_client_s_next_request_is_turned_away_and_not_broken(monkeypatch:
         stopping.join(WAIT)
         assert not stopping.is_alive()
     portal.close()
+
+
+def test_a_call_that_gets_stuck_while_the_listener_leaves_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread it keeps leaves the rest to the one that goes on, and is not back among the connections after it."""
+    gate, stuck, held, over = (threading.Event() for _ in range(4))
+    served_by: list[str] = []
+
+    def moody(wait: bool) -> str:
+        served_by.append(threading.current_thread().name)
+        if wait:
+            stuck.set()
+            gate.wait(3 * WAIT)
+        return "done"
+
+    def hold() -> None:
+        held.set()
+        over.wait(6 * WAIT)
+
+    def request(wait: bytes) -> bytes:
+        body = b'{"wait":%b}' % wait
+        return b"POST /api/moody HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+
+    portal = HTTPPortal()
+    portal.listener.adopt([socket.create_server(("127.0.0.1", 0))])  # what still comes is served then
+    portal.apply(moody)
+    portal.apply(hold)
+    with portal, connect(portal) as first, connect(portal) as second, connect(portal) as third:
+        end = monotonic() + WAIT
+        while served_by[-20:] != ["portal-listener"] * 20 and monotonic() < end:  # by the thread that reads
+            for sock in (first, second):
+                sock.sendall(request(b"false"))
+                assert read_answer(sock).endswith(b'"done"')
+        third.sendall(b"POST /api/hold HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+        assert held.wait(WAIT)
+        watcher = portal.listener._watcher
+        assert watcher is not None
+        assert watcher.relay is not None
+        leave = watcher._leave
+
+        def leave_as_requests_come(turn: Any) -> None:
+            if not stuck.is_set():
+                first.sendall(request(b"true"))
+                second.sendall(request(b"false"))
+            leave(turn)
+
+        monkeypatch.setattr(watcher, "_leave", leave_as_requests_come)
+        stopping = threading.Thread(target=portal.stop, args=(6 * WAIT,))
+        stopping.start()
+        assert stuck.wait(WAIT)
+        assert read_all(second).endswith(b'"done"')
+        gate.set()
+        assert read_all(first).endswith(b'"done"')
+        eventually(lambda: watcher.relay.stuck == 0)  # its thread has ended
+        over.set()
+        stopping.join(WAIT)
+        assert not stopping.is_alive()
+        assert b"HTTP/1.1 20" in read_all(third)
 
 
 def test_what_outlives_the_grace_is_cut() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
+from contextlib import ExitStack
 from time import monotonic
 from typing import Any
 
@@ -20,6 +21,7 @@ from ..function import Function
 from .counter import Counter
 from .deadlines import DeadlineWatch, timeout_error, wait_for
 from .middleware import Call, Middleware, build_chain
+from .stream_worker import END, StreamWorker, close_items
 
 __all__ = ["Dispatcher"]
 
@@ -32,26 +34,14 @@ def _answer(call: Call) -> Any:
     return call.function.invoke(call.params, call.context)
 
 
-_END = object()
+def _maker(context: CallContext, items: Iterator[Any]) -> Callable[[], Any]:
+    """Gives the next item, or END, in the thread that asks."""
 
-
-def _producer(context: CallContext, items: Iterator[Any]) -> Callable[[], Any]:
-    def produce() -> Any:
+    def make() -> Any:
         with context.active():
-            return next(items, _END)
+            return next(items, END)
 
-    return produce
-
-
-def _close_items(items: Iterator[Any]) -> None:
-    close = getattr(items, "close", None)
-    if close is None:
-        return
-    try:
-        close()
-    except ValueError:
-        # A worker is still inside the generator, past the deadline; it is closed when the worker lets go of it.
-        _log.debug("a stream was left running past its deadline")
+    return make
 
 
 class Dispatcher:
@@ -184,28 +174,37 @@ class Dispatcher:
     ) -> Iterator[Any]:
         """The items, with the call's context current while each is made, ending at the deadline or on cancel."""
         context = call.context
-        watched = context.watched or context.deadline is None
-        token = None
-        if not watched and on_deadline is not None:
-            token = self._watch_call(call, on_deadline)
-        produce = _producer(context, items)
-        try:
-            while True:
-                context.check()
-                if watched or token is not None:
-                    item = produce()
-                else:
-                    item = wait_for(self._elsewhere().submit(produce), context, call.function.name)
-                if item is _END:
-                    return
-                yield item
-        except PortalError as error:
-            error.with_context(request_id=context.request_id, operation=call.function.name)
-            raise
-        finally:
-            if token is not None:
-                self._watch.discard(token)
-            _close_items(items)
+        with ExitStack() as stack:
+            try:
+                make = self._maker_of(call, items, on_deadline, stack)
+                while True:
+                    context.check()
+                    item = make()
+                    if item is END:
+                        return
+                    yield item
+            except PortalError as error:
+                error.with_context(request_id=context.request_id, operation=call.function.name)
+                raise
+
+    def _maker_of(
+        self,
+        call: Call,
+        items: Iterator[Any],
+        on_deadline: Callable[[CallTimeout], object] | None,
+        stack: ExitStack,
+    ) -> Callable[[], Any]:
+        """What gives the next item, or END: here where the caller is answered in time, else by a worker of its own."""
+        context = call.context
+        in_time = context.watched or context.deadline is None
+        if not in_time and on_deadline is None:
+            worker = StreamWorker(self._elsewhere(), items, context, call.function.name)
+            stack.callback(worker.close)
+            return worker.next
+        stack.callback(close_items, items)
+        if not in_time and on_deadline is not None:
+            stack.callback(self._watch.discard, self._watch_call(call, on_deadline))
+        return _maker(context, items)
 
     def stats(self) -> dict[str, int]:
         """Calls begun, failed and running now."""

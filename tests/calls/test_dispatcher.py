@@ -162,6 +162,27 @@ def test_streams_here_in_a_worker_and_watched() -> None:
     dispatcher.close()
 
 
+def test_a_stream_with_a_deadline_keeps_one_worker_until_it_is_closed() -> None:
+    dispatcher = Dispatcher(workers=1)
+    threads: list[int] = []
+
+    @make
+    def noted(n: int) -> Iterator[int]:
+        for number in range(n):
+            threads.append(threading.get_ident())
+            yield number
+
+    first = dispatcher.dispatch(call(noted, timeout=WAIT, streaming=True, n=3))
+    assert next(first) == 0
+    refused = dispatcher.dispatch(call(noted, timeout=WAIT, streaming=True, n=3))
+    with pytest.raises(OverloadedError) as caught:
+        next(refused)
+    assert caught.value.context["operation"] == "noted"
+    assert list(first) == [1, 2]
+    assert len(set(threads)) == 1
+    dispatcher.close(WAIT)
+
+
 @pytest.mark.parametrize("watched", [False, True])
 def test_a_stream_past_its_deadline(watched: bool) -> None:
     gate, answered = threading.Event(), threading.Event()

@@ -23,7 +23,8 @@ from .coding import CODINGS, compress, decompressed
 from .failures import as_portal_error
 from .pools import ClientTLS, Pools
 from .proxies import Proxies
-from .wire import StaleConnection, WirePool
+from .wire import StaleConnection
+from .wire_pool import WirePool
 
 __all__ = ["Answer", "Outgoing", "Sender"]
 

@@ -28,7 +28,8 @@ from portal.http.compression import Compression, choose_coding, decompress
 from portal.http.content import json_type, stream_type
 from portal.http.cors import CORS
 from portal.http.rpc import answer_rpc
-from portal.http.wire import Answer, Wire, WirePool
+from portal.http.wire import Answer, Wire
+from portal.http.wire_pool import WirePool
 from portal.serving.answer import encode_head
 from portal.serving.body import ChunkedDecoder
 from portal.serving.head import HeadCache, RequestHead, parse_request_head

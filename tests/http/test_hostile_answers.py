@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from portal import Consumer, HTTPPortal
 from portal.errors import OverloadedError, PortalError, ProtocolError, RateLimitError, error_table
 from portal.http import codec
-from portal.http.wire import Answer, Wire, WirePool, _known_line
+from portal.http.wire import Answer, Wire, _known_line
+from portal.http.wire_pool import WirePool
 
 OK = b"HTTP/1.1 200 OK\r\n"
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from time import monotonic, time
 
@@ -19,6 +19,7 @@ from ..errors import OverloadedError, ProtocolError
 from .answer import error_answer
 from .config import ServingConfig
 from .connection import Connection
+from .doors import Doors
 from .head import HeadCache
 from .poller import Poller, open_poller
 from .relay import Relay, Turn
@@ -31,7 +32,6 @@ __all__ = ["Watcher"]
 _log = logging.getLogger("portal.serving")
 _SWEEP = 0.5  # seconds between looks at the deadlines of parked connections
 _BUSY = 0.1  # seconds since its last call in which a client is taken to be about to make the next
-_ACCEPT = 64  # connections accepted before the others are looked at again
 
 
 def _processors() -> int:
@@ -82,17 +82,12 @@ class Watcher:
         self._retire = retire
         self._cache = HeadCache(max_headers=config.max_headers, max_target=config.max_target)
         self._poller = poller or open_poller(busy_poll=config.busy_poll if _processors() > 1 else 0.0)
-        self._listening = {sock.fileno(): sock for sock in sockets}
+        self._doors = Doors(sockets, self._poller, shared=shared)
         self._hangups: dict[int, Callable[[], object]] = {}
         self._told: list[int] = []  # what the watching thread is working through
-        self._shared = shared
         self._accepting = True
-        self._deaf = False  # whether some listening socket is left alone until the next sweep
         self._left = False  # whether it has stopped to listen and looked at all connections since
         self._running = True
-        for fd, sock in self._listening.items():
-            sock.setblocking(False)
-            self._poller.listen(fd)
         self._next_sweep = monotonic() + _SWEEP
         self.relay: Relay | None = None
 
@@ -160,8 +155,7 @@ class Watcher:
         """In a child process after a fork: close this process's copies of all sockets, saying nothing to anybody."""
         self._accepting = self._running = False
         self._poller.close()
-        for sock in self._listening.values():
-            sock.close()
+        self._doors.abandon()
         for connection in self.connections:
             connection.closed = True
             connection.stream.discard()
@@ -223,9 +217,8 @@ class Watcher:
             _log.debug("a connection to be watched was closed already")
 
     def _on_event(self, fd: int, turn: Turn) -> None:
-        if fd in self._listening:
-            # Of shared sockets one process must not take all that waits while another is idle.
-            self._accept(self._listening[fd], 1 if self._shared else _ACCEPT)
+        if fd in self._doors:
+            self._take_all(self._doors.accept(fd))
             return
         callback = self._hangups.pop(fd, None)
         if callback is not None:
@@ -365,11 +358,7 @@ class Watcher:
         for fd, connection in list(self.parked.items()):
             if connection.deadline <= now:
                 self._give_up(fd, connection)
-        if self._deaf:
-            self._deaf = False
-            for fd in self._listening:
-                self._poller.forget(fd)
-                self._poller.listen(fd)
+        self._doors.listen_again()
 
     def _give_up(self, fd: int, connection: Connection) -> None:
         if connection.upgraded is not None and connection.upgraded.overdue():
@@ -380,25 +369,14 @@ class Watcher:
 
     # accepting
 
-    def _accept(self, listening: socket.socket, most: int) -> None:
-        for _ in range(most):
-            try:
-                sock, peer = listening.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
-            except OSError as error:
-                # Out of file descriptors, most likely: the connection stays ready, so trying again at once would spin,
-                # and waiting here would hold up all others.
-                _log.warning("a connection could not be accepted: %s", error)
-                self._poller.forget(listening.fileno())
-                self._deaf = True
-                return
+    def _take_all(self, accepted: Iterable[tuple[socket.socket, str]]) -> None:
+        for sock, peer in accepted:
             self.accepted += 1
             if len(self.connections) >= self._config.connections:
                 self.refused += 1
                 sock.close()
-                continue
-            self._take(sock, str(peer[0]) if isinstance(peer, tuple) else "unix:")
+            else:
+                self._take(sock, peer)
 
     def _take(self, sock: socket.socket, peer: str) -> None:
         try:
@@ -425,12 +403,7 @@ class Watcher:
 
         Should a request that is served here take its time, the thread that goes on looks at all connections again.
         """
-        for fd, sock in list(self._listening.items()):
-            if not self._shared:
-                self._accept(sock, self._config.backlog)
-            self._poller.forget(fd)
-            sock.close()
-        self._listening.clear()
+        self._take_all(self._doors.close(self._config.backlog))
         for fd, connection in list(self.parked.items()):
             if connection.upgraded is None and not connection.draining and not connection.shaking:
                 rested = monotonic() - connection.idle_since

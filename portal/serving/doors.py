@@ -65,7 +65,7 @@ class Doors:
                 self._poller.listen(fd)
 
     def close(self, backlog: int) -> Iterator[tuple[socket.socket, str]]:
-        """Close them. Gives what the kernel has accepted already, `backlog` at each at most, if nobody else takes it."""
+        """Close them. Gives what the kernel has accepted already, up to `backlog` each, if nobody else takes it."""
         while self._open:
             fd, sock = next(iter(self._open.items()))
             if not self._shared:

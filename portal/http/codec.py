@@ -228,7 +228,7 @@ def context_of(headers: Mapping[str, str], clock: float) -> CallContext:
 
 
 def headers_of(context: CallContext) -> dict[str, str]:
-    """The headers that carry a context to a server; ProtocolError for an id that no header can carry."""
+    """The headers that carry a context to a server; ProtocolError for an id or a key that no header can carry."""
     request_id = context.request_id
     if not _REQUEST_ID.match(request_id):
         raise ProtocolError("the request id must be 1 to 128 visible ASCII characters")
@@ -237,8 +237,11 @@ def headers_of(context: CallContext) -> dict[str, str]:
         headers["X-Portal-Timeout"] = str(max(0, math.ceil((context.deadline - monotonic()) * 1000)))
     if context.traceparent is not None and parse_traceparent(context.traceparent):
         headers["traceparent"] = context.traceparent
-    if context.idempotency_key is not None:
-        headers["Idempotency-Key"] = context.idempotency_key
+    key: object = context.idempotency_key  # often made of what an end user sent: a line break would end the header
+    if key is not None:
+        if not isinstance(key, str) or not _IDEMPOTENCY_KEY.match(key):
+            raise ProtocolError("an idempotency key has 1 to 255 visible ASCII characters", status=400)
+        headers["Idempotency-Key"] = key
     return headers
 
 

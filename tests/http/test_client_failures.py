@@ -28,7 +28,7 @@ from portal import (
 from portal.errors import AuthenticationError, AuthorizationError, PortalError, RateLimitError
 from portal.http import codec
 from portal.http.client import HTTPClient
-from portal.serving import Listener, ServingConfig
+from portal.serving import Listener, Request, Response, ServingConfig
 
 WAIT = 20.0
 SCHEMA = (
@@ -379,3 +379,37 @@ def test_statuses_without_a_problem_document(status: int, kind: type[PortalError
         assert type(codec.error_of(status, media, body, {})) is kind
 
 
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "order\r\nX-API-Key: stolen",
+        "order\r\nContent-Length: 0\r\n\r\nPOST /api/refund HTTP/1.1",
+        "a b",
+        "\u20ac",
+        "",
+        "k" * 256,
+        7,
+    ],
+)
+def test_an_idempotency_key_that_no_header_can_carry_is_not_sent(key: Any) -> None:
+    seen: list[dict[str, str]] = []
+
+    def note(request: Request, call_next: Any) -> Response:
+        seen.append(dict(request.headers))
+        response: Response = call_next(request)
+        return response
+
+    with HTTPPortal(http_middleware=[note]) as portal, Consumer() as consumer:
+        address = portal.apply(_double)
+        assert consumer.call_at(address, {"n": 1}) == 2
+        seen.clear()
+        with pytest.raises(ProtocolError, match="1 to 255 visible ASCII") as caught:
+            consumer.call_at(address, {"n": 1}, idempotency_key=key)
+        assert caught.value.status == 400
+        assert seen == []
+
+
+def _double(n: int) -> int:
+    return 2 * n

@@ -16,8 +16,11 @@ import trustme
 from portal import CallContext, Certificate, Consumer, HTTPPortal, LocalPortal, ServingConfig, TLSConfig, forks
 from portal.calls.breaker import Breaker
 from portal.calls.flights import Flights
+from portal.calls.idempotency import Idempotency
+from portal.calls.middleware import Call
 from portal.calls.retry import Retry
 from portal.executor import WorkerPool
+from portal.function import function
 from portal.http.client import HTTPClient
 from portal.http.pools import ClientTLS
 
@@ -195,3 +198,49 @@ def test_processes_of_a_pool_call(method: str, monkeypatch: pytest.MonkeyPatch) 
         process.start()
         process.join(WAIT)
         assert process.exitcode == 0
+
+
+def test_a_child_does_not_wait_for_a_call_under_an_idempotency_key_that_its_parent_makes() -> None:
+    once = Idempotency(wait=WAIT / 4)
+    inside, leave = threading.Event(), threading.Event()
+
+    def call(key: str) -> Call:
+        return Call(function(double), {"number": 2}, CallContext(idempotency_key=key))
+
+    def slow(_: Call) -> str:
+        inside.set()
+        assert leave.wait(WAIT)
+        return "of the parent"
+
+    def child() -> None:
+        assert once(call("theirs"), lambda _: "of the child") == "of the child"
+        assert once(call("theirs"), lambda _: "again") == "of the child"
+
+    with_thread = threading.Thread(target=lambda: once(call("theirs"), slow))
+    with_thread.start()
+    try:
+        assert inside.wait(WAIT)
+        in_child(child)
+    finally:
+        leave.set()
+        with_thread.join(WAIT)
+    assert once(call("theirs"), lambda _: "again") == "of the parent"
+
+
+def test_a_call_that_forks_ends_its_claim_of_an_idempotency_key_in_both_processes() -> None:
+    once = Idempotency()
+
+    def call() -> Call:
+        return Call(function(double), {"number": 2}, CallContext(idempotency_key="key"))
+
+    def forks_itself(_: Call) -> int:
+        forked.append(os.fork())
+        return forked[-1]
+
+    forked: list[int] = []
+    answer = once(call(), forks_itself)
+    code = 0 if once(call(), lambda _: -1) == answer == forked[0] else 1
+    if forked[0] == 0:  # pragma: no cover
+        os._exit(code)
+    assert code == 0
+    assert os.waitstatus_to_exitcode(os.waitpid(forked[0], 0)[1]) == 0

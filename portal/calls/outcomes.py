@@ -68,9 +68,10 @@ class OutcomeStore(Protocol):
 
 
 class _Running:
-    __slots__ = ("digest", "token", "watchers")
+    __slots__ = ("digest", "thread", "token", "watchers")
 
     def __init__(self, claim: Claim) -> None:
+        self.thread = threading.get_ident()
         self.digest = claim.digest
         self.token = claim.token
         self.watchers: WeakSet[threading.Event] = WeakSet()  # weak: who stops waiting is gone from it
@@ -91,7 +92,8 @@ class MemoryOutcomes:
         max_bytes: of all outcomes together.
         clock: seconds, as `time.monotonic`.
 
-    Threads: any. Calls that run are as many as threads run them.
+    Threads: any; who has claimed also ends the claim. Calls that run are as many as threads run them. Fork: the child
+    keeps the outcomes and the claims of the thread that it goes on with; those of others would never end there.
     """
 
     tells: bool = True
@@ -106,6 +108,12 @@ class MemoryOutcomes:
         self._done: OrderedDict[str, _Done] = OrderedDict()  # the next to expire first
         self._bytes = 0
         self._said = False
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Hold the claims of this thread alone; a child process, which has no other, does so by itself."""
+        own = threading.get_ident()
+        self._running = {key: running for key, running in self._running.items() if running.thread == own}
 
     def __len__(self) -> int:
         return len(self._running) + len(self._done)

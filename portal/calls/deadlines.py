@@ -127,7 +127,9 @@ class DeadlineWatch:
         """Call back for every entry whose deadline has passed, and note the next one."""
         now = self._clock()
         soonest = float("inf")
-        for token, (deadline, callback) in list(self._entries.items()):
+        # `copy` is one step. `list(items())` makes a tuple for each, so the garbage collector may run in the middle of
+        # it, and in what that runs another thread may add (CPython 3.11).
+        for token, (deadline, callback) in self._entries.copy().items():
             if deadline > now:
                 soonest = min(soonest, deadline)
             elif self._entries.pop(token, None) is not None:

@@ -207,7 +207,7 @@ class _Cell:
 
     def absorb(self, other: _Cell) -> None:
         """Add the counts of another cell, which its thread may be writing to."""
-        for code, count in list(other.codes.items()):
+        for code, count in other.codes.copy().items():
             self.count(code, count)
         self.durations = [own + more for own, more in zip(self.durations, list(other.durations), strict=True)]
         self.seconds += other.seconds
@@ -312,7 +312,7 @@ class CallCounters:
             self._add(self._retired, cells)
 
     def _add(self, total: _Cells, cells: _Cells) -> None:
-        for name, cell in list(cells.items()):
+        for name, cell in cells.copy().items():
             if name not in total:
                 total[name] = self._new()
             total[name].absorb(cell)

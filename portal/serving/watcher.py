@@ -355,7 +355,7 @@ class Watcher:
             self.close(connection)
 
     def _sweep(self, now: float) -> None:
-        for fd, connection in list(self.parked.items()):
+        for fd, connection in self.parked.copy().items():  # in one step, as `list(items())` is not: see `DeadlineWatch`
             if connection.deadline <= now:
                 self._give_up(fd, connection)
         self._doors.listen_again()
@@ -404,7 +404,7 @@ class Watcher:
         Should a request that is served here take its time, the thread that goes on looks at all connections again.
         """
         self._take_all(self._doors.close(self._config.backlog))
-        for fd, connection in list(self.parked.items()):
+        for fd, connection in self.parked.copy().items():
             if connection.upgraded is None and not connection.draining and not connection.shaking:
                 rested = monotonic() - connection.idle_since
                 self._on_request(fd, connection, turn)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 from concurrent.futures import Future
@@ -124,3 +125,24 @@ def test_when_the_system_has_no_thread_to_give_nothing_is_left_unwatched(monkeyp
     watch.add(monotonic(), fired.set)
     assert fired.wait(10)
     watch.close()
+
+
+def test_an_entry_that_is_added_while_the_garbage_collector_runs_ends_no_watch() -> None:
+    clock = Clock()
+    watch = DeadlineWatch(clock)
+    for _ in range(5_000):  # so many that, in CPython 3.11, it runs while they are looked through
+        watch._entries[object()] = (1000.0, lambda: None)
+    added: list[object] = []
+
+    def add(phase: str, _: object) -> None:  # as any thread may that goes on in a finaliser
+        if phase == "start" and not added:
+            added.append(object())
+            watch._entries[added[0]] = (1000.0, lambda: None)
+
+    gc.collect()
+    gc.callbacks.append(add)
+    try:
+        watch.fire_due()
+    finally:
+        gc.callbacks.remove(add)
+        watch.close()

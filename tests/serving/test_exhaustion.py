@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import resource
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
+from math import inf
+from time import monotonic
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -15,6 +20,7 @@ from portal import HTTPPortal, function
 from portal.calls.client_address import _known_address, client_address, trusted_networks
 from portal.http.content import _known_type, json_type
 from portal.serving import ServingConfig
+from portal.serving.watcher import Watcher
 
 WAIT = 10.0
 BODY = b'{"a":1,"b":2}'
@@ -142,3 +148,25 @@ def test_a_client_that_reads_nothing_of_a_stream_frees_its_worker() -> None:
             assert rude.recv(10)
             assert ask(good).startswith(b"HTTP/1.1 200 ")  # by the one worker there is
         assert closed == [True]
+
+
+def test_a_connection_that_is_parked_while_the_garbage_collector_runs_ends_no_watching() -> None:
+    nothing: Any = None
+    watcher = Watcher([], ServingConfig(), None, serve=nothing, work=nothing, retire=nothing)
+    kept: Any = SimpleNamespace(deadline=inf)
+    for fd in range(5_000):  # so many that, in CPython 3.11, it runs while they are looked through
+        watcher.parked[fd] = kept
+    added: list[int] = []
+
+    def park(phase: str, _: object) -> None:  # as a worker may that goes on in a finaliser
+        if phase == "start" and not added:
+            added.append(5_000)
+            watcher.parked[5_000] = kept
+
+    gc.collect()
+    gc.callbacks.append(park)
+    try:
+        watcher._sweep(monotonic())
+    finally:
+        gc.callbacks.remove(park)
+        watcher._poller.close()

@@ -64,7 +64,8 @@ def _gone() -> ConnectionAbortedError:
 
 def _abort(sock: socket.socket) -> None:
     try:
-        sock.shutdown(socket.SHUT_RDWR)
+        # Not that of an SSLSocket: it takes TLS off first, and whoever writes at that moment would write in the clear.
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
     except OSError:
         _log.debug("a connection to be broken was closed already")
 

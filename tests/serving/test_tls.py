@@ -6,6 +6,7 @@ import shutil
 import socket
 import ssl
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import trustme
 from portal import CallContext, ConfigError, Consumer, HTTPPortal, Identity, ProtocolError, TransportError
 from portal.http import ClientTLS, HTTPClient
 from portal.serving import Certificate, ServingConfig, TLSConfig
+from portal.serving.stream import TLSStream
 
 BODY = b'{"a":1,"b":2}'
 POST = b"POST /api/add HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(BODY)
@@ -342,3 +344,41 @@ def test_a_client_s_files_are_read_when_it_connects(files: Files, tmp_path: Path
     ca.unlink()
     with pytest.raises(ConfigError):
         tls.context()
+
+
+def test_what_is_written_while_a_connection_is_broken_is_not_written_in_the_clear(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(files.server.chain, files.server.key)
+    ours, theirs = socket.socketpair()
+    stream = TLSStream(ours, 0.1, 1.0, lambda sock: context.wrap_socket(sock, True, do_handshake_on_connect=False))
+    theirs.setblocking(False)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = ssl.create_default_context(cafile=str(files.ca)).wrap_bio(
+        incoming, outgoing, server_hostname="localhost"
+    )
+    shaken = False
+    while not shaken:
+        with suppress(ssl.SSLWantReadError):
+            client.do_handshake()
+        theirs.send(outgoing.read())
+        shaken = stream.shake_hands()
+        with suppress(BlockingIOError):
+            incoming.write(theirs.recv(65536))
+    shut_down = socket.socket.shutdown
+
+    def with_a_writer(sock: socket.socket, how: int) -> None:
+        stream.write(b"for the client's eyes only")  # as the worker does whose connection the deadline's thread breaks
+        shut_down(sock, how)
+
+    with theirs:
+        monkeypatch.setattr(socket.socket, "shutdown", with_a_writer)
+        stream.abort()
+        monkeypatch.undo()
+        received = b""
+        while piece := theirs.recv(65536):
+            received += piece
+        stream.close()
+    assert received
+    assert b"eyes only" not in received

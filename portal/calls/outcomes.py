@@ -344,6 +344,8 @@ class SharedOutcomes:
         held = self._link.run(lambda _: self._recording(keys=[self._name(claim)], args=values))
         if not held:
             self._let_go(claim)
+        elif claim not in self._held:  # dropped meanwhile: this has made it again, for the length of a lease
+            self._link.run(lambda _: self._dropping(keys=[self._name(claim)], args=[_claimed(claim)]))
 
     def close(self) -> None:
         """End the thread and the connections that were made for a URL."""

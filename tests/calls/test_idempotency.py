@@ -750,3 +750,24 @@ def test_a_forked_process_has_its_own_claims(url: str, close: Callable[[Any], An
         os.waitpid(child, 0)
 
     while_running(once, then, slow)
+
+
+def test_a_claim_that_is_dropped_while_leases_are_renewed_stays_dropped(
+    url: str, close: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, client, _ = shared(url)
+    close(client), close(store)
+    claims = {Claim(name, "d" * 64, "token") for name in "ab"}
+    for claim in claims:
+        assert store.claim(claim) is None
+    renew, dropped = store._renew, list[Claim]()
+
+    def drop_the_other_one(claim: Claim) -> None:
+        if not dropped:  # its call ends, in its own thread, while this one is renewed
+            dropped.extend(claims - {claim})
+            store.drop(dropped[0])
+        renew(claim)
+
+    monkeypatch.setattr(store, "_renew", drop_the_other_one)
+    store.tend()
+    assert store.claim(dropped[0]._replace(token="of the next")) is None

@@ -169,7 +169,7 @@ class HTTPClient:
         """The answer that is kept, asked for again under its entity tag once it is stale; one call for all who ask."""
         address = _address(function)
         credentials = self._credentials(address, context)
-        key = key_of(address, params, repr(sorted(credentials.items())))
+        key = key_of(address, params, repr((sorted(credentials.items()), self._sender.way(address))))
         assert key is not None  # they have been encoded
         entry = cache.lookup(key)
         if entry is not None and cache.is_fresh(entry):

@@ -115,7 +115,8 @@ class Sender:
         self._sockets = {**(sockets or {})}
         self._lock = new_lock()  # guards adding to the pools
         self._wires: dict[tuple[str, int], WirePool] = {}
-        self._pools = Pools(connections, tls or ClientTLS())
+        self._tls = tls or ClientTLS()
+        self._pools = Pools(connections, self._tls)
 
     def close(self) -> None:
         """Close the connections that are idle; those in use close after their answer."""
@@ -129,6 +130,12 @@ class Sender:
     def servers(self) -> int:
         """To how many servers connections of our own are kept."""
         return len(self._wires)
+
+    def way(self, address: Address) -> tuple[object, ...]:
+        """What tells apart whom this reaches, and as whom, from what another Sender does at the same address."""
+        if address.scheme == "https":
+            return (self._tls.ca, self._tls.certificate)
+        return (self._sockets.get(address.authority),)
 
     # sending
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from portal import CallContext, ConfigError, Consumer, HTTPPortal, TransportError
+from portal import CallContext, ConfigError, Consumer, HTTPPortal, ResponseCache, TransportError, function
 from portal.http import HTTPClient
 from portal.serving import Connection, Listener, Request, Response, ServingConfig
 
@@ -119,6 +119,28 @@ def test_a_unix_socket(tmp_path: Path) -> None:
             HTTPPortal(f"unix:{path}").start()
         assert path.exists()  # the one that was refused has not removed it
     assert not path.exists()
+
+
+def test_a_cache_that_clients_share_tells_unix_sockets_apart(tmp_path: Path) -> None:
+    cache = ResponseCache()
+
+    def call(name: str) -> Any:
+        client = HTTPClient(sockets={"localhost": str(tmp_path / name)}, cache=cache)
+        with HTTPPortal(client=client) as caller, Consumer([caller]) as consumer:
+            return consumer.call_at("http://localhost/api/where")
+
+    def publish(name: str, portal: HTTPPortal) -> None:
+        def where() -> str:
+            return name
+
+        portal.apply(function(cacheable=True)(where))
+
+    first, second = (HTTPPortal(f"unix:{tmp_path / name}", max_age=60) for name in ("first", "second"))
+    with first, second:
+        publish("first", first)
+        publish("second", second)
+        assert [call("first"), call("first"), call("second")] == ["first", "first", "second"]
+    assert cache.stats()["fresh"] == 1
 
 
 def test_a_unix_socket_left_by_a_killed_process_is_taken_over(tmp_path: Path) -> None:

@@ -13,7 +13,20 @@ from typing import Any
 import pytest
 import trustme
 
-from portal import CallContext, ConfigError, Consumer, HTTPPortal, Identity, ProtocolError, TransportError
+from portal import (
+    AuthorizationError,
+    CallContext,
+    CertificateAuth,
+    ConfigError,
+    Consumer,
+    HTTPPortal,
+    Identity,
+    ProtocolError,
+    RequireScopes,
+    ResponseCache,
+    TransportError,
+    function,
+)
 from portal.http import ClientTLS, HTTPClient
 from portal.serving import Certificate, ServingConfig, TLSConfig
 from portal.serving.stream import TLSStream
@@ -382,3 +395,24 @@ def test_what_is_written_while_a_connection_is_broken_is_not_written_in_the_clea
         stream.close()
     assert received
     assert b"eyes only" not in received
+
+
+def test_a_cache_that_clients_share_gives_none_what_another_was_given_by_its_certificate(files: Files) -> None:
+    scopes = {"ann": frozenset({"orders"})}
+    auth = CertificateAuth(lambda known: Identity(known.name, scopes.get(known.name, frozenset())))
+    tls = TLSConfig(files.server, client_ca=files.ca, clients="required")
+    cache = ResponseCache()
+
+    def call_as(name: str) -> Any:
+        own = files.issue(name, common_name=name)
+        trusted = ClientTLS(ca=files.ca, certificate=own.chain, key=own.key)
+        with HTTPPortal(client=HTTPClient(tls=trusted, cache=cache)) as caller, Consumer([caller]) as consumer:
+            return consumer.call_at(address, {"a": 1, "b": 2})
+
+    settings = ServingConfig(tls=tls)
+    with HTTPPortal(config=settings, auth=auth, middleware=[RequireScopes("orders")], max_age=60) as portal:
+        address = portal.apply(function(cacheable=True)(add))
+        assert call_as("ann") == call_as("ann") == 3.0
+        assert cache.stats()["fresh"] == 1
+        with pytest.raises(AuthorizationError):
+            call_as("eve")

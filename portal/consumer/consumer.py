@@ -211,12 +211,22 @@ class Consumer:
         except OverloadedError:
             return None
 
-    def notify_at(self, address: Address | str, params: Mapping[str, Any] | None = None, **options: Any) -> None:
+    def notify_at(
+        self,
+        address: Address | str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        timeout: float | None = None,
+        context: CallContext | None = None,
+        idempotency_key: str | None = None,
+    ) -> None:
         """Call without wanting an answer: it is sent in a worker, and a failure is logged.
 
         Raises: what can be told at once: AddressError, OverloadedError, RegistryError for an address of this process.
         """
-        call = self._prepare(address, params, options.pop("timeout", None), options.pop("context", None), False)
+        call = self._prepare(address, params, timeout, context, False)
+        if idempotency_key is not None:
+            call.context.idempotency_key = idempotency_key
         future = self._workers().submit(self._chain, call)
         future.add_done_callback(lambda done: _log_failure(call, done))
 

@@ -560,3 +560,19 @@ def test_a_notification_outlives_its_consumer(local: LocalPortal) -> None:
     Consumer([local]).notify_at(address)
     gc.collect()
     assert told.wait(WAIT)
+
+
+def test_a_notification_takes_its_idempotency_key_along_and_no_option_that_there_is_not(local: LocalPortal) -> None:
+    seen, arrived = list[str | None](), threading.Event()
+
+    def note(call: Call, call_next: CallNext) -> Any:
+        seen.append(call.context.idempotency_key)
+        arrived.set()
+        return call_next(call)
+
+    with Consumer([local], middleware=[note]) as consumer:
+        consumer.notify_at("local://add", {"a": 1, "b": 2}, idempotency_key="order-17")
+        assert arrived.wait(WAIT)
+        assert seen == ["order-17"]
+        with pytest.raises(TypeError, match="idempotency_keys"):
+            consumer.notify_at("local://add", {"a": 1, "b": 2}, idempotency_keys="order-17")  # type: ignore[call-arg]

@@ -34,6 +34,11 @@ def _answer(call: Call) -> Any:
     return call.function.invoke(call.params, call.context)
 
 
+def _middleware_failure(call: Call, error: Exception) -> PortalError:
+    _log.error("middleware around %s failed", call.function.name, exc_info=error)
+    return PortalError(f"middleware around {call.function.name} failed", cause=error)
+
+
 def _maker(context: CallContext, items: Iterator[Any]) -> Callable[[], Any]:
     """Gives the next item, or END, in the thread that asks."""
 
@@ -163,8 +168,7 @@ class Dispatcher:
             raise
         except Exception as error:
             self._failed.add()
-            _log.exception("middleware around %s failed", call.function.name)
-            raise PortalError(f"middleware around {call.function.name} failed", cause=error) from error
+            raise _middleware_failure(call, error) from error
         finally:
             leave(token)
             self.ended.add()
@@ -186,6 +190,9 @@ class Dispatcher:
             except PortalError as error:
                 error.with_context(request_id=context.request_id, operation=call.function.name)
                 raise
+            except Exception as error:  # a function's own is a FunctionError by now
+                failure = _middleware_failure(call, error)
+                raise failure.with_context(request_id=context.request_id, operation=call.function.name) from error
 
     def _maker_of(
         self,

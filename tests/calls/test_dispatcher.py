@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 
-from portal import CallCancelled, CallContext, CallTimeout, Consumer, LocalPortal, OverloadedError, PortalError
+from portal import (
+    CallCancelled,
+    CallContext,
+    CallTimeout,
+    Consumer,
+    HTTPPortal,
+    LocalPortal,
+    OverloadedError,
+    PortalError,
+)
 from portal import function as make
 from portal.calls.dispatcher import Dispatcher
 from portal.calls.middleware import Call, CallNext
@@ -222,3 +231,22 @@ def test_a_middleware_may_give_a_stream_of_its_own() -> None:
         return iter([item * 10 for item in call_next(one)])
 
     assert list(Dispatcher([tens]).dispatch(call(count, streaming=True, n=3))) == [0, 10, 20]
+
+
+@pytest.mark.parametrize("portal_class", [LocalPortal, HTTPPortal])
+def test_middleware_that_fails_in_the_middle_of_a_stream_fails_as_that_of_any_call(portal_class: Any) -> None:
+    def layer(one: Call, call_next: CallNext) -> Iterator[Any]:
+        for item in call_next(one):
+            yield item
+            raise ValueError("the middleware's own")
+
+    def numbers(count: int) -> Iterator[int]:
+        yield from range(count)
+
+    with portal_class(middleware=[layer]) as portal, Consumer() as consumer:
+        items = consumer.stream_at(portal.apply(numbers), {"count": 3})
+        assert next(items) == 0
+        with pytest.raises(PortalError, match="middleware around numbers failed") as caught:
+            next(items)
+    assert type(caught.value) is PortalError
+    assert caught.value.request_id

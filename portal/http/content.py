@@ -73,16 +73,8 @@ def json_type(accept: str) -> str:
 
 
 def _json_type(accept: str) -> str:
-    best: dict[str, float] = {}
-    for part in accept.split(","):
-        media, *options = (piece.strip().lower() for piece in part.split(";"))
-        weight = next((option[2:] for option in options if option.startswith("q=")), "1")
-        best[media] = float(weight) if _WEIGHT.fullmatch(weight) else 1.0
-    for media in (codec.JSON, "application/*", "*/*"):
-        if media in best:
-            if best[media] > 0:
-                return codec.JSON
-            break
+    if _weight(_weights(accept), codec.JSON) > 0:
+        return codec.JSON
     raise ProtocolError(f"the answer is sent as {codec.JSON}", status=406)
 
 
@@ -90,11 +82,26 @@ _known_type = lru_cache(maxsize=256)(_json_type)
 
 
 def stream_type(accept: str) -> str:
-    """What a stream is sent as; ProtocolError (406) where the client takes neither."""
-    if codec.EVENTS in accept:
+    """What a stream is sent as: events only where they are named; ProtocolError (406) where neither is taken."""
+    weights = _weights(accept)
+    lines, events = _weight(weights, codec.NDJSON), weights.get(codec.EVENTS, 0.0)
+    if events and events >= lines:
         return codec.EVENTS
-    if codec.NDJSON in accept or "*/*" in accept or "application/*" in accept:
+    if lines:
         return codec.NDJSON
     raise ProtocolError(f"a stream is sent as {codec.NDJSON} or {codec.EVENTS}", status=406)
 
 
+def _weights(accept: str) -> dict[str, float]:
+    """How much each media range of an Accept header is wanted."""
+    found: dict[str, float] = {}
+    for part in accept.split(","):
+        media, *options = (piece.strip().lower() for piece in part.split(";"))
+        weight = next((option[2:] for option in options if option.startswith("q=")), "1")
+        found[media] = float(weight) if _WEIGHT.fullmatch(weight) else 1.0
+    return found
+
+
+def _weight(weights: dict[str, float], media: str) -> float:
+    """How much a media type is wanted: the most specific range decides."""
+    return next((weights[one] for one in (media, "application/*", "*/*") if one in weights), 0.0)

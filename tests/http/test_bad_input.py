@@ -313,3 +313,20 @@ def test_a_full_pool_answers_503() -> None:
         first.join(WAIT)
         assert results[0].json is True
         assert portal.stats()["listener"]["refused"] == 1
+
+
+@pytest.mark.parametrize(
+    ("accept", "status", "kind"),
+    [
+        ("text/event-stream;q=0, application/x-ndjson", 200, "application/x-ndjson"),
+        ("text/event-stream;q=0.5, application/x-ndjson", 200, "application/x-ndjson"),
+        ("text/event-stream, application/x-ndjson;q=0.5", 200, "text/event-stream"),
+        ("Text/Event-Stream", 200, "text/event-stream"),
+        ("text/event-stream, */*", 200, "text/event-stream"),
+        ("application/x-ndjson;q=0, */*", 406, "application/problem+json"),
+        ("text/event-stream-of-another-kind", 406, "application/problem+json"),
+    ],
+)
+def test_a_stream_is_sent_as_what_its_client_takes(server: HTTPPortal, accept: str, status: int, kind: str) -> None:
+    got = ask(server, "POST", "/api/countdown", b'{"start": 1}', JSON | {"Accept": accept})
+    assert (got.status, got.headers["content-type"]) == (status, kind)

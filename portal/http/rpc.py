@@ -7,6 +7,7 @@ with status 200; only a request that is no JSON-RPC at all, by its Content-Type,
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -26,6 +27,7 @@ from .content import require_no_page
 __all__ = ["RPCEndpoint", "Run", "answer_rpc"]
 
 _log = logging.getLogger("portal.http")
+_MAX_KEY = 255  # characters
 
 #: method name, parameters by name or position, the call's own context -> result as JSON data; raises portal errors
 Run = Callable[[str, Params, CallContext], Any]
@@ -48,7 +50,7 @@ def answer_rpc(body: bytes, run: Run, context: CallContext, *, debug: bool = Fal
             nested = context.child()
             key = context.idempotency_key
             if key is not None:
-                nested.idempotency_key = f"{key}.{index}" if found.is_batch else key
+                nested.idempotency_key = _key_of_one(key, index) if found.is_batch else key
             answer = _answer(message, run, nested, deep, debug)
         elif isinstance(message, jsonrpc.Invalid):
             message.error.with_context(request_id=context.request_id)
@@ -60,6 +62,12 @@ def answer_rpc(body: bytes, run: Run, context: CallContext, *, debug: bool = Fal
     if not answers:
         return None
     return b"[" + b",".join(answers) + b"]" if found.is_batch else answers[0]
+
+
+def _key_of_one(key: str, index: int) -> str:
+    """The idempotency key of one call of a batch, as long as a key may be."""
+    made = f"{key}.{index}"
+    return made if len(made) <= _MAX_KEY else f"{hashlib.sha256(key.encode()).hexdigest()}.{index}"
 
 
 def _answer(message: jsonrpc.Request, run: Run, context: CallContext, deep: bool, debug: bool) -> bytes | None:

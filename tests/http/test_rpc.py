@@ -177,6 +177,20 @@ def port(dispatcher: Dispatcher) -> Iterator[int]:
     listener.stop(1.0)
 
 
+def test_each_message_of_a_batch_under_the_longest_key_has_a_valid_key_of_its_own() -> None:
+    seen: list[str] = []
+
+    def run(method: str, params: Any, context: CallContext) -> None:
+        assert context.idempotency_key is not None
+        seen.append(context.idempotency_key)
+
+    batch = json.dumps([{"jsonrpc": "2.0", "id": n, "method": "m"} for n in range(12)]).encode()
+    for last in "ab":
+        answer_rpc(batch, run, CallContext(idempotency_key="k" * 254 + last))
+    assert len(set(seen)) == 24
+    assert max(map(len, seen)) <= 255
+
+
 def post(port: int, body: Any, **headers: str) -> tuple[int, dict[str, str], Any]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT)
     data = body if isinstance(body, bytes) else json.dumps(body).encode()

@@ -295,7 +295,11 @@ class HTTPApp:
         )
 
     def _whole(self, result: Any, call: Call, request: Request) -> Response:
-        response = _json(200, result, call.context, call.function.name)
+        try:
+            response = _json(200, result, call.context, call.function.name)
+        except SerializationError as error:  # of `validate_output="off"`, say
+            error.executed = True
+            raise
         if call.replied:
             response.headers.extend(call.replied.items())
         if call.function.schema.cacheable:

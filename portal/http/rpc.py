@@ -77,7 +77,11 @@ def _answer(message: jsonrpc.Request, run: Run, context: CallContext, deep: bool
         result = run(message.method, message.params, context)
         if message.notification:
             return None
-        return codec.encode_json(jsonrpc.response(message.id, result))
+        try:
+            return codec.encode_json(jsonrpc.response(message.id, result))
+        except SerializationError as error:
+            error.executed = True
+            raise
     except PortalError as error:
         failure = error
     except Exception as error:

@@ -330,3 +330,17 @@ def test_a_full_pool_answers_503() -> None:
 def test_a_stream_is_sent_as_what_its_client_takes(server: HTTPPortal, accept: str, status: int, kind: str) -> None:
     got = ask(server, "POST", "/api/countdown", b'{"start": 1}', JSON | {"Accept": accept})
     assert (got.status, got.headers["content-type"]) == (status, kind)
+
+
+def huge() -> Any:
+    return 10**5000  # more digits than Python writes
+
+
+def test_what_cannot_be_sent_was_executed_all_the_same() -> None:
+    with HTTPPortal() as portal:
+        portal.apply(huge)
+        plain = ask(portal, "POST", "/api/huge", b"{}", JSON).json
+        call = b'{"jsonrpc": "2.0", "id": 1, "method": "huge"}'
+        by_rpc = ask(portal, "POST", "/api/rpc", call, JSON).json["error"]["data"]
+    assert (plain["code"], plain["executed"]) == ("serialization_error", True)
+    assert (by_rpc["code"], by_rpc["executed"]) == ("serialization_error", True)

@@ -442,3 +442,24 @@ def test_a_connection_that_the_proxy_closed_meanwhile_is_not_used() -> None:
 
 def test_what_is_shown_of_a_proxy() -> None:
     assert repr(Proxies(f"http://ann:{SECRET}@p:1").to(Address.parse("http://a/"))) == repr(Proxy("http://p:1"))
+
+
+def test_an_answer_that_drips_is_given_up_at_the_deadline() -> None:
+    enough = threading.Event()
+
+    def drip(sock: socket.socket) -> None:
+        sock.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+        while not enough.wait(0.02):  # each byte comes well within the deadline, the head never ends
+            sock.sendall(b"x")
+
+    with (
+        ForwardProxy(drip) as proxy,
+        HTTPPortal(client=HTTPClient(proxy=proxy.url)) as caller,
+        Consumer([caller]) as consumer,
+    ):
+        call = consumer.submit_at("http://orders.invalid/api/add", {"a": 1, "b": 2}, timeout=0.3)
+        try:
+            error = call.exception(5.0)
+        finally:
+            enough.set()
+    assert isinstance(error, CallTimeout)

@@ -19,11 +19,13 @@ from portal import (
     CallTimeout,
     Consumer,
     HTTPPortal,
+    LocalPortal,
     OverloadedError,
     ProtocolError,
     RegistryError,
     TransportError,
     ValidationError,
+    function,
 )
 from portal.errors import AuthenticationError, AuthorizationError, PortalError, RateLimitError
 from portal.http import codec
@@ -413,3 +415,23 @@ def test_an_idempotency_key_that_no_header_can_carry_is_not_sent(key: Any) -> No
 
 def _double(n: int) -> int:
     return 2 * n
+
+
+@pytest.mark.parametrize("portal_class", [LocalPortal, HTTPPortal])
+def test_a_stream_that_is_past_its_own_timeout_is_a_call_timeout_at_every_address(portal_class: Any) -> None:
+    leave = threading.Event()
+
+    @function(timeout=0.1)
+    def stuck() -> Iterator[int]:
+        yield 1
+        leave.wait(WAIT)
+        yield 2
+
+    with portal_class() as portal, Consumer() as consumer:
+        items = consumer.stream_at(portal.apply(stuck), timeout=WAIT)
+        try:
+            assert next(items) == 1
+            with pytest.raises(CallTimeout):
+                next(items)
+        finally:
+            leave.set()

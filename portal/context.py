@@ -27,7 +27,7 @@ __all__ = ["CallContext", "Identity", "enter", "leave", "new_context", "new_requ
 
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 _TRACEPARENT = re.compile(  # only versions after 00 may go on behind the flags
-    r"(?!ff|00.{54})[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?"
+    r"(?!ff|00.{54})[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-[ -~]*)?"
 )
 
 

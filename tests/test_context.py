@@ -279,6 +279,8 @@ TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
         ("", None),
         (f"00-{TRACE}-{SPAN}-01-more", None),
         (f"00-{TRACE}-{SPAN}-01\n", None),
+        (f"cc-{TRACE}-{SPAN}-01-a\rb", None),
+        (f"cc-{TRACE}-{SPAN}-01-€", None),
         (f"ff-{TRACE}-{SPAN}-01", None),
         (f"00-{'0' * 32}-{SPAN}-01", None),
         (f"00-{TRACE}-{'0' * 16}-01", None),

@@ -25,6 +25,7 @@ from ..calls.middleware import Call
 from ..catalogue import Catalogue, Entry
 from ..context import CallContext, new_request_id
 from ..errors import (
+    AddressError,
     CallTimeout,
     FunctionError,
     PortalError,
@@ -154,7 +155,9 @@ class HTTPApp:
     def _answer_late(self, request: Request, early: Early, response: Response) -> bool:
         """The answer at the deadline passes the same middleware: a browser must be allowed to read it, too."""
         request.notes["late"] = True
-        return early(build_http_chain(self._http_middleware, lambda _: response, self._refused)(request))
+        around = build_http_chain(self._http_middleware, lambda _: response, self._refused)(request)
+        around.last = response.last
+        return early(around)
 
     def _answer(self, request: Request, early: Early | None) -> Response:
         context: CallContext | None = None
@@ -207,7 +210,7 @@ class HTTPApp:
                 return self._rpc.answer(request, context)
             return self._call(self._catalogue.get(path, version), request, context, early)
         if method in ("GET", "HEAD") and (path != _RPC or self._catalogue.find(path) is not None):
-            response = _json(200, self._describe(path, version, getattr(request, "base", None)), context)
+            response = _json(200, self._describe(path, version, _base_of(request)), context)
             if self._authenticators:  # only `Authorization` keeps shared caches away by itself (RFC 9111 section 3.5)
                 response.headers.append(("Cache-Control", "private, no-cache"))
             return response
@@ -224,7 +227,7 @@ class HTTPApp:
             return _ALLOW_RPC
         return _ALLOW_LISTING if not path or (len(path) == 1 and path[0] in self._services) else _ALLOW
 
-    def _describe(self, path: tuple[str, ...], version: str | None, base: str | None) -> Any:
+    def _describe(self, path: tuple[str, ...], version: str | None, base: Address | None) -> Any:
         if not path:
             return {
                 "functions": [self._row(entry, base) for entry in self._catalogue.entries()],
@@ -236,14 +239,14 @@ class HTTPApp:
             return service.status() | {"description": service.description, "functions": rows}
         return self._catalogue.get(path, version).function.schema.to_dict()
 
-    def _row(self, entry: Entry, base: str | None) -> dict[str, Any]:
+    def _row(self, entry: Entry, base: Address | None) -> dict[str, Any]:
         """A row of a listing.
 
         Args:
             base: the address of everything published as the client wrote it, where another server serves this app.
         """
         schema = entry.function.schema
-        address = self._address_of(entry.full_path) if base is None else Address.parse(base).child(*entry.full_path)
+        address = self._address_of(entry.full_path) if base is None else base.child(*entry.full_path)
         return {
             "name": schema.name,
             "address": str(address),
@@ -269,8 +272,11 @@ class HTTPApp:
         def on_deadline(error: CallTimeout) -> None:
             error.with_context(operation=entry.function.name)
             request.notes["code"] = error.code
-            if early is not None and not early(self._refuse(error, context, call.replied)):
-                _cut(request)
+            response = self._refuse(error, context, call.replied)
+            if streaming and isinstance(response.body, bytes):
+                response.last = _failed_piece(response.body, media)
+            assert early is not None
+            early(response)
 
         try:
             result = self._dispatcher.dispatch(call, None if early is None else on_deadline)
@@ -317,12 +323,9 @@ class HTTPApp:
                 data = codec.encode_json(item)
                 yield codec.write_event(data) if events else data + b"\n"
         except PortalError as error:
-            problem = self._problem(self._logged(error, context))
+            yield _failed_piece(self._problem(self._logged(error, context)), media)
             if not events:
-                # A line by itself cannot tell an error from an item: the body is left without its end as well.
-                yield b'{"problem":' + problem + b"}\n"
                 raise ConnectionAbortedError("the stream failed") from error
-            yield codec.write_event(problem, "error")
             return
         finally:
             context.cancel()
@@ -394,10 +397,21 @@ def _read_target(tail: str, query: str) -> tuple[tuple[str, ...], str | None]:
 _known_target = lru_cache(maxsize=1024)(_read_target)
 
 
-def _cut(request: Request) -> None:
-    """End a stream whose deadline has passed while its generator still runs."""
-    if request.connection is not None:
-        request.connection.abort()
+def _base_of(request: Request) -> Address | None:
+    """Where the client sees everything published, where another server serves this app and the client's Host is one."""
+    base = getattr(request, "base", None)
+    try:
+        return None if base is None else Address.parse(base)
+    except AddressError:
+        return None
+
+
+def _failed_piece(problem: bytes, media: str) -> bytes:
+    """What tells a client that reads a stream why there is no more."""
+    if media == codec.EVENTS:
+        return codec.write_event(problem, "error")
+    # A line by itself cannot tell an error from an item: the body is left without its end as well.
+    return b'{"problem":' + problem + b"}\n"
 
 
 def _json(status: int, value: Any, context: CallContext, operation: str | None = None) -> Response:

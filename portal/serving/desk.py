@@ -204,6 +204,7 @@ class Desk:
 
     def _answer_early(self, connection: Connection, exchange: Exchange, response: Response) -> bool:
         if not exchange.claim():
+            exchange.cut(response.last)
             return False
         assert isinstance(response.body, bytes)
         if connection.try_send(exchange.encode(response, response.body)) and exchange.keep_alive:

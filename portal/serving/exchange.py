@@ -25,12 +25,15 @@ class Exchange:
     Threads: those that would answer race for `claim`; the first one sends.
     """
 
-    __slots__ = ("_claim", "_connection", "_head", "keep_alive")
+    __slots__ = ("_chunked", "_claim", "_connection", "_head", "_open", "_takes_last", "_writing", "keep_alive")
 
     def __init__(self, connection: Connection, head: RequestHead, keep_alive: bool) -> None:
         self._connection = connection
         self._head = head
         self._claim = threading.Lock()  # taken once by whoever answers; never released
+        self._chunked = head.version >= (1, 1)
+        self._writing: threading.Lock | None = None  # of a stream: held while a piece is written
+        self._open = False  # whether a stream is being sent and may go on
         self.keep_alive = keep_alive and head.keep_alive
 
     def claim(self) -> bool:
@@ -62,26 +65,58 @@ class Exchange:
         )
 
     def _send_stream(self, response: Response, body: Iterator[bytes]) -> None:
-        chunked = self._head.version >= (1, 1)
-        if chunked:
+        if self._chunked:
             response.headers = [*response.headers, ("Transfer-Encoding", "chunked")]
         else:
             self.keep_alive = False  # HTTP/1.0: the end of the connection is the end of the body
-        send = self._connection.send
+        self._takes_last = not any(name.lower() == "content-encoding" for name, _ in response.headers)
+        self._open = True
+        self._writing = writing = threading.Lock()
+
+        def write(data: bytes) -> None:
+            with writing:
+                if not self._open:
+                    raise ConnectionAbortedError("the stream was cut")
+                self._connection.send(data)
+
         try:
-            send(self._head_of(response, None))
+            write(self._head_of(response, None))
             if self._head.method == "HEAD":
                 return
             for piece in body:
                 if piece:
-                    send(encode_chunk(piece) if chunked else piece)
-            if chunked:
-                send(LAST_CHUNK)
+                    write(encode_chunk(piece) if self._chunked else piece)
+            if self._chunked:
+                write(LAST_CHUNK)
         except OSError:
             self.keep_alive = False
             raise
         finally:
+            self._open = False
             self._connection.forget_hangup()
             close = getattr(body, "close", None)
             if close is not None:
                 close()
+
+    def cut(self, last: bytes) -> None:
+        """End the stream that is being sent, if one is; from another thread, which does not wait.
+
+        Args:
+            last: a piece to send before, left out where one is being written, perhaps to a client that takes nothing,
+                or where the body is encoded.
+        """
+        writing = self._writing
+        if writing is None:
+            return
+        if writing.acquire(blocking=False):
+            try:
+                if not self._open:
+                    return
+                self._open = False
+                if last and self._takes_last and self._head.method != "HEAD":
+                    self._connection.try_send(encode_chunk(last) if self._chunked else last)
+            finally:
+                writing.release()
+        elif not self._open:
+            return
+        self._connection.abort()

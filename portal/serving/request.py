@@ -28,9 +28,6 @@ class Client(Protocol):
     def on_hangup(self, callback: Callable[[], object]) -> None:
         """Call `callback`, in another thread, when the client closes its side during an answer."""
 
-    def abort(self) -> None:
-        """Break the connection."""
-
 
 class Request:
     """One request as it came.
@@ -76,12 +73,15 @@ class Response:
     An iterator is closed when the client goes away or the stream is done.
 
     Attributes:
+        last: of an answer given at a deadline: the piece that ends a stream that is being sent instead, beyond which
+            nothing comes, not even the end of the body.
         upgrade: with status 101, what takes the connection over once the head is sent; it is given the Connection.
     """
 
     status: int = 200
     headers: list[tuple[str, str]] = field(default_factory=list)
     body: bytes | Iterator[bytes] = b""
+    last: bytes = b""
     upgrade: Callable[[Any], Upgraded] | None = None
 
 
@@ -116,7 +116,8 @@ class App(Protocol):
 
         Args:
             early: may be called from another thread, once, to send a response before this returns (a deadline
-                has passed); what this returns is dropped then. Gives whether it was in time.
+                has passed); what this returns is dropped then. Gives whether it was in time. A stream that is being
+                sent by then is cut, after the response's `last` if it can be sent at once.
         """
 
 

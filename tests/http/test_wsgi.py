@@ -333,6 +333,27 @@ def environ(**changes: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
+@pytest.mark.parametrize("host", ["", "a%zz", "x:99999", "(a)", "x,y", "shop.example"])
+def test_a_listing_is_told_whatever_the_host(host: str) -> None:
+    """As the listener does; addresses are the client's own where its Host is one."""
+    with HTTPPortal(listen=False) as portal:
+        portal.apply(len_of)
+        status, body = answer_of(portal.wsgi, environ(PATH_INFO="/api", HTTP_HOST=host))
+    address = json.loads(body)["functions"][0]["address"]
+    assert status == "200 OK"
+    assert address.startswith("http://shop.example/api/" if host == "shop.example" else "http://")
+
+
+def len_of(text: str) -> int:
+    return len(text)
+
+
+def answer_of(app: Any, given: dict[str, Any]) -> tuple[str, bytes]:
+    told: list[str] = []
+    body = b"".join(app(given, lambda status, headers: told.append(status)))
+    return told[0], body
+
+
 class Kept:
     """An app that keeps the requests it is asked and answers all alike."""
 

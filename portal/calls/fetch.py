@@ -7,16 +7,15 @@ not used.
 from __future__ import annotations
 
 import http.client
-import io
 import socket
 import ssl
 from collections.abc import Mapping
-from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
 from ..address import Address
 from ..errors import AddressError, ConfigError, ProtocolError, TransportError
+from .timed_reader import TimedAnswer, time_left
 
 __all__ = ["Fetched", "fetch", "require_url"]
 
@@ -100,13 +99,6 @@ def _read(answer: http.client.HTTPResponse, max_size: int, host: str) -> bytes:
     return bytes(body)
 
 
-def _left(deadline: float) -> float:
-    seconds = deadline - monotonic()
-    if seconds <= 0:
-        raise TimeoutError("the deadline has passed")
-    return seconds
-
-
 def _connect(host: str, port: int | None, secure: bool, deadline: float, tls: ssl.SSLContext | None) -> socket.socket:
     """A connection to the first of the host's addresses that takes one."""
     failure = OSError(f"{host} has no address")
@@ -115,11 +107,11 @@ def _connect(host: str, port: int | None, secure: bool, deadline: float, tls: ss
     ):
         sock = socket.socket(family, kind, protocol)
         try:
-            sock.settimeout(_left(deadline))
+            sock.settimeout(time_left(deadline))
             sock.connect(address)
             if not secure:
                 return sock
-            sock.settimeout(_left(deadline))
+            sock.settimeout(time_left(deadline))
             return (tls or ssl.create_default_context()).wrap_socket(sock, server_hostname=host)
         except OSError as error:
             sock.close()
@@ -127,33 +119,13 @@ def _connect(host: str, port: int | None, secure: bool, deadline: float, tls: ss
     raise failure
 
 
-class _Socket:
-    """What http.client uses of a socket; before each step the time that is left becomes its timeout."""
-
-    def __init__(self, sock: socket.socket, deadline: float) -> None:
-        self._sock = sock
-        self._deadline = deadline
+class _Socket(TimedAnswer):
+    """What http.client uses of a socket."""
 
     def sendall(self, data: Any) -> None:
-        self._sock.settimeout(_left(self._deadline))
+        """Send a request in the time that is left."""
+        self.limit_next()
         self._sock.sendall(data)
-
-    def makefile(self, mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_Reader(self._sock, self._deadline))
 
     def close(self) -> None:
         """Nothing: http.client lets go of a socket whose answer it still reads. `fetch` closes it."""
-
-
-class _Reader(io.RawIOBase):
-    def __init__(self, sock: socket.socket, deadline: float) -> None:
-        super().__init__()
-        self._sock = sock
-        self._deadline = deadline
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        self._sock.settimeout(_left(self._deadline))
-        return self._sock.recv_into(buffer)

@@ -423,5 +423,3 @@ def _log_failure(call: Call, done: Future[Any]) -> None:
         _log.warning("notification of %s failed: %s", call.function.name, error)
     elif error is not None:
         _log.error("notification of %s failed", call.function.name, exc_info=error)
-
-

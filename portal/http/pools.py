@@ -150,9 +150,12 @@ class Pools:
         """
         import urllib3
 
+        from .timed_pools import LIMITS
+
         left = None if deadline is None else max(0.001, deadline - monotonic())
         connect = connect_timeout if left is None else min(left, connect_timeout)
         read = min((one for one in (left, read_timeout) if one is not None), default=None)
+        limits = LIMITS.set((deadline, read_timeout))
         try:
             answer = self._manager(proxy).request(
                 method,
@@ -170,6 +173,8 @@ class Pools:
             if isinstance(told, NotSent) and deadline is not None and monotonic() >= deadline:
                 raise TimeoutError("the deadline has passed") from None  # as on the wire
             raise told from error
+        finally:
+            LIMITS.reset(limits)
         return _let_through(PooledAnswer(answer), proxy)
 
     def _manager(self, proxy: Proxy | None) -> urllib3.PoolManager:
@@ -197,10 +202,10 @@ def _let_through(answer: PooledAnswer, proxy: Proxy | None) -> PooledAnswer:
 
 def _manager_of(proxy: Proxy | None, tls: ssl.SSLContext, connections: int) -> urllib3.PoolManager:
     """The connections to every server, or to those behind one proxy, where `tls` is for that one as well."""
-    import urllib3
+    from .timed_pools import manager_of
 
     options: dict[str, Any] = {"maxsize": connections, "num_pools": 64, "retries": False, "ssl_context": tls}
     if proxy is None:
-        return urllib3.PoolManager(**options)
+        return manager_of(None, **options)
     headers = {} if proxy.authorization is None else {"Proxy-Authorization": proxy.authorization}
-    return urllib3.ProxyManager(proxy.url, proxy_headers=headers, proxy_ssl_context=tls, **options)
+    return manager_of(proxy.url, proxy_headers=headers, proxy_ssl_context=tls, **options)

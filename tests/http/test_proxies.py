@@ -10,7 +10,7 @@ import ssl
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -444,22 +444,49 @@ def test_what_is_shown_of_a_proxy() -> None:
     assert repr(Proxies(f"http://ann:{SECRET}@p:1").to(Address.parse("http://a/"))) == repr(Proxy("http://p:1"))
 
 
-def test_an_answer_that_drips_is_given_up_at_the_deadline() -> None:
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n"
+
+
+@pytest.mark.parametrize("begun", [HEAD + b"X-Slow: ", HEAD + b"\r\n"], ids=["head", "body"])
+def test_an_answer_that_drips_is_given_up_at_the_deadline(begun: bytes) -> None:
     enough = threading.Event()
 
     def drip(sock: socket.socket) -> None:
-        sock.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
-        while not enough.wait(0.02):  # each byte comes well within the deadline, the head never ends
-            sock.sendall(b"x")
+        sock.sendall(begun)
+        while not enough.wait(0.02):  # each byte comes well within the deadline, the answer never ends
+            sock.sendall(b"1")
 
-    with (
-        ForwardProxy(drip) as proxy,
-        HTTPPortal(client=HTTPClient(proxy=proxy.url)) as caller,
-        Consumer([caller]) as consumer,
-    ):
+    with ForwardProxy(drip) as proxy, consumer_of(proxy=proxy.url) as (consumer, _):
         call = consumer.submit_at("http://orders.invalid/api/add", {"a": 1, "b": 2}, timeout=0.3)
         try:
-            error = call.exception(5.0)
+            error = call.exception(WAIT)
         finally:
             enough.set()
+    assert isinstance(error, CallTimeout)
+
+
+@pytest.mark.parametrize("begun", [HEAD + b"X-Slow: ", HEAD + b"\r\n"], ids=["head", "body"])
+def test_an_answer_over_tls_that_drips_is_given_up_in_time(begun: bytes, authority: trustme.CA, ca: str) -> None:
+    enough = threading.Event()
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+
+    def drip() -> None:
+        taken, _ = listening.accept()
+        with tls.wrap_socket(taken, server_side=True) as sock, suppress(OSError):
+            sock.recv(65536)
+            sock.sendall(begun)
+            while not enough.wait(0.02):
+                sock.sendall(b"1")
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        with consumer_of(tls=ClientTLS(ca=ca)) as (consumer, _):
+            call = consumer.submit_at(f"https://127.0.0.1:{listening.getsockname()[1]}/api/add", timeout=0.5)
+            try:
+                error = call.exception(WAIT)
+            finally:
+                enough.set()
+                dripping.join(WAIT)
     assert isinstance(error, CallTimeout)

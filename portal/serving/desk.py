@@ -21,6 +21,7 @@ from .answer import error_answer, problem
 from .connection import Connection
 from .exchange import Exchange
 from .pace import Paces
+from .refusals import Refusals
 from .request import App, Request, Response
 from .watcher import Watcher
 
@@ -41,6 +42,7 @@ class Desk:
         pool: workers for calls that take their time.
         app_for: the app that serves a path, or None.
         places: the path prefixes that are served, for those who have a path wrong.
+        refusals: counts requests that are turned away.
         to_the_end: whether requests that still come while it stops are served, each as the last of its connection, as
             they are where another process has taken over; else they are turned away with 503.
 
@@ -48,7 +50,6 @@ class Desk:
         watcher: whose connections they are; set once, before the first request.
         active: connections that are being served.
         stopping: from when on each request is its connection's last; whoever sets it waits with `wait_until_idle`.
-        refused: requests turned away.
 
     Threads: `take` is the watcher's, the rest any.
     """
@@ -60,13 +61,14 @@ class Desk:
         pool: WorkerPool,
         app_for: Callable[[str], App | None],
         places: Callable[[], Iterable[str]],
+        refusals: Refusals,
         *,
         to_the_end: bool = False,
     ) -> None:
         self._to_the_end = to_the_end
         self.active: set[Connection] = set()
         self.stopping = False
-        self.refused = 0
+        self._refusals = refusals
         self._pool = pool
         self._app_for = app_for
         self._places = places
@@ -124,7 +126,7 @@ class Desk:
         self._pool.submit(_logged, work)
 
     def _turn_away(self, connection: Connection, reason: str) -> None:
-        self.refused += 1
+        self._refusals.note(reason)
         connection.try_send(error_answer(503, reason, now=time(), retry_after=1))
         self._finish(connection)
 

@@ -19,6 +19,7 @@ from ..executor import WorkerPool
 from .config import ServingConfig
 from .connection import Connection
 from .desk import Desk
+from .refusals import Refusals
 from .request import App
 from .sockets import open_socket, remove_socket_file
 from .tls import ServerTLS
@@ -146,7 +147,8 @@ class Listener:
                 self.port = int(name[1])
                 self.host = str(name[0]) if self._adopted else self.host
             self._pool = WorkerPool(config.workers, config.queue, name="portal-serve")
-            desk = Desk(self._pool, self._app_for, self._places, to_the_end=bool(self._adopted))
+            refusals = self._refusals = Refusals()
+            desk = Desk(self._pool, self._app_for, self._places, refusals, to_the_end=bool(self._adopted))
             watcher = Watcher(
                 sockets,
                 config,
@@ -154,6 +156,7 @@ class Listener:
                 serve=desk.take,
                 work=desk.submit,
                 retire=self._count,
+                refusals=refusals,
                 shared=bool(self._adopted),
             )
             desk.watcher = watcher
@@ -218,7 +221,7 @@ class Listener:
             "running": self._running,
             "ready": self.ready,
             "accepted": watcher.accepted,
-            "refused": watcher.refused + desk.refused,
+            "refused": self._refusals.total,
             "connections": len(watcher.connections),
             "parked": len(watcher.parked),
             "active": len(desk.active),

@@ -22,6 +22,7 @@ from .connection import Connection
 from .doors import Doors
 from .head import HeadCache
 from .poller import Poller, open_poller
+from .refusals import Refusals
 from .relay import Relay, Turn
 from .request import Request
 from .stream import Stream, TLSStream, plain_stream
@@ -30,6 +31,7 @@ from .tls import ServerTLS
 __all__ = ["Watcher"]
 
 _log = logging.getLogger("portal.serving")
+_FULL = "there are as many connections as may be"
 _SWEEP = 0.5  # seconds between looks at the deadlines of parked connections
 _BUSY = 0.1  # seconds since its last call in which a client is taken to be about to make the next
 
@@ -50,12 +52,13 @@ class Watcher:
         work: runs a callable in a worker; OverloadedError when there is none, or, asked to spare the others
             (its second argument), when somebody waits for one.
         retire: is told of each connection that has been closed here.
+        refusals: counts connections that are turned away; told the log now and then.
         shared: whether other processes listen on these sockets too, and take what waits when this one stops.
 
     Attributes:
         parked: connections that wait, by descriptor. Any thread may read it; workers add to it, by `park`.
         connections: all that are open.
-        accepted, refused: counters.
+        accepted: connections there were.
 
     Threads: `park`, `on_hangup`, `forget_hangup`, `stop_accepting` and `end` are for any; the rest is its own.
     """
@@ -69,12 +72,14 @@ class Watcher:
         serve: Callable[[Connection, Request], bool],
         work: Callable[[Callable[[], object], bool], object],
         retire: Callable[[Connection], None],
+        refusals: Refusals,
         shared: bool = False,
         poller: Poller | None = None,
     ) -> None:
         self.parked: dict[int, Connection] = {}
         self.connections: set[Connection] = set()
-        self.accepted = self.refused = 0
+        self.accepted = 0
+        self._refusals = refusals
         self._config = config
         self._tls = tls
         self._serve = serve
@@ -359,6 +364,7 @@ class Watcher:
             if connection.deadline <= now:
                 self._give_up(fd, connection)
         self._doors.listen_again()
+        self._refusals.tell(now)
 
     def _give_up(self, fd: int, connection: Connection) -> None:
         if connection.upgraded is not None and connection.upgraded.overdue():
@@ -373,7 +379,7 @@ class Watcher:
         for sock, peer in accepted:
             self.accepted += 1
             if len(self.connections) >= self._config.connections:
-                self.refused += 1
+                self._refusals.note(_FULL)
                 sock.close()
             else:
                 self._take(sock, peer)

@@ -20,6 +20,7 @@ from portal import HTTPPortal, function
 from portal.calls.client_address import _known_address, client_address, trusted_networks
 from portal.http.content import _known_type, json_type
 from portal.serving import ServingConfig
+from portal.serving.refusals import Refusals
 from portal.serving.watcher import Watcher
 
 WAIT = 10.0
@@ -152,7 +153,7 @@ def test_a_client_that_reads_nothing_of_a_stream_frees_its_worker() -> None:
 
 def test_a_connection_that_is_parked_while_the_garbage_collector_runs_ends_no_watching() -> None:
     nothing: Any = None
-    watcher = Watcher([], ServingConfig(), None, serve=nothing, work=nothing, retire=nothing)
+    watcher = Watcher([], ServingConfig(), None, serve=nothing, work=nothing, retire=nothing, refusals=Refusals())
     kept: Any = SimpleNamespace(deadline=inf)
     for fd in range(5_000):  # so many that, in CPython 3.11, it runs while they are looked through
         watcher.parked[fd] = kept

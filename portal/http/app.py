@@ -153,11 +153,14 @@ class HTTPApp:
         return self._answer(request, partial(self._answer_late, request, early))
 
     def _answer_late(self, request: Request, early: Early, response: Response) -> bool:
-        """The answer at the deadline passes the same middleware: a browser must be allowed to read it, too."""
+        """The answer at the deadline passes the same middleware: a browser must be allowed to read it, too.
+
+        Not where it ends a stream: that has passed them already.
+        """
+        if response.last:
+            return early(response)
         request.notes["late"] = True
-        around = build_http_chain(self._http_middleware, lambda _: response, self._refused)(request)
-        around.last = response.last
-        return early(around)
+        return early(build_http_chain(self._http_middleware, lambda _: response, self._refused)(request))
 
     def _answer(self, request: Request, early: Early | None) -> Response:
         context: CallContext | None = None

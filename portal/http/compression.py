@@ -158,14 +158,23 @@ class _Compressed(Pieces):
     def __init__(self, pieces: Iterator[bytes], machine: zlib._Compress) -> None:
         super().__init__(pieces)
         self._machine: zlib._Compress | None = machine
+        self._waits = False  # for the next piece: all before it has been compressed
 
     def __next__(self) -> bytes:
         machine = self._machine
         if machine is None:
             raise StopIteration
+        self._waits = True
         try:
             piece = super().__next__()
         except StopIteration:
             self._machine = None
             return machine.flush()
+        finally:
+            self._waits = False
         return machine.compress(piece) + machine.flush(zlib.Z_SYNC_FLUSH) if piece else b""
+
+    def last(self, piece: bytes) -> bytes:
+        """The piece, compressed; nothing where another one is being compressed, which will not be sent."""
+        piece, machine = super().last(piece), self._machine
+        return machine.compress(piece) + machine.flush(zlib.Z_SYNC_FLUSH) if machine and self._waits and piece else b""

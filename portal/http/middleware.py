@@ -152,7 +152,7 @@ def _path_test(wanted: str) -> Callable[[str], bool]:
 
 
 class Pieces:
-    """A streamed body around another one, which is closed with it, begun or not. One thread at a time."""
+    """A streamed body around another one, which is closed with it, begun or not. One thread at a time, but `last`."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces
@@ -162,6 +162,11 @@ class Pieces:
 
     def __next__(self) -> bytes:
         return next(self._pieces)
+
+    def last(self, piece: bytes) -> bytes:
+        """A last piece as this body sends it, from another thread while the next is waited for; see `Response.last`."""
+        inner = getattr(self._pieces, "last", None)
+        return piece if inner is None else bytes(inner(piece))
 
     def close(self) -> None:
         """End the stream."""

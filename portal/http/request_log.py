@@ -199,6 +199,12 @@ class _Counted(Pieces):
         self._sent += len(piece)
         return piece
 
+    def last(self, piece: bytes) -> bytes:
+        """The piece, counted."""
+        piece = super().last(piece)
+        self._sent += len(piece)
+        return piece
+
     def close(self) -> None:
         """End the stream."""
         try:

@@ -25,7 +25,7 @@ class Exchange:
     Threads: those that would answer race for `claim`; the first one sends.
     """
 
-    __slots__ = ("_chunked", "_claim", "_connection", "_head", "_open", "_takes_last", "_writing", "keep_alive")
+    __slots__ = ("_chunked", "_claim", "_connection", "_head", "_last", "_open", "_writing", "keep_alive")
 
     def __init__(self, connection: Connection, head: RequestHead, keep_alive: bool) -> None:
         self._connection = connection
@@ -69,7 +69,8 @@ class Exchange:
             response.headers = [*response.headers, ("Transfer-Encoding", "chunked")]
         else:
             self.keep_alive = False  # HTTP/1.0: the end of the connection is the end of the body
-        self._takes_last = not any(name.lower() == "content-encoding" for name, _ in response.headers)
+        coded = any(name.lower() == "content-encoding" for name, _ in response.headers)
+        self._last = getattr(body, "last", _nothing if coded or self._head.method == "HEAD" else _as_it_is)
         self._open = True
         self._writing = writing = threading.Lock()
 
@@ -102,8 +103,7 @@ class Exchange:
         """End the stream that is being sent, if one is; from another thread, which does not wait.
 
         Args:
-            last: a piece to send before, left out where one is being written, perhaps to a client that takes nothing,
-                or where the body is encoded.
+            last: a piece to send before, left out where one is being written, perhaps to a client that takes nothing.
         """
         writing = self._writing
         if writing is None:
@@ -113,10 +113,19 @@ class Exchange:
                 if not self._open:
                     return
                 self._open = False
-                if last and self._takes_last and self._head.method != "HEAD":
-                    self._connection.try_send(encode_chunk(last) if self._chunked else last)
+                piece = self._last(last)
+                if piece:
+                    self._connection.try_send(encode_chunk(piece) if self._chunked else piece)
             finally:
                 writing.release()
         elif not self._open:
             return
         self._connection.abort()
+
+
+def _as_it_is(piece: bytes) -> bytes:
+    return piece
+
+
+def _nothing(piece: bytes) -> bytes:
+    return b""

@@ -74,7 +74,8 @@ class Response:
 
     Attributes:
         last: of an answer given at a deadline: the piece that ends a stream that is being sent instead, beyond which
-            nothing comes, not even the end of the body.
+            nothing comes, not even the end of the body. That stream's body may have a method `last`, which gives the
+            piece as the body sends it; without one, a body with a Content-Encoding is left without it.
         upgrade: with status 101, what takes the connection over once the head is sent; it is given the Connection.
     """
 

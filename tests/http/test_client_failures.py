@@ -28,7 +28,7 @@ from portal import (
     function,
 )
 from portal.errors import AuthenticationError, AuthorizationError, PortalError, RateLimitError
-from portal.http import codec
+from portal.http import Compression, codec
 from portal.http.client import HTTPClient
 from portal.serving import Listener, Request, Response, ServingConfig
 
@@ -417,8 +417,12 @@ def _double(n: int) -> int:
     return 2 * n
 
 
-@pytest.mark.parametrize("portal_class", [LocalPortal, HTTPPortal])
-def test_a_stream_that_is_past_its_own_timeout_is_a_call_timeout_at_every_address(portal_class: Any) -> None:
+def _packed() -> HTTPPortal:
+    return HTTPPortal(http_middleware=[Compression(minimum=1)])
+
+
+@pytest.mark.parametrize("make", [LocalPortal, HTTPPortal, _packed], ids=["local", "http", "compressed"])
+def test_a_stream_that_is_past_its_own_timeout_is_a_call_timeout_at_every_address(make: Any) -> None:
     leave = threading.Event()
 
     @function(timeout=0.1)
@@ -427,7 +431,7 @@ def test_a_stream_that_is_past_its_own_timeout_is_a_call_timeout_at_every_addres
         leave.wait(WAIT)
         yield 2
 
-    with portal_class() as portal, Consumer() as consumer:
+    with make() as portal, Consumer() as consumer:
         items = consumer.stream_at(portal.apply(stuck), timeout=WAIT)
         try:
             assert next(items) == 1

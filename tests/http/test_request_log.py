@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import logging
 import os
+import queue
+import socket
 import threading
 from collections.abc import Iterator
 from itertools import count
@@ -11,12 +13,14 @@ from typing import Any
 
 import pytest
 
+from portal import HTTPPortal, function
 from portal.errors import AuthorizationError, ConfigError
 from portal.http.log_file import LogFile
 from portal.http.request_log import RequestLog
 from portal.serving import Request, Response
 from tests.http.by_hand import answers, request_of
 
+WAIT = 10.0
 NOON = 1_700_000_000.25
 
 
@@ -240,3 +244,27 @@ def test_wrong_settings(settings: dict[str, Any], name: str) -> None:
     with pytest.raises(ConfigError) as caught:
         RequestLog(**{"target": print, **settings})
     assert caught.value.path == f"request_log.{name}"
+
+
+def test_a_stream_that_is_cut_at_its_deadline_has_a_line_of_what_was_sent() -> None:
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+    leave = threading.Event()
+
+    @function(timeout=0.1)
+    def stuck() -> Iterator[int]:
+        yield 1
+        leave.wait(WAIT)
+
+    with HTTPPortal(http_middleware=[RequestLog(lines.put)]) as portal:
+        portal.apply(stuck)
+        with socket.create_connection(("127.0.0.1", portal.port), WAIT) as sock:
+            sock.sendall(b"POST /api/stuck HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+            received = b""
+            while piece := sock.recv(65536):
+                received += piece
+            leave.set()
+        line = json.loads(lines.get(timeout=WAIT))
+    assert b'{"problem":' in received
+    chunks = received.partition(b"\r\n\r\n")[2]
+    body = chunks.split(b"\r\n")[1] + chunks.split(b"\r\n")[3]
+    assert (line["status"], line["code"], line["response_bytes"]) == (200, "timeout", len(body))

@@ -17,14 +17,15 @@ from time import time
 from typing import Any
 
 from portal import CallContext, Consumer, LocalPortal, function
+from portal._internal.json_text import decode_json, encode_json
 from portal.address import Address
 from portal.calls.deadlines import DeadlineWatch
 from portal.calls.dispatcher import Dispatcher
 from portal.calls.middleware import Call, CallNext
 from portal.context import new_request_id
-from portal.http.codec import context_of, decode_json, encode_json, headers_of
-from portal.serving.answer import encode_head
-from portal.serving.head import HeadCache, parse_request_head
+from portal.http.messages.call_headers import context_of, headers_of
+from portal.http11.request_head import HeadCache, parse_request_head
+from portal.http11.response_head import encode_head
 
 from .report import table
 from .timing import time_by_turns

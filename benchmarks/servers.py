@@ -34,13 +34,13 @@ def _portal() -> None:
 
 def _portal_protected(delay: float = 0.05, further: bool = False) -> None:
     from portal import HTTPPortal, JWTAuth, RateLimit
-    from portal.calls.observe import CallCounters, Observe
     from portal.http import CORS, RequestLog, SecurityHeaders
+    from portal.metrics.observe import CallMetrics, Observe
 
     log = os.path.join(tempfile.mkdtemp(), "requests.log")
     portal = HTTPPortal(
         auth=JWTAuth(key=JWT_KEY, algorithms=["HS256"]),
-        middleware=[Observe(CallCounters()), RateLimit("1000000000/minute", per="identity")],
+        middleware=[Observe(CallMetrics()), RateLimit("1000000000/minute", per="identity")],
         http_middleware=[
             RequestLog(log, delay=delay),
             *([SecurityHeaders(), CORS(["https://shop.example"])] if further else []),

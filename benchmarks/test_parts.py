@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from portal import CallContext, function
+from portal._internal.json_text import decode_json, encode_json
 from portal.calls.dispatcher import Dispatcher
 from portal.calls.middleware import Call
 from portal.function import Function
-from portal.http.codec import decode_json, encode_json
-from portal.serving.body import ChunkedDecoder
-from portal.serving.head import HeadCache, parse_request_head
+from portal.http11.chunked import ChunkedDecoder
+from portal.http11.request_head import HeadCache, parse_request_head
 
 from .profile_call import HEAD
 from .workload import BODY, EXPECTED, PARAMS, add

@@ -13,17 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .address import Address, AddressBuilder
-    from .calls.authenticators import ApiKeyAuth, BasicAuth, BearerAuth, CertificateAuth
-    from .calls.breaker import Breaker
-    from .calls.credentials import ByAuthority
-    from .calls.idempotency import Idempotency
-    from .calls.jwt_auth import JWTAuth
+    from .auth.authenticators import ApiKeyAuth, BasicAuth, BearerAuth, CertificateAuth
+    from .auth.credentials import ByAuthority
+    from .auth.jwt.authenticator import JWTAuth
+    from .auth.oauth2 import OAuth2ClientCredentials
+    from .auth.scopes import RequireScopes
+    from .cache.response_cache import ResponseCache
     from .calls.middleware import Middleware
-    from .calls.oauth2 import OAuth2ClientCredentials
-    from .calls.rate_limit import RateLimit
-    from .calls.response_cache import ResponseCache
-    from .calls.retry import Retry, RetryBudget
-    from .calls.scopes import RequireScopes
     from .consumer import Consumer
     from .context import CallContext, Identity
     from .errors import (
@@ -49,9 +45,13 @@ if TYPE_CHECKING:
     )
     from .function import Function, function
     from .http import HTTPPortal
-    from .local import LocalPortal
+    from .idempotency.middleware import Idempotency
+    from .limits.rate_limit import RateLimit
+    from .local.portal import LocalPortal
     from .portal import Portal
     from .registry import FunctionRegistry, PortalRegistry, ServiceRegistry
+    from .resilience.breaker import Breaker
+    from .resilience.retry import Retry, RetryBudget
     from .schema import FunctionSchema, Schema
     from .service import Service, service
     from .serving import Certificate, ServingConfig, TLSConfig
@@ -121,33 +121,33 @@ __all__ = [
 _HOME = {
     "Address": "address",
     "AddressBuilder": "address",
-    "ApiKeyAuth": "calls.authenticators",
-    "BasicAuth": "calls.authenticators",
-    "BearerAuth": "calls.authenticators",
-    "Breaker": "calls.breaker",
-    "ByAuthority": "calls.credentials",
+    "ApiKeyAuth": "auth",
+    "BasicAuth": "auth",
+    "BearerAuth": "auth",
+    "Breaker": "resilience",
+    "ByAuthority": "auth",
     "CallContext": "context",
     "Certificate": "serving",
-    "CertificateAuth": "calls.authenticators",
+    "CertificateAuth": "auth",
     "Consumer": "consumer",
     "Fault": "errors",
     "Function": "function",
     "FunctionRegistry": "registry",
     "FunctionSchema": "schema",
     "HTTPPortal": "http",
-    "Idempotency": "calls.idempotency",
+    "Idempotency": "idempotency",
     "Identity": "context",
-    "JWTAuth": "calls.jwt_auth",
+    "JWTAuth": "auth",
     "LocalPortal": "local",
     "Middleware": "calls.middleware",
-    "OAuth2ClientCredentials": "calls.oauth2",
+    "OAuth2ClientCredentials": "auth",
     "Portal": "portal",
     "PortalRegistry": "registry",
-    "RateLimit": "calls.rate_limit",
-    "RequireScopes": "calls.scopes",
-    "ResponseCache": "calls.response_cache",
-    "Retry": "calls.retry",
-    "RetryBudget": "calls.retry",
+    "RateLimit": "limits",
+    "RequireScopes": "auth",
+    "ResponseCache": "cache",
+    "Retry": "resilience",
+    "RetryBudget": "resilience",
     "Schema": "schema",
     "Service": "service",
     "ServiceRegistry": "registry",

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 from itertools import count
 from typing import Literal, NamedTuple
 
+from ._internal.at_fork import new_lock
 from .errors import ConfigError, RegistryError
-from .forks import new_lock
 from .function import Function
 from .schema import check_name
 from .schema.function_schema import MAX_VERSION
@@ -58,7 +58,7 @@ class Catalogue:
     def __init__(self, unique_ids: UniqueIds = "fingerprint") -> None:
         if unique_ids not in ("fingerprint", "random", "sequence"):
             raise ConfigError(
-                f"unique_ids is {unique_ids!r}", path="unique_ids", allowed='"fingerprint", "random" or "sequence"'
+                f"unique_ids is {unique_ids!r}", path="unique_ids", expected='"fingerprint", "random" or "sequence"'
             )
         self._unique_ids = unique_ids
         self._lock = new_lock()  # guards writes; readers see whole entries, since each dict step is atomic

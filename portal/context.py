@@ -20,8 +20,8 @@ from types import MappingProxyType
 from typing import Any
 from weakref import WeakSet
 
+from ._internal.at_fork import new_lock
 from .errors import CallCancelled, CallTimeout, ConfigError
-from .forks import new_lock
 
 __all__ = ["CallContext", "Identity", "enter", "leave", "new_context", "new_request_id", "parse_traceparent", "running"]
 
@@ -51,7 +51,7 @@ class Identity:
         given: object = self.scopes
         if isinstance(given, str | bytes):  # "read" would be the scopes "r", "e", "a" and "d"
             path, allowed = "identity.scopes", 'several texts, such as ["read"], or "read write".split()'
-            raise ConfigError(f"{path} is one text; allowed: {allowed}", path=path, allowed=allowed)
+            raise ConfigError(f"{path} is one text; expected: {allowed}", path=path, expected=allowed)
         object.__setattr__(self, "scopes", frozenset(self.scopes))
 
 
@@ -62,7 +62,7 @@ def _bounded(timeout: float) -> float:
     if timeout.__class__ is float and -_LONGEST < timeout < _LONGEST:
         return timeout
     if isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout != timeout:
-        raise ConfigError(f"timeout is {timeout!r}", path="timeout", allowed="seconds, or None")
+        raise ConfigError(f"timeout is {timeout!r}", path="timeout", expected="seconds, or None")
     return max(-_LONGEST, min(timeout, _LONGEST))
 
 

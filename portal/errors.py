@@ -16,7 +16,7 @@
       SerializationError    bytes that are no JSON, or a value that JSON cannot carry
       ProtocolError         the peer broke the protocol, or we did (status)
       JavaScriptError       user-written JavaScript failed (stage, line, column, js_stack)
-      ConfigError           a wrong setting (path, allowed; also a builtin ValueError)
+      ConfigError           a wrong setting (path, expected; also a builtin ValueError)
       ConsumerError         every way to make a call failed (attempts, advice)
 
 An error is data: it pickles, `to_dict()` gives JSON-ready members and `from_dict()` gives the same
@@ -554,20 +554,20 @@ class ConfigError(PortalError, ValueError):
 
     Attributes:
         path: dotted path of the setting, such as "http.limits.body".
-        allowed: what would be right, in a few words.
+        expected: what would be right, in a few words.
     """
 
     code = "config_error"
     status = 500
     rpc_code = -32008
-    members = ("path", "allowed")
+    members = ("path", "expected")
 
-    def __init__(self, message: str = "", *, path: str = "", allowed: str = "", **common: Any) -> None:
-        if allowed and allowed not in message:
-            message = f"{message}; allowed: {allowed}" if message else f"allowed: {allowed}"
+    def __init__(self, message: str = "", *, path: str = "", expected: str = "", **common: Any) -> None:
+        if expected and expected not in message:
+            message = f"{message}; expected: {expected}" if message else f"expected: {expected}"
         super().__init__(message, **common)
         self.path = path
-        self.allowed = allowed
+        self.expected = expected
 
 
 class ConsumerError(PortalError):

@@ -20,10 +20,10 @@ from contextlib import contextmanager
 from types import MethodType
 from typing import Any, Literal, Protocol, overload
 
+from ._internal.executor import shared_executor
 from .address import Address
 from .context import CallContext
 from .errors import ConfigError, FunctionError, PortalError, ProtocolError, ValidationError
-from .executor import shared_executor
 from .schema import FunctionSchema, Parameters, Schema, unclassed
 
 __all__ = ["Carrier", "Function", "OutputCheck", "ResolvedFunction", "function", "is_failure"]
@@ -65,7 +65,7 @@ class Function:
     ) -> None:
         if validate_output not in ("error", "warn", "off"):
             raise ConfigError(
-                f"validate_output is {validate_output!r}", path="validate_output", allowed='"error", "warn" or "off"'
+                f"validate_output is {validate_output!r}", path="validate_output", expected='"error", "warn" or "off"'
             )
         self.target = target
         self.schema = schema
@@ -415,21 +415,21 @@ def function(target: Callable[..., Any] | None = None, /, **options: Any) -> Any
 
 def _make_function(target: Callable[..., Any], options: Mapping[str, Any]) -> Function:
     if isinstance(target, Function):
-        raise ConfigError(f"{target.name} is a Function already", path="function", allowed="a plain callable")
+        raise ConfigError(f"{target.name} is a Function already", path="function", expected="a plain callable")
     if not callable(target):
-        raise ConfigError(f"{target!r} cannot be called", path="function", allowed="a callable")
+        raise ConfigError(f"{target!r} cannot be called", path="function", expected="a callable")
     if inspect.iscoroutinefunction(target) or inspect.isasyncgenfunction(target):
         raise ConfigError(
-            f"{_name_of(target)} is a coroutine function", path="function", allowed="a function without async"
+            f"{_name_of(target)} is a coroutine function", path="function", expected="a function without async"
         )
     settings = dict(options)
     unknown = settings.keys() - _OPTIONS
     if unknown:
         allowed = ", ".join(sorted(_OPTIONS))
-        raise ConfigError(f"@function has no option {', '.join(sorted(unknown))}", path="function", allowed=allowed)
+        raise ConfigError(f"@function has no option {', '.join(sorted(unknown))}", path="function", expected=allowed)
     timeout = settings.get("timeout")
     if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0):
-        raise ConfigError(f"timeout is {timeout!r}", path="function.timeout", allowed="seconds above 0, or None")
+        raise ConfigError(f"timeout is {timeout!r}", path="function.timeout", expected="seconds above 0, or None")
     given_input, given_output = settings.pop("input", None), settings.pop("output", None)
     check: OutputCheck = settings.pop("validate_output", "error")
     streaming = inspect.isgeneratorfunction(inspect.unwrap(target))
@@ -438,7 +438,7 @@ def _make_function(target: Callable[..., Any], options: Mapping[str, Any]) -> Fu
     description = settings.pop("description", None)
     timeout = settings.get("timeout")
     if timeout is not None and (isinstance(timeout, bool) or not 0 < timeout < math.inf):
-        raise ConfigError(f"timeout is {timeout!r}", path="timeout", allowed="seconds above 0, or None")
+        raise ConfigError(f"timeout is {timeout!r}", path="timeout", expected="seconds above 0, or None")
     schema = FunctionSchema(
         name=settings.pop("name", None) or _name_of(target),
         input=parameters.schema.json,
@@ -466,7 +466,7 @@ def _output_hint(target: Callable[..., Any], streaming: bool) -> Any:
         hint = typing.get_type_hints(plain, include_extras=True).get("return", Any)
     except NameError as error:
         allowed = "a hint that can be resolved"
-        raise ConfigError(f"{_name_of(target)}: {error}", path="return", allowed=allowed) from None
+        raise ConfigError(f"{_name_of(target)}: {error}", path="return", expected=allowed) from None
     if not streaming:
         return hint
     if typing.get_origin(hint) in _STREAM_ORIGINS:

@@ -8,10 +8,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self
 
+from ._internal.at_fork import new_lock
 from .address import Address
 from .catalogue import Catalogue, Entry, UniqueIds
 from .errors import ConfigError, RegistryError
-from .forks import new_lock
 from .function import Function
 from .schema import FunctionSchema
 from .service import Service, is_service
@@ -56,7 +56,7 @@ class Portal(ABC):
         """This portal as a Consumer uses it that has a credential or a cache; itself where calls carry neither.
 
         Args:
-            auth: a credential of `portal.calls.credentials`, or None.
+            auth: a credential of `portal.auth.credentials`, or None.
             cache: a ResponseCache, or None.
         """
         return self
@@ -92,7 +92,7 @@ class Portal(ABC):
         self._require_open()
         if isinstance(function, Service) or is_service(function):
             name = getattr(function, "__name__", type(function).__name__)
-            raise ConfigError(f"{name} is a service", path="apply", allowed=f"apply_service({name})")
+            raise ConfigError(f"{name} is a service", path="apply", expected=f"apply_service({name})")
         entry = self._catalogue.add(Function.of(function))
         try:
             self.start()

@@ -12,7 +12,7 @@ import pytest
 
 if TYPE_CHECKING:
     from .consumer import Consumer
-    from .local import LocalPortal
+    from .local.portal import LocalPortal
     from .testing import TestingPortal
 
 __all__ = ["local_portal", "portal_consumer", "portal_testing"]
@@ -54,7 +54,7 @@ def portal_consumer(portal_testing: TestingPortal) -> Iterator[Consumer]:
 @pytest.fixture
 def local_portal() -> Iterator[LocalPortal]:
     """A LocalPortal, closed after the test."""
-    from .local import LocalPortal
+    from .local.portal import LocalPortal
 
     with LocalPortal() as portal:
         yield portal

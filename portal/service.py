@@ -1,7 +1,7 @@
 """Service: a named group of Functions with a lifecycle. `@service` makes a class one.
 
-    stopped -> starting -> running -> stopping -> stopped
-                   \\-> error <-/          (start from error tries again)
+stopped -> starting -> running -> stopping -> stopped
+               \\-> error <-/          (start from error tries again)
 """
 
 from __future__ import annotations
@@ -95,7 +95,9 @@ class Service:
             return source
         options = getattr(source, _MARK, None)
         if options is None:
-            raise ConfigError(f"{source!r} is no service", path="service", allowed="a Service or a class with @service")
+            raise ConfigError(
+                f"{source!r} is no service", path="service", expected="a Service or a class with @service"
+            )
         return _from_instance(source() if isinstance(source, type) else source, options)
 
     @property
@@ -196,7 +198,7 @@ def service(cls: Any = None, /, *, name: str | None = None, version: str = "1") 
 
     def mark(target: Any) -> Any:
         if not isinstance(target, type):
-            raise ConfigError(f"{target!r} is no class", path="service", allowed="a class")
+            raise ConfigError(f"{target!r} is no class", path="service", expected="a class")
         setattr(target, _MARK, {"name": name or target.__name__.lower(), "version": version})
         return target
 

@@ -42,7 +42,7 @@ MEMBERS: dict[str, dict[str, Any]] = {
     "TransportError": {"may_have_executed": False},
     "ProtocolError": {"status": 413},
     "JavaScriptError": {"stage": "syntax", "line": 1, "column": 2, "js_stack": "at f"},
-    "ConfigError": {"path": "http.port", "allowed": "0 to 65535"},
+    "ConfigError": {"path": "http.port", "expected": "0 to 65535"},
     "ConsumerError": {"attempts": [{"address": "local://a", "error": "gone"}], "advice": "start it"},
 }
 CLASSES: list[type[PortalError]] = [getattr(errors, row[0]) for row in error_table()]

@@ -231,9 +231,9 @@ def test_resolved() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"idempotant": True}, "@function has no option idempotant; allowed: cacheable, deprecated"),
+        ({"idempotant": True}, "@function has no option idempotant; expected: cacheable, deprecated"),
         ({"streaming": True}, "has no option streaming"),
-        ({"timeout": "2"}, "timeout is '2'; allowed: seconds above 0"),
+        ({"timeout": "2"}, "timeout is '2'; expected: seconds above 0"),
         ({"timeout": 0}, "timeout is 0"),
     ],
 )

@@ -22,7 +22,8 @@ import trustme
 from click.testing import CliRunner
 
 import portal
-from portal import Consumer, HTTPPortal, cli, errors
+from portal import Consumer, HTTPPortal, errors
+from portal.cli import main as cli
 from portal.examples.orders import service
 
 ROOT = pathlib.Path(portal.__file__).parent.parent

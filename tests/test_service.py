@@ -255,7 +255,7 @@ def test_a_method_is_called_by_its_neighbours_as_python_calls_it() -> None:
 def test_a_service_that_is_applied_as_a_function_says_what_to_do() -> None:
     with LocalPortal() as local:
         for wrong in (Users, Users(), Service("users")):
-            with pytest.raises(ConfigError, match=r"is a service; allowed: apply_service\("):
+            with pytest.raises(ConfigError, match=r"is a service; expected: apply_service\("):
                 local.apply(wrong)  # type: ignore[arg-type]
 
 

@@ -15,9 +15,9 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from time import monotonic
 from typing import Any
 
+from .._internal.at_fork import renew_after_fork
 from ..context import CallContext
 from ..errors import CallCancelled, CallTimeout, OverloadedError
-from ..forks import renew_after_fork
 
 __all__ = ["DeadlineWatch", "timeout_error", "too_late", "wait_for"]
 

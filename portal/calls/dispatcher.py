@@ -13,12 +13,12 @@ from contextlib import ExitStack
 from time import monotonic
 from typing import Any
 
+from .._internal.at_fork import new_lock
+from .._internal.counter import Counter
+from .._internal.executor import WorkerPool
 from ..context import CallContext, enter, leave
 from ..errors import CallCancelled, CallTimeout, PortalError
-from ..executor import WorkerPool
-from ..forks import new_lock
 from ..function import Function
-from .counter import Counter
 from .deadlines import DeadlineWatch, timeout_error, wait_for
 from .middleware import Call, Middleware, build_chain
 from .stream_worker import END, StreamWorker, close_items

@@ -52,14 +52,14 @@ def resolve_middleware(
     if items is None:
         return ()
     if isinstance(items, str) or callable(items) or not isinstance(items, Iterable):
-        raise ConfigError(f"{group} is {items!r}; allowed: {allowed}", path=group, allowed=allowed)
+        raise ConfigError(f"{group} is {items!r}; expected: {allowed}", path=group, expected=allowed)
     resolved: list[Callable[..., Any]] = []
     for item in items:
         if isinstance(item, str):
             resolved.append(load_plugins(group, [item])[item])
         elif isinstance(item, type):
             allowed = f"an object of it: {item.__name__}(...)"
-            raise ConfigError(f"{group} holds the class {item.__name__}", path=group, allowed=allowed)
+            raise ConfigError(f"{group} holds the class {item.__name__}", path=group, expected=allowed)
         elif callable(item):
             around = getattr(item, "around", None)
             if around in _PLACES and _PLACES[around] != group:
@@ -68,7 +68,7 @@ def resolve_middleware(
                 raise ConfigError(words, path=group)
             resolved.append(item)
         else:
-            raise ConfigError(f"{group} holds {item!r}; allowed: {allowed}", path=group, allowed=allowed)
+            raise ConfigError(f"{group} holds {item!r}; expected: {allowed}", path=group, expected=allowed)
     return tuple(resolved)
 
 
@@ -79,14 +79,14 @@ def _load(group: str, name: str, offered: dict[str, list[EntryPoint]]) -> Callab
     if len({point.value for point in points}) != 1:
         what = f"offered as {' and '.join(point.value for point in points)}" if points else "not installed"
         allowed = ", ".join(sorted(offered)) or "no plug-in"
-        raise ConfigError(f"the plug-in {path} is {what}", path=path, allowed=allowed)
+        raise ConfigError(f"the plug-in {path} is {what}", path=path, expected=allowed)
     try:
         found = points[0].load()
         if isinstance(found, type):
             found = found()
     except Exception as error:
         words = f"the plug-in {path} ({points[0].value}) failed: {type(error).__name__}: {error}"
-        raise ConfigError(words, path=path, allowed="a plug-in that loads", cause=error) from error
+        raise ConfigError(words, path=path, expected="a plug-in that loads", cause=error) from error
     if not callable(found):
-        raise ConfigError(f"the plug-in {path} cannot be called", path=path, allowed="a middleware, or a class of one")
+        raise ConfigError(f"the plug-in {path} cannot be called", path=path, expected="a middleware, or a class of one")
     return found  # type: ignore[no-any-return]

@@ -10,22 +10,22 @@ from concurrent.futures import Executor, Future
 from time import monotonic
 from typing import Any
 
+from .._internal.at_fork import new_lock, renew_after_fork
+from .._internal.executor import WorkerPool
 from ..address import Address
-from ..calls.credentials import credentials_of
+from ..auth.credentials import credentials_of
+from ..cache.response_cache import ResponseCache
 from ..calls.deadlines import too_late
 from ..calls.middleware import Call, Middleware, build_chain
 from ..calls.plugins import resolve_middleware
-from ..calls.response_cache import ResponseCache
 from ..context import CallContext
 from ..errors import ConfigError, ConsumerError, OverloadedError, PortalError, RegistryError, ValidationError
-from ..executor import WorkerPool
-from ..forks import new_lock, renew_after_fork
 from ..function import Function
-from ..local import LocalFunction
-from ..pending import PendingFunction
+from ..local.portal import LocalFunction
 from ..portal import Portal, changes, in_process_portals
 from ..registry.portals import PortalRegistry, first_that_knows
 from ..schema import Schema
+from .pending import PendingFunction
 
 __all__ = ["Consumer"]
 
@@ -56,7 +56,7 @@ class Consumer:
             first call to a remote address does; a name stands for what a package offers under
             it (`portal.calls.plugins`).
         auth: what is sent so that servers know who calls: a bearer token, (user, password), headers by name such as
-            {"X-API-Key": key}, a callable of the address, or a credential of `portal.calls.credentials`. A plain value
+            {"X-API-Key": key}, a callable of the address, or a credential of `portal.auth.credentials`. A plain value
             goes to every server called: ByAuthority sends each secret to its own server only.
         cache: keeps answers of functions declared cacheable.
         executor: for `submit_at` and `map_at`; None makes a bounded pool of 32 threads on first use.
@@ -158,9 +158,7 @@ class Consumer:
         items: Iterator[Any] = self._chain(call)
         return items
 
-    def submit_at(
-        self, address: Address | str, params: Mapping[str, Any] | None = None, **options: Any
-    ) -> Future[Any]:
+    def submit_at(self, address: Address | str, params: Mapping[str, Any] | None = None, **options: Any) -> Future[Any]:
         """`call_at` in a worker thread; OverloadedError at once when the pool and its queue are full."""
         return self._workers().submit(self.call_at, address, params, **options)
 
@@ -414,7 +412,7 @@ def _loaded(result: Any, returns: Any, name: str) -> Any:
 
 
 def _wrong(path: str, value: object, allowed: str) -> ConfigError:
-    return ConfigError(f"consumer.{path} is {value!r}", path=f"consumer.{path}", allowed=allowed)
+    return ConfigError(f"consumer.{path} is {value!r}", path=f"consumer.{path}", expected=allowed)
 
 
 def _log_failure(call: Call, done: Future[Any]) -> None:

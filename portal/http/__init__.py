@@ -1,24 +1,50 @@
-"""Functions over HTTP/1.1: `HTTPPortal`, what its client can be told, and middleware around its requests."""
+"""Functions over HTTP/1.1: `HTTPPortal`, its client, and middleware around its requests."""
 
-from .client import HTTPClient
-from .compression import Compression
-from .cors import CORS
-from .guess_limit import GuessLimit
-from .middleware import HTTPMiddleware, When
-from .pools import ClientTLS
-from .portal import HTTPPortal
-from .request_log import RequestLog
-from .security_headers import SecurityHeaders
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .._internal.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from .client.client import HTTPClient
+    from .client.urllib3_transport import ClientTLS
+    from .middleware.auth_failure_limit import AuthFailureLimit
+    from .middleware.base import HTTPMiddleware, When
+    from .middleware.compression import Compression
+    from .middleware.cors import CORS
+    from .middleware.request_log import RequestLog
+    from .middleware.security_headers import SecurityHeaders
+    from .portal import HTTPPortal
+    from .server.wsgi import mount
 
 __all__ = [
     "CORS",
+    "AuthFailureLimit",
     "ClientTLS",
     "Compression",
-    "GuessLimit",
     "HTTPClient",
     "HTTPMiddleware",
     "HTTPPortal",
     "RequestLog",
     "SecurityHeaders",
     "When",
+    "mount",
 ]
+
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "AuthFailureLimit": "middleware.auth_failure_limit",
+        "CORS": "middleware.cors",
+        "ClientTLS": "client.urllib3_transport",
+        "Compression": "middleware.compression",
+        "HTTPClient": "client.client",
+        "HTTPMiddleware": "middleware.base",
+        "HTTPPortal": "portal",
+        "RequestLog": "middleware.request_log",
+        "SecurityHeaders": "middleware.security_headers",
+        "When": "middleware.base",
+        "mount": "server.wsgi",
+    },
+)

@@ -20,14 +20,14 @@ from ..portal import Portal
 from ..schema import check_name
 from ..service import Service
 from ..serving import Listener, ServingConfig
-from .app import HTTPApp
-from .client import HTTPClient
-from .documents import DOCUMENT_PATHS
-from .middleware import HTTPMiddleware
-from .remote import RemoteFunction
+from .client.client import HTTPClient
+from .client.function import RemoteFunction
+from .documents.pages import DOCUMENT_PATHS
+from .middleware.base import HTTPMiddleware
+from .server.app import HTTPApp
 
 if TYPE_CHECKING:
-    from .wsgi import WSGIApp
+    from .server.wsgi import WSGIApp
 
 __all__ = ["HTTPPortal"]
 
@@ -45,7 +45,7 @@ class HTTPPortal(Portal):
             http://localhost/..., for a client whose `sockets` say where that is.
         base_path: prefix of every address.
         auth: who may call: an authenticator, a list of them, or a callable request -> Identity | None; see
-            `portal.calls.authentication`. None lets everybody in.
+            `portal.auth.server`. None lets everybody in.
         middleware: around every call that is served, the first outermost; with a `close`, it is closed with the portal.
         http_middleware: around every HTTP request, outside of authentication; likewise. A name stands for what a
             package offers under it (`portal.calls.plugins`).
@@ -97,15 +97,15 @@ class HTTPPortal(Portal):
         super().__init__(unique_ids=unique_ids)
         for name, value, kind in (("config", config, ServingConfig), ("client", client, HTTPClient)):
             if value is not None and not isinstance(value, kind):
-                raise ConfigError(f"{name} is {value!r}", path=name, allowed=f"{kind.__name__}(...), or None")
+                raise ConfigError(f"{name} is {value!r}", path=name, expected=f"{kind.__name__}(...), or None")
         if base_path and (not base_path.startswith("/") or base_path.endswith("/")):
             raise ConfigError(
                 f"base_path is {base_path!r}",
                 path="base_path",
-                allowed='"" or a path such as "/api", no slash at its end',
+                expected='"" or a path such as "/api", no slash at its end',
             )
         if not _is_age(max_age):
-            raise ConfigError(f"max_age is {max_age!r}", path="max_age", allowed=f"whole seconds from 0 to {_YEAR}")
+            raise ConfigError(f"max_age is {max_age!r}", path="max_age", expected=f"whole seconds from 0 to {_YEAR}")
         _require_plain_host(host)
         self._base_path = base_path
         self._listen = listen
@@ -136,8 +136,8 @@ class HTTPPortal(Portal):
 
     @cached_property
     def wsgi(self) -> WSGIApp:
-        """Everything that is published, as a WSGI application; see `portal.http.wsgi` for where it may be mounted."""
-        from .wsgi import WSGIApp
+        """Everything published, as a WSGI application; `portal.http.server.wsgi` says where to mount it."""
+        from .server.wsgi import WSGIApp
 
         beside = DOCUMENT_PATHS if self._documents else ()
         return WSGIApp(self._app, base_path=self._base_path, max_body=self.listener.config.max_body, beside=beside)
@@ -284,7 +284,7 @@ def _require_plain_host(host: object) -> None:
     found = _WITH_PORT.fullmatch(host) if isinstance(host, str) else None
     if found:
         allowed = f'host and port as two arguments: HTTPPortal("{found[1].strip("[]")}", {found[2]})'
-        raise ConfigError(f"host is {host!r}", path="host", allowed=allowed)
+        raise ConfigError(f"host is {host!r}", path="host", expected=allowed)
 
 
 def _member_of(service: Address, row: Mapping[str, Any]) -> Address:

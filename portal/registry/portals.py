@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from .._internal.at_fork import new_lock
 from ..address import Address
 from ..errors import RegistryError
-from ..forks import new_lock
 from ..function import Function
 from ..portal import Portal
 from ..service import Service

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from .._internal.at_fork import new_lock
 from ..errors import RegistryError
-from ..forks import new_lock
 from ..service import Service
 
 __all__ = ["ServiceRegistry"]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from . import constraints, marshmallow_schema
-from .compiled import is_json
 from .function_schema import FunctionSchema, check_name
 from .parameters import Parameters
 from .schema import Schema
-from .unclassed import unclassed
+from .to_builtins import unclassed
+from .validator import is_json
 
 __all__ = [
     "FunctionSchema",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from ..errors import ConfigError
-from .nodes import SCALARS, Codec, Node, Unfit, each, generate
+from .codecs import SCALARS, Codec, Node, Unfit, each, generate
 
 __all__ = ["list_node", "mapping_node", "set_node", "tuple_node", "variadic_node"]
 
@@ -100,7 +100,7 @@ def tuple_node(items: Sequence[Node]) -> Node:
 def mapping_node(key: Node, value: Node, where: str) -> Node:
     """dict[key, value] and Mapping: an object. Keys are text in JSON, so their hint must be text there too."""
     if not _is_text(key.json):
-        raise ConfigError(f"{where}: JSON object names are text, and this key type is not", path=where, allowed="str")
+        raise ConfigError(f"{where}: JSON object names are text, and this key type is not", path=where, expected="str")
     json: dict[str, Any] = {"type": "object", "additionalProperties": value.json}
     if key.json != {"type": "string"}:
         json["propertyNames"] = key.json

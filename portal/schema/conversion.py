@@ -163,7 +163,7 @@ def marshmallow_from_json(schema: dict[str, Any]) -> type[marshmallow.Schema]:
 
     properties = schema.get("properties")
     if schema.get("type") != "object" or not isinstance(properties, dict):
-        raise ConfigError("a marshmallow schema is an object", path="/type", allowed="an object with properties")
+        raise ConfigError("a marshmallow schema is an object", path="/type", expected="an object with properties")
     required = set(schema.get("required", ()))
     unknown = RAISE if schema.get("additionalProperties") is False else INCLUDE
     fields = {
@@ -241,9 +241,7 @@ def _validators(part: dict[str, Any]) -> list[Any]:
         low, high = part.get("minimum", part.get("exclusiveMinimum")), part.get("maximum", part.get("exclusiveMaximum"))
         if low is not None or high is not None:
             found.append(
-                validate.Range(
-                    min=low, max=high, min_inclusive="minimum" in part, max_inclusive="maximum" in part
-                )
+                validate.Range(min=low, max=high, min_inclusive="minimum" in part, max_inclusive="maximum" in part)
             )
     sizes = {"string": ("minLength", "maxLength"), "array": ("minItems", "maxItems")}.get(part.get("type", ""))
     if sizes and (part.get(sizes[0]) is not None or part.get(sizes[1]) is not None):

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from ..errors import RegistryError, SerializationError, ValidationError
-from .hoist import walk
+from .bundle import walk
 from .jsondata import copy_json
 from .schema import Schema
 

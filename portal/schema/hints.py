@@ -14,10 +14,10 @@ from enum import Enum
 from typing import Any
 
 from ..errors import ConfigError
+from .codecs import SCALARS, Node, Unfit, any_node
 from .constraints import constrain
 from .containers import list_node, mapping_node, set_node, tuple_node, variadic_node
 from .jsondata import is_json
-from .nodes import SCALARS, Node, Unfit, any_node
 from .records import MISSING, Field, record_node, typed_dict_node
 from .unions import union_node
 
@@ -171,7 +171,7 @@ class HintMapper:
             return self.node(hints[name])
         except ConfigError as error:
             inner = f"{type_name(kind)}.{name}"
-            raise ConfigError(f"{inner}: {error.message}", path=inner, allowed=error.allowed) from error
+            raise ConfigError(f"{inner}: {error.message}", path=inner, expected=error.expected) from error
 
     def _named(self, hint: Any, name: str, build: Callable[[], Node]) -> Node:
         """The node of something that may contain itself."""
@@ -294,4 +294,4 @@ def _unmapped(hint: Any) -> ConfigError:
     told = f"the type hint {type_name(hint)} has no JSON form"
     if isinstance(hint, typing.TypeVar):
         return ConfigError(f"{told}; give it a value for its type variables", path=type_name(hint))
-    return ConfigError(told, path=type_name(hint), allowed=_HINTS)
+    return ConfigError(told, path=type_name(hint), expected=_HINTS)

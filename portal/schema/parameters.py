@@ -10,9 +10,9 @@ from typing import Any
 
 from ..context import CallContext
 from ..errors import ConfigError, Fault, ValidationError
+from .codecs import Node, generate, plain_test
 from .hints import HintMapper
 from .jsondata import shorten
-from .nodes import Node, generate, plain_test
 from .records import MISSING, Field, typed_dict_node
 from .schema import Schema, require_object
 
@@ -43,7 +43,7 @@ def resolved_hints(target: Callable[..., Any]) -> dict[str, Any]:
     except (NameError, AttributeError, TypeError) as error:
         name = getattr(target, "__qualname__", str(target))
         raise ConfigError(
-            f"{name}: a type hint cannot be resolved: {error}", path=name, allowed="names defined at module level"
+            f"{name}: a type hint cannot be resolved: {error}", path=name, expected="names defined at module level"
         ) from error
 
 
@@ -215,7 +215,7 @@ def _field(mapper: HintMapper, where: str, parameter: inspect.Parameter, hint: A
         node: Node = mapper.node(hint)
     except ConfigError as error:
         inner = f"{where}({parameter.name})"
-        raise ConfigError(f"{inner}: {error.message}", path=inner, allowed=error.allowed) from error
+        raise ConfigError(f"{inner}: {error.message}", path=inner, expected=error.expected) from error
     missing = parameter.default is inspect.Parameter.empty
     keyword = parameter.kind is inspect.Parameter.KEYWORD_ONLY
     return Field(parameter.name, node, missing, MISSING if missing else parameter.default, keyword)

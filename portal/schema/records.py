@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .compiled import Compiled, is_json
+from .codecs import Node, generate
 from .jsondata import copy_json
-from .nodes import Node, generate
+from .validator import Compiled, is_json
 
 __all__ = ["MISSING", "Field", "object_json", "record_node", "typed_dict_node"]
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..errors import ConfigError, Fault, ValidationError
-from .compiled import Compiled
+from .codecs import Node, generate, plain_test
 from .hints import map_hint
 from .jsondata import MAX_FAULTS, copy_json, first_faults, pointer, shorten
-from .nodes import Node, generate, plain_test
-from .openness import is_scalar
+from .strictness import is_scalar
+from .validator import Compiled
 
 __all__ = ["Schema", "makers"]
 
@@ -219,5 +219,5 @@ def require_object(schema: Schema, what: str) -> dict[str, Any]:
     """The properties of an object schema; ConfigError for another."""
     properties = schema.json.get("properties", {})
     if schema.json.get("type", "object") != "object" or not isinstance(properties, dict):
-        raise ConfigError(f"{what} must be a JSON object with named properties", path="/type", allowed="object")
+        raise ConfigError(f"{what} must be a JSON object with named properties", path="/type", expected="object")
     return properties

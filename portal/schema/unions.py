@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
 
-from .compiled import Compiled
-from .nodes import Node, Unfit
+from .codecs import Node, Unfit
+from .validator import Compiled
 
 __all__ = ["union_node"]
 

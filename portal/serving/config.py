@@ -114,4 +114,4 @@ def _check_number(name: str, value: object) -> None:
 
 
 def _wrong(name: str, value: object, allowed: str) -> ConfigError:
-    return ConfigError(f"serving.{name} is {value!r}; allowed: {allowed}", path=f"serving.{name}", allowed=allowed)
+    return ConfigError(f"serving.{name} is {value!r}; expected: {allowed}", path=f"serving.{name}", expected=allowed)

@@ -8,9 +8,9 @@ from typing import Protocol
 
 from ..context import Identity
 from ..errors import ProtocolError
-from .answer import error_answer
+from ..http11.request_head import HeadCache
+from ..http11.response_head import error_answer
 from .config import ServingConfig
-from .head import HeadCache
 from .request import Request, RequestReader, Upgraded
 from .stream import Stream, TLSStream, plain_stream
 from .tls import identity_of
@@ -37,8 +37,8 @@ class Keeper(Protocol):
 class Connection:
     """One client.
 
-    At any moment it belongs to one thread: the watcher while it is parked, else the worker that serves it (or the
-    thread that answers in the worker's place at a deadline). After an upgrade the watcher keeps it, and `send` may be
+    At any moment it belongs to one thread: the reactor while it is parked, else the worker that serves it (or the
+    thread that answers in the worker's place at a deadline). After an upgrade the reactor keeps it, and `send` may be
     called by one thread at a time beside it.
 
     Attributes:
@@ -48,7 +48,7 @@ class Connection:
         deadline: `time.monotonic()` moment at which it is given up while parked.
         idle_since: the moment at which it was last parked between requests, or accepted.
         requests, bytes_in, bytes_out: counters.
-        listened_for_hangup: since the watcher last listened for requests.
+        listened_for_hangup: since the reactor last listened for requests.
         upgraded: what has taken the connection over, or None while it speaks HTTP.
     """
 
@@ -97,16 +97,16 @@ class Connection:
 
     # reading
 
-    def speak_plainly(self) -> None:
+    def downgrade_to_plaintext(self) -> None:
         """Give TLS up: what came is no handshake."""
         assert isinstance(self.stream, TLSStream)
         self.stream = plain_stream(self.stream.without_tls(), self._config.linger, self._config.write_timeout)
         self.secure = self.shaking = False
 
-    def shake_hands(self) -> bool:
+    def do_handshake(self) -> bool:
         """Go on with the TLS handshake; whether it is done. OSError when it failed."""
         assert isinstance(self.stream, TLSStream)
-        if not self.stream.shake_hands():
+        if not self.stream.do_handshake():
             return False
         assert self.stream.tls is not None
         self.identity = identity_of(self.stream.tls)
@@ -154,7 +154,7 @@ class Connection:
             return Request(found[0], found[1], self, self.peer)
         if self._reader.wants_continue:
             self._reader.wants_continue = False
-            if not self.try_send(_CONTINUE):  # the watching thread must not wait for a client that reads nothing
+            if not self.send_nowait(_CONTINUE):  # the watching thread must not wait for a client that reads nothing
                 raise ConnectionAbortedError("the client takes nothing")
         return None
 
@@ -186,14 +186,14 @@ class Connection:
         self.stream.write(data)
         self.bytes_out += len(data)
 
-    def try_send(self, data: bytes) -> bool:
+    def send_nowait(self, data: bytes) -> bool:
         """Send `data` if the kernel takes all of it at once; for threads that must not wait."""
         self.bytes_out += len(data)
         return self.stream.write_now(data)
 
     def refuse(self, error: ProtocolError) -> None:
         """Answer a request that cannot be read; the connection is drained and closed after it."""
-        self.try_send(error_answer(error.status, str(error), now=time()))
+        self.send_nowait(error_answer(error.status, str(error), now=time()))
 
     def shut_writing(self) -> None:
         """Say that nothing more will come, so that the client reads the answer before the connection is cut."""

@@ -1,4 +1,4 @@
-"""Exchange: one request and its one answer, which either the worker or a watcher of deadlines gives."""
+"""Exchange: one request and its one answer, which either the worker or a reactor of deadlines gives."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import threading
 from collections.abc import Iterator
 from time import time
 
-from .answer import LAST_CHUNK, encode_chunk, encode_head
+from ..http11.request_head import RequestHead
+from ..http11.response_head import LAST_CHUNK, encode_chunk, encode_head
 from .connection import Connection
-from .head import RequestHead
 from .request import Response
 
 __all__ = ["Exchange"]
@@ -115,7 +115,7 @@ class Exchange:
                 self._open = False
                 piece = self._last(last)
                 if piece:
-                    self._connection.try_send(encode_chunk(piece) if self._chunked else piece)
+                    self._connection.send_nowait(encode_chunk(piece) if self._chunked else piece)
             finally:
                 writing.release()
         elif not self._open:

@@ -1,7 +1,7 @@
 """Listener: one address, many apps by path prefix; connections that wait cost no thread.
 
-A Watcher has every connection until a request of it is whole; a Desk has it answered, by the watcher's own thread where
-that takes next to no time, else by a bounded pool of workers.
+A Reactor owns every connection until one of its requests is complete. A RequestScheduler then has the request served:
+by the reactor's own thread where that takes next to no time, else by a bounded pool of workers.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ import weakref
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
+from .._internal.executor import WorkerPool
 from ..errors import ConfigError
-from ..executor import WorkerPool
 from .config import ServingConfig
 from .connection import Connection
-from .desk import Desk
-from .refusals import Refusals
+from .reactor import Reactor
+from .rejections import RejectionLog
 from .request import App
+from .scheduler import RequestScheduler
 from .sockets import open_socket, remove_socket_file
 from .tls import ServerTLS
-from .watcher import Watcher
 
 __all__ = ["Listener"]
 
@@ -49,9 +49,9 @@ class Listener:
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0, *, config: ServingConfig | None = None) -> None:
         if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= 65_535:
-            raise ConfigError(f"port is {port!r}", path="port", allowed="0 to 65535")
+            raise ConfigError(f"port is {port!r}", path="port", expected="0 to 65535")
         if not isinstance(host, str) or host == "unix:":
-            raise ConfigError(f"host is {host!r}", path="host", allowed='a name, an address, or "unix:/path"')
+            raise ConfigError(f"host is {host!r}", path="host", expected='a name, an address, or "unix:/path"')
         self.host = host
         self.port = port
         self.config = config or ServingConfig()
@@ -62,8 +62,8 @@ class Listener:
     def _reset(self) -> None:
         self._lock = threading.Lock()  # guards starting, stopping and mounting
         self._running = False
-        self._watcher: Watcher | None = None
-        self._desk: Desk | None = None
+        self._reactor: Reactor | None = None
+        self._scheduler: RequestScheduler | None = None
         self._tls: ServerTLS | None = None
         self._counting = threading.Lock()  # guards the totals of closed connections
         self._closed_totals = [0, 0, 0]  # requests, bytes in, bytes out
@@ -81,7 +81,7 @@ class Listener:
             if any(known == prefix for known, _ in self._apps):
                 if shared:
                     return
-                raise ConfigError(f"{prefix} is taken on this listener", path="prefix", allowed="a prefix of its own")
+                raise ConfigError(f"{prefix} is taken on this listener", path="prefix", expected="a prefix of its own")
             self._apps = tuple(sorted([*self._apps, (prefix, app)], key=lambda row: -len(row[0])))
 
     def unmount(self, app: App) -> int:
@@ -109,7 +109,7 @@ class Listener:
     @property
     def ready(self) -> bool:
         """Whether new calls are welcome; False from the moment on that it is told to stop."""
-        return self._running and self._desk is not None and not self._desk.stopping
+        return self._running and self._scheduler is not None and not self._scheduler.stopping
 
     @property
     def secure(self) -> bool:
@@ -123,7 +123,7 @@ class Listener:
         """
         with self._lock:
             if self._running:
-                raise ConfigError("the listener serves already", path="sockets", allowed="adopt before start")
+                raise ConfigError("the listener serves already", path="sockets", expected="adopt before start")
             self._adopted = list(sockets)
 
     @property
@@ -147,22 +147,24 @@ class Listener:
                 self.port = int(name[1])
                 self.host = str(name[0]) if self._adopted else self.host
             self._pool = WorkerPool(config.workers, config.queue, name="portal-serve")
-            refusals = self._refusals = Refusals()
-            desk = Desk(self._pool, self._app_for, self._places, refusals, to_the_end=bool(self._adopted))
-            watcher = Watcher(
+            rejections = self._rejections = RejectionLog()
+            scheduler = RequestScheduler(
+                self._pool, self._app_for, self._places, rejections, to_the_end=bool(self._adopted)
+            )
+            reactor = Reactor(
                 sockets,
                 config,
                 self._tls,
-                serve=desk.take,
-                work=desk.submit,
+                serve=scheduler.take,
+                work=scheduler.submit,
                 retire=self._count,
-                refusals=refusals,
+                rejections=rejections,
                 shared=bool(self._adopted),
             )
-            desk.watcher = watcher
-            self._desk, self._watcher = desk, watcher
+            scheduler.reactor = reactor
+            self._scheduler, self._reactor = scheduler, reactor
             self._running = True
-            watcher.start()
+            reactor.start()
             _running.add(self)
 
     def reload_certificates(self) -> None:
@@ -180,27 +182,27 @@ class Listener:
         with self._lock:
             if not self._running:
                 return
-            watcher, desk = self._watcher, self._desk
-            assert watcher is not None
-            assert desk is not None
-            desk.stopping = True
-            watcher.stop_accepting()
+            reactor, scheduler = self._reactor, self._scheduler
+            assert reactor is not None
+            assert scheduler is not None
+            scheduler.stopping = True
+            reactor.stop_accepting()
             if not self._adopted:
                 remove_socket_file(self.host)
-            desk.wait_until_idle(self.config.grace if grace is None else grace)
+            scheduler.wait_until_idle(self.config.grace if grace is None else grace)
             self._running = False
-            for connection in list(desk.active):
+            for connection in list(scheduler.active):
                 connection.abort()
-            watcher.end()
+            reactor.end()
             self._pool.shutdown(wait=True, cancel_futures=True, timeout=0.5)
             self._adopted = []
             _running.discard(self)
 
     def abandon(self) -> None:
         """In a child process after a fork: close the copies of the parent's sockets, and touch nothing else."""
-        watcher = self._watcher
-        if watcher is not None:
-            watcher.abandon()
+        reactor = self._reactor
+        if reactor is not None:
+            reactor.abandon()
         self._adopted = []
         self._reset()
 
@@ -210,21 +212,21 @@ class Listener:
         Members: running, ready, accepted, refused, connections, parked, active, requests, bytes_in, bytes_out, and
         those of the worker pool.
         """
-        watcher, desk = self._watcher, self._desk
-        if watcher is None or desk is None:
+        reactor, scheduler = self._reactor, self._scheduler
+        if reactor is None or scheduler is None:
             return {"running": False, "ready": False}
         totals = list(self._closed_totals)
-        for connection in list(watcher.connections):
+        for connection in list(reactor.connections):
             for index, value in enumerate((connection.requests, connection.bytes_in, connection.bytes_out)):
                 totals[index] += value
         return {
             "running": self._running,
             "ready": self.ready,
-            "accepted": watcher.accepted,
-            "refused": self._refusals.total,
-            "connections": len(watcher.connections),
-            "parked": len(watcher.parked),
-            "active": len(desk.active),
+            "accepted": reactor.accepted,
+            "refused": self._rejections.total,
+            "connections": len(reactor.connections),
+            "parked": len(reactor.parked),
+            "active": len(scheduler.active),
             "requests": totals[0],
             "bytes_in": totals[1],
             "bytes_out": totals[2],

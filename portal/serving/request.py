@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 from ..context import Identity
 from ..errors import ProtocolError
-from .body import ChunkedDecoder
-from .head import HeadCache, RequestHead, find_head_end
+from ..http11.chunked import ChunkedDecoder
+from ..http11.request_head import HeadCache, RequestHead, find_head_end
 
 __all__ = ["App", "Client", "Request", "RequestReader", "Response", "Upgraded"]
 

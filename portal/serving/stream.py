@@ -215,7 +215,7 @@ class TLSStream(_PolledStream):
     none of them waits.
 
     Args:
-        wrap: gives the TLS socket; called by the first `shake_hands`.
+        wrap: gives the TLS socket; called by the first `do_handshake`.
     """
 
     __slots__ = ("_lock", "_wrap", "tls")
@@ -233,7 +233,7 @@ class TLSStream(_PolledStream):
         self._wrap = wrap
         self.tls: ssl.SSLSocket | None = None
 
-    def shake_hands(self) -> bool:
+    def do_handshake(self) -> bool:
         """Go on with the handshake as far as what has arrived allows; whether it is done. OSError when it failed."""
         if self.tls is None:
             # Of a client that is gone already, wrapping would leave a socket behind that nobody closes.

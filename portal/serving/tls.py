@@ -78,7 +78,7 @@ def _one_of(name: str, value: object, allowed: Mapping[str, object]) -> None:
 
 
 def _wrong(name: str, value: object, allowed: str) -> ConfigError:
-    return ConfigError(f"tls.{name} is {value!r}; allowed: {allowed}", path=f"tls.{name}", allowed=allowed)
+    return ConfigError(f"tls.{name} is {value!r}; expected: {allowed}", path=f"tls.{name}", expected=allowed)
 
 
 class ServerTLS:

@@ -93,7 +93,7 @@ class Expectation:
 
     def _between(self, least: int, most: int | None) -> Expectation:
         if least < 0 or (most is not None and most < 0):
-            raise ConfigError(f"a count of {min(least, most or 0)}", path="times", allowed="0 or more")
+            raise ConfigError(f"a count of {min(least, most or 0)}", path="times", expected="0 or more")
         self.least, self.most = least, most
         return self
 

@@ -13,7 +13,7 @@ from typing import Any, overload
 from ..address import Address
 from ..calls.middleware import Call, CallNext, Middleware
 from ..function import Function
-from ..local import LocalPortal
+from ..local.portal import LocalPortal
 from ..portal import Portal
 from ..schema import FunctionSchema
 from .history import CallRecord, Expectation, report, snapshot

@@ -23,10 +23,10 @@ from typing import Any, Protocol, TypeAlias, overload
 from ..address import Address
 from ..calls.dispatcher import Dispatcher
 from ..calls.middleware import Call, CallNext, Middleware
+from ..consumer.pending import PendingFunction
 from ..context import CallContext
 from ..errors import PortalError, RegistryError, SerializationError
 from ..function import Function, ResolvedFunction
-from ..pending import PendingFunction
 from ..portal import Portal
 from ..schema import FunctionSchema, is_json
 from ..service import Service

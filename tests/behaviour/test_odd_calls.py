@@ -25,8 +25,8 @@ from portal import (
     ValidationError,
     function,
 )
-from portal.executor import WorkerPool
-from portal.http.client import HTTPClient
+from portal._internal.executor import WorkerPool
+from portal.http.client.client import HTTPClient
 
 WAIT = 20.0
 

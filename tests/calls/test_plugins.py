@@ -92,5 +92,5 @@ def test_a_plug_in_that_fails_is_named(installed: str, name: str, words: str) ->
 
 @pytest.mark.parametrize("items", ["audit", len, 3, [3], [None]])
 def test_what_is_no_list_of_middleware(items: Any) -> None:
-    with pytest.raises(ConfigError, match="allowed"):
+    with pytest.raises(ConfigError, match="expected"):
         resolve_middleware(items)

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from portal import CallContext, CallTimeout, OverloadedError
+from portal._internal.executor import WorkerPool
 from portal.calls.stream_worker import END, StreamWorker
-from portal.executor import WorkerPool
 
 WAIT = 10.0
 

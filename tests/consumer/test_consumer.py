@@ -383,11 +383,11 @@ def test_a_portal_that_was_closed_serves_a_caller_no_more_and_no_less() -> None:
         ({"portals": "http://127.0.0.1:8080"}, "consumer.portals is .*a list of portals"),
         ({"portals": LocalPortal()}, "a list of portals"),
         ({"portals": ["http://127.0.0.1:8080"]}, "what is at a URL needs none"),
-        ({"cache": 100}, "consumer.cache is 100; allowed: a ResponseCache"),
-        ({"timeout": "3"}, "consumer.timeout is '3'; allowed: seconds above 0"),
+        ({"cache": 100}, "consumer.cache is 100; expected: a ResponseCache"),
+        ({"timeout": "3"}, "consumer.timeout is '3'; expected: seconds above 0"),
         ({"auth": "Bearer t0ken"}, 'the token alone, without "Bearer " before it'),
         ({"middleware": Retry()}, "a list of callables"),
-        ({"middleware": [Retry]}, r"holds the class Retry; allowed: an object of it: Retry\(...\)"),
+        ({"middleware": [Retry]}, r"holds the class Retry; expected: an object of it: Retry\(...\)"),
         ({"middleware": [3]}, "holds 3"),
         ({"middleware": [CORS("*")]}, "holds CORS, which goes around a request: its place is http_middleware="),
     ],
@@ -400,10 +400,10 @@ def test_a_setting_of_the_wrong_kind_is_refused_at_once(settings: dict[str, Any]
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"config": {"workers": 8}}, r"config is .*; allowed: ServingConfig\(...\)"),
-        ({"client": "x"}, r"allowed: HTTPClient\(...\)"),
-        ({"port": "8080"}, "port is '8080'; allowed: 0 to 65535"),
-        ({"base_path": "api"}, 'base_path is \'api\'; allowed: "" or a path such as "/api"'),
+        ({"config": {"workers": 8}}, r"config is .*; expected: ServingConfig\(...\)"),
+        ({"client": "x"}, r"expected: HTTPClient\(...\)"),
+        ({"port": "8080"}, "port is '8080'; expected: 0 to 65535"),
+        ({"base_path": "api"}, 'base_path is \'api\'; expected: "" or a path such as "/api"'),
         ({"middleware": [CORS("*")]}, "its place is http_middleware="),
         ({"middleware": [RateLimit]}, "holds the class RateLimit"),
         ({"http_middleware": [RateLimit("1/second")]}, "goes around a call: its place is middleware="),
@@ -495,7 +495,7 @@ def test_a_stream_that_is_called_says_how_to_read_it(kind: type[Portal]) -> None
 
 
 def test_a_timeout_that_is_no_number_is_a_wrong_setting(local: LocalPortal) -> None:
-    with Consumer([local]) as consumer, pytest.raises(ConfigError, match="timeout is '2'; allowed: seconds, or None"):
+    with Consumer([local]) as consumer, pytest.raises(ConfigError, match="timeout is '2'; expected: seconds, or None"):
         consumer.call_at("local://add", {"a": 1, "b": 2}, timeout="2")  # type: ignore[arg-type]
 
 

@@ -17,22 +17,25 @@ from functools import cache
 from typing import Any
 
 from portal import Address, HTTPPortal
-from portal.calls import jsonrpc
-from portal.calls.cache_control import freshness, matches
-from portal.calls.client_address import client_address, client_network, trusted_networks
+from portal._internal.json_text import decode_json, encode_json
+from portal.cache.cache_control import freshness, matches
 from portal.context import CallContext
 from portal.errors import AddressError, FunctionError, PortalError, ProtocolError, SerializationError
-from portal.http import codec
-from portal.http.app import HTTPApp
-from portal.http.compression import Compression, choose_coding, decompress
-from portal.http.content import json_type, stream_type
-from portal.http.cors import CORS
-from portal.http.rpc import answer_rpc
-from portal.http.wire import Answer, Wire
-from portal.http.wire_pool import WirePool
-from portal.serving.answer import encode_head
-from portal.serving.body import ChunkedDecoder
-from portal.serving.head import HeadCache, RequestHead, parse_request_head
+from portal.http.client.connection import Answer, HTTPConnection
+from portal.http.client.pool import ConnectionPool
+from portal.http.messages.call_headers import context_of
+from portal.http.messages.event_stream import read_events
+from portal.http.messages.problem import error_of
+from portal.http.middleware.compression import Compression, choose_coding, decompress
+from portal.http.middleware.cors import CORS
+from portal.http.server.app import HTTPApp
+from portal.http.server.negotiation import json_type, stream_type
+from portal.http.server.rpc import answer_rpc
+from portal.http11.chunked import ChunkedDecoder
+from portal.http11.forwarded import client_address, client_network, trusted_networks
+from portal.http11.request_head import HeadCache, RequestHead, parse_request_head
+from portal.http11.response_head import encode_head
+from portal.jsonrpc import messages as jsonrpc
 from portal.serving.request import Request, RequestReader
 
 __all__ = ["SEEDS", "TARGETS"]
@@ -134,7 +137,7 @@ def _dechunked(pieces: list[bytes]) -> Any:
 # answers
 
 
-class FedWire(Wire):
+class FedWire(HTTPConnection):
     """A connection on which what a server sends is there already, in pieces; then it is closed."""
 
     __slots__ = ("closed", "left")
@@ -152,11 +155,11 @@ class FedWire(Wire):
         self.closed = True
 
 
-class _Pool(WirePool):
+class _Pool(ConnectionPool):
     def __init__(self) -> None:
         self.kept = False
 
-    def put(self, wire: Wire, keep: bool) -> None:
+    def put(self, wire: HTTPConnection, keep: bool) -> None:
         self.kept = keep
 
 
@@ -192,9 +195,9 @@ def check_answer(data: bytes) -> None:
 
 def check_events(data: bytes) -> None:
     """However they are cut, the same events come."""
-    whole = list(codec.read_events([data], 1 << 20))
+    whole = list(read_events([data], 1 << 20))
     for size in (1, 3):
-        assert list(codec.read_events(cut(data, size), 1 << 20)) == whole
+        assert list(read_events(cut(data, size), 1 << 20)) == whole
 
 
 # JSON
@@ -203,16 +206,16 @@ def check_events(data: bytes) -> None:
 def check_rpc(data: bytes) -> None:
     """Any text of JSON-RPC has messages that can be answered, and exactly one answer for each that wants one."""
     for answers in (False, True):
-        found = jsonrpc.decode(data, codec.decode_json, answers=answers)
+        found = jsonrpc.decode(data, decode_json, answers=answers)
         assert found.messages
         for message in found.messages:
             if isinstance(message, jsonrpc.Invalid):
-                codec.encode_json(jsonrpc.error_response(message.id, message.error))
+                encode_json(jsonrpc.error_response(message.id, message.error))
             elif isinstance(message, jsonrpc.Answer) and message.error is not None:
                 assert isinstance(message.error, PortalError)
                 assert 400 <= message.error.status <= 599
                 str(message.error)
-    found = jsonrpc.decode(data, codec.decode_json)
+    found = jsonrpc.decode(data, decode_json)
     wanted = [one for one in found.messages if not (isinstance(one, jsonrpc.Request) and one.notification)]
     body = answer_rpc(data, _run, CallContext())
     if body is None:
@@ -231,14 +234,14 @@ def _run(method: str, params: Any, context: CallContext) -> Any:
 def check_json(data: bytes) -> None:
     """What is read as JSON is written as JSON that reads the same; all else is a SerializationError."""
     try:
-        value = codec.decode_json(data)
+        value = decode_json(data)
     except SerializationError:
         return
     try:
-        text = codec.encode_json(value)
+        text = encode_json(value)
     except SerializationError:
         return  # a lone surrogate, or a number beyond what a float holds
-    assert codec.decode_json(text) == value
+    assert decode_json(text) == value
 
 
 # texts
@@ -281,9 +284,9 @@ def check_fields(data: bytes) -> None:
             assert len(decompress(data, coding, 1000)) <= 1000
     headers = dict.fromkeys(("x-request-id", "x-portal-timeout", "traceparent", "idempotency-key", "retry-after"), text)
     with suppress(ProtocolError):
-        assert codec.context_of(headers, 0.0).request_id.isascii()
+        assert context_of(headers, 0.0).request_id.isascii()
     for status in (401, 404, 429, 503):
-        assert isinstance(codec.error_of(status, text, data, headers), PortalError)
+        assert isinstance(error_of(status, text, data, headers), PortalError)
 
 
 # all of it
@@ -355,7 +358,7 @@ SEEDS: dict[str, list[bytes]] = {
         b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
         b"HTTP/1.0 503 No\r\nRetry-After: 1\r\n\r\nbusy",
         b"HTTP/1.1 204 None\r\nConnection: close\r\n\r\n",
-        b"HTTP/1.1 304 Same\r\nContent-Length: 5\r\nETag: \"a\"\r\n\r\n",
+        b'HTTP/1.1 304 Same\r\nContent-Length: 5\r\nETag: "a"\r\n\r\n',
     ],
     "events": [b"data: 1\n\nevent: complete\r\ndata: null\r\n\r\n", b": x\rdata\r\r"],
     "rpc": [
@@ -382,13 +385,12 @@ SEEDS: dict[str, list[bytes]] = {
         b'{"code":"rate_limited","retry_after":1e999}',
     ],
     "app": [
-        b"POST /api/_add HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\nContent-Length: 7\r\n\r\n{\"a\":1}",
+        b'POST /api/_add HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\nContent-Length: 7\r\n\r\n{"a":1}',
         b"POST /api/_hard?version=>=0 HTTP/1.1\r\nHost: x\r\nOrigin: http://a.example\r\n"
         b"Content-Type: application/json\r\nContent-Length: 85\r\n\r\n"
         b'{"numbers":[1,2],"when":"2026-01-01T00:00:00Z","money":"1.50","blob":"AAAA"}         ',
         b"GET /api/_add@1 HTTP/1.1\r\nHost: x\r\n\r\nGET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"POST /api/_stream HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\nContent-Length: 11\r\n\r\n"
-        b'{"count":2}',
+        b'POST /api/_stream HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\nContent-Length: 11\r\n\r\n{"count":2}',
         b"POST /api/rpc HTTP/1.1\r\nHost: x\r\nX-Portal-Timeout: 900\r\nTransfer-Encoding: chunked\r\n\r\n"
         b'39\r\n{"jsonrpc":"2.0","method":"_add","params":{"a":1},"id":1}\r\n0\r\n\r\n',
     ],

@@ -12,7 +12,7 @@ from tests.fuzz.targets import SEEDS, TARGETS
 
 CASES = int(os.environ.get("PORTAL_FUZZ_CASES", "60"))
 # What parsers trip over comes more often than other bytes.
-_BYTES = st.one_of(st.sampled_from(b"\r\n\0 :;,\t-+0x{}[]\"\\"), st.integers(0, 255))
+_BYTES = st.one_of(st.sampled_from(b'\r\n\0 :;,\t-+0x{}[]"\\'), st.integers(0, 255))
 
 
 @st.composite

@@ -28,8 +28,9 @@ from portal import (
     function,
 )
 from portal.errors import AuthenticationError, AuthorizationError, PortalError, RateLimitError
-from portal.http import Compression, codec
-from portal.http.client import HTTPClient
+from portal.http import Compression
+from portal.http.client.client import HTTPClient
+from portal.http.messages.problem import PROBLEM, error_of
 from portal.serving import Listener, Request, Response, ServingConfig
 
 WAIT = 20.0
@@ -377,10 +378,8 @@ def test_every_size_of_timeout_holds(timeout: float) -> None:
      (429, RateLimitError), (408, CallTimeout), (504, CallTimeout), (500, TransportError), (400, ProtocolError)],
 )  # fmt: skip
 def test_statuses_without_a_problem_document(status: int, kind: type[PortalError]) -> None:
-    for body, media in ((b"<html>", "text/html"), (b"{", codec.PROBLEM), (b"{}", codec.PROBLEM)):
-        assert type(codec.error_of(status, media, body, {})) is kind
-
-
+    for body, media in ((b"<html>", "text/html"), (b"{", PROBLEM), (b"{}", PROBLEM)):
+        assert type(error_of(status, media, body, {})) is kind
 
 
 @pytest.mark.parametrize(

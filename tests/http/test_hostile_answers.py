@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 
 from portal import Consumer, HTTPPortal
 from portal.errors import OverloadedError, PortalError, ProtocolError, RateLimitError, error_table
-from portal.http import codec
-from portal.http.wire import Answer, Wire, _known_line
-from portal.http.wire_pool import WirePool
+from portal.http.client.connection import Answer, HTTPConnection, _known_line
+from portal.http.client.pool import ConnectionPool
+from portal.http.messages.event_stream import read_events
+from portal.http.messages.problem import _error_of_problem, error_of
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
@@ -30,8 +31,8 @@ def receive(data: bytes) -> tuple[int, bytes, bool]:
     ours, theirs = socket.socketpair()
     with theirs:
         theirs.sendall(data)
-    pool = WirePool("server.invalid", 1)
-    wire = Wire(ours)
+    pool = ConnectionPool("server.invalid", 1)
+    wire = HTTPConnection(ours)
     try:
         answer = Answer(pool, wire, None)
         body = answer.whole()
@@ -101,28 +102,28 @@ def test_long_lines_of_a_head_are_not_remembered() -> None:
     [("text/html", b""), ("application/problem+json", b'{"code": "overloaded", "status": 503, "detail": "busy"}')],
 )
 def test_retry_after(value: str, seconds: float | None, kind: str, body: bytes) -> None:
-    error = codec.error_of(503, kind, body, {"retry-after": value})
+    error = error_of(503, kind, body, {"retry-after": value})
     assert isinstance(error, OverloadedError)
     assert error.retry_after == seconds
 
 
 def test_retry_after_as_a_date() -> None:
     soon = formatdate(time() + 30, usegmt=True)
-    error = codec.error_of(503, "text/html", b"", {"retry-after": soon})
+    error = error_of(503, "text/html", b"", {"retry-after": soon})
     assert isinstance(error, OverloadedError)
     assert 20 < (error.retry_after or 0) <= 30
 
 
 def test_what_the_problem_says_of_a_pause_counts_before_the_header() -> None:
     body = b'{"code": "rate_limited", "status": 429, "detail": "x", "retry_after": 2.5}'
-    error = codec.error_of(429, "application/problem+json", body, {"retry-after": "3"})
+    error = error_of(429, "application/problem+json", body, {"retry-after": "3"})
     assert isinstance(error, RateLimitError)
     assert error.retry_after == 2.5
 
 
 _MEMBERS = ("code", "detail", "status", "request_id", "retryable", "exception", "executed", "errors", "retry_after",
             "position", "reason", "name", "kind", "timeout", "may_have_executed", "stage", "line", "column",
-            "js_stack", "path", "allowed", "attempts", "advice", "stack", "scheme", "address", "message")  # fmt: skip
+            "js_stack", "path", "expected", "attempts", "advice", "stack", "scheme", "address", "message")  # fmt: skip
 _ODD: Any = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just(10**4000),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
@@ -140,7 +141,7 @@ _PROBLEMS = st.dictionaries(st.sampled_from(_MEMBERS), _ODD, max_size=6)
 def test_a_problem_of_any_shape_is_an_error_that_can_be_passed_on(status: int, code: Any, members: Any) -> None:
     problem = members if code is None else members | {"code": code}
     error = PortalError.from_dict(problem)
-    for one in (error, codec._error_of_problem(dict(problem, code=str(problem.get("code"))), status, None)):
+    for one in (error, _error_of_problem(dict(problem, code=str(problem.get("code"))), status, None)):
         assert isinstance(one, PortalError)
         assert 400 <= one.status <= 599
         str(one)
@@ -154,24 +155,24 @@ def test_a_problem_of_any_shape_is_an_error_that_can_be_passed_on(status: int, c
 def test_events_are_the_same_however_they_are_cut(data: bytes, cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), len(data)]
     pieces = [data[start:end] for start, end in itertools.pairwise(edges)]
-    assert list(codec.read_events(pieces, 100)) == list(codec.read_events([data], 100))
+    assert list(read_events(pieces, 100)) == list(read_events([data], 100))
 
 
 def test_events_as_others_write_them() -> None:
     """HTML Living Standard section 9.2.6: any line end; comments and events without data are nothing."""
     data = b": keep-alive\n\nevent: x\r\ndata: 1\r\n\r\ndata: 2\rdata:3\r\r"
     data += b"event: lost\n\nid: 5\ndata\n\ndata: 4\n\ndata: cut"
-    assert list(codec.read_events([data], 100)) == [("x", b"1"), ("", b"2\n3"), ("", b""), ("", b"4")]
+    assert list(read_events([data], 100)) == [("x", b"1"), ("", b"2\n3"), ("", b""), ("", b"4")]
 
 
 def test_an_event_that_comes_in_small_pieces_is_not_read_again_and_again() -> None:
     body = b"data: " + b"1" * 200_000 + b"\n\n"
     pieces = (body[at : at + 7] for at in range(0, len(body), 7))
-    assert [len(data) for _, data in codec.read_events(pieces, 1_000_000)] == [200_000]
+    assert [len(data) for _, data in read_events(pieces, 1_000_000)] == [200_000]
     with pytest.raises(ProtocolError):
-        list(codec.read_events((b"data: " + b"1" * 50 for _ in range(10)), 100))
+        list(read_events((b"data: " + b"1" * 50 for _ in range(10)), 100))
     with pytest.raises(ProtocolError):
-        list(codec.read_events([b"data: 1\n"] * 100, 100))
+        list(read_events([b"data: 1\n"] * 100, 100))
 
 
 def test_an_error_that_no_json_carries_is_answered_all_the_same() -> None:

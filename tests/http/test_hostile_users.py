@@ -24,11 +24,13 @@ from portal import (
     function,
     service,
 )
-from portal.calls.idempotency import Idempotency
-from portal.calls.openrpc import openrpc_document
-from portal.calls.rate_limit import RateLimit
-from portal.http import HTTPClient, documents, sender
-from portal.http.request_log import RequestLog
+from portal.http import HTTPClient
+from portal.http.client import transport as sender
+from portal.http.documents import pages as documents
+from portal.http.middleware.request_log import RequestLog
+from portal.idempotency.middleware import Idempotency
+from portal.jsonrpc.openrpc import openrpc_document
+from portal.limits.rate_limit import RateLimit
 from portal.serving import Request, Response
 
 WAIT = 10.0
@@ -250,7 +252,7 @@ def test_what_a_middleware_writes_into_a_request_stays_in_it() -> None:
 
 def test_claims_that_a_function_changes_are_its_own() -> None:
     jwt = pytest.importorskip("jwt")
-    from portal.calls.jwt_auth import JWTAuth
+    from portal.auth.jwt.authenticator import JWTAuth
 
     secret = "k" * 32
 

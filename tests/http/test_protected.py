@@ -26,17 +26,17 @@ from portal import (
     function,
     service,
 )
-from portal.calls.authenticators import BearerAuth
-from portal.calls.credentials import ByAuthority
-from portal.calls.idempotency import Idempotency
-from portal.calls.rate_limit import RateLimit
-from portal.calls.response_cache import ResponseCache
-from portal.calls.scopes import RequireScopes
-from portal.http.compression import Compression
-from portal.http.cors import CORS
-from portal.http.middleware import When
-from portal.http.request_log import RequestLog
-from portal.http.security_headers import SecurityHeaders
+from portal.auth.authenticators import BearerAuth
+from portal.auth.credentials import ByAuthority
+from portal.auth.scopes import RequireScopes
+from portal.cache.response_cache import ResponseCache
+from portal.http.middleware.base import When
+from portal.http.middleware.compression import Compression
+from portal.http.middleware.cors import CORS
+from portal.http.middleware.request_log import RequestLog
+from portal.http.middleware.security_headers import SecurityHeaders
+from portal.idempotency.middleware import Idempotency
+from portal.limits.rate_limit import RateLimit
 
 WAIT = 10.0
 ANN = Identity("ann", scopes=frozenset({"orders"}))

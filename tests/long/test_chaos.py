@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from portal import Consumer, OverloadedError, PortalError, TransportError
-from portal.calls.retry import Retry, RetryBudget
+from portal.resilience.retry import Retry, RetryBudget
 
 ROOT = Path(__file__).parents[2]
 WAIT = 60.0  # for any one thing
@@ -45,7 +45,7 @@ class Server:
         self._log = directory / "server.log"
         self._environment = os.environ | {
             "COUNTED": str(counted),
-            "PYTHONPATH": os.pathsep.join((str(ROOT), str(Path(__file__).parent))),
+            "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests" / "support"))),
         }
         self._listening: socket.socket | None = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.port = self._listening.getsockname()[1]

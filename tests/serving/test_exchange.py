@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
+from portal.http11.request_head import HeadCache
 from portal.serving import Response
 from portal.serving.exchange import Exchange
-from portal.serving.head import HeadCache
 
 WAIT = 10.0
 
 
-class Wire:
+class HTTPConnection:
     """A connection that keeps what is sent on it."""
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class Wire:
             assert self.go_on.wait(WAIT)
         self.sent += data
 
-    def try_send(self, data: bytes) -> bool:
+    def send_nowait(self, data: bytes) -> bool:
         self.sent += data
         return True
 
@@ -46,13 +46,13 @@ def exchange_on(wire: Any, line: bytes = b"POST /f HTTP/1.1") -> Exchange:
 
 
 def test_one_of_those_that_would_answer_does() -> None:
-    exchange = exchange_on(Wire())
+    exchange = exchange_on(HTTPConnection())
     assert [exchange.claim(), exchange.claim()] == [True, False]
 
 
 def test_an_answer_that_is_no_stream_is_not_cut() -> None:
     """The function came back at the very moment of its deadline: its answer is on the way."""
-    wire = Wire()
+    wire = HTTPConnection()
     exchange = exchange_on(wire)
     exchange.send(Response(200, body=b"1"))
     exchange.cut(b"last")
@@ -69,7 +69,7 @@ def test_an_answer_that_is_no_stream_is_not_cut() -> None:
     ],
 )
 def test_a_stream_is_cut_between_two_pieces(line: bytes, headers: list[tuple[str, str]], last: bytes) -> None:
-    wire = Wire()
+    wire = HTTPConnection()
     exchange = exchange_on(wire, line)
     closed: list[bool] = []
 
@@ -91,7 +91,7 @@ def test_a_stream_is_cut_between_two_pieces(line: bytes, headers: list[tuple[str
 
 def test_a_stream_is_cut_while_a_piece_is_written() -> None:
     """To a client that takes nothing, perhaps: who cuts does not wait for it."""
-    wire = Wire()
+    wire = HTTPConnection()
     wire.within = threading.Event()
     exchange = exchange_on(wire)
     sending = threading.Thread(target=exchange.send, args=(Response(200, body=iter([])),))
@@ -105,7 +105,7 @@ def test_a_stream_is_cut_while_a_piece_is_written() -> None:
 
 
 def test_a_stream_that_has_ended_is_not_cut() -> None:
-    wire = Wire()
+    wire = HTTPConnection()
     exchange = exchange_on(wire)
     exchange.send(Response(200, body=iter([b"a"])))
     exchange.cut(b"last")

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import gc
-import importlib.util
 import json
 import os
 import re
 import socket
 import ssl
-import sys
 import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -24,16 +22,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from portal import HTTPPortal, ProtocolError
+from portal.http11.request_head import HeadCache, parse_request_head
 from portal.serving import Certificate, ServingConfig, TLSConfig
-from portal.serving.head import HeadCache, parse_request_head
 from portal.serving.request import RequestReader
-
-_spec = importlib.util.spec_from_file_location("_malformed", Path(__file__).with_name("malformed.py"))
-assert _spec is not None
-assert _spec.loader is not None
-table = importlib.util.module_from_spec(_spec)
-sys.modules["_malformed"] = table
-_spec.loader.exec_module(table)
+from tests.support import malformed as table
 
 WAIT = 10.0
 _STATUS = re.compile(rb"HTTP/1\.1 ([1-5][0-9]{2}) [ -~]*")

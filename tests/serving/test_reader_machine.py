@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from portal.errors import ProtocolError
-from portal.serving.head import HeadCache
+from portal.http11.request_head import HeadCache
 from portal.serving.request import RequestReader
 
 CASES = int(os.environ.get("PORTAL_FUZZ_CASES", "60"))

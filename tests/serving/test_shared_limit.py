@@ -15,7 +15,7 @@ import pytest
 
 import portal
 from portal import Consumer, RateLimitError
-from tests.calls import valkey
+from tests.support import valkey
 
 MODULE = """
 import os

@@ -308,7 +308,7 @@ def test_wrong_settings_are_named(files: Files, changes: dict[str, Any], path: s
     with pytest.raises(ConfigError) as caught:
         serving(TLSConfig(**({"certificate": files.server} | changes))).start()
     assert caught.value.path == path
-    assert caught.value.allowed
+    assert caught.value.expected
 
 
 def test_passwords_of_keys(files: Files, tmp_path: Path) -> None:
@@ -368,15 +368,13 @@ def test_what_is_written_while_a_connection_is_broken_is_not_written_in_the_clea
     stream = TLSStream(ours, 0.1, 1.0, lambda sock: context.wrap_socket(sock, True, do_handshake_on_connect=False))
     theirs.setblocking(False)
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    client = ssl.create_default_context(cafile=str(files.ca)).wrap_bio(
-        incoming, outgoing, server_hostname="localhost"
-    )
+    client = ssl.create_default_context(cafile=str(files.ca)).wrap_bio(incoming, outgoing, server_hostname="localhost")
     shaken = False
     while not shaken:
         with suppress(ssl.SSLWantReadError):
             client.do_handshake()
         theirs.send(outgoing.read())
-        shaken = stream.shake_hands()
+        shaken = stream.do_handshake()
         with suppress(BlockingIOError):
             incoming.write(theirs.recv(65536))
     shut_down = socket.socket.shutdown

@@ -1,0 +1,175 @@
+"""WorkerPool: a bounded `concurrent.futures.Executor`.
+
+The standard ThreadPoolExecutor has a queue without a bound and joins its threads at interpreter exit, so that one
+function that never returns keeps the process from ending. This one refuses past its bound and its threads are daemons.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from typing import Any
+
+from ..errors import ConfigError, OverloadedError
+from .at_fork import new_lock, renew_after_fork
+
+__all__ = ["WorkerPool", "shared_executor"]
+
+_Job = tuple["Future[Any]", Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+
+
+class WorkerPool(Executor):
+    """Threads started on demand, at most `workers`, and at most `queue` jobs waiting for one.
+
+    Args:
+        workers: the most threads, at least 1.
+        queue: the most jobs that wait for a thread; 0 refuses as soon as every thread is busy.
+        name: prefix of the threads' names.
+
+    A job runs in a copy of the submitter's contextvars, so that a call's context reaches it.
+    Threads: any may submit. Fork: a child starts with no threads and an empty queue.
+    """
+
+    def __init__(self, workers: int = 16, queue: int = 256, *, name: str = "portal-worker") -> None:
+        for path, value, least in (("workers", workers, 1), ("queue", queue, 0)):
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise ConfigError(f"{path} is {value!r}", path=path, expected=f"a whole number of at least {least}")
+        self.workers = workers
+        self.queue = queue
+        self._name = name
+        self.after_fork()
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Begin with no threads and an empty queue; a child process does so by itself."""
+        self._ready = threading.Condition()  # guards everything below; never held while a job runs
+        self._jobs: deque[_Job] = deque()
+        self._threads: set[threading.Thread] = set()
+        self._unfinished = 0  # jobs that run or wait
+        self._started = 0
+        self._closed = False
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Run `fn(*args, **kwargs)` in a thread of the pool.
+
+        Raises: OverloadedError when every thread is busy and the queue is full, or when there is no thread and the
+            system gives none; RuntimeError after `shutdown`.
+        """
+        future: Future[Any] = Future()
+        with self._ready:
+            if self._closed:
+                raise RuntimeError("the worker pool is shut down")
+            if self._unfinished >= self.workers + self.queue:
+                raise OverloadedError(
+                    f"all {self.workers} workers are busy and {self.queue} calls wait already", retry_after=1.0
+                )
+            self._unfinished += 1
+            self._jobs.append((future, contextvars.copy_context().run, (fn, *args), kwargs))
+            if len(self._threads) < min(self.workers, self._unfinished):
+                self._start_thread()
+            else:
+                self._ready.notify()
+        return future
+
+    def _start_thread(self) -> None:
+        thread = threading.Thread(target=self._work, name=f"{self._name}-{self._started + 1}", daemon=True)
+        self._threads.add(thread)
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system has none to give, or the interpreter is ending
+            self._threads.discard(thread)
+            if self._threads:
+                return  # those that there are will come to it
+            self._jobs.pop()
+            self._unfinished -= 1
+            raise OverloadedError(f"no thread can be started: {error}", retry_after=1.0) from error
+        self._started += 1
+
+    def _work(self) -> None:
+        while (job := self._next_job()) is not None:
+            future, run, args, kwargs = job
+            outcome = _run(run, args, kwargs) if future.set_running_or_notify_cancel() else None
+            with self._ready:
+                # Before the result is told, so that who waited for it finds the place free.
+                self._unfinished -= 1
+            if outcome is not None:
+                _tell(future, *outcome)
+            # The job's frames must not keep its arguments alive while the thread waits for the next.
+            del job, future, run, args, kwargs, outcome
+
+    def _next_job(self) -> _Job | None:
+        with self._ready:
+            while not self._jobs and not self._closed:
+                self._ready.wait()
+            if self._jobs:
+                return self._jobs.popleft()
+            self._threads.discard(threading.current_thread())
+            return None
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that wait for a thread, at this moment."""
+        return len(self._jobs)
+
+    def stats(self) -> dict[str, int]:
+        """Threads, waiting jobs, and jobs running or waiting, at this moment; reads without a lock."""
+        return {"threads": len(self._threads), "waiting": len(self._jobs), "unfinished": self._unfinished}
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False, timeout: float | None = None) -> None:
+        """Take no more jobs. May be called twice, from any thread.
+
+        Args:
+            wait: wait for the running jobs.
+            cancel_futures: cancel those that wait for a thread.
+            timeout: seconds to wait at most; None waits for all of them.
+        """
+        with self._ready:
+            self._closed = True
+            waiting = list(self._jobs) if cancel_futures else []
+            if cancel_futures:
+                self._jobs.clear()
+                self._unfinished -= len(waiting)
+            threads = [thread for thread in self._threads if thread is not threading.current_thread()]
+            self._ready.notify_all()
+        for job in waiting:
+            job[0].cancel()
+            job[0].set_running_or_notify_cancel()
+        if wait:
+            _join(threads, timeout)
+
+
+def _run(run: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, BaseException | None]:
+    try:
+        return run(*args, **kwargs), None
+    except BaseException as error:  # whatever a job raises belongs to who waits for it, as in ThreadPoolExecutor
+        return None, error
+
+
+def _tell(future: Future[Any], result: Any, error: BaseException | None) -> None:
+    if error is None:
+        future.set_result(result)
+    else:
+        future.set_exception(error)
+
+
+def _join(threads: list[threading.Thread], timeout: float | None) -> None:
+    from time import monotonic
+
+    end = None if timeout is None else monotonic() + timeout
+    for thread in threads:
+        thread.join(None if end is None else max(0.0, end - monotonic()))
+
+
+_shared_lock = new_lock()  # guards the creation of the shared pool
+_shared: list[WorkerPool] = []
+
+
+def shared_executor() -> WorkerPool:
+    """The pool of this process for calls that no portal or consumer owns: 32 threads, 1,024 waiting."""
+    with _shared_lock:
+        if not _shared:
+            _shared.append(WorkerPool(32, 1024, name="portal-shared"))
+        return _shared[0]

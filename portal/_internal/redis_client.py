@@ -1,0 +1,130 @@
+"""StoreLink: the way to a Redis or Valkey server that may be gone.
+
+Waiting for a dead server is bounded twice: by socket timeouts, and, once it has failed, by leaving it alone for a
+while, so that one call in that while waits and all others are told at once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from time import monotonic
+from typing import Any, TypeVar
+
+from ..errors import ConfigError
+
+__all__ = ["StoreLink", "StoreLost", "text_of"]
+
+_log = logging.getLogger("portal.calls")
+_Found = TypeVar("_Found")
+_SCHEMES = ("redis://", "rediss://", "unix://", "valkey://", "valkeys://")
+_SAY_AGAIN = 60.0  # seconds between two warnings about the same outage
+
+
+class StoreLost(Exception):
+    """The store did not answer, or is being left alone."""
+
+
+class StoreLink:
+    """A shared store, and whether it can be asked.
+
+    Args:
+        source: URL (redis, rediss, unix, valkey, valkeys), or a client of the redis or valkey package; a client must
+            have a socket timeout, and its own retries make the waiting longer.
+        path: of the setting, for the ConfigError.
+        timeout: seconds to connect, and to wait for an answer, where a URL is given.
+        pause: seconds for which a store that failed is left alone.
+        clock: seconds, as `time.monotonic`.
+
+    Nothing is connected before the first use. Threads: any. Fork: the client's pool opens connections of its own.
+    """
+
+    def __init__(
+        self,
+        source: Any,
+        *,
+        path: str,
+        timeout: float = 0.5,
+        pause: float = 1.0,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._owned = isinstance(source, str)
+        self.client: Any = _connect(source, path, timeout) if self._owned else _checked(source, path)
+        self._pause = pause
+        self._clock = clock
+        # Written without a lock: the worst that two threads at once do is to ask, or to warn, twice.
+        self._lost = False
+        self._alone_until = 0.0
+        self._said = float("-inf")
+
+    def run(self, use: Callable[[Any], _Found]) -> _Found:
+        """What `use` gives for the client; StoreLost when the store fails or is being left alone."""
+        probing = self._lost
+        if probing:
+            now = self._clock()
+            if now < self._alone_until:
+                raise StoreLost("the store is left alone after a failure")
+            self._alone_until = now + self._pause
+        try:
+            found = use(self.client)
+        except Exception as error:  # redis and valkey have an exception tree each, and both let OSError through
+            self._fail(error)
+            raise StoreLost(f"{type(error).__name__}: {error}") from error
+        if probing and self._lost:  # what was asked before the failure and answered after it proves nothing
+            self._lost = False
+            self._said = float("-inf")
+            _log.warning("the shared store answers again")
+        return found
+
+    def _fail(self, error: Exception) -> None:
+        now = self._clock()
+        self._alone_until = now + self._pause
+        self._lost = True
+        if now - self._said >= _SAY_AGAIN:
+            self._said = now
+            _log.warning("the shared store does not answer: %s: %s", type(error).__name__, error)
+
+    def close(self) -> None:
+        """Close the connections, if the client was made here."""
+        if self._owned:
+            self.client.close()
+
+
+def _connect(url: str, path: str, timeout: float) -> Any:
+    if not url.startswith(_SCHEMES):
+        raise _wrong(path, url.partition("://")[0])
+    try:
+        from redis import Redis
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+    except ImportError:  # pragma: no cover - the tests have it
+        allowed = "pip install 'portal-functions[redis]'"
+        raise ConfigError(f"{path} needs the redis package", path=path, expected=allowed) from None
+    if url.startswith("valkey"):
+        url = "redis" + url.removeprefix("valkey")
+    try:
+        # No retries: a script that counted and whose answer was lost must not count again, nor a caller wait twice.
+        return Redis.from_url(url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=Retry(NoBackoff(), 0))
+    except ValueError:
+        raise _wrong(path, url.partition("://")[0] + "://...") from None
+
+
+def _checked(client: Any, path: str) -> Any:
+    if not callable(getattr(client, "register_script", None)):
+        raise _wrong(path, type(client).__name__)
+    pool = getattr(client, "connection_pool", None)
+    kwargs = getattr(pool, "connection_kwargs", {})
+    if "socket_timeout" in kwargs and not kwargs["socket_timeout"]:
+        raise ConfigError(f"the client in {path} has no socket_timeout", path=path, expected="a client with a timeout")
+    return client
+
+
+def _wrong(path: str, given: str) -> ConfigError:
+    # A URL holds a password: it is not repeated.
+    allowed = 'None, a URL such as "redis://host:6379/0", or a client of the redis or valkey package'
+    return ConfigError(f"{path} ({given}) is no store; expected: {allowed}", path=path, expected=allowed)
+
+
+def text_of(value: bytes | str) -> str:
+    """What a client gave, text already or not, as its `decode_responses` is."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

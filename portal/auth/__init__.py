@@ -1,0 +1,52 @@
+"""Who calls, and what they may do: authenticators for servers, credentials for clients, scopes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .._internal.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from .authenticators import ApiKeyAuth, Authenticator, BasicAuth, BearerAuth, CertificateAuth
+    from .credentials import ApiKey, BasicCredential, BearerToken, ByAuthority, Credential
+    from .jwt.authenticator import JWTAuth
+    from .oauth2 import OAuth2ClientCredentials
+    from .passwords import hash_password
+    from .scopes import RequireScopes
+
+__all__ = [
+    "ApiKey",
+    "ApiKeyAuth",
+    "Authenticator",
+    "BasicAuth",
+    "BasicCredential",
+    "BearerAuth",
+    "BearerToken",
+    "ByAuthority",
+    "CertificateAuth",
+    "Credential",
+    "JWTAuth",
+    "OAuth2ClientCredentials",
+    "RequireScopes",
+    "hash_password",
+]
+
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "ApiKey": "credentials",
+        "ApiKeyAuth": "authenticators",
+        "Authenticator": "authenticators",
+        "BasicAuth": "authenticators",
+        "BasicCredential": "credentials",
+        "BearerAuth": "authenticators",
+        "BearerToken": "credentials",
+        "ByAuthority": "credentials",
+        "CertificateAuth": "authenticators",
+        "Credential": "credentials",
+        "JWTAuth": "jwt.authenticator",
+        "OAuth2ClientCredentials": "oauth2",
+        "RequireScopes": "scopes",
+        "hash_password": "passwords",
+    },
+)

@@ -1,0 +1,108 @@
+"""`portal openapi`: the OpenAPI document of a portal, or of functions and services, without serving them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from .errors import reported
+from .targets import Target, load_all, service_of
+
+if TYPE_CHECKING:
+    from ..portal import Portal
+
+__all__ = ["openapi"]
+
+
+@click.command()
+@click.argument("targets", nargs=-1, required=True, metavar="MODULE:TARGET...")
+@click.option("--output", type=click.Path(dir_okay=False), metavar="FILE", help="Write it there; to stdout by default.")
+@click.option("--base-path", default="/api", show_default=True, help="Prefix of every path.")
+@click.option("--title", default="Portal", show_default=True)
+@click.option("--version", "version", default="1", show_default=True, help="Of the interface.")
+@click.option("--debug", is_flag=True, help="Show the traceback of what a module raises.")
+def openapi(targets: tuple[str, ...], output: str | None, debug: bool, **interface: Any) -> None:
+    """Write an OpenAPI 3.1 document; nothing listens.
+
+    TARGETs are functions and services, or one HTTPPortal, whose document is what it serves at /openapi.json, with its
+    authentication, title, version and base path.
+    """
+    with reported(False), _nothing_listening(), redirect_stdout(sys.stderr):  # what modules print is no document
+        document = _document(load_all(targets, debug), interface)
+    text = json.dumps(document, ensure_ascii=False, indent=2)
+    if output is None:
+        click.echo(text)
+        return
+    try:
+        with open(output, "w", encoding="utf-8") as file:
+            file.write(text + "\n")
+    except OSError as error:
+        raise click.BadParameter(f"{output} cannot be written: {error.strerror}", param_hint="--output") from error
+
+
+@contextmanager
+def _nothing_listening() -> Iterator[None]:
+    """A module may publish on a portal of its own as it is imported: meanwhile that opens no socket."""
+    from ..serving import Listener
+
+    before, Listener.supervised = Listener.supervised, True
+    try:
+        yield
+    finally:
+        Listener.supervised = before
+
+
+def _document(targets: list[Target], interface: dict[str, Any]) -> dict[str, Any]:
+    from ..portal import Portal
+
+    for target in targets:
+        if isinstance(target.value, Portal):
+            _require_alone(target, targets, interface)
+            return _document_of_portal(target.text, target.value)
+    return _document_of_functions(targets, interface)
+
+
+def _require_alone(portal: Target, targets: list[Target], interface: dict[str, Any]) -> None:
+    """Refuse what would be left out of the document. Raises: click.UsageError."""
+    if len(targets) > 1:
+        raise click.UsageError(f"{portal.text} is a Portal, which has a document of its own: give it alone")
+    context = click.get_current_context()
+    given = [name for name in interface if context.get_parameter_source(name) is not ParameterSource.DEFAULT]
+    if given:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise click.UsageError(f"{portal.text} is a Portal with settings of its own: {options} would not hold for it")
+
+
+def _document_of_portal(text: str, portal: Portal) -> dict[str, Any]:
+    from ..http import HTTPPortal
+
+    with portal:  # its services, which the module has started, are stopped
+        if isinstance(portal, HTTPPortal):
+            return portal.openapi()
+    said = f"{text} is a {type(portal).__name__}: of portals an HTTPPortal has an OpenAPI document"
+    raise click.BadParameter(said, param_hint="TARGET")
+
+
+def _document_of_functions(targets: Iterable[Target], interface: dict[str, Any]) -> dict[str, Any]:
+    from ..catalogue import Catalogue
+    from ..function import Function
+    from ..http.documents.openapi import openapi_document
+    from ..service import Service
+
+    catalogue = Catalogue()
+    services: list[Service] = []
+    for target in targets:
+        service = service_of(target)  # described, not started
+        if service is None:
+            catalogue.add(Function.of(target.value))
+            continue
+        services.append(service)
+        for member in service.functions.values():
+            catalogue.add(member, (service.name,))
+    return openapi_document(catalogue.entries(), services, **interface)

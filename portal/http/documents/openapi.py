@@ -1,0 +1,317 @@
+"""The OpenAPI document of what a portal publishes over HTTP.
+
+It says what the server does and no more: which parameters are refused, which statuses can come, what they carry. It is
+the same, byte for byte, wherever the same functions are published.
+
+Sources: OpenAPI Specification 3.1.1; RFC 9457 (problem details).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from ...catalogue import Entry
+from ...jsonrpc.methods import method_names
+from ...schema import FunctionSchema
+from ...schema.bundle import Hoist
+from ...service import Service
+from ..messages.event_stream import EVENTS, JSON, NDJSON
+from ..messages.problem import PROBLEM
+from .openapi_parts import ABOUT, HEADERS, PARAMETERS, REASONS, SCHEMAS, rpc_operation, security_schemes
+from .problem_examples import problem_example
+
+__all__ = ["VERSION", "openapi_document", "openapi_paths"]
+
+#: Version of the OpenAPI Specification.
+VERSION = "3.1.1"
+
+#: The group of the GETs, apart from the calls: of each function there is one, and few want to see it.
+_CONTRACTS = "contracts"
+_FUNCTIONS = "functions"  # the group of those that have no other
+
+_CALL_STATUSES = (400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 502, 503, 504)
+_GET_STATUSES = (400, 401, 403, 404, 408, 429, 500, 503)
+
+
+def openapi_document(
+    entries: Iterable[Entry],
+    services: Mapping[str, Service] | Iterable[Service] = (),
+    *,
+    base_path: str = "/api",
+    servers: Iterable[str | Mapping[str, Any]] = (),
+    title: str = "Portal",
+    version: str = "1",
+    description: str = "",
+    authenticators: Iterable[Any] = (),
+    rpc: bool = True,
+    timeout_header: bool = False,
+) -> dict[str, Any]:
+    """The OpenAPI 3.1 document of published functions, as JSON data.
+
+    Args:
+        entries: what is published, from a Catalogue.
+        services: the published services, for the descriptions of tags.
+        base_path: "" or "/api".
+        servers: URLs without the base path, or Server Objects.
+        title, version, description: of the document.
+        authenticators: the portal's; each has a `security_scheme` (name, Security Scheme Object) or the name of one of
+            Portal's own classes. One that has neither, such as a plain function, cannot be described and is left out.
+        rpc: whether `{base_path}/rpc` answers JSON-RPC.
+        timeout_header: whether X-Portal-Timeout is a parameter of each call, for clients generated from the document,
+            and not only told of in its description. A tool that tries all values finds 504 with the small ones.
+    """
+    from apispec import APISpec
+
+    schemes = security_schemes(authenticators)
+    parameters = {
+        name: parameter for name, parameter in PARAMETERS.items() if timeout_header or name != "PortalTimeout"
+    }
+    options: dict[str, Any] = {"info": {"description": f"{description}\n\n{ABOUT}".strip()}}
+    urls = [{"url": one} if isinstance(one, str) else dict(one) for one in servers]
+    if urls:
+        options["servers"] = urls
+    if schemes:
+        options["security"] = [{name: []} for name in schemes]
+    spec = APISpec(title=title, version=version, openapi_version=VERSION, **options)
+    for name, scheme in schemes.items():
+        spec.components.security_scheme(name, scheme)
+    hoist = Hoist()
+    for name, schema in SCHEMAS.items():
+        if rpc or not name.startswith("RPC"):
+            hoist.reserve(name, schema)
+    published = openapi_paths(entries, base_path)
+    for path, operations in _operations(published, hoist, list(parameters)):
+        spec.path(path, operations=operations)
+    rpc_path = f"{base_path}/rpc"
+    if rpc and rpc_path not in published:  # a function of that name answers there itself
+        operation = rpc_operation(*_rpc_example(published.values())) | {"responses": _rpc_responses()}
+        spec.path(rpc_path, operations={"post": operation})
+    for name, parameter in parameters.items():
+        spec.components.parameter(name, "header", parameter)
+    for name, header in HEADERS.items():
+        spec.components.header(name, header)
+    for status in sorted({*_CALL_STATUSES, *_GET_STATUSES, 406}):
+        spec.components.response(f"Problem{status}", _problem_response(status))
+    for tag in _tags(published.values(), services, rpc):
+        spec.tag(tag)
+    document: dict[str, Any] = spec.to_dict()
+    document["components"]["schemas"] = hoist.schemas  # apispec would take what is no dict in one for a name
+    return document
+
+
+def openapi_paths(entries: Iterable[Entry], base_path: str) -> dict[str, Entry]:
+    """Path -> entry, in order: of each function the newest version at its plain path, the others at `path@version`."""
+    from packaging.version import Version
+
+    ordered = sorted(entries, key=lambda entry: Version(entry.function.schema.version), reverse=True)
+    found: dict[str, Entry] = {}
+    for entry in sorted(ordered, key=lambda entry: entry.path):
+        path = base_path + "".join("/" + quote(segment, safe="") for segment in entry.path)
+        if path in found:
+            path += "@" + quote(entry.function.schema.version, safe="!+")
+        found[path] = entry
+    return found
+
+
+def _operations(
+    published: Mapping[str, Entry], hoist: Hoist, parameters: list[str]
+) -> Iterable[tuple[str, dict[str, Any]]]:
+    taken: set[str] = {"call_json_rpc"}
+    for path, entry in published.items():
+        name = _operation_id(entry, taken, newest="@" not in path.rpartition("/")[2])
+        # a stream takes no idempotency key: its answer is not kept
+        wanted = [one for one in parameters if one != "IdempotencyKey" or not entry.function.schema.streaming]
+        call = _call(entry, name, hoist) | {"parameters": wanted}
+        yield path, {"post": call, "get": _description(entry, name)}
+
+
+def _operation_id(entry: Entry, taken: set[str], newest: bool) -> str:
+    """Unique, and a name in any language that code is generated for; not `describe_...`, which the GETs have."""
+    parts = [*entry.path] if newest else [*entry.path, "v" + entry.function.schema.version]
+    base = re.sub("[^A-Za-z0-9]+", "_", "_".join(parts)).strip("_")
+    if not base[:1].isalpha():
+        base = f"function_{base}".rstrip("_")
+    name, number = base, 2
+    while {name.lower(), f"describe_{name}".lower()} & taken:
+        name = f"{base}_{number}"
+        number += 1
+    taken |= {name.lower(), f"describe_{name}".lower()}
+    return name
+
+
+def _call(entry: Entry, name: str, hoist: Hoist) -> dict[str, Any]:
+    function = entry.function
+    schema = function.schema
+    examples = _examples(schema.examples, "input")
+    body: dict[str, Any] = {
+        "schema": hoist.component(f"{name}_input", schema.input, exact=function.parameters.schema.formats)
+    }
+    if examples:
+        body["examples"] = examples
+    statuses = {*_CALL_STATUSES, 406} if schema.streaming else {*_CALL_STATUSES}
+    operation: dict[str, Any] = {
+        "operationId": name,
+        "tags": [_group(entry)],
+        **_words(schema.description, _flags(schema)),
+        # a body that is empty is an empty object
+        "requestBody": {"required": bool(schema.input.get("required")), "content": {JSON: body}},
+        "responses": {
+            200: _stream_response(entry, name, hoist) if schema.streaming else _response(entry, name, hoist),
+            **{status: f"Problem{status}" for status in sorted(statuses)},
+        },
+        "x-version": schema.version,
+        "x-fingerprint": schema.fingerprint,
+        "x-idempotent": schema.idempotent,
+        "x-cacheable": schema.cacheable,
+        "x-streaming": schema.streaming,
+    }
+    if schema.tags:
+        operation["x-tags"] = list(dict.fromkeys(schema.tags))
+    if schema.timeout is not None:
+        operation["x-timeout"] = schema.timeout
+    if schema.deprecated:
+        operation["deprecated"] = True
+    return operation
+
+
+def _words(text: str, more: str) -> dict[str, str]:
+    """The first line of a description as the summary; what follows it, and `more`, as the description."""
+    first, _, rest = text.strip().partition("\n")
+    words = {"summary": first.strip()} if first else {}
+    return words | {"description": f"{rest.strip()}\n\n{more}".strip()}
+
+
+def _flags(schema: FunctionSchema) -> str:
+    """One line of what people want to know of a function beside its schemas."""
+    flags = [name for name in ("idempotent", "cacheable", "streaming") if getattr(schema, name)]
+    limit = [] if schema.timeout is None else [f"at most {schema.timeout:g} s"]
+    return f"{', '.join([f'Version {schema.version}', *flags, *limit])}."
+
+
+def _examples(examples: Iterable[Mapping[str, Any]], member: str) -> dict[str, Any]:
+    return {
+        f"example{number}": {"value": example[member]}
+        for number, example in enumerate(examples, 1)
+        if member in example
+    }
+
+
+def _response(entry: Entry, name: str, hoist: Hoist) -> dict[str, Any]:
+    schema = entry.function.schema
+    content: dict[str, Any] = {"schema": _output(entry, name, hoist)}
+    examples = _examples(schema.examples, "output")
+    if examples:
+        content["examples"] = examples
+    return {"description": "The result.", "headers": _headers("X-Request-ID"), "content": {JSON: content}}
+
+
+def _output(entry: Entry, name: str, hoist: Hoist) -> dict[str, Any]:
+    function = entry.function
+    place = hoist.component if "properties" in function.schema.output else hoist.inline
+    exact = function.validate_output == "error" and function.output.formats
+    return place(f"{name}_output", function.schema.output, exact=exact)
+
+
+def _stream_response(entry: Entry, name: str, hoist: Hoist) -> dict[str, Any]:
+    # OpenAPI 3.1 has no word for the items of a stream; 3.2 has itemSchema
+    item = _output(entry, name, hoist)
+    lines = 'One item a line, as JSON; a last line `{"problem": ...}` and a body that is cut off tell of an error.'
+    events = "One event an item, its data as JSON; then an event `complete`, or `error` with a problem."
+    shown = [example["output"] for example in entry.function.schema.examples if isinstance(example.get("output"), list)]
+    example = {"example": "".join(f"{json.dumps(one, ensure_ascii=False)}\n" for one in shown[0])} if shown else {}
+    return {
+        "description": "The items, each as soon as it is there.",
+        "headers": _headers("X-Request-ID"),
+        "content": {
+            NDJSON: {"schema": {"type": "string", "description": lines}, "x-itemSchema": item, **example},
+            EVENTS: {"schema": {"type": "string", "description": events}, "x-itemSchema": item},
+        },
+    }
+
+
+def _description(entry: Entry, name: str) -> dict[str, Any]:
+    return {
+        "operationId": f"describe_{name}",
+        "tags": [_CONTRACTS],
+        "summary": f"The contract of {entry.function.name}: its schemas, version and flags.",
+        "parameters": ["RequestID"],
+        "responses": {
+            200: {
+                "description": "The function's schema.",
+                "headers": _headers("X-Request-ID"),
+                "content": {JSON: {"schema": {"$ref": "#/components/schemas/FunctionSchema"}}},
+            },
+            **{status: f"Problem{status}" for status in _GET_STATUSES},
+        },
+    }
+
+
+def _rpc_example(entries: Iterable[Entry]) -> tuple[str, Any] | tuple[()]:
+    """A method and parameters that can be tried as they stand: the first function with an example."""
+    for name, entry in method_names(entries).items():
+        schema = entry.function.schema
+        for example in () if schema.streaming else schema.examples:
+            if "input" in example:
+                return name, example["input"]
+    return ()
+
+
+def _rpc_responses() -> dict[int, Any]:
+    answer = {"$ref": "#/components/schemas/RPCAnswer"}
+    either = {"anyOf": [answer, {"type": "array", "items": answer, "minItems": 1}]}
+    return {
+        200: {
+            "description": "One answer, or a list of them for a batch; errors of calls are in it.",
+            "headers": _headers("X-Request-ID"),
+            "content": {JSON: {"schema": either}},
+        },
+        204: {"description": "Nothing but notifications.", "headers": _headers("X-Request-ID")},
+        **{status: f"Problem{status}" for status in (400, 401, 403, 408, 413, 415, 429, 500, 503)},
+    }
+
+
+def _headers(*names: str) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+def _problem_response(status: int) -> dict[str, Any]:
+    names = ["X-Request-ID"]
+    if status in (429, 503):
+        names.append("Retry-After")
+    if status == 401:
+        names.append("WWW-Authenticate")
+    return {
+        "description": REASONS[status],
+        "headers": _headers(*names),
+        "content": {
+            PROBLEM: {
+                "schema": {"$ref": "#/components/schemas/Problem"},
+                "example": problem_example(status),
+            }
+        },
+    }
+
+
+def _group(entry: Entry) -> str:
+    """The one group that an operation is shown in: its service, or the first tag of a function that is in none.
+
+    A page, and many a generator of clients, would give an operation with two tags twice.
+    """
+    return [*entry.path[:-1], *entry.function.schema.tags, _FUNCTIONS][0]
+
+
+def _tags(
+    entries: Collection[Entry], services: Mapping[str, Service] | Iterable[Service], rpc: bool
+) -> list[dict[str, str]]:
+    known = services.values() if isinstance(services, Mapping) else services
+    words = {_CONTRACTS: "What each function takes and gives, and its flags, as JSON."} if entries else {}
+    if rpc:
+        words["json-rpc"] = "All functions at one address."
+    words |= {service.name: service.description for service in known}
+    found = dict.fromkeys(_group(entry) for entry in entries)
+    found |= dict.fromkeys(["json-rpc"] * rpc + [_CONTRACTS] * bool(entries))
+    return [{"name": tag, "description": words[tag]} if words.get(tag) else {"name": tag} for tag in found]

@@ -1,0 +1,1 @@
+"""How calls, errors and streams look as HTTP messages, for both sides."""

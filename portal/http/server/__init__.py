@@ -1,0 +1,1 @@
+"""Calls decoded from HTTP requests and encoded as HTTP responses."""

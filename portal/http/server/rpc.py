@@ -1,0 +1,181 @@
+"""JSON-RPC 2.0 over HTTP: one POST, one message or a batch of them.
+
+A batch is run in order, by the worker that took the request; each call has its own context and its own error, and the
+deadline of the request is the deadline of all of them. What goes wrong inside a message is answered inside the answer,
+with status 200; only a request that is no JSON-RPC at all, by its Content-Type, is refused by HTTP.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from ..._internal.json_text import decode_json, encode_json
+from ...calls.dispatcher import Dispatcher
+from ...calls.middleware import Call
+from ...catalogue import Catalogue
+from ...context import CallContext
+from ...errors import FunctionError, PortalError, ProtocolError, SerializationError, ValidationError
+from ...jsonrpc import messages as jsonrpc
+from ...jsonrpc.methods import Params, find_method, params_by_name
+from ...schema.jsondata import MAX_DEPTH, json_faults, shorten
+from ...serving import Request, Response
+from ..messages.event_stream import JSON
+from .negotiation import require_no_page
+
+__all__ = ["RPCEndpoint", "Run", "answer_rpc"]
+
+_log = logging.getLogger("portal.http")
+_MAX_KEY = 255  # characters
+
+#: method name, parameters by name or position, the call's own context -> result as JSON data; raises portal errors
+Run = Callable[[str, Params, CallContext], Any]
+
+
+def answer_rpc(body: bytes, run: Run, context: CallContext, *, debug: bool = False) -> bytes | None:
+    """The answer to a body of JSON-RPC; None where nothing is to be answered (notifications only).
+
+    Args:
+        run: makes one call.
+        context: of the request; each call is given a child of it.
+        debug: whether the client sees what functions raise.
+    """
+    found = jsonrpc.decode(body, decode_json)
+    # Each level takes an opening bracket, so counting those settles nearly every body without walking it.
+    deep = body.count(b"{") + body.count(b"[") > MAX_DEPTH
+    answers = []
+    for index, message in enumerate(found.messages):
+        if isinstance(message, jsonrpc.Request):
+            nested = context.child()
+            key = context.idempotency_key
+            if key is not None:
+                nested.idempotency_key = _key_of_one(key, index) if found.is_batch else key
+            answer = _answer(message, run, nested, deep, debug)
+        elif isinstance(message, jsonrpc.Invalid):
+            message.error.with_context(request_id=context.request_id)
+            answer = _encode_error(message.id, message.error, debug)
+        else:  # pragma: no cover - answers are not awaited here, so that `decode` gives none
+            continue
+        if answer is not None:
+            answers.append(answer)
+    if not answers:
+        return None
+    return b"[" + b",".join(answers) + b"]" if found.is_batch else answers[0]
+
+
+def _key_of_one(key: str, index: int) -> str:
+    """The idempotency key of one call of a batch, as long as a key may be."""
+    made = f"{key}.{index}"
+    return made if len(made) <= _MAX_KEY else f"{hashlib.sha256(key.encode()).hexdigest()}.{index}"
+
+
+def _answer(message: jsonrpc.Request, run: Run, context: CallContext, deep: bool, debug: bool) -> bytes | None:
+    try:
+        if deep:
+            _check_depth(message.params)
+        result = run(message.method, message.params, context)
+        if message.notification:
+            return None
+        try:
+            return encode_json(jsonrpc.response(message.id, result))
+        except SerializationError as error:
+            error.executed = True
+            raise
+    except PortalError as error:
+        failure = error
+    except Exception as error:
+        _log.exception("answering %s failed", shorten(message.method))
+        failure = PortalError("internal error", cause=error)
+    failure.with_context(request_id=context.request_id)
+    if isinstance(failure, FunctionError):
+        name = failure.context.get("operation", "a function")
+        _log.error("%s failed, request %s: %s", name, context.request_id, failure, exc_info=failure.__cause__)
+    return None if message.notification else _encode_error(message.id, failure, debug)
+
+
+def _encode_error(found: jsonrpc.Id, error: PortalError, debug: bool) -> bytes:
+    try:
+        return encode_json(jsonrpc.error_response(found, error, debug=debug))
+    except (
+        SerializationError
+    ):  # an error raised with members that JSON cannot carry must not cost the batch its answers
+        _log.exception("an error cannot be sent as JSON")
+        plain = PortalError("internal error", context={"request_id": error.request_id})
+        return encode_json(jsonrpc.error_response(found, plain))
+
+
+def _check_depth(params: Params) -> None:
+    faults = [fault for fault in json_faults(params) if fault.rule == "depth"]
+    if faults:
+        raise ValidationError(errors=faults)
+
+
+class RPCEndpoint:
+    """Answers `POST {base}/rpc`.
+
+    Args:
+        catalogue: what is published.
+        dispatcher: runs the calls.
+        discover: gives the OpenRPC document, for the method rpc.discover; None leaves that method out.
+        debug: whether clients see what functions raise.
+
+    Threads: any.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        dispatcher: Dispatcher,
+        *,
+        discover: Callable[[], dict[str, Any]] | None = None,
+        debug: bool = False,
+    ) -> None:
+        self._catalogue = catalogue
+        self._dispatcher = dispatcher
+        self._discover = discover
+        self._debug = debug
+
+    def answer(self, request: Request, context: CallContext) -> Response:
+        """The response to a POST: 200 with an answer, 204 when there was nothing but notifications.
+
+        A call with a deadline runs in a worker of the dispatcher's, since the rest of its batch still wants an answer.
+
+        Raises: ProtocolError 415 for a body that is not called JSON.
+        """
+        _check_type(request)
+        replied: list[dict[str, str]] = []
+
+        def run(method: str, params: Params, nested: CallContext) -> Any:
+            if method == "rpc.discover" and self._discover is not None:
+                return self._discover()
+            entry = find_method(self._catalogue, method)
+            call = Call(entry.function, params_by_name(entry.function, params), nested, peer=request.peer)
+            call.group = entry.group
+            try:
+                return self._dispatcher.dispatch(call)
+            finally:
+                replied.append(dict(call.replied))
+
+        body = answer_rpc(request.body, run, context, debug=self._debug)
+        headers = [("Content-Type", JSON)] if body is not None else []
+        headers += [("X-Request-ID", context.request_id), ("Cache-Control", "no-store")]
+        if len(replied) == 1:  # those of several calls would contradict one another
+            taken = {name.lower() for name, _ in headers}
+            headers += [(name, value) for name, value in replied[0].items() if name not in taken]
+        return Response(204 if body is None else 200, headers, body or b"")
+
+
+def _check_type(request: Request) -> None:
+    kind = request.headers.get("content-type")
+    if kind is None:
+        require_no_page(request)
+        return
+    if kind == JSON:
+        return
+    media = kind.partition(";")[0].strip().lower()
+    # json-rpc and jsonrequest: what "JSON-RPC over HTTP" allowed beside application/json
+    if media.endswith("+json") or media in (JSON, "application/json-rpc", "application/jsonrequest"):
+        return
+    raise ProtocolError(f"the body is {media[:80]!r}; it must be {JSON}", status=415)

@@ -1,0 +1,135 @@
+"""Whose call it is: the client's network address behind proxies.
+
+Anyone can send `X-Forwarded-For`, so it says something only where a proxy of one's own wrote it. Each proxy appends
+the address it was called from: read from the right, every entry is worth what the hop that wrote it is worth, and the
+first that is no trusted proxy is the client (RFC 7239 section 8.1 says why nothing left of it counts).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+from ..errors import ConfigError
+
+__all__ = ["Proxy", "client_address", "client_network", "trusted_networks"]
+
+Proxy = IPv4Network | IPv6Network | str
+
+_UNIX = "unix:"
+_MAX_HOPS = 32  # more proxies than stand in a row anywhere
+_MAX_ENTRY = 64  # characters; the longest IPv6 address with zone and port is shorter
+
+
+def trusted_networks(proxies: Iterable[str | IPv4Network | IPv6Network]) -> tuple[Proxy, ...]:
+    """The networks of the proxies whose word is taken, for `client_address`.
+
+    Args:
+        proxies: networks ("10.0.0.0/8"), addresses ("::1"), and "unix:" for whoever calls over a Unix socket.
+
+    Raises: ConfigError for anything else, and for a network with host bits set.
+    """
+    if isinstance(proxies, str):
+        raise _wrong(proxies)
+    return tuple(_network(proxy) for proxy in proxies)
+
+
+def _network(proxy: str | IPv4Network | IPv6Network) -> Proxy:
+    if proxy == _UNIX or isinstance(proxy, IPv4Network | IPv6Network):
+        return proxy
+    if not isinstance(proxy, str):
+        raise _wrong(proxy)
+    try:
+        return ip_network(proxy)
+    except ValueError:
+        raise _wrong(proxy) from None
+
+
+def _wrong(value: object) -> ConfigError:
+    allowed = 'a list of networks such as "10.0.0.0/8", addresses, and "unix:"'
+    return ConfigError(f"trusted_proxies: {value!r:.80}; expected: {allowed}", path="trusted_proxies", expected=allowed)
+
+
+def client_address(peer: str, forwarded_for: str | None, trusted: Iterable[Proxy]) -> str:
+    """The client's address, without port, brackets and zone; an IPv4 address mapped into IPv6 is an IPv4 address.
+
+    Args:
+        peer: who is connected: an address, with a port or without; "unix:..." on a Unix socket.
+        forwarded_for: the X-Forwarded-For header, several of them joined by commas in their order; None without one.
+        trusted: what `trusted_networks` gave.
+
+    Returns: the rightmost address that is no trusted proxy; the leftmost where all are; where an entry is no address
+        ("unknown", a name), the proxy that wrote it. A peer that is no address comes back as it is.
+    """
+    networks = tuple(trusted)
+    here = _parse(peer)
+    if forwarded_for and networks and _is_trusted(peer, here, networks):
+        rest = forwarded_for
+        for _ in range(_MAX_HOPS):
+            rest, _, entry = rest.rpartition(",")
+            found = _parse(entry.strip())
+            if found is None:
+                break
+            here = found
+            if not rest or not _in(here, networks):
+                break
+    return _UNIX if here is None and peer.startswith(_UNIX) else peer if here is None else str(here)
+
+
+def _is_trusted(peer: str, address: IPv4Address | IPv6Address | None, networks: tuple[Proxy, ...]) -> bool:
+    if address is None:
+        return peer.startswith(_UNIX) and _UNIX in networks
+    return _in(address, networks)
+
+
+def _in(address: IPv4Address | IPv6Address, networks: tuple[Proxy, ...]) -> bool:
+    return any(not isinstance(network, str) and address in network for network in networks)
+
+
+def _parse(text: str) -> IPv4Address | IPv6Address | None:
+    # Looked at before it is remembered: what comes from a header may be long.
+    return _known_address(text) if len(text) <= _MAX_ENTRY and text.isascii() else None
+
+
+@lru_cache(maxsize=4096)
+def _known_address(text: str) -> IPv4Address | IPv6Address | None:
+    host, port = _split(text)
+    if port is not None and not (port.isdigit() and int(port) < 65536):
+        return None
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return None
+    if isinstance(address, IPv4Address):
+        return address
+    if address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return IPv6Address(int(address)) if address.scope_id is not None else address
+
+
+def _split(text: str) -> tuple[str, str | None]:
+    """Host and port of "1.2.3.4", "1.2.3.4:5", "::1", "[::1]", "[::1]:5"."""
+    if text.startswith("["):
+        host, closed, rest = text[1:].partition("]")
+        if not closed or ":" not in host or (rest and not rest.startswith(":")):
+            return "", None
+        return host, rest[1:] if rest else None
+    if text.count(":") == 1:
+        host, _, port = text.partition(":")
+        return host, port
+    return text, None
+
+
+@lru_cache(maxsize=4096)
+def client_network(address: str, prefix: int = 64) -> str:
+    """What stands for one client when calls are counted: an IPv4 address, the network of an IPv6 one, other text as is.
+
+    A client on IPv6 commonly has a network of 64 bits to itself (RFC 6177), and so a new address for every call.
+    """
+    found = _parse(address)
+    if found is None:
+        return address
+    if isinstance(found, IPv4Address):
+        return str(found)
+    return str(IPv6Network((found, prefix), strict=False))

@@ -1,0 +1,1 @@
+"""JSON-RPC 2.0: messages, method names and the OpenRPC document, without I/O."""

@@ -1,0 +1,143 @@
+"""The OpenRPC document of what a portal publishes by JSON-RPC; `rpc.discover` gives it.
+
+Source: OpenRPC Specification 1.3.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..catalogue import Entry
+from ..errors import PortalError, error_table
+from ..schema.bundle import Hoist, walk
+from .methods import method_names
+
+__all__ = ["VERSION", "openrpc_document"]
+
+#: Version of the OpenRPC Specification.
+VERSION = "1.3.2"
+
+_COMMON = ("ValidationError", "FunctionError", "AuthenticationError", "AuthorizationError", "RateLimitError")
+_ERRORS = (*_COMMON, "CallTimeout", "OverloadedError")
+
+
+def openrpc_document(
+    entries: Iterable[Entry],
+    *,
+    title: str = "Portal",
+    version: str = "1",
+    server_url: str | None = None,
+    description: str = "",
+) -> dict[str, Any]:
+    """The OpenRPC document of published functions, as JSON data; the same wherever the same functions are published.
+
+    A method is named with dots: `orders.price`; versions but the newest have theirs behind it: `add@1`.
+
+    Args:
+        entries: what is published, from a Catalogue.
+        title, version, description: of the document.
+        server_url: where JSON-RPC is answered, or None.
+    """
+    hoist = Hoist()
+    info = {"title": title, "version": version}
+    if description:
+        info["description"] = description
+    document: dict[str, Any] = {"openrpc": VERSION, "info": info}
+    if server_url is not None:
+        document["servers"] = [{"name": title, "url": server_url}]
+    document["methods"] = [_method(name, entry, hoist) for name, entry in method_names(entries).items()]
+    document["components"] = {"schemas": hoist.schemas, "errors": _errors()}
+    for method in document["methods"]:
+        for one in (*method["params"], method["result"]):
+            _to_draft_7(one["schema"])
+    for schema in hoist.schemas.values():
+        _to_draft_7(schema)
+    return document
+
+
+def _method(name: str, entry: Entry, hoist: Hoist) -> dict[str, Any]:
+    function = entry.function
+    schema = function.schema
+    summary, _, rest = schema.description.strip().partition("\n")
+    method: dict[str, Any] = {"name": name}
+    if summary:
+        method["summary"] = summary.strip()
+    if rest.strip():
+        method["description"] = rest.strip()
+    tags = dict.fromkeys([*entry.path[:-1], *schema.tags])
+    if tags:
+        method["tags"] = [{"name": tag} for tag in tags if tag]
+    method["paramStructure"] = "either"
+    method["params"] = _params(name, entry, hoist)
+    exact = function.validate_output == "error" and function.output.formats
+    result = hoist.inline(f"{name}_output", schema.output, exact=exact)
+    method["result"] = {"name": "item" if schema.streaming else "result", "schema": result}
+    method["errors"] = [{"$ref": f"#/components/errors/{name}"} for name in _ERRORS]
+    examples = _examples(schema.examples, [param["name"] for param in method["params"]])
+    if examples:
+        method["examples"] = examples
+    if schema.deprecated:
+        method["deprecated"] = True
+    method |= {"x-version": schema.version, "x-fingerprint": schema.fingerprint, "x-streaming": schema.streaming}
+    return method
+
+
+def _params(name: str, entry: Entry, hoist: Hoist) -> list[dict[str, Any]]:
+    """A content descriptor for each parameter; its schema may refer to definitions of the whole input."""
+    function = entry.function
+    placed = hoist.inline(f"{name}_input", function.schema.input, exact=function.parameters.schema.formats)
+    if "$ref" in placed:  # it refers to its own root, and has become a component
+        placed = hoist.schemas[placed["$ref"].rpartition("/")[2]]
+    required = placed.get("required", ())
+    properties = placed.get("properties", {})
+    found = []
+    for one in function.parameters.names:
+        if one not in properties:
+            continue
+        param: dict[str, Any] = {"name": one, "required": one in required, "schema": properties[one]}
+        words = properties[one].get("description") if isinstance(properties[one], dict) else None
+        if isinstance(words, str):
+            param["description"] = words
+        found.append(param)
+    return found
+
+
+def _to_draft_7(schema: Any) -> None:
+    """Say what JSON Schema 2020-12 says of tuples in the words of draft 7, which OpenRPC has."""
+    for part in list(walk(schema)):
+        if "prefixItems" in part:
+            rest = part.pop("items", None)
+            part["items"] = part.pop("prefixItems")
+            if rest is not None:
+                part["additionalItems"] = rest
+
+
+def _examples(examples: Iterable[Mapping[str, Any]], names: list[str]) -> list[dict[str, Any]]:
+    """The examples that have both a complete input and an output, which OpenRPC asks for."""
+    found = []
+    for number, example in enumerate(examples, 1):
+        given = example.get("input")
+        if not isinstance(given, Mapping) or "output" not in example:
+            continue
+        found.append(
+            {
+                "name": f"example{number}",
+                "params": [{"name": name, "value": given[name]} for name in names if name in given],
+                "result": {"name": "result", "value": example["output"]},
+            }
+        )
+    return found
+
+
+def _errors() -> dict[str, Any]:
+    words = {cls.__name__: (cls.__doc__ or "").partition("\n")[0].strip() for cls in _classes(PortalError)}
+    return {
+        name: {"code": number, "message": words[name]} for name, _, _, number, _ in error_table() if name in _ERRORS
+    }
+
+
+def _classes(cls: type[PortalError]) -> Iterable[type[PortalError]]:
+    for found in cls.__subclasses__():
+        yield found
+        yield from _classes(found)

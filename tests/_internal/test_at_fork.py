@@ -1,0 +1,247 @@
+"""A child process forked in the middle of everything: no lock is held, no thread is waited for that is not there."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pathlib
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from time import monotonic
+
+import pytest
+import trustme
+
+from portal import CallContext, Certificate, Consumer, HTTPPortal, LocalPortal, ServingConfig, TLSConfig
+from portal._internal import at_fork as forks
+from portal._internal.executor import WorkerPool
+from portal.calls.middleware import Call
+from portal.calls.singleflight import SingleFlight
+from portal.function import function
+from portal.http.client.client import HTTPClient
+from portal.http.client.urllib3_transport import ClientTLS
+from portal.idempotency.middleware import Idempotency
+from portal.resilience.breaker import Breaker
+from portal.resilience.retry import Retry
+
+WAIT = 20.0
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # that a process with threads forks is the point
+]
+
+
+def in_child(work: Callable[[], object]) -> None:
+    """Run `work` in a forked child, which must end well and in time."""
+    child = os.fork()
+    if child == 0:  # pragma: no cover
+        code = 1
+        try:
+            threading.Timer(WAIT, os._exit, [3]).start()
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def double(number: int) -> int:
+    return 2 * number
+
+
+def call_everything(consumer: Consumer, addresses: list[str]) -> None:
+    for address in addresses:
+        assert consumer.call_at(address, {"number": 2}, timeout=WAIT) == 4
+        assert consumer.submit_at(address, {"number": 3}).result(WAIT) == 6
+    context = CallContext(deadline=monotonic() + WAIT)
+    woken = threading.Event()
+    context.on_cancel(woken.set)
+    context.cancel()
+    assert woken.is_set()
+
+
+def test_a_lock_that_another_thread_holds_is_free_in_the_child() -> None:
+    held, done = threading.Event(), threading.Event()
+    with LocalPortal() as local, HTTPPortal() as http, Consumer(middleware=[Retry(), Breaker()]) as consumer:
+        addresses = [str(local.apply(double)), str(http.apply(double))]
+        call_everything(consumer, addresses)
+
+        def hold() -> None:
+            with ExitStack() as stack:
+                for lock in list(forks._locks):
+                    stack.enter_context(lock)
+                held.set()
+                done.wait(WAIT)
+
+        holder = threading.Thread(target=hold)
+        holder.start()
+        assert held.wait(WAIT)
+        # What the parent serves would need its locks, so the child publishes for itself.
+        child = os.fork()
+        if child == 0:  # pragma: no cover
+            code = 1
+            try:
+                threading.Timer(WAIT, os._exit, [3]).start()
+                with HTTPPortal() as own:
+                    call_everything(consumer, [addresses[0], str(own.apply(double))])
+                code = 0
+            finally:
+                os._exit(code)
+        status = os.waitpid(child, 0)[1]
+        done.set()
+        holder.join(WAIT)
+        assert os.waitstatus_to_exitcode(status) == 0
+        call_everything(consumer, addresses)
+
+
+def test_many_threads_of_the_child_begin_at_once() -> None:
+    """The first calls after the fork must not each find, or make, another half of what is renewed."""
+    with LocalPortal() as local, HTTPPortal() as http, Consumer() as consumer:
+        addresses = [str(local.apply(double)), str(http.apply(double))]
+        call_everything(consumer, addresses)
+
+        def storm() -> None:
+            start, failed = threading.Barrier(8), []
+
+            def one() -> None:
+                start.wait(WAIT)
+                try:
+                    call_everything(consumer, addresses)
+                except BaseException as error:
+                    failed.append(error)
+                    raise
+
+            threads = [threading.Thread(target=one) for _ in range(8)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(WAIT)
+            assert not failed
+
+        in_child(storm)
+
+
+def test_a_job_that_waits_in_the_parent_is_not_done_again_in_the_child() -> None:
+    pool, gate = WorkerPool(1, 8), threading.Event()
+    entered = threading.Event()
+    ran: list[int] = []
+
+    def hold() -> None:
+        entered.set()
+        gate.wait(WAIT)
+
+    pool.submit(hold)
+    assert entered.wait(WAIT)
+    waiting = pool.submit(ran.append, os.getpid())
+
+    def work() -> None:
+        assert pool.stats() == {"threads": 0, "waiting": 0, "unfinished": 0}
+        assert pool.submit(double, 4).result(WAIT) == 8
+        assert not ran
+
+    in_child(work)
+    gate.set()
+    waiting.result(WAIT)
+    assert ran == [os.getpid()]
+    pool.shutdown(timeout=WAIT)
+
+
+def test_a_child_does_not_wait_for_what_only_its_parent_asks_for() -> None:
+    flights: SingleFlight[str] = SingleFlight()
+    flight, leads = flights.lead("key")
+    assert leads
+    in_child(lambda: flights.once("other", CallContext(deadline=monotonic() + WAIT), "f", lambda: 1))
+
+    def lead() -> None:
+        assert flights.lead("key")[1]
+
+    in_child(lead)
+    flight.finish(None)
+    assert len(flights) == 0
+
+
+def test_a_child_leaves_the_parent_s_tls_connection_alone(tmp_path: pathlib.Path) -> None:
+    authority = trustme.CA()
+    pem, ca = tmp_path / "server.pem", tmp_path / "ca.pem"
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(pem))
+    authority.cert_pem.write_to_path(str(ca))
+    config = ServingConfig(tls=TLSConfig(Certificate(str(pem))))
+    caller = HTTPPortal(client=HTTPClient(tls=ClientTLS(ca=str(ca))))
+    with HTTPPortal(config=config) as http, caller, Consumer([caller]) as consumer:
+        address = str(http.apply(double))
+        for number in range(3):
+            assert consumer.call_at(address, {"number": number}, timeout=WAIT) == 2 * number
+            before = http.listener.stats()["accepted"]
+
+            def call(number: int = number) -> None:
+                assert consumer.call_at(address, {"number": -number}, timeout=WAIT) == -2 * number
+
+            in_child(call)
+            assert http.listener.stats()["accepted"] > before
+            assert consumer.call_at(address, {"number": number}, timeout=WAIT) == 2 * number
+
+
+def _spawned(address: str) -> int:
+    with Consumer() as consumer:
+        return int(consumer.call_at(address, {"number": 21}, timeout=WAIT))
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_processes_of_a_pool_call(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    monkeypatch.syspath_prepend(root)
+    with HTTPPortal() as http:
+        address = str(http.apply(double))
+        assert _spawned(address) == 42
+        code = f"from portal import Consumer\nwith Consumer() as c: print(c.call_at({address!r}, {{'number': 21}}))"
+        process = multiprocessing.get_context(method).Process(target=exec, args=(code, {}))
+        process.start()
+        process.join(WAIT)
+        assert process.exitcode == 0
+
+
+def test_a_child_does_not_wait_for_a_call_under_an_idempotency_key_that_its_parent_makes() -> None:
+    once = Idempotency(wait=WAIT / 4)
+    inside, leave = threading.Event(), threading.Event()
+
+    def call(key: str) -> Call:
+        return Call(function(double), {"number": 2}, CallContext(idempotency_key=key))
+
+    def slow(_: Call) -> str:
+        inside.set()
+        assert leave.wait(WAIT)
+        return "of the parent"
+
+    def child() -> None:
+        assert once(call("theirs"), lambda _: "of the child") == "of the child"
+        assert once(call("theirs"), lambda _: "again") == "of the child"
+
+    with_thread = threading.Thread(target=lambda: once(call("theirs"), slow))
+    with_thread.start()
+    try:
+        assert inside.wait(WAIT)
+        in_child(child)
+    finally:
+        leave.set()
+        with_thread.join(WAIT)
+    assert once(call("theirs"), lambda _: "again") == "of the parent"
+
+
+def test_a_call_that_forks_ends_its_claim_of_an_idempotency_key_in_both_processes() -> None:
+    once = Idempotency()
+
+    def call() -> Call:
+        return Call(function(double), {"number": 2}, CallContext(idempotency_key="key"))
+
+    def forks_itself(_: Call) -> int:
+        forked.append(os.fork())
+        return forked[-1]
+
+    forked: list[int] = []
+    answer = once(call(), forks_itself)
+    code = 0 if once(call(), lambda _: -1) == answer == forked[0] else 1
+    if forked[0] == 0:  # pragma: no cover
+        os._exit(code)
+    assert code == 0
+    assert os.waitstatus_to_exitcode(os.waitpid(forked[0], 0)[1]) == 0

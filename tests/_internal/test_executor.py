@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import os
+import threading
+from concurrent.futures import CancelledError
+from contextvars import ContextVar
+
+import pytest
+
+from portal._internal.executor import WorkerPool, shared_executor
+from portal.errors import ConfigError, OverloadedError
+
+WAIT = 10.0
+
+
+def test_runs_and_returns() -> None:
+    pool = WorkerPool(2, 2)
+    assert pool.submit(lambda a, b=0: a + b, 1, b=2).result(WAIT) == 3
+    with pytest.raises(ZeroDivisionError):
+        pool.submit(lambda: 1 / 0).result(WAIT)
+    pool.shutdown()
+    assert pool.stats()["threads"] == 0
+
+
+def test_refuses_past_its_bound() -> None:
+    gate, pool = threading.Event(), WorkerPool(2, 1)
+    futures = [pool.submit(gate.wait, WAIT) for _ in range(3)]
+    with pytest.raises(OverloadedError) as caught:
+        pool.submit(gate.wait)
+    assert caught.value.retry_after == 1.0
+    gate.set()
+    assert all(future.result(WAIT) for future in futures)
+    pool.shutdown()
+
+
+def test_a_queue_of_none_takes_as_many_as_there_are_workers() -> None:
+    gate, pool = threading.Event(), WorkerPool(3, 0)
+    futures = [pool.submit(gate.wait, WAIT) for _ in range(3)]
+    with pytest.raises(OverloadedError):
+        pool.submit(gate.wait)
+    gate.set()
+    assert all(future.result(WAIT) for future in futures)
+    pool.shutdown()
+
+
+def test_idle_threads_are_used_again() -> None:
+    pool = WorkerPool(8, 8)
+    names = set()
+    for _ in range(50):
+        names.add(pool.submit(lambda: threading.current_thread().name).result(WAIT))
+    assert len(names) <= 8
+    assert pool.stats()["threads"] == len(pool._threads)
+    pool.shutdown()
+
+
+def test_cancelled_before_it_runs() -> None:
+    gate, pool = threading.Event(), WorkerPool(1, 4)
+    first = pool.submit(gate.wait, WAIT)
+    second = pool.submit(lambda: 1)
+    third = pool.submit(lambda: 3)
+    assert second.cancel()
+    gate.set()
+    assert first.result(WAIT)
+    assert third.result(WAIT) == 3
+    with pytest.raises(CancelledError):
+        second.result(0)
+    pool.shutdown()
+
+
+def test_shutdown_cancels_what_waits_and_refuses_more() -> None:
+    gate, started, pool = threading.Event(), threading.Event(), WorkerPool(1, 4)
+    running = pool.submit(lambda: started.set() or gate.wait(WAIT))
+    assert started.wait(WAIT)
+    waiting = pool.submit(lambda: 1)
+    pool.shutdown(wait=False, cancel_futures=True)
+    gate.set()
+    assert running.result(WAIT)
+    assert waiting.cancelled()
+    assert pool.stats()["waiting"] == 0
+    with pytest.raises(RuntimeError):
+        pool.submit(lambda: 1)
+    pool.shutdown(timeout=WAIT)
+    pool.shutdown()
+
+
+def test_contextvars_reach_the_job() -> None:
+    variable: ContextVar[str] = ContextVar("variable", default="none")
+    variable.set("here")
+    pool = WorkerPool(1, 1)
+    assert pool.submit(variable.get).result(WAIT) == "here"
+    pool.shutdown()
+
+
+def test_sixteen_threads_lose_nothing() -> None:
+    pool = WorkerPool(4, 100_000)
+    results: list[int] = []
+
+    def work(base: int) -> None:
+        futures = [pool.submit(lambda n=base + n: n) for n in range(500)]
+        results.extend(future.result(WAIT) for future in futures)
+
+    threads = [threading.Thread(target=work, args=(n * 500,)) for n in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(results) == list(range(8000))
+    pool.shutdown()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_forked_child_starts_afresh() -> None:
+    pool = WorkerPool(2, 2)
+    assert pool.submit(lambda: 1).result(WAIT) == 1
+    child = os.fork()
+    if child == 0:  # pragma: no cover
+        os._exit(0 if pool.submit(lambda: 5).result(WAIT) == 5 else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    pool.shutdown()
+
+
+@pytest.mark.parametrize(("workers", "queue"), [(0, 1), (1, -1), (True, 1), ("2", 1)])
+def test_wrong_bounds(workers: int, queue: int) -> None:
+    with pytest.raises(ConfigError):
+        WorkerPool(workers, queue)
+
+
+def test_one_shared_pool() -> None:
+    assert shared_executor() is shared_executor()
+
+
+def test_when_the_system_has_no_thread_to_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, refuses = threading.Thread.start, [True]
+
+    def failing(thread: threading.Thread) -> None:
+        if refuses and thread.name.startswith("scarce"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", failing)
+    pool = WorkerPool(2, 4, name="scarce")
+    with pytest.raises(OverloadedError) as caught:
+        pool.submit(int)
+    assert caught.value.retry_after
+    assert pool.stats() == {"threads": 0, "waiting": 0, "unfinished": 0}
+    refuses.clear()
+    gate, entered = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        entered.set()
+        gate.wait(10)
+
+    first = pool.submit(hold)
+    assert entered.wait(10)
+    refuses.append(True)
+    second = pool.submit(lambda: 2)  # the one thread that there is will do it
+    gate.set()
+    assert second.result(10) == 2
+    assert first.result(10) is None
+    assert pool.stats() == {"threads": 1, "waiting": 0, "unfinished": 0}
+    pool.shutdown(timeout=10)

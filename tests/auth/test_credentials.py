@@ -1,0 +1,608 @@
+"""Credentials of the client, and tokens from a real endpoint."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+import trustme
+from hypothesis import given
+from hypothesis import strategies as st
+
+from portal import Identity
+from portal.address import Address
+from portal.auth.credentials import (
+    ApiKey,
+    BasicCredential,
+    BearerToken,
+    ByAuthority,
+    OAuth2ClientCredentials,
+    credentials_of,
+)
+from portal.auth.server import ApiKeyAuth, BasicAuth, BearerAuth, authenticate
+from portal.errors import AuthenticationError, CallTimeout, ConfigError, RegistryError, TransportError
+
+WAIT = 10.0
+SECRET = "s3cret-Token.of~ann"
+HERE = Address.parse("http://127.0.0.1:8080/api/add")
+
+
+def sent(credential: Any, address: Address = HERE) -> dict[str, str]:
+    return dict(credential.headers(address, None))
+
+
+# values
+
+
+@pytest.mark.parametrize(
+    ("source", "headers", "again"),
+    [
+        (SECRET, {"Authorization": f"Bearer {SECRET}"}, False),
+        (BearerToken(SECRET), {"Authorization": f"Bearer {SECRET}"}, False),
+        (BearerToken(lambda: SECRET), {"Authorization": f"Bearer {SECRET}"}, True),
+        (("ann", "pass:wörd"), {"Authorization": "Basic YW5uOnBhc3M6d8O2cmQ="}, False),
+        (BasicCredential("ann", ""), {"Authorization": "Basic YW5uOg=="}, False),
+        (ApiKey(SECRET), {"X-API-Key": SECRET}, False),
+        (ApiKey("a b", "X-Other"), {"X-Other": "a b"}, False),
+        ({"X-API-Key": SECRET}, {"X-API-Key": SECRET}, False),
+        ({"X-API-Key": SECRET, "X-Tenant": "ü b"}, {"X-API-Key": SECRET, "X-Tenant": "ü b"}, False),
+        (ByAuthority({f"{HERE.scheme}://{HERE.authority}": {"X-A": "1"}}), {"X-A": "1"}, False),
+        (lambda address: SECRET, {"Authorization": f"Bearer {SECRET}"}, True),
+        (lambda address: {"X-A": address.host, "X-B": "ü"}, {"X-A": "127.0.0.1", "X-B": "ü"}, True),
+        (lambda address: {}, {}, True),
+        (lambda address: None, {}, True),
+        (ByAuthority({}), {}, False),
+    ],
+)
+def test_what_is_sent(source: Any, headers: Mapping[str, str], again: bool) -> None:
+    credential = credentials_of(source)
+    assert credential is not None
+    assert sent(credential) == headers
+    assert credential.refused(HERE) is again
+
+
+def test_nothing_to_send() -> None:
+    assert credentials_of(None) is None
+
+
+def test_an_object_is_taken_as_it_is() -> None:
+    mine = SimpleNamespace(headers=lambda address, deadline: {"X-Mine": "1"}, refused=lambda address: False)
+    assert credentials_of(mine) is mine
+
+
+@pytest.mark.parametrize(
+    ("credential", "authenticator"),
+    [
+        (SECRET, BearerAuth({SECRET: "ann"})),
+        (("ann", "päss:word"), BasicAuth({"ann": "päss:word"})),
+        (ApiKey(SECRET), ApiKeyAuth({SECRET: Identity("ann")})),
+        ({"X-API-Key": SECRET}, ApiKeyAuth({SECRET: Identity("ann")})),
+    ],
+)
+def test_what_a_client_sends_the_server_reads(credential: Any, authenticator: Any) -> None:
+    headers = {name.lower(): value for name, value in sent(credentials_of(credential)).items()}
+    request = SimpleNamespace(headers=headers, query="", peer="", tls_identity=None)
+    assert authenticate([authenticator], request).name == "ann"
+
+
+WRONG: list[tuple[Callable[[], Any], str]] = [
+    (lambda: credentials_of(""), "credentials.token"),
+    (lambda: credentials_of(f"{SECRET}\r\nX-Evil: 1"), "credentials.token"),
+    (lambda: credentials_of(f"{SECRET}\n"), "credentials.token"),
+    (lambda: credentials_of(f"{SECRET} b"), "credentials.token"),
+    (lambda: credentials_of(f"{SECRET}é"), "credentials.token"),
+    (lambda: credentials_of(f"{SECRET}\x00"), "credentials.token"),
+    (lambda: credentials_of(1), "credentials"),
+    (lambda: credentials_of(b"token"), "credentials"),
+    (lambda: credentials_of(["ann", SECRET]), "credentials"),
+    (lambda: credentials_of(("ann", SECRET, "x")), "credentials"),
+    (lambda: credentials_of({}), "credentials.headers"),
+    (lambda: credentials_of({f"X-{n}": SECRET for n in range(21)}), "credentials.headers"),
+    (lambda: credentials_of({"https://api.example": SECRET}), "credentials.headers"),
+    (lambda: credentials_of({"X Key": SECRET}), "credentials.header"),
+    (lambda: credentials_of({"Host": SECRET}), "credentials.header"),
+    (lambda: credentials_of({1: SECRET}), "credentials.header"),
+    (lambda: credentials_of({"X-A": f"{SECRET}\r\nHost: evil"}), "credentials.header"),
+    (lambda: credentials_of({"X-A": SECRET.encode()}), "credentials.header"),
+    (lambda: credentials_of(BearerToken), "credentials"),
+    (lambda: BearerToken(1), "credentials.token"),  # type: ignore[arg-type]
+    (lambda: credentials_of(("a:b", SECRET)), "credentials.basic"),
+    (lambda: credentials_of(("", SECRET)), "credentials.basic"),
+    (lambda: credentials_of(("ann", f"{SECRET}\n")), "credentials.basic"),
+    (lambda: credentials_of(("ann\r", SECRET)), "credentials.basic"),
+    (lambda: credentials_of(("ann", f"{SECRET}\ud800")), "credentials.basic"),
+    (lambda: credentials_of(("ann", None)), "credentials.basic"),
+    (lambda: ApiKey(f"{SECRET}\r\nX: 1"), "credentials.key"),
+    (lambda: ApiKey(f" {SECRET}"), "credentials.key"),
+    (lambda: ApiKey(f"{SECRET}€"), "credentials.key"),
+    (lambda: ApiKey(""), "credentials.key"),
+    (lambda: ApiKey(SECRET, "X Key"), "credentials.header"),
+    (lambda: ApiKey(SECRET, "X-Key\r\nHost"), "credentials.header"),
+    (lambda: ApiKey(SECRET, "Content-Length"), "credentials.header"),
+    (lambda: sent(BearerToken(lambda: f"{SECRET}\n")), "credentials.token"),
+    (lambda: sent(BearerToken(lambda: None)), "credentials.token"),  # type: ignore[arg-type, return-value]
+    (lambda: sent(credentials_of(lambda address: "")), "credentials.token"),
+    (lambda: sent(credentials_of(lambda address: 1)), "credentials.callable"),
+    (lambda: sent(credentials_of(lambda address: {f"X-{n}": "1" for n in range(21)})), "credentials.callable"),
+    (lambda: sent(credentials_of(lambda address: {"X-A": f"{SECRET}\r\nHost: evil"})), "credentials.header"),
+    (lambda: sent(credentials_of(lambda address: {"Host": "evil"})), "credentials.header"),
+    (lambda: sent(credentials_of(lambda address: {"transfer-encoding": "chunked"})), "credentials.header"),
+    (lambda: sent(credentials_of(lambda address: {"X-A": 1})), "credentials.header"),
+    (lambda: ByAuthority(SECRET), "credentials.authority"),  # type: ignore[arg-type]
+    (lambda: ByAuthority({"api.example": SECRET}), "credentials.authority"),
+    (lambda: ByAuthority({"https://api.example/v1": SECRET}), "credentials.authority"),
+    (lambda: ByAuthority({"https://api.example?a=b": SECRET}), "credentials.authority"),
+    (lambda: ByAuthority({f"https://ann:{SECRET}@api.example": SECRET}), "credentials.authority"),
+    (lambda: ByAuthority({"local://add": SECRET}), "credentials.authority"),
+    (lambda: ByAuthority({1: SECRET}), "credentials.authority"),  # type: ignore[dict-item]
+    (lambda: ByAuthority({"https://h": SECRET, "https://H:443/": SECRET}), "credentials.authority"),
+    (lambda: ByAuthority({"https://h": 1}), "credentials"),
+    (lambda: OAuth2ClientCredentials("ftp://h/", "shop", SECRET), "oauth2.token_url"),
+    (lambda: OAuth2ClientCredentials(f"https://a:{SECRET}@h/", "shop", SECRET), "oauth2.token_url"),
+    (lambda: OAuth2ClientCredentials("https://h/", "", SECRET), "oauth2.client_id"),
+    (lambda: OAuth2ClientCredentials("https://h/", "shop", ""), "oauth2.client_secret"),
+    (lambda: OAuth2ClientCredentials("https://h/", "shop", f"{SECRET}\n"), "oauth2.client_secret"),
+    (lambda: OAuth2ClientCredentials("https://h/", "shop", SECRET, scope=""), "oauth2.scope"),
+    (lambda: OAuth2ClientCredentials("https://h/", "shop", SECRET, audience=1), "oauth2.audience"),  # type: ignore[arg-type]
+    (lambda: OAuth2ClientCredentials("https://h/", "shop", SECRET, early=-1), "oauth2.early"),
+    (lambda: OAuth2ClientCredentials("https://h/", "shop", SECRET, timeout=0), "oauth2.timeout"),
+    (lambda: OAuth2ClientCredentials("https://h/", "shop", SECRET, timeout=True), "oauth2.timeout"),
+]
+
+
+@pytest.mark.parametrize(("make", "path"), WRONG)
+def test_what_cannot_be_sent(make: Callable[[], Any], path: str) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        make()
+    assert refusal.value.path == path
+    assert SECRET not in str(refusal.value)
+    assert SECRET not in str(refusal.value.to_dict())
+
+
+def test_headers_by_server_are_another_credential() -> None:
+    with pytest.raises(ConfigError, match="ByAuthority"):
+        credentials_of({"https://api.example": SECRET})
+
+
+def test_headers_stay_what_they_were() -> None:
+    given_headers = {"X-API-Key": SECRET}
+    credential = credentials_of(given_headers)
+    given_headers["X-API-Key"] = "other"
+    assert sent(credential) == {"X-API-Key": SECRET}
+    assert repr(credential) == "credentials_of(X-API-Key: ***)"
+
+
+@given(st.text(max_size=20))
+def test_no_text_breaks_out_of_its_header(text: str) -> None:
+    for make in (BearerToken, ApiKey, lambda given: BasicCredential("ann", given)):
+        try:
+            headers = sent(make(text))
+        except ConfigError:
+            continue
+        for value in headers.values():
+            value.encode("latin-1")
+            assert not set(value) & {"\r", "\n", "\x00"}
+
+
+@pytest.mark.parametrize(
+    "credential",
+    [
+        credentials_of(SECRET),
+        credentials_of(("ann", SECRET)),
+        ApiKey(SECRET),
+        ByAuthority({"https://h": SECRET}),
+        OAuth2ClientCredentials("https://h/", "shop", SECRET),
+        BearerToken(lambda: SECRET),
+        credentials_of(lambda address: SECRET),
+        credentials_of({"X-API-Key": SECRET}),
+    ],
+)
+def test_secrets_are_not_shown(credential: Any) -> None:
+    for text in (repr(credential), str(credential), f"{credential}"):
+        assert SECRET not in text
+        assert base64.b64encode(SECRET.encode()).decode()[:10] not in text
+
+
+def test_a_callable_that_fails(caplog: pytest.LogCaptureFixture) -> None:
+    def fails(address: Any = None) -> str:
+        raise KeyError(SECRET)
+
+    for credential in (BearerToken(fails), credentials_of(fails)):
+        with caplog.at_level(logging.DEBUG, "portal.auth"), pytest.raises(AuthenticationError) as refusal:
+            sent(credential)
+        assert refusal.value.__cause__ is None
+        assert SECRET not in refusal.value.stack_trace()
+    assert SECRET not in caplog.text
+    assert "KeyError in fails" in caplog.text
+
+    def unknown(address: Address) -> str:
+        raise RegistryError("no such vault")
+
+    with pytest.raises(RegistryError):
+        sent(credentials_of(unknown))
+
+
+@pytest.mark.parametrize(
+    ("called", "which"),
+    [
+        ("https://api.example/api/add", "one"),
+        ("https://API.example:443/x?y=1", "one"),
+        ("https://api.example:8443/x", "two"),
+        ("http://[::1]:8080/x", "three"),
+        ("http://api.example/x", None),
+        ("http://api.example:443/x", None),
+        ("https://api.example:444/x", None),
+        ("https://api.example.evil.example/x", None),
+        ("https://evil.example/api.example", None),
+        ("https://xapi.example/", None),
+        ("https://api.example./x", None),
+        ("wss://api.example/x", None),
+        ("local://api.example/x", None),
+    ],
+)
+def test_a_secret_goes_only_where_it_belongs(called: str, which: str | None) -> None:
+    credential = ByAuthority(
+        {
+            "https://api.example": BearerToken(lambda: "one"),
+            "https://api.example:8443/": "two",
+            "http://[::1]:8080": "three",
+            "https://none.example": None,
+        }
+    )
+    address = Address.parse(called)
+    assert sent(credential, address) == ({} if which is None else {"Authorization": f"Bearer {which}"})
+    assert credential.refused(address) is (which == "one")
+
+
+# tokens from an endpoint
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Endpoint:
+    """A real token endpoint; it gives token-1, token-2, ... or what a test makes it say."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[Mapping[str, str], dict[str, list[str]]]] = []
+        self.status = 200
+        self.members: dict[str, Any] = {}
+        self.body: bytes | None = None
+        self.gate = threading.Event()
+        self.asked = threading.Event()
+        self.gate.set()
+        endpoint = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+                endpoint.requests.append((dict(self.headers), parse_qs(body)))
+                endpoint.asked.set()
+                endpoint.gate.wait(WAIT)
+                members = {"access_token": f"token-{endpoint.fetched}", "token_type": "Bearer", "expires_in": 100}
+                given = {name: value for name, value in (members | endpoint.members).items() if value is not ...}
+                answer = json.dumps(given).encode() if endpoint.body is None else endpoint.body
+                self.send_response(endpoint.status)
+                self.send_header("Content-Length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.server.handle_error = lambda *_: None  # type: ignore[method-assign]  # clients leave early here
+        self.url = f"http://127.0.0.1:{self.server.server_port}/token"
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True)
+        self.thread.start()
+
+    @property
+    def fetched(self) -> int:
+        return len(self.requests)
+
+    def close(self) -> None:
+        self.gate.set()
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join(WAIT)
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Endpoint]:
+    made = Endpoint()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def client(endpoint: Endpoint, clock: Clock, **changes: Any) -> OAuth2ClientCredentials:
+    return OAuth2ClientCredentials(endpoint.url, "shop:1", "a b+c/ü", clock=clock, **changes)
+
+
+def token_of(credential: OAuth2ClientCredentials, deadline: float | None = None) -> str:
+    return credential.headers(HERE, deadline)["Authorization"].removeprefix("Bearer ")
+
+
+def together(count: int, work: Callable[[int], Any]) -> list[Any]:
+    results: list[Any] = [None] * count
+
+    def run(number: int) -> None:
+        try:
+            results[number] = work(number)
+        except Exception as error:
+            results[number] = error
+
+    threads = [threading.Thread(target=run, args=(number,), daemon=True) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(WAIT)
+    return results
+
+
+def test_a_token_is_asked_for_as_the_standard_says(endpoint: Endpoint, clock: Clock) -> None:
+    credential = client(endpoint, clock, scope="read write", audience="https://api.example")
+    assert token_of(credential) == "token-1"
+    headers, form = endpoint.requests[0]
+    pair = base64.b64decode(headers["Authorization"].removeprefix("Basic ")).decode()
+    assert pair == "shop%3A1:a+b%2Bc%2F%C3%BC"
+    assert headers["Content-Type"] == "application/x-www-form-urlencoded"
+    assert form == {
+        "grant_type": ["client_credentials"],
+        "scope": ["read write"],
+        "audience": ["https://api.example"],
+    }
+    assert token_of(client(endpoint, clock)) == "token-2"
+    assert endpoint.requests[1][1] == {"grant_type": ["client_credentials"]}
+
+
+@pytest.mark.parametrize(
+    ("expires_in", "early", "good_for"),
+    [(100, 30.0, 70), ("100", 30.0, 70), (100, 0.0, 100), (40, 30.0, 20), (0.5, 30.0, 0.25), (..., 30.0, 270)],
+)
+def test_a_token_is_renewed_before_its_end(
+    endpoint: Endpoint, clock: Clock, expires_in: Any, early: float, good_for: float
+) -> None:
+    endpoint.members = {"expires_in": expires_in}
+    credential = client(endpoint, clock, early=early)
+    assert token_of(credential) == "token-1"
+    clock.now += good_for - 0.01
+    assert token_of(credential) == "token-1"
+    clock.now += 0.02
+    assert token_of(credential) == "token-2"
+
+
+def test_sixteen_threads_one_fetch(endpoint: Endpoint, clock: Clock) -> None:
+    credential = client(endpoint, clock)
+    endpoint.gate.clear()
+
+    def work(number: int) -> str:
+        if number == 15:
+            assert endpoint.asked.wait(WAIT)
+            endpoint.gate.set()
+        return token_of(credential)
+
+    assert together(16, work) == ["token-1"] * 16
+    assert endpoint.fetched == 1
+
+
+def test_while_one_renews_the_others_go_on(endpoint: Endpoint, clock: Clock) -> None:
+    credential = client(endpoint, clock)
+    assert token_of(credential) == "token-1"
+    clock.now += 80
+    endpoint.gate.clear()
+    endpoint.asked.clear()
+
+    def work(number: int) -> str:
+        if number == 0:
+            return token_of(credential)
+        assert endpoint.asked.wait(WAIT)
+        token = token_of(credential)  # good for another 20 seconds
+        endpoint.gate.set()
+        return token
+
+    assert together(2, work) == ["token-2", "token-1"]
+    assert endpoint.fetched == 2
+
+
+def test_refused_tokens_are_dropped(endpoint: Endpoint, clock: Clock) -> None:
+    credential = client(endpoint, clock)
+    assert credential.refused(HERE)  # nothing is kept
+    assert token_of(credential) == "token-1"
+    assert credential.refused(HERE)
+    assert token_of(credential) == "token-2"
+    assert not credential.refused(HERE)  # a new one is no better
+    assert token_of(credential) == "token-2"
+    clock.now += 1
+    assert credential.refused(HERE)
+    assert token_of(credential) == "token-3"
+
+
+def test_many_threads_refused_at_once_fetch_once(endpoint: Endpoint, clock: Clock) -> None:
+    credential = client(endpoint, clock)
+    barrier = threading.Barrier(8)
+
+    def work(number: int) -> str:
+        assert token_of(credential) == "token-1"
+        barrier.wait(WAIT)
+        assert credential.refused(HERE)
+        return token_of(credential)
+
+    assert together(8, work) == ["token-2"] * 8
+    assert endpoint.fetched == 2
+
+
+BAD_ANSWERS: list[tuple[int, dict[str, Any] | bytes, type[Exception], str]] = [
+    (400, {"error": "invalid_scope"}, AuthenticationError, "refused: invalid_scope"),
+    (401, {"error": "invalid_client"}, AuthenticationError, "refused: invalid_client"),
+    (401, {"error": f"<{SECRET}>"}, AuthenticationError, "refused: status 401"),
+    (403, b"go away", AuthenticationError, "refused: status 403"),
+    (302, {}, AuthenticationError, "status 302"),
+    (500, {}, TransportError, "answered 500"),
+    (503, b"", TransportError, "answered 503"),
+    (429, {}, TransportError, "answered 429"),
+    (200, b"<html>", AuthenticationError, "no bearer token"),
+    (200, b"[]", AuthenticationError, "no bearer token"),
+    (200, b"[" * 50_000, AuthenticationError, "no bearer token"),
+    (200, b" " * (1024 * 1024 + 1), TransportError, "more than"),
+    (200, {"access_token": ...}, AuthenticationError, "no bearer token"),
+    (200, {"access_token": ""}, AuthenticationError, "no bearer token"),
+    (200, {"access_token": 1}, AuthenticationError, "no bearer token"),
+    (200, {"access_token": "a\r\nX-Evil: 1"}, AuthenticationError, "no bearer token"),
+    (200, {"access_token": "x" * 16_385}, AuthenticationError, "no bearer token"),
+    (200, {"token_type": ...}, AuthenticationError, "no bearer token"),
+    (200, {"token_type": "mac"}, AuthenticationError, "no bearer token"),
+    (200, {"expires_in": -1}, AuthenticationError, "without a life"),
+    (200, {"expires_in": 0}, AuthenticationError, "without a life"),
+    (200, {"expires_in": "soon"}, AuthenticationError, "without a life"),
+    (200, {"expires_in": True}, AuthenticationError, "without a life"),
+    (200, {"expires_in": [1]}, AuthenticationError, "without a life"),
+    (200, {"expires_in": 10**400}, AuthenticationError, "without a life"),
+]
+
+
+@pytest.mark.parametrize(("status", "said", "kind", "words"), BAD_ANSWERS)
+def test_an_endpoint_that_fails(
+    endpoint: Endpoint, clock: Clock, status: int, said: Any, kind: type[Exception], words: str
+) -> None:
+    credential = client(endpoint, clock)
+    endpoint.status = status
+    if isinstance(said, bytes):
+        endpoint.body = said
+    else:
+        endpoint.members = said
+    with pytest.raises(kind, match=words) as refusal:
+        token_of(credential)
+    assert SECRET not in str(refusal.value)
+    assert getattr(refusal.value, "may_have_executed", False) is False
+    endpoint.status, endpoint.members, endpoint.body = 200, {"token_type": "bEARER"}, None
+    assert token_of(credential) == "token-2"
+
+
+def test_an_early_renewal_that_fails_leaves_the_old_token(
+    endpoint: Endpoint, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    credential = client(endpoint, clock)
+    assert token_of(credential) == "token-1"
+    clock.now += 80
+    endpoint.status = 500
+    with caplog.at_level(logging.WARNING, "portal.auth"):
+        assert token_of(credential) == "token-1"
+    assert "could not be renewed" in caplog.text
+    assert token_of(credential) == "token-1"
+    assert endpoint.fetched == 2  # not again at once
+    clock.now += 1
+    assert token_of(credential) == "token-1"
+    assert endpoint.fetched == 3
+    clock.now += 19
+    with pytest.raises(TransportError):
+        token_of(credential)
+
+
+def test_within_the_callers_deadline(endpoint: Endpoint, clock: Clock) -> None:
+    credential = client(endpoint, clock)
+    endpoint.gate.clear()
+    begun = time.monotonic()
+    with pytest.raises(CallTimeout):
+        token_of(credential, begun + 0.1)
+    with pytest.raises(CallTimeout):
+        token_of(credential, begun - 1)
+    with pytest.raises(TransportError):
+        token_of(client(endpoint, clock, timeout=0.1), begun + WAIT)
+    assert time.monotonic() - begun < WAIT / 2
+
+
+def test_renewing_leaves_time_for_the_call(endpoint: Endpoint, clock: Clock) -> None:
+    credential = client(endpoint, clock)
+    assert token_of(credential) == "token-1"
+    clock.now += 80
+    endpoint.gate.clear()
+    deadline = time.monotonic() + 1.0
+    assert token_of(credential, deadline) == "token-1"
+    assert time.monotonic() < deadline
+
+
+def test_a_leader_without_time_does_not_fail_the_others(endpoint: Endpoint, clock: Clock) -> None:
+    credential = client(endpoint, clock)
+    endpoint.gate.clear()
+
+    def work(number: int) -> Any:
+        if number == 0:
+            try:
+                return token_of(credential, time.monotonic() + 0.2)
+            finally:
+                endpoint.gate.set()
+        assert endpoint.asked.wait(WAIT)
+        return token_of(credential, time.monotonic() + WAIT)
+
+    first, second = together(2, work)
+    assert isinstance(first, CallTimeout)
+    assert second == "token-2"
+
+
+def test_a_follower_waits_no_longer_than_the_timeout(endpoint: Endpoint, clock: Clock) -> None:
+    credential = client(endpoint, clock, timeout=0.1)
+    led, landed = threading.Event(), threading.Event()
+
+    def slow() -> str:
+        led.set()
+        landed.wait(WAIT)
+        return "late"
+
+    def work(number: int) -> Any:
+        if number == 0:
+            return credential._once.fetch("the token endpoint", "the token endpoint", time.monotonic() + WAIT, slow)
+        assert led.wait(WAIT)
+        try:
+            return token_of(credential, None if number == 1 else time.monotonic() + 0.05)
+        finally:
+            if number == 1:
+                landed.set()
+
+    leader, patient, hurried = together(3, work)
+    assert leader == "late"
+    assert isinstance(patient, TransportError)
+    assert isinstance(hurried, CallTimeout)
+
+
+def test_nobody_listens(endpoint: Endpoint, clock: Clock) -> None:
+    credential = client(endpoint, clock)
+    endpoint.close()
+    with pytest.raises(TransportError, match=r"^the token endpoint at 127\.0\.0\.1:\d+ did not answer") as refusal:
+        token_of(credential)
+    assert refusal.value.retryable
+    assert not refusal.value.may_have_executed
+
+
+def test_over_tls(endpoint: Endpoint, clock: Clock) -> None:
+    authority = trustme.CA()
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(server)
+    endpoint.server.socket = server.wrap_socket(endpoint.server.socket, server_side=True, do_handshake_on_connect=False)
+    url = endpoint.url.replace("http://127.0.0.1", "https://localhost")
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    with pytest.raises(TransportError):
+        token_of(OAuth2ClientCredentials(url, "shop", SECRET))
+    assert endpoint.requests == []  # the secret went to nobody
+    assert token_of(OAuth2ClientCredentials(url, "shop", SECRET, tls=trusting)) == "token-1"

@@ -1,0 +1,551 @@
+from __future__ import annotations
+
+import json
+import math
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from email.utils import formatdate
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from portal.address import Address
+from portal.cache.response_cache import (
+    Freshness,
+    Key,
+    ResponseCache,
+    etag_of,
+    freshness,
+    key_of,
+    matches,
+    parse_cache_control,
+)
+from portal.calls.singleflight import SingleFlight
+from portal.context import CallContext
+from portal.errors import CallCancelled, CallTimeout, ConfigError, FunctionError, TransportError
+
+WAIT = 10.0
+ADDRESS = "http://a:1/api/f"
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=10,
+)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def key(n: int = 0, address: str = ADDRESS) -> Key:
+    made = key_of(address, {"n": n})
+    assert made is not None
+    return made
+
+
+# keys
+
+
+def test_the_order_of_parameters_does_not_matter() -> None:
+    assert key_of(ADDRESS, {"a": 1, "b": [1, {"x": 1, "y": 2}]}) == key_of(
+        ADDRESS, {"b": [1, {"y": 2, "x": 1}], "a": 1}
+    )
+    assert key_of(Address.parse(ADDRESS), {}) == key_of(ADDRESS, {})
+
+
+@given(st.dictionaries(st.text(), JSON, max_size=3), st.dictionaries(st.text(), JSON, max_size=3))
+def test_other_parameters_are_another_key(one: dict[str, Any], other: dict[str, Any]) -> None:
+    same = json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)  # 1, 1.0 and True are apart here
+    first = key_of(ADDRESS, one)
+    assert (first == key_of(ADDRESS, other)) is (same or first is None)
+
+
+def test_another_address_or_scope_is_another_key() -> None:
+    keys = {key_of(ADDRESS, {}), key_of("http://a:2/api/f", {}), key_of(ADDRESS, {}, "ann"), key_of(ADDRESS, {}, "bob")}
+    assert len(keys) == 4
+
+
+@pytest.mark.parametrize("value", [math.nan, {1}, (1, 2), b"", {1: 2}, object(), "\ud800"])
+def test_what_is_no_json_has_no_key(value: Any) -> None:
+    assert key_of(ADDRESS, {"value": value}) is None
+
+
+# the store
+
+
+@given(JSON)
+def test_a_value_comes_back_equal_and_apart(value: Any) -> None:
+    cache = ResponseCache()
+    if not cache.store(key(), value, max_age=10):
+        assert "\\ud8" in json.dumps(value) or "\\ud" in json.dumps(value)
+        return
+    first, second = cache.lookup(key()), cache.lookup(key())
+    assert first is not None
+    assert second is not None
+    assert first.value == second.value == value
+    if isinstance(value, list | dict):
+        assert first.value is not second.value
+
+
+def test_no_caller_changes_anothers_value() -> None:
+    cache = ResponseCache()
+    value = {"rows": [1, 2]}
+    cache.store(key(), value, max_age=10)
+    value["rows"].append(3)
+    entry = cache.lookup(key())
+    assert entry is not None
+    entry.value["rows"].clear()
+    assert entry.value == {"rows": [1, 2]}
+
+
+def test_fresh_stale_and_gone() -> None:
+    clock = Clock()
+    cache = ResponseCache(clock=clock)
+    assert cache.lookup(key()) is None
+    assert cache.store(key(1), "tagged", '"a"', 10.0)
+    assert cache.store(key(2), "plain", None, 10.0)
+    clock.now += 9.9
+    for n in (1, 2):
+        entry = cache.lookup(key(n))
+        assert entry is not None
+        assert cache.is_fresh(entry)
+    clock.now += 0.1
+    stale = cache.lookup(key(1))
+    assert stale is not None
+    assert not cache.is_fresh(stale)
+    assert (stale.etag, stale.value) == ('"a"', "tagged")
+    assert cache.lookup(key(2)) is None
+    assert cache.stats()["entries"] == 1
+    fresh = cache.freshen(key(1), 5.0)
+    assert fresh is not None
+    assert cache.is_fresh(fresh)
+    assert cache.lookup(key(1)) == fresh
+    assert cache.freshen(key(2), 5.0) is None
+    stats = cache.stats()
+    assert (stats["fresh"], stats["stale"], stats["missed"]) == (3, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("etag", "age", "default", "kept", "fresh"),
+    [
+        (None, None, 0.0, False, False),
+        (None, 0.0, 60.0, False, False),
+        (None, -1.0, 60.0, False, False),
+        (None, math.nan, 60.0, False, False),
+        (None, None, 60.0, True, True),
+        (None, 5.0, 0.0, True, True),
+        ('"a"', None, 0.0, True, False),
+        ('"a"', 0.0, 60.0, True, False),
+        ('"a"', math.inf, 0.0, True, True),
+    ],
+)
+def test_what_could_never_be_used_is_not_kept(
+    etag: str | None, age: float | None, default: float, kept: bool, fresh: bool
+) -> None:
+    cache = ResponseCache(default_age=default, clock=Clock())
+    assert cache.store(key(), "old", '"old"', 5.0)
+    assert cache.store(key(), "new", etag, age) is kept
+    entry = cache.lookup(key())
+    assert (entry is not None) is kept
+    if entry is not None:
+        assert entry.value == "new"
+        assert cache.is_fresh(entry) is fresh
+
+
+@pytest.mark.parametrize("value", [math.nan, {1, 2}, object()])
+def test_what_is_no_json_is_not_kept(value: Any) -> None:
+    cache = ResponseCache()
+    assert not cache.store(key(), value, max_age=10)
+    circle: list[Any] = []
+    circle.append(circle)
+    assert not cache.store(key(), circle, max_age=10)
+    assert cache.stats()["entries"] == 0
+
+
+def test_the_number_of_entries_is_bounded() -> None:
+    cache = ResponseCache(entries=3)
+    for n in range(3):
+        cache.store(key(n), n, max_age=10)
+    assert cache.lookup(key(0)) is not None  # used last, so it stays
+    cache.store(key(3), 3, max_age=10)
+    assert [n for n in range(4) if cache.lookup(key(n)) is not None] == [0, 2, 3]
+
+
+def test_the_bytes_are_bounded() -> None:
+    cache = ResponseCache(max_bytes=50_000)
+    text = "\N{GREEK SMALL LETTER ALPHA}" * 4000
+    for n in range(20):
+        assert cache.store(key(n), text, max_age=10)
+    stats = cache.stats()
+    assert 4 <= stats["entries"] <= 6
+    assert stats["entries"] * sys.getsizeof(text) < stats["bytes"] <= 50_000
+    assert cache.store(key(1), "small", max_age=10)
+    assert not cache.store(key(1), "x" * 60_000, max_age=10)
+    assert cache.lookup(key(1)) is None  # nor is what it would have replaced
+
+
+def test_invalidate() -> None:
+    cache = ResponseCache()
+    other = "http://b:1/api/f"
+    for n in range(3):
+        cache.store(key(n), n, max_age=10)
+    cache.store(key(0, other), 0, max_age=10)
+    assert cache.invalidate(Address.parse(ADDRESS)) == 3
+    assert cache.lookup(key(0)) is None
+    assert cache.lookup(key(0, other)) is not None
+    assert cache.invalidate() == 1
+    assert cache.invalidate() == 0
+
+
+def test_what_was_asked_for_before_an_invalidate_is_not_kept() -> None:
+    cache = ResponseCache()
+    epoch = cache.epoch
+    cache.invalidate(ADDRESS)
+    assert not cache.store(key(), "old", max_age=10, epoch=epoch)
+    assert cache.lookup(key()) is None
+    assert cache.store(key(), "new", max_age=10, epoch=cache.epoch)
+
+
+@pytest.mark.parametrize(
+    ("options", "path"),
+    [
+        ({"entries": 0}, "cache.entries"),
+        ({"entries": True}, "cache.entries"),
+        ({"max_bytes": 1.5}, "cache.max_bytes"),
+        ({"default_age": -1}, "cache.default_age"),
+        ({"default_age": math.inf}, "cache.default_age"),
+        ({"default_age": "1"}, "cache.default_age"),
+    ],
+)
+def test_wrong_settings_are_refused(options: dict[str, Any], path: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        ResponseCache(**options)
+    assert caught.value.path == path
+    assert caught.value.expected
+
+
+# one call for many
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(16) as executor:
+        yield executor
+
+
+class Maker:
+    """Makes a value, or fails, when it is let go."""
+
+    def __init__(self, outcome: Any) -> None:
+        self.outcome = outcome
+        self.made = 0
+        self.inside = threading.Event()
+        self.go = threading.Event()
+
+    def __call__(self) -> Any:
+        self.made += 1
+        self.inside.set()
+        assert self.go.wait(WAIT)
+        if isinstance(self.outcome, BaseException):
+            raise self.outcome
+        return self.outcome
+
+
+class Joining(CallContext):
+    """A context that tells when somebody waits with it."""
+
+    __slots__ = ("joined",)
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.joined = threading.Event()
+
+    def on_cancel(self, callback: Callable[[], object]) -> None:
+        super().on_cancel(callback)
+        self.joined.set()
+
+
+def lead_and_follow(
+    pool: ThreadPoolExecutor,
+    cache: ResponseCache,
+    maker: Maker,
+    followers: int,
+    follow: Callable[[], Any] | None = None,
+) -> tuple[Any, list[Any], list[Joining]]:
+    """A call under way and others that wait for it."""
+    leader = pool.submit(cache.once, key(), CallContext(), "f", maker)
+    assert maker.inside.wait(WAIT)
+    contexts = [Joining() for _ in range(followers)]
+    others = [pool.submit(cache.once, key(), context, "f", follow or maker) for context in contexts]
+    for context in contexts:
+        assert context.joined.wait(WAIT)
+    return leader, others, contexts
+
+
+def test_one_call_for_all_who_ask_at_once(pool: ThreadPoolExecutor) -> None:
+    cache = ResponseCache()
+    maker = Maker({"rows": [1]})
+    leader, others, _ = lead_and_follow(pool, cache, maker, 8)
+    assert cache.stats()["flights"] == 1
+    maker.go.set()
+    values = [one.result(WAIT) for one in [leader, *others]]
+    assert values == [{"rows": [1]}] * 9
+    assert len({id(value["rows"]) for value in values}) == 9
+    assert maker.made == 1
+    assert cache.stats()["flights"] == 0
+    assert cache.once(key(), CallContext(), "f", maker) == {"rows": [1]}
+    assert maker.made == 2  # a flight remembers nothing
+
+
+def test_those_who_wait_share_a_failure_and_later_ones_do_not(pool: ThreadPoolExecutor) -> None:
+    cache = ResponseCache()
+    error = TransportError("gone", may_have_executed=False, context={"request_id": "leader"})
+    maker = Maker(error)
+    leader, others, contexts = lead_and_follow(pool, cache, maker, 3)
+    maker.go.set()
+    assert leader.exception(WAIT) is error
+    for one, context in zip(others, contexts, strict=True):
+        shared = one.exception(WAIT)
+        assert isinstance(shared, TransportError)
+        assert shared is not error
+        assert str(shared) == "gone"
+        assert not shared.may_have_executed
+        assert shared.request_id == context.request_id
+    assert error.request_id == "leader"
+    assert maker.made == 1
+    assert cache.once(key(), CallContext(), "f", lambda: "works again") == "works again"
+
+
+@pytest.mark.parametrize("error", [CallTimeout("mine"), CallCancelled("mine"), KeyError("a defect"), SystemExit()])
+def test_the_leaders_own_end_is_nobody_elses(pool: ThreadPoolExecutor, error: BaseException) -> None:
+    cache = ResponseCache()
+    maker = Maker(error)
+    second = Maker("second")
+    second.go.set()
+    leader, others, _ = lead_and_follow(pool, cache, maker, 4, second)
+    maker.go.set()
+    assert leader.exception(WAIT) is error
+    assert [one.result(WAIT) for one in others] == ["second"] * 4
+    assert maker.made == 1
+    assert 1 <= second.made <= 4
+
+
+def test_who_waits_has_a_deadline(pool: ThreadPoolExecutor) -> None:
+    cache = ResponseCache()
+    maker = Maker(1)
+    leader, _, _ = lead_and_follow(pool, cache, maker, 0)
+    context = CallContext.for_call(0.02)
+    with pytest.raises(CallTimeout, match="f did not answer") as caught:
+        cache.once(key(), context, "f", maker)
+    assert caught.value.request_id == context.request_id
+    assert context.cancelled
+    maker.go.set()
+    assert leader.result(WAIT) == 1
+
+
+def test_who_waits_may_give_up(pool: ThreadPoolExecutor) -> None:
+    cache = ResponseCache()
+    maker = Maker(1)
+    leader, others, contexts = lead_and_follow(pool, cache, maker, 2)
+    contexts[0].cancel()
+    assert isinstance(others[0].exception(WAIT), CallCancelled)
+    maker.go.set()
+    assert leader.result(WAIT) == others[1].result(WAIT) == 1
+
+
+def test_a_call_within_itself_does_not_wait_for_itself() -> None:
+    cache = ResponseCache()
+    made: list[str] = []
+
+    def outer() -> Any:
+        made.append("outer")
+        return [cache.once(key(), CallContext(), "f", lambda: "inner")]
+
+    assert cache.once(key(), CallContext(), "f", outer) == ["inner"]
+    assert made == ["outer"]
+
+
+def test_nobody_joins_a_call_from_before_an_invalidate(pool: ThreadPoolExecutor) -> None:
+    cache = ResponseCache()
+    old = Maker("old")
+    leader, others, _ = lead_and_follow(pool, cache, old, 1)
+    cache.invalidate("http://elsewhere:1/f")
+    assert cache.stats()["flights"] == 1
+    cache.invalidate(ADDRESS)
+    assert cache.once(key(), CallContext.for_call(WAIT), "f", lambda: "new") == "new"
+    flight, leads = cache.lead(key())
+    assert leads
+    old.go.set()
+    assert leader.result(WAIT) == others[0].result(WAIT) == "old"
+    assert cache.stats()["flights"] == 1  # the old one's landing left the new one alone
+    flight.fail(FunctionError("f"))
+    assert cache.stats()["flights"] == 0
+
+
+def test_other_keys_do_not_wait(pool: ThreadPoolExecutor) -> None:
+    flights: SingleFlight[str] = SingleFlight()
+    maker = Maker(1)
+    leader = pool.submit(flights.once, "a", CallContext(), "f", maker)
+    assert maker.inside.wait(WAIT)
+    assert flights.once("b", CallContext(), "f", lambda: 2) == 2
+    maker.go.set()
+    assert leader.result(WAIT) == 1
+    assert len(flights) == 0
+
+
+# directives
+
+
+@pytest.mark.parametrize(
+    ("text", "directives"),
+    [
+        ("", {}),
+        ("no-store", {"no-store": None}),
+        ("Max-Age=60, MUST-revalidate", {"max-age": "60", "must-revalidate": None}),
+        ('max-age="60"', {"max-age": "60"}),
+        ('private="set-cookie, x", max-age=5', {"private": "set-cookie, x", "max-age": "5"}),
+        (r'x="a\"b\\c"', {"x": 'a"b\\c'}),
+        ('x=""', {"x": ""}),
+        ("max-age=", {"max-age": ""}),
+        (" , ,max-age=1\t,,", {"max-age": "1"}),
+        ("max-age=1, max-age=2", {"max-age": "1"}),
+        ("max-age = 1, no-cache", {"no-cache": None}),
+        ('bad="open, no-cache', {"no-cache": None}),
+        ("b@d, no-cache", {"no-cache": None}),
+        ("b@d", {}),
+        ("x" * 5000, {"no-store": None}),
+    ],
+)
+def test_parse_cache_control(text: str, directives: dict[str, str | None]) -> None:
+    assert parse_cache_control(text) == directives
+
+
+@given(st.text(alphabet='a=",\\ @1\t', max_size=60))
+def test_parsing_never_fails(text: str) -> None:
+    for name in parse_cache_control(text):
+        assert name == name.lower()
+        assert name
+
+
+NOW = 1_700_000_000.0
+
+
+def date(seconds: float) -> str:
+    return formatdate(NOW + seconds, usegmt=True)
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, Freshness(None, True)),
+        ({"cache-control": "private"}, Freshness(None, True)),
+        ({"cache-control": "private, max-age=60"}, Freshness(60.0, True)),
+        ({"cache-control": "max-age=60, must-revalidate"}, Freshness(60.0, True)),
+        ({"cache-control": "max-age=60, s-maxage=5"}, Freshness(60.0, True)),
+        ({"cache-control": "s-maxage=5"}, Freshness(None, True)),
+        ({"cache-control": "max-age=60", "age": "50"}, Freshness(10.0, True)),
+        ({"cache-control": "max-age=60", "age": "70"}, Freshness(0.0, True)),
+        ({"cache-control": "max-age=60", "age": "old"}, Freshness(60.0, True)),
+        ({"cache-control": "max-age=60", "expires": date(5)}, Freshness(60.0, True)),
+        ({"cache-control": "max-age=0"}, Freshness(0.0, True)),
+        ({"cache-control": "max-age=-5"}, Freshness(0.0, True)),
+        ({"cache-control": "max-age=1.5"}, Freshness(0.0, True)),
+        ({"cache-control": "max-age"}, Freshness(0.0, True)),
+        ({"cache-control": "max-age=\u0665"}, Freshness(None, True)),
+        ({"cache-control": "max-age=00000000000060"}, Freshness(60.0, True)),
+        ({"cache-control": "max-age=000"}, Freshness(0.0, True)),
+        ({"cache-control": "max-age=" + "9" * 500}, Freshness(2.0**31, True)),
+        ({"cache-control": "max-age=9999999999"}, Freshness(2.0**31, True)),
+        ({"cache-control": "no-cache, max-age=60"}, Freshness(0.0, True)),
+        ({"cache-control": 'no-cache="x"'}, Freshness(0.0, True)),
+        ({"cache-control": "no-store, max-age=60"}, Freshness(0.0, False)),
+        ({"cache-control": "max-age=60", "vary": "*"}, Freshness(0.0, False)),
+        ({"cache-control": "max-age=60", "vary": "accept"}, Freshness(60.0, True)),
+        ({"expires": date(30), "date": date(-10)}, Freshness(40.0, True)),
+        ({"expires": date(30)}, Freshness(30.0, True)),
+        ({"expires": date(30), "date": "yesterday"}, Freshness(30.0, True)),
+        ({"expires": date(30).replace("GMT", "-0000")}, Freshness(30.0, True)),
+        ({"expires": date(-30)}, Freshness(0.0, True)),
+        ({"expires": date(30), "age": "10"}, Freshness(20.0, True)),
+        ({"expires": "0"}, Freshness(0.0, True)),
+        ({"expires": ""}, Freshness(0.0, True)),
+        ({"expires": "Fri, 31 Dec 9999 23:59:59 GMT"}, Freshness(2.0**31, True)),
+    ],
+)
+def test_freshness(headers: dict[str, str], expected: Freshness) -> None:
+    assert freshness(headers, clock=lambda: NOW) == expected
+
+
+@given(st.text(max_size=40))
+def test_dates_never_fail(text: str) -> None:
+    seconds, store = freshness({"expires": text})
+    assert store
+    assert seconds is not None
+    assert seconds >= 0
+
+
+# entity tags
+
+
+@given(st.binary(max_size=100), st.binary(max_size=100))
+def test_a_strong_tag_is_of_the_bytes(one: bytes, other: bytes) -> None:
+    tag = etag_of(one)
+    assert tag[0] == tag[-1] == '"'
+    assert len(tag) == 34
+    assert (tag == etag_of(other)) is (one == other)
+    assert matches(tag, tag)
+
+
+@pytest.mark.parametrize(
+    ("header", "etag", "expected"),
+    [
+        ('"a"', '"a"', True),
+        ('W/"a"', '"a"', True),
+        ('"a"', 'W/"a"', True),
+        ('W/"a"', 'W/"a"', True),
+        ('"b"', '"a"', False),
+        ('"A"', '"a"', False),
+        ('"b", "a"', '"a"', True),
+        ('"b","a"', '"a"', True),
+        (' "b" ,\t W/"a" ', '"a"', True),
+        (', "b",, "a",', '"a"', True),
+        ('"x,y", "a"', '"x,y"', True),
+        ('"x,y"', '"x"', False),
+        ('""', '""', True),
+        ("*", '"a"', True),
+        (" * ", '"a"', True),
+        ("*", None, False),
+        ('"a"', None, False),
+        (None, '"a"', False),
+        ("", '"a"', False),
+        (",", '"a"', False),
+        ("a", '"a"', False),
+        ('"a', '"a"', False),
+        ('"a" "b"', '"a"', False),
+        ('"a""a"', '"a"', False),
+        ('w/"a"', '"a"', False),
+        ('W/ "a"', '"a"', False),
+        ('"a", *', '"a"', False),
+        ('*, "a"', '"a"', False),
+        ('"a", junk', '"a"', False),
+        ("'a'", '"a"', False),
+        ('"a b"', '"a b"', False),
+        ("a", "a", False),
+        ('"\xff"', '"\xff"', True),
+    ],
+)
+def test_if_none_match(header: str | None, etag: str | None, expected: bool) -> None:
+    assert matches(header, etag) is expected
+
+
+@given(st.text(alphabet='"W/a, *', max_size=30))
+def test_matching_never_fails(header: str) -> None:
+    assert isinstance(matches(header, '"a"'), bool)

@@ -1,0 +1,201 @@
+"""Compressed requests and answers between our own client and servers that take them, do not, or lie."""
+
+from __future__ import annotations
+
+import gzip
+import tracemalloc
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import trustme
+from hypothesis import given
+from hypothesis import strategies as st
+
+from portal import Certificate, Consumer, HTTPPortal, ServingConfig, TLSConfig
+from portal.address import Address
+from portal.errors import ConfigError, ProtocolError, TransportError
+from portal.http import ClientTLS, Compression, HTTPClient
+from portal.http.messages.content_coding import compress, decompressed
+from portal.serving import Listener, Request, Response
+
+TEXT = "every good boy does fine " * 200
+
+
+def echo(text: str) -> str:
+    return text
+
+
+def lines(count: int) -> Iterator[str]:
+    for number in range(count):
+        yield f"{number} {TEXT}"
+
+
+class Asked:
+    """HTTP middleware that notes which codings went over the wire; outside of Compression."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str | None, str | None]] = []
+
+    def __call__(self, request: Request, call_next: Any) -> Response:
+        asked = request.headers.get("content-encoding")
+        response = call_next(request)
+        self.seen.append((asked, {name.lower(): value for name, value in response.headers}.get("content-encoding")))
+        return response
+
+
+@given(st.lists(st.binary(max_size=300)), st.sampled_from(["gzip", "deflate", " GZIP", "identity"]), st.integers(1, 40))
+def test_pieces_come_back_however_they_are_cut(parts: list[bytes], coding: str, cut: int) -> None:
+    body = b"".join(parts)
+    name = coding.strip().lower()
+    packed = body if name == "identity" else zlib.compress(body) if name == "deflate" else compress(body)
+    pieces = [packed[at : at + cut] for at in range(0, len(packed), cut)]
+    assert b"".join(decompressed(pieces, coding)) == body
+
+
+@pytest.mark.parametrize(
+    ("pieces", "coding", "error"),
+    [
+        ([b"plain"], "gzip", ProtocolError),
+        ([b"plain"], "br", ProtocolError),
+        ([b"plain"], "gzip, gzip", ProtocolError),
+        ([compress(b"x") + b"y"], "gzip", ProtocolError),
+        ([compress(b"x"), b"y"], "gzip", ProtocolError),
+        ([compress(b"x") * 2], "gzip", ProtocolError),
+        ([compress(b"x")[:-1]], "gzip", ConnectionResetError),
+        ([], "gzip", ConnectionResetError),
+    ],
+)
+def test_what_is_not_of_the_coding(pieces: list[bytes], coding: str, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        list(decompressed(pieces, coding))
+
+
+def test_a_bomb_is_made_in_small_pieces() -> None:
+    bomb = gzip.compress(bytes(50_000_000))
+    tracemalloc.start()
+    total = largest = 0
+    for piece in decompressed([bomb], "gzip"):
+        total, largest = total + len(piece), max(largest, len(piece))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (total, largest) == (50_000_000, 65_536)
+    assert peak < 2_000_000
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["http", "https"])
+def test_both_ways(secure: bool, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    pem, ca = tmp_path / "server.pem", tmp_path / "ca.pem"
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(pem))
+    authority.cert_pem.write_to_path(str(ca))
+    config = ServingConfig(tls=TLSConfig(Certificate(str(pem)))) if secure else None
+    asked = Asked()
+    client = HTTPClient(compress=1000, tls=ClientTLS(ca=str(ca)))
+    with (
+        HTTPPortal(config=config, http_middleware=[asked, Compression()]) as portal,
+        HTTPPortal(client=client) as calling,
+        Consumer([calling]) as consumer,
+    ):
+        address, stream = portal.apply(echo), portal.apply(lines)
+        consumer.call_at(address, {"text": "short"})
+        asked.seen.clear()
+        assert consumer.call_at(address, {"text": "short"}) == "short"
+        assert consumer.call_at(address, {"text": TEXT}) == TEXT
+        assert list(consumer.stream_at(stream, {"count": 3})) == list(lines(3))
+        assert asked.seen[:2] == [(None, None), ("gzip", "gzip")]
+        assert asked.seen[-1] == (None, "gzip")
+        calling.close()
+
+
+def test_a_server_that_takes_no_gzip_is_sent_none_from_then_on() -> None:
+    asked = Asked()
+    with (
+        HTTPPortal(http_middleware=[asked]) as portal,
+        HTTPPortal(client=HTTPClient(compress=0)) as calling,
+        Consumer([calling]) as consumer,
+    ):
+        address = portal.apply(echo)
+        consumer.resolve(address)
+        asked.seen.clear()
+        for _ in range(2):
+            assert consumer.call_at(address, {"text": TEXT}) == TEXT
+        assert [coding for coding, _ in asked.seen if coding] == ["gzip"]
+        calling.close()
+
+
+@pytest.mark.parametrize("path", ["echo", "rpc"])
+def test_a_compressed_body_without_compression_is_415(path: str) -> None:
+    with HTTPPortal() as portal:
+        portal.apply(echo)
+        headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+        answer = requests.post(f"{portal.base}/{path}", data=compress(b'{"text":"x"}'), headers=headers, timeout=10)
+        assert answer.status_code == 415
+        assert "gzip" in answer.json()["detail"]
+        assert answer.headers["Accept-Encoding"] == "identity"
+
+
+def test_a_function_that_answers_415_is_not_called_again() -> None:
+    runs: list[str] = []
+
+    def refuse(text: str) -> str:
+        runs.append(text)
+        raise ProtocolError("not this type", status=415)
+
+    with (
+        HTTPPortal(http_middleware=[Compression()]) as portal,
+        HTTPPortal(client=HTTPClient(compress=0)) as calling,
+        Consumer([calling]) as consumer,
+    ):
+        with pytest.raises(ProtocolError):
+            consumer.call_at(portal.apply(refuse), {"text": "x"})
+        assert runs == ["x"]
+        calling.close()
+
+
+class Liar:
+    """Answers calls with what it was given; describes `echo` truly."""
+
+    def __init__(self, headers: list[tuple[str, str]], body: bytes) -> None:
+        self.headers, self.body = headers, body
+
+    def answer(self, request: Request, early: Any) -> Response:
+        return Response(200, [("Content-Type", "application/json"), *self.headers], self.body)
+
+
+@pytest.mark.parametrize(
+    ("coding", "body", "error"),
+    [
+        ("gzip", compress(b'"fine"'), None),
+        ("deflate", zlib.compress(b'"fine"'), None),
+        ("gzip", b'"fine"', ProtocolError),
+        ("br", b'"fine"', ProtocolError),
+        ("gzip", compress(b'"fine"')[:-3], TransportError),
+        ("gzip", gzip.compress(bytes(3_000_000)), ProtocolError),
+    ],
+)
+def test_what_a_server_may_answer(coding: str, body: bytes, error: type[Exception] | None) -> None:
+    listener = Listener()
+    listener.mount("/", Liar([("Content-Encoding", coding)], body))
+    listener.start()
+    client = HTTPClient(max_answer=1_000_000)
+    try:
+        address = Address.parse(f"http://127.0.0.1:{listener.port}/anything")
+        if error is None:
+            assert client.get(address) == "fine"
+        else:
+            with pytest.raises(error):
+                client.get(address)
+    finally:
+        client.close()
+        listener.stop(1.0)
+
+
+@pytest.mark.parametrize("value", [-1, True, "1", 1.5])
+def test_wrong_settings_are_named(value: Any) -> None:
+    with pytest.raises(ConfigError) as raised:
+        HTTPClient(compress=value)
+    assert raised.value.path == "compress"

@@ -1,0 +1,209 @@
+"""Files that lines are appended to, one by one or those of a moment together."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from portal import HTTPPortal
+from portal.errors import ConfigError
+from portal.http import RequestLog
+from portal.http.middleware import log_file
+from portal.http.middleware.log_file import GatheredFile, LogFile
+
+FOREVER = 3600.0  # a delay that no test waits for
+
+
+class Slow(LogFile):
+    """A file whose writes wait until they may go on; it counts them."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.may_write, self.begun, self.writes = threading.Event(), threading.Event(), 0
+
+    def __call__(self, line: str) -> None:
+        self.begun.set()
+        assert self.may_write.wait(20)
+        self.writes += 1
+        super().__call__(line)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "lines"
+
+
+@pytest.fixture
+def gathered(path: Path) -> Iterator[GatheredFile[str]]:
+    file = GatheredFile(LogFile(path), FOREVER, str)
+    yield file
+    file.close()
+
+
+def test_lines_wait_and_are_written_together(path: Path) -> None:
+    slow = Slow(path)
+    slow.may_write.set()
+    file = GatheredFile(slow, FOREVER, str)
+    for number in range(100):
+        file(f"line {number}")
+    assert path.read_text() == ""
+    file.flush()
+    assert path.read_text().splitlines() == [f"line {number}" for number in range(100)]
+    assert slow.writes == 1
+    file.close()
+
+
+def test_they_are_written_after_the_delay(path: Path) -> None:
+    slow = Slow(path)
+    file = GatheredFile(slow, 0.001, str)
+    file("line")
+    assert slow.begun.wait(20)
+    slow.may_write.set()
+    file.close()
+    assert path.read_text() == "line\n"
+
+
+def test_what_comes_after_the_end_is_written_at_once(path: Path, gathered: GatheredFile[str]) -> None:
+    gathered("before")
+    gathered.close()
+    for name in ("one", "two"):
+        gathered(name)
+        assert path.read_text().endswith(f"{name}\n")
+
+
+def test_those_that_wait_have_a_bound(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_file, "_MOST", 10)
+    monkeypatch.setattr(log_file, "_TOGETHER", 2)
+    slow = Slow(path)
+    file = GatheredFile(slow, 0.001, str)
+    file("line")
+    assert slow.begun.wait(20)  # the thread writes, and the disk hangs
+    for _ in range(10):
+        file("line")
+    with pytest.raises(OSError, match="faster"):
+        file("line")
+    slow.may_write.set()
+    file.close()
+    assert path.read_text() == "line\n" * 11
+
+
+def test_whoever_brings_too_many_writes_them(path: Path, gathered: GatheredFile[str], monkeypatch: Any) -> None:
+    monkeypatch.setattr(log_file, "_MOST", 10)
+    monkeypatch.setattr(log_file, "_TOGETHER", 2)
+    for number in range(25):
+        gathered(f"line {number}")
+    written = path.read_text().splitlines()
+    assert len(written) >= 14
+    assert written == [f"line {number}" for number in range(len(written))]
+
+
+def test_whoever_brings_one_too_many_makes_the_lines_of_those_before(path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(log_file, "_TOGETHER", 5)
+    made: list[int] = []
+
+    def line_of(number: int) -> str:
+        made.append(number)
+        return f"line {number}"
+
+    file = GatheredFile(LogFile(path), FOREVER, line_of)
+    for number in range(5):
+        file(number)
+    assert made == []
+    for number in range(5, 12):
+        file(number)
+    assert made == list(range(10))
+    assert path.read_text() == ""
+    file.close()
+    assert path.read_text().splitlines() == [f"line {number}" for number in range(12)]
+
+
+def test_what_no_line_can_be_made_of_costs_a_warning(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def line_of(number: int) -> str:
+        return f"line {1 // number}"
+
+    file = GatheredFile(LogFile(path), FOREVER, line_of)
+    with caplog.at_level(logging.WARNING):
+        file(0)
+        file.flush()
+        file(1)
+        file.close()
+    assert "ZeroDivisionError" in caplog.text
+    assert path.read_text() == "line 1\n"
+
+
+def test_no_line_of_many_threads_is_lost(path: Path) -> None:
+    file = GatheredFile(LogFile(path), 0.0005, str)
+
+    def write(name: int) -> None:
+        for number in range(2000):
+            file(f"{name} {number}")
+
+    threads = [threading.Thread(target=write, args=(name,)) for name in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    file.close()
+    rows = [tuple(map(int, line.split())) for line in path.read_text().splitlines()]
+    assert sorted(rows) == [(name, number) for name in range(4) for number in range(2000)]
+    for name in range(4):
+        assert [number for who, number in rows if who == name] == list(range(2000))
+
+
+def test_a_file_that_cannot_be_written_costs_a_warning(
+    tmp_path: Path, gathered: GatheredFile[str], path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        gathered("line")
+        gathered._file.close()
+        path.unlink()
+        path.mkdir()
+        gathered.flush()
+    assert "cannot be logged" in caplog.text
+    path.rmdir()
+
+
+CODE = """
+import os, sys
+from portal.http.middleware.log_file import GatheredFile, LogFile
+file = GatheredFile(LogFile(sys.argv[1]), 3600.0, str)
+file("parent")
+child = os.fork()
+file("child" if child == 0 else "parent again")
+if child:
+    os.waitpid(child, 0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_at_its_end_each_process_writes_its_own_lines_once(path: Path) -> None:
+    subprocess.run([sys.executable, "-W", "ignore", "-c", CODE, str(path)], check=True, timeout=60)
+    assert sorted(path.read_text().splitlines()) == ["child", "parent", "parent again"]
+
+
+def test_a_portal_that_closes_writes_its_lines(path: Path) -> None:
+    def add(a: float, b: float) -> float:
+        return a + b
+
+    with HTTPPortal(http_middleware=[RequestLog(path, delay=10.0)]) as portal:
+        address = str(portal.apply(add))
+        assert requests.post(address, json={"a": 1, "b": 2}, timeout=10).json() == 3.0
+        assert path.read_text() == ""
+    portal.close()
+    assert '"function":"add"' in path.read_text()
+
+
+@pytest.mark.parametrize("delay", [-1, True, "1", 11.0, float("nan")])
+def test_wrong_delays_are_named(path: Path, delay: Any) -> None:
+    with pytest.raises(ConfigError) as raised:
+        RequestLog(path, delay=delay)
+    assert raised.value.path == "request_log.delay"

@@ -1,0 +1,313 @@
+"""JSON-RPC over HTTP: the pure answer, and the endpoint behind a real listener."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from time import monotonic
+from typing import Any
+
+import pytest
+
+from portal import CallContext, Service, function
+from portal._internal.json_text import encode_json
+from portal.calls.dispatcher import Dispatcher
+from portal.calls.middleware import Call
+from portal.catalogue import Catalogue
+from portal.errors import AuthorizationError, PortalError
+from portal.http.messages.call_headers import context_of
+from portal.http.messages.problem import problem_of
+from portal.http.server.rpc import RPCEndpoint, answer_rpc
+from portal.serving import Listener, Request, Response
+
+WAIT = 10.0
+
+
+def add(a: float, b: float = 1.0) -> float:
+    return a + b
+
+
+def fail() -> None:
+    raise ValueError("the password is hunter2")
+
+
+def forbid() -> None:
+    raise AuthorizationError("not yours")
+
+
+def unsendable() -> None:
+    raise PortalError("half a \ud800 pair")
+
+
+def anything(value: Any) -> Any:
+    return value
+
+
+def patient(context: CallContext) -> bool:
+    done = threading.Event()
+    context.on_cancel(done.set)
+    return done.wait(WAIT)
+
+
+def count(to: int) -> Iterator[int]:
+    yield from range(to)
+
+
+seen: list[CallContext] = []
+
+
+def who(context: CallContext) -> str:
+    seen.append(context)
+    return context.request_id
+
+
+def publish() -> Catalogue:
+    catalogue = Catalogue()
+    for one in (add, fail, forbid, unsendable, anything, patient, count, who):
+        catalogue.add(function(one))
+    catalogue.add(function(version="2")(add))
+    catalogue.add(function(name="dotted.name")(add))
+    for member in Service("orders", [function(name="price")(add)]).functions.values():
+        catalogue.add(member, ("orders",))
+    return catalogue
+
+
+@pytest.fixture(scope="module")
+def dispatcher() -> Iterator[Dispatcher]:
+    def sign(call: Call, call_next: Callable[[Call], Any]) -> Any:
+        call.reply["x-signed-by"] = "middleware"
+        call.reply["x-request-id"] = "mine"
+        return call_next(call)
+
+    made = Dispatcher([sign])
+    yield made
+    made.close()
+
+
+def message(method: str, params: Any = None, number: Any = 1) -> dict[str, Any]:
+    found = {"jsonrpc": "2.0", "method": method, "id": number}
+    return found if params is None else found | {"params": params}
+
+
+# the pure part
+
+
+def plain_run(method: str, params: Any, context: CallContext) -> Any:
+    if method == "boom":
+        raise RuntimeError("a bug")
+    if method == "key":
+        return context.idempotency_key
+    return params
+
+
+def pure(body: Any, context: CallContext | None = None) -> Any:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    answer = answer_rpc(data, plain_run, context or CallContext())
+    return None if answer is None else json.loads(answer)
+
+
+def test_one_message_gives_one_answer() -> None:
+    assert pure(message("echo", {"a": 1})) == {"jsonrpc": "2.0", "result": {"a": 1}, "id": 1}
+
+
+def test_a_batch_gives_a_list_even_of_one() -> None:
+    assert [row["id"] for row in pure([message("echo", number="x")])] == ["x"]
+
+
+def test_notifications_are_run_and_not_answered() -> None:
+    ran = []
+    body = json.dumps([{"jsonrpc": "2.0", "method": "a"}, {"jsonrpc": "2.0", "method": "b"}]).encode()
+    assert answer_rpc(body, lambda method, params, context: ran.append(method), CallContext()) is None
+    assert ran == ["a", "b"]
+    assert pure({"jsonrpc": "2.0", "method": "boom"}) is None
+
+
+def test_a_bug_in_a_call_is_an_internal_error(caplog: pytest.LogCaptureFixture) -> None:
+    answer = pure(message("boom"), CallContext(request_id="r-7"))
+    assert answer["error"]["code"] == -32603
+    assert answer["error"]["message"] == "internal error"
+    assert answer["error"]["data"]["request_id"] == "r-7"
+    assert "a bug" in caplog.text
+
+
+def test_what_is_no_json_names_the_request() -> None:
+    answer = pure(b"{", CallContext(request_id="r-8"))
+    assert (answer["error"]["code"], answer["id"]) == (-32700, None)
+    assert answer["error"]["data"]["request_id"] == "r-8"
+
+
+@pytest.mark.parametrize("method", ["echo", "boom"])
+def test_parameters_have_a_depth(method: str) -> None:
+    deep = json.loads("[" * 64 + "]" * 64)
+    assert pure(message("echo", deep))["result"] == deep
+    error = pure(message(method, [deep]))["error"]
+    assert error["code"] == -32602
+    assert error["data"]["errors"][0]["rule"] == "depth"
+
+
+def test_each_message_of_a_batch_has_an_idempotency_key_of_its_own() -> None:
+    context = CallContext(idempotency_key="k")
+    assert pure(message("key"), context)["result"] == "k"
+    assert [row["result"] for row in pure([message("key"), message("key")], context)] == ["k.0", "k.1"]
+    assert pure(message("key"))["result"] is None
+
+
+# behind a listener
+
+
+class App:
+    def __init__(self, endpoint: RPCEndpoint) -> None:
+        self.endpoint = endpoint
+
+    def answer(self, request: Request, early: Callable[[Response], bool]) -> Response:
+        try:
+            return self.endpoint.answer(request, context_of(request.headers, monotonic()))
+        except PortalError as error:
+            return Response(error.status, [], encode_json(problem_of(error, debug=False)))
+
+
+@pytest.fixture(scope="module")
+def port(dispatcher: Dispatcher) -> Iterator[int]:
+    listener = Listener()
+    endpoint = RPCEndpoint(publish(), dispatcher, discover=lambda: {"openrpc": "1.3.2"})
+    listener.mount("/api/rpc", App(endpoint))
+    listener.start()
+    yield listener.port
+    listener.stop(1.0)
+
+
+def test_each_message_of_a_batch_under_the_longest_key_has_a_valid_key_of_its_own() -> None:
+    seen: list[str] = []
+
+    def run(method: str, params: Any, context: CallContext) -> None:
+        assert context.idempotency_key is not None
+        seen.append(context.idempotency_key)
+
+    batch = json.dumps([{"jsonrpc": "2.0", "id": n, "method": "m"} for n in range(12)]).encode()
+    for last in "ab":
+        answer_rpc(batch, run, CallContext(idempotency_key="k" * 254 + last))
+    assert len(set(seen)) == 24
+    assert max(map(len, seen)) <= 255
+
+
+def post(port: int, body: Any, **headers: str) -> tuple[int, dict[str, str], Any]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT)
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    names = {name.replace("_", "-"): value for name, value in headers.items()}
+    connection.request("POST", "/api/rpc", data, {"Content-Type": "application/json"} | names)
+    answer = connection.getresponse()
+    text = answer.read()
+    connection.close()
+    return (
+        answer.status,
+        {name.lower(): value for name, value in answer.getheaders()},
+        json.loads(text) if text else None,
+    )
+
+
+def test_a_call_over_http(port: int) -> None:
+    status, headers, answer = post(port, message("orders.price", {"a": 1, "b": 2}), X_Request_ID="r-1")
+    assert (status, answer) == (200, {"jsonrpc": "2.0", "result": 3.0, "id": 1})
+    assert headers["content-type"] == "application/json"
+    assert headers["x-request-id"] == "r-1"
+    assert headers["x-signed-by"] == "middleware"
+
+
+def test_a_batch_over_http_is_in_order_and_each_has_its_error(port: int) -> None:
+    body = [
+        message("add", [1, 2], 1),
+        message("fail", number=2),
+        {"jsonrpc": "2.0", "method": "add", "params": [1]},
+        message("add", ["x"], 3),
+        message("forbid", number=4),
+        5,
+        message("unsendable", number=6),
+        message("count", [3], 7),
+        message("nothing", number=8),
+    ]
+    status, headers, answers = post(port, body)
+    assert status == 200
+    assert [(row["id"], row.get("error", {}).get("code", row.get("result"))) for row in answers] == [
+        (1, 3.0),
+        (2, -32000),
+        (3, -32602),
+        (4, -32003),
+        (None, -32600),
+        (6, -32603),
+        (7, -32600),
+        (8, -32601),
+    ]
+    assert "hunter2" not in json.dumps(answers)
+    assert "x-signed-by" not in headers
+
+
+def test_notifications_over_http_are_204(port: int) -> None:
+    status, headers, answer = post(port, {"jsonrpc": "2.0", "method": "add", "params": [1, 2]})
+    assert (status, answer) == (204, None)
+    assert "content-type" not in headers
+
+
+def test_what_is_no_json_is_answered_200(port: int) -> None:
+    status, _, answer = post(port, b"{")
+    assert (status, answer["error"]["code"], answer["id"]) == (200, -32700, None)
+    assert post(port, b"")[2]["error"]["code"] == -32700
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        ("application/json", 200),
+        ("application/json; charset=utf-8", 200),
+        ("application/json-rpc", 200),
+        ("application/vnd.x+json", 200),
+        ("text/plain", 415),
+        ("application/x-www-form-urlencoded", 415),
+    ],
+)
+def test_the_body_must_be_called_json(port: int, kind: str, status: int) -> None:
+    assert post(port, message("add", [1]), Content_Type=kind)[0] == status
+
+
+def test_each_call_has_a_context_of_its_own(port: int) -> None:
+    seen.clear()
+    _, _, answers = post(port, [message("who", number=1), message("who", number=2)], X_Request_ID="r-2")
+    assert [row["result"] for row in answers] == ["r-2", "r-2"]
+    first, second = seen
+    assert first is not second
+    assert first.parent is second.parent
+
+
+def test_the_deadline_covers_the_batch(port: int) -> None:
+    begun = monotonic()
+    _, _, answers = post(port, [message("add", [1], 0), message("patient"), message("patient")], X_Portal_Timeout="300")
+    assert monotonic() - begun < WAIT / 2
+    assert answers[0]["result"] == 2.0
+    assert [row["error"]["code"] for row in answers[1:]] == [-32004, -32004]
+
+
+def test_discovery(port: int) -> None:
+    assert post(port, message("rpc.discover"))[2]["result"] == {"openrpc": "1.3.2"}
+
+
+def test_without_a_document_nothing_is_discovered(dispatcher: Dispatcher, caplog: pytest.LogCaptureFixture) -> None:
+    listener = Listener()
+    listener.mount("/api/rpc", App(RPCEndpoint(publish(), dispatcher, debug=True)))
+    listener.start()
+    try:
+        with caplog.at_level(logging.CRITICAL):
+            assert post(listener.port, message("rpc.discover"))[2]["error"]["code"] == -32601
+            error = post(listener.port, message("fail"))[2]["error"]
+    finally:
+        listener.stop(1.0)
+    assert "hunter2" in error["message"]
+    assert "ValueError" in error["data"]["stack"]
+
+
+@pytest.mark.parametrize("value", ["\ud800", "\x00", "é", 10**40])
+def test_odd_values_are_answered(port: int, value: Any) -> None:
+    status, _, answer = post(port, message("anything", [value]))
+    assert status == 200
+    assert answer.get("result") == value or answer["error"]["code"] == -32602

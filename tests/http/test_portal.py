@@ -1,0 +1,268 @@
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+import subprocess
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from portal import AddressError, CallTimeout, ConfigError, Consumer, HTTPPortal, RegistryError, TransportError
+from portal.http.client.client import HTTPClient
+from portal.serving import Listener, Request, Response
+
+WAIT = 10.0
+
+
+def add(a: float, b: float) -> float:
+    return a + b
+
+
+def test_two_portals_share_a_listener() -> None:
+    listener = Listener()
+    first, second = HTTPPortal(listener=listener, base_path="/one"), HTTPPortal(listener=listener, base_path="/two")
+    with Consumer() as consumer:
+        at = [first.apply(add), second.apply(add)]
+        assert [consumer.call_at(one, {"a": 1, "b": 2}) for one in at] == [3.0, 3.0]
+        assert at[0].port == at[1].port == first.port
+        with pytest.raises(ConfigError):
+            HTTPPortal(listener=listener, base_path="/one").start()
+        first.close()
+        with pytest.raises(RegistryError):
+            consumer.call_at(at[0], {"a": 1, "b": 2})
+        assert consumer.call_at(at[1], {"a": 1, "b": 2}) == 3.0
+        second.close()
+    assert not listener.running
+
+
+def test_a_base_path_of_nothing() -> None:
+    with HTTPPortal(base_path="") as portal, Consumer() as consumer:
+        address = portal.apply(add)
+        assert address.segments[0] == "add"
+        assert consumer.call_at(address, {"a": 1, "b": 2}) == 3.0
+
+
+@pytest.mark.parametrize("path", ["api", "/api/"])
+def test_bad_base_paths(path: str) -> None:
+    with pytest.raises(ConfigError):
+        HTTPPortal(base_path=path)
+
+
+@pytest.mark.parametrize("port", [-1, 70_000, "80", True])
+def test_bad_ports(port: Any) -> None:
+    with pytest.raises(ConfigError):
+        HTTPPortal(port=port)
+
+
+def test_a_constructor_starts_nothing() -> None:
+    threads = threading.active_count()
+    portal = HTTPPortal()
+    assert threading.active_count() == threads
+    assert portal.stats()["listener"] == {"running": False, "ready": False}
+    portal.close()
+    with pytest.raises(RegistryError, match="closed"):
+        portal.apply(add)
+
+
+def test_a_name_with_a_space_or_a_slash_in_it_is_encoded() -> None:
+    with HTTPPortal() as portal, Consumer() as consumer:
+        from portal import function
+
+        address = portal.apply(function(name="größe-1.x")(add))
+        assert consumer.call_at(address, {"a": 1, "b": 2}) == 3.0
+        assert consumer.call_at(str(address), {"a": 1, "b": 2}) == 3.0
+
+
+def test_ipv6() -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("no IPv6 here")
+    with HTTPPortal("::1") as portal, Consumer() as consumer:
+        address = portal.apply(add)
+        assert str(address).startswith("http://[::1]:")
+        assert consumer.call_at(address, {"a": 1, "b": 2}) == 3.0
+
+
+def test_what_is_not_here() -> None:
+    with HTTPPortal() as portal:
+        portal.apply(add)
+        with pytest.raises(AddressError):
+            portal.resolve_function("local://add")
+        with pytest.raises(RegistryError):
+            portal.remove("http://127.0.0.1:1/api/add")
+        with pytest.raises(RegistryError):
+            portal.remove(portal.generate_address("nobody"))
+
+
+def test_counters() -> None:
+    with HTTPPortal() as portal, Consumer() as consumer:
+        address = portal.apply(add)
+        for _ in range(3):
+            consumer.call_at(address, {"a": 1, "b": 2})
+        stats = portal.stats()
+        assert stats["calls"] == 3
+        assert stats["listener"]["accepted"] == 1  # one connection, kept
+        assert portal.health()["status"] == "up"
+    assert portal.health()["status"] == "down"
+
+
+class Failing:
+    """An app that breaks."""
+
+    def answer(self, request: Request, early: Callable[[Response], bool]) -> Response:
+        raise RuntimeError("broken")
+
+
+def test_an_app_that_breaks_costs_its_connection_only() -> None:
+    listener = Listener()
+    portal = HTTPPortal(listener=listener)
+    with Consumer() as consumer:
+        address = portal.apply(add)
+        listener.mount("/broken", Failing())
+        with socket.create_connection(("127.0.0.1", listener.port), timeout=WAIT) as sock:
+            sock.sendall(b"GET /broken HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert sock.recv(100) == b""
+        assert consumer.call_at(address, {"a": 1, "b": 2}) == 3.0
+    portal.close()
+    listener.stop()
+
+
+def test_more_connections_than_allowed() -> None:
+    from portal.serving import ServingConfig
+
+    with HTTPPortal(config=ServingConfig(connections=1)) as portal, Consumer() as consumer:
+        address = portal.apply(add)
+        assert consumer.call_at(address, {"a": 1, "b": 2}) == 3.0
+        with socket.create_connection(("127.0.0.1", portal.port), timeout=WAIT) as sock:
+            assert sock.recv(10) == b""
+        assert portal.stats()["listener"]["refused"] == 1
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("tls")
+    key, cert = folder / "key.pem", folder / "cert.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    try:
+        subprocess.run(
+            [*command, "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert],
+            check=True,
+            capture_output=True,
+            timeout=60,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no openssl here")
+    return key, cert
+
+
+class TLSPeer:
+    """A TLS server in front of a real HTTPPortal: it passes bytes both ways."""
+
+    def __init__(self, key: Path, cert: Path, port: int) -> None:
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(cert, key)
+        self._target = port
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listening.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                sock, _ = self._listening.accept()
+                secure = self._context.wrap_socket(sock, server_side=True)
+            except ssl.SSLError:
+                continue
+            except OSError:
+                return
+            threading.Thread(target=self._pass_on, args=(secure,), daemon=True).start()
+
+    def _pass_on(self, secure: ssl.SSLSocket) -> None:
+        with secure, socket.create_connection(("127.0.0.1", self._target)) as plain:
+            threading.Thread(target=_copy, args=(plain, secure), daemon=True).start()
+            _copy(secure, plain)
+
+    def close(self) -> None:
+        self._listening.close()
+
+
+def _copy(source: socket.socket, target: socket.socket) -> None:
+    try:
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+    except OSError:
+        target.close()
+
+
+def test_https(certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    entered, gate = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        entered.set()
+        gate.wait(WAIT)
+
+    with HTTPPortal() as portal:
+        portal.apply(add)
+        portal.apply(hold)
+        peer = TLSPeer(*certificate, portal.port)
+        base = f"https://127.0.0.1:{peer.port}/api"
+        with Consumer() as consumer, pytest.raises(TransportError) as caught:
+            consumer.call_at(f"{base}/add", {"a": 1, "b": 2})
+        assert not caught.value.may_have_executed  # the certificate is not trusted
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate[1]))
+        with Consumer() as consumer:
+            assert consumer.call_at(f"{base}/add", {"a": 1, "b": 2}) == 3.0
+            with pytest.raises(RegistryError):
+                consumer.call_at(f"{base}/nobody")
+            with pytest.raises(CallTimeout):
+                consumer.call_at(f"{base}/hold", timeout=0.3)
+            gate.set()
+        peer.close()
+
+
+def test_a_client_of_ones_own() -> None:
+    client = HTTPClient(validate=False)
+    with HTTPPortal(client=client) as portal, Consumer([portal]) as consumer:
+        from portal import ValidationError
+
+        address = portal.apply(add)
+        with pytest.raises(ValidationError):  # the server's
+            consumer.call_at(address, {"a": "x"})
+        assert portal.stats()["failed"] == 1
+        with pytest.raises(ValidationError):
+            consumer.call_at(address, {"a": object()})
+
+
+@pytest.mark.parametrize("seconds", [0.5, -1, 365 * 24 * 3600 + 1, float("nan"), float("inf"), True, "60", None])
+def test_max_age_is_whole_seconds_up_to_a_year(seconds: Any) -> None:
+    with pytest.raises(ConfigError, match=r"max_age is .*expected: whole seconds from 0 to 31536000"):
+        HTTPPortal(max_age=seconds)
+
+
+@pytest.mark.parametrize("seconds", [0, 0.0, 60, 60.0, 365 * 24 * 3600])
+def test_a_max_age_that_is_taken(seconds: float) -> None:
+    HTTPPortal(max_age=seconds).close()
+
+
+@pytest.mark.parametrize(
+    ("host", "call"),
+    [
+        ("127.0.0.1:8080", 'HTTPPortal("127.0.0.1", 8080)'),
+        ("http://orders.example:80/", 'HTTPPortal("orders.example", 80)'),
+        ("[::1]:8080", 'HTTPPortal("::1", 8080)'),
+    ],
+)
+def test_a_host_with_a_port_in_it_is_refused(host: str, call: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(f"host and port as two arguments: {call}")):
+        HTTPPortal(host)
+
+
+@pytest.mark.parametrize("host", ["::1", "localhost", "unix:8080", "unix:/run/orders:8080"])
+def test_a_host_that_has_no_port_in_it(host: str) -> None:
+    HTTPPortal(host).close()

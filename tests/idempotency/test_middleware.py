@@ -1,0 +1,773 @@
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+import redis
+from hypothesis import given
+from hypothesis import strategies as st
+
+from portal import LocalPortal
+from portal import function as make
+from portal._internal.redis_client import StoreLink, StoreLost
+from portal.address import Address
+from portal.calls.middleware import Call
+from portal.context import CallContext, Identity
+from portal.errors import (
+    AuthenticationError,
+    AuthorizationError,
+    CallCancelled,
+    CallTimeout,
+    CircuitOpenError,
+    ConfigError,
+    Fault,
+    FunctionError,
+    OverloadedError,
+    PortalError,
+    ProtocolError,
+    RateLimitError,
+    SerializationError,
+    TransportError,
+    ValidationError,
+)
+from portal.function import ResolvedFunction
+from portal.idempotency.middleware import Idempotency
+from portal.idempotency.store import Claim, MemoryOutcomes, SharedOutcomes
+from tests.support import valkey
+
+WAIT = 10.0
+
+
+@make
+def work(n: int = 0) -> int:
+    return n
+
+
+@make
+def other(n: int = 0) -> int:
+    return n
+
+
+@make(name="work", version="2")
+def newer(n: int = 0) -> int:
+    return n
+
+
+@make
+def items() -> Iterator[int]:
+    yield 1
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def call_of(
+    key: Any = "key-1",
+    params: dict[str, Any] | None = None,
+    function: Any = work,
+    *,
+    name: str | None = None,
+    timeout: float | None = None,
+) -> Call:
+    context = CallContext.for_call(timeout)
+    context.idempotency_key = key
+    context.identity = None if name is None else Identity(name)
+    return Call(function, params or {}, context, streaming=function.schema.streaming)
+
+
+class Answers:
+    """The end of a chain, which counts."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers = list(answers) or [{"sum": 3.5, "rows": [1, None, "ü"]}]
+        self.made = 0
+
+    def __call__(self, call: Call) -> Any:
+        answer = self.answers[min(self.made, len(self.answers) - 1)]
+        self.made += 1
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+
+class Slow:
+    """The end of a chain, which says that it has begun and waits until it may go on."""
+
+    def __init__(self, answer: Any = "done") -> None:
+        self.begun = threading.Event()
+        self.go = threading.Event()
+        self.answer = answer
+        self.made = 0
+
+    def __call__(self, call: Call) -> Any:
+        self.made += 1
+        self.begun.set()
+        assert self.go.wait(WAIT)
+        if isinstance(self.answer, BaseException):
+            raise self.answer
+        return self.answer
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Any]:
+    with valkey.running() as server:
+        yield server
+
+
+@pytest.fixture
+def url(server: Any) -> str:
+    with redis.Redis.from_url(server.connection_url) as client:
+        client.flushall()
+    return str(server.connection_url)
+
+
+@pytest.fixture
+def close() -> Iterator[Callable[[Any], Any]]:
+    opened: list[Any] = []
+
+    def add(one: Any) -> Any:
+        opened.append(one)
+        return one
+
+    yield add
+    for one in opened:
+        one.close()
+
+
+@pytest.fixture(params=["memory", "store"])
+def kept(request: pytest.FixtureRequest, close: Callable[[Any], Any]) -> Callable[..., Idempotency]:
+    """Makes an Idempotency in memory, and one on a real server."""
+    store = None if request.param == "memory" else request.getfixturevalue("url")
+
+    def open_one(*args: Any, **settings: Any) -> Idempotency:
+        one: Idempotency = close(Idempotency(*args, store=store, **settings))
+        return one
+
+    return open_one
+
+
+# settings
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"window": 0},
+        {"window": math.inf},
+        {"window": True},
+        {"window": "1"},
+        {"wait": -1},
+        {"lease": 0.01},
+        {"max_keys": 0},
+        {"max_result": 0},
+        {"max_bytes": 1.5},
+        {"max_bytes": 10},
+        {"on_lost_store": "maybe"},
+        {"key_prefix": ""},
+        {"store": "postgres://x"},
+    ],
+)
+def test_a_wrong_setting_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Idempotency(**wrong)
+    assert caught.value.path == f"idempotency.{next(iter(wrong))}"
+
+
+@pytest.mark.parametrize("key", ["", "a" * 256, "two words", "tab\t", "ü", "line\n", "\x7f", 7])
+def test_a_bad_key_is_refused(key: Any) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        Idempotency()(call_of(key), lambda _: pytest.fail("it ran"))
+    assert caught.value.status == 400
+
+
+@pytest.mark.parametrize("key", ["a", "a" * 255, '"8e03978e-40d5-43dd-bc93-6894a57f9324"', "!~"])
+def test_a_good_key_is_taken(key: str) -> None:
+    assert Idempotency()(call_of(key), Answers(1)) == 1
+
+
+def test_a_stream_takes_no_key() -> None:
+    with pytest.raises(ProtocolError, match="stream") as caught:
+        Idempotency()(call_of(function=items), lambda _: pytest.fail("it ran"))
+    assert caught.value.status == 400
+    assert Idempotency()(call_of(None, function=items), Answers(1)) == 1
+
+
+def test_what_is_no_json_data_takes_no_key() -> None:
+    with pytest.raises(SerializationError):
+        Idempotency()(call_of(params={"n": math.nan}), lambda _: pytest.fail("it ran"))
+
+
+def test_calls_without_a_key_pass() -> None:
+    answers = Answers()
+    limit = Idempotency()
+    for _ in range(2):
+        call = call_of(None)
+        limit(call, answers)
+        assert not call.replied
+    assert answers.made == 2
+
+
+# once
+
+
+def test_the_first_answer_is_given_again(kept: Callable[..., Idempotency]) -> None:
+    once, answers = kept(), Answers()
+    first, second = call_of(params={"a": 1, "b": [1.5]}), call_of(params={"b": [1.5], "a": 1})
+    result = once(first, answers)
+    again = once(second, answers)
+    assert result == again == answers.answers[0]
+    assert answers.made == 1
+    assert "idempotent-replayed" not in first.reply
+    assert second.reply["idempotent-replayed"] == "true"
+    again["rows"].clear()
+    assert once(call_of(params={"a": 1, "b": [1.5]}), answers) == result
+
+
+@pytest.mark.parametrize("answer", [None, 0, "", [], False, {"error": 1, "private": True}, {"lost": "x"}])
+def test_any_answer_is_given_again(kept: Callable[..., Idempotency], answer: Any) -> None:
+    once, answers = kept(), Answers(answer, "another")
+    assert [once(call_of(), answers) for _ in range(2)] == [answer, answer]
+
+
+def test_another_body_is_refused(kept: Callable[..., Idempotency]) -> None:
+    once = kept()
+    once(call_of(params={"n": 1}), Answers())
+    with pytest.raises(ProtocolError, match="other parameters") as caught:
+        once(call_of(params={"n": 2}), lambda _: pytest.fail("it ran"))
+    assert caught.value.status == 422
+    assert not caught.value.retryable
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"name": "bob"}, {"name": None}, {"function": other}, {"function": newer}, {"key": "key-2"}, {"name": "ann\x00"}],
+)
+def test_other_callers_functions_versions_and_keys_are_apart(
+    kept: Callable[..., Idempotency], changed: dict[str, Any]
+) -> None:
+    once, answers = kept(), Answers(1, 2)
+    assert once(call_of(name="ann"), answers) == 1
+    call = call_of(**{"name": "ann", **changed})
+    assert once(call, answers) == 2
+    assert not call.replied
+
+
+def test_after_the_window_the_call_runs_again() -> None:
+    clock = Clock()
+    once, answers = Idempotency(60.0, clock=clock), Answers(1, 2)
+    assert once(call_of(), answers) == 1
+    clock.now += 59.9
+    assert once(call_of(), answers) == 1
+    clock.now += 0.2
+    assert once(call_of(params={"n": 2}), answers) == 2
+
+
+def test_the_store_forgets_after_the_window(url: str, close: Callable[[Any], Any]) -> None:
+    once = close(Idempotency(60.0, store=url))
+    once(call_of(), Answers())
+    with redis.Redis.from_url(url) as client:
+        assert [55_000 < client.pttl(key) <= 60_000 for key in client.scan_iter()] == [True]
+
+
+def test_as_middleware_of_a_portal() -> None:
+    made: list[int] = []
+
+    @make
+    def charge(amount: int) -> int:
+        made.append(amount)
+        if amount < 0:
+            raise ValueError("secret words")
+        return len(made)
+
+    with LocalPortal(middleware=[Idempotency()]) as portal:
+        dispatcher = portal.dispatcher  # type: ignore[attr-defined]
+        assert [dispatcher.dispatch(call_of("a", {"amount": 5}, charge)) for _ in range(3)] == [1, 1, 1]
+        for _ in range(2):
+            call = call_of("b", {"amount": -5}, charge)
+            with pytest.raises(FunctionError, match="secret words") as caught:
+                dispatcher.dispatch(call)
+            assert caught.value.private
+            assert caught.value.executed
+            assert caught.value.request_id == call.context.request_id
+        for _ in range(2):
+            with pytest.raises(ValidationError) as refused:
+                dispatcher.dispatch(call_of("c", {"amount": "5"}, charge))
+            assert refused.value.errors[0].path == "/amount"
+    assert made == [5, -5]
+
+
+# errors
+
+
+def executed(error: PortalError) -> PortalError:
+    error.executed = True
+    return error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        FunctionError("it failed", type="ValueError"),
+        ValidationError(errors=[Fault("/a", "is no number", "type")]),
+        ProtocolError("no", status=406),
+        TransportError("lost", may_have_executed=True),
+        executed(RateLimitError("a call of its own was refused", retry_after=3.0)),
+        executed(CallTimeout("its own call")),
+        PortalError("own", code="own_code"),
+    ],
+    ids=lambda error: f"{type(error).__name__}-{error.executed}",
+)
+def test_an_error_of_a_call_that_ran_is_given_again(kept: Callable[..., Idempotency], error: PortalError) -> None:
+    once, answers = kept(), Answers(error, "another")
+    with pytest.raises(PortalError) as first:
+        once(call_of(), answers)
+    assert first.value is error
+    call = call_of()
+    with pytest.raises(PortalError) as again:
+        once(call, answers)
+    assert type(again.value) is type(error)
+    told, was = again.value.to_dict(), error.to_dict()
+    told.pop("context")
+    was.pop("context", None)
+    assert told == was
+    assert call.reply["idempotent-replayed"] == "true"
+    assert answers.made == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RateLimitError("later", retry_after=1.0),
+        OverloadedError("full"),
+        CircuitOpenError("open"),
+        AuthenticationError("who"),
+        AuthorizationError("no"),
+        CallTimeout("before it began"),
+        CallCancelled("before it began"),
+        TransportError("refused", may_have_executed=False),
+        PortalError("again", retryable=True),
+        KeyboardInterrupt(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_after_an_error_before_the_function_ran_the_next_call_runs(
+    kept: Callable[..., Idempotency], error: BaseException
+) -> None:
+    once, answers = kept(), Answers(error, "done")
+    with pytest.raises(type(error)):
+        once(call_of(), answers)
+    call = call_of()
+    assert once(call, answers) == "done"
+    assert not call.replied
+
+
+def test_a_deadline_that_passed_elsewhere_may_be_a_call_that_ran() -> None:
+    address = Address.parse("http://a:1/api/work")
+    remote = ResolvedFunction(None, schema=work.schema, address=address)  # type: ignore[arg-type]
+    once, answers = Idempotency(), Answers(CallTimeout("no answer"), "done")
+    for _ in range(2):
+        with pytest.raises(CallTimeout):
+            once(call_of(function=remote), answers)
+    assert answers.made == 1
+
+
+def test_a_defect_in_a_middleware_is_kept_without_its_words() -> None:
+    once, answers = Idempotency(), Answers(ZeroDivisionError("secret"), "done")
+    with pytest.raises(ZeroDivisionError):
+        once(call_of(), answers)
+    with pytest.raises(PortalError) as again:
+        once(call_of(), answers)
+    assert "secret" not in str(again.value.to_dict())
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ("x" * 1000, "larger than 100 bytes"),
+        ({1, 2}, "no JSON data"),
+        (FunctionError("x" * 1000), "larger than 100 bytes"),
+        (RateLimitError("x", retry_after=math.nan, retryable=False), "no JSON data"),
+    ],
+)
+def test_of_an_answer_that_cannot_be_kept_it_is_kept_that_it_was_given(
+    kept: Callable[..., Idempotency], answer: Any, words: str
+) -> None:
+    if isinstance(answer, PortalError):
+        answer.executed = True
+    once, answers = kept(max_result=100), Answers(answer, "another")
+    with nullcontext() if not isinstance(answer, PortalError) else pytest.raises(type(answer)):
+        assert once(call_of(), answers) == answer
+    with pytest.raises(ProtocolError, match=words) as caught:
+        once(call_of(), answers)
+    assert caught.value.status == 409
+    assert caught.value.executed
+    assert answers.made == 1
+
+
+# at the same time
+
+
+def test_many_at_once_run_once(kept: Callable[..., Idempotency]) -> None:
+    once, slow = kept(), Slow({"n": 1})
+    with ThreadPoolExecutor(16) as pool:
+        calls = [call_of(timeout=WAIT) for _ in range(16)]
+        answers = [pool.submit(once, call, slow) for call in calls]
+        assert slow.begun.wait(WAIT)
+        slow.go.set()
+        assert [answer.result(WAIT) for answer in answers] == [{"n": 1}] * 16
+    assert slow.made == 1
+    assert sum("idempotent-replayed" in call.reply for call in calls) == 15
+
+
+def test_who_waits_for_a_call_that_is_not_kept_runs_next(kept: Callable[..., Idempotency]) -> None:
+    once, slow, answers = kept(), Slow(OverloadedError("full")), Answers("done")
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(once, call_of(), slow)
+        assert slow.begun.wait(WAIT)
+        second = pool.submit(once, call_of(), answers)
+        slow.go.set()
+        with pytest.raises(OverloadedError):
+            first.result(WAIT)
+        assert second.result(WAIT) == "done"
+
+
+def while_running(once: Idempotency, then: Callable[[], None], slow: Slow | None = None) -> None:
+    slow = slow or Slow()
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(once, call_of(), slow)
+        try:
+            assert slow.begun.wait(WAIT)
+            then()
+        finally:
+            slow.go.set()
+        assert first.result(WAIT) == "done"
+
+
+def test_waiting_ends_at_the_deadline(kept: Callable[..., Idempotency]) -> None:
+    once = kept()
+
+    def then() -> None:
+        with pytest.raises(CallTimeout) as caught:
+            once(call_of(timeout=0.05), lambda _: pytest.fail("it ran"))
+        assert caught.value.timeout == pytest.approx(0.05, abs=0.03)
+
+    while_running(once, then)
+
+
+def test_waiting_ends_after_its_own_time(kept: Callable[..., Idempotency]) -> None:
+    once = kept(wait=0.03)
+
+    def then() -> None:
+        call = call_of()
+        with pytest.raises(ProtocolError, match="still runs") as caught:
+            once(call, lambda _: pytest.fail("it ran"))
+        assert caught.value.status == 409
+        assert caught.value.retryable
+        assert call.reply == {"retry-after": "1"}
+
+    while_running(once, then)
+
+
+def test_waiting_ends_when_the_call_is_given_up(kept: Callable[..., Idempotency]) -> None:
+    once = kept()
+
+    def then() -> None:
+        call = call_of()
+        threading.Timer(0.03, call.context.cancel).start()
+        with pytest.raises(CallCancelled):
+            once(call, lambda _: pytest.fail("it ran"))
+        with pytest.raises(CallCancelled):
+            once(call, lambda _: pytest.fail("it ran"))
+
+    while_running(once, then)
+
+
+def test_another_body_does_not_wait(kept: Callable[..., Idempotency]) -> None:
+    once = kept()
+
+    def then() -> None:
+        with pytest.raises(ProtocolError, match="other parameters"):
+            once(call_of(params={"n": 5}), lambda _: pytest.fail("it ran"))
+
+    while_running(once, then)
+
+
+# in memory
+
+
+def test_too_many_answers_are_forgotten_oldest_first(caplog: pytest.LogCaptureFixture) -> None:
+    once, answers = Idempotency(max_keys=2), Answers()
+    with caplog.at_level(logging.WARNING, "portal.calls"):
+        for key in "abcd":
+            once(call_of(key), answers)
+    assert len(caplog.records) == 1
+    for key in "cd":
+        once(call_of(key), answers)
+    assert answers.made == 4
+    once(call_of("a"), answers)
+    assert answers.made == 5
+
+
+def test_the_bytes_in_memory_are_bounded() -> None:
+    once, answers = Idempotency(max_result=100, max_bytes=250), Answers("x" * 80)
+    for number in range(20):
+        once(call_of(str(number)), answers)
+    store = once._store
+    assert isinstance(store, MemoryOutcomes)
+    assert len(store) == 2
+    assert store._bytes == 2 * len('{"result":""}') + 160
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 40)), max_size=40))
+def test_in_memory_a_call_runs_again_only_after_its_window(history: list[tuple[int, int]]) -> None:
+    clock = Clock()
+    once, ran = Idempotency(100.0, clock=clock), {}
+    for key, pause in history:
+        clock.now += pause
+        call = call_of(f"k{key}")
+        value = once(call, lambda _: clock.now)
+        if key in ran and clock.now < ran[key] + 100:
+            assert value == ran[key]
+            assert call.replied
+        else:
+            assert value == clock.now
+            assert not call.replied
+            ran[key] = value
+
+
+# a shared store
+
+
+_ONE_CALL = """
+import json, os, sys
+from portal import function
+from portal.idempotency.middleware import Idempotency
+from portal.calls.middleware import Call
+from portal.context import CallContext
+
+work = function(lambda: 1, name="work")
+once = Idempotency(store=sys.argv[1], lease=float(sys.argv[2]))
+context = CallContext()
+context.idempotency_key = "key-1"
+
+def answer(call):
+    if sys.argv[3] == "hang":
+        print("running", flush=True)
+        sys.stdin.readline()
+        sys.stdin.readline()
+    return os.getpid()
+
+if sys.argv[3] != "hang":
+    print("ready", flush=True)
+    sys.stdin.readline()
+print(json.dumps([once(Call(work, {}, context), answer), os.getpid()]))
+once.close()
+"""
+
+
+def test_processes_share_answers(url: str) -> None:
+    processes = [valkey.program(_ONE_CALL, url, "30", "go") for _ in range(3)]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    with ThreadPoolExecutor(3) as pool:
+        rows = list(pool.map(valkey.answer, processes))
+    assert len({answer for answer, _ in rows}) == 1
+    assert rows[0][0] in {pid for _, pid in rows}
+
+
+def test_a_process_that_died_frees_its_keys(url: str, close: Callable[[Any], Any]) -> None:
+    process = valkey.program(_ONE_CALL, url, "0.6", "hang")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "running\n"
+    once = close(Idempotency(store=url, lease=0.6))
+    with pytest.raises(CallTimeout):
+        once(call_of(timeout=1.0), lambda _: pytest.fail("it ran"))  # renewed while it lives
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate(timeout=WAIT)
+    assert once(call_of(timeout=WAIT), Answers("mine")) == "mine"
+
+
+def shared(url: str, **settings: Any) -> tuple[SharedOutcomes, redis.Redis, Clock]:
+    client = redis.Redis.from_url(url, socket_timeout=2, decode_responses=True)
+    clock = Clock()
+    store = SharedOutcomes(
+        StoreLink(client, path="store", clock=clock), 60.0, 30.0, "p", settings.get("max_bytes", 1000), clock
+    )
+    return store, client, clock
+
+
+CLAIM = Claim("k", "d" * 64, "token")
+
+
+def test_a_client_that_retried_by_itself_has_its_claim(url: str, close: Callable[[Any], Any]) -> None:
+    store, client, _ = shared(url)
+    close(client), close(store)
+    client.set("p:k", f"{CLAIM.digest}?token")
+    assert store.claim(CLAIM) is None
+    found = store.claim(CLAIM._replace(token="other"))
+    assert found is not None
+    assert (found.digest, found.text) == (CLAIM.digest, None)
+
+
+def test_a_claim_is_renewed_and_made_again_but_not_taken_from_another(url: str, close: Callable[[Any], Any]) -> None:
+    store, client, _ = shared(url)
+    close(client), close(store)
+    assert store.claim(CLAIM) is None
+    client.pexpire("p:k", 5000)
+    store.tend()
+    assert client.pttl("p:k") > 20_000
+    client.flushall()  # a store that came back empty
+    store.tend()
+    assert client.get("p:k") == f"{CLAIM.digest}?token"
+    client.set("p:k", f"{CLAIM.digest}?other")
+    store.tend()
+    store.tend()
+    store.drop(CLAIM)
+    assert client.get("p:k") == f"{CLAIM.digest}?other"
+
+
+def test_an_outcome_does_not_overwrite_another(
+    url: str, close: Callable[[Any], Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    store, client, _ = shared(url)
+    close(client), close(store)
+    assert store.claim(CLAIM) is None
+    client.set("p:k", f"{CLAIM.digest}=theirs")
+    store.record(CLAIM, "mine")
+    found = store.claim(CLAIM)
+    assert found is not None
+    assert found.text == "theirs"
+    assert "another has claimed" in caplog.text
+
+
+def test_an_outcome_is_recorded_when_the_store_is_back(close: Callable[[Any], Any]) -> None:
+    with valkey.running() as server:
+        store, client, clock = shared(server.connection_url, max_bytes=10)
+        close(client), close(store)
+        second, third = CLAIM._replace(key="k2"), CLAIM._replace(key="k3")
+        for claim in (CLAIM, second, third):
+            assert store.claim(claim) is None
+        port = server.port
+        server.terminate()
+        store.record(CLAIM, "too long for all three")
+        store.record(second, "mine")
+        store.record(third, "old")
+        with pytest.raises(StoreLost):
+            store.claim(CLAIM._replace(key="k4"))
+        store.tend()
+        server._desired_port = port
+        server.start()
+        clock.now += 59
+        store.tend()
+        assert client.get("p:k2") == f"{CLAIM.digest}=mine"
+        assert 0 < client.pttl("p:k2") <= 1000
+        assert client.get("p:k") is None
+        store.tend()
+        assert not store._unrecorded
+        assert store._bytes == 0
+
+
+def test_an_outcome_is_not_recorded_after_its_window(url: str, close: Callable[[Any], Any]) -> None:
+    store, client, clock = shared(url)
+    close(client), close(store)
+    store._closed = True  # no thread
+    store._postpone(CLAIM, "late", clock.now + 10)
+    clock.now += 11
+    store.tend()
+    assert client.get("p:k") is None
+    assert not store._unrecorded
+
+
+@pytest.mark.parametrize("answer", [Answers("done"), Answers(OverloadedError("full"))])
+def test_a_store_lost_while_the_call_runs_changes_nothing_for_it(close: Callable[[Any], Any], answer: Answers) -> None:
+    with valkey.running() as server:
+        once = close(Idempotency(store=server.connection_url))
+
+        def end(call: Call) -> Any:
+            server.terminate()
+            return answer(call)
+
+        fails = isinstance(answer.answers[0], OverloadedError)
+        with pytest.raises(OverloadedError) if fails else nullcontext():
+            assert once(call_of(), end) == "done"
+        assert answer.made == 1
+
+
+@pytest.mark.parametrize("on_lost_store", ["closed", "open"])
+def test_without_its_store(close: Callable[[Any], Any], on_lost_store: Any) -> None:
+    url = f"redis://127.0.0.1:{valkey.free_port()}/0"
+    once, answers = close(Idempotency(store=url, on_lost_store=on_lost_store)), Answers("done")
+    call = call_of()
+    if on_lost_store == "open":
+        assert once(call, answers) == "done"
+        assert not call.replied
+    else:
+        with pytest.raises(OverloadedError) as caught:
+            once(call, answers)
+        assert caught.value.retry_after == 1.0
+        assert call.reply == {"retry-after": "1"}
+        assert answers.made == 0
+    assert once(call_of(None), Answers("free")) == "free"
+
+
+def test_a_forked_process_has_its_own_claims(url: str, close: Callable[[Any], Any]) -> None:
+    once = close(Idempotency(store=url))
+    slow = Slow()
+
+    def then() -> None:
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:  # pragma: no cover - its coverage is lost with os._exit
+            text = "failed"
+            try:
+                store = once._store
+                value = once(call_of("of-the-child"), Answers("child"))
+                text = json.dumps([value, len(store._held)])
+                once.close()
+            except BaseException as error:
+                text = json.dumps(repr(error))
+            finally:
+                os.write(write, text.encode())
+                os._exit(0)
+        os.close(write)
+        with os.fdopen(read) as pipe:
+            assert json.loads(pipe.read()) == ["child", 0]
+        os.waitpid(child, 0)
+
+    while_running(once, then, slow)
+
+
+def test_a_claim_that_is_dropped_while_leases_are_renewed_stays_dropped(
+    url: str, close: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, client, _ = shared(url)
+    close(client), close(store)
+    claims = {Claim(name, "d" * 64, "token") for name in "ab"}
+    for claim in claims:
+        assert store.claim(claim) is None
+    renew, dropped = store._renew, list[Claim]()
+
+    def drop_the_other_one(claim: Claim) -> None:
+        if not dropped:  # its call ends, in its own thread, while this one is renewed
+            dropped.extend(claims - {claim})
+            store.drop(dropped[0])
+        renew(claim)
+
+    monkeypatch.setattr(store, "_renew", drop_the_other_one)
+    store.tend()
+    assert store.claim(dropped[0]._replace(token="of the next")) is None

@@ -1,0 +1,234 @@
+"""The OpenRPC document: what the specification asks of it, and what the functions are."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema
+
+import portal.examples.orders as orders
+from portal import function
+from portal.catalogue import Catalogue, Entry
+from portal.errors import error_table
+from portal.jsonrpc.openrpc import VERSION, openrpc_document
+from portal.schema.bundle import walk
+from tests.support import nasty
+
+NAME = {"type": "string", "minLength": 1}
+TEXT = {"type": "string"}
+REFERENCE = {"type": "object", "properties": {"$ref": TEXT}, "required": ["$ref"], "additionalProperties": False}
+DESCRIPTOR = {
+    "type": "object",
+    "properties": {
+        "name": NAME,
+        "summary": TEXT,
+        "description": TEXT,
+        "required": {"type": "boolean"},
+        "deprecated": {"type": "boolean"},
+        "schema": {"type": "object"},
+    },
+    "required": ["name", "schema"],
+    "additionalProperties": False,
+}
+EXAMPLE = {"type": "object", "properties": {"name": NAME}, "required": ["name", "value"]}
+#: What sections "OpenRPC Object" to "Error Object" of the specification ask of what we write.
+DOCUMENT = {
+    "type": "object",
+    "properties": {
+        "openrpc": {"const": VERSION},
+        "info": {
+            "type": "object",
+            "properties": {"title": TEXT, "version": TEXT, "description": TEXT},
+            "required": ["title", "version"],
+            "additionalProperties": False,
+        },
+        "servers": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {"name": TEXT, "url": TEXT},
+                "required": ["name", "url"],
+                "additionalProperties": False,
+            },
+        },
+        "methods": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "name": NAME,
+                    "summary": TEXT,
+                    "description": TEXT,
+                    "tags": {"type": "array", "items": {"type": "object", "properties": {"name": NAME}}},
+                    "paramStructure": {"enum": ["by-name", "by-position", "either"]},
+                    "params": {"type": "array", "items": DESCRIPTOR},
+                    "result": DESCRIPTOR,
+                    "errors": {"type": "array", "items": REFERENCE},
+                    "examples": {
+                        "type": "array",
+                        "items": {
+                            "type": "object",
+                            "properties": {
+                                "name": NAME,
+                                "params": {"type": "array", "items": EXAMPLE},
+                                "result": EXAMPLE,
+                            },
+                            "required": ["name", "params", "result"],
+                        },
+                    },
+                    "deprecated": {"type": "boolean"},
+                },
+                "patternProperties": {"^x-": {}},
+                "required": ["name", "params", "result"],
+                "additionalProperties": False,
+            },
+        },
+        "components": {
+            "type": "object",
+            "properties": {
+                "schemas": {
+                    "type": "object",
+                    "patternProperties": {"^[A-Za-z0-9]+$": {}},
+                    "additionalProperties": False,
+                },
+                "errors": {
+                    "type": "object",
+                    "additionalProperties": {
+                        "type": "object",
+                        "properties": {"code": {"type": "integer"}, "message": NAME},
+                        "required": ["code", "message"],
+                        "additionalProperties": False,
+                    },
+                },
+            },
+            "additionalProperties": False,
+        },
+    },
+    "required": ["openrpc", "info", "methods"],
+    "additionalProperties": False,
+}
+
+
+def entries_of(functions: Any, prefix: tuple[str, ...] = ()) -> list[Entry]:
+    catalogue = Catalogue()
+    for one in functions:
+        catalogue.add(one, prefix)
+    return catalogue.entries()
+
+
+EVERYTHING = entries_of(orders.service.functions.values(), ("orders",)) + entries_of(nasty.functions())
+
+
+def schemas_of(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for method in document["methods"]:
+        yield from (param["schema"] for param in method["params"])
+        yield method["result"]["schema"]
+    yield from document["components"]["schemas"].values()
+
+
+def by_name(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {method["name"]: method for method in document["methods"]}
+
+
+def test_it_is_what_the_specification_asks_for() -> None:
+    document = openrpc_document(EVERYTHING, title="T", version="3", server_url="http://127.0.0.1/api/rpc")
+    jsonschema.Draft7Validator(DOCUMENT).validate(document)
+    assert json.loads(json.dumps(document)) == document
+    assert document["info"] == {"title": "T", "version": "3"}
+    assert document["servers"] == [{"name": "T", "url": "http://127.0.0.1/api/rpc"}]
+    names = [method["name"] for method in document["methods"]]
+    assert len(set(names)) == len(names) == len(EVERYTHING)
+    for method in document["methods"]:
+        params = [param["name"] for param in method["params"]]
+        assert len(set(params)) == len(params)
+
+
+def test_nothing_published_is_a_document_too() -> None:
+    document = openrpc_document([], description="D")
+    jsonschema.Draft7Validator(DOCUMENT).validate(document)
+    assert document["info"]["description"] == "D"
+    assert "servers" not in document
+
+
+def test_every_schema_is_one_of_draft_7_and_every_reference_leads_somewhere() -> None:
+    document = openrpc_document(EVERYTHING)
+    for schema in schemas_of(document):
+        jsonschema.Draft7Validator.check_schema(schema)
+        for part in walk(schema):
+            assert "prefixItems" not in part
+            if isinstance(part.get("$ref"), str):
+                found: Any = document
+                for token in part["$ref"].removeprefix("#/").split("/"):
+                    found = found[token]
+                assert isinstance(found, dict)
+
+
+def test_it_is_the_same_whatever_the_order() -> None:
+    whole = json.dumps(openrpc_document(EVERYTHING))
+    for seed in range(5):
+        entries = list(EVERYTHING)
+        random.Random(seed).shuffle(entries)
+        assert json.dumps(openrpc_document(entries)) == whole
+
+
+def test_a_method() -> None:
+    method = by_name(openrpc_document(EVERYTHING))["orders.quote"]
+    assert method["summary"] == "The list price of an article."
+    assert method["tags"] == [{"name": "orders"}, {"name": "pricing"}]
+    assert [(param["name"], param["required"]) for param in method["params"]] == [("sku", True), ("quantity", False)]
+    assert method["params"][0]["description"] == "Article number, such as PEN-001."
+    assert method["result"]["name"] == "result"
+    (example,) = method["examples"]
+    assert [(one["name"], one["value"]) for one in example["params"]] == [("sku", "BAG-002"), ("quantity", 2)]
+    assert example["result"]["value"]["total"] == "79.80"
+    assert (method["x-version"], method["x-streaming"]) == ("1", False)
+
+
+def test_a_stream_gives_items_and_an_example_without_output_is_left_out() -> None:
+    methods = by_name(openrpc_document(EVERYTHING))
+    assert (methods["trees"]["result"]["name"], methods["trees"]["x-streaming"]) == ("item", True)
+    assert "examples" not in methods["orders.refuse"]
+
+
+def test_versions_flags_and_words() -> None:
+    def add(a: int) -> int:
+        """Add.
+
+        And more.
+        """
+        return a
+
+    functions = [function(version=version, deprecated=version == "1")(add) for version in ("1", "10", "2")]
+    methods = by_name(openrpc_document(entries_of(functions)))
+    assert list(methods) == ["add", "add@2", "add@1"]
+    assert methods["add"]["x-version"] == "10"
+    assert methods["add@1"]["deprecated"]
+    assert (methods["add"]["summary"], methods["add"]["description"]) == ("Add.", "And more.")
+
+
+def test_a_schema_that_refers_to_itself() -> None:
+    document = openrpc_document(EVERYTHING)
+    linked = {param["name"]: param["schema"] for param in by_name(document)["linked"]["params"]}
+    assert linked["next"] == {"$ref": "#/components/schemas/LinkedInput"}
+    assert linked["value"]["$ref"].rpartition("/")[2] in document["components"]["schemas"]
+
+
+def test_tuples_are_said_in_the_words_of_draft_7() -> None:
+    document = openrpc_document(entries_of(nasty.functions()))
+    both = next(param for param in by_name(document)["containers"]["params"] if param["name"] == "both")
+    check = jsonschema.Draft7Validator(both["schema"]).is_valid
+    assert check([1, "a"])
+    assert not check(["a", 1])
+    assert not check([1, "a", 2])
+
+
+def test_errors_have_the_numbers_of_the_table() -> None:
+    errors = openrpc_document(EVERYTHING)["components"]["errors"]
+    numbers = {name: number for name, _, _, number, _ in error_table()}
+    assert errors["ValidationError"]["code"] == -32602
+    assert all(found["code"] == numbers[name] for name, found in errors.items())
+    for method in openrpc_document(EVERYTHING)["methods"]:
+        assert {one["$ref"].rpartition("/")[2] for one in method["errors"]} == set(errors)

@@ -1,0 +1,710 @@
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from itertools import islice
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from portal import errors
+from portal import function as make
+from portal.address import Address
+from portal.calls.middleware import Call
+from portal.context import CallContext
+from portal.errors import CircuitOpenError, ConfigError, PortalError
+from portal.resilience.breaker import Breaker, CircuitSnapshot, authority_of, counts_as_failure
+from portal.resilience.circuit import Circuit, Thresholds
+from portal.resilience.retry import Retry
+
+WAIT = 10.0
+
+
+@make
+def work(n: int = 0) -> int:
+    return n
+
+
+@make
+def items() -> Iterator[int]:
+    yield 1
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def call_of(address: str | None = "http://a:1/api/work", *, timeout: float | None = None, function: Any = work) -> Call:
+    target = None if address is None else Address.parse(address)
+    return Call(function, {}, CallContext.for_call(timeout), target, streaming=function.schema.streaming)
+
+
+def fail(call: Call) -> Any:
+    raise errors.TransportError("gone")
+
+
+def succeed(call: Call) -> Any:
+    return "ok"
+
+
+def failing(error: BaseException) -> Callable[[Call], Any]:
+    def peer(call: Call) -> Any:
+        raise error
+
+    return peer
+
+
+def try_call(breaker: Breaker, peer: Callable[[Call], Any], address: str = "http://a:1/api/work") -> str:
+    try:
+        return str(breaker(call_of(address), peer))
+    except CircuitOpenError:
+        return "refused"
+    except PortalError:
+        return "failed"
+
+
+def state(breaker: Breaker, key: str = "a:1") -> CircuitSnapshot:
+    return breaker.states()[key]
+
+
+def opened(clock: Clock, **options: Any) -> Breaker:
+    """A breaker whose circuit a:1 has just opened."""
+    breaker = Breaker(1, clock=clock, **options)
+    assert try_call(breaker, fail) == "failed"
+    assert state(breaker).state == "open"
+    return breaker
+
+
+def test_the_whole_circle() -> None:
+    clock = Clock()
+    told: list[tuple[str, str, str]] = []
+    breaker = Breaker(3, open_for=30.0, clock=clock, on_change=lambda *change: told.append(change))
+    assert breaker.states() == {}
+    assert [try_call(breaker, fail) for _ in range(4)] == ["failed", "failed", "failed", "refused"]
+    assert state(breaker) == CircuitSnapshot("open", 3, 1000.0, 30.0, 0, 1)
+    clock.now += 29.5
+    with pytest.raises(CircuitOpenError, match=r"a:1 kept failing and is not called for another 0\.5 s") as caught:
+        breaker(call_of(), succeed)
+    assert caught.value.retry_after == pytest.approx(0.5)
+    assert caught.value.retryable
+    assert caught.value.address == "http://a:1/api/work"
+    assert caught.value.scheme == "http"
+    assert caught.value.request_id
+    clock.now += 0.5
+    assert state(breaker).retry_after == 0.0
+    assert try_call(breaker, fail) == "failed"
+    assert try_call(breaker, succeed) == "refused"
+    clock.now += 30
+    assert try_call(breaker, succeed) == "ok"
+    assert state(breaker) == CircuitSnapshot("closed", 0, 1029.5 + 0.5, 0.0, 0, 3)
+    assert told == [
+        ("a:1", "closed", "open"),
+        ("a:1", "open", "half_open"),
+        ("a:1", "half_open", "open"),
+        ("a:1", "open", "half_open"),
+        ("a:1", "half_open", "closed"),
+    ]
+
+
+def test_a_success_forgets_the_failures_before_it() -> None:
+    breaker = Breaker(2, clock=Clock())
+    for _ in range(10):
+        assert try_call(breaker, fail) == "failed"
+        assert try_call(breaker, succeed) == "ok"
+    assert state(breaker).state == "closed"
+
+
+def test_a_count_window_remembers_them() -> None:
+    clock = Clock()
+    breaker = Breaker(3, window=10.0, consecutive=False, clock=clock)
+    for seconds in (0.0, 6.0, 4.0):  # the first is forgotten when the third comes
+        clock.now += seconds
+        assert try_call(breaker, fail) == "failed"
+        assert try_call(breaker, succeed) == "ok"
+    assert state(breaker).failures == 2
+    assert try_call(breaker, fail) == "failed"
+    assert state(breaker).state == "open"
+
+
+def test_failures_older_than_the_window_do_not_count() -> None:
+    clock = Clock()
+    breaker = Breaker(2, window=10.0, clock=clock)
+    for _ in range(5):
+        assert try_call(breaker, fail) == "failed"
+        clock.now += 10.0
+    assert state(breaker).state == "closed"
+    assert state(breaker).failures == 0
+
+
+def test_a_rate_needs_enough_calls() -> None:
+    breaker = Breaker(None, rate=0.5, minimum_calls=10, clock=Clock())
+    for _ in range(4):
+        assert try_call(breaker, succeed) == "ok"
+        assert try_call(breaker, fail) == "failed"
+    assert state(breaker).state == "closed"
+    assert try_call(breaker, fail) == "failed"
+    assert state(breaker).state == "closed"
+    assert state(breaker).failures == 5
+    assert try_call(breaker, fail) == "failed"
+    assert state(breaker).state == "open"
+
+
+def test_a_rate_forgets_with_time_and_on_closing() -> None:
+    clock = Clock()
+    breaker = Breaker(None, rate=0.5, minimum_calls=4, window=10.0, open_for=1.0, clock=clock)
+    for _ in range(3):
+        try_call(breaker, fail)
+        clock.now += 3
+    clock.now += 2  # 11 s after the first
+    try_call(breaker, fail)
+    assert state(breaker).state == "closed"
+    try_call(breaker, fail)
+    assert state(breaker).state == "open"
+    clock.now += 1
+    assert try_call(breaker, succeed) == "ok"
+    assert state(breaker) == CircuitSnapshot("closed", 0, clock.now - 1, 0.0, 0, 0)
+
+
+# whose failure it is
+
+VERDICTS: list[tuple[PortalError, bool]] = [
+    (errors.TransportError("t"), True),
+    (errors.TransportError("t", may_have_executed=False), True),
+    (errors.CallTimeout("t"), True),
+    (errors.OverloadedError("o"), True),
+    (errors.ProtocolError("p", status=502), True),
+    (errors.ProtocolError("p", status=404), False),
+    (errors.ProtocolError("p"), False),
+    (errors.ValidationError("v"), False),
+    (errors.FunctionError("f"), False),
+    (errors.RateLimitError("r"), False),
+    (errors.AuthenticationError("a"), False),
+    (errors.AuthorizationError("a"), False),
+    (errors.CallCancelled("c"), False),
+    (CircuitOpenError("c"), False),
+    (PortalError("p"), False),
+]
+
+
+@pytest.mark.parametrize(("error", "counts"), VERDICTS, ids=lambda value: getattr(value, "code", str(value)))
+def test_what_counts(error: PortalError, counts: bool) -> None:
+    assert counts_as_failure(error) is counts
+    breaker = Breaker(1, clock=Clock())
+    with pytest.raises(type(error)):
+        breaker(call_of(), failing(error))
+    assert state(breaker).state == ("open" if counts else "closed")
+
+
+@pytest.mark.parametrize(
+    ("error", "after"),
+    [
+        (errors.FunctionError("the peer lives"), "closed"),
+        (errors.RateLimitError("r"), "closed"),
+        (errors.AuthenticationError("a"), "closed"),
+        (errors.ValidationError("perhaps refused here"), "half_open"),
+        (errors.CallCancelled("c"), "half_open"),
+        (KeyError("a defect"), "half_open"),
+        (KeyboardInterrupt(), "half_open"),
+    ],
+)
+def test_what_a_probe_proves(error: BaseException, after: str) -> None:
+    clock = Clock()
+    breaker = opened(clock)
+    clock.now += 30
+    with pytest.raises(type(error)):
+        breaker(call_of(), failing(error))
+    assert state(breaker).state == after
+    assert state(breaker).probes == 0
+    assert try_call(breaker, succeed) == "ok"  # the permit was given back
+
+
+def test_counts_is_a_setting() -> None:
+    breaker = Breaker(1, clock=Clock(), counts=lambda error: error.code == "function_error")
+    assert try_call(breaker, fail) == "failed"
+    assert state(breaker).state == "closed"
+    assert try_call(breaker, failing(errors.FunctionError("f"))) == "failed"
+    assert state(breaker).state == "open"
+
+
+# keys
+
+
+@pytest.mark.parametrize(
+    ("address", "key"),
+    [
+        ("http://a:1/api/work", "a:1"),
+        ("https://[::1]:8443/api/work", "[::1]:8443"),
+        ("local://work", "work"),
+        (None, "work"),
+    ],
+)
+def test_one_circuit_an_authority(address: str | None, key: str) -> None:
+    assert authority_of(call_of(address)) == key
+    breaker = Breaker(clock=Clock())
+    breaker(call_of(address), succeed)
+    assert list(breaker.states()) == [key]
+
+
+def test_circuits_are_apart() -> None:
+    breaker = opened(Clock())
+    assert try_call(breaker, succeed) == "refused"
+    assert try_call(breaker, succeed, "http://a:2/api/work") == "ok"
+    by_name = Breaker(1, clock=Clock(), key=lambda call: call.function.name)
+    assert try_call(by_name, fail) == "failed"
+    assert try_call(by_name, succeed, "http://a:2/api/work") == "refused"
+
+
+def test_keys_are_bounded_and_open_circuits_are_kept() -> None:
+    breaker = Breaker(1, max_keys=3, clock=Clock())
+    assert try_call(breaker, fail, "http://a:1/x") == "failed"
+    for port in (2, 3, 4, 5, 6):
+        assert try_call(breaker, succeed, f"http://a:{port}/x") == "ok"
+    assert list(breaker.states()) == ["a:1", "a:5", "a:6"]
+    assert try_call(breaker, fail, "http://a:5/x") == "failed"
+    assert try_call(breaker, fail, "http://a:6/x") == "failed"
+    assert try_call(breaker, succeed, "http://a:7/x") == "ok"  # nothing but open ones: the oldest goes
+    assert list(breaker.states()) == ["a:5", "a:6", "a:7"]
+
+
+def test_a_circuit_forgotten_during_its_call_harms_nothing() -> None:
+    breaker = Breaker(1, max_keys=1, clock=Clock())
+
+    def peer(call: Call) -> Any:
+        assert try_call(breaker, succeed, "http://a:2/x") == "ok"
+        raise errors.TransportError("gone")
+
+    assert try_call(breaker, peer) == "failed"
+    assert breaker.states()["a:2"].state == "closed"
+
+
+# from outside
+
+
+def test_reset_and_force_open() -> None:
+    clock = Clock()
+    told: list[tuple[str, str, str]] = []
+    breaker = Breaker(clock=clock, on_change=lambda *change: told.append(change))
+    breaker.force_open("a:1")
+    clock.now += 1e9
+    with pytest.raises(CircuitOpenError, match="until it is reset") as caught:
+        breaker(call_of(), succeed)
+    assert caught.value.retry_after is None
+    assert not caught.value.retryable
+    assert state(breaker).retry_after is None
+    breaker.force_open("a:1", 5.0)
+    assert state(breaker).retry_after == 5.0
+    clock.now += 5
+    assert try_call(breaker, succeed) == "ok"
+    breaker.force_open("a:1")
+    breaker.force_open("b:1")
+    breaker.reset("a:1")
+    breaker.reset("nobody")
+    assert {key: one.state for key, one in breaker.states().items()} == {"a:1": "closed", "b:1": "open"}
+    breaker.reset()
+    assert {one.state for one in breaker.states().values()} == {"closed"}
+    assert told == [
+        ("a:1", "closed", "open"),
+        ("a:1", "open", "half_open"),
+        ("a:1", "half_open", "closed"),
+        ("a:1", "closed", "open"),
+        ("b:1", "closed", "open"),
+        ("a:1", "open", "closed"),
+        ("b:1", "open", "closed"),
+    ]
+
+
+def test_a_callback_that_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    def broken(*change: str) -> None:
+        raise RuntimeError("oops")
+
+    with caplog.at_level(logging.WARNING, logger="portal.calls"):
+        breaker = opened(Clock(), on_change=broken)
+    assert try_call(breaker, succeed) == "refused"
+    assert [record.getMessage() for record in caplog.records] == [
+        "circuit a:1: closed -> open",
+        "on_change of circuit a:1 failed",
+    ]
+
+
+def test_a_callback_may_use_the_breaker() -> None:
+    seen: list[str] = []
+    breaker = Breaker(1, clock=Clock(), on_change=lambda key, before, after: seen.append(breaker.states()[key].state))
+    try_call(breaker, fail)
+    assert seen == ["open"]
+
+
+def test_retry_waits_for_the_circuit() -> None:
+    clock = Clock()
+    breaker = opened(clock, open_for=3.0)
+    slept: list[float] = []
+
+    def sleep(seconds: float, context: CallContext) -> None:
+        slept.append(seconds)
+        clock.now += seconds
+
+    retry = Retry(sleep=sleep, clock=clock, random=lambda: 0.0)
+    assert retry(call_of(), lambda call: breaker(call, succeed)) == "ok"
+    assert slept == [3.0]
+
+
+def test_retry_keeps_nobody_waiting_for_a_circuit_that_has_just_opened() -> None:
+    clock = Clock()
+    breaker = opened(clock)
+    retry = Retry(sleep=lambda seconds, context: pytest.fail(f"slept for {seconds} s"), clock=clock)
+    with pytest.raises(CircuitOpenError, match="not called for another 30") as caught:
+        retry(call_of(), lambda call: breaker(call, succeed))
+    assert caught.value.context["attempts"] == 1
+
+
+# late outcomes and probes under threads
+
+
+class Gate:
+    """A peer that waits inside the call until it is told how to end."""
+
+    def __init__(self) -> None:
+        self.inside = threading.Semaphore(0)
+        self.go = threading.Event()
+        self.error: PortalError | None = None
+
+    def __call__(self, call: Call) -> Any:
+        self.inside.release()
+        assert self.go.wait(WAIT)
+        if self.error is not None:
+            raise self.error
+        return "ok"
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(16) as executor:
+        yield executor
+
+
+@pytest.mark.parametrize("late_failure", [True, False])
+def test_an_outcome_from_before_the_opening_changes_nothing(pool: ThreadPoolExecutor, late_failure: bool) -> None:
+    clock = Clock()
+    breaker = Breaker(1, clock=clock, open_for=30.0)
+    late, probe = Gate(), Gate()
+    late.error = errors.TransportError("late") if late_failure else None
+    first = pool.submit(try_call, breaker, late)
+    assert late.inside.acquire(timeout=WAIT)
+    assert try_call(breaker, fail) == "failed"
+    clock.now += 30
+    second = pool.submit(try_call, breaker, probe)
+    assert probe.inside.acquire(timeout=WAIT)
+    late.go.set()
+    assert first.result(WAIT) == ("failed" if late_failure else "ok")
+    assert state(breaker).state == "half_open"
+    assert state(breaker).probes == 1
+    probe.go.set()
+    assert second.result(WAIT) == "ok"
+    assert state(breaker).state == "closed"
+
+
+@pytest.mark.parametrize("probes", [1, 3])
+def test_exactly_the_permitted_probes_pass(pool: ThreadPoolExecutor, probes: int) -> None:
+    clock = Clock()
+    breaker = opened(clock, probes=probes)
+    clock.now += 30
+    gate = Gate()
+    calls = [pool.submit(try_call, breaker, gate) for _ in range(12)]
+    for _ in range(probes):
+        assert gate.inside.acquire(timeout=WAIT)
+    refused = list(islice(as_completed(calls, WAIT), 12 - probes))
+    assert {one.result() for one in refused} == {"refused"}
+    snapshot = state(breaker)
+    assert snapshot.state == "half_open"
+    assert snapshot.probes == probes
+    assert snapshot.retry_after == 1.0
+    gate.go.set()
+    assert [one.result(WAIT) for one in calls].count("ok") == probes
+    assert state(breaker).state == "closed"
+
+
+def test_no_lock_is_held_during_a_call(pool: ThreadPoolExecutor) -> None:
+    breaker = Breaker(clock=Clock())
+    gate = Gate()
+    calls = [pool.submit(try_call, breaker, gate) for _ in range(8)]
+    for _ in range(8):  # all of them are inside at once
+        assert gate.inside.acquire(timeout=WAIT)
+    assert state(breaker).state == "closed"
+    gate.go.set()
+    assert [one.result(WAIT) for one in calls] == ["ok"] * 8
+
+
+def test_a_probe_that_never_returns_gives_its_permit_back(pool: ThreadPoolExecutor) -> None:
+    clock = Clock()
+    breaker = opened(clock, open_for=30.0)
+    clock.now += 30
+    gate = Gate()
+    stuck = pool.submit(try_call, breaker, gate)
+    assert gate.inside.acquire(timeout=WAIT)
+    clock.now += 29.9
+    assert try_call(breaker, succeed) == "refused"
+    assert state(breaker).retry_after == pytest.approx(0.1)
+    clock.now += 0.1
+    assert state(breaker).probes == 0
+    assert state(breaker).retry_after == 0.0
+    assert try_call(breaker, succeed) == "ok"
+    assert state(breaker).state == "closed"
+    gate.error = errors.TransportError("late")
+    gate.go.set()
+    assert stuck.result(WAIT) == "failed"
+    assert state(breaker).state == "closed"
+
+
+def test_a_permit_lasts_no_longer_than_its_call_may() -> None:
+    clock = Clock()
+    breaker = opened(clock, open_for=30.0)
+    clock.now += 30
+    inner: list[str] = []
+
+    def stuck(call: Call) -> Any:
+        inner.append(try_call(breaker, succeed))
+        clock.now += 2.0
+        inner.append(try_call(breaker, succeed))
+        return "late"
+
+    assert breaker(call_of(timeout=2.0), stuck) == "late"
+    assert inner == ["refused", "ok"]
+
+
+# streams
+
+
+def stream_of(breaker: Breaker, *outcomes: Any) -> Any:
+    def peer(call: Call) -> Iterator[Any]:
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+            yield outcome
+
+    return breaker(call_of(function=items), peer)
+
+
+def test_a_stream_is_a_success_at_its_first_item() -> None:
+    clock = Clock()
+    breaker = opened(clock)
+    clock.now += 30
+    stream = iter(stream_of(breaker, 1, 2))
+    assert state(breaker).state == "half_open"
+    assert next(stream) == 1
+    assert state(breaker).state == "closed"
+    assert list(stream) == [2]
+    clock = Clock()
+    breaker = opened(clock)
+    clock.now += 30
+    assert list(stream_of(breaker)) == []
+    assert state(breaker).state == "closed"
+
+
+def test_a_stream_that_is_cut_off_is_a_failure() -> None:
+    breaker = Breaker(1, clock=Clock())
+    stream = stream_of(breaker, 1, errors.TransportError("cut"))
+    assert next(stream) == 1
+    with pytest.raises(errors.TransportError):
+        next(stream)
+    assert state(breaker).state == "open"
+    breaker = Breaker(1, clock=Clock())
+    with pytest.raises(errors.OverloadedError):
+        breaker(call_of(function=items), failing(errors.OverloadedError("o")))
+    assert state(breaker).state == "open"
+
+
+@pytest.mark.parametrize("end", ["close", "defect", "begin"])
+def test_a_stream_that_is_given_up_gives_its_permit_back(end: str) -> None:
+    clock = Clock()
+    breaker = opened(clock)
+    clock.now += 30
+    if end == "begin":
+        with pytest.raises(KeyError):
+            breaker(call_of(function=items), failing(KeyError("x")))
+    elif end == "close":
+        stream = breaker(call_of(function=items), lambda call: [1])
+        assert state(breaker).probes == 1
+        stream.close()
+        stream.close()
+    else:
+        with pytest.raises(KeyError):
+            next(stream_of(breaker, KeyError("x")))
+    assert state(breaker).state == "half_open"
+    assert state(breaker).probes == 0
+
+
+def test_closing_a_stream_closes_what_is_behind_it() -> None:
+    closed: list[bool] = []
+
+    def peer(call: Call) -> Iterator[int]:
+        try:
+            yield 1
+            yield 2
+        finally:
+            closed.append(True)
+
+    stream = Breaker(clock=Clock())(call_of(function=items), peer)
+    assert next(stream) == 1
+    stream.close()
+    assert closed == [True]
+
+
+# settings
+
+
+@pytest.mark.parametrize(
+    ("options", "path"),
+    [
+        ({"failures": 0}, "breaker.failures"),
+        ({"failures": True}, "breaker.failures"),
+        ({"failures": 10_001}, "breaker.failures"),
+        ({"failures": None}, "breaker.failures"),
+        ({"minimum_calls": 1.5}, "breaker.minimum_calls"),
+        ({"probes": -1}, "breaker.probes"),
+        ({"max_keys": 0}, "breaker.max_keys"),
+        ({"window": 0}, "breaker.window"),
+        ({"window": math.inf}, "breaker.window"),
+        ({"open_for": "30"}, "breaker.open_for"),
+        ({"rate": 0}, "breaker.rate"),
+        ({"rate": 1.1}, "breaker.rate"),
+        ({"rate": True}, "breaker.rate"),
+        ({"key": "authority"}, "breaker.key"),
+        ({"counts": 5}, "breaker.counts"),
+        ({"on_change": "print"}, "breaker.on_change"),
+    ],
+)
+def test_wrong_settings_are_refused(options: dict[str, Any], path: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Breaker(**options)
+    assert caught.value.path == path
+    assert caught.value.expected
+
+
+def test_forcing_open_takes_seconds() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Breaker().force_open("a:1", -1.0)
+    assert caught.value.path == "breaker.force_open"
+
+
+# against a model
+
+
+class CircuitAgainstModel(RuleBasedStateMachine):
+    """The circuit against plain lists of what happened; calls overlap, clocks advance, outcomes come late."""
+
+    @initialize(
+        failures=st.integers(1, 4),
+        probes=st.integers(1, 3),
+        consecutive=st.booleans(),
+        rate=st.sampled_from([None, 0.5, 1.0]),
+    )
+    def begin(self, failures: int, probes: int, consecutive: bool, rate: float | None) -> None:
+        self.thresholds = Thresholds(failures, 10.0, consecutive, rate, 4, 30.0, probes)
+        self.circuit = Circuit(self.thresholds)
+        self.now = 1000.0
+        self.state = "closed"
+        self.era = 0  # of the model: changes with each change of state
+        self.history: list[tuple[float, bool]] = []  # outcomes that count in this era
+        self.opened = self.until = 0.0
+        self.out: list[dict[str, Any]] = []  # calls under way
+        self.won = 0
+
+    def change(self, state: str) -> None:
+        self.state = state
+        self.era += 1
+        self.won = 0
+        if state == "closed":
+            self.history = []
+        if state == "open":
+            self.opened, self.until = self.now, self.now + 30.0
+
+    def live_probes(self) -> int:
+        return sum(one["era"] == self.era and one["permit_until"] > self.now for one in self.out)
+
+    @rule(seconds=st.sampled_from([0.0, 0.5, 1.0, 5.0, 10.0, 29.0, 30.0, 100.0]))
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule(hold=st.sampled_from([1.0, 30.0]))
+    def call(self, hold: float) -> None:
+        if self.state == "open" and self.now >= self.until:
+            self.change("half_open")
+        expected = self.state == "closed" or (
+            self.state == "half_open" and self.live_probes() + self.won < self.thresholds.probes
+        )
+        permit = self.circuit.admit(self.now, hold)
+        assert (permit is not None) == expected
+        if permit is not None:
+            if self.state == "half_open":  # permits that ended are void from now on
+                for one in self.out:
+                    one["void"] |= one["era"] == self.era and one["permit_until"] <= self.now
+            self.out.append({"permit": permit, "era": self.era, "permit_until": self.now + hold, "void": False})
+        elif self.state == "half_open":
+            for one in self.out:
+                one["void"] |= one["era"] == self.era and one["permit_until"] <= self.now
+
+    @precondition(lambda self: self.out)
+    @rule(data=st.data(), failed=st.sampled_from([True, True, False, None]))
+    def settle(self, data: st.DataObject, failed: bool | None) -> None:
+        one = self.out.pop(data.draw(st.integers(0, len(self.out) - 1)))
+        self.circuit.settle(one["permit"], failed, self.now)
+        if one["era"] != self.era or failed is None:
+            return
+        if self.state == "closed":
+            self.history.append((self.now, failed))
+            if failed and self.too_much():
+                self.change("open")
+        elif self.state == "half_open" and not one["void"]:
+            self.won += not failed
+            if failed:
+                self.change("open")
+            elif self.won == self.thresholds.probes:
+                self.change("closed")
+
+    def too_much(self) -> bool:
+        outcomes = self.history
+        if self.thresholds.consecutive:
+            last_success = max((i for i, (_, failed) in enumerate(outcomes) if not failed), default=-1)
+            outcomes = outcomes[last_success + 1 :]
+        if sum(failed and self.now - at < 10.0 for at, failed in outcomes) >= (self.thresholds.failures or math.inf):
+            return True
+        if self.thresholds.rate is None:
+            return False
+        recent = [failed for at, failed in self.history if math.floor(at) > math.floor(self.now) - 10]
+        return len(recent) >= 4 and sum(recent) >= self.thresholds.rate * len(recent)
+
+    @rule()
+    def reset(self) -> None:
+        self.circuit.close()
+        self.change("closed")
+
+    @rule()
+    def force(self) -> None:
+        self.circuit.open(self.now, 30.0)
+        self.change("open")
+
+    @invariant()
+    def agrees(self) -> None:
+        if not hasattr(self, "circuit"):
+            return
+        shown = self.circuit.snapshot(self.now)
+        assert shown.state == self.circuit.state == self.state
+        if self.state == "open":
+            assert shown.opened_at == self.opened
+            assert shown.retry_after == max(0.0, self.until - self.now)
+        if self.state == "half_open":
+            assert shown.probes == self.live_probes()
+            assert shown.probes + self.won <= self.thresholds.probes
+
+
+TestCircuitAgainstModel = CircuitAgainstModel.TestCase
+TestCircuitAgainstModel.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

@@ -1,0 +1,512 @@
+from __future__ import annotations
+
+import math
+import threading
+import timeit
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from portal import Consumer, HTTPPortal, LocalPortal, errors
+from portal import function as make
+from portal.calls.middleware import Call
+from portal.context import CallContext
+from portal.errors import (
+    CallCancelled,
+    CallTimeout,
+    CircuitOpenError,
+    ConfigError,
+    FunctionError,
+    OverloadedError,
+    PortalError,
+    RateLimitError,
+    TransportError,
+    ValidationError,
+)
+from portal.http.messages.problem import error_of
+from portal.resilience.breaker import Breaker
+from portal.resilience.retry import Retry, RetryBudget, pause
+
+WAIT = 10.0
+
+
+@make
+def once(n: int = 0) -> int:
+    return n
+
+
+@make(idempotent=True)
+def again(n: int = 0) -> int:
+    return n
+
+
+@make
+def items() -> Iterator[int]:
+    yield 1
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.slept: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float, context: CallContext) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+
+class Peer:
+    """Raises each of `outcomes` that is an exception, and gives the others."""
+
+    def __init__(self, *outcomes: Any) -> None:
+        self.outcomes = list(outcomes)
+        self.calls = 0
+
+    def __call__(self, call: Call) -> Any:
+        self.calls += 1
+        outcome = self.outcomes.pop(0)
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+
+def retry_with(clock: Clock, **options: Any) -> Retry:
+    options.setdefault("random", lambda: 1.0)
+    return Retry(sleep=clock.sleep, clock=clock, **options)
+
+
+def call_of(function: Any = once, *, deadline: float | None = None, key: str | None = None) -> Call:
+    return Call(
+        function, {}, CallContext(deadline=deadline, idempotency_key=key), streaming=bool(function.schema.streaming)
+    )
+
+
+def lost(sent: bool = True, **options: Any) -> TransportError:
+    return TransportError("lost", may_have_executed=sent, **options)
+
+
+def test_success_at_once_pauses_never() -> None:
+    clock = Clock()
+    assert retry_with(clock)(call_of(), Peer(7)) == 7
+    assert clock.slept == []
+
+
+def test_pauses_double_up_to_the_cap() -> None:
+    clock = Clock()
+    peer = Peer(*[lost(False) for _ in range(6)], "done")
+    assert retry_with(clock, attempts=7, base=0.1, cap=1.0)(call_of(), peer) == "done"
+    assert clock.slept == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.0, 1.0])
+
+
+@given(st.floats(0, 1), st.integers(1, 5000))
+def test_jitter_is_full(fraction: float, number: int) -> None:
+    retry = Retry(base=0.05, cap=2.0, random=lambda: fraction)
+    seconds = retry._pause_after(lost(False), number)
+    assert 0 <= seconds <= 2.0
+    assert seconds == pytest.approx(fraction * min(2.0, 0.05 * 2.0 ** min(number - 1, 64)))
+
+
+# what is sent again: error, for a function that is not idempotent, for one under a key, for an idempotent one
+CASES: list[tuple[Callable[[], PortalError], bool, bool, bool]] = [
+    (lambda: lost(False), True, True, True),
+    (lambda: lost(True), False, True, True),
+    (lambda: lost(True, retryable=True), False, True, True),
+    (lambda: lost(False, retryable=False), False, False, False),
+    (lambda: RateLimitError("r"), True, True, True),
+    (lambda: RateLimitError("r", retryable=False), False, False, False),
+    (lambda: OverloadedError("o"), True, True, True),
+    (lambda: error_of(503, "text/html", b"", {}), False, True, True),  # a proxy's
+    (lambda: error_of(503, "application/problem+json", b'{"code": "overloaded"}', {}), True, True, True),  # a portal's
+    (lambda: CircuitOpenError("c"), True, True, True),
+    (lambda: CallTimeout("t"), False, False, False),
+    (lambda: CallTimeout("t", retryable=True), False, True, True),
+    (lambda: ValidationError("v", retryable=True), False, False, False),
+    (lambda: CallCancelled("v", retryable=True), False, False, False),
+    (lambda: FunctionError("f"), False, False, False),
+    (lambda: FunctionError("f", retryable=True), False, False, True),
+    (lambda: errors.AuthenticationError("a"), False, False, False),
+    (lambda: errors.ProtocolError("p"), False, False, False),
+    (lambda: PortalError("p", retryable=True), False, True, True),
+]
+
+
+@pytest.mark.parametrize("which", ["plain", "key", "idempotent"])
+@pytest.mark.parametrize("case", range(len(CASES)))
+def test_only_what_is_safe_is_sent_again(case: int, which: str) -> None:
+    build, plain, keyed, idempotent = CASES[case]
+    expected = {"plain": plain, "key": keyed, "idempotent": idempotent}[which]
+    call = call_of(again if which == "idempotent" else once, key="k" if which == "key" else None)
+    peer = Peer(build(), "second")
+    retry = retry_with(Clock())
+    if expected:
+        assert retry(call, peer) == "second"
+        assert peer.calls == 2
+    else:
+        with pytest.raises(PortalError) as caught:
+            retry(call, peer)
+        assert type(caught.value) is type(build())
+        assert caught.value.context["attempts"] == 1
+        assert peer.calls == 1
+
+
+def test_what_an_earlier_attempt_leaves_open_the_last_error_says() -> None:
+    for outcomes, executed in (
+        ([lost(True), lost(False)], True),
+        ([lost(False), lost(False)], False),
+        ([lost(True), OverloadedError("o"), lost(False)], True),
+        ([lost(False), lost(True)], True),
+    ):
+        with pytest.raises(TransportError) as caught:
+            retry_with(Clock(), attempts=len(outcomes))(call_of(again), Peer(*outcomes))
+        assert caught.value.may_have_executed is executed
+        assert ("an earlier attempt" in str(caught.value)) is outcomes[0].may_have_executed
+
+
+def test_the_last_error_says_how_often_it_was_sent() -> None:
+    last = lost(False)
+    with pytest.raises(TransportError) as caught:
+        retry_with(Clock(), attempts=4)(call_of(), Peer(lost(False), lost(False), OverloadedError("o"), last))
+    assert caught.value is last
+    assert caught.value.context["attempts"] == 4
+
+
+def test_what_is_no_portal_error_passes() -> None:
+    peer = Peer(KeyError("x"), 1)
+    with pytest.raises(KeyError):
+        retry_with(Clock())(call_of(again), peer)
+    assert peer.calls == 1
+
+
+def test_retry_on_judges_worth_but_not_safety() -> None:
+    asked: list[str] = []
+
+    def judge(error: PortalError) -> bool:
+        asked.append(error.code)
+        return not isinstance(error, RateLimitError)
+
+    clock = Clock()
+    retry = retry_with(clock, retry_on=judge)
+    assert retry(call_of(again), Peer(errors.ProtocolError("p"), 1)) == 1
+    with pytest.raises(errors.ProtocolError):
+        retry(call_of(once), Peer(errors.ProtocolError("p"), 1))
+    with pytest.raises(RateLimitError):
+        retry(call_of(again), Peer(RateLimitError("r"), 1))
+    with pytest.raises(ValidationError):
+        retry(call_of(again), Peer(ValidationError("v"), 1))
+    assert asked == ["protocol_error", "protocol_error", "rate_limited"]
+
+
+# pauses and the deadline
+
+
+@pytest.mark.parametrize(
+    ("asked", "slept"),
+    [
+        (3.0, 3.05),
+        (2, 2.05),
+        (0, 0.05),
+        (-5.0, 0.05),
+        (math.nan, 0.05),
+        ("soon", 0.05),
+        (True, 0.05),
+        (None, 0.05),
+    ],
+)
+def test_retry_after_is_honoured(asked: Any, slept: float) -> None:
+    clock = Clock()
+    assert retry_with(clock)(call_of(), Peer(RateLimitError("r", retry_after=asked), 1)) == 1
+    assert clock.slept == pytest.approx([slept])
+
+
+@pytest.mark.parametrize("asked", [61.0, math.inf, 10**400])
+def test_nobody_sleeps_for_longer_than_longest(asked: Any) -> None:
+    clock = Clock()
+    with pytest.raises(RateLimitError):
+        retry_with(clock, longest=60.0)(call_of(), Peer(RateLimitError("r", retry_after=asked), 1))
+    assert clock.slept == []
+
+
+@pytest.mark.parametrize(("left", "calls"), [(0.05, 1), (0.06, 2), (0.0, 1), (-1.0, 1)])
+def test_a_pause_that_would_pass_the_deadline_is_not_begun(left: float, calls: int) -> None:
+    clock = Clock()
+    peer = Peer(lost(False), lost(False), 1)
+    with pytest.raises(TransportError) as caught:
+        retry_with(clock)(call_of(deadline=clock.now + left), peer)
+    assert peer.calls == calls == caught.value.context["attempts"]
+    assert len(clock.slept) == calls - 1
+
+
+def test_the_timeout_of_the_callers_own_deadline_is_final() -> None:
+    clock = Clock()
+    peer = Peer(CallTimeout("t", retryable=True), 1)
+    with pytest.raises(CallTimeout):
+        retry_with(clock)(call_of(again, deadline=clock.now), peer)
+    peer = Peer(CallTimeout("the server's own", retryable=True), 1)
+    assert retry_with(clock)(call_of(again, deadline=clock.now + 1), peer) == 1
+
+
+def test_a_cancelled_call_is_not_sent_again() -> None:
+    clock = Clock()
+    call = call_of()
+    call.context.cancel()
+    with pytest.raises(TransportError):
+        retry_with(clock)(call, Peer(lost(False), 1))
+    assert clock.slept == []
+
+
+def test_cancelling_ends_the_pause() -> None:
+    call = call_of()
+    failed = threading.Event()
+    error = OverloadedError("o", retry_after=50.0)
+
+    def peer(one: Call) -> Any:
+        failed.set()
+        raise error
+
+    caught: list[CallCancelled] = []
+
+    def run() -> None:
+        with pytest.raises(CallCancelled) as info:
+            Retry(longest=60.0)(call, peer)
+        caught.append(info.value)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    assert failed.wait(WAIT)
+    call.context.cancel()
+    thread.join(WAIT)
+    assert not thread.is_alive()
+    assert caught[0].cause is error
+    assert caught[0].context == {"request_id": call.context.request_id, "attempts": 1}
+
+
+def test_pause_lasts_its_time() -> None:
+    start = timeit.default_timer()
+    pause(0.02, CallContext())
+    assert timeit.default_timer() - start >= 0.015
+    cancelled = CallContext()
+    cancelled.cancel()
+    start = timeit.default_timer()
+    pause(WAIT, cancelled)
+    assert timeit.default_timer() - start < WAIT / 2
+
+
+# the budget
+
+
+def test_an_outage_is_not_multiplied() -> None:
+    clock = Clock()
+    budget = RetryBudget(ratio=0.2, minimum=10, window=1e9, clock=clock)
+    retry = retry_with(clock, budget=budget, attempts=10)
+    peer = Peer(*[lost(False) for _ in range(5000)])
+    spent = 0
+    for _ in range(1000):
+        with pytest.raises(TransportError) as caught:
+            retry(call_of(), peer)
+        spent += caught.value.context.get("retry_budget") == "spent"
+    assert 1000 + 200 <= peer.calls <= 1000 + 200 + 10
+    assert spent > 900
+    assert budget.stats()["refused"] == spent
+
+
+def test_time_fills_a_budget_up_to_its_minimum() -> None:
+    clock = Clock()
+    budget = RetryBudget(ratio=0.0, minimum=2, window=10.0, clock=clock)
+    assert [budget.withdraw() for _ in range(3)] == [True, True, False]
+    clock.now += 5
+    assert [budget.withdraw() for _ in range(2)] == [True, False]
+    clock.now += 1e6
+    assert budget.stats() == {"tokens": 2.0, "refused": 2}
+    clock.now -= 1e6  # a clock that goes backwards gives nothing
+    assert [budget.withdraw() for _ in range(3)] == [True, True, False]
+
+
+def test_calls_fill_a_budget_up_to_its_maximum() -> None:
+    budget = RetryBudget(ratio=0.5, minimum=0, maximum=3)
+    for _ in range(100):
+        budget.deposit()
+    assert [budget.withdraw() for _ in range(4)] == [True, True, True, False]
+
+
+def test_threads_share_a_budget_exactly() -> None:
+    clock = Clock()
+    budget = RetryBudget(ratio=0.0, minimum=50, clock=clock)
+    taken: list[bool] = []
+    go = threading.Barrier(8)
+
+    def run() -> None:
+        go.wait(WAIT)
+        taken.extend([budget.withdraw() for _ in range(20)])
+
+    threads = [threading.Thread(target=run, daemon=True) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(WAIT)
+    assert len(taken) == 160
+    assert sum(taken) == 50
+
+
+# streams
+
+
+class Source:
+    """An iterator of `outcomes` that knows whether it was closed."""
+
+    def __init__(self, *outcomes: Any) -> None:
+        self.outcomes = list(outcomes)
+        self.closed = False
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        if not self.outcomes:
+            raise StopIteration
+        outcome = self.outcomes.pop(0)
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_a_stream_is_begun_again_before_its_first_item() -> None:
+    clock = Clock()
+    peer = Peer(OverloadedError("o"), Source(lost(False)), Source(1, 2))
+    stream = retry_with(clock)(call_of(items), peer)
+    assert list(iter(stream)) == [1, 2]
+    assert list(stream) == []
+    assert peer.calls == 3
+    assert clock.slept == pytest.approx([0.05, 0.1])
+
+
+def test_the_attempts_of_a_stream_are_counted_together() -> None:
+    peer = Peer(OverloadedError("o"), Source(lost(False)), Source(lost(False)), Source(1))
+    stream = retry_with(Clock())(call_of(items), peer)
+    with pytest.raises(TransportError) as caught:
+        next(stream)
+    assert caught.value.context["attempts"] == peer.calls == 3
+    with pytest.raises(StopIteration):
+        next(stream)
+
+
+def test_a_stream_is_not_begun_again_after_an_item() -> None:
+    peer = Peer(Source(1, lost(False)), Source(2))
+    stream = retry_with(Clock())(call_of(items), peer)
+    assert next(stream) == 1
+    with pytest.raises(TransportError):
+        next(stream)
+    assert peer.calls == 1
+
+
+def test_a_streams_parameters_are_checked_at_once() -> None:
+    with pytest.raises(ValidationError):
+        retry_with(Clock())(call_of(items), Peer(ValidationError("v")))
+
+
+def test_closing_a_stream_closes_what_is_behind_it() -> None:
+    source = Source(1, 2)
+    stream = retry_with(Clock())(call_of(items), Peer(source))
+    stream.close()
+    assert source.closed
+    with pytest.raises(StopIteration):
+        next(stream)
+    stream.close()
+    empty = retry_with(Clock())(call_of(items), Peer(iter(())))
+    assert list(empty) == []
+    empty.close()
+
+
+# over a real connection
+
+
+def test_a_busy_server_is_called_again_and_a_dead_one_is_given_up() -> None:
+    ran: list[int] = []
+
+    @make(idempotent=True)
+    def busy(n: int) -> int:
+        ran.append(n)
+        if len(ran) < 3:
+            raise OverloadedError("not yet", retry_after=0.001)
+        return n
+
+    breaker = Breaker(2, counts=lambda error: isinstance(error, TransportError))
+    retry = Retry(base=0.001, random=lambda: 1.0)
+    with Consumer(middleware=[retry, breaker]) as consumer:
+        with HTTPPortal() as http:
+            address = http.apply(busy)
+            assert consumer.call_at(address, {"n": 7}) == 7
+            assert ran == [7, 7, 7]
+            assert breaker.states()[address.authority].state == "closed"
+        with pytest.raises(CircuitOpenError) as caught:
+            consumer.call_at(address, {"n": 8}, timeout=WAIT)
+        assert caught.value.context["attempts"] == 3
+        assert breaker.states()[address.authority].state == "open"
+        assert len(ran) == 3
+
+
+def test_an_error_passed_on_by_a_function_that_ran_is_not_repeated() -> None:
+    """What was not executed there was something else: the function itself had begun."""
+    ran: list[int] = []
+
+    def charge(n: int) -> int:
+        ran.append(n)
+        raise TransportError("the bank cannot be reached", may_have_executed=False, retryable=True)
+
+    with Consumer(middleware=[Retry(base=0.001)]) as consumer, HTTPPortal() as http, LocalPortal() as local:
+        for portal in (http, local):
+            with pytest.raises(TransportError) as caught:
+                consumer.call_at(portal.apply(charge), {"n": 7})
+            assert caught.value.executed
+    assert ran == [7, 7]
+
+
+# settings
+
+
+@pytest.mark.parametrize(
+    ("options", "path"),
+    [
+        ({"attempts": 0}, "retry.attempts"),
+        ({"attempts": 1.5}, "retry.attempts"),
+        ({"attempts": True}, "retry.attempts"),
+        ({"attempts": "3"}, "retry.attempts"),
+        ({"base": 0}, "retry.base"),
+        ({"base": math.nan}, "retry.base"),
+        ({"cap": 0.01}, "retry.cap"),
+        ({"cap": math.inf}, "retry.cap"),
+        ({"longest": -1}, "retry.longest"),
+        ({"retry_on": 5}, "retry.retry_on"),
+    ],
+)
+def test_wrong_settings_are_refused(options: dict[str, Any], path: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Retry(**options)
+    assert caught.value.path == path
+    assert caught.value.expected
+
+
+@pytest.mark.parametrize(
+    ("options", "path"),
+    [
+        ({"ratio": -0.1}, "budget.ratio"),
+        ({"ratio": 2}, "budget.ratio"),
+        ({"minimum": -1}, "budget.minimum"),
+        ({"maximum": 5}, "budget.maximum"),
+        ({"minimum": 0, "maximum": 0.5}, "budget.maximum"),
+        ({"window": 0}, "budget.window"),
+        ({"window": None}, "budget.window"),
+    ],
+)
+def test_wrong_budgets_are_refused(options: dict[str, Any], path: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        RetryBudget(**options)
+    assert caught.value.path == path

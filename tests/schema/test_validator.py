@@ -1,0 +1,315 @@
+"""The accept check, the report, and their agreement with jsonschema."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections import OrderedDict
+from decimal import Decimal
+from enum import IntEnum
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from portal.errors import ConfigError
+from portal.schema import Schema, is_json
+from portal.schema.errors import reporter
+from portal.schema.jsondata import copy_json, json_faults, shorten
+from portal.schema.strictness import is_closed
+from portal.schema.validator import Compiled
+
+CASES = int(os.environ.get("PORTAL_FUZZ_CASES", "300"))
+
+
+def nested(depth: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(depth - 1):
+        value = [value]
+    return value
+
+
+def cycle() -> list[Any]:
+    value: list[Any] = []
+    value.append(value)
+    return value
+
+
+class Odd:
+    def __repr__(self) -> str:
+        raise RuntimeError("no words")
+
+
+TREE = {"type": "array", "items": {"anyOf": [{"$ref": "#"}, {"type": "integer"}]}}
+NOT_JSON = {
+    "bytes": (b"x", "json"),
+    "set": ({1}, "json"),
+    "object": (Odd(), "json"),
+    "nan": (float("nan"), "finite"),
+    "infinity": (float("-inf"), "finite"),
+    "surrogate": ("\ud800", "json"),
+    "surrogate name": ({"\ud800": 1}, "json"),
+    "number name": ({1: 2}, "json"),
+    "cycle": (cycle(), "depth"),
+    "deep": (nested(10_000), "depth"),
+}
+
+
+@pytest.mark.parametrize("name", NOT_JSON)
+@pytest.mark.parametrize(
+    "schema", [{}, {"type": ["number", "string", "array", "object"]}, TREE, {"type": "string"}, {"type": "number"}]
+)
+def test_what_is_no_json_is_refused_and_named(name: str, schema: dict[str, Any]) -> None:
+    value, rule = NOT_JSON[name]
+    compiled = Compiled(schema)
+    assert compiled.accepts(value) is False
+    faults = compiled.faults(value)
+    assert rule in [fault.rule for fault in faults]
+    assert all(len(fault.value) <= 80 for fault in faults)
+
+
+def test_depth_64_is_the_limit() -> None:
+    assert is_json(nested(64))
+    assert not is_json(nested(65))
+    assert json_faults(nested(65))[0].path == "/0" * 64
+
+
+STRICT = [
+    ({"type": "number"}, 1, True),
+    ({"type": "number"}, True, False),
+    ({"type": "number"}, "3", False),
+    ({"type": "integer"}, 1.0, True),
+    ({"type": "integer"}, True, False),
+    ({"type": "integer"}, 10**40, True),
+    ({"const": 1}, True, False),
+    ({"type": "string", "format": "date"}, "2024-02-30", False),
+    ({"type": "string", "format": "email"}, "no mail", True),
+    ({"type": "string", "pattern": r"^\d$"}, "٣", False),
+    ({"type": "string", "pattern": "a$"}, "a\n", False),
+    ({"type": "string", "minLength": 2}, "😀", False),
+    ({"type": "number", "multipleOf": 0.01}, 19.99, True),
+    ({"type": "number", "multipleOf": 0.01}, 19.995, False),
+    ({"not": {}}, 1, False),
+    ({"items": False}, [1], False),
+    ({"$ref": "#/$defs/a~1b", "$defs": {"a/b": {"type": "null"}}}, None, True),
+    ({"$defs": {"x": {"$id": "urn:x", "type": "null"}}, "$ref": "urn:x"}, 1, False),
+    ({"oneOf": [{"type": "integer"}, {"type": "number"}]}, 1, False),
+]
+
+
+@pytest.mark.parametrize(("schema", "value", "fits"), STRICT)
+def test_strictness(schema: dict[str, Any], value: Any, fits: bool) -> None:
+    compiled = Compiled(schema)
+    assert compiled.accepts(value) is fits
+    assert (compiled.faults(value) == []) is fits
+
+
+def test_every_fault_at_once_with_its_path() -> None:
+    compiled = Compiled(
+        {
+            "type": "object",
+            "properties": {
+                "a": {"type": "integer"},
+                "b/c": {"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "null"}]},
+            },
+            "required": ["a", "z"],
+            "patternProperties": {"^x": {"type": "integer"}},
+            "additionalProperties": False,
+        }
+    )
+    faults = {fault.path: fault.rule for fault in compiled.faults({"a": "1", "b/c": ["k", 2], "q": 1, "x1": 1})}
+    assert faults == {"/a": "type", "/b~1c/1": "type", "/q": "additionalProperties", "/z": "required"}
+
+
+@pytest.mark.parametrize(
+    ("schema", "word"),
+    [
+        ({"type": "strin"}, "not a valid"),
+        ({"$ref": "http://127.0.0.1:1/x"}, "http://127.0.0.1:1/x"),
+        ({"$ref": "file:///etc/hostname"}, "file:///etc/hostname"),
+        ({"$ref": "#/$defs/none"}, "not a valid"),
+        ({"pattern": "("}, "not a valid"),
+        ({"const": float("nan")}, "finite"),
+        ({"const": b""}, "bytes"),
+        ({"$schema": "http://json-schema.org/draft-07/schema#"}, "draft-07"),
+    ],
+)
+def test_what_is_no_schema_is_refused(schema: dict[str, Any], word: str) -> None:
+    with pytest.raises(ConfigError, match=word):
+        Compiled(schema)
+
+
+def test_no_reference_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object) -> None:
+        raise AssertionError("a connection was opened")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    with pytest.raises(ConfigError, match="never fetched"):
+        Compiled({"properties": {"a": {"$ref": "https://example.org/schema.json"}}})
+
+
+@pytest.mark.parametrize(
+    ("schema", "closed"),
+    [
+        ({}, False),
+        ({"type": "integer"}, True),
+        ({"enum": [1, "a"]}, True),
+        ({"type": "array"}, False),
+        ({"type": "array", "items": {"type": "string"}}, True),
+        ({"type": "array", "prefixItems": [{}], "items": False}, False),
+        ({"type": "object", "properties": {"a": {"type": "null"}}}, False),
+        ({"type": "object", "properties": {"a": {"type": "null"}}, "additionalProperties": False}, True),
+        ({"anyOf": [{"type": "null"}, {}]}, False),
+        ({"anyOf": [{"type": "null"}, {"const": 1}]}, True),
+        ({"allOf": [{}, {"type": "null"}]}, True),
+        ({"$ref": "#/$defs/a", "$defs": {"a": {"type": "null"}}}, True),
+        ({"$ref": "#/$defs/%61", "$defs": {"a": {"type": "null"}}}, False),
+        (TREE, False),
+        ({"type": "integer", "not": {"items": {"$ref": "#/not"}}}, False),
+    ],
+)
+def test_which_schemas_need_the_walk(schema: dict[str, Any], closed: bool) -> None:
+    assert is_closed(schema) is closed
+    assert Compiled(schema).closed is closed
+
+
+def test_words_about_values_are_short() -> None:
+    assert shorten(10**1000) == "<integer of 3322 bits>"
+    assert len(shorten({"k" * 50: ["v" * 500] * 100})) <= 80
+    assert shorten(nested(9)) == "[[[[[...]]]]]"
+    assert shorten(Odd()) == "<Odd>"
+    assert shorten("\ud800").isascii()
+
+
+def test_copies_share_no_container() -> None:
+    value = {"a": [1, {"b": (2,)}]}
+    copied = copy_json(value)
+    assert copied == {"a": [1, {"b": [2]}]}
+    assert copied["a"] is not value["a"]
+
+
+def test_the_report_library_loads_only_for_a_report() -> None:
+    code = "import sys, portal.schema as s; s.Schema.of(int).load(1)\n"
+    code += "print(sorted({'jsonschema', 'marshmallow', 'packaging'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "[]"
+
+
+# Small pools make values that nearly fit as likely as values that fit.
+_numbers = st.one_of(st.integers(-6, 6), st.sampled_from([0.5, 1.0, -2.0, 2.5, 1e300, 2**53 + 1, 10**30]))
+_texts = st.sampled_from(["", "a", "b", "ab", "abc", "é", "😀", "1", "2024-01-31", "2024-02-30", "1.50", "x/y~"])
+_names = st.sampled_from(["a", "b", "c", "ab"])
+_scalars = st.one_of(st.none(), st.booleans(), _numbers, _texts)
+values = st.recursive(
+    _scalars,
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(_names, inner, max_size=3)),
+    max_leaves=8,
+)
+_kinds = st.sampled_from(["null", "boolean", "integer", "number", "string", "array", "object"])
+_leaf = st.fixed_dictionaries(
+    {},
+    optional={
+        "type": st.one_of(_kinds, st.lists(_kinds, min_size=1, max_size=3, unique=True)),
+        "minimum": _numbers,
+        "exclusiveMaximum": _numbers,
+        "multipleOf": st.sampled_from([1, 2, 3]),
+        "minLength": st.integers(0, 3),
+        "maxLength": st.integers(0, 3),
+        "pattern": st.sampled_from(["a", "^a", "b$", "^[a-b]+$", "[0-9]"]),
+        "format": st.sampled_from(["date", "decimal", "uuid", "duration", "time", "date-time", "email"]),
+        "enum": st.lists(_scalars, min_size=1, max_size=4),
+        "const": values,
+    },
+)
+
+
+def _grow(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    some = st.lists(inner, min_size=1, max_size=3)
+    table = st.dictionaries(_names, inner, max_size=3)
+    return st.fixed_dictionaries(
+        {},
+        optional={
+            "type": st.one_of(_kinds, st.just(["array", "object"])),
+            "properties": table,
+            "patternProperties": st.dictionaries(st.sampled_from(["^a", "b"]), inner, max_size=2),
+            "additionalProperties": inner,
+            "required": st.lists(_names, max_size=2, unique=True),
+            "propertyNames": inner,
+            "minProperties": st.integers(0, 2),
+            "items": inner,
+            "prefixItems": some,
+            "contains": inner,
+            "uniqueItems": st.booleans(),
+            "maxItems": st.integers(0, 3),
+            "anyOf": some,
+            "oneOf": some,
+            "allOf": some,
+            "not": inner,
+            "if": inner,
+            "then": inner,
+            "else": inner,
+            "dependentSchemas": table,
+            "unevaluatedProperties": inner,
+            "unevaluatedItems": inner,
+            "$ref": st.sampled_from(["#/$defs/one", "#/$defs/two"]),
+        },
+    )
+
+
+_parts = st.recursive(st.one_of(_leaf, st.booleans()), _grow, max_leaves=6)
+
+
+@st.composite
+def schemas(draw: st.DrawFn) -> dict[str, Any]:
+    root = draw(_parts)
+    named = {
+        "one": draw(_leaf),
+        "two": {"type": "array", "items": draw(st.sampled_from([{"$ref": "#/$defs/two"}, {}]))},
+    }
+    return {**(root if isinstance(root, dict) else {"allOf": [root]}), "$defs": named}
+
+
+def _agree(schema: dict[str, Any], value: Any) -> None:
+    compiled = Compiled(schema, formats=False)
+    verdict = jsonschema.Draft202012Validator(schema).is_valid(value)
+    assert compiled.accepts(value) is verdict, (schema, value)
+    assert (compiled.faults(value) == []) is verdict
+    asserted = Compiled(schema, formats=True)
+    assert (asserted.faults(value) == []) is asserted.accepts(value)
+    # the report alone, without the accept check in front of it, comes to the same verdict, formats among it
+    assert (reporter(schema, True)(value) == []) is asserted.accepts(value), (schema, value)
+
+
+@settings(max_examples=CASES, deadline=None, suppress_health_check=list(HealthCheck))
+@given(schemas(), values, values)
+def test_the_accept_check_agrees_with_jsonschema(schema: dict[str, Any], first: Any, second: Any) -> None:
+    _agree(schema, first)
+    _agree(schema, second)
+
+
+class Number(IntEnum):
+    ONE = 1
+
+
+@pytest.mark.parametrize(
+    ("hint", "value"),
+    [
+        (float, Decimal(1)),
+        (int, Decimal(1)),
+        (int, Number.ONE),
+        (list[int], [Number.ONE]),
+        (dict[str, float], {"a": Decimal(1)}),
+        (list[int], type("Other", (list,), {})([1])),
+        (dict[str, int], OrderedDict(a=1)),
+    ],
+)
+def test_what_only_looks_like_json_data_is_refused_under_a_closed_schema_too(hint: Any, value: Any) -> None:
+    """jsonschema-rs takes them; what a test in this process takes must not fail over HTTP."""
+    compiled = Compiled(Schema.of(hint).json)
+    assert compiled.closed
+    assert not compiled.accepts(value)
+    assert any("must be JSON data, not" in fault.message for fault in compiled.faults(value))

@@ -1,0 +1,60 @@
+"""What a listener turns away is counted, and told in the log now and then."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from time import monotonic
+
+import pytest
+
+from portal import HTTPPortal, ServingConfig
+from portal.serving.rejections import RejectionLog
+
+WAIT = 10.0
+
+
+def test_a_flood_is_one_line_in_ten_seconds(caplog: pytest.LogCaptureFixture) -> None:
+    rejections = RejectionLog()
+    with caplog.at_level(logging.WARNING, "portal.serving"):
+        rejections.tell(100.0)  # nothing
+        rejections.note("busy")
+        rejections.tell(100.0)
+        for _ in range(3):
+            rejections.note("busy")
+            rejections.note("full")
+            rejections.tell(105.0)
+        rejections.tell(110.0)
+        rejections.tell(130.0)  # nothing new
+    assert caplog.messages == ["turned away: 1 (busy)", "turned away: 3 (busy), 3 (full)"]
+    assert rejections.total == 7
+
+
+def test_a_listener_tells_what_it_turns_away(caplog: pytest.LogCaptureFixture) -> None:
+    begun, gate = threading.Event(), threading.Event()
+
+    def slow() -> None:
+        begun.set()
+        gate.wait(WAIT)
+
+    post = b"POST /api/slow HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+    with (
+        caplog.at_level(logging.WARNING, "portal.serving"),
+        HTTPPortal(config=ServingConfig(workers=1, queue=0, connections=2)) as portal,
+    ):
+        portal.apply(slow)
+        at = ("127.0.0.1", portal.port)
+        with socket.create_connection(at, WAIT) as first, socket.create_connection(at, WAIT) as second:
+            first.sendall(post)
+            assert begun.wait(WAIT)
+            with socket.create_connection(at, WAIT) as third:
+                assert third.recv(100) == b""
+            second.sendall(post)
+            assert second.recv(100).startswith(b"HTTP/1.1 503 ")
+            end = monotonic() + WAIT
+            while not caplog.messages and monotonic() < end:
+                gate.wait(0.01)
+            gate.set()
+        assert portal.stats()["listener"]["refused"] == 2
+    assert caplog.messages[0].startswith("turned away: 1 (")

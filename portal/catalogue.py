@@ -13,7 +13,8 @@ from itertools import count
 from typing import Literal, NamedTuple
 
 from ._internal.at_fork import new_lock
-from .errors import ConfigError, RegistryError
+from ._internal.settings import choice
+from .errors import RegistryError
 from .function import Function
 from .schema import check_name
 from .schema.function_schema import MAX_VERSION
@@ -56,11 +57,7 @@ class Catalogue:
     """
 
     def __init__(self, unique_ids: UniqueIds = "fingerprint") -> None:
-        if unique_ids not in ("fingerprint", "random", "sequence"):
-            raise ConfigError(
-                f"unique_ids is {unique_ids!r}", path="unique_ids", expected='"fingerprint", "random" or "sequence"'
-            )
-        self._unique_ids = unique_ids
+        self._unique_ids = choice("unique_ids", unique_ids, ("fingerprint", "random", "sequence"))
         self._lock = new_lock()  # guards writes; readers see whole entries, since each dict step is atomic
         self._by_full_path: dict[Path, Entry] = {}
         self._by_path: dict[Path, tuple[Entry, ...]] = {}  # newest version first

@@ -21,6 +21,7 @@ from typing import Any
 from weakref import WeakSet
 
 from ._internal.at_fork import new_lock
+from ._internal.settings import number
 from .errors import CallCancelled, CallTimeout, ConfigError
 
 __all__ = ["CallContext", "Identity", "enter", "leave", "new_context", "new_request_id", "parse_traceparent", "running"]
@@ -50,19 +51,21 @@ class Identity:
     def __post_init__(self) -> None:
         given: object = self.scopes
         if isinstance(given, str | bytes):  # "read" would be the scopes "r", "e", "a" and "d"
-            path, allowed = "identity.scopes", 'several texts, such as ["read"], or "read write".split()'
-            raise ConfigError(f"{path} is one text; expected: {allowed}", path=path, expected=allowed)
+            expected = 'several strings, such as ["read"], or "read write".split()'
+            raise ConfigError.invalid("identity.scopes", given, expected)
         object.__setattr__(self, "scopes", frozenset(self.scopes))
 
 
 _LONGEST = 100 * 86_400.0  # seconds: what X-Portal-Timeout can carry; system calls do not take many times more
 
+_INFINITY = float("inf")
+
 
 def _bounded(timeout: float) -> float:
     if timeout.__class__ is float and -_LONGEST < timeout < _LONGEST:
         return timeout
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout != timeout:
-        raise ConfigError(f"timeout is {timeout!r}", path="timeout", expected="seconds, or None")
+    if timeout not in (_INFINITY, -_INFINITY):  # as long as possible, or over already
+        number("timeout", timeout, unit="seconds")
     return max(-_LONGEST, min(timeout, _LONGEST))
 
 

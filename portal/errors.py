@@ -54,6 +54,7 @@ __all__ = [
     "TransportError",
     "ValidationError",
     "error_table",
+    "shorten",
 ]
 
 
@@ -95,6 +96,44 @@ class Fault:
             expected=data.get("expected"),
             value=str(data.get("value", "")),
         )
+
+
+def shorten(value: Any, limit: int = 80) -> str:
+    """Return the value as text of at most `limit` characters; cheap for large values, safe for any value."""
+    try:
+        text = _render(value, limit, 4)
+    except Exception:  # a __repr__ of user code may raise anything
+        text = f"<{type(value).__name__}>"
+    text = text.encode("utf-8", "backslashreplace").decode()
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def _render(value: Any, limit: int, depth: int) -> str:
+    kind = type(value)
+    if kind is str or kind is bytes:
+        return repr(value[: limit + 1])
+    if kind is int and value.bit_length() > 1024:
+        return f"<integer of {value.bit_length()} bits>"
+    if kind is dict or kind is list:
+        if depth == 0:
+            return "{...}" if kind is dict else "[...]"
+        return _render_container(value, limit, depth)
+    return repr(value)
+
+
+def _render_container(value: Any, limit: int, depth: int) -> str:
+    parts: list[str] = []
+    length = 0
+    for item in value:
+        text = _render(item, limit, depth - 1)
+        if type(value) is dict:
+            text = f"{text}: {_render(value[item], limit, depth - 1)}"
+        parts.append(text)
+        length += len(text) + 2
+        if length > limit:
+            break
+    inner = ", ".join(parts)
+    return f"{{{inner}}}" if type(value) is dict else f"[{inner}]"
 
 
 _BY_CODE: dict[str, type[PortalError]] = {}
@@ -550,24 +589,45 @@ class JavaScriptError(PortalError):
 
 
 class ConfigError(PortalError, ValueError):
-    """A wrong setting; the message ends with what would be right.
+    """A setting has a wrong value.
 
     Attributes:
         path: dotted path of the setting, such as "http.limits.body".
-        expected: what would be right, in a few words.
+        value: the value that was given, shortened, as text; "" where it is secret or not known.
+        expected: what the setting must be, in a few words.
     """
 
     code = "config_error"
     status = 500
     rpc_code = -32008
-    members = ("path", "expected")
+    members = ("path", "value", "expected")
 
-    def __init__(self, message: str = "", *, path: str = "", expected: str = "", **common: Any) -> None:
+    def __init__(
+        self, message: str = "", *, path: str = "", value: str = "", expected: str = "", **common: Any
+    ) -> None:
         if expected and expected not in message:
             message = f"{message}; expected: {expected}" if message else f"expected: {expected}"
         super().__init__(message, **common)
         self.path = path
+        self.value = value
         self.expected = expected
+
+    @classmethod
+    def invalid(
+        cls, setting: str, value: object, expected: str, *, secret: bool = False, cause: BaseException | None = None
+    ) -> ConfigError:
+        """Make the error for a setting whose value is wrong: "X must be <expected>, got <value>".
+
+        Args:
+            setting: dotted path of the setting, such as "serving.workers".
+            value: the value that was given.
+            expected: what the setting must be, worded to follow "must be".
+            secret: whether to keep the value out of the message and the attributes.
+            cause: the exception behind it.
+        """
+        given = "" if secret else shorten(value)
+        message = f"{setting} must be {expected}" + ("" if secret else f", got {given}")
+        return cls(message, path=setting, value=given, expected=expected, cause=cause)
 
 
 class ConsumerError(PortalError):
@@ -600,6 +660,6 @@ class ConsumerError(PortalError):
 
 def error_table() -> list[tuple[str, str, int, int, bool]]:
     """One row a public class: class name, code, HTTP status, JSON-RPC code, retryable. The docs are made from it."""
-    names = [name for name in __all__ if name not in ("Fault", "error_table")]
+    names = [name for name in __all__ if name not in ("Fault", "error_table", "shorten")]
     classes: list[type[PortalError]] = [globals()[name] for name in names]
     return [(cls.__name__, cls.code, cls.status, cls.rpc_code, cls.retryable) for cls in classes]

@@ -11,7 +11,6 @@ import collections.abc
 import functools
 import inspect
 import logging
-import math
 import threading
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -29,6 +28,7 @@ from .schema import FunctionSchema, Parameters, Schema, unclassed
 __all__ = ["Carrier", "Function", "OutputCheck", "ResolvedFunction", "function", "is_failure"]
 
 OutputCheck = Literal["error", "warn", "off"]
+_OUTPUT_CHECKS = frozenset(("error", "warn", "off"))
 
 _log = logging.getLogger("portal.function")
 _OPTIONS = frozenset(
@@ -63,10 +63,8 @@ class Function:
         validate_output: OutputCheck = "error",
         address: Address | None = None,
     ) -> None:
-        if validate_output not in ("error", "warn", "off"):
-            raise ConfigError(
-                f"validate_output is {validate_output!r}", path="validate_output", expected='"error", "warn" or "off"'
-            )
+        if validate_output not in _OUTPUT_CHECKS:
+            raise ConfigError.invalid("function.validate_output", validate_output, '"error", "warn" or "off"')
         self.target = target
         self.schema = schema
         self.parameters = parameters
@@ -417,7 +415,7 @@ def _make_function(target: Callable[..., Any], options: Mapping[str, Any]) -> Fu
     if isinstance(target, Function):
         raise ConfigError(f"{target.name} is a Function already", path="function", expected="a plain callable")
     if not callable(target):
-        raise ConfigError(f"{target!r} cannot be called", path="function", expected="a callable")
+        raise ConfigError.invalid("function", target, "a callable")
     if inspect.iscoroutinefunction(target) or inspect.isasyncgenfunction(target):
         raise ConfigError(
             f"{_name_of(target)} is a coroutine function", path="function", expected="a function without async"
@@ -427,18 +425,12 @@ def _make_function(target: Callable[..., Any], options: Mapping[str, Any]) -> Fu
     if unknown:
         allowed = ", ".join(sorted(_OPTIONS))
         raise ConfigError(f"@function has no option {', '.join(sorted(unknown))}", path="function", expected=allowed)
-    timeout = settings.get("timeout")
-    if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0):
-        raise ConfigError(f"timeout is {timeout!r}", path="function.timeout", expected="seconds above 0, or None")
     given_input, given_output = settings.pop("input", None), settings.pop("output", None)
     check: OutputCheck = settings.pop("validate_output", "error")
     streaming = inspect.isgeneratorfunction(inspect.unwrap(target))
     parameters = Parameters.of(target) if given_input is None else Parameters.from_schema(Schema.of(given_input))
     output = Schema.of(_output_hint(target, streaming) if given_output is None else given_output)
     description = settings.pop("description", None)
-    timeout = settings.get("timeout")
-    if timeout is not None and (isinstance(timeout, bool) or not 0 < timeout < math.inf):
-        raise ConfigError(f"timeout is {timeout!r}", path="timeout", expected="seconds above 0, or None")
     schema = FunctionSchema(
         name=settings.pop("name", None) or _name_of(target),
         input=parameters.schema.json,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import Any, TypeVar, overload
 
+from ._internal.settings import callback, instance, text
 from .errors import ConfigError, RegistryError
 from .function import Function, function
 from .schema import check_name
@@ -66,9 +67,12 @@ class Service:
         on_stop: Callable[[], object] | None = None,
     ) -> None:
         self.name = check_name(name)
-        self.version = version
-        self.description = description
-        self._hooks = {ServiceState.STARTING: on_start, ServiceState.STOPPING: on_stop}
+        self.version = text("service.version", version)
+        self.description = instance("service.description", description, str, expected="a string")
+        self._hooks = {
+            ServiceState.STARTING: callback("service.on_start", on_start, optional=True),
+            ServiceState.STOPPING: callback("service.on_stop", on_stop, optional=True),
+        }
         self._functions: dict[str, Function] = {}
         for member in functions:
             self._add(Function.of(member))
@@ -95,9 +99,7 @@ class Service:
             return source
         options = getattr(source, _MARK, None)
         if options is None:
-            raise ConfigError(
-                f"{source!r} is no service", path="service", expected="a Service or a class with @service"
-            )
+            raise ConfigError.invalid("service", source, "a Service, or a class with @service or an instance of one")
         return _from_instance(source() if isinstance(source, type) else source, options)
 
     @property
@@ -197,8 +199,7 @@ def service(cls: Any = None, /, *, name: str | None = None, version: str = "1") 
     """
 
     def mark(target: Any) -> Any:
-        if not isinstance(target, type):
-            raise ConfigError(f"{target!r} is no class", path="service", expected="a class")
+        instance("service", target, type, expected="a class")
         setattr(target, _MARK, {"name": name or target.__name__.lower(), "version": version})
         return target
 

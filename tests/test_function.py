@@ -10,7 +10,17 @@ from typing import Any
 
 import pytest
 
-from portal import CallContext, ConfigError, Function, FunctionError, LocalPortal, ProtocolError, ValidationError
+from portal import (
+    CallContext,
+    ConfigError,
+    Function,
+    FunctionError,
+    FunctionSchema,
+    LocalPortal,
+    ProtocolError,
+    SerializationError,
+    ValidationError,
+)
 from portal import function as make
 
 
@@ -233,10 +243,27 @@ def test_resolved() -> None:
     [
         ({"idempotant": True}, "@function has no option idempotant; expected: cacheable, deprecated"),
         ({"streaming": True}, "has no option streaming"),
-        ({"timeout": "2"}, "timeout is '2'; expected: seconds above 0"),
-        ({"timeout": 0}, "timeout is 0"),
+        ({"timeout": "2"}, "timeout must be seconds above 0, or None, got '2'"),
+        ({"timeout": 0}, "timeout must be .* got 0"),
     ],
 )
 def test_a_wrong_option_is_named(options: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         make(**options)(lambda: None)
+
+
+@pytest.mark.parametrize("timeout", [True, float("nan"), float("inf"), -1.0])
+def test_a_timeout_is_checked_alike_by_decorator_and_schema(timeout: Any) -> None:
+    with pytest.raises(ConfigError) as by_decorator:
+        make(timeout=timeout)(lambda: None)
+    with pytest.raises(ConfigError) as by_schema:
+        FunctionSchema("add", timeout=timeout)
+    assert str(by_decorator.value) == str(by_schema.value)
+    with pytest.raises(SerializationError):
+        FunctionSchema.from_dict({"name": "add", "timeout": timeout})
+
+
+def test_a_flag_is_true_or_false() -> None:
+    given: Any = "no"
+    with pytest.raises(ConfigError, match=r"function\.idempotent must be True or False, got 'no'"):
+        make(idempotent=given)(lambda: None)

@@ -13,8 +13,9 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Any
 
-from ..errors import ConfigError, OverloadedError
+from ..errors import OverloadedError
 from .at_fork import new_lock, renew_after_fork
+from .settings import count, whole_number
 
 __all__ = ["WorkerPool", "shared_executor"]
 
@@ -34,11 +35,8 @@ class WorkerPool(Executor):
     """
 
     def __init__(self, workers: int = 16, queue: int = 256, *, name: str = "portal-worker") -> None:
-        for path, value, least in (("workers", workers, 1), ("queue", queue, 0)):
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise ConfigError(f"{path} is {value!r}", path=path, expected=f"a whole number of at least {least}")
-        self.workers = workers
-        self.queue = queue
+        self.workers = count("workers", workers)
+        self.queue = whole_number("queue", queue, minimum=0)
         self._name = name
         self.after_fork()
         renew_after_fork(self)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from ..errors import ConfigError
+from .settings import positive_seconds, seconds
 
 __all__ = ["StoreLink", "StoreLost", "text_of"]
 
@@ -48,9 +49,10 @@ class StoreLink:
         pause: float = 1.0,
         clock: Callable[[], float] = monotonic,
     ) -> None:
+        positive_seconds("store.timeout", timeout)
         self._owned = isinstance(source, str)
         self.client: Any = _connect(source, path, timeout) if self._owned else _checked(source, path)
-        self._pause = pause
+        self._pause = seconds("store.pause", pause)
         self._clock = clock
         # Written without a lock: the worst that two threads at once do is to ask, or to warn, twice.
         self._lost = False
@@ -92,7 +94,7 @@ class StoreLink:
 
 def _connect(url: str, path: str, timeout: float) -> Any:
     if not url.startswith(_SCHEMES):
-        raise _wrong(path, url.partition("://")[0])
+        _reject(path)
     try:
         from redis import Redis
         from redis.backoff import NoBackoff
@@ -106,23 +108,22 @@ def _connect(url: str, path: str, timeout: float) -> Any:
         # No retries: a script that counted and whose answer was lost must not count again, nor a caller wait twice.
         return Redis.from_url(url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=Retry(NoBackoff(), 0))
     except ValueError:
-        raise _wrong(path, url.partition("://")[0] + "://...") from None
+        _reject(path)
 
 
 def _checked(client: Any, path: str) -> Any:
     if not callable(getattr(client, "register_script", None)):
-        raise _wrong(path, type(client).__name__)
+        _reject(path)
     pool = getattr(client, "connection_pool", None)
     kwargs = getattr(pool, "connection_kwargs", {})
     if "socket_timeout" in kwargs and not kwargs["socket_timeout"]:
-        raise ConfigError(f"the client in {path} has no socket_timeout", path=path, expected="a client with a timeout")
+        raise ConfigError.invalid(path, client, "a client with a socket_timeout", secret=True)
     return client
 
 
-def _wrong(path: str, given: str) -> ConfigError:
-    # A URL holds a password: it is not repeated.
-    allowed = 'None, a URL such as "redis://host:6379/0", or a client of the redis or valkey package'
-    return ConfigError(f"{path} ({given}) is no store; expected: {allowed}", path=path, expected=allowed)
+def _reject(path: str) -> NoReturn:
+    expected = 'a URL such as "redis://host:6379/0", a client of the redis or valkey package, or None'
+    raise ConfigError.invalid(path, None, expected, secret=True) from None  # a URL may hold a password
 
 
 def text_of(value: bytes | str) -> str:

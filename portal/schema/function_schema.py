@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
-from ..errors import RegistryError, SerializationError, ValidationError
+from .._internal.settings import flag, positive_seconds
+from ..errors import ConfigError, RegistryError, SerializationError, ValidationError
 from .bundle import walk
 from .jsondata import copy_json
 from .schema import Schema
@@ -20,6 +21,7 @@ _FORBIDDEN = frozenset("/@?#%")
 #: Characters of a version, or of a range of versions.
 MAX_VERSION = 128
 _MAX_NAME = 200
+_FLAGS = ("idempotent", "cacheable", "streaming", "deprecated")
 
 
 def check_name(name: object) -> str:
@@ -83,6 +85,7 @@ class FunctionSchema:
 
     Raises:
         RegistryError: kind "invalid", for a name or version that is none.
+        ConfigError: a flag is not True or False, or the timeout is not a number of seconds above 0.
 
     Threads: immutable; any thread may use it.
     """
@@ -103,6 +106,9 @@ class FunctionSchema:
     def __post_init__(self) -> None:
         check_name(self.name)
         check_version(self.version)
+        positive_seconds("function.timeout", self.timeout, optional=True)
+        for name in _FLAGS:
+            flag(f"function.{name}", getattr(self, name))
         object.__setattr__(self, "tags", tuple(self.tags))
         object.__setattr__(self, "examples", tuple(self.examples))
 
@@ -147,7 +153,10 @@ class FunctionSchema:
             raise SerializationError("a function schema needs a name")
         for name, value in given.items():
             given[name] = _member(name, value)
-        return cls(**given)
+        try:
+            return cls(**given)
+        except ConfigError as error:
+            raise SerializationError(str(error)) from None
 
     @cached_property
     def input_schema(self) -> Schema:

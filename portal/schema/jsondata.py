@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Any
 from uuid import UUID
 
-from ..errors import Fault
+from ..errors import Fault, shorten
 
 __all__ = ["MAX_DEPTH", "MAX_FAULTS", "copy_json", "first_faults", "is_json", "json_faults", "pointer", "shorten"]
 
@@ -71,44 +71,6 @@ def copy_json(value: Any, depth: int = MAX_DEPTH) -> Any:
 def pointer(tokens: Iterable[Any]) -> str:
     """The JSON Pointer (RFC 6901) of a path of names and indexes."""
     return "".join("/" + str(token).replace("~", "~0").replace("/", "~1") for token in tokens)
-
-
-def shorten(value: Any, limit: int = 80) -> str:
-    """The value as text of at most `limit` characters, cheap for large values and safe for any."""
-    try:
-        text = _render(value, limit, 4)
-    except Exception:  # a foreign __repr__ may raise anything, and the report must not fail over it
-        text = f"<{type(value).__name__}>"
-    text = text.encode("utf-8", "backslashreplace").decode()
-    return text if len(text) <= limit else text[: limit - 3] + "..."
-
-
-def _render(value: Any, limit: int, depth: int) -> str:
-    kind = type(value)
-    if kind is str or kind is bytes:
-        return repr(value[: limit + 1])
-    if kind is int and value.bit_length() > 1024:
-        return f"<integer of {value.bit_length()} bits>"
-    if kind is dict or kind is list:
-        if depth == 0:
-            return "{...}" if kind is dict else "[...]"
-        return _render_container(value, limit, depth)
-    return repr(value)
-
-
-def _render_container(value: Any, limit: int, depth: int) -> str:
-    parts: list[str] = []
-    length = 0
-    for item in value:
-        text = _render(item, limit, depth - 1)
-        if type(value) is dict:
-            text = f"{text}: {_render(value[item], limit, depth - 1)}"
-        parts.append(text)
-        length += len(text) + 2
-        if length > limit:
-            break
-    inner = ", ".join(parts)
-    return f"{{{inner}}}" if type(value) is dict else f"[{inner}]"
 
 
 def first_faults(faults: Iterable[Fault]) -> list[Fault]:

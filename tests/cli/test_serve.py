@@ -395,7 +395,7 @@ def answer_of(port: int) -> object:
         (["--limit", "often"], 2, "often"),
         (["--cors", "shop.example"], 2, "origins"),
         (["--limit-store", "redis://127.0.0.1:1/0"], 2, "--limit-store needs --limit"),
-        (["--limit", "1/second", "--limit-store", "memcached://x"], 2, "is no store"),
+        (["--limit", "1/second", "--limit-store", "memcached://x"], 2, "must be a URL such as"),
         (["--guess-limit", "1/second"], 2, "there is nothing to guess"),
         (["--guess-limit", "often", "--token", "a=b"], 2, "often"),
         (["--trusted-proxy", "10.0.0.1/8"], 2, "trusted_proxies"),

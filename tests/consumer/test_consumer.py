@@ -495,7 +495,7 @@ def test_a_stream_that_is_called_says_how_to_read_it(kind: type[Portal]) -> None
 
 
 def test_a_timeout_that_is_no_number_is_a_wrong_setting(local: LocalPortal) -> None:
-    with Consumer([local]) as consumer, pytest.raises(ConfigError, match="timeout is '2'; expected: seconds, or None"):
+    with Consumer([local]) as consumer, pytest.raises(ConfigError, match="timeout must be seconds, got '2'"):
         consumer.call_at("local://add", {"a": 1, "b": 2}, timeout="2")  # type: ignore[arg-type]
 
 

@@ -29,7 +29,7 @@ type: $(VENV)/.type  ## mypy --strict on the package
 check: lint type test  ## lint, type and test
 
 schema-suite: $(VENV)/.test  ## fetch the JSON-Schema-Test-Suite and hold the schemas to it
-	$(RUN) tests/tools/fetch_json_schema_suite.py
+	$(RUN) tests/conformance/fetch_json_schema_suite.py
 	$(RUN) -m pytest tests -k json_schema_suite
 
 fuzz: $(VENV)/.test $(VENV)/.fuzz  ## schemas and parsers with 10,000 cases each, then parsers guided by coverage (CPython 3.11)

@@ -189,7 +189,7 @@ def _spawned(address: str) -> int:
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_processes_of_a_pool_call(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    root = str(pathlib.Path(__file__).parents[2])
     monkeypatch.syspath_prepend(root)
     with HTTPPortal() as http:
         address = str(http.apply(double))

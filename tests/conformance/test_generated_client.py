@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 import requests
 
-import tests.conformance.everything as everything
 from portal import HTTPPortal
 from portal.examples import orders
+from tests.support import every_type_service
 
 WAIT = 60.0
 
@@ -155,6 +155,6 @@ def test_contracts_and_json_rpc(package: str, client: Any, models: ModuleType) -
 
 
 def test_no_warning_for_any_kind_of_type(tmp_path: Path) -> None:
-    with everything.protected() as portal:
+    with every_type_service.protected() as portal:
         document = requests.get(f"http://127.0.0.1:{portal.port}/openapi.json", timeout=WAIT).text
-    generate(document, tmp_path, "generated_everything_client")
+    generate(document, tmp_path, "generated_every_type_client")

@@ -15,14 +15,14 @@ from pathlib import Path
 
 import pytest
 
-import tests.conformance.everything as everything
 from portal import HTTPPortal
 from portal.examples import orders
+from tests.support import every_type_service
 
 HERE = Path(__file__).parent
 EXAMPLES = os.environ.get("PORTAL_CONFORMANCE", "")
 WAIT = 3600.0 if EXAMPLES else 300.0
-BASIC = b64encode(f"eve:{everything.PASSWORD}".encode()).decode()
+BASIC = b64encode(f"eve:{every_type_service.PASSWORD}".encode()).decode()
 
 pytestmark = pytest.mark.skipif(find_spec("schemathesis") is None, reason="schemathesis is not installed")
 
@@ -35,10 +35,10 @@ def example() -> HTTPPortal:
 
 RUNS: dict[str, tuple[Callable[[], HTTPPortal], list[str]]] = {
     "orders": (example, []),
-    "everything": (everything.portal, []),
-    "bearer": (everything.protected, [f"Authorization: Bearer {everything.TOKEN}"]),
-    "key": (everything.protected, [f"X-API-Key: {everything.API_KEY}"]),
-    "basic": (everything.protected, [f"Authorization: Basic {BASIC}"]),
+    "every-type": (every_type_service.portal, []),
+    "bearer": (every_type_service.protected, [f"Authorization: Bearer {every_type_service.TOKEN}"]),
+    "key": (every_type_service.protected, [f"X-API-Key: {every_type_service.API_KEY}"]),
+    "basic": (every_type_service.protected, [f"Authorization: Basic {BASIC}"]),
 }
 
 

@@ -15,7 +15,7 @@ from portal.catalogue import Catalogue, Entry
 from portal.errors import error_table
 from portal.jsonrpc.openrpc import VERSION, openrpc_document
 from portal.schema.bundle import walk
-from tests.support import nasty
+from tests.support import hostile_schemas
 
 NAME = {"type": "string", "minLength": 1}
 TEXT = {"type": "string"}
@@ -119,7 +119,7 @@ def entries_of(functions: Any, prefix: tuple[str, ...] = ()) -> list[Entry]:
     return catalogue.entries()
 
 
-EVERYTHING = entries_of(orders.service.functions.values(), ("orders",)) + entries_of(nasty.functions())
+EVERYTHING = entries_of(orders.service.functions.values(), ("orders",)) + entries_of(hostile_schemas.functions())
 
 
 def schemas_of(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -217,7 +217,7 @@ def test_a_schema_that_refers_to_itself() -> None:
 
 
 def test_tuples_are_said_in_the_words_of_draft_7() -> None:
-    document = openrpc_document(entries_of(nasty.functions()))
+    document = openrpc_document(entries_of(hostile_schemas.functions()))
     both = next(param for param in by_name(document)["containers"]["params"] if param["name"] == "both")
     check = jsonschema.Draft7Validator(both["schema"]).is_valid
     assert check([1, "a"])

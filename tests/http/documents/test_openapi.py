@@ -21,7 +21,7 @@ from portal.catalogue import Catalogue, Entry
 from portal.errors import ConfigError, error_table
 from portal.http.documents.openapi import VERSION, openapi_document, openapi_paths
 from portal.http.documents.openapi_parts import ABOUT, REASONS, SCHEMAS
-from tests.support import nasty
+from tests.support import hostile_schemas
 
 WAIT = 10.0
 
@@ -63,10 +63,10 @@ def body_schema(document: dict[str, Any], path: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("rpc", [True, False])
-@pytest.mark.parametrize("name", ["orders", "nasty", "both", "nothing"])
+@pytest.mark.parametrize("name", ["orders", "hostile", "both", "nothing"])
 def test_it_is_valid(name: str, rpc: bool) -> None:
-    parts = {"orders": ORDERS, "nasty": entries_of(nasty.functions()), "nothing": []}
-    entries = parts[name] if name in parts else parts["orders"] + parts["nasty"]
+    parts = {"orders": ORDERS, "hostile": entries_of(hostile_schemas.functions()), "nothing": []}
+    entries = parts[name] if name in parts else parts["orders"] + parts["hostile"]
     document = document_of(entries, services=[orders.service], rpc=rpc, servers=["http://127.0.0.1:8080"])
     assert document["openapi"] == VERSION
     assert faults_of(document) == []
@@ -75,7 +75,7 @@ def test_it_is_valid(name: str, rpc: bool) -> None:
 
 
 def test_each_operation_has_an_id_that_generators_can_use() -> None:
-    document = document_of(ORDERS + entries_of(nasty.functions()))
+    document = document_of(ORDERS + entries_of(hostile_schemas.functions()))
     names = [operation["operationId"] for _, _, operation in operations(document)]
     assert all(re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name) for name in names)
     assert len({name.lower() for name in names}) == len(names)
@@ -85,7 +85,7 @@ def test_each_operation_has_an_id_that_generators_can_use() -> None:
 
 
 def test_it_is_the_same_whatever_the_order() -> None:
-    entries = ORDERS + entries_of(nasty.functions())
+    entries = ORDERS + entries_of(hostile_schemas.functions())
     whole = json.dumps(document_of(entries))
     for seed in range(5):
         random.Random(seed).shuffle(entries)
@@ -204,7 +204,7 @@ def test_a_function_named_rpc_answers_there_itself() -> None:
 
 
 def test_formats_that_are_asserted_are_said() -> None:
-    document = document_of(entries_of(nasty.functions()))
+    document = document_of(entries_of(hostile_schemas.functions()))
     texts = schema_at(document, body_schema(document, "/api/texts"))
     good = {"money": "1.5", "key": "a" * 8 + "-aaaa" * 3 + "-" + "a" * 12, "blob": "QQ==", "colour": 1}
     assert texts.is_valid(good)
@@ -284,7 +284,7 @@ def test_a_wrong_scheme_is_a_config_error(wrong: Any) -> None:
 def server() -> Iterator[HTTPPortal]:
     with HTTPPortal() as portal:
         portal.apply_service(orders.service)
-        for one in nasty.functions():
+        for one in hostile_schemas.functions():
             portal.apply(one)
         yield portal
 
@@ -302,7 +302,7 @@ def send(port: int, method: str, path: str, body: Any = None, **headers: str) ->
 
 def test_every_path_is_answered_as_the_document_says(server: HTTPPortal) -> None:
     document = document_of(server._catalogue.entries(), rpc=False)
-    assert len(document["paths"]) == len(orders.service.functions) + len(nasty.functions())
+    assert len(document["paths"]) == len(orders.service.functions) + len(hostile_schemas.functions())
     for path, methods in document["paths"].items():
         status, _, contract = send(server.port, "GET", path)
         assert status == 200, path

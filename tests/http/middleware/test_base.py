@@ -8,7 +8,7 @@ from portal.errors import AuthorizationError, ConfigError
 from portal.http.middleware.base import When, add_vary, build_http_chain, refusal
 from portal.http.middleware.cors import CORS
 from portal.serving import Request, Response
-from tests.support.by_hand import answers, headers_of, request_of
+from tests.support.http_messages import answers, headers_of, request_of
 
 
 class Mark:

@@ -15,7 +15,7 @@ from portal.errors import ConfigError, ProtocolError
 from portal.http.messages.content_coding import decompress
 from portal.http.middleware.compression import Compression, choose_coding
 from portal.serving import Request, Response
-from tests.support.by_hand import answers, headers_of, request_of
+from tests.support.http_messages import answers, headers_of, request_of
 
 LONG = b'{"text":"' + b"abc" * 1000 + b'"}'
 

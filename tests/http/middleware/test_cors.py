@@ -10,7 +10,7 @@ import pytest
 from portal.errors import ConfigError
 from portal.http.middleware.cors import CORS
 from portal.serving import Response
-from tests.support.by_hand import answers, headers_of, request_of
+from tests.support.http_messages import answers, headers_of, request_of
 
 A = "https://a.example"
 

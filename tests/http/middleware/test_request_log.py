@@ -18,7 +18,7 @@ from portal.errors import AuthorizationError, ConfigError
 from portal.http.middleware.log_file import LogFile
 from portal.http.middleware.request_log import RequestLog
 from portal.serving import Request, Response
-from tests.support.by_hand import answers, request_of
+from tests.support.http_messages import answers, request_of
 
 WAIT = 10.0
 NOON = 1_700_000_000.25

@@ -7,7 +7,7 @@ import pytest
 from portal.errors import ConfigError
 from portal.http.middleware.security_headers import SecurityHeaders
 from portal.serving import Request
-from tests.support.by_hand import answers, headers_of, request_of
+from tests.support.http_messages import answers, headers_of, request_of
 
 
 class SecureRequest(Request):

@@ -58,12 +58,12 @@ class Server:
     def start(self) -> None:
         if self._listening is None:
             where = ("--http", f"127.0.0.1:{self.port}")
-            command = ["-m", "portal", "serve", "counted:work", "counted:safe", *where]
+            command = ["-m", "portal", "serve", "counting_service:work", "counting_service:safe", *where]
             passed: list[int] = []
         else:
             passed = [self._listening.fileno()]
             command = ["-m", "gunicorn", "-k", "portal.serving.gunicorn.Worker", "-w", "2", "--graceful-timeout", "20"]
-            command += ["-b", f"fd://{passed[0]}", "counted:http"]
+            command += ["-b", f"fd://{passed[0]}", "counting_service:http"]
         with self._log.open("a") as log:
             self.process = subprocess.Popen(
                 [sys.executable, *command], env=self._environment, stdout=log, stderr=log, pass_fds=passed

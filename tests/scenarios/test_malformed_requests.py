@@ -25,7 +25,7 @@ from portal import HTTPPortal, ProtocolError
 from portal.http11.request_head import HeadCache, parse_request_head
 from portal.serving import Certificate, ServingConfig, TLSConfig
 from portal.serving.request import RequestReader
-from tests.support import malformed as table
+from tests.support import malformed_requests as table
 
 WAIT = 10.0
 _STATUS = re.compile(rb"HTTP/1\.1 ([1-5][0-9]{2}) [ -~]*")

@@ -1,6 +1,6 @@
 """Fetch the JSON-Schema-Test-Suite, which jsonschema's source distribution carries under json/tests.
 
-usage: python tests/tools/fetch_json_schema_suite.py [DEST]      (default: .cache/json-schema-suite)
+usage: python tests/conformance/fetch_json_schema_suite.py [DEST]      (default: .cache/json-schema-suite)
 """
 
 from __future__ import annotations

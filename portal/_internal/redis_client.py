@@ -52,6 +52,7 @@ class StoreLink:
         positive_seconds("store.timeout", timeout)
         self._owned = isinstance(source, str)
         self.client: Any = _connect(source, path, timeout) if self._owned else _checked(source, path)
+        self._over_tls = _is_over_tls(self.client)
         self._pause = seconds("store.pause", pause)
         self._clock = clock
         # Written without a lock: the worst that two threads at once do is to ask, or to warn, twice.
@@ -68,6 +69,8 @@ class StoreLink:
                 raise StoreLost("the store is left alone after a failure")
             self._alone_until = now + self._pause
         try:
+            if self._over_tls:
+                _clear_error_queue()
             found = use(self.client)
         except Exception as error:  # redis and valkey have an exception tree each, and both let OSError through
             self._fail(error)
@@ -119,6 +122,17 @@ def _checked(client: Any, path: str) -> Any:
     if "socket_timeout" in kwargs and not kwargs["socket_timeout"]:
         raise ConfigError.invalid(path, client, "a client with a socket_timeout", secret=True)
     return client
+
+
+def _is_over_tls(client: Any) -> bool:
+    connection = getattr(getattr(client, "connection_pool", None), "connection_class", None)
+    return any(base.__name__ == "SSLConnection" for base in getattr(connection, "__mro__", ()))
+
+
+def _clear_error_queue() -> None:
+    from .openssl import clear_error_queue  # imports ssl, which few stores need
+
+    clear_error_queue()
 
 
 def _reject(path: str) -> NoReturn:

@@ -17,6 +17,8 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Protocol
 
+from .._internal.openssl import clear_error_queue
+
 __all__ = ["PlainStream", "Stream", "TLSStream", "plain_stream"]
 
 _log = logging.getLogger("portal.serving")
@@ -212,7 +214,8 @@ class TLSStream(_PolledStream):
     """A TLS connection on a socket.
 
     OpenSSL's object must not be read and written by two threads at once, so a lock is held around each call of it;
-    none of them waits.
+    none of them waits. The error queue is emptied before each, as a broken connection of this thread may have left an
+    error there.
 
     Args:
         wrap: gives the TLS socket; called by the first `do_handshake`.
@@ -257,6 +260,7 @@ class TLSStream(_PolledStream):
         pieces: list[bytes] = []
         size = 0
         with self._lock:
+            clear_error_queue()
             try:
                 # A record may be decrypted that no event will tell of any more, so all of it is taken.
                 while size < _READ_SIZE or self.tls.pending():
@@ -274,6 +278,7 @@ class TLSStream(_PolledStream):
     def _send(self, view: memoryview) -> int:
         assert self.tls is not None
         with self._lock:
+            clear_error_queue()
             try:
                 return self.tls.send(view)
             except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
@@ -292,6 +297,7 @@ class TLSStream(_PolledStream):
         if self.tls is None:
             return
         with self._lock:
+            clear_error_queue()
             try:
                 self.tls.unwrap()
             except (OSError, ValueError) as error:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import ssl
 from typing import Any
 
 import pytest
+from redis import Redis
 
 from portal._internal.redis_client import StoreLink, StoreLost
+from tests.support.broken_tls import break_a_connection, connected
 
 
 class Client:
@@ -41,3 +44,18 @@ def test_an_answer_to_what_was_asked_before_the_failure_is_no_return(caplog: pyt
         assert link.run(ask) == 2
     said = [record.getMessage() for record in caplog.records]
     assert said == ["the shared store does not answer: ConnectionError: gone", "the shared store answers again"]
+
+
+def test_a_store_over_tls_does_not_fail_for_another_connection_of_the_thread() -> None:
+    client = Redis.from_url("rediss://127.0.0.1:1/0", socket_timeout=1.0)
+    with connected() as (tls, _):
+        link = StoreLink(client, path="store")
+        break_a_connection()
+
+        def read(_: Any) -> bool:
+            with pytest.raises(ssl.SSLWantReadError):
+                tls.recv(1)
+            return True
+
+        assert link.run(read)
+    client.close()

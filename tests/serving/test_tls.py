@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import socket
 import ssl
+import struct
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -30,6 +31,7 @@ from portal import (
 from portal.http import ClientTLS, HTTPClient
 from portal.serving import Certificate, ServingConfig, TLSConfig
 from portal.serving.stream import TLSStream
+from tests.support.broken_tls import break_a_connection
 
 BODY = b'{"a":1,"b":2}'
 POST = b"POST /api/add HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(BODY)
@@ -227,6 +229,43 @@ def test_versions_and_ciphers(files: Files) -> None:
         cipher = sock.cipher()
         assert cipher is not None
         assert cipher[0].endswith("AES256-GCM-SHA384")
+
+
+def test_a_client_that_resets_its_connection_breaks_no_other(files: Files) -> None:
+    with serving(TLSConfig(files.server)) as portal:
+        portal.apply(add)
+        with shake(files, portal) as kept:
+            broken = shake(files, portal)
+            for sock in (broken, kept):
+                sock.sendall(POST + BODY)
+                assert b"200 OK" in sock.recv(4096)
+            broken.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            broken.close()
+            for _ in range(3):
+                kept.sendall(POST + BODY)
+                assert b"200 OK" in kept.recv(4096)
+
+
+def test_a_function_that_breaks_a_connection_of_its_own_breaks_no_other(files: Files) -> None:
+    call = b"POST /api/break_a_connection HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}"
+    with serving(TLSConfig(files.server)) as portal:
+        portal.apply(break_a_connection)
+        with shake(files, portal) as sock:
+            for _ in range(8):  # in the listener's thread or in a worker, as it comes
+                sock.sendall(call)
+                assert b"200 OK" in sock.recv(4096)
+
+
+def test_a_caller_that_has_broken_a_connection_of_its_own_gets_its_response(files: Files) -> None:
+    with serving(TLSConfig(files.server)) as portal, client(files) as caller, Consumer([caller]) as consumer:
+        address, stream = portal.apply(add), portal.apply(numbers)
+        for number in range(3):
+            assert consumer.call_at(address, {"a": number, "b": 1}) == number + 1
+            break_a_connection()
+        events = consumer.stream_at(stream, {"count": 3})
+        for number in range(3):
+            break_a_connection()
+            assert next(events) == number
 
 
 def test_certificates_are_read_again_without_a_restart(files: Files, tmp_path: Path) -> None:

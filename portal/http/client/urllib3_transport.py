@@ -46,9 +46,13 @@ class Urllib3Response:
         """The body as it comes; OSError when it is cut off."""
         from urllib3.exceptions import HTTPError
 
+        from ..._internal.openssl import clear_error_queue
+
         try:
+            clear_error_queue()
             while piece := self._answer.read1(_READ_SIZE):
                 yield piece
+                clear_error_queue()  # the caller may have broken a TLS connection of its own meanwhile
         except (HTTPError, OSError) as error:
             raise as_os_error(error) from error
         if self._answer.length_remaining:
@@ -150,12 +154,14 @@ class Urllib3Transport:
         """
         import urllib3
 
+        from ..._internal.openssl import clear_error_queue
         from .timed_pools import LIMITS
 
         left = None if deadline is None else max(0.001, deadline - monotonic())
         connect = connect_timeout if left is None else min(left, connect_timeout)
         read = min((one for one in (left, read_timeout) if one is not None), default=None)
         limits = LIMITS.set((deadline, read_timeout))
+        clear_error_queue()
         try:
             answer = self._manager(proxy).request(
                 method,

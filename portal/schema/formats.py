@@ -27,7 +27,8 @@ __all__ = [
     "parse_uuid",
 ]
 
-_TIME = r"[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?"
+# hours are 00 to 23 in RFC 3339; `fromisoformat` takes 24:00:00 as well from CPython 3.14 on
+_TIME = r"(?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?"
 _OFFSET = r"(?:[Zz]|[+-][0-9]{2}:[0-9]{2})"
 _DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _is_datetime = re.compile(f"{_DATE}[Tt]{_TIME}{_OFFSET}").fullmatch

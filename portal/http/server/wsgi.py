@@ -37,6 +37,8 @@ _PLAIN = re.compile(r"[/!$&'()*+,;=:@~A-Za-z0-9_.\-]*")
 _OCTET = re.compile(r"%[0-9A-Fa-f]{2}|.", re.DOTALL)
 _ORIGIN = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+#: "WSGIServer/0.2", and without the version from CPython 3.15 on.
+_is_wsgiref = re.compile(r"WSGIServer(?:[/ ]|$)").match
 _BAD_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 #: The outer server's to send: of its connection with the client (RFC 9110 section 7.6.1), or set by it anyway.
 _NOT_OURS = frozenset(
@@ -246,7 +248,7 @@ def _server_name(environ: WSGIEnvironment) -> str:
 
 def _is_made_up(kind: str, environ: WSGIEnvironment) -> bool:
     # wsgiref, and Django's runserver on top of it, say text/plain where the client said nothing.
-    return kind == "text/plain" and str(environ.get("SERVER_SOFTWARE", "")).startswith("WSGIServer/")
+    return kind == "text/plain" and _is_wsgiref(str(environ.get("SERVER_SOFTWARE", ""))) is not None
 
 
 def _ends_by_itself(environ: WSGIEnvironment) -> bool:

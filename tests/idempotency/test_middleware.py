@@ -725,6 +725,7 @@ def test_without_its_store(close: Callable[[Any], Any], on_lost_store: Any) -> N
     assert once(call_of(None), Answers("free")) == "free"
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # that a process with threads forks is the point
 def test_a_forked_process_has_its_own_claims(url: str, close: Callable[[Any], Any]) -> None:
     once = close(Idempotency(store=url))
     slow = Slow()

@@ -215,7 +215,7 @@ def test_a_flood_is_refused_past_the_queue_and_what_was_taken_is_answered(publis
 def test_two_hundred_consumers_leave_nothing_behind(published: Published) -> None:
     def held() -> tuple[int, int]:
         mine = [one for one in threading.enumerate() if one.name.startswith("portal-consumer")]
-        return len(mine), sum(os.readlink(f"/proc/self/fd/{fd}").startswith("socket") for fd in _numbers())
+        return len(mine), sum(one.startswith("socket") for one in _descriptors())
 
     with Consumer() as first:
         first.call_at(published.count, {"number": 0})
@@ -230,12 +230,12 @@ def test_two_hundred_consumers_leave_nothing_behind(published: Published) -> Non
     assert held()[1] <= sockets + 8
 
 
-def _numbers() -> list[str]:
+def _descriptors() -> list[str]:
+    """Return what each open descriptor of this process leads to, such as "socket:[4711]"."""
     found = []
     for fd in os.listdir("/proc/self/fd"):
-        with suppress(FileNotFoundError):
-            os.readlink(f"/proc/self/fd/{fd}")
-            found.append(fd)
+        with suppress(FileNotFoundError):  # closed meanwhile, by another thread
+            found.append(os.readlink(f"/proc/self/fd/{fd}"))
     return found
 
 

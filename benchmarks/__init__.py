@@ -1,5 +1,6 @@
-"""Measurements: of the parts (`pytest benchmarks`), side by side with others, and where a call's time goes.
+"""Benchmarks: the parts of a call (`pytest benchmarks`), comparisons with other libraries, and profiles.
 
-`python -m benchmarks.compare_http` and `python -m benchmarks.profile_call` print tables. The test run collects none of
-this: its testpaths are `tests`.
+`compare_http` compares Portal with its peers and `compare_checkouts` two checkouts of Portal. `profile_call` times the
+parts of a call and `frames` counts its Python frames. Each is run by `python -m benchmarks.NAME`. The test suite does
+not collect this folder.
 """

@@ -1,7 +1,7 @@
 """The client side of each contestant: `python -m benchmarks.clients NAME TARGET SECONDS THREADS`.
 
-It connects, checks that the answer is right, warms up, calls for some seconds from so many threads and prints calls a
-second as JSON.
+It connects, checks the first result, warms up, and calls for SECONDS from so many threads. It prints the calls a second
+as JSON.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["CLIENTS", "Client", "main", "measure"]
 
 Caller = Callable[[], Any]
 _WARM_UP = 0.5  # seconds
-_A, _B = PARAMS.values()  # these peers are called by place
+_A, _B = PARAMS.values()  # positional arguments, for peers that take them
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Client:
     """How a contestant is called.
 
     Attributes:
-        connect: target -> a callable that makes one call and gives its result.
-        shared: whether all threads use one connection (or pool); else each thread connects by itself.
+        connect: takes the target and returns a callable that makes one call and returns its result.
+        shared: whether all threads use one connection (or pool). Otherwise each thread opens its own.
     """
 
     connect: Callable[[str], Caller]
@@ -41,6 +41,13 @@ def _portal(target: str) -> Caller:
 
     consumer = Consumer()
     return lambda: consumer.call_at(target, PARAMS)
+
+
+def _portal_address(target: str) -> Caller:
+    from portal import Address, Consumer
+
+    consumer, address = Consumer(), Address.parse(target)
+    return lambda: consumer.call_at(address, PARAMS)
 
 
 def _requests(target: str) -> Caller:
@@ -65,7 +72,7 @@ def _rpyc_root(target: str) -> Caller:
 def _rpyc_kept(target: str) -> Caller:
     connection = _rpyc_connection(target)
     remote = connection.root.add
-    # the connection closes when nobody holds it any more
+    # rpyc closes the connection when no reference to it is left
     return lambda connection=connection: remote(_A, _B)  # type: ignore[misc]
 
 
@@ -78,6 +85,7 @@ def _rpyc_connection(target: str) -> Any:
 
 CLIENTS: dict[str, Client] = {
     "portal": Client(_portal),
+    "portal-address": Client(_portal_address),
     "requests": Client(_requests),
     "pyro5": Client(_pyro5, shared=False),
     "rpyc-root": Client(_rpyc_root),
@@ -87,9 +95,9 @@ CLIENTS: dict[str, Client] = {
 
 
 def measure(client: Client, target: str, seconds: float, threads: int) -> float:
-    """Calls a second from so many threads.
+    """Return the calls a second from `threads` threads.
 
-    Raises: RuntimeError for a wrong answer or a thread that failed.
+    Raises: RuntimeError for a wrong result or a thread that failed.
     """
     shared = _checked(client.connect(target)) if client.shared else None
     ready = threading.Barrier(threads + 1)
@@ -123,9 +131,9 @@ def measure(client: Client, target: str, seconds: float, threads: int) -> float:
 
 
 def _checked(call: Caller) -> Caller:
-    answer = call()
-    if answer != EXPECTED:
-        raise RuntimeError(f"the answer is {answer!r} and should be {EXPECTED}")
+    result = call()
+    if result != EXPECTED:
+        raise RuntimeError(f"the result must be {EXPECTED}, got {result!r}")
     return call
 
 

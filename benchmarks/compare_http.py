@@ -1,7 +1,7 @@
-"""Portal side by side with others: `python -m benchmarks.compare_http`.
+"""Compare Portal with other libraries: `python -m benchmarks.compare_http`.
 
-All contestants take turns within one run, so that the ratios hold on whatever machine it is; the rates themselves say
-little beyond it. Every server and every client is a process of its own. Peers that are not installed are left out.
+The contestants take turns within one run, so their ratios hold on any machine. The rates alone say little beyond one
+machine. Every server and every client runs in its own process. Contestants that are not installed are skipped.
 """
 
 from __future__ import annotations
@@ -25,21 +25,27 @@ __all__ = ["compare", "main"]
 _PORTAL = "Portal"
 _THREADS = 16
 _FAILURES = (OSError, RuntimeError, ValueError, subprocess.SubprocessError)
-_WRK = "Load: wrk -t2 -c16. It sends the same head every time, which Portal parses once; a Portal client never does."
+_WRK = (
+    "Load: wrk -t2 -c16. It sends the same head every time, so Portal parses it once. A Portal client never does that."
+)
+_GRANIAN = (
+    "granian: WSGI, one worker process, with its default of 512 threads and with one thread. nginx: a worker process "
+    "for each processor, no Python."
+)
 _PINNED = (
-    "The minimal server's threads pass the interpreter lock between processors, which costs most of its time where two "
-    "are free and little where another process holds one; kept on one processor it shows what it can do."
+    "The threads of the minimal server pass the interpreter lock between processors, which costs most of its time. "
+    "Bound to one processor, the server shows what it can do."
 )
 _NO_WRK = (
-    "Load: wrk is not installed, so a generator in Python with 16 connections. It is no faster than the fastest "
-    "servers, which narrows the ratios; that to the minimal server is not judged, since it would help to meet it."
+    "Load: a generator in Python with 16 connections, as wrk is not installed. It is not faster than the fastest "
+    "servers, which narrows the ratios. So the ratios to the minimal server, granian and nginx have no target."
 )
 
 Measure = Callable[[Contestant, str], float]
 
 
 def compare(parts: Iterable[int], rounds: int, seconds: int) -> Iterator[Part]:
-    """The parts by number, each as soon as it is measured."""
+    """Yield the parts by number, each one as soon as it is measured."""
     for number in parts:
         others = OthersClock()
         part = _PARTS[number](rounds, seconds)
@@ -54,14 +60,23 @@ def _servers(rounds: int, seconds: int) -> Part:
         (
             Target(_PORTAL, "Flask+waitress", ">=", 6.0),
             Target(_PORTAL, "FastAPI+uvicorn", ">=", 8.0),
-            Target(_PORTAL, "minimal server", ">=", 0.7) if has_wrk() else Target(_PORTAL, "minimal server"),
+            _with_wrk("Falcon+msgspec on granian", 1.1),
+            _with_wrk("Falcon+msgspec on granian, one thread", 1.1),
+            _with_wrk("nginx, a constant", 0.3),
+            _with_wrk("minimal server", 0.7),
             Target(_PORTAL, "minimal server, one processor"),
         ),
     )
     part.notes.append(_WRK if has_wrk() else _NO_WRK)
+    part.notes.append(_GRANIAN)
     part.notes.append(_PINNED)
     _by_turns(part, SERVERS, rounds, _warm_up, _rate(seconds))
     return part
+
+
+def _with_wrk(peer: str, bound: float) -> Target:
+    """Return the target against a peer that is too fast for the generator in Python."""
+    return Target(_PORTAL, peer, ">=", bound) if has_wrk() else Target(_PORTAL, peer)
 
 
 def _protected(rounds: int, seconds: int) -> Part:
@@ -80,19 +95,18 @@ def _protected(rounds: int, seconds: int) -> Part:
         ),
     )
     part.notes.append(
-        "Protected: JWT, a rate limit for each identity, call counters, a line for each request in a log file, "
-        "those of 50 ms together."
+        "Protected: JWT, a rate limit for each identity, call counters and a log file, written every 50 ms."
     )
     part.notes.append(
-        "Log unbuffered: the same, each line written at once. Everything: this with security headers and CORS. FastAPI "
-        "has nothing of it on."
+        "Log unbuffered: the same, with each line written at once. Everything: this with security headers and CORS. "
+        "FastAPI has none of it."
     )
     _by_turns(part, PROTECTED, rounds, _warm_up, _rate(seconds))
     return part
 
 
 def _warm_up(contestant: Contestant, url: str) -> None:
-    check_server(url, contestant)
+    check_server(url, contestant, contestant.headers())
     request_rate(url, 1, contestant.headers())
 
 
@@ -109,6 +123,7 @@ def _sequential(rounds: int, seconds: int) -> Part:
             Target(_PORTAL, "Pyro5", ">=", 1.3),
             Target(_PORTAL, "rpyc, conn.root.add(...)", ">", 1.0),
             Target(_PORTAL, "rpyc, add = conn.root.add kept", ">", 1.0),
+            Target("Portal, an Address", _PORTAL, ">=", 0.8),
         ),
     )
     part.notes.append("conn.root.add(...) asks the server twice a call: for the method, then for the result.")
@@ -126,7 +141,9 @@ def _threaded(rounds: int, seconds: int) -> Part:
             Target(_PORTAL, "Pyro5, a proxy a thread"),
         ),
     )
-    part.notes.append("Portal: one Consumer for all threads. The target is held against rpyc's one connection for all.")
+    part.notes.append(
+        "Portal: one Consumer for all threads. The target is for one rpyc connection, shared by all threads."
+    )
     part.notes.append("rpyc: with the method kept.")
     _by_turns(part, THREADED, rounds, _nothing, _calls(seconds, _THREADS))
     return part
@@ -150,7 +167,7 @@ def _calls(seconds: int, threads: int) -> Measure:
 
 
 def _nothing(contestant: Contestant, target: str) -> None:
-    """Clients check the answer and warm up by themselves."""
+    """Prepare nothing, as clients check the result and warm up by themselves."""
 
 
 def _by_turns(
@@ -160,9 +177,9 @@ def _by_turns(
     prepare: Callable[[Contestant, str], object],
     measure: Measure,
 ) -> None:
-    """Start every contestant's server, then measure one after the other, round by round.
+    """Start the server of every contestant, then measure one after the other, round by round.
 
-    Those that wait are idle. Each round begins with another contestant, so that none always follows the same one.
+    The other servers are idle meanwhile. Each round begins with another contestant.
     """
     with ExitStack() as running:
         ready: list[tuple[Contestant, str]] = []
@@ -191,12 +208,12 @@ def _by_turns(
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure, print tables, write the figures; the exit code is 0 whatever the targets say."""
+    """Measure and print tables. The exit status is 0 even when a target is missed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.compare_http", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="turns of each contestant (3)")
     parser.add_argument("--seconds", type=int, default=3, help="length of a turn (3)")
-    parser.add_argument("--part", type=int, action="append", choices=sorted(_PARTS), help="this part alone; repeatable")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here as JSON")
+    parser.add_argument("--part", type=int, action="append", choices=sorted(_PARTS), help="only this part; repeatable")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file as JSON")
     options = parser.parse_args(arguments)
     conditions = surroundings()
     print("\n".join(f"{name}: {value}" for name, value in conditions.items()))

@@ -1,4 +1,4 @@
-"""Who is compared with whom, and the processes in which they run."""
+"""The contestants of each comparison, and the processes in which they run."""
 
 from __future__ import annotations
 
@@ -9,17 +9,30 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from .workload import BODY, EXPECTED, REFUSED, authorization
+from .programs import find_program
+from .workload import BODY, EXPECTED, INVALID, authorization
 
-__all__ = ["CLIENTS", "PROTECTED", "SERVERS", "THREADED", "Contestant", "call_rate", "check_server", "serving"]
+__all__ = [
+    "CLIENTS",
+    "PROTECTED",
+    "ROOT",
+    "SERVERS",
+    "THREADED",
+    "Contestant",
+    "call_rate",
+    "check_server",
+    "run_code",
+    "serving",
+]
 
-_ROOT = Path(__file__).parents[1]
+#: The root of this checkout.
+ROOT = Path(__file__).parents[1]
 _START_SECONDS = 30.0
 
 
@@ -28,37 +41,44 @@ class Contestant:
     """One way to serve or to call the same function.
 
     Attributes:
-        name: for the tables.
-        server: key of `servers.SERVERS`.
-        client: key of `clients.CLIENTS`; "" where a load generator is the client.
-        needs: modules without which it is skipped.
-        validates: whether it refuses parameters of another type.
-        protected: whether it wants to know who calls.
+        name: its name in the tables.
+        server: key of `servers.SERVERS` or `servers.PROGRAMS`.
+        client: key of `clients.CLIENTS`, or "" when a load generator is the client.
+        needs: the modules that it needs.
+        programs: the programs that it needs.
+        validates: whether it rejects parameters of another type.
+        protected: whether it requires a credential.
     """
 
     name: str
     server: str
     client: str = ""
     needs: tuple[str, ...] = ()
+    programs: tuple[str, ...] = ()
     validates: bool = True
     protected: bool = False
 
     def headers(self) -> dict[str, str]:
-        """What is sent beside the call."""
+        """Return the headers that each request carries."""
         return authorization() if self.protected else {}
 
     def missing(self) -> list[str]:
-        """The modules that are not installed."""
-        return [module for module in self.needs if find_spec(module) is None]
+        """Return the modules and programs that are not installed."""
+        modules = [module for module in self.needs if find_spec(module) is None]
+        return modules + [program for program in self.programs if find_program(program) is None]
 
 
 _CAN_PIN = hasattr(os, "sched_setaffinity")
 _FLASK = ("flask", "waitress")
+_GRANIAN = ("granian", "falcon", "msgspec")
 
 SERVERS = (
     Contestant("Portal", "portal"),
     Contestant("Flask+waitress", "flask", needs=_FLASK),
     Contestant("FastAPI+uvicorn", "fastapi", needs=("fastapi", "uvicorn", "pydantic")),
+    Contestant("Falcon+msgspec on granian", "granian", needs=_GRANIAN),
+    Contestant("Falcon+msgspec on granian, one thread", "granian-one-thread", needs=_GRANIAN),
+    Contestant("nginx, a constant", "nginx", programs=("nginx",), validates=False),
     Contestant("minimal server", "minimal", validates=False),
     *([Contestant("minimal server, one processor", "minimal-pinned", validates=False)] if _CAN_PIN else ()),
 )
@@ -71,6 +91,7 @@ PROTECTED = (
 )
 CLIENTS = (
     Contestant("Portal", "portal", "portal"),
+    Contestant("Portal, an Address", "portal", "portal-address"),
     Contestant("requests+Flask+waitress", "flask", "requests", needs=("requests", *_FLASK)),
     Contestant("Pyro5", "pyro5", "pyro5", needs=("Pyro5",)),
     Contestant("rpyc, conn.root.add(...)", "rpyc", "rpyc-root", needs=("rpyc",)),
@@ -84,21 +105,29 @@ THREADED = (
 )
 
 
-def _environment() -> dict[str, str]:
-    """Without proxies: everything here stays on 127.0.0.1."""
-    return {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+def _environment(root: Path) -> dict[str, str]:
+    """Return the environment for a process of the checkout at `root`.
+
+    It names no proxies, as everything here stays on 127.0.0.1.
+    """
+    environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    return environment | {"PYTHONPATH": str(root)}
 
 
 @contextmanager
-def serving(server: str) -> Iterator[str]:
-    """A server in its own process for the length of a `with` block; gives where it answers.
+def serving(server: str, root: Path = ROOT) -> Iterator[str]:
+    """Run a server in its own process for the length of a `with` block; gives its address.
 
-    Raises: RuntimeError when it does not come up.
+    Args:
+        server: key of `servers.SERVERS` or `servers.PROGRAMS`.
+        root: the checkout whose server it is.
+
+    Raises: RuntimeError when it does not start.
     """
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.servers", server],
-        cwd=_ROOT,
-        env=_environment(),
+        cwd=root,
+        env=_environment(root),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -112,7 +141,7 @@ def serving(server: str) -> Iterator[str]:
             raise RuntimeError(f"the {server} server did not start")
         yield where
     finally:
-        process.stdin.close()  # it ends when its input does
+        process.stdin.close()  # the server ends when its input does
         try:
             process.wait(5.0)
         except subprocess.TimeoutExpired:
@@ -121,35 +150,64 @@ def serving(server: str) -> Iterator[str]:
         process.stdout.close()
 
 
-def check_server(url: str, contestant: Contestant) -> None:
-    """Make sure that an HTTP server answers rightly; RuntimeError when it does not."""
-    headers = contestant.headers()
+def check_server(url: str, contestant: Contestant, headers: Mapping[str, str]) -> None:
+    """Check the responses of an HTTP server; RuntimeError for a wrong one.
+
+    Args:
+        headers: the credential, for a contestant that requires one.
+    """
     if contestant.protected and (status := _post(url, BODY, {})[0]) != 401:
-        raise RuntimeError(f"it answers {status} to a caller it does not know")
+        raise RuntimeError(f"the status without a credential must be 401, got {status}")
     status, body = _post(url, BODY, headers)
     if status != 200 or json.loads(body) != EXPECTED:
-        raise RuntimeError(f"it answers {status} {body[:100]!r}")
-    if contestant.validates and not 400 <= (status := _post(url, REFUSED, headers)[0]) < 500:
-        raise RuntimeError(f"it answers {status} to parameters that do not fit")
+        raise RuntimeError(f"the response must be 200 {EXPECTED}, got {status} {body[:100]!r}")
+    if contestant.validates and not 400 <= (status := _post(url, INVALID, headers)[0]) < 500:
+        raise RuntimeError(f"the status for invalid parameters must be 4xx, got {status}")
 
 
-def _post(url: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
+def _post(url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
     request = urllib.request.Request(url, body, {"Content-Type": "application/json", **headers})
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(request, timeout=10.0) as answer:
-            return answer.status, answer.read()
+        with opener.open(request, timeout=10.0) as response:
+            return response.status, response.read()
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.read()
 
 
-def call_rate(client: str, target: str, seconds: float, threads: int) -> float:
-    """Calls a second of a client in a process of its own; RuntimeError when it failed."""
-    command = [sys.executable, "-m", "benchmarks.clients", client, target, str(seconds), str(threads)]
-    done = subprocess.run(
-        command, cwd=_ROOT, env=_environment(), capture_output=True, text=True, timeout=seconds + 90, check=False
+def call_rate(client: str, target: str, seconds: float, threads: int, root: Path = ROOT) -> float:
+    """Return the calls a second of a client in a process of its own; RuntimeError when it failed.
+
+    Args:
+        root: the checkout whose client it is.
+    """
+    output = _run(
+        "-m", "benchmarks.clients", client, target, str(seconds), str(threads), timeout=seconds + 90, root=root
     )
-    if done.returncode:
-        raise RuntimeError(f"the {client} client failed: {done.stderr.strip()[-300:]}")
-    return float(json.loads(done.stdout.splitlines()[-1])["rate"])
+    return float(json.loads(output)["rate"])
+
+
+def run_code(code: str, *, timeout: float, root: Path = ROOT) -> str:
+    """Run Python code in a process of the checkout at `root` and return the last line that it prints.
+
+    Raises: RuntimeError when it failed.
+    """
+    return _run("-c", code, timeout=timeout, root=root)
+
+
+def _run(*arguments: str, timeout: float, root: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=root,
+        env=_environment(root),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    lines = done.stdout.splitlines()
+    if done.returncode or not lines:
+        last = done.stderr.strip().rpartition("\n")[2]
+        raise RuntimeError(f"{' '.join(arguments[:3])[:60]} failed: {last[-300:]}")
+    return lines[-1]

@@ -1,8 +1,8 @@
-"""Load on an HTTP server: wrk where it is installed, else a generator of our own in a second process.
+"""Load on an HTTP server: wrk when it is installed, else a generator in Python in a second process.
 
-The generator (`python -m benchmarks.load URL SECONDS CONNECTIONS HEADERS`) writes the same request on every connection
-as soon as its answer is whole. It is Python, so it takes as much of the machine as the server does: its rates are lower
-than wrk's and fast servers come out closer together.
+The generator (`python -m benchmarks.load URL SECONDS CONNECTIONS HEADERS`) sends the same request again on each
+connection as soon as the response is complete. It takes as much of the machine as the server does. So its rates are
+lower than wrk's, and the rates of fast servers are closer together.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]+)", re.IGNORECASE)
 
 
 def has_wrk() -> bool:
-    """Whether wrk makes the load."""
+    """Return whether wrk is installed."""
     return shutil.which("wrk") is not None
 
 
 def request_rate(url: str, seconds: int, headers: Mapping[str, str], connections: int = 16) -> float:
-    """Requests answered a second; RuntimeError when any was answered with an error."""
+    """Return the requests a second; RuntimeError when a response was an error."""
     if has_wrk():
         return _wrk(url, seconds, headers, connections)
     command = [sys.executable, "-m", "benchmarks.load", url, str(seconds), str(connections), json.dumps(dict(headers))]
@@ -59,7 +59,7 @@ def _wrk(url: str, seconds: int, headers: Mapping[str, str], connections: int) -
 
 
 class _Connection:
-    """One connection of the generator: a request is out, its answer comes in."""
+    """One connection of the generator, with a request in progress."""
 
     def __init__(self, host: str, port: int, request: bytes) -> None:
         self.socket = socket.create_connection((host, port), timeout=10.0)
@@ -69,7 +69,7 @@ class _Connection:
         self.socket.sendall(request)
 
     def receive(self) -> int:
-        """Read what is there; 1 when an answer became whole and the next request went out, else 0."""
+        """Read what has arrived; return 1 when a response is complete and the next request was sent, else 0."""
         data = self.socket.recv(65536)
         if not data:
             raise RuntimeError("the server closed a connection")
@@ -79,7 +79,7 @@ class _Connection:
             return 0
         length = _LENGTH.search(self._buffer, 0, end)
         if not self._buffer.startswith(b"HTTP/1.1 200") or length is None:
-            raise RuntimeError(f"not the answer that was wanted: {self._buffer[:100]!r}")
+            raise RuntimeError(f"the response must be 200 with a length, got {self._buffer[:100]!r}")
         if len(self._buffer) < end + 4 + int(length.group(1)):
             return 0
         self._buffer = b""
@@ -95,7 +95,7 @@ def _own_rate(url: str, seconds: float, connections: int, headers: Mapping[str, 
         f"POST {parts.path or '/'} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/json\r\n{lines}"
         f"Content-Length: {len(BODY)}\r\n\r\n"
     ).encode() + BODY
-    answered = 0
+    completed = 0
     with selectors.DefaultSelector() as selector:
         for _ in range(connections):
             connection = _Connection(host, port, request)
@@ -103,10 +103,10 @@ def _own_rate(url: str, seconds: float, connections: int, headers: Mapping[str, 
         started = perf_counter()
         while (elapsed := perf_counter() - started) < seconds:
             for key, _ in selector.select(1.0):
-                answered += key.data.receive()
+                completed += key.data.receive()
         for key in list(selector.get_map().values()):
             key.data.socket.close()
-    return answered / elapsed
+    return completed / elapsed
 
 
 def main(url: str, seconds: str, connections: str, headers: str) -> None:

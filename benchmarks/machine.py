@@ -1,4 +1,4 @@
-"""What figures depend on besides the code: versions, processors, and what else the machine was doing."""
+"""The conditions of a measurement: versions, processors, and the load of other processes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from typing import Any
 
 __all__ = ["OthersClock", "surroundings"]
 
-_PACKAGES = ("Flask", "waitress", "fastapi", "uvicorn", "uvloop", "httptools", "Pyro5", "rpyc", "requests", "pydantic")
+_PACKAGES = ("Flask", "waitress", "fastapi", "uvicorn", "uvloop", "httptools", "granian", "falcon", "msgspec", "Pyro5",
+             "rpyc", "requests", "pydantic")  # fmt: skip
 
 
 def surroundings() -> dict[str, Any]:
-    """Interpreter, processors, load average and the versions of the peers."""
+    """Return the interpreter, processors, load average and the versions of the peers."""
     versions = []
     for package in _PACKAGES:
         with suppress(metadata.PackageNotFoundError):
@@ -30,10 +31,10 @@ def surroundings() -> dict[str, Any]:
 
 
 class OthersClock:
-    """How many processors were busy with what we did not start, from its making to `busy`.
+    """Counts the processors that processes of others kept busy, from its construction to `busy`.
 
-    Our children count as ours once they were waited for. What the kernel does for our sockets outside of our processes
-    is counted as others', so a few hundredths are always there. It needs psutil.
+    Child processes count as ours after they were waited for. The kernel's work for our sockets outside of our processes
+    counts as others', so a few hundredths are always there. It needs psutil.
     """
 
     def __init__(self) -> None:
@@ -41,7 +42,7 @@ class OthersClock:
         self._others = _others_seconds()
 
     def busy(self) -> float | None:
-        """Processors taken by others on average; None where psutil is not installed."""
+        """Return the average number of processors that others kept busy; None when psutil is not installed."""
         now = _others_seconds()
         if now is None or self._others is None:
             return None
@@ -54,7 +55,7 @@ def _others_seconds() -> float | None:
     import psutil  # type: ignore[import-untyped]
 
     times = psutil.cpu_times()
-    # guest time is part of user time already
+    # user time includes guest time
     total = sum(value for name, value in times._asdict().items() if not name.startswith("guest"))
     busy: float = total - times.idle - getattr(times, "iowait", 0.0)
     return busy - sum(os.times()[:4])

@@ -1,7 +1,6 @@
-"""The least an HTTP server in Python can do: a thread a connection, no validation, no limits, no errors.
+"""The least that an HTTP server in Python can do: a thread a connection, no validation, no limits, no errors.
 
-It is the yardstick for what the interpreter and the sockets allow, and no server to use: whatever is not the expected
-request breaks it.
+It shows what the interpreter and the sockets allow. It is not a server to use, as any other request breaks it.
 """
 
 from __future__ import annotations
@@ -15,18 +14,18 @@ __all__ = ["serve"]
 
 
 def serve(listener: socket.socket) -> None:
-    """Answer `POST {"a":..., "b":...}` with the sum on every connection; never returns."""
+    """Respond to `POST {"a":..., "b":...}` with the sum on every connection; never returns."""
     while True:
         connection, _ = listener.accept()
-        threading.Thread(target=_answer, args=(connection,), daemon=True).start()
+        threading.Thread(target=_serve_connection, args=(connection,), daemon=True).start()
 
 
-def _answer(connection: socket.socket) -> None:
+def _serve_connection(connection: socket.socket) -> None:
     with connection, suppress(ConnectionError):  # the client went away
-        _answer_all(connection)
+        _serve_requests(connection)
 
 
-def _answer_all(connection: socket.socket) -> None:
+def _serve_requests(connection: socket.socket) -> None:
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     buffer = b""
     while True:

@@ -1,4 +1,4 @@
-"""Figures, ratios and targets of one part of a comparison, and how they are printed."""
+"""Figures, ratios and targets of one part of a comparison, and the tables that show them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _HOLDS: dict[str, Callable[[float, float], bool]] = {">=": operator.ge, ">": ope
 
 @dataclass(frozen=True)
 class Target:
-    """What the ratio subject/peer must be.
+    """The ratio subject/peer, and the bound it must keep.
 
     Attributes:
-        rule: how the ratio compares with `bound`; "-" where the ratio is shown and nothing is asked of it.
+        rule: how the ratio compares with `bound`; "-" when the ratio has no bound.
     """
 
     subject: str
@@ -28,7 +28,7 @@ class Target:
     bound: float = 0.0
 
     def verdict(self, ratios: list[float]) -> str:
-        """ "yes", "no", or "unsure" where the rounds' ratios do not agree; "" where nothing is asked."""
+        """Return "yes" or "no", "unsure" when the rounds disagree, or "" when there is no bound."""
         if self.rule not in _HOLDS:
             return ""
         held = {_HOLDS[self.rule](ratio, self.bound) for ratio in ratios}
@@ -40,13 +40,13 @@ class Part:
     """One part of a comparison.
 
     Attributes:
-        title, unit: for the tables.
+        title, unit: headings of the tables.
         targets: the ratios to show.
-        rates: whether a figure is a rate, of which the median of the rounds counts; else a time, of which the least.
-        rounds: figures by contestant, one a round.
-        skipped: why a contestant has none, by contestant.
-        notes: said below the tables.
-        others: processors that were busy with something else meanwhile, on average; None where that is not known.
+        rates: whether figures are rates, whose median is the result. Otherwise they are times, whose least is.
+        rounds: the figures of each contestant, one a round.
+        skipped: the reason why a contestant has no figures.
+        notes: lines below the tables.
+        others: the average number of processors that other processes kept busy; None when unknown.
     """
 
     title: str
@@ -59,15 +59,15 @@ class Part:
     others: float | None = None
 
     def results(self) -> dict[str, float]:
-        """The figure that counts, by contestant."""
+        """Return the result of each contestant."""
         choose: Callable[[list[float]], float] = median if self.rates else min
         return {name: choose(figures) for name, figures in self.rounds.items() if figures}
 
     def ratios(self) -> list[dict[str, Any]]:
-        """Each target whose two contestants were measured: subject, peer, ratio, least, greatest, target, met.
+        """Return each target of two contestants with results: subject, peer, ratio, least, greatest, target, met.
 
-        `least` and `greatest` are of the ratios within one round, where both were measured at nearly the same time. A
-        target is met, or not, where all of these and the ratio of the results agree.
+        `least` and `greatest` are of the ratios within one round, in which both ran at nearly the same time. A target
+        is met, or missed, when all of these ratios and the ratio of the results agree.
         """
         results = self.results()
         measured = [target for target in self.targets if target.subject in results and target.peer in results]
@@ -87,7 +87,7 @@ class Part:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as JSON data."""
+        """Return all of it as JSON data."""
         return {
             "title": self.title,
             "unit": self.unit,
@@ -100,7 +100,7 @@ class Part:
         }
 
     def lines(self) -> Iterator[str]:
-        """The part as Markdown."""
+        """Yield the part as lines of Markdown."""
         yield f"## {self.title}"
         yield ""
         yield from table((("contestant", self.unit, "rounds"), *self._figure_rows()))
@@ -108,7 +108,7 @@ class Part:
         yield from table((("ratio", "of results", "of rounds", "target", "met"), *self._ratio_rows()))
         yield ""
         for name, reason in self.skipped.items():
-            yield f"{name} is left out: {reason}"
+            yield f"{name} is skipped: {reason}"
         yield from self.notes
         if self.others is not None:
             yield f"Other processes kept {self.others:.2f} processors busy meanwhile."
@@ -131,7 +131,7 @@ def _words(target: Target) -> str:
 
 
 def table(rows: tuple[tuple[str, ...], ...]) -> Iterator[str]:
-    """Rows, the first of them the heading, as an aligned Markdown table; all columns but the first to the right."""
+    """Yield an aligned Markdown table, with the first row as heading and all columns but the first to the right."""
     widths = [max(3, *map(len, column)) for column in zip(*rows, strict=True)]
     for number, row in enumerate(rows):
         first, *others = zip(row, widths, strict=True)

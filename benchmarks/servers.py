@@ -1,7 +1,7 @@
 """The server side of each contestant: `python -m benchmarks.servers NAME`.
 
-It listens on a free port of 127.0.0.1, prints one line (where it answers) and serves until its standard input ends, so
-that no server outlives whoever started it. Libraries are imported by the contestant that needs them alone.
+It listens on a free port of 127.0.0.1, prints its address on one line, and serves until its standard input ends. So it
+never outlives the process that started it. Each contestant imports its own libraries.
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
 
 from . import minimal_server
+from .programs import granian, nginx
 from .workload import JWT_KEY, add
 
-__all__ = ["SERVERS", "main"]
+__all__ = ["PROGRAMS", "SERVERS", "main"]
 
 
 def _ready(where: str) -> None:
@@ -28,7 +31,9 @@ def _portal() -> None:
     from portal import HTTPPortal
 
     portal = HTTPPortal()
-    _ready(str(portal.apply(add)))
+    address = portal.apply(add)
+    portal.start()
+    _ready(str(address))
     threading.Event().wait()
 
 
@@ -46,7 +51,9 @@ def _portal_protected(delay: float = 0.05, further: bool = False) -> None:
             *([SecurityHeaders(), CORS(["https://shop.example"])] if further else []),
         ],
     )
-    _ready(str(portal.apply(add)))
+    address = portal.apply(add)
+    portal.start()
+    _ready(str(address))
     threading.Event().wait()
 
 
@@ -68,12 +75,12 @@ def _flask() -> None:
     def endpoint() -> flask.Response | tuple[flask.Response, int]:
         params = flask.request.get_json()
         if not isinstance(params, dict) or params.keys() != {"a", "b"}:
-            return flask.jsonify(error="a and b are wanted"), 422
+            return flask.jsonify(error="a and b are required"), 422
         if not all(type(value) in (int, float) for value in params.values()):
             return flask.jsonify(error="a and b must be numbers"), 422
         return flask.jsonify(add(params["a"], params["b"]))
 
-    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a line for each queued request would slow it down
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # else it logs each queued request
     server = waitress.create_server(app, host="127.0.0.1", port=0, threads=16)
     _ready(f"http://127.0.0.1:{server.effective_port}/add")
     server.run()
@@ -93,9 +100,9 @@ def _fastapi() -> None:
     def endpoint(params: Params) -> float:
         return add(params.a, params.b)
 
-    endpoint.__annotations__["params"] = Params  # a local class cannot be looked up by its name
+    endpoint.__annotations__["params"] = Params  # FastAPI cannot look up a local class by name
     app.post("/add")(endpoint)
-    # asyncio sets TCP_NODELAY only where the protocol is named; without it each answer would wait for a late ACK
+    # asyncio sets TCP_NODELAY only on sockets that name the protocol; without it each response waits for a late ACK
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     listener.listen(512)
@@ -141,6 +148,7 @@ def _rpyc() -> None:
     server.start()
 
 
+#: Contestants that serve in this process.
 SERVERS: dict[str, Callable[[], None]] = {
     "portal": _portal,
     "portal-protected": _portal_protected,
@@ -153,17 +161,32 @@ SERVERS: dict[str, Callable[[], None]] = {
     "pyro5": _pyro5,
     "rpyc": _rpyc,
 }
+#: Contestants that are programs of their own.
+PROGRAMS: dict[str, Callable[[], AbstractContextManager[str]]] = {
+    "granian": granian,
+    "granian-one-thread": partial(granian, "--blocking-threads", "1"),
+    "nginx": nginx,
+}
 
 
-def _end_with_parent() -> None:
+def _wait_for_end_of_input() -> None:
     while os.read(0, 1024):
         pass
+
+
+def _end_with_input() -> None:
+    _wait_for_end_of_input()
     os._exit(0)
 
 
 def main(name: str) -> None:
     """Serve as the contestant of this name until standard input ends."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    if name in PROGRAMS:
+        with PROGRAMS[name]() as url:
+            _ready(url)
+            _wait_for_end_of_input()
+        return
+    threading.Thread(target=_end_with_input, daemon=True).start()
     SERVERS[name]()
 
 

@@ -1,4 +1,4 @@
-"""pytest-benchmark: whole calls, inside this process beside pydantic, and over HTTP to another process."""
+"""pytest-benchmark: whole calls, in this process beside pydantic, and over HTTP to another process."""
 
 from __future__ import annotations
 

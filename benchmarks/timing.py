@@ -1,4 +1,4 @@
-"""How long statements take in this process, measured by turns."""
+"""The time that statements take in this process, measured in turn."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _TURN_SECONDS = 0.02
 def time_by_turns(
     statements: Mapping[str, str], scope: Mapping[str, Any], *, repeats: int = 15
 ) -> dict[str, list[float]]:
-    """Nanoseconds a run of each statement, a figure a repeat.
+    """Return the nanoseconds a run of each statement, one figure a repeat.
 
-    In every repeat each statement has a turn of about 20 ms, so that what disturbs the machine disturbs all alike; the
-    least figure is the one to compare. Statements are not wrapped in a function, whose call would be counted.
+    In every repeat each statement runs for about 20 ms, so that a disturbance of the machine disturbs all alike. The
+    least figure is the one to compare. No function wraps the statements, as its call would count.
 
     Args:
         statements: Python source by name.

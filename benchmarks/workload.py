@@ -1,16 +1,16 @@
-"""The one call that every contestant answers: two floats are added."""
+"""The one call that every contestant serves: it adds two floats."""
 
 from __future__ import annotations
 
 from time import time
 
-__all__ = ["BODY", "EXPECTED", "JWT_KEY", "PARAMS", "REFUSED", "add", "authorization"]
+__all__ = ["BODY", "EXPECTED", "INVALID", "JWT_KEY", "PARAMS", "add", "authorization"]
 
 PARAMS = {"a": 1.5, "b": 2.5}
 BODY = b'{"a":1.5,"b":2.5}'
 EXPECTED = 4.0
-REFUSED = b'{"a":"x","b":2.5}'  # what a contestant that validates answers with 4xx
-#: What the protected server checks tokens with.
+INVALID = b'{"a":"x","b":2.5}'  # a contestant that validates rejects it with 4xx
+#: The key with which the protected server checks tokens.
 JWT_KEY = "a key for benchmarks alone, of the length that HS256 wants"
 
 
@@ -20,7 +20,7 @@ def add(a: float, b: float) -> float:
 
 
 def authorization() -> dict[str, str]:
-    """The header of a caller whom the protected server lets in; valid for a day."""
+    """Return the header that the protected server accepts; it is valid for a day."""
     import jwt
 
     claims = {"sub": "ann", "exp": int(time()) + 86_400}

@@ -1,10 +1,10 @@
-"""The main job, shown: the same functions called at every address they have, in two processes.
+"""Call the same functions over HTTP, in this process and in a test portal.
 
     python -m portal.examples.demo
 
-A server process publishes the order service over HTTP, to those who have its token; this process publishes it too, at
-local:// and test://. Every function is called at each of its addresses and its answer held to the one expected; then
-come calls that must be refused. The exit code is 0 only if every line is right.
+A server process publishes the order service over HTTP and requires a token. This process publishes the same service at
+local:// and test://. The demo calls each function at each address and compares the result with the expected one. It
+then makes calls that must fail and checks the error classes. The exit code is 0 only if every check passes.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from portal import (
 
 from .orders import service
 
-__all__ = ["Good", "Refused", "main", "serve"]
+__all__ = ["FailingCall", "SuccessfulCall", "main", "serve"]
 
-TOKEN = "demo-token"  # shown: it lets nobody in but to a server of this machine that ends with the demo
+TOKEN = "demo-token"  # not a secret: the server listens on 127.0.0.1 and stops with the demo
 ORDER = {
     "customer": {"name": "Zoë 李", "email": "zoe@example.com"},
     "items": [
@@ -68,8 +68,8 @@ PEN = {"sku": "PEN-001", "quantity": 1, "unit_price": "1.20", "total": "1.20"}
 NO_PEN = {"sku": "PEN-001", "quantity": 0, "unit_price": "1.20"}
 
 
-class Good(NamedTuple):
-    """A call and its answer; of a stream, all items."""
+class SuccessfulCall(NamedTuple):
+    """A call and its expected result. The result of a stream is the list of its items."""
 
     function: str
     params: dict[str, Any]
@@ -77,47 +77,48 @@ class Good(NamedTuple):
     show: Callable[[Any], str] = str
 
 
-class Refused(NamedTuple):
-    """A call that must fail, and the class of its error."""
+class FailingCall(NamedTuple):
+    """A call that must fail, and the expected error class."""
 
-    what: str
+    title: str
     function: str
     params: dict[str, Any]
     error: type[PortalError]
     timeout: float | None = None
 
 
-GOOD = [
-    Good("add", {"a": 1, "b": 2.5}, 3.5),
-    Good("quote", {"sku": "PEN-001"}, PEN, lambda quote: f"{quote['quantity']} x {quote['sku']} = {quote['total']}"),
-    Good("price", {"order": ORDER}, INVOICE, lambda invoice: f"{invoice['customer']} pays {invoice['total']}"),
-    Good("history", {"customer": "zoe", "limit": 2}, HISTORY, lambda items: f"stream of {len(items)} items"),
-    Good("slow", {"seconds": 0.05}, 0.05),
+SUCCESSFUL = [
+    SuccessfulCall("add", {"a": 1, "b": 2.5}, 3.5),
+    SuccessfulCall("quote", {"sku": "PEN-001"}, PEN, lambda it: f"{it['quantity']} x {it['sku']} = {it['total']}"),
+    SuccessfulCall("price", {"order": ORDER}, INVOICE, lambda it: f"{it['customer']} pays {it['total']}"),
+    SuccessfulCall("history", {"customer": "zoe", "limit": 2}, HISTORY, lambda items: f"stream of {len(items)} items"),
+    SuccessfulCall("slow", {"seconds": 0.05}, 0.05),
 ]
-REFUSED = [
-    Refused("wrong type", "add", {"a": "1", "b": 2}, ValidationError),
-    Refused("wrong type inside", "price", {"order": {**ORDER, "items": [NO_PEN]}}, ValidationError),
-    Refused("missing parameter", "add", {"a": 1}, ValidationError),
-    Refused("unknown parameter", "add", {"a": 1, "b": 2, "c": 3}, ValidationError),
-    Refused("unknown function", "subtract", {"a": 1, "b": 2}, RegistryError),
-    Refused("failing function", "refuse", {"reason": "out of stock"}, FunctionError),
-    Refused("deadline of 0.2 s", "slow", {"seconds": 30}, CallTimeout, 0.2),
+FAILING = [
+    FailingCall("wrong type", "add", {"a": "1", "b": 2}, ValidationError),
+    FailingCall("wrong nested value", "price", {"order": {**ORDER, "items": [NO_PEN]}}, ValidationError),
+    FailingCall("missing parameter", "add", {"a": 1}, ValidationError),
+    FailingCall("unknown parameter", "add", {"a": 1, "b": 2, "c": 3}, ValidationError),
+    FailingCall("unknown function", "subtract", {"a": 1, "b": 2}, RegistryError),
+    FailingCall("failing function", "fail", {"reason": "out of stock"}, FunctionError),
+    FailingCall("timeout of 0.2 s", "slow", {"seconds": 30}, CallTimeout, 0.2),
 ]
 
 
 @contextmanager
 def serve(target: str, *options: str) -> Iterator[tuple[subprocess.Popen[str], list[dict[str, Any]]]]:
-    """A server process that publishes `target` over HTTP at a free port, and the rows it says it publishes.
+    """Start a server process that publishes `target` over HTTP on a free port, and stop it at the end.
 
     Args:
-        target, options: as `portal serve` takes them.
+        target: the MODULE:TARGET argument of `portal serve`.
+        options: further options of `portal serve`.
 
-    In the end the server is asked to stop, and made to after ten seconds.
+    Returns: the process and the rows of its published functions.
 
-    Raises: RuntimeError, with what the server said, when it ends before it is ready.
+    Raises: RuntimeError with the server's log if the server ends before it is ready.
     """
     command = [sys.executable, "-m", "portal", "serve", target, "--http", "127.0.0.1:0", "--json", *options]
-    # The log goes to a file: a pipe that nobody reads would fill up and stop the server.
+    # The log goes to a file. A full pipe that nobody reads would block the server.
     with TemporaryFile("w+") as log, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as server:
         try:
             assert server.stdout is not None
@@ -125,14 +126,14 @@ def serve(target: str, *options: str) -> Iterator[tuple[subprocess.Popen[str], l
             if not line:
                 code = server.wait()
                 log.seek(0)
-                raise RuntimeError(f"the server ended with exit code {code} before it was ready: {log.read().strip()}")
+                raise RuntimeError(f"the server ended with exit code {code} before it was ready:\n{log.read().strip()}")
             yield server, json.loads(line)["functions"]
         finally:
             stop(server)
 
 
 def stop(server: subprocess.Popen[str]) -> int:
-    """Ask the server to stop, make it after ten seconds; its exit code."""
+    """Terminate the server, kill it after ten seconds, and return its exit code."""
     server.terminate()
     try:
         return server.wait(10)
@@ -141,91 +142,102 @@ def stop(server: subprocess.Popen[str]) -> int:
         return server.wait()
 
 
-class Show:
-    """Makes the calls, prints a line for each, and counts the lines that are not as they must be."""
+class Report:
+    """Makes the calls, prints a line for each, and counts the failed checks."""
 
     def __init__(self, consumer: Consumer, console: Console) -> None:
         self.consumer = consumer
         self.console = console
-        self.wrong = 0
+        self.failed = 0
 
-    def good(self, cases: Iterable[Good], places: Iterable[dict[str, str]]) -> None:
-        """A table of answers: every case at every place (a place: addresses by function name)."""
-        table = Table("function", "address", "result", "ms", title="Answered", title_justify="left")
-        table.caption = "The first call over HTTP also loads the client, connects, and asks for the contract."
+    def successful(self, calls: Iterable[SuccessfulCall], portals: Iterable[dict[str, str]]) -> None:
+        """Print a table with the result of every call at every portal.
+
+        Args:
+            portals: for each portal, the addresses by function name.
+        """
+        table = Table("function", "address", "result", "ms", title="Successful calls", title_justify="left")
+        table.caption = "The first HTTP call is slower: it loads the client, connects and fetches the schema."
         table.caption_justify = "left"
-        places = list(places)
-        for case in cases:
-            for addresses in places:
-                self._good_row(table, case, addresses[case.function])
+        portals = list(portals)
+        for call in calls:
+            for addresses in portals:
+                table.add_row(*self._row(call, addresses[call.function]))
         self.console.print(table)
 
-    def _good_row(self, table: Table, case: Good, address: str) -> None:
-        begin = perf_counter()
+    def _row(self, call: SuccessfulCall, address: str) -> tuple[str, str, str, str]:
+        started = perf_counter()
         try:
-            got = self._call(address, case.params, stream=isinstance(case.expected, list))
-            right = got == case.expected
-            text = case.show(got) if right else f"{got!r}, not {case.expected!r}"
+            result = self._call(address, call.params, stream=isinstance(call.expected, list))
+            passed = result == call.expected
+            text = call.show(result) if passed else f"got {result!r}, expected {call.expected!r}"
         except PortalError as error:
-            right, text = False, f"{type(error).__name__}: {error}"
-        self.wrong += not right
-        took = f"{(perf_counter() - begin) * 1000:.1f}"
-        table.add_row(case.function, address, text if right else f"WRONG: {text}", took)
+            passed, text = False, f"{type(error).__name__}: {error}"
+        self.failed += not passed
+        milliseconds = f"{(perf_counter() - started) * 1000:.1f}"
+        return call.function, address, text if passed else f"WRONG: {text}", milliseconds
 
-    def refused(self, case: Refused, address: str, *, consumer: Consumer | None = None) -> None:
-        """One line for a call, by another consumer where one is given, that must fail with the error class named."""
+    def failing(self, call: FailingCall, address: str, *, consumer: Consumer | None = None) -> None:
+        """Print one line for a call that must fail with the expected error class.
+
+        Args:
+            consumer: a Consumer for this call in place of the usual one.
+        """
         try:
-            said = f"answered {(consumer or self.consumer).call_at(address, case.params, timeout=case.timeout)!r}"
-            right = False
+            result = (consumer or self.consumer).call_at(address, call.params, timeout=call.timeout)
+            passed, text = False, f"returned {result!r}"
         except PortalError as error:
-            said = f"{type(error).__name__}: {error}"
-            right = type(error) is case.error
-        self.wrong += not right
+            passed, text = type(error) is call.error, f"{type(error).__name__}: {error}"
+        self.failed += not passed
         scheme = address.partition(":")[0]
-        self.console.print(f"  {'refused' if right else 'WRONG':<8} {scheme:<6} {case.what:<18} {said}")
+        self.console.print(f"  {'ok' if passed else 'WRONG':<6} {scheme:<6} {call.title:<19} {text}")
 
-    def _call(self, address: str, params: dict[str, Any], *, stream: bool = False, timeout: float | None = None) -> Any:
+    def _call(self, address: str, params: dict[str, Any], *, stream: bool) -> Any:
         if stream:
-            return list(self.consumer.stream_at(address, params, timeout=timeout))
-        return self.consumer.call_at(address, params, timeout=timeout)
+            return list(self.consumer.stream_at(address, params))
+        return self.consumer.call_at(address, params)
 
 
 def by_name(rows: Iterable[dict[str, Any]]) -> dict[str, str]:
-    """Addresses by function name, and one of a function that is not there."""
+    """Return addresses by function name, and for `subtract` an address where no function is published."""
     addresses = {row["name"]: row["address"] for row in rows}
     addresses["subtract"] = addresses["add"].replace("/add/", "/subtract/")
     return addresses
 
 
 def main() -> int:
-    """Run the demo; 0 if every line is right, else 1."""
+    """Run the demo. Returns: 0 if every check passed, else 1."""
     console = Console(markup=False, highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 140)
-    let_in = ("--token", f"demo={TOKEN}")
+    console.print("This demo calls an order service over HTTP, in this process and in a test portal.")
+    console.print("The service is in portal/examples/orders.py. The calls are in portal/examples/demo.py.\n")
     with (
-        serve("portal.examples.orders:service", *let_in) as (server, rows),
+        serve("portal.examples.orders:service", "--token", f"demo={TOKEN}") as (server, rows),
         LocalPortal() as local,
         TestingPortal() as testing,
         Consumer(auth=TOKEN) as consumer,
-        Consumer() as nobody,
+        Consumer() as anonymous,
     ):
-        places = [by_name(rows)]
+        portals = [by_name(rows)]
         for portal in (local, testing):
             portal.apply_service(service)
-            found = portal.functions().items()
-            places.append(by_name({"name": schema.name, "address": str(address)} for address, schema in found))
-        show = Show(consumer, console)
-        show.good(GOOD, places)
-        console.print("Refused, as they must be")
-        for case in REFUSED:
-            for addresses in places:
-                show.refused(case, addresses[case.function])
-        nameless = Refused("no credential", "add", {"a": 1, "b": 2}, AuthenticationError)
-        show.refused(nameless, places[0]["add"], consumer=nobody)
+            published = portal.functions().items()
+            portals.append(by_name({"name": schema.name, "address": str(address)} for address, schema in published))
+        report = Report(consumer, console)
+        report.successful(SUCCESSFUL, portals)
+        console.print("\nCalls that must fail, each with the same error class at every address")
+        for call in FAILING:
+            for addresses in portals:
+                report.failing(call, addresses[call.function])
+        add = portals[0]["add"]
+        no_credential = FailingCall("no credential", "add", {"a": 1, "b": 2}, AuthenticationError)
+        report.failing(no_credential, add, consumer=anonymous)
         code = stop(server)
-        show.refused(Refused("dead server", "add", {"a": 1, "b": 2}, TransportError), places[0]["add"])
-    wrong = f"{show.wrong} of the lines above are" if show.wrong else "no line above is"
-    console.print(f"The server stopped with exit code {code}; {wrong} wrong.")
-    return 0 if code == 0 and show.wrong == 0 else 1
+        report.failing(FailingCall("stopped server", "add", {"a": 1, "b": 2}, TransportError), add)
+    result = f"{report.failed} checks failed" if report.failed else "All checks passed"
+    console.print(f"\n{result}. The server stopped with exit code {code}.")
+    if not report.failed:
+        console.print("Next: portal serve portal.examples.orders:service, then open http://127.0.0.1:8080/docs")
+    return 0 if code == 0 and report.failed == 0 else 1
 
 
 if __name__ == "__main__":

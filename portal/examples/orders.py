@@ -1,8 +1,8 @@
-"""An order-pricing service: nested input, exact money, a stream, a function that fails, one that waits.
+"""Price orders: an example service with nested input, exact amounts and a stream.
 
     portal serve portal.examples.orders:service --http 127.0.0.1:8080
 
-Money is exact: decimals, which travel as text.
+Amounts are decimals. JSON carries them as strings, so they stay exact.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from typing import Annotated
 
 import portal
 from portal import CallContext, Fault, ValidationError
-from portal.schema.constraints import Description, Ge, Le, MaxLen, MinLen, Pattern
+from portal.schema import Description, Ge, Le, MaxLen, MinLen, Pattern
 
-__all__ = ["Customer", "Entry", "Invoice", "Item", "Line", "Order", "Orders", "Quote", "Refusal", "service"]
+__all__ = ["Customer", "Entry", "Invoice", "Item", "Line", "Order", "OrderFailed", "Orders", "Quote", "service"]
 
 Name = Annotated[str, MinLen(1), MaxLen(200)]
 Sku = Annotated[str, Pattern("^[A-Z]{3}-[0-9]{3}$"), Description("Article number, such as PEN-001.")]
-Number = Annotated[float, Ge(-1e300), Le(1e300)]  # of which the sum of two is still a number
+Number = Annotated[float, Ge(-1e300), Le(1e300)]  # the sum of two such numbers is finite
 Quantity = Annotated[int, Ge(1), Le(10_000)]
 Price = Annotated[Decimal, Pattern("^[0-9]{1,7}([.][0-9]{1,2})?$"), Description("Euro, such as 9.90.")]
-Money = Annotated[Decimal, Pattern("^[0-9]{1,15}[.][0-9]{2}$"), Description("Euro, with two decimals.")]
+Money = Annotated[Decimal, Pattern("^[0-9]{1,15}[.][0-9]{2}$"), Description("Euro, with two decimal places.")]
 
 PRICES = {"PEN-001": Decimal("1.20"), "BAG-002": Decimal("39.90"), "LMP-003": Decimal("64.50")}
 DISCOUNTS = {"WELCOME10": Decimal("0.10"), "SUMMER25": Decimal("0.25")}
@@ -35,7 +35,7 @@ FREE_DELIVERY_FROM = Decimal("50.00")
 
 @dataclass(frozen=True)
 class Customer:
-    """Who orders."""
+    """The customer of an order."""
 
     name: Name
     email: Annotated[str, Pattern("^[^@\\s]+@[^@\\s]+$")]
@@ -43,7 +43,7 @@ class Customer:
 
 @dataclass(frozen=True)
 class Item:
-    """One position of an order."""
+    """One item of an order."""
 
     sku: Sku
     quantity: Quantity
@@ -52,7 +52,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Order:
-    """What is to be priced."""
+    """An order to be priced."""
 
     customer: Customer
     items: Annotated[list[Item], MinLen(1), MaxLen(500)]
@@ -62,7 +62,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Line:
-    """One priced position."""
+    """One priced item of an invoice."""
 
     sku: Sku
     quantity: Quantity
@@ -94,15 +94,15 @@ class Quote:
 
 @dataclass(frozen=True)
 class Entry:
-    """One earlier order of a customer."""
+    """One past order of a customer."""
 
     number: str
     placed: date
     total: Money
 
 
-class Refusal(Exception):
-    """What `refuse` raises: an exception that Portal knows nothing of."""
+class OrderFailed(Exception):
+    """The exception of `fail`. Portal does not know this class."""
 
 
 def _cents(amount: Decimal) -> Decimal:
@@ -113,7 +113,7 @@ def _discount_of(coupon: str | None) -> Decimal:
     if coupon is None:
         return Decimal(0)
     if coupon not in DISCOUNTS:
-        raise ValidationError(errors=[Fault("/order/coupon", "there is no such coupon", "known", None, coupon)])
+        raise ValidationError(errors=[Fault("/order/coupon", "unknown coupon", "known", None, coupon)])
     return DISCOUNTS[coupon]
 
 
@@ -147,7 +147,10 @@ class Orders:
         ],
     )
     def price(self, order: Order) -> Invoice:
-        """Price an order: coupon off the goods, delivery free from 50.00 of goods."""
+        """Price an order.
+
+        A coupon reduces the price of the goods. Delivery is free if the goods cost 50.00 or more.
+        """
         lines = [Line(item.sku, item.quantity, _cents(item.quantity * item.unit_price)) for item in order.items]
         subtotal = sum((line.amount for line in lines), Decimal("0.00"))
         discount = _cents(subtotal * _discount_of(order.coupon))
@@ -167,9 +170,9 @@ class Orders:
         ],
     )
     def quote(self, sku: Sku, quantity: Quantity = 1) -> Quote:
-        """The list price of an article."""
+        """Return the list price of an article."""
         if sku not in PRICES:
-            raise ValidationError(errors=[Fault("/sku", "there is no such article", "known", sorted(PRICES), sku)])
+            raise ValidationError(errors=[Fault("/sku", "unknown article", "known", sorted(PRICES), sku)])
         return Quote(sku, quantity, PRICES[sku], _cents(PRICES[sku] * quantity))
 
     @portal.function(
@@ -190,22 +193,22 @@ class Orders:
         ],
     )
     def history(self, customer: Name, limit: Annotated[int, Ge(1), Le(1000)] = 10) -> Iterator[Entry]:
-        """The earlier orders of a customer, the oldest first, as a stream."""
+        """Stream the past orders of a customer, oldest first."""
         for number in range(1, limit + 1):
             yield Entry(f"{customer}-{number}", date(2026, 1, 1) + timedelta(weeks=number), number * Decimal("10.50"))
 
     @portal.function(tags=("failing",), examples=[{"input": {"reason": "out of stock"}}])
-    def refuse(self, reason: Annotated[str, MaxLen(200)]) -> None:
-        """Fail, always, for the reason given."""
-        raise Refusal(reason)
+    def fail(self, reason: Annotated[str, MaxLen(200)]) -> None:
+        """Raise an exception with the given reason."""
+        raise OrderFailed(reason)
 
     @portal.function(idempotent=True, tags=("failing",), examples=[{"input": {"seconds": 0.01}, "output": 0.01}])
     def slow(self, seconds: Annotated[float, Ge(0), Le(60)], context: CallContext) -> float:
-        """Wait so many seconds, or until nobody wants the answer any more; give the seconds."""
-        given_up = threading.Event()
-        context.on_cancel(given_up.set)
+        """Wait and return the number of seconds. A cancelled call stops early."""
+        cancelled = threading.Event()
+        context.on_cancel(cancelled.set)
         left = context.remaining()
-        given_up.wait(seconds if left is None else min(seconds, left))
+        cancelled.wait(seconds if left is None else min(seconds, left))
         context.check()
         return seconds
 

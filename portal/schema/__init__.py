@@ -3,6 +3,19 @@
 from __future__ import annotations
 
 from . import constraints, marshmallow_schema
+from .constraints import (
+    Description,
+    Example,
+    Ge,
+    Gt,
+    Le,
+    Lt,
+    MaxLen,
+    MinLen,
+    MultipleOf,
+    Pattern,
+    Unique,
+)
 from .function_schema import FunctionSchema, check_name
 from .parameters import Parameters
 from .schema import Schema
@@ -10,9 +23,20 @@ from .to_builtins import unclassed
 from .validator import is_json
 
 __all__ = [
+    "Description",
+    "Example",
     "FunctionSchema",
+    "Ge",
+    "Gt",
+    "Le",
+    "Lt",
+    "MaxLen",
+    "MinLen",
+    "MultipleOf",
     "Parameters",
+    "Pattern",
     "Schema",
+    "Unique",
     "check_name",
     "constraints",
     "is_json",

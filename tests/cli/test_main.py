@@ -114,7 +114,7 @@ def test_call_reads_its_parameters_from_stdin(base):
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["refuse", "reason=no"], 1, ["error: FunctionError: "]),
+        (["fail", "reason=no"], 1, ["error: FunctionError: "]),
         (["add", "a"], 2, ["a is not NAME=VALUE"]),
         (["add", "=1"], 2, ["=1 is not NAME=VALUE"]),
         (["add", "a=1", "a=2"], 2, ["a is given twice"]),
@@ -127,7 +127,7 @@ def test_call_reads_its_parameters_from_stdin(base):
         (["add", "--timeout", "0"], 2, ["--timeout"]),
         (["add", "a=x"], 3, ["error: ValidationError: 2 faults\n", "  /a: ", "  /b: "]),
         (["add", "a=NaN", "b=1"], 3, ["error: ValidationError: 1 fault\n", "  /a: "]),
-        (["quote", "sku=ZZZ-999"], 3, ["  /sku: there is no such article"]),
+        (["quote", "sku=ZZZ-999"], 3, ["  /sku: unknown article"]),
         (["subtract"], 4, ["error: RegistryError: ", "subtract"]),
         (["slow", "seconds=30", "--timeout", "0.2"], 5, ["error: CallTimeout: "]),
     ],
@@ -241,7 +241,7 @@ def test_describe_shows_the_contract(base):
     assert answer.exit_code == 0
     lines = [" ".join(line.split()) for line in answer.stdout.splitlines()]
     assert lines[0] == "quote version 1, idempotent, cacheable"
-    assert lines[1:3] == ["The list price of an article.", "parameters:"]
+    assert lines[1:3] == ["Return the list price of an article.", "parameters:"]
     assert lines[3].startswith("sku string, pattern ^[A-Z]{3}-[0-9]{3}$")
     assert lines[3].endswith("required Article number, such as PEN-001.")
     assert lines[4] == "quantity integer, minimum 1, maximum 10000 default 1"

@@ -133,7 +133,7 @@ def test_slow(package: str, client: Any, models: ModuleType) -> None:
 
 
 def test_a_function_that_fails_is_a_problem(package: str, client: Any, models: ModuleType) -> None:
-    problem = call(package, "orders.orders_refuse", client, body=models.OrdersRefuseInput(reason="out of stock"))
+    problem = call(package, "orders.orders_fail", client, body=models.OrdersFailInput(reason="out of stock"))
     assert isinstance(problem, models.Problem)
     assert (problem.status, problem.code, problem.retryable) == (500, "function_error", False)
 

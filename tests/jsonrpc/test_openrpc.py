@@ -176,7 +176,7 @@ def test_it_is_the_same_whatever_the_order() -> None:
 
 def test_a_method() -> None:
     method = by_name(openrpc_document(EVERYTHING))["orders.quote"]
-    assert method["summary"] == "The list price of an article."
+    assert method["summary"] == "Return the list price of an article."
     assert method["tags"] == [{"name": "orders"}, {"name": "pricing"}]
     assert [(param["name"], param["required"]) for param in method["params"]] == [("sku", True), ("quantity", False)]
     assert method["params"][0]["description"] == "Article number, such as PEN-001."
@@ -190,7 +190,7 @@ def test_a_method() -> None:
 def test_a_stream_gives_items_and_an_example_without_output_is_left_out() -> None:
     methods = by_name(openrpc_document(EVERYTHING))
     assert (methods["trees"]["result"]["name"], methods["trees"]["x-streaming"]) == ("item", True)
-    assert "examples" not in methods["orders.refuse"]
+    assert "examples" not in methods["orders.fail"]
 
 
 def test_versions_flags_and_words() -> None:

@@ -1,4 +1,4 @@
-"""The order service prices rightly; the demo runs, and notices what is wrong."""
+"""The example service returns the right prices. The demo runs and counts failed checks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.console import Console
 
 from portal import CallCancelled, CallContext, CallTimeout, Consumer, FunctionError, LocalPortal, ValidationError
 from portal.examples import demo
-from portal.examples.orders import Customer, Item, Order, Refusal, service
+from portal.examples.orders import Customer, Item, Order, OrderFailed, service
 
 
 def order(*items, coupon=None):
@@ -57,7 +57,7 @@ def test_each_example_is_what_the_function_answers(member, example):
 
 def test_each_function_is_described():
     assert all(member.schema.description and member.schema.examples for member in service.functions.values())
-    assert [name for name, member in service.functions.items() if not member.schema.idempotent] == ["refuse"]
+    assert [name for name, member in service.functions.items() if not member.schema.idempotent] == ["fail"]
 
 
 @pytest.mark.parametrize(
@@ -83,12 +83,12 @@ def test_an_unknown_coupon_is_refused_with_its_place():
     assert caught.value.errors[0].path == "/order/coupon"
 
 
-def test_refuse_raises_an_exception_of_its_own():
-    with pytest.raises(Refusal, match="no"):
-        service["refuse"](reason="no")
+def test_fail_raises_an_exception_of_its_own():
+    with pytest.raises(OrderFailed, match="no"):
+        service["fail"](reason="no")
     with pytest.raises(FunctionError) as caught:
-        service["refuse"].invoke({"reason": "no"}, CallContext())
-    assert caught.value.type == "Refusal"
+        service["fail"].invoke({"reason": "no"}, CallContext())
+    assert caught.value.type == "OrderFailed"
 
 
 def test_slow_ends_when_the_caller_gives_up():
@@ -114,38 +114,39 @@ def test_slow_ends_at_the_deadline():
         service["slow"].invoke({"seconds": 60}, CallContext.for_call(0.01))
 
 
-def test_the_demo_is_right_from_end_to_end():
+def test_the_demo_passes_every_check():
     command = [sys.executable, "-m", "portal.examples.demo"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "WRONG" not in done.stdout
-    for case in demo.REFUSED:
-        assert done.stdout.count(f" {case.what:<18} {case.error.__name__}: ") == 3
-    assert "no credential      AuthenticationError" in done.stdout
-    assert "no line above is wrong." in done.stdout
-    assert "dead server        TransportError" in done.stdout
+    for call in demo.FAILING:
+        assert done.stdout.count(f" {call.title:<19} {call.error.__name__}: ") == 3
+    assert "no credential       AuthenticationError" in done.stdout
+    assert "stopped server      TransportError" in done.stdout
+    assert "All checks passed. The server stopped with exit code 0." in done.stdout
     assert done.stderr == ""
 
 
-def test_the_demo_counts_what_is_wrong(capsys):
+def test_the_demo_counts_failed_checks(capsys):
     with LocalPortal() as local, Consumer([local]) as consumer:
         local.apply_service(service)
-        show = demo.Show(consumer, Console(width=200))
-        place = {"add": "local://orders/add", "gone": "local://orders/gone"}
-        show.good([demo.Good("add", {"a": 1, "b": 1}, 3.0), demo.Good("gone", {}, None)], [place])
-        show.refused(demo.Refused("right call", "add", {"a": 1, "b": 1}, ValidationError), place["add"])
-        show.refused(demo.Refused("another error", "add", {"a": 1}, FunctionError), place["add"])
-    assert show.wrong == 4
+        report = demo.Report(consumer, Console(width=200))
+        addresses = {"add": "local://orders/add", "gone": "local://orders/gone"}
+        right = demo.SuccessfulCall("add", {"a": 1, "b": 1}, 3.0)
+        report.successful([right, demo.SuccessfulCall("gone", {}, None)], [addresses])
+        report.failing(demo.FailingCall("right call", "add", {"a": 1, "b": 1}, ValidationError), addresses["add"])
+        report.failing(demo.FailingCall("another error", "add", {"a": 1}, FunctionError), addresses["add"])
+    assert report.failed == 4
     assert capsys.readouterr().out.count("WRONG") == 4
 
 
-def test_a_server_that_cannot_start_is_said_at_once():
+def test_serve_reports_a_server_that_cannot_start():
     said = r"(?s)exit code 2 .* has no nothing"
     with pytest.raises(RuntimeError, match=said), demo.serve("portal.examples.orders:nothing"):
         pytest.fail("it must not be entered")
 
 
-def test_a_server_that_does_not_stop_is_made_to():
+def test_stop_kills_a_server_that_does_not_end():
     class Deaf:
         killed = False
 

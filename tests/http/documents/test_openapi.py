@@ -111,8 +111,8 @@ def test_versions_have_paths_of_their_own() -> None:
 def test_a_call() -> None:
     document = document_of(ORDERS, services={"orders": orders.service})
     call = document["paths"]["/api/orders/price"]["post"]
-    assert call["summary"] == "Price an order: coupon off the goods, delivery free from 50.00 of goods."
-    assert call["description"] == "Version 1, idempotent."
+    assert call["summary"] == "Price an order."
+    assert call["description"].endswith("if the goods cost 50.00 or more.\n\nVersion 1, idempotent.")
     assert (call["tags"], call["x-tags"]) == (["orders"], ["pricing"])
     assert document["paths"]["/api/orders/price"]["get"]["tags"] == ["contracts"]
     assert document["tags"][0] == {"name": "orders", "description": "Prices orders."}
@@ -335,7 +335,7 @@ REFUSALS = [
     ("/api/orders/add", {"a": 1, "b": 1}, {"Content_Type": "text/plain"}, 415),
     ("/api/orders/add", {"a": 1, "b": 1}, {"X_Portal_Timeout": "soon"}, 400),
     ("/api/orders/history", {"customer": "a"}, {"Accept": "text/html"}, 406),
-    ("/api/orders/refuse", {"reason": "no"}, {}, 500),
+    ("/api/orders/fail", {"reason": "no"}, {}, 500),
     ("/api/orders/slow", {"seconds": 5}, {"X_Portal_Timeout": "1"}, 504),
 ]
 

@@ -1,4 +1,4 @@
-"""`python -m portal` is the command `portal`."""
+"""Run the command `portal` with `python -m portal`."""
 
 from __future__ import annotations
 

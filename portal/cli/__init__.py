@@ -1,1 +1,1 @@
-"""The `portal` command."""
+"""The command `portal`. Each subcommand has a module; `main` has the group."""

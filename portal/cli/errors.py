@@ -1,33 +1,39 @@
-"""What every command shares: exit codes, and how an error is told.
-
-What a person reads of an error goes to stderr: `error: ...`, and one line for each fault. Where the output is JSON the
-error is too: one line on stderr, as `PortalError.to_dict()` gives it.
-"""
+"""Exit codes of the `portal` command, and how it reports errors."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import click
+from .output import echo_error
 
 if TYPE_CHECKING:
     from ..errors import PortalError
 
-__all__ = ["FAILED", "MISUSED", "NOT_FOUND", "REFUSED", "UNREACHABLE", "reported"]
+__all__ = ["EXIT_CODES", "FAILED", "INVALID", "MISUSED", "NOT_FOUND", "UNREACHABLE", "exit_code", "reported"]
 
-FAILED, MISUSED, REFUSED, NOT_FOUND, UNREACHABLE = range(1, 6)
+FAILED, MISUSED, INVALID, NOT_FOUND, UNREACHABLE = range(1, 6)
+
+EXIT_CODES = """\b
+Exit codes:
+  0  success
+  1  the function or the server failed
+  2  the command was used wrongly
+  3  invalid input (ValidationError, AddressError)
+  4  no function at this address
+  5  the server is unreachable, overloaded or too slow
+"""
 
 
-def _exit_code(error: PortalError) -> int:
+def exit_code(error: PortalError) -> int:
+    """Return the exit code for an error."""
     from .. import errors
 
     if isinstance(error, errors.RegistryError) and error.kind == "not_found":
         return NOT_FOUND
     if isinstance(error, errors.ValidationError | errors.AddressError | errors.RegistryError):
-        return REFUSED
+        return INVALID
     if isinstance(error, errors.ConfigError):
         return MISUSED
     unreachable = errors.CallTimeout | errors.TransportError | errors.OverloadedError | errors.CircuitOpenError
@@ -36,26 +42,17 @@ def _exit_code(error: PortalError) -> int:
 
 @contextmanager
 def reported(as_json: bool, unreachable: int = UNREACHABLE) -> Iterator[None]:
-    """Report a portal error as lines on stderr and exit; `unreachable` is the exit code for a failed connection."""
+    """Print a portal error to stderr and exit.
+
+    Args:
+        as_json: print the error as one line of JSON, as `PortalError.to_dict()` gives it.
+        unreachable: the exit code in place of 5.
+    """
     from ..errors import PortalError
 
     try:
         yield
     except PortalError as error:
-        if as_json:
-            click.echo(json.dumps(error.to_dict(), ensure_ascii=False), err=True)
-        else:
-            for line in _lines(error):
-                click.echo(line, err=True)
-        code = _exit_code(error)
+        echo_error(error, as_json=as_json)
+        code = exit_code(error)
         raise SystemExit(unreachable if code == UNREACHABLE else code) from error
-
-
-def _lines(error: PortalError) -> Iterator[str]:
-    faults = getattr(error, "errors", ())
-    if not faults:
-        yield f"error: {type(error).__name__}: {error}"
-        return
-    yield f"error: {type(error).__name__}: {len(faults)} fault{'s' if len(faults) > 1 else ''}"
-    for fault in faults:
-        yield f"  {fault.path or '(the whole value)'}: {fault.message}"

@@ -1,4 +1,4 @@
-"""What gunicorn runs for `portal serve --workers`: a portal in each process, and a worker that tells its addresses."""
+"""The application and the worker class of gunicorn for `portal serve --workers`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, cast
 
 from ..serving.gunicorn import Worker as PortalWorker
+from .announce import announce
 from .portal import http_portal
-from .serve import SETTINGS, publish, tell
+from .serve import SETTINGS, publish
 from .targets import load_all
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ __all__ = ["Worker", "from_environment"]
 
 
 def from_environment() -> HTTPPortal:
-    """The portal that the options of `portal serve --workers` stand for, with everything applied."""
+    """Return the portal that the options of `portal serve --workers` describe, with its functions published."""
     settings = json.loads(os.environ[SETTINGS])
     targets, where = settings.pop("targets"), settings.pop("where")
     del settings["as_json"]
@@ -30,18 +31,18 @@ def from_environment() -> HTTPPortal:
 
 
 class Worker(PortalWorker):
-    """A worker whose first process tells the addresses, as one process without gunicorn does.
+    """A worker of gunicorn. The first one prints the addresses, as a single process does.
 
-    A worker and not gunicorn's own process: that one must not import what is served, or a reload would not see changes.
+    gunicorn's main process cannot print them: it must not import the served modules, or a reload would keep old code.
     """
 
     def load_wsgi(self) -> None:
-        """Import the portal and tell its addresses; gunicorn listens already. Raises: AppImportError."""
+        """Import the portal and print its addresses. gunicorn listens already. Raises: AppImportError."""
         super().load_wsgi()
-        if self.age > 1:  # gunicorn counts all workers that it ever starts
+        if self.age > 1:  # gunicorn numbers all workers it ever starts
             return
         http, settings = cast("HTTPPortal", self.wsgi), json.loads(os.environ[SETTINGS])
         name = self.sockets[0].getsockname()
         if isinstance(name, tuple):
-            http.listener.port = name[1]  # addresses carry the real one in place of port 0
-        tell([http], http, settings["where"], settings["as_json"])
+            http.listener.port = name[1]  # addresses have the real port in place of 0
+        announce([http], http, settings["where"], settings["as_json"])

@@ -1,4 +1,4 @@
-"""`portal openapi`: the OpenAPI document of a portal, or of functions and services, without serving them."""
+"""`portal openapi`: print the OpenAPI document of functions, services or a portal without serving them."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ __all__ = ["openapi"]
 
 @click.command()
 @click.argument("targets", nargs=-1, required=True, metavar="MODULE:TARGET...")
-@click.option("--output", type=click.Path(dir_okay=False), metavar="FILE", help="Write it there; to stdout by default.")
-@click.option("--base-path", default="/api", show_default=True, help="Prefix of every path.")
-@click.option("--title", default="Portal", show_default=True)
-@click.option("--version", "version", default="1", show_default=True, help="Of the interface.")
-@click.option("--debug", is_flag=True, help="Show the traceback of what a module raises.")
+@click.option("--output", type=click.Path(dir_okay=False), metavar="FILE", help="Write to this file, not to stdout.")
+@click.option("--base-path", default="/api", show_default=True, help="Prefix of all paths.")
+@click.option("--title", default="Portal", show_default=True, help="Title of the interface.")
+@click.option("--version", "version", default="1", show_default=True, help="Version of the interface.")
+@click.option("--debug", is_flag=True, help="Show the traceback if a module cannot be imported.")
 def openapi(targets: tuple[str, ...], output: str | None, debug: bool, **interface: Any) -> None:
-    """Write an OpenAPI 3.1 document; nothing listens.
+    """Print an OpenAPI 3.1 document. Nothing is served.
 
-    TARGETs are functions and services, or one HTTPPortal, whose document is what it serves at /openapi.json, with its
-    authentication, title, version and base path.
+    MODULE:TARGET names functions and services, or one HTTPPortal. The document of a portal is the one that it serves at
+    /openapi.json, with its authentication, title, version and base path.
     """
-    with reported(False), _nothing_listening(), redirect_stdout(sys.stderr):  # what modules print is no document
+    with reported(False), _nothing_listening(), redirect_stdout(sys.stderr):  # modules may print
         document = _document(load_all(targets, debug), interface)
     text = json.dumps(document, ensure_ascii=False, indent=2)
     if output is None:
@@ -43,12 +43,12 @@ def openapi(targets: tuple[str, ...], output: str | None, debug: bool, **interfa
         with open(output, "w", encoding="utf-8") as file:
             file.write(text + "\n")
     except OSError as error:
-        raise click.BadParameter(f"{output} cannot be written: {error.strerror}", param_hint="--output") from error
+        raise click.BadParameter(f"cannot write {output}: {error.strerror}", param_hint="--output") from error
 
 
 @contextmanager
 def _nothing_listening() -> Iterator[None]:
-    """A module may publish on a portal of its own as it is imported: meanwhile that opens no socket."""
+    """Keep modules that publish when they are imported from opening a socket."""
     from ..serving import Listener
 
     before, Listener.supervised = Listener.supervised, True
@@ -69,24 +69,24 @@ def _document(targets: list[Target], interface: dict[str, Any]) -> dict[str, Any
 
 
 def _require_alone(portal: Target, targets: list[Target], interface: dict[str, Any]) -> None:
-    """Refuse what would be left out of the document. Raises: click.UsageError."""
+    """Reject targets and options that the document of a portal would leave out. Raises: click.UsageError."""
     if len(targets) > 1:
-        raise click.UsageError(f"{portal.text} is a Portal, which has a document of its own: give it alone")
+        raise click.UsageError(f"{portal.text} is a portal with its own document; name it alone")
     context = click.get_current_context()
     given = [name for name in interface if context.get_parameter_source(name) is not ParameterSource.DEFAULT]
     if given:
         options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-        raise click.UsageError(f"{portal.text} is a Portal with settings of its own: {options} would not hold for it")
+        raise click.UsageError(f"{portal.text} is a portal and does not use {options}; set it up in code")
 
 
 def _document_of_portal(text: str, portal: Portal) -> dict[str, Any]:
     from ..http import HTTPPortal
 
-    with portal:  # its services, which the module has started, are stopped
+    with portal:  # stops the services that the module has started
         if isinstance(portal, HTTPPortal):
             return portal.openapi()
-    said = f"{text} is a {type(portal).__name__}: of portals an HTTPPortal has an OpenAPI document"
-    raise click.BadParameter(said, param_hint="TARGET")
+    reason = f"{text} must be an HTTPPortal, got {type(portal).__name__}, which has no OpenAPI document"
+    raise click.BadParameter(reason, param_hint="TARGET")
 
 
 def _document_of_functions(targets: Iterable[Target], interface: dict[str, Any]) -> dict[str, Any]:
@@ -98,7 +98,7 @@ def _document_of_functions(targets: Iterable[Target], interface: dict[str, Any])
     catalogue = Catalogue()
     services: list[Service] = []
     for target in targets:
-        service = service_of(target)  # described, not started
+        service = service_of(target)  # not started
         if service is None:
             catalogue.add(Function.of(target.value))
             continue

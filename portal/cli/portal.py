@@ -1,119 +1,117 @@
-"""The HTTP portal that the options of `portal serve` stand for."""
+"""Build the HTTPPortal that the options of `portal serve` describe."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from .secrets import secret
 from .targets import load
 
 if TYPE_CHECKING:
     from ..http import HTTPPortal
 
-__all__ = ["http_portal", "secret"]
+__all__ = ["http_portal"]
 
 
 def http_portal(where: str, **options: Any) -> HTTPPortal:
-    """The portal, which listens nowhere yet.
+    """Return a portal that does not listen yet.
 
     Args:
-        where: HOST:PORT, or unix:PATH.
-        options: as of `portal serve`, by parameter name.
+        where: HOST:PORT or unix:PATH.
+        options: the options of `portal serve`, by parameter name.
 
-    Raises: click's exceptions for options that make no sense, ConfigError for wrong values.
+    Raises: click.UsageError for options that contradict each other, ConfigError for wrong values.
     """
     from ..http import HTTPPortal
 
     host, port = _host_and_port(where)
-    return HTTPPortal(host, port, debug=options["debug"], **_around(**options))
+    return HTTPPortal(
+        host,
+        port,
+        title=options["title"],
+        trusted_proxies=options["proxies"],
+        debug=options["debug"],
+        config=_serving_config(options),
+        auth=_all_authenticators(options) or None,
+        middleware=_call_middleware(options),
+        http_middleware=_http_middleware(options),
+    )
 
 
-def _around(
-    *,
-    tokens: Iterable[str],
-    auth: str | None,
-    title: str,
-    limits: tuple[str, ...],
-    limit_store: str | None,
-    guess_limit: str | None,
-    proxies: tuple[str, ...],
-    origins: tuple[str, ...],
-    tls_certificate: str | None,
-    tls_key: str | None,
-    log: str | None,
-    debug: bool,
-) -> dict[str, Any]:
-    """The settings of a portal that the options stand for."""
-    from ..auth.authenticators import BearerAuth
-    from ..http.middleware.auth_failure_limit import AuthFailureLimit
-    from ..http.middleware.cors import CORS
-    from ..http.middleware.request_log import RequestLog
-    from ..limits.rate_limit import RateLimit
+def _serving_config(options: dict[str, Any]) -> Any:
     from ..serving import Certificate, ServingConfig, TLSConfig
 
-    if limit_store and not limits and not guess_limit:
-        raise click.UsageError("--limit-store needs --limit")
-    if tls_key and not tls_certificate:
+    certificate, key = options["tls_certificate"], options["tls_key"]
+    if key and not certificate:
         raise click.UsageError("--tls-key needs --tls-certificate")
-    tls = TLSConfig(Certificate(tls_certificate, tls_key)) if tls_certificate else None
+    tls = TLSConfig(Certificate(certificate, key)) if certificate else None
+    return ServingConfig.development(tls=tls) if options["debug"] else ServingConfig(tls=tls)
+
+
+def _all_authenticators(options: dict[str, Any]) -> list[Any]:
+    """Return the authenticators of --token and --auth. Raises: click.UsageError if both read bearer tokens."""
+    from ..auth import BearerAuth
+
     known: dict[str, str] = {}
-    for token, name in map(_token, tokens):
+    for token, name in map(_name_and_token, options["tokens"]):
         if known.setdefault(token, name) != name:
             raise click.BadParameter(f"{known[token]} and {name} have the same token", param_hint="--token")
-    authenticators = [*([BearerAuth(known)] if known else []), *(() if auth is None else _authenticators(auth, debug))]
-    if known and any(getattr(one, "finds", None) == BearerAuth.finds for one in authenticators[1:]):
-        raise click.UsageError(
-            f"--token is a bearer token, and so is what --auth {auth} looks at: the two exclude each other"
+    auth = options["auth"]
+    loaded = [] if auth is None else _load_authenticators(auth, options["debug"])
+    if known and any(getattr(one, "finds", None) == BearerAuth.finds for one in loaded):
+        raise click.UsageError(f"--token and --auth {auth} both read bearer tokens; use one of them")
+    if options["failure_limit"] and not known and not loaded:
+        raise click.UsageError("--auth-failure-limit needs --token or --auth")
+    return [*([BearerAuth(known)] if known else []), *loaded]
+
+
+def _load_authenticators(auth: str, debug: bool) -> list[Any]:
+    """Import what --auth names, one authenticator or a list. Raises: click.BadParameter if it is none."""
+    value = load(auth, debug, "--auth")
+    if isinstance(value, type):
+        raise click.BadParameter(
+            f"{auth} must be an authenticator, got the class; name an instance", param_hint="--auth"
         )
-    if guess_limit and not authenticators:
-        raise click.UsageError("--guess-limit needs --token or --auth: without them there is nothing to guess")
-    return {
-        "title": title,
-        "trusted_proxies": proxies,
-        "config": ServingConfig.development(tls=tls) if debug else ServingConfig(tls=tls),
-        "auth": authenticators or None,
-        "middleware": [
-            RateLimit(limit, name=f"limit{number}", store=limit_store) for number, limit in enumerate(limits)
-        ],
-        "http_middleware": [
-            *([RequestLog(log)] if log else []),
-            *([CORS("*" if "*" in origins else origins)] if origins else []),
-            *([AuthFailureLimit(guess_limit, store=limit_store)] if guess_limit else []),
-        ],
-    }
-
-
-def _authenticators(auth: str, debug: bool) -> list[Any]:
-    """What --auth names, one or several. One that names none must not leave the door open: it is refused."""
-    given = load(auth, debug, "--auth")
-    if isinstance(given, type):
-        raise click.BadParameter(f"{auth} is a class; an object made of it is wanted", param_hint="--auth")
-    found = list(given) if isinstance(given, list | tuple) else [given]
+    found = list(value) if isinstance(value, list | tuple) else [value]
     if not found or any(one is None for one in found):
-        raise click.BadParameter(f"{auth} names no authenticator, or None as one of several", param_hint="--auth")
+        # An empty list or None would let everybody in.
+        raise click.BadParameter(
+            f"{auth} must be an authenticator or a list of them, got {value!r}", param_hint="--auth"
+        )
     return found
 
 
-def secret(text: str, hint: str) -> str:
-    """What is to be kept off a command line that others may see: of `$NAME`, what the environment has under it."""
-    if not text.startswith("$"):
-        return text
-    value = os.environ.get(text[1:], "")
-    if not value:
-        raise click.BadParameter(f"the environment has no {text[1:]}, or nothing in it", param_hint=hint)
-    return value
-
-
-def _token(text: str) -> tuple[str, str]:
+def _name_and_token(text: str) -> tuple[str, str]:
     name, equals, token = text.partition("=")
     token = secret(token, "--token")
     if not equals or not name or not token:
-        # What was given is not shown: it may be the secret itself.
-        raise click.BadParameter("a name, = and a token, or $ and a variable that holds one", param_hint="--token")
+        # The message does not repeat the option, which may be the secret itself.
+        raise click.BadParameter("must be NAME=TOKEN or NAME=$VARIABLE", param_hint="--token")
     return token, name
+
+
+def _call_middleware(options: dict[str, Any]) -> list[Any]:
+    from ..limits import RateLimit
+
+    limits: Iterable[str] = options["limits"]
+    store = options["limit_store"]
+    if store and not limits and not options["failure_limit"]:
+        raise click.UsageError("--limit-store needs --limit or --auth-failure-limit")
+    return [RateLimit(limit, name=f"limit{number}", store=store) for number, limit in enumerate(limits)]
+
+
+def _http_middleware(options: dict[str, Any]) -> list[Any]:
+    from ..http import CORS, AuthFailureLimit, RequestLog
+
+    log, origins, failures = options["log"], options["origins"], options["failure_limit"]
+    return [
+        *([RequestLog(log)] if log else []),
+        *([CORS("*" if "*" in origins else origins)] if origins else []),
+        *([AuthFailureLimit(failures, store=options["limit_store"])] if failures else []),
+    ]
 
 
 def _host_and_port(where: str) -> tuple[str, int]:

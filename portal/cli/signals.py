@@ -1,8 +1,8 @@
-"""StopSignals: waits for SIGTERM or SIGINT, whichever thread the system gives it to.
+"""StopSignals: wait for SIGTERM or SIGINT in whichever thread the system delivers it.
 
-Python's handlers run in the main thread. Where that thread waits for a lock or a queue, only a signal that the system
-delivers to it, once it sleeps, ends the wait: one that another thread gets, or that comes a moment earlier, is noted
-and not acted on. So it waits for a socket, which the interpreter writes to for every signal (`signal.set_wakeup_fd`).
+Python runs signal handlers in the main thread. If that thread waits for a lock, a signal that another thread receives
+does not end the wait. So the main thread waits for a socket instead, to which the interpreter writes a byte for every
+signal (`signal.set_wakeup_fd`).
 """
 
 from __future__ import annotations
@@ -15,35 +15,35 @@ from types import FrameType
 
 __all__ = ["StopSignals"]
 
-_STOPS = (signal.SIGTERM, signal.SIGINT)
+_STOP = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopSignals:
-    """Handles the signals of a process that serves until it is told to stop.
+    """Handles the signals of a process that serves until it is asked to stop.
 
-    The second signal to stop does what it does by default.
+    The first SIGTERM or SIGINT ends `wait`. The second one has its default effect.
 
     Args:
-        on_hangup: called for each SIGHUP, where the system has that.
+        on_hangup: called for each SIGHUP, on systems that have it.
 
-    Threads: the main thread's alone.
+    Threads: only the main thread may make and use it.
     """
 
     def __init__(self, on_hangup: Callable[[], object]) -> None:
         self._on_hangup = on_hangup
         self._stopped = False
-        self._bell, told = socket.socketpair()
-        for sock in (self._bell, told):
+        self._wakeup, written = socket.socketpair()
+        for sock in (self._wakeup, written):
             sock.setblocking(False)
-        self._told = told  # it lives as long as the handlers, which is as long as the process
-        signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
-        for each in _STOPS:
-            signal.signal(each, self._stop)
+        self._written = written  # keeps the socket open as long as the handlers exist
+        signal.set_wakeup_fd(written.fileno(), warn_on_full_buffer=False)
+        for number in _STOP:
+            signal.signal(number, self._stop)
         if hasattr(signal, "SIGHUP"):
             signal.signal(signal.SIGHUP, self._hang_up)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
-        for each in _STOPS:
+        for each in _STOP:
             signal.signal(each, signal.SIG_DFL)
         self._stopped = True
 
@@ -51,10 +51,16 @@ class StopSignals:
         self._on_hangup()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until a signal says stop, at most `timeout` seconds if given; whether one has."""
+        """Wait for a signal to stop.
+
+        Args:
+            timeout: seconds to wait; None waits until a signal arrives.
+
+        Returns: whether a signal to stop has arrived.
+        """
         while not self._stopped:
-            ready, _, _ = select.select([self._bell], [], [], timeout)
+            ready, _, _ = select.select([self._wakeup], [], [], timeout)
             if not ready:
                 break
-            self._bell.recv(4096)
+            self._wakeup.recv(4096)
         return self._stopped

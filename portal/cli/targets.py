@@ -1,6 +1,6 @@
-"""What MODULE:TARGET on the command line names, and what is said where it names nothing of use.
+"""Load what MODULE:TARGET on the command line names, and publish it.
 
-Raises everywhere: click.BadParameter, which click tells in one line and ends with 2.
+Raises everywhere: click.BadParameter, which click prints as one line. The command then exits with 2.
 """
 
 from __future__ import annotations
@@ -22,40 +22,26 @@ __all__ = ["Target", "apply", "load", "load_all", "service_of"]
 
 
 class Target(NamedTuple):
-    """What a MODULE:TARGET names, and its text."""
+    """An object, and the MODULE:TARGET that names it."""
 
     text: str
     value: Any
 
 
 def load_all(targets: Iterable[str], debug: bool = False) -> list[Target]:
-    """What the targets name, in their order; modules are looked for in the current directory first."""
+    """Import the targets in order. Modules in the current directory are found first."""
     return [Target(text, load(text, debug)) for text in targets]
 
 
 def load(text: str, debug: bool = False, hint: str = "TARGET") -> Any:
-    """What `package.module:name.name` names.
+    """Import the object that `package.module:name.name` names.
 
     Args:
-        text: as it was given.
-        debug: whether what a module raises is passed on, with its traceback.
-        hint: the option that it was given with.
+        debug: raise what the module raises, with its traceback.
+        hint: the option or argument, for messages.
     """
-    name, colon, path = text.partition(":")
-    if not colon or not name or not path:
-        raise click.BadParameter(f"{text} is not MODULE:TARGET, such as shop.orders:service", param_hint=hint)
-    if name.endswith(".py") or "/" in name:
-        module = name.removesuffix(".py").removeprefix("./").replace("/", ".")
-        raise click.BadParameter(f"{name} is a file; its module is named, as in {module}:{path}", param_hint=hint)
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        value: Any = importlib.import_module(name)
-    except (Exception, SystemExit) as error:  # a module of the user's: whatever it raises is told, not thrown
-        if debug:
-            raise
-        said = f"cannot import {name}: {type(error).__name__}: {error}"
-        raise click.BadParameter(f"{said} (--debug shows where)", param_hint=hint) from error
+    name, path = _split(text, hint)
+    value = _import(name, debug, hint)
     for part in path.split("."):
         try:
             value = getattr(value, part)
@@ -66,8 +52,31 @@ def load(text: str, debug: bool = False, hint: str = "TARGET") -> Any:
     return value
 
 
+def _split(text: str, hint: str) -> tuple[str, str]:
+    """Return the module's name and the path of attributes in it."""
+    name, colon, path = text.partition(":")
+    if not colon or not name or not path:
+        raise click.BadParameter(f"{text} is not MODULE:TARGET, such as shop.orders:service", param_hint=hint)
+    if name.endswith(".py") or "/" in name:
+        module = name.removesuffix(".py").removeprefix("./").replace("/", ".")
+        raise click.BadParameter(f"{name} is a file; name its module: {module}:{path}", param_hint=hint)
+    return name, path
+
+
+def _import(name: str, debug: bool, hint: str) -> Any:
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        return importlib.import_module(name)
+    except (Exception, SystemExit) as error:  # a user's module may raise anything
+        if debug:
+            raise
+        reason = f"cannot import {name}: {type(error).__name__}: {error}"
+        raise click.BadParameter(f"{reason} (--debug shows the traceback)", param_hint=hint) from error
+
+
 def service_of(target: Target) -> Service | None:
-    """The service that a target is, or None for a function."""
+    """Return the service that a target is, or None for a function."""
     from ..errors import ConfigError
     from ..service import Service
 
@@ -76,13 +85,14 @@ def service_of(target: Target) -> Service | None:
     try:
         return Service.of(target.value)
     except ConfigError as error:
-        hint = "a class needs @service" if isinstance(target.value, type) else "there is nothing in it to call"
-        said = f"{target.text} is a {type(target.value).__name__}: no function, no service and no portal; {hint}"
-        raise click.BadParameter(said, param_hint="TARGET") from error
+        advice = "decorate the class with @service" if isinstance(target.value, type) else "it has no functions"
+        kind = type(target.value).__name__
+        reason = f"{target.text} must be a function, a service or a portal, got {kind}; {advice}"
+        raise click.BadParameter(reason, param_hint="TARGET") from error
 
 
 def apply(portal: Portal, target: Target) -> None:
-    """Publish a function or a service."""
+    """Publish a function or a service on a portal."""
     service = service_of(target)
     if service is None:
         portal.apply(target.value)

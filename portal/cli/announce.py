@@ -1,0 +1,52 @@
+"""Print where functions are served, once the server is ready."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from shlex import quote
+from typing import TYPE_CHECKING
+
+from .output import echo, echo_json
+
+if TYPE_CHECKING:
+    from ..http import HTTPPortal
+    from ..portal import Portal
+
+__all__ = ["announce"]
+
+
+def announce(portals: Iterable[Portal], http: HTTPPortal, where: str, as_json: bool) -> None:
+    """Print the addresses to stdout, and for people the server's URL to stderr.
+
+    Args:
+        http: the portal that the options of the command describe.
+        where: HOST:PORT or unix:PATH, as given on the command line.
+        as_json: print one line of JSON, and nothing to stderr.
+    """
+    portals = list(portals)
+    if as_json:
+        echo_json({kind: _rows(portals, kind) for kind in ("functions", "services")})
+    else:
+        for row in _rows(portals, "functions"):
+            echo(row["address"])
+    sys.stdout.flush()
+    if http in portals and not as_json:
+        echo(f"{_location(http, where)} (Ctrl-C stops the server)", err=True)
+
+
+def _rows(portals: Iterable[Portal], kind: str) -> list[dict[str, str]]:
+    return [
+        {"name": published.name, "version": published.version, "address": str(address)}
+        for portal in portals
+        for address, published in getattr(portal, kind)().items()
+    ]
+
+
+def _location(http: HTTPPortal, where: str) -> str:
+    base = http.base.base
+    if not where.startswith("unix:"):
+        return f"serving at {base}, try it at {base}/docs"
+    if http.listener.secure:  # the command line cannot use TLS over a Unix socket
+        return f"serving at {where}"
+    return f"serving at {where}; list it with: portal list {base} --socket {quote(where.removeprefix('unix:'))}"

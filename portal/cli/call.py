@@ -1,0 +1,133 @@
+"""`portal call`: call a function and print its result."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from .connect import client_options, connected
+from .errors import reported
+from .output import echo_json
+
+if TYPE_CHECKING:
+    from ..schema import FunctionSchema
+
+__all__ = ["call", "parse_arguments"]
+
+_EXAMPLES = """\b
+Examples:
+  portal call http://127.0.0.1:8080/api/orders/add a=1 b=2
+  portal call http://127.0.0.1:8080/api/orders/add --json '{"a": 1, "b": 2}'
+  portal call http://127.0.0.1:8080/api/orders/history customer=ann --timeout 5
+"""
+
+
+@click.command(epilog=_EXAMPLES)
+@click.argument("address")
+@click.argument("arguments", nargs=-1, metavar="[NAME=VALUE | NAME:=JSON]...")
+@click.option("--json", "text", metavar="OBJECT", help="Read all parameters from one JSON object; - reads stdin.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Time limit of the whole call."
+)
+@click.option(
+    "--idempotency-key", metavar="KEY", help="Run the call once, however often it is sent. The server must support it."
+)
+@click.option(
+    "--output", type=click.Choice(["pretty", "json"]), default="pretty", show_default=True, help="Format of the result."
+)
+@client_options
+def call(
+    address: str,
+    arguments: tuple[str, ...],
+    text: str | None,
+    timeout: float | None,
+    idempotency_key: str | None,
+    output: str,
+    **client: Any,
+) -> None:
+    """Call the function at ADDRESS and print its result.
+
+    NAME=VALUE passes VALUE as JSON if it is valid JSON and the parameter does not accept strings. Otherwise VALUE is a
+    string. NAME:=JSON is always JSON. The items of a stream are printed one a line.
+    """
+    if text is not None and arguments:
+        raise click.UsageError("pass parameters as NAME=VALUE or with --json, not both")
+    given = None if text is None else _parse_object(sys.stdin.read() if text == "-" else text)
+    with reported(output == "json"), connected(address, timeout, **client) as consumer:
+        schema = consumer.resolve(address).schema
+        params = parse_arguments(arguments, schema) if given is None else given
+        if schema.streaming:
+            for item in consumer.stream_at(address, params):
+                echo_json(item)
+                sys.stdout.flush()
+        else:
+            echo_json(consumer.call_at(address, params, idempotency_key=idempotency_key), pretty=output == "pretty")
+
+
+def parse_arguments(arguments: Iterable[str], schema: FunctionSchema) -> dict[str, Any]:
+    """Return the parameters that NAME=VALUE and NAME:=JSON stand for. Raises: click.BadParameter."""
+    params: dict[str, Any] = {}
+    for argument in arguments:
+        left, equals, text = argument.partition("=")
+        name = left.removesuffix(":")
+        if not equals or not name:
+            raise click.BadParameter(f"{argument} is not NAME=VALUE", param_hint="NAME=VALUE")
+        if name in params:
+            raise click.BadParameter(f"{name} is passed twice", param_hint="NAME=VALUE")
+        params[name] = _parse_json(text, argument) if left.endswith(":") else _parse_value(text, name, schema.input)
+    return params
+
+
+def _parse_value(text: str, name: str, schema: Mapping[str, Any]) -> Any:
+    if _accepts_strings(schema.get("properties", {}).get(name, {}), schema):
+        return text
+    try:
+        return _strict_json(text)
+    except ValueError:
+        return text
+
+
+def _parse_object(text: str) -> dict[str, Any]:
+    value = _parse_json(text, "--json")
+    if not isinstance(value, dict):
+        raise click.BadParameter(f"must be a JSON object, got {type(value).__name__}", param_hint="--json")
+    return value
+
+
+def _parse_json(text: str, hint: str) -> Any:
+    try:
+        return _strict_json(text)
+    except ValueError as error:
+        raise click.BadParameter(f"not valid JSON: {error}", param_hint=hint) from None
+
+
+def _strict_json(text: str) -> Any:
+    """Parse JSON without NaN and Infinity (RFC 8259). Raises: ValueError."""
+
+    def reject(constant: str) -> NoReturn:
+        raise ValueError(f"{constant} is not JSON")
+
+    try:
+        return json.loads(text, parse_constant=reject)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _accepts_strings(schema: Any, root: Mapping[str, Any], depth: int = 8) -> bool:
+    """Return whether a schema, one of its alternatives or the target of its `$ref` accepts strings."""
+    if not isinstance(schema, Mapping) or depth == 0:
+        return False
+    kind = schema.get("type")
+    if kind == "string" or (isinstance(kind, list) and "string" in kind):
+        return True
+    if any(isinstance(value, str) for value in [schema.get("const"), *schema.get("enum", ())]):
+        return True
+    reference = str(schema.get("$ref", ""))
+    alternatives = [*schema.get("anyOf", ()), *schema.get("oneOf", ())]
+    if reference.startswith("#/$defs/"):
+        alternatives.append(root.get("$defs", {}).get(reference.removeprefix("#/$defs/")))
+    return any(_accepts_strings(alternative, root, depth - 1) for alternative in alternatives)

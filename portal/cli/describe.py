@@ -1,0 +1,102 @@
+"""`portal describe` and `portal list`: show what a server publishes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import click
+
+from .connect import client_options, connected
+from .errors import reported
+from .output import echo, echo_json, echo_table
+
+if TYPE_CHECKING:
+    from ..schema import FunctionSchema
+
+__all__ = ["describe", "echo_schema", "list_", "type_text"]
+
+
+@click.command("list")
+@click.argument("url")
+@click.option("--json", "as_json", is_flag=True, help="Print the full listing as one line of JSON.")
+@client_options
+def list_(url: str, as_json: bool, **client: Any) -> None:
+    """List the functions that the server at URL publishes.
+
+    A URL without a path means its /api.
+    """
+    base = f"{url}/api" if "://" in url and not urlsplit(url).path else url
+    with reported(as_json), connected(base, **client) as consumer:
+        listing = consumer.list_at(base)
+        if as_json:
+            echo_json(listing)
+        else:
+            echo_table(
+                [(row["address"], row.get("description", "").partition("\n")[0]) for row in listing["functions"]]
+            )
+
+
+@click.command(short_help="Show the parameters and result of a function.")
+@click.argument("address")
+@click.option("--json", "as_json", is_flag=True, help="Print the full schema as one line of JSON.")
+@client_options
+def describe(address: str, as_json: bool, **client: Any) -> None:
+    """Show the parameters, result and examples of the function at ADDRESS."""
+    with reported(as_json), connected(address, **client) as consumer:
+        schema = consumer.resolve(address).schema
+        if as_json:
+            echo_json(schema.to_dict())
+        else:
+            echo_schema(schema)
+
+
+def echo_schema(schema: FunctionSchema) -> None:
+    """Print a function's schema for people."""
+    flags = [name for name in ("idempotent", "cacheable", "streaming", "deprecated") if getattr(schema, name)]
+    echo(f"{schema.name}  version {schema.version}" + "".join(f", {flag}" for flag in flags))
+    if schema.description:
+        echo(schema.description)
+    rows = [_parameter_row(name, part, schema) for name, part in schema.input.get("properties", {}).items()]
+    echo("parameters:" if rows else "parameters: none")
+    echo_table(rows)
+    echo(f"{'each item' if schema.streaming else 'returns'}: {type_text(schema.output)}")
+    for example in schema.examples:
+        echo(f"example: {json.dumps(example, ensure_ascii=False)}")
+
+
+def _parameter_row(name: str, part: Any, schema: FunctionSchema) -> tuple[str, ...]:
+    details = part if isinstance(part, Mapping) else {}
+    required = name in schema.input.get("required", ())
+    default = "required" if required else f"default {json.dumps(details.get('default'), ensure_ascii=False)}"
+    return name, type_text(part), default, details.get("description", "")
+
+
+_CONSTRAINTS = (
+    *("format", "pattern", "minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum"),
+    *("minLength", "maxLength", "minItems", "maxItems"),
+)
+
+
+def type_text(schema: Any) -> str:
+    """Return a schema's type and constraints in a few words, or the name of what it refers to."""
+    if not isinstance(schema, Mapping) or not schema:
+        return "anything"
+    if "$ref" in schema:
+        return str(schema["$ref"]).rpartition("/")[2]
+    alternatives = schema.get("anyOf") or schema.get("oneOf")
+    if alternatives:
+        return " or ".join(type_text(alternative) for alternative in alternatives)
+    if "enum" in schema:
+        return " or ".join(json.dumps(value, ensure_ascii=False) for value in schema["enum"])
+    kind = schema.get("type", "anything")
+    text = " or ".join(kind) if isinstance(kind, list) else str(kind)
+    if "items" in schema:
+        text += f" of {type_text(schema['items'])}"
+    if "properties" in schema:
+        required = schema.get("required", ())
+        text += f" {{{', '.join(name if name in required else f'{name}?' for name in schema['properties'])}}}"
+    constraints = (f"{name} {schema[name]}" for name in _CONSTRAINTS if name in schema)
+    return ", ".join([text, *constraints])

@@ -1,0 +1,115 @@
+"""`portal call`: how parameters are read, what is printed, and the exit code."""
+
+from __future__ import annotations
+
+import pytest
+
+from portal import FunctionSchema
+from portal.cli.call import parse_arguments
+from tests.support.command import run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "printed"),
+    [
+        (["add", "a=1", "b=2.5"], "3.5\n"),
+        (["add", "a:=1", "b:=2"], "3.0\n"),
+        (["add", "--json", '{"a": 1, "b": 2}'], "3.0\n"),
+        (["add", "--json", '{"a": 1, "b": 2}', "--output", "json", "--timeout", "30"], "3.0\n"),
+        (
+            ["quote", "sku=PEN-001", "--output", "json"],
+            '{"sku": "PEN-001", "quantity": 1, "unit_price": "1.20", "total": "1.20"}\n',
+        ),
+        (
+            ["quote", "sku=PEN-001"],
+            '{\n  "sku": "PEN-001",\n  "quantity": 1,\n  "unit_price": "1.20",\n  "total": "1.20"\n}\n',
+        ),
+        (
+            ["history", "customer=Zoë 李", "limit=2"],
+            '{"number": "Zoë 李-1", "placed": "2026-01-08", "total": "10.50"}\n'
+            '{"number": "Zoë 李-2", "placed": "2026-01-15", "total": "21.00"}\n',
+        ),
+    ],
+)
+def test_call_prints_the_result(base, arguments, printed):
+    name, *rest = arguments
+    result = run("call", f"{base}/orders/{name}", *rest)
+    assert (result.stdout, result.stderr, result.exit_code) == (printed, "", 0)
+
+
+def test_call_reads_its_parameters_from_stdin(base):
+    result = run("call", f"{base}/orders/add", "--json", "-", stdin='{"a": 1, "b": 2}')
+    assert (result.stdout, result.exit_code) == ("3.0\n", 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["fail", "reason=no"], 1, ["error: FunctionError: "]),
+        (["add", "a"], 2, ["a is not NAME=VALUE"]),
+        (["add", "=1"], 2, ["=1 is not NAME=VALUE"]),
+        (["add", "a=1", "a=2"], 2, ["a is passed twice"]),
+        (["add", "a:=one"], 2, ["a:=one", "not valid JSON"]),
+        (["add", "a:=NaN"], 2, ["NaN is not JSON"]),
+        (["add", "a=1", "--json", "{}"], 2, ["not both"]),
+        (["add", "--json", "{"], 2, ["--json", "not valid JSON"]),
+        (["add", "--json", "[1]"], 2, ["must be a JSON object, got list"]),
+        (["add", "--json", "[" * 100_000], 2, ["not valid JSON"]),
+        (["add", "--timeout", "0"], 2, ["--timeout"]),
+        (["add", "a=x"], 3, ["error: ValidationError: 2 faults\n", "  /a: ", "  /b: "]),
+        (["add", "a=NaN", "b=1"], 3, ["error: ValidationError: 1 fault\n", "  /a: "]),
+        (["quote", "sku=ZZZ-999"], 3, ["  /sku: unknown article"]),
+        (["subtract"], 4, ["error: RegistryError: ", "subtract"]),
+        (["slow", "seconds=30", "--timeout", "0.2"], 5, ["error: CallTimeout: "]),
+    ],
+)
+def test_call_reports_errors(base, arguments, code, said):
+    name, *rest = arguments
+    result = run("call", f"{base}/orders/{name}", *rest)
+    assert result.exit_code == code, result.output
+    assert result.stdout == ""
+    assert [text for text in said if text not in result.stderr] == []
+
+
+def test_a_wrong_path_is_not_found(base):
+    result = run("call", base.removesuffix("/api") + "/orders/quote", "sku=PEN-001")
+    assert result.exit_code == 4
+    assert "nothing is served at /orders/quote; there is /api," in result.output
+
+
+TEXT = {"type": "string"}
+
+
+@pytest.mark.parametrize(
+    ("schema", "text", "value"),
+    [
+        ({"type": "integer"}, "5", 5),
+        ({"type": "integer"}, "five", "five"),
+        ({"type": "array"}, "[1, 2]", [1, 2]),
+        ({"type": "boolean"}, "true", True),
+        ({}, "null", None),
+        ({}, "", ""),
+        (True, "1", 1),
+        (TEXT, "5", "5"),
+        (TEXT, "", ""),
+        ({"type": ["null", "string"]}, "null", "null"),
+        ({"anyOf": [TEXT, {"type": "null"}]}, "1", "1"),
+        ({"oneOf": [{"type": "integer"}, {"type": "null"}]}, "1", 1),
+        ({"enum": ["1", "2"]}, "1", "1"),
+        ({"enum": [1, 2]}, "1", 1),
+        ({"const": "1"}, "1", "1"),
+        ({"$ref": "#/$defs/Text"}, "1", "1"),
+        ({"$ref": "#/$defs/Loop"}, "1", 1),
+        ({"$ref": "#/$defs/Missing"}, "1", 1),
+        ({"$ref": "https://example.com/"}, "1", 1),
+    ],
+)
+def test_a_value_is_json_unless_the_parameter_accepts_strings(schema, text, value):
+    defs = {"Text": TEXT, "Loop": {"anyOf": [{"$ref": "#/$defs/Loop"}]}}
+    schema_of_f = FunctionSchema("f", input={"type": "object", "properties": {"p": schema}, "$defs": defs}, output={})
+    assert parse_arguments([f"p={text}"], schema_of_f) == {"p": value}
+
+
+def test_unknown_parameters_and_values_with_an_equals_sign_are_passed_on():
+    schema_of_f = FunctionSchema("f", input={"type": "object"}, output={})
+    assert parse_arguments(["p=a=b", "q=1", "r:=null"], schema_of_f) == {"p": "a=b", "q": 1, "r": None}

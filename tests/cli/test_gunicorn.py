@@ -1,0 +1,46 @@
+"""`portal serve --workers`: several processes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+
+from portal import Consumer
+from tests.support.command import free_port, serving, wait_for_port
+
+pytest.importorskip("gunicorn")
+
+
+def test_several_processes_serve(here):
+    port = free_port()
+    with serving(here, "served_things:plain", "--http", f"127.0.0.1:{port}", "--workers", "2", "--token", "a=b"):
+        wait_for_port(port)
+        with Consumer(auth="b") as consumer:
+            assert [consumer.call_at(f"http://127.0.0.1:{port}/api/plain") for _ in range(5)] == [1] * 5
+
+
+def test_several_processes_print_what_one_does(here):
+    arguments = ["served_things:plain", "served_things:Shop", "--http", "127.0.0.1:0"]
+
+    def told(server: subprocess.Popen[str]) -> list[str]:
+        lines = [server.stdout.readline() for _ in range(2)]
+        port = lines[0].partition("127.0.0.1:")[2].partition("/")[0]
+        with Consumer() as consumer:
+            assert consumer.call_at(lines[0].strip()) == 1
+        return [line.replace(port, "PORT") for line in lines]
+
+    with serving(here, *arguments) as one, serving(here, *arguments, "--workers", "2") as several:
+        assert told(several) == told(one)
+        assert any(line.startswith("serving at http://127.0.0.1:") for line in iter(several.stderr.readline, ""))
+
+
+def test_several_processes_print_the_addresses_once(here):
+    with serving(here, "served_things:Shop", "--http", "127.0.0.1:0", "--json", "--workers", "2") as server:
+        told = json.loads(server.stdout.readline())
+        assert [row["name"] for row in told["services"]] == ["shop"]
+        with Consumer() as consumer:
+            assert consumer.call_at(told["functions"][0]["address"]) is True
+        server.terminate()
+        assert set(server.stdout.read().splitlines()) <= {"stopping"}

@@ -1,0 +1,44 @@
+"""What MODULE:TARGET may name, and the messages for what it may not."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.command import run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["served_things"], 2, "served_things is not MODULE:TARGET"),
+        (["served_things:"], 2, "is not MODULE:TARGET"),
+        ([":plain"], 2, "is not MODULE:TARGET"),
+        (["no_such_things:plain"], 2, "cannot import no_such_things: ModuleNotFoundError"),
+        (["broken_things:plain"], 2, "cannot import broken_things: ZeroDivisionError"),
+        (["served_things:plan"], 2, "served_things has no plan; did you mean plain"),
+        (["served_things:nothing"], 2, "served_things has no nothing"),
+        (["served_things:plain.nothing"], 2, "served_things has no plain.nothing"),
+        (["served_things:number"], 2, "served_things:number must be a function, a service or a portal, got int"),
+        (["served_things:threading"], 2, "got module"),
+        (["served_things:threading.Thread"], 2, "decorate the class with @service"),
+        (["served_things.py:plain"], 2, "name its module: served_things:plain"),
+        (["./inner/things.py:plain"], 2, "name its module: inner.things:plain"),
+        (["ending_things:plain"], 2, "cannot import ending_things: SystemExit: 7"),
+        (["served_things:plain", "served_things:plain", "served_things:made"], 3, "plain version 1 is taken"),
+        (["served_things:plain", "--http", "8080"], 2, "8080 is not HOST:PORT"),
+        (["served_things:plain", "--http", "host:http"], 2, "host:http is not HOST:PORT"),
+        (["served_things:plain", "--http", "host:65536"], 2, "host:65536 is not HOST:PORT"),
+        ([], 2, "Missing argument"),
+    ],
+)
+@pytest.mark.usefixtures("here", "stopped")
+def test_wrong_targets_are_rejected(arguments, code, said):
+    result = run("serve", "--http", "127.0.0.1:0", *arguments)
+    assert said in result.stderr
+    assert (result.exit_code, result.stdout) == (code, "")
+
+
+@pytest.mark.usefixtures("here", "stopped")
+def test_debug_shows_the_traceback_of_a_failed_import():
+    result = run("serve", "broken_things:plain", "--debug")
+    assert isinstance(result.exception, ZeroDivisionError)

@@ -1,4 +1,4 @@
-"""What README.md and docs/ show is so: code runs, commands print what stands below them, links lead somewhere."""
+"""README.md is true: its code runs, its commands print what it shows, and links lead somewhere."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from time import monotonic
 
 import pytest
 import requests
-import trustme
 from click.testing import CliRunner
 
 import portal
@@ -38,7 +37,7 @@ def blocks(language: str, text: str = README) -> list[str]:
 
 
 def commands() -> list[tuple[str, str]]:
-    """Each `$ command` of the console blocks with what stands below it."""
+    """Return each `$ command` of the console blocks with the output below it."""
     pairs = []
     for block in blocks("console"):
         for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
@@ -55,11 +54,11 @@ def server():
 
 
 def words(text: str) -> list[list[str]]:
-    """Lines as lists of words: how far columns stand apart, and which digits a fingerprint has, is not looked at."""
+    """Return the words of each line, without widths of columns and digits of fingerprints."""
     return [re.sub(r"/[0-9a-f]{8}(?=\s)", "/<fingerprint>", line).split() for line in text.splitlines()]
 
 
-# Django is set up once in a process: what does so runs in one of its own, below.
+# Django is set up once in a process. Its block runs in a process of its own, below.
 ONE_PROCESS = [code for code in blocks("python") if "django" not in code]
 
 
@@ -76,7 +75,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def started(arguments: list[str], folder: pathlib.Path, port: int) -> Iterator[None]:
-    """A server as a process, from when it listens on `port` until it is asked to stop."""
+    """Run a server process that listens on `port`, and terminate it at the end."""
     with (folder / "server.log").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", *arguments], cwd=folder, stdout=log, stderr=log,
@@ -157,8 +156,8 @@ def test_every_console_block_is_run():
 INSTALLING = [command for command, _ in commands() if command.startswith("pip install ")]
 
 
-def test_what_a_clone_installs_is_whole(tmp_path):
-    """The part of `pip install .` that needs no index."""
+def test_an_installation_has_every_file(tmp_path):
+    """Build what `pip install .` builds, without an index."""
     pytest.importorskip("setuptools")
     clone, built = tmp_path / "clone", tmp_path / "built"
     clone.mkdir()
@@ -175,36 +174,13 @@ SETTINGS = configparser.ConfigParser()
 SETTINGS.read(ROOT / "setup.cfg", encoding="utf-8")
 
 
-def test_every_extra_named_is_there():
+def test_every_named_extra_exists():
     text = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
-    table = text.partition("| extra | what for |\n|---|---|\n")[2].partition("\n\n")[0]
+    table = text.partition("| extra | needed for |\n|---|---|\n")[2].partition("\n\n")[0]
     named = {extra for row in table.splitlines() for extra in re.findall(r"`([a-z]+)`", row.split("|")[1])}
     told = re.findall(r"pip install '?(?:\.|portal-functions)\[([\w,]+)\]", README + text)
     assert {"docs", "gunicorn"} <= {extra for extras in told for extra in extras.split(",")} <= named
     assert named <= set(SETTINGS["options.extras_require"])
-
-
-PAGES_WITH_CODE = ["serving", "security"]
-CODE = [
-    (page, code)
-    for page in PAGES_WITH_CODE
-    for code in blocks("(?:py|python)", (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8"))
-]
-
-
-@pytest.mark.parametrize(("page", "code"), CODE, ids=[f"{page}: {code.splitlines()[0]}" for page, code in CODE])
-def test_the_code_of_the_pages_runs(page, code, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(str(tmp_path / "clients.pem"))
-    for name, host in (("server", "127.0.0.1"), ("shop", "shop.example"), ("org", "*.example.org")):
-        issued = authority.issue_cert(host)
-        issued.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / f"{name}.pem"))
-        issued.private_key_pem.write_to_path(str(tmp_path / f"{name}.key"))
-    names: dict[str, object] = {"__name__": "documented"}
-    exec(compile(code, f"{page}.md", "exec", dont_inherit=True), names)
-    if isinstance(names.get("http"), HTTPPortal):
-        names["http"].close()
 
 
 PRINTING = [(command, printed) for command, printed in commands() if printed and command.startswith("portal ")]
@@ -212,11 +188,11 @@ PRINTING = [(command, printed) for command, printed in commands() if printed and
 
 @pytest.mark.parametrize(("command", "printed"), PRINTING, ids=[command for command, _ in PRINTING])
 def test_commands_print_what_is_shown(command, printed, server):
-    answer = CliRunner().invoke(cli.main, shlex.split(command.replace(SERVER, server))[1:], prog_name="portal")
-    assert words(answer.output.replace(server, SERVER)) == words(printed)
+    result = CliRunner().invoke(cli.main, shlex.split(command.replace(SERVER, server))[1:], prog_name="portal")
+    assert words(result.output.replace(server, SERVER)) == words(printed)
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl here")
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_curl_prints_what_is_shown(server):
     shown = [(command, printed) for command, printed in commands() if command.startswith("curl ")]
     for command, printed in shown:
@@ -226,7 +202,7 @@ def test_curl_prints_what_is_shown(server):
     assert shown
 
 
-def test_every_make_target_named_is_there():
+def test_every_named_make_target_exists():
     named = set(re.findall(r"make (?:PYTHON=\S+ )?([a-z-]+)`", README)) | {
         command.split()[1] for command, _ in commands() if command.startswith("make ")
     }
@@ -251,7 +227,7 @@ def test_links_lead_somewhere(page):
     assert lost == []
 
 
-def test_the_table_of_errors_is_that_of_the_code():
+def test_the_table_of_errors_matches_the_code():
     rows = [
         f"| {name} | `{code}` | {status} | {rpc} | {'yes' if retryable else 'no'} |"
         for name, code, status, rpc, retryable in errors.error_table()

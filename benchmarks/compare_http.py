@@ -33,8 +33,8 @@ _GRANIAN = (
     "for each processor, no Python."
 )
 _PINNED = (
-    "The threads of the minimal server pass the interpreter lock between processors, which costs most of its time. "
-    "Bound to one processor, the server shows what it can do."
+    "The minimal server has a thread for each connection. The threads pass the interpreter lock between processors, "
+    "which costs most of its time. Bound to one processor, or in one thread, it shows what it can do."
 )
 _NO_WRK = (
     "Load: a generator in Python with 16 connections, as wrk is not installed. It is not faster than the fastest "
@@ -65,6 +65,7 @@ def _servers(rounds: int, seconds: int) -> Part:
             _with_wrk("nginx, a constant", 0.3),
             _with_wrk("minimal server", 0.7),
             Target(_PORTAL, "minimal server, one processor"),
+            Target(_PORTAL, "minimal server, one thread"),
         ),
     )
     part.notes.append(_WRK if has_wrk() else _NO_WRK)

@@ -80,6 +80,7 @@ SERVERS = (
     Contestant("Falcon+msgspec on granian, one thread", "granian-one-thread", needs=_GRANIAN),
     Contestant("nginx, a constant", "nginx", programs=("nginx",), validates=False),
     Contestant("minimal server", "minimal", validates=False),
+    Contestant("minimal server, one thread", "minimal-one-thread", validates=False),
     *([Contestant("minimal server, one processor", "minimal-pinned", validates=False)] if _CAN_PIN else ()),
 )
 PROTECTED = (

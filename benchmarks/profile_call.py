@@ -1,7 +1,7 @@
-"""Where the time of a call goes: `python -m benchmarks.profile_call` prints Markdown tables for docs/performance.md.
+"""Time the parts of a call: `python -m benchmarks.profile_call` prints Markdown tables for docs/performance.md.
 
-Each piece is timed by itself, by turns with all others in one process. Pieces do not quite add up to the whole: a piece
-alone finds the processor's caches warmer than it does inside a call.
+Each part is timed alone, in turn with all others in one process. The parts do not quite add up to the whole, as a part
+alone finds the processor's caches warmer than it does in a call.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from .workload import BODY, EXPECTED, PARAMS, add
 
 __all__ = ["HEAD", "main", "profile"]
 
-#: What our own client sends.
+#: The head of a request of Portal's own client.
 HEAD = (
     b"POST /api/add/3f2a9c51 HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nAccept: application/json\r\nUser-Agent: portal\r\n"
     b"Content-Type: application/json\r\nX-Request-ID: 5f3a9c51aabb-1f\r\nX-Portal-Timeout: 29999\r\n"
@@ -44,11 +44,11 @@ _SHARE_BOUND = 15.0  # microseconds
 
 @dataclass(frozen=True)
 class _Row:
-    """A line of a table: a statement to time, or the difference of two other lines.
+    """A row of a table: a statement to time, or the difference of two other rows.
 
     Attributes:
         source: the statement.
-        minus: names of the line to subtract from and of the line to subtract.
+        minus: the names of the row to subtract from and of the row to subtract.
     """
 
     name: str
@@ -63,43 +63,44 @@ _TABLES: dict[str, tuple[_Row, ...]] = {
     ),
     "Inside a call": (
         _Row("request id", "new_request_id()"),
-        _Row("context, bare: `CallContext()`", "CallContext()"),
-        _Row("context for a call: `CallContext.for_call()`", "CallContext.for_call()"),
+        _Row("an empty context: `CallContext()`", "CallContext()"),
+        _Row("the context of a call: `CallContext.for_call()`", "CallContext.for_call()"),
         _Row("the same with a timeout", "CallContext.for_call(30.0)"),
         _Row("the call object: `Call(...)`", "Call(target, PARAMS, context)"),
-        _Row("making the context current: `with context.active()`", "with context.active(): pass"),
-        _Row("a counter under its lock", "with lock: pass"),
-        _Row("watching a deadline: `DeadlineWatch` add and discard", "watch.discard(watch.add(later, too_late))"),
+        _Row("make the context current: `with context.active()`", "with context.active(): pass"),
+        _Row("take and release a lock", "with lock: pass"),
+        _Row("watch a deadline: `DeadlineWatch` add and discard", "watch.discard(watch.add(later, too_late))"),
         _Row("input: `Parameters.load`", "target.parameters.load(PARAMS)"),
-        _Row("of that the check: `Schema.accepts`", "target.parameters.schema.accepts(PARAMS)"),
-        _Row("the target: `add(**native)`", "add(**PARAMS)"),
+        _Row("the check of the input: `Schema.accepts`", "target.parameters.schema.accepts(PARAMS)"),
+        _Row("the function: `add(**native)`", "add(**PARAMS)"),
         _Row("output: `Schema.dump`", "target.output.dump(EXPECTED)"),
-        _Row("Function.invoke: input, target, output", "target.invoke(PARAMS, context)"),
+        _Row("Function.invoke: input, function, output", "target.invoke(PARAMS, context)"),
     ),
     "Dispatcher": (
-        _Row("dispatch, no deadline, empty chain", "bare.dispatch(Call(target, PARAMS, context))"),
-        _Row("dispatch under a deadline, as over HTTP", "bare.dispatch(Call(target, PARAMS, timed), too_late)"),
-        _Row("dispatch, one middleware that only calls on", "one.dispatch(Call(target, PARAMS, context))"),
-        _Row("dispatch, four of them", "four.dispatch(Call(target, PARAMS, context))"),
+        _Row("dispatch without deadline and middleware", "bare.dispatch(Call(target, PARAMS, context))"),
+        _Row("dispatch with a deadline, as over HTTP", "bare.dispatch(Call(target, PARAMS, timed), too_late)"),
+        _Row("dispatch with one middleware that does nothing", "one.dispatch(Call(target, PARAMS, context))"),
+        _Row("dispatch with four of them", "four.dispatch(Call(target, PARAMS, context))"),
         _Row(
-            "**dispatcher without the function**",
-            minus=("dispatch, no deadline, empty chain", "Function.invoke: input, target, output"),
+            "**the dispatcher without the function**",
+            minus=("dispatch without deadline and middleware", "Function.invoke: input, function, output"),
         ),
         _Row(
-            "**the deadline's share**",
-            minus=("dispatch under a deadline, as over HTTP", "dispatch, no deadline, empty chain"),
+            "**the deadline**",
+            minus=("dispatch with a deadline, as over HTTP", "dispatch without deadline and middleware"),
         ),
         _Row(
-            "**one link of the chain**",
-            minus=("dispatch, one middleware that only calls on", "dispatch, no deadline, empty chain"),
+            "**one middleware**",
+            minus=("dispatch with one middleware that does nothing", "dispatch without deadline and middleware"),
         ),
     ),
     "A local call": (
         _Row("address from text: `Address.of`", "Address.of('local://add')"),
-        _Row("finding the function: `LocalPortal.resolve_function`", "portal.resolve_function(address)"),
-        _Row("finding the function: `Consumer.resolve`", "consumer.resolve('local://add')"),
+        _Row("find the function: `LocalPortal.resolve_function`", "portal.resolve_function(address)"),
+        _Row("find the function: `Consumer.resolve`", "consumer.resolve('local://add')"),
         _Row("native arguments to JSON data: `Parameters.bind` and `dump`", "params.dump(params.bind((), PARAMS))"),
         _Row("`consumer.call_at('local://add', {...})`", "consumer.call_at('local://add', PARAMS)"),
+        _Row("`consumer.call_at(address, {...})`", "consumer.call_at(address, PARAMS)"),
         _Row("resolved function `add(a=1.5, b=2.5)`", "resolved(a=1.5, b=2.5)"),
     ),
     "HTTP, without sockets": (
@@ -108,11 +109,11 @@ _TABLES: dict[str, tuple[_Row, ...]] = {
         _Row("context from headers: `context_of`", "context_of(headers, 1.0)"),
         _Row("body: `decode_json`", "decode_json(BODY)"),
         _Row("result: `encode_json`", "encode_json(EXPECTED)"),
-        _Row("response head: `encode_head`", "encode_head(200, answer, keep_alive=True, now=now)"),
+        _Row("response head: `encode_head`", "encode_head(200, response_headers, keep_alive=True, now=now)"),
         _Row("client: headers of a context: `headers_of`", "headers_of(timed)"),
     ),
 }
-_SHARE = "dispatch, validation, context, deadline, empty chain, request id and counters together"
+_SHARE = "dispatch, validation, context, deadline, request id and counters"
 _SHARE_SOURCE = (
     "context_now = CallContext.for_call(30.0); context_now.request_id; "
     "bare.dispatch(Call(target, PARAMS, context_now), too_late)"
@@ -124,7 +125,7 @@ def _call_on(call: Call, call_next: CallNext) -> Any:
 
 
 def _too_late(*error: object) -> None:
-    """Answers a caller at the deadline, which no call here reaches."""
+    """Respond at the deadline, which no call here reaches."""
 
 
 def _scope(portal: LocalPortal, consumer: Consumer) -> dict[str, Any]:
@@ -167,13 +168,17 @@ def _scope(portal: LocalPortal, consumer: Consumer) -> dict[str, Any]:
         "four": Dispatcher([_call_on] * 4),
         "heads": HeadCache(),
         "headers": parse_request_head(HEAD).headers,
-        "answer": [("Content-Type", "application/json"), ("X-Request-ID", "5f3a9c51aabb-1f"), ("Content-Length", "3")],
+        "response_headers": [
+            ("Content-Type", "application/json"),
+            ("X-Request-ID", "5f3a9c51aabb-1f"),
+            ("Content-Length", "3"),
+        ],
         "now": time(),
     }
 
 
 def profile(repeats: int = 15) -> dict[str, float]:
-    """Least nanoseconds by row name, differences among them."""
+    """Return the least nanoseconds of each row, and the differences."""
     rows = [row for table_rows in _TABLES.values() for row in table_rows]
     sources = {row.name: row.source for row in rows if row.minus is None} | {_SHARE: _SHARE_SOURCE}
     with LocalPortal() as portal, Consumer([portal]) as consumer:
@@ -190,11 +195,11 @@ def _lines(figures: dict[str, float]) -> Iterator[str]:
     yield f"Least nanoseconds, {platform.python_implementation()} {platform.python_version()}."
     for title, rows in _TABLES.items():
         yield f"\n### {title}\n"
-        yield from table((("what", "ns"), *((row.name, f"{figures[row.name]:,.0f}") for row in rows)))
+        yield from table((("part", "ns"), *((row.name, f"{figures[row.name]:,.0f}") for row in rows)))
     share = (figures[_SHARE] - figures[_TABLES["The floor"][0].name]) / 1000
     verdict = "met" if share < _SHARE_BOUND else "NOT met"
-    yield f"\nThe dispatcher's share: {_SHARE}, without the function itself: {share:.1f} us a call"
-    yield f"(to be under {_SHARE_BOUND:g} us: {verdict})."
+    yield f"\nThe dispatcher: {_SHARE} take {share:.1f} us a call without the function itself"
+    yield f"(target: under {_SHARE_BOUND:g} us, {verdict})."
 
 
 def main(arguments: list[str] | None = None) -> int:

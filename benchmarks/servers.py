@@ -111,10 +111,10 @@ def _fastapi() -> None:
     server.run(sockets=[listener])
 
 
-def _minimal() -> None:
+def _minimal(serve: Callable[[socket.socket], None] = minimal_server.serve) -> None:
     listener = socket.create_server(("127.0.0.1", 0), backlog=512)
     _ready(f"http://127.0.0.1:{listener.getsockname()[1]}/add")
-    minimal_server.serve(listener)
+    serve(listener)
 
 
 def _minimal_pinned() -> None:
@@ -158,6 +158,7 @@ SERVERS: dict[str, Callable[[], None]] = {
     "fastapi": _fastapi,
     "minimal": _minimal,
     "minimal-pinned": _minimal_pinned,
+    "minimal-one-thread": partial(_minimal, minimal_server.serve_in_one_thread),
     "pyro5": _pyro5,
     "rpyc": _rpyc,
 }

@@ -1,4 +1,4 @@
-"""pytest-benchmark: the parts that a call goes through, each by itself."""
+"""pytest-benchmark: the parts of a call, each one alone."""
 
 from __future__ import annotations
 

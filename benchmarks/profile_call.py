@@ -24,7 +24,8 @@ from portal.calls.dispatcher import Dispatcher
 from portal.calls.middleware import Call, CallNext
 from portal.context import new_request_id
 from portal.http.messages.call_headers import context_of, headers_of
-from portal.http11.request_head import HeadCache, parse_request_head
+from portal.http11.head_cache import HeadCache
+from portal.http11.request_head import parse_request_head
 from portal.http11.response_head import encode_head
 
 from .report import table

@@ -13,7 +13,8 @@ from portal.calls.dispatcher import Dispatcher
 from portal.calls.middleware import Call
 from portal.function import Function
 from portal.http11.chunked import ChunkedDecoder
-from portal.http11.request_head import HeadCache, parse_request_head
+from portal.http11.head_cache import HeadCache
+from portal.http11.request_head import parse_request_head
 
 from .profile_call import HEAD
 from .workload import BODY, EXPECTED, PARAMS, add

@@ -19,6 +19,7 @@ from urllib.parse import unquote_to_bytes
 
 from ..context import Identity
 from ..errors import AuthenticationError, ConfigError
+from ..http11.fields import TOKEN, VISIBLE
 from .passwords import Password
 from .secrets import KeyTable, require_header_name, require_quotable
 
@@ -32,11 +33,11 @@ __all__ = [
     "bearer_token",
 ]
 
-_SCHEME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]*")
+_SCHEME = re.compile(rf"(?:{TOKEN})?")
 _TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 _BEARER = re.compile(f"Bearer ({_TOKEN.pattern})")  # as nearly everybody writes it
 _TOKEN68 = re.compile(f" +({_TOKEN.pattern})")
-_KEY = re.compile(r"[\x21-\x7e]+")
+_KEY = re.compile(VISIBLE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 

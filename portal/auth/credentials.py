@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from ..address import Address
 from ..errors import AddressError, AuthenticationError, ConfigError, PortalError
+from ..http11.fields import is_visible
 from .oauth2 import OAuth2ClientCredentials
 from .secrets import failure_origin, require_header_name, require_header_value
 
@@ -35,7 +36,6 @@ __all__ = [
 
 _log = logging.getLogger("portal.auth")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_TOKEN = re.compile(r"[\x21-\x7e]+")
 _MAX_HEADERS = 20
 
 
@@ -249,7 +249,7 @@ def _called(function: Callable[..., Any], *args: Any) -> Any:
 
 
 def _bearer(path: str, token: Any) -> dict[str, str]:
-    if not isinstance(token, str) or not _TOKEN.fullmatch(token):
+    if not isinstance(token, str) or not is_visible(token):
         raise _wrong(path, 'the token alone, without "Bearer " before it: printable ASCII without spaces, not empty')
     return {"Authorization": f"Bearer {token}"}
 

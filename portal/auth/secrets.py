@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any, Generic, TypeVar
 
 from ..errors import ConfigError
+from ..http11.fields import is_field_content, is_token
 
 __all__ = [
     "KeyTable",
@@ -23,8 +24,6 @@ __all__ = [
 
 ValueT = TypeVar("ValueT")
 
-_HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_HEADER_VALUE = re.compile(r"[\x21-\x7e\xa0-\xff](?:[\t\x20-\x7e\xa0-\xff]*[\x21-\x7e\xa0-\xff])?")
 _QUOTABLE = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]+")
 #: Fields that say how a message is read and where it goes; a credential is none of them.
 _FRAMING = frozenset({"connection", "content-length", "content-type", "expect", "host", "te", "trailer",
@@ -88,7 +87,7 @@ def failure_origin(error: BaseException) -> str:
 
 def require_header_name(path: str, name: Any) -> str:
     """A header's name that may carry a credential (RFC 9110 section 5.1). Raises ConfigError."""
-    if isinstance(name, str) and _HEADER_NAME.fullmatch(name) and name.lower() not in _FRAMING:
+    if isinstance(name, str) and is_token(name) and name.lower() not in _FRAMING:
         return name
     allowed = "the name of a header that a credential may stand in"
     raise ConfigError(f"{path} is {str(name)[:80]!r}; expected: {allowed}", path=path, expected=allowed)
@@ -96,7 +95,7 @@ def require_header_name(path: str, name: Any) -> str:
 
 def require_header_value(path: str, value: Any) -> str:
     """A value that a header can carry (RFC 9110 section 5.5). Raises ConfigError, which does not tell the value."""
-    if isinstance(value, str) and _HEADER_VALUE.fullmatch(value):
+    if isinstance(value, str) and is_field_content(value):
         return value
     allowed = "Latin-1 text without line breaks or other control characters, and no space at its ends"
     raise ConfigError(f"{path} cannot stand in a header; expected: {allowed}", path=path, expected=allowed)

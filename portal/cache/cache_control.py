@@ -1,28 +1,23 @@
-"""What may be kept, for how long, and whether it is still the same: cache directives and entity tags, as text.
-
-Values only, no transport: RFC 9111 (caching; sections 4.2 and 5.2) and RFC 9110 (sections 8.8.3 and 13.1.2).
-"""
+"""What may be kept and for how long: cache directives as text (RFC 9111 sections 4.2 and 5.2)."""
 
 from __future__ import annotations
 
-import hashlib
 import re
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
-__all__ = ["Freshness", "etag_of", "freshness", "matches", "parse_cache_control"]
+from ..http11.dates import parse_http_date
+from ..http11.fields import TOKEN
+
+__all__ = ["Freshness", "freshness", "parse_cache_control"]
 
 _DIRECTIVE = re.compile(
-    r"[ \t]*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)"  # a token
-    r"(?:=(?:\"((?:[^\"\\]|\\.)*)\"|([!#$%&'*+\-.^_`|~0-9A-Za-z]*)))?"  # a quoted string or a token
+    rf"[ \t]*({TOKEN})"
+    rf"(?:=(?:\"((?:[^\"\\]|\\.)*)\"|((?:{TOKEN})?)))?"  # a quoted string, a token or nothing
     r"[ \t]*(?:,|\Z)"
 )
 _QUOTED_PAIR = re.compile(r"\\(.)")
-_ETAG = re.compile(r"(?:W/)?(\"[\x21\x23-\x7e\x80-\xff]*\")")
-_ELEMENT = re.compile(_ETAG.pattern + r"[ \t]*(?:,|\Z)")
 _MAX_TEXT = 4096  # characters of a Cache-Control header that are looked at; a longer one forbids storing
 _MAX_SECONDS = 2**31  # RFC 9111 section 1.2.2: what a larger number means
 
@@ -99,50 +94,8 @@ def _seconds(text: str | None) -> float | None:
 def _lifetime_by_dates(headers: Mapping[str, str], clock: Callable[[], float]) -> float | None:
     if "expires" not in headers:
         return None
-    expires = _date(headers["expires"])
+    expires = parse_http_date(headers["expires"])
     if expires is None:  # "0", say: has expired (section 5.3)
         return 0.0
-    made = _date(headers.get("date", ""))
+    made = parse_http_date(headers.get("date", ""))
     return max(0.0, min(expires - (clock() if made is None else made), float(_MAX_SECONDS)))
-
-
-def _date(text: str) -> float | None:
-    try:
-        moment = parsedate_to_datetime(text)
-        return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError, OSError):
-        return None
-
-
-def etag_of(body: bytes) -> str:
-    """A strong entity tag of exactly these bytes (RFC 9110 section 8.8.3), quotes included."""
-    return f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
-
-
-def matches(if_none_match: str | None, etag: str | None) -> bool:
-    """Whether an If-None-Match header names the entity tag, by weak comparison (RFC 9110 sections 8.8.3.2, 13.1.2).
-
-    `*` names any. A header that is malformed anywhere names none, nor does any when there is no tag.
-    """
-    own = None if etag is None else _ETAG.fullmatch(etag)
-    if if_none_match is None or own is None:
-        return False
-    if if_none_match.strip(" \t") == "*":
-        return True
-    return own[1] in _tags(if_none_match)
-
-
-def _tags(text: str) -> set[str]:
-    """The opaque tags of a comma-separated list, in which empty elements are allowed; none of a malformed one."""
-    tags: set[str] = set()
-    position = 0
-    while position < len(text):
-        if text[position] in " \t,":
-            position += 1
-            continue
-        found = _ELEMENT.match(text, position)
-        if found is None:
-            return set()
-        tags.add(found[1])
-        position = found.end()
-    return tags

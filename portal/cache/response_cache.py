@@ -24,7 +24,7 @@ from ..calls.singleflight import Flight, SingleFlight
 from ..context import CallContext
 from ..errors import ConfigError
 from ..schema.jsondata import is_json
-from .cache_control import Freshness, etag_of, freshness, matches, parse_cache_control
+from .cache_control import Freshness, freshness, parse_cache_control
 
 __all__ = [
     "Entry",
@@ -32,10 +32,8 @@ __all__ = [
     "Freshness",
     "Key",
     "ResponseCache",
-    "etag_of",
     "freshness",
     "key_of",
-    "matches",
     "parse_cache_control",
 ]
 

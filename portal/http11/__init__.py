@@ -1,1 +1,1 @@
-"""HTTP/1.1 grammar without I/O: heads, chunked bodies, header fields."""
+"""HTTP/1.1 grammar without I/O: heads, chunked bodies, header fields, dates, entity tags."""

@@ -1,31 +1,31 @@
-"""ChunkedDecoder: a body in chunks, piece by piece (RFC 9112 section 7.1)."""
+"""ChunkedDecoder: decodes a chunked body as it arrives (RFC 9112 section 7.1)."""
 
 from __future__ import annotations
 
 import re
 
 from ..errors import ProtocolError
+from .fields import FIELD_VALUE, parse_field_line
 
 __all__ = ["ChunkedDecoder"]
 
-_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
-_TRAILER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([^\x00-\x08\x0a-\x1f\x7f]*)")
+_SIZE = re.compile(rf"([0-9A-Fa-f]{{1,16}})[ \t]*(?:;{FIELD_VALUE})?".encode())
 _MAX_LINE = 512
 _MAX_TRAILERS = 8 * 1024
-_MAX_EXTENSIONS = 16 * 1024  # of all chunks together, beyond a byte for each of data; they would have no bound else
+_MAX_EXTENSIONS = 16 * 1024  # bytes in all chunks together, beyond one for each byte of data
 _FORBIDDEN = frozenset({"content-length", "transfer-encoding", "host", "authorization", "content-type", "trailer"})
 
 
 class ChunkedDecoder:
-    """Takes a chunked body as it arrives and gives its data.
+    """Decodes one chunked body.
 
     Args:
-        limit: bytes of data; more is a ProtocolError with status 413.
+        limit: bytes of data; more raises ProtocolError with status 413.
 
     Attributes:
         complete: whether the end was reached.
-        remainder: what came after the end; belongs to the next request.
-        trailers: values by lower-case name; those that must not stand in a trailer are dropped.
+        remainder: what came after the end; it belongs to the next message.
+        trailers: values by lower-case name; headers that a trailer must not contain are dropped.
 
     Threads: one at a time.
     """
@@ -46,7 +46,7 @@ class ChunkedDecoder:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._buffer = b""
-        self._at = 0  # how much of the buffer is done with: cutting it off for each chunk would take quadratic time
+        self._at = 0  # bytes of the buffer already decoded; cutting them off for each chunk would take quadratic time
         self._left = 0
         self._extensions = 0
         self._size = 0
@@ -56,7 +56,10 @@ class ChunkedDecoder:
         self.trailers: dict[str, str] = {}
 
     def feed(self, data: bytes) -> bytes:
-        """Take what arrived, give the data in it; ProtocolError (400, 413, 431) when it is no chunked body."""
+        """Take what arrived and return the data in it.
+
+        Raises: ProtocolError (400, 413, 431) for what is not a chunked body.
+        """
         self._buffer = self._buffer + data if self._buffer else data
         pieces: list[bytes] = []
         while not self.complete and self._step(pieces):
@@ -70,7 +73,7 @@ class ChunkedDecoder:
         return b"".join(pieces)
 
     def _step(self, pieces: list[bytes]) -> bool:
-        """Do one thing with the buffer; False when more must arrive first."""
+        """Decode one element of the buffer; return False when more has to arrive first."""
         if self._state == "data":
             return self._take_data(pieces)
         if self._state == "end":
@@ -88,8 +91,8 @@ class ChunkedDecoder:
         return True
 
     def _check_partial_line(self) -> None:
-        """Refuse early what cannot become a good line any more."""
-        # The CR of its end may be there already.
+        """Reject a line as soon as it cannot become a valid one."""
+        # The CR of its line break may have arrived already.
         if len(self._buffer) - self._at > (_MAX_TRAILERS if self._state == "trailers" else _MAX_LINE) + 1:
             raise ProtocolError("a line of the chunked body is too long", status=431)
         if self._buffer.find(b"\n", self._at) >= 0:
@@ -98,7 +101,7 @@ class ChunkedDecoder:
     def _take_size(self, line: bytes) -> None:
         match = _SIZE.fullmatch(line)
         if match is None or len(line) > _MAX_LINE:
-            raise ProtocolError("a bad chunk size")
+            raise ProtocolError("malformed chunk size")
         self._left = int(match[1], 16)
         self._size += self._left
         self._extensions += len(line) - len(match[1])
@@ -108,7 +111,7 @@ class ChunkedDecoder:
             raise ProtocolError(f"the body is longer than {self._limit} bytes", status=413)
         self._state = "data" if self._left else "trailers"
         if not self._left:
-            self._size = 0  # counts the trailers from here on
+            self._size = 0  # counts the bytes of the trailers from here on
 
     def _take_data(self, pieces: list[bytes]) -> bool:
         piece = self._buffer[self._at : self._at + self._left]
@@ -138,9 +141,6 @@ class ChunkedDecoder:
         self._size += len(line)
         if self._size > _MAX_TRAILERS:
             raise ProtocolError("the trailers are too long", status=431)
-        match = _TRAILER.fullmatch(line)
-        if match is None:
-            raise ProtocolError("a bad trailer line")
-        name = match[1].decode("ascii").lower()
+        name, value = parse_field_line(line)
         if name not in _FORBIDDEN:
-            self.trailers[name] = match[2].strip(b" \t").decode("latin-1")
+            self.trailers[name] = value

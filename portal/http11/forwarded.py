@@ -1,8 +1,9 @@
-"""Whose call it is: the client's network address behind proxies.
+"""X-Forwarded-For: find the client's network address behind trusted proxies.
 
-Anyone can send `X-Forwarded-For`, so it says something only where a proxy of one's own wrote it. Each proxy appends
-the address it was called from: read from the right, every entry is worth what the hop that wrote it is worth, and the
-first that is no trusted proxy is the client (RFC 7239 section 8.1 says why nothing left of it counts).
+Anyone can send `X-Forwarded-For`, so only entries that a trusted proxy wrote count. Each proxy appends the address that
+called it. Read from the right, the first address that is not a trusted proxy is the client.
+
+Source: RFC 7239 section 8.1 explains why nothing to the left of it counts.
 """
 
 from __future__ import annotations
@@ -18,20 +19,20 @@ __all__ = ["Proxy", "client_address", "client_network", "trusted_networks"]
 Proxy = IPv4Network | IPv6Network | str
 
 _UNIX = "unix:"
-_MAX_HOPS = 32  # more proxies than stand in a row anywhere
+_MAX_HOPS = 32  # proxies in a row; more are not followed
 _MAX_ENTRY = 64  # characters; the longest IPv6 address with zone and port is shorter
 
 
 def trusted_networks(proxies: Iterable[str | IPv4Network | IPv6Network]) -> tuple[Proxy, ...]:
-    """The networks of the proxies whose word is taken, for `client_address`.
+    """Return the networks of trusted proxies, for `client_address`.
 
     Args:
-        proxies: networks ("10.0.0.0/8"), addresses ("::1"), and "unix:" for whoever calls over a Unix socket.
+        proxies: networks ("10.0.0.0/8"), addresses ("::1"), and "unix:" for every client of a Unix socket.
 
     Raises: ConfigError for anything else, and for a network with host bits set.
     """
     if isinstance(proxies, str):
-        raise _wrong(proxies)
+        raise _invalid(proxies)
     return tuple(_network(proxy) for proxy in proxies)
 
 
@@ -39,28 +40,30 @@ def _network(proxy: str | IPv4Network | IPv6Network) -> Proxy:
     if proxy == _UNIX or isinstance(proxy, IPv4Network | IPv6Network):
         return proxy
     if not isinstance(proxy, str):
-        raise _wrong(proxy)
+        raise _invalid(proxy)
     try:
         return ip_network(proxy)
     except ValueError:
-        raise _wrong(proxy) from None
+        raise _invalid(proxy) from None
 
 
-def _wrong(value: object) -> ConfigError:
-    allowed = 'a list of networks such as "10.0.0.0/8", addresses, and "unix:"'
-    return ConfigError(f"trusted_proxies: {value!r:.80}; expected: {allowed}", path="trusted_proxies", expected=allowed)
+def _invalid(value: object) -> ConfigError:
+    expected = 'a list of networks such as "10.0.0.0/8", addresses, and "unix:"'
+    return ConfigError.invalid("trusted_proxies", value, expected)
 
 
 def client_address(peer: str, forwarded_for: str | None, trusted: Iterable[Proxy]) -> str:
-    """The client's address, without port, brackets and zone; an IPv4 address mapped into IPv6 is an IPv4 address.
+    """Return the client's address, without port, brackets and zone.
+
+    An IPv4 address mapped into IPv6 becomes an IPv4 address.
 
     Args:
-        peer: who is connected: an address, with a port or without; "unix:..." on a Unix socket.
-        forwarded_for: the X-Forwarded-For header, several of them joined by commas in their order; None without one.
-        trusted: what `trusted_networks` gave.
+        peer: the other end of the connection: an address, with a port or without; "unix:..." on a Unix socket.
+        forwarded_for: the value of X-Forwarded-For, repeated headers joined by commas; None without one.
+        trusted: the result of `trusted_networks`.
 
-    Returns: the rightmost address that is no trusted proxy; the leftmost where all are; where an entry is no address
-        ("unknown", a name), the proxy that wrote it. A peer that is no address comes back as it is.
+    Returns: the rightmost address that is not a trusted proxy; the leftmost if all are. Where an entry is not an
+        address ("unknown", a name), the proxy that wrote it. A peer that is not an address is returned unchanged.
     """
     networks = tuple(trusted)
     here = _parse(peer)
@@ -88,12 +91,12 @@ def _in(address: IPv4Address | IPv6Address, networks: tuple[Proxy, ...]) -> bool
 
 
 def _parse(text: str) -> IPv4Address | IPv6Address | None:
-    # Looked at before it is remembered: what comes from a header may be long.
-    return _known_address(text) if len(text) <= _MAX_ENTRY and text.isascii() else None
+    # The length is checked before the cache: a header may be long.
+    return _cached_address(text) if len(text) <= _MAX_ENTRY and text.isascii() else None
 
 
 @lru_cache(maxsize=4096)
-def _known_address(text: str) -> IPv4Address | IPv6Address | None:
+def _cached_address(text: str) -> IPv4Address | IPv6Address | None:
     host, port = _split(text)
     if port is not None and not (port.isdigit() and int(port) < 65536):
         return None
@@ -109,7 +112,7 @@ def _known_address(text: str) -> IPv4Address | IPv6Address | None:
 
 
 def _split(text: str) -> tuple[str, str | None]:
-    """Host and port of "1.2.3.4", "1.2.3.4:5", "::1", "[::1]", "[::1]:5"."""
+    """Return host and port of "1.2.3.4", "1.2.3.4:5", "::1", "[::1]" or "[::1]:5"."""
     if text.startswith("["):
         host, closed, rest = text[1:].partition("]")
         if not closed or ":" not in host or (rest and not rest.startswith(":")):
@@ -123,9 +126,11 @@ def _split(text: str) -> tuple[str, str | None]:
 
 @lru_cache(maxsize=4096)
 def client_network(address: str, prefix: int = 64) -> str:
-    """What stands for one client when calls are counted: an IPv4 address, the network of an IPv6 one, other text as is.
+    """Return what counts as one client: an IPv4 address, or the network of an IPv6 address; other text unchanged.
 
-    A client on IPv6 commonly has a network of 64 bits to itself (RFC 6177), and so a new address for every call.
+    An IPv6 client commonly has a /64 to itself and can use a new address for every call.
+
+    Source: RFC 6177.
     """
     found = _parse(address)
     if found is None:

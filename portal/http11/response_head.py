@@ -1,29 +1,48 @@
-"""What a server writes: response heads, chunks, and answers to requests that no app has seen."""
+"""Response heads and chunks: encoded for a server, parsed for a client (RFC 9112 sections 4 and 7)."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
-from email.utils import formatdate
 from http import HTTPStatus
 
-from ..context import new_request_id
 from ..errors import ProtocolError
+from .dates import format_http_date
+from .fields import is_field_value, is_token, parse_field_line
 
-__all__ = ["LAST_CHUNK", "encode_chunk", "encode_head", "error_answer", "problem"]
+__all__ = [
+    "BODILESS",
+    "LAST_CHUNK",
+    "check_field",
+    "encode_chunk",
+    "encode_head",
+    "parse_response_head",
+    "status_line",
+]
 
 LAST_CHUNK = b"0\r\n\r\n"
+#: Final statuses whose responses have no body, whatever their headers say (RFC 9112 section 6.3).
+BODILESS = (204, 304)
 
-_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_BAD_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _REASONS = {status.value: status.phrase for status in HTTPStatus} | {499: "Client Closed Request"}
-_starts: tuple[int, dict[int, str]] = (0, {})  # of one second, by status
-_good_names: set[str] = set()
+_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [^\x00-\x08\x0a-\x1f\x7f]*)?")
+#: The response to nearly every call; of its headers a client needs the length only.
+_COMMON_HEAD = re.compile(
+    rb"HTTP/1\.1 200 OK\r\nDate: [ -~]{29}\r\nContent-Type: application/json\r\n"
+    rb"X-Request-ID: [!-~]{1,128}\r\nContent-Length: ([0-9]{1,15})"
+)
+_MAX_NAMES = 1024
+_checked_names: set[str] = set()
+_starts: tuple[int, dict[int, str]] = (0, {})  # one second, and the starts of its heads by status
+
+
+def status_line(status: int) -> str:
+    """Return the status and its reason phrase, as in "404 Not Found"."""
+    return f"{status} {_REASONS.get(status, 'Unknown')}"
 
 
 def _start(status: int, second: int) -> str:
-    """The status line and the Date header, made once a second."""
+    """Return the status line and the Date header; each is made once a second."""
     global _starts
     known_second, lines = _starts
     if known_second != second:
@@ -31,18 +50,18 @@ def _start(status: int, second: int) -> str:
         _starts = (second, lines)
     line = lines.get(status)
     if line is None:
-        date = formatdate(second, usegmt=True)
-        line = lines[status] = f"HTTP/1.1 {status} {_REASONS.get(status, 'Unknown')}\r\nDate: {date}\r\n"
+        line = lines[status] = f"HTTP/1.1 {status_line(status)}\r\nDate: {format_http_date(second)}\r\n"
     return line
 
 
-def _check(name: str, value: str) -> None:
-    if name not in _good_names:
-        if not _NAME.fullmatch(name):
+def check_field(name: str, value: str) -> None:
+    """Raise ProtocolError (500) for a header that would break a head apart."""
+    if name not in _checked_names:
+        if not is_token(name):
             raise ProtocolError(f"header {name[:40]!r} cannot be sent", status=500)
-        if len(_good_names) < 1024:
-            _good_names.add(name)
-    if _BAD_VALUE.search(value):
+        if len(_checked_names) < _MAX_NAMES:
+            _checked_names.add(name)
+    if not is_field_value(value):
         raise ProtocolError(f"header {name[:40]!r} cannot be sent", status=500)
 
 
@@ -55,18 +74,19 @@ def encode_head(
     length: int | None = None,
     now: float,
 ) -> bytes:
-    """A response head, with Date and, where it is needed, Connection.
+    """Return a response head, with Date and, where it is needed, Connection.
 
     Args:
         version: of the request; an HTTP/1.0 client must be told that the connection is kept.
         length: of the body, for Content-Length; None leaves it out.
         now: seconds since 1970.
+
     Raises: ProtocolError (500) for a header that would break the head apart.
     """
     head = _start(status, int(now))
     for name, value in headers:
-        if name not in _good_names or not value.isprintable():  # what is usual costs no call
-            _check(name, value)
+        if name not in _checked_names or not value.isprintable():  # the usual header costs no call
+            check_field(name, value)
         head += f"{name}: {value}\r\n"
     if length is not None:
         head += f"Content-Length: {length}\r\n"
@@ -78,30 +98,32 @@ def encode_head(
 
 
 def encode_chunk(data: bytes) -> bytes:
-    """One chunk; `data` is not empty, since an empty chunk ends a body."""
+    """Return one chunk; `data` must not be empty, since an empty chunk ends a body."""
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def error_answer(status: int, detail: str, *, now: float, retry_after: int | None = None) -> bytes:
-    """A whole answer with a problem document, after which the connection is closed."""
-    request_id = new_request_id()
-    body = problem(status, detail, request_id)
-    headers = [("Content-Type", "application/problem+json"), ("X-Request-ID", request_id)]
-    if retry_after is not None:
-        headers.append(("Retry-After", str(retry_after)))
-    return encode_head(status, headers, keep_alive=False, length=len(body), now=now) + body
+def parse_response_head(head: bytes) -> tuple[int, dict[str, str], bool]:
+    """Return status, headers by lower-case name, and whether the connection may be kept.
 
+    Args:
+        head: without the blank line that ends it.
 
-def problem(status: int, detail: str, request_id: str) -> bytes:
-    """The problem document (RFC 9457) for a request that no app has seen."""
-    code = "overloaded" if status == 503 else "registry_error" if status == 404 else "protocol_error"
-    members = {
-        "type": f"urn:portal:error:{code}",
-        "title": _REASONS.get(status, "Error"),
-        "status": status,
-        "detail": detail,
-        "code": code,
-        "request_id": request_id,
-        "retryable": status == 503,
-    }
-    return json.dumps(members).encode()
+    Raises: ProtocolError for a head that is not HTTP/1.1, or gives the length of its body in two ways.
+    """
+    common = _COMMON_HEAD.fullmatch(head)
+    if common is not None:
+        return 200, {"content-type": "application/json", "content-length": common[1].decode()}, True
+    first, *lines = head.split(b"\r\n")
+    match = _STATUS_LINE.fullmatch(first)
+    if match is None:
+        raise ProtocolError(f"the response is not HTTP/1.1: {first[:80]!r}")
+    headers: dict[str, str] = {}
+    for line in lines:
+        name, text = parse_field_line(line)
+        headers[name] = f"{headers[name]}, {text}" if name in headers else text
+    if "transfer-encoding" in headers and (match[1] == b"0" or "content-length" in headers):
+        # An intermediary may have read the other length (RFC 9112 sections 6.1 and 6.3).
+        raise ProtocolError("the response has both Content-Length and Transfer-Encoding, or is HTTP/1.0 and chunked")
+    connection = headers.get("connection", "").lower()
+    keep = "close" not in connection and (match[1] == b"1" or "keep-alive" in connection)
+    return int(match[2]), headers, keep

@@ -10,7 +10,6 @@ import hashlib
 import json
 import math
 import os
-import re
 import threading
 from collections.abc import Callable
 from time import monotonic
@@ -33,15 +32,14 @@ from ..errors import (
     SerializationError,
     TransportError,
 )
+from ..http11.fields import MAX_IDEMPOTENCY_KEY, is_idempotency_key
 from ..schema.jsondata import is_json
 from .store import Claim, OutcomeStore, store_of
 
 __all__ = ["Idempotency"]
 
-_MAX_KEY = 255
 _FIRST_POLL = 0.005  # seconds
 _LAST_POLL = 0.25
-_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _PASSING = (AuthenticationError, AuthorizationError, CircuitOpenError, OverloadedError, RateLimitError)
 _canonical = json.JSONEncoder(allow_nan=False, sort_keys=True, separators=(",", ":")).encode
 _encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
@@ -203,8 +201,8 @@ class _Waiting:
 
 
 def _claim_of(call: Call, key: object) -> Claim:
-    if not isinstance(key, str) or not _KEY.fullmatch(key):
-        raise ProtocolError(f"an idempotency key has 1 to {_MAX_KEY} visible ASCII characters", status=400)
+    if not isinstance(key, str) or not is_idempotency_key(key):
+        raise ProtocolError(f"an idempotency key has 1 to {MAX_IDEMPOTENCY_KEY} visible ASCII characters", status=400)
     if call.streaming:
         raise ProtocolError(f"{call.function.name} is a stream: it takes no idempotency key", status=400)
     params = dict(call.params)

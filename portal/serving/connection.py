@@ -8,9 +8,9 @@ from typing import Protocol
 
 from ..context import Identity
 from ..errors import ProtocolError
-from ..http11.request_head import HeadCache
-from ..http11.response_head import error_answer
+from ..http11.head_cache import HeadCache
 from .config import ServingConfig
+from .problem import error_answer
 from .request import Request, RequestReader, Upgraded
 from .stream import Stream, TLSStream, plain_stream
 from .tls import identity_of

@@ -16,13 +16,13 @@ from functools import partial
 from time import monotonic, time
 
 from ..errors import OverloadedError, ProtocolError
-from ..http11.request_head import HeadCache
-from ..http11.response_head import error_answer
+from ..http11.head_cache import HeadCache
 from .acceptor import Acceptor
 from .config import ServingConfig
 from .connection import Connection
 from .leader import LeaderFollower, Leadership
 from .poller import Poller, open_poller
+from .problem import error_answer
 from .rejections import RejectionLog
 from .request import Request
 from .stream import Stream, TLSStream, plain_stream

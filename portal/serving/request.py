@@ -9,7 +9,8 @@ from typing import Any, Protocol
 from ..context import Identity
 from ..errors import ProtocolError
 from ..http11.chunked import ChunkedDecoder
-from ..http11.request_head import HeadCache, RequestHead, find_head_end
+from ..http11.head_cache import HeadCache
+from ..http11.request_head import RequestHead, find_head_end
 
 __all__ = ["App", "Client", "Request", "RequestReader", "Response", "Upgraded"]
 

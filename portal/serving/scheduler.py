@@ -17,10 +17,10 @@ from typing import Any
 from .._internal.executor import WorkerPool
 from ..context import new_request_id
 from ..errors import OverloadedError, ProtocolError
-from ..http11.response_head import error_answer, problem
 from .connection import Connection
 from .exchange import Exchange
 from .latency import LatencyTracker
+from .problem import error_answer, problem
 from .reactor import Reactor
 from .rejections import RejectionLog
 from .request import App, Request, Response

@@ -18,7 +18,7 @@ from typing import Any
 
 from portal import Address, HTTPPortal
 from portal._internal.json_text import decode_json, encode_json
-from portal.cache.cache_control import freshness, matches
+from portal.cache.cache_control import freshness
 from portal.context import CallContext
 from portal.errors import AddressError, FunctionError, PortalError, ProtocolError, SerializationError
 from portal.http.client.connection import Answer, HTTPConnection
@@ -32,8 +32,10 @@ from portal.http.server.app import HTTPApp
 from portal.http.server.negotiation import json_type, stream_type
 from portal.http.server.rpc import answer_rpc
 from portal.http11.chunked import ChunkedDecoder
+from portal.http11.entity_tags import matches_tag
 from portal.http11.forwarded import client_address, client_network, trusted_networks
-from portal.http11.request_head import HeadCache, RequestHead, parse_request_head
+from portal.http11.head_cache import HeadCache
+from portal.http11.request_head import RequestHead, parse_request_head
 from portal.http11.response_head import encode_head
 from portal.jsonrpc import messages as jsonrpc
 from portal.serving.request import Request, RequestReader
@@ -61,7 +63,7 @@ def _known(error: ProtocolError) -> int:
 
 def facts(head: RequestHead) -> dict[str, Any]:
     """All that is known of a head."""
-    return {name: getattr(head, name) for name in RequestHead.__slots__}
+    return {name: getattr(head, name) for name in RequestHead.__slots__ if name != "template"}
 
 
 def read_requests(pieces: Iterable[bytes], cache: HeadCache | None = None) -> Outcome:
@@ -92,7 +94,7 @@ def check_requests(data: bytes) -> None:
 
 def check_head(data: bytes) -> None:
     """A head is read the same by a cache that has seen it, its beginning, or neither; all else is a ProtocolError."""
-    cache = HeadCache(size=4)
+    cache = HeadCache(max_entries=4)
     for text in (data, data + b"\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\n" + data + b"\r\n\r\n"):
         if not text.endswith(b"\r\n\r\n") or text.find(b"\r\n\r\n") != len(text) - 4:
             continue
@@ -272,7 +274,7 @@ def check_fields(data: bytes) -> None:
     text = data.decode("latin-1")
     found = freshness({"cache-control": text, "age": text, "expires": text, "date": text, "vary": text})
     assert found.seconds is None or 0 <= found.seconds <= 2**31
-    matches(text, '"a"')
+    matches_tag(text, '"a"')
     assert choose_coding(text) in ("gzip", "deflate", None)
     client_address("10.0.0.1", text, trusted_networks(["10.0.0.0/8"]))
     client_network(text)

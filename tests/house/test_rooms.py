@@ -41,7 +41,6 @@ ROWS = (
 LEVEL = {room: level for level, row in enumerate(ROWS) for room in row}
 SIDEWAYS = {
     ("context", "_internal"): "a context renews its locks after a fork",
-    ("http11", "context"): "to go: a request id is passed in",
     ("portal", "catalogue"): "a portal keeps its functions in a catalogue",
     ("portal", "service"): "a portal publishes services",
     ("cli", "examples"): "the command may serve the example",

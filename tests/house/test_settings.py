@@ -32,7 +32,6 @@ UNCONVERTED = {
     "http.middleware.cors",
     "http.middleware.request_log",
     "http.server.wsgi",
-    "http11.forwarded",
     "idempotency.middleware",
     "metrics.observe",
     "resilience.breaker",

@@ -1,12 +1,9 @@
 from __future__ import annotations
 
-import json
-
 import pytest
 
-from portal.errors import ConfigError, ProtocolError
-from portal.http11.response_head import encode_chunk, encode_head, error_answer
-from portal.serving import ServingConfig
+from portal.errors import ProtocolError
+from portal.http11.response_head import encode_chunk, encode_head, parse_response_head, status_line
 
 NOW = 784111777.0
 
@@ -30,25 +27,47 @@ def test_no_header_breaks_the_head_apart(name: str, value: str) -> None:
     assert caught.value.status == 500
 
 
-def test_an_answer_of_the_listeners_own() -> None:
-    head, _, body = error_answer(503, "busy", now=NOW, retry_after=2).partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 503 ")
-    assert b"Retry-After: 2" in head
-    assert b"Content-Length: %d" % len(body) in head
-    assert json.loads(body)["code"] == "overloaded"
-
-
 def test_a_chunk() -> None:
     assert encode_chunk(b"x" * 26) == b"1a\r\n" + b"x" * 26 + b"\r\n"
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
-    [("workers", 0), ("workers", True), ("workers", 1.5), ("queue", -1), ("max_body", "1"), ("idle_timeout", 0),
-     ("linger", -1.0), ("grace", "soon"), ("head_timeout", True), ("write_timeout", 1e9)],
-)  # fmt: skip
-def test_wrong_limits(name: str, value: object) -> None:
-    with pytest.raises(ConfigError) as caught:
-        ServingConfig(**{name: value})  # type: ignore[arg-type]
-    assert caught.value.path == f"serving.{name}"
-    assert caught.value.expected
+    ("head", "expected"),
+    [
+        (b"HTTP/1.1 200 OK\r\nA: b\r\na: c", (200, {"a": "b, c"}, True)),
+        (b"HTTP/1.1 404\r\nConnection: Close", (404, {"connection": "Close"}, False)),
+        (b"HTTP/1.0 200 OK", (200, {}, False)),
+        (b"HTTP/1.0 200 OK\r\nConnection: keep-alive", (200, {"connection": "keep-alive"}, True)),
+    ],
+)
+def test_a_response_head_is_parsed(head: bytes, expected: tuple[int, dict[str, str], bool]) -> None:
+    assert parse_response_head(head) == expected
+
+
+def test_the_common_head_is_read_as_any_other() -> None:
+    head = encode_head(200, [("Content-Type", "application/json"), ("X-Request-ID", "a-1")], keep_alive=True, now=NOW,
+                       length=3)[:-4]  # fmt: skip
+    status, headers, keep = parse_response_head(head)
+    assert (status, headers["content-length"], headers["content-type"], keep) == (200, "3", "application/json", True)
+    status, all_headers, keep = parse_response_head(head + b"\r\nX-More: 1")
+    assert headers.items() <= all_headers.items()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/2 200",
+        b"HTTP/1.1 20 OK",
+        b"HTTP/1.1 200 OK\r\nA b",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked",
+        b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked",
+        b"",
+    ],
+)
+def test_what_is_not_a_response_head_is_rejected(head: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        parse_response_head(head)
+
+
+def test_a_status_line() -> None:
+    assert (status_line(404), status_line(299)) == ("404 Not Found", "299 Unknown")

@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 
 from portal import Consumer, HTTPPortal
 from portal.errors import OverloadedError, PortalError, ProtocolError, RateLimitError, error_table
-from portal.http.client.connection import Answer, HTTPConnection, _known_line
+from portal.http.client.connection import Answer, HTTPConnection
 from portal.http.client.pool import ConnectionPool
 from portal.http.messages.event_stream import read_events
 from portal.http.messages.problem import _error_of_problem, error_of
+from portal.http11.fields import _cached_field_line
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
@@ -77,11 +78,11 @@ def test_what_has_no_body_has_none_whatever_it_says(status: bytes) -> None:
 
 
 def test_long_lines_of_a_head_are_not_remembered() -> None:
-    before = _known_line.cache_info().currsize
+    before = _cached_field_line.cache_info().currsize
     for number in range(20):
         long = b"X-%d: " % number + b"a" * 10_000
         assert receive(OK + long + b"\r\nContent-Length: 3\r\n\r\nabc")[1:] == (b"abc", True)
-    assert _known_line.cache_info().currsize <= before + 1
+    assert _cached_field_line.cache_info().currsize <= before + 1
 
 
 @pytest.mark.parametrize(

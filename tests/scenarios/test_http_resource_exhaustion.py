@@ -18,7 +18,7 @@ import pytest
 
 from portal import HTTPPortal, function
 from portal.http.server.negotiation import _known_type, json_type
-from portal.http11.forwarded import _known_address, client_address, trusted_networks
+from portal.http11.forwarded import _cached_address, client_address, trusted_networks
 from portal.serving import ServingConfig
 from portal.serving.reactor import Reactor
 from portal.serving.rejections import RejectionLog
@@ -101,12 +101,12 @@ def test_paths_spelled_in_many_ways_are_not_remembered_at_length(served: HTTPPor
 
 def test_long_headers_are_not_remembered() -> None:
     proxies = trusted_networks(["10.0.0.0/8"])
-    before = _known_address.cache_info().currsize, _known_type.cache_info().currsize
+    before = _cached_address.cache_info().currsize, _known_type.cache_info().currsize
     for number in range(20):
         long = f"{number}" * 5000
         assert client_address("10.0.0.1", long, proxies) == "10.0.0.1"
         assert json_type(f"application/json;a={long}") == "application/json"
-    assert _known_address.cache_info().currsize <= before[0] + 1
+    assert _cached_address.cache_info().currsize <= before[0] + 1
     assert _known_type.cache_info().currsize == before[1]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from portal.http11.request_head import HeadCache
+from portal.http11.head_cache import HeadCache
 from portal.serving import Response
 from portal.serving.exchange import Exchange
 

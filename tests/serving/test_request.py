@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from portal.errors import ProtocolError
-from portal.http11.request_head import HeadCache
+from portal.http11.head_cache import HeadCache
 from portal.serving.request import RequestReader
 
 CASES = int(os.environ.get("PORTAL_FUZZ_CASES", "60"))
@@ -62,7 +62,7 @@ def _chunks(draw: st.DrawFn, body: bytes) -> bytes:
 class ReaderMachine(RuleBasedStateMachine):
     """A client that sends requests one after another, and a network that cuts them as it likes."""
 
-    cache = HeadCache(size=3)  # of all runs: what it has seen must not matter
+    cache = HeadCache(max_entries=3)  # of all runs: what it has seen must not matter
 
     def __init__(self) -> None:
         super().__init__()

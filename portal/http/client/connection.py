@@ -7,11 +7,9 @@ Source: RFC 9112.
 
 from __future__ import annotations
 
-import re
 import select
 import socket
 from collections.abc import Generator, Iterator
-from functools import lru_cache
 from math import frexp
 from struct import pack
 from time import monotonic
@@ -19,22 +17,14 @@ from typing import Protocol
 
 from ...errors import ProtocolError
 from ...http11.chunked import ChunkedDecoder
+from ...http11.response_head import BODILESS, parse_response_head
 
 __all__ = ["Answer", "HTTPConnection", "Keeper", "NotSent", "StaleConnection"]
 
 _READ_SIZE = 64 * 1024
 _MAX_HEAD = 64 * 1024
-_NO_BODY = (204, 304)
 _MAX_INTERIM = 16  # 1xx answers before the final one
-_STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [^\x00-\x08\x0a-\x1f\x7f]*)?")
-_FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([^\x00-\x08\x0a-\x1f\x7f]*)")
-_SHORT = 256  # bytes of a header line that is worth keeping
 _NO_LIMIT = 1 << 62
-#: The answer to nearly every call, of which no more is wanted than its length.
-_USUAL = re.compile(
-    rb"HTTP/1\.1 200 OK\r\nDate: [ -~]{29}\r\nContent-Type: application/json\r\n"
-    rb"X-Request-ID: [!-~]{1,128}\r\nContent-Length: ([0-9]{1,15})"
-)
 _SHORTEST, _LONGEST = -9, 5  # exponents of two: slices of 2 ms to 32 s
 _UNSET = -99
 _A_SLICE = 32.0  # seconds
@@ -155,7 +145,7 @@ class HTTPConnection:
                 raise StaleConnection("the server closed the connection without an answer")
             self._buffer = self._buffer + data if self._buffer else data
         head, self._buffer = self._buffer[:end], self._buffer[end + 4 :]
-        return _parse_head(head)
+        return parse_response_head(head)
 
     @property
     def waiting(self) -> int:
@@ -174,36 +164,6 @@ class HTTPConnection:
     def close(self) -> None:
         """Close the socket."""
         self._sock.close()
-
-
-def _parse_line(line: bytes) -> tuple[str, str]:
-    found = _FIELD.fullmatch(line)
-    if found is None:
-        raise ProtocolError(f"a bad header line in the answer: {line[:80]!r}")
-    return found[1].decode("ascii").lower(), found[2].strip(b" \t").decode("latin-1")
-
-
-_known_line = lru_cache(maxsize=512)(_parse_line)
-
-
-def _parse_head(head: bytes) -> tuple[int, dict[str, str], bool]:
-    usual = _USUAL.fullmatch(head)
-    if usual is not None:
-        return 200, {"content-type": "application/json", "content-length": usual[1].decode()}, True
-    first, *lines = head.split(b"\r\n")
-    match = _STATUS.fullmatch(first)
-    if match is None:
-        raise ProtocolError(f"this is no HTTP/1.1 answer: {first[:80]!r}")
-    headers: dict[str, str] = {}
-    for line in lines:
-        name, text = _known_line(line) if len(line) <= _SHORT else _parse_line(line)
-        headers[name] = f"{headers[name]}, {text}" if name in headers else text
-    if "transfer-encoding" in headers and (match[1] == b"0" or "content-length" in headers):
-        # Somebody on the way may have read it the other way (RFC 9112 sections 6.1 and 6.3).
-        raise ProtocolError("the answer tells its length in two ways")
-    connection = headers.get("connection", "").lower()
-    keep = "close" not in connection and (match[1] == b"1" or "keep-alive" in connection)
-    return int(match[2]), headers, keep
 
 
 class Keeper(Protocol):
@@ -237,7 +197,7 @@ class Answer:
         if wire is None:
             return
         try:
-            if self.status in _NO_BODY:
+            if self.status in BODILESS:
                 rest = wire.take()  # whatever length it tells, there is none (RFC 9112 section 6.3)
             elif "transfer-encoding" in self.headers:
                 rest = yield from self._chunked(wire)
@@ -259,7 +219,7 @@ class Answer:
             wire is None
             or self.headers.get("content-length") != str(wire.waiting)
             or "transfer-encoding" in self.headers
-            or self.status in _NO_BODY
+            or self.status in BODILESS
         ):
             return None
         body = wire.take()

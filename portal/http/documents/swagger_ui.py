@@ -7,7 +7,6 @@ is what the Content-Security-Policy asks for (W3C CSP level 3).
 
 from __future__ import annotations
 
-import hashlib
 import html
 import importlib.util
 import json
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...errors import RegistryError
+from ...http11.entity_tags import entity_tag, matches_tag
 from ...serving import Response
 
 __all__ = ["CONTENT_SECURITY_POLICY", "DocsPage", "docs_response", "file_response"]
@@ -135,13 +135,13 @@ def file_response(body: bytes, kind: str, cache: str, if_none_match: str | None)
 
 def _respond(found: _File, if_none_match: str | None) -> Response:
     headers = [*_headers(found.kind, found.cache), ("ETag", found.etag)]
-    if if_none_match is not None and _matches(if_none_match, found.etag):
+    if matches_tag(if_none_match, found.etag):
         return Response(304, headers)
     return Response(200, headers, found.body)
 
 
 def _file(body: bytes, kind: str, cache: str) -> _File:
-    return _File(body, kind, f'"{hashlib.sha256(body).hexdigest()[:32]}"', cache)
+    return _File(body, kind, entity_tag(body), cache)
 
 
 @lru_cache(maxsize=8)
@@ -163,12 +163,6 @@ def _read(folder: Path, name: str) -> _File | None:
     except OSError:
         return None
     return _file(body, _TYPES[name], "public, max-age=86400")
-
-
-def _matches(header: str, etag: str) -> bool:
-    """Whether If-None-Match names the tag (RFC 9110 section 13.1.2, weak comparison)."""
-    given = [one.strip().removeprefix("W/") for one in header.split(",")]
-    return "*" in given or etag in given
 
 
 def _headers(kind: str, cache: str) -> list[tuple[str, str]]:

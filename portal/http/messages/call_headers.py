@@ -9,12 +9,11 @@ from time import monotonic
 
 from ...context import CallContext, new_request_id, parse_traceparent
 from ...errors import ProtocolError
+from ...http11.fields import is_idempotency_key, is_request_id
 
 __all__ = ["context_of", "headers_of"]
 
-_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}\Z")
 _TIMEOUT = re.compile(r"^[0-9]{1,10}$")
-_IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}\Z")
 
 
 def context_of(headers: Mapping[str, str], clock: float) -> CallContext:
@@ -28,7 +27,7 @@ def context_of(headers: Mapping[str, str], clock: float) -> CallContext:
     """
     given = headers.get("x-request-id")
     context = CallContext()
-    context.request_id = given if given is not None and _REQUEST_ID.match(given) else new_request_id()
+    context.request_id = given if given is not None and is_request_id(given) else new_request_id()
     timeout = headers.get("x-portal-timeout")
     if timeout is not None:
         if not _TIMEOUT.match(timeout):
@@ -39,7 +38,7 @@ def context_of(headers: Mapping[str, str], clock: float) -> CallContext:
         context.traceparent = trace
     key = headers.get("idempotency-key")
     if key is not None:
-        if not _IDEMPOTENCY_KEY.match(key):
+        if not is_idempotency_key(key):
             raise ProtocolError("an Idempotency-Key has 1 to 255 visible ASCII characters")
         context.idempotency_key = key
     return context
@@ -48,7 +47,7 @@ def context_of(headers: Mapping[str, str], clock: float) -> CallContext:
 def headers_of(context: CallContext) -> dict[str, str]:
     """The headers that carry a context to a server; ProtocolError for an id or a key that no header can carry."""
     request_id = context.request_id
-    if not _REQUEST_ID.match(request_id):
+    if not is_request_id(request_id):
         raise ProtocolError("the request id must be 1 to 128 visible ASCII characters")
     headers = {"X-Request-ID": request_id}
     if context.deadline is not None:
@@ -57,7 +56,7 @@ def headers_of(context: CallContext) -> dict[str, str]:
         headers["traceparent"] = context.traceparent
     key: object = context.idempotency_key  # often made of what an end user sent: a line break would end the header
     if key is not None:
-        if not isinstance(key, str) or not _IDEMPOTENCY_KEY.match(key):
+        if not isinstance(key, str) or not is_idempotency_key(key):
             raise ProtocolError("an idempotency key has 1 to 255 visible ASCII characters", status=400)
         headers["Idempotency-Key"] = key
     return headers

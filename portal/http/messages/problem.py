@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
-from time import time
 from typing import Any
 
 from ..._internal.json_text import decode_json
@@ -22,6 +20,7 @@ from ...errors import (
     TransportError,
     ValidationError,
 )
+from ...http11.dates import parse_retry_after
 
 __all__ = ["PROBLEM", "error_of", "problem_of"]
 
@@ -68,8 +67,8 @@ def error_of(status: int, content_type: str, body: bytes, headers: Mapping[str, 
         except SerializationError:
             data = None
         if isinstance(data, dict) and isinstance(data.get("code"), str):
-            return _error_of_problem(data, status, _retry_after(headers))
-    return _error_of_status(status, _retry_after(headers))
+            return _error_of_problem(data, status, parse_retry_after(headers.get("retry-after")))
+    return _error_of_status(status, parse_retry_after(headers.get("retry-after")))
 
 
 def _error_of_problem(data: dict[str, Any], status: int, retry_after: float | None) -> PortalError:
@@ -104,15 +103,3 @@ def _error_of_status(status: int, retry_after: float | None) -> PortalError:
     if status >= 500:
         return TransportError(text, may_have_executed=True)
     return ProtocolError(text, status=status if status >= 400 else 502)
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds, of what is seconds or a date (RFC 9110 section 10.2.3)."""
-    value = headers.get("retry-after", "")
-    if value.isascii() and value.isdigit() and len(value) <= 9:
-        return float(value)
-    try:
-        moment = parsedate_to_datetime(value[:64])
-        return max(0.0, moment.timestamp() - time()) if moment.tzinfo is not None else None
-    except (ValueError, OverflowError, OSError):
-        return None

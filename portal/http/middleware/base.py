@@ -24,6 +24,7 @@ from urllib.parse import unquote
 from ..._internal.json_text import encode_json
 from ...context import new_request_id
 from ...errors import ConfigError, PortalError
+from ...http11.fields import is_request_id, split_list
 from ...serving import Request, Response
 from ..messages.problem import PROBLEM, problem_of
 
@@ -180,17 +181,17 @@ def add_vary(response: Response, *names: str) -> None:
     if "\nvary\n" not in "\n{}\n".format("\n".join(dict(rows))).lower():
         response.headers = [*rows, ("Vary", ", ".join(names))]
         return
-    known = [part.strip() for name, value in rows if name.lower() == "vary" for part in value.split(",")]
+    known = [one for name, value in rows if name.lower() == "vary" for one in split_list(value)]
     seen = {name.lower() for name in known}
     known += [name for name in names if name.lower() not in seen]
-    value = "*" if "*" in known else ", ".join(name for name in known if name)
+    value = "*" if "*" in known else ", ".join(known)
     response.headers = [row for row in rows if row[0].lower() != "vary"] + [("Vary", value)]
 
 
 def refusal(request: Request, error: PortalError) -> Response:
     """The answer of a middleware that refuses a request: a problem document (RFC 9457), and its code in the notes."""
     given = request.headers.get("x-request-id", "")
-    request_id = given if given.isascii() and given.isprintable() and 0 < len(given) <= 128 else new_request_id()
+    request_id = given if is_request_id(given) else new_request_id()
     error.with_context(request_id=request_id)
     request.notes["code"] = error.code
     body = encode_json(problem_of(error, debug=False))

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from ...errors import ConfigError, ProtocolError
+from ...http11.entity_tags import lists_weak_tag, weak_tag
+from ...http11.fields import quality_values
 from ...serving import Request, Response
 from ..messages.content_coding import CODINGS, WINDOWS, decompress
 from .base import HTTPNext, Pieces, add_vary, refusal
 
 __all__ = ["Compression", "choose_coding"]
 
-_WEIGHT = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")  # RFC 9110 section 12.4.2
 #: Media types that grow smaller; pictures, fonts and archives are compressed already.
 _WORTH_IT = re.compile(
     r"text/.*|image/svg\+xml|application/(?:.*\+)?(?:json|xml|javascript|ecmascript|x-ndjson|ndjson|yaml|wasm)"
@@ -31,11 +32,9 @@ def choose_coding(accept_encoding: str) -> str | None:
 
 def _choose(accept_encoding: str) -> str | None:
     weights: dict[str, float] = {}
-    for part in accept_encoding.lower().split(","):
-        name, *options = (piece.strip(" \t") for piece in part.split(";"))
-        weight = next((option[2:] for option in options if option.startswith("q=")), "1")
-        if name and _WEIGHT.fullmatch(weight):
-            weights["gzip" if name == "x-gzip" else name] = float(weight)
+    for name, weight in quality_values(accept_encoding):
+        if weight is not None:
+            weights["gzip" if name == "x-gzip" else name] = weight
     other = weights.get("*", 0.0)
     best = max(("gzip", "deflate"), key=lambda name: weights.get(name, other))
     weight_of_best = weights.get(best, other)
@@ -138,8 +137,8 @@ def _may_change(headers: dict[str, str]) -> bool:
 
 def _revalidated(request: Request, response: Response) -> None:
     """What is not modified has the tag under which the client keeps it, else it could not use the answer."""
-    held = request.headers.get("if-none-match", "")
-    if any(name.lower() == "etag" and f"W/{value}" in held for name, value in response.headers):
+    held = request.headers.get("if-none-match")
+    if any(name.lower() == "etag" and lists_weak_tag(held, value) for name, value in response.headers):
         _weaken(response)
     add_vary(response, "Accept-Encoding")
 
@@ -147,8 +146,7 @@ def _revalidated(request: Request, response: Response) -> None:
 def _weaken(response: Response) -> None:
     """The same answer, but not the same bytes."""
     response.headers = [
-        (name, f"W/{value}" if name.lower() == "etag" and not value.startswith("W/") else value)
-        for name, value in response.headers
+        (name, weak_tag(value) if name.lower() == "etag" else value) for name, value in response.headers
     ]
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable
 
 from ...errors import AuthorizationError, ConfigError
+from ...http11.fields import is_token, split_list
 from ...serving import Request, Response
 from .base import HTTPNext, add_vary, refusal
 
@@ -17,7 +18,6 @@ _log = logging.getLogger("portal.http")
 _ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(?:[a-z0-9._~-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?")
 _LONGEST = 512  # characters of an origin that is looked at
 _DEFAULT_PORTS = {"http": "80", "https": "443", "ws": "80", "wss": "443", "ftp": "21"}
-_TOKEN = re.compile(r"[!#$%&'+\-.^_`|~0-9A-Za-z][!#$%&'*+\-.^_`|~0-9A-Za-z]*")
 _EXPOSED = ("X-Request-ID", "Retry-After", "RateLimit", "RateLimit-Policy", "ETag", "Idempotent-Replayed")
 _HEADERS = ("Authorization", "Content-Type", "Idempotency-Key", "If-None-Match", "X-API-Key", "X-Portal-Timeout",
             "X-Request-ID", "traceparent")  # fmt: skip
@@ -101,7 +101,7 @@ class CORS:
     def _preflight(self, request: Request, allowed: bool) -> Response:
         method = request.headers["access-control-request-method"]
         asked = request.headers.get("access-control-request-headers", "")
-        names = [name.strip().lower() for name in asked.split(",") if name.strip()]
+        names = split_list(asked.lower())
         if allowed and method in self._methods and all(name in self._headers for name in names):
             headers = [
                 ("Access-Control-Allow-Methods", ", ".join(self._methods)),
@@ -156,7 +156,7 @@ def _names(setting: str, given: str | Iterable[str]) -> list[str]:
     if not isinstance(given, Iterable):
         raise _wrong(setting, given, allowed)
     names = [given] if isinstance(given, str) else list(given)
-    if not all(isinstance(name, str) and _TOKEN.fullmatch(name) for name in names):
+    if not all(isinstance(name, str) and is_token(name) and name[0] != "*" for name in names):
         raise _wrong(setting, given, allowed)
     return names
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 from typing import Any
 
 from ...errors import ConfigError
+from ...http11.fields import is_field_content
 from ...serving import Request, Response
 from .base import HTTPNext
 
 __all__ = ["SecurityHeaders"]
 
-_LINE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 _FRAME_OPTIONS = ("DENY", "SAMEORIGIN", "")
 #: Referrer Policy, section 3.
 _REFERRER_POLICIES = ("no-referrer", "no-referrer-when-downgrade", "origin", "origin-when-cross-origin", "same-origin",
@@ -47,7 +46,8 @@ class SecurityHeaders:
     ) -> None:
         _require("hsts", hsts, type(hsts) is int and 0 <= hsts < 1 << 31, "whole seconds, 0 or more")
         _require("subdomains", subdomains, isinstance(subdomains, bool), "True or False")
-        _require("csp", csp, isinstance(csp, str) and (not csp or _LINE.fullmatch(csp) is not None), "one line of text")
+        one_line = isinstance(csp, str) and csp.isascii() and (not csp or is_field_content(csp) is not None)
+        _require("csp", csp, one_line, "one line of ASCII text")
         _require("frame_options", frame_options, frame_options in _FRAME_OPTIONS, "DENY, SAMEORIGIN or nothing")
         words = ", ".join(_REFERRER_POLICIES[:-1])
         _require("referrer_policy", referrer_policy, referrer_policy in _REFERRER_POLICIES, f"{words} or nothing")

@@ -19,7 +19,6 @@ from urllib.parse import parse_qsl, unquote
 from ..._internal.json_text import encode_json
 from ...address import Address
 from ...auth.server import authenticate, authenticators_of, challenges_of
-from ...cache.cache_control import etag_of, matches
 from ...calls.dispatcher import Dispatcher
 from ...calls.middleware import Call
 from ...catalogue import Catalogue, Entry
@@ -33,6 +32,7 @@ from ...errors import (
     RegistryError,
     SerializationError,
 )
+from ...http11.entity_tags import entity_tag, matches_tag
 from ...http11.forwarded import client_address, trusted_networks
 from ...service import Service
 from ...serving import Request, Response
@@ -316,9 +316,9 @@ class HTTPApp:
             response.headers.extend(call.replied.items())
         if call.function.schema.cacheable:
             assert isinstance(response.body, bytes)
-            etag = etag_of(response.body)
+            etag = entity_tag(response.body)
             response.headers += [("ETag", etag), ("Cache-Control", self._cache_control)]
-            if matches(request.headers.get("if-none-match"), etag):
+            if matches_tag(request.headers.get("if-none-match"), etag):
                 response.status, response.body = 304, b""
         return response
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 from typing import Any
 
 from ..._internal.json_text import decode_json
 from ...errors import Fault, ProtocolError, ValidationError
+from ...http11.fields import quality_values
 from ...schema.jsondata import shorten
 from ...serving import Request
 from ..messages.event_stream import EVENTS, JSON, NDJSON
@@ -15,7 +15,6 @@ from ..messages.event_stream import EVENTS, JSON, NDJSON
 __all__ = ["is_coded", "json_type", "params_of", "require_no_page", "stream_type"]
 
 _MAX_DEPTH = 64
-_WEIGHT = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")  # RFC 9110 section 12.4.2
 
 
 def params_of(request: Request) -> dict[str, Any]:
@@ -95,12 +94,7 @@ def stream_type(accept: str) -> str:
 
 def _weights(accept: str) -> dict[str, float]:
     """How much each media range of an Accept header is wanted."""
-    found: dict[str, float] = {}
-    for part in accept.split(","):
-        media, *options = (piece.strip().lower() for piece in part.split(";"))
-        weight = next((option[2:] for option in options if option.startswith("q=")), "1")
-        found[media] = float(weight) if _WEIGHT.fullmatch(weight) else 1.0
-    return found
+    return {media: 1.0 if weight is None else weight for media, weight in quality_values(accept)}
 
 
 def _weight(weights: dict[str, float], media: str) -> float:

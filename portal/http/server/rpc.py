@@ -18,6 +18,7 @@ from ...calls.middleware import Call
 from ...catalogue import Catalogue
 from ...context import CallContext
 from ...errors import FunctionError, PortalError, ProtocolError, SerializationError, ValidationError
+from ...http11.fields import MAX_IDEMPOTENCY_KEY
 from ...jsonrpc import messages as jsonrpc
 from ...jsonrpc.methods import Params, find_method, params_by_name
 from ...schema.jsondata import MAX_DEPTH, json_faults, shorten
@@ -28,7 +29,6 @@ from .negotiation import require_no_page
 __all__ = ["RPCEndpoint", "Run", "answer_rpc"]
 
 _log = logging.getLogger("portal.http")
-_MAX_KEY = 255  # characters
 
 #: method name, parameters by name or position, the call's own context -> result as JSON data; raises portal errors
 Run = Callable[[str, Params, CallContext], Any]
@@ -68,7 +68,7 @@ def answer_rpc(body: bytes, run: Run, context: CallContext, *, debug: bool = Fal
 def _key_of_one(key: str, index: int) -> str:
     """The idempotency key of one call of a batch, as long as a key may be."""
     made = f"{key}.{index}"
-    return made if len(made) <= _MAX_KEY else f"{hashlib.sha256(key.encode()).hexdigest()}.{index}"
+    return made if len(made) <= MAX_IDEMPOTENCY_KEY else f"{hashlib.sha256(key.encode()).hexdigest()}.{index}"
 
 
 def _answer(message: jsonrpc.Request, run: Run, context: CallContext, deep: bool, debug: bool) -> bytes | None:

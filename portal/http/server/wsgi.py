@@ -15,14 +15,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, unquote_to_bytes
 
 from ..._internal.json_text import encode_json
 from ...context import new_request_id
 from ...errors import ConfigError, PortalError, ProtocolError, RegistryError
-from ...http11.request_head import HeadCache, RequestHead
+from ...http11.head_cache import HeadCache
+from ...http11.request_head import RequestHead
+from ...http11.response_head import BODILESS, check_field, status_line
 from ...serving import Request, Response
 from ..messages.problem import PROBLEM, problem_of
 
@@ -36,10 +37,8 @@ _SAFE = "/!$&'()*+,;=:@~"  # RFC 3986 section 3.3: what a path holds unencoded, 
 _PLAIN = re.compile(r"[/!$&'()*+,;=:@~A-Za-z0-9_.\-]*")
 _OCTET = re.compile(r"%[0-9A-Fa-f]{2}|.", re.DOTALL)
 _ORIGIN = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
-_HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 #: "WSGIServer/0.2", and without the version from CPython 3.15 on.
 _is_wsgiref = re.compile(r"WSGIServer(?:[/ ]|$)").match
-_BAD_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 #: The outer server's to send: of its connection with the client (RFC 9110 section 7.6.1), or set by it anyway.
 _NOT_OURS = frozenset(
     {"connection", "content-length", "date", "keep-alive", "proxy-authenticate", "proxy-authorization",
@@ -47,7 +46,6 @@ _NOT_OURS = frozenset(
 )  # fmt: skip
 #: PEP 3333 has CONTENT_TYPE and CONTENT_LENGTH for these.
 _TWICE = frozenset({"HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH"})
-_STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 
 
 class Answering(Protocol):
@@ -316,8 +314,8 @@ def _respond(response: Response, is_head: bool, start_response: StartResponse) -
         _close(body)
         response = _refusal(error)
         body, headers = response.body, _headers(response)
-    start_response(_STATUS_LINES.get(response.status, f"{response.status} Unknown"), headers)
-    if is_head or response.status in (204, 304):
+    start_response(status_line(response.status), headers)
+    if is_head or response.status in BODILESS:
         _close(body)
         return []
     return [body] if isinstance(body, bytes) else _Stream(body)
@@ -326,11 +324,10 @@ def _respond(response: Response, is_head: bool, start_response: StartResponse) -
 def _headers(response: Response) -> list[tuple[str, str]]:
     headers = []
     for name, value in response.headers:
-        if not _HEADER_NAME.fullmatch(name) or _BAD_VALUE.search(value):
-            raise ProtocolError(f"header {name[:40]!r} cannot be sent", status=500)
+        check_field(name, value)
         if name.lower() not in _NOT_OURS:
             headers.append((name, value if value.isascii() else value.encode("latin-1", "replace").decode("latin-1")))
-    if isinstance(response.body, bytes) and response.status not in (204, 304):
+    if isinstance(response.body, bytes) and response.status not in BODILESS:
         headers.append(("Content-Length", str(len(response.body))))
     return headers
 

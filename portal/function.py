@@ -28,7 +28,7 @@ from .schema import FunctionSchema, Parameters, Schema, unclassed
 __all__ = ["Carrier", "Function", "OutputCheck", "ResolvedFunction", "function", "is_failure"]
 
 OutputCheck = Literal["error", "warn", "off"]
-_OUTPUT_CHECKS = frozenset(("error", "warn", "off"))
+_OUTPUT_CHECKS = ("error", "warn", "off")
 
 _log = logging.getLogger("portal.function")
 _OPTIONS = frozenset(
@@ -151,7 +151,9 @@ class Function:
         try:
             result = self.target(**native)
         except PortalError as error:
-            error.executed = True
+            error.delivery = "executed"
+            if (sent := error.sendable()) is not error:
+                raise sent from error
             raise
         except BaseException as error:
             if not is_failure(error):
@@ -192,7 +194,9 @@ class Function:
         try:
             yield
         except PortalError as error:
-            error.executed = True
+            error.delivery = "executed"
+            if (sent := error.sendable()) is not error:
+                raise sent from error
             raise
         except BaseException as error:
             if not is_failure(error):
@@ -201,7 +205,8 @@ class Function:
 
     def failure(self, error: BaseException) -> FunctionError:
         """The portal error for what the target raised, if that was none."""
-        return _private(FunctionError(f"{type(error).__name__}: {error}", type=type(error).__name__))
+        kind = type(error).__name__
+        return FunctionError(f"{kind}: {error}", type=kind, private=True)
 
     def _native_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         inject = self.parameters.inject
@@ -224,7 +229,7 @@ class Function:
             return self.output.dump(result)
         except ValidationError as error:
             message = f"{self.name} returned what does not fit its schema: {error}"
-            raise _private(FunctionError(message, type="InvalidOutput", errors=error.errors)) from None
+            raise FunctionError(message, type="InvalidOutput", errors=error.errors, private=True) from None
 
     def _encode_leniently(self, result: Any) -> Any:
         try:
@@ -248,11 +253,6 @@ def is_failure(error: BaseException) -> bool:
     thread alone, without a word to whoever waits for its answer; and argparse raises SystemExit over what it was given.
     """
     return isinstance(error, Exception) or threading.current_thread() is not threading.main_thread()
-
-
-def _private(error: FunctionError) -> FunctionError:
-    error.private = error.executed = True
-    return error
 
 
 def _bound(target: Any, instance: object) -> MethodType | None:

@@ -79,7 +79,7 @@ def fetch(
             return Fetched(answer.status, _read(answer, max_size, host))
     except OSError as error:
         words = f"{host} did not answer ({type(error).__name__})"
-        raise TransportError(words, scheme=parts.scheme, may_have_executed=False, cause=error) from error
+        raise TransportError(words, scheme=parts.scheme, delivery="not_sent", cause=error) from error
     except (http.client.HTTPException, ValueError) as error:
         raise ProtocolError(f"{host} answered what is no HTTP ({type(error).__name__})", cause=error) from error
     finally:

@@ -137,7 +137,7 @@ class OAuth2ClientCredentials:
             token = self._token
             if token is None or self._expired():
                 if isinstance(error, CallTimeout) and until == own:
-                    raise TransportError("the token endpoint did not answer", may_have_executed=False) from error
+                    raise TransportError("the token endpoint did not answer", delivery="not_sent") from error
                 raise
             _log.warning("a token could not be renewed early: %s", error)
             self._token = _Token(token.text, self._clock() + _PAUSE, token.expires_at)
@@ -163,7 +163,7 @@ class OAuth2ClientCredentials:
             late = isinstance(error, TransportError) and deadline < own and monotonic() >= deadline
             if late:  # says nothing to others, who may have more time
                 raise CallTimeout("the token endpoint did not answer in time") from error
-            raise TransportError(f"the token endpoint at {error}", may_have_executed=False) from error
+            raise TransportError(f"the token endpoint at {error}", delivery="not_sent") from error
         self._token = self._token_of(_members(answer), asked_at)
         return self._token.text
 
@@ -185,7 +185,7 @@ def _members(answer: Fetched) -> Mapping[str, Any]:
     if answer.status == 200:
         return members
     if answer.status >= 500 or answer.status in (408, 429):
-        raise TransportError(f"the token endpoint answered {answer.status}", may_have_executed=False)
+        raise TransportError(f"the token endpoint answered {answer.status}", delivery="not_sent")
     code = members.get("error")
     known = code if isinstance(code, str) and _ERROR.fullmatch(code) else f"status {answer.status}"
     raise AuthenticationError(f"the token endpoint refused: {known}")

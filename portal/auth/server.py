@@ -117,8 +117,7 @@ def _name(one: Authenticator) -> str:
 def _challenging(
     error: AuthenticationError, asked: Iterable[Authenticator], refusing: Authenticator | None = None
 ) -> AuthenticationError:
-    # Not a member of `to_dict`: it is the transport's to send, in a header.
-    vars(error)["challenges"] = _challenges(asked, refusing)
+    error.challenges = _challenges(asked, refusing)
     return error
 
 
@@ -141,7 +140,7 @@ def challenges_of(error: BaseException, authenticators: Iterable[Authenticator] 
     """
     if not isinstance(error, AuthenticationError):
         return ()
-    return tuple(vars(error).get("challenges") or _challenges(authenticators))
+    return error.challenges or _challenges(authenticators)
 
 
 def _wrong(path: str, allowed: str) -> ConfigError:

@@ -37,7 +37,9 @@ def timeout_error(context: CallContext, name: str, timeout: float | None = None)
 def too_late(context: CallContext, name: str) -> CallTimeout:
     """The error for a call of `name` that was past its deadline before anything was sent."""
     return CallTimeout(
-        f"{name} was not called: the deadline had passed before", context={"request_id": context.request_id}
+        f"{name} was not called: the deadline had passed before",
+        delivery="not_sent",
+        context={"request_id": context.request_id},
     )
 
 

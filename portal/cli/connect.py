@@ -28,9 +28,9 @@ def client_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return token(authorities(socket(command)))
 
 
-#: Advice of errors for programs, and what it is on the command line.
-_ADVICE = {
-    "auth= of the Consumer takes one": "pass it with --token",
+#: Hints for users of the command, in place of those for developers.
+_HINTS = {
+    "none was sent: auth= of the Consumer takes one": "none was sent: pass it with --token",
     "is its certificate from an authority that is trusted here?": "its certificate is of no authority that is trusted "
     "here; --tls-ca says whom to trust",
 }
@@ -63,8 +63,7 @@ def connected(
         try:
             yield consumer
         except PortalError as error:
-            for said, here in _ADVICE.items():
-                error.message = error.message.replace(said, here)
+            error.hint = _HINTS.get(error.hint, error.hint)
             raise
 
 

@@ -25,6 +25,7 @@ from ..errors import (
     CallTimeout,
     CircuitOpenError,
     ConfigError,
+    FunctionError,
     OverloadedError,
     PortalError,
     ProtocolError,
@@ -239,9 +240,11 @@ def _text_of_result(result: Any) -> str:
 def _text_of_error(error: Exception) -> str:
     # What is no portal error is a defect in a middleware: the dispatcher's words for it, and no more, go to a client.
     known = error if isinstance(error, PortalError) else PortalError("middleware around the call failed")
+    if known.sendable() is not known:
+        return _lost("was an error that is no JSON data")
     try:
         # `private` keeps a foreign exception's words on this side; it does not travel in to_dict
-        return _encode_error({"error": known.to_dict(), "private": getattr(known, "private", False)})
+        return _encode_error({"error": known.to_dict(), "private": isinstance(known, FunctionError) and known.private})
     except (TypeError, ValueError, RecursionError):
         return _lost("was an error that is no JSON data")
 
@@ -257,12 +260,12 @@ def _replay(call: Call, text: str) -> Any:
         return kept["result"]
     if "error" not in kept:
         error: PortalError = ProtocolError(f"this call was made before; its answer {kept['lost']}", status=409)
-        error.executed = True
+        error.delivery = "executed"
         raise error
     error = PortalError.from_dict(kept["error"])
     error.context["request_id"] = call.context.request_id
-    if kept["private"]:
-        error.private = True  # type: ignore[attr-defined]
+    if isinstance(error, FunctionError):
+        error.private = kept["private"] is True
     raise error
 
 

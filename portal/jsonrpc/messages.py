@@ -220,19 +220,22 @@ def error_response(found: Id, error: PortalError, *, debug: bool = False) -> dic
 
 
 def _error_object(error: PortalError, debug: bool) -> dict[str, Any]:
+    error = error.sendable()
     data: dict[str, Any] = {
         "code": error.code,
         "status": error.status,
         "request_id": error.request_id,
         "retryable": error.retryable,
     }
-    if error.executed:
-        data["executed"] = True
+    if error.delivery is not None:
+        data["delivery"] = error.delivery
     if isinstance(error, FunctionError) and error.private and not debug:
         message = error.public_message
         return {"code": error.rpc_code, "message": message, "data": data}
     known = error.to_dict(debug=debug)
-    members = {name: known[name] for name in error.members if known[name] not in (None, "", [])}
+    if error.hint:
+        data["hint"] = error.hint
+    members = {name: known[name] for name in error.members if known[name] is not None}
     if "type" in members:
         members["exception"] = members.pop("type")  # as in a problem document, where `type` is taken
     data |= members

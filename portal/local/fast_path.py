@@ -33,7 +33,8 @@ def codec(resolved, args, params):
      return result
     return native(encode(result))
    except PortalError as error:
-    note(error, context)
+    if (sent := note(error, context)) is not error:
+     raise sent from error
     raise
    except BaseException as error:
     if not is_failure(error):

@@ -71,7 +71,8 @@ class LocalFunction(ResolvedFunction):
             result = self._target(**native)
             return result if self._plain_result(result) else found.encode_result(result)
         except PortalError as error:
-            self._note(error, context)
+            if (sent := self._note(error, context)) is not error:
+                raise sent from error
             raise
         except BaseException as error:
             if not is_failure(error):
@@ -82,7 +83,8 @@ class LocalFunction(ResolvedFunction):
             self._end()
 
     def _note(self, error: PortalError, context: CallContext) -> PortalError:
-        error.executed = True
+        error.delivery = "executed"
+        error = error.sendable()
         self.portal.dispatcher.note_failure(self._found, error, context)
         return error
 

@@ -23,12 +23,8 @@ from ..context import CallContext
 from ..errors import (
     CallCancelled,
     CallTimeout,
-    CircuitOpenError,
     ConfigError,
-    FunctionError,
-    OverloadedError,
     PortalError,
-    RateLimitError,
     TransportError,
     ValidationError,
 )
@@ -36,7 +32,6 @@ from ..errors import (
 __all__ = ["Retry", "RetryBudget", "pause"]
 
 _log = logging.getLogger("portal.calls")
-_NOT_EXECUTED = (RateLimitError, OverloadedError, CircuitOpenError)
 _NEVER = (ValidationError, CallCancelled)
 _A_YEAR = 365 * 86_400.0  # a peer may send a number that no float holds
 
@@ -187,8 +182,8 @@ class Retry:
             except PortalError as error:
                 error.context["attempts"] = made
                 if earlier is not None and isinstance(error, TransportError):
-                    error.note_earlier(earlier)
-                if earlier is None or not _may_have_run(earlier):
+                    error.merge_previous_attempt(earlier)
+                if earlier is None or not earlier.may_have_executed:
                     earlier = error
                 self._pause_or_raise(call, error, made)
 
@@ -233,16 +228,12 @@ def _asked_pause(error: PortalError) -> float:
     return float(min(asked, _A_YEAR))
 
 
-def _may_have_run(error: PortalError) -> bool:
-    return error.executed or getattr(error, "may_have_executed", False)
-
-
 def _safe(error: PortalError, call: Call) -> bool:
     if call.function.schema.idempotent:
         return True
-    if isinstance(error, FunctionError) or error.executed:
+    if error.executed:
         return False  # it did run; under an idempotency key the answer would be the same error again
-    if isinstance(error, (TransportError, *_NOT_EXECUTED)) and not getattr(error, "may_have_executed", False):
+    if error.delivery == "not_sent":
         return True
     return call.context.idempotency_key is not None
 

@@ -48,7 +48,7 @@ def open_socket(host: str, port: int, backlog: int, socket_mode: int) -> socket.
         reason = f"cannot be listened on: {error.strerror or error}"
         if error.errno == errno.EADDRINUSE:
             reason = "is in use" if is_unix(host) else "is in use; take another port, or 0 for a free one"
-        raise TransportError(f"{where} {reason}", may_have_executed=False, retryable=False, cause=error) from error
+        raise TransportError(f"{where} {reason}", delivery="not_sent", retryable=False, cause=error) from error
 
 
 def _listen_at_path(path: str, backlog: int, mode: int) -> socket.socket:

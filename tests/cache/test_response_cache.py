@@ -305,7 +305,7 @@ def test_one_call_for_all_who_ask_at_once(pool: ThreadPoolExecutor) -> None:
 
 def test_those_who_wait_share_a_failure_and_later_ones_do_not(pool: ThreadPoolExecutor) -> None:
     cache = ResponseCache()
-    error = TransportError("gone", may_have_executed=False, context={"request_id": "leader"})
+    error = TransportError("gone", delivery="not_sent", context={"request_id": "leader"})
     maker = Maker(error)
     leader, others, contexts = lead_and_follow(pool, cache, maker, 3)
     maker.go.set()

@@ -52,7 +52,7 @@ def test_messages_name_the_missing_option(protected):
     assert "AuthenticationError: a credential is needed; none was sent: pass it with --token\n" in nobody.output
     assert "none was sent: pass it with --token" in run("describe", address, "--tls-ca", ca).output
     listed = run("list", address.partition("/api")[0], "--json", "--tls-ca", ca)
-    assert json.loads(listed.stderr)["message"].endswith("none was sent: pass it with --token")
+    assert json.loads(listed.stderr)["hint"] == "none was sent: pass it with --token"
     wrong = run("call", address, "text=a", "--tls-ca", ca + "x", "--token", "t0ken")
     assert wrong.exit_code == errors_module.MISUSED
     assert "tls.ca is" in wrong.output

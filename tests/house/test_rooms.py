@@ -15,7 +15,6 @@ MAX_MODULES = 22
 TOO_LONG = {
     "address",
     "consumer.consumer",
-    "errors",
     "function",
     "http.server.app",
     "serving.reactor",

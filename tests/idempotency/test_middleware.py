@@ -314,7 +314,7 @@ def test_as_middleware_of_a_portal() -> None:
 
 
 def executed(error: PortalError) -> PortalError:
-    error.executed = True
+    error.delivery = "executed"
     return error
 
 
@@ -324,7 +324,7 @@ def executed(error: PortalError) -> PortalError:
         FunctionError("it failed", type="ValueError"),
         ValidationError(errors=[Fault("/a", "is no number", "type")]),
         ProtocolError("no", status=406),
-        TransportError("lost", may_have_executed=True),
+        TransportError("lost", delivery="unknown"),
         executed(RateLimitError("a call of its own was refused", retry_after=3.0)),
         executed(CallTimeout("its own call")),
         PortalError("own", code="own_code"),
@@ -358,7 +358,7 @@ def test_an_error_of_a_call_that_ran_is_given_again(kept: Callable[..., Idempote
         AuthorizationError("no"),
         CallTimeout("before it began"),
         CallCancelled("before it began"),
-        TransportError("refused", may_have_executed=False),
+        TransportError("refused", delivery="not_sent"),
         PortalError("again", retryable=True),
         KeyboardInterrupt(),
     ],
@@ -400,14 +400,14 @@ def test_a_defect_in_a_middleware_is_kept_without_its_words() -> None:
         ("x" * 1000, "larger than 100 bytes"),
         ({1, 2}, "no JSON data"),
         (FunctionError("x" * 1000), "larger than 100 bytes"),
-        (RateLimitError("x", retry_after=math.nan, retryable=False), "no JSON data"),
+        (PortalError("x", context={"odd": math.nan}), "no JSON data"),
     ],
 )
 def test_of_an_answer_that_cannot_be_kept_it_is_kept_that_it_was_given(
     kept: Callable[..., Idempotency], answer: Any, words: str
 ) -> None:
     if isinstance(answer, PortalError):
-        answer.executed = True
+        answer.delivery = "executed"
     once, answers = kept(max_result=100), Answers(answer, "another")
     with nullcontext() if not isinstance(answer, PortalError) else pytest.raises(type(answer)):
         assert once(call_of(), answers) == answer

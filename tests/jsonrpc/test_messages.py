@@ -263,8 +263,7 @@ def test_members_come_back() -> None:
 
 
 def test_what_a_function_raised_stays_here_without_debug() -> None:
-    error = FunctionError("ValueError: hunter2", type="ValueError", context={"operation": "fail"})
-    error.private = error.executed = True
+    error = FunctionError("ValueError: hunter2", type="ValueError", context={"operation": "fail"}, private=True)
     hidden = jsonrpc.error_response(1, error)
     assert "hunter2" not in json.dumps(hidden)
     assert hidden["error"]["message"] == "fail failed; the server's log says why"

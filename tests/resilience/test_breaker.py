@@ -179,7 +179,7 @@ def test_a_rate_forgets_with_time_and_on_closing() -> None:
 
 VERDICTS: list[tuple[PortalError, bool]] = [
     (errors.TransportError("t"), True),
-    (errors.TransportError("t", may_have_executed=False), True),
+    (errors.TransportError("t", delivery="not_sent"), True),
     (errors.CallTimeout("t"), True),
     (errors.OverloadedError("o"), True),
     (errors.ProtocolError("p", status=502), True),

@@ -88,7 +88,7 @@ def call_of(function: Any = once, *, deadline: float | None = None, key: str | N
 
 
 def lost(sent: bool = True, **options: Any) -> TransportError:
-    return TransportError("lost", may_have_executed=sent, **options)
+    return TransportError("lost", delivery="unknown" if sent else "not_sent", **options)
 
 
 def test_success_at_once_pauses_never() -> None:
@@ -459,7 +459,7 @@ def test_an_error_passed_on_by_a_function_that_ran_is_not_repeated() -> None:
 
     def charge(n: int) -> int:
         ran.append(n)
-        raise TransportError("the bank cannot be reached", may_have_executed=False, retryable=True)
+        raise TransportError("the bank cannot be reached", delivery="not_sent", retryable=True)
 
     with Consumer(middleware=[Retry(base=0.001)]) as consumer, HTTPPortal() as http, LocalPortal() as local:
         for portal in (http, local):

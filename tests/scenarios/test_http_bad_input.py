@@ -342,5 +342,5 @@ def test_what_cannot_be_sent_was_executed_all_the_same() -> None:
         plain = ask(portal, "POST", "/api/huge", b"{}", JSON).json
         call = b'{"jsonrpc": "2.0", "id": 1, "method": "huge"}'
         by_rpc = ask(portal, "POST", "/api/rpc", call, JSON).json["error"]["data"]
-    assert (plain["code"], plain["executed"]) == ("serialization_error", True)
-    assert (by_rpc["code"], by_rpc["executed"]) == ("serialization_error", True)
+    assert (plain["code"], plain["delivery"]) == ("serialization_error", "executed")
+    assert (by_rpc["code"], by_rpc["delivery"]) == ("serialization_error", "executed")

@@ -366,7 +366,7 @@ def test_whatever_a_function_raises_is_answered(kind: type[BaseException]) -> No
             answer = session.post(address, json={"now": True}, headers={"Idempotency-Key": "k"}, timeout=WAIT)
             assert answer.status_code == 500
             assert answer.json()["code"] == FunctionError.code
-            assert answer.json()["executed"]
+            assert answer.json()["delivery"] == "executed"
             assert "s3cret" not in answer.text
         message = {"jsonrpc": "2.0", "id": 1, "method": "leave", "params": [True]}
         batch = [message, message | {"params": [False]}]

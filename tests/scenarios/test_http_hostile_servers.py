@@ -122,8 +122,8 @@ def test_what_the_problem_says_of_a_pause_counts_before_the_header() -> None:
     assert error.retry_after == 2.5
 
 
-_MEMBERS = ("code", "detail", "status", "request_id", "retryable", "exception", "executed", "errors", "retry_after",
-            "position", "reason", "name", "kind", "timeout", "may_have_executed", "stage", "line", "column",
+_MEMBERS = ("code", "detail", "status", "request_id", "retryable", "exception", "delivery", "hint", "errors",
+            "retry_after", "position", "reason", "name", "kind", "timeout", "stage", "line", "column",
             "js_stack", "path", "expected", "attempts", "advice", "stack", "scheme", "address", "message")  # fmt: skip
 _ODD: Any = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just(10**4000),

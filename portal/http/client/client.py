@@ -22,7 +22,6 @@ from ...errors import (
     AuthenticationError,
     ConfigError,
     Fault,
-    OverloadedError,
     PortalError,
     ProtocolError,
     RegistryError,
@@ -41,7 +40,6 @@ from .urllib3_transport import ClientTLS
 
 __all__ = ["HTTPClient"]
 
-_MAY_HAVE_RUN = ("; the call may have been executed", "; an earlier attempt may have been executed")
 _Whole = tuple[int, Mapping[str, str], bytes]  # status, headers, body
 
 
@@ -141,7 +139,7 @@ class HTTPClient:
         context = CallContext.for_call(self.timeout)
         try:
             return self._decode(self._exchange(ClientRequest("GET", address, None, context, repeatable=True)), address)
-        except (TransportError, OverloadedError) as error:
+        except PortalError as error:
             _note_only_asked(error)
             raise
 
@@ -228,7 +226,7 @@ class HTTPClient:
             raise ProtocolError(f"{address} answered {status}; redirects are not followed", address=address)
         refusal = _error_of(answer, address)
         if isinstance(refusal, AuthenticationError) and self._credential is None and not refusal.executed:
-            refusal.message = f"{refusal.message}; none was sent: auth= of the Consumer takes one"
+            refusal.hint = "none was sent: auth= of the Consumer takes one"
         raise refusal
 
     # the exchange
@@ -299,14 +297,11 @@ def _by_authority(sockets: Mapping[str, str]) -> dict[str, str]:
         raise ConfigError(f"sockets: {error}; expected: {allowed}", path="sockets", expected=allowed) from error
 
 
-def _note_only_asked(error: TransportError | OverloadedError) -> None:
-    """Have the error of a request that called nothing say so: whoever sees it may call."""
-    if getattr(error, "may_have_executed", False):
-        vars(error)["may_have_executed"], error.retryable = False, True
-        for words in _MAY_HAVE_RUN:
-            error.message = error.message.replace(words, "")
-        error.message += "; the function was not called"
-        error.args = (error.message,)
+def _note_only_asked(error: PortalError) -> None:
+    """Say in the error of a request that only asked for a schema that the function was not called."""
+    if error.may_have_executed:
+        error.delivery, error.hint = "not_sent", "the function was not called"
+        error.retryable |= isinstance(error, TransportError)
 
 
 def _located(error: PortalError, address: Address) -> PortalError:

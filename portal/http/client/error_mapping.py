@@ -34,6 +34,9 @@ from .proxies import Proxy
 
 __all__ = ["FAILURES", "Failure", "as_os_error", "as_portal_error", "failure_of"]
 
+#: Hint of an error after which the call must not be sent again by itself.
+MAY_HAVE_RUN = "the call may have been executed"
+
 
 class Failure(Enum):
     """What went wrong; the value is a word for it and whether the request may have been sent."""
@@ -224,31 +227,26 @@ def as_portal_error(
 
 
 def _transport_error(kind: Failure, words: str) -> PortalError:
-    running = "are both running?" if _THROUGH in words else "is the server running?"
-    advice = "the call may have been executed" if kind.sent else running
-    if not kind.sent and "WRONG_VERSION_NUMBER" in words:  # OpenSSL's word for an answer that is no TLS
-        advice = "it speaks no TLS there; is it http://?"
-    return TransportError(f"{kind.value[0]} to {words}; {advice}", may_have_executed=kind.sent)
+    if kind.sent:
+        return TransportError(f"{kind.value[0]} to {words}", hint=MAY_HAVE_RUN, delivery="unknown")
+    hint = "are both running?" if _THROUGH in words else "is the server running?"
+    if "WRONG_VERSION_NUMBER" in words:  # OpenSSL's word for an answer that is no TLS
+        hint = "it speaks no TLS there; is it http://?"
+    return TransportError(f"{kind.value[0]} to {words}", hint=hint, delivery="not_sent")
 
 
 def _untrusted(kind: Failure, words: str) -> PortalError:
-    return TransportError(
-        f"{kind.value[0]} to {words}; is its certificate from an authority that is trusted here?",
-        may_have_executed=False,
-        retryable=False,
-    )
+    hint = "is its certificate from an authority that is trusted here?"
+    return TransportError(f"{kind.value[0]} to {words}", hint=hint, delivery="not_sent", retryable=False)
 
 
 def _unknown_client(kind: Failure, words: str) -> PortalError:
-    return TransportError(
-        f"{kind.value[0]}: {words}; ClientTLS(certificate=...) shows one that it trusts",
-        may_have_executed=False,
-        retryable=False,
-    )
+    hint = "ClientTLS(certificate=...) shows one that it trusts"
+    return TransportError(f"{kind.value[0]}: {words}", hint=hint, delivery="not_sent", retryable=False)
 
 
 def _refused(kind: Failure, words: str) -> PortalError:
-    return TransportError(f"{kind.value[0]} to {words}; nothing was sent on", may_have_executed=False, retryable=False)
+    return TransportError(f"{kind.value[0]} to {words}; nothing was sent on", delivery="not_sent", retryable=False)
 
 
 _BUILDERS: dict[Failure, Callable[[Failure, str], PortalError]] = {
@@ -259,7 +257,9 @@ _BUILDERS: dict[Failure, Callable[[Failure, str], PortalError]] = {
     Failure.SETTING: lambda kind, words: ConfigError(f"{kind.value[0]}: {words}"),
     Failure.BODY: lambda kind, words: SerializationError(f"{kind.value[0]} to {words}"),
     Failure.BUSY: lambda kind, words: OverloadedError(f"{kind.value[0]} to {words}; nothing was sent"),
-    Failure.GARBLED: lambda kind, words: ProtocolError(f"{kind.value[0]} of {words}; the call may have been executed"),
+    Failure.GARBLED: lambda kind, words: ProtocolError(
+        f"{kind.value[0]} of {words}", hint=MAY_HAVE_RUN, delivery="unknown"
+    ),
 }
 
 

@@ -168,7 +168,7 @@ class Transport:
         try:
             return self._send_once(request)
         except TransportError as error:
-            error.note_earlier(first)
+            error.merge_previous_attempt(first)
             raise
 
     def _send_once(self, request: ClientRequest) -> Answer:

@@ -84,7 +84,12 @@ SCHEMAS: dict[str, dict[str, Any]] = {
             "code": _TEXT | {"description": "A word for a machine, such as `validation_error`."},
             "request_id": {"type": ["string", "null"]},
             "retryable": _FLAG | {"description": "Whether the same call may succeed if it is sent again."},
-            "executed": _FLAG | {"description": "Whether the function had begun."},
+            "delivery": _TEXT
+            | {
+                "enum": ["not_sent", "unknown", "executed"],
+                "description": "Whether the function ran: it did not start, it may have started, it started.",
+            },
+            "hint": _TEXT | {"description": "What the caller can do about it."},
             "errors": {"type": "array", "items": {"$ref": "#/components/schemas/Fault"}},
             "retry_after": {"type": "number", "description": "Seconds."},
         },

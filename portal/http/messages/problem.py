@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from ..._internal.json_text import decode_json
@@ -25,6 +26,7 @@ from ...http11.dates import parse_retry_after
 __all__ = ["PROBLEM", "error_of", "problem_of"]
 
 PROBLEM = "application/problem+json"
+_MAX_WORDS = 1000  # characters of a foreign title or detail
 
 
 def problem_of(error: PortalError, *, debug: bool) -> dict[str, Any]:
@@ -32,6 +34,7 @@ def problem_of(error: PortalError, *, debug: bool) -> dict[str, Any]:
 
     What a function's own exception says goes out only with debug=True; its log has all of it under the request id.
     """
+    error = error.sendable()
     data = error.to_dict(debug=debug)
     masked = error.public_message if isinstance(error, FunctionError) and error.private and not debug else None
     problem: dict[str, Any] = {
@@ -43,14 +46,16 @@ def problem_of(error: PortalError, *, debug: bool) -> dict[str, Any]:
         "request_id": error.request_id,
         "retryable": error.retryable,
     }
-    if error.executed:
-        problem["executed"] = True
+    if error.delivery is not None:
+        problem["delivery"] = error.delivery
     if masked is not None:
         return problem
-    members = {name: data[name] for name in error.members}
+    if error.hint:
+        problem["hint"] = error.hint
+    members = {name: data[name] for name in error.members if data[name] is not None}
     if "type" in members:
         members["exception"] = members.pop("type")  # `type` is RFC 9457's own member
-    problem |= {name: value for name, value in members.items() if value not in (None, "", [])}
+    problem |= members
     if debug:
         problem["stack"] = data["stack"]
     return problem
@@ -59,30 +64,32 @@ def problem_of(error: PortalError, *, debug: bool) -> dict[str, Any]:
 def error_of(status: int, content_type: str, body: bytes, headers: Mapping[str, str]) -> PortalError:
     """The error that an answer of `status` stands for, as the class that was raised there.
 
-    An answer that is no problem document of ours (a proxy's page, say) is mapped by its status.
+    A response that is not a problem document (a proxy's page, say) is mapped by its status. So is one without `code`,
+    which another library wrote; its title and detail stay in the message.
     """
-    if content_type.partition(";")[0].strip() == PROBLEM:
-        try:
+    retry_after, data = parse_retry_after(headers.get("retry-after")), None
+    if content_type.partition(";")[0].strip().lower() == PROBLEM:
+        with suppress(SerializationError):
             data = decode_json(body)
-        except SerializationError:
-            data = None
-        if isinstance(data, dict) and isinstance(data.get("code"), str):
-            return _error_of_problem(data, status, parse_retry_after(headers.get("retry-after")))
-    return _error_of_status(status, parse_retry_after(headers.get("retry-after")))
+    if not isinstance(data, dict):
+        return _error_of_status(status, retry_after)
+    if isinstance(data.get("code"), str):
+        return _error_of_problem(data, status, retry_after)
+    words = [text[:_MAX_WORDS] for name in ("title", "detail") if isinstance(text := data.get(name), str) and text]
+    return _error_of_status(status, retry_after, words)
 
 
 def _error_of_problem(data: dict[str, Any], status: int, retry_after: float | None) -> PortalError:
     context = {"request_id": data["request_id"]} if data.get("request_id") else {}
     known = dict(data) | {"message": data.get("detail", ""), "status": status, "context": context}
     known["type"] = data.get("exception", "")
-    error = PortalError.from_dict(known)
-    if getattr(error, "retry_after", 0.0) is None:
-        vars(error)["retry_after"] = retry_after  # the header says it, where a listener refused before any app
-    return error
+    if known.get("retry_after") is None:
+        known["retry_after"] = retry_after  # a listener that rejects a request before any app sends only the header
+    return PortalError.from_dict(known)
 
 
-def _error_of_status(status: int, retry_after: float | None) -> PortalError:
-    text = f"the server answered {status}"
+def _error_of_status(status: int, retry_after: float | None, words: Iterable[str] = ()) -> PortalError:
+    text = ": ".join([f"the server answered {status}", *words])
     if status == 401:
         return AuthenticationError(text)
     if status == 403:
@@ -95,11 +102,9 @@ def _error_of_status(status: int, retry_after: float | None) -> PortalError:
         return RateLimitError(text, retry_after=retry_after)
     if status == 503:
         # No portal says so without a problem document: a proxy may have passed the call on before it gave up.
-        error = OverloadedError(text, retry_after=retry_after)
-        vars(error)["may_have_executed"] = True
-        return error
+        return OverloadedError(text, retry_after=retry_after, delivery="unknown")
     if status in (408, 504):
         return CallTimeout(text)
     if status >= 500:
-        return TransportError(text, may_have_executed=True)
+        return TransportError(text)
     return ProtocolError(text, status=status if status >= 400 else 502)

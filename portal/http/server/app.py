@@ -310,7 +310,7 @@ class HTTPApp:
         try:
             response = _json(200, result, call.context, call.function.name)
         except SerializationError as error:  # of `validate_output="off"`, say
-            error.executed = True
+            error.delivery = "executed"
             raise
         if call.replied:
             response.headers.extend(call.replied.items())

@@ -81,7 +81,7 @@ def _answer(message: jsonrpc.Request, run: Run, context: CallContext, deep: bool
         try:
             return encode_json(jsonrpc.response(message.id, result))
         except SerializationError as error:
-            error.executed = True
+            error.delivery = "executed"
             raise
     except PortalError as error:
         failure = error

@@ -273,7 +273,7 @@ def test_past_the_deadline_what_was_sent_is_a_timeout(error: OSError, cls: type[
 
 
 def test_a_portal_error_stays_as_it_is() -> None:
-    error = TransportError("x", may_have_executed=False)
+    error = TransportError("x", delivery="not_sent")
     assert as_portal_error(error, TARGET, CallContext()) is error
 
 

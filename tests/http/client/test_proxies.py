@@ -327,20 +327,20 @@ def hang_up(sock: socket.socket) -> None:
 
 
 #: What the proxy does when it is asked for a contract, the scheme, and the error that comes of it with
-#: `may_have_executed` (None where it has none) and `retryable`.
-REFUSALS: list[tuple[Any, str, type[PortalError], bool | None, bool]] = [
+#: `may_have_executed` and `retryable`.
+REFUSALS: list[tuple[Any, str, type[PortalError], bool, bool]] = [
     (answer(407, "Proxy-Authenticate: Basic realm=x"), "http", TransportError, False, False),
     (answer(407, "Proxy-Authenticate: Basic realm=x"), "https", TransportError, False, False),
-    (answer(403), "http", AuthorizationError, None, False),  # it may be the server's
+    (answer(403), "http", AuthorizationError, False, False),  # it may be the server's
     (answer(403), "https", TransportError, False, False),
     (answer(429), "https", TransportError, False, True),
     (answer(502), "http", TransportError, False, True),
     (answer(502), "https", TransportError, False, True),
     (answer(503), "http", OverloadedError, False, True),
     (answer(503), "https", TransportError, False, True),
-    (answer(504), "http", CallTimeout, None, False),
+    (answer(504), "http", CallTimeout, False, False),
     (answer(504), "https", TransportError, False, True),
-    (b"\x00\xff\r\n\r\n", "http", ProtocolError, None, False),
+    (b"\x00\xff\r\n\r\n", "http", ProtocolError, False, False),
     (b"\x00\xff\r\n\r\n", "https", TransportError, False, True),
     (hang_up, "http", TransportError, False, True),
     (hang_up, "https", TransportError, False, True),
@@ -352,7 +352,7 @@ def test_a_proxy_that_refuses(
     instead: Any,
     scheme: str,
     kind: type[PortalError],
-    executed: bool | None,
+    executed: bool,
     retryable: bool,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -365,7 +365,7 @@ def test_a_proxy_that_refuses(
             consumer.call_at(f"{scheme}://orders.invalid/api/double", {"number": 2}, timeout=WAIT)
         error = caught.value
         assert type(error) is kind
-        assert getattr(error, "may_have_executed", None) is executed
+        assert error.may_have_executed is executed
         assert error.retryable is retryable
         assert len(proxy.lines) == 1 + (instead is hang_up and scheme == "http")  # a schema may be asked for twice
         token = base64.b64encode(f"ann:{SECRET}".encode()).decode()

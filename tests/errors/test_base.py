@@ -17,9 +17,11 @@ from portal.errors import (
     CallTimeout,
     ConfigError,
     ConsumerError,
+    Delivery,
     Fault,
     FunctionError,
     JavaScriptError,
+    OverloadedError,
     PortalError,
     ProtocolError,
     RateLimitError,
@@ -39,10 +41,10 @@ MEMBERS: dict[str, dict[str, Any]] = {
     "CircuitOpenError": {"retry_after": None},
     "OverloadedError": {"retry_after": 2},
     "CallTimeout": {"timeout": 0.25},
-    "TransportError": {"may_have_executed": False},
+    "TransportError": {"delivery": "not_sent", "hint": "is it running?"},
     "ProtocolError": {"status": 413},
     "JavaScriptError": {"stage": "syntax", "line": 1, "column": 2, "js_stack": "at f"},
-    "ConfigError": {"path": "http.port", "expected": "0 to 65535"},
+    "ConfigError": {"path": "http.port", "value": "'a'", "expected": "0 to 65535"},
     "ConsumerError": {"attempts": [{"address": "local://a", "error": "gone"}], "advice": "start it"},
 }
 CLASSES: list[type[PortalError]] = [getattr(errors, row[0]) for row in error_table()]
@@ -82,7 +84,8 @@ def made(cls: type[PortalError]) -> PortalError:
 
 
 def state(error: PortalError) -> dict[str, Any]:
-    names = ("message", "scheme", "address", "code", "status", "retryable", "context", *error.members)
+    names = ("message", "scheme", "address", "code", "status", "retryable", "delivery", "hint", "context")
+    names += error.members
     return {name: getattr(error, name) for name in names}
 
 
@@ -189,7 +192,50 @@ def test_what_a_peer_leaves_out_does_not_break(cls: type[PortalError]) -> None:
 def test_a_peer_that_does_not_say_leaves_a_call_unsafe_to_repeat() -> None:
     again = PortalError.from_dict({"code": "transport_error"})
     assert isinstance(again, TransportError)
-    assert again.may_have_executed is True
+    assert again.may_have_executed
+    assert again.delivery == "unknown"
+
+
+def test_delivery_tells_whether_the_function_ran() -> None:
+    for delivery, may_have, executed in (
+        (None, False, False),
+        ("not_sent", False, False),
+        ("unknown", True, False),
+        ("executed", True, True),
+    ):
+        error = PortalError("m", delivery=delivery)
+        assert (error.delivery, error.may_have_executed, error.executed) == (delivery, may_have, executed)
+        assert error.to_dict().get("delivery") == delivery
+    defaults = {row[0]: getattr(errors, row[0])().delivery for row in error_table()}
+    assert {name for name, delivery in defaults.items() if delivery == "unknown"} == {
+        *("TransportError", "CallTimeout", "CallCancelled"),
+    }
+    assert {name for name, delivery in defaults.items() if delivery == "not_sent"} == {
+        *("RateLimitError", "CircuitOpenError", "OverloadedError"),
+    }
+    assert defaults["FunctionError"] == "executed"
+    assert OverloadedError("o", delivery="unknown").may_have_executed
+
+
+@pytest.mark.parametrize("earlier", ["unknown", "executed"])
+def test_an_earlier_attempt_is_merged(earlier: Delivery) -> None:
+    error = TransportError("no connection", delivery="not_sent", hint="is it running?")
+    error.merge_previous_attempt(PortalError(delivery="not_sent"))
+    assert (error.delivery, error.retryable, error.hint) == ("not_sent", True, "is it running?")
+    error.merge_previous_attempt(PortalError(delivery=earlier))
+    assert (error.delivery, error.retryable) == ("unknown", False)
+    assert str(error) == "no connection; is it running?; an earlier attempt may have been executed"
+    ran = PortalError("ran", delivery="executed")
+    ran.merge_previous_attempt(error)
+    assert (ran.delivery, ran.hint) == ("executed", "")
+
+
+def test_a_hint_is_apart_from_the_message() -> None:
+    error = PortalError("it broke", hint="mend it")
+    assert (error.message, error.hint, str(error)) == ("it broke", "mend it", "it broke; mend it")
+    again = PortalError.from_dict(error.to_dict())
+    assert (again.message, again.hint) == ("it broke", "mend it")
+    assert "hint" not in PortalError("it broke").to_dict()
 
 
 json_values = st.recursive(
@@ -275,9 +321,9 @@ def test_advice_of_one_error() -> None:
     error = PortalError("m", code="mine", retryable=True, address=5)
     assert (error.code, error.retryable, error.address) == ("mine", True, "5")
     assert (PortalError.code, PortalError.retryable) == ("portal_error", False)
-    assert TransportError(may_have_executed=False).retryable
+    assert TransportError(delivery="not_sent").retryable
     assert not TransportError().retryable
-    assert not TransportError(may_have_executed=False, retryable=False).retryable
+    assert not TransportError(delivery="not_sent", retryable=False).retryable
     assert RateLimitError(retry_after=1).retryable
     assert ProtocolError("m").status == 400
     assert ProtocolError("m", status=405).status == 405

@@ -1,0 +1,255 @@
+"""PortalError: what an error is, how it travels, and how it comes back as the same class."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import traceback
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, get_args
+
+from .declaration import check_class, inherited
+from .members import member_from_json
+
+__all__ = ["Delivery", "PortalError"]
+
+#: Whether a called function ran: it did not start, it may have started, it started.
+Delivery = Literal["not_sent", "unknown", "executed"]
+
+_PLAIN = frozenset((str, int, bool, type(None)))
+_DELIVERIES: frozenset[object] = frozenset(get_args(Delivery))
+_BY_CODE: dict[str, type[PortalError]] = {}
+
+
+class PortalError(Exception):
+    """The root of every error that Portal raises.
+
+    A subclass with a `code` of its own comes back from any transport as that class, with the attributes listed in its
+    `members`. A parameter of its `__init__` must be one of this class, be in `members`, or be in `transient`. A class
+    with members that is only derived from says so: `class ShopError(PortalError, abstract=True)`.
+
+    Raises: TypeError when a subclass is made that breaks these rules, or takes the code of another class. A class of
+        the same module and qualified name is replaced instead, as in a notebook or at a reload.
+
+    Args:
+        message: one sentence for a person.
+        scheme: scheme of the portal that raised it ("http", "local").
+        address: the address that was called, as text.
+        code: a machine-readable word; the class's own when None.
+        retryable: whether the same call may succeed if sent again; the class's own advice when None.
+        delivery: whether the function that was called ran; the class's own default when None.
+        hint: what the reader can do about it, in a few words.
+        context: facts about the call, such as request_id, user, operation; JSON data only.
+        cause: the exception behind this one; becomes `__cause__`.
+
+    Attributes:
+        delivery: "not_sent" when the function did not start, "unknown" when it may have, "executed" when it did, None
+            when the error says nothing about it. To call again after the last two may repeat what the function did.
+        members: names of the attributes that a subclass adds to what travels; those of its bases are included.
+        transient: parameters of `__init__` that stay in this process.
+
+    Threads: an error is a value; any thread may read it.
+    """
+
+    code: str = "portal_error"
+    status: int = 500
+    rpc_code: ClassVar[int] = -32603
+    retryable: bool = False
+    delivery: Delivery | None = None
+    hint: str = ""
+    members: ClassVar[tuple[str, ...]] = ()
+    transient: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, *, abstract: bool = False, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.members = inherited(cls, "members")
+        cls.transient = inherited(cls, "transient")
+        check_class(cls, abstract=abstract, taken=_BY_CODE)
+        if "code" in cls.__dict__:
+            _BY_CODE[cls.code] = cls
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        scheme: str | None = None,
+        address: object = None,
+        code: str | None = None,
+        retryable: bool | None = None,
+        delivery: Delivery | None = None,
+        hint: str = "",
+        context: Mapping[str, Any] | None = None,
+        cause: BaseException | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.scheme = scheme
+        self.address = None if address is None else str(address)
+        if code is not None:
+            self.code = code
+        if retryable is not None:
+            self.retryable = retryable
+        if delivery is not None:
+            self.delivery = delivery
+        if hint:
+            self.hint = hint
+        self.context: dict[str, Any] = dict(context or {})
+        self.stack: str | None = None
+        if cause is not None:
+            self.__cause__ = cause
+
+    @property
+    def cause(self) -> BaseException | None:
+        """The exception behind this one, or None."""
+        return self.__cause__
+
+    @property
+    def request_id(self) -> str | None:
+        """The id of the call that failed, where it is known."""
+        value = self.context.get("request_id")
+        return None if value is None else str(value)
+
+    @property
+    def executed(self) -> bool:
+        """Whether the function that was called is known to have started."""
+        return self.delivery == "executed"
+
+    @property
+    def may_have_executed(self) -> bool:
+        """Whether the function that was called started, or may have."""
+        return self.delivery in ("unknown", "executed")
+
+    def __str__(self) -> str:
+        text = self.message or type(self).__name__
+        return f"{text}; {self.hint}" if self.hint else text
+
+    def with_context(self, **facts: Any) -> PortalError:
+        """Add facts that are not yet known (request_id, user, operation) and return the same error."""
+        for name, value in facts.items():
+            if value is not None:
+                self.context.setdefault(name, value)
+        return self
+
+    def merge_previous_attempt(self, earlier: PortalError) -> None:
+        """Take over what an earlier attempt of the same call leaves open; this attempt may have sent nothing."""
+        if earlier.may_have_executed and not self.may_have_executed:
+            self.delivery, self.retryable = "unknown", False
+            words = "an earlier attempt may have been executed"
+            self.hint = f"{self.hint}; {words}" if self.hint else words
+
+    def stack_trace(self) -> str:
+        """Return the traceback as text: this error's, its causes', and the remote one if a peer sent it."""
+        text = "".join(traceback.format_exception(self))
+        return f"{self.stack}\n{text}" if self.stack else text
+
+    def to_dict(self, *, debug: bool = False) -> dict[str, Any]:
+        """Return the error as JSON data; with debug=True its stack trace as well."""
+        sent = self.sendable()
+        if sent is not self:
+            return sent.to_dict(debug=debug)
+        data: dict[str, Any] = {
+            "error": type(self).__name__,
+            "message": self.message,
+            "code": self.code,
+            "status": self.status,
+            "retryable": self.retryable,
+        }
+        for name in ("delivery", "hint", "scheme", "address", "context"):
+            if value := getattr(self, name):
+                data[name] = value
+        for name in self.members:
+            data[name] = self._member_to_json(name)
+        if self.__cause__ is not None:
+            data["cause"] = {"type": type(self.__cause__).__name__, "message": str(self.__cause__)}
+        if debug:
+            data["stack"] = self.stack_trace()
+        return data
+
+    def sendable(self) -> PortalError:
+        """Return the error itself, or the one to send in its place where a member is not JSON data."""
+        for name in self.members:
+            value = self._member_to_json(name)
+            if type(value) in _PLAIN:
+                continue
+            try:
+                json.dumps(value, allow_nan=False)
+            except (TypeError, ValueError, RecursionError):
+                return self._unsendable(name, value)
+        return self
+
+    def _unsendable(self, name: str, value: object) -> PortalError:
+        kind = type(self).__name__
+        made = _BY_CODE["function_error"](
+            f"{kind}.{name} must be JSON data to be sent, got {type(value).__name__}",
+            delivery=self.delivery,
+            context=self.context,
+            cause=self,
+        )
+        made._restore_member("type", kind)
+        return made
+
+    def _member_to_json(self, name: str) -> Any:
+        return getattr(self, name, None)
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> PortalError:
+        """Return the error that `to_dict` wrote, as the same class.
+
+        An unknown code gives a plain PortalError that keeps the code, so that a client older than its server still sees
+        what happened. A member of a type that the class does not take becomes the default of its `__init__`.
+        """
+        code = data.get("code")
+        cls = _BY_CODE.get(code, PortalError) if isinstance(code, str) else PortalError
+        error = cls.__new__(cls)
+        error._restore(data)
+        return error
+
+    def _restore(self, data: Mapping[str, Any]) -> None:
+        context, delivery, retryable = data.get("context"), data.get("delivery"), data.get("retryable")
+        PortalError.__init__(
+            self,
+            _text(data.get("message")) or "",
+            scheme=_text(data.get("scheme")),
+            address=_text(data.get("address")),
+            retryable=retryable if isinstance(retryable, bool) else None,
+            delivery=delivery if isinstance(delivery, str) and delivery in _DELIVERIES else None,  # type: ignore[arg-type]
+            hint=_text(data.get("hint")) or "",
+            context=context if isinstance(context, Mapping) else None,
+        )
+        code, status = data.get("code"), data.get("status")
+        if isinstance(code, str) and code != self.code:
+            self.code = code
+        if type(status) is int and 400 <= status <= 599 and status != self.status:
+            self.status = status
+        self.stack = _text(data.get("stack")) or None
+        for name in self.members:
+            self._restore_member(name, member_from_json(type(self), name, data))
+
+    def _restore_member(self, name: str, value: Any) -> None:
+        setattr(self, name, value)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickle, (type(self), dict(self.__dict__), _picklable(self.__cause__))
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _picklable(cause: BaseException | None) -> BaseException | None:
+    try:
+        pickle.loads(pickle.dumps(cause))
+    except Exception:  # the pickling of a foreign exception may raise anything; its text is kept instead
+        return PortalError(f"{type(cause).__name__}: {cause}")
+    return cause
+
+
+def _unpickle(cls: type[PortalError], state: dict[str, Any], cause: BaseException | None) -> PortalError:
+    error = cls.__new__(cls)
+    error.args = (state.get("message", ""),)
+    error.__dict__.update(state)
+    error.__cause__ = cause
+    return error
+
+
+_BY_CODE[PortalError.code] = PortalError

@@ -1,0 +1,90 @@
+"""Errors of data: what does not fit its schema, and what JSON cannot carry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from .base import PortalError
+from .fault import Fault, faults_of
+
+__all__ = ["FunctionError", "SerializationError", "ValidationError"]
+
+
+class FaultyError(PortalError, abstract=True):
+    """An error that lists faults; the shared half of ValidationError and FunctionError."""
+
+    errors: tuple[Fault, ...]
+
+    def _member_to_json(self, name: str) -> Any:
+        return [fault.to_dict() for fault in self.errors] if name == "errors" else super()._member_to_json(name)
+
+    def _restore_member(self, name: str, value: Any) -> None:
+        super()._restore_member(name, faults_of(value) if name == "errors" else value)
+
+
+class ValidationError(FaultyError):
+    """Parameters that do not fit the function's schema.
+
+    Attributes:
+        errors: every fault found, each with its path; of more than 1,000 the first, and one that says so.
+    """
+
+    code = "validation_error"
+    status = 422
+    rpc_code = -32602
+    members = ("errors",)
+
+    def __init__(self, message: str = "", *, errors: Iterable[Fault] = (), **common: Any) -> None:
+        self.errors = tuple(errors)
+        super().__init__(message or _summary(self.errors), **common)
+
+
+def _summary(faults: tuple[Fault, ...]) -> str:
+    if not faults:
+        return "the data does not fit its schema"
+    text = "; ".join(f"{fault.path or 'value'}: {fault.message}" for fault in faults[:3])
+    return text if len(faults) <= 3 else f"{text}; and {len(faults) - 3} more"
+
+
+class FunctionError(FaultyError):
+    """The function itself failed: it raised, or returned what does not fit its output schema.
+
+    Args:
+        type: class name of the exception; "InvalidOutput" for a result that does not fit.
+        errors: the faults of a result that does not fit.
+        private: whether the message quotes a foreign exception or a result. Transports then send `public_message`
+            instead, unless the portal runs with debug=True. The message of a FunctionError that a function raises
+            itself is sent.
+    """
+
+    code = "function_error"
+    status = 500
+    rpc_code = -32000
+    delivery = "executed"
+    members = ("type", "errors")
+    transient = ("private",)
+
+    def __init__(
+        self, message: str = "", *, type: str = "", errors: Iterable[Fault] = (), private: bool = False, **common: Any
+    ) -> None:
+        super().__init__(message, **common)
+        self.type = type
+        self.errors = tuple(errors)
+        self.private = private
+
+    private = False
+
+    @property
+    def public_message(self) -> str:
+        """What a client reads in place of a private message: where to find the rest."""
+        where = f", under request {self.request_id}" if self.request_id else ""
+        return f"{self.context.get('operation', 'the function')} failed; the server's log says why{where}"
+
+
+class SerializationError(PortalError):
+    """Bytes that are not JSON, or a value that JSON cannot carry."""
+
+    code = "serialization_error"
+    status = 400
+    rpc_code = -32700

@@ -1,0 +1,72 @@
+"""What a class of errors must declare so that it comes back from a transport as it was."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["check_class", "inherited"]
+
+#: Names that errors, problem documents and JSON-RPC errors use themselves; the last one holds a member `type`.
+_RESERVED = frozenset(
+    (
+        *("error", "message", "code", "status", "retryable", "delivery", "hint", "scheme", "address", "context"),
+        *("cause", "stack", "args", "title", "detail", "instance", "request_id", "data", "exception"),
+    )
+)
+#: Parameters of an `__init__` that every error may have.
+_COMMON = frozenset(
+    (
+        *("self", "message", "scheme", "address", "code", "status", "retryable"),
+        *("delivery", "hint", "context", "cause"),
+    )
+)
+
+
+def inherited(cls: type, name: str) -> tuple[str, ...]:
+    """Return the names that a class and its bases list under `name`, those of the bases first."""
+    names: dict[str, None] = {}
+    for base in reversed(cls.__mro__):
+        names |= dict.fromkeys(base.__dict__.get(name, ()))
+    return tuple(names)
+
+
+def check_class(cls: Any, *, abstract: bool, taken: Mapping[str, type]) -> None:
+    """Raise TypeError for an error class that would not come back from a transport as it was.
+
+    Args:
+        cls: the class.
+        abstract: whether it is only derived from.
+        taken: the classes that there are, by code.
+    """
+    own, name = cls.__dict__, cls.__name__
+    other = taken.get(cls.code) if "code" in own else None
+    if other is not None and _full_name(other) != _full_name(cls):
+        raise TypeError(f"{name}.code must be a code of its own, got {cls.code!r} of {other.__name__}")
+    reserved = sorted(_RESERVED.intersection(cls.members))
+    if reserved:
+        raise TypeError(f"{name}.members must not have {reserved[0]!r}, which every error has; rename it")
+    known = {member for base in cls.__bases__ for member in getattr(base, "members", ())}
+    if "code" not in own and not abstract and not known.issuperset(cls.members):
+        raise TypeError(
+            f"{name} has members and must have a code, by which callers find the class; set one, or pass "
+            "abstract=True for a class that is only derived from"
+        )
+    for parameter in _parameters(own.get("__init__")):
+        if parameter not in _COMMON.union(cls.members, cls.transient):
+            raise TypeError(
+                f"{name}.__init__ takes {parameter!r}, which callers in other processes would not get; "
+                f"add it to {name}.members, or to {name}.transient if it stays in this process"
+            )
+
+
+def _full_name(cls: type) -> tuple[str, str]:
+    return cls.__module__, cls.__qualname__
+
+
+def _parameters(init: Any) -> list[str]:
+    if init is None:
+        return []
+    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [name for name, one in inspect.signature(init).parameters.items() if one.kind not in kinds]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .auth.oauth2 import OAuth2ClientCredentials
     from .auth.scopes import RequireScopes
     from .cache.response_cache import ResponseCache
+    from .calls.conditional import When
     from .calls.middleware import Middleware
     from .consumer import Consumer
     from .context import CallContext, Identity
@@ -113,6 +114,7 @@ __all__ = [
     "TestingPortal",
     "TransportError",
     "ValidationError",
+    "When",
     "__version__",
     "function",
     "service",
@@ -154,6 +156,7 @@ _HOME = {
     "ServingConfig": "serving",
     "TLSConfig": "serving",
     "TestingPortal": "testing",
+    "When": "calls.conditional",
     "function": "function",
     "service": "service",
 }

@@ -47,6 +47,7 @@ OTHERS = {
     "ServingConfig",
     "TLSConfig",
     "TestingPortal",
+    "When",
     "__version__",
     "function",
     "service",

@@ -1,78 +1,177 @@
-"""OnlyFor: a call middleware for some calls only."""
+"""When: apply a middleware to some calls, or to some HTTP requests, only."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from fnmatch import translate
-from typing import Any
+from functools import lru_cache
+from typing import Any, Literal
+from urllib.parse import unquote
 
+from .._internal.settings import callback, require
 from ..errors import ConfigError
-from .middleware import Call, CallNext, Middleware
+from .middleware import Call
+from .plugins import close_middleware
 
-__all__ = ["OnlyFor"]
+__all__ = ["When"]
+
+_WILDCARDS = frozenset("*?[")
 
 
-class OnlyFor:
-    """A call middleware for some calls only; the others pass it by.
+class When:
+    """Apply a middleware only where every condition given holds; others bypass it.
 
-        OnlyFor(RateLimit("5/minute"), ["login", "billing/*"])
+        HTTPPortal(
+            middleware=[When(RateLimit("5/minute"), functions=["login", "billing/*"])],
+            http_middleware=[When(CORS("*"), paths="/api/public", methods=["GET", "POST"])],
+        )
 
     Args:
-        middleware: what to apply.
-        functions: names, or patterns with `*`, `?` or `[...]`. One with a slash is compared with "group/name", for
-            functions published in a group or service; any other with the name alone, in every group.
-        predicate: call -> whether to apply it.
+        middleware: the middleware to apply, of calls or of HTTP requests.
+        functions: names of functions, or patterns with `*`, `?` or `[...]`; one or several. A pattern with a slash is
+            matched against "service/name"; any other against the name alone, in every service.
+        paths: for HTTP requests: a path ("/api/orders") and everything below it, or a pattern and everything below it;
+            one or several. In a pattern, `*` matches slashes, too. Percent-encoding, empty segments and an "@version"
+            at the end make no difference.
+        methods: for HTTP requests: request methods in any case, one or several.
+        if_: a callable that gets the call, or the request, and returns whether to apply the middleware. If it raises,
+            the call or request fails.
 
-    Both conditions, where given, must hold. A predicate that raises makes the call fail. Of a call by JSON-RPC or any
-    other transport the function is known here. Threads: any. `close` closes the middleware, if it can be.
+    For an HTTP request, `functions` is matched against the path: its last segment, or the one before it if an id
+    follows. A JSON-RPC request names its functions in the body, so `functions` does not match it; use call middleware
+    there.
+
+    Attributes:
+        around: "request" for a condition or a middleware that only HTTP requests have, "call" for a middleware that
+            only calls have, None if both lists are possible. See `resolve_middleware`.
+        named: the names in `functions`, without patterns, and those in the middleware. A portal logs the ones that it
+            does not publish.
+
+    Raises: ConfigError for a wrong setting, and for `paths` or `methods` with a middleware for calls.
+
+    Threads: any. `close` closes the middleware.
     """
-
-    around = "call"  # its place in a portal; see `resolve_middleware`
 
     def __init__(
         self,
-        middleware: Middleware,
-        functions: str | Iterable[str] | None = None,
-        predicate: Callable[[Call], bool] | None = None,
+        middleware: Callable[..., Any],
+        *,
+        functions: str | Collection[str] | None = None,
+        paths: str | Collection[str] | None = None,
+        methods: str | Collection[str] | None = None,
+        if_: Callable[[Any], bool] | None = None,
     ) -> None:
-        if not callable(middleware):
-            raise _wrong("middleware", middleware, "a callable (call, call_next) -> result")
-        if functions is None and predicate is None:
-            raise _wrong("condition", None, "functions or predicate")
-        if predicate is not None and not callable(predicate):
-            raise _wrong("predicate", predicate, "a callable call -> bool")
+        ok = callable(middleware) and not isinstance(middleware, type)
+        require(ok, "when.middleware", middleware, "a middleware: a callable, not a class")
+        if functions is None and paths is None and methods is None and if_ is None:
+            expected = "functions, paths, methods or if_"
+            raise ConfigError(f"When requires a condition: {expected}", path="when", expected=expected)
         self._middleware = middleware
-        self._names = None if functions is None else _pattern_of(functions)
-        self._predicate = predicate
+        self._if = callback("when.if_", if_, expected="a callable that returns a bool", optional=True)
+        self._functions = None if functions is None else _name_pattern(functions)
+        self._paths = None if paths is None else _path_pattern(paths)
+        self._methods = None if methods is None else _method_set(methods)
+        self._reads_path = self._paths is not None or self._functions is not None
+        self.around = self._find_around(middleware)
+        self.named = _literal_names(functions) | _names_in(middleware)
 
-    def __call__(self, call: Call, call_next: CallNext) -> Any:
-        return self._middleware(call, call_next) if self._applies(call) else call_next(call)
+    def _find_around(self, middleware: Callable[..., Any]) -> Literal["call", "request"] | None:
+        around: Literal["call", "request"] | None = getattr(middleware, "around", None)
+        for name, condition in (("paths", self._paths), ("methods", self._methods)):
+            if condition is None:
+                continue
+            if around == "call":
+                words = f"when.{name} is for HTTP requests, and {type(middleware).__name__} applies to calls"
+                raise ConfigError(f"{words}; use functions or if_", path=f"when.{name}", expected="functions or if_")
+            around = "request"
+        return around
 
-    def _applies(self, call: Call) -> bool:
-        # "name" and "group/name" are told apart by the slash, which no name has.
-        if self._names is not None:
-            name = call.function.schema.name
-            if not self._names.match(name) and not (call.group and self._names.match(f"{call.group}/{name}")):
+    def __call__(self, subject: Any, call_next: Callable[[Any], Any]) -> Any:
+        applies = self._applies_to_call if isinstance(subject, Call) else self._applies_to_request
+        return self._middleware(subject, call_next) if applies(subject) else call_next(subject)
+
+    def _applies_to_call(self, call: Call) -> bool:
+        if self._functions is not None and not _matches(self._functions, call.group, call.function.schema.name):
+            return False
+        return self._if is None or self._if(call)
+
+    def _applies_to_request(self, request: Any) -> bool:
+        if self._methods is not None and request.method not in self._methods:
+            return False
+        if self._reads_path:
+            segments = _segments(request.path)
+            if self._paths is not None and not self._paths.match("/" + "/".join(segments)):
                 return False
-        return self._predicate is None or self._predicate(call)
+            if self._functions is not None and not self._names_function(segments):
+                return False
+        return self._if is None or self._if(request)
+
+    def _names_function(self, segments: tuple[str, ...]) -> bool:
+        assert self._functions is not None
+        padded = ("", "", *segments)
+        return any(name and _matches(self._functions, group, name) for group, name in (padded[-2:], padded[-3:-1]))
 
     def close(self) -> None:
-        """Close the middleware, if it can be."""
-        close = getattr(self._middleware, "close", None)
-        if close is not None:
-            close()
+        """Close the middleware if it has a `close` method."""
+        close_middleware([self._middleware])
 
 
-def _pattern_of(functions: str | Iterable[str]) -> re.Pattern[str]:
-    allowed = "names of functions, or patterns, at least one"
-    if not isinstance(functions, str | Iterable):
-        raise _wrong("functions", functions, allowed)
-    given = [functions] if isinstance(functions, str) else list(functions)
-    if not given or not all(isinstance(name, str) and name for name in given):
-        raise _wrong("functions", functions, allowed)
-    return re.compile("|".join(translate(name) if "/" in name else rf"(?!.*/){translate(name)}" for name in given))
+def _matches(pattern: re.Pattern[str], group: str, name: str) -> bool:
+    # A name holds no slash, which tells a pattern for "service/name" from one for a name.
+    return bool(pattern.match(name) or (group and pattern.match(f"{group}/{name}")))
 
 
-def _wrong(name: str, value: object, allowed: str) -> ConfigError:
-    return ConfigError(f"only_for.{name} is {value!r}; expected: {allowed}", path=f"only_for.{name}", expected=allowed)
+def _literal_names(functions: str | Collection[str] | None) -> frozenset[str]:
+    names = [] if functions is None else _listed("when.functions", functions)
+    return frozenset(part for name in names if not _WILDCARDS & set(name) for part in name.split("/"))
+
+
+def _names_in(middleware: object) -> frozenset[str]:
+    named = getattr(middleware, "named", None)
+    return named if isinstance(named, frozenset) else frozenset()
+
+
+def _name_pattern(functions: str | Collection[str]) -> re.Pattern[str]:
+    names = _listed("when.functions", functions)
+    return re.compile("|".join(translate(name) if "/" in name else rf"(?!.*/){translate(name)}" for name in names))
+
+
+def _path_pattern(paths: str | Collection[str]) -> re.Pattern[str]:
+    found = []
+    for path in _listed("when.paths", paths):
+        require(path.startswith(("/", "*")), "when.paths", path, 'a path or pattern that begins with "/" or "*"')
+        prefix = path.rstrip("/")
+        if _WILDCARDS & set(path):
+            found += [translate(path), translate(f"{prefix}/*")]
+        else:
+            found.append(rf"(?s:{re.escape(prefix)}(?:/.*)?)\Z")
+    return re.compile("|".join(found))
+
+
+def _method_set(methods: str | Collection[str]) -> frozenset[str]:
+    return frozenset(method.upper() for method in _listed("when.methods", methods))
+
+
+def _listed(setting: str, value: str | Collection[str]) -> list[str]:
+    """Return the strings of a setting that takes one or several."""
+    several = isinstance(value, list | tuple | set | frozenset)
+    given = list(value) if several else [value]
+    ok = given and all(isinstance(one, str) and one for one in given)
+    require(ok, setting, value, "a string, or a list of strings, that are not empty")
+    return given  # type: ignore[return-value] # every one was checked
+
+
+def _read_segments(path: str) -> tuple[str, ...]:
+    """Return the segments as the look-up of functions reads them: no other spelling of a path evades a condition."""
+    segments = [unquote(segment) for segment in path.split("/") if segment]
+    if segments:
+        segments[-1] = segments[-1].partition("@")[0] or segments[-1]
+    return tuple(segments)
+
+
+_cached_segments = lru_cache(maxsize=1024)(_read_segments)
+
+
+def _segments(path: str) -> tuple[str, ...]:
+    return (_cached_segments if len(path) <= 256 else _read_segments)(path)

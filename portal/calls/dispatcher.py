@@ -21,6 +21,7 @@ from ..errors import CallCancelled, CallTimeout, PortalError
 from ..function import Function
 from .deadlines import DeadlineWatch, timeout_error, wait_for
 from .middleware import Call, Middleware, build_chain
+from .plugins import close_middleware, resolve_middleware
 from .stream_worker import END, StreamWorker, close_items
 
 __all__ = ["Dispatcher"]
@@ -53,7 +54,7 @@ class Dispatcher:
     """Runs calls.
 
     Args:
-        middleware: around every call, the first outermost.
+        middleware: around every call, the first outermost; objects, or names of plug-ins. Closed with the dispatcher.
         executor: where functions run; None runs them in the thread that dispatches, and in a pool of the
             dispatcher's own only where the caller must be answered at a deadline.
         workers: size of that pool.
@@ -66,9 +67,9 @@ class Dispatcher:
     """
 
     def __init__(
-        self, middleware: Iterable[Middleware] = (), *, executor: Executor | None = None, workers: int = 32
+        self, middleware: Iterable[Middleware | str] = (), *, executor: Executor | None = None, workers: int = 32
     ) -> None:
-        self.middleware = tuple(middleware)
+        self.middleware = resolve_middleware(middleware)
         self._executor = executor
         self._workers = workers
         self._pool: WorkerPool | None = None
@@ -220,9 +221,10 @@ class Dispatcher:
         return {"calls": begun, "failed": self._failed.value, "running": begun - ended}
 
     def close(self, timeout: float | None = 0.0) -> None:
-        """End the dispatcher's own threads; functions that still run after `timeout` seconds are left alone."""
+        """End the dispatcher's own threads and close the middleware; functions still running after `timeout` go on."""
         self._watch.close()
         with self._lock:
             pool, self._pool = self._pool, None
         if pool is not None:
             pool.shutdown(wait=bool(timeout), cancel_futures=True, timeout=timeout)
+        close_middleware(self.middleware)

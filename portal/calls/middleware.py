@@ -1,7 +1,7 @@
 """Call, and the middleware around it.
 
-A middleware is a callable `middleware(call, call_next)`: it may look at and change `call.params`, raise instead of
-calling on, and change what `call_next(call)` gives. The chain is built once; the first middleware is the outermost.
+A middleware is a callable `middleware(call, call_next)`. It may read and change `call.params`, raise an error in place
+of the call, and change what `call_next(call)` returns. The chain is built once; the first middleware is the outermost.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from ..function import Function
 
 __all__ = ["Call", "CallNext", "Middleware", "build_chain"]
 
-_NOTHING: Mapping[str, str] = {}
+_EMPTY: Mapping[str, str] = {}
 
 
 class Call:
-    """One call on its way.
+    """One call in progress.
 
     Attributes:
-        function: what is called. On a Consumer's side it is a PendingFunction until the server was asked for the
-            contract, which the innermost step of the chain does: look at `schema` after `call_next` where it matters.
-        params: its parameters, JSON data by name.
-        context: what travels with the call.
-        address: where it was called, or None.
-        streaming: whether the caller wants the items of a stream; call_next then gives an iterator.
-        group: the service that the function is published in, on the server's side, or "".
-        peer: network address of the client that sent it, "" for a call of this process.
-        reply: what goes back beside the answer or the error, text by lower-case name; response headers over HTTP.
+        function: the function that is called. On the side of a Consumer it is a PendingFunction until the innermost
+            step of the chain has fetched the schema; read `schema` after `call_next` if it matters.
+        params: the parameters by name, as JSON data.
+        context: the context of the call: deadline, identity, request id.
+        address: the address that was called, or None.
+        streaming: whether the caller wants the items of a stream; `call_next` then returns an iterator.
+        group: on the server, the service in which the function is published, or "".
+        peer: network address of the client, "" for a call within this process.
+        reply: texts by lower-case name that go back with the result or the error; response headers over HTTP.
 
-    Threads: one call belongs to one thread at a time.
+    Threads: one at a time.
     """
 
     __slots__ = ("_reply", "address", "context", "function", "group", "params", "peer", "streaming")
@@ -45,6 +45,7 @@ class Call:
         address: Address | None = None,
         streaming: bool = False,
         peer: str = "",
+        group: str = "",
     ) -> None:
         self.function = function
         self.params = params
@@ -52,7 +53,7 @@ class Call:
         self.address = address
         self.streaming = streaming
         self.peer = peer
-        self.group = ""
+        self.group = group
         self._reply: dict[str, str] | None = None
 
     @property
@@ -63,8 +64,8 @@ class Call:
 
     @property
     def replied(self) -> Mapping[str, str]:
-        """What is in `reply`, without making it."""
-        return self._reply or _NOTHING
+        """The content of `reply`; reading it creates nothing."""
+        return self._reply or _EMPTY
 
 
 CallNext = Callable[[Call], Any]
@@ -72,7 +73,7 @@ Middleware = Callable[[Call, CallNext], Any]
 
 
 def build_chain(middleware: Iterable[Middleware], last: CallNext) -> CallNext:
-    """The callable that runs `middleware` in order around `last`; `last` itself when there is none."""
+    """Return a callable that runs `middleware` in order around `last`; `last` itself if there is no middleware."""
     chain = last
     for layer in reversed(tuple(middleware)):
         chain = _wrap(layer, chain)

@@ -1,38 +1,100 @@
-"""Middleware by name: plug-ins that other distributions offer as entry points.
+"""Middleware in settings: look up plug-ins by name, check a list of middleware, and close it.
 
-A distribution offers them under the groups `portal.middleware` (calls) and `portal.http_middleware` (HTTP requests):
+Every portal and Consumer passes its lists through `resolve_middleware` and `close_middleware`.
+
+A distribution offers middleware as entry points of the groups `portal.middleware` (calls) and `portal.http_middleware`
+(HTTP requests):
 
     [options.entry_points]
     portal.middleware =
         audit = shop.audit:Audit
 
-Being installed changes nothing: a plug-in is loaded where somebody names it. What the entry point names is the
-middleware itself or, if it is a class, makes it when called without arguments.
+An installed plug-in has no effect until a setting names it. The entry point names a middleware, or a class that makes
+one when called without arguments.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import ConfigError
 
-__all__ = ["HTTP_MIDDLEWARE", "MIDDLEWARE", "load_plugins", "resolve_middleware"]
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+__all__ = ["HTTP_MIDDLEWARE", "MIDDLEWARE", "close_middleware", "load_plugins", "resolve_middleware"]
 
 MIDDLEWARE = "portal.middleware"
 HTTP_MIDDLEWARE = "portal.http_middleware"
-_PLACES = {"call": MIDDLEWARE, "request": HTTP_MIDDLEWARE}
+Kind = Literal["call", "request"]
+
+_log = logging.getLogger("portal.calls")
+_GROUPS: dict[Kind, str] = {"call": MIDDLEWARE, "request": HTTP_MIDDLEWARE}
+_SETTINGS: dict[Kind, str] = {"call": "middleware", "request": "http_middleware"}
+
+
+def resolve_middleware(
+    items: Iterable[str | Callable[..., Any]] | None, kind: Kind = "call"
+) -> tuple[Callable[..., Any], ...]:
+    """Return the middleware of a setting in the order given, with plug-ins in place of their names.
+
+    Args:
+        items: middleware and names of plug-ins.
+        kind: "call" for the setting `middleware`, "request" for `http_middleware`.
+
+    Raises: ConfigError for anything else: a class instead of an instance, or a middleware of the other kind. The
+        attribute `around` of a middleware, where it has one, is its kind. Also as `load_plugins`.
+    """
+    setting, expected = _SETTINGS[kind], "a list of callables and names of plug-ins"
+    if items is None:
+        return ()
+    if isinstance(items, str) or callable(items) or not isinstance(items, Iterable):
+        raise ConfigError.invalid(setting, items, expected)
+    resolved: list[Callable[..., Any]] = []
+    for item in items:
+        if isinstance(item, str):
+            item = load_plugins(_GROUPS[kind], [item])[item]
+        elif isinstance(item, type):
+            raise ConfigError.invalid(setting, item, f"a list of instances, such as {item.__name__}(...)")
+        elif not callable(item):
+            raise ConfigError.invalid(setting, item, expected)
+        _require_kind(item, kind)
+        resolved.append(item)
+    return tuple(resolved)
+
+
+def _require_kind(item: Callable[..., Any], kind: Kind) -> None:
+    around = getattr(item, "around", None)
+    if around in _GROUPS and around != kind:
+        setting, name = _SETTINGS[kind], type(item).__name__
+        words = f"{setting} holds {name}, which applies to a {around}: pass it in {_SETTINGS[around]}="
+        raise ConfigError(words, path=setting)
+
+
+def close_middleware(middleware: Iterable[object]) -> None:
+    """Close every middleware that has a `close` method; log one that fails."""
+    for item in {id(item): item for item in middleware}.values():
+        close = getattr(item, "close", None)
+        if callable(close):
+            try:
+                close()
+            except Exception:
+                _log.exception("closing the middleware %s failed", type(item).__name__)
 
 
 def load_plugins(group: str, names: Iterable[str] | None = None) -> dict[str, Callable[..., Any]]:
-    """The plug-ins of a group by name, each made anew.
+    """Return a new instance of each plug-in of a group, by name.
 
     Args:
-        names: those to load; all there are when None.
-    Raises: ConfigError, which names the plug-in, for one that is not there, that two distributions offer, that fails
-        when it is loaded or made, or that cannot be called.
+        names: the plug-ins to load; all of the group when None.
+
+    Raises: ConfigError, which names the plug-in, for one that is not installed, that two distributions offer, that
+        fails to load, or that is not callable.
     """
+    from importlib.metadata import entry_points  # costs 10 ms, which only plug-ins need
+
     offered: dict[str, list[EntryPoint]] = {}
     for point in entry_points(group=group):
         offered.setdefault(point.name, []).append(point)
@@ -40,53 +102,22 @@ def load_plugins(group: str, names: Iterable[str] | None = None) -> dict[str, Ca
     return {name: _load(group, name, offered) for name in wanted}
 
 
-def resolve_middleware(
-    items: Iterable[str | Callable[..., Any]] | None, group: str = MIDDLEWARE
-) -> tuple[Callable[..., Any], ...]:
-    """Middleware from names of plug-ins and from objects, in the order given.
-
-    Raises: ConfigError for what is neither, for a class in the place of an object of it, for what goes around the other
-        kind (an `around` says which: "call" or "request"), and as `load_plugins`.
-    """
-    allowed = "a list of callables and of names of plug-ins"
-    if items is None:
-        return ()
-    if isinstance(items, str) or callable(items) or not isinstance(items, Iterable):
-        raise ConfigError(f"{group} is {items!r}; expected: {allowed}", path=group, expected=allowed)
-    resolved: list[Callable[..., Any]] = []
-    for item in items:
-        if isinstance(item, str):
-            resolved.append(load_plugins(group, [item])[item])
-        elif isinstance(item, type):
-            allowed = f"an object of it: {item.__name__}(...)"
-            raise ConfigError(f"{group} holds the class {item.__name__}", path=group, expected=allowed)
-        elif callable(item):
-            around = getattr(item, "around", None)
-            if around in _PLACES and _PLACES[around] != group:
-                right = _PLACES[around].rpartition(".")[2]
-                words = f"{group} holds {type(item).__name__}, which goes around a {around}: its place is {right}="
-                raise ConfigError(words, path=group)
-            resolved.append(item)
-        else:
-            raise ConfigError(f"{group} holds {item!r}; expected: {allowed}", path=group, expected=allowed)
-    return tuple(resolved)
-
-
 def _load(group: str, name: str, offered: dict[str, list[EntryPoint]]) -> Callable[..., Any]:
     path = f"{group}.{name}"
     points = offered.get(name, [])
-    # A distribution that is found twice on the path offers the same thing twice.
+    # A distribution that is on the path twice offers the same entry point twice.
     if len({point.value for point in points}) != 1:
-        what = f"offered as {' and '.join(point.value for point in points)}" if points else "not installed"
-        allowed = ", ".join(sorted(offered)) or "no plug-in"
-        raise ConfigError(f"the plug-in {path} is {what}", path=path, expected=allowed)
+        several = " and ".join(point.value for point in points)
+        problem = f"has several offers: {several}" if points else "is not installed"
+        expected = ", ".join(sorted(offered)) or "no plug-in is installed"
+        raise ConfigError(f"the plug-in {path} {problem}", path=path, expected=expected)
     try:
         found = points[0].load()
         if isinstance(found, type):
             found = found()
     except Exception as error:
-        words = f"the plug-in {path} ({points[0].value}) failed: {type(error).__name__}: {error}"
+        words = f"the plug-in {path} ({points[0].value}) failed to load: {type(error).__name__}: {error}"
         raise ConfigError(words, path=path, expected="a plug-in that loads", cause=error) from error
     if not callable(found):
-        raise ConfigError(f"the plug-in {path} cannot be called", path=path, expected="a middleware, or a class of one")
+        raise ConfigError(f"the plug-in {path} is not callable", path=path, expected="a middleware, or a class of one")
     return found  # type: ignore[no-any-return]

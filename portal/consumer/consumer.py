@@ -17,7 +17,7 @@ from ..auth.credentials import credentials_of
 from ..cache.response_cache import ResponseCache
 from ..calls.deadlines import too_late
 from ..calls.middleware import Call, Middleware, build_chain
-from ..calls.plugins import resolve_middleware
+from ..calls.plugins import close_middleware, resolve_middleware
 from ..context import CallContext
 from ..errors import ConfigError, ConsumerError, OverloadedError, PortalError, RegistryError, ValidationError
 from ..function import Function
@@ -355,10 +355,11 @@ class Consumer:
 
     # arranging
 
-    def use(self, middleware: Middleware) -> Consumer:
-        """Add a middleware, innermost of those there are; calls that run are not touched."""
+    def use(self, middleware: Middleware | str) -> Consumer:
+        """Add a middleware, or a plug-in by its name, inside those already there; running calls keep theirs."""
+        added = resolve_middleware([middleware])
         with self._lock:
-            self._middleware = (*self._middleware, middleware)
+            self._middleware = (*self._middleware, *added)
             self._chain = build_chain(self._middleware, _send)
         return self
 
@@ -374,7 +375,7 @@ class Consumer:
         return list(dict.fromkeys([*self._given.portals(), *self._own_portals.values()]))
 
     def close(self) -> None:
-        """Give connections and threads back; portals that were given stay open. May be called twice."""
+        """Close connections, threads and middleware; portals that were given stay open. May be called twice."""
         self._closed = True
         with self._lock:
             pool, self._own_pool = self._own_pool, None
@@ -385,6 +386,7 @@ class Consumer:
             pool.shutdown(wait=False, cancel_futures=True)
         for portal in portals:
             portal.close()
+        close_middleware(self._middleware)
 
     def __enter__(self) -> Consumer:
         return self

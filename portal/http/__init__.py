@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from .client.client import HTTPClient
     from .client.urllib3_transport import ClientTLS
     from .middleware.auth_failure_limit import AuthFailureLimit
-    from .middleware.base import HTTPMiddleware, When
+    from .middleware.base import HTTPMiddleware
     from .middleware.compression import Compression
     from .middleware.cors import CORS
     from .middleware.request_log import RequestLog
@@ -28,7 +28,6 @@ __all__ = [
     "HTTPPortal",
     "RequestLog",
     "SecurityHeaders",
-    "When",
     "mount",
 ]
 
@@ -44,7 +43,6 @@ __getattr__, __dir__ = lazy_exports(
         "HTTPPortal": "portal",
         "RequestLog": "middleware.request_log",
         "SecurityHeaders": "middleware.security_headers",
-        "When": "middleware.base",
         "mount": "server.wsgi",
     },
 )

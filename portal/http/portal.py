@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..address import Address
 from ..calls.dispatcher import Dispatcher
 from ..calls.middleware import Middleware
-from ..calls.plugins import HTTP_MIDDLEWARE, resolve_middleware
+from ..calls.plugins import close_middleware, resolve_middleware
 from ..catalogue import UniqueIds
 from ..errors import AddressError, ConfigError, RegistryError
 from ..function import ResolvedFunction
@@ -112,9 +112,7 @@ class HTTPPortal(Portal):
         self._owns_listener = listener is None
         self.listener = listener or Listener(host, port, config=config)
         self._client = client or HTTPClient()
-        middleware = resolve_middleware(middleware)
-        http_middleware = resolve_middleware(http_middleware, HTTP_MIDDLEWARE)
-        self._layers = (*middleware, *http_middleware)
+        self._http_middleware = resolve_middleware(http_middleware, "request")
         self._dispatcher = Dispatcher(middleware, executor=executor)
         self._mounted = False
         self._app = HTTPApp(
@@ -125,7 +123,7 @@ class HTTPPortal(Portal):
             address_of=self._address_of,
             debug=debug,
             auth=auth,
-            http_middleware=http_middleware,
+            http_middleware=self._http_middleware,
             trusted_proxies=trusted_proxies,
             max_age=max_age,
             documents=documents,
@@ -204,10 +202,7 @@ class HTTPPortal(Portal):
         if self._closed:
             self._dispatcher.close()
             self._client.close()
-            for layer in self._layers:
-                close = getattr(layer, "close", None)
-                if close is not None:
-                    close()
+            close_middleware(self._http_middleware)
 
     def _unmount(self) -> int:
         self._mounted = False

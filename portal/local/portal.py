@@ -120,7 +120,7 @@ class LocalPortal(Portal):
         self,
         *,
         executor: Executor | None = None,
-        middleware: Iterable[Middleware] = (),
+        middleware: Iterable[Middleware | str] = (),
         unique_ids: UniqueIds = "fingerprint",
     ) -> None:
         self.dispatcher = Dispatcher(middleware, executor=executor)

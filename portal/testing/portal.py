@@ -40,7 +40,7 @@ class TestingPortal(LocalPortal):
     def __init__(
         self,
         *,
-        middleware: Iterable[Middleware] = (),
+        middleware: Iterable[Middleware | str] = (),
         executor: Executor | None = None,
         clock: Callable[[], float] = perf_counter,
     ) -> None:

@@ -124,10 +124,11 @@ class Recorder:
             _replace(self._path, text + "\n")
 
     def close(self) -> None:
-        """Save, and keep no more; calls pass through from now on."""
+        """Save, and record no more; later calls pass through. Does nothing if it is closed already."""
         with self._lock:
-            self._open = False
-        self.save()
+            was_open, self._open = self._open, False
+        if was_open:
+            self.save()
 
     def __enter__(self) -> Recorder:
         with self._lock:
@@ -276,7 +277,7 @@ class Replay(Portal):
     Raises: SerializationError for a file that is no recording.
     """
 
-    def __init__(self, path: FilePath, *, middleware: Iterable[Middleware] = ()) -> None:
+    def __init__(self, path: FilePath, *, middleware: Iterable[Middleware | str] = ()) -> None:
         self._functions, rows = _read(Path(path))
         self._tape = _Tape(rows)
         self._dispatcher = Dispatcher(middleware)

@@ -1,14 +1,18 @@
+"""When: one class for conditions on calls and on HTTP requests."""
+
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
 
-from portal import LocalPortal, function
-from portal.calls.conditional import OnlyFor
+from portal import LocalPortal, RateLimit, RequireScopes, When, function
 from portal.calls.middleware import Call, CallNext, build_chain
 from portal.context import CallContext
 from portal.errors import ConfigError
+from portal.http.middleware.base import build_http_chain
+from portal.http.middleware.cors import CORS
+from tests.support.http_messages import answers, request_of
 
 
 @function
@@ -21,9 +25,9 @@ class Mark:
         self.seen = 0
         self.closed = False
 
-    def __call__(self, call: Call, call_next: CallNext) -> Any:
+    def __call__(self, subject: Any, call_next: Any) -> Any:
         self.seen += 1
-        return call_next(call)
+        return call_next(subject)
 
     def close(self) -> None:
         self.closed = True
@@ -43,44 +47,123 @@ class Mark:
         ({"functions": ["billing/*"]}, "", False),
         ({"functions": ["billing/*"]}, "users", False),
         ({"functions": ["b*add"]}, "billing", False),
-        ({"predicate": lambda call: call.params["a"] == 1}, "", True),
-        ({"predicate": lambda call: call.params["a"] == 2}, "", False),
-        ({"functions": ["add"], "predicate": lambda call: False}, "", False),
-        ({"functions": ["sub"], "predicate": lambda call: True}, "", False),
+        ({"if_": lambda call: call.params["a"] == 1}, "", True),
+        ({"if_": lambda call: call.params["a"] == 2}, "", False),
+        ({"functions": ["add"], "if_": lambda call: False}, "", False),
+        ({"functions": ["sub"], "if_": lambda call: True}, "", False),
     ],
 )
-def test_conditions(condition: dict[str, Any], group: str, applies: bool) -> None:
+def test_conditions_of_calls(condition: dict[str, Any], group: str, applies: bool) -> None:
     mark = Mark()
-    call = Call(add, {"a": 1, "b": 2}, CallContext())
-    call.group = group
-    chain = build_chain([OnlyFor(mark, **condition)], lambda call: "answer")
-    assert chain(call) == "answer"
+    call = Call(add, {"a": 1, "b": 2}, CallContext(), group=group)
+    chain = build_chain([When(mark, **condition)], lambda call: "result")
+    assert chain(call) == "result"
+    assert mark.seen == applies
+
+
+@pytest.mark.parametrize(
+    ("condition", "target", "applies"),
+    [
+        ({"paths": "/api/add"}, "/api/add", True),
+        ({"paths": "/api/add"}, "/api/add?x=1", True),
+        ({"paths": "/api/add"}, "/api/add/", True),
+        ({"paths": "/api/add/"}, "/api/add", True),
+        ({"paths": "/api/add"}, "/api/add/3f2a9c51", True),
+        ({"paths": "/api/add"}, "/api/add@2", True),
+        ({"paths": "/api/add"}, "/api/add%402", True),
+        ({"paths": "/api/add"}, "/api//add", True),
+        ({"paths": "/api/add"}, "//api/%61dd", True),
+        ({"paths": "/api/add"}, "/api/adder", False),
+        ({"paths": "/api/add"}, "/api/ADD", False),
+        ({"paths": "/api/add"}, f"/api/add/{'x' * 300}", True),
+        ({"paths": "/api/add"}, "/api/add/a%0Ab", True),
+        ({"paths": "/api/a.d"}, "/api/add", False),
+        ({"paths": "/"}, "/anything", True),
+        ({"paths": "/"}, "/", True),
+        ({"paths": "/api/a*"}, "/api/add", True),
+        ({"paths": "/api/*d"}, "/api/add/3f2a9c51", True),
+        ({"paths": "/api/*d"}, "/api/adds", False),
+        ({"paths": "*/add"}, "/api/users/add@1", True),
+        ({"paths": "/api/[ab]dd"}, "/api/cdd", False),
+        ({"paths": ["/api/sub", "/api/add"]}, "/api/add", True),
+        ({"paths": ["/api/sub", "/api/mul"]}, "/api/add", False),
+        ({"functions": "add"}, "/api/add", True),
+        ({"functions": "add"}, "/api/%61dd@1", True),
+        ({"functions": "add"}, "/api/sums/add/3f2a9c51", True),
+        ({"functions": "add"}, "/api/add/x/y", False),
+        ({"functions": "add"}, "/api/adder", False),
+        ({"functions": "add"}, "/", False),
+        ({"functions": "a*"}, "/api/adder", True),
+        ({"functions": "*"}, "/", False),
+        ({"functions": "sums/add"}, "/api/sums/add", True),
+        ({"functions": ["sub", "sums/*"]}, "/api/sums/add/3f2a9c51", True),
+        ({"functions": "sums/add"}, "/api/add", False),
+        ({"methods": "post"}, "/api/add", True),
+        ({"methods": ["get", "post"]}, "/api/add", True),
+        ({"methods": "GET"}, "/api/add", False),
+        ({"if_": lambda request: request.peer == "192.0.2.7"}, "/", True),
+        ({"paths": "/api", "if_": lambda request: False}, "/api", False),
+        ({"paths": "/api", "methods": ["PUT"]}, "/api", False),
+    ],
+)
+def test_conditions_of_requests(condition: dict[str, Any], target: str, applies: bool) -> None:
+    mark = Mark()
+    response = build_http_chain([When(mark, **condition)], answers())(request_of(target=target))
+    assert response.status == 200
     assert mark.seen == applies
 
 
 @pytest.mark.parametrize(
     ("middleware", "settings", "path"),
     [
-        ("name", {"functions": ["add"]}, "only_for.middleware"),
-        (Mark(), {}, "only_for.condition"),
-        (Mark(), {"functions": []}, "only_for.functions"),
-        (Mark(), {"functions": [""]}, "only_for.functions"),
-        (Mark(), {"functions": 3}, "only_for.functions"),
-        (Mark(), {"predicate": "no"}, "only_for.predicate"),
+        ("name", {"functions": ["add"]}, "when.middleware"),
+        (Mark, {"functions": ["add"]}, "when.middleware"),
+        (Mark(), {}, "when"),
+        (Mark(), {"functions": []}, "when.functions"),
+        (Mark(), {"functions": [""]}, "when.functions"),
+        (Mark(), {"functions": 3}, "when.functions"),
+        (Mark(), {"paths": "api"}, "when.paths"),
+        (Mark(), {"paths": ["/api", ""]}, "when.paths"),
+        (Mark(), {"methods": ""}, "when.methods"),
+        (Mark(), {"if_": "no"}, "when.if_"),
+        (RateLimit("5/minute"), {"paths": "/api"}, "when.paths"),
+        (RateLimit("5/minute"), {"methods": "GET"}, "when.methods"),
+        (When(RateLimit("5/minute"), functions="add"), {"paths": "/api"}, "when.paths"),
     ],
 )
 def test_wrong_settings(middleware: Any, settings: dict[str, Any], path: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        OnlyFor(middleware, **settings)
+        When(middleware, **settings)
     assert caught.value.path == path
     assert caught.value.expected
 
 
-def test_it_closes_what_it_holds() -> None:
+@pytest.mark.parametrize(
+    ("middleware", "condition", "around"),
+    [
+        (Mark(), {"functions": "add"}, None),
+        (Mark(), {"paths": "/api"}, "request"),
+        (Mark(), {"methods": "GET"}, "request"),
+        (CORS("*"), {"functions": "add"}, "request"),
+        (RateLimit("5/minute"), {"functions": "add"}, "call"),
+        (When(CORS("*"), paths="/api"), {"if_": callable}, "request"),
+    ],
+)
+def test_the_list_that_it_belongs_to(middleware: Any, condition: dict[str, Any], around: str | None) -> None:
+    assert When(middleware, **condition).around == around
+
+
+def test_names_that_are_looked_for_among_the_published() -> None:
+    layer = When(RequireScopes(functions={"refund": ["orders"]}), functions=["login", "billing/charge", "a*", "x/*"])
+    assert layer.named == {"login", "billing", "charge", "refund"}
+    assert When(Mark(), if_=callable).named == frozenset()
+
+
+def test_it_closes_its_middleware() -> None:
     mark = Mark()
-    OnlyFor(mark, "add").close()
+    When(mark, functions="add").close()
     assert mark.closed
-    OnlyFor(lambda call, call_next: None, "add").close()
+    When(lambda call, call_next: None, functions="add").close()
 
 
 def test_in_a_portal_the_first_is_outermost() -> None:
@@ -95,7 +178,7 @@ def test_in_a_portal_the_first_is_outermost() -> None:
 
         return middleware
 
-    layers = [noted("a"), OnlyFor(noted("b"), ["add"]), OnlyFor(noted("c"), ["other"]), noted("d")]
-    with LocalPortal(middleware=layers) as portal:
+    inner = [When(noted("b"), functions=["add"]), When(noted("c"), functions=["other"])]
+    with LocalPortal(middleware=[noted("a"), *inner, noted("d")]) as portal:
         assert portal.resolve_function(portal.apply(add))(a=1, b=2) == 3
     assert order == ["a", "b", "d", "/d", "/b", "/a"]

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-from portal.calls.plugins import MIDDLEWARE, load_plugins, resolve_middleware
+from portal import Consumer, HTTPPortal, LocalPortal, RateLimit, TestingPortal, When
+from portal.calls.plugins import MIDDLEWARE, close_middleware, load_plugins, resolve_middleware
 from portal.errors import ConfigError
+from portal.http import CORS
 
 MODULE = """
 class Audit:
@@ -77,10 +79,10 @@ def test_a_whole_group(installed: str) -> None:
     ("name", "words"),
     [
         ("broken", "RuntimeError: no disk"),
-        ("mute", "cannot be called"),
+        ("mute", "is not callable"),
         ("missing", "no_such_module_here"),
         ("unknown", "not installed"),
-        ("twice", "offered as"),
+        ("twice", "several offers"),
     ],
 )
 def test_a_plug_in_that_fails_is_named(installed: str, name: str, words: str) -> None:
@@ -92,5 +94,87 @@ def test_a_plug_in_that_fails_is_named(installed: str, name: str, words: str) ->
 
 @pytest.mark.parametrize("items", ["audit", len, 3, [3], [None]])
 def test_what_is_no_list_of_middleware(items: Any) -> None:
-    with pytest.raises(ConfigError, match="expected"):
+    with pytest.raises(ConfigError, match="must be a list of callables and names of plug-ins, got") as caught:
         resolve_middleware(items)
+    assert caught.value.path == "middleware"
+
+
+class Layer:
+    """A middleware that counts how often it was closed."""
+
+    def __init__(self) -> None:
+        self.closed = 0
+
+    def __call__(self, call: Any, call_next: Any) -> Any:
+        return call_next(call)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+OWNERS = {
+    "local": lambda layers: LocalPortal(middleware=layers),
+    "testing": lambda layers: TestingPortal(middleware=layers),
+    "http": lambda layers: HTTPPortal(middleware=layers),
+    "http, around requests": lambda layers: HTTPPortal(http_middleware=layers),
+    "consumer": lambda layers: Consumer(middleware=layers),
+    "consumer, later": lambda layers: use_all(Consumer(), layers),
+}
+owners = pytest.mark.parametrize("make", OWNERS.values(), ids=OWNERS)
+
+
+def use_all(consumer: Consumer, layers: Any) -> Consumer:
+    for layer in layers:
+        consumer.use(layer)
+    return consumer
+
+
+@owners
+def test_every_owner_closes_its_middleware(make: Any) -> None:
+    layer, inner = Layer(), Layer()
+    owner = make([layer, When(inner, if_=callable)])
+    assert (layer.closed, inner.closed) == (0, 0)
+    owner.close()
+    assert (layer.closed, inner.closed) == (1, 1)
+
+
+@owners
+def test_every_owner_finds_middleware_by_name(make: Any, installed: str) -> None:
+    with pytest.raises(ConfigError, match="not installed"):
+        make(["unknown"])
+    if make is not OWNERS["http, around requests"]:
+        make(["audit"]).close()
+        assert installed in sys.modules
+
+
+@owners
+@pytest.mark.parametrize("wrong", [Layer, 3, None])
+def test_every_owner_checks_its_middleware(make: Any, wrong: Any) -> None:
+    with pytest.raises(ConfigError, match="middleware must be a list of"):
+        make([wrong])
+
+
+@owners
+@pytest.mark.parametrize("conditional", [False, True])
+def test_every_owner_rejects_middleware_of_the_other_kind(make: Any, conditional: bool) -> None:
+    layer: Any = RateLimit("5/minute") if make is OWNERS["http, around requests"] else CORS("*")
+    if conditional:
+        layer = When(layer, functions="add")
+    with pytest.raises(ConfigError, match=r"which applies to a (call|request): pass it in"):
+        make([layer])
+
+
+def test_paths_do_not_apply_to_calls() -> None:
+    with pytest.raises(ConfigError, match="holds When, which applies to a request: pass it in http_middleware="):
+        LocalPortal(middleware=[When(Layer(), paths="/api")])
+
+
+def test_one_that_fails_to_close_leaves_none_open(caplog: pytest.LogCaptureFixture) -> None:
+    class Failing(Layer):
+        def close(self) -> None:
+            raise RuntimeError("no disk")
+
+    last = Layer()
+    close_middleware([Failing(), object(), last, last])
+    assert last.closed == 1
+    assert [record.getMessage() for record in caplog.records] == ["closing the middleware Failing failed"]

@@ -387,9 +387,9 @@ def test_a_portal_that_was_closed_serves_a_caller_no_more_and_no_less() -> None:
         ({"timeout": "3"}, "consumer.timeout is '3'; expected: seconds above 0"),
         ({"auth": "Bearer t0ken"}, 'the token alone, without "Bearer " before it'),
         ({"middleware": Retry()}, "a list of callables"),
-        ({"middleware": [Retry]}, r"holds the class Retry; expected: an object of it: Retry\(...\)"),
-        ({"middleware": [3]}, "holds 3"),
-        ({"middleware": [CORS("*")]}, "holds CORS, which goes around a request: its place is http_middleware="),
+        ({"middleware": [Retry]}, r"must be a list of instances, such as Retry\(...\)"),
+        ({"middleware": [3]}, "must be a list of callables.*got 3"),
+        ({"middleware": [CORS("*")]}, "holds CORS, which applies to a request: pass it in http_middleware="),
     ],
 )
 def test_a_setting_of_the_wrong_kind_is_refused_at_once(settings: dict[str, Any], said: str) -> None:
@@ -404,9 +404,9 @@ def test_a_setting_of_the_wrong_kind_is_refused_at_once(settings: dict[str, Any]
         ({"client": "x"}, r"expected: HTTPClient\(...\)"),
         ({"port": "8080"}, "port is '8080'; expected: 0 to 65535"),
         ({"base_path": "api"}, 'base_path is \'api\'; expected: "" or a path such as "/api"'),
-        ({"middleware": [CORS("*")]}, "its place is http_middleware="),
-        ({"middleware": [RateLimit]}, "holds the class RateLimit"),
-        ({"http_middleware": [RateLimit("1/second")]}, "goes around a call: its place is middleware="),
+        ({"middleware": [CORS("*")]}, "applies to a request: pass it in http_middleware="),
+        ({"middleware": [RateLimit]}, "must be a list of instances, such as RateLimit"),
+        ({"http_middleware": [RateLimit("1/second")]}, "applies to a call: pass it in middleware="),
     ],
 )
 def test_so_is_one_of_an_http_portal(settings: dict[str, Any], said: str) -> None:

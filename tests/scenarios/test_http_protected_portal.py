@@ -30,7 +30,7 @@ from portal.auth.authenticators import BearerAuth
 from portal.auth.credentials import ByAuthority
 from portal.auth.scopes import RequireScopes
 from portal.cache.response_cache import ResponseCache
-from portal.http.middleware.base import When
+from portal.calls.conditional import When
 from portal.http.middleware.compression import Compression
 from portal.http.middleware.cors import CORS
 from portal.http.middleware.request_log import RequestLog
@@ -335,13 +335,13 @@ def test_the_answer_at_a_deadline_has_the_same_headers_and_one_line(tmp_path: Pa
 @pytest.mark.parametrize(
     ("condition", "applies"),
     [
-        ({"path": "/api/add_one"}, True),
-        ({"path": "/api/add"}, False),
-        ({"path": "/api/*_one"}, True),
-        ({"method": "post"}, True),
-        ({"method": "GET"}, False),
-        ({"predicate": lambda request: request.headers.get("x-note") == "1"}, True),
-        ({"path": "/api", "method": "GET"}, False),
+        ({"paths": "/api/add_one"}, True),
+        ({"paths": "/api/add"}, False),
+        ({"paths": "/api/*_one"}, True),
+        ({"methods": "post"}, True),
+        ({"methods": "GET"}, False),
+        ({"if_": lambda request: request.headers.get("x-note") == "1"}, True),
+        ({"paths": "/api", "methods": "GET"}, False),
     ],
 )
 def test_conditions(condition: dict[str, Any], applies: bool) -> None:

@@ -15,20 +15,16 @@ At a deadline that passes while a function still runs, the late answer goes thro
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator
-from fnmatch import translate
-from functools import lru_cache
-from urllib.parse import unquote
 
 from ..._internal.json_text import encode_json
 from ...context import new_request_id
-from ...errors import ConfigError, PortalError
+from ...errors import PortalError
 from ...http11.fields import is_request_id, split_list
 from ...serving import Request, Response
 from ..messages.problem import PROBLEM, problem_of
 
-__all__ = ["HTTPMiddleware", "HTTPNext", "Pieces", "When", "add_vary", "build_http_chain", "refusal"]
+__all__ = ["HTTPMiddleware", "HTTPNext", "Pieces", "add_vary", "build_http_chain", "refusal"]
 
 HTTPNext = Callable[[Request], Response]
 HTTPMiddleware = Callable[[Request, HTTPNext], Response]
@@ -60,95 +56,6 @@ def _guard(layer: HTTPMiddleware, call_next: HTTPNext, refuse: Refuse) -> HTTPNe
             return refuse(request, error)
 
     return guarded
-
-
-class When:
-    """A middleware for some requests only; the others pass it by.
-
-    Args:
-        middleware: what to apply.
-        path: a path ("/api/orders") with all that is below it, or a pattern with `*` (slashes, too), `?` or `[...]`,
-            likewise with what is below. Compared is what the path means: percent-encoding, empty segments and an
-            "@version" at the end make no difference.
-        function: the function's name, as the path has it: its last segment, or the last but one where an id follows.
-            What a JSON-RPC body calls is not known here; `portal.calls.conditional.OnlyFor` knows it.
-        method: the request method, in any case.
-        predicate: request -> whether to apply it.
-
-    All conditions given must hold. A predicate that raises makes the request fail. Threads: any. `close` closes the
-    middleware, if it can be.
-    """
-
-    around = "request"  # its place in a portal; see `resolve_middleware`
-
-    def __init__(
-        self,
-        middleware: HTTPMiddleware,
-        *,
-        path: str | None = None,
-        function: str | None = None,
-        method: str | None = None,
-        predicate: Callable[[Request], bool] | None = None,
-    ) -> None:
-        if not callable(middleware):
-            raise _wrong("middleware", middleware, "a callable (request, call_next) -> response")
-        if path is None and function is None and method is None and predicate is None:
-            raise _wrong("condition", None, "path, function, method or predicate")
-        for name, value in (("path", path), ("function", function), ("method", method)):
-            if value is not None and (not isinstance(value, str) or not value):
-                raise _wrong(name, value, "text that is not empty")
-        if path is not None and not path.startswith(("/", "*")):
-            raise _wrong("path", path, 'a path or pattern that begins with "/" or "*"')
-        if predicate is not None and not callable(predicate):
-            raise _wrong("predicate", predicate, "a callable request -> bool")
-        self._middleware = middleware
-        self._fits = None if path is None else _path_test(path)
-        self._function = function
-        self._method = None if method is None else method.upper()
-        self._predicate = predicate
-
-    def __call__(self, request: Request, call_next: HTTPNext) -> Response:
-        return self._middleware(request, call_next) if self._applies(request) else call_next(request)
-
-    def _applies(self, request: Request) -> bool:
-        if self._method is not None and request.method != self._method:
-            return False
-        if self._fits is not None or self._function is not None:
-            segments = _segments(request.path)
-            if self._fits is not None and not self._fits("/" + "/".join(segments)):
-                return False
-            if self._function is not None and self._function not in segments[-2:]:
-                return False
-        return self._predicate is None or self._predicate(request)
-
-    def close(self) -> None:
-        """Close the middleware, if it can be."""
-        close = getattr(self._middleware, "close", None)
-        if close is not None:
-            close()
-
-
-def _read_segments(path: str) -> tuple[str, ...]:
-    """The segments as look-up reads them, so that no other spelling of a path goes around a condition."""
-    segments = [unquote(segment) for segment in path.split("/") if segment]
-    if segments:
-        segments[-1] = segments[-1].partition("@")[0] or segments[-1]
-    return tuple(segments)
-
-
-_known_segments = lru_cache(maxsize=1024)(_read_segments)
-
-
-def _segments(path: str) -> tuple[str, ...]:
-    return (_known_segments if len(path) <= 256 else _read_segments)(path)
-
-
-def _path_test(wanted: str) -> Callable[[str], bool]:
-    prefix = wanted.rstrip("/")
-    if any(sign in wanted for sign in "*?["):
-        exact, below = (re.compile(translate(one)) for one in (wanted, f"{prefix}/*"))
-        return lambda path: bool(exact.match(path) or below.match(path))
-    return lambda path: path in (wanted, prefix) or path.startswith(f"{prefix}/")
 
 
 class Pieces:
@@ -196,7 +103,3 @@ def refusal(request: Request, error: PortalError) -> Response:
     request.notes["code"] = error.code
     body = encode_json(problem_of(error, debug=False))
     return Response(error.status, [("Content-Type", PROBLEM), ("X-Request-ID", request_id)], body)
-
-
-def _wrong(name: str, value: object, allowed: str) -> ConfigError:
-    return ConfigError(f"when.{name} is {value!r}; expected: {allowed}", path=f"when.{name}", expected=allowed)

@@ -109,7 +109,7 @@ class When:
 
     def _names_function(self, segments: tuple[str, ...]) -> bool:
         assert self._functions is not None
-        padded = ("", "", *segments)
+        padded = ("", "", "", *segments)
         return any(name and _matches(self._functions, group, name) for group, name in (padded[-2:], padded[-3:-1]))
 
     def close(self) -> None:

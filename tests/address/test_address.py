@@ -1,4 +1,4 @@
-"""Address and AddressBuilder: parse, normal form, parts, references, refusals."""
+"""Address: parsing, normal form, parts, references, rejections."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal.address import Address, AddressBuilder
+from portal.address import Address
 from portal.errors import AddressError
 
 GOOD: list[tuple[str, str, dict[str, Any]]] = [
@@ -47,23 +47,6 @@ GOOD: list[tuple[str, str, dict[str, Any]]] = [
     ("http://h", "http://h/", {"host": "h", "path": "/", "segments": (), "name": "", "base": "http://h"}),
     ("http://h?a=1", "http://h/?a=1", {"query": (("a", "1"),)}),
     ("http://h/api/", "http://h/api/", {"segments": ("api",), "path": "/api/"}),
-    ("HTTP://Example.COM:80/a", "http://example.com/a", {"port": None, "origin": ("http", "example.com", 80)}),
-    ("https://h:443/a", "https://h/a", {"port": None, "authority": "h"}),
-    ("https://h:80/a", "https://h:80/a", {"port": 80, "authority": "h:80", "origin": ("https", "h", 80)}),
-    ("ws://h:080/a", "ws://h/a", {"port": None}),
-    ("wss://h:/a", "wss://h/a", {"port": None}),
-    ("http://h:0/", "http://h:0/", {"port": 0}),
-    ("http://h:65535/", "http://h:65535/", {"port": 65535}),
-    ("http://a_b.c-d./x", "http://a_b.c-d./x", {"host": "a_b.c-d."}),
-    ("http://127.0.0.1:8080/", "http://127.0.0.1:8080/", {"host": "127.0.0.1", "base": "http://127.0.0.1:8080"}),
-    (
-        "http://[2001:DB8:0::1]:81/",
-        "http://[2001:db8::1]:81/",
-        {"host": "2001:db8::1", "authority": "[2001:db8::1]:81"},
-    ),
-    ("http://[::FFFF:1.2.3.4]/", "http://[::ffff:1.2.3.4]/", {"host": "::ffff:1.2.3.4"}),
-    ("http://Bücher.example/", "http://xn--bcher-kva.example/", {"host": "xn--bcher-kva.example"}),
-    ("http://b%C3%BCcher.example/", "http://xn--bcher-kva.example/", {}),
     (
         "http://h/?a=%2c&b&=c&&a=d=e",
         "http://h/?a=%2C&b&=c&&a=d=e",
@@ -106,45 +89,12 @@ BAD: list[tuple[str, int | None, str]] = [
     ("local://ab%41%c3x", 13, "UTF-8"),
     ("http://h/?a=%C3", 12, "UTF-8"),
     ("http://h/#%C3", 10, "UTF-8"),
-    ("http:///a", 7, "empty host"),
-    ("http://:80/", 7, "empty host"),
-    ("http://me@h/", 7, "credential"),
-    ("http://me:secret@h:99999/", 7, "credential"),
-    ("http://h:65536/", 9, "65535"),
-    ("http://h:" + "9" * 5000, 9, "65535"),
-    ("http://h:8x/", 10, "neither"),
-    ("http://h:-1/", 9, "neither"),
-    ("http://h:٣/", 9, "neither"),
-    ("http://::1/", 7, "empty host"),
-    ("http://fe80::1/", 12, "neither"),
-    ("http://[::1/", 7, "neither"),
-    ("http://[::1]x/", 12, "neither"),
-    ("http://h[1]/", 8, "neither"),
-    ("http://[]/", 8, "IPv6"),
-    ("http://[1.2.3.4]/", 8, "IPv6"),
-    ("http://[v1.x]/", 8, "IPv6"),
-    ("http://[::g]/", 8, "IPv6"),
-    ("http://[fe80::1%eth0]/", 15, "zone id"),
-    ("http://[fe80::1%25eth0]/", 15, "zone id"),
-    ("http://a..b/", 7, "host name"),
-    ("http://-a/", 7, "host name"),
-    ("http://a-/", 7, "host name"),
-    ("http://a,b/", 7, "host name"),
-    ("http://a%2Fb/", 7, "host name"),
-    ("http://℀/", 7, "host name"),
-    ("http://" + "ü" * 64 + "/", 7, "host name"),
-    ("http://" + "ü" * 300 + "/", 7, "host name"),
-    ("http://" + "a" * 64 + "/", 7, "host name"),
-    ("http://" + "a." * 140 + "/", 7, "host name"),
-    ("http://1.2.3.256/", 7, "IPv4"),
-    ("http://2130706433/", 7, "IPv4"),
-    ("http://0x7f.1/", 7, "IPv4"),
     ("local://" + "a" * 8185, 8192, "8192"),
     ("local://" + "ü" * 8000, None, "8192"),
 ]
 
 
-def refused(text: Any, reason: str) -> AddressError:
+def rejected(text: Any, reason: str) -> AddressError:
     with pytest.raises(AddressError) as caught:
         Address.of(text)
     assert reason in caught.value.reason
@@ -163,25 +113,25 @@ def test_good(text: str, normal: str, parts: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(("text", "position", "reason"), BAD, ids=[ascii(row[0][:30]) for row in BAD])
 def test_bad(text: str, position: int | None, reason: str) -> None:
-    assert refused(text, reason).position == position
+    assert rejected(text, reason).position == position
 
 
 @pytest.mark.parametrize("value", [None, 1, b"local://add", ["local://add"]], ids=repr)
 def test_only_text(value: Any) -> None:
-    refused(value, "not text")
+    rejected(value, "not a string")
 
 
 @pytest.mark.parametrize(
     "text", ["http://me:secret@h/", "http://me:sec ret@h/", "http://me:s/ecret@h/", "x://me:secret@ h"]
 )
-def test_a_refusal_does_not_repeat_a_password(text: str) -> None:
-    error = refused(text, "")
+def test_a_rejection_does_not_repeat_a_password(text: str) -> None:
+    error = rejected(text, "")
     assert "cret" not in str(error)
     assert "cret" not in str(error.to_dict())
 
 
-def test_a_refusal_is_short() -> None:
-    assert len(str(refused("local://" + "a" * 5000 + " ", "whitespace"))) < 200
+def test_a_rejection_is_short() -> None:
+    assert len(str(rejected("local://" + "a" * 5000 + " ", "whitespace"))) < 200
 
 
 def test_longest() -> None:
@@ -207,7 +157,7 @@ def test_value() -> None:
 
 def test_unchangeable() -> None:
     address = Address.parse("http://h/a")
-    with pytest.raises(AttributeError, match="does not change"):
+    with pytest.raises(AttributeError, match="immutable"):
         address.host = "g"
     with pytest.raises(AttributeError):
         address.other = 1  # type: ignore[attr-defined]
@@ -219,6 +169,12 @@ def test_copies_and_pickles() -> None:
     for again in (pickle.loads(pickle.dumps(address)), copy.copy(address), copy.deepcopy(address)):
         assert again == address
         assert again.version == "2"
+
+
+def test_text_and_hash_are_not_computed_again() -> None:
+    address = Address("http://h:80/a")
+    assert str(address) is str(address)
+    assert hash(address) == hash(str(address))
 
 
 def test_parse_remembers() -> None:
@@ -247,22 +203,6 @@ def test_parse_remembers() -> None:
         (Address.parse("http://h/a#f").with_query(a=1, b="x y"), "http://h/a?a=1&b=x%20y#f"),
         (Address.parse("http://h/a?a=1&b=2&c=3").with_query(b=None, a="+&="), "http://h/a?c=3&a=%2B%26="),
         (Address.parse("local://add").with_query(version=">=1,<2"), "local://add?version=%3E=1,%3C2"),
-        (
-            AddressBuilder("http")
-            .host("127.0.0.1")
-            .port(8080)
-            .path("api", "add")
-            .version("2")
-            .query(a="b")
-            .fragment("x")
-            .build(),
-            "http://127.0.0.1:8080/api/add@2?a=b#x",
-        ),
-        (AddressBuilder("local").path("add").version(">=1,<2").build(), "local://add?version=%3E=1,%3C2"),
-        (AddressBuilder("local").path("a@b").version("1@/").build(), "local://a%40b@1@%2F"),
-        (AddressBuilder("http").host("h").version("1").build(), "http://h/?version=1"),
-        (AddressBuilder("HTTP").host("::1").port(None).build(), "http://[::1]/"),
-        (AddressBuilder("http").host("h").query(a=1).query(a=2).build(), "http://h/?a=1&a=2"),
     ],
     ids=str,
 )
@@ -270,36 +210,16 @@ def test_made(made: Address, normal: str) -> None:
     assert str(made) == normal
 
 
-def test_a_builder_can_be_shared() -> None:
-    base = AddressBuilder("http").host("h")
-    one, two = base.path("a"), base.path("b").port(81)
-    assert [str(builder.build()) for builder in (base, one, two)] == ["http://h/", "http://h/a", "http://h:81/b"]
-
-
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
-        (lambda: AddressBuilder("local").path("add").host("h").build(), "no host"),
-        (lambda: AddressBuilder("local").path("add").port(1).build(), "no host"),
-        (lambda: AddressBuilder("local").build(), "empty name"),
-        (lambda: AddressBuilder("http").path("add").build(), "empty host"),
-        (lambda: AddressBuilder("http").host("h").port(-1).build(), "neither"),
-        (lambda: AddressBuilder("http").host("h").path("a").version("").build(), "empty version"),
-        (lambda: AddressBuilder("local").path("add", "..").build(), "dot segment"),
-        (lambda: AddressBuilder("local").path("\ud800").build(), "surrogate"),
-        (lambda: AddressBuilder("local").path("a").fragment("\ud800").build(), "surrogate"),
-        (lambda: AddressBuilder("lo cal").path("a").build(), "no scheme"),
-        (lambda: AddressBuilder("local:").path("a").build(), "no scheme"),
-        (lambda: AddressBuilder("http://evil").host("h").build(), "no scheme"),
-        (lambda: AddressBuilder("http").host("h/evil?").path("a").build(), "host name"),
-        (lambda: AddressBuilder("http").host("h:81").build(), "IPv6"),
         (lambda: Address.network("http", "me@h", 80, ()), "host name"),
         (lambda: Address.local("local", ("",)), "empty"),
         (lambda: Address.local("local", ()), "empty name"),
         (lambda: Address.parse("http://h/").child("."), "dot segment"),
     ],
 )
-def test_refused_parts(make: Any, reason: str) -> None:
+def test_rejected_parts(make: Any, reason: str) -> None:
     with pytest.raises(AddressError) as caught:
         make()
     assert reason in caught.value.reason
@@ -382,52 +302,13 @@ def test_an_address_resolves_to_itself() -> None:
     ("reference", "position"),
     [("g h", 1), ("a%z", 1), ("//h:x/", 4), ("g:h", 1), ("mailto:a", 6), ("?a=%ff", 3), ("#\\", 1), ("ü" * 3000, None)],
 )
-def test_a_refused_reference(reference: str, position: int | None) -> None:
+def test_a_rejected_reference(reference: str, position: int | None) -> None:
     with pytest.raises(AddressError) as caught:
         Address.parse("http://a/b/c/d").resolve(reference)
     assert caught.value.position == position
 
 
 # properties
-
-segments = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12).filter(
-    lambda text: text not in (".", "..")
-)
-words = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
-names = words.filter(lambda text: text != "version")
-hosts = st.one_of(
-    st.from_regex(r"[a-z]([a-z0-9-]{0,8}[a-z])?(\.[a-z]([a-z0-9-]{0,8}[a-z])?){0,2}", fullmatch=True),
-    st.ip_addresses(v=4).map(str),
-    st.ip_addresses(v=6).map(str),
-)
-
-
-@given(
-    host=hosts,
-    scheme=st.sampled_from(["http", "https", "ws", "wss", "dask", "local", "js", "x-y.z+1"]),
-    port=st.none() | st.integers(0, 65535),
-    path=st.lists(segments, min_size=1, max_size=4),
-    version=st.none() | segments,
-    query=st.dictionaries(names, words, max_size=3),
-    fragment=words,
-)
-def test_parts_survive(
-    host: str, scheme: str, port: int | None, path: list[str], version: str | None, query: dict[str, str], fragment: str
-) -> None:
-    builder = AddressBuilder(scheme).path(*path).version(version).query(**query).fragment(fragment)
-    if scheme in ("http", "https", "ws", "wss", "dask"):
-        builder = builder.host(host).port(port)
-    address = builder.build()
-    again = Address(str(address))
-    assert again == address
-    assert address.segments == tuple(path)
-    assert address.version == version
-    assert [pair for pair in address.query if pair[0] != "version"] == list(query.items())
-    assert address.fragment == fragment
-    assert address.origin[2] == port or port is None or not address.host
-    for name in ("scheme", "host", "port", "path", "segments", "query", "fragment", "version"):
-        assert getattr(again, name) == getattr(address, name)
-
 
 pieces = st.sampled_from(
     [
@@ -477,9 +358,9 @@ def address_or_place(make: Callable[[], Address], text: str) -> Address | None:
     try:
         return make()
     except AddressError as error:
-        refusal = error
-    assert refusal.reason
-    assert refusal.position is None or 0 <= refusal.position <= len(text)
+        rejection = error
+    assert rejection.reason
+    assert rejection.position is None or 0 <= rejection.position <= len(text)
     return None
 
 

@@ -117,5 +117,5 @@ def test_the_decorators_are_not_shadowed_by_the_modules_of_the_same_name(imports
 
 def test_a_name_from_a_module_of_the_same_name_is_still_importable():
     assert run("from portal.function import Function; from portal.service import Service; print(Function)") == (
-        "<class 'portal.function.Function'>"
+        "<class 'portal.function.callable.Function'>"
     )

@@ -12,6 +12,7 @@ from typing import Any
 from ..context import CallContext, enter, leave, new_context, running
 from ..errors import PortalError
 from ..function import Function, is_failure
+from ..function.failure import function_error
 from ..portal import changes
 from ..schema.codecs import generate
 from ..schema.parameters import if_plain
@@ -87,7 +88,7 @@ def quick_call(
         "encode": found.encode_result,
         "end": end,
         "enter": enter,
-        "failure": found.failure,
+        "failure": function_error,
         "is_failure": is_failure,
         "leave": leave,
         "native": native,

@@ -13,6 +13,7 @@ from ..catalogue import Entry, UniqueIds
 from ..context import CallContext, enter, leave
 from ..errors import AddressError, PortalError
 from ..function import Function, ResolvedFunction, is_failure
+from ..function.failure import function_error
 from ..portal import Portal, changes
 from .fast_path import QuickCall, ordinary_call, quick_call
 
@@ -77,7 +78,7 @@ class LocalFunction(ResolvedFunction):
         except BaseException as error:
             if not is_failure(error):
                 raise
-            raise self._note(found.failure(error), context) from error
+            raise self._note(function_error(error), context) from error
         finally:
             leave(token)
             self._end()

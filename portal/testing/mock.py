@@ -12,6 +12,7 @@ from ..address import Address
 from ..context import CallContext
 from ..errors import ConfigError, PortalError, RegistryError
 from ..function import Function
+from ..function.failure import reported
 from ..schema import FunctionSchema, Parameters
 from .matchers import params_match
 
@@ -203,7 +204,7 @@ class MockFunction(Function):
         """Answer one call as the Mock says."""
         self._require_stream(False)
         native = self._loaded(params, context)
-        with self._failures():
+        with reported():
             result = self._answer(params, native)
         return self.encode_result(result)
 

@@ -489,7 +489,7 @@ def test_a_stream_that_is_called_says_how_to_read_it(kind: type[Portal]) -> None
 
     with kind() as portal, Consumer() as consumer:
         address = portal.apply(count)
-        with pytest.raises(ProtocolError, match="count is a stream: iterate it with stream or stream_at") as caught:
+        with pytest.raises(ProtocolError, match="count is a stream; iterate it with stream or stream_at") as caught:
             consumer.call_at(address, {"to": 2})
         assert caught.value.status == 406
 

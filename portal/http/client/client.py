@@ -44,7 +44,7 @@ _Whole = tuple[int, Mapping[str, str], bytes]  # status, headers, body
 
 
 class HTTPClient:
-    """Sends calls to HTTP servers; a Carrier for resolved functions.
+    """Sends calls to HTTP servers; the CallTransport of resolved functions.
 
     Args:
         connect_timeout: seconds to connect, within the call's own deadline.
@@ -150,7 +150,7 @@ class HTTPClient:
         address = _address(function)
         if function.streaming:
             raise ProtocolError(
-                f"{function.name} is a stream: iterate it with stream or stream_at", status=406, address=address
+                f"{function.name} is a stream; iterate it with stream or stream_at", status=406, address=address
             )
         body = self._encode(function, params, context)
         if self._cache is not None and function.schema.cacheable:
@@ -197,7 +197,7 @@ class HTTPClient:
         """Send one streaming call and give its items as they come."""
         address = _address(function)
         if not function.streaming:
-            raise ProtocolError(f"{function.name} is no stream: call it", status=406, address=address)
+            raise ProtocolError(f"{function.name} is not a stream; call it", status=406, address=address)
         request = ClientRequest("POST", address, self._encode(function, params, context), context, EVENTS)
         answer = self._open(request)
         if answer.status != 200:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from ...address import Address
 from ...context import CallContext
 from ...errors import PortalError, ValidationError
-from ...function import Carrier, ResolvedFunction
+from ...function import CallTransport, ResolvedFunction
 from ...schema import FunctionSchema, Parameters, Schema
 
 __all__ = ["Describing", "RemoteFunction", "check_input"]
@@ -17,8 +17,8 @@ __all__ = ["Describing", "RemoteFunction", "check_input"]
 _TRUSTED = 5.0  # seconds for which a refusal by a known contract is not doubted: wrong input must not double the load
 
 
-class Describing(Carrier, Protocol):
-    """A carrier that can ask for contracts."""
+class Describing(CallTransport, Protocol):
+    """A transport that can fetch schemas."""
 
     timeout: float | None
 
@@ -33,16 +33,16 @@ class RemoteFunction(ResolvedFunction):
     once more before it is refused, where that was asked for longer than 5 seconds ago; an address that ends in the
     contract's fingerprint leads to no other.
 
-    Raises: what `carrier.describe` raises.
+    Raises: what `transport.describe` raises.
 
     Threads: any; the contract is replaced as a whole.
     """
 
-    carrier: Describing
+    transport: Describing
 
-    def __init__(self, carrier: Describing, address: Address) -> None:
+    def __init__(self, transport: Describing, address: Address) -> None:
         self._codec: tuple[FunctionSchema, Parameters, Schema] | None = None
-        super().__init__(carrier, schema=carrier.describe(address), address=address, timeout=carrier.timeout)
+        super().__init__(transport, schema=transport.describe(address), address=address, timeout=transport.timeout)
         self.asked_at = monotonic()
 
     @property
@@ -81,7 +81,7 @@ class RemoteFunction(ResolvedFunction):
             return False
         try:
             with context.active():
-                found = self.carrier.describe(self.address)
+                found = self.transport.describe(self.address)
         except PortalError:
             return False  # what is wrong with the parameters says more
         finally:

@@ -1,0 +1,252 @@
+"""Function: a Python callable with a name and a schema."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor, Future
+from types import MethodType
+from typing import Any
+
+from .._internal.executor import shared_executor
+from ..address import Address
+from ..context import CallContext
+from ..errors import ConfigError, FunctionError, PortalError, ProtocolError, ValidationError
+from ..schema import FunctionSchema, Parameters, Schema
+from .describe import OutputCheck, check_output_option, describe
+from .failure import function_error, is_failure, reported
+
+__all__ = ["Function", "make_function"]
+
+_log = logging.getLogger("portal.function")
+
+
+class Function:
+    """A callable with a name and a FunctionSchema; what every portal takes and gives.
+
+    Args:
+        target: the Python callable; takes the parameters by keyword.
+        schema: the schema.
+        parameters: checks parameters and turns them into native values.
+        output: the same for the result, or for each item of a stream.
+        validate_output: what happens to a result that does not fit: "error", "warn" (log it and pass it on) or "off".
+        address: where it was found, if an address was resolved to it.
+
+    Threads: any; a Function holds no state between calls.
+    """
+
+    def __init__(
+        self,
+        target: Callable[..., Any],
+        *,
+        schema: FunctionSchema,
+        parameters: Parameters,
+        output: Schema,
+        validate_output: OutputCheck = "error",
+        address: Address | None = None,
+    ) -> None:
+        self.target = target
+        self.schema = schema
+        self.parameters = parameters
+        self.output = output
+        self.validate_output: OutputCheck = check_output_option(validate_output)
+        self.address = address
+        self._method: Function | None = None  # the schema without `self`, made on first use
+        self.__name__ = schema.name
+        self.__doc__ = schema.description
+        self.__wrapped__ = target
+
+    @staticmethod
+    def of(source: Any) -> Function:
+        """Return a Function as it is, or make one of a callable's hints."""
+        return source if isinstance(source, Function) else make_function(source, {})
+
+    def __repr__(self) -> str:
+        where = f" at {self.address}" if self.address is not None else ""
+        return f"<Function {self.name}@{self.schema.version}{where}>"
+
+    @property
+    def name(self) -> str:
+        """The name under which registries and addresses know it."""
+        return self.schema.name
+
+    @property
+    def streaming(self) -> bool:
+        """Whether a call returns a stream of items instead of one result."""
+        return self.schema.streaming
+
+    def __get__(self, instance: object, owner: type | None = None) -> Function:
+        """Return the Function without `self` for an instance, and itself for the class."""
+        bound = None if instance is None else _bound(self.target, instance)
+        if bound is None:
+            return self
+        method = self._method
+        if method is None:  # two threads may both make it; the results are equal
+            method = self._method = _as_method(self, bound.__func__)
+        return Function(
+            bound,
+            schema=method.schema,
+            parameters=method.parameters,
+            output=method.output,
+            validate_output=self.validate_output,
+        )
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call it with native Python values; see `call`."""
+        return self.call(*args, **kwargs)
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        """Call it in this thread with native values.
+
+        Returns: the native result, or the iterator of a stream.
+        Raises: ValidationError for parameters that do not fit; FunctionError for a result that does not fit; what the
+            callable raises.
+        """
+        if self.streaming:
+            return self.stream(*args, **kwargs)
+        native = self._native_arguments(args, kwargs)
+        return self._native(self.encode_result(self.target(**native)))
+
+    def stream(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        """Return the items of a stream as native values; parameters are checked before this returns."""
+        self._require_stream(True)
+        native = self._native_arguments(args, kwargs)
+        return (self._native(self.encode_result(item)) for item in self.target(**native))
+
+    def submit(self, *args: Any, executor: Executor | None = None, **kwargs: Any) -> Future[Any]:
+        """Call it in a thread of `executor`, by default the one that this process shares. Returns a Future."""
+        return (executor or shared_executor()).submit(self.call, *args, **kwargs)
+
+    def invoke(self, params: Mapping[str, Any], context: CallContext) -> Any:
+        """Run one call: JSON data in, JSON data out.
+
+        Raises: ValidationError; FunctionError for another exception of the callable, or a result that does not fit; a
+            PortalError of the callable as it is.
+        """
+        if self.schema.streaming:
+            self._require_stream(False)
+        native = self.parameters.load(params)
+        if self.parameters.inject is not None:
+            native[self.parameters.inject] = context
+        try:
+            result = self.target(**native)
+        except PortalError as error:
+            error.delivery = "executed"
+            if (sent := error.sendable()) is not error:
+                raise sent from error
+            raise
+        except BaseException as error:
+            if not is_failure(error):
+                raise
+            raise function_error(error) from error
+        return result if self.output.plain(result) else self.encode_result(result)
+
+    def iterate(self, params: Mapping[str, Any], context: CallContext) -> Iterator[Any]:
+        """Run a streaming call: check the parameters, then return an iterator of JSON data.
+
+        Closing the iterator closes the callable's generator.
+        """
+        self._require_stream(True)
+        native = self.parameters.load(params)
+        if self.parameters.inject is not None:
+            native[self.parameters.inject] = context
+        return self._items(native)
+
+    def _items(self, native: dict[str, Any]) -> Iterator[Any]:
+        source = None
+        try:
+            with reported():
+                source = iter(self.target(**native))
+            while True:
+                with reported():
+                    try:
+                        item = next(source)
+                    except StopIteration:
+                        return
+                yield self.encode_result(item)
+        finally:
+            close = getattr(source, "close", None)
+            if close is not None:
+                close()
+
+    def _native_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        inject = self.parameters.inject
+        context = kwargs.pop(inject, None) if inject is not None else None
+        native = self.parameters.load(self.parameters.dump(self.parameters.bind(args, kwargs)))
+        if inject is not None:
+            native[inject] = context or CallContext.for_call()
+        return native
+
+    def _require_stream(self, wanted: bool) -> None:
+        if self.schema.streaming != wanted:
+            words = "is not a stream; call it" if wanted else "is a stream; iterate it with stream or stream_at"
+            raise ProtocolError(f"{self.name} {words}", status=406, address=self.address)
+
+    def encode_result(self, result: Any) -> Any:
+        """Return a native result, or an item of a stream, as JSON data. Raises FunctionError if it does not fit."""
+        if self.validate_output != "error":
+            return self._encode_leniently(result)
+        try:
+            return self.output.dump(result)
+        except ValidationError as error:
+            message = f"the result of {self.name} does not fit its output schema: {error}"
+            raise FunctionError(message, type="InvalidOutput", errors=error.errors, private=True) from None
+
+    def _encode_leniently(self, result: Any) -> Any:
+        try:
+            return self.output.dump(result)
+        except ValidationError as error:
+            if self.validate_output == "warn":
+                _log.warning("the result of %s does not fit its output schema: %s", self.name, error)
+            return result
+
+    def _native(self, value: Any) -> Any:
+        decode = self.output.decode
+        if decode is None or (self.validate_output != "error" and not self.output.accepts(value)):
+            return value
+        return decode(value)
+
+
+def _bound(target: Any, instance: object) -> MethodType | None:
+    """Return a plain function as a method of the instance, bound as Python does; None for another callable."""
+    bind = getattr(type(target), "__get__", None)
+    bound = None if bind is None or isinstance(target, MethodType) else bind(target, instance, type(instance))
+    return bound if isinstance(bound, MethodType) else None
+
+
+def _as_method(member: Function, target: Callable[..., Any]) -> Function:
+    """Return a method of a class with the options that `@function` got; hints are read again, now without `self`."""
+    schema, given = member.schema, member.parameters.schema
+    options = {
+        "name": schema.name,
+        "version": schema.version,
+        "input": None if given.source is member.target else given,
+        "output": member.output,
+        "description": schema.description,
+        "tags": schema.tags,
+        "examples": schema.examples,
+        "idempotent": schema.idempotent,
+        "cacheable": schema.cacheable,
+        "deprecated": schema.deprecated,
+        "timeout": schema.timeout,
+        "validate_output": member.validate_output,
+    }
+    return make_function(MethodType(target, _Unbound()), options)
+
+
+class _Unbound:
+    """Stand in for `self` while the signature of a method is read, so that no instance is kept alive."""
+
+
+def make_function(target: Callable[..., Any], options: Mapping[str, Any]) -> Function:
+    """Make a Function of a callable with the options of `@function`. Raises ConfigError."""
+    if isinstance(target, Function):
+        raise ConfigError(f"{target.name} is a Function already", path="function", expected="a plain callable")
+    found = describe(target, options)
+    return Function(
+        target,
+        schema=found.schema,
+        parameters=found.parameters,
+        output=found.output,
+        validate_output=found.validate_output,
+    )

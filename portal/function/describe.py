@@ -1,0 +1,102 @@
+"""Describe a callable: make its schema from hints, docstring and the options of `@function`."""
+
+from __future__ import annotations
+
+import collections.abc
+import functools
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple
+
+from .._internal.settings import choice
+from ..errors import ConfigError
+from ..schema import FunctionSchema, Parameters, Schema
+from ..schema.parameters import resolved_hints
+
+__all__ = ["CallableDescription", "OutputCheck", "check_output_option", "describe"]
+
+OutputCheck = Literal["error", "warn", "off"]
+
+_OUTPUT_CHECKS = ("error", "warn", "off")
+_OPTIONS = frozenset(
+    (
+        *("name", "version", "input", "output", "description", "tags", "examples"),
+        *("idempotent", "cacheable", "deprecated", "timeout", "validate_output"),
+    )
+)
+_STREAM_ORIGINS = (collections.abc.Iterator, collections.abc.Iterable, collections.abc.Generator)
+
+
+class CallableDescription(NamedTuple):
+    """What `Function` takes beside the callable."""
+
+    schema: FunctionSchema
+    parameters: Parameters
+    output: Schema
+    validate_output: OutputCheck
+
+
+def check_output_option(value: OutputCheck) -> OutputCheck:
+    """Return `validate_output` unchanged, or raise ConfigError."""
+    return choice("function.validate_output", value, _OUTPUT_CHECKS)
+
+
+def describe(target: Callable[..., Any], options: Mapping[str, Any]) -> CallableDescription:
+    """Return the description of a callable.
+
+    Args:
+        target: the callable; a generator function is a stream.
+        options: those of `@function`.
+
+    Raises: ConfigError for a callable that cannot be described, an unknown option, or a wrong value of one.
+    """
+    if not callable(target):
+        raise ConfigError.invalid("function", target, "a callable")
+    if inspect.iscoroutinefunction(target) or inspect.isasyncgenfunction(target):
+        raise ConfigError(
+            f"{_name_of(target)} is a coroutine function, which cannot be published",
+            path="function",
+            expected="a function without async",
+        )
+    settings = dict(options)
+    if unknown := settings.keys() - _OPTIONS:
+        raise ConfigError(
+            f"@function has no option {', '.join(sorted(unknown))}",
+            path="function",
+            expected=", ".join(sorted(_OPTIONS)),
+        )
+    given_input, given_output = settings.pop("input", None), settings.pop("output", None)
+    check = check_output_option(settings.pop("validate_output", "error"))
+    streaming = inspect.isgeneratorfunction(inspect.unwrap(target))
+    parameters = Parameters.of(target) if given_input is None else Parameters.from_schema(Schema.of(given_input))
+    output = Schema.of(_output_hint(target, streaming) if given_output is None else given_output)
+    description = settings.pop("description", None)
+    schema = FunctionSchema(
+        name=settings.pop("name", None) or _name_of(target),
+        input=parameters.schema.json,
+        output=output.json,
+        description=inspect.getdoc(target) or "" if description is None else description,
+        tags=tuple(settings.pop("tags", ())),
+        examples=tuple(settings.pop("examples", ())),
+        streaming=streaming,
+        **settings,
+    )
+    return CallableDescription(schema, parameters, output, check)
+
+
+def _name_of(target: Any) -> str:
+    if isinstance(target, functools.partial):
+        return _name_of(target.func)
+    return str(getattr(target, "__name__", type(target).__name__))
+
+
+def _output_hint(target: Callable[..., Any], streaming: bool) -> Any:
+    """Return the hint of the result, or of one item of a stream."""
+    hint = Any if inspect.isclass(target) else resolved_hints(target).get("return", Any)
+    if not streaming:
+        return hint
+    if typing.get_origin(hint) in _STREAM_ORIGINS:
+        arguments = typing.get_args(hint)
+        return arguments[0] if arguments else Any
+    return Any

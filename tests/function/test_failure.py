@@ -1,0 +1,42 @@
+"""Failures of a callable, and the errors that are sent for them."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from portal.errors import FunctionError, PortalError
+from portal.function import is_failure
+from portal.function.failure import function_error, reported
+
+
+def test_the_process_keeps_its_exceptions_in_the_main_thread() -> None:
+    assert is_failure(ValueError())
+    assert not is_failure(SystemExit())
+    found: list[bool] = []
+    thread = threading.Thread(target=lambda: found.append(is_failure(SystemExit())))
+    thread.start()
+    thread.join(10)
+    assert found == [True]
+
+
+def test_an_exception_becomes_a_function_error() -> None:
+    error = function_error(KeyError("a"))
+    assert (error.type, error.message) == ("KeyError", "KeyError: 'a'")
+    with pytest.raises(FunctionError) as caught, reported():
+        raise KeyError("a")
+    assert isinstance(caught.value.cause, KeyError)
+
+
+def test_a_portal_error_stays_and_says_that_the_function_ran() -> None:
+    error = PortalError("no")
+    with pytest.raises(PortalError) as caught, reported():
+        raise error
+    assert caught.value is error
+    assert error.delivery == "executed"
+
+
+def test_system_exit_leaves_in_the_main_thread() -> None:
+    with pytest.raises(SystemExit), reported():
+        raise SystemExit

@@ -248,7 +248,7 @@ def instance(
     """
     if not isinstance(value, kinds) and not (optional and value is None):
         names = " or ".join(kind.__name__ for kind in (kinds if isinstance(kinds, tuple) else (kinds,)))
-        words = expected or f"{'an' if names[:1] in 'AEIOUaeiou' else 'a'} {names}"
+        words = expected or f"{_article(names)} {names}"
         require(False, setting, value, words, optional=optional, secret=secret)
     return value
 
@@ -265,6 +265,12 @@ def callback(setting: str, value: T, *, expected: str = "a callable", optional: 
     """Require something that can be called; `expected` may say how, such as "a callable (call) -> bool"."""
     require(callable(value) or (optional and value is None), setting, value, expected, optional=optional)
     return value
+
+
+def _article(name: str) -> str:
+    """Return "a" or "an"; the letters of an initialism are spoken one by one, as in "an HTTPClient"."""
+    vowels = "AEFHILMNORSX" if name[:2].isupper() else "AEIOUaeiou"
+    return "an" if name[:1] in vowels else "a"
 
 
 def _is_number(value: object) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 
 from .._internal.at_fork import new_lock, renew_after_fork
 from .._internal.executor import WorkerPool
+from .._internal.settings import instance, positive_seconds
 from ..address import Address
 from ..auth.credentials import credentials_of
 from ..cache.response_cache import ResponseCache
@@ -80,14 +81,10 @@ class Consumer:
         timeout: float | None = 30.0,
     ) -> None:
         self._auth = None if auth is None else credentials_of(auth)
-        if cache is not None and not isinstance(cache, ResponseCache):
-            raise _wrong("cache", cache, "a ResponseCache, or None")
-        self._cache = cache
+        self._cache = instance("consumer.cache", cache, ResponseCache, optional=True)
         self._given = PortalRegistry(_portals(portals))
         self._only_given = bool(self._given.schemes())
-        if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
-            raise _wrong("timeout", timeout, "seconds above 0, or None")
-        self._timeout = timeout
+        self._timeout = positive_seconds("consumer.timeout", timeout, optional=True)
         self._middleware = resolve_middleware(middleware)
         self._chain = build_chain(self._middleware, _send)
         self._executor = executor
@@ -397,11 +394,12 @@ class Consumer:
 
 def _portals(portals: Any) -> list[Portal]:
     if isinstance(portals, Portal | str) or not isinstance(portals, Iterable):
-        raise _wrong("portals", portals, "a list of portals")
+        raise ConfigError.invalid("consumer.portals", portals, "a list of portals")
     given = list(portals)
     for one in given:
         if not isinstance(one, Portal):
-            raise _wrong("portals", one, "portals; what is at a URL needs none: Consumer().call_at(url, ...)")
+            expected = "a list of portals; a URL needs none, as in Consumer().call_at(url, ...)"
+            raise ConfigError.invalid("consumer.portals", one, expected)
     return given
 
 
@@ -411,10 +409,6 @@ def _loaded(result: Any, returns: Any, name: str) -> Any:
     except ValidationError as error:
         words = f"what {name} answered does not fit returns={getattr(returns, '__name__', returns)}: {error}"
         raise ValidationError(words, errors=error.errors) from None
-
-
-def _wrong(path: str, value: object, allowed: str) -> ConfigError:
-    return ConfigError(f"consumer.{path} is {value!r}", path=f"consumer.{path}", expected=allowed)
 
 
 def _log_failure(call: Call, done: Future[Any]) -> None:

@@ -9,6 +9,7 @@ from concurrent.futures import Executor
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from .._internal.settings import flag, instance, url_path, whole_number
 from ..address import Address
 from ..calls.dispatcher import Dispatcher
 from ..calls.middleware import Middleware
@@ -84,7 +85,7 @@ class HTTPPortal(Portal):
         documents: bool = True,
         title: str = "Portal",
         version: str = "1",
-        max_age: float = 0.0,
+        max_age: int = 0,
         middleware: Iterable[Middleware | str] = (),
         executor: Executor | None = None,
         listener: Listener | None = None,
@@ -95,23 +96,17 @@ class HTTPPortal(Portal):
         listen: bool = True,
     ) -> None:
         super().__init__(unique_ids=unique_ids)
-        for name, value, kind in (("config", config, ServingConfig), ("client", client, HTTPClient)):
-            if value is not None and not isinstance(value, kind):
-                raise ConfigError(f"{name} is {value!r}", path=name, expected=f"{kind.__name__}(...), or None")
-        if base_path and (not base_path.startswith("/") or base_path.endswith("/")):
-            raise ConfigError(
-                f"base_path is {base_path!r}",
-                path="base_path",
-                expected='"" or a path such as "/api", no slash at its end',
-            )
-        if not _is_age(max_age):
-            raise ConfigError(f"max_age is {max_age!r}", path="max_age", expected=f"whole seconds from 0 to {_YEAR}")
+        instance("http.listener", listener, Listener, optional=True)
+        instance("http.config", config, ServingConfig, optional=True)
+        whole_number("http.max_age", max_age, minimum=0, maximum=_YEAR, unit="a whole number of seconds")
+        for name, value in (("documents", documents), ("debug", debug), ("listen", listen)):
+            flag(f"http.{name}", value)
         _require_plain_host(host)
-        self._base_path = base_path
+        self._base_path = url_path("http.base_path", base_path)
         self._listen = listen
         self._owns_listener = listener is None
         self.listener = listener or Listener(host, port, config=config)
-        self._client = client or HTTPClient()
+        self._client = instance("http.client", client, HTTPClient, optional=True) or HTTPClient()
         self._http_middleware = resolve_middleware(http_middleware, "request")
         self._dispatcher = Dispatcher(middleware, executor=executor)
         self._mounted = False
@@ -268,18 +263,12 @@ class HTTPPortal(Portal):
         return super().stats() | self._dispatcher.stats() | {"listener": self.listener.stats()}
 
 
-def _is_age(seconds: object) -> bool:
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        return False
-    return 0 <= seconds <= _YEAR and seconds == int(seconds)
-
-
 def _require_plain_host(host: object) -> None:
-    """Refuse a host with a port in it, which no look-up of names would explain. Raises: ConfigError."""
+    """Reject a host with a port in it: a failed DNS lookup would not explain it. Raises ConfigError."""
     found = _WITH_PORT.fullmatch(host) if isinstance(host, str) else None
     if found:
-        allowed = f'host and port as two arguments: HTTPPortal("{found[1].strip("[]")}", {found[2]})'
-        raise ConfigError(f"host is {host!r}", path="host", expected=allowed)
+        expected = f'host and port as two arguments: HTTPPortal("{found[1].strip("[]")}", {found[2]})'
+        raise ConfigError.invalid("http.host", host, expected)
 
 
 def _member_of(service: Address, row: Mapping[str, Any]) -> Address:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
+from .._internal.settings import instance, positive_seconds, seconds, whole_number
 from ..errors import ConfigError
 from .tls import TLSConfig
 
 __all__ = ["ServingConfig"]
 
 _SECONDS = ("head_timeout", "body_timeout", "idle_timeout", "write_timeout", "linger", "grace")
-_MOST_BUSY = 0.01  # seconds
+_MAX_BUSY_POLL = 0.01  # seconds
+_DAY = 86_400  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +64,17 @@ class ServingConfig:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value = getattr(self, field.name)
+            setting, value = f"serving.{field.name}", getattr(self, field.name)
             if field.name == "tls":
-                if value is not None and not isinstance(value, TLSConfig):
-                    raise _wrong("tls", value, "a TLSConfig or None")
+                instance(setting, value, TLSConfig, optional=True)
             elif field.name == "busy_poll":
-                if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MOST_BUSY:
-                    raise _wrong("busy_poll", value, f"seconds from 0 to {_MOST_BUSY}")
+                seconds(setting, value, maximum=_MAX_BUSY_POLL)
             elif field.name in _SECONDS:
-                if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 86_400:
-                    raise _wrong(field.name, value, "seconds above 0 and below 86400")
+                positive_seconds(setting, value, below=_DAY)
+            elif field.name == "socket_mode":
+                whole_number(setting, value, minimum=0, maximum=0o777)
             else:
-                _check_number(field.name, value)
+                whole_number(setting, value, minimum=0 if field.name == "queue" else 1)
 
     @classmethod
     def development(cls, **changes: Any) -> ServingConfig:
@@ -101,17 +102,6 @@ class ServingConfig:
         known = [field.name for field in fields(cls)]
         for name in changes:
             if name not in known:
-                raise _wrong(name, changes[name], f"no such setting; there are {', '.join(known)}")
+                words = ", ".join(known)
+                raise ConfigError(f"ServingConfig has no setting {name}", path=f"serving.{name}", expected=words)
         return cls(**(preset | changes))
-
-
-def _check_number(name: str, value: object) -> None:
-    least = 0 if name in ("queue", "socket_mode") else 1
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise _wrong(name, value, f"a whole number of at least {least}")
-    if name == "socket_mode" and value > 0o777:
-        raise _wrong(name, value, "permissions such as 0o600")
-
-
-def _wrong(name: str, value: object, allowed: str) -> ConfigError:
-    return ConfigError(f"serving.{name} is {value!r}; expected: {allowed}", path=f"serving.{name}", expected=allowed)

@@ -15,6 +15,8 @@ from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from .._internal.executor import WorkerPool
+from .._internal.settings import instance, require
+from .._internal.settings import port as valid_port
 from ..errors import ConfigError
 from .config import ServingConfig
 from .connection import Connection
@@ -48,13 +50,11 @@ class Listener:
     supervised: ClassVar[bool] = False
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0, *, config: ServingConfig | None = None) -> None:
-        if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= 65_535:
-            raise ConfigError(f"port is {port!r}", path="port", expected="0 to 65535")
-        if not isinstance(host, str) or host == "unix:":
-            raise ConfigError(f"host is {host!r}", path="host", expected='a name, an address, or "unix:/path"')
+        host_ok = isinstance(host, str) and host != "unix:"
+        require(host_ok, "listener.host", host, 'a name, an address, or "unix:/path"')
         self.host = host
-        self.port = port
-        self.config = config or ServingConfig()
+        self.port = valid_port("listener.port", port)
+        self.config = instance("listener.config", config, ServingConfig, optional=True) or ServingConfig()
         self._apps: tuple[tuple[str, App], ...] = ()
         self._adopted: list[socket.socket] = []
         self._reset()

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from .._internal.settings import choice, instance, require
 from ..context import Identity
 from ..errors import ConfigError
 
@@ -63,22 +64,13 @@ class TLSConfig:
     ciphers: str | None = None
 
     def __post_init__(self) -> None:
-        _one_of("clients", self.clients, _CLIENTS)
-        _one_of("minimum_version", self.minimum_version, _VERSIONS)
-        for path, certificate in [("certificate", self.certificate), *self.hosts.items()]:
-            if not isinstance(certificate, Certificate):
-                raise _wrong(path, certificate, "a Certificate")
-        if self.clients != "none" and self.client_ca is None:
-            raise _wrong("client_ca", None, "a PEM file, since client certificates are asked for")
-
-
-def _one_of(name: str, value: object, allowed: Mapping[str, object]) -> None:
-    if not isinstance(value, str) or value not in allowed:
-        raise _wrong(name, value, ", ".join(allowed))
-
-
-def _wrong(name: str, value: object, allowed: str) -> ConfigError:
-    return ConfigError(f"tls.{name} is {value!r}; expected: {allowed}", path=f"tls.{name}", expected=allowed)
+        choice("tls.clients", self.clients, _CLIENTS)
+        choice("tls.minimum_version", self.minimum_version, _VERSIONS)
+        instance("tls.certificate", self.certificate, Certificate)
+        for name, certificate in self.hosts.items():
+            instance(f"tls.hosts.{name}", certificate, Certificate)
+        needs_ca = self.clients != "none" and self.client_ca is None
+        require(not needs_ca, "tls.client_ca", None, "a PEM file when clients is not 'none'")
 
 
 class ServerTLS:
@@ -131,19 +123,20 @@ def _context(config: TLSConfig, path: str, certificate: Certificate) -> ssl.SSLC
         try:
             context.set_ciphers(config.ciphers)
         except ssl.SSLError:
-            raise _wrong("ciphers", config.ciphers, "a list that OpenSSL knows, such as ECDHE+AESGCM") from None
+            expected = "a list of ciphers that OpenSSL knows, such as ECDHE+AESGCM"
+            raise ConfigError.invalid("tls.ciphers", config.ciphers, expected) from None
     try:
         # An encrypted key without a password must not make OpenSSL ask for one on the terminal.
         context.load_cert_chain(certificate.chain, certificate.key, certificate.password or "")
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        shown = os.fspath(certificate.chain)
-        raise _wrong(path, shown, f"a PEM certificate and its private key ({error})") from error
+        expected = f"a PEM certificate and its private key ({error})"
+        raise ConfigError.invalid(f"tls.{path}", os.fspath(certificate.chain), expected) from error
     if config.client_ca is not None:
         try:
             context.load_verify_locations(config.client_ca)
         except OSError as error:
-            allowed = f"a PEM file of certificate authorities ({error})"
-            raise _wrong("client_ca", os.fspath(config.client_ca), allowed) from error
+            expected = f"a PEM file of certificate authorities ({error})"
+            raise ConfigError.invalid("tls.client_ca", os.fspath(config.client_ca), expected) from error
     context.verify_mode = _CLIENTS[config.clients]
     return context
 

@@ -7,7 +7,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import ConfigError
+from .._internal.settings import whole_number
 from ..schema import is_json
 from .matchers import params_match
 
@@ -92,9 +92,8 @@ class Expectation:
         return self
 
     def _between(self, least: int, most: int | None) -> Expectation:
-        if least < 0 or (most is not None and most < 0):
-            raise ConfigError(f"a count of {min(least, most or 0)}", path="times", expected="0 or more")
-        self.least, self.most = least, most
+        self.least = whole_number("expectation.times", least, minimum=0)
+        self.most = whole_number("expectation.times", most, minimum=0, optional=True)
         return self
 
     def counts(self, record: CallRecord) -> bool:

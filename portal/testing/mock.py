@@ -98,7 +98,7 @@ class Mock:
     def raises(self, error: BaseException | type[BaseException]) -> Mock:
         """Raise this; what is no PortalError reaches the caller as a FunctionError, as from a real function."""
         if not _is_error(error):
-            raise ConfigError(f"{error!r} cannot be raised", path="raises", expected="an exception or a class of them")
+            raise ConfigError.invalid("mock.raises", error, "an exception, or a class of exceptions")
 
         def act(_: dict[str, Any]) -> Any:
             raise _fresh(error)
@@ -181,9 +181,7 @@ class MockFunction(Function):
         if self.schema.streaming:
             return
         if not self._bare:
-            raise ConfigError(
-                f"{self.name} is no stream by its contract", path="yields", expected="a streaming function"
-            )
+            raise ConfigError.invalid("mock.yields", self.name, "used with a streaming function")
         self.schema = replace(self.schema, streaming=True)
 
     def call(self, *args: Any, **kwargs: Any) -> Any:

@@ -110,6 +110,8 @@ def test_other_values(validate: Validator, options: dict[str, Any], good: list[A
         (lambda: settings.choice("mode", "x", ("on", "off")), "mode must be one of 'on', 'off', got 'x'"),
         (lambda: settings.choice("mode", "x", ("on",)), "mode must be 'on', got 'x'"),
         (lambda: settings.instance("at", 1, Path), "at must be a Path, got 1"),
+        (lambda: settings.instance("at", 1, type("TLSConfig", (), {})), "at must be a TLSConfig, got 1"),
+        (lambda: settings.instance("at", 1, type("HTTPClient", (), {})), "at must be an HTTPClient, got 1"),
         (lambda: settings.instance("at", 1, (ImportError, str)), "at must be an ImportError or str, got 1"),
         (lambda: settings.instance("at", 1, Path, expected="a folder"), "at must be a folder, got 1"),
         (lambda: settings.text("key", 3, secret=True), "key must be a string that is not empty"),

@@ -55,7 +55,7 @@ def test_messages_name_the_missing_option(protected):
     assert json.loads(listed.stderr)["hint"] == "none was sent: pass it with --token"
     wrong = run("call", address, "text=a", "--tls-ca", ca + "x", "--token", "t0ken")
     assert wrong.exit_code == errors_module.MISUSED
-    assert "tls.ca is" in wrong.output
+    assert "tls.ca must be" in wrong.output
     unset = run("call", address, "text=a", "--token", "$NOT_THERE_AT_ALL")
     assert unset.exit_code == errors_module.MISUSED
     assert "the environment variable NOT_THERE_AT_ALL is not set" in unset.output

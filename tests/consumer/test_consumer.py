@@ -380,11 +380,13 @@ def test_a_portal_that_was_closed_serves_a_caller_no_more_and_no_less() -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"portals": "http://127.0.0.1:8080"}, "consumer.portals is .*a list of portals"),
+        ({"portals": "http://127.0.0.1:8080"}, "consumer.portals must be a list of portals, got"),
         ({"portals": LocalPortal()}, "a list of portals"),
-        ({"portals": ["http://127.0.0.1:8080"]}, "what is at a URL needs none"),
-        ({"cache": 100}, "consumer.cache is 100; expected: a ResponseCache"),
-        ({"timeout": "3"}, "consumer.timeout is '3'; expected: seconds above 0"),
+        ({"portals": ["http://127.0.0.1:8080"]}, "a URL needs none"),
+        ({"cache": 100}, "consumer.cache must be a ResponseCache, or None, got 100"),
+        ({"timeout": "3"}, "consumer.timeout must be seconds above 0, or None, got '3'"),
+        ({"timeout": True}, "consumer.timeout must be seconds above 0, or None, got True"),
+        ({"timeout": float("inf")}, "consumer.timeout must be seconds above 0, or None, got inf"),
         ({"auth": "Bearer t0ken"}, 'the token alone, without "Bearer " before it'),
         ({"middleware": Retry()}, "a list of callables"),
         ({"middleware": [Retry]}, r"must be a list of instances, such as Retry\(...\)"),
@@ -400,10 +402,10 @@ def test_a_setting_of_the_wrong_kind_is_refused_at_once(settings: dict[str, Any]
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"config": {"workers": 8}}, r"config is .*; expected: ServingConfig\(...\)"),
-        ({"client": "x"}, r"expected: HTTPClient\(...\)"),
-        ({"port": "8080"}, "port is '8080'; expected: 0 to 65535"),
-        ({"base_path": "api"}, 'base_path is \'api\'; expected: "" or a path such as "/api"'),
+        ({"config": {"workers": 8}}, "http.config must be a ServingConfig, or None, got {'workers': 8}"),
+        ({"client": "x"}, "http.client must be an HTTPClient, or None, got 'x'"),
+        ({"port": "8080"}, "listener.port must be a whole number from 0 to 65,535, got '8080'"),
+        ({"base_path": "api"}, 'http.base_path must be "" or a path such as "/api", got \'api\''),
         ({"middleware": [CORS("*")]}, "applies to a request: pass it in http_middleware="),
         ({"middleware": [RateLimit]}, "must be a list of instances, such as RateLimit"),
         ({"http_middleware": [RateLimit("1/second")]}, "applies to a call: pass it in middleware="),

@@ -22,22 +22,14 @@ UNCONVERTED = {
     "auth.scopes",
     "auth.server",
     "cache.response_cache",
-    "consumer.consumer",
-    "http.client.client",
-    "http.client.transport",
     "http.middleware.auth_failure_limit",
     "http.middleware.compression",
     "http.middleware.cors",
     "http.middleware.request_log",
-    "http.server.wsgi",
     "idempotency.middleware",
     "metrics.observe",
     "resilience.breaker",
     "resilience.retry",
-    "serving.config",
-    "serving.listener",
-    "serving.tls",
-    "testing.history",
 }
 _INFINITY = re.compile(r"\binf\b")
 _FINITE = {"isfinite", "isinf", "isnan"}

@@ -239,14 +239,14 @@ def test_a_client_of_ones_own() -> None:
             consumer.call_at(address, {"a": object()})
 
 
-@pytest.mark.parametrize("seconds", [0.5, -1, 365 * 24 * 3600 + 1, float("nan"), float("inf"), True, "60", None])
+@pytest.mark.parametrize("seconds", [0.5, 60.0, -1, 365 * 24 * 3600 + 1, float("nan"), float("inf"), True, "60", None])
 def test_max_age_is_whole_seconds_up_to_a_year(seconds: Any) -> None:
-    with pytest.raises(ConfigError, match=r"max_age is .*expected: whole seconds from 0 to 31536000"):
+    with pytest.raises(ConfigError, match=r"http.max_age must be a whole number of seconds from 0 to 31,536,000, got "):
         HTTPPortal(max_age=seconds)
 
 
-@pytest.mark.parametrize("seconds", [0, 0.0, 60, 60.0, 365 * 24 * 3600])
-def test_a_max_age_that_is_taken(seconds: float) -> None:
+@pytest.mark.parametrize("seconds", [0, 60, 365 * 24 * 3600])
+def test_a_max_age_that_is_taken(seconds: int) -> None:
     HTTPPortal(max_age=seconds).close()
 
 

@@ -339,7 +339,7 @@ def test_what_is_no_handshake_is_closed(files: Files) -> None:
         ({"clients": "required"}, "tls.client_ca"),
         ({"clients": "required", "client_ca": "nowhere.pem"}, "tls.client_ca"),
         ({"ciphers": "no such cipher"}, "tls.ciphers"),
-        ({"hosts": {"a.example": "a.pem"}}, "tls.a.example"),
+        ({"hosts": {"a.example": "a.pem"}}, "tls.hosts.a.example"),
         ({"hosts": {"a.example": Certificate("nowhere.pem")}}, "tls.hosts.a.example"),
     ],
 )

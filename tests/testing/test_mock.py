@@ -157,7 +157,7 @@ def test_every_raised_error_has_its_own_request_id(portal: TestingPortal, consum
 
 
 def test_what_cannot_be_raised(portal: TestingPortal) -> None:
-    with pytest.raises(ConfigError, match="cannot be raised"):
+    with pytest.raises(ConfigError, match=r"mock.raises must be an exception"):
         portal.mock("f").raises("no")  # type: ignore[arg-type]
 
 
@@ -200,7 +200,7 @@ def test_a_stream_nobody_reads_came_too(portal: TestingPortal, consumer: Consume
 
 
 def test_a_contract_of_one_result_is_no_stream(portal: TestingPortal) -> None:
-    with pytest.raises(ConfigError, match="no stream by its contract"):
+    with pytest.raises(ConfigError, match=r"mock.yields must be used with a streaming function"):
         portal.mock(due).yields([1])
 
 

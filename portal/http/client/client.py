@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
-from math import inf
 from typing import Any
 
 from ..._internal.json_text import decode_json, encode_json
+from ..._internal.settings import flag, instance, positive_seconds
 from ...address import Address
 from ...auth.credentials import Credential, credentials_of
 from ...cache.cache_control import freshness
@@ -89,15 +89,11 @@ class HTTPClient:
         auth: Any = None,
         cache: ResponseCache | None = None,
     ) -> None:
-        _require_seconds("connect_timeout", connect_timeout)
-        for name, seconds in (("read_timeout", read_timeout), ("timeout", timeout)):
-            if seconds is not None:
-                _require_seconds(name, seconds)
-        self.timeout = timeout
+        self.timeout = positive_seconds("client.timeout", timeout, optional=True)
         self._max_answer = max_answer
-        self._validate = validate
+        self._validate = flag("client.validate", validate)
         self._credential = None if auth is None else credentials_of(auth)
-        self._cache = cache
+        self._cache = instance("client.cache", cache, ResponseCache, optional=True)
         places = _by_authority(sockets or {})
         self._sender = Transport(
             connect_timeout=connect_timeout,
@@ -273,11 +269,6 @@ class HTTPClient:
             raise TransportError(f"the stream of {address} was cut off", address=address, scheme=address.scheme)
 
 
-def _require_seconds(name: str, seconds: object) -> None:
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < inf:
-        raise ConfigError(f"{name} is {seconds!r}", path=name, expected="seconds above 0")
-
-
 def _address(function: ResolvedFunction) -> Address:
     assert function.address is not None
     return function.address
@@ -293,8 +284,8 @@ def _by_authority(sockets: Mapping[str, str]) -> dict[str, str]:
     try:
         return {Address.parse(f"http://{name}").authority: path for name, path in sockets.items()}
     except AddressError as error:
-        allowed = 'paths by authority, such as {"orders.local": "/run/orders.sock"}'
-        raise ConfigError(f"sockets: {error}; expected: {allowed}", path="sockets", expected=allowed) from error
+        expected = 'paths by authority, such as {"orders.local": "/run/orders.sock"}'
+        raise ConfigError.invalid("client.sockets", sockets, expected, cause=error) from error
 
 
 def _note_only_asked(error: PortalError) -> None:

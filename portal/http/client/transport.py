@@ -14,10 +14,11 @@ from time import monotonic
 from typing import NamedTuple, Protocol
 
 from ..._internal.at_fork import new_lock
+from ..._internal.settings import count, positive_seconds, size
 from ...address import Address
 from ...calls.deadlines import too_late
 from ...context import CallContext
-from ...errors import CallCancelled, ConfigError, PortalError, ProtocolError, TransportError
+from ...errors import CallCancelled, PortalError, ProtocolError, TransportError
 from ..messages.call_headers import headers_of
 from ..messages.content_coding import CODINGS, compress, decompressed
 from ..messages.event_stream import JSON
@@ -104,13 +105,11 @@ class Transport:
         proxies: Proxies,
         sockets: Mapping[str, str] | None,
     ) -> None:
-        if compress is not None and (isinstance(compress, bool) or not isinstance(compress, int) or compress < 0):
-            raise ConfigError(f"compress is {compress!r}", path="compress", expected="bytes, 0 or more, or None")
-        self._connect_timeout = connect_timeout
-        self._read_timeout = read_timeout
-        self._connections = connections
-        self._max_answer = max_answer
-        self._compress = compress
+        self._connect_timeout = positive_seconds("client.connect_timeout", connect_timeout)
+        self._read_timeout = positive_seconds("client.read_timeout", read_timeout, optional=True)
+        self._connections = count("client.connections", connections)
+        self._max_answer = size("client.max_answer", max_answer)
+        self._compress = size("client.compress", compress, minimum=0, optional=True)
         self._uncompressed: set[str] = set()  # authorities that take no gzip
         self._proxies = proxies
         self._sockets = {**(sockets or {})}

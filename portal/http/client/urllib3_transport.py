@@ -86,8 +86,7 @@ class ClientTLS:
 
     def __post_init__(self) -> None:
         if self.key is not None and self.certificate is None:
-            path, allowed = "tls.key", "the key of a certificate, which is given as well"
-            raise ConfigError(f"{path} is {self.key!r}", path=path, expected=allowed)
+            raise ConfigError.invalid("tls.key", self.key, "None when there is no certificate")
         if self.ca is not None or self.certificate is not None:  # without files there is nothing to be wrong
             self.context()
 
@@ -102,17 +101,15 @@ class ClientTLS:
                 where = os.fspath(self.ca)
                 context.load_verify_locations(**{"capath" if os.path.isdir(where) else "cafile": where})
         except (OSError, TypeError) as error:
-            allowed = f"a PEM file of certificate authorities ({error})"
-            raise ConfigError(f"tls.ca is {self.ca!r}", path="tls.ca", expected=allowed) from error
+            expected = f"a PEM file of certificate authorities ({error})"
+            raise ConfigError.invalid("tls.ca", self.ca, expected) from error
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if self.certificate is not None:
             try:
                 context.load_cert_chain(self.certificate, self.key, self.password or "")
             except (OSError, TypeError) as error:
-                allowed = f"a PEM certificate and its private key ({error})"
-                raise ConfigError(
-                    f"tls.certificate is {self.certificate!r}", path="tls.certificate", expected=allowed
-                ) from error
+                expected = f"a PEM certificate and its private key ({error})"
+                raise ConfigError.invalid("tls.certificate", self.certificate, expected) from error
         return context
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, unquote_to_bytes
 
 from ..._internal.json_text import encode_json
+from ..._internal.settings import size, url_path
 from ...context import new_request_id
 from ...errors import ConfigError, PortalError, ProtocolError, RegistryError
 from ...http11.head_cache import HeadCache
@@ -102,14 +103,10 @@ class WSGIApp:
         max_body: int = 1024 * 1024,
         beside: Iterable[str] = (),
     ) -> None:
-        if not isinstance(base_path, str) or (base_path and not _is_prefix(base_path)):
-            raise ConfigError(f"base_path is {base_path!r}", path="base_path", expected='"" or a path such as "/api"')
-        if isinstance(max_body, bool) or not isinstance(max_body, int) or max_body < 1:
-            raise ConfigError(f"max_body is {max_body!r}", path="max_body", expected="a whole number of at least 1")
-        self.base_path = base_path
+        self.base_path = url_path("wsgi.base_path", base_path)
         self._places = (base_path, *beside)
         self._app = app
-        self._max_body = max_body
+        self._max_body = size("wsgi.max_body", max_body)
         self._heads = HeadCache()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -160,7 +157,7 @@ def mount(
     """
     prefix = getattr(portal, "base_path", "") if at is None else at
     if not isinstance(prefix, str) or not _is_prefix(prefix):
-        raise ConfigError(f"at is {prefix!r}", path="at", expected='a path such as "/api", no slash at its end')
+        raise ConfigError.invalid("wsgi.at", prefix, 'a path such as "/api", without a slash at its end')
 
     def mounted(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         info = environ.get("PATH_INFO", "")

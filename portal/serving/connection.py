@@ -10,28 +10,28 @@ from ..context import Identity
 from ..errors import ProtocolError
 from ..http11.head_cache import HeadCache
 from .config import ServingConfig
-from .problem import error_answer
+from .rejections import error_response
 from .request import Request, RequestReader, Upgraded
 from .stream import Stream, TLSStream, plain_stream
 from .tls import identity_of
 
-__all__ = ["Connection", "Keeper"]
+__all__ = ["Connection", "ConnectionOwner"]
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _DRAIN_SECONDS = 2.0
 
 
-class Keeper(Protocol):
-    """Who watches connections that nobody serves. Threads: any."""
+class ConnectionOwner(Protocol):
+    """Watches connections that are not being served. Threads: any."""
 
     def park(self, connection: Connection) -> None:
         """Watch it from now on."""
 
     def on_hangup(self, connection: Connection, callback: Callable[[], object]) -> None:
-        """Call `callback` once when the client closes its side."""
+        """Call `callback` once if the client closes its side."""
 
     def forget_hangup(self, connection: Connection) -> None:
-        """The callback is not wanted any more."""
+        """Drop the callback."""
 
 
 class Connection:
@@ -48,13 +48,13 @@ class Connection:
         deadline: `time.monotonic()` moment at which it is given up while parked.
         idle_since: the moment at which it was last parked between requests, or accepted.
         requests, bytes_in, bytes_out: counters.
-        listened_for_hangup: since the reactor last listened for requests.
+        listened_for_hangup: whether `on_hangup` was called since it was last parked.
         upgraded: what has taken the connection over, or None while it speaks HTTP.
     """
 
     __slots__ = (
         "_config",
-        "_keeper",
+        "_owner",
         "_parked_in",
         "_reader",
         "_untold",
@@ -75,7 +75,9 @@ class Connection:
         "upgraded",
     )
 
-    def __init__(self, stream: Stream, peer: str, config: ServingConfig, cache: HeadCache, keeper: Keeper) -> None:
+    def __init__(
+        self, stream: Stream, peer: str, config: ServingConfig, cache: HeadCache, owner: ConnectionOwner
+    ) -> None:
         self.stream = stream
         self.peer = peer
         self.secure = stream.secure
@@ -92,7 +94,7 @@ class Connection:
         self._parked_in = "idle"
         self._config = config
         self._reader = RequestReader(config.max_head, config.max_body, cache)
-        self._keeper = keeper
+        self._owner = owner
         self._untold: list[Callable[[], object]] = []  # `stopping` of what has taken it over, until it is told
 
     # reading
@@ -163,12 +165,28 @@ class Connection:
         """Whether part of a request has arrived."""
         return self._reader.state != "idle"
 
+    @property
+    def awaits_request(self) -> bool:
+        """Whether it is idle between two requests."""
+        return not self.draining and self.upgraded is None and self._reader.state == "idle"
+
+    def is_unfinished(self, now: float) -> bool:
+        """Return whether the client is sending a request or may be about to, as its deadline is ahead."""
+        if self.draining or self.upgraded is not None:
+            return False
+        return self._reader.state != "idle" or (self.deadline > now and not self.shaking)
+
+    def set_deadline(self, moment: float) -> None:
+        """Give the connection up at this `time.monotonic()` moment while it is parked."""
+        self.deadline = moment
+
     def note_parked(self, now: float) -> None:
         """Set the moment at which the connection, parked now, is given up.
 
         A handshake, a head or a body in progress keeps the deadline it began with: a byte now and then does not
         extend it.
         """
+        self.listened_for_hangup = False
         if self.draining or self.shaking or self.upgraded is not None:
             return
         state = self._reader.state
@@ -191,9 +209,9 @@ class Connection:
         self.bytes_out += len(data)
         return self.stream.write_now(data)
 
-    def refuse(self, error: ProtocolError) -> None:
-        """Answer a request that cannot be read; the connection is drained and closed after it."""
-        self.send_nowait(error_answer(error.status, str(error), now=time()))
+    def reject(self, error: ProtocolError) -> None:
+        """Send the response to a request that cannot be read. The connection is drained and closed after it."""
+        self.send_nowait(error_response(error.status, str(error), now=time()))
 
     def shut_writing(self) -> None:
         """Say that nothing more will come, so that the client reads the answer before the connection is cut."""
@@ -239,7 +257,7 @@ class Connection:
     def resume(self) -> None:
         """Read again. Any thread."""
         self.paused = False
-        self._keeper.park(self)
+        self._owner.park(self)
 
     def on_hangup(self, callback: Callable[[], object]) -> None:
         """Call `callback`, in the watching thread, when the client closes its side during an answer.
@@ -247,15 +265,21 @@ class Connection:
         For streams: a client that has closed its side of a plain call may still wait for the answer. Where the system
         cannot tell, the next write finds out.
         """
-        self._keeper.on_hangup(self, callback)
+        self.listened_for_hangup = True
+        self._owner.on_hangup(self, callback)
 
     def forget_hangup(self) -> None:
         """The answer is given: the callback is not wanted any more."""
-        self._keeper.forget_hangup(self)
+        self._owner.forget_hangup(self)
 
     def abort(self) -> None:
         """Break the connection under whichever thread has it. Any thread."""
         self.stream.abort()
+
+    def discard(self) -> None:
+        """Close this process's copy of the socket in the child of a fork. The client does not notice."""
+        self.closed = True
+        self.stream.discard()
 
     def close(self) -> None:
         """Close the socket; for the thread that has the connection."""

@@ -26,6 +26,9 @@ class Leadership:
         token: what the present step works on.
         since: when it began, 0.0 between steps.
         over: another thread leads now.
+        steps: how many steps have begun.
+
+    Threads: `begin` and `end` are for the thread that leads, `take_away` for the one that watches it.
     """
 
     __slots__ = ("_lock", "over", "since", "steps", "token")
@@ -38,63 +41,74 @@ class Leadership:
         self.steps = 0
 
     def begin(self, token: int) -> None:
-        """A step begins that may take long."""
+        """Mark the beginning of a step that may take long."""
         self.token = token
         self.since = monotonic()
         self.steps += 1
 
     def end(self) -> bool:
-        """The step is done; whether this thread still leads."""
+        """Mark the end of the step and return whether this thread still leads."""
         with self._lock:
             self.since = 0.0
             return not self.over
+
+    def take_away(self, since: float) -> bool:
+        """End the leadership if the step that began at `since` is still running, and return whether it did."""
+        with self._lock:
+            if self.since != since:
+                return False
+            self.over = True
+            return True
 
 
 class LeaderFollower:
     """Keeps a loop going.
 
     Args:
-        lead: the loop; it is given its Leadership, marks its steps, and returns when its turn is over or all is done.
-        overtaken: told of the token of a step that is stuck, before the next thread leads.
-        patience: seconds that a step may take.
+        name: of the threads.
         limit: how many stuck threads there may be.
+        patience: seconds that a step may take.
 
     Threads: any.
     """
 
-    def __init__(
-        self,
-        lead: Callable[[Leadership], None],
-        overtaken: Callable[[int], None],
-        *,
-        name: str,
-        limit: int,
-        patience: float = 0.005,
-    ) -> None:
-        self._lead = lead
-        self._overtaken = overtaken
+    def __init__(self, *, name: str, limit: int, patience: float = 0.005) -> None:
+        self._lead: Callable[[Leadership], None] | None = None
+        self._on_stuck: Callable[[int], None] | None = None
         self._name = name
         self._limit = limit
         self._patience = patience
-        self._lock = threading.Lock()  # guards the handing over of the turn
+        self._lock = threading.Lock()  # guards the count of stuck threads and the change of leaders
         self._wake = threading.Event()
         self._awake = False
         self._running = True
         self._stuck = 0
         self._done = threading.Event()
         self._turn = Leadership(self._lock)
-        self._watching = threading.Thread(target=self._watch, name=f"{name}-watch", daemon=True)
-        self._watching.start()
-        self._start(self._turn)
+        self._watching: threading.Thread | None = None
+        self._leading: threading.Thread | None = None
 
-    def _start(self, turn: Leadership) -> None:
+    def start(self, lead: Callable[[Leadership], None], on_stuck: Callable[[int], None]) -> None:
+        """Run a loop in a thread. May be called once.
+
+        Args:
+            lead: the loop. It gets its Leadership, marks its steps, and returns when its leadership is over or when
+                there is nothing left to do.
+            on_stuck: receives the token of a stuck step before the next thread leads.
+        """
+        self._lead, self._on_stuck = lead, on_stuck
+        self._watching = threading.Thread(target=self._watch, name=f"{self._name}-watch", daemon=True)
+        self._watching.start()
+        self._start_leader(self._turn)
+
+    def _start_leader(self, turn: Leadership) -> None:
         leading = threading.Thread(target=self._run, args=(turn,), name=self._name, daemon=True)
         leading.start()
         self._leading = leading
 
     @property
     def can_serve_inline(self) -> bool:
-        """Whether a step that might get stuck may be begun: somebody watches, and a thread could take over."""
+        """Whether a step that may get stuck may begin: a thread watches, and another could take over."""
         if not self._awake:
             self._wake.set()
             return False
@@ -102,18 +116,22 @@ class LeaderFollower:
 
     @property
     def stuck(self) -> int:
-        """Threads whose step is stuck."""
+        """How many threads have a stuck step."""
         return self._stuck
 
     def join(self) -> None:
         """Wait until the loop has returned by itself, and end the watching thread."""
+        if self._watching is None:
+            return
         self._done.wait()
         self._running = False
         self._wake.set()
         self._watching.join()
-        self._leading.join()
+        if self._leading is not None:
+            self._leading.join()
 
     def _run(self, turn: Leadership) -> None:
+        assert self._lead is not None
         try:
             self._lead(turn)
         finally:
@@ -134,7 +152,7 @@ class LeaderFollower:
                 self._awake = True
                 quiet_since = monotonic()
             turn = self._turn
-            self._look(turn)
+            self._check(turn)
             if steps != (turn, turn.steps):
                 quiet_since, steps = monotonic(), (turn, turn.steps)
             elif monotonic() - quiet_since > _QUIET:
@@ -144,30 +162,28 @@ class LeaderFollower:
                 if steps != (self._turn, self._turn.steps):
                     self._awake = True
 
-    def _look(self, turn: Leadership) -> None:
+    def _check(self, turn: Leadership) -> None:
         since = turn.since
-        if not since or monotonic() - since < self._patience:
+        if not since or monotonic() - since < self._patience or not turn.take_away(since):
             return
         with self._lock:
-            if turn.since != since:
-                return
-            turn.over = True
             self._stuck += 1
-            following = self._turn = Leadership(self._lock)
-        self._overtaken(turn.token)
-        self._start_at_last(following)
+        following = self._turn = Leadership(self._lock)
+        assert self._on_stuck is not None
+        self._on_stuck(turn.token)
+        self._start_following(following)
 
-    def _start_at_last(self, turn: Leadership) -> None:
-        """Start the next thread; while the system has none to give, nobody watches, so it is asked again and again."""
-        said = False
+    def _start_following(self, turn: Leadership) -> None:
+        """Start the next leader. While the system has no thread to give, try again and again: nobody leads."""
+        logged = False
         while True:
             try:
-                self._start(turn)
+                self._start_leader(turn)
             except RuntimeError as error:
-                if sys.is_finalizing():  # from CPython 3.12 on there are no more threads then, and nobody to serve
+                if sys.is_finalizing():  # from CPython 3.12 on no thread can start then, and nobody is left to serve
                     return
-                if not said:
-                    said = True
+                if not logged:
+                    logged = True
                     _log.error("no thread can be started to watch the connections: %s", error)
                 sleep(self._patience)
             else:

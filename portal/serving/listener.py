@@ -1,25 +1,29 @@
 """Listener: one address, many apps by path prefix; connections that wait cost no thread.
 
-A Reactor owns every connection until one of its requests is complete. A RequestScheduler then has the request served:
-by the reactor's own thread where that takes next to no time, else by a bounded pool of workers.
+A Reactor reads every connection until a request is complete. A RequestScheduler then has the request served: by the
+reactor's own thread if that usually takes next to no time, otherwise by a bounded pool of workers.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 import threading
 import weakref
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from .._internal.executor import WorkerPool
 from .._internal.settings import instance, require
 from .._internal.settings import port as valid_port
 from ..errors import ConfigError
+from .acceptor import Acceptor
 from .config import ServingConfig
 from .connection import Connection
+from .connection_table import ConnectionTable
+from .leader import LeaderFollower
+from .poller import open_poller
 from .reactor import Reactor
 from .rejections import RejectionLog
 from .request import App
@@ -29,7 +33,24 @@ from .tls import ServerTLS
 
 __all__ = ["Listener"]
 
-_log = logging.getLogger("portal.serving")
+
+@dataclass(frozen=True, slots=True)
+class _Engine:
+    """The parts of a listener that serves."""
+
+    pool: WorkerPool
+    rejections: RejectionLog
+    table: ConnectionTable
+    acceptor: Acceptor
+    leader: LeaderFollower
+    scheduler: RequestScheduler
+    reactor: Reactor
+
+
+def _count_processors() -> int:
+    """Return how many processors this process may use. On one, a busy poll would keep clients from sending."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 class Listener:
@@ -62,8 +83,7 @@ class Listener:
     def _reset(self) -> None:
         self._lock = threading.Lock()  # guards starting, stopping and mounting
         self._running = False
-        self._reactor: Reactor | None = None
-        self._scheduler: RequestScheduler | None = None
+        self._engine: _Engine | None = None  # of the latest start
         self._tls: ServerTLS | None = None
         self._counting = threading.Lock()  # guards the totals of closed connections
         self._closed_totals = [0, 0, 0]  # requests, bytes in, bytes out
@@ -96,7 +116,7 @@ class Listener:
                 return app
         return None
 
-    def _places(self) -> list[str]:
+    def _prefixes(self) -> list[str]:
         return [prefix for prefix, _ in self._apps]
 
     # life
@@ -109,7 +129,7 @@ class Listener:
     @property
     def ready(self) -> bool:
         """Whether new calls are welcome; False from the moment on that it is told to stop."""
-        return self._running and self._scheduler is not None and not self._scheduler.stopping
+        return self._running and self._engine is not None and not self._engine.scheduler.stopping
 
     @property
     def secure(self) -> bool:
@@ -146,26 +166,25 @@ class Listener:
             if isinstance(name, tuple):
                 self.port = int(name[1])
                 self.host = str(name[0]) if self._adopted else self.host
-            self._pool = WorkerPool(config.workers, config.queue, name="portal-serve")
-            rejections = self._rejections = RejectionLog()
-            scheduler = RequestScheduler(
-                self._pool, self._app_for, self._places, rejections, to_the_end=bool(self._adopted)
-            )
-            reactor = Reactor(
-                sockets,
-                config,
-                self._tls,
-                serve=scheduler.take,
-                work=scheduler.submit,
-                retire=self._count,
-                rejections=rejections,
-                shared=bool(self._adopted),
-            )
-            scheduler.reactor = reactor
-            self._scheduler, self._reactor = scheduler, reactor
+            self._engine = self._build(sockets)
             self._running = True
-            reactor.start()
+            self._engine.reactor.start()
             _running.add(self)
+
+    def _build(self, sockets: list[socket.socket]) -> _Engine:
+        """Make the parts in one order: each gets what it needs when it is made."""
+        config, shared = self.config, bool(self._adopted)
+        pool = WorkerPool(config.workers, config.queue, name="portal-serve")
+        rejections = RejectionLog()
+        poller = open_poller(busy_poll=config.busy_poll if _count_processors() > 1 else 0.0)
+        table = ConnectionTable(poller, self._count)
+        acceptor = Acceptor(sockets, poller, table, config, tls=self._tls, rejections=rejections, shared=shared)
+        leader = LeaderFollower(name="portal-listener", limit=config.workers)
+        scheduler = RequestScheduler(
+            table, leader, pool, self._app_for, self._prefixes, rejections, serves_to_the_end=shared
+        )
+        reactor = Reactor(poller, table, acceptor, scheduler, leader, rejections)
+        return _Engine(pool, rejections, table, acceptor, leader, scheduler, reactor)
 
     def reload_certificates(self) -> None:
         """Read the certificate files again; connections that are open keep what they have. ConfigError if unfit."""
@@ -180,29 +199,26 @@ class Listener:
         thread but a worker.
         """
         with self._lock:
-            if not self._running:
+            engine = self._engine
+            if not self._running or engine is None:
                 return
-            reactor, scheduler = self._reactor, self._scheduler
-            assert reactor is not None
-            assert scheduler is not None
-            scheduler.stopping = True
-            reactor.stop_accepting()
+            engine.scheduler.stop()
+            engine.reactor.stop_accepting()
             if not self._adopted:
                 remove_socket_file(self.host)
-            scheduler.wait_until_idle(self.config.grace if grace is None else grace)
+            wait = self.config.grace if grace is None else grace
+            engine.scheduler.wait_until_idle(wait, engine.reactor.has_unfinished)
             self._running = False
-            for connection in list(scheduler.active):
-                connection.abort()
-            reactor.end()
-            self._pool.shutdown(wait=True, cancel_futures=True, timeout=0.5)
+            engine.scheduler.abort_active()
+            engine.reactor.end()
+            engine.pool.shutdown(wait=True, cancel_futures=True, timeout=0.5)
             self._adopted = []
             _running.discard(self)
 
     def abandon(self) -> None:
         """In a child process after a fork: close the copies of the parent's sockets, and touch nothing else."""
-        reactor = self._reactor
-        if reactor is not None:
-            reactor.abandon()
+        if self._engine is not None:
+            self._engine.reactor.abandon()
         self._adopted = []
         self._reset()
 
@@ -212,25 +228,25 @@ class Listener:
         Members: running, ready, accepted, refused, connections, parked, active, requests, bytes_in, bytes_out, and
         those of the worker pool.
         """
-        reactor, scheduler = self._reactor, self._scheduler
-        if reactor is None or scheduler is None:
+        engine = self._engine
+        if engine is None:
             return {"running": False, "ready": False}
         totals = list(self._closed_totals)
-        for connection in list(reactor.connections):
+        for connection in list(engine.table.open):
             for index, value in enumerate((connection.requests, connection.bytes_in, connection.bytes_out)):
                 totals[index] += value
         return {
             "running": self._running,
             "ready": self.ready,
-            "accepted": reactor.accepted,
-            "refused": self._rejections.total,
-            "connections": len(reactor.connections),
-            "parked": len(reactor.parked),
-            "active": len(scheduler.active),
+            "accepted": engine.acceptor.accepted,
+            "refused": engine.rejections.total,
+            "connections": len(engine.table.open),
+            "parked": len(engine.table.parked),
+            "active": len(engine.scheduler.active),
             "requests": totals[0],
             "bytes_in": totals[1],
             "bytes_out": totals[2],
-            **self._pool.stats(),
+            **engine.pool.stats(),
         }
 
     def _count(self, connection: Connection) -> None:

@@ -1,22 +1,27 @@
-"""RejectionLog: what the listener turns away by itself, counted and told in the log.
+"""Requests and connections that the listener rejects itself: their responses, and RejectionLog, which counts them.
 
-No app hears of it, so no request log has it. A flood of it must not flood the log either.
+No app handles them, so no request log has them. A flood of them must not flood the log either.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
+from http import HTTPStatus
 from math import inf
 
-__all__ = ["RejectionLog"]
+from ..context import new_request_id
+from ..http11.response_head import encode_head
+
+__all__ = ["RejectionLog", "error_response", "problem"]
 
 _log = logging.getLogger("portal.serving")
 _PAUSE = 10.0  # seconds between two lines
 
 
 class RejectionLog:
-    """Counts rejections by reason, and tells the log what has come since it last did.
+    """Counts rejections by reason and logs them from time to time.
 
     Threads: any.
     """
@@ -24,25 +29,50 @@ class RejectionLog:
     def __init__(self) -> None:
         self._lock = threading.Lock()  # guards the counts
         self._total = 0
-        self._untold: dict[str, int] = {}
-        self._told = -inf
+        self._unlogged: dict[str, int] = {}
+        self._logged_at = -inf
 
     @property
     def total(self) -> int:
-        """All there were."""
+        """The number of all rejections."""
         return self._total
 
     def note(self, reason: str) -> None:
-        """Count one more."""
+        """Count one rejection."""
         with self._lock:
             self._total += 1
-            self._untold[reason] = self._untold.get(reason, 0) + 1
+            self._unlogged[reason] = self._unlogged.get(reason, 0) + 1
 
-    def tell(self, now: float) -> None:
-        """Log a line, if there is something to tell and the last one is a while ago; called now and then."""
-        if not self._untold or now < self._told + _PAUSE:
+    def flush(self, now: float) -> None:
+        """Log a line if something was rejected since the last line and that line is old enough."""
+        if not self._unlogged or now < self._logged_at + _PAUSE:
             return
-        self._told = now
+        self._logged_at = now
         with self._lock:
-            told, self._untold = self._untold, {}
-        _log.warning("turned away: %s", ", ".join(f"{count} ({reason})" for reason, count in sorted(told.items())))
+            counts, self._unlogged = self._unlogged, {}
+        _log.warning("rejected: %s", ", ".join(f"{count} ({reason})" for reason, count in sorted(counts.items())))
+
+
+def error_response(status: int, detail: str, *, now: float, retry_after: int | None = None) -> bytes:
+    """Return a complete response with a problem document, after which the connection is closed."""
+    request_id = new_request_id()
+    body = problem(status, detail, request_id)
+    headers = [("Content-Type", "application/problem+json"), ("X-Request-ID", request_id)]
+    if retry_after is not None:
+        headers.append(("Retry-After", str(retry_after)))
+    return encode_head(status, headers, keep_alive=False, length=len(body), now=now) + body
+
+
+def problem(status: int, detail: str, request_id: str) -> bytes:
+    """Return the problem document (RFC 9457) for a request that no app handles."""
+    code = "overloaded" if status == 503 else "registry_error" if status == 404 else "protocol_error"
+    members = {
+        "type": f"urn:portal:error:{code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "request_id": request_id,
+        "retryable": status == 503,
+    }
+    return json.dumps(members).encode()

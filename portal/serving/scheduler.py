@@ -18,11 +18,11 @@ from .._internal.executor import WorkerPool
 from ..context import new_request_id
 from ..errors import OverloadedError, ProtocolError
 from .connection import Connection
+from .connection_table import ConnectionTable
 from .exchange import Exchange
 from .latency import LatencyTracker
-from .problem import error_answer, problem
-from .reactor import Reactor
-from .rejections import RejectionLog
+from .leader import LeaderFollower
+from .rejections import RejectionLog, error_response, problem
 from .request import App, Request, Response
 
 __all__ = ["RequestScheduler"]
@@ -36,55 +36,71 @@ _LOOK = 0.05  # seconds between looks at requests that are still arriving while 
 
 
 class RequestScheduler:
-    """Serves the requests that a Reactor hands it.
+    """Serves the requests that the reactor has read.
 
     Args:
+        table: the connections.
+        leader: tells whether the thread that reads may serve a request itself.
         pool: workers for calls that take their time.
-        app_for: the app that serves a path, or None.
-        places: the path prefixes that are served, for those who have a path wrong.
-        rejections: counts requests that are turned away.
-        to_the_end: whether requests that still come while it stops are served, each as the last of its connection, as
-            they are where another process has taken over; else they are turned away with 503.
+        app_for: returns the app that serves a path, or None.
+        prefixes: returns the path prefixes that are served, for the message of a 404.
+        rejections: counts requests that are rejected here.
+        serves_to_the_end: whether requests that arrive while it stops are served, each as the last of its connection.
+            That is right where another process takes over. Otherwise they are rejected with 503.
 
     Attributes:
-        reactor: whose connections they are; set once, before the first request.
         active: connections that are being served.
-        stopping: from when on each request is its connection's last; whoever sets it waits with `wait_until_idle`.
+        stopping: whether each request is the last of its connection.
 
-    Threads: `take` is the reactor's, the rest any.
+    Threads: `take` is for the thread that leads the reactor's loop. Any thread may call the other methods.
     """
-
-    reactor: Reactor
 
     def __init__(
         self,
+        table: ConnectionTable,
+        leader: LeaderFollower,
         pool: WorkerPool,
         app_for: Callable[[str], App | None],
-        places: Callable[[], Iterable[str]],
+        prefixes: Callable[[], Iterable[str]],
         rejections: RejectionLog,
         *,
-        to_the_end: bool = False,
+        serves_to_the_end: bool = False,
     ) -> None:
-        self._to_the_end = to_the_end
         self.active: set[Connection] = set()
         self.stopping = False
-        self._rejections = rejections
+        self._table = table
+        self._leader = leader
         self._pool = pool
         self._app_for = app_for
-        self._places = places
-        self._idle = threading.Condition()  # told, while stopping, of each connection that is served no more
+        self._prefixes = prefixes
+        self._rejections = rejections
+        self._serves_to_the_end = serves_to_the_end
         self._latencies = LatencyTracker()  # by method and path
+        self._idle = threading.Condition()  # notified, while it stops, of each connection that is no longer served
 
-    def wait_until_idle(self, grace: float) -> None:
-        """Wait until nobody is served and nobody waits, at most `grace` seconds; `stopping` is set."""
+    def stop(self) -> None:
+        """Let each request be the last of its connection from now on."""
+        self.stopping = True
+
+    def wait_until_idle(self, grace: float, has_unfinished: Callable[[], bool]) -> None:
+        """Wait until no request is served and none waits, for at most `grace` seconds. Call `stop` before.
+
+        Args:
+            has_unfinished: tells whether a request is still arriving; it is waited for briefly.
+        """
         now = monotonic()
         end, arrive = now + grace, now + min(grace, _ARRIVE)
         with self._idle:
             while (left := end - now) > 0:
-                if not (self.active or self._pool.waiting or (self.reactor.unfinished and now < arrive)):
+                if not (self.active or self._pool.waiting or (has_unfinished() and now < arrive)):
                     return
                 self._idle.wait(min(left, _LOOK))
                 now = monotonic()
+
+    def abort_active(self) -> None:
+        """Break the connections that are being served."""
+        for connection in list(self.active):
+            connection.abort()
 
     # the reactor's thread
 
@@ -93,13 +109,13 @@ class RequestScheduler:
 
         Whether it is answered and the connection is to be watched on.
         """
-        if self.stopping and not self._to_the_end:
-            self._turn_away(connection, _STOPPING)
+        if self.stopping and not self._serves_to_the_end:
+            self._reject(connection, _STOPPING)
             return False
         self.active.add(connection)
-        if self._latencies.is_quick((request.method, request.path)) and self.reactor.can_serve_inline:
+        if self._latencies.is_quick((request.method, request.path)) and self._leader.can_serve_inline:
             return self._guarded(self._serve_here, connection, request)
-        self.reactor.release_to_worker(connection)
+        self._table.release_to_worker(connection)
         self._hand_over(connection, request)
         return False
 
@@ -110,7 +126,7 @@ class RequestScheduler:
         if following is None:
             self._forget(connection)
             return True
-        self.reactor.release_to_worker(connection)
+        self._table.release_to_worker(connection)
         self._hand_over(connection, following)
         return False
 
@@ -118,16 +134,22 @@ class RequestScheduler:
         try:
             self._pool.submit(self._guarded, self._serve, connection, request)
         except OverloadedError:
-            self._turn_away(connection, _BUSY)
+            self._reject(connection, _BUSY)
 
     def submit(self, work: Callable[[], object], sparing: bool) -> None:
+        """Run work for a connection in a worker.
+
+        Args:
+            sparing: whether requests that wait for a worker go first.
+        Raises: OverloadedError if there is no worker for it.
+        """
         if sparing and self._pool.waiting:
             raise OverloadedError(_BUSY)
         self._pool.submit(_logged, work)
 
-    def _turn_away(self, connection: Connection, reason: str) -> None:
+    def _reject(self, connection: Connection, reason: str) -> None:
         self._rejections.note(reason)
-        connection.send_nowait(error_answer(503, reason, now=time(), retry_after=1))
+        connection.send_nowait(error_response(503, reason, now=time(), retry_after=1))
         self._finish(connection)
 
     # the workers
@@ -136,7 +158,7 @@ class RequestScheduler:
         try:
             return serve(connection, request)
         except ProtocolError as error:
-            connection.refuse(error)
+            connection.reject(error)
             self._finish(connection)
         except OSError:
             self._close(connection)
@@ -200,7 +222,7 @@ class RequestScheduler:
         if request.path == "*":  # OPTIONS of the server as a whole (RFC 9110 section 9.3.7)
             return Response(204, [("Allow", "GET, HEAD, OPTIONS, POST")])
         request_id = new_request_id()
-        detail = f"nothing is served at {request.path[:200]}; there is {', '.join(sorted(self._places())[:5])}"
+        detail = f"nothing is served at {request.path[:200]}; there is {', '.join(sorted(self._prefixes())[:5])}"
         body = problem(404, detail, request_id)
         return Response(404, [("Content-Type", "application/problem+json"), ("X-Request-ID", request_id)], body)
 
@@ -220,20 +242,20 @@ class RequestScheduler:
         try:
             following = connection.take_request()
         except ProtocolError as error:
-            connection.refuse(error)
+            connection.reject(error)
             self._finish(connection)
         except OSError:
             self._close(connection)
         else:
             if following is not None:
-                self.reactor.release_to_worker(connection)
+                self._table.release_to_worker(connection)
             self._give_back(connection, following)
 
     def _upgrade(self, connection: Connection, response: Response) -> None:
         assert response.upgrade is not None
         rest = connection.upgrade(response.upgrade)
         work = connection.upgraded.received(rest) if rest and connection.upgraded is not None else None
-        self.reactor.park(connection)
+        self._table.park(connection)
         if self.stopping:  # the reactor may have looked at the others already
             connection.tell_stopping()
         self._forget(connection)
@@ -244,14 +266,14 @@ class RequestScheduler:
 
     def _give_back(self, connection: Connection, request: Request | None) -> None:
         """Let the reactor have the connection, or the end of the queue if its next request is there already."""
-        if request is not None and self.stopping and not self._to_the_end:
-            self._turn_away(connection, _STOPPING)
+        if request is not None and self.stopping and not self._serves_to_the_end:
+            self._reject(connection, _STOPPING)
         elif request is not None:
             # Without a pause: it goes behind those that wait already.
             self._hand_over(connection, request)
         else:
             self._forget(connection)
-            self.reactor.park(connection)
+            self._table.park(connection)
 
     def _finish(self, connection: Connection) -> None:
         """Close after the answer: the client's unread bytes would otherwise reset the connection under it."""
@@ -261,10 +283,10 @@ class RequestScheduler:
             self._close(connection)
             return
         self._forget(connection)
-        self.reactor.park(connection)
+        self._table.park(connection)
 
     def _close(self, connection: Connection) -> None:
-        self.reactor.close(connection)
+        self._table.close(connection)
         self._forget(connection)
 
     def _forget(self, connection: Connection) -> None:

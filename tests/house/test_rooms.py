@@ -15,7 +15,6 @@ MAX_MODULES = 22
 TOO_LONG = {
     "consumer.consumer",
     "http.server.app",
-    "serving.reactor",
     "testing.recording",
 }
 

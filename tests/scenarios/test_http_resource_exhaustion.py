@@ -20,8 +20,7 @@ from portal import HTTPPortal, function
 from portal.http.server.negotiation import _known_type, json_type
 from portal.http11.forwarded import _cached_address, client_address, trusted_networks
 from portal.serving import ServingConfig
-from portal.serving.reactor import Reactor
-from portal.serving.rejections import RejectionLog
+from portal.serving.listener import Listener
 
 WAIT = 10.0
 BODY = b'{"a":1,"b":2}'
@@ -94,9 +93,9 @@ def test_paths_spelled_in_many_ways_are_not_remembered_at_length(served: HTTPPor
             path = b"/api" + b"/" * (4000 + number) + b"add"
             assert ask(sock, GOOD.replace(b"/api/add", path)).startswith(b"HTTP/1.1 200 ")
         assert ask(sock).startswith(b"HTTP/1.1 200 ")
-    scheduler = served.listener._scheduler
-    assert scheduler is not None
-    assert set(scheduler._latencies._latencies) == {("POST", "/api/add")}
+    engine = served.listener._engine
+    assert engine is not None
+    assert set(engine.scheduler._latencies._latencies) == {("POST", "/api/add")}
 
 
 def test_long_headers_are_not_remembered() -> None:
@@ -152,17 +151,17 @@ def test_a_client_that_reads_nothing_of_a_stream_frees_its_worker() -> None:
 
 
 def test_a_connection_that_is_parked_while_the_garbage_collector_runs_ends_no_watching() -> None:
-    nothing: Any = None
-    reactor = Reactor([], ServingConfig(), None, serve=nothing, work=nothing, retire=nothing, rejections=RejectionLog())
+    engine = Listener()._build([])
+    reactor, table = engine.reactor, engine.table
     kept: Any = SimpleNamespace(deadline=inf)
     for fd in range(5_000):  # so many that, in CPython 3.11, it runs while they are looked through
-        reactor.parked[fd] = kept
+        table.parked[fd] = kept
     added: list[int] = []
 
     def park(phase: str, _: object) -> None:  # as a worker may that goes on in a finaliser
         if phase == "start" and not added:
             added.append(5_000)
-            reactor.parked[5_000] = kept
+            table.parked[5_000] = kept
 
     gc.collect()
     gc.callbacks.append(park)
@@ -170,4 +169,4 @@ def test_a_connection_that_is_parked_while_the_garbage_collector_runs_ends_no_wa
         reactor._sweep(monotonic())
     finally:
         gc.callbacks.remove(park)
-        reactor._poller.close()
+        reactor.abandon()

@@ -21,9 +21,8 @@ class Loop:
         self.steps: queue.Queue[Any] = queue.Queue()
         self.overtaken: queue.Queue[int] = queue.Queue()
         self.finished: queue.Queue[tuple[int, bool]] = queue.Queue()
-        self.leader = LeaderFollower(
-            self.lead, self.overtaken.put, name=f"test-loop-{id(self)}", limit=limit, patience=0.002
-        )
+        self.leader = LeaderFollower(name=f"test-loop-{id(self)}", limit=limit, patience=0.002)
+        self.leader.start(self.lead, self.overtaken.put)
 
     def lead(self, turn: Leadership) -> None:
         while True:

@@ -365,16 +365,16 @@ def test_a_hangup_told_of_beside_a_call_that_gets_stuck_is_not_lost(monkeypatch:
         portal.apply(moody)
         items = consumer.stream_at(portal.apply(endless))
         assert next(items) == 1
-        reactor = portal.listener._reactor
-        assert reactor is not None
-        poller = reactor._poller
+        engine = portal.listener._engine
+        assert engine is not None
+        poller, table = engine.reactor._poller, engine.table
         with connect(portal) as held:
             end = monotonic() + WAIT
             while served_by[-20:] != ["portal-listener"] * 20 and monotonic() < end:  # by the thread that reads
                 held.sendall(request(b"false"))
                 assert read_answer(held).endswith(b'"done"')
-            eventually(lambda: len(reactor.parked) >= 1)
-            told_together = [*reactor.parked, *reactor._hangups]
+            eventually(lambda: len(table.parked) >= 1)
+            told_together = [*table.parked, *table._hangups]
             assert len(told_together) >= 2
             real, seen = poller.wait, set()
 
@@ -519,9 +519,9 @@ def test_an_upgrade_beside_the_stop_hears_of_it_once(monkeypatch: pytest.MonkeyP
             assert taken.wait(WAIT)
             stopping = threading.Thread(target=portal.stop, args=(WAIT,))
             stopping.start()
-            reactor = portal.listener._reactor
-            assert reactor is not None
-            eventually(lambda: reactor._left)
+            engine = portal.listener._engine
+            assert engine is not None
+            eventually(lambda: engine.reactor._has_left)
             gate.set()
             assert read_all(sock).endswith(b"HI\ngoodbye\n")
             stopping.join(WAIT)
@@ -617,7 +617,7 @@ def test_a_graceful_stop_finishes_what_runs_and_turns_the_rest_away() -> None:
 
 def test_a_busy_client_s_next_request_is_turned_away_and_not_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its bytes may be on the way while the listener stops: a broken connection would leave open what was executed."""
-    monkeypatch.setattr("portal.serving.reactor._BUSY", WAIT)  # as long as this test needs to see it
+    monkeypatch.setattr("portal.serving.connection_table._FOLLOW_UP", WAIT)  # as long as this test needs to see it
     portal = HTTPPortal(config=ServingConfig(grace=WAIT))
     portal.apply(add)
     with connect(portal) as busy, connect(portal) as new:
@@ -626,9 +626,9 @@ def test_a_busy_client_s_next_request_is_turned_away_and_not_broken(monkeypatch:
         eventually(lambda: portal.stats()["listener"]["parked"] == 2)
         stopping = threading.Thread(target=portal.stop, args=(WAIT,))
         stopping.start()
-        reactor = portal.listener._reactor
-        assert reactor is not None
-        eventually(lambda: reactor._left)
+        engine = portal.listener._engine
+        assert engine is not None
+        eventually(lambda: engine.reactor._has_left)
         for sock in (busy, new):
             sock.sendall(POST)
             answer = read_all(sock)
@@ -671,10 +671,9 @@ def test_a_call_that_gets_stuck_while_the_listener_leaves_holds_up_nobody(monkey
                 assert read_answer(sock).endswith(b'"done"')
         third.sendall(b"POST /api/hold HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
         assert held.wait(WAIT)
-        reactor = portal.listener._reactor
-        assert reactor is not None
-        assert reactor.leader is not None
-        leave = reactor._leave
+        engine = portal.listener._engine
+        assert engine is not None
+        leave = engine.reactor._leave
 
         def leave_as_requests_come(turn: Any) -> None:
             if not stuck.is_set():
@@ -682,14 +681,14 @@ def test_a_call_that_gets_stuck_while_the_listener_leaves_holds_up_nobody(monkey
                 second.sendall(request(b"false"))
             leave(turn)
 
-        monkeypatch.setattr(reactor, "_leave", leave_as_requests_come)
+        monkeypatch.setattr(engine.reactor, "_leave", leave_as_requests_come)
         stopping = threading.Thread(target=portal.stop, args=(6 * WAIT,))
         stopping.start()
         assert stuck.wait(WAIT)
         assert read_all(second).endswith(b'"done"')
         gate.set()
         assert read_all(first).endswith(b'"done"')
-        eventually(lambda: reactor.leader.stuck == 0)  # its thread has ended
+        eventually(lambda: engine.leader.stuck == 0)  # its thread has ended
         over.set()
         stopping.join(WAIT)
         assert not stopping.is_alive()

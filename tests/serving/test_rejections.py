@@ -18,16 +18,16 @@ WAIT = 10.0
 def test_a_flood_is_one_line_in_ten_seconds(caplog: pytest.LogCaptureFixture) -> None:
     rejections = RejectionLog()
     with caplog.at_level(logging.WARNING, "portal.serving"):
-        rejections.tell(100.0)  # nothing
+        rejections.flush(100.0)  # nothing
         rejections.note("busy")
-        rejections.tell(100.0)
+        rejections.flush(100.0)
         for _ in range(3):
             rejections.note("busy")
             rejections.note("full")
-            rejections.tell(105.0)
-        rejections.tell(110.0)
-        rejections.tell(130.0)  # nothing new
-    assert caplog.messages == ["turned away: 1 (busy)", "turned away: 3 (busy), 3 (full)"]
+            rejections.flush(105.0)
+        rejections.flush(110.0)
+        rejections.flush(130.0)  # nothing new
+    assert caplog.messages == ["rejected: 1 (busy)", "rejected: 3 (busy), 3 (full)"]
     assert rejections.total == 7
 
 
@@ -57,4 +57,4 @@ def test_a_listener_tells_what_it_turns_away(caplog: pytest.LogCaptureFixture) -
                 gate.wait(0.01)
             gate.set()
         assert portal.stats()["listener"]["refused"] == 2
-    assert caplog.messages[0].startswith("turned away: 1 (")
+    assert caplog.messages[0].startswith("rejected: 1 (")

@@ -14,6 +14,7 @@ from time import monotonic
 from typing import Any
 
 from .._internal.at_fork import new_lock
+from .._internal.closing import close_resource
 from .._internal.counter import Counter
 from .._internal.executor import WorkerPool
 from ..context import CallContext, enter, leave
@@ -22,7 +23,7 @@ from ..function import Function
 from .deadlines import DeadlineWatch, timeout_error, wait_for
 from .middleware import Call, Middleware, build_chain
 from .plugins import close_middleware, resolve_middleware
-from .stream_worker import END, StreamWorker, close_items
+from .stream_worker import END, StreamWorker
 
 __all__ = ["Dispatcher"]
 
@@ -209,7 +210,7 @@ class Dispatcher:
             worker = StreamWorker(self._elsewhere(), items, context, call.function.name)
             stack.callback(worker.close)
             return worker.next
-        stack.callback(close_items, items)
+        stack.callback(close_resource, items)
         if not in_time and on_deadline is not None:
             stack.callback(self._watch.discard, self._watch_call(call, on_deadline))
         return _maker(context, items)

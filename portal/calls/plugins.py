@@ -19,6 +19,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
+from .._internal.closing import close_resource
 from ..errors import ConfigError
 
 if TYPE_CHECKING:
@@ -76,12 +77,10 @@ def _require_kind(item: Callable[..., Any], kind: Kind) -> None:
 def close_middleware(middleware: Iterable[object]) -> None:
     """Close every middleware that has a `close` method; log one that fails."""
     for item in {id(item): item for item in middleware}.values():
-        close = getattr(item, "close", None)
-        if callable(close):
-            try:
-                close()
-            except Exception:
-                _log.exception("closing the middleware %s failed", type(item).__name__)
+        try:
+            close_resource(item)
+        except Exception:
+            _log.exception("closing the middleware %s failed", type(item).__name__)
 
 
 def load_plugins(group: str, names: Iterable[str] | None = None) -> dict[str, Callable[..., Any]]:

@@ -11,19 +11,13 @@ from concurrent.futures import Executor, Future
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from .._internal.closing import close_resource
 from ..context import CallContext
 from .deadlines import wait_for
 
-__all__ = ["END", "StreamWorker", "close_items"]
+__all__ = ["END", "StreamWorker"]
 
 END = object()  # what comes after the last item
-
-
-def close_items(items: Iterator[Any]) -> None:
-    """Close a stream, if it is one that can be closed."""
-    close = getattr(items, "close", None)
-    if close is not None:
-        close()
 
 
 class StreamWorker:
@@ -47,7 +41,7 @@ class StreamWorker:
         try:
             executor.submit(self._work)
         except BaseException:
-            close_items(items)
+            close_resource(items)
             raise
 
     def next(self) -> Any:
@@ -69,7 +63,7 @@ class StreamWorker:
                     if future.set_running_or_notify_cancel():
                         self._make(future)
             finally:
-                close_items(self._items)
+                close_resource(self._items)
 
     def _next_wanted(self) -> Future[Any] | None:
         try:

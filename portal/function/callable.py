@@ -8,6 +8,7 @@ from concurrent.futures import Executor, Future
 from types import MethodType
 from typing import Any
 
+from .._internal.closing import close_resource
 from .._internal.executor import shared_executor
 from ..address import Address
 from ..context import CallContext
@@ -165,9 +166,7 @@ class Function:
                         return
                 yield self.encode_result(item)
         finally:
-            close = getattr(source, "close", None)
-            if close is not None:
-                close()
+            close_resource(source)
 
     def _native_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         inject = self.parameters.inject

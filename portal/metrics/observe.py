@@ -19,6 +19,7 @@ from time import monotonic
 from typing import Any, NamedTuple
 from weakref import WeakSet
 
+from .._internal.closing import ClosingIterator
 from ..calls.middleware import Call, CallNext
 from ..errors import CallCancelled, CallTimeout, ConfigError, PortalError
 
@@ -87,7 +88,7 @@ class Observe:
             self.tell(call, begun, _code_of(error))
             raise
         if call.streaming:
-            return _Stream(self, call, begun, result)
+            return _ObservedStream(self, call, begun, result)
         self.tell(call, begun, "ok")
         return result
 
@@ -113,23 +114,20 @@ def _code_of(error: BaseException) -> str:
     return PortalError.code if isinstance(error, Exception) else CallCancelled.code
 
 
-class _Stream:
-    """The items of a stream; the call is over when they are, or when nobody wants them. One thread at a time."""
+class _ObservedStream(ClosingIterator):
+    """The items of a stream; reports the call when they end or the stream is closed. Threads: one at a time."""
 
     def __init__(self, observe: Observe, call: Call, begun: float, items: Iterator[Any]) -> None:
+        super().__init__(items)
         self._observe = observe
         self._call = call
         self._begun = begun
-        self._items = items
         self._count = 0
         self._over = False
 
-    def __iter__(self) -> Iterator[Any]:
-        return self
-
     def __next__(self) -> Any:
         try:
-            item = next(self._items)
+            item = super().__next__()
         except StopIteration:
             self._end("ok")
             raise
@@ -142,9 +140,7 @@ class _Stream:
     def close(self) -> None:
         """End the call; the generator behind it is closed."""
         try:
-            close = getattr(self._items, "close", None)
-            if close is not None:
-                close()
+            super().close()
         finally:
             self._end(CallTimeout.code if self._call.context.expired else CallCancelled.code)
 

@@ -1,4 +1,4 @@
-"""What a client does about failures: retries and circuit breakers."""
+"""Retries and circuit breakers: the middleware of a client against failures."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
 """Circuit: the states of one circuit breaker, without threads, locks or a clock.
 
     closed     calls pass; failures are counted
-    open       calls are refused for `open_for` seconds
-    half_open  `probes` calls may pass; that many successes close the circuit, one failure opens it again
+    open       calls are rejected for `open_duration` seconds
+    half_open  `half_open_calls` calls pass; that many successes close the circuit, one failure opens it again
 
-Each change of state begins a new generation, and the outcome of a call counts only in the generation in which it was
-let through: an answer that comes late changes nothing.
+Each change of state begins a new generation. The outcome of a call counts only in the generation that admitted it, so a
+late response changes nothing.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ CircuitState = Literal["closed", "open", "half_open"]
 Permit = tuple[int, int]  # generation, number within the circuit
 
 _BUCKETS = 10
-_PROBE_HINT = 1.0  # seconds: when to come back while probes are out, which mostly end soon
+_HALF_OPEN_WAIT = 1.0  # seconds to wait at most while calls of a half-open circuit are in progress
 
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """When circuits open and close; `Breaker` says what each means."""
+    """When circuits open and close; the parameters of `Breaker`."""
 
     failures: int | None
     window: float
     consecutive: bool
     rate: float | None
     minimum_calls: int
-    open_for: float
-    probes: int
+    open_duration: float
+    half_open_calls: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,24 +42,24 @@ class CircuitSnapshot:
     """One circuit at one moment.
 
     Attributes:
-        state: "closed", "open" or "half_open"; an open one turns half open at the first call after its time.
-        failures: those that count for opening; of a circuit that is not closed, those that opened it.
-        opened_at: moment of the breaker's clock at which it was last opened, or None.
-        retry_after: seconds until a call is worth trying, 0.0 when one may pass now; None when it is open without end.
-        probes: probes that are out.
-        rejected: calls refused so far.
+        state: "closed", "open" or "half_open"; an open one becomes half open at the first call after its time.
+        failures: failures that count towards opening; for a circuit that is not closed, those that opened it.
+        opened_at: when it last opened, on the breaker's clock, or None.
+        retry_after: seconds until a call may pass, 0.0 when one may pass now; None when it stays open until a reset.
+        half_open_calls: calls in progress that a half-open circuit admitted.
+        rejected: calls rejected so far.
     """
 
     state: CircuitState
     failures: int
     opened_at: float | None
     retry_after: float | None
-    probes: int
+    half_open_calls: int
     rejected: int
 
 
 class _RateWindow:
-    """Calls and failures of the last `seconds`, in buckets of a tenth of it."""
+    """Calls and failures of the last `seconds`, in ten buckets."""
 
     __slots__ = ("_buckets", "_width")
 
@@ -84,7 +84,10 @@ class _RateWindow:
 
 
 class Circuit:
-    """The state of one circuit; `now` is in seconds, of one clock. Threads: one at a time."""
+    """The state of one circuit; `now` is in seconds, on one clock.
+
+    Threads: one at a time.
+    """
 
     __slots__ = (
         "_failed_at",
@@ -107,19 +110,19 @@ class Circuit:
         self._rejected = 0
         self._failed_at: deque[float] = deque(maxlen=rules.failures or 1)
         self._rate = None if rules.rate is None else _RateWindow(rules.window)
-        self._permits: dict[int, float] = {}  # probes that are out, and when each is given up
+        self._permits: dict[int, float] = {}  # half-open calls by number: when each no longer counts
         self._opened_at: float | None = None
         self._reopens_at = 0.0
         self._succeeded = 0
         self.state: CircuitState = "closed"
 
     def admit(self, now: float, hold: float) -> Permit | None:
-        """Let a call through, or refuse it with None.
+        """Admit a call, or reject it with None.
 
         Args:
-            hold: seconds after which the permit of a probe that has not returned is given to another.
+            hold: seconds after which a half-open call that has not returned no longer counts.
         """
-        if self.state != "closed" and not self._admits_probe(now):
+        if self.state != "closed" and not self._has_half_open_place(now):
             self._rejected += 1
             return None
         self._issued += 1
@@ -127,33 +130,33 @@ class Circuit:
             self._permits[self._issued] = now + hold
         return self._generation, self._issued
 
-    def _admits_probe(self, now: float) -> bool:
+    def _has_half_open_place(self, now: float) -> bool:
         if self.state == "open":
             if now < self._reopens_at:
                 return False
             self._turn("half_open")
         for number in [number for number, end in self._permits.items() if end <= now]:
             del self._permits[number]
-        return len(self._permits) + self._succeeded < self._rules.probes
+        return len(self._permits) + self._succeeded < self._rules.half_open_calls
 
     def settle(self, permit: Permit, failed: bool | None, now: float) -> None:
-        """The outcome of a call that was let through: a failure, a success (False), or neither (None)."""
+        """Count the outcome of an admitted call: a failure (True), a success (False), or neither (None)."""
         generation, number = permit
         if generation != self._generation:
             return
         if self.state == "half_open":
-            self._settle_probe(number, failed, now)
+            self._settle_half_open(number, failed, now)
         elif failed is not None:
             self._count(failed, now)
 
-    def _settle_probe(self, number: int, failed: bool | None, now: float) -> None:
+    def _settle_half_open(self, number: int, failed: bool | None, now: float) -> None:
         if self._permits.pop(number, None) is None or failed is None:
             return
         if failed:
-            self.open(now, self._rules.open_for)
+            self.open(now, self._rules.open_duration)
             return
         self._succeeded += 1
-        if self._succeeded >= self._rules.probes:
+        if self._succeeded >= self._rules.half_open_calls:
             self.close()
 
     def _count(self, failed: bool, now: float) -> None:
@@ -161,12 +164,12 @@ class Circuit:
             self._rate.add(now, failed)
         if failed:
             self._failed_at.append(now)
-            if self._is_too_much(now):
-                self.open(now, self._rules.open_for)
+            if self._exceeds(now):
+                self.open(now, self._rules.open_duration)
         elif self._failed_at and self._rules.consecutive:
             self._failed_at.clear()
 
-    def _is_too_much(self, now: float) -> bool:
+    def _exceeds(self, now: float) -> bool:
         rules = self._rules
         if len(self._failed_at) == rules.failures and now - self._failed_at[0] < rules.window:
             return True
@@ -176,13 +179,13 @@ class Circuit:
         return calls >= rules.minimum_calls and failures >= rules.rate * calls
 
     def open(self, now: float, seconds: float) -> None:
-        """Refuse every call for that long, `math.inf` until it is closed."""
+        """Reject every call for a number of seconds; `math.inf` is until `close`."""
         self._opened_at = now
         self._reopens_at = now + seconds
         self._turn("open")
 
     def close(self) -> None:
-        """Let every call through and forget every failure."""
+        """Admit every call and clear the failures."""
         self._failed_at.clear()
         if self._rate is not None:
             self._rate.clear()
@@ -195,19 +198,19 @@ class Circuit:
         self._succeeded = 0
 
     def retry_after(self, now: float) -> float | None:
-        """Seconds until a call is worth trying; None when only `close` will help."""
+        """Return the seconds until a call may pass, or None when only `close` ends the rejection."""
         if self.state == "open":
             return None if self._reopens_at == math.inf else max(0.0, self._reopens_at - now)
         ends = [end for end in self._permits.values() if end > now]
-        if self.state == "closed" or len(ends) + self._succeeded < self._rules.probes:
+        if self.state == "closed" or len(ends) + self._succeeded < self._rules.half_open_calls:
             return 0.0
-        return min(_PROBE_HINT, min(ends) - now)
+        return min(_HALF_OPEN_WAIT, min(ends) - now)
 
     def snapshot(self, now: float) -> CircuitSnapshot:
-        """What `Breaker.states` shows of it."""
+        """Return what `Breaker.states` shows."""
         since = now - self._rules.window
         failures = sum(at > since for at in self._failed_at) if self.state == "closed" else len(self._failed_at)
         if self._rate is not None:
             failures = max(failures, self._rate.totals(now)[1])
-        probes = sum(end > now for end in self._permits.values())
-        return CircuitSnapshot(self.state, failures, self._opened_at, self.retry_after(now), probes, self._rejected)
+        calls = sum(end > now for end in self._permits.values())
+        return CircuitSnapshot(self.state, failures, self._opened_at, self.retry_after(now), calls, self._rejected)

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from time import time
 
+from .._internal.closing import close_resource
 from ..http11.request_head import RequestHead
 from ..http11.response_head import LAST_CHUNK, encode_chunk, encode_head
 from .connection import Connection
@@ -95,9 +96,7 @@ class Exchange:
         finally:
             self._open = False
             self._connection.forget_hangup()
-            close = getattr(body, "close", None)
-            if close is not None:
-                close()
+            close_resource(body)
 
     def cut(self, last: bytes) -> None:
         """End the stream that is being sent, if one is; from another thread, which does not wait.

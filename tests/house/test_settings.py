@@ -28,8 +28,6 @@ UNCONVERTED = {
     "http.middleware.request_log",
     "idempotency.middleware",
     "metrics.observe",
-    "resilience.breaker",
-    "resilience.retry",
 }
 _INFINITY = re.compile(r"\binf\b")
 _FINITE = {"isfinite", "isinf", "isnan"}

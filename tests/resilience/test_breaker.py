@@ -68,7 +68,7 @@ def try_call(breaker: Breaker, peer: Callable[[Call], Any], address: str = "http
     try:
         return str(breaker(call_of(address), peer))
     except CircuitOpenError:
-        return "refused"
+        return "rejected"
     except PortalError:
         return "failed"
 
@@ -88,12 +88,12 @@ def opened(clock: Clock, **options: Any) -> Breaker:
 def test_the_whole_circle() -> None:
     clock = Clock()
     told: list[tuple[str, str, str]] = []
-    breaker = Breaker(3, open_for=30.0, clock=clock, on_change=lambda *change: told.append(change))
+    breaker = Breaker(3, open_duration=30.0, clock=clock, on_change=lambda *change: told.append(change))
     assert breaker.states() == {}
-    assert [try_call(breaker, fail) for _ in range(4)] == ["failed", "failed", "failed", "refused"]
+    assert [try_call(breaker, fail) for _ in range(4)] == ["failed", "failed", "failed", "rejected"]
     assert state(breaker) == CircuitSnapshot("open", 3, 1000.0, 30.0, 0, 1)
     clock.now += 29.5
-    with pytest.raises(CircuitOpenError, match=r"a:1 kept failing and is not called for another 0\.5 s") as caught:
+    with pytest.raises(CircuitOpenError, match=r"a:1 is open for another 0\.5 s") as caught:
         breaker(call_of(), succeed)
     assert caught.value.retry_after == pytest.approx(0.5)
     assert caught.value.retryable
@@ -103,7 +103,7 @@ def test_the_whole_circle() -> None:
     clock.now += 0.5
     assert state(breaker).retry_after == 0.0
     assert try_call(breaker, fail) == "failed"
-    assert try_call(breaker, succeed) == "refused"
+    assert try_call(breaker, succeed) == "rejected"
     clock.now += 30
     assert try_call(breaker, succeed) == "ok"
     assert state(breaker) == CircuitSnapshot("closed", 0, 1029.5 + 0.5, 0.0, 0, 3)
@@ -161,7 +161,7 @@ def test_a_rate_needs_enough_calls() -> None:
 
 def test_a_rate_forgets_with_time_and_on_closing() -> None:
     clock = Clock()
-    breaker = Breaker(None, rate=0.5, minimum_calls=4, window=10.0, open_for=1.0, clock=clock)
+    breaker = Breaker(None, rate=0.5, minimum_calls=4, window=10.0, open_duration=1.0, clock=clock)
     for _ in range(3):
         try_call(breaker, fail)
         clock.now += 3
@@ -224,12 +224,12 @@ def test_what_a_probe_proves(error: BaseException, after: str) -> None:
     with pytest.raises(type(error)):
         breaker(call_of(), failing(error))
     assert state(breaker).state == after
-    assert state(breaker).probes == 0
+    assert state(breaker).half_open_calls == 0
     assert try_call(breaker, succeed) == "ok"  # the permit was given back
 
 
 def test_counts_is_a_setting() -> None:
-    breaker = Breaker(1, clock=Clock(), counts=lambda error: error.code == "function_error")
+    breaker = Breaker(1, clock=Clock(), is_failure=lambda error: error.code == "function_error")
     assert try_call(breaker, fail) == "failed"
     assert state(breaker).state == "closed"
     assert try_call(breaker, failing(errors.FunctionError("f"))) == "failed"
@@ -257,11 +257,11 @@ def test_one_circuit_an_authority(address: str | None, key: str) -> None:
 
 def test_circuits_are_apart() -> None:
     breaker = opened(Clock())
-    assert try_call(breaker, succeed) == "refused"
+    assert try_call(breaker, succeed) == "rejected"
     assert try_call(breaker, succeed, "http://a:2/api/work") == "ok"
     by_name = Breaker(1, clock=Clock(), key=lambda call: call.function.name)
     assert try_call(by_name, fail) == "failed"
-    assert try_call(by_name, succeed, "http://a:2/api/work") == "refused"
+    assert try_call(by_name, succeed, "http://a:2/api/work") == "rejected"
 
 
 def test_keys_are_bounded_and_open_circuits_are_kept() -> None:
@@ -329,7 +329,7 @@ def test_a_callback_that_fails_is_logged(caplog: pytest.LogCaptureFixture) -> No
 
     with caplog.at_level(logging.WARNING, logger="portal.calls"):
         breaker = opened(Clock(), on_change=broken)
-    assert try_call(breaker, succeed) == "refused"
+    assert try_call(breaker, succeed) == "rejected"
     assert [record.getMessage() for record in caplog.records] == [
         "circuit a:1: closed -> open",
         "on_change of circuit a:1 failed",
@@ -345,7 +345,7 @@ def test_a_callback_may_use_the_breaker() -> None:
 
 def test_retry_waits_for_the_circuit() -> None:
     clock = Clock()
-    breaker = opened(clock, open_for=3.0)
+    breaker = opened(clock, open_duration=3.0)
     slept: list[float] = []
 
     def sleep(seconds: float, context: CallContext) -> None:
@@ -361,7 +361,7 @@ def test_retry_keeps_nobody_waiting_for_a_circuit_that_has_just_opened() -> None
     clock = Clock()
     breaker = opened(clock)
     retry = Retry(sleep=lambda seconds, context: pytest.fail(f"slept for {seconds} s"), clock=clock)
-    with pytest.raises(CircuitOpenError, match="not called for another 30") as caught:
+    with pytest.raises(CircuitOpenError, match="open for another 30") as caught:
         retry(call_of(), lambda call: breaker(call, succeed))
     assert caught.value.context["attempts"] == 1
 
@@ -394,7 +394,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 @pytest.mark.parametrize("late_failure", [True, False])
 def test_an_outcome_from_before_the_opening_changes_nothing(pool: ThreadPoolExecutor, late_failure: bool) -> None:
     clock = Clock()
-    breaker = Breaker(1, clock=clock, open_for=30.0)
+    breaker = Breaker(1, clock=clock, open_duration=30.0)
     late, probe = Gate(), Gate()
     late.error = errors.TransportError("late") if late_failure else None
     first = pool.submit(try_call, breaker, late)
@@ -406,7 +406,7 @@ def test_an_outcome_from_before_the_opening_changes_nothing(pool: ThreadPoolExec
     late.go.set()
     assert first.result(WAIT) == ("failed" if late_failure else "ok")
     assert state(breaker).state == "half_open"
-    assert state(breaker).probes == 1
+    assert state(breaker).half_open_calls == 1
     probe.go.set()
     assert second.result(WAIT) == "ok"
     assert state(breaker).state == "closed"
@@ -415,17 +415,17 @@ def test_an_outcome_from_before_the_opening_changes_nothing(pool: ThreadPoolExec
 @pytest.mark.parametrize("probes", [1, 3])
 def test_exactly_the_permitted_probes_pass(pool: ThreadPoolExecutor, probes: int) -> None:
     clock = Clock()
-    breaker = opened(clock, probes=probes)
+    breaker = opened(clock, half_open_calls=probes)
     clock.now += 30
     gate = Gate()
     calls = [pool.submit(try_call, breaker, gate) for _ in range(12)]
     for _ in range(probes):
         assert gate.inside.acquire(timeout=WAIT)
     refused = list(islice(as_completed(calls, WAIT), 12 - probes))
-    assert {one.result() for one in refused} == {"refused"}
+    assert {one.result() for one in refused} == {"rejected"}
     snapshot = state(breaker)
     assert snapshot.state == "half_open"
-    assert snapshot.probes == probes
+    assert snapshot.half_open_calls == probes
     assert snapshot.retry_after == 1.0
     gate.go.set()
     assert [one.result(WAIT) for one in calls].count("ok") == probes
@@ -445,16 +445,16 @@ def test_no_lock_is_held_during_a_call(pool: ThreadPoolExecutor) -> None:
 
 def test_a_probe_that_never_returns_gives_its_permit_back(pool: ThreadPoolExecutor) -> None:
     clock = Clock()
-    breaker = opened(clock, open_for=30.0)
+    breaker = opened(clock, open_duration=30.0)
     clock.now += 30
     gate = Gate()
     stuck = pool.submit(try_call, breaker, gate)
     assert gate.inside.acquire(timeout=WAIT)
     clock.now += 29.9
-    assert try_call(breaker, succeed) == "refused"
+    assert try_call(breaker, succeed) == "rejected"
     assert state(breaker).retry_after == pytest.approx(0.1)
     clock.now += 0.1
-    assert state(breaker).probes == 0
+    assert state(breaker).half_open_calls == 0
     assert state(breaker).retry_after == 0.0
     assert try_call(breaker, succeed) == "ok"
     assert state(breaker).state == "closed"
@@ -466,7 +466,7 @@ def test_a_probe_that_never_returns_gives_its_permit_back(pool: ThreadPoolExecut
 
 def test_a_permit_lasts_no_longer_than_its_call_may() -> None:
     clock = Clock()
-    breaker = opened(clock, open_for=30.0)
+    breaker = opened(clock, open_duration=30.0)
     clock.now += 30
     inner: list[str] = []
 
@@ -477,7 +477,7 @@ def test_a_permit_lasts_no_longer_than_its_call_may() -> None:
         return "late"
 
     assert breaker(call_of(timeout=2.0), stuck) == "late"
-    assert inner == ["refused", "ok"]
+    assert inner == ["rejected", "ok"]
 
 
 # streams
@@ -532,14 +532,14 @@ def test_a_stream_that_is_given_up_gives_its_permit_back(end: str) -> None:
             breaker(call_of(function=items), failing(KeyError("x")))
     elif end == "close":
         stream = breaker(call_of(function=items), lambda call: [1])
-        assert state(breaker).probes == 1
+        assert state(breaker).half_open_calls == 1
         stream.close()
         stream.close()
     else:
         with pytest.raises(KeyError):
             next(stream_of(breaker, KeyError("x")))
     assert state(breaker).state == "half_open"
-    assert state(breaker).probes == 0
+    assert state(breaker).half_open_calls == 0
 
 
 def test_closing_a_stream_closes_what_is_behind_it() -> None:
@@ -569,16 +569,16 @@ def test_closing_a_stream_closes_what_is_behind_it() -> None:
         ({"failures": 10_001}, "breaker.failures"),
         ({"failures": None}, "breaker.failures"),
         ({"minimum_calls": 1.5}, "breaker.minimum_calls"),
-        ({"probes": -1}, "breaker.probes"),
+        ({"half_open_calls": -1}, "breaker.half_open_calls"),
         ({"max_keys": 0}, "breaker.max_keys"),
         ({"window": 0}, "breaker.window"),
         ({"window": math.inf}, "breaker.window"),
-        ({"open_for": "30"}, "breaker.open_for"),
+        ({"open_duration": "30"}, "breaker.open_duration"),
         ({"rate": 0}, "breaker.rate"),
         ({"rate": 1.1}, "breaker.rate"),
         ({"rate": True}, "breaker.rate"),
         ({"key": "authority"}, "breaker.key"),
-        ({"counts": 5}, "breaker.counts"),
+        ({"is_failure": 5}, "breaker.is_failure"),
         ({"on_change": "print"}, "breaker.on_change"),
     ],
 )
@@ -603,12 +603,12 @@ class CircuitAgainstModel(RuleBasedStateMachine):
 
     @initialize(
         failures=st.integers(1, 4),
-        probes=st.integers(1, 3),
+        half_open_calls=st.integers(1, 3),
         consecutive=st.booleans(),
         rate=st.sampled_from([None, 0.5, 1.0]),
     )
-    def begin(self, failures: int, probes: int, consecutive: bool, rate: float | None) -> None:
-        self.thresholds = Thresholds(failures, 10.0, consecutive, rate, 4, 30.0, probes)
+    def begin(self, failures: int, half_open_calls: int, consecutive: bool, rate: float | None) -> None:
+        self.thresholds = Thresholds(failures, 10.0, consecutive, rate, 4, 30.0, half_open_calls)
         self.circuit = Circuit(self.thresholds)
         self.now = 1000.0
         self.state = "closed"
@@ -639,7 +639,7 @@ class CircuitAgainstModel(RuleBasedStateMachine):
         if self.state == "open" and self.now >= self.until:
             self.change("half_open")
         expected = self.state == "closed" or (
-            self.state == "half_open" and self.live_probes() + self.won < self.thresholds.probes
+            self.state == "half_open" and self.live_probes() + self.won < self.thresholds.half_open_calls
         )
         permit = self.circuit.admit(self.now, hold)
         assert (permit is not None) == expected
@@ -667,7 +667,7 @@ class CircuitAgainstModel(RuleBasedStateMachine):
             self.won += not failed
             if failed:
                 self.change("open")
-            elif self.won == self.thresholds.probes:
+            elif self.won == self.thresholds.half_open_calls:
                 self.change("closed")
 
     def too_much(self) -> bool:
@@ -702,8 +702,8 @@ class CircuitAgainstModel(RuleBasedStateMachine):
             assert shown.opened_at == self.opened
             assert shown.retry_after == max(0.0, self.until - self.now)
         if self.state == "half_open":
-            assert shown.probes == self.live_probes()
-            assert shown.probes + self.won <= self.thresholds.probes
+            assert shown.half_open_calls == self.live_probes()
+            assert shown.half_open_calls + self.won <= self.thresholds.half_open_calls
 
 
 TestCircuitAgainstModel = CircuitAgainstModel.TestCase

@@ -28,7 +28,7 @@ from portal.errors import (
 )
 from portal.http.messages.problem import error_of
 from portal.resilience.breaker import Breaker
-from portal.resilience.retry import Retry, RetryBudget, pause
+from portal.resilience.retry import Retry, RetryBudget, wait
 
 WAIT = 10.0
 
@@ -100,14 +100,14 @@ def test_success_at_once_pauses_never() -> None:
 def test_pauses_double_up_to_the_cap() -> None:
     clock = Clock()
     peer = Peer(*[lost(False) for _ in range(6)], "done")
-    assert retry_with(clock, attempts=7, base=0.1, cap=1.0)(call_of(), peer) == "done"
+    assert retry_with(clock, attempts=7, initial_backoff=0.1, max_backoff=1.0)(call_of(), peer) == "done"
     assert clock.slept == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.0, 1.0])
 
 
 @given(st.floats(0, 1), st.integers(1, 5000))
 def test_jitter_is_full(fraction: float, number: int) -> None:
-    retry = Retry(base=0.05, cap=2.0, random=lambda: fraction)
-    seconds = retry._pause_after(lost(False), number)
+    retry = Retry(initial_backoff=0.05, max_backoff=2.0, random=lambda: fraction)
+    seconds = retry._backoff(lost(False), number)
     assert 0 <= seconds <= 2.0
     assert seconds == pytest.approx(fraction * min(2.0, 0.05 * 2.0 ** min(number - 1, 64)))
 
@@ -228,7 +228,7 @@ def test_retry_after_is_honoured(asked: Any, slept: float) -> None:
 def test_nobody_sleeps_for_longer_than_longest(asked: Any) -> None:
     clock = Clock()
     with pytest.raises(RateLimitError):
-        retry_with(clock, longest=60.0)(call_of(), Peer(RateLimitError("r", retry_after=asked), 1))
+        retry_with(clock, max_wait=60.0)(call_of(), Peer(RateLimitError("r", retry_after=asked), 1))
     assert clock.slept == []
 
 
@@ -273,7 +273,7 @@ def test_cancelling_ends_the_pause() -> None:
 
     def run() -> None:
         with pytest.raises(CallCancelled) as info:
-            Retry(longest=60.0)(call, peer)
+            Retry(max_wait=60.0)(call, peer)
         caught.append(info.value)
 
     thread = threading.Thread(target=run, daemon=True)
@@ -288,12 +288,12 @@ def test_cancelling_ends_the_pause() -> None:
 
 def test_pause_lasts_its_time() -> None:
     start = timeit.default_timer()
-    pause(0.02, CallContext())
+    wait(0.02, CallContext())
     assert timeit.default_timer() - start >= 0.015
     cancelled = CallContext()
     cancelled.cancel()
     start = timeit.default_timer()
-    pause(WAIT, cancelled)
+    wait(WAIT, cancelled)
     assert timeit.default_timer() - start < WAIT / 2
 
 
@@ -312,7 +312,7 @@ def test_an_outage_is_not_multiplied() -> None:
         spent += caught.value.context.get("retry_budget") == "spent"
     assert 1000 + 200 <= peer.calls <= 1000 + 200 + 10
     assert spent > 900
-    assert budget.stats()["refused"] == spent
+    assert budget.stats()["rejected"] == spent
 
 
 def test_time_fills_a_budget_up_to_its_minimum() -> None:
@@ -322,7 +322,7 @@ def test_time_fills_a_budget_up_to_its_minimum() -> None:
     clock.now += 5
     assert [budget.withdraw() for _ in range(2)] == [True, False]
     clock.now += 1e6
-    assert budget.stats() == {"tokens": 2.0, "refused": 2}
+    assert budget.stats() == {"tokens": 2.0, "rejected": 2}
     clock.now -= 1e6  # a clock that goes backwards gives nothing
     assert [budget.withdraw() for _ in range(3)] == [True, True, False]
 
@@ -438,8 +438,8 @@ def test_a_busy_server_is_called_again_and_a_dead_one_is_given_up() -> None:
             raise OverloadedError("not yet", retry_after=0.001)
         return n
 
-    breaker = Breaker(2, counts=lambda error: isinstance(error, TransportError))
-    retry = Retry(base=0.001, random=lambda: 1.0)
+    breaker = Breaker(2, is_failure=lambda error: isinstance(error, TransportError))
+    retry = Retry(initial_backoff=0.001, random=lambda: 1.0)
     with Consumer(middleware=[retry, breaker]) as consumer:
         with HTTPPortal() as http:
             address = http.apply(busy)
@@ -461,7 +461,7 @@ def test_an_error_passed_on_by_a_function_that_ran_is_not_repeated() -> None:
         ran.append(n)
         raise TransportError("the bank cannot be reached", delivery="not_sent", retryable=True)
 
-    with Consumer(middleware=[Retry(base=0.001)]) as consumer, HTTPPortal() as http, LocalPortal() as local:
+    with Consumer(middleware=[Retry(initial_backoff=0.001)]) as consumer, HTTPPortal() as http, LocalPortal() as local:
         for portal in (http, local):
             with pytest.raises(TransportError) as caught:
                 consumer.call_at(portal.apply(charge), {"n": 7})
@@ -479,11 +479,11 @@ def test_an_error_passed_on_by_a_function_that_ran_is_not_repeated() -> None:
         ({"attempts": 1.5}, "retry.attempts"),
         ({"attempts": True}, "retry.attempts"),
         ({"attempts": "3"}, "retry.attempts"),
-        ({"base": 0}, "retry.base"),
-        ({"base": math.nan}, "retry.base"),
-        ({"cap": 0.01}, "retry.cap"),
-        ({"cap": math.inf}, "retry.cap"),
-        ({"longest": -1}, "retry.longest"),
+        ({"initial_backoff": 0}, "retry.initial_backoff"),
+        ({"initial_backoff": math.nan}, "retry.initial_backoff"),
+        ({"max_backoff": 0.01}, "retry.max_backoff"),
+        ({"max_backoff": math.inf}, "retry.max_backoff"),
+        ({"max_wait": -1}, "retry.max_wait"),
         ({"retry_on": 5}, "retry.retry_on"),
     ],
 )

@@ -47,7 +47,7 @@ def test_through_a_proxy_that_breaks_things(idempotent: bool, retry: bool) -> No
         runs.note(number)
         return number * 2
 
-    layers = [Retry(attempts=4, base=0.001)] if retry else []
+    layers = [Retry(attempts=4, initial_backoff=0.001)] if retry else []
     with HTTPPortal() as portal, Consumer(middleware=layers) as consumer:
         path = portal.apply(work).path
         proxy = FaultProxy(portal.port, seed=7 + idempotent)

@@ -16,6 +16,7 @@ from time import monotonic
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
+from ..._internal.closing import close_resource
 from ..._internal.json_text import encode_json
 from ...address import Address
 from ...auth.server import authenticate, authenticators_of, challenges_of
@@ -335,9 +336,7 @@ class HTTPApp:
             return
         finally:
             context.cancel()
-            close = getattr(items, "close", None)
-            if close is not None:
-                close()
+            close_resource(items)
         if events:
             yield write_event(b"null", "complete")
 

@@ -14,10 +14,11 @@ Under WSGI nobody but this thread can answer, so a call with a deadline runs in 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, unquote_to_bytes
 
+from ..._internal.closing import ClosingIterator, close_resource
 from ..._internal.json_text import encode_json
 from ..._internal.settings import size, url_path
 from ...context import new_request_id
@@ -308,14 +309,14 @@ def _respond(response: Response, is_head: bool, start_response: StartResponse) -
     try:
         headers = _headers(response)
     except PortalError as error:
-        _close(body)
+        close_resource(body)
         response = _refusal(error)
         body, headers = response.body, _headers(response)
     start_response(status_line(response.status), headers)
     if is_head or response.status in BODILESS:
-        _close(body)
+        close_resource(body)
         return []
-    return [body] if isinstance(body, bytes) else _Stream(body)
+    return [body] if isinstance(body, bytes) else _NonEmptyPieces(body)
 
 
 def _headers(response: Response) -> list[tuple[str, str]]:
@@ -329,25 +330,10 @@ def _headers(response: Response) -> list[tuple[str, str]]:
     return headers
 
 
-def _close(body: bytes | Iterator[bytes]) -> None:
-    close = getattr(body, "close", None)
-    if close is not None:
-        close()
-
-
-class _Stream:
+class _NonEmptyPieces(ClosingIterator):
     """The pieces of a streamed body; the server sends each as it is made (PEP 3333) and closes it at the end."""
 
-    def __init__(self, body: Iterator[bytes]) -> None:
-        self._body = body
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
     def __next__(self) -> bytes:
-        while not (piece := next(self._body)):
+        while not (piece := super().__next__()):
             pass
-        return piece
-
-    def close(self) -> None:
-        _close(self._body)
+        return bytes(piece)

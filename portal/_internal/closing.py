@@ -1,0 +1,37 @@
+"""Close what has a `close`: iterators, and objects of user code that may or may not have one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+__all__ = ["ClosingIterator", "close_resource"]
+
+
+def close_resource(resource: object) -> None:
+    """Call the `close` of an object that has one. Raises what that raises."""
+    close = getattr(resource, "close", None)
+    if callable(close):
+        close()
+
+
+class ClosingIterator(Iterator[Any]):
+    """An iterator around another one; `close` closes the inner one. A subclass defines `__next__`.
+
+    Threads: one at a time.
+    """
+
+    __slots__ = ("_items",)
+
+    def __init__(self, items: Iterator[Any] | None) -> None:
+        self._items = items
+
+    def __next__(self) -> Any:
+        if self._items is None:
+            raise StopIteration
+        return next(self._items)
+
+    def close(self) -> None:
+        """Close the inner iterator, such as the generator of a stream, and end this one."""
+        items, self._items = self._items, None
+        close_resource(items)

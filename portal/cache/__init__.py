@@ -1,4 +1,4 @@
-"""Responses that a client keeps (RFC 9111)."""
+"""The response cache of a client (RFC 9111)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What may be kept and for how long: cache directives as text (RFC 9111 sections 4.2 and 5.2)."""
+"""Cache directives: whether a response may be cached, and for how long.
+
+Source: RFC 9111 sections 4.2 and 5.2.
+"""
 
 from __future__ import annotations
 
@@ -18,17 +21,16 @@ _DIRECTIVE = re.compile(
     r"[ \t]*(?:,|\Z)"
 )
 _QUOTED_PAIR = re.compile(r"\\(.)")
-_MAX_TEXT = 4096  # characters of a Cache-Control header that are looked at; a longer one forbids storing
-_MAX_SECONDS = 2**31  # RFC 9111 section 1.2.2: what a larger number means
+_MAX_TEXT = 4096  # characters of a Cache-Control header; a longer one is read as no-store
+_MAX_SECONDS = 2**31  # a larger number means this (RFC 9111 section 1.2.2)
 
 
 class Freshness(NamedTuple):
-    """What an answer says about keeping it.
+    """The cache directives of a response.
 
     Attributes:
-        seconds: for how long it may be used as it is, 0.0 when it must be asked for again each time, None when the
-            answer does not say.
-        store: whether it may be kept at all.
+        seconds: how long it may be used without a request, 0.0 when each use needs one, None when it does not say.
+        store: whether it may be cached.
     """
 
     seconds: float | None
@@ -36,10 +38,10 @@ class Freshness(NamedTuple):
 
 
 def parse_cache_control(text: str) -> dict[str, str | None]:
-    """The directives by lower-case name, each with its argument or None.
+    """Return the directives by lower-case name, each with its argument or None.
 
-    What is malformed is passed over up to the next comma, and of a repeated directive the first holds (RFC 9111
-    section 4.2.1). A text too long to be honest is read as no-store.
+    Malformed text is skipped up to the next comma. The first of a repeated directive counts (RFC 9111 section 4.2.1).
+    A text over 4,096 characters is read as no-store.
     """
     if len(text) > _MAX_TEXT:
         return {"no-store": None}
@@ -59,13 +61,14 @@ def parse_cache_control(text: str) -> dict[str, str | None]:
 
 
 def freshness(headers: Mapping[str, str], clock: Callable[[], float] = time.time) -> Freshness:
-    """How long a private cache may use an answer with these headers (lower-case names).
+    """Return how long a private cache may use a response with these headers.
 
-    `max-age`, else `Expires` less `Date`, less the `Age` it has already; `s-maxage` is for shared caches and is passed
-    over, `private` and `must-revalidate` change nothing here since nothing stale is ever used unasked. An argument that
-    is no number of seconds means stale.
+    The age is `max-age`, else `Expires` minus `Date`, minus the response's `Age`. `s-maxage` is for shared caches and
+    ignored. `private` and `must-revalidate` change nothing, because a stale response is never used without a request.
+    An argument that is not a number of seconds means stale.
 
     Args:
+        headers: by lower-case name.
         clock: seconds since 1970, for an `Expires` without a `Date`.
     """
     directives = parse_cache_control(headers.get("cache-control", ""))
@@ -83,7 +86,7 @@ def freshness(headers: Mapping[str, str], clock: Callable[[], float] = time.time
 
 
 def _seconds(text: str | None) -> float | None:
-    """delta-seconds (RFC 9111 section 1.2.2), or None for what is none."""
+    """Parse delta-seconds (RFC 9111 section 1.2.2); return None for other text."""
     text = "" if text is None else text.strip(" \t")
     if not (text.isascii() and text.isdigit()):
         return None
@@ -95,7 +98,7 @@ def _lifetime_by_dates(headers: Mapping[str, str], clock: Callable[[], float]) -
     if "expires" not in headers:
         return None
     expires = parse_http_date(headers["expires"])
-    if expires is None:  # "0", say: has expired (section 5.3)
+    if expires is None:  # an invalid date such as "0" means expired (section 5.3)
         return 0.0
     made = parse_http_date(headers.get("date", ""))
     return max(0.0, min(expires - (clock() if made is None else made), float(_MAX_SECONDS)))

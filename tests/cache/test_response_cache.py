@@ -122,11 +122,11 @@ def test_fresh_stale_and_gone() -> None:
     assert (stale.etag, stale.value) == ('"a"', "tagged")
     assert cache.lookup(key(2)) is None
     assert cache.stats()["entries"] == 1
-    fresh = cache.freshen(key(1), 5.0)
+    fresh = cache.refresh(key(1), 5.0)
     assert fresh is not None
     assert cache.is_fresh(fresh)
     assert cache.lookup(key(1)) == fresh
-    assert cache.freshen(key(2), 5.0) is None
+    assert cache.refresh(key(2), 5.0) is None
     stats = cache.stats()
     assert (stats["fresh"], stats["stale"], stats["missed"]) == (3, 1, 2)
 
@@ -169,7 +169,7 @@ def test_what_is_no_json_is_not_kept(value: Any) -> None:
 
 
 def test_the_number_of_entries_is_bounded() -> None:
-    cache = ResponseCache(entries=3)
+    cache = ResponseCache(max_entries=3)
     for n in range(3):
         cache.store(key(n), n, max_age=10)
     assert cache.lookup(key(0)) is not None  # used last, so it stays
@@ -215,8 +215,8 @@ def test_what_was_asked_for_before_an_invalidate_is_not_kept() -> None:
 @pytest.mark.parametrize(
     ("options", "path"),
     [
-        ({"entries": 0}, "cache.entries"),
-        ({"entries": True}, "cache.entries"),
+        ({"max_entries": 0}, "cache.max_entries"),
+        ({"max_entries": True}, "cache.max_entries"),
         ({"max_bytes": 1.5}, "cache.max_bytes"),
         ({"default_age": -1}, "cache.default_age"),
         ({"default_age": math.inf}, "cache.default_age"),

@@ -21,7 +21,6 @@ UNCONVERTED = {
     "auth.oauth2",
     "auth.scopes",
     "auth.server",
-    "cache.response_cache",
     "http.middleware.auth_failure_limit",
     "http.middleware.compression",
     "http.middleware.cors",

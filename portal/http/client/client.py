@@ -177,7 +177,7 @@ class HTTPClient:
             answer = self._exchange(ClientRequest("POST", address, body, context, repeatable=True, headers=extra))
             seconds, may_keep = freshness(answer[1])
             if answer[0] == 304 and entry is not None:
-                cache.freshen(key, seconds)
+                cache.refresh(key, seconds)
                 return entry.value
             value = self._decode(answer, address)
             if may_keep:

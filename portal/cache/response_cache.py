@@ -24,7 +24,6 @@ from .._internal.settings import count, seconds, size
 from ..address import Address
 from ..calls.singleflight import Flight, SingleFlight
 from ..context import CallContext
-
 from ..schema.jsondata import is_json
 from .cache_control import Freshness, freshness, parse_cache_control
 

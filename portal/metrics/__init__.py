@@ -1,4 +1,4 @@
-"""Counters and durations of calls."""
+"""Counts and durations of calls."""
 
 from __future__ import annotations
 

@@ -1,14 +1,13 @@
-"""Observe: tells a hook of every call when it is over; CallMetrics: such a hook, which counts in memory.
+"""Observe reports each finished call to a hook; CallMetrics is a hook that counts calls in memory.
 
-counters = CallMetrics()
-HTTPPortal(middleware=[Observe(counters)])
-counters.snapshot()["add"].calls
+metrics = CallMetrics()
+HTTPPortal(middleware=[Observe(metrics)])
+metrics.snapshot()["add"].calls
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from bisect import bisect_left
 from collections import deque
@@ -17,36 +16,37 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from time import monotonic
 from typing import Any, NamedTuple
-from weakref import WeakSet
 
+from .._internal.at_fork import renew_after_fork
 from .._internal.closing import ClosingIterator
+from .._internal.settings import callback, count, positive_seconds, require
 from ..calls.middleware import Call, CallNext
-from ..errors import CallCancelled, CallTimeout, ConfigError, PortalError
+from ..errors import CallCancelled, CallTimeout, PortalError
 
 __all__ = ["DURATIONS", "OTHER", "CallMetrics", "CallRecord", "FunctionCounts", "Observe"]
 
 _log = logging.getLogger("portal.calls")
-_SAY_AGAIN = 60.0  # seconds between two words about a hook that fails
+_LOG_INTERVAL = 60.0  # seconds between two log lines about a failing hook
 
-#: Upper bounds of the classes of durations, seconds.
+#: Upper boundaries of the buckets of durations, in seconds.
 DURATIONS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-#: Stands for the functions, and the codes, beyond the bound on their number; no function has this name.
+#: The name of all functions, and all codes, past the limit on their number; no function has this name.
 OTHER = "*"
 _MAX_CODES = 64
 
 
 class CallRecord(NamedTuple):
-    """One call that is over.
+    """One finished call.
 
     Attributes:
-        function: its name, "group/name" where it is published in a group or service.
-        seconds: from its beginning to its end; of a stream to the end of the stream.
-        code: "ok", or the error's code; "cancelled" for a stream that was not read to its end, "timeout" if
-            that was because its deadline passed.
+        function: its name, "group/name" for a function of a group or service.
+        seconds: its duration; for a stream up to the end of the stream.
+        code: "ok" or the error's code. For a stream that was not read to its end it is "cancelled", or "timeout" when
+            the deadline had passed.
         streaming: whether it was a stream.
-        items: of the stream that were given; 0 for other calls.
+        items: items of the stream that were sent; 0 for other calls.
         peer_known: whether it came over a network, from a client with an address.
-        identified: whether it is known who was calling.
+        identified: whether the identity of the caller is known.
     """
 
     function: str
@@ -58,54 +58,57 @@ class CallRecord(NamedTuple):
     identified: bool = False
 
 
-_observed = tuple.__new__  # a NamedTuple's own constructor is a call more
+_new_record = tuple.__new__  # a NamedTuple's own constructor costs one more call
 
 
 class Observe:
-    """Call middleware that calls `on_call(CallRecord)` after each call, in the thread that made it.
+    """Call middleware that calls `on_call(CallRecord)` after each call, in the thread of the call.
 
-    A hook that fails is logged, at most once a minute, and harms no call. Put it outermost, so that it sees what the
-    middleware behind it refuses. Raises: ConfigError for a hook that cannot be called. Threads: any; so must the hook.
+    An exception of the hook is logged, at most once a minute, and does not affect the call. Put it outermost, so that
+    it sees the calls that other middleware rejects.
 
     Args:
         on_call: the hook; it must not wait.
         clock: seconds, as `time.monotonic`.
+
+    Raises: ConfigError for a hook that is not callable.
+
+    Threads: any; the hook must allow that, too.
     """
 
+    around = "call"  # the kind of middleware; see `resolve_middleware`
+
     def __init__(self, on_call: Callable[[CallRecord], object], *, clock: Callable[[], float] = monotonic) -> None:
-        given: object = on_call
-        if not callable(given):
-            raise _wrong("observe.on_call", given, "a callable that takes an CallRecord")
-        self._on_call = on_call
+        self._on_call = callback("observe.on_call", on_call, expected="a callable (CallRecord)")
         self._clock = clock
-        self._said = float("-inf")
+        self._logged_at = float("-inf")
 
     def __call__(self, call: Call, call_next: CallNext) -> Any:
         begun = self._clock()
         try:
             result = call_next(call)
         except BaseException as error:
-            self.tell(call, begun, _code_of(error))
+            self.report(call, begun, _code_of(error))
             raise
         if call.streaming:
             return _ObservedStream(self, call, begun, result)
-        self.tell(call, begun, "ok")
+        self.report(call, begun, "ok")
         return result
 
-    def tell(self, call: Call, begun: float, code: str, items: int = 0) -> None:
-        """Give the hook its CallRecord of a call that ends now and began at `begun`. Raises nothing."""
+    def report(self, call: Call, begun: float, code: str, items: int = 0) -> None:
+        """Call the hook for a call that began at `begun` and ends now. Raises nothing."""
         name = call.function.name
         if call.group:
             name = f"{call.group}/{name}"
-        known = call.context.identity is not None
-        took = self._clock() - begun
+        identified = call.context.identity is not None
+        values = (name, self._clock() - begun, code, call.streaming, items, call.peer != "", identified)
         try:
-            self._on_call(_observed(CallRecord, (name, took, code, call.streaming, items, call.peer != "", known)))
+            self._on_call(_new_record(CallRecord, values))
         except Exception:
             now = self._clock()
-            if now - self._said >= _SAY_AGAIN:  # two threads at once may say it twice
-                self._said = now
-                _log.exception("the hook that observes calls failed")
+            if now - self._logged_at >= _LOG_INTERVAL:  # two threads at once may both log it
+                self._logged_at = now
+                _log.exception("the hook of Observe failed")
 
 
 def _code_of(error: BaseException) -> str:
@@ -138,73 +141,75 @@ class _ObservedStream(ClosingIterator):
         return item
 
     def close(self) -> None:
-        """End the call; the generator behind it is closed."""
+        """End the call and close the generator behind it."""
         try:
             super().close()
         finally:
             self._end(CallTimeout.code if self._call.context.expired else CallCancelled.code)
 
     def __del__(self) -> None:
-        # A stream that nobody began is dropped without being closed: it was a call all the same.
+        # A stream that was never started is dropped without a close; it is still a call.
         self._end(CallCancelled.code)
 
     def _end(self, code: str) -> None:
         if not self._over:
             self._over = True
-            self._observe.tell(self._call, self._begun, code, self._count)
+            self._observe.report(self._call, self._begun, code, self._count)
 
 
 @dataclass(frozen=True, slots=True)
 class FunctionCounts:
-    """What was counted of one function.
+    """The counts of one function.
 
     Attributes:
-        codes: calls by code; "ok" are those that gave a result.
-        seconds: of all its calls together.
-        bounds: upper bounds of the classes of durations, seconds.
-        durations: calls by class; one class more than bounds, for all that took longer.
+        codes: calls by code; "ok" counts those that returned a result.
+        seconds: the duration of all calls together.
+        boundaries: upper boundaries of the buckets of durations, in seconds.
+        durations: calls by bucket; the last bucket, past the last boundary, has no upper boundary.
     """
 
     codes: dict[str, int]
     seconds: float
-    bounds: tuple[float, ...]
+    boundaries: tuple[float, ...]
     durations: tuple[int, ...]
 
     @property
     def calls(self) -> int:
-        """All calls."""
+        """The number of calls."""
         return sum(self.durations)
 
     @property
     def failed(self) -> int:
-        """Calls that gave no result."""
+        """The number of calls that returned no result."""
         return sum(count for code, count in self.codes.items() if code != "ok")
 
     def quantile(self, share: float) -> float | None:
-        """The bound, in seconds, under which that share of the calls stayed: infinity beyond the last one; None
-        without calls."""
+        """Return the boundary in seconds that a share of the calls did not exceed.
+
+        Returns: infinity past the last boundary; None without calls.
+        """
         wanted = share * self.calls
         if not self.calls:
             return None
         reached = accumulate(self.durations)
-        bounds = (*self.bounds, float("inf"))
-        return next(bound for bound, count in zip(bounds, reached, strict=True) if count >= wanted)
+        boundaries = (*self.boundaries, float("inf"))
+        return next(boundary for boundary, calls in zip(boundaries, reached, strict=True) if calls >= wanted)
 
 
 class _Cell:
-    """The counts of one function in one thread, which alone writes to them."""
+    """The counts of one function in one thread; only that thread writes to them."""
 
     __slots__ = ("codes", "durations", "seconds")
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, buckets: int) -> None:
         self.codes: dict[str, int] = {}
-        self.durations = [0] * classes
+        self.durations = [0] * buckets
         self.seconds = 0.0
 
     def absorb(self, other: _Cell) -> None:
         """Add the counts of another cell, which its thread may be writing to."""
-        for code, count in other.codes.copy().items():
-            self.count(code, count)
+        for code, calls in other.codes.copy().items():
+            self.count(code, calls)
         self.durations = [own + more for own, more in zip(self.durations, list(other.durations), strict=True)]
         self.seconds += other.seconds
 
@@ -218,7 +223,7 @@ _Cells = dict[str, _Cell]
 
 
 class _Owner:
-    """Kept in a thread's own storage, so that it goes when the thread does."""
+    """Lives in the storage of a thread, so that it is deleted when the thread ends."""
 
     __slots__ = ("cells", "ended")
 
@@ -231,48 +236,47 @@ class _Owner:
 
 
 class CallMetrics:
-    """Counts of calls by code, and of their durations, by function; a hook for `Observe`.
+    """Counts calls by code, and their durations, by function; a hook for `Observe`.
 
     Each thread counts in cells of its own, without a lock; `snapshot` adds them up. The counts of a thread that has
     ended are kept.
 
     Args:
-        bounds: upper bounds of the classes of durations, seconds, rising.
-        max_functions: counted each by itself; those that come later are counted together, as OTHER.
+        boundaries: upper boundaries of the buckets of durations, in seconds, ascending.
+        max_functions: functions that are counted separately; later ones are counted together as OTHER.
 
-    Raises: ConfigError. Threads: any. Fork: a child begins at zero.
+    Raises: ConfigError for a wrong setting.
+
+    Threads: any. Fork: a child starts at zero.
     """
 
-    def __init__(self, *, bounds: Iterable[float] = DURATIONS, max_functions: int = 1000) -> None:
-        self._bounds = tuple(bounds)
-        if (
-            not self._bounds
-            or not all(0 < bound < float("inf") for bound in self._bounds)
-            or not all(low < high for low, high in pairwise(self._bounds))
-        ):
-            raise _wrong("call_counters.bounds", bounds, "rising numbers of seconds, at least one")
-        if isinstance(max_functions, bool) or not isinstance(max_functions, int) or max_functions < 1:
-            raise _wrong("call_counters.max_functions", max_functions, "a whole number of at least 1")
-        self._max = max_functions
-        self._begin()
-        _living.add(self)
+    def __init__(self, *, boundaries: Iterable[float] = DURATIONS, max_functions: int = 1000) -> None:
+        self._boundaries = tuple(boundaries)
+        for boundary in self._boundaries:
+            positive_seconds("metrics.boundaries", boundary)
+        ascending = all(low < high for low, high in pairwise(self._boundaries))
+        require(self._boundaries and ascending, "metrics.boundaries", boundaries, "ascending seconds, at least one")
+        self._max_functions = count("metrics.max_functions", max_functions)
+        self.after_fork()
+        renew_after_fork(self)
 
-    def _begin(self) -> None:
-        self._lock = threading.Lock()  # guards what follows, never held by a call of a function already seen
+    def after_fork(self) -> None:
+        """Start at zero: the lock may have been held, and the threads of the parent are not in the child."""
+        self._lock = threading.Lock()  # guards the attributes below; not taken for a function seen before
         self._local = threading.local()
         self._names: set[str] = set()
         self._live: list[_Cells] = []
         self._ended: deque[_Cells] = deque()
         self._retired: _Cells = {}
 
-    def __call__(self, observation: CallRecord) -> None:
+    def __call__(self, record: CallRecord) -> None:
         """Count a call."""
-        name, seconds, code, _, _, _, _ = observation
+        name, seconds, code, _, _, _, _ = record
         try:
             cell = self._local.owner.cells[name]
         except (AttributeError, KeyError):
             cell = self._cell(name)
-        cell.durations[bisect_left(self._bounds, seconds)] += 1
+        cell.durations[bisect_left(self._boundaries, seconds)] += 1
         cell.seconds += seconds
         codes = cell.codes
         if code in codes:
@@ -289,7 +293,7 @@ class CallMetrics:
                 self._live.append(owner.cells)
         if name not in self._names:
             with self._lock:
-                if len(self._names) < self._max:
+                if len(self._names) < self._max_functions:
                     self._names.add(name)
                 else:
                     name = OTHER
@@ -300,10 +304,10 @@ class CallMetrics:
         return cell
 
     def _new(self) -> _Cell:
-        return _Cell(len(self._bounds) + 1)
+        return _Cell(len(self._boundaries) + 1)
 
     def _retire(self) -> None:
-        """Take in the cells of threads that have ended; the lock is held."""
+        """Add up the cells of threads that have ended; the caller holds the lock."""
         while self._ended:
             cells = self._ended.popleft()
             self._live = [other for other in self._live if other is not cells]
@@ -316,28 +320,13 @@ class CallMetrics:
             total[name].absorb(cell)
 
     def snapshot(self) -> dict[str, FunctionCounts]:
-        """The counts by function, as of now; a call that ends meanwhile may be in some of them only."""
+        """Return the current counts by function; a call that ends meanwhile may be in some of them only."""
         total: _Cells = {}
         with self._lock:
             self._retire()
             for cells in (self._retired, *self._live):
                 self._add(total, cells)
         return {
-            name: FunctionCounts(cell.codes, cell.seconds, self._bounds, tuple(cell.durations))
+            name: FunctionCounts(cell.codes, cell.seconds, self._boundaries, tuple(cell.durations))
             for name, cell in sorted(total.items())
         }
-
-
-_living: WeakSet[CallMetrics] = WeakSet()
-
-
-def _begin_anew() -> None:
-    for counters in list(_living):
-        counters._begin()  # the lock may have been held, and the threads that counted are not here
-
-
-os.register_at_fork(after_in_child=_begin_anew)
-
-
-def _wrong(path: str, value: object, allowed: str) -> ConfigError:
-    return ConfigError(f"{path} is {value!r}; expected: {allowed}", path=path, expected=allowed)

@@ -26,7 +26,6 @@ UNCONVERTED = {
     "http.middleware.cors",
     "http.middleware.request_log",
     "idempotency.middleware",
-    "metrics.observe",
 }
 _INFINITY = re.compile(r"\binf\b")
 _FINITE = {"isfinite", "isinf", "isnan"}

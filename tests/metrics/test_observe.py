@@ -143,7 +143,7 @@ def test_counts_in_a_portal() -> None:
 
 
 def test_durations_and_quantiles() -> None:
-    counters = CallMetrics(bounds=[0.1, 1.0])
+    counters = CallMetrics(boundaries=[0.1, 1.0])
     for seconds, code in [(0.05, "ok"), (0.1, "ok"), (0.5, "timeout"), (9.0, "ok")]:
         counters(CallRecord("f", seconds, code))
     counts = counters.snapshot()["f"]
@@ -216,9 +216,9 @@ def test_it_is_cheap() -> None:
     "make",
     [
         lambda: Observe(3),  # type: ignore[arg-type]
-        lambda: CallMetrics(bounds=[]),
-        lambda: CallMetrics(bounds=[1.0, 1.0]),
-        lambda: CallMetrics(bounds=[0.0, 1.0]),
+        lambda: CallMetrics(boundaries=[]),
+        lambda: CallMetrics(boundaries=[1.0, 1.0]),
+        lambda: CallMetrics(boundaries=[0.0, 1.0]),
         lambda: CallMetrics(max_functions=0),
         lambda: CallMetrics(max_functions=True),
     ],
@@ -226,5 +226,5 @@ def test_it_is_cheap() -> None:
 def test_wrong_settings(make: Any) -> None:
     with pytest.raises(ConfigError) as caught:
         make()
-    assert caught.value.path.startswith(("observe.", "call_counters."))
+    assert caught.value.path.startswith(("observe.", "metrics."))
     assert sorted(DURATIONS) == list(DURATIONS)

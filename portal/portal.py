@@ -1,7 +1,8 @@
-"""Portal: what publishes Functions at addresses and turns addresses back into Functions."""
+"""Resolver and Portal: a resolver turns addresses into Functions, a portal also publishes Functions at addresses."""
 
 from __future__ import annotations
 
+import logging
 import threading
 import weakref
 from abc import ABC, abstractmethod
@@ -11,71 +12,103 @@ from typing import Any, ClassVar, Self
 from ._internal.at_fork import new_lock
 from .address import Address
 from .catalogue import Catalogue, Entry, UniqueIds
-from .errors import ConfigError, RegistryError
+from .errors import ConfigError, FunctionError, PortalError, RegistryError
 from .function import Function
 from .schema import FunctionSchema
-from .service import Service, is_service
+from .service import Service, ServiceState, is_service
 
-__all__ = ["Portal", "changes", "in_process_portals"]
+__all__ = ["Portal", "Resolver", "announce", "in_process_portals", "is_unstarted", "topology"]
+
+_log = logging.getLogger("portal.portal")
 
 
-class Portal(ABC):
-    """The base of every portal.
+class Resolver(ABC):
+    """The client side of a transport: it turns addresses into Functions.
 
-    A constructor neither connects nor starts a thread. A portal that serves starts on the first `apply` or on `with`;
-    `close` ends it for good and may be called twice. Threads: any.
+    A Consumer holds resolvers. A package offers one for a scheme of its own through the entry point group
+    `portal.schemes`. A constructor neither connects nor starts a thread.
 
     Attributes:
-        schemes: the address schemes it answers for.
+        schemes: the address schemes that it resolves.
+        in_process: True if its functions run in this process. A call then has no default timeout, and the function is
+            resolved before the middleware runs.
+
+    Threads: any.
     """
 
     schemes: ClassVar[tuple[str, ...]] = ()
-    #: True when its functions live in this process: any Consumer of the process finds them by scheme.
-    in_process: ClassVar[bool] = False
-
-    def __init__(self, *, unique_ids: UniqueIds = "fingerprint") -> None:
-        self._catalogue = Catalogue(unique_ids)
-        self._services: dict[str, Service] = {}
-        self._lifecycle = threading.RLock()  # guards starting, stopping and the services; not held during calls
-        self._closed = False
-        if self.in_process:
-            _join(self)
-
-    @abstractmethod
-    def _address_of(self, path: tuple[str, ...]) -> Address:
-        """The address of a catalogue path at this portal."""
+    in_process: bool = False
 
     @abstractmethod
     def resolve_function(self, address: Address | str) -> Function:
-        """The Function at an address.
+        """Return the Function at an address.
 
         Raises: AddressError, RegistryError (not_found), TransportError where a peer must be asked.
         """
 
-    def for_caller(self, auth: Any, cache: Any) -> Portal:
-        """This portal as a Consumer uses it that has a credential or a cache; itself where calls carry neither.
+    def resolve_service(self, address: Address | str) -> Service:
+        """Return the Service at an address: its functions, each resolved.
 
-        Args:
-            auth: a credential of `portal.auth.credentials`, or None.
-            cache: a ResponseCache, or None.
+        Raises: RegistryError (not_found) when there is no service at the address.
         """
-        return self
+        target = Address.of(address)
+        raise RegistryError(f"there is no service at {target}", name=str(target), address=target)
 
-    def start(self) -> None:  # noqa: B027 - a portal of this process has nothing to start
-        """Begin to serve; nothing happens when it serves already or has nothing to start."""
+    def list_at(self, address: Address | str) -> dict[str, Any]:
+        """Return what is published at a base address: `{"functions": [...], "services": [...]}`.
+
+        Raises: RegistryError (not_found) where the transport has no listing.
+        """
+        target = Address.of(address)
+        raise RegistryError(f"{target.scheme}:// has no listing", name=target.scheme, address=target)
+
+    def close(self) -> None:  # noqa: B027 - a resolver may keep nothing
+        """Close the connections that it keeps. May be called twice."""
+
+
+class Portal(Resolver):
+    """The base of every portal: a Resolver that also publishes.
+
+    A constructor neither connects nor starts a thread. `apply` and `apply_service` start no thread and accept no
+    connection, so that importing a module that publishes is safe. `start`, or `with`, starts the services and begins to
+    serve. `close` ends it for good and may be called twice.
+
+    Threads: any. Locks are not held while a service starts or stops, or during a call.
+    """
+
+    def __init__(self, *, unique_ids: UniqueIds = "fingerprint") -> None:
+        self._catalogue = Catalogue(unique_ids)
+        self._services: dict[str, Service] = {}
+        self._lifecycle = threading.RLock()  # guards the three attributes around it
+        self._services_run = False  # whether services run; one that is published later starts at once
+        self._closed = False
+
+    @abstractmethod
+    def _address_of(self, path: tuple[str, ...]) -> Address:
+        """Return the address of a catalogue path at this portal."""
+
+    # lifecycle
+
+    def start(self) -> None:
+        """Start the services and begin to serve. Does nothing if the portal serves already.
+
+        Raises: what a service's `on_start` raises; the services that this call has started are stopped again.
+        """
+        self._start_services()
 
     def stop(self, grace: float = 5.0) -> None:
-        """Stop serving: finish what runs within `grace` seconds and stop the services."""
+        """Stop serving: let running calls finish within `grace` seconds and stop the services. It may start again."""
         with self._lifecycle:
-            services = list(self._services.values())
-        for service in services:
+            self._services_run = False
+        for service in self._published_services():
             service.stop()
+        topology.changed()
 
     def close(self) -> None:
-        """Stop and give every thread and socket back. May be called twice."""
+        """Stop, and close every thread and socket. May be called twice."""
         if not self._closed:
             self._closed = True
-            _leave(self)
+            _withdraw(self)
             self.stop()
 
     @property
@@ -83,11 +116,70 @@ class Portal(ABC):
         """Whether `close` was called."""
         return self._closed
 
-    def apply(self, function: Function | Callable[..., Any]) -> Address:
-        """Publish a Function, or a plain callable by its hints; gives its address.
+    @property
+    def accepting(self) -> bool:
+        """Whether calls reach it now; a portal that accepts connections has to be started first."""
+        return not self._closed
 
+    def _published_services(self) -> list[Service]:
+        with self._lifecycle:
+            return list(self._services.values())
+
+    def _start_services(self, start: Callable[[Service], None] = Service.start) -> list[Service]:
+        """Start every service, and from now on each as it is published. Return those that this call has started."""
+        started: list[Service] = []
+        tried: set[str] = set()
+        try:
+            while True:
+                with self._lifecycle:
+                    self._require_open()
+                    if self._services_run:
+                        return started
+                    waiting = [service for name, service in self._services.items() if name not in tried]
+                    if not waiting:
+                        self._services_run = True
+                        return started
+                for service in waiting:
+                    tried.add(service.name)
+                    if service.state is not ServiceState.RUNNING:
+                        start(service)
+                        started.append(service)
+        except BaseException:
+            for service in reversed(started):
+                service.stop()
+            raise
+
+    def _start_on_demand(self, service: Service) -> None:
+        """Start a service for a call that needs it.
+
+        Raises: FunctionError for what `on_start` raises; the next call tries again.
+        """
+        try:
+            service.start()
+        except PortalError:
+            raise
+        except Exception as error:
+            _log.exception("service %s failed to start", service.name)
+            message = f"service {service.name} failed to start: {type(error).__name__}: {error}"
+            failure = FunctionError(message, type=type(error).__name__, cause=error)
+            failure.private = True
+            raise failure from error
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise RegistryError(f"this {type(self).__name__} is closed; make a new one", kind="invalid")
+
+    # publishing
+
+    def apply(self, function: Function | Callable[..., Any]) -> Address:
+        """Publish a Function, or a plain callable by its hints.
+
+        A portal that serves already publishes it at once. Otherwise no connection is accepted before `start`; only a
+        free port is taken where the port is 0, since the address needs it.
+
+        Returns: the address.
         Raises: RegistryError (conflict) when another function has this name and version; ConfigError for a callable
-            that cannot be described.
+            that cannot be described; TransportError when no port can be taken.
         """
         self._require_open()
         if isinstance(function, Service) or is_service(function):
@@ -95,56 +187,55 @@ class Portal(ABC):
             raise ConfigError(f"{name} is a service", path="apply", expected=f"apply_service({name})")
         entry = self._catalogue.add(Function.of(function))
         try:
-            self.start()
+            self._bind()
         except BaseException:
             self._catalogue.discard(entry)
             raise
-        changes.note()
+        topology.changed()
         return self._address_of(entry.full_path)
 
     def apply_service(self, service: Any) -> Address:
-        """Publish every function of a Service (or an instance of a `@service` class) under its name, and start it.
+        """Publish every function of a Service (or an instance of a `@service` class) under the service's name.
 
-        All or nothing: on an error none of its functions stays published.
+        The service starts with the portal, or at once if the portal runs. All or nothing: on an error none of its
+        functions stays published.
         """
         self._require_open()
         group = Service.of(service)
-        with self._lifecycle:
-            if group.name in self._services and self._services[group.name] is not group:
-                raise RegistryError(f"service {group.name} is published already", name=group.name, kind="conflict")
-            entries: list[Entry] = []
-            try:
+        self._require_free(group)
+        starts_now = self._services_run and group.state is not ServiceState.RUNNING
+        if starts_now:
+            group.start()  # before its functions can be called
+        entries: list[Entry] = []
+        try:
+            with self._lifecycle:
+                self._require_free(group)
                 for member in group.functions.values():
                     entries.append(self._catalogue.add(member, (group.name,)))  # noqa: PERF401 - one by one, to undo
-                group.start()
-                self.start()
-            except BaseException:
-                for entry in entries:
-                    self._catalogue.discard(entry)
-                raise
-            self._services[group.name] = group
-        changes.note()
+                self._bind()
+                self._services[group.name] = group
+        except BaseException:
+            for entry in entries:
+                self._catalogue.discard(entry)
+            if starts_now:
+                group.stop()
+            raise
+        if self._services_run:
+            group.start()  # the portal may have started meanwhile
+        topology.changed()
         return self._address_of((group.name,))
 
-    def resolve_service(self, address: Address | str) -> Service:
-        """The Service at an address: its functions, each resolved.
+    def _require_free(self, group: Service) -> None:
+        with self._lifecycle:
+            if self._services.get(group.name, group) is not group:
+                message = f"another service {group.name} is published; remove it first"
+                raise RegistryError(message, name=group.name, kind="conflict")
 
-        Raises: RegistryError (not_found) when no service is there.
-        """
-        target = Address.of(address)
-        name = "/".join(self._path_of(target))
-        service = self._services.get(name)
-        if service is None:
-            raise RegistryError(f"no service {name}", name=name, address=target)
-        members = [self.resolve_function(self._address_of((name, member))) for member in service.functions]
-        return Service(name, members, version=service.version, description=service.description)
-
-    def _path_of(self, address: Address) -> tuple[str, ...]:
-        """The catalogue path that an address of this portal names."""
-        return address.segments
+    def _bind(self) -> None:
+        """Take what an address needs, such as a free port. It accepts nothing."""
 
     def generate_address(self, name: str, metadata: Mapping[str, Any] | None = None) -> Address:
-        """The address that a function `name` has or would have here.
+        """Return the address that a function `name` has or would have here.
 
         Args:
             metadata: may hold "service" (a service's name), "version" and "id".
@@ -155,25 +246,16 @@ class Portal(ABC):
             path = (*path[:-1], f"{name}@{facts['version']}")
         return self._address_of((*path, str(facts["id"])) if facts.get("id") else path)
 
-    def functions(self) -> dict[Address, FunctionSchema]:
-        """What is published now: the schema of each function by address."""
-        return {self._address_of(entry.full_path): entry.function.schema for entry in self._catalogue.entries()}
-
-    def services(self) -> dict[Address, Service]:
-        """The services published now, by address."""
-        with self._lifecycle:
-            return {self._address_of((name,)): service for name, service in self._services.items()}
-
     def remove(self, address: Address | str) -> None:
-        """Withdraw a function, or a service with all its functions. Calls that run finish; later ones are refused.
+        """Withdraw a function, or a service with all its functions. Running calls finish; later calls are rejected.
 
-        Raises: RegistryError (not_found) when nothing is published there.
+        Raises: RegistryError (not_found) when nothing is published at the address.
         """
         target = Address.of(address)
         path = self._path_of(target)
         with self._lifecycle:
             service = self._services.pop("/".join(path), None)
-        changes.note()
+        topology.changed()
         if service is None:
             self._catalogue.remove(path, target.version)
             return
@@ -182,20 +264,50 @@ class Portal(ABC):
                 self._catalogue.discard(entry)
         service.stop()
 
+    # resolving
+
+    def resolve_service(self, address: Address | str) -> Service:
+        """Return the Service at an address: its functions, each resolved.
+
+        Raises: RegistryError (not_found) when there is no service at the address.
+        """
+        target = Address.of(address)
+        name = "/".join(self._path_of(target))
+        service = self._services.get(name)
+        if service is None:
+            raise RegistryError(f"there is no service {name}", name=name, address=target)
+        members = [self.resolve_function(self._address_of((name, member))) for member in service.functions]
+        return Service(name, members, version=service.version, description=service.description)
+
+    def owns(self, address: Address) -> bool:
+        """Whether an address is one of this portal's, whether something is published there or not."""
+        return address.scheme in self.schemes
+
+    def _path_of(self, address: Address) -> tuple[str, ...]:
+        """Return the catalogue path that an address of this portal names."""
+        return address.segments
+
+    # introspection
+
+    def functions(self) -> dict[Address, FunctionSchema]:
+        """Return the schema of each published function by address."""
+        return {self._address_of(entry.full_path): entry.function.schema for entry in self._catalogue.entries()}
+
+    def services(self) -> dict[Address, Service]:
+        """Return the published services by address."""
+        with self._lifecycle:
+            return {self._address_of((name,)): service for name, service in self._services.items()}
+
     def health(self) -> dict[str, Any]:
-        """`{"status": "up" | "down", "functions": n, "services": {name: state}}`."""
+        """Return `{"status": "up" | "down", "functions": n, "services": {name: state}}`."""
         with self._lifecycle:
             states = {name: service.state.value for name, service in self._services.items()}
         down = self._closed or "error" in states.values()
         return {"status": "down" if down else "up", "functions": len(self._catalogue), "services": states}
 
     def stats(self) -> dict[str, Any]:
-        """Counters at this moment, as JSON data."""
+        """Return counters of this moment as JSON data."""
         return {"functions": len(self._catalogue)}
-
-    def _require_open(self) -> None:
-        if self._closed:
-            raise RegistryError(f"the {type(self).__name__} is closed", kind="invalid")
 
     def __enter__(self) -> Self:
         self.start()
@@ -205,45 +317,59 @@ class Portal(ABC):
         self.close()
 
 
-class Changes:
-    """Counts what may lead an address of this process elsewhere: portals that open and close, functions added, removed.
+class Topology:
+    """A version number of what addresses in this process lead to.
 
-    Who keeps what it has resolved compares `number`. Threads: any may read; it is counted under a lock.
+    It grows when a portal opens, stops or closes and when a function is added or removed. Code that keeps resolved
+    functions compares `version` with the one it has seen. Threads: any; reading takes no lock.
     """
 
     def __init__(self) -> None:
-        self._lock = new_lock()
-        self.number = 0
+        self._lock = new_lock()  # guards counting
+        self.version = 0
 
-    def note(self) -> None:
-        """Something has changed."""
+    def changed(self) -> None:
+        """Count a change."""
         with self._lock:
-            self.number += 1
+            self.version += 1
 
 
-changes = Changes()
+topology = Topology()
 
-_alive_lock = new_lock()  # guards the table below
-# By scheme, newest first; a tuple is replaced whole, so that readers need no lock.
+_alive_lock = new_lock()  # guards the two tables below
+# By scheme, newest first; each tuple is replaced as a whole, so that readers need no lock.
 _alive: dict[str, tuple[weakref.ref[Portal], ...]] = {}
+_served: weakref.WeakSet[Portal] = weakref.WeakSet()  # portals that accept connections once they are started
 
 
-def _join(portal: Portal) -> None:
+def announce(portal: Portal) -> None:
+    """Let every Consumer of this process know a portal: by its schemes if in process, else for advice in errors."""
     with _alive_lock:
+        if not portal.in_process:
+            _served.add(portal)
+            return
         for scheme in portal.schemes:
             living = tuple(ref for ref in _alive.get(scheme, ()) if ref() is not None)
             _alive[scheme] = (weakref.ref(portal), *living)
-    changes.note()
+    topology.changed()
 
 
-def _leave(portal: Portal) -> None:
+def _withdraw(portal: Portal) -> None:
     with _alive_lock:
+        _served.discard(portal)
         for scheme in portal.schemes:
             refs = _alive.get(scheme, ())
             _alive[scheme] = tuple(ref for ref in refs if ref() is not None and ref() is not portal)
-    changes.note()
+    topology.changed()
 
 
 def in_process_portals(scheme: str) -> list[Portal]:
-    """The portals of this process that are alive and answer for `scheme`, the newest first."""
+    """Return the open portals of this process for a scheme, the newest first."""
     return [portal for ref in _alive.get(scheme, ()) if (portal := ref()) is not None]
+
+
+def is_unstarted(address: Address) -> bool:
+    """Whether an address belongs to a portal of this process that has not been started."""
+    with _alive_lock:
+        served = list(_served)
+    return any(not portal.accepting and portal.owns(address) for portal in served)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -50,16 +50,14 @@ def connected(
     from ..consumer import Consumer
     from ..context import CallContext
     from ..errors import PortalError
-    from ..http import ClientTLS, HTTPClient, HTTPPortal
+    from ..http import ClientTLS, HTTPClient
 
     auth = None if token is None else secret(token, "--token")
     limit = nullcontext() if timeout is None else CallContext.for_call(timeout).active()
-    with Consumer(auth=auth) as consumer, limit, ExitStack() as stack:
-        if tls_ca is not None or socket is not None:
-            tls = None if tls_ca is None else ClientTLS(ca=tls_ca)
-            sockets = None if socket is None else {_authority(address): socket}
-            portal = HTTPPortal(client=HTTPClient(tls=tls, sockets=sockets))
-            stack.callback(consumer.register_portal(portal).close)
+    tls = None if tls_ca is None else ClientTLS(ca=tls_ca)
+    sockets = None if socket is None else {_authority(address): socket}
+    http = None if tls is None and sockets is None else HTTPClient(tls=tls, sockets=sockets)
+    with Consumer(http=http, auth=auth) as consumer, limit:
         try:
             yield consumer
         except PortalError as error:

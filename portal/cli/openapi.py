@@ -82,9 +82,11 @@ def _require_alone(portal: Target, targets: list[Target], interface: dict[str, A
 def _document_of_portal(text: str, portal: Portal) -> dict[str, Any]:
     from ..http import HTTPPortal
 
-    with portal:  # stops the services that the module has started
+    try:
         if isinstance(portal, HTTPPortal):
             return portal.openapi()
+    finally:
+        portal.close()  # stops what the module has started
     reason = f"{text} must be an HTTPPortal, got {type(portal).__name__}, which has no OpenAPI document"
     raise click.BadParameter(reason, param_hint="TARGET")
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import logging
 import weakref
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._internal.at_fork import new_lock, renew_after_fork
 from .._internal.executor import WorkerPool
 from .._internal.settings import instance, positive_seconds
 from ..address import Address
-from ..auth.credentials import credentials_of
+from ..auth.credentials import Credential, credentials_of
 from ..cache.response_cache import ResponseCache
 from ..calls.deadlines import too_late
 from ..calls.middleware import Call, Middleware, build_chain
@@ -23,15 +23,20 @@ from ..context import CallContext
 from ..errors import ConfigError, ConsumerError, OverloadedError, PortalError, RegistryError, ValidationError
 from ..function import Function
 from ..local.portal import LocalFunction
-from ..portal import Portal, changes, in_process_portals
+from ..portal import Resolver, in_process_portals, topology
 from ..registry.portals import PortalRegistry, first_that_knows
 from ..schema import Schema
 from .pending import PendingFunction
+from .schemes import make_resolver
+
+if TYPE_CHECKING:
+    from ..http.client.client import HTTPClient
 
 __all__ = ["Consumer"]
 
+ResolverT = TypeVar("ResolverT", bound=Resolver)
+
 _log = logging.getLogger("portal.consumer")
-_REMOTE = ("http", "https")  # schemes whose client side a Consumer opens by itself
 _CACHE_SIZE = 1024
 _CONTRACT_SECONDS = 60.0  # a server that was redeployed is asked for its new contract after this at the latest
 
@@ -72,24 +77,34 @@ class Consumer:
 
     def __init__(
         self,
-        portals: Iterable[Portal] = (),
+        resolvers: Iterable[Resolver] | None = None,
         *,
+        portals: Iterable[Resolver] = (),
+        http: HTTPClient | None = None,
         auth: Any = None,
         cache: ResponseCache | None = None,
         middleware: Iterable[Middleware | str] = (),
         executor: Executor | None = None,
         timeout: float | None = 30.0,
     ) -> None:
-        self._auth = None if auth is None else credentials_of(auth)
-        self._cache = instance("consumer.cache", cache, ResponseCache, optional=True)
-        self._given = PortalRegistry(_portals(portals))
-        self._only_given = bool(self._given.schemes())
-        self._timeout = positive_seconds("consumer.timeout", timeout, optional=True)
+        credential = None if auth is None else credentials_of(auth)
+        cache = instance("consumer.cache", cache, ResponseCache, optional=True)
+        given = [*_resolvers("resolvers", () if resolvers is None else resolvers), *_resolvers("portals", portals)]
+        self._given = PortalRegistry(given)
+        self._only_given = bool(given)
+        if credential is not None or cache is not None:
+            _require_own_credentials(given)
+        self._timeout = timeout = positive_seconds("consumer.timeout", timeout, optional=True)
         self._middleware = resolve_middleware(middleware)
         self._chain = build_chain(self._middleware, _send)
         self._executor = executor
         self._own_pool: WorkerPool | None = None
-        self._own_portals: dict[str, Portal] = {}
+        self._credential, self._cache = credential, cache
+        self._configured: dict[str, Resolver] = {}  # of http=; it opens connections of its own in a child process
+        if http is not None:
+            resolver = _http_resolver(http, credential, cache, timeout)
+            self._configured = dict.fromkeys(resolver.schemes, resolver)
+        self._own = dict(self._configured)  # made by this consumer, most on first use
         self._resolved: dict[str, tuple[float, Function]] = {}
         self._near: dict[Address | str, LocalFunction] = {}  # functions of this process called before, and
         self._near_since = -1  # the number of changes at which they were looked up
@@ -124,7 +139,7 @@ class Consumer:
             an unknown function; CallTimeout in time; TransportError, whose `may_have_executed` says whether sending it
             again is safe; FunctionError for what the function raised.
         """
-        near = self._near.get(address) if timeout is None and changes.number == self._near_since else None
+        near = self._near.get(address) if timeout is None and topology.version == self._near_since else None
         if near is not None and not self._middleware and idempotency_key is None:
             result = near.invoke({} if params is None else params, CallContext.for_call(None, context))
             return result if returns is None else _loaded(result, returns, near.name)
@@ -235,17 +250,18 @@ class Consumer:
         Raises: AddressError, RegistryError (not_found), TransportError when its server cannot be asked.
         """
         target = Address.of(address)
-        return first_that_knows(self._portals_for(target), target)
+        return first_that_knows(self._resolvers_for(target), target)
 
     def list_at(self, address: Address | str) -> dict[str, Any]:
         """What is published at a base address: `{"functions": [...], "services": [...]}`, a row each, as JSON data."""
         target = Address.of(address)
-        for portal in self._portals_for(target):
-            listing = getattr(portal, "list_at", None)
-            if listing is not None:
-                found: dict[str, Any] = listing(target)
-                return found
-        raise RegistryError(f"{target.scheme}:// has no list", name=target.scheme, address=target)
+        *others, last = self._resolvers_for(target)
+        for resolver in others:
+            try:
+                return resolver.list_at(target)
+            except RegistryError:
+                continue
+        return last.list_at(target)
 
     def _prepare(
         self,
@@ -262,17 +278,18 @@ class Consumer:
             travelling = CallContext.for_call(self._timeout if timeout is None else timeout, context)
         else:
             target = Address.of(address)
-            remote = target.scheme in _REMOTE
+            resolvers = self._resolvers_for(target)
+            remote = not resolvers[0].in_process
             travelling = CallContext.for_call(self._timeout if timeout is None and remote else timeout, context)
-            function = self._pending(key, target, known) if remote else self._look_up(key, target)
+            function = self._pending(key, target, resolvers, known) if remote else self._look_up(key, target, resolvers)
         if travelling.expired:
             raise too_late(travelling, function.name)
         return Call(function, {} if params is None else params, travelling, function.address, streaming)
 
-    def _look_up(self, key: str, target: Address) -> Function:
+    def _look_up(self, key: str, target: Address, resolvers: Sequence[Resolver]) -> Function:
         """The function of this process to send to, kept for as long as its portal is what it was."""
-        seen = changes.number
-        function = first_that_knows(self._portals_for(target), target)
+        seen = topology.version
+        function = first_that_knows(resolvers, target)
         if isinstance(function, LocalFunction):
             if self._near_since != seen or len(self._near) >= _CACHE_SIZE:
                 self._near = {}
@@ -280,13 +297,14 @@ class Consumer:
             self._near[key] = function
         return function
 
-    def _pending(self, key: str, target: Address, known: tuple[float, Function] | None) -> Function:
+    def _pending(
+        self, key: str, target: Address, resolvers: Sequence[Resolver], known: tuple[float, Function] | None
+    ) -> Function:
         """A remote function whose contract the call itself asks for, inside of the middleware."""
-        portals = self._portals_for(target)
         schema = None if known is None else known[1].schema
-        return PendingFunction(target, lambda context: self._ask(key, target, portals, context), schema)
+        return PendingFunction(target, lambda context: self._ask(key, target, resolvers, context), schema)
 
-    def _ask(self, key: str, target: Address, portals: Iterable[Portal], context: CallContext) -> Function:
+    def _ask(self, key: str, target: Address, portals: Iterable[Resolver], context: CallContext) -> Function:
         """The remote function to send to, within the call's deadline; its contract is kept for a while."""
         with context.active():
             function = first_that_knows(portals, target)
@@ -295,34 +313,35 @@ class Consumer:
         self._resolved[key] = (monotonic() + _CONTRACT_SECONDS, function)
         return function
 
-    def _portals_for(self, address: Address) -> tuple[Portal, ...] | list[Portal]:
+    def _resolvers_for(self, address: Address) -> Sequence[Resolver]:
         self._require_open()
-        if address.scheme in self._given.schemes() or self._only_given:
-            found = self._given.get(address.scheme)
-            if self._auth is None and self._cache is None:
-                return found
-            return [portal.for_caller(self._auth, self._cache) for portal in found]
-        if address.scheme in _REMOTE:
-            return [self._remote(address.scheme)]
-        alive = in_process_portals(address.scheme)
-        if not alive:
-            raise RegistryError(
-                f"no portal of this process answers for {address.scheme}://", name=address.scheme, address=address
-            )
-        return alive
+        scheme = address.scheme
+        if scheme in self._given.schemes():
+            return self._given.get(scheme)
+        if scheme in self._own:
+            return (self._own[scheme],)
+        if self._only_given:
+            return self._given.get(scheme)
+        return in_process_portals(address.scheme) or (self._own_resolver(address.scheme),)
 
-    def _remote(self, scheme: str) -> Portal:
-        portal = self._own_portals.get(scheme)
-        if portal is None:
-            from ..http import HTTPClient, HTTPPortal
-
+    def _own_resolver(self, scheme: str) -> Resolver:
+        """Return this consumer's own resolver for a scheme: built in, or of a plug-in."""
+        resolver = self._own.get(scheme)
+        if resolver is None:
+            made = make_resolver(scheme, self._built_in)
             with self._lock:
-                portal = self._own_portals.get(scheme)
-                if portal is None:
-                    self._require_open()  # once more: what is made after `close` nobody would close
-                    portal = HTTPPortal(client=HTTPClient(auth=self._auth, cache=self._cache, timeout=self._timeout))
-                    self._own_portals |= dict.fromkeys(_REMOTE, portal)
-        return portal
+                resolver = made if self._closed else self._own.setdefault(scheme, made)
+                if resolver is made and not self._closed:
+                    self._own = {**dict.fromkeys(made.schemes, made), **self._own}
+            if resolver is not made or self._closed:
+                made.close()  # nobody would close it later
+            self._require_open()
+        return resolver
+
+    def _built_in(self, scheme: str) -> Resolver | None:
+        if scheme in ("http", "https"):
+            return _http_resolver(None, self._credential, self._cache, self._timeout)
+        return None
 
     def _require_open(self) -> None:
         if self._closed:
@@ -345,7 +364,7 @@ class Consumer:
 
         The child must not write on these connections, nor close them politely.
         """
-        self._own_portals = {}
+        self._own = dict(self._configured)
         self._resolved = {}
         self._near = {}
         self._own_pool = None
@@ -360,29 +379,33 @@ class Consumer:
             self._chain = build_chain(self._middleware, _send)
         return self
 
-    def register_portal(self, portal: Portal) -> Portal:
-        """Use this portal for its schemes, before any other."""
-        self._given.register(portal)
+    def register(self, resolver: ResolverT) -> ResolverT:
+        """Use a resolver for its schemes, before any other, and return it. The consumer does not close it."""
+        self._given.register(resolver)
         self._resolved.clear()
         self._near.clear()
-        return portal
+        return resolver
 
-    def portals(self) -> list[Portal]:
-        """The portals given and those opened so far."""
-        return list(dict.fromkeys([*self._given.portals(), *self._own_portals.values()]))
+    register_portal = register
+
+    def resolvers(self) -> list[Resolver]:
+        """Return the resolvers given and those made so far."""
+        return list(dict.fromkeys([*self._given.portals(), *self._own.values()]))
+
+    portals = resolvers
 
     def close(self) -> None:
         """Close connections, threads and middleware; portals that were given stay open. May be called twice."""
         self._closed = True
         with self._lock:
             pool, self._own_pool = self._own_pool, None
-            portals, self._own_portals = list(dict.fromkeys(self._own_portals.values())), {}
+            own, self._own = list(dict.fromkeys(self._own.values())), {}
             self._resolved = {}
             self._near = {}
         if pool is not None:
             pool.shutdown(wait=False, cancel_futures=True)
-        for portal in portals:
-            portal.close()
+        for resolver in own:
+            resolver.close()
         close_middleware(self._middleware)
 
     def __enter__(self) -> Consumer:
@@ -392,15 +415,33 @@ class Consumer:
         self.close()
 
 
-def _portals(portals: Any) -> list[Portal]:
-    if isinstance(portals, Portal | str) or not isinstance(portals, Iterable):
-        raise ConfigError.invalid("consumer.portals", portals, "a list of portals")
-    given = list(portals)
+def _resolvers(setting: str, given: Any) -> list[Resolver]:
+    if isinstance(given, Resolver | str) or not isinstance(given, Iterable):
+        raise ConfigError.invalid(f"consumer.{setting}", given, "a list of resolvers or portals")
+    found = list(given)
+    for one in found:
+        if not isinstance(one, Resolver):
+            expected = "a resolver or portal; for a URL pass the address to call_at"
+            raise ConfigError.invalid(f"consumer.{setting}", one, expected)
+    return found
+
+
+def _require_own_credentials(given: Iterable[Resolver]) -> None:
+    """Reject a credential or cache beside a resolver that would not use it."""
     for one in given:
-        if not isinstance(one, Portal):
-            expected = "a list of portals; a URL needs none, as in Consumer().call_at(url, ...)"
-            raise ConfigError.invalid("consumer.portals", one, expected)
-    return given
+        if not one.in_process:
+            expected = "left out where remote resolvers are given: HTTPResolver(HTTPClient(auth=..., cache=...))"
+            raise ConfigError(f"auth and cache must be {expected}", path="auth", expected=expected)
+
+
+def _http_resolver(
+    http: HTTPClient | None, credential: Credential | None, cache: ResponseCache | None, timeout: float | None
+) -> Resolver:
+    from ..http.client.client import HTTPClient
+    from ..http.client.resolver import HTTPResolver
+
+    client = instance("consumer.http", http, HTTPClient, optional=True) or HTTPClient(timeout=timeout)
+    return HTTPResolver(client.with_credentials(credential, cache))
 
 
 def _loaded(result: Any, returns: Any, name: str) -> Any:

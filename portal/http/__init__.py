@@ -8,6 +8,7 @@ from .._internal.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from .client.client import HTTPClient
+    from .client.resolver import HTTPResolver
     from .client.urllib3_transport import ClientTLS
     from .middleware.auth_failure_limit import AuthFailureLimit
     from .middleware.base import HTTPMiddleware
@@ -26,6 +27,7 @@ __all__ = [
     "HTTPClient",
     "HTTPMiddleware",
     "HTTPPortal",
+    "HTTPResolver",
     "RequestLog",
     "SecurityHeaders",
     "mount",
@@ -39,6 +41,7 @@ __getattr__, __dir__ = lazy_exports(
         "ClientTLS": "client.urllib3_transport",
         "Compression": "middleware.compression",
         "HTTPClient": "client.client",
+        "HTTPResolver": "client.resolver",
         "HTTPMiddleware": "middleware.base",
         "HTTPPortal": "portal",
         "RequestLog": "middleware.request_log",

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -15,14 +14,13 @@ from ..calls.dispatcher import Dispatcher
 from ..calls.middleware import Middleware
 from ..calls.plugins import close_middleware, resolve_middleware
 from ..catalogue import UniqueIds
-from ..errors import AddressError, ConfigError, RegistryError
+from ..errors import ConfigError, RegistryError
 from ..function import ResolvedFunction
-from ..portal import Portal
-from ..schema import check_name
+from ..portal import Portal, announce
 from ..service import Service
 from ..serving import Listener, ServingConfig
 from .client.client import HTTPClient
-from .client.function import RemoteFunction
+from .client.resolver import HTTPResolver
 from .documents.pages import DOCUMENT_PATHS
 from .middleware.base import HTTPMiddleware
 from .server.app import HTTPApp
@@ -39,7 +37,8 @@ _WITH_PORT = re.compile(r"(?!unix:)(?:https?://)?(\[[0-9A-Fa-f:.]+\]|[^:/\[\]]+)
 class HTTPPortal(Portal):
     """Publishes functions over HTTP/1.1 and resolves http and https addresses.
 
-    It serves from the first `apply` (or `with`) on; one that publishes nothing is a client only.
+    `apply` starts nothing: it serves from `start()` or `with` on, or when another server hosts it. With port 0,
+    `apply` takes a free port, which refuses connections until then.
 
     Args:
         host, port: where to listen; port 0 takes a free one. "unix:/path" listens on a Unix socket; its addresses are
@@ -59,7 +58,7 @@ class HTTPPortal(Portal):
         listener: an existing Listener to share; host, port and config are its own then.
         config: limits and waits of the listener.
         debug: whether clients see what functions raise, with tracebacks.
-        client: limits and waits of the calling side.
+        http: the client that it calls other servers with.
         unique_ids: "fingerprint" or "random" last segments of addresses.
         listen: False opens no socket: another server serves it, as the WSGI application it is, or hands its sockets
             over, as gunicorn does to `portal.serving.gunicorn.Worker`.
@@ -91,7 +90,7 @@ class HTTPPortal(Portal):
         listener: Listener | None = None,
         config: ServingConfig | None = None,
         debug: bool = False,
-        client: HTTPClient | None = None,
+        http: HTTPClient | None = None,
         unique_ids: UniqueIds = "fingerprint",
         listen: bool = True,
     ) -> None:
@@ -106,7 +105,7 @@ class HTTPPortal(Portal):
         self._listen = listen
         self._owns_listener = listener is None
         self.listener = listener or Listener(host, port, config=config)
-        self._client = instance("http.client", client, HTTPClient, optional=True) or HTTPClient()
+        self._resolver = HTTPResolver(http)
         self._http_middleware = resolve_middleware(http_middleware, "request")
         self._dispatcher = Dispatcher(middleware, executor=executor)
         self._mounted = False
@@ -126,6 +125,7 @@ class HTTPPortal(Portal):
             version=version,
         )
         self._documents = documents
+        announce(self)
 
     @cached_property
     def wsgi(self) -> WSGIApp:
@@ -133,7 +133,18 @@ class HTTPPortal(Portal):
         from .server.wsgi import WSGIApp
 
         beside = DOCUMENT_PATHS if self._documents else ()
-        return WSGIApp(self._app, base_path=self._base_path, max_body=self.listener.config.max_body, beside=beside)
+        return WSGIApp(
+            self._app,
+            base_path=self._base_path,
+            max_body=self.listener.config.max_body,
+            beside=beside,
+            prepare=self._start_hosted_services,
+        )
+
+    def _start_hosted_services(self) -> None:
+        """Start the services at the first request of a hosting server."""
+        if not self._services_run and not self._closed:
+            self._start_services(self._start_on_demand)
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer one WSGI request."""
@@ -158,17 +169,42 @@ class HTTPPortal(Portal):
         host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(listener.host, listener.host)
         return Address.network(scheme, host, listener.port, (*prefix, *path))
 
+    def owns(self, address: Address) -> bool:
+        """Whether an address is one of this portal's, whether something is published there or not."""
+        base = self.base
+        return address.authority == base.authority and address.segments[: len(base.segments)] == base.segments
+
     def _path_of(self, address: Address) -> tuple[str, ...]:
         base = self.base
-        if address.authority != base.authority or address.segments[: len(base.segments)] != base.segments:
+        if not self.owns(address):
             raise RegistryError(f"{address} is not published here", address=address)
         return address.segments[len(base.segments) :]
 
-    def start(self) -> None:
-        """Listen and serve; nothing happens if it does already.
+    def _bind(self) -> None:
+        if self._listen:
+            self.listener.bind()
 
-        Raises: TransportError when the port is in use.
+    @property
+    def accepting(self) -> bool:
+        """Whether it accepts connections now, or another server does so for it."""
+        return self.listener.running or not self._listen
+
+    def start(self) -> None:
+        """Start the services, then listen and serve. Does nothing if it serves already.
+
+        Raises: TransportError when the port is in use; what a service's `on_start` raises.
         """
+        started = self._start_services()
+        try:
+            self._serve()
+        except BaseException:
+            with self._lifecycle:
+                self._services_run = False
+            for service in reversed(started):
+                service.stop()
+            raise
+
+    def _serve(self) -> None:
         with self._lifecycle:
             self._require_open()
             if not self._listen and not self.listener.adopted:  # sockets that are given are served all the same
@@ -196,63 +232,24 @@ class HTTPPortal(Portal):
         super().stop(grace)
         if self._closed:
             self._dispatcher.close()
-            self._client.close()
+            self._resolver.close()
             close_middleware(self._http_middleware)
 
     def _unmount(self) -> int:
         self._mounted = False
         return self.listener.unmount(self._app)
 
-    def for_caller(self, auth: Any, cache: Any) -> HTTPPortal:
-        """This portal, whose calls carry the credential and use the cache where its own client has none."""
-        client = self._client.for_caller(auth, cache)
-        if client is self._client:
-            return self
-        view = copy.copy(self)  # one that only calls; everything else is shared with this one
-        view._client = client
-        return view
-
     def resolve_function(self, address: Address | str) -> ResolvedFunction:
-        """The Function at an http or https address; asks its server for the schema, and again where it was changed.
-
-        A call of it that inherits no deadline has that of the client: `HTTPClient(timeout=)`.
-        """
-        return RemoteFunction(self._client, self._checked(address))
+        """Return the Function at an http or https address; see `HTTPResolver.resolve_function`."""
+        return self._resolver.resolve_function(address)
 
     def resolve_service(self, address: Address | str) -> Service:
-        """The Service at an http or https address: its functions, each resolved.
-
-        They are asked for below that address, by their names and ids: which server a caller's credential goes to is
-        the caller's to say, and a server that listens everywhere does not know its own name.
-        """
-        target = self._checked(address)
-        found = self._client.get(target)
-        rows = found.get("functions") if isinstance(found, dict) else None
-        if not isinstance(rows, list) or "state" not in found:
-            raise RegistryError(f"no service is at {target}", address=target)
-        if not all(isinstance(row, dict) for row in rows) or not isinstance(found.get("name"), str):
-            raise RegistryError(f"what is at {target} is no description of a service", address=target)
-        members = [self.resolve_function(_member_of(target, row)) for row in rows]
-        return Service(
-            found["name"],
-            members,
-            version=str(found.get("version", "1")),
-            description=str(found.get("description", "")),
-        )
+        """Return the Service at an http or https address; see `HTTPResolver.resolve_service`."""
+        return self._resolver.resolve_service(address)
 
     def list_at(self, address: Address | str) -> dict[str, Any]:
-        """What a portal publishes at its base address: `{"functions": [...], "services": [...]}`."""
-        target = self._checked(address)
-        found = self._client.get(target)
-        if not isinstance(found, dict) or not isinstance(found.get("functions"), list):
-            raise RegistryError(f"{target} lists nothing; a base address ends as in .../api", address=target)
-        return found
-
-    def _checked(self, address: Address | str) -> Address:
-        target = Address.of(address)
-        if target.scheme not in self.schemes:
-            raise AddressError(f"{target} is no HTTP address", position=0, reason="wrong scheme", address=target)
-        return target
+        """Return what a portal publishes at its base address; see `HTTPResolver.list_at`."""
+        return self._resolver.list_at(address)
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document of what is published now, as /openapi.json has it, whether that is served or not."""
@@ -269,14 +266,3 @@ def _require_plain_host(host: object) -> None:
     if found:
         expected = f'host and port as two arguments: HTTPPortal("{found[1].strip("[]")}", {found[2]})'
         raise ConfigError.invalid("http.host", host, expected)
-
-
-def _member_of(service: Address, row: Mapping[str, Any]) -> Address:
-    """The address of a service's function: that of the service, the function's name, and the id that its row tells."""
-    name, told = row.get("name"), row.get("address")
-    try:
-        if isinstance(name, str) and isinstance(told, str):
-            return service.child(check_name(name), Address.parse(told).segments[-1])
-    except (AddressError, RegistryError, IndexError):
-        pass  # said below
-    raise RegistryError(f"what is at {service} is no description of a service", address=service)

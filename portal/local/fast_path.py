@@ -13,7 +13,7 @@ from ..context import CallContext, enter, leave, new_context, running
 from ..errors import PortalError
 from ..function import Function, is_failure
 from ..function.failure import function_error
-from ..portal import changes
+from ..portal import topology
 from ..schema.codecs import generate
 from ..schema.parameters import if_plain
 
@@ -24,7 +24,7 @@ QuickCall = Callable[..., Any]
 _SOURCE = """
 def codec(resolved, args, params):
 {when_plain}\
-  if not args and running() is None and changes.number == resolved.seen:
+  if not args and running() is None and topology.version == resolved.seen:
    context = new_context(CallContext)
    begin()
    token = enter(context)
@@ -84,7 +84,7 @@ def quick_call(
         "CallContext": CallContext,
         "PortalError": PortalError,
         "begin": begin,
-        "changes": changes,
+        "topology": topology,
         "encode": found.encode_result,
         "end": end,
         "enter": enter,

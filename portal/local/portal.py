@@ -14,7 +14,8 @@ from ..context import CallContext, enter, leave
 from ..errors import AddressError, PortalError
 from ..function import Function, ResolvedFunction, is_failure
 from ..function.failure import function_error
-from ..portal import Portal, changes
+from ..portal import Portal, announce, topology
+from ..service import ServiceState
 from .fast_path import QuickCall, ordinary_call, quick_call
 
 __all__ = ["LocalPortal"]
@@ -32,7 +33,7 @@ class LocalFunction(ResolvedFunction):
     """
 
     def __init__(self, portal: LocalPortal, entry: Entry, address: Address) -> None:
-        self.seen = changes.number
+        self.seen = topology.version if portal.is_ready_for(entry) else -1  # else the first call starts the service
         found = self._found = entry.function
         super().__init__(portal, schema=found.schema, address=address, parameters=found.parameters, output=found.output)
         self.portal = portal
@@ -90,18 +91,22 @@ class LocalFunction(ResolvedFunction):
         return error
 
     def _is_current(self) -> bool:
-        if changes.number == self.seen:
+        if topology.version == self.seen:
             return True
         assert self.address is not None
-        number = changes.number
-        if self.portal.entry_at(self.address).function is not self._found:
+        version = topology.version
+        if self.portal.entry_for_call(self.address).function is not self._found:
             return False
-        self.seen = number
+        self.seen = version
         return True
 
 
 class LocalPortal(Portal):
     """Publishes functions inside this process.
+
+    It need not be started: calls reach it as soon as something is published. A service starts at the first call of one
+    of its functions, in the caller's thread, or with `start` or `with`. So `apply_service` runs no code of the service,
+    and a module that publishes can be imported without effect.
 
     A call without a deadline runs in the caller's thread. A call with one runs in a worker, unless an outer call that
     has the same deadline is waited for already, so that the caller gets CallTimeout in time.
@@ -126,6 +131,7 @@ class LocalPortal(Portal):
     ) -> None:
         self.dispatcher = Dispatcher(middleware, executor=executor)
         super().__init__(unique_ids=unique_ids)
+        announce(self)
 
     def _address_of(self, path: tuple[str, ...]) -> Address:
         return Address.local(self.schemes[0], path)
@@ -137,6 +143,23 @@ class LocalPortal(Portal):
                 f"{address} is no {self.schemes[0]} address", position=0, reason="wrong scheme", address=address
             )
         return self._catalogue.get(address.segments, address.version, address=address)
+
+    def is_ready_for(self, entry: Entry) -> bool:
+        """Whether a call of an entry needs no service to be started first."""
+        if self._services_run or not entry.group or self._closed:
+            return True
+        service = self._services.get(entry.group)
+        return service is None or service.state is ServiceState.RUNNING
+
+    def entry_for_call(self, address: Address) -> Entry:
+        """Return what is published at an address now, once the service that it belongs to runs.
+
+        Raises: RegistryError (not_found); FunctionError when the service fails to start.
+        """
+        entry = self.entry_at(address)
+        if not self.is_ready_for(entry):
+            self._start_on_demand(self._services[entry.group])
+        return entry
 
     def resolve_function(self, address: Address | str) -> ResolvedFunction:
         """The Function at an address; a call looks it up again, so one that was removed is refused."""
@@ -156,7 +179,7 @@ class LocalPortal(Portal):
         self, function: ResolvedFunction, params: Mapping[str, Any], context: CallContext, stream: bool
     ) -> Any:
         assert function.address is not None
-        entry = self.entry_at(function.address)
+        entry = self.entry_for_call(function.address)
         return self.dispatcher.dispatch(Call(entry.function, params, context, function.address, stream))
 
     def stop(self, grace: float = 5.0) -> None:

@@ -8,7 +8,7 @@ from .._internal.at_fork import new_lock
 from ..address import Address
 from ..errors import RegistryError
 from ..function import Function
-from ..portal import Portal
+from ..portal import Resolver
 from ..service import Service
 
 __all__ = ["PortalRegistry"]
@@ -21,13 +21,13 @@ class PortalRegistry:
     Threads: any; look-ups take no lock.
     """
 
-    def __init__(self, portals: Iterable[Portal] = ()) -> None:
+    def __init__(self, portals: Iterable[Resolver] = ()) -> None:
         self._lock = new_lock()  # guards replacing the table
-        self._by_scheme: dict[str, tuple[Portal, ...]] = {}
+        self._by_scheme: dict[str, tuple[Resolver, ...]] = {}
         for portal in portals:
             self.register(portal)
 
-    def register(self, portal: Portal) -> Portal:
+    def register(self, portal: Resolver) -> Resolver:
         """Take a portal for all its schemes; RegistryError (conflict) when it is in already."""
         with self._lock:
             table = dict(self._by_scheme)
@@ -38,7 +38,7 @@ class PortalRegistry:
             self._by_scheme = table
         return portal
 
-    def unregister(self, portal: Portal) -> None:
+    def unregister(self, portal: Resolver) -> None:
         """Take a portal out; RegistryError (not_found) when it is not in."""
         with self._lock:
             table = {scheme: tuple(p for p in rest if p is not portal) for scheme, rest in self._by_scheme.items()}
@@ -50,11 +50,11 @@ class PortalRegistry:
         """The schemes that have a portal."""
         return list(self._by_scheme)
 
-    def portals(self) -> list[Portal]:
+    def portals(self) -> list[Resolver]:
         """Every portal once."""
         return list(dict.fromkeys(portal for rest in self._by_scheme.values() for portal in rest))
 
-    def get(self, scheme: str) -> tuple[Portal, ...]:
+    def get(self, scheme: str) -> tuple[Resolver, ...]:
         """The portals for a scheme, the newest first; RegistryError (not_found) when there is none."""
         found = self._by_scheme.get(scheme)
         if not found:
@@ -79,7 +79,7 @@ class PortalRegistry:
         return last.resolve_service(target)
 
 
-def first_that_knows(portals: Iterable[Portal], address: Address) -> Function:
+def first_that_knows(portals: Iterable[Resolver], address: Address) -> Function:
     """The Function at `address` of the first of `portals` that has it; the last one's RegistryError if none has."""
     *others, last = portals
     for portal in others:

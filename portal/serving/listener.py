@@ -28,7 +28,7 @@ from .reactor import Reactor
 from .rejections import RejectionLog
 from .request import App
 from .scheduler import RequestScheduler
-from .sockets import open_socket, remove_socket_file
+from .sockets import bind_free_port, is_unix, open_socket, remove_socket_file, start_listening
 from .tls import ServerTLS
 
 __all__ = ["Listener"]
@@ -78,6 +78,7 @@ class Listener:
         self.config = instance("listener.config", config, ServingConfig, optional=True) or ServingConfig()
         self._apps: tuple[tuple[str, App], ...] = ()
         self._adopted: list[socket.socket] = []
+        self._bound: socket.socket | None = None  # holds a free port from `bind` to `start`
         self._reset()
 
     def _reset(self) -> None:
@@ -151,6 +152,34 @@ class Listener:
         """Whether it has sockets that a supervisor handed over."""
         return bool(self._adopted)
 
+    def bind(self) -> None:
+        """Take a free port where `port` is 0, so that it is known. Connections are refused until `start`.
+
+        Raises: TransportError when the host is not an address of this machine.
+        """
+        with self._lock:
+            if self._running or self.port or is_unix(self.host) or self._adopted or self.supervised:
+                return
+            self._bound = bind_free_port(self.host)
+            self.port = int(self._bound.getsockname()[1])
+            # A portal that publishes and is dropped without `close` gives its port back.
+            weakref.finalize(self, self._bound.close).atexit = False
+            _open.add(self)
+
+    def _release_port(self) -> None:
+        if self._bound is not None:
+            self._bound.close()
+            self._bound = None
+
+    def _open_sockets(self) -> list[socket.socket]:
+        if self._adopted:
+            self._release_port()
+            return self._adopted
+        bound, self._bound = self._bound, None
+        if bound is not None:
+            return [start_listening(bound, self.config.backlog)]
+        return [open_socket(self.host, self.port, self.config.backlog, self.config.socket_mode)]
+
     def start(self) -> None:
         """Bind and serve; nothing happens if it serves already.
 
@@ -161,7 +190,7 @@ class Listener:
                 return
             config = self.config
             self._tls = None if config.tls is None else ServerTLS(config.tls)
-            sockets = self._adopted or [open_socket(self.host, self.port, config.backlog, config.socket_mode)]
+            sockets = self._open_sockets()
             name = sockets[0].getsockname()
             if isinstance(name, tuple):
                 self.port = int(name[1])
@@ -169,7 +198,7 @@ class Listener:
             self._engine = self._build(sockets)
             self._running = True
             self._engine.reactor.start()
-            _running.add(self)
+            _open.add(self)
 
     def _build(self, sockets: list[socket.socket]) -> _Engine:
         """Make the parts in one order: each gets what it needs when it is made."""
@@ -199,6 +228,7 @@ class Listener:
         thread but a worker.
         """
         with self._lock:
+            self._release_port()
             engine = self._engine
             if not self._running or engine is None:
                 return
@@ -213,12 +243,13 @@ class Listener:
             engine.reactor.end()
             engine.pool.shutdown(wait=True, cancel_futures=True, timeout=0.5)
             self._adopted = []
-            _running.discard(self)
+            _open.discard(self)
 
     def abandon(self) -> None:
         """In a child process after a fork: close the copies of the parent's sockets, and touch nothing else."""
         if self._engine is not None:
             self._engine.reactor.abandon()
+        self._release_port()
         self._adopted = []
         self._reset()
 
@@ -256,13 +287,13 @@ class Listener:
             self._closed_totals[2] += connection.bytes_out
 
 
-_running: weakref.WeakSet[Listener] = weakref.WeakSet()
+_open: weakref.WeakSet[Listener] = weakref.WeakSet()
 
 
 def _abandon_all() -> None:
-    for listener in list(_running):
+    for listener in list(_open):
         listener.abandon()
-    _running.clear()
+    _open.clear()
 
 
 # A child would keep the parent's port and connections open for as long as it lives.

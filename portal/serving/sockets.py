@@ -11,7 +11,7 @@ import stat
 
 from ..errors import TransportError
 
-__all__ = ["is_unix", "open_socket", "remove_socket_file"]
+__all__ = ["bind_free_port", "is_unix", "open_socket", "remove_socket_file", "start_listening"]
 
 _UNIX = "unix:"
 
@@ -29,6 +29,18 @@ class _Server(http.server.HTTPServer):
         socketserver.TCPServer.server_bind(self)
 
 
+class _BoundServer(_Server):
+    """A socket that refuses connections until it listens.
+
+    Without SO_REUSEADDR no other socket can bind its port meanwhile; `start_listening` sets it.
+    """
+
+    allow_reuse_address = False
+
+    def server_activate(self) -> None:
+        """Do not listen yet."""
+
+
 def is_unix(host: str) -> bool:
     """Whether `host` is "unix:" and a path."""
     return host.startswith(_UNIX)
@@ -42,13 +54,39 @@ def open_socket(host: str, port: int, backlog: int, socket_mode: int) -> socket.
     try:
         if is_unix(host):
             return _listen_at_path(host.removeprefix(_UNIX), backlog, socket_mode)
-        return _Server(socket.AF_INET6 if ":" in host else socket.AF_INET, (host, port), backlog).socket
+        return _Server(_family_of(host), (host, port), backlog).socket
     except OSError as error:
-        where = host if is_unix(host) else f"{host}:{port}"
-        reason = f"cannot be listened on: {error.strerror or error}"
-        if error.errno == errno.EADDRINUSE:
-            reason = "is in use" if is_unix(host) else "is in use; take another port, or 0 for a free one"
-        raise TransportError(f"{where} {reason}", delivery="not_sent", retryable=False, cause=error) from error
+        raise _cannot_listen(host, port, error) from error
+
+
+def bind_free_port(host: str) -> socket.socket:
+    """Return a socket bound to a free port; connections to it are refused until `start_listening`.
+
+    Raises: TransportError when the host is not an address of this machine.
+    """
+    try:
+        return _BoundServer(_family_of(host), (host, 0), 0).socket
+    except OSError as error:
+        raise _cannot_listen(host, 0, error) from error
+
+
+def start_listening(sock: socket.socket, backlog: int) -> socket.socket:
+    """Accept connections on a socket of `bind_free_port`, and return it."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # so that the port can be bound again after a stop
+    sock.listen(backlog)
+    return sock
+
+
+def _family_of(host: str) -> int:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> TransportError:
+    where = host if is_unix(host) else f"{host}:{port}"
+    reason = f"cannot be listened on: {error.strerror or error}"
+    if error.errno == errno.EADDRINUSE:
+        reason = "is in use" if is_unix(host) else "is in use; take another port, or 0 for a free one"
+    return TransportError(f"{where} {reason}", delivery="not_sent", retryable=False, cause=error)
 
 
 def _listen_at_path(path: str, backlog: int, mode: int) -> socket.socket:

@@ -155,6 +155,7 @@ class RecordingPortal(Portal):
         self._real = portal
         self._recorder = Recorder(path, clock=clock)
         self.schemes = portal.schemes  # type: ignore[misc]
+        self.in_process = portal.in_process
         super().__init__()
 
     def _address_of(self, path: tuple[str, ...]) -> Address:
@@ -185,15 +186,6 @@ class RecordingPortal(Portal):
         found = self._real.resolve_service(address)
         members = [self._recorded(member, Address.of(address)) for member in found.functions.values()]
         return Service(found.name, members, version=found.version, description=found.description)
-
-    def for_caller(self, auth: Any, cache: Any) -> Portal:
-        """This portal, whose real one makes its calls as `auth` and `cache` say."""
-        real = self._real.for_caller(auth, cache)
-        if real is self._real:
-            return self
-        view = copy.copy(self)
-        view._real = real
-        return view
 
     def resolve_function(self, address: Address | str) -> ResolvedFunction:
         """The real portal's Function, its calls recorded."""

@@ -167,7 +167,7 @@ def test_a_child_leaves_the_parent_s_tls_connection_alone(tmp_path: pathlib.Path
     authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(pem))
     authority.cert_pem.write_to_path(str(ca))
     config = ServingConfig(tls=TLSConfig(Certificate(str(pem))))
-    caller = HTTPPortal(client=HTTPClient(tls=ClientTLS(ca=str(ca))))
+    caller = HTTPPortal(http=HTTPClient(tls=ClientTLS(ca=str(ca))))
     with HTTPPortal(config=config) as http, caller, Consumer([caller]) as consumer:
         address = str(http.apply(double))
         for number in range(3):

@@ -61,7 +61,7 @@ def test_openapi_of_a_portal_is_what_it_serves(here):
     (here / "protected.py").write_text(PROTECTED)
     written = here / "openapi.json"
     result = run("openapi", "protected:http", "--output", str(written))
-    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "[]\nstopping\n")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "[]\n")
     with serving(here, "protected:http") as server:
         assert server.stdout.readline() != "[]\n"
         origin = server.stdout.readline().partition("/shop/")[0]

@@ -134,7 +134,7 @@ def test_tls(here, tmp_path):
     issued.private_key_and_cert_chain_pem.write_to_path(str(chain))
     authority.cert_pem.write_to_path(str(ca))
     arguments = ["served_things:plain", "--http", "127.0.0.1:0", "--json", "--tls-certificate", str(chain)]
-    client = HTTPPortal(client=HTTPClient(tls=ClientTLS(ca=ca)))
+    client = HTTPPortal(http=HTTPClient(tls=ClientTLS(ca=ca)))
     with serving(here, *arguments) as server, client, Consumer([client]) as consumer:
         address = first_address(server)
         assert address.startswith("https://")

@@ -38,7 +38,7 @@ from portal import (
     function,
 )
 from portal.calls.middleware import Call, CallNext
-from portal.http import CORS, HTTPClient
+from portal.http import CORS, HTTPClient, HTTPResolver
 from portal.testing import recording
 
 WAIT = 10.0
@@ -285,7 +285,7 @@ def test_a_straight_call_is_as_every_call() -> None:
         assert seen[-1].request_id == "outer"
 
 
-@pytest.mark.parametrize("step", ["_remote", "_workers"])
+@pytest.mark.parametrize("step", ["_own_resolver", "_workers"])
 def test_closed_by_another_thread_in_the_middle_of_a_call(step: str) -> None:
     consumer = Consumer()
     lock = consumer._lock
@@ -303,7 +303,7 @@ def test_closed_by_another_thread_in_the_middle_of_a_call(step: str) -> None:
 
     consumer._lock = Late()  # type: ignore[assignment]
     with pytest.raises(ConsumerError):
-        getattr(consumer, step)(*(["http"] if step == "_remote" else []))
+        getattr(consumer, step)(*(["http"] if step == "_own_resolver" else []))
     assert consumer.portals() == []
     assert consumer._own_pool is None
 
@@ -339,7 +339,7 @@ def test_threads_that_call_when_the_consumer_is_closed() -> None:
 # credentials and a cache with portals that were given
 
 
-def test_a_credential_and_a_cache_hold_for_portals_that_were_given(tmp_path: Path) -> None:
+def test_a_credential_and_a_cache_belong_to_the_client(tmp_path: Path) -> None:
     runs: list[str] = []
 
     @function(cacheable=True)
@@ -350,39 +350,51 @@ def test_a_credential_and_a_cache_hold_for_portals_that_were_given(tmp_path: Pat
 
     with HTTPPortal(auth=BearerAuth({"t-ann": "ann", "t-bob": "bob"}), max_age=60) as http:
         address = http.apply(whoami)
-        client = HTTPPortal()
-        with Consumer([client], auth="t-ann", cache=ResponseCache()) as consumer:
+        with Consumer(http=HTTPClient(), auth="t-ann", cache=ResponseCache()) as consumer:
             assert [consumer.call_at(address), consumer.call_at(address)] == ["ann", "ann"]
             assert runs == ["ann"]
-            assert consumer.portals() == [client]
             assert consumer.list_at(http.base)["functions"]
-        with recording(tmp_path / "calls.json", client) as kept, Consumer([kept], auth="t-bob") as consumer:
-            assert consumer.call_at(address) == "bob"
-        with Consumer([client]) as consumer, pytest.raises(AuthenticationError, match="none was sent: auth= of the Co"):
+        with HTTPPortal(http=HTTPClient(auth="t-bob")) as client:
+            with recording(tmp_path / "calls.json", client) as kept, Consumer([kept]) as consumer:
+                assert consumer.call_at(address) == "bob"
+            with Consumer([client]) as consumer:
+                assert consumer.resolvers() == consumer.portals() == [client]
+                assert consumer.call_at(address) == "bob"
+        resolver = HTTPResolver()
+        with Consumer([resolver]) as consumer, pytest.raises(AuthenticationError) as caught:
             consumer.call_at(address)
-        client.close()
-        own = HTTPPortal(client=HTTPClient(auth="t-bob"))  # what is nearer to the server is the more exact
-        with Consumer([own], auth="t-ann") as consumer:
+        resolver.close()
+        assert "auth=" in caught.value.hint
+        own = HTTPClient(auth="t-bob")  # the client's own credential is the more specific one
+        with Consumer(http=own, auth="t-ann") as consumer:
             assert consumer.call_at(address) == "bob"
-        own.close()
 
 
-def test_a_portal_that_was_closed_serves_a_caller_no_more_and_no_less() -> None:
-    with HTTPPortal() as http, Consumer([client := HTTPPortal()], auth="t") as consumer:
+def test_a_credential_beside_a_remote_resolver_is_rejected() -> None:
+    """The resolver would not use it: nothing is dropped in silence."""
+    for settings in ({"auth": "t"}, {"cache": ResponseCache()}):
+        with pytest.raises(ConfigError, match=r"HTTPResolver\(HTTPClient\(auth=..., cache=...\)\)"):
+            Consumer([HTTPResolver()], **settings)
+    with LocalPortal() as local, Consumer([local], auth="t") as consumer:
+        assert consumer.resolvers() == [local]
+
+
+def test_a_resolver_that_was_closed_opens_connections_again() -> None:
+    resolver = HTTPResolver()
+    with HTTPPortal() as http, Consumer([resolver]) as consumer:
         address = http.apply(add)
         assert consumer.call_at(address, {"a": 1, "b": 2}) == 3.0
-        client.close()  # gives its idle connections back, which the calls of the consumer share
+        resolver.close()
         assert consumer.call_at(address, {"a": 1, "b": 2}) == 3.0
-        client.close()
-        client._client.close()
+        resolver.close()
 
 
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"portals": "http://127.0.0.1:8080"}, "consumer.portals must be a list of portals, got"),
-        ({"portals": LocalPortal()}, "a list of portals"),
-        ({"portals": ["http://127.0.0.1:8080"]}, "a URL needs none"),
+        ({"portals": "http://127.0.0.1:8080"}, "consumer.portals must be a list of resolvers or portals, got"),
+        ({"resolvers": LocalPortal()}, "consumer.resolvers must be a list of resolvers or portals"),
+        ({"portals": ["http://127.0.0.1:8080"]}, "pass the address to call_at"),
         ({"cache": 100}, "consumer.cache must be a ResponseCache, or None, got 100"),
         ({"timeout": "3"}, "consumer.timeout must be seconds above 0, or None, got '3'"),
         ({"timeout": True}, "consumer.timeout must be seconds above 0, or None, got True"),
@@ -403,7 +415,7 @@ def test_a_setting_of_the_wrong_kind_is_refused_at_once(settings: dict[str, Any]
     ("settings", "said"),
     [
         ({"config": {"workers": 8}}, "http.config must be a ServingConfig, or None, got {'workers': 8}"),
-        ({"client": "x"}, "http.client must be an HTTPClient, or None, got 'x'"),
+        ({"http": "x"}, "http must be an HTTPClient, got 'x'"),
         ({"port": "8080"}, "listener.port must be a whole number from 0 to 65,535, got '8080'"),
         ({"base_path": "api"}, 'http.base_path must be "" or a path such as "/api", got \'api\''),
         ({"middleware": [CORS("*")]}, "applies to a request: pass it in http_middleware="),

@@ -27,6 +27,8 @@ def test_two_portals_share_a_listener() -> None:
     first, second = HTTPPortal(listener=listener, base_path="/one"), HTTPPortal(listener=listener, base_path="/two")
     with Consumer() as consumer:
         at = [first.apply(add), second.apply(add)]
+        first.start()
+        second.start()
         assert [consumer.call_at(one, {"a": 1, "b": 2}) for one in at] == [3.0, 3.0]
         assert at[0].port == at[1].port == first.port
         with pytest.raises(ConfigError):
@@ -123,6 +125,7 @@ def test_an_app_that_breaks_costs_its_connection_only() -> None:
     portal = HTTPPortal(listener=listener)
     with Consumer() as consumer:
         address = portal.apply(add)
+        portal.start()
         listener.mount("/broken", Failing())
         with socket.create_connection(("127.0.0.1", listener.port), timeout=WAIT) as sock:
             sock.sendall(b"GET /broken HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -228,7 +231,7 @@ def test_https(certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_client_of_ones_own() -> None:
     client = HTTPClient(validate=False)
-    with HTTPPortal(client=client) as portal, Consumer([portal]) as consumer:
+    with HTTPPortal(http=client) as portal, Consumer([portal]) as consumer:
         from portal import ValidationError
 
         address = portal.apply(add)

@@ -120,6 +120,8 @@ def test_chromium_across_origins(tmp_path: Path) -> None:
         try:
             at = {name: str(portal.apply(add)) for name, portal in portals.items()}
             here = str(pages.apply(add))
+            for portal in portals.values():
+                portal.start()
             bearer = {"headers": {"authorization": "Bearer t0ken"}}
             cases = [
                 ["same origin", here, {}],

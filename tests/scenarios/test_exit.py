@@ -36,6 +36,7 @@ http, local, consumer = HTTPPortal(), LocalPortal(), Consumer()
 for one in (hold, quick, endless):
     local.apply(one)
     http.apply(one)
+http.start()
 places = (str(http.base), "local:/")
 kind = sys.argv[1]
 

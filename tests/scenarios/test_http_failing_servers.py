@@ -193,7 +193,7 @@ def test_a_server_that_answers_wrongly(answer: Any, error: type[PortalError]) ->
 
 def test_an_answer_past_the_limit() -> None:
     with peer(ok(b'"' + b"x" * 5000 + b'"')) as (server, _):
-        portal = HTTPPortal(client=HTTPClient(max_answer=1000))
+        portal = HTTPPortal(http=HTTPClient(max_answer=1000))
         with Consumer([portal]) as consumer, pytest.raises(ProtocolError, match="longer than 1000"):
             consumer.call_at(server.address, {"n": 1}, timeout=WAIT)
         portal.close()
@@ -235,7 +235,7 @@ def test_a_server_killed_before_and_after_a_call() -> None:
     code = (
         "import sys\nfrom portal import HTTPPortal\nportal = HTTPPortal()\n"
         "def work() -> int:\n    print('called', flush=True)\n    return 7\n"
-        "print(portal.apply(work), flush=True)\nsys.stdin.read()\n"
+        "address = portal.apply(work)\nportal.start()\nprint(address, flush=True)\nsys.stdin.read()\n"
     )
     for calls in (0, 1):
         process = subprocess.Popen(
@@ -268,7 +268,7 @@ def test_a_server_killed_in_the_middle_of_a_call() -> None:
     code = (
         "import threading, sys\nfrom portal import HTTPPortal\nportal = HTTPPortal()\n"
         "def hang() -> None:\n    print('called', flush=True)\n    threading.Event().wait(60)\n"
-        "print(portal.apply(hang), flush=True)\nsys.stdin.read()\n"
+        "address = portal.apply(hang)\nportal.start()\nprint(address, flush=True)\nsys.stdin.read()\n"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -288,7 +288,7 @@ def test_a_server_killed_in_the_middle_of_a_call() -> None:
 
 def test_a_port_in_use() -> None:
     with HTTPPortal() as first, pytest.raises(TransportError, match="in use"):
-        HTTPPortal(port=first.port).apply(free_port)
+        HTTPPortal(port=first.port).start()
 
 
 def test_an_address_of_another_machine() -> None:
@@ -306,6 +306,7 @@ def test_a_stop_lets_running_calls_finish() -> None:
 
     portal = HTTPPortal()
     address = portal.apply(hold)
+    portal.start()
     with Consumer() as consumer:
         future = consumer.submit_at(address, {})
         assert entered.wait(WAIT)
@@ -329,6 +330,7 @@ def test_a_stop_does_not_wait_for_what_hangs() -> None:
 
     portal = HTTPPortal(config=ServingConfig(grace=0.05))
     address = portal.apply(hold)
+    portal.start()
     with Consumer() as consumer:
         future = consumer.submit_at(address, {})
         assert entered.wait(WAIT)
@@ -346,7 +348,7 @@ def test_a_server_that_falls_silent_is_given_up_after_the_time_to_read() -> None
     def hang() -> None:
         gate.wait(WAIT)
 
-    with HTTPPortal() as portal, HTTPPortal(client=HTTPClient(read_timeout=0.2)) as caller:
+    with HTTPPortal() as portal, HTTPPortal(http=HTTPClient(read_timeout=0.2)) as caller:
         address = portal.apply(hang)
         with Consumer([caller]) as consumer:
             begun = monotonic()

@@ -335,7 +335,7 @@ def test_servers_called_once_leave_no_connection_behind(monkeypatch: pytest.Monk
         servers = [stack.enter_context(HTTPPortal()) for _ in range(5)]
         addresses = [server.apply(_one) for server in servers]
         client = HTTPClient()
-        caller = stack.enter_context(HTTPPortal(listen=False, client=client))
+        caller = stack.enter_context(HTTPPortal(listen=False, http=client))
         for _ in range(2):
             for address in addresses:
                 assert caller.resolve_function(address)() == 1
@@ -424,7 +424,7 @@ def test_a_resolved_function_does_not_wait_for_ever(streaming: bool) -> None:
             found = consumer.resolve(address)
             with pytest.raises(CallTimeout):
                 next(found()) if streaming else found()
-        with HTTPPortal(listen=False, client=HTTPClient(timeout=0.2)) as caller:
+        with HTTPPortal(listen=False, http=HTTPClient(timeout=0.2)) as caller:
             found = caller.resolve_function(address)
             with pytest.raises(CallTimeout):
                 next(found.stream()) if streaming else found.submit().result(WAIT)

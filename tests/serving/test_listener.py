@@ -75,6 +75,7 @@ def add(a: float, b: float) -> float:
 
 portal, consumer = HTTPPortal(), Consumer()
 address = portal.apply(add)
+portal.start()
 before = consumer.call_at(address, {"a": 1, "b": 2})
 kept = []
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
@@ -113,7 +114,7 @@ def test_a_unix_socket(tmp_path: Path) -> None:
         assert str(address).startswith("http://localhost/api/add/")
         assert stat.S_IMODE(path.stat().st_mode) == 0o640
         sockets = {"LocalHost:80": str(path)}  # as an address would be read
-        with HTTPPortal(client=HTTPClient(sockets=sockets)) as caller, Consumer([caller]) as consumer:
+        with HTTPPortal(http=HTTPClient(sockets=sockets)) as caller, Consumer([caller]) as consumer:
             assert consumer.call_at(address, {"a": 1, "b": 2}) == 3.0
         with pytest.raises(TransportError, match="is in use"):
             HTTPPortal(f"unix:{path}").start()
@@ -126,7 +127,7 @@ def test_a_cache_that_clients_share_tells_unix_sockets_apart(tmp_path: Path) -> 
 
     def call(name: str) -> Any:
         client = HTTPClient(sockets={"localhost": str(tmp_path / name)}, cache=cache)
-        with HTTPPortal(client=client) as caller, Consumer([caller]) as consumer:
+        with HTTPPortal(http=client) as caller, Consumer([caller]) as consumer:
             return consumer.call_at("http://localhost/api/where")
 
     def publish(name: str, portal: HTTPPortal) -> None:
@@ -587,6 +588,7 @@ def test_a_graceful_stop_finishes_what_runs_and_turns_the_rest_away() -> None:
 
     portal = HTTPPortal()
     portal.apply(slow)
+    portal.start()
     assert portal.listener.ready
     with connect(portal) as running, connect(portal) as idle, connect(portal) as partial:
         idle.sendall(b"OPTIONS /api HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -620,6 +622,7 @@ def test_a_busy_client_s_next_request_is_turned_away_and_not_broken(monkeypatch:
     monkeypatch.setattr("portal.serving.connection_table._FOLLOW_UP", WAIT)  # as long as this test needs to see it
     portal = HTTPPortal(config=ServingConfig(grace=WAIT))
     portal.apply(add)
+    portal.start()
     with connect(portal) as busy, connect(portal) as new:
         busy.sendall(POST)
         assert read_answer(busy).endswith(b"3.0")
@@ -704,6 +707,7 @@ def test_what_outlives_the_grace_is_cut() -> None:
 
     portal = HTTPPortal()
     portal.apply(stuck)
+    portal.start()
     with connect(portal) as sock:
         sock.sendall(b"POST /api/stuck HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
         assert begun.wait(WAIT)
@@ -750,6 +754,7 @@ def add(a: float, b: float) -> float:
 
 portal = HTTPPortal()
 address = portal.apply(add)
+portal.start()
 consumer = Consumer()
 assert consumer.call_at(address, {"a": 1, "b": 2}) == 3.0
 kept = socket.create_connection(("127.0.0.1", portal.port), timeout=10)
@@ -764,7 +769,9 @@ if child == 0:
     assert portal.stats()["listener"] == {"running": False, "ready": False}
     assert consumer.call_at(address, {"a": 2, "b": 2}) == 4.0   # of the parent
     own = HTTPPortal()
-    assert consumer.call_at(own.apply(add), {"a": 3, "b": 2}) == 5.0
+    at = own.apply(add)
+    own.start()
+    assert consumer.call_at(at, {"a": 3, "b": 2}) == 5.0
     own.close()
     os.write(done, b"1")
     os.read(told, 1)  # until the parent ends

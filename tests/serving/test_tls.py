@@ -78,7 +78,7 @@ def serving(tls: TLSConfig, **changes: Any) -> HTTPPortal:
 
 def client(files: Files, certificate: Certificate | None = None) -> HTTPPortal:
     own = {} if certificate is None else {"certificate": certificate.chain, "key": certificate.key}
-    return HTTPPortal(client=HTTPClient(tls=ClientTLS(ca=files.ca, **own)))
+    return HTTPPortal(http=HTTPClient(tls=ClientTLS(ca=files.ca, **own)))
 
 
 def shake(files: Files, portal: HTTPPortal, name: str = "localhost", **settings: Any) -> ssl.SSLSocket:
@@ -443,7 +443,7 @@ def test_a_cache_that_clients_share_gives_none_what_another_was_given_by_its_cer
     def call_as(name: str) -> Any:
         own = files.issue(name, common_name=name)
         trusted = ClientTLS(ca=files.ca, certificate=own.chain, key=own.key)
-        with HTTPPortal(client=HTTPClient(tls=trusted, cache=cache)) as caller, Consumer([caller]) as consumer:
+        with HTTPPortal(http=HTTPClient(tls=trusted, cache=cache)) as caller, Consumer([caller]) as consumer:
             return consumer.call_at(address, {"a": 1, "b": 2})
 
     settings = ServingConfig(tls=tls)

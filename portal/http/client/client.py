@@ -106,8 +106,8 @@ class HTTPClient:
             sockets=places,
         )
 
-    def for_caller(self, auth: Credential | None, cache: ResponseCache | None) -> HTTPClient:
-        """This client with a credential and a cache where it has none of its own; connections stay shared."""
+    def with_credentials(self, auth: Credential | None, cache: ResponseCache | None) -> HTTPClient:
+        """Return this client with a credential and a cache where it has none; connections stay shared."""
         credential = self._credential if auth is None or self._credential is not None else auth
         kept = self._cache if cache is None or self._cache is not None else cache
         if credential is self._credential and kept is self._cache:

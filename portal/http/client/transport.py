@@ -19,6 +19,7 @@ from ...address import Address
 from ...calls.deadlines import too_late
 from ...context import CallContext
 from ...errors import CallCancelled, PortalError, ProtocolError, TransportError
+from ...portal import is_unstarted
 from ..messages.call_headers import headers_of
 from ..messages.content_coding import CODINGS, compress, decompressed
 from ..messages.event_stream import JSON
@@ -30,6 +31,7 @@ from .urllib3_transport import ClientTLS, Urllib3Transport
 
 __all__ = ["Answer", "ClientRequest", "Transport"]
 
+_START = "the portal of this process at this address is not started; use `with portal:` or portal.start()"
 _NOTHING: Mapping[str, str] = {}
 _ALWAYS = {"User-Agent": "portal", "Accept-Encoding": CODINGS}
 _MOST_AUTHORITIES = 1024
@@ -185,7 +187,10 @@ class Transport:
             head = _head(method, address, accept) + _tail(context, body, extra)
             return self._wire(address).exchange(head, context.deadline)
         except OSError as error:
-            raise as_portal_error(error, address, context, proxy) from error
+            failure = as_portal_error(error, address, context, proxy)
+            if proxy is None and is_unstarted(address):
+                failure.hint = _START
+            raise failure from error
         except ProtocolError as error:
             raise _garbled(error, address) from error
 

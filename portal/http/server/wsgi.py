@@ -91,6 +91,7 @@ class WSGIApp:
         base_path: the prefix of every path of `app`: "" or one such as "/api".
         max_body: bytes of a request body; more is answered 413.
         beside: paths of `app` that are not below its base path.
+        prepare: called before each request; starts what the portal has to start.
 
     Not as the listener does: what the outer server decides (reading the head, keeping connections, the end of a stream
     that fails under HTTP/1.0). Threads: any. Fork: safe.
@@ -103,16 +104,19 @@ class WSGIApp:
         base_path: str = "/api",
         max_body: int = 1024 * 1024,
         beside: Iterable[str] = (),
+        prepare: Callable[[], object] = lambda: None,
     ) -> None:
         self.base_path = url_path("wsgi.base_path", base_path)
         self._places = (base_path, *beside)
         self._app = app
+        self._prepare = prepare
         self._max_body = size("wsgi.max_body", max_body)
         self._heads = HeadCache()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request (PEP 3333)."""
         try:
+            self._prepare()
             request = self._request(environ)
         except PortalError as error:
             response = _refusal(error)

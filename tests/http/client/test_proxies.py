@@ -67,7 +67,7 @@ def behind(address: object) -> str:
 @contextmanager
 def consumer_of(**settings: Any) -> Iterator[tuple[Consumer, HTTPClient]]:
     client = HTTPClient(**settings)
-    with HTTPPortal(client=client) as portal, Consumer([portal]) as consumer:
+    with HTTPPortal(http=client) as portal, Consumer([portal]) as consumer:
         yield consumer, client
     client.close()
 

@@ -97,7 +97,7 @@ def test_both_ways(secure: bool, tmp_path: Path) -> None:
     client = HTTPClient(compress=1000, tls=ClientTLS(ca=str(ca)))
     with (
         HTTPPortal(config=config, http_middleware=[asked, Compression()]) as portal,
-        HTTPPortal(client=client) as calling,
+        HTTPPortal(http=client) as calling,
         Consumer([calling]) as consumer,
     ):
         address, stream = portal.apply(echo), portal.apply(lines)
@@ -115,7 +115,7 @@ def test_a_server_that_takes_no_gzip_is_sent_none_from_then_on() -> None:
     asked = Asked()
     with (
         HTTPPortal(http_middleware=[asked]) as portal,
-        HTTPPortal(client=HTTPClient(compress=0)) as calling,
+        HTTPPortal(http=HTTPClient(compress=0)) as calling,
         Consumer([calling]) as consumer,
     ):
         address = portal.apply(echo)
@@ -147,7 +147,7 @@ def test_a_function_that_answers_415_is_not_called_again() -> None:
 
     with (
         HTTPPortal(http_middleware=[Compression()]) as portal,
-        HTTPPortal(client=HTTPClient(compress=0)) as calling,
+        HTTPPortal(http=HTTPClient(compress=0)) as calling,
         Consumer([calling]) as consumer,
     ):
         with pytest.raises(ProtocolError):
@@ -198,4 +198,4 @@ def test_what_a_server_may_answer(coding: str, body: bytes, error: type[Exceptio
 def test_wrong_settings_are_named(value: Any) -> None:
     with pytest.raises(ConfigError) as raised:
         HTTPClient(compress=value)
-    assert raised.value.path == "compress"
+    assert raised.value.path == "client.compress"

@@ -1,14 +1,13 @@
-"""Idempotency: a call under a key runs once; whoever sends it again gets the first answer.
+"""Idempotency: a call with an idempotency key runs once; a repeated call gets the first response.
 
-draft-ietf-httpapi-idempotency-key-header: section 2.6 has the answers for a bad key (400), a key that was used for
-another payload (422) and a first call that still runs (409).
+Source: draft-ietf-httpapi-idempotency-key-header, section 2.6: a bad key (400), a key that was used with other
+parameters (422), and a first call that is still running (409).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import threading
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from time import monotonic
 from typing import Any, Literal
 
 from .._internal.redis_client import StoreLost
+from .._internal.settings import choice, count, positive_seconds, seconds, size, text
 from ..calls.deadlines import timeout_error
 from ..calls.middleware import Call, CallNext
 from ..errors import (
@@ -24,7 +24,6 @@ from ..errors import (
     CallCancelled,
     CallTimeout,
     CircuitOpenError,
-    ConfigError,
     FunctionError,
     OverloadedError,
     PortalError,
@@ -40,42 +39,45 @@ from .store import Claim, OutcomeStore, store_of
 __all__ = ["Idempotency"]
 
 _FIRST_POLL = 0.005  # seconds
-_LAST_POLL = 0.25
-_PASSING = (AuthenticationError, AuthorizationError, CircuitOpenError, OverloadedError, RateLimitError)
+_MAX_POLL = 0.25  # seconds
+#: Errors that are raised before the function runs, and may be gone at the next call.
+_TEMPORARY = (AuthenticationError, AuthorizationError, CircuitOpenError, OverloadedError, RateLimitError)
 _canonical = json.JSONEncoder(allow_nan=False, sort_keys=True, separators=(",", ":")).encode
 _encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 _encode_error = json.JSONEncoder(allow_nan=False, separators=(",", ":"), default=str).encode
 
 
 class Idempotency:
-    """Call middleware: of the calls with the same `context.idempotency_key`, the first runs and all get its answer.
+    """Call middleware that runs the first of the calls with the same idempotency key; all of them get its response.
 
-    Keys of different callers (by identity), services, functions and versions have nothing to do with one another. A
-    call that comes while the first still runs waits for it. What the first answered is kept for `window` seconds: its
-    result, or its error where the function ran or may have run, and a ValidationError. Errors that say "not now"
-    before the function ran (RateLimitError, OverloadedError, CircuitOpenError, a deadline that passed before, 401,
-    403) are not kept: the next call runs. An answer given again has `idempotent-replayed: true` in its reply. Calls
-    without a key pass.
+    Keys are scoped to caller (by identity), service, function and version. A call that arrives while the first is
+    running waits for it. The response of the first call is kept for `window` seconds: its result; its error, if the
+    function ran or may have run; or a ValidationError. Temporary errors from before the function ran are not kept, so
+    the next call runs: RateLimitError, OverloadedError, CircuitOpenError, a passed deadline, 401 and 403. A response
+    that is sent again has `idempotent-replayed: true` in its reply. Calls without a key pass.
 
-    Put it inside authentication and rate limits and around everything that may change between two calls.
+    Put it inside authentication and rate limits, and around everything that may change between two calls.
 
     Args:
-        window: seconds for which an answer is kept.
-        store: None keeps in this process; a Redis or Valkey URL or client is shared by all processes that use it.
-        max_keys: answers kept in this process; of more, the oldest are forgotten.
-        max_result: bytes of JSON of an answer; of a larger one only that it was given is kept.
-        max_bytes: of all answers kept in this process.
+        window: seconds for which a response is kept.
+        store: None keeps responses in this process. A Redis or Valkey URL or client is shared by all processes that
+            use it.
+        max_keys: responses kept in this process; past it the oldest is removed.
+        max_result: bytes of JSON of a response; a larger one is not kept, only the fact that the call was made.
+        max_bytes: of all responses kept in this process.
         wait: seconds that a call waits for the first at most, whatever its deadline.
-        lease: seconds after which a process that died no longer holds its keys in the shared store.
-        on_lost_store: "closed" refuses calls with a key (OverloadedError) while the store does not answer; "open" runs
-            them, perhaps twice.
-        key_prefix: of what is kept in the store.
+        lease: seconds until the shared store frees the keys of a process that died.
+        on_lost_store: "closed" rejects calls with a key (OverloadedError) while the store does not respond; "open" runs
+            them, possibly twice.
+        key_prefix: prefix of the keys in the store.
         clock: seconds, as `time.monotonic`; for the window.
 
-    Raises: ConfigError for a wrong setting. Threads: any. `close` ends its thread and connections.
+    Raises: ConfigError for a wrong setting.
+
+    Threads: any. `close` ends its thread and connections.
     """
 
-    around = "call"  # its place in a portal; see `resolve_middleware`
+    around = "call"  # the kind of middleware; see `resolve_middleware`
 
     def __init__(
         self,
@@ -91,25 +93,25 @@ class Idempotency:
         key_prefix: str = "portal:idempotency",
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        for name, seconds, least in (("window", window, 0.001), ("wait", wait, 0.0), ("lease", lease, 0.1)):
-            number = not isinstance(seconds, bool) and isinstance(seconds, int | float)
-            _check(name, seconds, number and least <= seconds < math.inf, f"seconds, {least} at least")
-        for name, count in (("max_keys", max_keys), ("max_result", max_result), ("max_bytes", max_bytes)):
-            _check(name, count, type(count) is int and count > 0, "a whole number above 0")
-        _check("max_bytes", max_bytes, max_bytes >= max_result, "`max_result` at least")
-        _check("on_lost_store", on_lost_store, on_lost_store in ("open", "closed"), "open, closed")
-        _check("key_prefix", key_prefix, isinstance(key_prefix, str) and key_prefix != "", "text")
-        self._max_result = max_result
-        self._wait = wait
-        self._open = on_lost_store == "open"
-        self._store: OutcomeStore = store_of(store, window, lease, key_prefix, max_keys, max_bytes, clock)
+        self._max_result = size("idempotency.max_result", max_result)
+        self._wait = seconds("idempotency.wait", wait)
+        self._open = choice("idempotency.on_lost_store", on_lost_store, ("open", "closed")) == "open"
+        self._store: OutcomeStore = store_of(
+            store,
+            positive_seconds("idempotency.window", window),
+            seconds("idempotency.lease", lease, minimum=0.1),
+            text("idempotency.key_prefix", key_prefix),
+            count("idempotency.max_keys", max_keys),
+            size("idempotency.max_bytes", max_bytes, minimum=max_result),
+            clock,
+        )
 
     def __call__(self, call: Call, call_next: CallNext) -> Any:
-        """The answer to the call, or the first answer once more.
+        """Run the call, or return the response of the first call with its key.
 
-        Raises: ProtocolError: status 400 for a bad key or a stream, 409 while the first call still runs after `wait`
-            seconds or when its answer was too large to keep, 422 for a key used with other parameters. CallTimeout
-            when the deadline passes while it waits. OverloadedError without the store.
+        Raises: ProtocolError: status 400 for a bad key or a stream; 409 when the first call is still running after
+            `wait` seconds, or its response was not kept; 422 for a key that was used with other parameters.
+            CallTimeout when the deadline passes while it waits. OverloadedError without the store.
         """
         key = call.context.idempotency_key
         if key is None:
@@ -121,12 +123,12 @@ class Idempotency:
             if self._open:
                 return call_next(call)
             call.reply["retry-after"] = "1"
-            message = "it cannot be told now whether this call was made before: the store of idempotency keys is gone"
+            message = "the store of idempotency keys does not respond; it knows whether this call was made before"
             raise OverloadedError(message, retry_after=1.0) from None
         return self._first(call, call_next, claim) if kept is None else _replay(call, kept)
 
     def _find(self, call: Call, claim: Claim) -> str | None:
-        """The outcome that is kept, waited for where the call still runs; None where it is ours to run."""
+        """Return the recorded outcome, after a wait if the first call is running; None when this call is the first."""
         waiting = None
         while True:
             found = self._store.claim(claim)
@@ -139,7 +141,7 @@ class Idempotency:
             waiting = waiting or _Waiting(call, self._wait)
             waiting.woken.clear()
             self._store.watch(claim.key, waiting.woken)
-            waiting.pause(self._store.tells)
+            waiting.pause(self._store.notifies)
 
     def _first(self, call: Call, call_next: CallNext, claim: Claim) -> Any:
         try:
@@ -148,7 +150,7 @@ class Idempotency:
             self._settle(claim, _text_of_error(error) if _is_kept(error, call) else None)
             raise
         except BaseException:
-            self._settle(claim, None)  # the process is told to end; who waits for this call must not wait on
+            self._settle(claim, None)  # the process ends; calls that wait for this one must not wait on
             raise
         self._settle(claim, _text_of_result(result))
         return result
@@ -163,55 +165,62 @@ class Idempotency:
             pass  # the lease ends by itself
 
     def _shorten(self, text: str) -> str:
-        return text if len(text) <= self._max_result else _lost(f"was larger than {self._max_result} bytes")
+        return text if len(text) <= self._max_result else _not_kept(f"was larger than {self._max_result} bytes")
 
     def close(self) -> None:
-        """End the thread and the connections to the store, if there are any."""
+        """End the thread, and close the connections to the store that were opened here."""
         self._store.close()
 
 
 class _Waiting:
-    """One call that waits for another under the same key; one thread."""
+    """A call that waits for another with the same key.
 
-    def __init__(self, call: Call, most: float) -> None:
+    Threads: one.
+    """
+
+    def __init__(self, call: Call, max_wait: float) -> None:
         self.woken = threading.Event()
         self._call = call
-        self._until = monotonic() + most
+        self._until = monotonic() + max_wait
         self._timeout = call.context.remaining()
         self._poll = _FIRST_POLL
         call.context.on_cancel(self.woken.set)
 
-    def pause(self, told: bool) -> None:
-        """Wait for a change, a moment only where nobody tells of it.
+    def pause(self, notified: bool) -> None:
+        """Wait until the first call may have ended.
+
+        Args:
+            notified: whether the store sets `woken`; if not, this returns after a polling interval.
 
         Raises: CallTimeout, CallCancelled, ProtocolError (409).
         """
         context = self._call.context
-        limits = [self._until - monotonic(), context.remaining(), None if told else self._poll]
-        if not context.cancelled:  # that it is may have been said before `woken` was cleared
+        limits = [self._until - monotonic(), context.remaining(), None if notified else self._poll]
+        if not context.cancelled:  # the cancellation may have come before `woken` was cleared
             self.woken.wait(max(0.0, min(limit for limit in limits if limit is not None)))
-        self._poll = min(_LAST_POLL, self._poll * 1.5)
+        self._poll = min(_MAX_POLL, self._poll * 1.5)
         if context.cancelled:
-            raise CallCancelled("the caller gave the call up", context={"request_id": context.request_id})
+            raise CallCancelled("the caller cancelled the call", context={"request_id": context.request_id})
         if context.expired:
             raise timeout_error(context, self._call.function.name, self._timeout)
         if monotonic() >= self._until and not self.woken.is_set():
             self._call.reply["retry-after"] = "1"
-            message = "the first call under this idempotency key still runs"
+            message = "the first call with this idempotency key is still running"
             raise ProtocolError(message, status=409, retryable=True)
 
 
 def _claim_of(call: Call, key: object) -> Claim:
     if not isinstance(key, str) or not is_idempotency_key(key):
-        raise ProtocolError(f"an idempotency key has 1 to {MAX_IDEMPOTENCY_KEY} visible ASCII characters", status=400)
+        words = f"an idempotency key must have 1 to {MAX_IDEMPOTENCY_KEY} visible ASCII characters"
+        raise ProtocolError(words, status=400)
     if call.streaming:
-        raise ProtocolError(f"{call.function.name} is a stream: it takes no idempotency key", status=400)
+        raise ProtocolError(f"{call.function.name} is a stream, which takes no idempotency key", status=400)
     params = dict(call.params)
     if not is_json(params):
-        raise SerializationError("the parameters are no JSON data")
+        raise SerializationError("the parameters are not JSON data")
     identity, schema = call.context.identity, call.function.schema
     scope = [None if identity is None else identity.name, call.group, schema.name, schema.version, key]
-    # json escapes what is no ASCII, lone surrogates too
+    # json escapes everything but ASCII, lone surrogates too
     return Claim(_digest(json.dumps(scope)), _digest(_canonical(params)), os.urandom(12).hex())
 
 
@@ -220,37 +229,37 @@ def _digest(text: str) -> str:
 
 
 def _is_kept(error: Exception, call: Call) -> bool:
-    """Whether a call that failed so must not run again: the function ran, or may have, or never will."""
+    """Return whether a failed call must not run again: the function ran, may have run, or never will."""
     if not isinstance(error, PortalError) or error.executed:
         return True
     if isinstance(error, TransportError):
         return error.may_have_executed
     if isinstance(error, CallTimeout | CallCancelled):
-        return call.function.address is not None  # one that runs elsewhere may run still
-    return not isinstance(error, _PASSING) and not error.retryable
+        return call.function.address is not None  # at another address it may still be running
+    return not isinstance(error, _TEMPORARY) and not error.retryable
 
 
 def _text_of_result(result: Any) -> str:
     try:
         return _encode({"result": result})
     except (TypeError, ValueError, RecursionError):
-        return _lost("was no JSON data")
+        return _not_kept("was not JSON data")
 
 
 def _text_of_error(error: Exception) -> str:
-    # What is no portal error is a defect in a middleware: the dispatcher's words for it, and no more, go to a client.
+    # Another exception is a defect of a middleware; a client gets the message of the dispatcher for it.
     known = error if isinstance(error, PortalError) else PortalError("middleware around the call failed")
     if known.sendable() is not known:
-        return _lost("was an error that is no JSON data")
+        return _not_kept("was an error that is not JSON data")
     try:
-        # `private` keeps a foreign exception's words on this side; it does not travel in to_dict
+        # `private` keeps the message of the user's exception on this side; to_dict does not contain it
         return _encode_error({"error": known.to_dict(), "private": isinstance(known, FunctionError) and known.private})
     except (TypeError, ValueError, RecursionError):
-        return _lost("was an error that is no JSON data")
+        return _not_kept("was an error that is not JSON data")
 
 
-def _lost(why: str) -> str:
-    return _encode({"lost": why})
+def _not_kept(why: str) -> str:
+    return _encode({"not_kept": why})
 
 
 def _replay(call: Call, text: str) -> Any:
@@ -259,7 +268,8 @@ def _replay(call: Call, text: str) -> Any:
     if "result" in kept:
         return kept["result"]
     if "error" not in kept:
-        error: PortalError = ProtocolError(f"this call was made before; its answer {kept['lost']}", status=409)
+        words = f"this call was made before; its response was not kept, because it {kept['not_kept']}"
+        error: PortalError = ProtocolError(words, status=409)
         error.delivery = "executed"
         raise error
     error = PortalError.from_dict(kept["error"])
@@ -267,9 +277,3 @@ def _replay(call: Call, text: str) -> Any:
     if isinstance(error, FunctionError):
         error.private = kept["private"] is True
     raise error
-
-
-def _check(setting: str, value: object, right: bool, allowed: str) -> None:
-    if not right:
-        path = f"idempotency.{setting}"
-        raise ConfigError(f"{path} is {value!r:.80}; expected: {allowed}", path=path, expected=allowed)

@@ -1,7 +1,7 @@
-"""Outcomes: what is remembered of calls under an idempotency key, in this process or in a shared store.
+"""Outcomes of calls with an idempotency key, in this process or in a shared store.
 
-A call is first claimed, by a token that nobody else has, then its outcome is recorded for the length of a window, or
-the claim is dropped. Who finds a claim waits and looks again.
+A call first makes a claim with a token of its own. Then its outcome is recorded for the length of a window, or the
+claim is dropped. A call that finds the claim of another one waits and looks again.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _log = logging.getLogger("portal.calls")
 
 
 class Claim(NamedTuple):
-    """A call that wants to run.
+    """A call that asks whether it may run.
 
     Attributes:
-        key: which call: digest of caller, function and idempotency key.
-        digest: of its parameters, 64 hex digits.
-        token: whose claim it is.
+        key: digest of caller, function and idempotency key.
+        digest: of the parameters, 64 hex digits.
+        token: random, different for each claim.
     """
 
     key: str
@@ -36,32 +36,32 @@ class Claim(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What is known of a call that was claimed before; `text` is its outcome, None while it runs."""
+    """A claim that was made before; `text` is its outcome, or None while the call is running."""
 
     digest: str
     text: str | None
 
 
 class OutcomeStore(Protocol):
-    """Where claims and outcomes are kept. Every method but `watch` and `close` may raise StoreLost.
+    """Keeps claims and outcomes. Each method but `watch` and `close` may raise StoreLost.
 
     Attributes:
-        tells: whether `watch` wakes who waits; else it has to look again and again.
+        notifies: whether `watch` sets its event; if not, a waiting call has to poll.
     """
 
-    tells: bool
+    notifies: bool
 
     def claim(self, claim: Claim) -> Found | None:
-        """None: the call is the claimer's to run, who then calls `record` or `drop`."""
+        """Make a claim. Return None when it is the first; its owner then calls `record` or `drop`."""
 
     def record(self, claim: Claim, text: str) -> None:
         """Keep the outcome for the window."""
 
     def drop(self, claim: Claim) -> None:
-        """Nothing is kept: the next claim runs."""
+        """Remove the claim, so that the next call runs."""
 
     def watch(self, key: str, woken: threading.Event) -> None:
-        """Set the event when the call no longer runs, at once if it does not."""
+        """Set the event when the call has ended, at once if it has."""
 
     def close(self) -> None:
         """End threads and connections."""
@@ -74,7 +74,7 @@ class _Running:
         self.thread = threading.get_ident()
         self.digest = claim.digest
         self.token = claim.token
-        self.watchers: WeakSet[threading.Event] = WeakSet()  # weak: who stops waiting is gone from it
+        self.watchers: WeakSet[threading.Event] = WeakSet()  # weak: a waiter that stops leaves the set
 
 
 class _Done(NamedTuple):
@@ -84,34 +84,34 @@ class _Done(NamedTuple):
 
 
 class MemoryOutcomes:
-    """Outcomes of this process, the oldest dropped where there are too many.
+    """Outcomes in this process; past a limit the oldest is removed.
 
     Args:
         window: seconds.
-        most: outcomes.
+        max_keys: outcomes to keep at most.
         max_bytes: of all outcomes together.
         clock: seconds, as `time.monotonic`.
 
-    Threads: any; who has claimed also ends the claim. Calls that run are as many as threads run them. Fork: the child
-    keeps the outcomes and the claims of the thread that it goes on with; those of others would never end there.
+    Threads: any; the thread that made a claim ends it. Fork: a child keeps the outcomes, and the claims of the thread
+    that forked. The claims of other threads would never end there.
     """
 
-    tells: bool = True
+    notifies: bool = True
 
-    def __init__(self, window: float, most: int, max_bytes: int, clock: Callable[[], float]) -> None:
+    def __init__(self, window: float, max_keys: int, max_bytes: int, clock: Callable[[], float]) -> None:
         self._window = window
-        self._most = most
+        self._max_keys = max_keys
         self._max_bytes = max_bytes
         self._clock = clock
-        self._lock = new_lock()  # guards all below
+        self._lock = new_lock()  # guards the attributes below
         self._running: dict[str, _Running] = {}
-        self._done: OrderedDict[str, _Done] = OrderedDict()  # the next to expire first
+        self._done: OrderedDict[str, _Done] = OrderedDict()  # the next to expire is first
         self._bytes = 0
-        self._said = False
+        self._warned = False
         renew_after_fork(self)
 
     def after_fork(self) -> None:
-        """Hold the claims of this thread alone; a child process, which has no other, does so by itself."""
+        """Drop the claims of other threads, which a child process does not have."""
         own = threading.get_ident()
         self._running = {key: running for key, running in self._running.items() if running.thread == own}
 
@@ -119,10 +119,10 @@ class MemoryOutcomes:
         return len(self._running) + len(self._done)
 
     def claim(self, claim: Claim) -> Found | None:
-        """None: the call is the claimer's to run."""
+        """Make a claim. Return None when it is the first."""
         now = self._clock()
         with self._lock:
-            self._forget_expired(now)
+            self._remove_expired(now)
             done = self._done.get(claim.key)
             if done is not None:
                 return Found(done.digest, done.text)
@@ -140,19 +140,23 @@ class MemoryOutcomes:
             self._done[claim.key] = _Done(claim.digest, text, until)
             self._bytes += len(text)
             early = self._make_room()
-            say, self._said = early and not self._said, self._said or early
-        if say:
-            _log.warning("idempotency: outcomes are forgotten before their window ends, for there are too many")
+            warn, self._warned = early and not self._warned, self._warned or early
+        if warn:
+            _log.warning(
+                "idempotency: outcomes are removed before their window ends: max_keys=%d max_bytes=%d",
+                self._max_keys,
+                self._max_bytes,
+            )
         _wake(running)
 
     def drop(self, claim: Claim) -> None:
-        """Nothing is kept: the next claim runs."""
+        """Remove the claim, so that the next call runs."""
         with self._lock:
             running = self._running.pop(claim.key)
         _wake(running)
 
     def watch(self, key: str, woken: threading.Event) -> None:
-        """Set the event when the call no longer runs, at once if it does not."""
+        """Set the event when the call has ended, at once if it has."""
         with self._lock:
             running = self._running.get(key)
             if running is not None:
@@ -160,23 +164,23 @@ class MemoryOutcomes:
                 return
         woken.set()
 
-    def _forget_expired(self, now: float) -> None:
+    def _remove_expired(self, now: float) -> None:
         while self._done and next(iter(self._done.values())).until <= now:
-            self._forget_oldest()
+            self._remove_oldest()
 
     def _make_room(self) -> bool:
         early = False
-        while len(self._done) > self._most or self._bytes > self._max_bytes:
-            self._forget_oldest()
+        while len(self._done) > self._max_keys or self._bytes > self._max_bytes:
+            self._remove_oldest()
             early = True
         return early
 
-    def _forget_oldest(self) -> None:
+    def _remove_oldest(self) -> None:
         _, done = self._done.popitem(last=False)
         self._bytes -= len(done.text)
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: a store in memory holds no connection."""
 
 
 def _wake(running: _Running) -> None:
@@ -184,7 +188,7 @@ def _wake(running: _Running) -> None:
         woken.set()
 
 
-# A kept value is 64 hex digits of the parameters and then "?" and the token of who runs it, or "=" and the outcome.
+# A value is the digest of the parameters (64 hex digits), then "?" and the token of the claim, or "=" and the outcome.
 _RECORD = """
 local kept = redis.call('GET', KEYS[1])
 if kept and kept ~= ARGV[1] then return 0 end
@@ -200,8 +204,8 @@ return 1
 class SharedOutcomes:
     """Outcomes in a store that several processes share.
 
-    A claim is a lease, renewed by a thread for as long as the call runs: a process that died frees its keys when the
-    lease ends. An outcome that could not be recorded, because the store was gone, is recorded when it is back.
+    A claim is a lease, which a thread renews while the call is running. The keys of a process that died are free when
+    their leases end. An outcome that could not be recorded is recorded when the store responds again.
 
     Args:
         window: seconds.
@@ -213,7 +217,7 @@ class SharedOutcomes:
     Threads: any. Fork: the child has a thread of its own and none of the parent's claims.
     """
 
-    tells: bool = False
+    notifies: bool = False
 
     def __init__(
         self, link: StoreLink, window: float, lease: float, prefix: str, max_bytes: int, clock: Callable[[], float]
@@ -221,7 +225,7 @@ class SharedOutcomes:
         self._link = link
         self._window = window
         self._lease_ms = max(1, round(lease * 1000))
-        self._every = lease / 3
+        self._interval = lease / 3
         self._prefix = prefix
         self._max_bytes = max_bytes
         self._clock = clock
@@ -231,8 +235,8 @@ class SharedOutcomes:
         renew_after_fork(self)
 
     def after_fork(self) -> None:
-        """Hold no claims and have no thread; a child process begins so."""
-        self._wake = threading.Condition()  # guards all below
+        """Start without claims and without a thread."""
+        self._wake = threading.Condition()  # guards the attributes below
         self._held: set[Claim] = set()
         self._unrecorded: OrderedDict[Claim, tuple[str, float]] = OrderedDict()
         self._bytes = 0
@@ -240,7 +244,7 @@ class SharedOutcomes:
         self._closed = False
 
     def claim(self, claim: Claim) -> Found | None:
-        """None: the call is the claimer's to run. Raises: StoreLost."""
+        """Make a claim. Return None when it is the first. Raises StoreLost."""
         name, value = self._name(claim), _claimed(claim)
         while True:
             if self._link.run(lambda client: client.set(name, value, nx=True, px=self._lease_ms)):
@@ -249,27 +253,27 @@ class SharedOutcomes:
             if kept is not None:
                 text = text_of(kept)
                 if text == value:
-                    break  # a client that retries by itself had claimed it, and missed the answer
+                    break  # a client with retries made the claim and missed the response
                 return Found(text[:64], text[65:] if text[64:65] == "=" else None)
         self._hold(claim)
         return None
 
     def record(self, claim: Claim, text: str) -> None:
-        """Keep the outcome for the window, as soon as the store answers."""
+        """Keep the outcome for the window, as soon as the store responds."""
         until = self._clock() + self._window
         try:
             self._send(claim, text, until)
         except StoreLost:
             self._postpone(claim, text, until)
-        self._let_go(claim)
+        self._release(claim)
 
     def drop(self, claim: Claim) -> None:
-        """Nothing is kept: the next claim runs, at the latest when the lease ends."""
-        self._let_go(claim)
+        """Remove the claim, so that the next call runs, at the latest when the lease ends."""
+        self._release(claim)
         self._link.run(lambda _: self._dropping(keys=[self._name(claim)], args=[_claimed(claim)]))
 
     def watch(self, key: str, woken: threading.Event) -> None:
-        """The store does not tell."""
+        """Do nothing: a shared store does not notify."""
 
     def _name(self, claim: Claim) -> str:
         return f"{self._prefix}:{claim.key}"
@@ -278,16 +282,14 @@ class SharedOutcomes:
         left = max(1, round((until - self._clock()) * 1000))
         values = [_claimed(claim), f"{claim.digest}={text}", left]
         if not self._link.run(lambda _: self._recording(keys=[self._name(claim)], args=values)):
-            _log.error("idempotency: a lease ended while its call ran, and another has claimed the key")
-
-    # the thread
+            _log.error("idempotency: a lease ended while its call was running, and another call has the key now")
 
     def _hold(self, claim: Claim) -> None:
         with self._wake:
             self._held.add(claim)
-            self._run_thread()
+            self._wake_thread()
 
-    def _let_go(self, claim: Claim) -> None:
+    def _release(self, claim: Claim) -> None:
         with self._wake:
             self._held.discard(claim)
 
@@ -296,15 +298,15 @@ class SharedOutcomes:
             self._unrecorded[claim] = (text, until)
             self._bytes += len(text)
             while self._bytes > self._max_bytes:
-                self._forget(next(iter(self._unrecorded)))
-                _log.error("idempotency: an outcome was not recorded: the store is gone and there are too many")
-            self._run_thread()
+                self._discard(next(iter(self._unrecorded)))
+                _log.error("idempotency: an outcome was not recorded: the store does not respond and max_bytes wait")
+            self._wake_thread()
 
-    def _forget(self, claim: Claim) -> None:
+    def _discard(self, claim: Claim) -> None:
         gone = self._unrecorded.pop(claim, None)
         self._bytes -= len(gone[0]) if gone is not None else 0
 
-    def _run_thread(self) -> None:
+    def _wake_thread(self) -> None:
         if self._thread is None and not self._closed:
             thread = threading.Thread(target=self._run, name="portal-leases", daemon=True)
             thread.start()
@@ -317,14 +319,14 @@ class SharedOutcomes:
                 while not self._closed and not self._held and not self._unrecorded:
                     self._wake.wait(3600.0)
                 if not self._closed:
-                    pause = min(1.0, self._every) if self._unrecorded else self._every
-                    self._wake.wait_for(lambda: self._closed, pause)
+                    interval = min(1.0, self._interval) if self._unrecorded else self._interval
+                    self._wake.wait_for(lambda: self._closed, interval)
                 if self._closed:
                     return
-            self.tend()
+            self.renew_and_record()
 
-    def tend(self) -> None:
-        """Renew the leases of calls that run, and record what could not be; what the thread does."""
+    def renew_and_record(self) -> None:
+        """Renew the leases of running calls, and record outcomes that wait; the thread calls this."""
         with self._wake:
             held, unrecorded = list(self._held), list(self._unrecorded.items())
         try:
@@ -334,21 +336,21 @@ class SharedOutcomes:
                 if self._clock() < until:
                     self._send(claim, text, until)
                 with self._wake:
-                    self._forget(claim)
+                    self._discard(claim)
         except StoreLost:
-            return  # the link has said so; next time
+            return  # already logged; the thread tries again
 
     def _renew(self, claim: Claim) -> None:
-        # A claim that is gone, since the store lost its memory, is made again: the call still runs.
+        # A claim that the store lost is made again, because the call is still running.
         values = [_claimed(claim), _claimed(claim), self._lease_ms]
         held = self._link.run(lambda _: self._recording(keys=[self._name(claim)], args=values))
         if not held:
-            self._let_go(claim)
-        elif claim not in self._held:  # dropped meanwhile: this has made it again, for the length of a lease
+            self._release(claim)
+        elif claim not in self._held:  # dropped meanwhile, so this renewal made it again
             self._link.run(lambda _: self._dropping(keys=[self._name(claim)], args=[_claimed(claim)]))
 
     def close(self) -> None:
-        """End the thread and the connections that were made for a URL."""
+        """End the thread, and close the connections that were opened for a URL."""
         with self._wake:
             self._closed = True
             thread = self._thread
@@ -363,10 +365,10 @@ def _claimed(claim: Claim) -> str:
 
 
 def store_of(
-    source: Any, window: float, lease: float, prefix: str, most: int, max_bytes: int, clock: Callable[[], float]
+    source: Any, window: float, lease: float, prefix: str, max_keys: int, max_bytes: int, clock: Callable[[], float]
 ) -> OutcomeStore:
-    """The store for a setting: None is this process's memory."""
+    """Return the store for the setting `store`; None is memory in this process."""
     if source is None:
-        return MemoryOutcomes(window, most, max_bytes, clock)
+        return MemoryOutcomes(window, max_keys, max_bytes, clock)
     link = StoreLink(source, path="idempotency.store", clock=clock)
     return SharedOutcomes(link, window, lease, prefix, max_bytes, clock)

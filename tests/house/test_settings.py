@@ -25,7 +25,6 @@ UNCONVERTED = {
     "http.middleware.compression",
     "http.middleware.cors",
     "http.middleware.request_log",
-    "idempotency.middleware",
 }
 _INFINITY = re.compile(r"\binf\b")
 _FINITE = {"isfinite", "isinf", "isnan"}

@@ -398,9 +398,9 @@ def test_a_defect_in_a_middleware_is_kept_without_its_words() -> None:
     ("answer", "words"),
     [
         ("x" * 1000, "larger than 100 bytes"),
-        ({1, 2}, "no JSON data"),
+        ({1, 2}, "not JSON data"),
         (FunctionError("x" * 1000), "larger than 100 bytes"),
-        (PortalError("x", context={"odd": math.nan}), "no JSON data"),
+        (PortalError("x", context={"odd": math.nan}), "not JSON data"),
     ],
 )
 def test_of_an_answer_that_cannot_be_kept_it_is_kept_that_it_was_given(
@@ -473,7 +473,7 @@ def test_waiting_ends_after_its_own_time(kept: Callable[..., Idempotency]) -> No
 
     def then() -> None:
         call = call_of()
-        with pytest.raises(ProtocolError, match="still runs") as caught:
+        with pytest.raises(ProtocolError, match="is still running") as caught:
             once(call, lambda _: pytest.fail("it ran"))
         assert caught.value.status == 409
         assert caught.value.retryable
@@ -629,14 +629,14 @@ def test_a_claim_is_renewed_and_made_again_but_not_taken_from_another(url: str, 
     close(client), close(store)
     assert store.claim(CLAIM) is None
     client.pexpire("p:k", 5000)
-    store.tend()
+    store.renew_and_record()
     assert client.pttl("p:k") > 20_000
     client.flushall()  # a store that came back empty
-    store.tend()
+    store.renew_and_record()
     assert client.get("p:k") == f"{CLAIM.digest}?token"
     client.set("p:k", f"{CLAIM.digest}?other")
-    store.tend()
-    store.tend()
+    store.renew_and_record()
+    store.renew_and_record()
     store.drop(CLAIM)
     assert client.get("p:k") == f"{CLAIM.digest}?other"
 
@@ -652,7 +652,7 @@ def test_an_outcome_does_not_overwrite_another(
     found = store.claim(CLAIM)
     assert found is not None
     assert found.text == "theirs"
-    assert "another has claimed" in caplog.text
+    assert "another call has the key" in caplog.text
 
 
 def test_an_outcome_is_recorded_when_the_store_is_back(close: Callable[[Any], Any]) -> None:
@@ -669,15 +669,15 @@ def test_an_outcome_is_recorded_when_the_store_is_back(close: Callable[[Any], An
         store.record(third, "old")
         with pytest.raises(StoreLost):
             store.claim(CLAIM._replace(key="k4"))
-        store.tend()
+        store.renew_and_record()
         server._desired_port = port
         server.start()
         clock.now += 59
-        store.tend()
+        store.renew_and_record()
         assert client.get("p:k2") == f"{CLAIM.digest}=mine"
         assert 0 < client.pttl("p:k2") <= 1000
         assert client.get("p:k") is None
-        store.tend()
+        store.renew_and_record()
         assert not store._unrecorded
         assert store._bytes == 0
 
@@ -688,7 +688,7 @@ def test_an_outcome_is_not_recorded_after_its_window(url: str, close: Callable[[
     store._closed = True  # no thread
     store._postpone(CLAIM, "late", clock.now + 10)
     clock.now += 11
-    store.tend()
+    store.renew_and_record()
     assert client.get("p:k") is None
     assert not store._unrecorded
 
@@ -770,5 +770,5 @@ def test_a_claim_that_is_dropped_while_leases_are_renewed_stays_dropped(
         renew(claim)
 
     monkeypatch.setattr(store, "_renew", drop_the_other_one)
-    store.tend()
+    store.renew_and_record()
     assert store.claim(dropped[0]._replace(token="of the next")) is None

@@ -85,7 +85,7 @@ def cutting(http: HTTPPortal, cuts: int, **options: Any) -> Iterator[Cutting]:
 
 
 def retry(**options: Any) -> Retry:
-    return Retry(**{"base": 0.001, **options})
+    return Retry(**{"initial_backoff": 0.001, **options})
 
 
 def nobody() -> str:

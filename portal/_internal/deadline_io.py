@@ -10,7 +10,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-__all__ = ["TimedAnswer", "time_left"]
+__all__ = ["TimedSocket", "time_left"]
 
 
 def time_left(deadline: float) -> float:
@@ -21,7 +21,7 @@ def time_left(deadline: float) -> float:
     return seconds
 
 
-class TimedAnswer:
+class TimedSocket:
     """A socket as far as http.client's HTTPResponse uses one.
 
     Args:
@@ -37,9 +37,9 @@ class TimedAnswer:
 
     def makefile(self, mode: str) -> io.BufferedReader:
         """What the answer is read from; like a socket's own, it keeps the socket open until it is closed itself."""
-        return io.BufferedReader(_Reader(self._sock.makefile("rb", buffering=0), self.limit_next))
+        return io.BufferedReader(_Reader(self._sock.makefile("rb", buffering=0), self.update_timeout))
 
-    def limit_next(self) -> None:
+    def update_timeout(self) -> None:
         """Let the socket's next step take no longer than there is time. TimeoutError when there is none."""
         seconds = self._pause
         if self._deadline is not None:
@@ -49,10 +49,10 @@ class TimedAnswer:
 
 
 class _Reader(io.RawIOBase):
-    def __init__(self, raw: io.RawIOBase, limit_next: Callable[[], None]) -> None:
+    def __init__(self, raw: io.RawIOBase, update_timeout: Callable[[], None]) -> None:
         super().__init__()
         self._raw = raw
-        self._limit_next = limit_next
+        self._limit_next = update_timeout
 
     def readable(self) -> bool:
         return True

@@ -1,4 +1,4 @@
-"""StoreLink: the way to a Redis or Valkey server that may be gone.
+"""StoreClient: the way to a Redis or Valkey server that may be gone.
 
 Waiting for a dead server is bounded twice: by socket timeouts, and, once it has failed, by leaving it alone for a
 while, so that one call in that while waits and all others are told at once.
@@ -14,7 +14,7 @@ from typing import Any, NoReturn, TypeVar
 from ..errors import ConfigError
 from .settings import positive_seconds, seconds
 
-__all__ = ["StoreLink", "StoreLost", "text_of"]
+__all__ = ["StoreClient", "StoreUnavailable", "as_text"]
 
 _log = logging.getLogger("portal.calls")
 _Found = TypeVar("_Found")
@@ -22,11 +22,11 @@ _SCHEMES = ("redis://", "rediss://", "unix://", "valkey://", "valkeys://")
 _SAY_AGAIN = 60.0  # seconds between two warnings about the same outage
 
 
-class StoreLost(Exception):
+class StoreUnavailable(Exception):
     """The store did not answer, or is being left alone."""
 
 
-class StoreLink:
+class StoreClient:
     """A shared store, and whether it can be asked.
 
     Args:
@@ -61,12 +61,12 @@ class StoreLink:
         self._said = float("-inf")
 
     def run(self, use: Callable[[Any], _Found]) -> _Found:
-        """What `use` gives for the client; StoreLost when the store fails or is being left alone."""
+        """What `use` gives for the client; StoreUnavailable when the store fails or is being left alone."""
         probing = self._lost
         if probing:
             now = self._clock()
             if now < self._alone_until:
-                raise StoreLost("the store is left alone after a failure")
+                raise StoreUnavailable("the store is left alone after a failure")
             self._alone_until = now + self._pause
         try:
             if self._over_tls:
@@ -74,7 +74,7 @@ class StoreLink:
             found = use(self.client)
         except Exception as error:  # redis and valkey have an exception tree each, and both let OSError through
             self._fail(error)
-            raise StoreLost(f"{type(error).__name__}: {error}") from error
+            raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
         if probing and self._lost:  # what was asked before the failure and answered after it proves nothing
             self._lost = False
             self._said = float("-inf")
@@ -140,6 +140,6 @@ def _reject(path: str) -> NoReturn:
     raise ConfigError.invalid(path, None, expected, secret=True) from None  # a URL may hold a password
 
 
-def text_of(value: bytes | str) -> str:
+def as_text(value: bytes | str) -> str:
     """What a client gave, text already or not, as its `decode_responses` is."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

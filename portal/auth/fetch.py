@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from .._internal.deadline_io import TimedAnswer, time_left
+from .._internal.deadline_io import TimedSocket, time_left
 from ..address import Address
 from ..errors import AddressError, ConfigError, ProtocolError, TransportError
 
@@ -119,12 +119,12 @@ def _connect(host: str, port: int | None, secure: bool, deadline: float, tls: ss
     raise failure
 
 
-class _Socket(TimedAnswer):
+class _Socket(TimedSocket):
     """What http.client uses of a socket."""
 
     def sendall(self, data: Any) -> None:
         """Send a request in the time that is left."""
-        self.limit_next()
+        self.update_timeout()
         self._sock.sendall(data)
 
     def close(self) -> None:

@@ -19,7 +19,7 @@ from .._internal.at_fork import renew_after_fork
 from ..context import CallContext
 from ..errors import CallCancelled, CallTimeout, OverloadedError
 
-__all__ = ["DeadlineWatch", "timeout_error", "too_late", "wait_for"]
+__all__ = ["DeadlineWatch", "expired_error", "timeout_error", "wait_for"]
 
 _log = logging.getLogger("portal.calls")
 
@@ -34,7 +34,7 @@ def timeout_error(context: CallContext, name: str, timeout: float | None = None)
     )
 
 
-def too_late(context: CallContext, name: str) -> CallTimeout:
+def expired_error(context: CallContext, name: str) -> CallTimeout:
     """The error for a call of `name` that was past its deadline before anything was sent."""
     return CallTimeout(
         f"{name} was not called: the deadline had passed before",

@@ -77,8 +77,8 @@ class Dispatcher:
         self._chain = build_chain(self.middleware, _answer)
         self._watch = DeadlineWatch()
         self._lock = new_lock()  # guards the pool's creation
-        self.begun, self.ended, self._failed = Counter(), Counter(), Counter()
-        self.bare = not self.middleware and executor is None
+        self.started, self.finished, self._failed = Counter(), Counter(), Counter()
+        self.is_passthrough = not self.middleware and executor is None
 
     def note_failure(self, function: Function, error: PortalError, context: CallContext) -> None:
         """Count a call that failed, and let its error say which it was."""
@@ -161,7 +161,7 @@ class Dispatcher:
             return self._pool
 
     def _run(self, call: Call) -> Any:
-        self.begun.add()
+        self.started.add()
         token = enter(call.context)
         try:
             return self._chain(call)
@@ -173,7 +173,7 @@ class Dispatcher:
             raise _middleware_failure(call, error) from error
         finally:
             leave(token)
-            self.ended.add()
+            self.finished.add()
 
     def _items(
         self, call: Call, items: Iterator[Any], on_deadline: Callable[[CallTimeout], object] | None
@@ -217,8 +217,8 @@ class Dispatcher:
 
     def stats(self) -> dict[str, int]:
         """Calls begun, failed and running now."""
-        ended = self.ended.value  # read first: a call in between must not make it negative
-        begun = self.begun.value
+        ended = self.finished.value  # read first: a call in between must not make it negative
+        begun = self.started.value
         return {"calls": begun, "failed": self._failed.value, "running": begun - ended}
 
     def close(self, timeout: float | None = 0.0) -> None:

@@ -16,7 +16,7 @@ from .._internal.settings import instance, positive_seconds
 from ..address import Address
 from ..auth.credentials import Credential, credentials_of
 from ..cache.response_cache import ResponseCache
-from ..calls.deadlines import too_late
+from ..calls.deadlines import expired_error
 from ..calls.middleware import Call, Middleware, build_chain
 from ..calls.plugins import close_middleware, resolve_middleware
 from ..context import CallContext
@@ -24,7 +24,7 @@ from ..errors import ConfigError, ConsumerError, OverloadedError, PortalError, R
 from ..function import Function
 from ..local.portal import LocalFunction
 from ..portal import Resolver, in_process_portals, topology
-from ..registry.portals import PortalRegistry, first_that_knows
+from ..registry.portals import PortalRegistry, resolve_first
 from ..schema import Schema
 from .pending import PendingFunction
 from .schemes import make_resolver
@@ -250,7 +250,7 @@ class Consumer:
         Raises: AddressError, RegistryError (not_found), TransportError when its server cannot be asked.
         """
         target = Address.of(address)
-        return first_that_knows(self._resolvers_for(target), target)
+        return resolve_first(self._resolvers_for(target), target)
 
     def list_at(self, address: Address | str) -> dict[str, Any]:
         """What is published at a base address: `{"functions": [...], "services": [...]}`, a row each, as JSON data."""
@@ -283,13 +283,13 @@ class Consumer:
             travelling = CallContext.for_call(self._timeout if timeout is None and remote else timeout, context)
             function = self._pending(key, target, resolvers, known) if remote else self._look_up(key, target, resolvers)
         if travelling.expired:
-            raise too_late(travelling, function.name)
+            raise expired_error(travelling, function.name)
         return Call(function, {} if params is None else params, travelling, function.address, streaming)
 
     def _look_up(self, key: str, target: Address, resolvers: Sequence[Resolver]) -> Function:
         """The function of this process to send to, kept for as long as its portal is what it was."""
         seen = topology.version
-        function = first_that_knows(resolvers, target)
+        function = resolve_first(resolvers, target)
         if isinstance(function, LocalFunction):
             if self._near_since != seen or len(self._near) >= _CACHE_SIZE:
                 self._near = {}
@@ -307,7 +307,7 @@ class Consumer:
     def _ask(self, key: str, target: Address, portals: Iterable[Resolver], context: CallContext) -> Function:
         """The remote function to send to, within the call's deadline; its contract is kept for a while."""
         with context.active():
-            function = first_that_knows(portals, target)
+            function = resolve_first(portals, target)
         if len(self._resolved) >= _CACHE_SIZE:
             self._resolved.clear()
         self._resolved[key] = (monotonic() + _CONTRACT_SECONDS, function)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any, Literal
 
-from .._internal.redis_client import StoreLost
+from .._internal.redis_client import StoreUnavailable
 from .._internal.settings import choice, count, positive_seconds, seconds, size, text
 from ..calls.deadlines import timeout_error
 from ..calls.middleware import Call, CallNext
@@ -119,7 +119,7 @@ class Idempotency:
         claim = _claim_of(call, key)
         try:
             kept = self._find(call, claim)
-        except StoreLost:
+        except StoreUnavailable:
             if self._open:
                 return call_next(call)
             call.reply["retry-after"] = "1"
@@ -161,7 +161,7 @@ class Idempotency:
                 self._store.drop(claim)
             else:
                 self._store.record(claim, self._shorten(text))
-        except StoreLost:
+        except StoreUnavailable:
             pass  # the lease ends by itself
 
     def _shorten(self, text: str) -> str:

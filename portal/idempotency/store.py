@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 from weakref import WeakSet
 
 from .._internal.at_fork import new_lock, renew_after_fork
-from .._internal.redis_client import StoreLink, StoreLost, text_of
+from .._internal.redis_client import StoreClient, StoreUnavailable, as_text
 
 __all__ = ["Claim", "Found", "MemoryOutcomes", "OutcomeStore", "SharedOutcomes", "store_of"]
 
@@ -43,7 +43,7 @@ class Found(NamedTuple):
 
 
 class OutcomeStore(Protocol):
-    """Keeps claims and outcomes. Each method but `watch` and `close` may raise StoreLost.
+    """Keeps claims and outcomes. Each method but `watch` and `close` may raise StoreUnavailable.
 
     Attributes:
         notifies: whether `watch` sets its event; if not, a waiting call has to poll.
@@ -220,7 +220,7 @@ class SharedOutcomes:
     notifies: bool = False
 
     def __init__(
-        self, link: StoreLink, window: float, lease: float, prefix: str, max_bytes: int, clock: Callable[[], float]
+        self, link: StoreClient, window: float, lease: float, prefix: str, max_bytes: int, clock: Callable[[], float]
     ) -> None:
         self._link = link
         self._window = window
@@ -244,14 +244,14 @@ class SharedOutcomes:
         self._closed = False
 
     def claim(self, claim: Claim) -> Found | None:
-        """Make a claim. Return None when it is the first. Raises StoreLost."""
+        """Make a claim. Return None when it is the first. Raises StoreUnavailable."""
         name, value = self._name(claim), _claimed(claim)
         while True:
             if self._link.run(lambda client: client.set(name, value, nx=True, px=self._lease_ms)):
                 break
             kept = self._link.run(lambda client: client.get(name))
             if kept is not None:
-                text = text_of(kept)
+                text = as_text(kept)
                 if text == value:
                     break  # a client with retries made the claim and missed the response
                 return Found(text[:64], text[65:] if text[64:65] == "=" else None)
@@ -263,7 +263,7 @@ class SharedOutcomes:
         until = self._clock() + self._window
         try:
             self._send(claim, text, until)
-        except StoreLost:
+        except StoreUnavailable:
             self._postpone(claim, text, until)
         self._release(claim)
 
@@ -337,7 +337,7 @@ class SharedOutcomes:
                     self._send(claim, text, until)
                 with self._wake:
                     self._discard(claim)
-        except StoreLost:
+        except StoreUnavailable:
             return  # already logged; the thread tries again
 
     def _renew(self, claim: Claim) -> None:
@@ -370,5 +370,5 @@ def store_of(
     """Return the store for the setting `store`; None is memory in this process."""
     if source is None:
         return MemoryOutcomes(window, max_keys, max_bytes, clock)
-    link = StoreLink(source, path="idempotency.store", clock=clock)
+    link = StoreClient(source, path="idempotency.store", clock=clock)
     return SharedOutcomes(link, window, lease, prefix, max_bytes, clock)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from .._internal.at_fork import new_lock
-from .._internal.redis_client import StoreLink, text_of
+from .._internal.redis_client import StoreClient, as_text
 from ..errors import ConfigError
 
 __all__ = [
@@ -90,7 +90,7 @@ class RateStore(Protocol):
     """Counts calls by key."""
 
     def take(self, key: str) -> Verdict:
-        """Count one call if it is allowed. Raises: StoreLost."""
+        """Count one call if it is allowed. Raises: StoreUnavailable."""
 
 
 # token bucket
@@ -184,7 +184,7 @@ return {allowed, string.format('%.17g', level)}
 class _Shared:
     """Counting by a script that the store runs as one step, with the store's clock."""
 
-    def __init__(self, link: StoreLink, prefix: str, script: str, arguments: list[int]) -> None:
+    def __init__(self, link: StoreClient, prefix: str, script: str, arguments: list[int]) -> None:
         self._link = link
         self._prefix = prefix
         self._script = link.client.register_script(script)
@@ -199,15 +199,15 @@ class _Shared:
 class SharedBuckets(_Shared):
     """Token buckets in a store that several processes share. Threads: any."""
 
-    def __init__(self, rate: Rate, burst: int, link: StoreLink, prefix: str) -> None:
+    def __init__(self, rate: Rate, burst: int, link: StoreClient, prefix: str) -> None:
         super().__init__(link, prefix, _BUCKET_SCRIPT, [rate.calls, rate.seconds * _SECOND, burst])
         self._rate = rate
         self._burst = burst
 
     def take(self, key: str) -> Verdict:
-        """Count one call if it is allowed. Raises: StoreLost."""
+        """Count one call if it is allowed. Raises: StoreUnavailable."""
         allowed, level = self._count(key)
-        units = round(float(text_of(level)) * self._rate.seconds * _SECOND)
+        units = round(float(as_text(level)) * self._rate.seconds * _SECOND)
         token = self._rate.seconds * _SECOND
         return _bucket_verdict(self._rate.calls, token, self._burst * token, max(0, units), bool(allowed))
 
@@ -284,18 +284,18 @@ return {allowed, before, count, passed}
 class SharedWindows(_Shared):
     """Sliding windows in a store that several processes share. Threads: any."""
 
-    def __init__(self, rate: Rate, link: StoreLink, prefix: str) -> None:
+    def __init__(self, rate: Rate, link: StoreClient, prefix: str) -> None:
         super().__init__(link, prefix, _WINDOW_SCRIPT, [rate.calls, rate.seconds * _SECOND])
         self._rate = rate
 
     def take(self, key: str) -> Verdict:
-        """Count one call if it is allowed. Raises: StoreLost."""
+        """Count one call if it is allowed. Raises: StoreUnavailable."""
         allowed, before, count, passed = map(int, self._count(key))
         return _window_verdict(self._rate, before, count, passed, bool(allowed))
 
 
 def rate_store(
-    rate: Rate, burst: int | None, link: StoreLink | None, prefix: str, most: int, clock: Callable[[], float]
+    rate: Rate, burst: int | None, link: StoreClient | None, prefix: str, most: int, clock: Callable[[], float]
 ) -> RateStore:
     """Where calls are counted.
 

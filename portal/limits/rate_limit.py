@@ -9,7 +9,7 @@ from math import ceil
 from time import monotonic
 from typing import Any, Literal
 
-from .._internal.redis_client import StoreLink, StoreLost
+from .._internal.redis_client import StoreClient, StoreUnavailable
 from ..calls.middleware import Call, CallNext
 from ..errors import ConfigError, OverloadedError, RateLimitError
 from ..function import Function
@@ -104,7 +104,7 @@ class RateLimit:
         most = parsed.calls if burst is None else burst
         self._words = rate if name == "default" else f'{rate} ("{name}")'
         self._policy = f'"{name}";q={parsed.calls};w={parsed.seconds}'
-        self._link = None if store is None else StoreLink(store, path="rate_limit.store", clock=clock)
+        self._link = None if store is None else StoreClient(store, path="rate_limit.store", clock=clock)
         kind = per if isinstance(per, str) else "own"
         prefix = f"{key_prefix}:{name}:{kind}:{parsed.calls}/{parsed.seconds}"
         self._take = rate_store(parsed, most if bucket else None, self._link, prefix, max_keys, clock).take
@@ -115,7 +115,7 @@ class RateLimit:
             try:
                 key = self._key(call)
                 verdict = self._take(key if len(key) <= _MAX_KEY and key.isascii() else _short(key))
-            except StoreLost:
+            except StoreUnavailable:
                 self._without_store(call)
             else:
                 self._tell(call.reply, verdict)

@@ -40,9 +40,9 @@ class LocalFunction(ResolvedFunction):
         self._entry = entry
         self._target = found.target
         dispatcher = portal.dispatcher
-        self._begin, self._end = dispatcher.begun.add, dispatcher.ended.add
+        self._begin, self._end = dispatcher.started.add, dispatcher.finished.add
         self._bare = (
-            dispatcher.bare
+            dispatcher.is_passthrough
             and found.schema.timeout is None
             and not found.schema.streaming
             and found.parameters.inject is None

@@ -65,7 +65,7 @@ class PortalRegistry:
     def resolve(self, address: Address | str) -> Function:
         """The Function at any address; raises what the last portal asked raises."""
         target = Address.of(address)
-        return first_that_knows(self.get(target.scheme), target)
+        return resolve_first(self.get(target.scheme), target)
 
     def resolve_service(self, address: Address | str) -> Service:
         """The Service at any address."""
@@ -79,7 +79,7 @@ class PortalRegistry:
         return last.resolve_service(target)
 
 
-def first_that_knows(portals: Iterable[Resolver], address: Address) -> Function:
+def resolve_first(portals: Iterable[Resolver], address: Address) -> Function:
     """The Function at `address` of the first of `portals` that has it; the last one's RegistryError if none has."""
     *others, last = portals
     for portal in others:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from portal import LocalPortal
 from portal import function as make
-from portal._internal.redis_client import StoreLink, StoreLost
+from portal._internal.redis_client import StoreClient, StoreUnavailable
 from portal.address import Address
 from portal.calls.middleware import Call
 from portal.context import CallContext, Identity
@@ -606,7 +606,7 @@ def shared(url: str, **settings: Any) -> tuple[SharedOutcomes, redis.Redis, Cloc
     client = redis.Redis.from_url(url, socket_timeout=2, decode_responses=True)
     clock = Clock()
     store = SharedOutcomes(
-        StoreLink(client, path="store", clock=clock), 60.0, 30.0, "p", settings.get("max_bytes", 1000), clock
+        StoreClient(client, path="store", clock=clock), 60.0, 30.0, "p", settings.get("max_bytes", 1000), clock
     )
     return store, client, clock
 
@@ -667,7 +667,7 @@ def test_an_outcome_is_recorded_when_the_store_is_back(close: Callable[[Any], An
         store.record(CLAIM, "too long for all three")
         store.record(second, "mine")
         store.record(third, "old")
-        with pytest.raises(StoreLost):
+        with pytest.raises(StoreUnavailable):
             store.claim(CLAIM._replace(key="k4"))
         store.renew_and_record()
         server._desired_port = port

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from portal import LocalPortal
 from portal import function as make
-from portal._internal.redis_client import StoreLink, StoreLost
+from portal._internal.redis_client import StoreClient, StoreUnavailable
 from portal.calls.middleware import Call, build_chain
 from portal.context import CallContext, Identity
 from portal.errors import ConfigError, OverloadedError, RateLimitError
@@ -464,7 +464,7 @@ def test_the_script_of_the_store_counts_as_memory_does(server: Any, history: lis
     rate, clock = Rate(3, 60), Clock()
     with redis.Redis.from_url(server.connection_url, socket_timeout=2, decode_responses=True) as client:
         client.flushall()
-        link = StoreLink(client, path="store")
+        link = StoreClient(client, path="store")
         pairs: list[tuple[Any, Any]] = [
             (MemoryBuckets(rate, 3, 10, clock), SharedBuckets(rate, 3, link, "b")),
             (MemoryWindows(rate, 10, clock), SharedWindows(rate, link, "w")),
@@ -567,9 +567,9 @@ def test_waiting_for_a_silent_store_is_bounded_and_one_waits_at_a_time() -> None
         silent.listen(16)
         clock = Clock()
         url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
-        link = StoreLink(url, path="store", timeout=0.05, clock=clock)
+        link = StoreClient(url, path="store", timeout=0.05, clock=clock)
         began = time.monotonic()
-        with pytest.raises(StoreLost):
+        with pytest.raises(StoreUnavailable):
             link.run(lambda client: client.ping())
         assert 0.04 < time.monotonic() - began < 2
         clock.now += 1.1
@@ -577,7 +577,7 @@ def test_waiting_for_a_silent_store_is_bounded_and_one_waits_at_a_time() -> None
 
         def ask(client: Any) -> Any:
             asked.append(1)
-            with pytest.raises(StoreLost, match="left alone"):
+            with pytest.raises(StoreUnavailable, match="left alone"):
                 link.run(lambda _: asked.append(2))
             return "pong"
 

@@ -12,7 +12,7 @@ from typing import Any
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from ..._internal.deadline_io import TimedAnswer
+from ..._internal.deadline_io import TimedSocket
 
 __all__ = ["LIMITS", "manager_of"]
 
@@ -22,7 +22,7 @@ LIMITS: ContextVar[tuple[float | None, float | None]] = ContextVar("portal_excha
 
 def _timed(sock: Any, *args: Any, **options: Any) -> http.client.HTTPResponse:
     """Called by http.client for each answer, that of a proxy to CONNECT included."""
-    return http.client.HTTPResponse(TimedAnswer(sock, *LIMITS.get()), *args, **options)  # type: ignore[arg-type]
+    return http.client.HTTPResponse(TimedSocket(sock, *LIMITS.get()), *args, **options)  # type: ignore[arg-type]
 
 
 class _HTTPConnection(HTTPConnection):

@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol
 from ..._internal.at_fork import new_lock
 from ..._internal.settings import count, positive_seconds, size
 from ...address import Address
-from ...calls.deadlines import too_late
+from ...calls.deadlines import expired_error
 from ...context import CallContext
 from ...errors import CallCancelled, PortalError, ProtocolError, TransportError
 from ...portal import is_unstarted
@@ -177,7 +177,7 @@ class Transport:
         if context.cancelled:
             raise CallCancelled("the caller gave the call up", address=address)
         if context.expired:
-            raise too_late(context, str(address))
+            raise expired_error(context, str(address))
         proxy = self._proxies.to(address)
         try:
             if address.scheme == "https" or proxy is not None:

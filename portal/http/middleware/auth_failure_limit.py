@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Any
 
 from ..._internal.at_fork import new_lock
-from ..._internal.redis_client import StoreLink, StoreLost
+from ..._internal.redis_client import StoreClient, StoreUnavailable
 from ...errors import ConfigError, RateLimitError
 from ...http11.forwarded import client_network
 from ...limits.algorithms import Rate, rate_store
@@ -50,7 +50,7 @@ class AuthFailureLimit:
         if type(max_keys) is not int or max_keys < 1:
             path, allowed = "guess_limit.max_keys", "a whole number above 0"
             raise ConfigError(f"{path} is {max_keys!r}; expected: {allowed}", path=path, expected=allowed)
-        self._link = None if store is None else StoreLink(store, path="guess_limit.store", clock=clock)
+        self._link = None if store is None else StoreClient(store, path="guess_limit.store", clock=clock)
         prefix = f"portal:guesses:{parsed.calls}/{parsed.seconds}"
         self._take = rate_store(parsed, parsed.calls, self._link, prefix, max_keys, clock).take
         self._pause = parsed.seconds / parsed.calls
@@ -75,7 +75,7 @@ class AuthFailureLimit:
     def _count(self, client: str) -> None:
         try:
             verdict = self._take(client)
-        except StoreLost:
+        except StoreUnavailable:
             return
         if verdict.remaining:
             return

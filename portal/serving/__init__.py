@@ -3,13 +3,14 @@
 from .config import ServingConfig
 from .connection import Connection
 from .listener import Listener
-from .request import App, Request, Response, Upgraded
+from .request import App, EarlyResponder, Request, Response, Upgraded
 from .tls import Certificate, TLSConfig
 
 __all__ = [
     "App",
     "Certificate",
     "Connection",
+    "EarlyResponder",
     "Listener",
     "Request",
     "Response",

@@ -11,7 +11,7 @@ from ..errors import ProtocolError
 from ..http11.head_cache import HeadCache
 from .config import ServingConfig
 from .rejections import error_response
-from .request import Request, RequestReader, Upgraded
+from .request import Received, RequestReader, Upgraded
 from .stream import Stream, TLSStream, plain_stream
 from .tls import identity_of
 
@@ -115,7 +115,7 @@ class Connection:
         self.shaking = False
         return True
 
-    def next_request(self) -> Request | None:
+    def next_request(self) -> Received | None:
         """The next whole request, waiting the linger time for it; None when it has to be waited for longer.
 
         Raises: ProtocolError to be answered; ConnectionError when the client is gone.
@@ -125,7 +125,7 @@ class Connection:
                 return None
         return request
 
-    def read_request(self) -> Request | None:
+    def read_request(self) -> Received | None:
         """The next request if it is whole with what has arrived. Never waits. Raises: as `next_request`."""
         self._feed(self.stream.read_now())
         return self.take_request()
@@ -148,12 +148,12 @@ class Connection:
             return False
         raise ConnectionResetError("the client closed the connection")
 
-    def take_request(self) -> Request | None:
+    def take_request(self) -> Received | None:
         """The next request if all of it has been read. Never waits. Raises: as `next_request`."""
         found = self._reader.next_request()
         if found is not None:
             self.requests += 1
-            return Request(found[0], found[1], self, self.peer)
+            return found
         if self._reader.wants_continue:
             self._reader.wants_continue = False
             if not self.send_nowait(_CONTINUE):  # the watching thread must not wait for a client that reads nothing

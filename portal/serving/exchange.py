@@ -1,61 +1,93 @@
-"""Exchange: one request and its one answer, which either the worker or a reactor of deadlines gives."""
+"""Exchange: one request and its one response, which the serving thread or the responder at a deadline sends."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from time import time
 
 from .._internal.closing import close_resource
 from ..http11.request_head import RequestHead
-from ..http11.response_head import LAST_CHUNK, encode_chunk, encode_head
+from ..http11.response_head import BODILESS, LAST_CHUNK, encode_chunk, encode_head
 from .connection import Connection
 from .request import Response
 
 __all__ = ["Exchange"]
 
-_NO_BODY = (204, 304)
-
 
 class Exchange:
-    """One request and its one answer.
+    """One request and its one response.
+
+    Args:
+        keep_alive: whether the server keeps the connection after the response; the client has to want it, too.
+        release: called after an early response, with the connection and whether it can be kept.
 
     Attributes:
-        keep_alive: whether the connection is kept after the answer.
+        keep_alive: whether the connection is kept after the response.
 
-    Threads: those that would answer race for `claim`; the first one sends.
+    Threads: the serving thread calls `share` before another thread learns of the exchange. Then the threads that may
+        respond race for `claim`, and the first one sends.
     """
 
-    __slots__ = ("_chunked", "_claim", "_connection", "_head", "_last", "_open", "_writing", "keep_alive")
+    __slots__ = (
+        "_chunked",
+        "_claim",
+        "_connection",
+        "_encode_abort_chunk",
+        "_head",
+        "_release",
+        "_streaming",
+        "_writing",
+        "keep_alive",
+    )
 
-    def __init__(self, connection: Connection, head: RequestHead, keep_alive: bool) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        head: RequestHead,
+        keep_alive: bool,
+        release: Callable[[Connection, bool], object],
+    ) -> None:
         self._connection = connection
         self._head = head
-        self._claim = threading.Lock()  # taken once by whoever answers; never released
+        self._release = release
+        self._claim: threading.Lock | None = None  # acquired once by the thread that responds, and never released
         self._chunked = head.version >= (1, 1)
         self._writing: threading.Lock | None = None  # of a stream: held while a piece is written
-        self._open = False  # whether a stream is being sent and may go on
+        self._streaming = False  # whether a stream is being sent and may go on
         self.keep_alive = keep_alive and head.keep_alive
 
+    def share(self) -> Exchange:
+        """Let another thread call `respond_early` from now on. Only the serving thread calls this."""
+        if self._claim is None:
+            self._claim = threading.Lock()
+        return self
+
     def claim(self) -> bool:
-        """Whether the answer is still to be given; whoever gets True gives it."""
-        return self._claim.acquire(blocking=False)
+        """Return whether the response has not been sent. A thread that gets True sends it."""
+        return self._claim is None or self._claim.acquire(blocking=False)
+
+    def close_after_response(self) -> None:
+        """Close the connection after the response."""
+        self.keep_alive = False
+
+    # the serving thread
 
     def send(self, response: Response) -> None:
-        """Send a response; the caller has claimed the exchange. Raises ConnectionError when the client is gone."""
+        """Send a response that the caller has claimed. Raises: ConnectionError if the client is gone."""
         body = response.body
         if isinstance(body, bytes):
-            self._connection.send(self.encode(response, body))
+            self._connection.send(self._encode(response, body))
         else:
             self._send_stream(response, body)
 
-    def encode(self, response: Response, body: bytes) -> bytes:
-        """A whole response as bytes; a HEAD request gets no body (RFC 9110 section 9.3.2)."""
-        bare = response.status < 200 or response.status in _NO_BODY
-        head = self._head_of(response, None if bare else len(body))
-        return head if bare or self._head.method == "HEAD" else head + body
+    def _encode(self, response: Response, body: bytes) -> bytes:
+        """Return a complete response. A HEAD request gets no body (RFC 9110 section 9.3.2)."""
+        bodiless = response.status < 200 or response.status in BODILESS
+        head = self._encode_head(response, None if bodiless else len(body))
+        return head if bodiless or self._head.method == "HEAD" else head + body
 
-    def _head_of(self, response: Response, length: int | None) -> bytes:
+    def _encode_head(self, response: Response, length: int | None) -> bytes:
         return encode_head(
             response.status,
             response.headers,
@@ -67,22 +99,23 @@ class Exchange:
 
     def _send_stream(self, response: Response, body: Iterator[bytes]) -> None:
         if self._chunked:
-            response.headers = [*response.headers, ("Transfer-Encoding", "chunked")]
+            response.add_header("Transfer-Encoding", "chunked")
         else:
             self.keep_alive = False  # HTTP/1.0: the end of the connection is the end of the body
         coded = any(name.lower() == "content-encoding" for name, _ in response.headers)
-        self._last = getattr(body, "last", _nothing if coded or self._head.method == "HEAD" else _as_it_is)
-        self._open = True
+        plain = _no_chunk if coded or self._head.method == "HEAD" else _same_chunk
+        self._encode_abort_chunk = getattr(body, "encode_abort_chunk", plain)
+        self._streaming = True
         self._writing = writing = threading.Lock()
 
         def write(data: bytes) -> None:
             with writing:
-                if not self._open:
-                    raise ConnectionAbortedError("the stream was cut")
+                if not self._streaming:
+                    raise ConnectionAbortedError("the stream was aborted")
                 self._connection.send(data)
 
         try:
-            write(self._head_of(response, None))
+            write(self._encode_head(response, None))
             if self._head.method == "HEAD":
                 return
             for piece in body:
@@ -94,37 +127,53 @@ class Exchange:
             self.keep_alive = False
             raise
         finally:
-            self._open = False
+            self._streaming = False
             self._connection.forget_hangup()
             close_resource(body)
 
-    def cut(self, last: bytes) -> None:
-        """End the stream that is being sent, if one is; from another thread, which does not wait.
+    # another thread
 
-        Args:
-            last: a piece to send before, left out where one is being written, perhaps to a client that takes nothing.
+    def respond_early(self, response: Response) -> bool:
+        """Send a response in the place of the serving thread, without waiting for the client.
+
+        A stream that is being sent by then is aborted, after the response's `abort_chunk` if that can be sent at once.
+
+        Returns: whether the response was still to be sent.
+        """
+        if not self.claim():
+            self._abort_stream(response.abort_chunk)
+            return False
+        assert isinstance(response.body, bytes)
+        sent = self._connection.send_nowait(self._encode(response, response.body))
+        self._release(self._connection, sent and self.keep_alive)
+        return True
+
+    def _abort_stream(self, chunk: bytes) -> None:
+        """End the stream that is being sent, if there is one.
+
+        The chunk is left out if a piece is being written: the client may take nothing.
         """
         writing = self._writing
         if writing is None:
             return
         if writing.acquire(blocking=False):
             try:
-                if not self._open:
+                if not self._streaming:
                     return
-                self._open = False
-                piece = self._last(last)
+                self._streaming = False
+                piece = self._encode_abort_chunk(chunk)
                 if piece:
                     self._connection.send_nowait(encode_chunk(piece) if self._chunked else piece)
             finally:
                 writing.release()
-        elif not self._open:
+        elif not self._streaming:
             return
         self._connection.abort()
 
 
-def _as_it_is(piece: bytes) -> bytes:
-    return piece
+def _same_chunk(chunk: bytes) -> bytes:
+    return chunk
 
 
-def _nothing(piece: bytes) -> bytes:
+def _no_chunk(chunk: bytes) -> bytes:
     return b""

@@ -19,7 +19,7 @@ from .handshake import TLSHandshakes
 from .leader import LeaderFollower, Leadership
 from .poller import Poller
 from .rejections import RejectionLog, error_response
-from .request import Request
+from .request import Received
 from .scheduler import RequestScheduler
 
 __all__ = ["Reactor"]
@@ -158,20 +158,20 @@ class Reactor:
     def _on_request(self, fd: int, connection: Connection, turn: Leadership) -> None:
         """Serve a complete request. Part of one costs no worker, however slowly it comes."""
         try:
-            request = connection.read_request()
+            received = connection.read_request()
         except ProtocolError as error:
             self._reject(fd, connection, error)
         except OSError:
             self._table.drop(fd)
         else:
-            self._continue(fd, connection, request, turn)
+            self._continue(fd, connection, received, turn)
 
-    def _continue(self, fd: int, connection: Connection, request: Request | None, turn: Leadership) -> None:
-        if request is not None:
+    def _continue(self, fd: int, connection: Connection, received: Received | None, turn: Leadership) -> None:
+        if received is not None:
             del self._table.parked[fd]
             turn.begin(fd)
             try:
-                keeps = self._scheduler.take(connection, request)
+                keeps = self._scheduler.take(connection, received)
             except Exception:
                 _log.exception("serving a connection failed")
                 self._table.close(connection)
@@ -209,13 +209,13 @@ class Reactor:
 
     def _resume_http(self, fd: int, connection: Connection, turn: Leadership) -> None:
         try:
-            request = connection.take_request()
+            received = connection.take_request()
         except ProtocolError as error:
             self._reject(fd, connection, error)
         except OSError:
             self._table.drop(fd)
         else:
-            self._continue(fd, connection, request, turn)
+            self._continue(fd, connection, received, turn)
 
     def _reject(self, fd: int, connection: Connection, error: ProtocolError) -> None:
         try:

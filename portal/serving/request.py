@@ -12,7 +12,20 @@ from ..http11.chunked import ChunkedDecoder
 from ..http11.head_cache import HeadCache
 from ..http11.request_head import RequestHead, find_head_end
 
-__all__ = ["App", "Client", "Request", "RequestReader", "Response", "Upgraded"]
+__all__ = [
+    "App",
+    "Client",
+    "EarlyResponder",
+    "Exchange",
+    "Received",
+    "Request",
+    "RequestReader",
+    "Response",
+    "Upgraded",
+]
+
+Received = tuple[RequestHead, bytes]
+"""The head and the whole body of a request."""
 
 
 class Client(Protocol):
@@ -30,21 +43,49 @@ class Client(Protocol):
         """Call `callback`, in another thread, when the client closes its side during an answer."""
 
 
+class EarlyResponder(Protocol):
+    """Sends a response before the app returns one."""
+
+    def respond_early(self, response: Response) -> bool:
+        """Send a response from another thread, once, for example because a deadline has passed.
+
+        The response that the app returns is dropped then. A stream that is being sent by then is aborted, after the
+        response's `abort_chunk` if that can be sent at once.
+
+        Returns: whether the response was in time.
+        """
+
+
+class Exchange(EarlyResponder, Protocol):
+    """The exchange that a request belongs to."""
+
+    def share(self) -> EarlyResponder:
+        """Let another thread respond early from now on."""
+
+
 class Request:
     """One request as it came.
 
     Attributes:
         method, path, query: of the request line; the path is still percent-encoded.
-        headers: by lower-case name; read-only, since equal requests share them. Who wants others sets another mapping.
+        headers: by lower-case name. Equal requests share the mapping, so it is read-only; middleware that changes
+            headers sets another mapping.
         body: the whole body.
-        peer: the client's address as text; of one behind proxies that are trusted, once the app has it.
-        early: answers in the function's place at a deadline; for the app that serves the request.
-        notes: what those that handle the request tell one another, such as the function's name.
+        peer: network address of the client, "unix:" on a Unix socket.
+        notes: facts for middleware further out, such as the name of the function ("function") or the code of an error
+            ("code").
     """
 
-    __slots__ = ("body", "connection", "early", "head", "headers", "method", "notes", "path", "peer", "query")
+    __slots__ = ("_exchange", "body", "connection", "head", "headers", "method", "notes", "path", "peer", "query")
 
-    def __init__(self, head: RequestHead, body: bytes, connection: Client | None = None, peer: str = "") -> None:
+    def __init__(
+        self,
+        head: RequestHead,
+        body: bytes,
+        connection: Client | None = None,
+        peer: str = "",
+        exchange: Exchange | None = None,
+    ) -> None:
         self.head = head
         self.method = head.method
         self.path = head.path
@@ -53,8 +94,8 @@ class Request:
         self.body = body
         self.connection = connection
         self.peer = peer
-        self.early: Callable[[Response], bool] | None = None
         self.notes: dict[str, Any] = {}
+        self._exchange = exchange
 
     @property
     def secure(self) -> bool:
@@ -66,25 +107,38 @@ class Request:
         """Who the client is by its certificate, or None."""
         return None if self.connection is None else self.connection.identity
 
+    def resolve_peer(self, peer: str) -> None:
+        """Replace the address of a trusted proxy by the address of the client behind it."""
+        self.peer = peer
+
+    def share(self) -> EarlyResponder | None:
+        """Return what another thread may respond with from now on; None if only the app can respond."""
+        return None if self._exchange is None else self._exchange.share()
+
 
 @dataclass(slots=True)
 class Response:
-    """What an app answers: a body of bytes, or an iterator of bytes that is sent as it comes.
+    """The response of an app: a body of bytes, or an iterator of bytes that is sent as it comes.
 
     An iterator is closed when the client goes away or the stream is done.
 
     Attributes:
-        last: of an answer given at a deadline: the piece that ends a stream that is being sent instead, beyond which
-            nothing comes, not even the end of the body. That stream's body may have a method `last`, which gives the
-            piece as the body sends it; without one, a body with a Content-Encoding is left without it.
-        upgrade: with status 101, what takes the connection over once the head is sent; it is given the Connection.
+        abort_chunk: of a response at a deadline: the last piece of a stream that is being sent already. Nothing follows
+            it, not even the end of the body. The body of that stream may have a method `encode_abort_chunk`, which
+            returns the piece as the body sends it. Without that method, a body with a Content-Encoding ends without
+            the piece.
+        upgrade: with status 101, takes the connection over once the head is sent. It receives the Connection.
     """
 
     status: int = 200
     headers: list[tuple[str, str]] = field(default_factory=list)
     body: bytes | Iterator[bytes] = b""
-    last: bytes = b""
+    abort_chunk: bytes = b""
     upgrade: Callable[[Any], Upgraded] | None = None
+
+    def add_header(self, name: str, value: str) -> None:
+        """Add a header. The list that the app has given stays as it is."""
+        self.headers = [*self.headers, (name, value)]
 
 
 class Upgraded(Protocol):
@@ -113,14 +167,8 @@ class Upgraded(Protocol):
 class App(Protocol):
     """What a listener serves under a path prefix."""
 
-    def answer(self, request: Request, early: Callable[[Response], bool]) -> Response:
-        """The response to a request.
-
-        Args:
-            early: may be called from another thread, once, to send a response before this returns (a deadline
-                has passed); what this returns is dropped then. Gives whether it was in time. A stream that is being
-                sent by then is cut, after the response's `last` if it can be sent at once.
-        """
+    def handle(self, request: Request) -> Response:
+        """Return the response to a request. `request.share()` lets another thread respond before."""
 
 
 class RequestReader:
@@ -175,7 +223,7 @@ class RequestReader:
         rest, self._buffer = self._buffer, b""
         return rest
 
-    def next_request(self) -> tuple[RequestHead, bytes] | None:
+    def next_request(self) -> Received | None:
         """The next whole request, or None until more arrives.
 
         Raises: ProtocolError with the HTTP status to answer; the connection is of no use after it.
@@ -207,7 +255,7 @@ class RequestReader:
         self.wants_continue = head.expect_continue and not self._buffer and not self._body
         return True
 
-    def _read_sized(self) -> tuple[RequestHead, bytes] | None:
+    def _read_sized(self) -> Received | None:
         head = self._head
         assert head is not None
         length = head.content_length or 0
@@ -216,7 +264,7 @@ class RequestReader:
         body = bytes(self._body[:length])
         return self._complete(head, body, bytes(self._body[length:]))
 
-    def _read_chunked(self) -> tuple[RequestHead, bytes] | None:
+    def _read_chunked(self) -> Received | None:
         head, decoder = self._head, self._decoder
         assert head is not None
         assert decoder is not None
@@ -227,7 +275,7 @@ class RequestReader:
             return None
         return self._complete(head, bytes(self._body), bytes(decoder.remainder))
 
-    def _complete(self, head: RequestHead, body: bytes, rest: bytes) -> tuple[RequestHead, bytes]:
+    def _complete(self, head: RequestHead, body: bytes, rest: bytes) -> Received:
         self._head = None
         self._decoder = None
         self._body = bytearray()

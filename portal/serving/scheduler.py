@@ -1,7 +1,7 @@
-"""RequestScheduler: requests in, answers out: here, where that takes no time to speak of, else by a worker.
+"""RequestScheduler: has requests served, by the thread that reads them if that is quick, otherwise by a worker.
 
-A worker lingers briefly on the connection it has just served, unless others wait for a worker, and gives it back to the
-reactor.
+A worker lingers briefly on the connection that it has just served, unless others wait for a worker. Then it gives the
+connection back to the reactor.
 """
 
 from __future__ import annotations
@@ -9,10 +9,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable
-from functools import partial
 from math import inf
 from time import monotonic, time
-from typing import Any
 
 from .._internal.executor import WorkerPool
 from ..context import new_request_id
@@ -23,15 +21,15 @@ from .exchange import Exchange
 from .latency import LatencyTracker
 from .leader import LeaderFollower
 from .rejections import RejectionLog, error_response, problem
-from .request import App, Request, Response
+from .request import App, Received, Request, Response
 
 __all__ = ["RequestScheduler"]
 
 _log = logging.getLogger("portal.serving")
 _BUSY = "every worker is busy"
 _STOPPING = "the server is stopping"
-_LONGEST_PATH = 256  # characters; a client may spell one path in many ways
-_ARRIVE = 1.0  # seconds that a request which has begun to arrive may take to be answered 503 while the listener stops
+_MAX_PATH = 256  # characters; a client may spell one path in many ways
+_ARRIVE = 1.0  # seconds that a request may take to arrive completely, and get its 503, while the listener stops
 _LOOK = 0.05  # seconds between looks at requests that are still arriving while the listener stops
 
 
@@ -76,6 +74,7 @@ class RequestScheduler:
         self._rejections = rejections
         self._serves_to_the_end = serves_to_the_end
         self._latencies = LatencyTracker()  # by method and path
+        self._release = self._continue_after_early_response
         self._idle = threading.Condition()  # notified, while it stops, of each connection that is no longer served
 
     def stop(self) -> None:
@@ -102,37 +101,41 @@ class RequestScheduler:
         for connection in list(self.active):
             connection.abort()
 
-    # the reactor's thread
+    # the thread that leads the reactor's loop
 
-    def take(self, connection: Connection, request: Request) -> bool:
-        """Serve a request: here, where that takes no time to speak of, else in a worker.
+    def take(self, connection: Connection, received: Received) -> bool:
+        """Serve a request: in this thread if it usually takes next to no time, otherwise in a worker.
 
-        Whether it is answered and the connection is to be watched on.
+        Returns: whether the response is sent and the connection is to be watched again by the caller.
         """
         if self.stopping and not self._serves_to_the_end:
             self._reject(connection, _STOPPING)
             return False
         self.active.add(connection)
-        if self._latencies.is_quick((request.method, request.path)) and self._leader.can_serve_inline:
-            return self._guarded(self._serve_here, connection, request)
-        self._table.release_to_worker(connection)
-        self._hand_over(connection, request)
-        return False
-
-    def _serve_here(self, connection: Connection, request: Request) -> bool:
-        if not self._answer(connection, request, here=True):
+        head = received[0]
+        if not (self._latencies.is_quick((head.method, head.path)) and self._leader.can_serve_inline):
+            self._hand_over(connection, received)
             return False
-        following = connection.take_request()
+        try:
+            if not self._respond(connection, received, inline=True):
+                return False
+            following = connection.take_request()
+        except BaseException as error:
+            self._end_after(error, connection)
+            return False
         if following is None:
             self._forget(connection)
             return True
-        self._table.release_to_worker(connection)
         self._hand_over(connection, following)
         return False
 
-    def _hand_over(self, connection: Connection, request: Request) -> None:
+    def _hand_over(self, connection: Connection, received: Received) -> None:
+        self._table.release_to_worker(connection)
+        self._enqueue(connection, received)
+
+    def _enqueue(self, connection: Connection, received: Received) -> None:
         try:
-            self._pool.submit(self._guarded, self._serve, connection, request)
+            self._pool.submit(self._serve, connection, received)
         except OverloadedError:
             self._reject(connection, _BUSY)
 
@@ -145,7 +148,7 @@ class RequestScheduler:
         """
         if sparing and self._pool.waiting:
             raise OverloadedError(_BUSY)
-        self._pool.submit(_logged, work)
+        self._pool.submit(_logging_errors, work)
 
     def _reject(self, connection: Connection, reason: str) -> None:
         self._rejections.note(reason)
@@ -154,24 +157,18 @@ class RequestScheduler:
 
     # the workers
 
-    def _guarded(self, serve: Callable[[Connection, Request], bool], connection: Connection, request: Request) -> bool:
-        try:
-            return serve(connection, request)
-        except ProtocolError as error:
-            connection.reject(error)
-            self._finish(connection)
-        except OSError:
-            self._close(connection)
-        except BaseException:  # it would end this thread alone, or nobody would hear of it: the connection ends instead
-            _log.exception("serving a connection failed")
-            self._close(connection)
-        return False
-
-    def _serve(self, connection: Connection, request: Request) -> bool:
+    def _serve(self, connection: Connection, received: Received) -> None:
         """Serve a connection until it pauses."""
-        while self._answer(connection, request, here=False):
+        try:
+            self._serve_on(connection, received)
+        except BaseException as error:
+            self._end_after(error, connection)
+
+    def _serve_on(self, connection: Connection, received: Received) -> None:
+        while self._respond(connection, received, inline=False):
             following = connection.take_request()
-            if self._pool.waiting or self._latencies.is_quick((request.method, request.path)):
+            head = received[0]
+            if self._pool.waiting or self._latencies.is_quick((head.method, head.path)):
                 # Others wait for a worker, or the reactor does this faster.
                 self._give_back(connection, following)
                 break
@@ -179,23 +176,26 @@ class RequestScheduler:
             if following is None:
                 self._give_back(connection, None)
                 break
-            request = following
-        return False
+            received = following
 
-    def _answer(self, connection: Connection, request: Request, *, here: bool) -> bool:
-        """Answer one request; whether the connection is still this thread's and speaks HTTP.
+    def _respond(self, connection: Connection, received: Received, *, inline: bool) -> bool:
+        """Respond to one request.
 
         Args:
-            here: whether this is the watching thread.
+            inline: whether this is the thread that leads the reactor's loop.
+        Returns: whether the connection still belongs to this thread and speaks HTTP.
         """
-        exchange = Exchange(connection, request.head, keep_alive=not self.stopping)
-        began = monotonic()
-        response = self._ask(request, partial(self._answer_early, connection, exchange))
-        self._note_pace(request, response, monotonic() - began, here)
+        head, body = received
+        exchange = Exchange(connection, head, not self.stopping, self._release)
+        request = Request(head, body, connection, connection.peer, exchange)
+        started = monotonic()
+        app = self._app_for(head.path)
+        response = app.handle(request) if app is not None else self._no_app(request)
+        self._note_latency(request, response, monotonic() - started, inline)
         if not exchange.claim():
-            return False  # the reactor of deadlines has answered and passed the connection on
+            return False  # the responder at the deadline has sent a response and passed the connection on
         if self.stopping:
-            exchange.keep_alive = False
+            exchange.close_after_response()
         exchange.send(response)
         if response.upgrade is not None:
             self._upgrade(connection, response)
@@ -205,20 +205,17 @@ class RequestScheduler:
         self._finish(connection)
         return False
 
-    def _note_pace(self, request: Request, response: Response, seconds: float, here: bool) -> None:
+    def _note_latency(self, request: Request, response: Response, seconds: float, inline: bool) -> None:
         key = (request.method, request.path)
         if response.body.__class__ is not bytes:
             seconds = inf  # a stream is never quick
-        if here:
+        if inline:
             self._latencies.served_here(key, seconds)
-        elif response.status < 400 and len(request.path) <= _LONGEST_PATH:
-            # Not of what is refused at once: that says nothing of the others.
+        elif response.status < 400 and len(request.path) <= _MAX_PATH:
+            # A rejection at once says nothing of the other requests.
             self._latencies.served_by_worker(key, seconds)
 
-    def _ask(self, request: Request, early: Any) -> Response:
-        app = self._app_for(request.path)
-        if app is not None:
-            return app.answer(request, early)
+    def _no_app(self, request: Request) -> Response:
         if request.path == "*":  # OPTIONS of the server as a whole (RFC 9110 section 9.3.7)
             return Response(204, [("Allow", "GET, HEAD, OPTIONS, POST")])
         request_id = new_request_id()
@@ -226,30 +223,33 @@ class RequestScheduler:
         body = problem(404, detail, request_id)
         return Response(404, [("Content-Type", "application/problem+json"), ("X-Request-ID", request_id)], body)
 
-    def _answer_early(self, connection: Connection, exchange: Exchange, response: Response) -> bool:
-        if not exchange.claim():
-            exchange.cut(response.last)
-            return False
-        assert isinstance(response.body, bytes)
-        if connection.send_nowait(exchange.encode(response, response.body)) and exchange.keep_alive:
-            self._go_on(connection)
-        else:
-            self._close(connection)
-        return True
+    def _continue_after_early_response(self, connection: Connection, keeps: bool) -> None:
+        """Watch the connection again, in the place of the thread that the function still holds.
 
-    def _go_on(self, connection: Connection) -> None:
-        """After an early answer: the client's next request may have been read already, and no event tells of it."""
+        The client's next request may have been read already, and no event reports it.
+        """
+        if not keeps:
+            self._close(connection)
+            return
         try:
             following = connection.take_request()
-        except ProtocolError as error:
-            connection.reject(error)
-            self._finish(connection)
-        except OSError:
-            self._close(connection)
+        except (ProtocolError, OSError) as error:
+            self._end_after(error, connection)
         else:
             if following is not None:
                 self._table.release_to_worker(connection)
             self._give_back(connection, following)
+
+    def _end_after(self, error: BaseException, connection: Connection) -> None:
+        """End a connection after an error."""
+        if isinstance(error, ProtocolError):
+            connection.reject(error)
+            self._finish(connection)
+            return
+        if not isinstance(error, OSError):
+            # Raised further it would end this thread, or nobody would see it: the connection ends instead.
+            _log.error("serving a connection failed", exc_info=error)
+        self._close(connection)
 
     def _upgrade(self, connection: Connection, response: Response) -> None:
         assert response.upgrade is not None
@@ -264,19 +264,18 @@ class RequestScheduler:
 
     # leaving a worker
 
-    def _give_back(self, connection: Connection, request: Request | None) -> None:
-        """Let the reactor have the connection, or the end of the queue if its next request is there already."""
-        if request is not None and self.stopping and not self._serves_to_the_end:
+    def _give_back(self, connection: Connection, received: Received | None) -> None:
+        """Give the connection back to the reactor, or to the end of the queue if its next request has been read."""
+        if received is not None and self.stopping and not self._serves_to_the_end:
             self._reject(connection, _STOPPING)
-        elif request is not None:
-            # Without a pause: it goes behind those that wait already.
-            self._hand_over(connection, request)
+        elif received is not None:
+            self._enqueue(connection, received)  # behind the requests that wait already
         else:
             self._forget(connection)
             self._table.park(connection)
 
     def _finish(self, connection: Connection) -> None:
-        """Close after the answer: the client's unread bytes would otherwise reset the connection under it."""
+        """Close after the response. Drain first: unread bytes of the client would reset the connection."""
         try:
             connection.shut_writing()
         except OSError:
@@ -296,8 +295,8 @@ class RequestScheduler:
                 self._idle.notify_all()
 
 
-def _logged(work: Callable[[], object]) -> None:
+def _logging_errors(work: Callable[[], object]) -> None:
     try:
         work()
-    except BaseException:  # as above
+    except BaseException:  # raised further it would end the worker, or nobody would see it
         _log.exception("work for a connection failed")

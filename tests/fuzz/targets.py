@@ -30,7 +30,7 @@ from portal.http.middleware.compression import Compression, choose_coding, decom
 from portal.http.middleware.cors import CORS
 from portal.http.server.app import HTTPApp
 from portal.http.server.negotiation import json_type, stream_type
-from portal.http.server.rpc import answer_rpc
+from portal.http.server.rpc import handle_rpc
 from portal.http11.chunked import ChunkedDecoder
 from portal.http11.entity_tags import matches_tag
 from portal.http11.forwarded import client_address, client_network, trusted_networks
@@ -219,7 +219,7 @@ def check_rpc(data: bytes) -> None:
                 str(message.error)
     found = jsonrpc.decode(data, decode_json)
     wanted = [one for one in found.messages if not (isinstance(one, jsonrpc.Request) and one.notification)]
-    body = answer_rpc(data, _run, CallContext())
+    body = handle_rpc(data, _run, CallContext())
     if body is None:
         assert not wanted
         return
@@ -321,7 +321,7 @@ def check_app(data: bytes) -> None:
     reader.feed(data)
     try:
         while (found := reader.next_request()) is not None:
-            response = _app().answer(Request(*found, None, "192.0.2.7"))
+            response = _app().handle(Request(*found, None, "192.0.2.7"))
             body = response.body if isinstance(response.body, bytes) else b"".join(response.body)
             assert response.status < 500 or response.status == 501, body
             encode_head(response.status, response.headers, keep_alive=True, length=len(body), now=0.0)

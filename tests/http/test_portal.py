@@ -5,7 +5,6 @@ import socket
 import ssl
 import subprocess
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +115,7 @@ def test_counters() -> None:
 class Failing:
     """An app that breaks."""
 
-    def answer(self, request: Request, early: Callable[[Response], bool]) -> Response:
+    def handle(self, request: Request) -> Response:
         raise RuntimeError("broken")
 
 

@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -76,7 +76,7 @@ class Page:
     def __init__(self, html: str) -> None:
         self.html = html
 
-    def answer(self, request: Request, early: Callable[[Response], bool]) -> Response:
+    def handle(self, request: Request) -> Response:
         return Response(200, [("Content-Type", "text/html; charset=utf-8")], self.html.encode())
 
 

@@ -271,7 +271,7 @@ class Changeable:
     def __init__(self) -> None:
         self.streaming = False
 
-    def answer(self, request: Request, early: Callable[[Response], bool]) -> Response:
+    def handle(self, request: Request) -> Response:
         if not self.streaming:
             return Response(200, [], b"text")
         assert request.connection is not None
@@ -440,7 +440,7 @@ class EchoApp:
     def __init__(self) -> None:
         self.echoes: list[Echo] = []
 
-    def answer(self, request: Request, early: Callable[[Response], bool]) -> Response:
+    def handle(self, request: Request) -> Response:
         assert request.head.upgrade == "echo"
         return Response(101, [("Connection", "upgrade"), ("Upgrade", "echo")], upgrade=self.take)
 
@@ -553,7 +553,7 @@ def test_the_longest_prefix_takes_the_request() -> None:
         def __init__(self, name: bytes) -> None:
             self.name = name
 
-        def answer(self, request: Request, early: Callable[[Response], bool]) -> Response:
+        def handle(self, request: Request) -> Response:
             return Response(200, [], self.name)
 
     listener = Listener()

@@ -161,7 +161,7 @@ def test_the_client_s_certificate_is_its_identity(files: Files, clients: Any, gi
     seen: list[Identity | None] = []
 
     class Probe:
-        def answer(self, request: Any, early: Any) -> Any:
+        def handle(self, request: Any) -> Any:
             from portal.serving import Response
 
             seen.append(request.tls_identity)

@@ -74,7 +74,7 @@ class Documents:
             return None
         return tail
 
-    def answer(self, request: Request, path: str) -> Response:
+    def respond(self, request: Request, path: str) -> Response:
         """The response to a request for the document that `find` gave.
 
         Raises: ProtocolError (405), RegistryError for a path that is none of them.
@@ -87,7 +87,7 @@ class Documents:
             body = self._document(path, make, getattr(request, "mount_path", None))
             return file_response(body, JSON, "no-cache", known)
         if path == "/docs" or path.startswith("/docs/"):
-            return self._page.answer(path[len("/docs") :], known)
+            return self._page.respond(path[len("/docs") :], known)
         raise RegistryError("no document is there")
 
     def _document(

@@ -106,7 +106,7 @@ class DocsPage:
             "init.js": _file(script.encode(), "text/javascript; charset=utf-8", "no-cache"),
         }
 
-    def answer(self, path_tail: str, if_none_match: str | None = None) -> Response:
+    def respond(self, path_tail: str, if_none_match: str | None = None) -> Response:
         """The response to a GET.
 
         Args:
@@ -181,4 +181,4 @@ _default = DocsPage()
 
 def docs_response(path_tail: str, if_none_match: str | None = None) -> Response:
     """What a DocsPage with the usual settings answers."""
-    return _default.answer(path_tail, if_none_match)
+    return _default.respond(path_tail, if_none_match)

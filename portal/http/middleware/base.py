@@ -59,7 +59,10 @@ def _guard(layer: HTTPMiddleware, call_next: HTTPNext, refuse: Refuse) -> HTTPNe
 
 
 class Pieces:
-    """A streamed body around another one, which is closed with it, begun or not. One thread at a time, but `last`."""
+    """A streamed body around another one, which is closed with it, even if it was never read.
+
+    Threads: one at a time, except `encode_abort_chunk`.
+    """
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces
@@ -70,10 +73,10 @@ class Pieces:
     def __next__(self) -> bytes:
         return next(self._pieces)
 
-    def last(self, piece: bytes) -> bytes:
-        """A last piece as this body sends it, from another thread while the next is waited for; see `Response.last`."""
-        inner = getattr(self._pieces, "last", None)
-        return piece if inner is None else bytes(inner(piece))
+    def encode_abort_chunk(self, chunk: bytes) -> bytes:
+        """Return a last piece as this body sends it; see `Response.abort_chunk`. Any thread, between two pieces."""
+        inner = getattr(self._pieces, "encode_abort_chunk", None)
+        return chunk if inner is None else bytes(inner(chunk))
 
     def close(self) -> None:
         """End the stream."""

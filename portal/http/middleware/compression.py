@@ -172,7 +172,7 @@ class _Compressed(Pieces):
             self._waits = False
         return machine.compress(piece) + machine.flush(zlib.Z_SYNC_FLUSH) if piece else b""
 
-    def last(self, piece: bytes) -> bytes:
+    def encode_abort_chunk(self, piece: bytes) -> bytes:
         """The piece, compressed; nothing where another one is being compressed, which will not be sent."""
-        piece, machine = super().last(piece), self._machine
+        piece, machine = super().encode_abort_chunk(piece), self._machine
         return machine.compress(piece) + machine.flush(zlib.Z_SYNC_FLUSH) if machine and self._waits and piece else b""

@@ -199,9 +199,9 @@ class _Counted(Pieces):
         self._sent += len(piece)
         return piece
 
-    def last(self, piece: bytes) -> bytes:
+    def encode_abort_chunk(self, piece: bytes) -> bytes:
         """The piece, counted."""
-        piece = super().last(piece)
+        piece = super().encode_abort_chunk(piece)
         self._sent += len(piece)
         return piece
 

@@ -1,8 +1,8 @@
 """JSON-RPC 2.0 over HTTP: one POST, one message or a batch of them.
 
-A batch is run in order, by the worker that took the request; each call has its own context and its own error, and the
-deadline of the request is the deadline of all of them. What goes wrong inside a message is answered inside the answer,
-with status 200; only a request that is no JSON-RPC at all, by its Content-Type, is refused by HTTP.
+The thread that serves the request runs a batch in order. Each call has its own context and its own error. The deadline
+of the request is the deadline of all calls. An error of a message is part of a response with status 200. Only a request
+whose Content-Type is not JSON is rejected by HTTP.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ...serving import Request, Response
 from ..messages.event_stream import JSON
 from .negotiation import require_no_page
 
-__all__ = ["RPCEndpoint", "Run", "answer_rpc"]
+__all__ = ["RPCEndpoint", "Run", "handle_rpc"]
 
 _log = logging.getLogger("portal.http")
 
@@ -34,8 +34,8 @@ _log = logging.getLogger("portal.http")
 Run = Callable[[str, Params, CallContext], Any]
 
 
-def answer_rpc(body: bytes, run: Run, context: CallContext, *, debug: bool = False) -> bytes | None:
-    """The answer to a body of JSON-RPC; None where nothing is to be answered (notifications only).
+def handle_rpc(body: bytes, run: Run, context: CallContext, *, debug: bool = False) -> bytes | None:
+    """Return the response to a body of JSON-RPC; None if it holds notifications only.
 
     Args:
         run: makes one call.
@@ -45,24 +45,24 @@ def answer_rpc(body: bytes, run: Run, context: CallContext, *, debug: bool = Fal
     found = jsonrpc.decode(body, decode_json)
     # Each level takes an opening bracket, so counting those settles nearly every body without walking it.
     deep = body.count(b"{") + body.count(b"[") > MAX_DEPTH
-    answers = []
+    responses = []
     for index, message in enumerate(found.messages):
         if isinstance(message, jsonrpc.Request):
             nested = context.child()
             key = context.idempotency_key
             if key is not None:
                 nested.idempotency_key = _key_of_one(key, index) if found.is_batch else key
-            answer = _answer(message, run, nested, deep, debug)
+            response = _handle(message, run, nested, deep, debug)
         elif isinstance(message, jsonrpc.Invalid):
             message.error.with_context(request_id=context.request_id)
-            answer = _encode_error(message.id, message.error, debug)
-        else:  # pragma: no cover - answers are not awaited here, so that `decode` gives none
+            response = _encode_error(message.id, message.error, debug)
+        else:  # pragma: no cover - nothing is called from here, so `decode` returns no responses
             continue
-        if answer is not None:
-            answers.append(answer)
-    if not answers:
+        if response is not None:
+            responses.append(response)
+    if not responses:
         return None
-    return b"[" + b",".join(answers) + b"]" if found.is_batch else answers[0]
+    return b"[" + b",".join(responses) + b"]" if found.is_batch else responses[0]
 
 
 def _key_of_one(key: str, index: int) -> str:
@@ -71,7 +71,7 @@ def _key_of_one(key: str, index: int) -> str:
     return made if len(made) <= MAX_IDEMPOTENCY_KEY else f"{hashlib.sha256(key.encode()).hexdigest()}.{index}"
 
 
-def _answer(message: jsonrpc.Request, run: Run, context: CallContext, deep: bool, debug: bool) -> bytes | None:
+def _handle(message: jsonrpc.Request, run: Run, context: CallContext, deep: bool, debug: bool) -> bytes | None:
     try:
         if deep:
             _check_depth(message.params)
@@ -86,7 +86,7 @@ def _answer(message: jsonrpc.Request, run: Run, context: CallContext, deep: bool
     except PortalError as error:
         failure = error
     except Exception as error:
-        _log.exception("answering %s failed", shorten(message.method))
+        _log.exception("handling %s failed", shorten(message.method))
         failure = PortalError("internal error", cause=error)
     failure.with_context(request_id=context.request_id)
     if isinstance(failure, FunctionError):
@@ -98,9 +98,7 @@ def _answer(message: jsonrpc.Request, run: Run, context: CallContext, deep: bool
 def _encode_error(found: jsonrpc.Id, error: PortalError, debug: bool) -> bytes:
     try:
         return encode_json(jsonrpc.error_response(found, error, debug=debug))
-    except (
-        SerializationError
-    ):  # an error raised with members that JSON cannot carry must not cost the batch its answers
+    except SerializationError:  # the batch gets its responses even if JSON cannot carry the members of one error
         _log.exception("an error cannot be sent as JSON")
         plain = PortalError("internal error", context={"request_id": error.request_id})
         return encode_json(jsonrpc.error_response(found, plain))
@@ -113,12 +111,12 @@ def _check_depth(params: Params) -> None:
 
 
 class RPCEndpoint:
-    """Answers `POST {base}/rpc`.
+    """Responds to `POST {base}/rpc`.
 
     Args:
         catalogue: what is published.
         dispatcher: runs the calls.
-        discover: gives the OpenRPC document, for the method rpc.discover; None leaves that method out.
+        discover: returns the OpenRPC document, for the method rpc.discover; None leaves that method out.
         debug: whether clients see what functions raise.
 
     Threads: any.
@@ -137,12 +135,12 @@ class RPCEndpoint:
         self._discover = discover
         self._debug = debug
 
-    def answer(self, request: Request, context: CallContext) -> Response:
-        """The response to a POST: 200 with an answer, 204 when there was nothing but notifications.
+    def respond(self, request: Request, context: CallContext) -> Response:
+        """Return the response to a POST: 200, or 204 if there were notifications only.
 
-        A call with a deadline runs in a worker of the dispatcher's, since the rest of its batch still wants an answer.
+        A call with a deadline runs in a worker of the dispatcher, since the rest of its batch still needs a response.
 
-        Raises: ProtocolError 415 for a body that is not called JSON.
+        Raises: ProtocolError (415) for a body that does not claim to be JSON.
         """
         _check_type(request)
         replied: list[dict[str, str]] = []
@@ -151,14 +149,14 @@ class RPCEndpoint:
             if method == "rpc.discover" and self._discover is not None:
                 return self._discover()
             entry = find_method(self._catalogue, method)
-            call = Call(entry.function, params_by_name(entry.function, params), nested, peer=request.peer)
-            call.group = entry.group
+            by_name = params_by_name(entry.function, params)
+            call = Call(entry.function, by_name, nested, peer=request.peer, group=entry.group)
             try:
                 return self._dispatcher.dispatch(call)
             finally:
                 replied.append(dict(call.replied))
 
-        body = answer_rpc(request.body, run, context, debug=self._debug)
+        body = handle_rpc(request.body, run, context, debug=self._debug)
         headers = [("Content-Type", JSON)] if body is not None else []
         headers += [("X-Request-ID", context.request_id), ("Cache-Control", "no-store")]
         if len(replied) == 1:  # those of several calls would contradict one another
@@ -178,4 +176,4 @@ def _check_type(request: Request) -> None:
     # json-rpc and jsonrequest: what "JSON-RPC over HTTP" allowed beside application/json
     if media.endswith("+json") or media in (JSON, "application/json-rpc", "application/jsonrequest"):
         return
-    raise ProtocolError(f"the body is {media[:80]!r}; it must be {JSON}", status=415)
+    raise ProtocolError(f"the body must be {JSON}, got {media[:80]!r}", status=415)

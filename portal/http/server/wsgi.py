@@ -8,7 +8,7 @@ is below the base path is PATH_INFO. Else, with PATH_INFO the base path or below
 Else, with another SCRIPT_NAME ("/rpc"), that one stands in for the base path. Else only what is beside the base path is
 there, the documents ("/docs"), and for all else 404. The documents are below the base path as well: "/api/docs".
 
-Under WSGI nobody but this thread can answer, so a call with a deadline runs in a worker of the dispatcher's.
+Under WSGI only this thread can respond, so a call with a deadline runs in a worker of the dispatcher.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from ..messages.problem import PROBLEM, problem_of
 if TYPE_CHECKING:
     from _typeshed.wsgi import InputStream, StartResponse, WSGIApplication, WSGIEnvironment
 
-__all__ = ["Answering", "WSGIApp", "WSGIRequest", "mount"]
+__all__ = ["App", "WSGIApp", "WSGIRequest", "mount"]
 
 _PIECE = 64 * 1024
 _SAFE = "/!$&'()*+,;=:@~"  # RFC 3986 section 3.3: what a path holds unencoded, beside letters, digits and -._~
@@ -50,11 +50,11 @@ _NOT_OURS = frozenset(
 _TWICE = frozenset({"HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH"})
 
 
-class Answering(Protocol):
-    """What a WSGIApp asks: an HTTPApp, or what is put around one."""
+class App(Protocol):
+    """What a WSGIApp serves: an HTTPApp, or something around one."""
 
-    def answer(self, request: Request, early: Callable[[Response], bool] | None = None) -> Response:
-        """The response to a request; it is given no `early`."""
+    def handle(self, request: Request) -> Response:
+        """Return the response to a request."""
 
 
 class WSGIRequest(Request):
@@ -87,7 +87,7 @@ class WSGIApp:
     """A WSGI application that answers as the portal's own listener does.
 
     Args:
-        app: what answers.
+        app: what it serves.
         base_path: the prefix of every path of `app`: "" or one such as "/api".
         max_body: bytes of a request body; more is answered 413.
         beside: paths of `app` that are not below its base path.
@@ -99,7 +99,7 @@ class WSGIApp:
 
     def __init__(
         self,
-        app: Answering,
+        app: App,
         *,
         base_path: str = "/api",
         max_body: int = 1024 * 1024,
@@ -121,7 +121,7 @@ class WSGIApp:
         except PortalError as error:
             response = _refusal(error)
         else:
-            response = self._app.answer(request)
+            response = self._app.handle(request)
         return _respond(response, environ.get("REQUEST_METHOD") == "HEAD", start_response)
 
     def _request(self, environ: WSGIEnvironment) -> WSGIRequest:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -21,9 +21,9 @@ class App:
     def __init__(self, documents: Documents) -> None:
         self.documents = documents
 
-    def answer(self, request: Request, early: Callable[[Response], bool]) -> Response:
+    def handle(self, request: Request) -> Response:
         try:
-            return self.documents.answer(request, request.path)
+            return self.documents.respond(request, request.path)
         except PortalError as error:
             return Response(error.status)
 

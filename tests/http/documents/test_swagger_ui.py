@@ -7,7 +7,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -46,11 +46,11 @@ def test_the_page_has_no_inline_script() -> None:
 
 def test_title_and_document_are_escaped() -> None:
     page = DocsPage(title="<b>'", document_url='../"</script>.json')
-    body = page.answer("/").body
+    body = page.respond("/").body
     assert isinstance(body, bytes)
     assert b"<b>" not in body
     assert b'"</script>' not in body
-    script = page.answer("/init.js").body
+    script = page.respond("/init.js").body
     assert isinstance(script, bytes)
     assert rb'url: "../\"</script>.json"' in script
 
@@ -104,7 +104,7 @@ def test_nothing_else_is_served(tail: str) -> None:
 
 @pytest.mark.parametrize("tail", ["", "/", "/init.js"])
 def test_without_the_package_it_says_what_to_install(tail: str) -> None:
-    response = DocsPage(package="no_such_package_of_portal").answer(tail)
+    response = DocsPage(package="no_such_package_of_portal").respond(tail)
     assert response.status == 501
     assert isinstance(response.body, bytes)
     assert b"pip install 'portal-functions[docs]'" in response.body
@@ -114,15 +114,15 @@ def test_a_package_without_the_files_is_absent(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "hollow_sidecar").mkdir()
     (tmp_path / "hollow_sidecar" / "__init__.py").write_text("raise AssertionError('it must not be imported')")
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert DocsPage(package="hollow_sidecar").answer("/").status == 501
+    assert DocsPage(package="hollow_sidecar").respond("/").status == 501
     folder = tmp_path / "partial_sidecar/static/drf_spectacular_sidecar/swagger-ui-dist"
     folder.mkdir(parents=True)
     (tmp_path / "partial_sidecar" / "__init__.py").write_text("raise AssertionError('it must not be imported')")
     (folder / "swagger-ui-bundle.js").write_text("1")
     page = DocsPage(package="partial_sidecar")
-    assert page.answer("/").status == 200
+    assert page.respond("/").status == 200
     with pytest.raises(RegistryError):
-        page.answer("/swagger-ui.css")
+        page.respond("/swagger-ui.css")
 
 
 def test_the_package_is_not_imported() -> None:
@@ -146,7 +146,7 @@ class App:
         self.document = json.dumps(document).encode()
         self.asked: list[str] = []
 
-    def answer(self, request: Request, early: Callable[[Response], bool]) -> Response:
+    def handle(self, request: Request) -> Response:
         self.asked.append(request.path)
         if request.path == "/openapi.json":
             return Response(200, [("Content-Type", "application/json")], self.document)

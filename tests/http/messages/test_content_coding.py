@@ -162,7 +162,7 @@ class Liar:
     def __init__(self, headers: list[tuple[str, str]], body: bytes) -> None:
         self.headers, self.body = headers, body
 
-    def answer(self, request: Request, early: Any) -> Response:
+    def handle(self, request: Request) -> Response:
         return Response(200, [("Content-Type", "application/json"), *self.headers], self.body)
 
 

@@ -20,7 +20,7 @@ from portal.catalogue import Catalogue
 from portal.errors import AuthorizationError, PortalError
 from portal.http.messages.call_headers import context_of
 from portal.http.messages.problem import problem_of
-from portal.http.server.rpc import RPCEndpoint, answer_rpc
+from portal.http.server.rpc import RPCEndpoint, handle_rpc
 from portal.serving import Listener, Request, Response
 
 WAIT = 10.0
@@ -105,7 +105,7 @@ def plain_run(method: str, params: Any, context: CallContext) -> Any:
 
 def pure(body: Any, context: CallContext | None = None) -> Any:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    answer = answer_rpc(data, plain_run, context or CallContext())
+    answer = handle_rpc(data, plain_run, context or CallContext())
     return None if answer is None else json.loads(answer)
 
 
@@ -120,7 +120,7 @@ def test_a_batch_gives_a_list_even_of_one() -> None:
 def test_notifications_are_run_and_not_answered() -> None:
     ran = []
     body = json.dumps([{"jsonrpc": "2.0", "method": "a"}, {"jsonrpc": "2.0", "method": "b"}]).encode()
-    assert answer_rpc(body, lambda method, params, context: ran.append(method), CallContext()) is None
+    assert handle_rpc(body, lambda method, params, context: ran.append(method), CallContext()) is None
     assert ran == ["a", "b"]
     assert pure({"jsonrpc": "2.0", "method": "boom"}) is None
 
@@ -162,9 +162,9 @@ class App:
     def __init__(self, endpoint: RPCEndpoint) -> None:
         self.endpoint = endpoint
 
-    def answer(self, request: Request, early: Callable[[Response], bool]) -> Response:
+    def handle(self, request: Request) -> Response:
         try:
-            return self.endpoint.answer(request, context_of(request.headers, monotonic()))
+            return self.endpoint.respond(request, context_of(request.headers, monotonic()))
         except PortalError as error:
             return Response(error.status, [], encode_json(problem_of(error, debug=False)))
 
@@ -188,7 +188,7 @@ def test_each_message_of_a_batch_under_the_longest_key_has_a_valid_key_of_its_ow
 
     batch = json.dumps([{"jsonrpc": "2.0", "id": n, "method": "m"} for n in range(12)]).encode()
     for last in "ab":
-        answer_rpc(batch, run, CallContext(idempotency_key="k" * 254 + last))
+        handle_rpc(batch, run, CallContext(idempotency_key="k" * 254 + last))
     assert len(set(seen)) == 24
     assert max(map(len, seen)) <= 255
 

@@ -361,8 +361,8 @@ class Kept:
         self.requests: list[Any] = []
         self.response = response or Response(200, [("Content-Type", "text/plain")], b"kept")
 
-    def answer(self, request: Request, early: object = None) -> Response:
-        assert early is None
+    def handle(self, request: Request) -> Response:
+        assert request.share() is None
         self.requests.append(request)
         return self.response
 

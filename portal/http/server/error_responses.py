@@ -1,0 +1,85 @@
+"""ErrorResponses: the response to a request that fails."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from math import ceil, isfinite
+
+from ..._internal.json_text import encode_json
+from ...auth.server import Authenticator, challenges_of
+from ...context import CallContext, new_request_id
+from ...errors import FunctionError, PortalError, ProtocolError, SerializationError
+from ...serving import Request, Response
+from ..messages.problem import PROBLEM, problem_of
+
+__all__ = ["METHODS_OF_FUNCTION", "ErrorResponses"]
+
+_log = logging.getLogger("portal.http")
+METHODS_OF_FUNCTION = "GET, HEAD, OPTIONS, POST"
+_NO_HEADERS: Mapping[str, str] = {}
+
+
+class ErrorResponses:
+    """Makes responses of errors.
+
+    Args:
+        authenticators: name their challenges in the response to a missing or invalid credential.
+        debug: whether clients see what functions raise.
+
+    Threads: any.
+    """
+
+    def __init__(self, authenticators: Iterable[Authenticator], *, debug: bool) -> None:
+        self._authenticators = tuple(authenticators)
+        self._debug = debug
+
+    def respond(
+        self,
+        request: Request,
+        error: PortalError,
+        context: CallContext | None,
+        headers: Mapping[str, str] = _NO_HEADERS,
+    ) -> Response:
+        """Return the response to a request, and note the error's code for the request log.
+
+        Args:
+            context: of the call, if it was known by then.
+            headers: go with the response.
+        """
+        request.notes["code"] = error.code
+        request_id = context.request_id if context is not None else new_request_id()
+        error.with_context(request_id=request_id)
+        rows = [("Content-Type", PROBLEM), ("X-Request-ID", request_id), *headers.items()]
+        retry_after = getattr(error, "retry_after", None)
+        if isinstance(retry_after, int | float) and isfinite(retry_after) and "retry-after" not in headers:
+            rows.append(("Retry-After", str(max(1, ceil(retry_after)))))
+        if error.status == 405 and "Allow" not in headers:
+            rows.append(("Allow", METHODS_OF_FUNCTION))
+        if error.status == 401:
+            rows += [("WWW-Authenticate", challenge) for challenge in challenges_of(error, self._authenticators)]
+        return Response(error.status, rows, self.problem(error, context))
+
+    def internal(self, request: Request, error: Exception, context: CallContext | None) -> Response:
+        """Return the response to a request on which Portal itself, or a middleware, has failed."""
+        return self.respond(request, PortalError("internal error", cause=error), context)
+
+    def unsupported_coding(self, request: Request, context: CallContext) -> Response:
+        """Return 415 with Accept-Encoding, so that the client may send the same body uncompressed."""
+        coding = request.headers["content-encoding"]
+        error = ProtocolError(f"the body is encoded as {coding[:40]!r}, which is not supported here", status=415)
+        return self.respond(request, error, context, {"Accept-Encoding": "identity"})
+
+    def problem(self, error: PortalError, context: CallContext | None) -> bytes:
+        """Return the problem document of an error (RFC 9457), and log what a function has raised."""
+        if isinstance(error, FunctionError):
+            name = error.context.get("operation", "a function")
+            request_id = context.request_id if context is not None else "-"
+            _log.error("%s failed, request %s: %s", name, request_id, error, exc_info=error.__cause__)
+        try:
+            return encode_json(problem_of(error, debug=self._debug))
+        except SerializationError:  # the client gets a response even if JSON cannot carry the error's members
+            _log.exception("an error cannot be sent as JSON")
+            plain = PortalError("internal error", context={"request_id": error.request_id})
+            plain.status = error.status
+            return encode_json(problem_of(plain, debug=self._debug))

@@ -1,0 +1,109 @@
+"""FunctionCalls: one POST, one call of a function."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..._internal.json_text import encode_json
+from ...calls.dispatcher import Dispatcher
+from ...calls.middleware import Call
+from ...catalogue import Entry
+from ...context import CallContext
+from ...errors import PortalError, SerializationError
+from ...http11.entity_tags import entity_tag, matches_tag
+from ...serving import Request, Response
+from ..messages.event_stream import JSON
+from .deadline_responder import AroundLate, DeadlineResponder
+from .error_responses import ErrorResponses
+from .negotiation import json_type, params_of, stream_type
+from .stream_body import encode_items
+
+__all__ = ["FunctionCalls", "json_response"]
+
+
+class FunctionCalls:
+    """Calls functions for requests.
+
+    Args:
+        dispatcher: runs the calls.
+        errors: makes the responses of calls that fail.
+        cache_control: the Cache-Control header of results of cacheable functions.
+        around_late: passes a response at a deadline through the HTTP middleware; None if there is none.
+
+    Threads: any.
+    """
+
+    def __init__(
+        self, dispatcher: Dispatcher, errors: ErrorResponses, *, cache_control: str, around_late: AroundLate | None
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._errors = errors
+        self._cache_control = cache_control
+        self._around_late = around_late
+
+    def respond(self, entry: Entry, request: Request, context: CallContext) -> Response:
+        """Call a function with the parameters in the request's body.
+
+        Raises: ProtocolError (406, 415), SerializationError and ValidationError for a request that cannot be decoded.
+        """
+        params = params_of(request)
+        function = entry.function
+        schema = function.schema
+        accept = request.headers.get("accept", "*/*")
+        media = stream_type(accept) if schema.streaming else json_type(accept)
+        if self._around_late is not None:
+            request.notes["function"] = "/".join(entry.path)
+        call = Call(function, params, context, streaming=schema.streaming, peer=request.peer, group=entry.group)
+        responder = None
+        if context.deadline is not None or schema.timeout is not None:
+            responder = self._responder(request, call, media)
+        try:
+            result = self._dispatcher.dispatch(call, responder)
+        except PortalError as error:
+            return self._errors.respond(request, error, context, call.replied)
+        return self._stream(result, call, request, media) if schema.streaming else self._whole(result, call, request)
+
+    def _responder(self, request: Request, call: Call, media: str) -> DeadlineResponder | None:
+        """Return what responds at the deadline; None if only this thread can respond, which it then does in time."""
+        early = request.share()
+        if early is None:
+            return None
+        return DeadlineResponder(request, call, early, self._errors, self._around_late, media)
+
+    def _whole(self, result: Any, call: Call, request: Request) -> Response:
+        try:
+            response = json_response(200, result, call.context, call.function.name)
+        except SerializationError as error:  # of `validate_output="off"`, for example
+            error.delivery = "executed"
+            raise
+        if call.replied:
+            response.headers.extend(call.replied.items())
+        if call.function.schema.cacheable:
+            assert isinstance(response.body, bytes)
+            etag = entity_tag(response.body)
+            response.headers += [("ETag", etag), ("Cache-Control", self._cache_control)]
+            if matches_tag(request.headers.get("if-none-match"), etag):
+                return Response(304, response.headers)
+        return response
+
+    def _stream(self, items: Any, call: Call, request: Request, media: str) -> Response:
+        context = call.context
+        if request.connection is not None and request.head.keep_alive:
+            # A client that has said that this is its last request may close its side and still read the response.
+            request.connection.on_hangup(context.cancel)
+        headers = [
+            ("Content-Type", media),
+            ("Cache-Control", "no-store"),
+            ("X-Request-ID", context.request_id),
+            *call.replied.items(),
+        ]
+        return Response(200, headers, encode_items(items, media, context, self._errors.problem))
+
+
+def json_response(status: int, value: Any, context: CallContext, operation: str | None = None) -> Response:
+    """Return a response with a JSON body. Raises: SerializationError, which names the operation."""
+    try:
+        body = encode_json(value)
+    except SerializationError as error:
+        raise error.with_context(operation=operation) from None
+    return Response(status, [("Content-Type", JSON), ("X-Request-ID", context.request_id)], body)

@@ -1,8 +1,8 @@
-"""JSON-RPC 2.0 messages: bytes or values in, messages out, and back. The same for every transport.
+"""JSON-RPC 2.0 messages, decoded and encoded without I/O for every transport.
 
-A message has one member beyond the specification: `meta`, an object that carries what headers carry over HTTP. What is
-no message becomes an Invalid, which holds the error to answer with, so that one bad message of a batch costs the
-others nothing.
+A message may have one member beyond the specification: `meta`, an object with the data that HTTP sends in headers. A
+value that is not a message becomes an Invalid with the error to respond with. So one bad message does not affect the
+others of its batch.
 
 Sources: JSON-RPC 2.0 specification, sections 4 (requests), 5 (responses), 5.1 (error codes) and 6 (batches).
 """
@@ -24,9 +24,9 @@ from ..errors import (
 
 __all__ = [
     "MAX_BATCH",
-    "Answer",
     "Id",
     "Invalid",
+    "JSONRPCResponse",
     "Message",
     "Messages",
     "Request",
@@ -38,10 +38,18 @@ __all__ = [
     "response",
 ]
 
-#: Messages that one batch may hold.
+#: The largest number of messages in a batch.
 MAX_BATCH = 100
 
 Id = str | int | float | None
+
+_JSON_TYPES: tuple[tuple[type | tuple[type, ...], str], ...] = (
+    (bool, "a boolean"),  # before int, its base class
+    ((int, float), "a number"),
+    (str, "a string"),
+    (list, "an array"),
+    (dict, "an object"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +57,10 @@ class Request:
     """A request or a notification.
 
     Attributes:
-        id: to be sent back; None of a notification, and of a request whose id is null.
-        method: what is called.
-        params: a dict by name, or a list by position; {} where it was left out.
-        notification: whether no answer is wanted: there was no id.
+        id: the id that the response repeats; None for a notification and for a request whose id is null.
+        method: the name of the called method.
+        params: a dict by name or a list by position; {} if the request has none.
+        notification: whether the message has no id, so that it gets no response.
         meta: the `meta` member, or None.
     """
 
@@ -64,13 +72,13 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What the peer answers to a request of ours.
+class JSONRPCResponse:
+    """The peer's response to a request from this side.
 
     Attributes:
-        id: of the request.
-        result: the result; None where there is an error.
-        error: the error, as the class it was raised as, or None.
+        id: the id of the request.
+        result: the result; None if there is an error.
+        error: the error, in the class that the peer raised, or None.
     """
 
     id: Id
@@ -80,83 +88,101 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Invalid:
-    """What is no message; `error` is to be answered under `id`, which is None where it could not be read."""
+    """A value that is not a message.
+
+    Attributes:
+        id: the id for the response; None if the value has no valid id.
+        error: the error for the response.
+    """
 
     id: Id
     error: PortalError
 
 
-Message = Request | Answer | Invalid
+Message = Request | JSONRPCResponse | Invalid
 
 
 class Messages(NamedTuple):
-    """The messages of one text, in order, and whether they came as a batch and are to be answered as one."""
+    """The messages of one JSON text.
+
+    Attributes:
+        messages: the messages, in order.
+        is_batch: whether they arrived as a batch, so that the responses are sent as one.
+    """
 
     messages: list[Message]
     is_batch: bool
 
 
-def decode(data: bytes, decode_json: Callable[[bytes], Any], *, answers: bool = False) -> Messages:
-    """The messages in a JSON text; one Invalid with -32700 where it is no JSON.
+def decode(data: bytes, decode_json: Callable[[bytes], Any], *, responses: bool = False) -> Messages:
+    """Return the messages in a JSON text; one Invalid with code -32700 if it is not JSON.
 
     Args:
-        decode_json: bytes -> value; raises SerializationError.
-        answers: as in `classify`.
+        decode_json: callable (bytes) -> value that raises SerializationError.
+        responses: see `classify`.
     """
     try:
         value = decode_json(data)
     except SerializationError as error:
         return Messages([Invalid(None, error)], False)
-    return classify(value, answers=answers)
+    return classify(value, responses=responses)
 
 
-def classify(value: Any, *, answers: bool = False) -> Messages:
-    """The messages in a JSON value; never raises.
+def classify(value: Any, *, responses: bool = False) -> Messages:
+    """Return the messages in a JSON value. Raises nothing.
 
     Args:
-        answers: whether the peer may answer here as well as ask, as over a WebSocket; a message with `result` or
-            `error` is an Answer then, and Invalid otherwise.
+        responses: whether the peer may also respond on this connection, as over a WebSocket. If so, a message with
+            `result` or `error` is a JSONRPCResponse; if not, it is Invalid.
     """
     if not isinstance(value, list):
-        return Messages([_message(value, answers)], False)
+        return Messages([_message(value, responses)], False)
     if not value:
-        return Messages([_invalid(None, "an empty batch")], False)
+        return Messages([_invalid(None, "the batch is empty")], False)
     if len(value) > MAX_BATCH:
-        return Messages([_invalid(None, f"a batch of {len(value)} messages; at most {MAX_BATCH} are taken")], False)
-    return Messages([_message(one, answers) for one in value], True)
+        return Messages([_invalid(None, f"a batch must have at most {MAX_BATCH} messages, got {len(value)}")], False)
+    return Messages([_message(element, responses) for element in value], True)
 
 
-def _message(value: Any, answers: bool) -> Message:
+def _message(value: Any, responses: bool) -> Message:
     if not isinstance(value, dict):
-        return _invalid(None, "a message must be a JSON object")
-    found = value.get("id")
-    if not _is_id(found):
-        return _invalid(None, "id must be text, a number or null")
+        return _invalid(None, f"a message must be an object, got {_json_type(value)}")
+    message_id = value.get("id")
+    if not _is_id(message_id):
+        return _invalid(None, f"id must be valid Unicode, a finite number or null, got {_json_type(message_id)}")
     reason = _fault(value)
     if reason:
-        return _invalid(found, reason)
-    if answers and "method" not in value:
-        return _answer(found, value)
+        return _invalid(message_id, reason)
+    if responses and "method" not in value:
+        return _response(message_id, value)
     reason = _request_fault(value)
     if reason:
-        return _invalid(found, reason)
-    return Request(found, value["method"], value.get("params", {}), "id" not in value, value.get("meta"))
+        return _invalid(message_id, reason)
+    return Request(message_id, value["method"], value.get("params", {}), "id" not in value, value.get("meta"))
 
 
-def _answer(found: Id, value: dict[str, Any]) -> Message:
+def _response(message_id: Id, value: dict[str, Any]) -> Message:
     if ("result" in value) == ("error" in value):
-        return _invalid(found, "a message has a method, a result or an error")
+        return _invalid(message_id, "a message must have exactly one of method, result and error")
     if "result" in value:
-        return Answer(found, value["result"])
-    return Answer(found, error=error_from(value["error"]))
+        return JSONRPCResponse(message_id, value["result"])
+    return JSONRPCResponse(message_id, error=error_from(value["error"]))
 
 
-def _invalid(found: Id, reason: str) -> Invalid:
-    return Invalid(found, ProtocolError(f"invalid request: {reason}"))
+def _invalid(message_id: Id, reason: str) -> Invalid:
+    return Invalid(message_id, ProtocolError(f"invalid request: {reason}"))
+
+
+def _json_type(value: Any) -> str:
+    """Return the JSON type of a value, for messages."""
+    for kinds, name in _JSON_TYPES:
+        if isinstance(value, kinds):
+            return name
+    return "null"
 
 
 def _is_id(value: Any) -> bool:
-    # True is an int to Python and no number to JSON; text with a lone surrogate and 1e999 could not be sent back
+    # bool is a subclass of int. A string with a lone surrogate, or infinity from 1e999, could not be sent back.
     if type(value) is float:
         return isfinite(value)
     return value is None or type(value) is int or (type(value) is str and _encodable(value))
@@ -174,49 +200,50 @@ def _fault(value: dict[str, Any]) -> str:
     if value.get("jsonrpc") != "2.0":
         return 'jsonrpc must be "2.0"'
     if not isinstance(value.get("meta", {}), dict):
-        return "meta must be an object"
+        return f"meta must be an object, got {_json_type(value['meta'])}"
     return ""
 
 
 def _request_fault(value: dict[str, Any]) -> str:
     method = value.get("method")
     if not isinstance(method, str) or not _encodable(method):
-        return "method must be text"
+        return f"method must be valid Unicode, got {_json_type(method)}" if "method" in value else "method is missing"
     if not isinstance(value.get("params", {}), dict | list):
-        return "params must be an object or an array"
+        return f"params must be an object or an array, got {_json_type(value['params'])}"
     return ""
 
 
 def request(
-    found: Id,
+    message_id: Id,
     method: str,
     params: Mapping[str, Any] | list[Any] | None = None,
     *,
     notification: bool = False,
     meta: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The JSON value of a request; of a notification, without its id."""
+    """Return a request as a JSON value; a notification has no id."""
     message: dict[str, Any] = {"jsonrpc": "2.0", "method": method}
     if params is not None:
         message["params"] = params if isinstance(params, list) else dict(params)
     if not notification:
-        message["id"] = found
+        message["id"] = message_id
     if meta is not None:
         message["meta"] = dict(meta)
     return message
 
 
-def response(found: Id, result: Any) -> dict[str, Any]:
-    """The JSON value that answers a request with a result."""
-    return {"jsonrpc": "2.0", "result": result, "id": found}
+def response(message_id: Id, result: Any) -> dict[str, Any]:
+    """Return the response with a result as a JSON value."""
+    return {"jsonrpc": "2.0", "result": result, "id": message_id}
 
 
-def error_response(found: Id, error: PortalError, *, debug: bool = False) -> dict[str, Any]:
-    """The JSON value that answers a request with an error.
+def error_response(message_id: Id, error: PortalError, *, debug: bool = False) -> dict[str, Any]:
+    """Return the response with an error as a JSON value.
 
-    What a function's own exception says goes out only with debug=True, as over HTTP.
+    Args:
+        debug: whether the client sees the message of an exception that the function raised, as over HTTP.
     """
-    return {"jsonrpc": "2.0", "error": _error_object(error, debug), "id": found}
+    return {"jsonrpc": "2.0", "error": _error_object(error, debug), "id": message_id}
 
 
 def _error_object(error: PortalError, debug: bool) -> dict[str, Any]:
@@ -237,7 +264,7 @@ def _error_object(error: PortalError, debug: bool) -> dict[str, Any]:
         data["hint"] = error.hint
     members = {name: known[name] for name in error.members if known[name] is not None}
     if "type" in members:
-        members["exception"] = members.pop("type")  # as in a problem document, where `type` is taken
+        members["exception"] = members.pop("type")  # as in a problem document, where `type` has another meaning
     data |= members
     if debug:
         data["stack"] = known["stack"]
@@ -258,18 +285,17 @@ _RESERVED = range(-32768, -31999)
 
 
 def error_from(error_object: Any) -> PortalError:
-    """The error that an error object stands for, as the class that was raised there.
+    """Return the error for an error object, in the class that the peer raised.
 
-    A peer that is not of ours is understood by the number alone: a number that the specification leaves to
-    applications is a FunctionError, a reserved one that nobody knows a plain PortalError. The number is in
-    `context["rpc_code"]` then.
+    The object of another library has only a number. A number that the specification leaves to applications becomes a
+    FunctionError; an unknown reserved number becomes a plain PortalError. `context["rpc_code"]` has the number.
     """
     if not isinstance(error_object, dict) or type(error_object.get("code")) is not int:
-        return ProtocolError("the peer answered with an error that is no JSON-RPC error object")
+        return ProtocolError("the peer's error must be an object with a whole number as code")
     code, data = error_object["code"], error_object.get("data")
     message = str(error_object.get("message", ""))
     if isinstance(data, dict) and isinstance(data.get("code"), str):
         context = {"request_id": data["request_id"]} if data.get("request_id") else {}
         return PortalError.from_dict(data | {"message": message, "type": data.get("exception", ""), "context": context})
     cls = _BY_RPC_CODE.get(code, PortalError if code in _RESERVED else FunctionError)
-    return cls(message or f"the peer answered with error {code}", context={"rpc_code": code})
+    return cls(message or f"the peer responded with error {code}", context={"rpc_code": code})

@@ -1,4 +1,4 @@
-"""Methods: the names under which JSON-RPC calls what is published, and parameters by position."""
+"""Method names of published functions in JSON-RPC, and parameters by position."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Params = dict[str, Any] | list[Any]
 
 
 def find_method(catalogue: Catalogue, method: str) -> Entry:
-    """The entry that a method name means: "add", "add@2", "orders.price", "orders/price@1.2".
+    """Return the entry of a method name: "add", "add@2", "orders.price", "orders/price@1.2".
 
-    A name may hold dots itself, so the whole of it is looked for first.
+    A function's own name may contain dots, so the whole name is looked up first.
 
-    Raises: RegistryError that says what is near.
+    Raises: RegistryError, with similar names.
     """
     name, at, version = method.partition("@")
     wanted = version if at else None
@@ -41,23 +41,24 @@ def _paths(name: str) -> Iterator[tuple[str, ...]]:
 
 
 def params_by_name(function: Function, params: Params) -> dict[str, Any]:
-    """Parameters by name; those by position take the names in the order of the signature.
+    """Return parameters by name. Parameters by position get the names in the order of the signature.
 
-    Raises: ValidationError for more than the function has.
+    Raises: ValidationError for too many parameters.
     """
     if isinstance(params, dict):
         return params
     names = function.parameters.names
     if len(params) > len(names):
-        text = f"takes {len(names)} parameters, and {len(params)} were given"
+        text = f"must be at most {len(names)} parameter{'' if len(names) == 1 else 's'}, got {len(params)}"
         raise ValidationError(errors=[Fault("", text, "maxItems", len(names), shorten(params))])
     return dict(zip(names, params, strict=False))
 
 
 def method_names(entries: Iterable[Entry]) -> dict[str, Entry]:
-    """The method name of each entry, in order: with dots, "orders.price"; versions but the newest as "add@1".
+    """Return the entries by method name, in order.
 
-    `find_method` finds the entry under its name; a slash stands where a dot would lead elsewhere.
+    A name has dots, as in "orders.price". Versions other than the newest have a suffix, as in "add@1". If a dotted name
+    means another entry, the name has slashes. `find_method` finds each entry by its name.
     """
     from packaging.version import Version
 

@@ -1,4 +1,4 @@
-"""The OpenRPC document of what a portal publishes by JSON-RPC; `rpc.discover` gives it.
+"""The OpenRPC document of the functions that a portal publishes. The method `rpc.discover` returns it.
 
 Source: OpenRPC Specification 1.3.2.
 """
@@ -30,14 +30,14 @@ def openrpc_document(
     server_url: str | None = None,
     description: str = "",
 ) -> dict[str, Any]:
-    """The OpenRPC document of published functions, as JSON data; the same wherever the same functions are published.
+    """Return the OpenRPC document of published functions as JSON data.
 
-    A method is named with dots: `orders.price`; versions but the newest have theirs behind it: `add@1`.
+    The same functions give the same document on every portal. Methods have the names that `method_names` gives them.
 
     Args:
-        entries: what is published, from a Catalogue.
+        entries: the published functions, from a Catalogue.
         title, version, description: of the document.
-        server_url: where JSON-RPC is answered, or None.
+        server_url: the URL of the JSON-RPC endpoint, or None.
     """
     hoist = Hoist()
     info = {"title": title, "version": version}
@@ -84,10 +84,10 @@ def _method(name: str, entry: Entry, hoist: Hoist) -> dict[str, Any]:
 
 
 def _params(name: str, entry: Entry, hoist: Hoist) -> list[dict[str, Any]]:
-    """A content descriptor for each parameter; its schema may refer to definitions of the whole input."""
+    """Return a content descriptor for each parameter. Its schema may refer to definitions of the whole input."""
     function = entry.function
     placed = hoist.inline(f"{name}_input", function.schema.input, exact=function.parameters.schema.formats)
-    if "$ref" in placed:  # it refers to its own root, and has become a component
+    if "$ref" in placed:  # a schema that refers to its own root has become a component
         placed = hoist.schemas[placed["$ref"].rpartition("/")[2]]
     required = placed.get("required", ())
     properties = placed.get("properties", {})
@@ -104,7 +104,7 @@ def _params(name: str, entry: Entry, hoist: Hoist) -> list[dict[str, Any]]:
 
 
 def _to_draft_7(schema: Any) -> None:
-    """Say what JSON Schema 2020-12 says of tuples in the words of draft 7, which OpenRPC has."""
+    """Rewrite the tuples of a schema, in place, from JSON Schema 2020-12 to draft 7, which OpenRPC uses."""
     for part in list(walk(schema)):
         if "prefixItems" in part:
             rest = part.pop("items", None)
@@ -114,7 +114,7 @@ def _to_draft_7(schema: Any) -> None:
 
 
 def _examples(examples: Iterable[Mapping[str, Any]], names: list[str]) -> list[dict[str, Any]]:
-    """The examples that have both a complete input and an output, which OpenRPC asks for."""
+    """Return the examples with an input and an output; OpenRPC requires both."""
     found = []
     for number, example in enumerate(examples, 1):
         given = example.get("input")

@@ -206,14 +206,14 @@ def check_events(data: bytes) -> None:
 
 
 def check_rpc(data: bytes) -> None:
-    """Any text of JSON-RPC has messages that can be answered, and exactly one answer for each that wants one."""
-    for answers in (False, True):
-        found = jsonrpc.decode(data, decode_json, answers=answers)
+    """Any bytes decode to messages, and each message that needs a response gets exactly one."""
+    for responses in (False, True):
+        found = jsonrpc.decode(data, decode_json, responses=responses)
         assert found.messages
         for message in found.messages:
             if isinstance(message, jsonrpc.Invalid):
                 encode_json(jsonrpc.error_response(message.id, message.error))
-            elif isinstance(message, jsonrpc.Answer) and message.error is not None:
+            elif isinstance(message, jsonrpc.JSONRPCResponse) and message.error is not None:
                 assert isinstance(message.error, PortalError)
                 assert 400 <= message.error.status <= 599
                 str(message.error)
@@ -223,8 +223,8 @@ def check_rpc(data: bytes) -> None:
     if body is None:
         assert not wanted
         return
-    answered = json.loads(body)
-    assert len(answered if found.is_batch else [answered]) == len(wanted)
+    sent = json.loads(body)
+    assert len(sent if found.is_batch else [sent]) == len(wanted)
 
 
 def _run(method: str, params: Any, context: CallContext) -> Any:

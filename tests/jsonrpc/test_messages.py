@@ -1,4 +1,4 @@
-"""JSON-RPC 2.0 messages; the examples are those of section 7 of the specification."""
+"""JSON-RPC 2.0 messages, with the examples of section 7 of the specification."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from portal.errors import (
     ValidationError,
 )
 from portal.jsonrpc import messages as jsonrpc
-from portal.jsonrpc.messages import Answer, Invalid, Request
+from portal.jsonrpc.messages import Invalid, JSONRPCResponse, Request
 
 
 def from_json(data: bytes) -> Any:
@@ -45,30 +45,30 @@ def methods(name: str, params: Any) -> Any:
 
 
 def serve(text: str) -> Any:
-    """A server of the methods in the specification's examples; None where it sends nothing."""
+    """Return the response of a server with the methods of the specification's examples; None if it sends nothing."""
     found = jsonrpc.decode(text.encode(), from_json)
-    answers = []
+    responses = []
     for message in found.messages:
         if isinstance(message, Invalid):
-            answers.append(jsonrpc.error_response(message.id, message.error))
+            responses.append(jsonrpc.error_response(message.id, message.error))
             continue
         assert isinstance(message, Request)
         try:
-            answer = jsonrpc.response(message.id, methods(message.method, message.params))
+            response = jsonrpc.response(message.id, methods(message.method, message.params))
         except PortalError as error:
-            answer = jsonrpc.error_response(message.id, error)
+            response = jsonrpc.error_response(message.id, error)
         if not message.notification:
-            answers.append(answer)
-    if not answers:
+            responses.append(response)
+    if not responses:
         return None
-    return answers if found.is_batch else answers[0]
+    return responses if found.is_batch else responses[0]
 
 
-def ok(result: Any, number: Any) -> dict[str, Any]:
+def result_of(result: Any, number: Any) -> dict[str, Any]:
     return {"jsonrpc": "2.0", "result": result, "id": number}
 
 
-def bad(code: int, number: Any = None) -> dict[str, Any]:
+def error_of(code: int, number: Any = None) -> dict[str, Any]:
     return {"jsonrpc": "2.0", "error": code, "id": number}
 
 
@@ -83,23 +83,26 @@ MIXED = """[
 ]"""
 
 EXAMPLES = {
-    "positional": (SUBTRACT + '[42, 23], "id": 1}', ok(19, 1)),
-    "positional, other order": (SUBTRACT + '[23, 42], "id": 2}', ok(-19, 2)),
-    "named": (SUBTRACT + '{"subtrahend": 23, "minuend": 42}, "id": 3}', ok(19, 3)),
-    "named, other order": (SUBTRACT + '{"minuend": 42, "subtrahend": 23}, "id": 4}', ok(19, 4)),
+    "positional": (SUBTRACT + '[42, 23], "id": 1}', result_of(19, 1)),
+    "positional, other order": (SUBTRACT + '[23, 42], "id": 2}', result_of(-19, 2)),
+    "named": (SUBTRACT + '{"subtrahend": 23, "minuend": 42}, "id": 3}', result_of(19, 3)),
+    "named, other order": (SUBTRACT + '{"minuend": 42, "subtrahend": 23}, "id": 4}', result_of(19, 4)),
     "notification with params": ('{"jsonrpc": "2.0", "method": "update", "params": [1,2,3,4,5]}', None),
     "notification of an unknown method": ('{"jsonrpc": "2.0", "method": "foobar"}', None),
-    "method not found": ('{"jsonrpc": "2.0", "method": "foobar", "id": "1"}', bad(-32601, "1")),
-    "invalid JSON": ('{"jsonrpc": "2.0", "method": "foobar, "params": "bar", "baz]', bad(-32700)),
-    "invalid request": ('{"jsonrpc": "2.0", "method": 1, "params": "bar"}', bad(-32600)),
+    "method not found": ('{"jsonrpc": "2.0", "method": "foobar", "id": "1"}', error_of(-32601, "1")),
+    "invalid JSON": ('{"jsonrpc": "2.0", "method": "foobar, "params": "bar", "baz]', error_of(-32700)),
+    "invalid request": ('{"jsonrpc": "2.0", "method": 1, "params": "bar"}', error_of(-32600)),
     "batch, invalid JSON": (
         '[{"jsonrpc": "2.0", "method": "sum", "params": [1,2,4], "id": "1"}, {"jsonrpc": "2.0", "method"]',
-        bad(-32700),
+        error_of(-32700),
     ),
-    "empty array": ("[]", bad(-32600)),
-    "invalid batch": ("[1]", [bad(-32600)]),
-    "invalid batch of three": ("[1,2,3]", [bad(-32600)] * 3),
-    "mixed batch": (MIXED, [ok(7, "1"), ok(19, "2"), bad(-32600), bad(-32601, "5"), ok(["hello", 5], "9")]),
+    "empty array": ("[]", error_of(-32600)),
+    "invalid batch": ("[1]", [error_of(-32600)]),
+    "invalid batch of three": ("[1,2,3]", [error_of(-32600)] * 3),
+    "mixed batch": (
+        MIXED,
+        [result_of(7, "1"), result_of(19, "2"), error_of(-32600), error_of(-32601, "5"), result_of(["hello", 5], "9")],
+    ),
     "batch of notifications": (
         '[{"jsonrpc": "2.0", "method": "notify_sum", "params": [1,2,4]},'
         ' {"jsonrpc": "2.0", "method": "notify_hello", "params": [7]}]',
@@ -108,20 +111,20 @@ EXAMPLES = {
 }
 
 
-def codes_only(answer: Any) -> Any:
-    """The answer with its error's number for the error: words are ours."""
-    if isinstance(answer, list):
-        return [codes_only(one) for one in answer]
-    if answer is not None and "error" in answer:
-        assert answer["error"]["message"]
-        return answer | {"error": answer["error"]["code"]}
-    return answer
+def codes_only(response: Any) -> Any:
+    """Return the response with the code of its error in place of the error; the specification leaves messages open."""
+    if isinstance(response, list):
+        return [codes_only(element) for element in response]
+    if response is not None and "error" in response:
+        assert response["error"]["message"]
+        return response | {"error": response["error"]["code"]}
+    return response
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_an_example_of_the_specification(name: str) -> None:
-    text, wanted = EXAMPLES[name]
-    assert codes_only(serve(text)) == wanted
+def test_the_examples_of_the_specification(name: str) -> None:
+    text, expected = EXAMPLES[name]
+    assert codes_only(serve(text)) == expected
 
 
 def one(value: Any, **options: Any) -> Any:
@@ -135,23 +138,23 @@ CALL = {"jsonrpc": "2.0", "method": "m"}
 
 
 @pytest.mark.parametrize("number", ["a", "", 7, -1, 1.5, 10**30, None])
-def test_an_id_comes_back_as_it_is(number: Any) -> None:
+def test_ids_are_kept(number: Any) -> None:
     assert one(CALL | {"id": number}) == Request(number, "m", {})
 
 
 @pytest.mark.parametrize("number", [True, False, [], {}, [1], "\ud800", float("inf"), float("nan")])
-def test_what_is_no_id_is_answered_under_null(number: Any) -> None:
+def test_an_invalid_id_becomes_null(number: Any) -> None:
     message = one(CALL | {"id": number})
     assert isinstance(message, Invalid)
     assert message.id is None
     assert message.error.rpc_code == -32600
 
 
-def test_without_an_id_it_is_a_notification() -> None:
+def test_a_message_without_id_is_a_notification() -> None:
     assert one(CALL) == Request(None, "m", {}, notification=True)
 
 
-def test_meta_is_carried() -> None:
+def test_meta_is_kept() -> None:
     meta = {"timeout": 5}
     assert one(CALL | {"id": 1, "meta": meta}).meta == meta
     assert one(jsonrpc.request(1, "m", meta=meta)) == Request(1, "m", {}, meta=meta)
@@ -173,13 +176,13 @@ def test_meta_is_carried() -> None:
         {"meta": None},
     ],
 )
-def test_a_wrong_member_is_answered_under_the_id(changes: dict[str, Any]) -> None:
+def test_an_invalid_member_is_reported_with_the_id(changes: dict[str, Any]) -> None:
     message = one(CALL | {"id": 9} | changes)
     assert isinstance(message, Invalid)
     assert (message.id, message.error.rpc_code) == (9, -32600)
 
 
-def test_a_batch_is_bounded() -> None:
+def test_the_size_of_a_batch_is_limited() -> None:
     whole = jsonrpc.classify([CALL] * jsonrpc.MAX_BATCH)
     assert whole.is_batch
     assert len(whole.messages) == jsonrpc.MAX_BATCH
@@ -201,34 +204,34 @@ def test_a_batch_is_bounded() -> None:
     )
 )
 def test_any_value_is_classified(value: Any) -> None:
-    for answers in (False, True):
-        found = jsonrpc.classify(value, answers=answers)
+    for responses in (False, True):
+        found = jsonrpc.classify(value, responses=responses)
         assert found.messages
-        assert all(isinstance(message, Request | Answer | Invalid) for message in found.messages)
+        assert all(isinstance(message, Request | JSONRPCResponse | Invalid) for message in found.messages)
 
 
-# answers
+# responses
 
 
-def test_a_request_and_its_notification() -> None:
+def test_a_request_and_a_notification() -> None:
     assert jsonrpc.request(1, "m", {"a": 1}) == {"jsonrpc": "2.0", "method": "m", "params": {"a": 1}, "id": 1}
     assert jsonrpc.request(1, "m", [1], notification=True) == {"jsonrpc": "2.0", "method": "m", "params": [1]}
 
 
-def test_an_answer_is_one_only_where_answers_are_awaited() -> None:
-    assert one(ok(3, 1), answers=True) == Answer(1, 3)
-    assert isinstance(one(ok(3, 1)), Invalid)
+def test_a_response_is_valid_only_if_responses_are_expected() -> None:
+    assert one(result_of(3, 1), responses=True) == JSONRPCResponse(1, 3)
+    assert isinstance(one(result_of(3, 1)), Invalid)
 
 
-def test_an_error_answer_holds_the_error() -> None:
-    message = one(jsonrpc.error_response(1, CallTimeout("late", timeout=2.0)), answers=True)
+def test_an_error_response_has_the_error() -> None:
+    message = one(jsonrpc.error_response(1, CallTimeout("late", timeout=2.0)), responses=True)
     assert isinstance(message.error, CallTimeout)
     assert message.error.timeout == 2.0
 
 
 @pytest.mark.parametrize("members", [{}, {"result": 1, "error": {"code": 1, "message": ""}}])
-def test_an_answer_has_a_result_or_an_error(members: dict[str, Any]) -> None:
-    assert isinstance(one({"jsonrpc": "2.0", "id": 1} | members, answers=True), Invalid)
+def test_a_response_without_exactly_one_of_result_and_error_is_invalid(members: dict[str, Any]) -> None:
+    assert isinstance(one({"jsonrpc": "2.0", "id": 1} | members, responses=True), Invalid)
 
 
 CLASSES = [
@@ -242,17 +245,17 @@ CLASSES = [
 @pytest.mark.parametrize("debug", [False, True])
 def test_every_error_comes_back_as_its_class(cls: type[PortalError], debug: bool) -> None:
     error = cls("words", context={"request_id": "r-1"})
-    answer = json.loads(json.dumps(jsonrpc.error_response("a", error, debug=debug)))
-    assert answer["id"] == "a"
-    assert answer["error"]["code"] == cls.rpc_code
-    back = jsonrpc.error_from(answer["error"])
+    response = json.loads(json.dumps(jsonrpc.error_response("a", error, debug=debug)))
+    assert response["id"] == "a"
+    assert response["error"]["code"] == cls.rpc_code
+    back = jsonrpc.error_from(response["error"])
     assert type(back) is cls
     assert (back.message, back.code, back.status, back.request_id) == ("words", cls.code, error.status, "r-1")
     assert back.retryable == error.retryable
     assert (back.stack is not None) is debug
 
 
-def test_members_come_back() -> None:
+def test_members_of_errors_are_kept() -> None:
     fault = Fault("/a", "must be a number", "type", "number", "'3'")
     back = jsonrpc.error_from(jsonrpc.error_response(1, ValidationError(errors=[fault]))["error"])
     assert isinstance(back, ValidationError)
@@ -262,7 +265,7 @@ def test_members_come_back() -> None:
     assert back.retry_after == 3.5
 
 
-def test_what_a_function_raised_stays_here_without_debug() -> None:
+def test_the_message_of_a_functions_exception_is_sent_only_with_debug() -> None:
     error = FunctionError("ValueError: hunter2", type="ValueError", context={"operation": "fail"}, private=True)
     hidden = jsonrpc.error_response(1, error)
     assert "hunter2" not in json.dumps(hidden)
@@ -289,7 +292,7 @@ def test_what_a_function_raised_stays_here_without_debug() -> None:
         (-31999, FunctionError),
     ],
 )
-def test_a_foreign_peer_is_understood_by_the_number(number: int, cls: type[PortalError]) -> None:
+def test_an_error_of_another_library_is_mapped_by_its_number(number: int, cls: type[PortalError]) -> None:
     for data in ({}, {"data": "words"}, {"data": {"code": 7}}):
         back = jsonrpc.error_from({"code": number, "message": "no"} | data)
         assert type(back) is cls
@@ -299,5 +302,5 @@ def test_a_foreign_peer_is_understood_by_the_number(number: int, cls: type[Porta
 
 
 @pytest.mark.parametrize("value", [None, "text", [], {}, {"code": "1"}, {"code": True}, {"code": 1.5}])
-def test_what_is_no_error_object_is_a_protocol_error(value: Any) -> None:
+def test_a_malformed_error_object_is_a_protocol_error(value: Any) -> None:
     assert type(jsonrpc.error_from(value)) is ProtocolError

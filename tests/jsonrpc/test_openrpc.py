@@ -1,4 +1,4 @@
-"""The OpenRPC document: what the specification asks of it, and what the functions are."""
+"""The OpenRPC document: its conformance to the specification, and its description of functions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ DESCRIPTOR = {
     "additionalProperties": False,
 }
 EXAMPLE = {"type": "object", "properties": {"name": NAME}, "required": ["name", "value"]}
-#: What sections "OpenRPC Object" to "Error Object" of the specification ask of what we write.
+#: Requirements of the specification, "OpenRPC Object" to "Error Object", for the members that Portal writes.
 DOCUMENT = {
     "type": "object",
     "properties": {
@@ -114,12 +114,12 @@ DOCUMENT = {
 
 def entries_of(functions: Any, prefix: tuple[str, ...] = ()) -> list[Entry]:
     catalogue = Catalogue()
-    for one in functions:
-        catalogue.add(one, prefix)
+    for function_ in functions:
+        catalogue.add(function_, prefix)
     return catalogue.entries()
 
 
-EVERYTHING = entries_of(orders.service.functions.values(), ("orders",)) + entries_of(hostile_schemas.functions())
+ALL_ENTRIES = entries_of(orders.service.functions.values(), ("orders",)) + entries_of(hostile_schemas.functions())
 
 
 def schemas_of(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -133,28 +133,28 @@ def by_name(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {method["name"]: method for method in document["methods"]}
 
 
-def test_it_is_what_the_specification_asks_for() -> None:
-    document = openrpc_document(EVERYTHING, title="T", version="3", server_url="http://127.0.0.1/api/rpc")
+def test_the_document_conforms_to_the_specification() -> None:
+    document = openrpc_document(ALL_ENTRIES, title="T", version="3", server_url="http://127.0.0.1/api/rpc")
     jsonschema.Draft7Validator(DOCUMENT).validate(document)
     assert json.loads(json.dumps(document)) == document
     assert document["info"] == {"title": "T", "version": "3"}
     assert document["servers"] == [{"name": "T", "url": "http://127.0.0.1/api/rpc"}]
     names = [method["name"] for method in document["methods"]]
-    assert len(set(names)) == len(names) == len(EVERYTHING)
+    assert len(set(names)) == len(names) == len(ALL_ENTRIES)
     for method in document["methods"]:
         params = [param["name"] for param in method["params"]]
         assert len(set(params)) == len(params)
 
 
-def test_nothing_published_is_a_document_too() -> None:
+def test_a_document_without_functions() -> None:
     document = openrpc_document([], description="D")
     jsonschema.Draft7Validator(DOCUMENT).validate(document)
     assert document["info"]["description"] == "D"
     assert "servers" not in document
 
 
-def test_every_schema_is_one_of_draft_7_and_every_reference_leads_somewhere() -> None:
-    document = openrpc_document(EVERYTHING)
+def test_schemas_are_draft_7_and_references_resolve() -> None:
+    document = openrpc_document(ALL_ENTRIES)
     for schema in schemas_of(document):
         jsonschema.Draft7Validator.check_schema(schema)
         for part in walk(schema):
@@ -166,16 +166,16 @@ def test_every_schema_is_one_of_draft_7_and_every_reference_leads_somewhere() ->
                 assert isinstance(found, dict)
 
 
-def test_it_is_the_same_whatever_the_order() -> None:
-    whole = json.dumps(openrpc_document(EVERYTHING))
+def test_the_document_does_not_depend_on_the_order_of_entries() -> None:
+    whole = json.dumps(openrpc_document(ALL_ENTRIES))
     for seed in range(5):
-        entries = list(EVERYTHING)
+        entries = list(ALL_ENTRIES)
         random.Random(seed).shuffle(entries)
         assert json.dumps(openrpc_document(entries)) == whole
 
 
-def test_a_method() -> None:
-    method = by_name(openrpc_document(EVERYTHING))["orders.quote"]
+def test_a_method_has_summary_tags_parameters_result_and_examples() -> None:
+    method = by_name(openrpc_document(ALL_ENTRIES))["orders.quote"]
     assert method["summary"] == "Return the list price of an article."
     assert method["tags"] == [{"name": "orders"}, {"name": "pricing"}]
     assert [(param["name"], param["required"]) for param in method["params"]] == [("sku", True), ("quantity", False)]
@@ -187,13 +187,13 @@ def test_a_method() -> None:
     assert (method["x-version"], method["x-streaming"]) == ("1", False)
 
 
-def test_a_stream_gives_items_and_an_example_without_output_is_left_out() -> None:
-    methods = by_name(openrpc_document(EVERYTHING))
+def test_the_result_of_a_stream_is_an_item_and_incomplete_examples_are_left_out() -> None:
+    methods = by_name(openrpc_document(ALL_ENTRIES))
     assert (methods["trees"]["result"]["name"], methods["trees"]["x-streaming"]) == ("item", True)
     assert "examples" not in methods["orders.fail"]
 
 
-def test_versions_flags_and_words() -> None:
+def test_versions_deprecation_and_description() -> None:
     def add(a: int) -> int:
         """Add.
 
@@ -209,14 +209,14 @@ def test_versions_flags_and_words() -> None:
     assert (methods["add"]["summary"], methods["add"]["description"]) == ("Add.", "And more.")
 
 
-def test_a_schema_that_refers_to_itself() -> None:
-    document = openrpc_document(EVERYTHING)
+def test_a_recursive_schema() -> None:
+    document = openrpc_document(ALL_ENTRIES)
     linked = {param["name"]: param["schema"] for param in by_name(document)["linked"]["params"]}
     assert linked["next"] == {"$ref": "#/components/schemas/LinkedInput"}
     assert linked["value"]["$ref"].rpartition("/")[2] in document["components"]["schemas"]
 
 
-def test_tuples_are_said_in_the_words_of_draft_7() -> None:
+def test_tuples_are_written_as_in_draft_7() -> None:
     document = openrpc_document(entries_of(hostile_schemas.functions()))
     both = next(param for param in by_name(document)["containers"]["params"] if param["name"] == "both")
     check = jsonschema.Draft7Validator(both["schema"]).is_valid
@@ -225,10 +225,10 @@ def test_tuples_are_said_in_the_words_of_draft_7() -> None:
     assert not check([1, "a", 2])
 
 
-def test_errors_have_the_numbers_of_the_table() -> None:
-    errors = openrpc_document(EVERYTHING)["components"]["errors"]
+def test_errors_have_the_codes_of_the_table() -> None:
+    errors = openrpc_document(ALL_ENTRIES)["components"]["errors"]
     numbers = {name: number for name, _, _, number, _ in error_table()}
     assert errors["ValidationError"]["code"] == -32602
     assert all(found["code"] == numbers[name] for name, found in errors.items())
-    for method in openrpc_document(EVERYTHING)["methods"]:
+    for method in openrpc_document(ALL_ENTRIES)["methods"]:
         assert {one["$ref"].rpartition("/")[2] for one in method["errors"]} == set(errors)

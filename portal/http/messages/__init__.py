@@ -1,1 +1,1 @@
-"""How calls, errors and streams look as HTTP messages, for both sides."""
+"""HTTP messages of calls, errors and streams, for clients and servers."""

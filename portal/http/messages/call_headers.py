@@ -1,4 +1,7 @@
-"""Request headers that carry a CallContext (W3C Trace Context for traceparent)."""
+"""Request headers that carry a CallContext.
+
+Source: W3C Trace Context, for traceparent.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from time import monotonic
 
 from ...context import CallContext, new_request_id, parse_traceparent
 from ...errors import ProtocolError
-from ...http11.fields import is_idempotency_key, is_request_id
+from ...http11.fields import MAX_IDEMPOTENCY_KEY, is_idempotency_key, is_request_id
 
 __all__ = ["context_of", "headers_of"]
 
@@ -17,13 +20,17 @@ _TIMEOUT = re.compile(r"^[0-9]{1,10}$")
 
 
 def context_of(headers: Mapping[str, str], clock: float) -> CallContext:
-    """The context that a request's headers carry: X-Request-ID, X-Portal-Timeout (milliseconds left), traceparent.
+    """Return the context from the headers of a request.
 
-    A malformed id or trace is replaced, as its specification asks; a malformed timeout or idempotency key is a
-    ProtocolError, the key also where nobody keeps answers: what is refused does not depend on who listens.
+    The headers are X-Request-ID, X-Portal-Timeout (remaining milliseconds), traceparent and Idempotency-Key. A
+    malformed id or trace is replaced, as the specifications require.
 
     Args:
-        clock: `time.monotonic()` when the request had arrived.
+        headers: by lower-case name.
+        clock: `time.monotonic()` when the request arrived.
+
+    Raises: ProtocolError for a malformed timeout or idempotency key. A malformed key is rejected on every server, also
+        without Idempotency.
     """
     given = headers.get("x-request-id")
     context = CallContext()
@@ -31,7 +38,7 @@ def context_of(headers: Mapping[str, str], clock: float) -> CallContext:
     timeout = headers.get("x-portal-timeout")
     if timeout is not None:
         if not _TIMEOUT.match(timeout):
-            raise ProtocolError(f"X-Portal-Timeout is {timeout[:40]!r}; it is a whole number of milliseconds")
+            raise ProtocolError(f"X-Portal-Timeout must be a whole number of milliseconds, got {timeout[:40]!r}")
         context.deadline = clock + int(timeout) / 1000
     trace = headers.get("traceparent")
     if trace is not None and parse_traceparent(trace):
@@ -39,13 +46,16 @@ def context_of(headers: Mapping[str, str], clock: float) -> CallContext:
     key = headers.get("idempotency-key")
     if key is not None:
         if not is_idempotency_key(key):
-            raise ProtocolError("an Idempotency-Key has 1 to 255 visible ASCII characters")
+            raise ProtocolError(f"Idempotency-Key must have 1 to {MAX_IDEMPOTENCY_KEY} visible ASCII characters")
         context.idempotency_key = key
     return context
 
 
 def headers_of(context: CallContext) -> dict[str, str]:
-    """The headers that carry a context to a server; ProtocolError for an id or a key that no header can carry."""
+    """Return the request headers that carry a context to a server.
+
+    Raises: ProtocolError for a request id or idempotency key that a header cannot carry.
+    """
     request_id = context.request_id
     if not is_request_id(request_id):
         raise ProtocolError("the request id must be 1 to 128 visible ASCII characters")
@@ -54,9 +64,10 @@ def headers_of(context: CallContext) -> dict[str, str]:
         headers["X-Portal-Timeout"] = str(max(0, math.ceil((context.deadline - monotonic()) * 1000)))
     if context.traceparent is not None and parse_traceparent(context.traceparent):
         headers["traceparent"] = context.traceparent
-    key: object = context.idempotency_key  # often made of what an end user sent: a line break would end the header
+    key: object = context.idempotency_key  # may contain text of an end user; a line break would end the header
     if key is not None:
         if not isinstance(key, str) or not is_idempotency_key(key):
-            raise ProtocolError("an idempotency key has 1 to 255 visible ASCII characters", status=400)
+            words = f"the idempotency key must have 1 to {MAX_IDEMPOTENCY_KEY} visible ASCII characters"
+            raise ProtocolError(words, status=400)
         headers["Idempotency-Key"] = key
     return headers

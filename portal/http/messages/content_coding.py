@@ -1,4 +1,7 @@
-"""Content codings: gzip and deflate undone, with a bound on what a small body may become (RFC 9110 section 8.4)."""
+"""Content codings: gzip and deflate, with a limit on the size of a decompressed body.
+
+Sources: RFC 9110 section 8.4, RFC 1950 (zlib), RFC 1952 (gzip).
+"""
 
 from __future__ import annotations
 
@@ -10,26 +13,27 @@ from ...errors import ProtocolError
 
 __all__ = ["CODINGS", "WINDOWS", "compress", "decompress", "decompressed"]
 
-#: What is understood, as a client would say it in Accept-Encoding.
+#: The supported codings, as the value of Accept-Encoding.
 CODINGS = "gzip, deflate"
-#: zlib's window: 31 is gzip, 15 the zlib format that HTTP calls deflate.
+#: The `wbits` of zlib by coding: 31 is gzip, 15 is the zlib format, which HTTP calls deflate.
 WINDOWS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
-_PIECE = 64 * 1024  # bytes made at once: a thousandth of that may have come
+_PIECE = 64 * 1024  # bytes to decompress at once; a thousandth of that may have arrived
 
 
 def compress(body: bytes) -> bytes:
-    """The body in gzip, the same for the same body."""
+    """Return the body in gzip; equal bodies give equal bytes."""
     return gzip.compress(body, 6, mtime=0)
 
 
 def decompress(body: bytes, coding: str, limit: int) -> bytes:
-    """The body that `coding` was applied to; "identity" gives it as it is.
+    """Return a body without its content coding.
 
-    A gzip body is one member: what follows it is refused, whatever it is. Deflate is the zlib format (RFC 1950).
-    No more than `limit` bytes, and one, are ever made.
+    Args:
+        coding: the value of Content-Encoding; "identity" is no coding.
+        limit: bytes of the result. At most one byte more is decompressed.
 
-    Raises: ProtocolError: 413 when it is longer than `limit`, 400 for what is not of this coding or is followed by
-        something else, 415 for a coding that is not known, and for several at once.
+    Raises: ProtocolError: 400 if the body is not exactly one gzip member or one zlib stream; 413 if the result is
+        longer than `limit`; 415 for an unknown coding and for more than one.
     """
     name = coding.strip(" \t").lower()
     if name == "identity":
@@ -38,35 +42,42 @@ def decompress(body: bytes, coding: str, limit: int) -> bytes:
         return body
     window = WINDOWS.get(name)
     if window is None:
-        raise ProtocolError(f"Content-Encoding is {coding[:40]!r}; known, one at a time: {CODINGS}", status=415)
+        raise ProtocolError(f"Content-Encoding must be one of {CODINGS}, got {coding[:40]!r}", status=415)
     machine = zlib.decompressobj(window)
     try:
         data = machine.decompress(body, limit + 1)
     except zlib.error:
-        raise ProtocolError(f"the body is no {name}") from None
+        raise ProtocolError(f"Content-Encoding is {name}, but the body is not {name}") from None
     if len(data) > limit:
         raise _too_long(limit)
     if not machine.eof or machine.unused_data:
-        raise ProtocolError(f"the body is no whole {name}, and that alone")
+        unit = "zlib stream" if name == "deflate" else "gzip member"
+        raise ProtocolError(f"the body must be exactly one {unit}")
     return data
 
 
 def _too_long(limit: int) -> ProtocolError:
-    return ProtocolError(f"the body is longer than {limit} bytes once it is decompressed", status=413)
+    return ProtocolError(f"the decompressed body must have at most {limit} bytes", status=413)
 
 
 def decompressed(pieces: Iterable[bytes], coding: str) -> Iterator[bytes]:
-    """What `coding` was applied to, as it comes, in pieces of at most 64 KiB; whoever takes them bounds their sum.
+    """Yield a response body without its content coding, as it arrives, in pieces of at most 64 KiB.
 
-    Raises: ProtocolError for a coding that is not known, for what is not of it, and for what follows its end;
-        ConnectionResetError when the end is missing.
+    The caller must limit the sum of the pieces.
+
+    Args:
+        pieces: the body as it arrives.
+        coding: the value of Content-Encoding; "identity" is no coding.
+
+    Raises: ProtocolError for an unknown coding, a body in another coding, and bytes after its end;
+        ConnectionResetError if the end is missing.
     """
     name = coding.strip(" \t").lower()
     if name == "identity":
         yield from pieces
         return
     if name not in WINDOWS:
-        raise ProtocolError(f"the answer is encoded as {coding[:40]!r}; asked for were {CODINGS}")
+        raise ProtocolError(f"the Content-Encoding of the response must be one of {CODINGS}, got {coding[:40]!r}")
     machine = zlib.decompressobj(WINDOWS[name])
     for piece in pieces:
         rest = piece
@@ -74,11 +85,11 @@ def decompressed(pieces: Iterable[bytes], coding: str) -> Iterator[bytes]:
             try:
                 data = machine.decompress(rest, _PIECE)
             except zlib.error:
-                raise ProtocolError(f"the answer is no {name}") from None
+                raise ProtocolError(f"the Content-Encoding of the response is {name}, but its body is not") from None
             rest = machine.unconsumed_tail
             if data:
                 yield data
         if machine.unused_data or (machine.eof and rest):
-            raise ProtocolError(f"something follows the end of the {name}")
+            raise ProtocolError(f"the response has bytes after the end of its {name} body")
     if not machine.eof:
-        raise ConnectionResetError("the answer was cut off")
+        raise ConnectionResetError("the connection closed before the end of the response")

@@ -1,4 +1,7 @@
-"""Media types of responses, and server-sent events (HTML Living Standard, section 9.2)."""
+"""Media types of responses, and server-sent events.
+
+Source: HTML Living Standard, section 9.2.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +17,21 @@ EVENTS = "text/event-stream"
 
 
 def write_event(data: bytes, event: str = "") -> bytes:
-    """One event; `data` is JSON text and so holds no line break."""
+    """Return one event. `data` is JSON text, which contains no line break."""
     return (b"event: " + event.encode() + b"\n" if event else b"") + b"data: " + data + b"\n\n"
 
 
 def read_events(pieces: Iterable[bytes], limit: int) -> Iterator[tuple[str, bytes]]:
-    """The events (name, data) in a stream of bytes, each as soon as it is whole; a cut-off one is dropped.
+    """Yield each event of a stream of bytes as (name, data), as soon as it is complete.
 
-    Lines may end with LF, CR or both. Comments, and what has no data, are no events.
+    Lines may end with LF, CR or CR LF. Comments and events without data are dropped, and so is an incomplete event at
+    the end.
 
-    Raises: ProtocolError for an event of more than `limit` bytes.
+    Args:
+        pieces: the stream as it arrives.
+        limit: bytes of one event.
+
+    Raises: ProtocolError for a longer event.
     """
     buffer = bytearray()
     after_cr = False
@@ -40,7 +48,7 @@ def read_events(pieces: Iterable[bytes], limit: int) -> Iterator[tuple[str, byte
             buffer = bytearray(rest)
             yield from filter(None, map(_read_event, whole))
         if len(buffer) > limit:
-            raise ProtocolError(f"an event is longer than {limit} bytes")
+            raise ProtocolError(f"an event of the response must have at most {limit} bytes")
 
 
 def _read_event(block: bytes) -> tuple[str, bytes] | None:

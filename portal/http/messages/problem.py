@@ -1,4 +1,7 @@
-"""Errors as problem documents, and problem documents as errors (RFC 9457)."""
+"""Convert errors to problem documents and back.
+
+Source: RFC 9457.
+"""
 
 from __future__ import annotations
 
@@ -26,13 +29,15 @@ from ...http11.dates import parse_retry_after
 __all__ = ["PROBLEM", "error_of", "problem_of"]
 
 PROBLEM = "application/problem+json"
-_MAX_WORDS = 1000  # characters of a foreign title or detail
+_MAX_WORDS = 1000  # characters of the title or detail of another library
 
 
 def problem_of(error: PortalError, *, debug: bool) -> dict[str, Any]:
-    """The problem document of an error (RFC 9457).
+    """Return the problem document of an error.
 
-    What a function's own exception says goes out only with debug=True; its log has all of it under the request id.
+    Args:
+        debug: whether the client sees the stack, and the message of an exception that the function raised. The server's
+            log has both under the request id.
     """
     error = error.sendable()
     data = error.to_dict(debug=debug)
@@ -54,7 +59,7 @@ def problem_of(error: PortalError, *, debug: bool) -> dict[str, Any]:
         problem["hint"] = error.hint
     members = {name: data[name] for name in error.members if data[name] is not None}
     if "type" in members:
-        members["exception"] = members.pop("type")  # `type` is RFC 9457's own member
+        members["exception"] = members.pop("type")  # RFC 9457 has a member `type` of its own
     problem |= members
     if debug:
         problem["stack"] = data["stack"]
@@ -62,10 +67,10 @@ def problem_of(error: PortalError, *, debug: bool) -> dict[str, Any]:
 
 
 def error_of(status: int, content_type: str, body: bytes, headers: Mapping[str, str]) -> PortalError:
-    """The error that an answer of `status` stands for, as the class that was raised there.
+    """Return the error for a response with an error status, in the class that the server raised.
 
-    A response that is not a problem document (a proxy's page, say) is mapped by its status. So is one without `code`,
-    which another library wrote; its title and detail stay in the message.
+    A response that is not a problem document, such as a page of a proxy, is mapped by its status. So is a document
+    without `code`, which comes from another library. The message then has its title and detail.
     """
     retry_after, data = parse_retry_after(headers.get("retry-after")), None
     if content_type.partition(";")[0].strip().lower() == PROBLEM:
@@ -84,24 +89,24 @@ def _error_of_problem(data: dict[str, Any], status: int, retry_after: float | No
     known = dict(data) | {"message": data.get("detail", ""), "status": status, "context": context}
     known["type"] = data.get("exception", "")
     if known.get("retry_after") is None:
-        known["retry_after"] = retry_after  # a listener that rejects a request before any app sends only the header
+        known["retry_after"] = retry_after  # a listener that rejects a request itself sends only the header
     return PortalError.from_dict(known)
 
 
 def _error_of_status(status: int, retry_after: float | None, words: Iterable[str] = ()) -> PortalError:
-    text = ": ".join([f"the server answered {status}", *words])
+    text = ": ".join([f"the server responded with status {status}", *words])
     if status == 401:
         return AuthenticationError(text)
     if status == 403:
         return AuthorizationError(text)
     if status in (404, 410):
-        return RegistryError(f"{text}: no function is there")
+        return RegistryError(f"{text}: no function is published at this address")
     if status == 422:
-        return ValidationError(f"{text}: it refused the parameters")
+        return ValidationError(f"{text}: it rejected the parameters")
     if status == 429:
         return RateLimitError(text, retry_after=retry_after)
     if status == 503:
-        # No portal says so without a problem document: a proxy may have passed the call on before it gave up.
+        # A portal sends 503 with a problem document. This is a proxy, which may have forwarded the call.
         return OverloadedError(text, retry_after=retry_after, delivery="unknown")
     if status in (408, 504):
         return CallTimeout(text)

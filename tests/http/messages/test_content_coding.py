@@ -1,4 +1,4 @@
-"""Compressed requests and answers between our own client and servers that take them, do not, or lie."""
+"""Compressed requests and responses, with servers that support them, do not, or send wrong headers."""
 
 from __future__ import annotations
 
@@ -34,25 +34,25 @@ def lines(count: int) -> Iterator[str]:
         yield f"{number} {TEXT}"
 
 
-class Asked:
-    """HTTP middleware that notes which codings went over the wire; outside of Compression."""
+class RecordCodings:
+    """HTTP middleware that records the codings of requests and responses; put it outside of Compression."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[str | None, str | None]] = []
 
     def __call__(self, request: Request, call_next: Any) -> Response:
-        asked = request.headers.get("content-encoding")
+        requested = request.headers.get("content-encoding")
         response = call_next(request)
-        self.seen.append((asked, {name.lower(): value for name, value in response.headers}.get("content-encoding")))
+        self.seen.append((requested, {name.lower(): value for name, value in response.headers}.get("content-encoding")))
         return response
 
 
 @given(st.lists(st.binary(max_size=300)), st.sampled_from(["gzip", "deflate", " GZIP", "identity"]), st.integers(1, 40))
-def test_pieces_come_back_however_they_are_cut(parts: list[bytes], coding: str, cut: int) -> None:
+def test_a_body_in_pieces_of_any_size_is_decompressed(parts: list[bytes], coding: str, cut: int) -> None:
     body = b"".join(parts)
     name = coding.strip().lower()
-    packed = body if name == "identity" else zlib.compress(body) if name == "deflate" else compress(body)
-    pieces = [packed[at : at + cut] for at in range(0, len(packed), cut)]
+    encoded = body if name == "identity" else zlib.compress(body) if name == "deflate" else compress(body)
+    pieces = [encoded[at : at + cut] for at in range(0, len(encoded), cut)]
     assert b"".join(decompressed(pieces, coding)) == body
 
 
@@ -69,12 +69,12 @@ def test_pieces_come_back_however_they_are_cut(parts: list[bytes], coding: str, 
         ([], "gzip", ConnectionResetError),
     ],
 )
-def test_what_is_not_of_the_coding(pieces: list[bytes], coding: str, error: type[Exception]) -> None:
+def test_a_body_in_another_coding_is_rejected(pieces: list[bytes], coding: str, error: type[Exception]) -> None:
     with pytest.raises(error):
         list(decompressed(pieces, coding))
 
 
-def test_a_bomb_is_made_in_small_pieces() -> None:
+def test_a_compression_bomb_is_decompressed_in_small_pieces() -> None:
     bomb = gzip.compress(bytes(50_000_000))
     tracemalloc.start()
     total = largest = 0
@@ -87,43 +87,43 @@ def test_a_bomb_is_made_in_small_pieces() -> None:
 
 
 @pytest.mark.parametrize("secure", [False, True], ids=["http", "https"])
-def test_both_ways(secure: bool, tmp_path: Path) -> None:
+def test_requests_and_responses_are_compressed(secure: bool, tmp_path: Path) -> None:
     authority = trustme.CA()
     pem, ca = tmp_path / "server.pem", tmp_path / "ca.pem"
     authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(pem))
     authority.cert_pem.write_to_path(str(ca))
     config = ServingConfig(tls=TLSConfig(Certificate(str(pem)))) if secure else None
-    asked = Asked()
+    codings = RecordCodings()
     client = HTTPClient(compress=1000, tls=ClientTLS(ca=str(ca)))
     with (
-        HTTPPortal(config=config, http_middleware=[asked, Compression()]) as portal,
+        HTTPPortal(config=config, http_middleware=[codings, Compression()]) as portal,
         HTTPPortal(http=client) as calling,
         Consumer([calling]) as consumer,
     ):
         address, stream = portal.apply(echo), portal.apply(lines)
         consumer.call_at(address, {"text": "short"})
-        asked.seen.clear()
+        codings.seen.clear()
         assert consumer.call_at(address, {"text": "short"}) == "short"
         assert consumer.call_at(address, {"text": TEXT}) == TEXT
         assert list(consumer.stream_at(stream, {"count": 3})) == list(lines(3))
-        assert asked.seen[:2] == [(None, None), ("gzip", "gzip")]
-        assert asked.seen[-1] == (None, "gzip")
+        assert codings.seen[:2] == [(None, None), ("gzip", "gzip")]
+        assert codings.seen[-1] == (None, "gzip")
         calling.close()
 
 
-def test_a_server_that_takes_no_gzip_is_sent_none_from_then_on() -> None:
-    asked = Asked()
+def test_the_client_stops_compressing_for_a_server_that_rejects_it() -> None:
+    codings = RecordCodings()
     with (
-        HTTPPortal(http_middleware=[asked]) as portal,
+        HTTPPortal(http_middleware=[codings]) as portal,
         HTTPPortal(http=HTTPClient(compress=0)) as calling,
         Consumer([calling]) as consumer,
     ):
         address = portal.apply(echo)
         consumer.resolve(address)
-        asked.seen.clear()
+        codings.seen.clear()
         for _ in range(2):
             assert consumer.call_at(address, {"text": TEXT}) == TEXT
-        assert [coding for coding, _ in asked.seen if coding] == ["gzip"]
+        assert [coding for coding, _ in codings.seen if coding] == ["gzip"]
         calling.close()
 
 
@@ -132,16 +132,16 @@ def test_a_compressed_body_without_compression_is_415(path: str) -> None:
     with HTTPPortal() as portal:
         portal.apply(echo)
         headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
-        answer = requests.post(f"{portal.base}/{path}", data=compress(b'{"text":"x"}'), headers=headers, timeout=10)
-        assert answer.status_code == 415
-        assert "gzip" in answer.json()["detail"]
-        assert answer.headers["Accept-Encoding"] == "identity"
+        response = requests.post(f"{portal.base}/{path}", data=compress(b'{"text":"x"}'), headers=headers, timeout=10)
+        assert response.status_code == 415
+        assert "gzip" in response.json()["detail"]
+        assert response.headers["Accept-Encoding"] == "identity"
 
 
-def test_a_function_that_answers_415_is_not_called_again() -> None:
+def test_a_415_from_a_function_is_not_retried() -> None:
     runs: list[str] = []
 
-    def refuse(text: str) -> str:
+    def reject(text: str) -> str:
         runs.append(text)
         raise ProtocolError("not this type", status=415)
 
@@ -151,13 +151,13 @@ def test_a_function_that_answers_415_is_not_called_again() -> None:
         Consumer([calling]) as consumer,
     ):
         with pytest.raises(ProtocolError):
-            consumer.call_at(portal.apply(refuse), {"text": "x"})
+            consumer.call_at(portal.apply(reject), {"text": "x"})
         assert runs == ["x"]
         calling.close()
 
 
-class Liar:
-    """Answers calls with what it was given; describes `echo` truly."""
+class FixedResponse:
+    """An application that sends the given headers and body for every request."""
 
     def __init__(self, headers: list[tuple[str, str]], body: bytes) -> None:
         self.headers, self.body = headers, body
@@ -177,9 +177,9 @@ class Liar:
         ("gzip", gzip.compress(bytes(3_000_000)), ProtocolError),
     ],
 )
-def test_what_a_server_may_answer(coding: str, body: bytes, error: type[Exception] | None) -> None:
+def test_the_content_coding_of_a_response(coding: str, body: bytes, error: type[Exception] | None) -> None:
     listener = Listener()
-    listener.mount("/", Liar([("Content-Encoding", coding)], body))
+    listener.mount("/", FixedResponse([("Content-Encoding", coding)], body))
     listener.start()
     client = HTTPClient(max_answer=1_000_000)
     try:
@@ -195,7 +195,7 @@ def test_what_a_server_may_answer(coding: str, body: bytes, error: type[Exceptio
 
 
 @pytest.mark.parametrize("value", [-1, True, "1", 1.5])
-def test_wrong_settings_are_named(value: Any) -> None:
+def test_a_wrong_setting_is_a_config_error(value: Any) -> None:
     with pytest.raises(ConfigError) as raised:
         HTTPClient(compress=value)
     assert raised.value.path == "client.compress"

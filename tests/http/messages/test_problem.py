@@ -1,4 +1,4 @@
-"""Problem documents of other libraries, and what ours hold."""
+"""Problem documents of Portal and of other libraries."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ def test_a_problem_document_without_a_code_keeps_its_title_and_detail(status: in
     assert "No credit: It costs 50." in error.message
     assert str(status) in error.message
     assert getattr(error, "retry_after", 7.0) == 7.0
-    for odd in ({"title": 5, "detail": None}, {}, [], "No credit"):
-        assert type(error_of(status, PROBLEM, json.dumps(odd).encode(), {})) is cls
+    for malformed in ({"title": 5, "detail": None}, {}, [], "No credit"):
+        assert type(error_of(status, PROBLEM, json.dumps(malformed).encode(), {})) is cls
 
 
-def test_delivery_and_hint_travel() -> None:
+def test_delivery_and_hint_are_kept() -> None:
     sent = OverloadedError("busy", delivery="unknown", hint="ask later", retry_after=2.5)
     problem = problem_of(sent, debug=False)
     assert (problem["delivery"], problem["hint"], problem["detail"]) == ("unknown", "ask later", "busy")
@@ -56,14 +56,14 @@ def test_delivery_and_hint_travel() -> None:
     assert "hint" not in problem_of(PortalError("m"), debug=False)
 
 
-def test_the_header_says_when_to_try_again_where_the_document_does_not() -> None:
+def test_retry_after_of_the_header_is_used_if_the_document_has_none() -> None:
     problem = problem_of(RateLimitError("slow"), debug=False)
     back = error_of(429, PROBLEM, json.dumps(problem).encode(), {"retry-after": "9"})
     assert isinstance(back, RateLimitError)
     assert back.retry_after == 9.0
 
 
-def test_a_private_message_and_hint_stay_here() -> None:
+def test_a_private_message_and_hint_are_sent_only_with_debug() -> None:
     sent = FunctionError("ValueError: hunter2", hint="hunter2", type="ValueError", private=True)
     assert "hunter2" not in json.dumps(problem_of(sent, debug=False))
     assert "hunter2" in json.dumps(problem_of(sent, debug=True))

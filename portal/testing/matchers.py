@@ -1,4 +1,4 @@
-"""Matchers: values that equal whatever fits them, for `when(...)` and `with_params(...)`."""
+"""Matchers: values that equal every value that passes a test, for `when(...)` and `with_params(...)`."""
 
 from __future__ import annotations
 
@@ -11,30 +11,33 @@ __all__ = ["ANY", "Matcher", "any_of", "approx", "having", "matching", "params_m
 
 
 class Matcher:
-    """Equals every value that its test accepts; its repr says which those are. Any thread."""
+    """Equals every value that passes its test; its repr describes them.
 
-    __slots__ = ("_fits", "_words")
+    Threads: any.
+    """
 
-    def __init__(self, fits: Callable[[Any], bool], words: str) -> None:
-        self._fits = fits
-        self._words = words
+    __slots__ = ("_accepts", "_description")
+
+    def __init__(self, accepts: Callable[[Any], bool], description: str) -> None:
+        self._accepts = accepts
+        self._description = description
 
     def __eq__(self, other: object) -> bool:
-        return self._fits(other)
+        return self._accepts(other)
 
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        return self._words
+        return self._description
 
 
 ANY = Matcher(lambda _: True, "ANY")
 
 
 def any_of(*choices: Any) -> Matcher:
-    """A value of one of the given types, or equal to one of the given values.
+    """Match a value of one of the given types, or one equal to one of the given values.
 
-    Types are those of JSON: True is no int, and an int is a valid float.
+    Types are those of JSON: True is not an int, and an int is a valid float.
     """
     return Matcher(
         lambda value: any(_is_a(value, one) if isinstance(one, type) else one == value for one in choices),
@@ -49,13 +52,13 @@ def _is_a(value: Any, kind: type) -> bool:
 
 
 def matching(pattern: str) -> Matcher:
-    """Text in which the regular expression is found."""
+    """Match text that contains a match of the regular expression."""
     found = re.compile(pattern).search
     return Matcher(lambda value: isinstance(value, str) and found(value) is not None, f"matching({pattern!r})")
 
 
 def approx(number: float, *, relative: float = 1e-6, absolute: float = 1e-12) -> Matcher:
-    """A number close to `number`."""
+    """Match a number close to `number`; True and False are not numbers."""
 
     def close(value: Any) -> bool:
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -66,14 +69,14 @@ def approx(number: float, *, relative: float = 1e-6, absolute: float = 1e-12) ->
 
 
 def having(**members: Any) -> Matcher:
-    """An object that has these members, and perhaps others."""
-    words = ", ".join(f"{name}={value!r}" for name, value in members.items())
-    return Matcher(lambda value: isinstance(value, dict) and params_match(members, value), f"having({words})")
+    """Match an object that has these members, and perhaps others."""
+    description = ", ".join(f"{name}={value!r}" for name, value in members.items())
+    return Matcher(lambda value: isinstance(value, dict) and params_match(members, value), f"having({description})")
 
 
-def where(predicate: Callable[[Any], bool], words: str = "") -> Matcher:
-    """A value for which the predicate is true; one that it cannot take (it raises) does not fit."""
-    said = words or getattr(predicate, "__name__", "predicate")
+def where(predicate: Callable[[Any], bool], description: str = "") -> Matcher:
+    """Match a value for which the predicate is true; a value for which it raises does not match."""
+    name = description or getattr(predicate, "__name__", "predicate")
 
     def holds(value: Any) -> bool:
         try:
@@ -81,11 +84,11 @@ def where(predicate: Callable[[Any], bool], words: str = "") -> Matcher:
         except Exception:
             return False
 
-    return Matcher(holds, f"where({said})")
+    return Matcher(holds, f"where({name})")
 
 
 def params_match(wanted: Mapping[str, Any], params: Any) -> bool:
-    """Whether every wanted parameter is there and fits; what is no object has no parameters."""
+    """Return whether the parameters hold every wanted one with an equal value; other values have no parameters."""
     if not isinstance(params, Mapping):
         return not wanted
     return all(name in params and value == params[name] for name, value in wanted.items())

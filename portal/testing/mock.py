@@ -1,4 +1,4 @@
-"""Mock: a function that answers what a test tells it to."""
+"""Mock: a function whose results a test sets."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from .._internal.settings import require
 from ..address import Address
 from ..context import CallContext
 from ..errors import ConfigError, PortalError, RegistryError
@@ -19,74 +20,78 @@ from .matchers import params_match
 __all__ = ["Mock", "MockFunction"]
 
 _Action = Callable[[dict[str, Any]], Any]
+_Resolve = Callable[[Address], Function]
 
 
 @dataclass(frozen=True, slots=True)
 class _Behaviour:
-    wanted: Mapping[str, Any]
+    params: Mapping[str, Any]
     after: int
     number: int
     act: _Action
 
     @property
-    def weight(self) -> tuple[bool, int, int]:
-        return bool(self.wanted), self.after, self.number
+    def precedence(self) -> tuple[bool, int, int]:
+        return bool(self.params), self.after, self.number
 
 
 class Mock:
-    """Says how a mocked function answers.
+    """Sets what a mocked function does.
 
         portal.mock("billing.charge").returns({"paid": True}).after(2).raises(OverloadedError("busy"))
         portal.mock(charge).when(amount=matching("^-")).raises(ValueError("negative"))
 
-    A behaviour with `when` goes before one without; of several, the one with the largest `after` that has been reached
-    counts, and of those the latest given. Threads: one sets it up; any may call it.
+    Each of `returns`, `raises`, `side_effect` and `yields` adds a behaviour. A behaviour with `when` takes precedence
+    over one without. Among those the one with the largest `after` that was reached applies, the last added of several.
 
     Attributes:
-        function: what is published.
-        calls: how many calls it has answered.
+        function: the function that is published.
+        calls: the number of calls so far.
+
+    Threads: one sets it up; any may call it.
     """
 
     def __init__(self, function: MockFunction) -> None:
         self.function = function
         self.calls = 0
-        self.resolver: Callable[[Address], Function] | None = None
         self._behaviours: tuple[_Behaviour, ...] = ()  # replaced whole, so that a call sees one state of it
-        self._wanted: Mapping[str, Any] = {}
+        self._params: Mapping[str, Any] = {}
         self._after = 0
-        self._lock = threading.Lock()  # guards the count and the values in a row; not held over user code
+        self._lock = threading.Lock()  # guards the count and the values to return; not held during user code
 
     @property
     def address(self) -> Address:
-        """Where it is published, `test://name/1`. Raises RegistryError before it is."""
-        if self.function.address is None:
-            raise RegistryError(f"the mock {self.function.name} is not published", name=self.function.name)
-        return self.function.address
+        """The address it is published at, `test://name/1`.
+
+        Raises: RegistryError if it is not published.
+        """
+        return self.function.published_address()
 
     def resolve(self) -> Function:
-        """The Function at its address, as a caller gets it: `mock.resolve()(amount=3)`."""
-        address = self.address
-        assert self.resolver is not None  # it is given with the address
-        return self.resolver(address)
+        """Return the Function at its address, as a caller gets it: `mock.resolve()(amount=3)`.
+
+        Raises: RegistryError if it is not published.
+        """
+        return self.function.resolve()
 
     def when(self, **params: Any) -> Mock:
-        """The behaviour that follows is for calls with these parameters, as JSON data; values may be matchers."""
-        self._wanted = params
+        """Restrict the next behaviour to calls with these parameters, as JSON data; values may be matchers."""
+        self._params = params
         return self
 
     def after(self, calls: int) -> Mock:
-        """The behaviour that follows begins after so many calls."""
+        """Begin the next behaviour after that many calls."""
         self._after = calls
         return self
 
     def _add(self, act: _Action) -> Mock:
-        made = _Behaviour(self._wanted, self._after, len(self._behaviours), act)
-        self._behaviours = (*self._behaviours, made)
-        self._wanted, self._after = {}, 0
+        added = _Behaviour(self._params, self._after, len(self._behaviours), act)
+        self._behaviours = (*self._behaviours, added)
+        self._params, self._after = {}, 0
         return self
 
     def returns(self, *values: Any) -> Mock:
-        """Give these values, one a call; the last one is given again and again."""
+        """Return these values, one a call; the last one repeats."""
         left = list(values) or [None]
 
         def act(_: dict[str, Any]) -> Any:
@@ -96,9 +101,11 @@ class Mock:
         return self._add(act)
 
     def raises(self, error: BaseException | type[BaseException]) -> Mock:
-        """Raise this; what is no PortalError reaches the caller as a FunctionError, as from a real function."""
-        if not _is_error(error):
-            raise ConfigError.invalid("mock.raises", error, "an exception, or a class of exceptions")
+        """Raise an error; the caller gets a FunctionError unless it is a PortalError, as from a real function.
+
+        Raises: ConfigError for a value that cannot be raised.
+        """
+        require(_is_error(error), "mock.raises", error, "an exception or an exception class")
 
         def act(_: dict[str, Any]) -> Any:
             raise _fresh(error)
@@ -106,21 +113,22 @@ class Mock:
         return self._add(act)
 
     def side_effect(self, effect: Callable[..., Any] | Iterable[Any]) -> Mock:
-        """Call this with the parameters, or take the next of these; one that is an exception is raised.
+        """Call a function with the parameters, or take the next item of an iterable; an exception among them is raised.
 
-        With a contract the parameters are native values with defaults filled, as the real function gets them.
+        With a schema the parameters are native values with defaults filled, as the real function gets them.
         """
         if callable(effect):
             return self._add(lambda native: effect(**native))
         values = iter(effect)
-        taking = threading.RLock()  # one thread at a time in the iterable; one that calls its own mock does not hang
+        taking = threading.RLock()  # one thread at a time iterates; the iterable may call this mock
 
         def act(_: dict[str, Any]) -> Any:
             with taking:
                 try:
                     value = next(values)
                 except StopIteration:
-                    raise RegistryError(f"the mock {self.function.name} has no more answers", kind="invalid") from None
+                    message = f"the side effect of mock {self.function.name} has no more values"
+                    raise RegistryError(message, kind="invalid") from None
             if _is_error(value):
                 raise _fresh(value)
             return value
@@ -128,70 +136,104 @@ class Mock:
         return self._add(act)
 
     def yields(self, items: Iterable[Any]) -> Mock:
-        """Be a stream of these items; one that is an exception is raised in its place.
+        """Stream these items; an exception among them is raised in its place.
 
-        Raises: ConfigError when the mock has a contract that is not a streaming one.
+        Raises: ConfigError if the mock has a schema that is not a streaming one.
         """
         self.function.become_stream()
         kept = list(items)
         return self._add(lambda _: _play(kept))
 
-    def answer(self, params: Mapping[str, Any], native: dict[str, Any]) -> Any:
-        """What a call gets.
+    def respond(self, params: Mapping[str, Any], native: dict[str, Any]) -> Any:
+        """Return the result of one call, or raise its error.
 
         Args:
-            params: JSON data, for `when`.
-            native: what a side effect is called with.
+            params: JSON data, compared with `when`.
+            native: the arguments of a side effect.
+
+        Raises: RegistryError (invalid) if no behaviour applies.
         """
         with self._lock:
             past = self.calls
             self.calls += 1
-        fitting = [one for one in self._behaviours if one.after <= past and params_match(one.wanted, params)]
-        if not fitting:
-            raise RegistryError(f"the mock {self.function.name} has no answer for {dict(params)!r}", kind="invalid")
-        return max(fitting, key=lambda one: one.weight).act(native)
+        matching = [one for one in self._behaviours if one.after <= past and params_match(one.params, params)]
+        if not matching:
+            raise RegistryError(f"the mock {self.function.name} has no behaviour for {dict(params)!r}", kind="invalid")
+        return max(matching, key=lambda one: one.precedence).act(native)
 
 
 class MockFunction(Function):
-    """A Function that a Mock answers; with a contract it checks parameters and results as the real one does."""
+    """A Function that does what its Mock says; with a schema it validates as the real one does."""
 
-    def __init__(self, schema: FunctionSchema, contract: Function | None = None, *, bare: bool = False) -> None:
+    def __init__(self, schema: FunctionSchema, original: Function | None = None, *, any_schema: bool = False) -> None:
         super().__init__(
-            self._answer,
+            self._respond,
             schema=schema,
-            parameters=contract.parameters if contract else Parameters.from_schema(schema.input_schema),
-            output=contract.output if contract else schema.output_schema,
-            validate_output=contract.validate_output if contract else "error",
+            parameters=original.parameters if original else Parameters.from_schema(schema.input_schema),
+            output=original.output if original else schema.output_schema,
+            validate_output=original.validate_output if original else "error",
         )
-        self._bare = bare
+        self._any_schema = any_schema
+        self._resolve: _Resolve | None = None
         self.mock = Mock(self)
 
     @classmethod
     def of(cls, source: Any) -> MockFunction:
-        """For a name, a FunctionSchema, a Function or a plain callable."""
+        """Make one for a name, or with the schema of a FunctionSchema, a Function or a plain callable."""
         if isinstance(source, str):
-            return cls(FunctionSchema(name=source, input={"type": "object"}, output={}), bare=True)
+            return cls(FunctionSchema(name=source, input={"type": "object"}, output={}), any_schema=True)
         if isinstance(source, FunctionSchema):
             return cls(source)
-        contract = Function.of(source)
-        return cls(contract.schema, contract)
+        original = Function.of(source)
+        return cls(original.schema, original)
+
+    def publish(self, apply: Callable[[Function], Address], resolve: _Resolve) -> Mock:
+        """Publish it through a portal and return its Mock.
+
+        Args:
+            apply: publishes a Function and returns its address.
+            resolve: returns the Function at an address.
+        """
+        self.address, self._resolve = apply(self), resolve
+        return self.mock
+
+    def published_address(self) -> Address:
+        """Return its address.
+
+        Raises: RegistryError if it is not published.
+        """
+        if self.address is None:
+            raise RegistryError(f"the mock {self.name} is not published", name=self.name)
+        return self.address
+
+    def resolve(self) -> Function:
+        """Return the Function at its address, as a caller gets it.
+
+        Raises: RegistryError if it is not published.
+        """
+        address = self.published_address()
+        assert self._resolve is not None  # set together with the address
+        return self._resolve(address)
 
     def become_stream(self) -> None:
-        """Take items from now on; ConfigError when a contract says that there is one result."""
+        """Stream from now on.
+
+        Raises: ConfigError if the schema says that there is one result.
+        """
         if self.schema.streaming:
             return
-        if not self._bare:
-            raise ConfigError.invalid("mock.yields", self.name, "used with a streaming function")
+        if not self._any_schema:
+            raise ConfigError.invalid("mock.yields", self.name, "used on a mock of a streaming function")
         self.schema = replace(self.schema, streaming=True)
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
-        """Call it in this thread with native values; what its Mock raises comes as from a portal."""
+        """Call it in this thread with native values; errors of its Mock are those that a portal raises."""
         if self.streaming:
             return self.stream(*args, **kwargs)
         return self._native(self.invoke(self._sent(args, kwargs), CallContext.for_call()))
 
     def stream(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
-        """The items of a mocked stream as native values."""
+        """Yield the items of a mocked stream as native values."""
         items = self.iterate(self._sent(args, kwargs), CallContext.for_call())
         return (self._native(item) for item in items)
 
@@ -199,15 +241,15 @@ class MockFunction(Function):
         return self.parameters.dump(self.parameters.bind(args, kwargs))
 
     def invoke(self, params: Mapping[str, Any], context: CallContext) -> Any:
-        """Answer one call as the Mock says."""
+        """Return the result of one call, as the Mock says."""
         self._require_stream(False)
         native = self._loaded(params, context)
         with reported():
-            result = self._answer(params, native)
+            result = self._respond(params, native)
         return self.encode_result(result)
 
     def iterate(self, params: Mapping[str, Any], context: CallContext) -> Iterator[Any]:
-        """Answer one streaming call as the Mock says; it is asked when the first item is."""
+        """Yield the items of one streaming call, as the Mock says; the Mock is asked with the first item."""
         self._require_stream(True)
         return self._items({"params": params, "native": self._loaded(params, context)})
 
@@ -217,8 +259,8 @@ class MockFunction(Function):
             native[self.parameters.inject] = context
         return native
 
-    def _answer(self, params: Mapping[str, Any], native: dict[str, Any]) -> Any:
-        return self.mock.answer(params, native)
+    def _respond(self, params: Mapping[str, Any], native: dict[str, Any]) -> Any:
+        return self.mock.respond(params, native)
 
 
 def _is_error(value: Any) -> bool:
@@ -226,7 +268,7 @@ def _is_error(value: Any) -> bool:
 
 
 def _fresh(error: Any) -> Any:
-    """An error of its own for each call: the request id and the traceback are written on it."""
+    """Return an error for one call: the request id and the traceback are written on it."""
     if not isinstance(error, PortalError):
         return error
     own = copy.copy(error)

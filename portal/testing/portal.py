@@ -16,25 +16,27 @@ from ..function import Function
 from ..local.portal import LocalPortal
 from ..portal import Portal
 from ..schema import FunctionSchema
-from .history import CallRecord, Expectation, report, snapshot
+from .history import CallRecord, Expectation, describe_failures, snapshot
 from .mock import Mock, MockFunction
-from .recording import FilePath, Recorder, RecordingPortal, Replay, TakesMiddleware, recording
+from .recording import Recorder, RecordingPortal, TakesMiddleware, recording
+from .recording_file import FilePath
+from .replay import Replay
 
 __all__ = ["TestingPortal"]
 
 
 class TestingPortal(LocalPortal):
-    """A portal for tests: real functions, mocks and stubs side by side, and a history of every call.
+    """A portal for tests with real functions, mocks and stubs, and a history of every call.
 
     Args:
         middleware: around every call, inside the history.
-        executor: where calls run; see LocalPortal.
+        executor: runs the calls; see LocalPortal.
         clock: seconds, for durations.
 
     Threads: any.
     """
 
-    __test__ = False  # the name begins as pytest's test classes do
+    __test__ = False  # pytest collects classes whose names begin with Test
     schemes = ("test", "mock")
 
     def __init__(
@@ -51,28 +53,28 @@ class TestingPortal(LocalPortal):
         self._history_lock = threading.Lock()  # guards the three lists
         super().__init__(executor=executor, middleware=(self._record, *middleware), unique_ids="sequence")
 
-    # what answers
+    # mocks, stubs and replays
 
-    def mock(self, contract: str | FunctionSchema | Function | Callable[..., Any]) -> Mock:
-        """Publish a mock under a name, or in the place of a function whose contract it keeps.
+    def mock(self, function: str | FunctionSchema | Function | Callable[..., Any]) -> Mock:
+        """Publish a mock and return it.
 
-        With a contract, parameters and results are checked as the real function checks them.
+        Args:
+            function: a name; or what has a schema, by which the mock validates parameters and results.
         """
-        function = MockFunction.of(contract)
-        function.address = self.apply(function)
-        function.mock.resolver = self.resolve_function
-        return function.mock
+        return MockFunction.of(function).publish(self.apply, self.resolve_function)
 
-    def stub(self, contract: str | FunctionSchema | Function | Callable[..., Any], value: Any) -> Address:
-        """Publish a function that gives `value` whatever it is called with."""
-        return self.mock(contract).returns(value).address
+    def stub(self, function: str | FunctionSchema | Function | Callable[..., Any], value: Any) -> Address:
+        """Publish a function that returns `value` for any parameters; return its address."""
+        return self.mock(function).returns(value).address
 
     def replay(self, path: FilePath) -> Replay:
-        """A portal that answers as a recording did; its calls are in this portal's history. Closed with this one.
+        """Return a portal that responds as a recording did; its calls are in the history of this portal.
 
             consumer.register_portal(portal.replay("orders.json"))
 
-        Raises: SerializationError for a file that is no recording.
+        It is closed with this one.
+
+        Raises: SerializationError for a file that is not a recording.
         """
         found = Replay(path, middleware=(self._record,))
         with self._history_lock:
@@ -84,34 +86,35 @@ class TestingPortal(LocalPortal):
     @overload
     def recording(self, path: FilePath, target: TakesMiddleware) -> AbstractContextManager[Recorder]: ...
     def recording(self, path: FilePath, target: Any) -> AbstractContextManager[Any]:
-        """Record the calls of a Consumer, or of a portal, for the length of a `with` block; see `recording`."""
+        """Record the calls of a Consumer or a portal during a `with` block; see `portal.testing.recording`."""
         found: AbstractContextManager[Any] = recording(path, target, clock=self._clock)
         return found
 
     def close(self) -> None:
-        """As every portal; the replays it made are closed too."""
+        """Close the portal and the replays it made."""
         super().close()
         with self._history_lock:
             replays, self._replays = self._replays, []
         for one in replays:
             one.close()
 
-    # what came
+    # history
 
     def _record(self, call: Call, call_next: CallNext) -> Any:
-        begun = self._clock()
-        record = CallRecord(self._name_of(call), snapshot(call.params), None, None, 0.0, call.context.request_id, begun)
+        started = self._clock()
+        request_id = call.context.request_id
+        record = CallRecord(self._name_of(call), snapshot(call.params), None, None, 0.0, request_id, started)
         try:
             result = call_next(call)
         except Exception as error:
-            self._keep(replace(record, error=error, duration=self._clock() - begun))
+            self._keep(replace(record, error=error, duration=self._clock() - started))
             raise
         if call.streaming:
-            # kept at once: a stream that nobody reads came too
+            # Kept now: a stream that is never read is a call, too.
             record = replace(record, result=[])
             self._keep(record)
             return self._record_stream(record, result)
-        self._keep(replace(record, result=snapshot(result), duration=self._clock() - begun))
+        self._keep(replace(record, result=snapshot(result), duration=self._clock() - started))
         return result
 
     def _record_stream(self, record: CallRecord, source: Iterator[Any]) -> Iterator[Any]:
@@ -134,7 +137,7 @@ class TestingPortal(LocalPortal):
             self._records.append(record)
 
     def _name_of(self, call: Call) -> str:
-        """The name with its service's before it, as in `orders/price`."""
+        """Return the name below that of its service, as in `orders/price`."""
         at = call.address
         entry = None
         if at is not None and at.scheme in self.schemes:
@@ -142,11 +145,11 @@ class TestingPortal(LocalPortal):
         return call.function.name if entry is None else "/".join(entry.path)
 
     def calls(self, name: str | None = None) -> list[CallRecord]:
-        """The calls that came, in the order they ended (a stream: in which it began); of one function, or all."""
+        """Return the calls of one function, or all, in the order they ended; a stream counts from its start."""
         with self._history_lock:
             return [record for record in self._records if name is None or record.name == name]
 
-    # what was expected
+    # expectations
 
     def expect(self, name: str) -> Expectation:
         """Expect calls of a function: `expect("add").with_params(a=1).times(2)`; `verify` checks it."""
@@ -156,15 +159,18 @@ class TestingPortal(LocalPortal):
         return expectation
 
     def verify(self) -> None:
-        """AssertionError that says what was expected and what came, if they differ."""
+        """Check the expectations against the history.
+
+        Raises: AssertionError with the expectations, the calls and the near misses, if they differ.
+        """
         with self._history_lock:
             expectations, records = list(self._expectations), list(self._records)
-        words = report(expectations, records)
-        if words:
-            raise AssertionError(words)
+        message = describe_failures(expectations, records)
+        if message:
+            raise AssertionError(message)
 
     def reset(self) -> None:
-        """Forget history and expectations; what is published stays."""
+        """Clear the history and the expectations; published functions stay."""
         with self._history_lock:
             self._records.clear()
             self._expectations.clear()

@@ -25,14 +25,14 @@ def in_order(*steps: str) -> Arrange:
         (in_order("f", "g"), "fhg", ""),
         (in_order("f", "g", "f"), "fgf", ""),
         (in_order("f", "g"), "gf", "g(n=0)"),
-        (in_order("f", "g"), "f", "nothing more came in the place of g() exactly 1 times"),
-        (in_order("f", "g"), "", "nothing more came in the place of f() exactly 1 times"),
-        (in_order("f", "g", "f"), "ffg", "came in the place of g() exactly 1 times"),
-        (in_order("f"), "ff", "came in the place of f() exactly 1 times"),
+        (in_order("f", "g"), "f", "there were no more calls for g() exactly 1 times"),
+        (in_order("f", "g"), "", "there were no more calls for f() exactly 1 times"),
+        (in_order("f", "g", "f"), "ffg", "came instead of g() exactly 1 times"),
+        (in_order("f"), "ff", "came instead of f() exactly 1 times"),
         (lambda p: (p.expect("f").in_order(), p.expect("g").times(2).in_order()), "fffgg", ""),
         (lambda p: (p.expect("f").at_most(1).in_order(), p.expect("g").in_order()), "g", ""),
-        (lambda p: (p.expect("f").never().in_order(), p.expect("g").in_order()), "gf", "came in the place of g()"),
-        (lambda p: (in_order("f", "g")(p), p.expect("h").never()), "fgh", "expected h() never, came 1 times"),
+        (lambda p: (p.expect("f").never().in_order(), p.expect("g").in_order()), "gf", "came instead of g()"),
+        (lambda p: (in_order("f", "g")(p), p.expect("h").never()), "fgh", "expected h() never, called 1 times"),
         (
             lambda p: p.expect("f").with_params(n=any_of(str)).in_order(),
             "f",
@@ -67,16 +67,16 @@ def test_the_whole_text() -> None:
         with pytest.raises(AssertionError) as caught:
             portal.verify()
     assert str(caught.value).splitlines() == [
-        "expected pay(cents=250) exactly 1 times, came 0 times",
+        "expected pay(cents=250) exactly 1 times, called 0 times",
         "  near miss: cents was 200, not 250",
         "expected in this order:",
         "  1. pay() exactly 1 times",
         "  2. ship() exactly 1 times",
-        "but ship(to='Rome') gave 'ok'",
-        "  came in the place of pay() exactly 1 times",
-        "what came:",
-        "  ship(to='Rome') gave 'ok'",
-        "  pay(cents=200) gave 'ok'",
+        "but ship(to='Rome') returned 'ok'",
+        "  came instead of pay() exactly 1 times",
+        "calls:",
+        "  ship(to='Rome') returned 'ok'",
+        "  pay(cents=200) returned 'ok'",
     ]
 
 

@@ -81,10 +81,10 @@ def test_side_effects(portal_testing: TestingPortal, portal_consumer: Consumer) 
         with pytest.raises(FunctionError) as caught:
             portal_consumer.call_at("test://turns")
         assert caught.value.type == kind
-    with pytest.raises(RegistryError, match="no more answers"):
+    with pytest.raises(RegistryError, match="no more values"):
         portal_consumer.call_at("test://turns")
     portal_testing.mock("silent")
-    with pytest.raises(RegistryError, match="no answer"):
+    with pytest.raises(RegistryError, match="has no behaviour"):
         portal_consumer.call_at("test://silent")
 
 
@@ -138,11 +138,11 @@ def test_a_stream_that_fails_is_kept(portal_testing: TestingPortal, portal_consu
     ("arrange", "calls", "words"),
     [
         (lambda e: e, [{"a": 1}], ""),
-        (lambda e: e, [], "expected f() at least 1 times, came 0 times\nnothing came"),
-        (lambda e: e.times(2), [{"a": 1}], "exactly 2 times, came 1 times"),
-        (lambda e: e.never(), [{"a": 1}], "expected f() never, came 1 times"),
+        (lambda e: e, [], "expected f() at least 1 times, called 0 times\nthere were no calls"),
+        (lambda e: e.times(2), [{"a": 1}], "exactly 2 times, called 1 times"),
+        (lambda e: e.never(), [{"a": 1}], "expected f() never, called 1 times"),
         (lambda e: e.never(), [], ""),
-        (lambda e: e.at_most(1), [{}, {}], "at most 1 times, came 2 times"),
+        (lambda e: e.at_most(1), [{}, {}], "at most 1 times, called 2 times"),
         (lambda e: e.at_least(2), [{}, {}], ""),
         (lambda e: e.with_params(a=1), [{"a": 2}], "near miss: a was 2, not 1"),
         (lambda e: e.with_params(a=ANY), [{"b": 2}], "near miss: a was 'missing', not ANY"),

@@ -1,11 +1,18 @@
-"""Fixtures for pytest: `portal_testing`, `portal_consumer`, `local_portal`.
+"""Fixtures for pytest.
 
-Loaded by pytest itself; Portal is imported when a fixture is first used.
+    portal_testing      a TestingPortal, verified when the test has passed
+    portal_consumer     a Consumer that sees this TestingPortal alone
+    local_portal        a LocalPortal
+    portal_server       serves functions over HTTP in a process of its own
+    portal_faults       puts a proxy that injects network faults in front of a server
+
+pytest loads this module by itself; a fixture imports the rest of Portal when it is first used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,9 +20,10 @@ import pytest
 if TYPE_CHECKING:
     from .consumer import Consumer
     from .local.portal import LocalPortal
-    from .testing import TestingPortal
+    from .testing import FaultProxy, TestingPortal
+    from .testing.server_processes import ServerProcesses
 
-__all__ = ["local_portal", "portal_consumer", "portal_testing"]
+__all__ = ["local_portal", "portal_consumer", "portal_faults", "portal_server", "portal_testing"]
 
 _PASSED = pytest.StashKey[bool]()
 
@@ -24,7 +32,7 @@ _PASSED = pytest.StashKey[bool]()
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Note whether the test itself passed, for the fixture below."""
+    """Note whether the test itself passed, for `portal_testing`."""
     report = yield
     if report.when == "call":
         item.stash[_PASSED] = report.passed
@@ -33,7 +41,7 @@ def pytest_runtest_makereport(
 
 @pytest.fixture
 def portal_testing(request: pytest.FixtureRequest) -> Iterator[TestingPortal]:
-    """A TestingPortal; its expectations are verified when the test has passed, and it is closed in any case."""
+    """Yield a TestingPortal; verify its expectations if the test has passed, and close it in any case."""
     from .testing import TestingPortal
 
     with TestingPortal() as portal:
@@ -44,7 +52,7 @@ def portal_testing(request: pytest.FixtureRequest) -> Iterator[TestingPortal]:
 
 @pytest.fixture
 def portal_consumer(portal_testing: TestingPortal) -> Iterator[Consumer]:
-    """A Consumer that sees the test's TestingPortal alone."""
+    """Yield a Consumer that sees the TestingPortal of the test alone."""
     from .consumer import Consumer
 
     with Consumer([portal_testing]) as consumer:
@@ -53,8 +61,38 @@ def portal_consumer(portal_testing: TestingPortal) -> Iterator[Consumer]:
 
 @pytest.fixture
 def local_portal() -> Iterator[LocalPortal]:
-    """A LocalPortal, closed after the test."""
+    """Yield a LocalPortal and close it after the test."""
     from .local.portal import LocalPortal
 
     with LocalPortal() as portal:
         yield portal
+
+
+@pytest.fixture
+def portal_server() -> Iterator[ServerProcesses]:
+    """Yield a callable that serves functions in a process of its own and returns the base address.
+
+    `portal_server(add)`, `portal_server("shop.orders:service", debug=True)`; `portal_server.kill(base)` ends one as a
+    crash does. The processes that are left are killed after the test.
+    """
+    from .testing.server_processes import ServerProcesses
+
+    with ServerProcesses() as processes:
+        yield processes
+
+
+@pytest.fixture
+def portal_faults() -> Iterator[Callable[..., FaultProxy]]:
+    """Yield a callable that starts a FaultProxy; it takes the arguments of that class.
+
+    `proxy = portal_faults(base, Cut(after=10))`, then call `proxy.through(address)`. The proxies are closed after the
+    test.
+    """
+    from .testing import FaultProxy
+
+    with ExitStack() as stack:
+
+        def start(target: object, *faults: object, **options: object) -> FaultProxy:
+            return stack.enter_context(FaultProxy(target, faults, **options))  # type: ignore[arg-type]
+
+        yield start

@@ -46,6 +46,69 @@ def test_a_portal_is_closed_whatever_happens(pytester: pytest.Pytester) -> None:
     pytester.runpytest_inprocess(*_ARGUMENTS).assert_outcomes(passed=2, errors=1)
 
 
+def test_portal_server_serves_until_the_test_has_ended(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        shop="""
+        import os
+        def add(a: int, b: int) -> int:
+            return a + b
+        def process_id() -> int:
+            return os.getpid()
+        """,
+        test_shop="""
+        import os, pytest
+        from portal import Consumer, TransportError
+        import shop
+        bases = []
+        def test_one(portal_server):
+            first, second = portal_server(shop.add, "shop:process_id"), portal_server(shop.add)
+            with Consumer() as consumer:
+                assert consumer.call_at(first.child("add"), {"a": 1, "b": 2}) == 3
+                assert consumer.call_at(first.child("process_id")) != os.getpid()
+                portal_server.kill(first)
+                with pytest.raises(TransportError):
+                    consumer.call_at(first.child("add"), {"a": 1, "b": 2})
+                assert consumer.call_at(second.child("add"), {"a": 1, "b": 2}) == 3
+            bases.append(second)
+        def test_two():
+            with Consumer() as consumer, pytest.raises(TransportError):
+                consumer.call_at(bases[0].child("add"), {"a": 1, "b": 2})
+        """,
+    )
+    pytester.runpytest_inprocess(*_ARGUMENTS).assert_outcomes(passed=2)
+
+
+def test_portal_faults_breaks_calls_until_the_test_has_ended(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+        from portal import CallTimeout, Consumer, HTTPPortal, TransportError
+        from portal.testing import BlackHole, Cut
+        kept = []
+        def test_one(portal_faults):
+            with HTTPPortal() as http, Consumer() as consumer:
+                address = http.apply(len_of)
+                proxy = portal_faults(http.base, Cut(after=10))
+                with pytest.raises(TransportError):
+                    consumer.call_at(proxy.through(address), {"text": "abc"})
+                proxy.clear()
+                assert consumer.call_at(proxy.through(address), {"text": "abc"}) == 3
+                other = portal_faults(http.base, BlackHole(), seed=7, share=1.0)
+                with pytest.raises(CallTimeout):
+                    consumer.call_at(other.through(address), {"text": "abc"}, timeout=0.1)
+                kept.extend([proxy, other])
+                portal_faults(http.base)  # nothing is sent through it
+        def len_of(text: str) -> int:
+            return len(text)
+        def test_two():
+            for proxy in kept:
+                with Consumer() as consumer, pytest.raises(TransportError, match="refused"):
+                    consumer.call_at(f"http://127.0.0.1:{proxy.port}/api/len_of", {"text": "abc"})
+        """
+    )
+    pytester.runpytest_inprocess(*_ARGUMENTS).assert_outcomes(passed=2)
+
+
 def test_loading_the_plugin_loads_nothing_else_of_portal() -> None:
     code = "import sys, portal.pytest_plugin; print(*sorted(name for name in sys.modules if name.startswith('portal')))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)

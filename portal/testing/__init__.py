@@ -1,19 +1,33 @@
-"""Tools for tests: mocks and call history at `test://`, recordings of real calls and their replay."""
+"""Tools for tests: mocks and call history at `test://`, recordings of real calls, network faults, server processes."""
 
+from .fault_proxy import FaultProxy
+from .faults import BlackHole, Cut, HalfOpen, Latency, NetworkFault, Refuse, Reset, Rewrite, SlowBytes
 from .history import CallRecord
 from .matchers import ANY, any_of, approx, having, matching, where
 from .mock import Mock
 from .portal import TestingPortal
 from .recording import Recorder, RecordingPortal, recording
 from .replay import Replay
+from .server_processes import ServerProcesses
 
 __all__ = [
     "ANY",
+    "BlackHole",
     "CallRecord",
+    "Cut",
+    "FaultProxy",
+    "HalfOpen",
+    "Latency",
     "Mock",
+    "NetworkFault",
     "Recorder",
     "RecordingPortal",
+    "Refuse",
     "Replay",
+    "Reset",
+    "Rewrite",
+    "ServerProcesses",
+    "SlowBytes",
     "TestingPortal",
     "any_of",
     "approx",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 
@@ -12,12 +14,37 @@ import pytest
 
 from portal import Consumer, HTTPPortal, PortalError, Retry, TransportError, function
 from portal.errors import ProtocolError
-from tests.support.fault_proxy import FAULTS, FaultProxy
+from portal.testing import Cut, FaultProxy, HalfOpen, Latency, NetworkFault, Reset, Rewrite
 
 LONG = os.environ.get("PORTAL_LONG") == "1"
 CALLS = 10_000 if LONG else 400
 LATE = 0.1 if LONG else 1.0  # seconds past the deadline; a machine that runs other tests beside may be slow
 TIMEOUT = 0.5
+
+
+def change_length(by: int) -> Callable[[bytes], bytes]:
+    """Return a change of a response that adds to its Content-Length."""
+
+    def change(data: bytes) -> bytes:
+        return re.sub(rb"(?i)(content-length: )(\d+)", lambda m: m[1] + b"%d" % (int(m[2]) + by), data)
+
+    return change
+
+
+FAULTS: tuple[NetworkFault, ...] = (
+    Latency(0.05, "response"),
+    Cut(0, "request"),
+    Cut(range(1, 200), "request"),
+    Cut(0),
+    Reset(0),
+    Cut(range(1, 300)),
+    Reset(range(1, 300)),
+    HalfOpen(0),
+    Rewrite(lambda data: data * 2, "response twice"),
+    Rewrite(change_length(7), "length too long"),
+    Rewrite(change_length(-1), "length too short"),
+    Rewrite(lambda data: b"\x00\xffthis is not a response\r\n\r\n" + data, "garbage"),
+)
 
 
 class Runs:
@@ -49,9 +76,8 @@ def test_through_a_proxy_that_breaks_things(idempotent: bool, retry: bool) -> No
 
     layers = [Retry(attempts=4, initial_backoff=0.001)] if retry else []
     with HTTPPortal() as portal, Consumer(middleware=layers) as consumer:
-        path = portal.apply(work).path
-        proxy = FaultProxy(portal.port, seed=7 + idempotent)
-        address = f"http://127.0.0.1:{proxy.port}{path}"
+        proxy = FaultProxy(portal.base, FAULTS, seed=7 + idempotent, share=0.5)
+        address = proxy.through(portal.apply(work))
 
         def call(number: int) -> Outcome:
             begun = monotonic()
@@ -63,13 +89,10 @@ def test_through_a_proxy_that_breaks_things(idempotent: bool, retry: bool) -> No
                 value, error = None, raised
             return Outcome(number, value, error, monotonic() - begun)
 
-        try:
-            with ThreadPoolExecutor(8) as threads:
-                outcomes = list(threads.map(call, range(CALLS)))
-            assert consumer.call_at(portal.base.child("work"), {"number": -1}) == -2  # the way around it works
-        finally:
-            proxy.close()
-    assert set(proxy.faults) == set(FAULTS)
+        with proxy, ThreadPoolExecutor(8) as threads:
+            outcomes = list(threads.map(call, range(CALLS)))
+            assert consumer.call_at(portal.base.child("work"), {"number": -1}) == -2  # without the proxy it works
+    assert set(proxy.counts) == {fault.name for fault in FAULTS} | {"none"}
     for outcome in outcomes:
         ran = runs.counts[outcome.number]
         assert outcome.seconds < TIMEOUT + LATE, (outcome.number, outcome.error)

@@ -1,4 +1,4 @@
-"""PendingFunction: the function at an address whose server was not asked for its contract yet."""
+"""PendingFunction: a remote function whose schema has not been fetched yet."""
 
 from __future__ import annotations
 
@@ -18,43 +18,44 @@ _ID = re.compile(r"[0-9]+|[0-9a-f]{8}|[0-9a-f]{16}")  # as `UniqueIds` makes the
 
 
 class PendingFunction(ResolvedFunction):
-    """Stands for a function until a call of it gets as far as sending, and asks for the contract then.
+    """Stand for a remote function until a call of it is sent, and fetch the schema then.
 
-    So whatever is around a call is around asking, too. Its schema is the one that was known last; where none was, it
-    has the name that the address tells, and promises nothing: not idempotent, not cacheable, any parameters.
+    So the middleware around a call is also around the request for the schema. Until then the schema is the last one
+    that was known. Without one, it has the name from the address and makes no promise: not idempotent, not cacheable,
+    any parameters.
 
     Args:
-        address: where it is.
-        ask: gives the Function there, within a context's deadline.
-        known: the contract that was known last.
+        address: where the function is published.
+        fetch: resolves the function within the deadline of a context.
+        schema: the last known schema.
 
     Threads: any.
     """
 
     def __init__(
-        self, address: Address, ask: Callable[[CallContext], Function], known: FunctionSchema | None = None
+        self, address: Address, fetch: Callable[[CallContext], Function], schema: FunctionSchema | None = None
     ) -> None:
-        super().__init__(_Asking(ask), schema=known or _promising_nothing(address), address=address)
-        self.ask = ask
+        super().__init__(_FetchingTransport(fetch), schema=schema or _minimal_schema(address), address=address)
+        self.fetch = fetch
 
 
-class _Asking:
-    """Carries what a middleware calls itself."""
+class _FetchingTransport:
+    """Fetch the function for a middleware that calls `call.function` itself."""
 
-    def __init__(self, ask: Callable[[CallContext], Function]) -> None:
-        self._ask = ask
+    def __init__(self, fetch: Callable[[CallContext], Function]) -> None:
+        self._fetch = fetch
 
     def invoke(self, function: ResolvedFunction, params: Mapping[str, Any], context: CallContext) -> Any:
-        return self._ask(context).invoke(params, context)
+        return self._fetch(context).invoke(params, context)
 
     def iterate(self, function: ResolvedFunction, params: Mapping[str, Any], context: CallContext) -> Iterator[Any]:
-        return self._ask(context).iterate(params, context)
+        return self._fetch(context).iterate(params, context)
 
 
-def _promising_nothing(address: Address) -> FunctionSchema:
+def _minimal_schema(address: Address) -> FunctionSchema:
     try:
         return FunctionSchema(_name_of(address))
-    except RegistryError:  # no function can be there; its server will say so
+    except RegistryError:  # no function can have this name; the server will say so
         return FunctionSchema(address.authority)
 
 

@@ -1,4 +1,4 @@
-"""Resolvers by scheme: those of Portal itself, and those that installed packages offer as `portal.schemes`."""
+"""Make the resolver of a scheme: a built-in one, or one that an installed package offers as `portal.schemes`."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ __all__ = ["GROUP", "make_resolver"]
 GROUP = "portal.schemes"
 
 
-def make_resolver(scheme: str, own: Callable[[str], Resolver | None]) -> Resolver:
+def make_resolver(scheme: str, make_built_in: Callable[[str], Resolver | None]) -> Resolver:
     """Return a new resolver for a scheme.
 
     Args:
-        own: what makes the resolvers that need no plug-in; None for a scheme that it does not know.
+        make_built_in: returns a new resolver for a scheme that needs no plug-in, or None for any other scheme.
 
-    Raises: RegistryError (not_found) for an unknown scheme; ConfigError, which names the package, for a plug-in that
-        fails, that returns something else, or whose resolver does not resolve the scheme.
+    Raises: RegistryError (not_found) for an unknown scheme. ConfigError for a plug-in that fails, or that does not
+        return a Resolver of the scheme; it names the package.
     """
-    resolver = own(scheme)
+    resolver = make_built_in(scheme)
     if resolver is not None:
         return resolver
     found = list(entry_points(group=GROUP, name=scheme))

@@ -1,11 +1,11 @@
+"""Consumer: calls, settings, messages, and its life."""
+
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -48,47 +48,6 @@ def add(a: float, b: float) -> float:
     return a + b
 
 
-def fail() -> None:
-    raise ValueError("no")
-
-
-@pytest.fixture
-def local() -> Iterator[LocalPortal]:
-    with LocalPortal() as portal:
-        portal.apply(add)
-        portal.apply(fail)
-        yield portal
-
-
-def test_portals_of_this_process_are_found(local: LocalPortal) -> None:
-    with Consumer() as consumer:
-        assert consumer.call_at("local://add", {"a": 1, "b": 2}) == 3.0
-        assert consumer.portals() == []
-
-
-def test_the_newest_that_has_it_answers(local: LocalPortal) -> None:
-    def only_here() -> str:
-        return "here"
-
-    with LocalPortal() as newer, Consumer() as consumer:
-        newer.apply(only_here)
-        assert consumer.call_at("local://only_here") == "here"
-        assert consumer.call_at("local://add", {"a": 1, "b": 2}) == 3.0
-    with Consumer() as consumer, pytest.raises(RegistryError):
-        consumer.call_at("local://only_here")
-
-
-def test_given_portals_alone(local: LocalPortal) -> None:
-    with LocalPortal() as empty, Consumer([empty]) as consumer:
-        with pytest.raises(RegistryError):
-            consumer.call_at("local://add", {"a": 1, "b": 2})
-        with pytest.raises(RegistryError, match="no portal answers"):
-            consumer.call_at("http://127.0.0.1:1/api/add")
-        consumer.register_portal(local)
-        assert consumer.call_at("local://add", {"a": 1, "b": 2}) == 3.0
-        assert consumer.portals() == [local, empty]
-
-
 @pytest.mark.parametrize("address", ["add", "", "local://", "http://", "local://a b", 3])
 def test_bad_addresses(address: Any) -> None:
     with Consumer() as consumer, pytest.raises(AddressError):
@@ -113,34 +72,7 @@ def test_middleware(local: LocalPortal) -> None:
     assert seen == ["add local://add"] * 2
 
 
-def test_map_is_lazy_bounded_and_stops(local: LocalPortal) -> None:
-    taken: list[int] = []
-
-    def params() -> Iterator[dict[str, int]]:
-        n = 0
-        while True:
-            taken.append(n)
-            yield {"a": n, "b": 0}
-            n += 1
-
-    with Consumer([local]) as consumer:
-        results = consumer.map_at("local://add", params(), max_in_flight=4)
-        assert taken == []
-        assert [next(results) for _ in range(3)] == [0.0, 1.0, 2.0]
-        assert len(taken) <= 7
-        results.close()  # type: ignore[attr-defined]
-        with pytest.raises(ValidationError):
-            consumer.map_at("local://add", [], max_in_flight=0)
-        with pytest.raises(FunctionError):
-            list(consumer.map_at("local://fail", [{}, {}]))
-
-
-def test_an_executor_of_ones_own(local: LocalPortal) -> None:
-    with ThreadPoolExecutor(1) as pool, Consumer([local], executor=pool) as consumer:
-        assert consumer.submit_at("local://add", {"a": 1, "b": 2}).result(WAIT) == 3.0
-
-
-def test_notifications_tell_the_log(local: LocalPortal, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failed_notification_is_logged(local: LocalPortal, caplog: pytest.LogCaptureFixture) -> None:
     logged = threading.Event()
 
     class Seen(logging.Handler):
@@ -167,7 +99,7 @@ def test_notifications_tell_the_log(local: LocalPortal, caplog: pytest.LogCaptur
     assert "notification of fail failed" in caplog.text
 
 
-def test_closed(local: LocalPortal) -> None:
+def test_a_closed_consumer_rejects_calls(local: LocalPortal) -> None:
     consumer = Consumer([local])
     consumer.submit_at("local://add", {"a": 1, "b": 2}).result(WAIT)
     consumer.close()
@@ -183,7 +115,7 @@ def test_a_timeout_that_has_passed(local: LocalPortal) -> None:
         consumer.call_at("local://add", {"a": 1, "b": 2}, timeout=-1)
 
 
-def test_lists(local: LocalPortal) -> None:
+def test_list_at(local: LocalPortal) -> None:
     with HTTPPortal() as http, Consumer() as consumer:
         http.apply(add)
         assert consumer.list_at(str(http.base))["functions"][0]["name"] == "add"
@@ -224,35 +156,7 @@ def test_many_threads_share_one_consumer() -> None:
         assert sorted(results) == sorted([float(n) for n in range(50)] * 16)
 
 
-def test_what_is_kept_of_this_process_follows_every_change() -> None:
-    def add(a: float, b: float) -> float:
-        return a + b
-
-    older = function(add)
-    newer = function(add)
-    newer.target = lambda a, b: -a - b
-    with LocalPortal() as first, Consumer() as consumer:
-        first.apply(older)
-        resolved = consumer.resolve("local://add")
-        for _ in range(3):
-            assert consumer.call_at("local://add", {"a": 1, "b": 2}) == 3.0
-        with LocalPortal() as second:
-            second.apply(newer)
-            assert consumer.call_at("local://add", {"a": 1, "b": 2}) == -3.0  # the newest portal answers
-            assert resolved(a=1.0, b=2.0) == 3.0  # what was resolved stays where it was
-        assert consumer.call_at("local://add", {"a": 1, "b": 2}) == 3.0
-        first.remove("local://add")
-        with pytest.raises(RegistryError):
-            consumer.call_at("local://add", {"a": 1, "b": 2})
-        with pytest.raises(RegistryError):
-            resolved(a=1.0, b=2.0)
-        first.apply(newer)
-        assert consumer.call_at("local://add", {"a": 1, "b": 2}) == -3.0
-        assert resolved(a=1.0, b=2.0) == -3.0
-
-
-def test_a_straight_call_is_as_every_call() -> None:
-    """The shortest way, a resolved function of this process, keeps context, counters and errors."""
+def test_the_fast_path_keeps_context_counters_and_errors() -> None:
     seen: list[CallContext | None] = []
 
     def probe(n: int) -> int:
@@ -283,29 +187,6 @@ def test_a_straight_call_is_as_every_call() -> None:
             assert resolved(n=6) == 6
         assert seen[-1] is not None
         assert seen[-1].request_id == "outer"
-
-
-@pytest.mark.parametrize("step", ["_own_resolver", "_workers"])
-def test_closed_by_another_thread_in_the_middle_of_a_call(step: str) -> None:
-    consumer = Consumer()
-    lock = consumer._lock
-
-    class Late:
-        """Stands for the lock, which another thread gives back only after it has closed the consumer."""
-
-        def __enter__(self) -> None:
-            consumer._lock = lock
-            consumer.close()
-            lock.acquire()
-
-        def __exit__(self, *exc: object) -> None:
-            lock.release()
-
-    consumer._lock = Late()  # type: ignore[assignment]
-    with pytest.raises(ConsumerError):
-        getattr(consumer, step)(*(["http"] if step == "_own_resolver" else []))
-    assert consumer.portals() == []
-    assert consumer._own_pool is None
 
 
 def test_threads_that_call_when_the_consumer_is_closed() -> None:
@@ -339,7 +220,7 @@ def test_threads_that_call_when_the_consumer_is_closed() -> None:
 # credentials and a cache with portals that were given
 
 
-def test_a_credential_and_a_cache_belong_to_the_client(tmp_path: Path) -> None:
+def test_the_credential_of_a_client_comes_before_that_of_the_consumer(tmp_path: Path) -> None:
     runs: list[str] = []
 
     @function(cacheable=True)
@@ -365,13 +246,13 @@ def test_a_credential_and_a_cache_belong_to_the_client(tmp_path: Path) -> None:
             consumer.call_at(address)
         resolver.close()
         assert "auth=" in caught.value.hint
-        own = HTTPClient(auth="t-bob")  # the client's own credential is the more specific one
+        own = HTTPClient(auth="t-bob")  # the client's own credential is more specific
         with Consumer(http=own, auth="t-ann") as consumer:
             assert consumer.call_at(address) == "bob"
 
 
 def test_a_credential_beside_a_remote_resolver_is_rejected() -> None:
-    """The resolver would not use it: nothing is dropped in silence."""
+    """The resolver would not use it, so it must not be dropped in silence."""
     for settings in ({"auth": "t"}, {"cache": ResponseCache()}):
         with pytest.raises(ConfigError, match=r"HTTPResolver\(HTTPClient\(auth=..., cache=...\)\)"):
             Consumer([HTTPResolver()], **settings)
@@ -406,7 +287,7 @@ def test_a_resolver_that_was_closed_opens_connections_again() -> None:
         ({"middleware": [CORS("*")]}, "holds CORS, which applies to a request: pass it in http_middleware="),
     ],
 )
-def test_a_setting_of_the_wrong_kind_is_refused_at_once(settings: dict[str, Any], said: str) -> None:
+def test_a_wrong_setting_is_rejected(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         Consumer(**settings)
 
@@ -423,7 +304,7 @@ def test_a_setting_of_the_wrong_kind_is_refused_at_once(settings: dict[str, Any]
         ({"http_middleware": [RateLimit("1/second")]}, "applies to a call: pass it in middleware="),
     ],
 )
-def test_so_is_one_of_an_http_portal(settings: dict[str, Any], said: str) -> None:
+def test_a_wrong_setting_of_an_http_portal_is_rejected(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         HTTPPortal(**settings)
 
@@ -431,8 +312,8 @@ def test_so_is_one_of_an_http_portal(settings: dict[str, Any], said: str) -> Non
 # texts
 
 
-def test_an_answer_that_does_not_fit_what_was_asked_for_says_so(local: LocalPortal) -> None:
-    said = "what add answered does not fit returns=str: value: must be string, not number"
+def test_a_result_that_does_not_fit_returns_is_rejected(local: LocalPortal) -> None:
+    said = "the result of add does not fit returns=str: value: must be string, not number"
     with Consumer([local]) as consumer, pytest.raises(ValidationError, match=said):
         consumer.call_at("local://add", {"a": 1, "b": 2}, returns=str)
 
@@ -445,12 +326,12 @@ def test_an_answer_that_does_not_fit_what_was_asked_for_says_so(local: LocalPort
         ("add", "such as local://"),
     ],
 )
-def test_an_address_without_a_scheme_says_which_it_may_be(text: str, said: str) -> None:
+def test_the_error_of_an_address_without_a_scheme_suggests_one(text: str, said: str) -> None:
     with Consumer() as consumer, pytest.raises(AddressError, match=said):
         consumer.call_at(text)
 
 
-def test_the_wrong_end_of_tls_and_the_wrong_path_say_so() -> None:
+def test_the_errors_of_a_wrong_scheme_path_and_type_say_what_to_do() -> None:
     with HTTPPortal() as http, Consumer() as consumer:
         address = str(http.apply(add))
         with pytest.raises(TransportError, match="it speaks no TLS there; is it http://") as caught:
@@ -497,7 +378,7 @@ def test_a_resolved_function_takes_native_values_at_every_address(kind: type[Por
 
 
 @pytest.mark.parametrize("kind", [LocalPortal, HTTPPortal])
-def test_a_stream_that_is_called_says_how_to_read_it(kind: type[Portal]) -> None:
+def test_the_error_of_a_called_stream_says_how_to_read_it(kind: type[Portal]) -> None:
     def count(to: int) -> Iterator[int]:
         yield from range(to)
 
@@ -508,75 +389,21 @@ def test_a_stream_that_is_called_says_how_to_read_it(kind: type[Portal]) -> None
         assert caught.value.status == 406
 
 
-def test_a_timeout_that_is_no_number_is_a_wrong_setting(local: LocalPortal) -> None:
+def test_a_timeout_must_be_a_number(local: LocalPortal) -> None:
     with Consumer([local]) as consumer, pytest.raises(ConfigError, match="timeout must be seconds, got '2'"):
         consumer.call_at("local://add", {"a": 1, "b": 2}, timeout="2")  # type: ignore[arg-type]
 
 
-def test_a_call_that_is_too_late_does_not_say_that_it_may_still_be_running() -> None:
+def test_a_call_after_its_deadline_is_not_made() -> None:
     with HTTPPortal() as http, Consumer() as consumer:
         address = http.apply(add)
-        for _ in range(2):  # before and after the contract is known
+        for _ in range(2):  # before and after the schema is known
             with pytest.raises(CallTimeout, match="was not called: the deadline had passed before"):
                 consumer.call_at(address, {"a": 1, "b": 2}, timeout=0)
             assert consumer.call_at(address, {"a": 1, "b": 2}) == 3.0
 
 
-# consumers that nobody closed
-
-
-def test_threads_end_with_their_consumer(local: LocalPortal) -> None:
-    threads: list[threading.Thread] = []
-    for _ in range(5):
-        consumer = Consumer([local])
-        assert consumer.submit_at("local://add", {"a": 1, "b": 2}).result(WAIT) == 3.0
-        assert consumer._own_pool is not None
-        threads += consumer._own_pool._threads
-    assert len(threads) == 5
-    del consumer
-    gc.collect()
-    for thread in threads:
-        thread.join(WAIT)
-        assert not thread.is_alive()
-
-
-def test_calls_that_run_or_wait_keep_their_consumer(local: LocalPortal) -> None:
-    begun, release = threading.Event(), threading.Event()
-
-    def wait(n: int) -> int:
-        begun.set()
-        assert release.wait(WAIT)
-        return n
-
-    local.apply(wait)
-    consumer = Consumer([local])
-    futures = [consumer.submit_at("local://wait", {"n": n}) for n in range(40)]  # more than there are threads
-    assert consumer._own_pool is not None
-    threads = list(consumer._own_pool._threads)
-    assert begun.wait(WAIT)
-    del consumer
-    gc.collect()
-    release.set()
-    assert [future.result(WAIT) for future in futures] == list(range(40))
-    gc.collect()
-    for thread in threads:
-        thread.join(WAIT)
-        assert not thread.is_alive()
-
-
-def test_a_notification_outlives_its_consumer(local: LocalPortal) -> None:
-    told = threading.Event()
-
-    def tell() -> None:
-        told.set()
-
-    address = local.apply(tell)
-    Consumer([local]).notify_at(address)
-    gc.collect()
-    assert told.wait(WAIT)
-
-
-def test_a_notification_takes_its_idempotency_key_along_and_no_option_that_there_is_not(local: LocalPortal) -> None:
+def test_a_notification_carries_its_idempotency_key_and_rejects_unknown_options(local: LocalPortal) -> None:
     seen, arrived = list[str | None](), threading.Event()
 
     def note(call: Call, call_next: CallNext) -> Any:

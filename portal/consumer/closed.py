@@ -1,0 +1,12 @@
+"""The error of a Consumer that is used after `close`."""
+
+from __future__ import annotations
+
+from ..errors import ConsumerError
+
+__all__ = ["closed_error"]
+
+
+def closed_error() -> ConsumerError:
+    """Return the error to raise when a closed Consumer is asked to call or resolve."""
+    return ConsumerError("the consumer is closed", advice="make a new Consumer")

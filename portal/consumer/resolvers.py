@@ -1,0 +1,114 @@
+"""ResolverTable: which resolver a Consumer asks for an address."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from .._internal.at_fork import new_lock, renew_after_fork
+from ..address import Address
+from ..errors import ConfigError
+from ..portal import Resolver, in_process_portals
+from ..registry.portals import PortalRegistry
+from .closed import closed_error
+from .schemes import make_resolver
+
+__all__ = ["ResolverTable", "check_resolvers"]
+
+
+class ResolverTable:
+    """The resolvers of one Consumer by address scheme.
+
+    Given resolvers are asked first. A scheme without one is resolved by `configured`. If no resolver was given, the
+    portals of this process come next, and a built-in resolver or a plug-in is made for any other scheme.
+
+    Args:
+        given: the resolvers that the user passed, which are not closed here.
+        configured: a resolver with settings of the user's, which is closed here; None when there is none.
+        make_built_in: returns a new resolver for a scheme that needs no plug-in, or None for any other scheme.
+
+    Threads: any; a look-up takes no lock. Fork: a child process makes resolvers of its own.
+    """
+
+    def __init__(
+        self,
+        given: Iterable[Resolver],
+        *,
+        configured: Resolver | None = None,
+        make_built_in: Callable[[str], Resolver | None],
+    ) -> None:
+        self._given = PortalRegistry(given)
+        self._only_given = bool(self._given.schemes())
+        self._configured = {} if configured is None else dict.fromkeys(configured.schemes, configured)
+        self._own = dict(self._configured)  # resolvers to close; replaced as a whole
+        self._make_built_in = make_built_in
+        self._lock = new_lock()  # guards replacing `_own`; not held while a resolver is made
+        self._closed = False
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Drop the resolvers made by the parent process and their connections; a child calls this by itself.
+
+        The configured resolver stays: it opens connections of its own in a child.
+        """
+        self._own = dict(self._configured)
+
+    def resolvers_for(self, address: Address) -> Sequence[Resolver]:
+        """Return the resolvers to ask for an address, in order; at least one.
+
+        Raises: ConsumerError after `close`; RegistryError (not_found) for an unknown scheme; ConfigError for a plug-in
+            that fails.
+        """
+        if self._closed:
+            raise closed_error()
+        scheme = address.scheme
+        if scheme in self._given.schemes():
+            return self._given.get(scheme)
+        if scheme in self._own:
+            return (self._own[scheme],)
+        if self._only_given:
+            return self._given.get(scheme)  # raises: the scheme is unknown
+        return in_process_portals(scheme) or (self._make(scheme),)
+
+    def _make(self, scheme: str) -> Resolver:
+        made = make_resolver(scheme, self._make_built_in)
+        with self._lock:
+            resolver = made if self._closed else self._own.get(scheme, made)
+            if resolver is made and not self._closed:
+                self._own = {**dict.fromkeys(made.schemes, made), **self._own}
+        if resolver is not made or self._closed:
+            made.close()  # another thread made one first, or closed the consumer
+        if self._closed:
+            raise closed_error()
+        return resolver
+
+    def register(self, resolver: Resolver) -> None:
+        """Ask a resolver before all others for its schemes.
+
+        Raises: RegistryError (conflict) when it is registered already.
+        """
+        self._given.register(resolver)
+
+    def all(self) -> list[Resolver]:
+        """Return the given resolvers and those made so far, each once."""
+        return list(dict.fromkeys([*self._given.portals(), *self._own.values()]))
+
+    def close(self) -> None:
+        """Close the resolvers made here and the configured one. May be called twice."""
+        with self._lock:
+            self._closed = True
+            own, self._own = list(dict.fromkeys(self._own.values())), {}
+        for resolver in own:
+            resolver.close()
+
+
+def check_resolvers(setting: str, given: Any) -> list[Resolver]:
+    """Return the resolvers of a setting as a list. Raises ConfigError for anything else."""
+    if isinstance(given, Resolver | str) or not isinstance(given, Iterable):
+        raise ConfigError.invalid(setting, given, "a list of resolvers or portals")
+    resolvers = list(given)
+    for resolver in resolvers:
+        if not isinstance(resolver, Resolver):
+            expected = "a resolver or portal; for a URL pass the address to call_at"
+            raise ConfigError.invalid(setting, resolver, expected)
+    return resolvers

@@ -1,0 +1,102 @@
+"""CallWorkers: the threads in which a Consumer makes calls for `submit_at`, `map_at` and `notify_at`."""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future
+from typing import Any, TypeVar
+
+from .._internal.at_fork import new_lock, renew_after_fork
+from .._internal.executor import WorkerPool
+from ..errors import OverloadedError
+from .closed import closed_error
+
+__all__ = ["CallWorkers"]
+
+ItemT = TypeVar("ItemT")
+
+_THREADS = 32
+_QUEUE = 1024
+
+
+class CallWorkers:
+    """Run calls in threads: those of an executor, or of a bounded pool that is made on first use.
+
+    Args:
+        executor: runs the calls and is not closed here; None makes a pool of 32 threads and 1,024 queued calls.
+
+    Threads: any. The threads of the pool end with this object, closed or not, when their calls are done. Fork: a child
+    process makes a pool of its own.
+    """
+
+    def __init__(self, executor: Executor | None = None) -> None:
+        self._executor = executor
+        self._pool: WorkerPool | None = None
+        self._lock = new_lock()  # guards making the pool
+        self._closed = False
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Drop the pool of the parent process, whose threads do not run in a child; a child calls this by itself."""
+        self._pool = None
+
+    def submit(self, call: Callable[..., Any], /, *args: Any, **options: Any) -> Future[Any]:
+        """Run `call(*args, **options)` in a thread.
+
+        Raises: ConsumerError after `close`; OverloadedError when the pool and its queue are full.
+        """
+        return self._open_executor().submit(call, *args, **options)
+
+    def _open_executor(self) -> Executor:
+        if self._closed:
+            raise closed_error()
+        if self._executor is not None:
+            return self._executor
+        with self._lock:
+            if self._closed:
+                raise closed_error()
+            if self._pool is None:
+                pool = self._pool = WorkerPool(_THREADS, _QUEUE, name="portal-consumer")
+                # The threads keep the pool alive, so they would outlive an owner that is not closed. Queued calls run.
+                weakref.finalize(self, pool.shutdown, wait=False).atexit = False
+            return self._pool
+
+    def map(self, call: Callable[[ItemT], Any], items: Iterable[ItemT], max_in_flight: int) -> Iterator[Any]:
+        """Yield the result of `call(item)` for each item, in order.
+
+        Items are read as results are taken. The first failure is raised in its place, and the calls still in flight are
+        cancelled. If the pool has no room for `max_in_flight` calls, fewer are in flight.
+
+        Raises: OverloadedError when the pool has no room at all; what the calls raise.
+        """
+        in_flight: deque[Future[Any]] = deque()
+        try:
+            for item in items:
+                while (future := self._submit_if_room(call, item)) is None:
+                    if not in_flight:
+                        raise OverloadedError("all workers of the consumer are busy with other calls", retry_after=1.0)
+                    yield in_flight.popleft().result()
+                in_flight.append(future)
+                if len(in_flight) >= max_in_flight:
+                    yield in_flight.popleft().result()
+            while in_flight:
+                yield in_flight.popleft().result()
+        finally:
+            for future in in_flight:
+                future.cancel()
+
+    def _submit_if_room(self, call: Callable[[ItemT], Any], item: ItemT) -> Future[Any] | None:
+        try:
+            return self.submit(call, item)
+        except OverloadedError:
+            return None
+
+    def close(self) -> None:
+        """Take no more calls and cancel the queued ones. May be called twice."""
+        with self._lock:
+            self._closed = True
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown(wait=False, cancel_futures=True)

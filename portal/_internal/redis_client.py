@@ -9,17 +9,24 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from time import monotonic
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from ..errors import ConfigError
 from .settings import positive_seconds, seconds
 
-__all__ = ["StoreClient", "StoreUnavailable", "as_text"]
+__all__ = ["RedisClient", "StoreClient", "StoreUnavailable", "as_text"]
 
 _log = logging.getLogger("portal.calls")
 _Found = TypeVar("_Found")
 _SCHEMES = ("redis://", "rediss://", "unix://", "valkey://", "valkeys://")
 _SAY_AGAIN = 60.0  # seconds between two warnings about the same outage
+
+
+class RedisClient(Protocol):
+    """A client of the redis or valkey package."""
+
+    def register_script(self, script: str) -> Any:
+        """Return a callable that runs a Lua script in the store."""
 
 
 class StoreUnavailable(Exception):
@@ -42,7 +49,7 @@ class StoreClient:
 
     def __init__(
         self,
-        source: Any,
+        source: str | RedisClient,
         *,
         path: str,
         timeout: float = 0.5,
@@ -51,7 +58,7 @@ class StoreClient:
     ) -> None:
         positive_seconds("store.timeout", timeout)
         self._owned = isinstance(source, str)
-        self.client: Any = _connect(source, path, timeout) if self._owned else _checked(source, path)
+        self.client: Any = _connect(source, path, timeout) if isinstance(source, str) else _checked(source, path)
         self._over_tls = _is_over_tls(self.client)
         self._pause = seconds("store.pause", pause)
         self._clock = clock

@@ -1,100 +1,64 @@
-"""AuthFailureLimit: a client that sends wrong credentials repeatedly must wait (NIST SP 800-63B, section 5.2.2)."""
+"""AuthFailureLimit: reject the requests of a client that sent wrong credentials too often."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from time import monotonic
-from typing import Any
 
-from ..._internal.at_fork import new_lock
-from ..._internal.redis_client import StoreClient, StoreUnavailable
-from ...errors import ConfigError, RateLimitError
-from ...http11.forwarded import client_network
-from ...limits.algorithms import Rate, rate_store
+from ..._internal.redis_client import RedisClient
+from ...limits.auth_failures import AuthFailures
 from ...serving import Request, Response
 from .base import HTTPNext
 
 __all__ = ["AuthFailureLimit"]
 
-_log = logging.getLogger("portal.auth")
-
 
 class AuthFailureLimit:
-    """HTTP middleware that keeps a client waiting who was answered 401 too often.
+    """HTTP middleware that limits failed authentications of each client.
 
-    Each answer 401, one to a request without a credential too, takes one of the client's `rate`. Once that is used up,
-    whatever the client sends is answered 429 with Retry-After, unread, until one has come back; so "10/minute" lets ten
-    guesses through and then one in six seconds. Requests that are answered at the same moment are let through together:
-    there may be as many guesses more as there are workers. Put it inside RequestLog and CORS and outside of the rest.
+    Every 401 response takes one of the client's `rate`, also that to a request without a credential. A client that has
+    used up its rate gets 429 with Retry-After until the limiter allows another attempt. So "10/minute" allows ten
+    attempts, then one in six seconds. Requests that are handled at the same time are not held back: there may be as
+    many more attempts as there are workers. Put it inside RequestLog and CORS, and outside of all other middleware.
 
-    A client is its network address (an IPv6 client is its /64), behind proxies only with the portal's
-    `trusted_proxies`: without it all clients of a proxy are one, and one of them could lock the others out.
+    A client is its IPv4 address, or the /64 of its IPv6 address. Behind proxies, set `trusted_proxies` of the portal:
+    without it all clients of a proxy count as one, and one of them could lock out the others.
 
     Args:
         rate: "10/minute", "100/hour".
-        store: None counts in this process; a Redis or Valkey URL or client is shared by all who use it. One that is
-            lost counts nothing.
-        max_keys: clients that are known at once.
+        store: URL or client of Redis or Valkey, shared by all processes that use it; None counts in this process.
+            While the store does not respond, nothing is counted.
+        max_entries: clients to count, and clients to block, at most. Beyond it the oldest is removed.
         clock: seconds, as `time.monotonic`.
 
-    Raises: ConfigError. Threads: any. `close` ends the connections made for a URL.
+    Raises: ConfigError for a wrong setting.
+
+    Threads: any.
     """
 
-    around = "request"  # its place in a portal; see `resolve_middleware`
+    around = "request"  # the kind of middleware; see `resolve_middleware`
 
     def __init__(
-        self, rate: str, *, store: Any = None, max_keys: int = 100_000, clock: Callable[[], float] = monotonic
+        self,
+        rate: str,
+        *,
+        store: str | RedisClient | None = None,
+        max_entries: int = 100_000,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
-        parsed = Rate.parse(rate, path="guess_limit.rate")
-        if type(max_keys) is not int or max_keys < 1:
-            path, allowed = "guess_limit.max_keys", "a whole number above 0"
-            raise ConfigError(f"{path} is {max_keys!r}; expected: {allowed}", path=path, expected=allowed)
-        self._link = None if store is None else StoreClient(store, path="guess_limit.store", clock=clock)
-        prefix = f"portal:guesses:{parsed.calls}/{parsed.seconds}"
-        self._take = rate_store(parsed, parsed.calls, self._link, prefix, max_keys, clock).take
-        self._pause = parsed.seconds / parsed.calls
-        self._max = max_keys
-        self._clock = clock
-        self._lock = new_lock()  # guards what follows against two that write; readers take none
-        self._waiting: dict[str, float] = {}  # until when, by client
+        self._failures = AuthFailures(
+            rate, store=store, max_entries=max_entries, clock=clock, setting="auth_failure_limit"
+        )
 
     def __call__(self, request: Request, call_next: HTTPNext) -> Response:
-        if self._waiting and "late" not in request.notes:
-            self._let_wait(client_network(request.peer))
+        """Pass the request on unless its client is blocked. Raises: RateLimitError."""
+        if "late" not in request.notes:
+            self._failures.check(request.peer)
         response = call_next(request)
         if response.status == 401:
-            self._count(client_network(request.peer))
+            self._failures.record(request.peer)
         return response
 
-    def _let_wait(self, client: str) -> None:
-        left = self._waiting.get(client, 0.0) - self._clock()
-        if left > 0:
-            raise RateLimitError("too many wrong credentials came from here; try again later", retry_after=left)
-
-    def _count(self, client: str) -> None:
-        try:
-            verdict = self._take(client)
-        except StoreUnavailable:
-            return
-        if verdict.remaining:
-            return
-        _log.warning("wrong credentials came from %s too often: it has to wait", client)
-        now = self._clock()
-        with self._lock:
-            self._waiting.pop(client, None)
-            if len(self._waiting) >= self._max:
-                self._drop(now)
-            self._waiting[client] = now + (verdict.retry_after or self._pause)
-
-    def _drop(self, now: float) -> None:
-        """Forget those who have waited long enough, else whoever waits longest."""
-        waiting = {client: until for client, until in self._waiting.items() if until > now}
-        if len(waiting) >= self._max:
-            del waiting[next(iter(waiting))]
-        self._waiting = waiting
-
     def close(self) -> None:
-        """Close the connections to the store, if they were made here."""
-        if self._link is not None:
-            self._link.close()
+        """Close the connections to the store that were opened for a URL."""
+        self._failures.close()

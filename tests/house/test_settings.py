@@ -21,10 +21,6 @@ UNCONVERTED = {
     "auth.oauth2",
     "auth.scopes",
     "auth.server",
-    "http.middleware.auth_failure_limit",
-    "http.middleware.compression",
-    "http.middleware.cors",
-    "http.middleware.request_log",
 }
 _INFINITY = re.compile(r"\binf\b")
 _FINITE = {"isfinite", "isinf", "isnan"}

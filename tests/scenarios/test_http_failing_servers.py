@@ -419,7 +419,7 @@ def _double(n: int) -> int:
 
 
 def _packed() -> HTTPPortal:
-    return HTTPPortal(http_middleware=[Compression(minimum=1)])
+    return HTTPPortal(http_middleware=[Compression(minimum_size=1)])
 
 
 @pytest.mark.parametrize("make", [LocalPortal, HTTPPortal, _packed], ids=["local", "http", "compressed"])

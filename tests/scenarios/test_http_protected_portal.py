@@ -272,7 +272,7 @@ def test_every_middleware_at_once(tmp_path: Path) -> None:
         RequestLog(log, headers=["authorization", "x-note"]),
         SecurityHeaders(),
         CORS(["https://shop.example"]),
-        Compression(minimum=100),
+        Compression(minimum_size=100),
     ]
 
     def long(n: int) -> str:

@@ -1,22 +1,23 @@
 """Middleware around HTTP requests, on the server.
 
-A middleware is a callable `middleware(request, call_next)`: it may answer by itself, pass the request on, and change
-the response that comes back. Errors of calls have become responses by then. A list is applied in order, the first
-outermost: it sees the request first and the response last, in its final form. One that works:
+A middleware is a callable `middleware(request, call_next)`. It may return a response of its own, or pass the request on
+and change the response. Errors of calls are responses by then. A list is applied in order: the first middleware is
+outermost, sees the request first and the response last. A good order:
 
     [RequestLog(...), SecurityHeaders(), CORS(...), Compression()]
 
-The log sees what is really sent, headers and permissions also stand on the answers of those behind them, and
-compression is nearest to the function. Authentication, look-up and call middleware come after all of these.
+The log then has the final response, the responses of inner middleware have the headers of SecurityHeaders and CORS, and
+Compression is next to the function. Authentication, look-up and call middleware come after all of these.
 
-At a deadline that passes while a function still runs, the late answer goes through the same list once more, with
-`request.notes["late"]` set, so that it has the same headers as any other.
+If a deadline passes while a function still runs, the timeout response goes through the same list once more, with
+`request.notes["late"]` set. So it has the same headers as any other response.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
+from ..._internal.closing import close_resource
 from ..._internal.json_text import encode_json
 from ...context import new_request_id
 from ...errors import PortalError
@@ -32,11 +33,11 @@ Refuse = Callable[[Request, Exception], Response]
 
 
 def build_http_chain(middleware: Iterable[HTTPMiddleware], last: HTTPNext, refuse: Refuse | None = None) -> HTTPNext:
-    """The callable that runs `middleware` in order around `last`; `last` itself when there is none.
+    """Return a callable that runs `middleware` in order around `last`; `last` itself if the list is empty.
 
     Args:
-        refuse: the response to an exception that a middleware raises, made where it was raised, so that those around
-            it see a response and add their headers. None lets exceptions through all of them.
+        refuse: makes the response to an exception that a middleware raises, where it was raised, so that outer
+            middleware gets a response and adds its headers. With None, exceptions pass through all middleware.
     """
     chain = last
     for layer in reversed(tuple(middleware)):
@@ -80,13 +81,14 @@ class Pieces:
 
     def close(self) -> None:
         """End the stream."""
-        close = getattr(self._pieces, "close", None)
-        if close is not None:
-            close()
+        close_resource(self._pieces)
 
 
 def add_vary(response: Response, *names: str) -> None:
-    """Say that the answer depends on these request headers (RFC 9110 section 12.5.5); one Vary header, each once."""
+    """Add request headers to Vary; the response then has one Vary header that names each of them once.
+
+    Source: RFC 9110 section 12.5.5.
+    """
     rows = response.headers
     if "\nvary\n" not in "\n{}\n".format("\n".join(dict(rows))).lower():
         response.headers = [*rows, ("Vary", ", ".join(names))]
@@ -99,7 +101,10 @@ def add_vary(response: Response, *names: str) -> None:
 
 
 def refusal(request: Request, error: PortalError) -> Response:
-    """The answer of a middleware that refuses a request: a problem document (RFC 9457), and its code in the notes."""
+    """Return the response of a middleware that rejects a request, a problem document, and note the error's code.
+
+    Source: RFC 9457.
+    """
     given = request.headers.get("x-request-id", "")
     request_id = given if is_request_id(given) else new_request_id()
     error.with_context(request_id=request_id)

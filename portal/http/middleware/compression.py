@@ -1,4 +1,7 @@
-"""Compression: gzip and deflate both ways, with a bound on what a small body may become (RFC 9110 section 8.4)."""
+"""Compression: gzip and deflate in both directions, with a limit on the size of a decompressed body.
+
+Source: RFC 9110 section 8.4.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,8 @@ import zlib
 from collections.abc import Iterator
 from functools import lru_cache
 
-from ...errors import ConfigError, ProtocolError
+from ..._internal.settings import size, whole_number
+from ...errors import ProtocolError
 from ...http11.entity_tags import lists_weak_tag, weak_tag
 from ...http11.fields import quality_values
 from ...serving import Request, Response
@@ -16,16 +20,18 @@ from .base import HTTPNext, Pieces, add_vary, refusal
 
 __all__ = ["Compression", "choose_coding"]
 
-#: Media types that grow smaller; pictures, fonts and archives are compressed already.
+#: Media types worth compressing; images, fonts and archives are compressed already.
 _WORTH_IT = re.compile(
     r"text/.*|image/svg\+xml|application/(?:.*\+)?(?:json|xml|javascript|ecmascript|x-ndjson|ndjson|yaml|wasm)"
 )
 
 
 def choose_coding(accept_encoding: str) -> str | None:
-    """The coding to answer in, "gzip" or "deflate", or None for none (RFC 9110 section 12.5.3).
+    """Return the content coding for a response: "gzip", "deflate", or None.
 
-    Of equal weights gzip is taken. An element that is malformed counts for nothing.
+    With equal weights it is gzip. Malformed elements are ignored.
+
+    Source: RFC 9110 section 12.5.3.
     """
     return (_known_choice if len(accept_encoding) <= 256 else _choose)(accept_encoding)
 
@@ -45,40 +51,34 @@ _known_choice = lru_cache(maxsize=256)(_choose)
 
 
 class Compression:
-    """HTTP middleware that reads compressed requests and compresses answers for clients that ask for it.
+    """HTTP middleware that decompresses requests, and compresses responses for clients that accept it.
 
-    Left as they are: small answers, those to HEAD, those without a body, those that are encoded already or say
-    `no-transform`, media types that are compressed by nature, and what does not grow smaller. Of a stream each piece
-    is flushed, so that its reader has every item at once. A strong ETag becomes a weak one (RFC 9110 section 8.8.1).
+    A response stays unchanged if it is small, has no body, is encoded already, says `no-transform`, or would not become
+    smaller; so do responses to HEAD and media types that are compressed already. Each piece of a stream is flushed, so
+    that its reader gets every item at once. A strong ETag becomes a weak one (RFC 9110 section 8.8.1).
 
-    The length of a compressed answer tells what is in it: over TLS, an answer that holds a secret beside text of an
-    attacker's choice gives the secret away bit by bit (the BREACH attack, CVE-2013-3587). Leave such functions out,
-    with `When`.
+    The length of a compressed response depends on its content. Over TLS, a response that contains a secret and text
+    chosen by an attacker reveals the secret bit by bit (BREACH, CVE-2013-3587). Exclude such functions with `When`.
 
     Args:
-        minimum: bytes from which an answer is worth compressing.
-        level: zlib's, 1 (fast) to 9 (small).
-        max_decompressed: bytes that a request's body may become.
+        minimum_size: bytes; smaller responses are not compressed.
+        level: of zlib, 1 (fastest) to 9 (smallest).
+        max_decompressed: bytes of a decompressed request body at most.
 
-    Raises: ConfigError. Threads: any.
+    Raises: ConfigError for a wrong setting.
+
+    Threads: any.
     """
 
-    around = "request"  # its place in a portal; see `resolve_middleware`
+    around = "request"  # the kind of middleware; see `resolve_middleware`
 
-    def __init__(self, *, minimum: int = 1024, level: int = 6, max_decompressed: int = 8 * 1024 * 1024) -> None:
-        for name, value, least, most in (
-            ("minimum", minimum, 0, 1 << 40),
-            ("level", level, 1, 9),
-            ("max_decompressed", max_decompressed, 1, 1 << 40),
-        ):
-            if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-                path, allowed = f"compression.{name}", f"a whole number from {least} to {most}"
-                raise ConfigError(f"{path} is {value!r}; expected: {allowed}", path=path, expected=allowed)
-        self._minimum = minimum
-        self._level = level
-        self._limit = max_decompressed
+    def __init__(self, *, minimum_size: int = 1024, level: int = 6, max_decompressed: int = 8 * 1024 * 1024) -> None:
+        self._minimum_size = size("compression.minimum_size", minimum_size, minimum=0)
+        self._level = whole_number("compression.level", level, minimum=1, maximum=9)
+        self._max_decompressed = size("compression.max_decompressed", max_decompressed)
 
     def __call__(self, request: Request, call_next: HTTPNext) -> Response:
+        """Decompress the request's body, pass the request on, and compress the response."""
         coding = request.headers.get("content-encoding")
         if coding is not None:
             try:
@@ -94,8 +94,8 @@ class Compression:
         name = coding.strip(" \t").lower()
         if name == "identity" or (not request.body and name in WINDOWS):
             return
-        request.body = decompress(request.body, coding, self._limit)
-        # The dict is shared by equal requests. Without the header nobody, not the late answer either, decodes again.
+        request.body = decompress(request.body, coding, self._max_decompressed)
+        # Equal requests share the dict. Without the header nothing decodes the body again, nor does a late response.
         headers = {name: value for name, value in request.headers.items() if name != "content-encoding"}
         if "content-length" in headers:
             headers["content-length"] = str(len(request.body))
@@ -109,7 +109,7 @@ class Compression:
             return response
         if response.status in (204, 206) or response.status < 200 or not _may_change(headers):
             return response
-        if isinstance(body, bytes) and len(body) < self._minimum and request.method != "HEAD":
+        if isinstance(body, bytes) and len(body) < self._minimum_size and request.method != "HEAD":
             return response
         add_vary(response, "Accept-Encoding")
         coding = choose_coding(request.headers.get("accept-encoding", ""))
@@ -136,7 +136,7 @@ def _may_change(headers: dict[str, str]) -> bool:
 
 
 def _revalidated(request: Request, response: Response) -> None:
-    """What is not modified has the tag under which the client keeps it, else it could not use the answer."""
+    """Give a 304 response the entity tag that the client stored, so that the client recognizes it."""
     held = request.headers.get("if-none-match")
     if any(name.lower() == "etag" and lists_weak_tag(held, value) for name, value in response.headers):
         _weaken(response)
@@ -144,19 +144,19 @@ def _revalidated(request: Request, response: Response) -> None:
 
 
 def _weaken(response: Response) -> None:
-    """The same answer, but not the same bytes."""
+    """Make the entity tag weak: the content is equivalent, but the bytes differ."""
     response.headers = [
         (name, weak_tag(value) if name.lower() == "etag" else value) for name, value in response.headers
     ]
 
 
 class _Compressed(Pieces):
-    """Each piece goes out whole, so that a reader sees an item as soon as it is there."""
+    """A compressed stream that is flushed after each piece, so that a reader gets every item at once."""
 
     def __init__(self, pieces: Iterator[bytes], machine: zlib._Compress) -> None:
         super().__init__(pieces)
         self._machine: zlib._Compress | None = machine
-        self._waits = False  # for the next piece: all before it has been compressed
+        self._waits = False  # whether it waits for the next piece, and has compressed all pieces before it
 
     def __next__(self) -> bytes:
         machine = self._machine
@@ -173,6 +173,6 @@ class _Compressed(Pieces):
         return machine.compress(piece) + machine.flush(zlib.Z_SYNC_FLUSH) if piece else b""
 
     def encode_abort_chunk(self, piece: bytes) -> bytes:
-        """The piece, compressed; nothing where another one is being compressed, which will not be sent."""
+        """Return the piece compressed, or b"" while another piece is being compressed, which will not be sent."""
         piece, machine = super().encode_abort_chunk(piece), self._machine
         return machine.compress(piece) + machine.flush(zlib.Z_SYNC_FLUSH) if machine and self._waits and piece else b""

@@ -1,4 +1,4 @@
-"""Files that lines are appended to: LogFile writes each at once, GatheredFile those of a moment together."""
+"""Append lines to a file: LogFile writes each line at once, GatheredFile writes the lines of a short time together."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ __all__ = ["GatheredFile", "LogFile"]
 ItemT = TypeVar("ItemT")
 
 _log = logging.getLogger("portal.http")
-_STILL_THERE = 1.0  # seconds between looks at whether the file has been rotated
-_MOST = 10_000  # lines that may wait; whoever brings the next one writes them
-_AT_ONCE = 1_000  # lines of one write
-_TOGETHER = 50  # lines that are made one after the other
+_CHECK_INTERVAL = 1.0  # seconds between checks whether the file was rotated
+_MAX_WAITING = 10_000  # lines; the thread that adds one more writes them
+_MAX_WRITE = 1_000  # lines of one write
+_BATCH = 50  # lines that are formatted together
 
 
 class _File:
-    """A descriptor that is closed when the last thread has let go of it, never under one that writes."""
+    """A file descriptor that closes when its last reference is gone, so never while a thread writes to it."""
 
     __slots__ = ("fd", "inode")
 
@@ -42,52 +42,50 @@ class _File:
 
 
 class LogFile:
-    """Appends lines to a file that several processes may share; a file that was rotated away is opened anew.
+    """Appends lines to a file that several processes may share. After a rotation it opens the file again.
 
-    What is given is one write of the system (O_APPEND), so that lines never mix. No lock is taken: threads that notice
-    a rotation together open the file twice, and one of the two is dropped. Threads: any. Fork: safe. `close` gives the
-    file back.
+    Each call is one write to a file opened with O_APPEND, so lines of several processes never mix.
 
-    Raises: ConfigError, when made, for a file that cannot be appended to.
+    Raises: ConfigError for a file that cannot be opened.
+
+    Threads: any, without a lock. Threads that notice a rotation together open the file twice, and one is dropped.
+    Fork: safe.
     """
 
     def __init__(self, path: str | os.PathLike[str], clock: Callable[[], float] = monotonic) -> None:
         self._path = os.fspath(path)
         self._clock = clock
-        self._looked = clock()
+        self._checked_at = clock()
         try:
             self._file: _File | None = _File(self._path)
         except OSError as error:
-            raise ConfigError(
-                f"the log {self._path} cannot be opened: {error.strerror}",
-                path="request_log.target",
-                expected="a file that can be appended to",
-            ) from error
+            expected = f"a file that can be opened for appending ({error.strerror})"
+            raise ConfigError.invalid("request_log.target", self._path, expected, cause=error) from error
 
     def __call__(self, line: str) -> None:
-        """Append a line, or several with line ends between them. OSError when the disk is full, say."""
+        """Append a line, or several with line breaks between them. Raises: OSError, for example if the disk is full."""
         data = line.encode("utf-8", "replace") + b"\n"
         file = self._current()
         if os.write(file.fd, data) != len(data):
-            raise OSError("only a part of the line was written")
+            raise OSError("only part of the line was written")
 
     def _current(self) -> _File:
         file, now = self._file, self._clock()
-        if file is not None and now - self._looked < _STILL_THERE:
+        if file is not None and now - self._checked_at < _CHECK_INTERVAL:
             return file
-        self._looked = now
-        if file is None or not self._still_there(file):
+        self._checked_at = now
+        if file is None or not self._is_current(file):
             file = self._file = _File(self._path)
         return file
 
-    def _still_there(self, file: _File) -> bool:
+    def _is_current(self, file: _File) -> bool:
         try:
             return _inode_of(os.stat(self._path)) == file.inode
         except OSError:
             return False
 
     def close(self) -> None:
-        """Close the file; a later line opens it again."""
+        """Close the file; a later call opens it again."""
         self._file = None
 
 
@@ -96,17 +94,17 @@ def _inode_of(status: os.stat_result) -> tuple[int, int]:
 
 
 class GatheredFile(Generic[ItemT]):
-    """A LogFile whose lines wait for a moment, so that many are one write.
+    """A LogFile whose lines wait for a short time, so that one write takes many of them.
 
-    Those that wait are written after the delay, by `close`, and when the interpreter ends; a process that is killed, or
-    left by `os._exit`, loses them. Lines of one thread stay in order. What cannot be written costs a warning.
+    Waiting lines are written after the delay, by `close`, and when the interpreter exits. A process that is killed or
+    calls `os._exit` loses them. Lines of one thread stay in order. If a write fails, a warning is logged.
 
     Args:
         delay: seconds.
-        line_of: the line of what was given. Whoever brings one too many makes the lines of those that wait: one after
-            the other they cost half, and the thread that writes would take the interpreter's lock from all others.
+        line_of: formats an item as a line. The caller that completes a batch formats it: a batch costs half as much as
+            single lines, and the writing thread would otherwise hold the interpreter's lock for long.
 
-    Threads: any; one of its own, from the first line on, writes. Fork: a child has none of the parent's lines.
+    Threads: any. The first line starts the writing thread. Fork: a child does not write lines of its parent.
     """
 
     def __init__(self, file: LogFile, delay: float, line_of: Callable[[ItemT], str]) -> None:
@@ -118,26 +116,26 @@ class GatheredFile(Generic[ItemT]):
         _living.add(self)
 
     def after_fork(self) -> None:
-        """Begin anew: the parent writes its own lines."""
+        """Start empty: the parent writes its own lines."""
         self._items: deque[ItemT] = deque()
-        self._texts: deque[str] = deque()  # of so many lines or less each
-        self._making = threading.Lock()  # held while lines are made of items
-        self._writing = threading.Lock()  # held over a write, by whoever writes; nobody else waits for it
+        self._texts: deque[str] = deque()  # each of up to _BATCH lines
+        self._making = threading.Lock()  # held while items are formatted
+        self._writing = threading.Lock()  # held during a write; other threads do not wait for it
         self._some = threading.Event()
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
 
     def __call__(self, item: ItemT) -> None:
-        """Append its line, soon. OSError where too many wait and cannot be written."""
-        if len(self._items) >= _TOGETHER:
+        """Append the line of an item, soon. Raises: OSError if too many lines wait and cannot be written."""
+        if len(self._items) >= _BATCH:
             self._make_lines_soon()
         self._items.append(item)
         if not self._some.is_set():
             self._wake()
 
     def _make_lines_soon(self) -> None:
-        """Make lines of what waits, unless somebody does."""
-        if (len(self._texts) + 1) * _TOGETHER + len(self._items) > _MOST:
+        """Format the waiting items unless another thread does."""
+        if (len(self._texts) + 1) * _BATCH + len(self._items) > _MAX_WAITING:
             self._make_room()
         if self._making.acquire(blocking=False):
             try:
@@ -147,13 +145,13 @@ class GatheredFile(Generic[ItemT]):
 
     def _make_lines(self) -> None:
         items, line_of = self._items, self._line_of
-        count = min(len(items), _TOGETHER)  # others go on adding
+        count = min(len(items), _BATCH)  # other threads go on adding
         if count:
             self._texts.append("\n".join([line_of(items.popleft()) for _ in range(count)]))
 
     def _make_room(self) -> None:
         if not self._writing.acquire(blocking=False):
-            raise OSError("lines come faster than they are written")
+            raise OSError("lines are added faster than they are written")
         try:
             self._write()
         finally:
@@ -178,24 +176,24 @@ class GatheredFile(Generic[ItemT]):
             self.flush()
 
     def flush(self) -> None:
-        """Write what waits, now."""
+        """Write all waiting lines now."""
         with self._writing:
             try:
                 with self._making:
                     while self._items:
                         self._make_lines()
                 self._write()
-            except Exception as error:  # a full disk, or what no line can be made of: the thread goes on
-                _log.warning("requests cannot be logged: %s: %s", type(error).__name__, error)
+            except Exception as error:  # a full disk, or an item that cannot be formatted: the thread goes on
+                _log.warning("requests are not logged: the file failed: %s: %s", type(error).__name__, error)
 
     def _write(self) -> None:
         texts = self._texts
         while texts:
-            count = min(len(texts), _AT_ONCE // _TOGETHER)
+            count = min(len(texts), _MAX_WRITE // _BATCH)
             self._file("\n".join([texts.popleft() for _ in range(count)]))
 
     def close(self) -> None:
-        """Write what waits, end the thread and close the file."""
+        """Write all waiting lines, end the thread and close the file."""
         self._closed.set()
         self._some.set()
         thread = self._thread

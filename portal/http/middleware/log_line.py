@@ -1,4 +1,4 @@
-"""The line of a request log: what is known of one request, as one JSON object that nothing in it can break."""
+"""log_line: one request as a JSON object on one line; no value can add a line or a member."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from functools import lru_cache
 from json.encoder import encode_basestring_ascii
 from typing import Any
 
-__all__ = ["LONGEST", "log_line", "quoted"]
+__all__ = ["MAX_VALUE", "log_line", "quoted"]
 
-LONGEST = 512  #: Characters of any one value.
-_SHORT = 256  # characters of a path that is kept ready
+MAX_VALUE = 512  #: Characters of a value; longer values are cut.
+_CACHED_PATH = 256  # characters; lines with longer paths are not cached
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -32,17 +32,17 @@ def log_line(
     timeout: str | None,
     more: str | None,
 ) -> str:
-    """The JSON object, without a line end. Written out member by member: a general encoder takes three times as long.
+    """Return the JSON object without a line break. A general encoder takes three times as long.
 
     Args:
         moment: seconds since 1970.
-        headers: of the response; the request id is in them.
-        path: with the query, secrets left out.
-        seconds: from the first byte to the answer.
-        timeout: what the client's header said.
-        more: members of "headers", as JSON text; None leaves it out.
+        headers: headers of the response; X-Request-ID is one of them.
+        path: path and query, without secrets.
+        seconds: from the start of the request to the end of the response.
+        timeout: value of the client's X-Portal-Timeout header.
+        more: members of "headers" as JSON text; None omits them.
     """
-    who = (_known if len(path) <= _SHORT else _who)(method, path, function, peer, identity)
+    who = (_cached_who if len(path) <= _CACHED_PATH else _who)(method, path, function, peer, identity)
     left = "null" if timeout is None else _milliseconds(timeout)
     second = int(moment)
     line = (
@@ -56,19 +56,19 @@ def log_line(
 
 
 def quoted(value: Any) -> str:
-    """A value as JSON text of ASCII characters, cut: nothing in it can end a line or hide."""
+    """Return a value as JSON text of ASCII characters, cut after MAX_VALUE characters."""
     if value is None:
         return "null"
     text = str(value)
-    if len(text) > LONGEST:
-        text = f"{text[:LONGEST]}..."
-    # Lone surrogates are no text to other parsers.
+    if len(text) > MAX_VALUE:
+        text = f"{text[:MAX_VALUE]}..."
+    # Other parsers reject lone surrogates.
     return encode_basestring_ascii(text if text.isascii() else _SURROGATES.sub("\ufffd", text))
 
 
 @lru_cache(maxsize=4)
 def _second(second: int) -> str:
-    """RFC 3339."""
+    """Return a moment as RFC 3339 writes it, without the fraction."""
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
@@ -77,11 +77,11 @@ def _milliseconds(timeout: str) -> str:
 
 
 def _who(method: str, path: str, function: str | None, peer: str, identity: str | None) -> str:
-    """The members that say who called what; the same for every call of a client."""
+    """Return the members that say who called what; they are the same for all calls of a client."""
     return (
         f'"method":{quoted(method)},"path":{quoted(path)},"function":{quoted(function)},"peer":{quoted(peer)},'
         f'"identity":{quoted(identity)}'
     )
 
 
-_known = lru_cache(maxsize=1024)(_who)
+_cached_who = lru_cache(maxsize=1024)(_who)

@@ -1,4 +1,4 @@
-"""RequestLog: one line of JSON a request, for machines to read; secrets left out, nothing to be injected."""
+"""RequestLog: log each request as one line of JSON, without secrets and safe from log injection."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from time import monotonic, time
 from typing import Any
 from urllib.parse import unquote_plus
 
-from ...errors import ConfigError, PortalError
+from ..._internal.settings import callback, require, seconds
+from ...errors import PortalError
 from ...serving import Request, Response
 from .base import HTTPNext, Pieces
 from .log_file import GatheredFile, LogFile
-from .log_line import LONGEST, log_line, quoted
+from .log_line import MAX_VALUE, log_line, quoted
 
 __all__ = ["RequestLog"]
 
@@ -28,40 +29,43 @@ _NONE: frozenset[str] = frozenset()
 _NO_BODY = (204, 304)
 _HIDDEN = "***"
 _REDACTED = ("authorization", "proxy-authorization", "cookie", "x-api-key", "x-auth-token", "x-csrf-token")
-_SAY_AGAIN = 60.0  # seconds between two warnings
-_MOST_DELAY = 10.0  # seconds
-
+_WARN_INTERVAL = 60.0  # seconds between two warnings
+_MAX_DELAY = 10.0  # seconds
 
 _Entry = list[tuple[float, int]]
-_Record = tuple[Any, ...]  # what `log_line` takes
-_numbers = count(1)  # an id() may come again
+_Record = tuple[Any, ...]  # the arguments of `log_line`
+_numbers = count(1)  # not id(), which may be reused
 
 
 class RequestLog:
-    """HTTP middleware that writes one JSON object a request, when its answer is complete. Put it outermost.
+    """HTTP middleware that writes one JSON object for each request when its response is complete. Put it outermost.
 
     Members: time (RFC 3339, UTC), request_id, method, path with query, function, peer, identity, status, code (of an
-    error), duration_ms, request_bytes, response_bytes (of the body), timeout_ms (that the client's deadline left when
-    the request came), and the headers asked for. What is not known is null. A stream has its line at its end, whether
-    it was read or the client has gone. Values are cut at 512 characters, everything that is not ASCII is escaped.
+    error), duration_ms, request_bytes, response_bytes (of the body), timeout_ms (until the client's deadline, when the
+    request arrived), and the request headers in `headers`. Unknown values are null. A stream is logged when it ends or
+    the client disconnects. Values are cut after 512 characters, and characters other than ASCII are escaped.
+
+    The log hides the values of secret query parameters, also in headers that contain an address. A parameter is secret
+    if its name contains a word such as key, token, secret or password. Every header and parameter that the portal's
+    authenticators read is hidden, too. If the target fails, the request is served and a warning is logged, at most one
+    a minute.
 
     Args:
-        target: a file's path, a logging.Logger (at INFO), or a callable that takes a line.
-        redact: headers of which only "***" is written. Likewise the values of query parameters, also in headers that
-            hold an address, whose name says that they are secret (key, token, secret, password, ... as part of it), and
-            of whatever header or parameter the portal's own authenticators read.
-        headers: request headers to write.
-        secret_parameters: more names of query parameters whose values are not written.
-        delay: seconds for which lines of a file may wait to be written together, which costs a third less; 0.0 writes
-            each at once. A process that is killed loses those that wait; one that ends in any other way does not.
+        target: the path of a file, a logging.Logger (at INFO), or a callable that takes a line.
+        redact: headers whose value is logged as "***".
+        headers: request headers to log.
+        secret_parameters: names of further query parameters whose values are hidden.
+        delay: seconds for which lines may wait to be written to a file together, which costs a third less. 0 writes
+            each at once. A process that is killed loses the waiting lines.
         clock: seconds since 1970.
         timer: seconds, as `time.monotonic`.
 
-    A target that fails costs a warning, at most one a minute, never a request. Raises: ConfigError. Threads: any; so
-    must a callable. `close` closes a file that it opened.
+    Raises: ConfigError for a wrong setting.
+
+    Threads: any; a callable must be thread-safe, too.
     """
 
-    around = "request"  # its place in a portal; see `resolve_middleware`
+    around = "request"  # the kind of middleware; see `resolve_middleware`
 
     def __init__(
         self,
@@ -79,27 +83,26 @@ class RequestLog:
         self._secret = frozenset(_names("secret_parameters", secret_parameters))
         self._clock = clock
         self._timer = timer
-        self._said = float("-inf")
-        if isinstance(delay, bool) or not isinstance(delay, int | float) or not 0 <= delay <= _MOST_DELAY:
-            raise _wrong("delay", delay, f"seconds from 0 to {_MOST_DELAY}")
+        self._warned_at = float("-inf")
+        seconds("request_log.delay", delay, maximum=_MAX_DELAY)
         self._file: GatheredFile[_Record] | LogFile | None = None
         if isinstance(target, str | os.PathLike):
             file = LogFile(target, timer)
             self._file = GatheredFile(file, delay, _line_of) if delay else file
         write: Any = target.info if isinstance(target, logging.Logger) else self._file or target
-        if not callable(write):
-            raise _wrong("target", target, "a path, a Logger or a callable")
+        callback("request_log.target", write, expected="a path, a Logger or a callable")
         self._write: Callable[[_Record], object] = write if delay and self._file else lambda it: write(log_line(*it))
         self._note = f"request_log.{next(_numbers)}"
 
     def close(self) -> None:
-        """Close the file, if the log opened one."""
+        """Close the file that was opened for a path."""
         if self._file is not None:
             self._file.close()
 
     def __call__(self, request: Request, call_next: HTTPNext) -> Response:
-        # When it began and its size, for whoever takes it first: the thread that answers, or the one that answers at
-        # the deadline in its place. The second finds the list empty.
+        """Pass the request on and log it when its response is complete."""
+        # Start and size of the request. The first thread that completes a response takes them: the one that serves the
+        # request, or the one that responds at the deadline. The other thread finds the list empty and logs nothing.
         entry: _Entry = request.notes.setdefault(self._note, [(self._timer(), len(request.body))])
         try:
             response = call_next(request)
@@ -111,27 +114,27 @@ class RequestLog:
             raise
         body = response.body
         if isinstance(body, bytes):
-            bare = request.method == "HEAD" or response.status in _NO_BODY
-            self._end(request, response, entry, 0 if bare else len(body))
+            no_body = request.method == "HEAD" or response.status in _NO_BODY
+            self._end(request, response, entry, 0 if no_body else len(body))
         else:
             response.body = _Counted(body, lambda sent: self._end(request, response, entry, sent))
         return response
 
     def _end(self, request: Request, response: Response, entry: _Entry, sent: int) -> None:
         try:
-            begun, size = entry.pop()
+            started, size = entry.pop()
         except IndexError:
             return
         try:
-            self._write(self._record(request, response, begun, size, sent))
-        except Exception as error:  # a full disk, a target of the user's that fails
+            self._write(self._record(request, response, started, size, sent))
+        except Exception as error:  # a full disk, a target of user code that fails
             now = self._timer()
-            if now - self._said >= _SAY_AGAIN:
-                self._said = now
-                _log.warning("requests cannot be logged: %s: %s", type(error).__name__, error)
+            if now - self._warned_at >= _WARN_INTERVAL:
+                self._warned_at = now
+                _log.warning("requests are not logged: the target failed: %s: %s", type(error).__name__, error)
 
-    def _record(self, request: Request, response: Response, begun: float, size: int, sent: int) -> _Record:
-        """What `log_line` makes a line of, with nothing in it that holds a body: it may wait."""
+    def _record(self, request: Request, response: Response, started: float, size: int, sent: int) -> _Record:
+        """Return the arguments of `log_line`. They may wait, so none of them refers to a body."""
         known = request.notes.get
         path, more = request.path, None
         if request.query or self._headers:
@@ -143,13 +146,13 @@ class RequestLog:
             self._clock(),
             response.headers,
             request.method,
-            path if len(path) <= LONGEST else path[: LONGEST + 1],
+            path if len(path) <= MAX_VALUE else path[: MAX_VALUE + 1],
             known("function"),
             request.peer,
             known("identity"),
             response.status,
             known("code"),
-            self._timer() - begun,
+            self._timer() - started,
             size,
             sent,
             request.headers.get("x-portal-timeout"),
@@ -183,7 +186,7 @@ class RequestLog:
 
 
 class _Counted(Pieces):
-    """A body whose bytes are counted; `at_end` is told of them, once."""
+    """A body that counts its bytes and calls `at_end` with the count, once."""
 
     def __init__(self, pieces: Iterator[bytes], at_end: Callable[[int], None]) -> None:
         super().__init__(pieces)
@@ -200,7 +203,7 @@ class _Counted(Pieces):
         return piece
 
     def encode_abort_chunk(self, piece: bytes) -> bytes:
-        """The piece, counted."""
+        """Return the piece and count it."""
         piece = super().encode_abort_chunk(piece)
         self._sent += len(piece)
         return piece
@@ -223,12 +226,6 @@ def _line_of(record: _Record) -> str:
 
 
 def _names(setting: str, given: Iterable[str]) -> tuple[str, ...]:
-    names = None if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
-    if names is None or not all(isinstance(name, str) and name for name in names):
-        raise _wrong(setting, given, "a list of names")
-    return tuple(name.lower() for name in names)
-
-
-def _wrong(name: str, value: object, allowed: str) -> ConfigError:
-    path = f"request_log.{name}"
-    return ConfigError(f"{path} is {value!r}; expected: {allowed}", path=path, expected=allowed)
+    names = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [None]
+    require(all(isinstance(name, str) and name for name in names), f"request_log.{setting}", given, "a list of names")
+    return tuple(str(name).lower() for name in names)

@@ -1,11 +1,13 @@
-"""SecurityHeaders: response headers that tell browsers to be careful (OWASP Secure Headers; RFC 6797)."""
+"""SecurityHeaders: response headers that restrict what browsers do with a response.
+
+Sources: OWASP Secure Headers Project; RFC 6797.
+"""
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
-from ...errors import ConfigError
+from ..._internal.settings import choice, flag, require, whole_number
 from ...http11.fields import is_field_content
 from ...serving import Request, Response
 from .base import HTTPNext
@@ -19,20 +21,22 @@ _REFERRER_POLICIES = ("no-referrer", "no-referrer-when-downgrade", "origin", "or
 
 
 class SecurityHeaders:
-    """HTTP middleware that adds headers to every response; one that is there already stays as it is.
+    """HTTP middleware that adds headers to every response. A header that the response has already is kept.
 
     Args:
-        hsts: seconds for which a browser must use https only; sent over TLS only; 0 leaves it out.
-        subdomains: whether that holds for every name below the host, too.
-        csp: Content-Security-Policy; the default suits answers that are data; "" leaves it out.
-        frame_options: X-Frame-Options, "DENY" or "SAMEORIGIN"; "" leaves it out.
-        referrer_policy: Referrer-Policy, one of its words; "" leaves it out.
-        nosniff: X-Content-Type-Options.
+        hsts: seconds for which a browser must use https; sent over TLS only. 0 omits the header.
+        subdomains: whether HSTS applies to all subdomains of the host, too.
+        csp: Content-Security-Policy; the default suits responses that are data. "" omits the header.
+        frame_options: X-Frame-Options, "DENY" or "SAMEORIGIN". "" omits the header.
+        referrer_policy: Referrer-Policy, one of the policies of the standard. "" omits the header.
+        nosniff: whether to send `X-Content-Type-Options: nosniff`.
 
-    Raises: ConfigError. Threads: any.
+    Raises: ConfigError for a wrong setting.
+
+    Threads: any.
     """
 
-    around = "request"  # its place in a portal; see `resolve_middleware`
+    around = "request"  # the kind of middleware; see `resolve_middleware`
 
     def __init__(
         self,
@@ -44,14 +48,13 @@ class SecurityHeaders:
         referrer_policy: str = "no-referrer",
         nosniff: bool = True,
     ) -> None:
-        _require("hsts", hsts, type(hsts) is int and 0 <= hsts < 1 << 31, "whole seconds, 0 or more")
-        _require("subdomains", subdomains, isinstance(subdomains, bool), "True or False")
+        whole_number("security_headers.hsts", hsts, minimum=0, maximum=(1 << 31) - 1, unit="whole seconds")
+        flag("security_headers.subdomains", subdomains)
         one_line = isinstance(csp, str) and csp.isascii() and (not csp or is_field_content(csp) is not None)
-        _require("csp", csp, one_line, "one line of ASCII text")
-        _require("frame_options", frame_options, frame_options in _FRAME_OPTIONS, "DENY, SAMEORIGIN or nothing")
-        words = ", ".join(_REFERRER_POLICIES[:-1])
-        _require("referrer_policy", referrer_policy, referrer_policy in _REFERRER_POLICIES, f"{words} or nothing")
-        _require("nosniff", nosniff, isinstance(nosniff, bool), "True or False")
+        require(one_line, "security_headers.csp", csp, "one line of ASCII text")
+        choice("security_headers.frame_options", frame_options, _FRAME_OPTIONS)
+        choice("security_headers.referrer_policy", referrer_policy, _REFERRER_POLICIES)
+        flag("security_headers.nosniff", nosniff)
         given = {
             "Content-Security-Policy": csp,
             "X-Frame-Options": frame_options,
@@ -63,6 +66,7 @@ class SecurityHeaders:
         self._secure = _rows({**given, "Strict-Transport-Security": strict})
 
     def __call__(self, request: Request, call_next: HTTPNext) -> Response:
+        """Pass the request on and add the headers to its response."""
         response = call_next(request)
         given = response.headers
         rows = self._secure if getattr(request, "secure", False) else self._plain
@@ -73,7 +77,7 @@ class SecurityHeaders:
 _Rows = tuple[tuple[str, tuple[str, str]], ...]
 
 
-@lru_cache(maxsize=256)  # answers have few sets of headers
+@lru_cache(maxsize=256)  # responses have few different sets of header names
 def _missing(rows: _Rows, names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     present = {name.lower() for name in names}
     return tuple(row for key, row in rows if key not in present)
@@ -81,9 +85,3 @@ def _missing(rows: _Rows, names: tuple[str, ...]) -> tuple[tuple[str, str], ...]
 
 def _rows(given: dict[str, str]) -> _Rows:
     return tuple((name.lower(), (name, value)) for name, value in given.items() if value)
-
-
-def _require(name: str, value: Any, fits: bool, allowed: str) -> None:
-    if not fits:
-        path = f"security_headers.{name}"
-        raise ConfigError(f"{path} is {value!r}; expected: {allowed}", path=path, expected=allowed)

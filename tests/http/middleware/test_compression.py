@@ -196,7 +196,14 @@ def test_a_stream_that_nobody_reads_is_closed() -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"minimum": -1}, {"minimum": True}, {"level": 0}, {"level": 10}, {"level": "6"}, {"max_decompressed": 0}],
+    [
+        {"minimum_size": -1},
+        {"minimum_size": True},
+        {"level": 0},
+        {"level": 10},
+        {"level": "6"},
+        {"max_decompressed": 0},
+    ],
 )
 def test_wrong_settings(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError) as caught:

@@ -81,8 +81,8 @@ def test_what_comes_after_the_end_is_written_at_once(path: Path, gathered: Gathe
 
 
 def test_those_that_wait_have_a_bound(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log_file, "_MOST", 10)
-    monkeypatch.setattr(log_file, "_TOGETHER", 2)
+    monkeypatch.setattr(log_file, "_MAX_WAITING", 10)
+    monkeypatch.setattr(log_file, "_BATCH", 2)
     slow = Slow(path)
     file = GatheredFile(slow, 0.001, str)
     file("line")
@@ -97,8 +97,8 @@ def test_those_that_wait_have_a_bound(path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_whoever_brings_too_many_writes_them(path: Path, gathered: GatheredFile[str], monkeypatch: Any) -> None:
-    monkeypatch.setattr(log_file, "_MOST", 10)
-    monkeypatch.setattr(log_file, "_TOGETHER", 2)
+    monkeypatch.setattr(log_file, "_MAX_WAITING", 10)
+    monkeypatch.setattr(log_file, "_BATCH", 2)
     for number in range(25):
         gathered(f"line {number}")
     written = path.read_text().splitlines()
@@ -107,7 +107,7 @@ def test_whoever_brings_too_many_writes_them(path: Path, gathered: GatheredFile[
 
 
 def test_whoever_brings_one_too_many_makes_the_lines_of_those_before(path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(log_file, "_TOGETHER", 5)
+    monkeypatch.setattr(log_file, "_BATCH", 5)
     made: list[int] = []
 
     def line_of(number: int) -> str:
@@ -168,7 +168,7 @@ def test_a_file_that_cannot_be_written_costs_a_warning(
         path.unlink()
         path.mkdir()
         gathered.flush()
-    assert "cannot be logged" in caplog.text
+    assert "are not logged" in caplog.text
     path.rmdir()
 
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from ..address import Address
 from ..context import CallContext
-from ..schema import FunctionSchema, Parameters, Schema, unclassed
+from ..schema import FunctionSchema, Parameters, Schema, to_builtins
 from .callable import Function
 
 __all__ = ["CallTransport", "ResolvedFunction"]
@@ -88,7 +88,7 @@ class ResolvedFunction(Function):
     def _params(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         given = self.parameters.bind(args, kwargs)
         # A schema that came as JSON has no classes: a dataclass is sent as the object of its hint.
-        return self.parameters.dump(given if self._known_parameters is not None else unclassed(given))
+        return self.parameters.dump(given if self._known_parameters is not None else to_builtins(given))
 
     def invoke(self, params: Mapping[str, Any], context: CallContext) -> Any:
         """Send one call; JSON data in, JSON data out."""

@@ -10,7 +10,8 @@ from typing import Any
 
 from ..catalogue import Entry
 from ..errors import PortalError, error_table
-from ..schema.bundle import Hoist, walk
+from ..schema.bundle import SchemaBundle
+from ..schema.subschemas import walk
 from .methods import method_names
 
 __all__ = ["VERSION", "openrpc_document"]
@@ -39,24 +40,24 @@ def openrpc_document(
         title, version, description: of the document.
         server_url: the URL of the JSON-RPC endpoint, or None.
     """
-    hoist = Hoist()
+    bundle = SchemaBundle()
     info = {"title": title, "version": version}
     if description:
         info["description"] = description
     document: dict[str, Any] = {"openrpc": VERSION, "info": info}
     if server_url is not None:
         document["servers"] = [{"name": title, "url": server_url}]
-    document["methods"] = [_method(name, entry, hoist) for name, entry in method_names(entries).items()]
-    document["components"] = {"schemas": hoist.schemas, "errors": _errors()}
+    document["methods"] = [_method(name, entry, bundle) for name, entry in method_names(entries).items()]
+    document["components"] = {"schemas": bundle.schemas, "errors": _errors()}
     for method in document["methods"]:
         for one in (*method["params"], method["result"]):
             _to_draft_7(one["schema"])
-    for schema in hoist.schemas.values():
+    for schema in bundle.schemas.values():
         _to_draft_7(schema)
     return document
 
 
-def _method(name: str, entry: Entry, hoist: Hoist) -> dict[str, Any]:
+def _method(name: str, entry: Entry, bundle: SchemaBundle) -> dict[str, Any]:
     function = entry.function
     schema = function.schema
     summary, _, rest = schema.description.strip().partition("\n")
@@ -69,9 +70,9 @@ def _method(name: str, entry: Entry, hoist: Hoist) -> dict[str, Any]:
     if tags:
         method["tags"] = [{"name": tag} for tag in tags if tag]
     method["paramStructure"] = "either"
-    method["params"] = _params(name, entry, hoist)
+    method["params"] = _params(name, entry, bundle)
     exact = function.validate_output == "error" and function.output.formats
-    result = hoist.inline(f"{name}_output", schema.output, exact=exact)
+    result = bundle.inline(f"{name}_output", schema.output, formats=exact)
     method["result"] = {"name": "item" if schema.streaming else "result", "schema": result}
     method["errors"] = [{"$ref": f"#/components/errors/{name}"} for name in _ERRORS]
     examples = _examples(schema.examples, [param["name"] for param in method["params"]])
@@ -83,12 +84,12 @@ def _method(name: str, entry: Entry, hoist: Hoist) -> dict[str, Any]:
     return method
 
 
-def _params(name: str, entry: Entry, hoist: Hoist) -> list[dict[str, Any]]:
+def _params(name: str, entry: Entry, bundle: SchemaBundle) -> list[dict[str, Any]]:
     """Return a content descriptor for each parameter. Its schema may refer to definitions of the whole input."""
     function = entry.function
-    placed = hoist.inline(f"{name}_input", function.schema.input, exact=function.parameters.schema.formats)
+    placed = bundle.inline(f"{name}_input", function.schema.input, formats=function.parameters.schema.formats)
     if "$ref" in placed:  # a schema that refers to its own root has become a component
-        placed = hoist.schemas[placed["$ref"].rpartition("/")[2]]
+        placed = bundle.schemas[placed["$ref"].rpartition("/")[2]]
     required = placed.get("required", ())
     properties = placed.get("properties", {})
     found = []

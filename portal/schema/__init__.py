@@ -19,7 +19,7 @@ from .constraints import (
 from .function_schema import FunctionSchema, check_name
 from .parameters import Parameters
 from .schema import Schema
-from .to_builtins import unclassed
+from .to_builtins import to_builtins
 from .validator import is_json
 
 __all__ = [
@@ -41,5 +41,5 @@ __all__ = [
     "constraints",
     "is_json",
     "marshmallow_schema",  # imported so that it adds its schemas to those that are known
-    "unclassed",
+    "to_builtins",
 ]

@@ -1,8 +1,10 @@
-"""Hoisting: the schemas of many functions in one document, where a `$ref` means a place in that document.
+"""Bundle the schemas of many functions into one document, such as an OpenAPI or OpenRPC document.
 
-A function's schema is a document of its own: `#/$defs/Order` and `#` are looked for inside it. In OpenAPI and OpenRPC
-documents they would be looked for in the whole document, so definitions move to `components/schemas` under a name that
-is theirs alone, and references follow them. Equal definitions of several functions become one.
+The schema of a function is a document of its own: `#` and `#/$defs/Order` refer to places inside it. In a bundle they
+would refer to places in the whole document. Definitions therefore move to `components/schemas` under a unique name, and
+references follow them. Equal definitions of several functions become one component.
+
+Source: JSON Schema 2020-12 Core, section 9.3 (bundling); OpenAPI 3.1, Components Object.
 """
 
 from __future__ import annotations
@@ -14,50 +16,29 @@ from typing import Any
 from urllib.parse import unquote
 
 from .jsondata import copy_json, pointer
+from .portable import portable
+from .subschemas import map_subschemas, subschemas, walk
 
-__all__ = ["Hoist", "pascal_case", "walk"]
+__all__ = ["SchemaBundle", "pascal_case"]
 
-_ONE = frozenset(
-    ("items", "additionalProperties", "unevaluatedItems", "unevaluatedProperties", "contains", "propertyNames", "not",
-     "if", "then", "else", "contentSchema")
-)  # fmt: skip
-_MANY = frozenset(("allOf", "anyOf", "oneOf", "prefixItems"))
-_NAMED = frozenset(("properties", "patternProperties", "dependentSchemas", "$defs", "definitions"))
-_MAY_BE_BOOLEAN = frozenset(("additionalProperties", "unevaluatedProperties"))
-_DROPPED = frozenset(("$schema", "$id", "$anchor", "$comment"))
-
-#: What is said of a place and not of what stands there.
-_BESIDE = ("default", "description", "examples", "deprecated")
-_NAME = re.compile("[A-Za-z][A-Za-z0-9_]*")
-
-#: Formats that mean more here than JSON Schema says: a time without offset, a duration with a sign or with fractions.
-_WIDER = frozenset(("time", "duration"))
-
-_SECONDS = "[0-9]{1,8}([.][0-9]{1,6})?S"
-_TIME = f"T([0-9]{{1,8}}H([0-9]{{1,8}}M)?({_SECONDS})?|[0-9]{{1,8}}M({_SECONDS})?|{_SECONDS})"
-#: Beside 900 million days and more there is room for less than a day: a timedelta ends after 999,999,999 days.
-_REST_OF_DAY = "T([0-9]{1,4}|[1-7][0-9]{4}|8[0-5][0-9]{3}|86[0-3][0-9]{2})([.][0-9]{1,6})?S"
-_DAYS = f"([0-9]{{1,8}}|[0-8][0-9]{{8}})D({_TIME})?|9[0-9]{{8}}D({_REST_OF_DAY})?"
-#: What is asserted of text beyond what its format or encoding tells a reader who does not know it.
-_PATTERNS = {
-    "decimal": "^[+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][+-]?[0-9]{1,9})?$",
-    "duration": f"^(?!-P9{{9}}DT)-?P([0-9]{{1,8}}W|{_DAYS}|{_TIME})$",
-    "time": "^([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]+)?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])?$",
-    "base64": "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$",
-}
+#: Keywords that describe the place where a schema stands, and not the schema itself.
+_ANNOTATIONS_OF_PLACE = ("default", "description", "examples", "deprecated")
+_is_name = re.compile("[A-Za-z][A-Za-z0-9_]*").fullmatch
 
 
 def pascal_case(text: str, otherwise: str = "Schema") -> str:
-    """A name of ASCII letters and digits that begins with a letter: "get_user/input" is "GetUserInput"."""
+    """Return a name of ASCII letters and digits that begins with a letter: "get_user/input" gives "GetUserInput"."""
     name = "".join(part[:1].upper() + part[1:] for part in re.split("[^A-Za-z0-9]+", text))
     return name if name[:1].isalpha() else otherwise + name
 
 
-class Hoist:
-    """Takes the schemas of functions, in a fixed order, and holds the components that they need.
+class SchemaBundle:
+    """Collects the schemas of functions and the components that they refer to.
+
+    Add the schemas in a fixed order: names of components depend on it.
 
     Args:
-        prefix: of a reference to a component.
+        prefix: start of each reference to a component.
 
     Attributes:
         schemas: component name -> schema.
@@ -68,87 +49,83 @@ class Hoist:
     def __init__(self, prefix: str = "#/components/schemas/") -> None:
         self._prefix = prefix
         self.schemas: dict[str, Any] = {}
-        self._by_key: dict[str, str] = {}
-        self._taken: set[str] = set()
+        self._name_of_definition: dict[str, str] = {}  # by `_definition_key`
+        self._lowercase_names: set[str] = set()
 
-    def reserve(self, name: str, schema: dict[str, Any]) -> dict[str, Any]:
-        """Put a component in as it is; a reference to it."""
-        self._taken.add(name.lower())
+    def add(self, name: str, schema: dict[str, Any]) -> dict[str, Any]:
+        """Add a component unchanged, under exactly this name, and return a reference to it."""
+        self._lowercase_names.add(name.lower())
         self.schemas[name] = schema
         return {"$ref": self._prefix + name}
 
-    def component(self, name: str, schema: dict[str, Any], *, exact: bool = False) -> dict[str, Any]:
-        """Make a schema a component named `name`, or nearly so; a reference to it.
+    def add_component(self, name: str, schema: dict[str, Any], *, formats: bool = False) -> dict[str, Any]:
+        """Add a schema as a component and return a reference to it.
 
         Args:
-            exact: whether formats are asserted where the schema is checked; patterns say so then.
+            name: the name of the component, unless it is taken or the schema has a better one.
+            schema: a JSON Schema; it is not changed.
+            formats: whether the formats are validated where the schema is used; patterns then describe them.
         """
-        return self._place(name, schema, exact, whole=True)
+        return self._add(name, schema, formats, as_component=True)
 
-    def inline(self, name: str, schema: dict[str, Any], *, exact: bool = False) -> dict[str, Any]:
-        """The schema itself with its definitions hoisted; a component after all where it refers to its own root."""
-        return self._place(name, schema, exact, whole=False)
+    def inline(self, name: str, schema: dict[str, Any], *, formats: bool = False) -> dict[str, Any]:
+        """Add the definitions of a schema, and return the schema itself with references to them.
 
-    def _place(self, name: str, schema: dict[str, Any], exact: bool, whole: bool) -> dict[str, Any]:
-        if _moves_bases(schema):
-            # its references depend on identifiers inside it, which most readers of documents do not follow
-            own = self._name(name)
-            return self.reserve(own, {"description": "See x-schema, a JSON Schema of its own.", "x-schema": schema})
-        root = _rewrite(copy_json(schema), _local(schema), exact)
-        if not any(_leads_to_root(reference) for reference in _references(root)):
-            root = _lift_titled(root)
-            whole = whole and "$ref" not in root
-        definitions = root.get("$defs", {})
-        whole = whole or any(_leads_to_root(reference) for reference in _references(root))
-        own = self._name(name) if whole else ""
-        names: dict[str, str] = {}
-        fresh: list[str] = []
-        for definition in definitions:
-            key = _key(definition, root)
-            if key not in self._by_key:
-                self._by_key[key] = self._name(_wanted(definition, definitions))
-                fresh.append(definition)
-            names[definition] = self._by_key[key]
+        A schema that refers to its own root becomes a component, and this returns a reference to it. The arguments are
+        those of `add_component`.
+        """
+        return self._add(name, schema, formats, as_component=False)
 
-        def target(reference: str) -> str:
-            return _target(reference, self._prefix, names, own)
-
-        for definition in fresh:
-            self.schemas[names[definition]] = _untitled(_rewrite(definitions[definition], target, False))
+    def _add(self, name: str, schema: dict[str, Any], formats: bool, *, as_component: bool) -> dict[str, Any]:
+        if _changes_base_uri(schema):
+            # most readers of documents do not resolve references by identifiers inside a schema
+            own_name = self._unique_name(name)
+            return self.add(own_name, {"description": "See x-schema, a JSON Schema of its own.", "x-schema": schema})
+        root = portable(copy_json(schema), _pointers_for_anchors(schema), formats=formats)
+        if not _refers_to_root(root):
+            root = _move_titled_to_defs(root)
+            as_component = as_component and "$ref" not in root
+        as_component = as_component or _refers_to_root(root)
+        own_name = self._unique_name(name) if as_component else ""
+        rename = self._add_definitions(root, own_name)
         top = {key: value for key, value in root.items() if key != "$defs"}
-        found: dict[str, Any] = _untitled(_rewrite(top, target, False))
-        if not whole:
+        found: dict[str, Any] = _without_titles(portable(top, rename, formats=False))
+        if not as_component:
             return found
-        self.schemas[own] = found
-        return {"$ref": self._prefix + own}
+        self.schemas[own_name] = found
+        return {"$ref": self._prefix + own_name}
 
-    def _name(self, wanted: str) -> str:
-        """A name that is still free, whatever the case of its letters: generators make class and file names of it."""
-        base = name = pascal_case(wanted)
+    def _add_definitions(self, root: dict[str, Any], own_name: str) -> Callable[[str], str]:
+        """Add the definitions of a schema that the bundle does not have yet.
+
+        Returns: a function old reference -> reference into the bundle.
+        """
+        definitions = root.get("$defs", {})
+        names: dict[str, str] = {}
+        added: list[str] = []
+        for definition in definitions:
+            key = _definition_key(definition, root)
+            if key not in self._name_of_definition:
+                self._name_of_definition[key] = self._unique_name(_preferred_name(definition, definitions))
+                added.append(definition)
+            names[definition] = self._name_of_definition[key]
+
+        def rename(reference: str) -> str:
+            return _reference_in_bundle(reference, self._prefix, names, own_name)
+
+        for definition in added:
+            self.schemas[names[definition]] = _without_titles(portable(definitions[definition], rename, formats=False))
+        return rename
+
+    def _unique_name(self, preferred: str) -> str:
+        """Return a name that differs from the others in more than case: generators make file names of it."""
+        base = name = pascal_case(preferred)
         number = 2
-        while name.lower() in self._taken:
+        while name.lower() in self._lowercase_names:
             name = f"{base}{number}"
             number += 1
-        self._taken.add(name.lower())
+        self._lowercase_names.add(name.lower())
         return name
-
-
-def _children(schema: dict[str, Any]) -> Iterator[Any]:
-    for key, value in schema.items():
-        if key in _ONE:
-            yield value
-        elif key in _MANY and isinstance(value, list):
-            yield from value
-        elif key in _NAMED and isinstance(value, dict):
-            yield from value.values()
-
-
-def walk(schema: Any) -> Iterator[dict[str, Any]]:
-    """A schema and every schema within it; not what only looks like one, such as an example."""
-    if isinstance(schema, dict):
-        yield schema
-        for child in _children(schema):
-            yield from walk(child)
 
 
 def _references(schema: Any) -> Iterator[str]:
@@ -157,187 +134,120 @@ def _references(schema: Any) -> Iterator[str]:
             yield part["$ref"]
 
 
-def _split(reference: str) -> tuple[str, str] | None:
-    """The definition that a reference names, and the pointer within it; None where it leads elsewhere."""
+def _split_reference(reference: str) -> tuple[str, str] | None:
+    """Return (name of the definition, pointer within it), or None if the reference leads elsewhere."""
     if not reference.startswith("#/$defs/"):
         return None
     token, slash, rest = reference[len("#/$defs/") :].partition("/")
     return unquote(token).replace("~1", "/").replace("~0", "~"), slash + rest
 
 
-def _leads_to_root(reference: str) -> bool:
-    return reference == "#" or (reference.startswith("#/") and _split(reference) is None)
+def _is_from_root(reference: str) -> bool:
+    return reference == "#" or (reference.startswith("#/") and _split_reference(reference) is None)
 
 
-def _target(reference: str, prefix: str, names: dict[str, str], own: str) -> str:
-    found = _split(reference)
+def _refers_to_root(schema: Any) -> bool:
+    return any(map(_is_from_root, _references(schema)))
+
+
+def _reference_in_bundle(reference: str, prefix: str, names: dict[str, str], own_name: str) -> str:
+    found = _split_reference(reference)
     if found is not None and found[0] in names:
         return prefix + names[found[0]] + found[1]
-    return prefix + own + reference[1:] if _leads_to_root(reference) else reference
+    return prefix + own_name + reference[1:] if _is_from_root(reference) else reference
 
 
-def _lift_titled(root: dict[str, Any]) -> dict[str, Any]:
-    """The schema with each object whose title is a name moved to its $defs, where documents and generators find it.
+def _move_titled_to_defs(root: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema with each object whose title is a name moved to its `$defs`, where generators find it.
 
-    Not for a schema with references into its own parts: those would no longer be where they were.
+    The schema must have no references into its own parts, since the parts move.
     """
     definitions = root.get("$defs", {})
 
-    def lift(part: Any) -> Any:
+    def move(part: Any) -> Any:
         if not isinstance(part, dict):
             return part
-        part = _mapped(part, lift)
+        part = map_subschemas(part, move)
         title = part.get("title")
-        if not (isinstance(title, str) and _NAME.fullmatch(title) and part.get("properties")):
+        if not (isinstance(title, str) and _is_name(title) and part.get("properties")):
             return part
-        whole = {key: value for key, value in part.items() if key not in _BESIDE}
+        definition = {key: value for key, value in part.items() if key not in _ANNOTATIONS_OF_PLACE}
         key, number = title, 2
-        while key in definitions and definitions[key] != whole:
+        while key in definitions and definitions[key] != definition:
             key = f"{title}{number}"
             number += 1
-        definitions[key] = whole
-        return {"$ref": f"#/$defs/{key}", **{key: part[key] for key in _BESIDE if key in part}}
+        definitions[key] = definition
+        return {"$ref": f"#/$defs/{key}", **{key: part[key] for key in _ANNOTATIONS_OF_PLACE if key in part}}
 
     for name, definition in list(definitions.items()):
-        definitions[name] = _mapped(definition, lift)
-    found: dict[str, Any] = lift({key: value for key, value in root.items() if key != "$defs"})
+        definitions[name] = map_subschemas(definition, move) if isinstance(definition, dict) else definition
+    found: dict[str, Any] = move({key: value for key, value in root.items() if key != "$defs"})
     return {**found, "$defs": definitions} if definitions else found
 
 
-def _untitled(schema: Any) -> Any:
-    """The schema without titles, a sentence kept as the description.
+def _without_titles(schema: Any) -> Any:
+    """Remove the titles from a schema, in place, and return it; a title that is a sentence becomes the description.
 
-    A component has its name; generators would call two classes by one title.
+    A component has a name, and generators would give two classes the same title.
     """
     for part in walk(schema):
         title = part.pop("title", None)
-        if isinstance(title, str) and not _NAME.fullmatch(title):
+        if isinstance(title, str) and not _is_name(title):
             part.setdefault("description", title)
     return schema
 
 
-def _mapped(schema: Any, change: Callable[[Any], Any]) -> Any:
-    """A copy of a schema whose direct parts are what `change` makes of them."""
-    if not isinstance(schema, dict):
-        return schema
-    found: dict[str, Any] = {}
-    for key, value in schema.items():
-        if key in _ONE:
-            found[key] = change(value)
-        elif key in _MANY and isinstance(value, list):
-            found[key] = [change(one) for one in value]
-        elif key in _NAMED and isinstance(value, dict):
-            found[key] = {name: change(one) for name, one in value.items()}
-        else:
-            found[key] = value
-    return found
-
-
-def _key(definition: str, root: dict[str, Any]) -> str:
-    """Text that is equal for definitions that mean the same: name, content, and all that they refer to."""
+def _definition_key(definition: str, root: dict[str, Any]) -> str:
+    """Return text that is equal for definitions with the same name, content and content of what they refer to."""
     definitions = root["$defs"]
     reached: dict[str, Any] = {}
-    waiting = [definition]
-    while waiting:
-        name = waiting.pop()
+    pending = [definition]
+    while pending:
+        name = pending.pop()
         if name in reached or name not in definitions:
             continue
         reached[name] = definitions[name]
         for reference in _references(definitions[name]):
-            found = _split(reference)
+            found = _split_reference(reference)
             if found is not None:
-                waiting.append(found[0])
-            elif _leads_to_root(reference):
+                pending.append(found[0])
+            elif _is_from_root(reference):
                 reached["#"] = root
-    return json.dumps([_wanted(definition, definitions), reached.pop(definition), reached], sort_keys=True)
+    return json.dumps([_preferred_name(definition, definitions), reached.pop(definition), reached], sort_keys=True)
 
 
-def _wanted(definition: str, definitions: dict[str, Any]) -> str:
-    """What a component is best called: by its title where that is a name, since the key may have been numbered."""
+def _preferred_name(definition: str, definitions: dict[str, Any]) -> str:
+    """Return the title of a definition if it is a name, else its key; the key may have got a number."""
     title = definitions[definition].get("title") if isinstance(definitions[definition], dict) else None
-    return title if isinstance(title, str) and _NAME.fullmatch(title) else definition
+    return title if isinstance(title, str) and _is_name(title) else definition
 
 
-def _moves_bases(schema: dict[str, Any]) -> bool:
-    """Whether references cannot be told from the text alone: a base URI within, or a dynamic reference."""
-    for index, part in enumerate(walk(schema)):
-        if "$dynamicRef" in part or "$dynamicAnchor" in part or (index and "$id" in part):
-            return True
-    return False
+def _changes_base_uri(schema: dict[str, Any]) -> bool:
+    """Return whether a schema has a dynamic reference, or an `$id` below its root."""
+    return any(
+        "$dynamicRef" in part or "$dynamicAnchor" in part or (index and "$id" in part)
+        for index, part in enumerate(walk(schema))
+    )
 
 
-def _local(schema: dict[str, Any]) -> Callable[[str], str]:
-    """Turns a reference by anchor, or by the schema's own `$id`, into a pointer."""
-    own = str(schema.get("$id", "")).rstrip("#")
+def _pointers_for_anchors(schema: dict[str, Any]) -> Callable[[str], str]:
+    """Return a function that turns a reference by anchor, or by the `$id` of the schema, into a pointer."""
+    own_id = str(schema.get("$id", "")).rstrip("#")
     anchors = dict(_anchors(schema, "#"))
 
-    def local(reference: str) -> str:
-        if own and (reference == own or reference.startswith(own + "#")):
-            reference = reference[len(own) :] or "#"
+    def to_pointer(reference: str) -> str:
+        if own_id and (reference == own_id or reference.startswith(own_id + "#")):
+            reference = reference[len(own_id) :] or "#"
         return anchors.get(reference, reference)
 
-    return local
+    return to_pointer
 
 
-def _anchors(schema: Any, where: str) -> Iterator[tuple[str, str]]:
+def _anchors(schema: Any, place: str) -> Iterator[tuple[str, str]]:
+    """Yield (reference by anchor, reference by pointer) for each anchor in a schema."""
     if not isinstance(schema, dict):
         return
     if isinstance(schema.get("$anchor"), str):
-        yield "#" + schema["$anchor"], where
-    for key, value in schema.items():
-        if key in _ONE:
-            yield from _anchors(value, f"{where}/{key}")
-        elif key in _MANY and isinstance(value, list):
-            for index, child in enumerate(value):
-                yield from _anchors(child, f"{where}/{key}/{index}")
-        elif key in _NAMED and isinstance(value, dict):
-            for name, child in value.items():
-                yield from _anchors(child, where + pointer((key, name)))
-
-
-def _rewrite(schema: Any, target: Callable[[str], str], exact: bool) -> Any:
-    """A copy whose references are what `target` makes of them, with patterns where `exact`."""
-    if not isinstance(schema, dict):
-        return ({} if schema else {"not": {}}) if isinstance(schema, bool) else schema
-    found: dict[str, Any] = {}
-    for key, value in schema.items():
-        if key == "$ref" and isinstance(value, str):
-            found[key] = target(value)
-        elif key in _MAY_BE_BOOLEAN and isinstance(value, bool):
-            found[key] = value  # elsewhere many readers of documents know no true and false
-        elif key in _ONE:
-            found[key] = _rewrite(value, target, exact)
-        elif key in _MANY and isinstance(value, list):
-            found[key] = [_rewrite(one, target, exact) for one in value]
-        elif key in _NAMED and isinstance(value, dict):
-            found[key] = {name: _rewrite(one, target, exact) for name, one in value.items()}
-        elif key == "const" and isinstance(value, dict | list):
-            found["enum"] = [value]  # the same; generators take const for a text or a number
-        elif key not in _DROPPED:
-            found[key] = value
-    if isinstance(found.get("enum"), list) and isinstance(found.get("type"), list) and "anyOf" not in found:
-        found = _split_enum(found)
-    pattern = _PATTERNS.get(str(found.get("format", found.get("contentEncoding")))) if exact else None
-    if pattern is not None and not {"pattern", "enum", "const"} & found.keys():
-        found["pattern"] = pattern
-    if exact and found.get("format") in _WIDER:
-        found["x-format"] = found.pop("format")
-    return found
-
-
-def _split_enum(schema: dict[str, Any]) -> dict[str, Any]:
-    """The same choices with those of each type together: generators make a class of choices of one type only."""
-    by_type: dict[str, list[Any]] = {}
-    for value in schema["enum"]:
-        kind = next((name for kind, name in _TYPES if isinstance(value, kind)), None)
-        if kind is None:
-            return schema
-        by_type.setdefault(kind, []).append(value)
-    if len(by_type) < 2:
-        return schema
-    parts = [{"type": name, **({} if name == "null" else {"enum": values})} for name, values in by_type.items()]
-    return {key: value for key, value in schema.items() if key not in ("type", "enum")} | {"anyOf": parts}
-
-
-#: bool before int, which it is one of to Python.
-_TYPES = ((bool, "boolean"), (int, "integer"), (float, "number"), (str, "string"), (type(None), "null"))
+        yield "#" + schema["$anchor"], place
+    for path, child in subschemas(schema):
+        yield from _anchors(child, place + pointer(path))

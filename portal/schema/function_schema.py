@@ -11,9 +11,9 @@ from typing import Any
 
 from .._internal.settings import flag, positive_seconds
 from ..errors import ConfigError, RegistryError, SerializationError, ValidationError
-from .bundle import walk
 from .jsondata import copy_json
 from .schema import Schema
+from .subschemas import walk
 
 __all__ = ["FunctionSchema", "check_name", "check_version"]
 

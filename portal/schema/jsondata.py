@@ -1,7 +1,7 @@
-"""JSON data as Python values: what counts as it, copies of it, and words about it.
+"""JSON data as Python values: test it, copy it, and describe what is wrong with it.
 
 JSON data is dict with str keys, list, str without lone surrogates, int, finite float, bool and None, nested at most
-64 deep. Subclasses do not count: what left them out of JSON is what the receiver would never see.
+64 levels deep. Instances of subclasses are not JSON data: their extra state would not reach the receiver.
 """
 
 from __future__ import annotations
@@ -16,16 +16,31 @@ from uuid import UUID
 
 from ..errors import Fault, shorten
 
-__all__ = ["MAX_DEPTH", "MAX_FAULTS", "copy_json", "first_faults", "is_json", "json_faults", "pointer", "shorten"]
+__all__ = [
+    "MAX_DEPTH",
+    "MAX_FAULTS",
+    "SCALAR_TYPES",
+    "copy_json",
+    "is_json",
+    "json_faults",
+    "limit_faults",
+    "pointer",
+    "shorten",
+]
 
 MAX_DEPTH = 64
-#: Faults that a report lists: a body of 1 MiB may hold 300,000, which would make an answer of 36 MiB.
+#: Faults that one error lists: a body of 1 MiB may hold 300,000, which would make a response of 36 MiB.
 MAX_FAULTS = 1000
+#: Class of a scalar -> its JSON type.
+SCALAR_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
 _INF = float("inf")
 
 
 def is_json(value: Any, depth: int = MAX_DEPTH) -> bool:
-    """Whether the value is JSON data nested at most `depth` containers deep. Never raises; cycles are too deep."""
+    """Return whether the value is JSON data nested at most `depth` containers deep.
+
+    It never raises. A cycle is too deep.
+    """
     kind = type(value)
     if kind is str:
         return _encodable(value)
@@ -59,7 +74,10 @@ def _encodable(text: str) -> bool:
 
 
 def copy_json(value: Any, depth: int = MAX_DEPTH) -> Any:
-    """The value with every container copied and tuples made lists; anything else, and what is too deep, as it is."""
+    """Return the value with every container copied and each tuple turned into a list.
+
+    Other values are returned unchanged. So is what is nested more than `depth` containers deep.
+    """
     kind = type(value)
     if kind is dict:
         return {key: copy_json(item, depth - 1) for key, item in value.items()} if depth > 0 else value
@@ -69,15 +87,16 @@ def copy_json(value: Any, depth: int = MAX_DEPTH) -> Any:
 
 
 def pointer(tokens: Iterable[Any]) -> str:
-    """The JSON Pointer (RFC 6901) of a path of names and indexes."""
+    """Return the JSON Pointer (RFC 6901) of a path of names and indexes."""
     return "".join("/" + str(token).replace("~", "~0").replace("/", "~1") for token in tokens)
 
 
-def first_faults(faults: Iterable[Fault]) -> list[Fault]:
-    """The faults, in order; of more than `MAX_FAULTS` the first, and one that says so (rule "faults")."""
+def limit_faults(faults: Iterable[Fault]) -> list[Fault]:
+    """Return the faults in order; of more than `MAX_FAULTS` the first, and one that says so (rule "faults")."""
     found = list(islice(faults, MAX_FAULTS + 1))
     if len(found) > MAX_FAULTS:
-        found[MAX_FAULTS:] = [Fault("", f"and more; a report lists {MAX_FAULTS} faults", "faults", MAX_FAULTS)]
+        message = f"there are more faults; only the first {MAX_FAULTS} are listed"
+        found[MAX_FAULTS:] = [Fault("", message, "faults", MAX_FAULTS)]
     return found
 
 
@@ -88,54 +107,53 @@ class _TooDeep(Exception):
 
 
 def json_faults(value: Any) -> list[Fault]:
-    """What JSON cannot carry in the value: rules "json", "finite" and "depth".
+    """Return the faults of what JSON cannot carry in the value; their rules are "json", "finite" and "depth".
 
-    A value that is too deep gives that one fault, since a cycle has no end of others. No more than `MAX_FAULTS`, and
-    one, are looked for.
+    A value that is too deep gives only that fault, since a cycle has no end of others. The search stops after
+    `MAX_FAULTS` and one.
     """
     if is_json(value):  # by far the faster of the two
         return []
     try:
-        return list(islice(_walk(value, (), MAX_DEPTH), MAX_FAULTS + 1))
+        return list(islice(_find_faults(value, (), MAX_DEPTH), MAX_FAULTS + 1))
     except _TooDeep as error:
-        message = f"is nested more than {MAX_DEPTH} deep"
+        message = f"must not be nested more than {MAX_DEPTH} levels deep"
         return [Fault(pointer(error.path), message, "depth", MAX_DEPTH, shorten(error.value))]
 
 
-def _walk(value: Any, path: tuple[Any, ...], depth: int) -> Iterator[Fault]:
+def _find_faults(value: Any, path: tuple[Any, ...], depth: int) -> Iterator[Fault]:
     kind = type(value)
     if kind is dict or kind is list:
         if depth <= 0:
             raise _TooDeep(path, value)
         if kind is list:
             for index, item in enumerate(value):
-                yield from _walk(item, (*path, index), depth - 1)
+                yield from _find_faults(item, (*path, index), depth - 1)
         else:
-            for key, item in value.items():
-                if not (type(key) is str and _encodable(key)):
-                    yield Fault(
-                        pointer(path),
-                        f"has a name that is no JSON text: {shorten(key)}",
-                        "json",
-                        "string",
-                        shorten(key),
-                    )
-                else:
-                    yield from _walk(item, (*path, key), depth - 1)
+            yield from _find_member_faults(value, path, depth)
     elif kind is str:
         if not _encodable(value):
-            yield Fault(
-                pointer(path), "has a lone surrogate, which no JSON text can carry", "json", None, shorten(value)
-            )
+            message = "must not contain a lone surrogate, which UTF-8 cannot encode"
+            yield Fault(pointer(path), message, "json", None, shorten(value))
     elif kind is float:
         if not -_INF < value < _INF:
-            yield Fault(pointer(path), f"must be a finite number, not {value}", "finite", None, shorten(value))
+            yield Fault(pointer(path), f"must be a finite number, got {value}", "finite", None, shorten(value))
     elif kind is not int and kind is not bool and value is not None:
         name = getattr(kind, "__qualname__", str(kind))
-        advice = f"; Schema.of({name}).dump(value) makes it so" if _has_json_form(kind) else ""
-        yield Fault(pointer(path), f"must be JSON data, not {name}{advice}", "json", None, shorten(value))
+        advice = f"; convert it with Schema.of({name}).dump(value)" if _has_schema(kind) else ""
+        yield Fault(pointer(path), f"must be JSON data, got {name}{advice}", "json", None, shorten(value))
 
 
-def _has_json_form(kind: type) -> bool:
-    """Whether a type hint of this class has a schema; of what is commonly given by mistake."""
+def _find_member_faults(value: dict[Any, Any], path: tuple[Any, ...], depth: int) -> Iterator[Fault]:
+    for key, item in value.items():
+        if type(key) is str and _encodable(key):
+            yield from _find_faults(item, (*path, key), depth - 1)
+        else:
+            name = shorten(key)
+            message = f"must have strings that UTF-8 can encode as member names, got {name}"
+            yield Fault(pointer(path), message, "json", "string", name)
+
+
+def _has_schema(kind: type) -> bool:
+    """Return whether the class is a type hint with a schema, among those that callers often pass by mistake."""
     return issubclass(kind, Enum | Decimal | date | time | timedelta | UUID) or hasattr(kind, "__dataclass_fields__")

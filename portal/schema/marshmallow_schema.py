@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Fault, ValidationError
-from .jsondata import first_faults, is_json, shorten
+from .jsondata import is_json, limit_faults, shorten
 from .schema import Schema, makers
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class MarshmallowSchema(Schema):
         try:
             self._schema.load(value)
         except m.ValidationError as error:
-            return first_faults(_faults(error.messages, "", value))
+            return limit_faults(_faults(error.messages, "", value))
         return []
 
     def load(self, value: Any) -> Any:
@@ -78,7 +78,7 @@ class MarshmallowSchema(Schema):
         try:
             return self._schema.load(value)
         except m.ValidationError as error:
-            raise ValidationError(errors=first_faults(_faults(error.messages, "", value))) from None
+            raise ValidationError(errors=limit_faults(_faults(error.messages, "", value))) from None
 
     def dump(self, native: Any) -> Any:
         """Native value -> JSON data by marshmallow's `dump`; what it gives is checked as `load` would check it.

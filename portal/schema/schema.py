@@ -8,7 +8,7 @@ from typing import Any
 from ..errors import ConfigError, Fault, ValidationError
 from .codecs import Node, generate, plain_test
 from .hints import map_hint
-from .jsondata import MAX_FAULTS, copy_json, first_faults, pointer, shorten
+from .jsondata import MAX_FAULTS, copy_json, limit_faults, pointer, shorten
 from .strictness import is_scalar
 from .validator import Compiled
 
@@ -145,7 +145,7 @@ class Schema:
         return encoded
 
     def _decode_error(self, value: Any, error: Exception) -> ValidationError:
-        faults = first_faults(_locate(self._node, value, ())) if self._node is not None else []
+        faults = limit_faults(_locate(self._node, value, ())) if self._node is not None else []
         return ValidationError(errors=faults or [_decode_fault((), value, error)])
 
     def to_json(self) -> dict[str, Any]:

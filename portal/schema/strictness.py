@@ -1,131 +1,90 @@
-"""Which schemas need the exact JSON walk beside the compiled check.
+"""Find out which schemas need a walk over the value beside the compiled validator.
 
-jsonschema-rs looks only at what a schema mentions: under `{}` it takes NaN, and with a recursive schema a deep value
-overflows the native stack. A schema is closed when the type of every value it can reach is stated and nothing in it is
-recursive; then the compiled check alone suffices.
+jsonschema-rs looks only at what a schema mentions. Under `{}` it accepts NaN, and with a recursive schema a deep value
+overflows the native stack. A schema is strict if it states the type of every value that it can reach and contains no
+recursion. Its compiled validator alone then rejects everything that is not JSON data.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from .jsondata import MAX_DEPTH
+from .subschemas import applied_subschemas, map_subschemas, resolve
 
-__all__ = ["is_closed", "is_scalar", "reading_text"]
+__all__ = ["check_all_strings", "is_scalar", "is_strict"]
 
 _SCALARS = frozenset(("null", "boolean", "integer", "number", "string"))
-_ONE = (
-    "items",
-    "additionalProperties",
-    "unevaluatedItems",
-    "unevaluatedProperties",
-    "contains",
-    "propertyNames",
-    "not",
-    "if",
-    "then",
-    "else",
-)
-_MANY = ("allOf", "anyOf", "oneOf", "prefixItems")
-_NAMED = ("properties", "patternProperties", "dependentSchemas")
 
 
-def is_closed(schema: Any) -> bool:
-    """Whether the compiled check alone refuses all that is no JSON data under this schema."""
-    return not _Refs(schema).recursive(schema, (), 0) and _closed(schema, schema)
+def is_strict(schema: Any) -> bool:
+    """Return whether the compiled validator alone rejects everything that is not JSON data."""
+    return not _RecursionSearch(schema).finds_recursion(schema, (), 0) and _states_types(schema, schema)
 
 
 def is_scalar(schema: Any) -> bool:
-    """Whether the schema states types, and no container among them."""
+    """Return whether the schema states types, and none of them is a container."""
     stated = schema.get("type") if isinstance(schema, dict) else None
     kinds = [stated] if isinstance(stated, str) else stated
     return isinstance(kinds, list) and all(isinstance(kind, str) and kind in _SCALARS for kind in kinds)
 
 
-def reading_text(schema: Any) -> Any:
-    """The same schema, with `pattern: ""` wherever text is asked for without a pattern.
+def check_all_strings(schema: Any) -> Any:
+    """Return the schema with `pattern: ""` for every string that has no pattern.
 
-    jsonschema-rs looks into text only where a rule wants it to; else it takes lone surrogates, which no JSON carries.
+    jsonschema-rs reads the characters of a string only if a keyword needs them. Without one it accepts lone surrogates,
+    which JSON text cannot contain.
     """
     if not isinstance(schema, dict):
         return schema
-    made = dict(schema)
-    for name in _ONE:
-        if name in made:
-            made[name] = reading_text(made[name])
-    for name in _MANY:
-        if name in made:
-            made[name] = [reading_text(part) for part in made[name]]
-    for name in (*_NAMED, "$defs", "definitions"):
-        if name in made:
-            made[name] = {key: reading_text(part) for key, part in made[name].items()}
+    made = map_subschemas(schema, check_all_strings)
     stated = made.get("type", ())
     if "string" in ([stated] if isinstance(stated, str) else stated):
         made.setdefault("pattern", "")
     return made
 
 
-class _Refs:
-    def __init__(self, root: Any) -> None:
-        self.root = root
-        self.done: set[int] = set()
+class _RecursionSearch:
+    """One search of a schema for recursion, or for what may hide it."""
 
-    def recursive(self, schema: Any, path: tuple[int, ...], depth: int) -> bool:
-        if not isinstance(schema, dict) or id(schema) in self.done:
+    def __init__(self, root: Any) -> None:
+        self._root = root
+        self._searched: set[int] = set()
+
+    def finds_recursion(self, schema: Any, path: tuple[int, ...], depth: int) -> bool:
+        """Return whether a schema may be recursive; `path` has the ids of the schemas around it."""
+        if not isinstance(schema, dict) or id(schema) in self._searched:
             return False
         if id(schema) in path or depth >= MAX_DEPTH or "$dynamicRef" in schema or "$id" in schema:
             return True
         path = (*path, id(schema))
         if "$ref" in schema:
-            target = resolve(self.root, schema["$ref"])
-            if target is None or self.recursive(target, path, depth + 1):
+            target = resolve(self._root, schema["$ref"])
+            if target is None or self.finds_recursion(target, path, depth + 1):
                 return True
-        if any(self.recursive(child, path, depth + 1) for child in _children(schema)):
+        if any(self.finds_recursion(child, path, depth + 1) for child in applied_subschemas(schema)):
             return True
-        self.done.add(id(schema))
+        self._searched.add(id(schema))
         return False
 
 
-def _children(schema: dict[str, Any]) -> Iterator[Any]:
-    for key in _ONE:
-        if key in schema:
-            yield schema[key]
-    for key in _MANY:
-        yield from schema.get(key, ())
-    for key in _NAMED:
-        yield from schema.get(key, {}).values()
-
-
-def resolve(root: Any, reference: str) -> Any:
-    """The schema at a "#/..." reference, or None where it leads elsewhere."""
-    if reference == "#":
-        return root
-    if not reference.startswith("#/") or "%" in reference:
-        return None
-    found = root
-    for token in reference[2:].split("/"):
-        token = token.replace("~1", "/").replace("~0", "~")
-        found = found.get(token) if isinstance(found, dict) else None
-    return found
-
-
-def _closed(schema: Any, root: Any) -> bool:
+def _states_types(schema: Any, root: Any) -> bool:
+    """Return whether a schema states the type of every value that it can reach."""
     if not isinstance(schema, dict):
         return schema is False
     if "const" in schema or "enum" in schema:
         return True
-    if "$ref" in schema and _closed(resolve(root, schema["$ref"]), root):
+    if "$ref" in schema and _states_types(resolve(root, schema["$ref"]), root):
         return True
-    if any(_closed(part, root) for part in schema.get("allOf", ())):
+    if any(_states_types(part, root) for part in schema.get("allOf", ())):
         return True
     for key in ("anyOf", "oneOf"):
-        if key in schema and all(_closed(part, root) for part in schema[key]):
+        if key in schema and all(_states_types(part, root) for part in schema[key]):
             return True
-    return "type" in schema and _closed_types(schema, root)
+    return "type" in schema and _parts_state_types(schema, root)
 
 
-def _closed_types(schema: dict[str, Any], root: Any) -> bool:
+def _parts_state_types(schema: dict[str, Any], root: Any) -> bool:
     stated = schema["type"]
     for kind in [stated] if isinstance(stated, str) else stated:
         if kind == "array":
@@ -135,6 +94,6 @@ def _closed_types(schema: dict[str, Any], root: Any) -> bool:
             parts.append(schema.get("additionalProperties", True))
         else:
             continue
-        if not all(_closed(part, root) for part in parts):
+        if not all(_states_types(part, root) for part in parts):
             return False
     return True

@@ -15,8 +15,8 @@ import jsonschema_rs
 
 from ..errors import ConfigError, Fault
 from .formats import BUILTIN_FORMATS, FORMATS
-from .jsondata import copy_json, first_faults, is_json, json_faults
-from .strictness import is_closed, is_scalar, reading_text
+from .jsondata import copy_json, is_json, json_faults, limit_faults
+from .strictness import check_all_strings, is_scalar, is_strict
 
 __all__ = ["Compiled", "is_json"]
 
@@ -49,9 +49,9 @@ class Compiled:
         self.formats = formats
         fits = _compile(schema, formats)
         self._report: Callable[[Any], list[Fault]] | None = None
-        self.closed = is_closed(schema)
+        self.closed = is_strict(schema)
         if self.closed and not is_scalar(schema):
-            fits = _compile(reading_text(schema), formats)
+            fits = _compile(check_all_strings(schema), formats)
         self.accepts: Callable[[Any], bool] = _accepts(fits.is_valid, self.closed)
 
     def faults(self, value: Any) -> list[Fault]:
@@ -69,7 +69,7 @@ class Compiled:
         found += [fault for fault in self._schema_faults(data) if fault.path not in seen]
         if not found:
             found.append(Fault("", "does not fit the schema", "schema"))
-        return first_faults(found)
+        return limit_faults(found)
 
     def _schema_faults(self, value: Any) -> list[Fault]:
         if self._report is None:

@@ -14,7 +14,7 @@ from portal import function
 from portal.catalogue import Catalogue, Entry
 from portal.errors import error_table
 from portal.jsonrpc.openrpc import VERSION, openrpc_document
-from portal.schema.bundle import walk
+from portal.schema.subschemas import walk
 from tests.support import hostile_schemas
 
 NAME = {"type": "string", "minLength": 1}

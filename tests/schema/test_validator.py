@@ -20,7 +20,7 @@ from portal.errors import ConfigError
 from portal.schema import Schema, is_json
 from portal.schema.errors import reporter
 from portal.schema.jsondata import copy_json, json_faults, shorten
-from portal.schema.strictness import is_closed
+from portal.schema.strictness import is_strict
 from portal.schema.validator import Compiled
 
 CASES = int(os.environ.get("PORTAL_FUZZ_CASES", "300"))
@@ -173,7 +173,7 @@ def test_no_reference_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_which_schemas_need_the_walk(schema: dict[str, Any], closed: bool) -> None:
-    assert is_closed(schema) is closed
+    assert is_strict(schema) is closed
     assert Compiled(schema).closed is closed
 
 
@@ -312,4 +312,4 @@ def test_what_only_looks_like_json_data_is_refused_under_a_closed_schema_too(hin
     compiled = Compiled(Schema.of(hint).json)
     assert compiled.closed
     assert not compiled.accepts(value)
-    assert any("must be JSON data, not" in fault.message for fault in compiled.faults(value))
+    assert any("must be JSON data, got" in fault.message for fault in compiled.faults(value))

@@ -17,7 +17,7 @@ from urllib.parse import quote
 from ...catalogue import Entry
 from ...jsonrpc.methods import method_names
 from ...schema import FunctionSchema
-from ...schema.bundle import Hoist
+from ...schema.bundle import SchemaBundle
 from ...service import Service
 from ..messages.event_stream import EVENTS, JSON, NDJSON
 from ..messages.problem import PROBLEM
@@ -79,12 +79,12 @@ def openapi_document(
     spec = APISpec(title=title, version=version, openapi_version=VERSION, **options)
     for name, scheme in schemes.items():
         spec.components.security_scheme(name, scheme)
-    hoist = Hoist()
+    bundle = SchemaBundle()
     for name, schema in SCHEMAS.items():
         if rpc or not name.startswith("RPC"):
-            hoist.reserve(name, schema)
+            bundle.add(name, schema)
     published = openapi_paths(entries, base_path)
-    for path, operations in _operations(published, hoist, list(parameters)):
+    for path, operations in _operations(published, bundle, list(parameters)):
         spec.path(path, operations=operations)
     rpc_path = f"{base_path}/rpc"
     if rpc and rpc_path not in published:  # a function of that name answers there itself
@@ -99,7 +99,7 @@ def openapi_document(
     for tag in _tags(published.values(), services, rpc):
         spec.tag(tag)
     document: dict[str, Any] = spec.to_dict()
-    document["components"]["schemas"] = hoist.schemas  # apispec would take what is no dict in one for a name
+    document["components"]["schemas"] = bundle.schemas  # apispec would take what is no dict in one for a name
     return document
 
 
@@ -118,14 +118,14 @@ def openapi_paths(entries: Iterable[Entry], base_path: str) -> dict[str, Entry]:
 
 
 def _operations(
-    published: Mapping[str, Entry], hoist: Hoist, parameters: list[str]
+    published: Mapping[str, Entry], bundle: SchemaBundle, parameters: list[str]
 ) -> Iterable[tuple[str, dict[str, Any]]]:
     taken: set[str] = {"call_json_rpc"}
     for path, entry in published.items():
         name = _operation_id(entry, taken, newest="@" not in path.rpartition("/")[2])
         # a stream takes no idempotency key: its answer is not kept
         wanted = [one for one in parameters if one != "IdempotencyKey" or not entry.function.schema.streaming]
-        call = _call(entry, name, hoist) | {"parameters": wanted}
+        call = _call(entry, name, bundle) | {"parameters": wanted}
         yield path, {"post": call, "get": _description(entry, name)}
 
 
@@ -143,12 +143,12 @@ def _operation_id(entry: Entry, taken: set[str], newest: bool) -> str:
     return name
 
 
-def _call(entry: Entry, name: str, hoist: Hoist) -> dict[str, Any]:
+def _call(entry: Entry, name: str, bundle: SchemaBundle) -> dict[str, Any]:
     function = entry.function
     schema = function.schema
     examples = _examples(schema.examples, "input")
     body: dict[str, Any] = {
-        "schema": hoist.component(f"{name}_input", schema.input, exact=function.parameters.schema.formats)
+        "schema": bundle.add_component(f"{name}_input", schema.input, formats=function.parameters.schema.formats)
     }
     if examples:
         body["examples"] = examples
@@ -160,7 +160,7 @@ def _call(entry: Entry, name: str, hoist: Hoist) -> dict[str, Any]:
         # a body that is empty is an empty object
         "requestBody": {"required": bool(schema.input.get("required")), "content": {JSON: body}},
         "responses": {
-            200: _stream_response(entry, name, hoist) if schema.streaming else _response(entry, name, hoist),
+            200: _stream_response(entry, name, bundle) if schema.streaming else _response(entry, name, bundle),
             **{status: f"Problem{status}" for status in sorted(statuses)},
         },
         "x-version": schema.version,
@@ -200,25 +200,25 @@ def _examples(examples: Iterable[Mapping[str, Any]], member: str) -> dict[str, A
     }
 
 
-def _response(entry: Entry, name: str, hoist: Hoist) -> dict[str, Any]:
+def _response(entry: Entry, name: str, bundle: SchemaBundle) -> dict[str, Any]:
     schema = entry.function.schema
-    content: dict[str, Any] = {"schema": _output(entry, name, hoist)}
+    content: dict[str, Any] = {"schema": _output(entry, name, bundle)}
     examples = _examples(schema.examples, "output")
     if examples:
         content["examples"] = examples
     return {"description": "The result.", "headers": _headers("X-Request-ID"), "content": {JSON: content}}
 
 
-def _output(entry: Entry, name: str, hoist: Hoist) -> dict[str, Any]:
+def _output(entry: Entry, name: str, bundle: SchemaBundle) -> dict[str, Any]:
     function = entry.function
-    place = hoist.component if "properties" in function.schema.output else hoist.inline
+    place = bundle.add_component if "properties" in function.schema.output else bundle.inline
     exact = function.validate_output == "error" and function.output.formats
-    return place(f"{name}_output", function.schema.output, exact=exact)
+    return place(f"{name}_output", function.schema.output, formats=exact)
 
 
-def _stream_response(entry: Entry, name: str, hoist: Hoist) -> dict[str, Any]:
+def _stream_response(entry: Entry, name: str, bundle: SchemaBundle) -> dict[str, Any]:
     # OpenAPI 3.1 has no word for the items of a stream; 3.2 has itemSchema
-    item = _output(entry, name, hoist)
+    item = _output(entry, name, bundle)
     lines = 'One item a line, as JSON; a last line `{"problem": ...}` and a body that is cut off tell of an error.'
     events = "One event an item, its data as JSON; then an event `complete`, or `error` with a problem."
     shown = [example["output"] for example in entry.function.schema.examples if isinstance(example.get("output"), list)]

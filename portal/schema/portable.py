@@ -1,0 +1,86 @@
+"""Rewrite a JSON Schema for readers of OpenAPI and OpenRPC documents, such as client generators.
+
+Many of them support less than JSON Schema 2020-12: no boolean schemas, no `const` of an array, and no formats that
+Portal defines. The rewritten schema accepts the same values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .jsondata import SCALAR_TYPES
+from .subschemas import map_value
+
+__all__ = ["portable"]
+
+#: Keywords whose value may stay true or false; readers support it there.
+_MAY_BE_BOOLEAN = frozenset(("additionalProperties", "unevaluatedProperties"))
+_DROPPED = frozenset(("$schema", "$id", "$anchor", "$comment"))
+
+#: Formats that accept more than JSON Schema defines: a time without an offset, a duration with a sign or fractions.
+_WIDER_FORMATS = frozenset(("time", "duration"))
+
+_SECONDS = "[0-9]{1,8}([.][0-9]{1,6})?S"
+_TIME = f"T([0-9]{{1,8}}H([0-9]{{1,8}}M)?({_SECONDS})?|[0-9]{{1,8}}M({_SECONDS})?|{_SECONDS})"
+#: After 900 million days or more only less than a day may follow: a timedelta ends with day 999,999,999.
+_REST_OF_DAY = "T([0-9]{1,4}|[1-7][0-9]{4}|8[0-5][0-9]{3}|86[0-3][0-9]{2})([.][0-9]{1,6})?S"
+_DAYS = f"([0-9]{{1,8}}|[0-8][0-9]{{8}})D({_TIME})?|9[0-9]{{8}}D({_REST_OF_DAY})?"
+#: Format or encoding -> the pattern that tells a reader what Portal accepts.
+_PATTERNS = {
+    "decimal": "^[+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][+-]?[0-9]{1,9})?$",
+    "duration": f"^(?!-P9{{9}}DT)-?P([0-9]{{1,8}}W|{_DAYS}|{_TIME})$",
+    "time": "^([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]+)?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])?$",
+    "base64": "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$",
+}
+
+
+def portable(schema: Any, rename: Callable[[str], str], *, formats: bool) -> Any:
+    """Return a copy of a schema that accepts the same values and that most readers support.
+
+    Args:
+        schema: the schema.
+        rename: old reference -> new reference.
+        formats: whether the formats are validated; the copy then has a pattern for each of Portal's own.
+    """
+    if isinstance(schema, bool):
+        return {} if schema else {"not": {}}
+    if not isinstance(schema, dict):
+        return schema
+    found: dict[str, Any] = {}
+    for key, value in schema.items():
+        if key == "$ref" and isinstance(value, str):
+            found[key] = rename(value)
+        elif key in _MAY_BE_BOOLEAN and isinstance(value, bool):
+            found[key] = value
+        elif key == "const" and isinstance(value, dict | list):
+            found["enum"] = [value]  # generators support const for scalars only
+        elif key not in _DROPPED:
+            found[key] = map_value(key, value, lambda part: portable(part, rename, formats=formats))
+    if isinstance(found.get("enum"), list) and isinstance(found.get("type"), list) and "anyOf" not in found:
+        found = _split_enum(found)
+    return _with_pattern(found) if formats else found
+
+
+def _with_pattern(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema with a pattern for its format; a format that means more here becomes `x-format`."""
+    pattern = _PATTERNS.get(str(schema.get("format", schema.get("contentEncoding"))))
+    if pattern is not None and not {"pattern", "enum", "const"} & schema.keys():
+        schema["pattern"] = pattern
+    if schema.get("format") in _WIDER_FORMATS:
+        schema["x-format"] = schema.pop("format")
+    return schema
+
+
+def _split_enum(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema with its choices grouped by type: generators make enumerations of one type only."""
+    by_type: dict[str, list[Any]] = {}
+    for value in schema["enum"]:
+        kind = SCALAR_TYPES.get(type(value))
+        if kind is None:
+            return schema
+        by_type.setdefault(kind, []).append(value)
+    if len(by_type) < 2:
+        return schema
+    parts = [{"type": name, **({} if name == "null" else {"enum": values})} for name, values in by_type.items()]
+    return {key: value for key, value in schema.items() if key not in ("type", "enum")} | {"anyOf": parts}

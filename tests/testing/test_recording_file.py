@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,26 @@ def test_only_the_owner_may_read_the_file(earlier: int | None, path: Path) -> No
     write_recording(path, {"test://f": SCHEMA}, [CALL])
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_only_the_owner_may_read_the_file_before_its_first_byte(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    created = []
+    real_open = os.open
+
+    def open_and_look(name: Any, *arguments: Any) -> int:
+        file = real_open(name, *arguments)
+        status = os.fstat(file)
+        created.append((stat.S_IMODE(status.st_mode), status.st_size))
+        return file
+
+    monkeypatch.setattr(os, "open", open_and_look)
+    umask = os.umask(0)
+    try:
+        write_recording(path, {"test://f": SCHEMA}, [CALL])
+    finally:
+        os.umask(umask)
+    assert created == [(0o600, 0)]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize("result", [{1, 2}, float("nan"), object()])

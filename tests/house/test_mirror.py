@@ -1,0 +1,124 @@
+"""Each module has its test module at the same path: portal/http/portal.py has tests/http/test_portal.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from .test_rooms import MODULES
+
+TESTS = Path(__file__).parents[1]
+#: Folders of tests that concern several modules.
+SHARED = {"scenarios", "behaviour", "house", "long", "fuzz", "conformance", "docs", "support"}
+#: The modules without a test module of their own, by the test module that covers them. A module that gets one leaves
+#: this dict. A new module is not added: it comes with its test module.
+COVERED_BY: dict[str, set[str]] = {
+    # One engine: its parts have no use apart from each other.
+    "serving/test_listener.py": {
+        "serving.acceptor",
+        "serving.connection",
+        "serving.connection_table",
+        "serving.reactor",
+        "serving.scheduler",
+        "serving.sockets",
+        "serving.stream",
+    },
+    "serving/test_tls.py": {"serving.handshake"},
+    # What a hint becomes: each kind of hint is a row of the same tables of values.
+    "schema/test_hints.py": {
+        "schema.codecs",
+        "schema.constraints",
+        "schema.containers",
+        "schema.formats",
+        "schema.records",
+        "schema.to_builtins",
+        "schema.unions",
+    },
+    "schema/test_validator.py": {"schema.errors", "schema.jsondata", "schema.strictness"},
+    # Steps of one request, seen from a client.
+    "http/test_portal.py": {
+        "http.client.client",
+        "http.client.function",
+        "http.client.resolver",
+        "http.server.app",
+        "http.server.deadline_responder",
+        "http.server.error_responses",
+        "http.server.function_calls",
+        "http.server.listing",
+        "http.server.negotiation",
+        "http.server.stream_body",
+        "http.server.target",
+    },
+    "http/client/test_error_mapping.py": {
+        "http.client.connection",
+        "http.client.pool",
+        "http.client.timed_pools",
+        "http.client.transport",
+        "http.client.urllib3_transport",
+    },
+    "http/documents/test_openapi.py": {"http.documents.openapi_parts", "http.documents.problem_examples"},
+    "http/middleware/test_request_log.py": {"http.middleware.log_line"},
+    "http/server/test_rpc.py": {"_internal.json_text", "http.messages.call_headers"},
+    "scenarios/test_http_hostile_servers.py": {"http.messages.event_stream"},
+    # To be cut: these test modules hold the tests of several modules.
+    "auth/jwt/test_authenticator.py": {"auth.fetch", "auth.jwt.key_set", "auth.jwt.keys"},
+    "auth/test_credentials.py": {"auth.oauth2"},
+    "auth/test_server.py": {"auth.authenticators", "auth.passwords", "auth.secrets"},
+    "cache/test_response_cache.py": {"cache.cache_control", "calls.singleflight"},
+    "calls/test_dispatcher.py": {"calls.middleware"},
+    "idempotency/test_middleware.py": {"idempotency.store"},
+    "limits/test_rate_limit.py": {"limits.algorithms"},
+    "resilience/test_breaker.py": {"resilience.circuit"},
+    # Small, and used by every call there is.
+    "_internal/test_at_fork.py": {"_internal.counter"},
+    "test_init.py": {"_internal.lazy"},
+    "scenarios/test_timeouts_and_cancellation.py": {"_internal.deadline_io"},
+    "address/test_address.py": {"address.grammar", "address.percent"},
+    "cli/test_call.py": {"cli.secrets"},
+    "cli/test_serve.py": {"cli.signals"},
+    "consumer/test_consumer.py": {"consumer.closed", "consumer.pending", "registry.portals"},
+    "errors/test_base.py": {"errors.access", "errors.data", "errors.delivery", "errors.fault", "errors.setup"},
+    "errors/test_declaration.py": {"errors.lookup"},
+    "function/test_callable.py": {"function.decorator"},
+    "scenarios/test_examples.py": {"examples.demo", "examples.orders"},
+    "behaviour/test_every_portal.py": {"local.portal", "portal"},
+    "testing/test_mock.py": {"testing.matchers"},
+}
+EXCEPTIONS = set().union(*COVERED_BY.values())
+
+
+def mirror_of(name: str) -> Path:
+    """Return the path of the test module of a module."""
+    *folders, module = name.split(".")
+    return TESTS.joinpath(*folders, f"test_{module}.py")
+
+
+#: An `__init__` hands on names of other modules, and `python -m portal` is the command; neither needs its own tests.
+MIRRORS = {
+    name: mirror_of(name) for name, path in MODULES.items() if path.name != "__init__.py" and name != "__main__"
+}
+
+
+@pytest.mark.parametrize("name", sorted(MIRRORS))
+def test_a_module_has_its_test_module(name: str) -> None:
+    there = MIRRORS[name].exists()
+    path = MIRRORS[name].relative_to(TESTS.parent)
+    assert there or name in EXCEPTIONS, f"write {path}"
+    assert not (there and name in EXCEPTIONS), f"{path} exists: remove {name} from COVERED_BY"
+
+
+def test_a_test_module_mirrors_a_module_or_is_in_a_shared_folder() -> None:
+    known = {*MIRRORS.values(), TESTS / "test_init.py"}
+    stray = [
+        str(path.relative_to(TESTS))
+        for path in sorted(TESTS.rglob("test_*.py"))
+        if path not in known and path.relative_to(TESTS).parts[0] not in SHARED
+    ]
+    assert stray == []
+
+
+def test_the_exceptions_exist() -> None:
+    assert sorted(EXCEPTIONS - MIRRORS.keys()) == []
+    assert [path for path in COVERED_BY if not (TESTS / path).exists()] == []
+    assert sum(map(len, COVERED_BY.values())) == len(EXCEPTIONS)

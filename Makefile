@@ -16,7 +16,7 @@ demo: $(VENV)/.demo  ## serve the example service, call every function at every 
 
 test: $(VENV)/.test  ## the whole suite, with branch coverage
 	$(RUN) -m coverage erase
-	$(RUN) -m coverage run -m pytest -n 2
+	$(RUN) -m coverage run -m pytest -n 2 -rfEs
 	$(RUN) -m coverage combine --quiet
 	$(RUN) -m coverage report
 

@@ -22,14 +22,15 @@ _DIRECTIVE = re.compile(
 )
 _QUOTED_PAIR = re.compile(r"\\(.)")
 _MAX_TEXT = 4096  # characters of a Cache-Control header; a longer one is read as no-store
-_MAX_SECONDS = 2**31  # a larger number means this (RFC 9111 section 1.2.2)
+_MAX_SECONDS = 2**31  # larger numbers are read as this one (RFC 9111 section 1.2.2)
 
 
 class Freshness(NamedTuple):
     """The cache directives of a response.
 
     Attributes:
-        seconds: how long it may be used without a request, 0.0 when each use needs one, None when it does not say.
+        seconds: the time for which it may be used without a request. 0.0 means that each use needs a request; None
+            means that the response sets no time.
         store: whether it may be cached.
     """
 
@@ -38,10 +39,10 @@ class Freshness(NamedTuple):
 
 
 def parse_cache_control(text: str) -> dict[str, str | None]:
-    """Return the directives by lower-case name, each with its argument or None.
+    """Return the directives of a Cache-Control header by lower-case name, each with its argument or None.
 
-    Malformed text is skipped up to the next comma. The first of a repeated directive counts (RFC 9111 section 4.2.1).
-    A text over 4,096 characters is read as no-store.
+    Malformed text is skipped up to the next comma. Of a repeated directive the first one counts (RFC 9111 section
+    4.2.1). Text of more than 4,096 characters is read as no-store.
     """
     if len(text) > _MAX_TEXT:
         return {"no-store": None}
@@ -63,13 +64,13 @@ def parse_cache_control(text: str) -> dict[str, str | None]:
 def freshness(headers: Mapping[str, str], clock: Callable[[], float] = time.time) -> Freshness:
     """Return how long a private cache may use a response with these headers.
 
-    The age is `max-age`, else `Expires` minus `Date`, minus the response's `Age`. `s-maxage` is for shared caches and
-    ignored. `private` and `must-revalidate` change nothing, because a stale response is never used without a request.
-    An argument that is not a number of seconds means stale.
+    The time is `max-age`, or else `Expires` minus `Date`. The response's `Age` is subtracted from it. `s-maxage` is for
+    shared caches and is ignored. `private` and `must-revalidate` have no effect here, because a stale response is never
+    used without a request. An argument that is not a number of seconds means stale.
 
     Args:
         headers: by lower-case name.
-        clock: seconds since 1970, for an `Expires` without a `Date`.
+        clock: seconds since 1970; used for `Expires` without `Date`.
     """
     directives = parse_cache_control(headers.get("cache-control", ""))
     if "no-store" in directives or "*" in headers.get("vary", ""):

@@ -1,10 +1,10 @@
-"""ResponseCache: the responses of cacheable functions that a client keeps.
+"""ResponseCache: keeps the responses of cacheable functions on the client.
 
-An entry is fresh for its age. A stale entry with an entity tag is kept, so that the server can answer 304 instead of
-sending the response again. Calls for the same key at the same time are made once (`once`).
+An entry is fresh for a limited time. Then it is stale. A stale entry with an entity tag is kept, so that the server can
+respond with 304 instead of the whole response. Concurrent calls with the same key are made once (`once`).
 
-Values are kept as JSON text and decoded on each hit. So no caller can change what another gets, the size is exact, and
-decoding costs less than copying containers (a list of 100 records: 87 us against 182).
+Values are kept as JSON text and decoded for each caller. So a caller cannot change the value of another one, and the
+size is exact. Decoding is also faster than copying: a list of 100 records takes 87 us instead of 182 us.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ def key_of(address: Address | str, params: Mapping[str, Any], scope: str = "") -
     """Return the key of a call; None for parameters that are not JSON data.
 
     Args:
-        scope: the caller, where responses depend on the caller: one caller must not get the response of another.
+        address: the address of the function.
+        params: the parameters; their order does not matter.
+        scope: the identity of the caller, so that one caller does not get the response of another.
     """
     data = dict(params)
     return (str(address), _canonical(data), scope) if is_json(data) else None
@@ -62,9 +64,9 @@ class Entry:
 
     Attributes:
         text: the value as JSON.
-        etag: the server's entity tag, quotes included, or None.
-        fresh_until: on the cache's clock.
-        size: bytes of memory, about.
+        etag: the server's entity tag with its quotes, or None.
+        fresh_until: the end of its freshness on the cache's clock.
+        size: the approximate memory in bytes.
     """
 
     text: str
@@ -74,7 +76,7 @@ class Entry:
 
     @property
     def value(self) -> Any:
-        """A new copy of the value, which the caller may change."""
+        """A new copy of the value. The caller may change it."""
         return _decode(self.text)
 
 
@@ -82,14 +84,14 @@ class ResponseCache:
     """Cached responses; the least recently used is evicted first.
 
     Args:
-        max_entries: responses to keep at most.
-        max_bytes: memory for all entries and keys together, about.
-        default_age: seconds for which a response without an age of its own is fresh.
+        max_entries: the largest number of responses.
+        max_bytes: the approximate memory for all entries and keys together.
+        default_age: seconds for which a response is fresh if the server sets no age.
         clock: seconds, as `time.monotonic`.
 
     Raises: ConfigError for a wrong setting.
 
-    Threads: any. A lock guards the tables; it is never held during a call or while JSON is read.
+    Threads: any. A lock guards the entries. It is never held during a call or while JSON is decoded.
     """
 
     def __init__(
@@ -111,7 +113,7 @@ class ResponseCache:
         self._fresh = self._stale = self._missed = 0
 
     def lookup(self, key: Key) -> Entry | None:
-        """Return the entry of a key: fresh (see `is_fresh`), or stale with an entity tag to send; None without one."""
+        """Return the entry of a key, or None. The entry is fresh (see `is_fresh`) or has an entity tag to send."""
         now = self._clock()
         with self._lock:
             entry = self._kept.get(key)
@@ -134,14 +136,17 @@ class ResponseCache:
     def store(
         self, key: Key, value: Any, etag: str | None = None, max_age: float | None = None, *, epoch: int | None = None
     ) -> bool:
-        """Keep a response in place of the one before.
+        """Keep a response and replace the previous one.
 
         Args:
-            etag: the server's entity tag, quotes included.
-            max_age: seconds for which it is fresh; `default_age` when None.
-            epoch: `epoch` from before the request; the response is not kept if anything was invalidated since.
+            key: the key of the call.
+            value: the result of the call.
+            etag: the server's entity tag with its quotes.
+            max_age: seconds for which the response is fresh; None uses `default_age`.
+            epoch: the value of `epoch` before the request. The response is not kept if an entry was invalidated since.
 
-        Returns: whether it was kept. A response that could never be used, is too large, or is not JSON data, is not.
+        Returns: whether the response was kept. It is not kept if it is too large, not JSON data, or neither fresh nor
+            tagged.
         """
         fresh_until = self._fresh_until(max_age)
         try:
@@ -160,11 +165,15 @@ class ResponseCache:
 
     @property
     def epoch(self) -> int:
-        """The number of invalidations; pass it to `store`."""
+        """The number of calls of `invalidate`; pass it to `store`."""
         return self._epoch
 
     def refresh(self, key: Key, max_age: float | None = None) -> Entry | None:
-        """Make an entry fresh for `max_age` seconds, after a 304. Return it, or None when it is gone."""
+        """Make an entry fresh again after a 304. Return it, or None if it was removed.
+
+        Args:
+            max_age: seconds for which the entry is fresh; None uses `default_age`.
+        """
         fresh_until = self._fresh_until(max_age)
         with self._lock:
             entry = self._kept.get(key)
@@ -183,7 +192,7 @@ class ResponseCache:
             self._kept.popitem()
 
     def invalidate(self, address: Address | str | None = None) -> int:
-        """Remove the entries of one address, or all. Responses in flight are not kept either.
+        """Remove the entries of one address, or all. The responses of calls in progress are not kept either.
 
         Returns: the number of removed entries.
         """
@@ -201,11 +210,11 @@ class ResponseCache:
         return self._flights.lead(key)
 
     def once(self, key: Key, context: CallContext, name: str, make: Callable[[], Any]) -> Any:
-        """Call `make` once for all calls of a key at the same time, and return its value; see `SingleFlight.once`."""
+        """Call `make` once for all concurrent calls of a key and return its value; see `SingleFlight.once`."""
         return self._flights.once(key, context, name, make)
 
     def stats(self) -> dict[str, int]:
-        """Return counts: entries, their bytes, flights, and lookups that found a fresh entry, a stale one, or none."""
+        """Return the number of entries, bytes, calls in progress (flights), and fresh, stale and missed lookups."""
         with self._lock:
             return {
                 "entries": len(self._kept),

@@ -1,1 +1,1 @@
-"""The command `portal`. Each subcommand has a module; `main` has the group."""
+"""The command `portal`. `main` has the group; each subcommand has a module."""

@@ -1,4 +1,4 @@
-"""Print where functions are served, once the server is ready."""
+"""Print the addresses of the published functions when the server is ready."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ __all__ = ["announce"]
 
 
 def announce(portals: Iterable[Portal], http: HTTPPortal, where: str, as_json: bool) -> None:
-    """Print the addresses to stdout, and for people the server's URL to stderr.
+    """Print the addresses to stdout and, without `as_json`, the URL of the server to stderr.
 
     Args:
+        portals: the portals that serve.
         http: the portal that the options of the command describe.
         where: HOST:PORT or unix:PATH, as given on the command line.
         as_json: print one line of JSON, and nothing to stderr.
@@ -46,7 +47,7 @@ def _rows(portals: Iterable[Portal], kind: str) -> list[dict[str, str]]:
 def _location(http: HTTPPortal, where: str) -> str:
     base = http.base.base
     if not where.startswith("unix:"):
-        return f"serving at {base}, try it at {base}/docs"
+        return f"serving at {base}; open {base}/docs to try the functions"
     if http.listener.secure:  # the command line cannot use TLS over a Unix socket
         return f"serving at {where}"
-    return f"serving at {where}; list it with: portal list {base} --socket {quote(where.removeprefix('unix:'))}"
+    return f"serving at {where}; list functions with: portal list {base} --socket {quote(where.removeprefix('unix:'))}"

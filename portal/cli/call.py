@@ -34,7 +34,7 @@ Examples:
     "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Time limit of the whole call."
 )
 @click.option(
-    "--idempotency-key", metavar="KEY", help="Run the call once, however often it is sent. The server must support it."
+    "--idempotency-key", metavar="KEY", help="Run the call only once for this key. The server must use Idempotency."
 )
 @click.option(
     "--output", type=click.Choice(["pretty", "json"]), default="pretty", show_default=True, help="Format of the result."
@@ -52,7 +52,7 @@ def call(
     """Call the function at ADDRESS and print its result.
 
     NAME=VALUE passes VALUE as JSON if it is valid JSON and the parameter does not accept strings. Otherwise VALUE is a
-    string. NAME:=JSON is always JSON. The items of a stream are printed one a line.
+    string. NAME:=JSON is always JSON. A stream prints one item per line.
     """
     if text is not None and arguments:
         raise click.UsageError("pass parameters as NAME=VALUE or with --json, not both")

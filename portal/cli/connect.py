@@ -1,4 +1,4 @@
-"""Options of the commands that ask a server, and the Consumer that they use."""
+"""Options of the commands that call a server, and the Consumer that they use."""
 
 from __future__ import annotations
 
@@ -17,23 +17,15 @@ __all__ = ["client_options", "connected"]
 
 
 def client_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that say who calls, whom to trust and which socket to use."""
+    """Add the options for the token, the trusted certificate authorities and the socket."""
     token = click.option("--token", metavar="TOKEN", help="Bearer token to send. $NAME reads an environment variable.")
     authorities = click.option(
-        "--tls-ca", metavar="PEM", help="Certificate authorities to trust for https, in place of the default ones."
+        "--tls-ca", metavar="PEM", help="Certificate authorities to trust for HTTPS, in place of the default ones."
     )
     socket = click.option(
         "--socket", metavar="PATH", help="Unix socket of the server. The address is then http://localhost/..."
     )
     return token(authorities(socket(command)))
-
-
-#: Hints for users of the command, in place of those for developers.
-_HINTS = {
-    "none was sent: auth= of the Consumer takes one": "none was sent: pass it with --token",
-    "is its certificate from an authority that is trusted here?": "its certificate is of no authority that is trusted "
-    "here; --tls-ca says whom to trust",
-}
 
 
 @contextmanager
@@ -43,13 +35,13 @@ def connected(
     """Open a Consumer for one command.
 
     Args:
-        address: the server's or the function's address.
-        timeout: seconds for all calls of the command together; None for the default of each call.
+        address: the address of the server or function.
+        timeout: seconds for all calls of the command together; None uses the default of each call.
         token, tls_ca, socket: the options that `client_options` adds.
     """
     from ..consumer import Consumer
     from ..context import CallContext
-    from ..errors import PortalError
+    from ..errors import AuthenticationError, TransportError
     from ..http import ClientTLS, HTTPClient
 
     auth = None if token is None else secret(token, "--token")
@@ -60,13 +52,21 @@ def connected(
     with Consumer(http=http, auth=auth) as consumer, limit:
         try:
             yield consumer
-        except PortalError as error:
-            error.hint = _HINTS.get(error.hint, error.hint)
+        except AuthenticationError as error:
+            if token is None:
+                error.hint = "pass a token with --token"
+            raise
+        except TransportError as error:
+            if "CERTIFICATE_VERIFY_FAILED" in error.message:  # OpenSSL's name of the failure
+                error.hint = "name its certificate authority with --tls-ca"
             raise
 
 
 def _authority(address: str) -> str:
-    """Return the host, and the port if there is one, that the socket stands for. Raises: click.UsageError."""
+    """Return the host and optional port of an address, for which the socket is used.
+
+    Raises: click.UsageError for an address that is not http://.
+    """
     from ..address import Address
 
     target = Address.parse(address)

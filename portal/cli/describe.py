@@ -26,7 +26,7 @@ __all__ = ["describe", "echo_schema", "list_", "type_text"]
 def list_(url: str, as_json: bool, **client: Any) -> None:
     """List the functions that the server at URL publishes.
 
-    A URL without a path means its /api.
+    A URL without a path is completed with /api.
     """
     base = f"{url}/api" if "://" in url and not urlsplit(url).path else url
     with reported(as_json), connected(base, **client) as consumer:
@@ -81,7 +81,7 @@ _CONSTRAINTS = (
 
 
 def type_text(schema: Any) -> str:
-    """Return a schema's type and constraints in a few words, or the name of what it refers to."""
+    """Return a schema's type and constraints in a few words, or the name of the schema that it refers to."""
     if not isinstance(schema, Mapping) or not schema:
         return "anything"
     if "$ref" in schema:

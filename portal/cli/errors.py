@@ -19,9 +19,9 @@ EXIT_CODES = """\b
 Exit codes:
   0  success
   1  the function or the server failed
-  2  the command was used wrongly
+  2  wrong usage of the command
   3  invalid input (ValidationError, AddressError)
-  4  no function at this address
+  4  no function is published at this address
   5  the server is unreachable, overloaded or too slow
 """
 
@@ -45,7 +45,7 @@ def reported(as_json: bool, unreachable: int = UNREACHABLE) -> Iterator[None]:
     """Print a portal error to stderr and exit.
 
     Args:
-        as_json: print the error as one line of JSON, as `PortalError.to_dict()` gives it.
+        as_json: print the error as one line of JSON, the result of `PortalError.to_dict()`.
         unreachable: the exit code in place of 5.
     """
     from ..errors import PortalError

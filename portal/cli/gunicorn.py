@@ -1,4 +1,4 @@
-"""The application and the worker class of gunicorn for `portal serve --workers`."""
+"""The gunicorn application and worker class of `portal serve --workers`."""
 
 from __future__ import annotations
 
@@ -31,13 +31,17 @@ def from_environment() -> HTTPPortal:
 
 
 class Worker(PortalWorker):
-    """A worker of gunicorn. The first one prints the addresses, as a single process does.
+    """A gunicorn worker. The first one prints the addresses, as `portal serve` without workers does.
 
-    gunicorn's main process cannot print them: it must not import the served modules, or a reload would keep old code.
+    The main process of gunicorn cannot print them. It must not import the served modules, because a reload would then
+    keep old code.
     """
 
     def load_wsgi(self) -> None:
-        """Import the portal and print its addresses. gunicorn listens already. Raises: AppImportError."""
+        """Import the portal and print its addresses. gunicorn is already listening.
+
+        Raises: AppImportError.
+        """
         super().load_wsgi()
         if self.age > 1:  # gunicorn numbers all workers it ever starts
             return

@@ -1,4 +1,4 @@
-"""The group of commands behind `portal`; each command has a module of its own."""
+"""The command `portal`, a group of subcommands. Each subcommand has a module of its own."""
 
 from __future__ import annotations
 

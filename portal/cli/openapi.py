@@ -1,4 +1,4 @@
-"""`portal openapi`: print the OpenAPI document of functions, services or a portal without serving them."""
+"""`portal openapi`: print the OpenAPI document of functions, services or a portal without serving it."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ __all__ = ["openapi"]
 @click.option("--version", "version", default="1", show_default=True, help="Version of the interface.")
 @click.option("--debug", is_flag=True, help="Show the traceback if a module cannot be imported.")
 def openapi(targets: tuple[str, ...], output: str | None, debug: bool, **interface: Any) -> None:
-    """Print an OpenAPI 3.1 document. Nothing is served.
+    """Print an OpenAPI 3.1 document without serving anything.
 
-    MODULE:TARGET names functions and services, or one HTTPPortal. The document of a portal is the one that it serves at
-    /openapi.json, with its authentication, title, version and base path.
+    MODULE:TARGET names functions and services, or one HTTPPortal. The document of a portal is the same as the one that
+    it serves at /openapi.json, with its authentication, title, version and base path.
     """
     with reported(False), _nothing_listening(), redirect_stdout(sys.stderr):  # modules may print
         document = _document(load_all(targets, debug), interface)
@@ -48,7 +48,7 @@ def openapi(targets: tuple[str, ...], output: str | None, debug: bool, **interfa
 
 @contextmanager
 def _nothing_listening() -> Iterator[None]:
-    """Keep modules that publish when they are imported from opening a socket."""
+    """Prevent modules that publish during their import from opening a socket."""
     from ..serving import Listener
 
     before, Listener.supervised = Listener.supervised, True
@@ -69,7 +69,7 @@ def _document(targets: list[Target], interface: dict[str, Any]) -> dict[str, Any
 
 
 def _require_alone(portal: Target, targets: list[Target], interface: dict[str, Any]) -> None:
-    """Reject targets and options that the document of a portal would leave out. Raises: click.UsageError."""
+    """Reject targets and options that the document of a portal would ignore. Raises: click.UsageError."""
     if len(targets) > 1:
         raise click.UsageError(f"{portal.text} is a portal with its own document; name it alone")
     context = click.get_current_context()
@@ -86,7 +86,7 @@ def _document_of_portal(text: str, portal: Portal) -> dict[str, Any]:
         if isinstance(portal, HTTPPortal):
             return portal.openapi()
     finally:
-        portal.close()  # stops what the module has started
+        portal.close()  # the module may have started it
     reason = f"{text} must be an HTTPPortal, got {type(portal).__name__}, which has no OpenAPI document"
     raise click.BadParameter(reason, param_hint="TARGET")
 

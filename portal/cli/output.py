@@ -1,7 +1,7 @@
 """Print results, tables and errors of the `portal` command.
 
-Text of a server or of a module may hold control characters, which a terminal would execute. Everything is printed
-through `echo`, which escapes them.
+Text from a server or a module may contain control characters, which a terminal would execute. `echo` prints everything
+and escapes them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029
 
 
 def printable(text: str) -> str:
-    """Return the text with control characters as `\\uXXXX`, which JSON strings have as well."""
+    """Return the text with control characters as `\\uXXXX`, as in JSON strings."""
     return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
@@ -38,12 +38,12 @@ def echo(text: str, *, err: bool = False) -> None:
 
 
 def echo_json(value: Any, *, pretty: bool = False, err: bool = False) -> None:
-    """Print a value as JSON, on one line unless `pretty`."""
+    """Print a value as JSON. It is one line unless `pretty` is set."""
     echo(json.dumps(value, ensure_ascii=False, indent=2 if pretty else None), err=err)
 
 
 def echo_table(rows: list[tuple[str, ...]]) -> None:
-    """Print rows as aligned columns. Lines wrap at the width of a terminal, and not in a pipe or a file."""
+    """Print rows as aligned columns. Lines wrap at the width of a terminal, but not in a pipe or file."""
     if not rows:
         return
     from rich.console import Console
@@ -61,7 +61,7 @@ def echo_table(rows: list[tuple[str, ...]]) -> None:
 
 
 def echo_error(error: PortalError, *, as_json: bool) -> None:
-    """Print an error to stderr: for people one line and one for each fault, or one line of JSON."""
+    """Print an error to stderr: one line of JSON, or a line of text and one more for each fault."""
     if as_json:
         echo_json(error.to_dict(), err=True)
         return

@@ -69,7 +69,10 @@ def _all_authenticators(options: dict[str, Any]) -> list[Any]:
 
 
 def _load_authenticators(auth: str, debug: bool) -> list[Any]:
-    """Import what --auth names, one authenticator or a list. Raises: click.BadParameter if it is none."""
+    """Import the authenticator or list of authenticators that --auth names.
+
+    Raises: click.BadParameter for any other object.
+    """
     value = load(auth, debug, "--auth")
     if isinstance(value, type):
         raise click.BadParameter(
@@ -77,7 +80,7 @@ def _load_authenticators(auth: str, debug: bool) -> list[Any]:
         )
     found = list(value) if isinstance(value, list | tuple) else [value]
     if not found or any(one is None for one in found):
-        # An empty list or None would let everybody in.
+        # An empty list or None would turn authentication off.
         raise click.BadParameter(
             f"{auth} must be an authenticator or a list of them, got {value!r}", param_hint="--auth"
         )
@@ -88,7 +91,7 @@ def _name_and_token(text: str) -> tuple[str, str]:
     name, equals, token = text.partition("=")
     token = secret(token, "--token")
     if not equals or not name or not token:
-        # The message does not repeat the option, which may be the secret itself.
+        # The message does not repeat the value, because it may be the secret itself.
         raise click.BadParameter("must be NAME=TOKEN or NAME=$VARIABLE", param_hint="--token")
     return token, name
 

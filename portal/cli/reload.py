@@ -12,7 +12,7 @@ from .signals import StopSignals
 __all__ = ["WATCHED", "serve_and_reload"]
 
 WATCHED = "PORTAL_RELOAD"  # environment variable that the child process has
-_INTERVAL = 0.5  # seconds between two looks at the files
+_INTERVAL = 0.5  # seconds between two checks of the files
 _STOP_TIMEOUT = 30.0  # seconds that the child has to stop
 _SKIPPED = ("__pycache__", "node_modules")
 
@@ -33,7 +33,7 @@ def serve_and_reload() -> int:
                 return _stop(server)
             if not ended and server.poll() is not None:
                 ended = True
-                echo("the server has ended; it restarts when a Python file changes", err=True)
+                echo("the server has stopped; it restarts when a Python file changes", err=True)
         echo("a Python file has changed; restarting the server", err=True)
         _stop(server)
 
@@ -48,7 +48,7 @@ def _stop(server: subprocess.Popen[bytes]) -> int:
 
 
 def _modification_times() -> dict[str, int]:
-    """Return when each Python file below the current directory was last changed."""
+    """Return the modification time of each Python file below the current directory."""
     times: dict[str, int] = {}
     for folder, inner, names in os.walk("."):
         inner[:] = [name for name in inner if not name.startswith(".") and name not in _SKIPPED]

@@ -1,4 +1,4 @@
-"""Secrets in options: `$NAME` keeps the value out of the process list and the shell's history."""
+"""Secrets in options. `$NAME` keeps the value out of the process list and the history of the shell."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ __all__ = ["secret"]
 
 
 def secret(text: str, hint: str) -> str:
-    """Resolve a secret option. `$NAME` reads the environment variable NAME.
+    """Resolve a secret option; `$NAME` reads the environment variable NAME.
 
     Args:
-        hint: the option, for the message.
+        text: the value of the option.
+        hint: the name of the option for the message.
 
     Raises: click.BadParameter if the variable is not set or empty.
     """

@@ -1,7 +1,7 @@
 """`portal serve`: publish the functions of a module.
 
-One process serves by itself. With `--workers`, gunicorn runs `portal.cli.gunicorn` in each of its processes. With
-`--reload`, a child process serves and this one watches the files.
+Without options this process serves. With `--workers`, gunicorn runs `portal.cli.gunicorn` in each of its processes.
+With `--reload`, a child process serves and this process watches the files.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ Examples:
     default="127.0.0.1:8080",
     show_default=True,
     metavar="HOST:PORT",
-    help="Where to listen. Port 0 takes a free port. unix:PATH is a Unix socket.",
+    help="Address to listen on. Port 0 chooses a free port; unix:PATH is a Unix socket.",
 )
 @click.option(
     "--token",
@@ -71,8 +71,8 @@ Examples:
 @click.option(
     "--auth",
     metavar="MODULE:OBJECT",
-    help="Require a credential that this authenticator, or one of this list, accepts. It replaces --token if it reads "
-    "bearer tokens, as JWTAuth does.",
+    help="Require a credential that this authenticator, or one of this list, accepts. Do not use it with --token if it "
+    "reads bearer tokens, as JWTAuth does.",
 )
 @click.option(
     "--limit", "limits", multiple=True, metavar="N/UNIT", help="Calls allowed per client, such as 100/minute."
@@ -86,26 +86,33 @@ Examples:
 @click.option(
     "--limit-store",
     metavar="URL",
-    help="Redis that counts for all processes, such as redis://host:6379/0. Without it each process counts alone.",
+    help="Redis server that shares the limits between processes, such as redis://host:6379/0. Without it each process "
+    "has limits of its own.",
 )
 @click.option(
     "--trusted-proxy",
     "proxies",
     multiple=True,
     metavar="NETWORK",
-    help="Take the client's address from X-Forwarded-For of this proxy, such as 10.0.0.0/8 or unix:.",
+    help="Take the client's address from X-Forwarded-For of this proxy, such as 10.0.0.0/8 or unix:. Can be repeated.",
 )
 @click.option(
-    "--cors", "origins", multiple=True, metavar="ORIGIN", help="Allow web pages of this origin to call; * allows all."
+    "--cors",
+    "origins",
+    multiple=True,
+    metavar="ORIGIN",
+    help="Allow calls from web pages of this origin; * allows all.",
 )
-@click.option("--tls-certificate", metavar="PEM", help="Serve https with this certificate chain.")
+@click.option("--tls-certificate", metavar="PEM", help="Serve HTTPS with this certificate chain.")
 @click.option("--tls-key", metavar="PEM", help="Private key, if it is not in the certificate's file.")
 @click.option("--log", metavar="FILE", help="Append one line of JSON per request to this file.")
 @click.option("--title", default="Portal", show_default=True, help="Title of the page at /docs.")
 @click.option(
     "--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Number of processes; needs gunicorn."
 )
-@click.option("--reload", is_flag=True, help="Restart when a Python file below the current directory changes.")
+@click.option(
+    "--reload", is_flag=True, help="Restart the server when a Python file below the current directory changes."
+)
 @click.option("--debug", is_flag=True, help="Send tracebacks to clients; log at DEBUG. For development only.")
 @click.option("--json", "as_json", is_flag=True, help="Print the addresses as one line of JSON.")
 def serve(targets: tuple[str, ...], where: str, workers: int, reload: bool, as_json: bool, **options: Any) -> None:
@@ -114,7 +121,8 @@ def serve(targets: tuple[str, ...], where: str, workers: int, reload: bool, as_j
     MODULE:TARGET names a function, a service, a @service class or a portal. Modules in the current directory can be
     imported. The options apply to functions and services; a portal keeps its own settings.
 
-    SIGTERM or Ctrl-C lets running calls finish, and a second one stops at once. SIGHUP reads the certificates again.
+    SIGTERM or Ctrl-C stops the server after running calls have finished; a second one stops it at once. SIGHUP reads
+    the certificates again.
     """
     if reload and workers > 1:
         raise click.UsageError("--reload runs one process; leave out --workers")
@@ -182,7 +190,7 @@ def _reload_certificates(portals: Iterable[Portal]) -> None:
 
 
 def _run_gunicorn(workers: int, targets: tuple[str, ...], where: str, as_json: bool, options: dict[str, Any]) -> None:
-    """Replace this process by gunicorn. Each worker calls `portal.cli.gunicorn.from_environment`."""
+    """Replace this process with gunicorn. Each worker calls `portal.cli.gunicorn.from_environment`."""
     if find_spec("gunicorn") is None:
         raise click.UsageError("--workers needs gunicorn; install it with pip install 'portal-functions[gunicorn]'")
     with reported(as_json, unreachable=FAILED):  # report wrong options once, not in every worker

@@ -1,7 +1,7 @@
-"""StopSignals: wait for SIGTERM or SIGINT in whichever thread the system delivers it.
+"""StopSignals: wait for SIGTERM or SIGINT, whichever thread receives the signal.
 
 Python runs signal handlers in the main thread. If that thread waits for a lock, a signal that another thread receives
-does not end the wait. So the main thread waits for a socket instead, to which the interpreter writes a byte for every
+does not end the wait. So the main thread waits for a socket instead. The interpreter writes a byte to it for every
 signal (`signal.set_wakeup_fd`).
 """
 

@@ -1,6 +1,6 @@
-"""Load what MODULE:TARGET on the command line names, and publish it.
+"""Load the object that MODULE:TARGET on the command line names, and publish it.
 
-Raises everywhere: click.BadParameter, which click prints as one line. The command then exits with 2.
+Every function here may raise click.BadParameter. click prints it as one line, and the command exits with 2.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def load(text: str, debug: bool = False, hint: str = "TARGET") -> Any:
     """Import the object that `package.module:name.name` names.
 
     Args:
-        debug: raise what the module raises, with its traceback.
-        hint: the option or argument, for messages.
+        debug: let an exception of the module pass, so that its traceback is shown.
+        hint: the name of the option or argument for messages.
     """
     name, path = _split(text, hint)
     value = _import(name, debug, hint)
@@ -76,7 +76,7 @@ def _import(name: str, debug: bool, hint: str) -> Any:
 
 
 def service_of(target: Target) -> Service | None:
-    """Return the service that a target is, or None for a function."""
+    """Return the service that a target names, or None for a function."""
     from ..errors import ConfigError
     from ..service import Service
 

@@ -12,7 +12,7 @@ __all__ = ["ChunkedDecoder"]
 _SIZE = re.compile(rf"([0-9A-Fa-f]{{1,16}})[ \t]*(?:;{FIELD_VALUE})?".encode())
 _MAX_LINE = 512
 _MAX_TRAILERS = 8 * 1024
-_MAX_EXTENSIONS = 16 * 1024  # bytes in all chunks together, beyond one for each byte of data
+_MAX_EXTENSIONS = 16 * 1024  # bytes in all chunks together, in addition to one per byte of data
 _FORBIDDEN = frozenset({"content-length", "transfer-encoding", "host", "authorization", "content-type", "trailer"})
 
 
@@ -20,12 +20,12 @@ class ChunkedDecoder:
     """Decodes one chunked body.
 
     Args:
-        limit: bytes of data; more raises ProtocolError with status 413.
+        limit: the largest number of data bytes; more raise ProtocolError with status 413.
 
     Attributes:
-        complete: whether the end was reached.
-        remainder: what came after the end; it belongs to the next message.
-        trailers: values by lower-case name; headers that a trailer must not contain are dropped.
+        complete: whether the end of the body has arrived.
+        remainder: the bytes after the end; they belong to the next message.
+        trailers: values by lower-case name. Headers that must not be in a trailer are dropped.
 
     Threads: one at a time.
     """
@@ -46,7 +46,7 @@ class ChunkedDecoder:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._buffer = b""
-        self._at = 0  # bytes of the buffer already decoded; cutting them off for each chunk would take quadratic time
+        self._at = 0  # decoded bytes of the buffer; cutting them off after each chunk would take quadratic time
         self._left = 0
         self._extensions = 0
         self._size = 0
@@ -56,9 +56,9 @@ class ChunkedDecoder:
         self.trailers: dict[str, str] = {}
 
     def feed(self, data: bytes) -> bytes:
-        """Take what arrived and return the data in it.
+        """Decode the bytes that have arrived and return their data.
 
-        Raises: ProtocolError (400, 413, 431) for what is not a chunked body.
+        Raises: ProtocolError (400, 413, 431) for a malformed or too long body.
         """
         self._buffer = self._buffer + data if self._buffer else data
         pieces: list[bytes] = []
@@ -73,7 +73,7 @@ class ChunkedDecoder:
         return b"".join(pieces)
 
     def _step(self, pieces: list[bytes]) -> bool:
-        """Decode one element of the buffer; return False when more has to arrive first."""
+        """Decode one element of the buffer. Return False if more bytes must arrive first."""
         if self._state == "data":
             return self._take_data(pieces)
         if self._state == "end":
@@ -92,7 +92,7 @@ class ChunkedDecoder:
 
     def _check_partial_line(self) -> None:
         """Reject a line as soon as it cannot become a valid one."""
-        # The CR of its line break may have arrived already.
+        # One byte more: the CR of its line break may have arrived.
         if len(self._buffer) - self._at > (_MAX_TRAILERS if self._state == "trailers" else _MAX_LINE) + 1:
             raise ProtocolError("a line of the chunked body is too long", status=431)
         if self._buffer.find(b"\n", self._at) >= 0:
@@ -111,7 +111,7 @@ class ChunkedDecoder:
             raise ProtocolError(f"the body is longer than {self._limit} bytes", status=413)
         self._state = "data" if self._left else "trailers"
         if not self._left:
-            self._size = 0  # counts the bytes of the trailers from here on
+            self._size = 0  # from here on it counts the bytes of the trailers
 
     def _take_data(self, pieces: list[bytes]) -> bool:
         piece = self._buffer[self._at : self._at + self._left]

@@ -1,4 +1,7 @@
-"""Dates in headers, and Retry-After, which is a date or a number of seconds (RFC 9110 sections 5.6.7 and 10.2.3)."""
+"""Dates in headers, and Retry-After, which is a date or a number of seconds.
+
+Source: RFC 9110 sections 5.6.7 and 10.2.3.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,12 @@ _MAX_SECONDS = 9  # digits
 
 
 def format_http_date(seconds: float) -> str:
-    """Return a moment, in seconds since 1970, as in "Sun, 06 Nov 1994 08:49:37 GMT"."""
+    """Return seconds since 1970 as a date, such as "Sun, 06 Nov 1994 08:49:37 GMT"."""
     return formatdate(seconds, usegmt=True)
 
 
 def parse_http_date(text: str) -> float | None:
-    """Return the moment in seconds since 1970; None for text that is not a date. A date without a zone is UTC."""
+    """Return a date as seconds since 1970; None for text that is not a date. A date without a time zone is in UTC."""
     if len(text) > _MAX_DATE:
         return None
     try:
@@ -31,15 +34,15 @@ def parse_http_date(text: str) -> float | None:
 
 
 def format_retry_after(seconds: float | None) -> str | None:
-    """Return the value of Retry-After, whole seconds and at least 1; None where the delay is not known."""
+    """Return the value of Retry-After in whole seconds, at least 1; None if the delay is unknown."""
     return str(max(1, ceil(seconds))) if seconds is not None and isfinite(seconds) else None
 
 
 def parse_retry_after(text: str | None, clock: Callable[[], float] = time) -> float | None:
-    """Return the seconds to wait; None without the header and for a malformed one.
+    """Return the seconds to wait; None if the header is missing or malformed.
 
     Args:
-        text: the header's value: a number of seconds or a date.
+        text: the value of the header: a number of seconds, a date, or None.
         clock: seconds since 1970.
     """
     if text is None:

@@ -1,4 +1,7 @@
-"""Entity tags and the lists of them in If-None-Match (RFC 9110 sections 8.8.3 and 13.1.2)."""
+"""Entity tags, and the lists of them in If-None-Match.
+
+Source: RFC 9110 sections 8.8.3 and 13.1.2.
+"""
 
 from __future__ import annotations
 
@@ -12,23 +15,23 @@ _ELEMENT = re.compile(rf"({_TAG.pattern})[ \t]*(?:,|\Z)")
 
 
 def entity_tag(body: bytes) -> str:
-    """Return a strong entity tag of exactly these bytes, with its quotes."""
+    """Return the strong entity tag of a body, with its quotes."""
     return f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
 
 
 def weak_tag(tag: str) -> str:
-    """Return the weak form of a tag: same meaning, not the same bytes (RFC 9110 section 8.8.1)."""
+    """Return the weak form of a tag. It promises equal content, not equal bytes (RFC 9110 section 8.8.1)."""
     return tag if tag.startswith("W/") else f"W/{tag}"
 
 
 def matches_tag(if_none_match: str | None, tag: str | None) -> bool:
-    """Return whether If-None-Match names the tag, by weak comparison (RFC 9110 section 8.8.3.2).
+    """Return whether If-None-Match matches the tag, by weak comparison (RFC 9110 section 8.8.3.2).
 
-    `*` names every tag. A list that is malformed anywhere names none.
+    `*` matches every tag. A malformed list matches none.
 
     Args:
-        if_none_match: the header's value, or None.
-        tag: of the representation, or None when it has none.
+        if_none_match: the value of the header, or None.
+        tag: the tag of the representation, or None.
     """
     own = None if tag is None else _TAG.fullmatch(tag)
     if if_none_match is None or own is None:
@@ -39,13 +42,13 @@ def matches_tag(if_none_match: str | None, tag: str | None) -> bool:
 
 
 def lists_weak_tag(if_none_match: str | None, tag: str) -> bool:
-    """Return whether If-None-Match lists the weak form of the tag itself."""
+    """Return whether If-None-Match lists exactly the weak form of the tag."""
     weak = weak_tag(tag)
     return any(element == weak for element, _ in _elements(if_none_match or ""))
 
 
 def _elements(text: str) -> list[tuple[str, str]]:
-    """Return each tag of a list and its opaque part; empty elements are allowed, a malformed list gives none."""
+    """Return each tag of a list with its opaque part. Empty elements are skipped; a malformed list is empty."""
     found: list[tuple[str, str]] = []
     position = 0
     while position < len(text):

@@ -1,4 +1,7 @@
-"""Grammar of header fields: tokens, values, lists and quality values (RFC 9110 section 5.6), and Portal's own ids."""
+"""The grammar of header fields: tokens, values, lists, quality values, and Portal's own ids.
+
+Source: RFC 9110 section 5.6.
+"""
 
 from __future__ import annotations
 
@@ -24,15 +27,15 @@ __all__ = [
     "split_list",
 ]
 
-#: A token (RFC 9110 section 5.6.2): a method, a header's name, a parameter's name.
+#: A token (RFC 9110 section 5.6.2): a method, or the name of a header or parameter.
 TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-#: A header's value with the blanks around it (RFC 9110 section 5.5): no control characters but the tab.
+#: The value of a header with the blanks around it (RFC 9110 section 5.5). The tab is the only control character in it.
 FIELD_VALUE = r"[^\x00-\x08\x0a-\x1f\x7f]*"
-#: Visible ASCII characters: no blank and no control character.
+#: Visible ASCII characters, without blanks and control characters.
 VISIBLE = r"[\x21-\x7e]+"
 MAX_IDEMPOTENCY_KEY = 255  # characters
 
-# Bound methods, so that a test costs no Python frame. Each takes a text and gives a match or None.
+# Bound methods of patterns, so that a call needs no Python frame. Each takes a text and returns a match or None.
 is_token: Callable[[str], re.Match[str] | None] = re.compile(TOKEN).fullmatch
 is_field_value: Callable[[str], re.Match[str] | None] = re.compile(FIELD_VALUE).fullmatch
 is_field_content: Callable[[str], re.Match[str] | None] = re.compile(  # not empty, no blank at either end
@@ -44,16 +47,19 @@ is_idempotency_key: Callable[[str], re.Match[str] | None] = re.compile(
     rf"[\x21-\x7e]{{1,{MAX_IDEMPOTENCY_KEY}}}"
 ).fullmatch
 
-# Neither group can match what the other matches: backtracking over long runs of blanks would take cubic time.
+# The groups match different characters. Otherwise backtracking over long runs of blanks would take cubic time.
 _FIELD_LINE = re.compile(rf"({TOKEN}):({FIELD_VALUE})".encode())
 _WEIGHT = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")  # RFC 9110 section 12.4.2
 _CACHED_LINE = 256  # bytes; longer lines are not cached
 
 
 def parse_field_line(line: bytes) -> tuple[str, str]:
-    """Return the lower-case name and the value of a header line without its line break.
+    """Return the lower-case name and the value of a header line.
 
-    Raises: ProtocolError.
+    Args:
+        line: the line without its line break.
+
+    Raises: ProtocolError for a malformed line.
     """
     return (_cached_field_line if len(line) <= _CACHED_LINE else _parse_field_line)(line)
 
@@ -69,14 +75,14 @@ _cached_field_line = lru_cache(maxsize=512)(_parse_field_line)  # most lines rep
 
 
 def split_list(text: str) -> list[str]:
-    """Return the elements of a comma-separated list without the blanks around them; empty elements are dropped."""
+    """Return the elements of a comma-separated list without the blanks around them. Empty elements are dropped."""
     return [element for part in text.split(",") if (element := part.strip(" \t"))]
 
 
 def quality_values(text: str) -> Iterator[tuple[str, float | None]]:
-    """Yield each element of Accept, Accept-Encoding and the like in lower case, with its weight.
+    """Yield each element of a header such as Accept or Accept-Encoding in lower case, with its weight.
 
-    The weight is 1.0 where the element has none, and None where it is malformed. Other parameters are dropped.
+    The weight is 1.0 if the element has none, and None if it is malformed. Other parameters are dropped.
 
     Source: RFC 9110 section 12.4.2.
     """

@@ -19,7 +19,7 @@ __all__ = ["Proxy", "client_address", "client_network", "trusted_networks"]
 Proxy = IPv4Network | IPv6Network | str
 
 _UNIX = "unix:"
-_MAX_HOPS = 32  # proxies in a row; more are not followed
+_MAX_HOPS = 32  # entries that are followed
 _MAX_ENTRY = 64  # characters; the longest IPv6 address with zone and port is shorter
 
 
@@ -27,9 +27,9 @@ def trusted_networks(proxies: Iterable[str | IPv4Network | IPv6Network]) -> tupl
     """Return the networks of trusted proxies, for `client_address`.
 
     Args:
-        proxies: networks ("10.0.0.0/8"), addresses ("::1"), and "unix:" for every client of a Unix socket.
+        proxies: networks ("10.0.0.0/8"), addresses ("::1"), and "unix:" for all clients of a Unix socket.
 
-    Raises: ConfigError for anything else, and for a network with host bits set.
+    Raises: ConfigError for any other value, and for a network with host bits set.
     """
     if isinstance(proxies, str):
         raise _invalid(proxies)
@@ -58,12 +58,12 @@ def client_address(peer: str, forwarded_for: str | None, trusted: Iterable[Proxy
     An IPv4 address mapped into IPv6 becomes an IPv4 address.
 
     Args:
-        peer: the other end of the connection: an address, with a port or without; "unix:..." on a Unix socket.
-        forwarded_for: the value of X-Forwarded-For, repeated headers joined by commas; None without one.
+        peer: the other end of the connection: an address with or without a port, or "unix:..." for a Unix socket.
+        forwarded_for: the value of X-Forwarded-For, with repeated headers joined by commas, or None.
         trusted: the result of `trusted_networks`.
 
-    Returns: the rightmost address that is not a trusted proxy; the leftmost if all are. Where an entry is not an
-        address ("unknown", a name), the proxy that wrote it. A peer that is not an address is returned unchanged.
+    Returns: the rightmost address that is not a trusted proxy; the leftmost one if all are trusted. If an entry is not
+        an address ("unknown", a name), the proxy that wrote it. A peer that is not an address is returned unchanged.
     """
     networks = tuple(trusted)
     here = _parse(peer)
@@ -91,7 +91,7 @@ def _in(address: IPv4Address | IPv6Address, networks: tuple[Proxy, ...]) -> bool
 
 
 def _parse(text: str) -> IPv4Address | IPv6Address | None:
-    # The length is checked before the cache: a header may be long.
+    # The length is checked before the cache is used, because a header may be long.
     return _cached_address(text) if len(text) <= _MAX_ENTRY and text.isascii() else None
 
 
@@ -126,9 +126,10 @@ def _split(text: str) -> tuple[str, str | None]:
 
 @lru_cache(maxsize=4096)
 def client_network(address: str, prefix: int = 64) -> str:
-    """Return what counts as one client: an IPv4 address, or the network of an IPv6 address; other text unchanged.
+    """Return the network that counts as one client: an IPv4 address, or the network of an IPv6 address.
 
-    An IPv6 client commonly has a /64 to itself and can use a new address for every call.
+    An IPv6 client commonly has a /64 of its own and can use a new address for every call. Other text is returned
+    unchanged.
 
     Source: RFC 6177.
     """

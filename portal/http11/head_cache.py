@@ -1,4 +1,4 @@
-"""HeadCache: request heads already parsed, since clients send the same bytes again and again."""
+"""HeadCache: keeps parsed request heads, because clients send the same bytes again and again."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ _CACHED_HEAD = 1024  # bytes; longer heads are not cached
 class HeadCache:
     """Parses request heads and keeps them.
 
-    A load generator repeats whole heads; Portal's client repeats all but the ids at the end. The cache keeps at most
-    `max_entries` whole heads, each from its second arrival on, and as many beginnings of heads that continue with
-    X-Request-ID.
+    A load generator repeats whole heads. Portal's client repeats everything except the ids at the end. The cache keeps
+    whole heads from their second arrival on, and prefixes of heads that continue with X-Request-ID.
 
     Args:
-        max_headers, max_target: as of `parse_request_head`.
+        max_entries: the largest number of whole heads, and of prefixes.
+        max_headers, max_target: see `parse_request_head`.
 
-    Threads: any; a race costs a second parse.
+    Threads: any. In a race a head is parsed twice.
     """
 
-    __slots__ = ("_beginnings", "_heads", "_max_entries", "_max_headers", "_max_target", "_seen")
+    __slots__ = ("_heads", "_max_entries", "_max_headers", "_max_target", "_prefixes", "_seen")
 
     def __init__(self, max_entries: int = 256, *, max_headers: int = 100, max_target: int = 8192) -> None:
         self._heads: dict[bytes, RequestHead] = {}
-        self._beginnings: dict[bytes, RequestHead] = {}
+        self._prefixes: dict[bytes, RequestHead] = {}
         self._seen: set[int] = set()
         self._max_entries = max_entries
         self._max_headers = max_headers
         self._max_target = max_target
 
     def get(self, data: bytes) -> RequestHead | None:
-        """Return the head if these bytes are cached as a whole."""
+        """Return the head if exactly these bytes are cached, or None."""
         return self._heads.get(data)
 
     def parse(self, data: bytes) -> RequestHead:
@@ -52,12 +52,12 @@ class HeadCache:
             head = self._parse(data)
             self._keep(data, head)
             return head
-        beginning = self._beginnings.get(data[:at])
-        if beginning is not None:
-            head = _continued(beginning, data[at + 2 : -4])
+        prefix = self._prefixes.get(data[:at])
+        if prefix is not None:
+            head = _continued(prefix, data[at + 2 : -4])
         if head is None:
             head = self._parse(data)
-            self._keep_beginning(data[:at], head)
+            self._keep_prefix(data[:at], head)
         return head
 
     def _parse(self, data: bytes) -> RequestHead:
@@ -74,25 +74,25 @@ class HeadCache:
         else:
             self._heads.clear()
 
-    def _keep_beginning(self, data: bytes, head: RequestHead) -> None:
+    def _keep_prefix(self, data: bytes, head: RequestHead) -> None:
         lines = data.removeprefix(b"\r\n").split(b"\r\n")[1:]
         if len(lines) + len(_PER_CALL) > self._max_headers:
-            return  # the headers that may follow would have to be counted each time
+            return  # the headers after the prefix would have to be counted each time
         names = {parse_field_line(line)[0] for line in lines}
         simple = not head.chunked and not head.expect_continue and names.isdisjoint(_PER_CALL)
         if simple and _PER_CALL.issuperset(head.headers.keys() - names):
-            if len(self._beginnings) >= self._max_entries:
-                self._beginnings.clear()
-            beginning = head.with_headers({name: head.headers[name] for name in names})
-            self._beginnings[data] = beginning.become_template()
+            if len(self._prefixes) >= self._max_entries:
+                self._prefixes.clear()
+            prefix = head.with_headers({name: head.headers[name] for name in names})
+            self._prefixes[data] = prefix.become_template()
 
 
-def _continued(beginning: RequestHead, rest: bytes) -> RequestHead | None:
-    """Return the head that continues a beginning with `rest`; None where a full parse has to decide."""
-    headers = dict(beginning.headers)
+def _continued(prefix: RequestHead, rest: bytes) -> RequestHead | None:
+    """Return the head of a cached prefix and the lines after it; None if only a full parse can decide."""
+    headers = dict(prefix.headers)
     for line in rest.split(b"\r\n"):
         name, value = parse_field_line(line)
         if name not in _PER_CALL or name in headers:
             return None
         headers[name] = value
-    return beginning.with_headers(headers) if "content-length" in headers else None
+    return prefix.with_headers(headers) if "content-length" in headers else None

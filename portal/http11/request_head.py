@@ -1,7 +1,7 @@
-"""The head of an HTTP/1.1 request: bytes in, RequestHead out, strictly (RFC 9112).
+"""Parse the head of an HTTP/1.1 request strictly (RFC 9112).
 
-What two parsers could read differently is rejected instead of guessed, because request smuggling depends on it: a bare
-CR or LF, folded lines, a space before the colon, a length given twice or in two ways.
+The parser rejects heads that another parser could read differently, because request smuggling depends on them. Such
+heads have a bare CR or LF, folded lines, a space before a colon, two lengths, or a length and a chunked body.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ABSOLUTE = re.compile(r"https?://([^/?#@]+)((?:[/?][^#]*)?)(?:#.*)?", re.IGNORE
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(:[0-9]*)?")
 _CACHED_LINE = 256  # bytes; longer request lines are not cached
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
-#: Headers that may appear only once: two values would leave open which of them counts.
+#: Headers that may appear only once. With two values it would be open which one counts.
 _SINGLE = frozenset(
     {"host", "content-length", "content-type", "authorization", "transfer-encoding", "expect", "idempotency-key",
      "x-portal-timeout", "x-request-id", "traceparent"}
@@ -30,21 +30,21 @@ _SINGLE = frozenset(
 
 
 class RequestHead:
-    """The head of one request; immutable, so equal requests and several threads may share it.
+    """The head of one request. It is immutable, so requests and threads may share it.
 
     Attributes:
-        method, target: as they came.
-        path, query: parts of the target, still percent-encoded.
+        method, target: as received.
+        path, query: the parts of the target, still percent-encoded.
         version: (1, 0) or (1, 1).
-        headers: values by lower-case name, read-only; repeated headers are joined by ", ".
-        keep_alive: whether the client wants the connection kept.
+        headers: values by lower-case name, read-only. Repeated headers are joined by ", ".
+        keep_alive: whether the client wants to keep the connection.
         content_length: bytes of the body, or None.
-        chunked: whether the body comes in chunks.
+        chunked: whether the body is chunked.
         expect_continue: whether the client waits for `100 Continue`.
-        upgrade: the protocol the client wants to change to, in lower case, or None.
-        template: the cached head that this one repeats, or continues with headers that differ from call to call (ids,
-            deadline, length of the body); None for a head that is not cached. What depends on method, target and the
-            other headers only may be cached by it.
+        upgrade: the protocol that the client wants to change to, in lower case, or None.
+        template: the cached head that this head repeats, or None if it is not cached. The two may differ only in
+            headers that change with each call: ids, deadline, length of the body. The template may be the key of a
+            cache of values that depend only on method, target and the other headers.
     """
 
     __slots__ = (
@@ -88,7 +88,7 @@ class RequestHead:
         return self
 
     def with_headers(self, headers: dict[str, str]) -> RequestHead:
-        """Return this head with other headers, which may differ only in the headers of a call and a plain length."""
+        """Return this head with other headers. They may differ only in the ids, the deadline and Content-Length."""
         made = object.__new__(RequestHead)
         made.method, made.target, made.version = self.method, self.target, self.version
         made.path, made.query = self.path, self.query
@@ -104,7 +104,7 @@ def find_head_end(buffer: bytes, start: int = 0) -> int:
     """Return the index just after the blank line that ends a head, or -1.
 
     Args:
-        start: where to begin to search; no head ends before it.
+        start: the index where the search begins. The head must not end before it.
 
     Raises: ProtocolError for a line that ends without CR LF.
     """
@@ -115,11 +115,12 @@ def find_head_end(buffer: bytes, start: int = 0) -> int:
 
 
 def parse_request_head(data: bytes, *, max_headers: int = 100, max_target: int = 8192) -> RequestHead:
-    """Return the head in `data`, which ends with its blank line.
+    """Parse the head of a request.
 
     Args:
-        max_headers: how many headers a request may have.
-        max_target: bytes of the request target.
+        data: the head, including the blank line at its end.
+        max_headers: the largest number of headers.
+        max_target: the longest request target, in bytes.
 
     Raises: ProtocolError with the status of the response: 400, 411, 414, 417, 431, 501 or 505.
     """
@@ -128,12 +129,12 @@ def parse_request_head(data: bytes, *, max_headers: int = 100, max_target: int =
     read_line = _cached_request_line if len(lines[0]) <= _CACHED_LINE else _request_line
     method, target, version = read_line(lines[0], max_target)
     if len(lines) - 1 > max_headers:
-        raise ProtocolError(f"the request has more than {max_headers} headers", status=431)
+        raise ProtocolError(f"the request must have at most {max_headers} headers, got {len(lines) - 1}", status=431)
     headers = _headers(lines)
     if version >= (1, 1) and "host" not in headers:
-        raise ProtocolError("the request has no Host header")
+        raise ProtocolError("an HTTP/1.1 request must have a Host header")
     if not _HOST.fullmatch(headers.get("host", "")):
-        raise ProtocolError("malformed Host header")
+        raise ProtocolError(f"Host must be a host with an optional port, got {headers['host'][:80]!r}")
     return RequestHead(method, target, version, headers)
 
 
@@ -162,7 +163,7 @@ def _headers(lines: list[bytes]) -> dict[str, str]:
         if name not in headers:
             headers[name] = value
         elif name in _SINGLE:
-            raise ProtocolError(f"header {name} appears twice")
+            raise ProtocolError(f"header {name} must appear only once")
         else:
             headers[name] = f"{headers[name]}, {value}"
     return headers
@@ -205,16 +206,16 @@ def _content_length(headers: dict[str, str], chunked: bool) -> int | None:
     if chunked:
         raise ProtocolError("the request has both Content-Length and Transfer-Encoding")
     if not (length.isascii() and _LENGTH.fullmatch(length)):
-        raise ProtocolError("malformed Content-Length")
+        raise ProtocolError(f"Content-Length must be a number of bytes, got {length[:40]!r}")
     return int(length)
 
 
 def _require_length(head: RequestHead) -> None:
-    """Reject a body whose end cannot be known (RFC 9110 section 15.5.12)."""
+    """Reject a body without a known end (RFC 9110 section 15.5.12)."""
     if head.chunked or head.content_length is not None or head.method not in _WITH_BODY:
         return
     if head.version < (1, 1) or "content-type" in head.headers:
-        message = f"{head.method} needs a length: send Content-Length (0 for no parameters)"
+        message = f"a {head.method} request must have a length; send Content-Length (0 for no parameters)"
         raise ProtocolError(message, status=411)
 
 

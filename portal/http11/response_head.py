@@ -1,4 +1,7 @@
-"""Response heads and chunks: encoded for a server, parsed for a client (RFC 9112 sections 4 and 7)."""
+"""Encode response heads and chunks for a server, and parse response heads for a client.
+
+Source: RFC 9112 sections 4 and 7.
+"""
 
 from __future__ import annotations
 
@@ -21,19 +24,19 @@ __all__ = [
 ]
 
 LAST_CHUNK = b"0\r\n\r\n"
-#: Final statuses whose responses have no body, whatever their headers say (RFC 9112 section 6.3).
+#: Final statuses whose responses never have a body (RFC 9112 section 6.3).
 BODILESS = (204, 304)
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus} | {499: "Client Closed Request"}
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [^\x00-\x08\x0a-\x1f\x7f]*)?")
-#: The response to nearly every call; of its headers a client needs the length only.
+#: The head of the response to nearly every call. The client needs only the length from its headers.
 _COMMON_HEAD = re.compile(
     rb"HTTP/1\.1 200 OK\r\nDate: [ -~]{29}\r\nContent-Type: application/json\r\n"
     rb"X-Request-ID: [!-~]{1,128}\r\nContent-Length: ([0-9]{1,15})"
 )
 _MAX_NAMES = 1024
 _checked_names: set[str] = set()
-_starts: tuple[int, dict[int, str]] = (0, {})  # one second, and the starts of its heads by status
+_starts: tuple[int, dict[int, str]] = (0, {})  # the current second, and the first lines of its heads by status
 
 
 def status_line(status: int) -> str:
@@ -42,7 +45,7 @@ def status_line(status: int) -> str:
 
 
 def _start(status: int, second: int) -> str:
-    """Return the status line and the Date header; each is made once a second."""
+    """Return the status line and the Date header. They are made once a second for each status."""
     global _starts
     known_second, lines = _starts
     if known_second != second:
@@ -55,14 +58,17 @@ def _start(status: int, second: int) -> str:
 
 
 def check_field(name: str, value: str) -> None:
-    """Raise ProtocolError (500) for a header that would break a head apart."""
+    """Reject a header that would end a head early or add lines to it.
+
+    Raises: ProtocolError (500).
+    """
     if name not in _checked_names:
         if not is_token(name):
-            raise ProtocolError(f"header {name[:40]!r} cannot be sent", status=500)
+            raise ProtocolError(f"the name of a header must be a token (RFC 9110), got {name[:40]!r}", status=500)
         if len(_checked_names) < _MAX_NAMES:
             _checked_names.add(name)
     if not is_field_value(value):
-        raise ProtocolError(f"header {name[:40]!r} cannot be sent", status=500)
+        raise ProtocolError(f"header {name[:40]} must not contain control characters", status=500)
 
 
 def encode_head(
@@ -74,18 +80,21 @@ def encode_head(
     length: int | None = None,
     now: float,
 ) -> bytes:
-    """Return a response head, with Date and, where it is needed, Connection.
+    """Return a response head with Date and, if needed, Connection.
 
     Args:
-        version: of the request; an HTTP/1.0 client must be told that the connection is kept.
-        length: of the body, for Content-Length; None leaves it out.
+        status: the status code.
+        headers: names and values.
+        keep_alive: whether the connection is kept.
+        version: the version of the request. An HTTP/1.0 client must be told that the connection is kept.
+        length: the length of the body for Content-Length; None omits the header.
         now: seconds since 1970.
 
-    Raises: ProtocolError (500) for a header that would break the head apart.
+    Raises: ProtocolError (500) for a header that `check_field` rejects.
     """
     head = _start(status, int(now))
     for name, value in headers:
-        if name not in _checked_names or not value.isprintable():  # the usual header costs no call
+        if name not in _checked_names or not value.isprintable():  # a usual header needs no call
             check_field(name, value)
         head += f"{name}: {value}\r\n"
     if length is not None:
@@ -98,7 +107,7 @@ def encode_head(
 
 
 def encode_chunk(data: bytes) -> bytes:
-    """Return one chunk; `data` must not be empty, since an empty chunk ends a body."""
+    """Return one chunk. `data` must not be empty, because an empty chunk ends a body."""
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
@@ -106,9 +115,9 @@ def parse_response_head(head: bytes) -> tuple[int, dict[str, str], bool]:
     """Return status, headers by lower-case name, and whether the connection may be kept.
 
     Args:
-        head: without the blank line that ends it.
+        head: the head without the blank line at its end.
 
-    Raises: ProtocolError for a head that is not HTTP/1.1, or gives the length of its body in two ways.
+    Raises: ProtocolError for a head that is not HTTP/1, or that has two lengths of the body.
     """
     common = _COMMON_HEAD.fullmatch(head)
     if common is not None:
@@ -122,7 +131,7 @@ def parse_response_head(head: bytes) -> tuple[int, dict[str, str], bool]:
         name, text = parse_field_line(line)
         headers[name] = f"{headers[name]}, {text}" if name in headers else text
     if "transfer-encoding" in headers and (match[1] == b"0" or "content-length" in headers):
-        # An intermediary may have read the other length (RFC 9112 sections 6.1 and 6.3).
+        # An intermediary may have used the other length (RFC 9112 sections 6.1 and 6.3).
         raise ProtocolError("the response has both Content-Length and Transfer-Encoding, or is HTTP/1.0 and chunked")
     connection = headers.get("connection", "").lower()
     keep = "close" not in connection and (match[1] == b"1" or "keep-alive" in connection)

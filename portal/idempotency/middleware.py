@@ -1,7 +1,7 @@
-"""Idempotency: a call with an idempotency key runs once; a repeated call gets the first response.
+"""Idempotency: run a call with an idempotency key once, and give a repeated call the first response.
 
-Source: draft-ietf-httpapi-idempotency-key-header, section 2.6: a bad key (400), a key that was used with other
-parameters (422), and a first call that is still running (409).
+Source: draft-ietf-httpapi-idempotency-key-header, section 2.6. The statuses are 400 for a malformed key, 422 for a key
+that was used with other parameters, and 409 while the first call is still running.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ __all__ = ["Idempotency"]
 
 _FIRST_POLL = 0.005  # seconds
 _MAX_POLL = 0.25  # seconds
-#: Errors that are raised before the function runs, and may be gone at the next call.
+#: Errors that are raised before the function runs and may not recur at the next call.
 _TEMPORARY = (AuthenticationError, AuthorizationError, CircuitOpenError, OverloadedError, RateLimitError)
 _canonical = json.JSONEncoder(allow_nan=False, sort_keys=True, separators=(",", ":")).encode
 _encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
@@ -48,33 +48,34 @@ _encode_error = json.JSONEncoder(allow_nan=False, separators=(",", ":"), default
 
 
 class Idempotency:
-    """Call middleware that runs the first of the calls with the same idempotency key; all of them get its response.
+    """Call middleware that runs only the first call with an idempotency key. Every call with the key gets its response.
 
-    Keys are scoped to caller (by identity), service, function and version. A call that arrives while the first is
-    running waits for it. The response of the first call is kept for `window` seconds: its result; its error, if the
-    function ran or may have run; or a ValidationError. Temporary errors from before the function ran are not kept, so
-    the next call runs: RateLimitError, OverloadedError, CircuitOpenError, a passed deadline, 401 and 403. A response
-    that is sent again has `idempotent-replayed: true` in its reply. Calls without a key pass.
+    Keys are scoped to caller (by identity), service, function and version. A call that arrives while the first one is
+    running waits for it. A call without a key passes through.
 
-    Put it inside authentication and rate limits, and around everything that may change between two calls.
+    The first response is kept for `window` seconds: a result, a ValidationError, or the error of a function that ran or
+    may have run. Temporary errors from before the function ran are not kept, so the next call runs. These are
+    RateLimitError, OverloadedError, CircuitOpenError, a passed deadline, 401 and 403. A replayed response has the
+    header `Idempotent-Replayed: true`.
+
+    Put Idempotency inside authentication and rate limits, and around middleware whose effect may differ between calls.
 
     Args:
         window: seconds for which a response is kept.
-        store: None keeps responses in this process. A Redis or Valkey URL or client is shared by all processes that
-            use it.
-        max_keys: responses kept in this process; past it the oldest is removed.
-        max_result: bytes of JSON of a response; a larger one is not kept, only the fact that the call was made.
-        max_bytes: of all responses kept in this process.
-        wait: seconds that a call waits for the first at most, whatever its deadline.
-        lease: seconds until the shared store frees the keys of a process that died.
-        on_lost_store: "closed" rejects calls with a key (OverloadedError) while the store does not respond; "open" runs
+        store: None keeps responses in this process. A Redis or Valkey URL or client shares them between processes.
+        max_keys: the largest number of responses in this process. Beyond it the oldest one is removed.
+        max_result: the largest response, in bytes of JSON. Of a larger one only the fact of the call is kept.
+        max_bytes: the largest size of all responses in this process together.
+        wait: the longest time in seconds that a call waits for the first one. Its deadline may end the wait earlier.
+        lease: seconds after which the shared store frees the keys of a process that died.
+        on_lost_store: "closed" rejects calls with a key (OverloadedError) while the store does not respond. "open" runs
             them, possibly twice.
-        key_prefix: prefix of the keys in the store.
-        clock: seconds, as `time.monotonic`; for the window.
+        key_prefix: the prefix of the keys in the store.
+        clock: seconds, as `time.monotonic`; used for the window.
 
     Raises: ConfigError for a wrong setting.
 
-    Threads: any. `close` ends its thread and connections.
+    Threads: any. `close` ends the middleware's thread and connections.
     """
 
     around = "call"  # the kind of middleware; see `resolve_middleware`
@@ -109,9 +110,9 @@ class Idempotency:
     def __call__(self, call: Call, call_next: CallNext) -> Any:
         """Run the call, or return the response of the first call with its key.
 
-        Raises: ProtocolError: status 400 for a bad key or a stream; 409 when the first call is still running after
-            `wait` seconds, or its response was not kept; 422 for a key that was used with other parameters.
-            CallTimeout when the deadline passes while it waits. OverloadedError without the store.
+        Raises: ProtocolError: 400 for a malformed key or a stream; 409 if the first call is still running after `wait`
+            seconds or its response was not kept; 422 for a key that was used with other parameters. CallTimeout if the
+            deadline passes while the call waits. OverloadedError if the store does not respond.
         """
         key = call.context.idempotency_key
         if key is None:
@@ -123,19 +124,20 @@ class Idempotency:
             if self._open:
                 return call_next(call)
             call.reply["retry-after"] = "1"
-            message = "the store of idempotency keys does not respond; it knows whether this call was made before"
+            message = "the store of idempotency keys does not respond; without it this call could run twice"
             raise OverloadedError(message, retry_after=1.0) from None
         return self._first(call, call_next, claim) if kept is None else _replay(call, kept)
 
     def _find(self, call: Call, claim: Claim) -> str | None:
-        """Return the recorded outcome, after a wait if the first call is running; None when this call is the first."""
+        """Return the recorded outcome, after a wait if the first call is running; None if this call is the first."""
         waiting = None
         while True:
             found = self._store.claim(claim)
             if found is None:
                 return None
             if found.digest != claim.digest:
-                raise ProtocolError("this idempotency key was used for a call with other parameters", status=422)
+                message = "this idempotency key was used for a call with other parameters; use another key"
+                raise ProtocolError(message, status=422)
             if found.text is not None:
                 return found.text
             waiting = waiting or _Waiting(call, self._wait)
@@ -150,7 +152,7 @@ class Idempotency:
             self._settle(claim, _text_of_error(error) if _is_kept(error, call) else None)
             raise
         except BaseException:
-            self._settle(claim, None)  # the process ends; calls that wait for this one must not wait on
+            self._settle(claim, None)  # the process ends; calls that wait for this one must not wait longer
             raise
         self._settle(claim, _text_of_result(result))
         return result
@@ -162,18 +164,18 @@ class Idempotency:
             else:
                 self._store.record(claim, self._shorten(text))
         except StoreUnavailable:
-            pass  # the lease ends by itself
+            pass  # the claim ends with its lease
 
     def _shorten(self, text: str) -> str:
         return text if len(text) <= self._max_result else _not_kept(f"was larger than {self._max_result} bytes")
 
     def close(self) -> None:
-        """End the thread, and close the connections to the store that were opened here."""
+        """End the thread, and close the connections that were opened for a store URL."""
         self._store.close()
 
 
 class _Waiting:
-    """A call that waits for another with the same key.
+    """A call that waits for the first call with the same key.
 
     Threads: one.
     """
@@ -190,7 +192,7 @@ class _Waiting:
         """Wait until the first call may have ended.
 
         Args:
-            notified: whether the store sets `woken`; if not, this returns after a polling interval.
+            notified: whether the store sets `woken`. If not, this returns after a polling interval.
 
         Raises: CallTimeout, CallCancelled, ProtocolError (409).
         """
@@ -211,16 +213,17 @@ class _Waiting:
 
 def _claim_of(call: Call, key: object) -> Claim:
     if not isinstance(key, str) or not is_idempotency_key(key):
-        words = f"an idempotency key must have 1 to {MAX_IDEMPOTENCY_KEY} visible ASCII characters"
+        words = f"the idempotency key must have 1 to {MAX_IDEMPOTENCY_KEY} visible ASCII characters"
         raise ProtocolError(words, status=400)
     if call.streaming:
-        raise ProtocolError(f"{call.function.name} is a stream, which takes no idempotency key", status=400)
+        words = f"{call.function.name} is a stream and cannot have an idempotency key; call it without one"
+        raise ProtocolError(words, status=400)
     params = dict(call.params)
     if not is_json(params):
-        raise SerializationError("the parameters are not JSON data")
+        raise SerializationError("the parameters of a call with an idempotency key must be JSON data")
     identity, schema = call.context.identity, call.function.schema
     scope = [None if identity is None else identity.name, call.group, schema.name, schema.version, key]
-    # json escapes everything but ASCII, lone surrogates too
+    # json escapes every character beyond ASCII, including lone surrogates
     return Claim(_digest(json.dumps(scope)), _digest(_canonical(params)), os.urandom(12).hex())
 
 
@@ -229,7 +232,7 @@ def _digest(text: str) -> str:
 
 
 def _is_kept(error: Exception, call: Call) -> bool:
-    """Return whether a failed call must not run again: the function ran, may have run, or never will."""
+    """Return whether a failed call must not run again: the function ran, may have run, or would fail again."""
     if not isinstance(error, PortalError) or error.executed:
         return True
     if isinstance(error, TransportError):
@@ -247,12 +250,12 @@ def _text_of_result(result: Any) -> str:
 
 
 def _text_of_error(error: Exception) -> str:
-    # Another exception is a defect of a middleware; a client gets the message of the dispatcher for it.
+    # Any other exception is a defect of a middleware. The client gets the dispatcher's message for it.
     known = error if isinstance(error, PortalError) else PortalError("middleware around the call failed")
     if known.sendable() is not known:
         return _not_kept("was an error that is not JSON data")
     try:
-        # `private` keeps the message of the user's exception on this side; to_dict does not contain it
+        # `private` keeps the message of the function's exception on the server; to_dict does not contain it
         return _encode_error({"error": known.to_dict(), "private": isinstance(known, FunctionError) and known.private})
     except (TypeError, ValueError, RecursionError):
         return _not_kept("was an error that is not JSON data")
@@ -268,7 +271,7 @@ def _replay(call: Call, text: str) -> Any:
     if "result" in kept:
         return kept["result"]
     if "error" not in kept:
-        words = f"this call was made before; its response was not kept, because it {kept['not_kept']}"
+        words = f"this call was made before, but its response was not kept, because it {kept['not_kept']}"
         error: PortalError = ProtocolError(words, status=409)
         error.delivery = "executed"
         raise error

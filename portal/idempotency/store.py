@@ -1,7 +1,7 @@
 """Outcomes of calls with an idempotency key, in this process or in a shared store.
 
-A call first makes a claim with a token of its own. Then its outcome is recorded for the length of a window, or the
-claim is dropped. A call that finds the claim of another one waits and looks again.
+A call first makes a claim with a token of its own. Then its outcome is recorded for the duration of a window, or the
+claim is dropped. A call that finds another call's claim waits and looks again.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _log = logging.getLogger("portal.calls")
 
 
 class Claim(NamedTuple):
-    """A call that asks whether it may run.
+    """The claim of a call to be the first with its idempotency key.
 
     Attributes:
-        key: digest of caller, function and idempotency key.
-        digest: of the parameters, 64 hex digits.
-        token: random, different for each claim.
+        key: the digest of caller, function and idempotency key.
+        digest: the digest of the parameters, 64 hex digits.
+        token: a random text, different for each claim.
     """
 
     key: str
@@ -36,23 +36,28 @@ class Claim(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A claim that was made before; `text` is its outcome, or None while the call is running."""
+    """A claim of an earlier call.
+
+    Attributes:
+        digest: the digest of its parameters.
+        text: its outcome; None while the call is running.
+    """
 
     digest: str
     text: str | None
 
 
 class OutcomeStore(Protocol):
-    """Keeps claims and outcomes. Each method but `watch` and `close` may raise StoreUnavailable.
+    """Keeps claims and outcomes. Every method except `watch` and `close` may raise StoreUnavailable.
 
     Attributes:
-        notifies: whether `watch` sets its event; if not, a waiting call has to poll.
+        notifies: whether `watch` sets its event. If not, a waiting call must poll.
     """
 
     notifies: bool
 
     def claim(self, claim: Claim) -> Found | None:
-        """Make a claim. Return None when it is the first; its owner then calls `record` or `drop`."""
+        """Make a claim. Return None if it is the first; its owner then calls `record` or `drop`."""
 
     def record(self, claim: Claim, text: str) -> None:
         """Keep the outcome for the window."""
@@ -61,7 +66,7 @@ class OutcomeStore(Protocol):
         """Remove the claim, so that the next call runs."""
 
     def watch(self, key: str, woken: threading.Event) -> None:
-        """Set the event when the call has ended, at once if it has."""
+        """Set the event when the call ends, or at once if it has ended."""
 
     def close(self) -> None:
         """End threads and connections."""
@@ -74,7 +79,7 @@ class _Running:
         self.thread = threading.get_ident()
         self.digest = claim.digest
         self.token = claim.token
-        self.watchers: WeakSet[threading.Event] = WeakSet()  # weak: a waiter that stops leaves the set
+        self.watchers: WeakSet[threading.Event] = WeakSet()  # weak, so that a waiter that stops leaves the set
 
 
 class _Done(NamedTuple):
@@ -84,16 +89,16 @@ class _Done(NamedTuple):
 
 
 class MemoryOutcomes:
-    """Outcomes in this process; past a limit the oldest is removed.
+    """Outcomes in this process. Beyond a limit the oldest one is removed.
 
     Args:
-        window: seconds.
-        max_keys: outcomes to keep at most.
-        max_bytes: of all outcomes together.
+        window: seconds for which an outcome is kept.
+        max_keys: the largest number of outcomes.
+        max_bytes: the largest size of all outcomes together.
         clock: seconds, as `time.monotonic`.
 
-    Threads: any; the thread that made a claim ends it. Fork: a child keeps the outcomes, and the claims of the thread
-    that forked. The claims of other threads would never end there.
+    Threads: any. The thread that made a claim ends it. Fork: a child keeps the outcomes, and the claims of the thread
+    that forked. Claims of other threads are dropped, because they would never end in the child.
     """
 
     notifies: bool = True
@@ -105,7 +110,7 @@ class MemoryOutcomes:
         self._clock = clock
         self._lock = new_lock()  # guards the attributes below
         self._running: dict[str, _Running] = {}
-        self._done: OrderedDict[str, _Done] = OrderedDict()  # the next to expire is first
+        self._done: OrderedDict[str, _Done] = OrderedDict()  # the first one expires next
         self._bytes = 0
         self._warned = False
         renew_after_fork(self)
@@ -119,7 +124,7 @@ class MemoryOutcomes:
         return len(self._running) + len(self._done)
 
     def claim(self, claim: Claim) -> Found | None:
-        """Make a claim. Return None when it is the first."""
+        """Make a claim. Return None if it is the first."""
         now = self._clock()
         with self._lock:
             self._remove_expired(now)
@@ -143,7 +148,7 @@ class MemoryOutcomes:
             warn, self._warned = early and not self._warned, self._warned or early
         if warn:
             _log.warning(
-                "idempotency: outcomes are removed before their window ends: max_keys=%d max_bytes=%d",
+                "idempotency: outcomes are removed before their window ends; raise max_keys=%d or max_bytes=%d",
                 self._max_keys,
                 self._max_bytes,
             )
@@ -156,7 +161,7 @@ class MemoryOutcomes:
         _wake(running)
 
     def watch(self, key: str, woken: threading.Event) -> None:
-        """Set the event when the call has ended, at once if it has."""
+        """Set the event when the call ends, or at once if it has ended."""
         with self._lock:
             running = self._running.get(key)
             if running is not None:
@@ -180,7 +185,7 @@ class MemoryOutcomes:
         self._bytes -= len(done.text)
 
     def close(self) -> None:
-        """Do nothing: a store in memory holds no connection."""
+        """Do nothing. A store in memory has no connection."""
 
 
 def _wake(running: _Running) -> None:
@@ -204,17 +209,18 @@ return 1
 class SharedOutcomes:
     """Outcomes in a store that several processes share.
 
-    A claim is a lease, which a thread renews while the call is running. The keys of a process that died are free when
-    their leases end. An outcome that could not be recorded is recorded when the store responds again.
+    A claim is a lease. A thread renews it while the call is running. The keys of a process that died are free when
+    their leases end. If the store does not respond, an outcome is recorded when it responds again.
 
     Args:
-        window: seconds.
-        lease: seconds.
-        prefix: of the keys in the store.
-        max_bytes: of the outcomes that wait to be recorded.
+        link: the connection to the store.
+        window: seconds for which an outcome is kept.
+        lease: the length of a lease in seconds.
+        prefix: the prefix of the keys in the store.
+        max_bytes: the largest size of the outcomes that wait to be recorded.
         clock: seconds, as `time.monotonic`.
 
-    Threads: any. Fork: the child has a thread of its own and none of the parent's claims.
+    Threads: any. Fork: a child starts its own thread and has no claims of the parent.
     """
 
     notifies: bool = False
@@ -244,7 +250,10 @@ class SharedOutcomes:
         self._closed = False
 
     def claim(self, claim: Claim) -> Found | None:
-        """Make a claim. Return None when it is the first. Raises StoreUnavailable."""
+        """Make a claim. Return None if it is the first.
+
+        Raises: StoreUnavailable.
+        """
         name, value = self._name(claim), _claimed(claim)
         while True:
             if self._link.run(lambda client: client.set(name, value, nx=True, px=self._lease_ms)):
@@ -253,13 +262,13 @@ class SharedOutcomes:
             if kept is not None:
                 text = as_text(kept)
                 if text == value:
-                    break  # a client with retries made the claim and missed the response
+                    break  # a client with retries made the claim but lost the response
                 return Found(text[:64], text[65:] if text[64:65] == "=" else None)
         self._hold(claim)
         return None
 
     def record(self, claim: Claim, text: str) -> None:
-        """Keep the outcome for the window, as soon as the store responds."""
+        """Keep the outcome for the window. If the store does not respond, it is recorded later."""
         until = self._clock() + self._window
         try:
             self._send(claim, text, until)
@@ -268,7 +277,7 @@ class SharedOutcomes:
         self._release(claim)
 
     def drop(self, claim: Claim) -> None:
-        """Remove the claim, so that the next call runs, at the latest when the lease ends."""
+        """Remove the claim, so that the next call runs. Without the store it ends with its lease."""
         self._release(claim)
         self._link.run(lambda _: self._dropping(keys=[self._name(claim)], args=[_claimed(claim)]))
 
@@ -282,7 +291,7 @@ class SharedOutcomes:
         left = max(1, round((until - self._clock()) * 1000))
         values = [_claimed(claim), f"{claim.digest}={text}", left]
         if not self._link.run(lambda _: self._recording(keys=[self._name(claim)], args=values)):
-            _log.error("idempotency: a lease ended while its call was running, and another call has the key now")
+            _log.error("idempotency: the lease of a running call ended; another call with its key may have run too")
 
     def _hold(self, claim: Claim) -> None:
         with self._wake:
@@ -299,7 +308,9 @@ class SharedOutcomes:
             self._bytes += len(text)
             while self._bytes > self._max_bytes:
                 self._discard(next(iter(self._unrecorded)))
-                _log.error("idempotency: an outcome was not recorded: the store does not respond and max_bytes wait")
+                _log.error(
+                    "idempotency: an outcome was lost; the store does not respond: max_bytes=%d", self._max_bytes
+                )
             self._wake_thread()
 
     def _discard(self, claim: Claim) -> None:
@@ -326,7 +337,7 @@ class SharedOutcomes:
             self.renew_and_record()
 
     def renew_and_record(self) -> None:
-        """Renew the leases of running calls, and record outcomes that wait; the thread calls this."""
+        """Renew the leases of running calls and record the outcomes that wait. The thread calls this."""
         with self._wake:
             held, unrecorded = list(self._held), list(self._unrecorded.items())
         try:
@@ -341,7 +352,7 @@ class SharedOutcomes:
             return  # already logged; the thread tries again
 
     def _renew(self, claim: Claim) -> None:
-        # A claim that the store lost is made again, because the call is still running.
+        # If the store lost the claim, this makes it again, because the call is still running.
         values = [_claimed(claim), _claimed(claim), self._lease_ms]
         held = self._link.run(lambda _: self._recording(keys=[self._name(claim)], args=values))
         if not held:
@@ -367,7 +378,12 @@ def _claimed(claim: Claim) -> str:
 def store_of(
     source: Any, window: float, lease: float, prefix: str, max_keys: int, max_bytes: int, clock: Callable[[], float]
 ) -> OutcomeStore:
-    """Return the store for the setting `store`; None is memory in this process."""
+    """Return the store for the setting `store`.
+
+    Args:
+        source: a URL or a client of a shared store; None keeps outcomes in this process.
+        window, lease, prefix, max_keys, max_bytes, clock: the settings of the store.
+    """
     if source is None:
         return MemoryOutcomes(window, max_keys, max_bytes, clock)
     link = StoreClient(source, path="idempotency.store", clock=clock)

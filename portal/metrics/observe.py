@@ -1,8 +1,10 @@
-"""Observe reports each finished call to a hook; CallMetrics is a hook that counts calls in memory.
+"""Observe reports each finished call to a hook. CallMetrics is a hook that counts calls in memory.
 
-metrics = CallMetrics()
-HTTPPortal(middleware=[Observe(metrics)])
-metrics.snapshot()["add"].calls
+Example:
+
+    metrics = CallMetrics()
+    HTTPPortal(middleware=[Observe(metrics)])
+    metrics.snapshot()["add"].calls
 """
 
 from __future__ import annotations
@@ -28,9 +30,9 @@ __all__ = ["DURATIONS", "OTHER", "CallMetrics", "CallRecord", "FunctionCounts", 
 _log = logging.getLogger("portal.calls")
 _LOG_INTERVAL = 60.0  # seconds between two log lines about a failing hook
 
-#: Upper boundaries of the buckets of durations, in seconds.
+#: The default upper boundaries of the duration buckets, in seconds.
 DURATIONS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-#: The name of all functions, and all codes, past the limit on their number; no function has this name.
+#: The name that counts all functions, or all codes, beyond the limit. A function cannot have this name.
 OTHER = "*"
 _MAX_CODES = 64
 
@@ -39,13 +41,13 @@ class CallRecord(NamedTuple):
     """One finished call.
 
     Attributes:
-        function: its name, "group/name" for a function of a group or service.
-        seconds: its duration; for a stream up to the end of the stream.
-        code: "ok" or the error's code. For a stream that was not read to its end it is "cancelled", or "timeout" when
-            the deadline had passed.
-        streaming: whether it was a stream.
-        items: items of the stream that were sent; 0 for other calls.
-        peer_known: whether it came over a network, from a client with an address.
+        function: the name of the function; "group/name" for a function of a group or service.
+        seconds: the duration; for a stream, until its end.
+        code: "ok" or the code of the error. For a stream that was not read to its end it is "cancelled", or "timeout"
+            after the deadline.
+        streaming: whether the function is a stream.
+        items: the number of items that the stream sent; 0 for other calls.
+        peer_known: whether the call came from a client with a network address.
         identified: whether the identity of the caller is known.
     """
 
@@ -58,22 +60,22 @@ class CallRecord(NamedTuple):
     identified: bool = False
 
 
-_new_record = tuple.__new__  # a NamedTuple's own constructor costs one more call
+_new_record = tuple.__new__  # saves the call of the NamedTuple's own constructor
 
 
 class Observe:
-    """Call middleware that calls `on_call(CallRecord)` after each call, in the thread of the call.
+    """Call middleware that calls a hook after each call, in the thread of the call.
 
-    An exception of the hook is logged, at most once a minute, and does not affect the call. Put it outermost, so that
-    it sees the calls that other middleware rejects.
+    An exception of the hook is logged, at most once a minute, and does not affect the call. Put Observe first in the
+    list, so that it sees the calls that other middleware rejects.
 
     Args:
-        on_call: the hook; it must not wait.
+        on_call: the hook, a callable (CallRecord). It must not block.
         clock: seconds, as `time.monotonic`.
 
     Raises: ConfigError for a hook that is not callable.
 
-    Threads: any; the hook must allow that, too.
+    Threads: any; the hook must be thread-safe too.
     """
 
     around = "call"  # the kind of middleware; see `resolve_middleware`
@@ -84,29 +86,29 @@ class Observe:
         self._logged_at = float("-inf")
 
     def __call__(self, call: Call, call_next: CallNext) -> Any:
-        begun = self._clock()
+        started = self._clock()
         try:
             result = call_next(call)
         except BaseException as error:
-            self.report(call, begun, _code_of(error))
+            self.report(call, started, _code_of(error))
             raise
         if call.streaming:
-            return _ObservedStream(self, call, begun, result)
-        self.report(call, begun, "ok")
+            return _ObservedStream(self, call, started, result)
+        self.report(call, started, "ok")
         return result
 
-    def report(self, call: Call, begun: float, code: str, items: int = 0) -> None:
-        """Call the hook for a call that began at `begun` and ends now. Raises nothing."""
+    def report(self, call: Call, started: float, code: str, items: int = 0) -> None:
+        """Call the hook for a call that started at `started` and ends now. Raises nothing."""
         name = call.function.name
         if call.group:
             name = f"{call.group}/{name}"
         identified = call.context.identity is not None
-        values = (name, self._clock() - begun, code, call.streaming, items, call.peer != "", identified)
+        values = (name, self._clock() - started, code, call.streaming, items, call.peer != "", identified)
         try:
             self._on_call(_new_record(CallRecord, values))
         except Exception:
             now = self._clock()
-            if now - self._logged_at >= _LOG_INTERVAL:  # two threads at once may both log it
+            if now - self._logged_at >= _LOG_INTERVAL:  # two threads may log it at the same time
                 self._logged_at = now
                 _log.exception("the hook of Observe failed")
 
@@ -118,24 +120,27 @@ def _code_of(error: BaseException) -> str:
 
 
 class _ObservedStream(ClosingIterator):
-    """The items of a stream; reports the call when they end or the stream is closed. Threads: one at a time."""
+    """The items of a stream. It reports the call when they end or the stream is closed.
 
-    def __init__(self, observe: Observe, call: Call, begun: float, items: Iterator[Any]) -> None:
+    Threads: one at a time.
+    """
+
+    def __init__(self, observe: Observe, call: Call, started: float, items: Iterator[Any]) -> None:
         super().__init__(items)
         self._observe = observe
         self._call = call
-        self._begun = begun
+        self._started = started
         self._count = 0
-        self._over = False
+        self._finished = False
 
     def __next__(self) -> Any:
         try:
             item = super().__next__()
         except StopIteration:
-            self._end("ok")
+            self._finish("ok")
             raise
         except BaseException as error:
-            self._end(_code_of(error))
+            self._finish(_code_of(error))
             raise
         self._count += 1
         return item
@@ -145,16 +150,16 @@ class _ObservedStream(ClosingIterator):
         try:
             super().close()
         finally:
-            self._end(CallTimeout.code if self._call.context.expired else CallCancelled.code)
+            self._finish(CallTimeout.code if self._call.context.expired else CallCancelled.code)
 
     def __del__(self) -> None:
-        # A stream that was never started is dropped without a close; it is still a call.
-        self._end(CallCancelled.code)
+        # A stream that was never read is dropped without a close. It is still a call.
+        self._finish(CallCancelled.code)
 
-    def _end(self, code: str) -> None:
-        if not self._over:
-            self._over = True
-            self._observe.report(self._call, self._begun, code, self._count)
+    def _finish(self, code: str) -> None:
+        if not self._finished:
+            self._finished = True
+            self._observe.report(self._call, self._started, code, self._count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,10 +167,10 @@ class FunctionCounts:
     """The counts of one function.
 
     Attributes:
-        codes: calls by code; "ok" counts those that returned a result.
+        codes: the number of calls by code; "ok" is for calls that returned a result.
         seconds: the duration of all calls together.
-        boundaries: upper boundaries of the buckets of durations, in seconds.
-        durations: calls by bucket; the last bucket, past the last boundary, has no upper boundary.
+        boundaries: the upper boundaries of the duration buckets, in seconds.
+        durations: the number of calls by bucket; the last bucket has no upper boundary.
     """
 
     codes: dict[str, int]
@@ -186,7 +191,10 @@ class FunctionCounts:
     def quantile(self, share: float) -> float | None:
         """Return the boundary in seconds that a share of the calls did not exceed.
 
-        Returns: infinity past the last boundary; None without calls.
+        Args:
+            share: from 0 to 1; 0.99 is the 99th percentile.
+
+        Returns: infinity beyond the last boundary; None if there are no calls.
         """
         wanted = share * self.calls
         if not self.calls:
@@ -207,7 +215,7 @@ class _Cell:
         self.seconds = 0.0
 
     def absorb(self, other: _Cell) -> None:
-        """Add the counts of another cell, which its thread may be writing to."""
+        """Add the counts of another cell. Its thread may write to it at the same time."""
         for code, calls in other.codes.copy().items():
             self.count(code, calls)
         self.durations = [own + more for own, more in zip(self.durations, list(other.durations), strict=True)]
@@ -223,7 +231,7 @@ _Cells = dict[str, _Cell]
 
 
 class _Owner:
-    """Lives in the storage of a thread, so that it is deleted when the thread ends."""
+    """The cells of one thread, in its local storage. When the thread ends, they are put into `ended`."""
 
     __slots__ = ("cells", "ended")
 
@@ -242,8 +250,8 @@ class CallMetrics:
     ended are kept.
 
     Args:
-        boundaries: upper boundaries of the buckets of durations, in seconds, ascending.
-        max_functions: functions that are counted separately; later ones are counted together as OTHER.
+        boundaries: the upper boundaries of the duration buckets, in ascending seconds.
+        max_functions: the number of functions that are counted separately. Further ones are counted together as OTHER.
 
     Raises: ConfigError for a wrong setting.
 
@@ -261,7 +269,7 @@ class CallMetrics:
         renew_after_fork(self)
 
     def after_fork(self) -> None:
-        """Start at zero: the lock may have been held, and the threads of the parent are not in the child."""
+        """Start at zero. The parent's lock may have been held, and its threads do not exist in the child."""
         self._lock = threading.Lock()  # guards the attributes below; not taken for a function seen before
         self._local = threading.local()
         self._names: set[str] = set()
@@ -307,7 +315,7 @@ class CallMetrics:
         return _Cell(len(self._boundaries) + 1)
 
     def _retire(self) -> None:
-        """Add up the cells of threads that have ended; the caller holds the lock."""
+        """Add up the cells of ended threads. The caller holds the lock."""
         while self._ended:
             cells = self._ended.popleft()
             self._live = [other for other in self._live if other is not cells]
@@ -320,7 +328,7 @@ class CallMetrics:
             total[name].absorb(cell)
 
     def snapshot(self) -> dict[str, FunctionCounts]:
-        """Return the current counts by function; a call that ends meanwhile may be in some of them only."""
+        """Return the current counts by function. A call that ends at the same time may be in only some of them."""
         total: _Cells = {}
         with self._lock:
             self._retire()

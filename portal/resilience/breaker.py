@@ -1,6 +1,6 @@
-"""Breaker: stop calling a peer that keeps failing, and try it again with a few calls.
+"""Breaker: stop calling a peer that keeps failing, and test it later with a few calls.
 
-There is one circuit for each key, by default for each authority (`host:port`). `circuit.py` has its states.
+There is one circuit for each key, by default for each authority (`host:port`). `circuit.py` has the states.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ OnChange = Callable[[str, CircuitState, CircuitState], object]
 _log = logging.getLogger("portal.calls")
 #: Errors that only a running peer sends.
 _RESPONSES = (FunctionError, JavaScriptError, AuthenticationError, AuthorizationError, RateLimitError)
-_EVICTION_SCAN = 16  # least recently used circuits that are searched for a closed one to evict
+_EVICTION_SCAN = 16  # how many of the least recently used circuits are searched for a closed one to evict
 
 
 def authority_of(call: Call) -> str:
-    """Return the `host:port` that a call goes to; the function's name where its address has no host."""
+    """Return the `host:port` of a call's address; the function's name if the address has no host."""
     address = call.address
     return (address.authority if address is not None else "") or call.function.name
 
 
 def counts_as_failure(error: PortalError) -> bool:
-    """Return whether an error shows that the peer fails: unreachable, silent, overloaded, or a status of 5xx."""
+    """Return whether an error shows that the peer fails: it is unreachable, too slow or overloaded, or sent a 5xx."""
     if isinstance(error, ProtocolError):
         return error.status >= 500
     return isinstance(error, TransportError | CallTimeout | OverloadedError)
@@ -64,24 +64,24 @@ class Breaker:
     `open_duration` seconds and then admits `half_open_calls` calls. That many successes close it; one failure opens it
     again.
 
-    An error that is not a failure counts as a success where only a running peer sends it, such as FunctionError. It
-    does not count where this side may have raised it. A stream is a success at its first item.
+    An error that only a running peer sends, such as FunctionError, counts as a success. An error that this side may
+    have raised does not count. A stream is a success at its first item.
 
     Args:
-        failures: how many open a circuit, at most 10,000; None uses `rate` alone.
+        failures: the number of failures that opens a circuit, at most 10,000; None uses only `rate`.
         window: seconds for which failures and calls count.
-        consecutive: whether a success clears the failures before it; if not, all within `window` count.
-        rate: share of failed calls that opens a circuit, above 0 and at most 1; None uses `failures` alone. It is
-            counted in tenths of `window`.
-        minimum_calls: calls within `window` before `rate` applies.
+        consecutive: whether a success clears the failures before it. If not, all failures within `window` count.
+        rate: the share of failed calls that opens a circuit, above 0 and at most 1; None uses only `failures`. Calls
+            are counted in tenths of `window`.
+        minimum_calls: the number of calls within `window` before `rate` applies.
         open_duration: seconds for which an open circuit rejects calls.
-        half_open_calls: calls that a half-open circuit admits. One that has not returned after `open_duration` seconds,
-            or at its own deadline, no longer counts.
-        key: callable (call) -> str, the circuit of a call; `authority_of` by default.
+        half_open_calls: the number of calls that a half-open circuit admits. A call no longer counts if it has not
+            returned after `open_duration` seconds or at its own deadline.
+        key: callable (call) -> str that returns the circuit of a call; `authority_of` by default.
         is_failure: callable (error) -> bool; `counts_as_failure` by default.
-        on_change: callable (key, before, after), called after each change of state, in the thread that made it and
-            without a lock. Two threads may report changes out of order. Its exceptions are logged.
-        max_keys: circuits kept. Past it the least recently used is removed, a closed one first.
+        on_change: callable (key, before, after) that is called after each change of state. It runs in the thread that
+            made the change, without a lock. Two threads may report changes out of order. Its exceptions are logged.
+        max_keys: the largest number of circuits. Beyond it the least recently used one is removed, a closed one first.
         clock: seconds, as `time.monotonic`.
 
     Raises: ConfigError for a wrong setting.
@@ -126,7 +126,7 @@ class Breaker:
         self._circuits: OrderedDict[str, Circuit] = OrderedDict()  # the most recently used is last
 
     def __call__(self, call: Call, call_next: CallNext) -> Any:
-        """Call, or raise CircuitOpenError without a call."""
+        """Make the call, or raise CircuitOpenError without a call."""
         entry = self._enter(call)
         try:
             result = call_next(call)
@@ -186,7 +186,7 @@ class Breaker:
             self._report(key, before, after)
 
     def _failed(self, error: BaseException | None) -> bool | None:
-        """Return True for a failure of the peer, False for a response of it, None for neither."""
+        """Return True for a failure of the peer, False for a response from it, None for neither."""
         if error is None:
             return False
         if isinstance(error, PortalError) and self._is_failure(error):
@@ -208,7 +208,7 @@ class Breaker:
             return {key: circuit.snapshot(now) for key, circuit in self._circuits.items()}
 
     def reset(self, key: str | None = None) -> None:
-        """Close one circuit, or all. Calls in progress do not count."""
+        """Close one circuit, or all. The calls in progress do not count."""
         with self._lock:
             chosen = [(name, circuit) for name, circuit in self._circuits.items() if key is None or name == key]
             changed = [(name, circuit.state) for name, circuit in chosen if circuit.state != "closed"]
@@ -218,7 +218,11 @@ class Breaker:
             self._report(name, before, "closed")
 
     def force_open(self, key: str, seconds: float | None = None) -> None:
-        """Reject the calls of one circuit for a number of seconds, or until `reset` when None."""
+        """Reject the calls of one circuit.
+
+        Args:
+            seconds: the time for which calls are rejected; None means until `reset`.
+        """
         positive_seconds("breaker.force_open", seconds, optional=True)
         now = self._clock()
         with self._lock:
@@ -230,7 +234,10 @@ class Breaker:
 
 
 class _CountedStream(ClosingIterator):
-    """The items of a streaming call, which counts at its first item, or when it fails. Threads: one at a time."""
+    """The items of a streaming call. The call counts at its first item, or when it fails.
+
+    Threads: one at a time.
+    """
 
     __slots__ = ("_settle", "_settled")
 
@@ -247,7 +254,7 @@ class _CountedStream(ClosingIterator):
             raise
         except BaseException as error:
             self._settled = True
-            self._settle(error)  # a failure after the first item counts, too
+            self._settle(error)  # a failure after the first item counts as well
             raise
         self._settle_once(None)
         return item

@@ -4,8 +4,8 @@
     open       calls are rejected for `open_duration` seconds
     half_open  `half_open_calls` calls pass; that many successes close the circuit, one failure opens it again
 
-Each change of state begins a new generation. The outcome of a call counts only in the generation that admitted it, so a
-late response changes nothing.
+Each change of state begins a new generation. The outcome of a call counts only in the generation that admitted it, so
+a late response has no effect.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CircuitState = Literal["closed", "open", "half_open"]
 Permit = tuple[int, int]  # generation, number within the circuit
 
 _BUCKETS = 10
-_HALF_OPEN_WAIT = 1.0  # seconds to wait at most while calls of a half-open circuit are in progress
+_HALF_OPEN_WAIT = 1.0  # the longest `retry_after` in seconds while a half-open circuit has calls in progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +42,12 @@ class CircuitSnapshot:
     """One circuit at one moment.
 
     Attributes:
-        state: "closed", "open" or "half_open"; an open one becomes half open at the first call after its time.
-        failures: failures that count towards opening; for a circuit that is not closed, those that opened it.
-        opened_at: when it last opened, on the breaker's clock, or None.
-        retry_after: seconds until a call may pass, 0.0 when one may pass now; None when it stays open until a reset.
-        half_open_calls: calls in progress that a half-open circuit admitted.
-        rejected: calls rejected so far.
+        state: "closed", "open" or "half_open". An open circuit becomes half open at the first call after its time.
+        failures: the number of failures that count towards opening; after opening, of those that opened it.
+        opened_at: the time of the last opening, on the breaker's clock, or None.
+        retry_after: seconds until a call may pass; 0.0 if one may pass now, None if the circuit is open until a reset.
+        half_open_calls: the number of calls in progress that a half-open circuit admitted.
+        rejected: the number of rejected calls.
     """
 
     state: CircuitState
@@ -84,7 +84,7 @@ class _RateWindow:
 
 
 class Circuit:
-    """The state of one circuit; `now` is in seconds, on one clock.
+    """The state of one circuit. Every `now` is in seconds on the same clock.
 
     Threads: one at a time.
     """
@@ -110,14 +110,14 @@ class Circuit:
         self._rejected = 0
         self._failed_at: deque[float] = deque(maxlen=rules.failures or 1)
         self._rate = None if rules.rate is None else _RateWindow(rules.window)
-        self._permits: dict[int, float] = {}  # half-open calls by number: when each no longer counts
+        self._permits: dict[int, float] = {}  # half-open calls by number, with the time when each no longer counts
         self._opened_at: float | None = None
         self._reopens_at = 0.0
         self._succeeded = 0
         self.state: CircuitState = "closed"
 
     def admit(self, now: float, hold: float) -> Permit | None:
-        """Admit a call, or reject it with None.
+        """Admit a call and return its permit; return None to reject it.
 
         Args:
             hold: seconds after which a half-open call that has not returned no longer counts.
@@ -179,7 +179,7 @@ class Circuit:
         return calls >= rules.minimum_calls and failures >= rules.rate * calls
 
     def open(self, now: float, seconds: float) -> None:
-        """Reject every call for a number of seconds; `math.inf` is until `close`."""
+        """Reject every call for a number of seconds; `math.inf` means until `close`."""
         self._opened_at = now
         self._reopens_at = now + seconds
         self._turn("open")
@@ -198,7 +198,7 @@ class Circuit:
         self._succeeded = 0
 
     def retry_after(self, now: float) -> float | None:
-        """Return the seconds until a call may pass, or None when only `close` ends the rejection."""
+        """Return the seconds until a call may pass; None if only `close` ends the rejection."""
         if self.state == "open":
             return None if self._reopens_at == math.inf else max(0.0, self._reopens_at - now)
         ends = [end for end in self._permits.values() if end > now]
@@ -207,7 +207,7 @@ class Circuit:
         return min(_HALF_OPEN_WAIT, min(ends) - now)
 
     def snapshot(self, now: float) -> CircuitSnapshot:
-        """Return what `Breaker.states` shows."""
+        """Return the snapshot that `Breaker.states` shows."""
         since = now - self._rules.window
         failures = sum(at > since for at in self._failed_at) if self.state == "closed" else len(self._failed_at)
         if self._rate is not None:

@@ -60,19 +60,19 @@ def test_the_order_of_parameters_does_not_matter() -> None:
 
 
 @given(st.dictionaries(st.text(), JSON, max_size=3), st.dictionaries(st.text(), JSON, max_size=3))
-def test_other_parameters_are_another_key(one: dict[str, Any], other: dict[str, Any]) -> None:
-    same = json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)  # 1, 1.0 and True are apart here
+def test_different_parameters_have_different_keys(one: dict[str, Any], other: dict[str, Any]) -> None:
+    same = json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)  # 1, 1.0 and True are different here
     first = key_of(ADDRESS, one)
     assert (first == key_of(ADDRESS, other)) is (same or first is None)
 
 
-def test_another_address_or_scope_is_another_key() -> None:
+def test_different_addresses_and_scopes_have_different_keys() -> None:
     keys = {key_of(ADDRESS, {}), key_of("http://a:2/api/f", {}), key_of(ADDRESS, {}, "ann"), key_of(ADDRESS, {}, "bob")}
     assert len(keys) == 4
 
 
 @pytest.mark.parametrize("value", [math.nan, {1}, (1, 2), b"", {1: 2}, object(), "\ud800"])
-def test_what_is_no_json_has_no_key(value: Any) -> None:
+def test_parameters_that_are_not_json_have_no_key(value: Any) -> None:
     assert key_of(ADDRESS, {"value": value}) is None
 
 
@@ -80,7 +80,7 @@ def test_what_is_no_json_has_no_key(value: Any) -> None:
 
 
 @given(JSON)
-def test_a_value_comes_back_equal_and_apart(value: Any) -> None:
+def test_each_lookup_returns_an_equal_copy(value: Any) -> None:
     cache = ResponseCache()
     if not cache.store(key(), value, max_age=10):
         assert "\\ud8" in json.dumps(value) or "\\ud" in json.dumps(value)
@@ -93,7 +93,7 @@ def test_a_value_comes_back_equal_and_apart(value: Any) -> None:
         assert first.value is not second.value
 
 
-def test_no_caller_changes_anothers_value() -> None:
+def test_callers_do_not_share_values() -> None:
     cache = ResponseCache()
     value = {"rows": [1, 2]}
     cache.store(key(), value, max_age=10)
@@ -104,7 +104,7 @@ def test_no_caller_changes_anothers_value() -> None:
     assert entry.value == {"rows": [1, 2]}
 
 
-def test_fresh_stale_and_gone() -> None:
+def test_an_entry_is_fresh_then_stale_or_removed() -> None:
     clock = Clock()
     cache = ResponseCache(clock=clock)
     assert cache.lookup(key()) is None
@@ -145,7 +145,7 @@ def test_fresh_stale_and_gone() -> None:
         ('"a"', math.inf, 0.0, True, True),
     ],
 )
-def test_what_could_never_be_used_is_not_kept(
+def test_a_response_that_is_neither_fresh_nor_tagged_is_not_kept(
     etag: str | None, age: float | None, default: float, kept: bool, fresh: bool
 ) -> None:
     cache = ResponseCache(default_age=default, clock=Clock())
@@ -159,7 +159,7 @@ def test_what_could_never_be_used_is_not_kept(
 
 
 @pytest.mark.parametrize("value", [math.nan, {1, 2}, object()])
-def test_what_is_no_json_is_not_kept(value: Any) -> None:
+def test_a_value_that_is_not_json_is_not_kept(value: Any) -> None:
     cache = ResponseCache()
     assert not cache.store(key(), value, max_age=10)
     circle: list[Any] = []
@@ -168,16 +168,16 @@ def test_what_is_no_json_is_not_kept(value: Any) -> None:
     assert cache.stats()["entries"] == 0
 
 
-def test_the_number_of_entries_is_bounded() -> None:
+def test_the_number_of_entries_is_limited() -> None:
     cache = ResponseCache(max_entries=3)
     for n in range(3):
         cache.store(key(n), n, max_age=10)
-    assert cache.lookup(key(0)) is not None  # used last, so it stays
+    assert cache.lookup(key(0)) is not None  # the most recently used entry stays
     cache.store(key(3), 3, max_age=10)
     assert [n for n in range(4) if cache.lookup(key(n)) is not None] == [0, 2, 3]
 
 
-def test_the_bytes_are_bounded() -> None:
+def test_the_memory_is_limited() -> None:
     cache = ResponseCache(max_bytes=50_000)
     text = "\N{GREEK SMALL LETTER ALPHA}" * 4000
     for n in range(20):
@@ -187,10 +187,10 @@ def test_the_bytes_are_bounded() -> None:
     assert stats["entries"] * sys.getsizeof(text) < stats["bytes"] <= 50_000
     assert cache.store(key(1), "small", max_age=10)
     assert not cache.store(key(1), "x" * 60_000, max_age=10)
-    assert cache.lookup(key(1)) is None  # nor is what it would have replaced
+    assert cache.lookup(key(1)) is None  # the previous entry is removed as well
 
 
-def test_invalidate() -> None:
+def test_invalidate_removes_the_entries_of_an_address_or_all() -> None:
     cache = ResponseCache()
     other = "http://b:1/api/f"
     for n in range(3):
@@ -203,7 +203,7 @@ def test_invalidate() -> None:
     assert cache.invalidate() == 0
 
 
-def test_what_was_asked_for_before_an_invalidate_is_not_kept() -> None:
+def test_a_response_to_a_request_from_before_an_invalidate_is_not_kept() -> None:
     cache = ResponseCache()
     epoch = cache.epoch
     cache.invalidate(ADDRESS)
@@ -223,14 +223,14 @@ def test_what_was_asked_for_before_an_invalidate_is_not_kept() -> None:
         ({"default_age": "1"}, "cache.default_age"),
     ],
 )
-def test_wrong_settings_are_refused(options: dict[str, Any], path: str) -> None:
+def test_wrong_settings_are_rejected(options: dict[str, Any], path: str) -> None:
     with pytest.raises(ConfigError) as caught:
         ResponseCache(**options)
     assert caught.value.path == path
     assert caught.value.expected
 
 
-# one call for many
+# concurrent calls
 
 
 @pytest.fixture
@@ -240,7 +240,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 
 class Maker:
-    """Makes a value, or fails, when it is let go."""
+    """Returns or raises its outcome once `go` is set."""
 
     def __init__(self, outcome: Any) -> None:
         self.outcome = outcome
@@ -258,7 +258,7 @@ class Maker:
 
 
 class Joining(CallContext):
-    """A context that tells when somebody waits with it."""
+    """A context that sets `joined` when a call waits with it."""
 
     __slots__ = ("joined",)
 
@@ -278,7 +278,7 @@ def lead_and_follow(
     followers: int,
     follow: Callable[[], Any] | None = None,
 ) -> tuple[Any, list[Any], list[Joining]]:
-    """A call under way and others that wait for it."""
+    """Start a call and others that wait for it; return both and the contexts of the waiters."""
     leader = pool.submit(cache.once, key(), CallContext(), "f", maker)
     assert maker.inside.wait(WAIT)
     contexts = [Joining() for _ in range(followers)]
@@ -288,7 +288,7 @@ def lead_and_follow(
     return leader, others, contexts
 
 
-def test_one_call_for_all_who_ask_at_once(pool: ThreadPoolExecutor) -> None:
+def test_concurrent_calls_share_one_call(pool: ThreadPoolExecutor) -> None:
     cache = ResponseCache()
     maker = Maker({"rows": [1]})
     leader, others, _ = lead_and_follow(pool, cache, maker, 8)
@@ -300,10 +300,10 @@ def test_one_call_for_all_who_ask_at_once(pool: ThreadPoolExecutor) -> None:
     assert maker.made == 1
     assert cache.stats()["flights"] == 0
     assert cache.once(key(), CallContext(), "f", maker) == {"rows": [1]}
-    assert maker.made == 2  # a flight remembers nothing
+    assert maker.made == 2  # the result of a flight is not kept
 
 
-def test_those_who_wait_share_a_failure_and_later_ones_do_not(pool: ThreadPoolExecutor) -> None:
+def test_waiters_share_a_failure_and_later_calls_do_not(pool: ThreadPoolExecutor) -> None:
     cache = ResponseCache()
     error = TransportError("gone", delivery="not_sent", context={"request_id": "leader"})
     maker = Maker(error)
@@ -323,7 +323,9 @@ def test_those_who_wait_share_a_failure_and_later_ones_do_not(pool: ThreadPoolEx
 
 
 @pytest.mark.parametrize("error", [CallTimeout("mine"), CallCancelled("mine"), KeyError("a defect"), SystemExit()])
-def test_the_leaders_own_end_is_nobody_elses(pool: ThreadPoolExecutor, error: BaseException) -> None:
+def test_waiters_do_not_share_the_leaders_timeout_cancellation_or_defect(
+    pool: ThreadPoolExecutor, error: BaseException
+) -> None:
     cache = ResponseCache()
     maker = Maker(error)
     second = Maker("second")
@@ -336,7 +338,7 @@ def test_the_leaders_own_end_is_nobody_elses(pool: ThreadPoolExecutor, error: Ba
     assert 1 <= second.made <= 4
 
 
-def test_who_waits_has_a_deadline(pool: ThreadPoolExecutor) -> None:
+def test_a_waiter_stops_at_its_deadline(pool: ThreadPoolExecutor) -> None:
     cache = ResponseCache()
     maker = Maker(1)
     leader, _, _ = lead_and_follow(pool, cache, maker, 0)
@@ -349,7 +351,7 @@ def test_who_waits_has_a_deadline(pool: ThreadPoolExecutor) -> None:
     assert leader.result(WAIT) == 1
 
 
-def test_who_waits_may_give_up(pool: ThreadPoolExecutor) -> None:
+def test_a_waiter_can_be_cancelled(pool: ThreadPoolExecutor) -> None:
     cache = ResponseCache()
     maker = Maker(1)
     leader, others, contexts = lead_and_follow(pool, cache, maker, 2)
@@ -359,7 +361,7 @@ def test_who_waits_may_give_up(pool: ThreadPoolExecutor) -> None:
     assert leader.result(WAIT) == others[1].result(WAIT) == 1
 
 
-def test_a_call_within_itself_does_not_wait_for_itself() -> None:
+def test_a_nested_call_with_the_same_key_does_not_wait_for_its_caller() -> None:
     cache = ResponseCache()
     made: list[str] = []
 
@@ -371,7 +373,7 @@ def test_a_call_within_itself_does_not_wait_for_itself() -> None:
     assert made == ["outer"]
 
 
-def test_nobody_joins_a_call_from_before_an_invalidate(pool: ThreadPoolExecutor) -> None:
+def test_a_new_call_does_not_join_a_call_from_before_an_invalidate(pool: ThreadPoolExecutor) -> None:
     cache = ResponseCache()
     old = Maker("old")
     leader, others, _ = lead_and_follow(pool, cache, old, 1)
@@ -383,12 +385,12 @@ def test_nobody_joins_a_call_from_before_an_invalidate(pool: ThreadPoolExecutor)
     assert leads
     old.go.set()
     assert leader.result(WAIT) == others[0].result(WAIT) == "old"
-    assert cache.stats()["flights"] == 1  # the old one's landing left the new one alone
+    assert cache.stats()["flights"] == 1  # the end of the old flight did not remove the new one
     flight.fail(FunctionError("f"))
     assert cache.stats()["flights"] == 0
 
 
-def test_other_keys_do_not_wait(pool: ThreadPoolExecutor) -> None:
+def test_calls_with_other_keys_do_not_wait(pool: ThreadPoolExecutor) -> None:
     flights: SingleFlight[str] = SingleFlight()
     maker = Maker(1)
     leader = pool.submit(flights.once, "a", CallContext(), "f", maker)
@@ -427,7 +429,7 @@ def test_parse_cache_control(text: str, directives: dict[str, str | None]) -> No
 
 
 @given(st.text(alphabet='a=",\\ @1\t', max_size=60))
-def test_parsing_never_fails(text: str) -> None:
+def test_parse_cache_control_accepts_any_text(text: str) -> None:
     for name in parse_cache_control(text):
         assert name == name.lower()
         assert name
@@ -483,7 +485,7 @@ def test_freshness(headers: dict[str, str], expected: Freshness) -> None:
 
 
 @given(st.text(max_size=40))
-def test_dates_never_fail(text: str) -> None:
+def test_freshness_accepts_any_date(text: str) -> None:
     seconds, store = freshness({"expires": text})
     assert store
     assert seconds is not None

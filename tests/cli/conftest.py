@@ -1,4 +1,4 @@
-"""A current directory with modules to serve, a served example, and an address where nothing listens."""
+"""Fixtures: a directory with modules to serve, a served example, and an address where nothing listens."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ jwt = JWTAuth(key="k" * 32, algorithms=["HS256"], audience="things")
 @service
 class Signalled:
     def stop(self, number: int) -> None:
-        """Send the signal to this very thread, which is not the main one."""
+        """Send the signal to this thread, which is not the main one."""
         signal.pthread_kill(threading.get_ident(), number)
 
     def on_stop(self):
@@ -54,7 +54,7 @@ class Signalled:
 
 @service
 class Stubborn:
-    """Does not end by being asked."""
+    """Does not stop at the first signal."""
 
     def on_stop(self):
         print("stopping", flush=True)
@@ -76,7 +76,7 @@ def here(tmp_path, monkeypatch):
 
 @pytest.fixture
 def stopped(monkeypatch):
-    """Serving stops as soon as it is announced."""
+    """Stop serving as soon as the addresses are printed."""
 
     class Stopped:
         def __init__(self, on_hangup):
@@ -97,7 +97,7 @@ def base():
 
 @pytest.fixture
 def dead():
-    """An address where nobody listens: a port that is bound and does not."""
+    """An address where nothing listens: the port is bound, but not listening."""
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{holder.getsockname()[1]}/api/add"

@@ -1,4 +1,4 @@
-"""What `portal serve` prints when it is ready."""
+"""The output of `portal serve` when it is ready."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.command import run, serving
 def test_the_url_of_the_docs_page_is_printed():
     result = run("serve", "served_things:plain", "--http", "127.0.0.1:0")
     origin = result.stdout.partition("/api")[0]
-    assert f"serving at {origin}, try it at {origin}/docs (Ctrl-C stops the server)" in result.stderr
+    assert f"serving at {origin}; open {origin}/docs to try the functions (Ctrl-C stops the server)" in result.stderr
 
 
 @pytest.mark.usefixtures("here", "stopped")
@@ -26,9 +26,9 @@ def test_the_printed_command_for_a_unix_socket_works(here):
         address = server.stdout.readline().strip()
         told = server.stderr.readline()
         assert told.startswith(
-            f"serving at unix:{here}/a socket; list it with: portal list http://localhost --socket '"
+            f"serving at unix:{here}/a socket; list functions with: portal list http://localhost --socket '"
         )
-        command = shlex.split(told.partition("list it with: portal ")[2].partition(" (Ctrl-C")[0])
+        command = shlex.split(told.partition("list functions with: portal ")[2].partition(" (Ctrl-C")[0])
         assert run(*command).output == f"{address}  A plain callable.\n"
         reach = ("--socket", f"{here}/a socket")
         assert run("call", address, "a=5", *reach).output == "5\n"

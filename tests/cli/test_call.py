@@ -71,7 +71,7 @@ def test_call_reports_errors(base, arguments, code, said):
     assert [text for text in said if text not in result.stderr] == []
 
 
-def test_a_wrong_path_is_not_found(base):
+def test_a_wrong_path_exits_with_not_found(base):
     result = run("call", base.removesuffix("/api") + "/orders/quote", "sku=PEN-001")
     assert result.exit_code == 4
     assert "nothing is served at /orders/quote; there is /api," in result.output

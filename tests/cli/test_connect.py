@@ -1,4 +1,4 @@
-"""The options of commands that ask a server: --token, --tls-ca, --socket."""
+"""The options of commands that call a server: --token, --tls-ca, --socket."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.command import run
 
 @pytest.fixture
 def protected(tmp_path):
-    """A server over TLS that lets in one token; its address, and the file of its authority."""
+    """Serve over TLS with one token; yield the address and the file of the certificate authority."""
     authority = trustme.CA()
     chain, ca = tmp_path / "server.pem", tmp_path / "ca.pem"
     authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(chain))
@@ -31,7 +31,7 @@ def protected(tmp_path):
         yield str(http.apply(note)), str(ca)
 
 
-def test_each_command_takes_a_token_and_authorities(protected, monkeypatch):
+def test_each_command_has_token_and_tls_ca_options(protected, monkeypatch):
     address, ca = protected
     monkeypatch.setenv("MINE", "t0ken")
     reach = ("--token", "$MINE", "--tls-ca", ca)
@@ -46,13 +46,14 @@ def test_messages_name_the_missing_option(protected):
     address, ca = protected
     untrusted = run("call", address, "text=a", "--token", "t0ken")
     assert untrusted.exit_code == errors_module.UNREACHABLE
-    assert "its certificate is of no authority that is trusted here; --tls-ca says whom to trust" in untrusted.output
-    nobody = run("call", address, "text=a", "--tls-ca", ca)
-    assert nobody.exit_code == errors_module.FAILED
-    assert "AuthenticationError: a credential is needed; none was sent: pass it with --token\n" in nobody.output
-    assert "none was sent: pass it with --token" in run("describe", address, "--tls-ca", ca).output
+    assert "; name its certificate authority with --tls-ca\n" in untrusted.output
+    anonymous = run("call", address, "text=a", "--tls-ca", ca)
+    assert anonymous.exit_code == errors_module.FAILED
+    assert "error: AuthenticationError: " in anonymous.output
+    assert "; pass a token with --token\n" in anonymous.output
+    assert "; pass a token with --token\n" in run("describe", address, "--tls-ca", ca).output
     listed = run("list", address.partition("/api")[0], "--json", "--tls-ca", ca)
-    assert json.loads(listed.stderr)["hint"] == "none was sent: pass it with --token"
+    assert json.loads(listed.stderr)["hint"] == "pass a token with --token"
     wrong = run("call", address, "text=a", "--tls-ca", ca + "x", "--token", "t0ken")
     assert wrong.exit_code == errors_module.MISUSED
     assert "tls.ca must be" in wrong.output
@@ -71,7 +72,7 @@ def test_messages_name_the_missing_option(protected):
     ],
 )
 @pytest.mark.parametrize("command", ["call", "describe", "list"])
-def test_a_socket_where_nothing_listens(command, address, code, said, tmp_path):
+def test_a_socket_without_a_server(command, address, code, said, tmp_path):
     result = run(command, address, "--socket", str(tmp_path / "nobody"))
     assert (result.exit_code, result.stdout) == (code, "")
     assert said in result.stderr

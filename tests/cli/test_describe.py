@@ -53,7 +53,7 @@ def test_describe_of_a_bare_function(capsys):
         ({"type": "object", "properties": {"a": {}, "b": {}}, "required": ["a"]}, "object {a, b?}"),
     ],
 )
-def test_a_schema_as_text(schema, words):
+def test_type_text(schema, words):
     assert type_text(schema) == words
 
 
@@ -67,7 +67,7 @@ def test_list_shows_each_address(base):
     assert rows[address].strip() == "Add two numbers."
 
 
-def test_list_of_a_server_without_a_path_means_its_api(base):
+def test_list_completes_a_url_without_path(base):
     assert run("list", base.removesuffix("/api")).stdout == run("list", base).stdout != ""
 
 

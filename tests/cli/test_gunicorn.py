@@ -13,7 +13,7 @@ from tests.support.command import free_port, serving, wait_for_port
 pytest.importorskip("gunicorn")
 
 
-def test_several_processes_serve(here):
+def test_workers_serve(here):
     port = free_port()
     with serving(here, "served_things:plain", "--http", f"127.0.0.1:{port}", "--workers", "2", "--token", "a=b"):
         wait_for_port(port)
@@ -21,7 +21,7 @@ def test_several_processes_serve(here):
             assert [consumer.call_at(f"http://127.0.0.1:{port}/api/plain") for _ in range(5)] == [1] * 5
 
 
-def test_several_processes_print_what_one_does(here):
+def test_workers_print_the_same_as_one_process(here):
     arguments = ["served_things:plain", "served_things:Shop", "--http", "127.0.0.1:0"]
 
     def told(server: subprocess.Popen[str]) -> list[str]:
@@ -36,7 +36,7 @@ def test_several_processes_print_what_one_does(here):
         assert any(line.startswith("serving at http://127.0.0.1:") for line in iter(several.stderr.readline, ""))
 
 
-def test_several_processes_print_the_addresses_once(here):
+def test_workers_print_the_addresses_once(here):
     with serving(here, "served_things:Shop", "--http", "127.0.0.1:0", "--json", "--workers", "2") as server:
         told = json.loads(server.stdout.readline())
         assert [row["name"] for row in told["services"]] == ["shop"]

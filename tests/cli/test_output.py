@@ -34,21 +34,21 @@ def hostile():
 
 
 @pytest.mark.parametrize("command", ["list", "describe", "call"])
-def test_escapes_of_a_server_do_not_reach_the_terminal(command, hostile):
+def test_control_characters_from_a_server_are_escaped(command, hostile):
     result = run(command, hostile if command == "list" else f"{hostile}/escape")
     assert result.exit_code == 0
     assert "\\u001b[2J" in result.output
     assert not set(result.output) & set("\x1b\x9b\x07\r\u202e")
 
 
-def test_escapes_in_an_error_do_not_reach_the_terminal(hostile):
+def test_control_characters_in_an_error_are_escaped(hostile):
     result = run("call", f"{hostile}/escape", "fail=true")
     assert result.exit_code == 1
     assert result.stderr.startswith("error: RateLimitError: wait\\u001b[2J")
     assert not set(result.output) & set("\x1b\x9b\x07\r\u202e")
 
 
-def test_a_result_as_json_stays_the_same_value(hostile):
+def test_an_escaped_json_result_keeps_its_value(hostile):
     result = run("call", f"{hostile}/escape", "--output", "json")
     assert json.loads(result.stdout) == {f"key{ESCAPES}": f"value{ESCAPES}"}
 
@@ -58,6 +58,6 @@ def test_a_table_without_rows_prints_nothing(capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_a_fault_of_the_whole_value_has_a_path_in_words():
+def test_a_fault_without_path_is_reported_for_the_whole_value():
     error = errors.ValidationError(errors=[errors.Fault("", "no object", "type")])
     assert list(error_lines(error)) == ["error: ValidationError: 1 fault", "  (the whole value): no object"]

@@ -34,4 +34,4 @@ def test_a_server_that_ends_is_reported(here):
     with serving(here, "broken_things:f", "--http", "127.0.0.1:0", "--reload") as server:
         lines = iter(server.stderr.readline, "")
         assert any("cannot import broken_things" in line for line in lines)
-        assert next(lines) == "the server has ended; it restarts when a Python file changes\n"
+        assert next(lines) == "the server has stopped; it restarts when a Python file changes\n"

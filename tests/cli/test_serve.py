@@ -29,7 +29,7 @@ from tests.support.command import first_address, run, serving
     ],
 )
 @pytest.mark.usefixtures("here", "stopped")
-def test_serve_takes(target, address, services):
+def test_serve_accepts(target, address, services):
     result = run("serve", f"served_things:{target}", "--http", "127.0.0.1:0", "--json")
     assert result.exit_code == 0, result.output
     told = json.loads(result.stdout.splitlines()[0])
@@ -38,7 +38,7 @@ def test_serve_takes(target, address, services):
 
 
 @pytest.mark.usefixtures("here", "stopped")
-def test_serve_prints_an_address_a_line():
+def test_serve_prints_one_address_per_line():
     result = run("serve", "served_things:plain", "served_things:instance", "--http", "[::1]:0")
     assert result.exit_code == 0, result.output
     first, second, *rest = result.stdout.splitlines()
@@ -48,7 +48,7 @@ def test_serve_prints_an_address_a_line():
 
 
 @pytest.mark.usefixtures("here", "stopped")
-def test_a_port_in_use_is_a_failure_of_the_server():
+def test_a_port_in_use_exits_with_1():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -58,7 +58,7 @@ def test_a_port_in_use_is_a_failure_of_the_server():
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_server_answers_until_a_signal_and_stops_in_order(here, number):
+def test_a_server_responds_until_a_signal_and_stops_in_order(here, number):
     with serving(here, "served_things:Shop", "--http", "127.0.0.1:0", "--json") as server, Consumer() as consumer:
         try:
             address = json.loads(server.stdout.readline())["functions"][0]["address"]
@@ -72,7 +72,7 @@ def test_a_server_answers_until_a_signal_and_stops_in_order(here, number):
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs POSIX signals")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_stops_it_whichever_thread_gets_it(here, number):
+def test_a_signal_to_any_thread_stops_the_server(here, number):
     with serving(here, "served_things:Signalled", "--http", "127.0.0.1:0", "--json") as server, Consumer() as consumer:
         try:
             address = json.loads(server.stdout.readline())["functions"][0]["address"]
@@ -83,7 +83,7 @@ def test_a_signal_stops_it_whichever_thread_gets_it(here, number):
             server.kill()
 
 
-def test_a_second_signal_ends_at_once(here):
+def test_a_second_signal_stops_at_once(here):
     with serving(here, "served_things:Stubborn", "--http", "127.0.0.1:0", "--json") as server:
         try:
             assert json.loads(server.stdout.readline())["services"]
@@ -95,7 +95,7 @@ def test_a_second_signal_ends_at_once(here):
             server.kill()
 
 
-def test_options_protect_what_is_served(here, tmp_path):
+def test_token_limit_and_log_options(here, tmp_path):
     log = tmp_path / "requests.log"
     options = ["--token", "ann=s3cret", "--token", "ops=$ORDERS_TOKEN", "--limit", "2/minute", "--log", str(log)]
     arguments = ["served_things:plain", "--http", "127.0.0.1:0", "--json", "--cors", "https://a.example", *options]
@@ -127,7 +127,7 @@ def test_failed_authentications_of_a_client_behind_a_proxy_are_limited(here):
         assert status("192.0.2.2", "s3cret") == 200
 
 
-def test_tls(here, tmp_path):
+def test_tls_certificate_option(here, tmp_path):
     authority = trustme.CA()
     issued = authority.issue_cert("127.0.0.1")
     chain, ca = tmp_path / "chain.pem", tmp_path / "ca.pem"
@@ -144,7 +144,7 @@ def test_tls(here, tmp_path):
 
 
 @pytest.mark.parametrize(("target", "more"), [("keys", []), ("key", ["--token", "ann=t0ken"])])
-def test_any_authenticator(here, target, more):
+def test_auth_option(here, target, more):
     arguments = ["served_things:plain", "--http", "127.0.0.1:0", "--auth", f"served_things:{target}", *more]
     with serving(here, *arguments) as server:
         address = server.stdout.readline().strip()
@@ -185,6 +185,6 @@ def test_servers_share_a_limit_in_a_store(here):
                 consumer.call_at(second)
 
 
-def test_help_says_that_tokens_and_an_authenticator_of_tokens_exclude_each_other():
+def test_help_says_that_auth_and_token_may_conflict():
     words = " ".join(run("serve", "--help").output.split())
-    assert "It replaces --token if it reads bearer tokens, as JWTAuth does." in words
+    assert "Do not use it with --token if it reads bearer tokens, as JWTAuth does." in words

@@ -12,7 +12,7 @@ def encode(pieces: list[bytes], trailers: bytes = b"") -> bytes:
     return b"".join(b"%x\r\n%b\r\n" % (len(one), one) for one in pieces) + b"0\r\n" + trailers + b"\r\n"
 
 
-def test_pieces_trailers_and_what_follows() -> None:
+def test_data_trailers_and_remainder() -> None:
     decoder = ChunkedDecoder(100)
     data = b"3;name=value\r\nabc\r\n02 \r\nde\r\n0\r\nX-A: b\r\nHost: evil\r\n\r\nGET /"
     assert decoder.feed(data) == b"abcde"
@@ -51,7 +51,7 @@ def test_pieces_trailers_and_what_follows() -> None:
         (b"0\r\n" + b"a: b\r\n" * 2500, 431),
     ],
 )
-def test_hostile_chunks(data: bytes, status: int) -> None:
+def test_malformed_chunks_are_rejected(data: bytes, status: int) -> None:
     decoder = ChunkedDecoder(100)
     if not status:
         assert decoder.feed(data) == b""
@@ -62,7 +62,7 @@ def test_hostile_chunks(data: bytes, status: int) -> None:
     assert caught.value.status == status
 
 
-def test_extensions_have_a_bound_that_grows_with_the_data() -> None:
+def test_the_limit_of_extensions_grows_with_the_data() -> None:
     decoder = ChunkedDecoder(1_000_000)
     chunk = b"1;" + b"a" * 400 + b"\r\nx\r\n"
     assert decoder.feed(chunk * 40) == b"x" * 40
@@ -74,7 +74,7 @@ def test_extensions_have_a_bound_that_grows_with_the_data() -> None:
     assert decoder.feed(chunk * 100) == b"x" * 50_000
 
 
-def test_the_limit_is_for_the_whole_body() -> None:
+def test_the_limit_applies_to_the_whole_body() -> None:
     decoder = ChunkedDecoder(4)
     assert decoder.feed(b"3\r\nabc\r\n") == b"abc"
     with pytest.raises(ProtocolError) as caught:
@@ -83,7 +83,7 @@ def test_the_limit_is_for_the_whole_body() -> None:
 
 
 @given(st.lists(st.binary(min_size=1, max_size=20), max_size=5), st.integers(0, 120), st.binary(max_size=5))
-def test_split_anywhere_it_decodes_to_the_same(pieces: list[bytes], at: int, rest: bytes) -> None:
+def test_a_body_in_pieces_of_any_size_is_decoded(pieces: list[bytes], at: int, rest: bytes) -> None:
     data = encode(pieces, b"X-T: v\r\n") + rest
     decoder = ChunkedDecoder(1000)
     got = decoder.feed(data[:at]) + decoder.feed(data[at:])
@@ -95,7 +95,7 @@ def test_split_anywhere_it_decodes_to_the_same(pieces: list[bytes], at: int, res
 
 
 @given(st.binary(max_size=60))
-def test_bytes_of_any_kind(data: bytes) -> None:
+def test_any_bytes_stay_within_the_limit(data: bytes) -> None:
     decoder = ChunkedDecoder(50)
     try:
         size = len(decoder.feed(data))
@@ -107,11 +107,11 @@ def test_bytes_of_any_kind(data: bytes) -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        b"1;" + b"a" * 510 + b"\r\nx\r\n0\r\n\r\n",  # the longest line there may be
+        b"1;" + b"a" * 510 + b"\r\nx\r\n0\r\n\r\n",  # the longest allowed line
         b"0\r\nA: " + b"b" * 8189 + b"\r\n\r\n",
     ],
 )
-def test_the_longest_line_may_be_cut_anywhere(data: bytes) -> None:
+def test_the_longest_line_may_arrive_byte_by_byte(data: bytes) -> None:
     whole = ChunkedDecoder(100)
     body = whole.feed(data)
     assert whole.complete

@@ -11,7 +11,7 @@ from portal.http11.dates import format_http_date, format_retry_after, parse_http
 NOW = 784111777
 
 
-def test_a_date_there_and_back() -> None:
+def test_a_formatted_date_is_parsed() -> None:
     text = format_http_date(NOW)
     assert text == "Sun, 06 Nov 1994 08:49:37 GMT"
     assert parse_http_date(text) == NOW
@@ -21,7 +21,7 @@ def test_a_date_there_and_back() -> None:
     ("text", "expected"),
     [
         ("Sunday, 06-Nov-94 08:49:37 GMT", NOW),  # RFC 850
-        ("Sun Nov  6 08:49:37 1994", NOW),  # asctime, which names no zone
+        ("Sun Nov  6 08:49:37 1994", NOW),  # asctime, without a zone
         ("Sun, 06 Nov 1994 09:49:37 +0100", NOW),
         ("0", None),
         ("", None),
@@ -29,12 +29,12 @@ def test_a_date_there_and_back() -> None:
         ("Sun, 06 Nov 1994 08:49:37 GMT" + " " * 100, None),
     ],
 )
-def test_forms_of_dates(text: str, expected: float | None) -> None:
+def test_parse_http_date(text: str, expected: float | None) -> None:
     assert parse_http_date(text) == expected
 
 
 @given(st.text(max_size=70))
-def test_any_text_is_a_date_or_none(text: str) -> None:
+def test_parsing_accepts_any_text(text: str) -> None:
     assert isinstance(parse_http_date(text), float | None)
     assert isinstance(parse_retry_after(text), float | None)
 
@@ -51,16 +51,16 @@ def test_any_text_is_a_date_or_none(text: str) -> None:
         ("\u0667", None),  # an Arabic digit
         ("9" * 10, None),
         ("Sun, 06 Nov 1994 08:49:47 GMT", 10.0),
-        ("Sun, 06 Nov 1994 08:49:00 GMT", 0.0),  # has passed
+        ("Sun, 06 Nov 1994 08:49:00 GMT", 0.0),  # in the past
         ("soon", None),
     ],
 )
-def test_retry_after(text: str | None, expected: float | None) -> None:
+def test_parse_retry_after(text: str | None, expected: float | None) -> None:
     assert parse_retry_after(text, lambda: NOW) == expected
 
 
 @pytest.mark.parametrize(
     ("seconds", "expected"), [(None, None), (math.inf, None), (math.nan, None), (0, "1"), (0.2, "1"), (2.01, "3")]
 )
-def test_retry_after_is_whole_seconds(seconds: float | None, expected: str | None) -> None:
+def test_format_retry_after(seconds: float | None, expected: str | None) -> None:
     assert format_retry_after(seconds) == expected

@@ -8,7 +8,7 @@ from portal.http11.entity_tags import entity_tag, lists_weak_tag, matches_tag, w
 
 
 @given(st.binary(max_size=100), st.binary(max_size=100))
-def test_a_strong_tag_is_of_the_bytes(one: bytes, other: bytes) -> None:
+def test_equal_bodies_have_equal_tags(one: bytes, other: bytes) -> None:
     tag = entity_tag(one)
     assert tag[0] == tag[-1] == '"'
     assert len(tag) == 34
@@ -59,7 +59,7 @@ def test_if_none_match(header: str | None, etag: str | None, expected: bool) -> 
 
 
 @given(st.text(alphabet='"W/a, *', max_size=30))
-def test_matching_never_fails(header: str) -> None:
+def test_matching_accepts_any_text(header: str) -> None:
     assert isinstance(matches_tag(header, '"a"'), bool)
 
 
@@ -67,11 +67,11 @@ def test_matching_never_fails(header: str) -> None:
     ("header", "expected"),
     [('W/"a"', True), ('"b", W/"a"', True), ('"a"', False), ("*", False), ('W/"ab"', False), ('W/"a" x', False)],
 )
-def test_the_weak_form_is_listed_or_not(header: str, expected: bool) -> None:
+def test_lists_weak_tag(header: str, expected: bool) -> None:
     assert lists_weak_tag(header, '"a"') is expected
     assert lists_weak_tag(header, 'W/"a"') is expected
 
 
-def test_a_weak_tag() -> None:
+def test_weak_tag() -> None:
     assert weak_tag('"a"') == weak_tag(weak_tag('"a"')) == 'W/"a"'
     assert not lists_weak_tag(None, '"a"')

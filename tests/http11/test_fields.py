@@ -34,7 +34,7 @@ from portal.http11.fields import (
         ("abc\n", False, False, False, False),
     ],
 )
-def test_what_a_text_may_be(text: str, token: bool, visible: bool, value: bool, content: bool) -> None:
+def test_tokens_and_values(text: str, token: bool, visible: bool, value: bool, content: bool) -> None:
     found = [test(text) is not None for test in (is_token, is_visible, is_field_value, is_field_content)]
     assert found == [token, visible, value, content]
 
@@ -53,20 +53,20 @@ def test_what_a_text_may_be(text: str, token: bool, visible: bool, value: bool, 
         ("\u00e9", False, False),
     ],
 )
-def test_ids(text: str, request_id: bool, key: bool) -> None:
+def test_request_ids_and_idempotency_keys(text: str, request_id: bool, key: bool) -> None:
     assert (is_request_id(text) is not None) is request_id
     assert (is_idempotency_key(text) is not None) is key
 
 
 @pytest.mark.parametrize("pad", [b"", b"x" * 300])
-def test_a_header_line(pad: bytes) -> None:
+def test_parse_field_line(pad: bytes) -> None:
     assert parse_field_line(b"X-Name: \t a\xe9 b" + pad + b" ") == ("x-name", "a\xe9 b" + pad.decode())
     for bad in (b"X Name: a", b"X-Name : a", b": a", b"X-Name", b" X: a", b"X: a\rb", b"X: a\x00"):
         with pytest.raises(ProtocolError):
             parse_field_line(bad + pad)
 
 
-def test_a_list() -> None:
+def test_split_list() -> None:
     assert split_list(" a ,,\tb c, ,d") == ["a", "b c", "d"]
     assert split_list("") == split_list(" , ") == []
 

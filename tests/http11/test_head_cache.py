@@ -26,8 +26,8 @@ def test_equal_heads_are_parsed_once() -> None:
     assert len(cache._heads) <= 2
 
 
-def test_a_known_beginning_changes_nothing() -> None:
-    """What a cache knows of a head's beginning gives the very head that a fresh look gives."""
+def test_a_head_with_a_cached_prefix_equals_a_parsed_head() -> None:
+    """A cached prefix gives the same head or error as a full parse."""
     start = b"POST /api/add?version=2 HTTP/1.1\r\nHost: x:1\r\nAccept: a/b\r\n"
     ends = [
         b"X-Request-ID: a-1\r\nContent-Length: 17\r\n\r\n",
@@ -56,13 +56,13 @@ def test_a_known_beginning_changes_nothing() -> None:
     cache = HeadCache()
     cache.parse(start + ends[0])
     expecting = start + b"Expect: 100-continue\r\n"
-    for begin in (start, start + b"Content-Type: a/b\r\n", start + b"Content-Length: 4\r\n", expecting):
+    for prefix in (start, start + b"Content-Type: a/b\r\n", start + b"Content-Length: 4\r\n", expecting):
         for end in ends * 2:
-            assert outcome(cache.parse, begin + end) == outcome(parse_request_head, begin + end)
-    assert cache._beginnings
+            assert outcome(cache.parse, prefix + end) == outcome(parse_request_head, prefix + end)
+    assert cache._prefixes
 
 
-def test_a_known_beginning_does_not_let_more_headers_pass() -> None:
+def test_a_cached_prefix_does_not_raise_the_limit_of_headers() -> None:
     ids = b"X-Request-ID: a\r\nContent-Length: 4\r\n"
     more = b"X-Portal-Timeout: 1\r\ntraceparent: x\r\nIdempotency-Key: k\r\n"
     for repeated in range(93, 98):

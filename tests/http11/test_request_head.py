@@ -16,7 +16,7 @@ def head(line: bytes = b"GET / HTTP/1.1", headers: bytes = HOST) -> bytes:
     return line + b"\r\n" + headers + b"\r\n"
 
 
-def test_a_usual_head() -> None:
+def test_a_typical_head() -> None:
     found = parse_request_head(
         head(b"POST /api/add?version=2#x HTTP/1.1", HOST + b"Content-Length: 12\r\nAccept: a\r\naccept:\tb \r\n")
     )
@@ -27,7 +27,7 @@ def test_a_usual_head() -> None:
     assert (found.expect_continue, found.upgrade) == (False, None)
 
 
-def test_an_empty_line_before_it_is_let_pass() -> None:
+def test_an_empty_line_before_the_head_is_skipped() -> None:
     assert parse_request_head(b"\r\n" + head()).path == "/"
 
 
@@ -54,7 +54,7 @@ def test_forms_of_the_target() -> None:
     assert parse_request_head(head(b"OPTIONS * HTTP/1.1")).path == "*"
 
 
-def test_what_the_client_wants() -> None:
+def test_expect_transfer_encoding_and_upgrade() -> None:
     found = parse_request_head(head(headers=HOST + b"Expect: 100-Continue\r\nTransfer-Encoding: Chunked\r\n"))
     assert found.expect_continue
     assert found.chunked
@@ -64,7 +64,7 @@ def test_what_the_client_wants() -> None:
     assert not parse_request_head(head(b"GET / HTTP/1.0", b"Expect: 100-continue\r\n")).expect_continue
 
 
-HOSTILE: list[tuple[bytes, int]] = [
+MALFORMED: list[tuple[bytes, int]] = [
     (b"\r\n\r\n", 400),
     (head(b"GET"), 400),
     (head(b"GET /"), 400),
@@ -136,19 +136,19 @@ HOSTILE: list[tuple[bytes, int]] = [
 ]
 
 
-@pytest.mark.parametrize(("data", "status"), HOSTILE)
-def test_hostile_heads(data: bytes, status: int) -> None:
+@pytest.mark.parametrize(("data", "status"), MALFORMED)
+def test_malformed_heads_are_rejected(data: bytes, status: int) -> None:
     with pytest.raises(ProtocolError) as caught:
         parse_request_head(data)
     assert caught.value.status == status
 
 
-def test_who_sends_no_length_is_told_what_to_send() -> None:
+def test_the_error_for_a_missing_length_says_what_to_send() -> None:
     with pytest.raises(ProtocolError, match=r"send Content-Length \(0 for no parameters\)"):
         parse_request_head(head(b"POST /api/add HTTP/1.1", HOST + b"Content-Type: application/json\r\n"))
 
 
-def test_the_end_of_a_head() -> None:
+def test_find_head_end() -> None:
     data = head() + b"body"
     assert find_head_end(data) == len(data) - 4
     assert find_head_end(data[:-5]) == -1
@@ -159,7 +159,7 @@ def test_the_end_of_a_head() -> None:
 
 
 @given(st.binary(max_size=200))
-def test_bytes_of_any_kind_give_a_head_or_a_protocol_error(data: bytes) -> None:
+def test_any_bytes_give_a_head_or_a_protocol_error(data: bytes) -> None:
     for text in (data, data + b"\r\n\r\n", head(data), head(headers=HOST + data + b"\r\n")):
         try:
             found = parse_request_head(text)
@@ -173,7 +173,7 @@ VALUE = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=
 
 
 @given(TOKEN, st.lists(st.tuples(TOKEN.map(lambda name: "X-" + name), VALUE), max_size=20))
-def test_what_is_generated_comes_back(method: str, headers: list[tuple[str, str]]) -> None:
+def test_generated_heads_are_parsed(method: str, headers: list[tuple[str, str]]) -> None:
     if method == "CONNECT":
         return
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers)

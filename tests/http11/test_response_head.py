@@ -8,26 +8,26 @@ from portal.http11.response_head import encode_chunk, encode_head, parse_respons
 NOW = 784111777.0
 
 
-def test_a_head() -> None:
+def test_encode_head() -> None:
     data = encode_head(200, [("Content-Length", "2")], keep_alive=True, now=NOW)
     assert data == b"HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Length: 2\r\n\r\n"
     assert b"08:49:38" in encode_head(200, [], keep_alive=True, now=NOW + 1)
 
 
-def test_connection() -> None:
+def test_the_connection_header_and_unknown_statuses() -> None:
     assert b"Connection: close\r\n" in encode_head(200, [], keep_alive=False, now=NOW)
     assert b"Connection: keep-alive\r\n" in encode_head(200, [], keep_alive=True, version=(1, 0), now=NOW)
     assert b"HTTP/1.1 299 Unknown\r\n" in encode_head(299, [], keep_alive=True, now=NOW)
 
 
 @pytest.mark.parametrize(("name", "value"), [("A", "b\r\nC: d"), ("A", "b\nc"), ("A", "\x00"), ("A b", "c"), ("", "c")])
-def test_no_header_breaks_the_head_apart(name: str, value: str) -> None:
+def test_a_header_with_control_characters_or_a_bad_name_is_rejected(name: str, value: str) -> None:
     with pytest.raises(ProtocolError) as caught:
         encode_head(200, [(name, value)], keep_alive=True, now=NOW)
     assert caught.value.status == 500
 
 
-def test_a_chunk() -> None:
+def test_encode_chunk() -> None:
     assert encode_chunk(b"x" * 26) == b"1a\r\n" + b"x" * 26 + b"\r\n"
 
 
@@ -40,11 +40,11 @@ def test_a_chunk() -> None:
         (b"HTTP/1.0 200 OK\r\nConnection: keep-alive", (200, {"connection": "keep-alive"}, True)),
     ],
 )
-def test_a_response_head_is_parsed(head: bytes, expected: tuple[int, dict[str, str], bool]) -> None:
+def test_parse_response_head(head: bytes, expected: tuple[int, dict[str, str], bool]) -> None:
     assert parse_response_head(head) == expected
 
 
-def test_the_common_head_is_read_as_any_other() -> None:
+def test_the_fast_path_for_the_common_head_agrees() -> None:
     head = encode_head(200, [("Content-Type", "application/json"), ("X-Request-ID", "a-1")], keep_alive=True, now=NOW,
                        length=3)[:-4]  # fmt: skip
     status, headers, keep = parse_response_head(head)
@@ -64,10 +64,10 @@ def test_the_common_head_is_read_as_any_other() -> None:
         b"",
     ],
 )
-def test_what_is_not_a_response_head_is_rejected(head: bytes) -> None:
+def test_a_malformed_response_head_is_rejected(head: bytes) -> None:
     with pytest.raises(ProtocolError):
         parse_response_head(head)
 
 
-def test_a_status_line() -> None:
+def test_status_line() -> None:
     assert (status_line(404), status_line(299)) == ("404 Not Found", "299 Unknown")

@@ -89,37 +89,37 @@ def call_of(
     return Call(function, params or {}, context, streaming=function.schema.streaming)
 
 
-class Answers:
-    """The end of a chain, which counts."""
+class Responses:
+    """The end of a chain: returns or raises each response in turn, and counts the calls."""
 
-    def __init__(self, *answers: Any) -> None:
-        self.answers = list(answers) or [{"sum": 3.5, "rows": [1, None, "ü"]}]
+    def __init__(self, *responses: Any) -> None:
+        self.responses = list(responses) or [{"sum": 3.5, "rows": [1, None, "ü"]}]
         self.made = 0
 
     def __call__(self, call: Call) -> Any:
-        answer = self.answers[min(self.made, len(self.answers) - 1)]
+        response = self.responses[min(self.made, len(self.responses) - 1)]
         self.made += 1
-        if isinstance(answer, BaseException):
-            raise answer
-        return answer
+        if isinstance(response, BaseException):
+            raise response
+        return response
 
 
 class Slow:
-    """The end of a chain, which says that it has begun and waits until it may go on."""
+    """The end of a chain, which sets `started`, waits for `go`, and then returns or raises its response."""
 
-    def __init__(self, answer: Any = "done") -> None:
-        self.begun = threading.Event()
+    def __init__(self, response: Any = "done") -> None:
+        self.started = threading.Event()
         self.go = threading.Event()
-        self.answer = answer
+        self.response = response
         self.made = 0
 
     def __call__(self, call: Call) -> Any:
         self.made += 1
-        self.begun.set()
+        self.started.set()
         assert self.go.wait(WAIT)
-        if isinstance(self.answer, BaseException):
-            raise self.answer
-        return self.answer
+        if isinstance(self.response, BaseException):
+            raise self.response
+        return self.response
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +150,7 @@ def close() -> Iterator[Callable[[Any], Any]]:
 
 @pytest.fixture(params=["memory", "store"])
 def kept(request: pytest.FixtureRequest, close: Callable[[Any], Any]) -> Callable[..., Idempotency]:
-    """Makes an Idempotency in memory, and one on a real server."""
+    """Return a function that makes an Idempotency in memory, or with a real server as its store."""
     store = None if request.param == "memory" else request.getfixturevalue("url")
 
     def open_one(*args: Any, **settings: Any) -> Idempotency:
@@ -181,71 +181,71 @@ def kept(request: pytest.FixtureRequest, close: Callable[[Any], Any]) -> Callabl
         {"store": "postgres://x"},
     ],
 )
-def test_a_wrong_setting_is_refused(wrong: dict[str, Any]) -> None:
+def test_a_wrong_setting_is_rejected(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError) as caught:
         Idempotency(**wrong)
     assert caught.value.path == f"idempotency.{next(iter(wrong))}"
 
 
 @pytest.mark.parametrize("key", ["", "a" * 256, "two words", "tab\t", "ü", "line\n", "\x7f", 7])
-def test_a_bad_key_is_refused(key: Any) -> None:
+def test_a_malformed_key_is_rejected(key: Any) -> None:
     with pytest.raises(ProtocolError) as caught:
         Idempotency()(call_of(key), lambda _: pytest.fail("it ran"))
     assert caught.value.status == 400
 
 
 @pytest.mark.parametrize("key", ["a", "a" * 255, '"8e03978e-40d5-43dd-bc93-6894a57f9324"', "!~"])
-def test_a_good_key_is_taken(key: str) -> None:
-    assert Idempotency()(call_of(key), Answers(1)) == 1
+def test_a_valid_key_is_accepted(key: str) -> None:
+    assert Idempotency()(call_of(key), Responses(1)) == 1
 
 
-def test_a_stream_takes_no_key() -> None:
+def test_a_stream_with_a_key_is_rejected() -> None:
     with pytest.raises(ProtocolError, match="stream") as caught:
         Idempotency()(call_of(function=items), lambda _: pytest.fail("it ran"))
     assert caught.value.status == 400
-    assert Idempotency()(call_of(None, function=items), Answers(1)) == 1
+    assert Idempotency()(call_of(None, function=items), Responses(1)) == 1
 
 
-def test_what_is_no_json_data_takes_no_key() -> None:
+def test_parameters_that_are_not_json_are_rejected() -> None:
     with pytest.raises(SerializationError):
         Idempotency()(call_of(params={"n": math.nan}), lambda _: pytest.fail("it ran"))
 
 
-def test_calls_without_a_key_pass() -> None:
-    answers = Answers()
-    limit = Idempotency()
+def test_calls_without_a_key_pass_through() -> None:
+    responses = Responses()
+    once = Idempotency()
     for _ in range(2):
         call = call_of(None)
-        limit(call, answers)
+        once(call, responses)
         assert not call.replied
-    assert answers.made == 2
+    assert responses.made == 2
 
 
 # once
 
 
-def test_the_first_answer_is_given_again(kept: Callable[..., Idempotency]) -> None:
-    once, answers = kept(), Answers()
+def test_the_first_response_is_replayed(kept: Callable[..., Idempotency]) -> None:
+    once, responses = kept(), Responses()
     first, second = call_of(params={"a": 1, "b": [1.5]}), call_of(params={"b": [1.5], "a": 1})
-    result = once(first, answers)
-    again = once(second, answers)
-    assert result == again == answers.answers[0]
-    assert answers.made == 1
+    result = once(first, responses)
+    again = once(second, responses)
+    assert result == again == responses.responses[0]
+    assert responses.made == 1
     assert "idempotent-replayed" not in first.reply
     assert second.reply["idempotent-replayed"] == "true"
     again["rows"].clear()
-    assert once(call_of(params={"a": 1, "b": [1.5]}), answers) == result
+    assert once(call_of(params={"a": 1, "b": [1.5]}), responses) == result
 
 
-@pytest.mark.parametrize("answer", [None, 0, "", [], False, {"error": 1, "private": True}, {"lost": "x"}])
-def test_any_answer_is_given_again(kept: Callable[..., Idempotency], answer: Any) -> None:
-    once, answers = kept(), Answers(answer, "another")
-    assert [once(call_of(), answers) for _ in range(2)] == [answer, answer]
+@pytest.mark.parametrize("response", [None, 0, "", [], False, {"error": 1, "private": True}, {"not_kept": "x"}])
+def test_any_result_is_replayed(kept: Callable[..., Idempotency], response: Any) -> None:
+    once, responses = kept(), Responses(response, "another")
+    assert [once(call_of(), responses) for _ in range(2)] == [response, response]
 
 
-def test_another_body_is_refused(kept: Callable[..., Idempotency]) -> None:
+def test_a_key_with_other_parameters_is_rejected(kept: Callable[..., Idempotency]) -> None:
     once = kept()
-    once(call_of(params={"n": 1}), Answers())
+    once(call_of(params={"n": 1}), Responses())
     with pytest.raises(ProtocolError, match="other parameters") as caught:
         once(call_of(params={"n": 2}), lambda _: pytest.fail("it ran"))
     assert caught.value.status == 422
@@ -256,34 +256,34 @@ def test_another_body_is_refused(kept: Callable[..., Idempotency]) -> None:
     "changed",
     [{"name": "bob"}, {"name": None}, {"function": other}, {"function": newer}, {"key": "key-2"}, {"name": "ann\x00"}],
 )
-def test_other_callers_functions_versions_and_keys_are_apart(
+def test_keys_are_scoped_to_caller_function_and_version(
     kept: Callable[..., Idempotency], changed: dict[str, Any]
 ) -> None:
-    once, answers = kept(), Answers(1, 2)
-    assert once(call_of(name="ann"), answers) == 1
+    once, responses = kept(), Responses(1, 2)
+    assert once(call_of(name="ann"), responses) == 1
     call = call_of(**{"name": "ann", **changed})
-    assert once(call, answers) == 2
+    assert once(call, responses) == 2
     assert not call.replied
 
 
 def test_after_the_window_the_call_runs_again() -> None:
     clock = Clock()
-    once, answers = Idempotency(60.0, clock=clock), Answers(1, 2)
-    assert once(call_of(), answers) == 1
+    once, responses = Idempotency(60.0, clock=clock), Responses(1, 2)
+    assert once(call_of(), responses) == 1
     clock.now += 59.9
-    assert once(call_of(), answers) == 1
+    assert once(call_of(), responses) == 1
     clock.now += 0.2
-    assert once(call_of(params={"n": 2}), answers) == 2
+    assert once(call_of(params={"n": 2}), responses) == 2
 
 
-def test_the_store_forgets_after_the_window(url: str, close: Callable[[Any], Any]) -> None:
+def test_a_response_in_the_store_expires_after_the_window(url: str, close: Callable[[Any], Any]) -> None:
     once = close(Idempotency(60.0, store=url))
-    once(call_of(), Answers())
+    once(call_of(), Responses())
     with redis.Redis.from_url(url) as client:
         assert [55_000 < client.pttl(key) <= 60_000 for key in client.scan_iter()] == [True]
 
 
-def test_as_middleware_of_a_portal() -> None:
+def test_idempotency_in_a_portal() -> None:
     made: list[int] = []
 
     @make
@@ -304,9 +304,9 @@ def test_as_middleware_of_a_portal() -> None:
             assert caught.value.executed
             assert caught.value.request_id == call.context.request_id
         for _ in range(2):
-            with pytest.raises(ValidationError) as refused:
+            with pytest.raises(ValidationError) as rejected:
                 dispatcher.dispatch(call_of("c", {"amount": "5"}, charge))
-            assert refused.value.errors[0].path == "/amount"
+            assert rejected.value.errors[0].path == "/amount"
     assert made == [5, -5]
 
 
@@ -322,30 +322,30 @@ def executed(error: PortalError) -> PortalError:
     "error",
     [
         FunctionError("it failed", type="ValueError"),
-        ValidationError(errors=[Fault("/a", "is no number", "type")]),
+        ValidationError(errors=[Fault("/a", "must be a number", "type")]),
         ProtocolError("no", status=406),
         TransportError("lost", delivery="unknown"),
-        executed(RateLimitError("a call of its own was refused", retry_after=3.0)),
-        executed(CallTimeout("its own call")),
+        executed(RateLimitError("a nested call was rejected", retry_after=3.0)),
+        executed(CallTimeout("a nested call")),
         PortalError("own", code="own_code"),
     ],
     ids=lambda error: f"{type(error).__name__}-{error.executed}",
 )
-def test_an_error_of_a_call_that_ran_is_given_again(kept: Callable[..., Idempotency], error: PortalError) -> None:
-    once, answers = kept(), Answers(error, "another")
+def test_the_error_of_a_call_that_ran_is_replayed(kept: Callable[..., Idempotency], error: PortalError) -> None:
+    once, responses = kept(), Responses(error, "another")
     with pytest.raises(PortalError) as first:
-        once(call_of(), answers)
+        once(call_of(), responses)
     assert first.value is error
     call = call_of()
     with pytest.raises(PortalError) as again:
-        once(call, answers)
+        once(call, responses)
     assert type(again.value) is type(error)
     told, was = again.value.to_dict(), error.to_dict()
     told.pop("context")
     was.pop("context", None)
     assert told == was
     assert call.reply["idempotent-replayed"] == "true"
-    assert answers.made == 1
+    assert responses.made == 1
 
 
 @pytest.mark.parametrize(
@@ -358,44 +358,44 @@ def test_an_error_of_a_call_that_ran_is_given_again(kept: Callable[..., Idempote
         AuthorizationError("no"),
         CallTimeout("before it began"),
         CallCancelled("before it began"),
-        TransportError("refused", delivery="not_sent"),
+        TransportError("not connected", delivery="not_sent"),
         PortalError("again", retryable=True),
         KeyboardInterrupt(),
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_after_an_error_before_the_function_ran_the_next_call_runs(
+def test_the_next_call_runs_after_an_error_from_before_the_function_ran(
     kept: Callable[..., Idempotency], error: BaseException
 ) -> None:
-    once, answers = kept(), Answers(error, "done")
+    once, responses = kept(), Responses(error, "done")
     with pytest.raises(type(error)):
-        once(call_of(), answers)
+        once(call_of(), responses)
     call = call_of()
-    assert once(call, answers) == "done"
+    assert once(call, responses) == "done"
     assert not call.replied
 
 
-def test_a_deadline_that_passed_elsewhere_may_be_a_call_that_ran() -> None:
+def test_a_timeout_at_another_address_is_kept() -> None:
     address = Address.parse("http://a:1/api/work")
     remote = ResolvedFunction(None, schema=work.schema, address=address)  # type: ignore[arg-type]
-    once, answers = Idempotency(), Answers(CallTimeout("no answer"), "done")
+    once, responses = Idempotency(), Responses(CallTimeout("no response"), "done")
     for _ in range(2):
         with pytest.raises(CallTimeout):
-            once(call_of(function=remote), answers)
-    assert answers.made == 1
+            once(call_of(function=remote), responses)
+    assert responses.made == 1
 
 
-def test_a_defect_in_a_middleware_is_kept_without_its_words() -> None:
-    once, answers = Idempotency(), Answers(ZeroDivisionError("secret"), "done")
+def test_an_exception_of_a_middleware_is_kept_without_its_message() -> None:
+    once, responses = Idempotency(), Responses(ZeroDivisionError("secret"), "done")
     with pytest.raises(ZeroDivisionError):
-        once(call_of(), answers)
+        once(call_of(), responses)
     with pytest.raises(PortalError) as again:
-        once(call_of(), answers)
+        once(call_of(), responses)
     assert "secret" not in str(again.value.to_dict())
 
 
 @pytest.mark.parametrize(
-    ("answer", "words"),
+    ("response", "words"),
     [
         ("x" * 1000, "larger than 100 bytes"),
         ({1, 2}, "not JSON data"),
@@ -403,42 +403,42 @@ def test_a_defect_in_a_middleware_is_kept_without_its_words() -> None:
         (PortalError("x", context={"odd": math.nan}), "not JSON data"),
     ],
 )
-def test_of_an_answer_that_cannot_be_kept_it_is_kept_that_it_was_given(
-    kept: Callable[..., Idempotency], answer: Any, words: str
+def test_the_fact_of_the_call_is_kept_if_its_response_cannot_be(
+    kept: Callable[..., Idempotency], response: Any, words: str
 ) -> None:
-    if isinstance(answer, PortalError):
-        answer.delivery = "executed"
-    once, answers = kept(max_result=100), Answers(answer, "another")
-    with nullcontext() if not isinstance(answer, PortalError) else pytest.raises(type(answer)):
-        assert once(call_of(), answers) == answer
+    if isinstance(response, PortalError):
+        response.delivery = "executed"
+    once, responses = kept(max_result=100), Responses(response, "another")
+    with nullcontext() if not isinstance(response, PortalError) else pytest.raises(type(response)):
+        assert once(call_of(), responses) == response
     with pytest.raises(ProtocolError, match=words) as caught:
-        once(call_of(), answers)
+        once(call_of(), responses)
     assert caught.value.status == 409
     assert caught.value.executed
-    assert answers.made == 1
+    assert responses.made == 1
 
 
 # at the same time
 
 
-def test_many_at_once_run_once(kept: Callable[..., Idempotency]) -> None:
+def test_concurrent_calls_run_once(kept: Callable[..., Idempotency]) -> None:
     once, slow = kept(), Slow({"n": 1})
     with ThreadPoolExecutor(16) as pool:
         calls = [call_of(timeout=WAIT) for _ in range(16)]
-        answers = [pool.submit(once, call, slow) for call in calls]
-        assert slow.begun.wait(WAIT)
+        responses = [pool.submit(once, call, slow) for call in calls]
+        assert slow.started.wait(WAIT)
         slow.go.set()
-        assert [answer.result(WAIT) for answer in answers] == [{"n": 1}] * 16
+        assert [response.result(WAIT) for response in responses] == [{"n": 1}] * 16
     assert slow.made == 1
     assert sum("idempotent-replayed" in call.reply for call in calls) == 15
 
 
-def test_who_waits_for_a_call_that_is_not_kept_runs_next(kept: Callable[..., Idempotency]) -> None:
-    once, slow, answers = kept(), Slow(OverloadedError("full")), Answers("done")
+def test_a_waiter_runs_if_the_first_response_is_not_kept(kept: Callable[..., Idempotency]) -> None:
+    once, slow, responses = kept(), Slow(OverloadedError("full")), Responses("done")
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(once, call_of(), slow)
-        assert slow.begun.wait(WAIT)
-        second = pool.submit(once, call_of(), answers)
+        assert slow.started.wait(WAIT)
+        second = pool.submit(once, call_of(), responses)
         slow.go.set()
         with pytest.raises(OverloadedError):
             first.result(WAIT)
@@ -450,14 +450,14 @@ def while_running(once: Idempotency, then: Callable[[], None], slow: Slow | None
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(once, call_of(), slow)
         try:
-            assert slow.begun.wait(WAIT)
+            assert slow.started.wait(WAIT)
             then()
         finally:
             slow.go.set()
         assert first.result(WAIT) == "done"
 
 
-def test_waiting_ends_at_the_deadline(kept: Callable[..., Idempotency]) -> None:
+def test_a_waiter_stops_at_its_deadline(kept: Callable[..., Idempotency]) -> None:
     once = kept()
 
     def then() -> None:
@@ -468,7 +468,7 @@ def test_waiting_ends_at_the_deadline(kept: Callable[..., Idempotency]) -> None:
     while_running(once, then)
 
 
-def test_waiting_ends_after_its_own_time(kept: Callable[..., Idempotency]) -> None:
+def test_a_waiter_stops_after_the_wait_setting(kept: Callable[..., Idempotency]) -> None:
     once = kept(wait=0.03)
 
     def then() -> None:
@@ -482,7 +482,7 @@ def test_waiting_ends_after_its_own_time(kept: Callable[..., Idempotency]) -> No
     while_running(once, then)
 
 
-def test_waiting_ends_when_the_call_is_given_up(kept: Callable[..., Idempotency]) -> None:
+def test_a_waiter_can_be_cancelled(kept: Callable[..., Idempotency]) -> None:
     once = kept()
 
     def then() -> None:
@@ -496,7 +496,7 @@ def test_waiting_ends_when_the_call_is_given_up(kept: Callable[..., Idempotency]
     while_running(once, then)
 
 
-def test_another_body_does_not_wait(kept: Callable[..., Idempotency]) -> None:
+def test_a_key_with_other_parameters_is_rejected_without_waiting(kept: Callable[..., Idempotency]) -> None:
     once = kept()
 
     def then() -> None:
@@ -509,23 +509,23 @@ def test_another_body_does_not_wait(kept: Callable[..., Idempotency]) -> None:
 # in memory
 
 
-def test_too_many_answers_are_forgotten_oldest_first(caplog: pytest.LogCaptureFixture) -> None:
-    once, answers = Idempotency(max_keys=2), Answers()
+def test_the_oldest_response_is_removed_beyond_max_keys(caplog: pytest.LogCaptureFixture) -> None:
+    once, responses = Idempotency(max_keys=2), Responses()
     with caplog.at_level(logging.WARNING, "portal.calls"):
         for key in "abcd":
-            once(call_of(key), answers)
+            once(call_of(key), responses)
     assert len(caplog.records) == 1
     for key in "cd":
-        once(call_of(key), answers)
-    assert answers.made == 4
-    once(call_of("a"), answers)
-    assert answers.made == 5
+        once(call_of(key), responses)
+    assert responses.made == 4
+    once(call_of("a"), responses)
+    assert responses.made == 5
 
 
-def test_the_bytes_in_memory_are_bounded() -> None:
-    once, answers = Idempotency(max_result=100, max_bytes=250), Answers("x" * 80)
+def test_the_memory_is_limited() -> None:
+    once, responses = Idempotency(max_result=100, max_bytes=250), Responses("x" * 80)
     for number in range(20):
-        once(call_of(str(number)), answers)
+        once(call_of(str(number)), responses)
     store = once._store
     assert isinstance(store, MemoryOutcomes)
     assert len(store) == 2
@@ -533,7 +533,7 @@ def test_the_bytes_in_memory_are_bounded() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 40)), max_size=40))
-def test_in_memory_a_call_runs_again_only_after_its_window(history: list[tuple[int, int]]) -> None:
+def test_a_call_in_memory_runs_again_only_after_its_window(history: list[tuple[int, int]]) -> None:
     clock = Clock()
     once, ran = Idempotency(100.0, clock=clock), {}
     for key, pause in history:
@@ -564,7 +564,7 @@ once = Idempotency(store=sys.argv[1], lease=float(sys.argv[2]))
 context = CallContext()
 context.idempotency_key = "key-1"
 
-def answer(call):
+def response(call):
     if sys.argv[3] == "hang":
         print("running", flush=True)
         sys.stdin.readline()
@@ -574,19 +574,19 @@ def answer(call):
 if sys.argv[3] != "hang":
     print("ready", flush=True)
     sys.stdin.readline()
-print(json.dumps([once(Call(work, {}, context), answer), os.getpid()]))
+print(json.dumps([once(Call(work, {}, context), response), os.getpid()]))
 once.close()
 """
 
 
-def test_processes_share_answers(url: str) -> None:
+def test_processes_share_responses(url: str) -> None:
     processes = [valkey.program(_ONE_CALL, url, "30", "go") for _ in range(3)]
     for process in processes:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
     with ThreadPoolExecutor(3) as pool:
         rows = list(pool.map(valkey.answer, processes))
-    assert len({answer for answer, _ in rows}) == 1
+    assert len({response for response, _ in rows}) == 1
     assert rows[0][0] in {pid for _, pid in rows}
 
 
@@ -596,10 +596,10 @@ def test_a_process_that_died_frees_its_keys(url: str, close: Callable[[Any], Any
     assert process.stdout.readline() == "running\n"
     once = close(Idempotency(store=url, lease=0.6))
     with pytest.raises(CallTimeout):
-        once(call_of(timeout=1.0), lambda _: pytest.fail("it ran"))  # renewed while it lives
+        once(call_of(timeout=1.0), lambda _: pytest.fail("it ran"))  # the live process renews its lease
     os.kill(process.pid, signal.SIGKILL)
     process.communicate(timeout=WAIT)
-    assert once(call_of(timeout=WAIT), Answers("mine")) == "mine"
+    assert once(call_of(timeout=WAIT), Responses("mine")) == "mine"
 
 
 def shared(url: str, **settings: Any) -> tuple[SharedOutcomes, redis.Redis, Clock]:
@@ -614,7 +614,7 @@ def shared(url: str, **settings: Any) -> tuple[SharedOutcomes, redis.Redis, Cloc
 CLAIM = Claim("k", "d" * 64, "token")
 
 
-def test_a_client_that_retried_by_itself_has_its_claim(url: str, close: Callable[[Any], Any]) -> None:
+def test_a_claim_is_recognised_after_a_retry_of_the_store_client(url: str, close: Callable[[Any], Any]) -> None:
     store, client, _ = shared(url)
     close(client), close(store)
     client.set("p:k", f"{CLAIM.digest}?token")
@@ -624,7 +624,7 @@ def test_a_client_that_retried_by_itself_has_its_claim(url: str, close: Callable
     assert (found.digest, found.text) == (CLAIM.digest, None)
 
 
-def test_a_claim_is_renewed_and_made_again_but_not_taken_from_another(url: str, close: Callable[[Any], Any]) -> None:
+def test_a_claim_is_renewed_or_restored_but_never_overwrites_another(url: str, close: Callable[[Any], Any]) -> None:
     store, client, _ = shared(url)
     close(client), close(store)
     assert store.claim(CLAIM) is None
@@ -652,10 +652,10 @@ def test_an_outcome_does_not_overwrite_another(
     found = store.claim(CLAIM)
     assert found is not None
     assert found.text == "theirs"
-    assert "another call has the key" in caplog.text
+    assert "another call with its key may have run" in caplog.text
 
 
-def test_an_outcome_is_recorded_when_the_store_is_back(close: Callable[[Any], Any]) -> None:
+def test_an_outcome_is_recorded_when_the_store_responds_again(close: Callable[[Any], Any]) -> None:
     with valkey.running() as server:
         store, client, clock = shared(server.connection_url, max_bytes=10)
         close(client), close(store)
@@ -693,39 +693,39 @@ def test_an_outcome_is_not_recorded_after_its_window(url: str, close: Callable[[
     assert not store._unrecorded
 
 
-@pytest.mark.parametrize("answer", [Answers("done"), Answers(OverloadedError("full"))])
-def test_a_store_lost_while_the_call_runs_changes_nothing_for_it(close: Callable[[Any], Any], answer: Answers) -> None:
+@pytest.mark.parametrize("response", [Responses("done"), Responses(OverloadedError("full"))])
+def test_a_running_call_succeeds_without_its_store(close: Callable[[Any], Any], response: Responses) -> None:
     with valkey.running() as server:
         once = close(Idempotency(store=server.connection_url))
 
         def end(call: Call) -> Any:
             server.terminate()
-            return answer(call)
+            return response(call)
 
-        fails = isinstance(answer.answers[0], OverloadedError)
+        fails = isinstance(response.responses[0], OverloadedError)
         with pytest.raises(OverloadedError) if fails else nullcontext():
             assert once(call_of(), end) == "done"
-        assert answer.made == 1
+        assert response.made == 1
 
 
 @pytest.mark.parametrize("on_lost_store", ["closed", "open"])
-def test_without_its_store(close: Callable[[Any], Any], on_lost_store: Any) -> None:
+def test_on_lost_store_rejects_or_runs_calls(close: Callable[[Any], Any], on_lost_store: Any) -> None:
     url = f"redis://127.0.0.1:{valkey.free_port()}/0"
-    once, answers = close(Idempotency(store=url, on_lost_store=on_lost_store)), Answers("done")
+    once, responses = close(Idempotency(store=url, on_lost_store=on_lost_store)), Responses("done")
     call = call_of()
     if on_lost_store == "open":
-        assert once(call, answers) == "done"
+        assert once(call, responses) == "done"
         assert not call.replied
     else:
         with pytest.raises(OverloadedError) as caught:
-            once(call, answers)
+            once(call, responses)
         assert caught.value.retry_after == 1.0
         assert call.reply == {"retry-after": "1"}
-        assert answers.made == 0
-    assert once(call_of(None), Answers("free")) == "free"
+        assert responses.made == 0
+    assert once(call_of(None), Responses("free")) == "free"
 
 
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # that a process with threads forks is the point
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # the test forks a process with threads on purpose
 def test_a_forked_process_has_its_own_claims(url: str, close: Callable[[Any], Any]) -> None:
     once = close(Idempotency(store=url))
     slow = Slow()
@@ -737,7 +737,7 @@ def test_a_forked_process_has_its_own_claims(url: str, close: Callable[[Any], An
             text = "failed"
             try:
                 store = once._store
-                value = once(call_of("of-the-child"), Answers("child"))
+                value = once(call_of("of-the-child"), Responses("child"))
                 text = json.dumps([value, len(store._held)])
                 once.close()
             except BaseException as error:

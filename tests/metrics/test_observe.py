@@ -32,7 +32,7 @@ def call_of(streaming: bool = False, **settings: Any) -> Call:
 
 
 def observed(result: Any, call: Call, **settings: Any) -> tuple[list[CallRecord], Any]:
-    """What the hook is told of a call whose function gives or raises `result`, and what the call gives."""
+    """Return the records of a call whose function returns or raises `result`, and the outcome of the call."""
     seen: list[CallRecord] = []
 
     def last(call: Call) -> Any:
@@ -57,13 +57,13 @@ def observed(result: Any, call: Call, **settings: Any) -> tuple[list[CallRecord]
         (KeyboardInterrupt(), "cancelled"),
     ],
 )
-def test_each_call_once(result: Any, code: str) -> None:
+def test_each_call_is_reported_once(result: Any, code: str) -> None:
     seen, given = observed(result, call_of())
     assert given is result
     assert seen == [CallRecord("add", 0.25, code)]
 
 
-def test_what_is_known_of_the_caller_and_the_group() -> None:
+def test_the_record_has_caller_and_group() -> None:
     call = call_of(peer="192.0.2.1")
     call.context.identity = Identity("ann")
     call.group = "sums"
@@ -71,7 +71,7 @@ def test_what_is_known_of_the_caller_and_the_group() -> None:
     assert seen == [CallRecord("sums/add", 0.25, "ok", peer_known=True, identified=True)]
 
 
-def test_a_stream_is_observed_at_its_end() -> None:
+def test_a_stream_is_reported_at_its_end() -> None:
     seen, items = observed(iter([1, 2]), call_of(True))
     assert seen == []
     assert list(items) == [1, 2]
@@ -79,7 +79,7 @@ def test_a_stream_is_observed_at_its_end() -> None:
     assert [(one.code, one.items, one.streaming) for one in seen] == [("ok", 2, True)]
 
 
-def test_a_stream_that_fails() -> None:
+def test_a_failed_stream_is_reported_with_its_code() -> None:
     def failing() -> Iterator[int]:
         yield 1
         raise RateLimitError("no")
@@ -91,9 +91,9 @@ def test_a_stream_that_fails() -> None:
     assert [(one.code, one.items) for one in seen] == [("rate_limited", 1)]
 
 
-@pytest.mark.parametrize("begun", [True, False])
+@pytest.mark.parametrize("started", [True, False])
 @pytest.mark.parametrize(("deadline", "code"), [(None, "cancelled"), (0.001, "timeout")])
-def test_a_stream_that_nobody_reads_on(begun: bool, deadline: float | None, code: str) -> None:
+def test_an_unfinished_stream_is_cancelled_or_timed_out(started: bool, deadline: float | None, code: str) -> None:
     closed = []
 
     def endless() -> Iterator[int]:
@@ -105,23 +105,23 @@ def test_a_stream_that_nobody_reads_on(begun: bool, deadline: float | None, code
     call = call_of(True)
     call.context.deadline = deadline
     seen, items = observed(endless(), call)
-    if begun:
+    if started:
         next(items)
     items.close()
-    assert [(one.code, one.items) for one in seen] == [(code, int(begun))]
-    assert closed == [True] * begun
+    assert [(one.code, one.items) for one in seen] == [(code, int(started))]
+    assert closed == [True] * started
 
 
-def test_a_stream_that_is_dropped() -> None:
+def test_a_stream_that_was_never_read_is_reported() -> None:
     seen, items = observed(iter([1]), call_of(True))
     del items
     assert [one.code for one in seen] == ["cancelled"]
 
 
-def test_a_hook_that_fails_harms_no_call_and_is_said_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failing_hook_is_logged_once_a_minute_and_does_not_affect_calls(caplog: pytest.LogCaptureFixture) -> None:
     now = [0.0]
 
-    def hook(observation: CallRecord) -> None:
+    def hook(record: CallRecord) -> None:
         raise ZeroDivisionError
 
     chain = build_chain([Observe(hook, clock=lambda: now[0])], lambda call: 3)
@@ -133,83 +133,83 @@ def test_a_hook_that_fails_harms_no_call_and_is_said_once_a_minute(caplog: pytes
         assert len(caplog.records) == 2
 
 
-def test_counts_in_a_portal() -> None:
-    counters = CallMetrics()
-    with LocalPortal(middleware=[Observe(counters)]) as portal:
+def test_calls_of_a_portal_are_counted() -> None:
+    metrics = CallMetrics()
+    with LocalPortal(middleware=[Observe(metrics)]) as portal:
         portal.resolve_function(portal.apply(add))(a=1, b=2)
         assert list(portal.resolve_function(portal.apply(ticks)).stream(n=3)) == [0, 1, 2]
-    counts = counters.snapshot()
+    counts = metrics.snapshot()
     assert {name: one.codes for name, one in counts.items()} == {"add": {"ok": 1}, "ticks": {"ok": 1}}
 
 
 def test_durations_and_quantiles() -> None:
-    counters = CallMetrics(boundaries=[0.1, 1.0])
+    metrics = CallMetrics(boundaries=[0.1, 1.0])
     for seconds, code in [(0.05, "ok"), (0.1, "ok"), (0.5, "timeout"), (9.0, "ok")]:
-        counters(CallRecord("f", seconds, code))
-    counts = counters.snapshot()["f"]
+        metrics(CallRecord("f", seconds, code))
+    counts = metrics.snapshot()["f"]
     assert (counts.calls, counts.failed, counts.durations) == (4, 1, (2, 1, 1))
     assert counts.seconds == pytest.approx(9.65)
     assert [counts.quantile(share) for share in (0.5, 0.75, 1.0)] == [0.1, 1.0, float("inf")]
     assert FunctionCounts({}, 0.0, (1.0,), (0, 0)).quantile(0.5) is None
 
 
-def test_functions_and_codes_are_bounded() -> None:
-    counters = CallMetrics(max_functions=2)
+def test_the_numbers_of_functions_and_codes_are_limited() -> None:
+    metrics = CallMetrics(max_functions=2)
     for number in range(5):
-        counters(CallRecord(f"f{number}", 0.1, "ok"))
-        counters(CallRecord(f"f{number}", 0.1, "ok"))
-    assert {name: counts.calls for name, counts in counters.snapshot().items()} == {"f0": 2, "f1": 2, OTHER: 6}
+        metrics(CallRecord(f"f{number}", 0.1, "ok"))
+        metrics(CallRecord(f"f{number}", 0.1, "ok"))
+    assert {name: counts.calls for name, counts in metrics.snapshot().items()} == {"f0": 2, "f1": 2, OTHER: 6}
     for number in range(100):
-        counters(CallRecord("f0", 0.1, f"code{number}"))
-    codes = counters.snapshot()["f0"].codes
+        metrics(CallRecord("f0", 0.1, f"code{number}"))
+    codes = metrics.snapshot()["f0"].codes
     assert len(codes) <= 65
     assert sum(codes.values()) == 102
 
 
-def test_nothing_is_lost_when_threads_end() -> None:
-    counters = CallMetrics()
+def test_the_counts_of_ended_threads_are_kept() -> None:
+    metrics = CallMetrics()
 
     def work() -> None:
         for _ in range(200):
-            counters(CallRecord("f", 0.001, "ok"))
+            metrics(CallRecord("f", 0.001, "ok"))
 
     for _ in range(3):
         threads = [threading.Thread(target=work) for _ in range(4)]
         for thread in threads:
             thread.start()
-        counters.snapshot()
+        metrics.snapshot()
         for thread in threads:
             thread.join(30)
-    assert counters.snapshot()["f"].calls == 2400
-    assert counters._live == []
+    assert metrics.snapshot()["f"].calls == 2400
+    assert metrics._live == []
     work()
-    assert counters.snapshot()["f"].calls == 2600
+    assert metrics.snapshot()["f"].calls == 2600
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_child_begins_at_zero() -> None:
-    counters = CallMetrics()
-    counters(CallRecord("f", 0.1, "ok"))
-    with counters._lock:  # as when another thread forks in the middle of a snapshot
+def test_a_child_process_starts_at_zero() -> None:
+    metrics = CallMetrics()
+    metrics(CallRecord("f", 0.1, "ok"))
+    with metrics._lock:  # as if another thread forks during a snapshot
         child = os.fork()
         if child == 0:
-            counters(CallRecord("g", 0.1, "ok"))
-            os._exit(0 if list(counters.snapshot()) == ["g"] else 1)
+            metrics(CallRecord("g", 0.1, "ok"))
+            os._exit(0 if list(metrics.snapshot()) == ["g"] else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert list(counters.snapshot()) == ["f"]
+    assert list(metrics.snapshot()) == ["f"]
 
 
-def test_it_is_cheap() -> None:
+def test_observe_takes_little_time() -> None:
     chain = build_chain([Observe(CallMetrics())], lambda call: 3)
     call = call_of()
     best = float("inf")
     for _ in range(5):
-        begun = perf_counter()
+        started = perf_counter()
         for _ in range(2000):
             chain(call)
-        best = min(best, (perf_counter() - begun) / 2000)
-    assert best < 30e-6  # about 2 us on a machine that does nothing else; coverage and neighbours slow it down
+        best = min(best, (perf_counter() - started) / 2000)
+    assert best < 30e-6  # about 2 us on an idle machine; more under coverage or load
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_it_is_cheap() -> None:
         lambda: CallMetrics(max_functions=True),
     ],
 )
-def test_wrong_settings(make: Any) -> None:
+def test_wrong_settings_are_rejected(make: Any) -> None:
     with pytest.raises(ConfigError) as caught:
         make()
     assert caught.value.path.startswith(("observe.", "metrics."))

@@ -78,14 +78,14 @@ def state(breaker: Breaker, key: str = "a:1") -> CircuitSnapshot:
 
 
 def opened(clock: Clock, **options: Any) -> Breaker:
-    """A breaker whose circuit a:1 has just opened."""
+    """Return a breaker whose circuit a:1 has just opened."""
     breaker = Breaker(1, clock=clock, **options)
     assert try_call(breaker, fail) == "failed"
     assert state(breaker).state == "open"
     return breaker
 
 
-def test_the_whole_circle() -> None:
+def test_a_circuit_opens_half_opens_and_closes() -> None:
     clock = Clock()
     told: list[tuple[str, str, str]] = []
     breaker = Breaker(3, open_duration=30.0, clock=clock, on_change=lambda *change: told.append(change))
@@ -116,7 +116,7 @@ def test_the_whole_circle() -> None:
     ]
 
 
-def test_a_success_forgets_the_failures_before_it() -> None:
+def test_a_success_clears_the_failures_before_it() -> None:
     breaker = Breaker(2, clock=Clock())
     for _ in range(10):
         assert try_call(breaker, fail) == "failed"
@@ -124,10 +124,10 @@ def test_a_success_forgets_the_failures_before_it() -> None:
     assert state(breaker).state == "closed"
 
 
-def test_a_count_window_remembers_them() -> None:
+def test_failures_within_the_window_count_despite_successes() -> None:
     clock = Clock()
     breaker = Breaker(3, window=10.0, consecutive=False, clock=clock)
-    for seconds in (0.0, 6.0, 4.0):  # the first is forgotten when the third comes
+    for seconds in (0.0, 6.0, 4.0):  # the first one is outside the window when the third one comes
         clock.now += seconds
         assert try_call(breaker, fail) == "failed"
         assert try_call(breaker, succeed) == "ok"
@@ -146,7 +146,7 @@ def test_failures_older_than_the_window_do_not_count() -> None:
     assert state(breaker).failures == 0
 
 
-def test_a_rate_needs_enough_calls() -> None:
+def test_rate_applies_from_the_minimum_of_calls() -> None:
     breaker = Breaker(None, rate=0.5, minimum_calls=10, clock=Clock())
     for _ in range(4):
         assert try_call(breaker, succeed) == "ok"
@@ -159,7 +159,7 @@ def test_a_rate_needs_enough_calls() -> None:
     assert state(breaker).state == "open"
 
 
-def test_a_rate_forgets_with_time_and_on_closing() -> None:
+def test_old_calls_and_calls_before_closing_do_not_count_for_the_rate() -> None:
     clock = Clock()
     breaker = Breaker(None, rate=0.5, minimum_calls=4, window=10.0, open_duration=1.0, clock=clock)
     for _ in range(3):
@@ -175,7 +175,7 @@ def test_a_rate_forgets_with_time_and_on_closing() -> None:
     assert state(breaker) == CircuitSnapshot("closed", 0, clock.now - 1, 0.0, 0, 0)
 
 
-# whose failure it is
+# which errors are failures of the peer
 
 VERDICTS: list[tuple[PortalError, bool]] = [
     (errors.TransportError("t"), True),
@@ -197,7 +197,7 @@ VERDICTS: list[tuple[PortalError, bool]] = [
 
 
 @pytest.mark.parametrize(("error", "counts"), VERDICTS, ids=lambda value: getattr(value, "code", str(value)))
-def test_what_counts(error: PortalError, counts: bool) -> None:
+def test_which_errors_count_as_failures(error: PortalError, counts: bool) -> None:
     assert counts_as_failure(error) is counts
     breaker = Breaker(1, clock=Clock())
     with pytest.raises(type(error)):
@@ -208,16 +208,16 @@ def test_what_counts(error: PortalError, counts: bool) -> None:
 @pytest.mark.parametrize(
     ("error", "after"),
     [
-        (errors.FunctionError("the peer lives"), "closed"),
+        (errors.FunctionError("the peer is running"), "closed"),
         (errors.RateLimitError("r"), "closed"),
         (errors.AuthenticationError("a"), "closed"),
-        (errors.ValidationError("perhaps refused here"), "half_open"),
+        (errors.ValidationError("maybe from this side"), "half_open"),
         (errors.CallCancelled("c"), "half_open"),
         (KeyError("a defect"), "half_open"),
         (KeyboardInterrupt(), "half_open"),
     ],
 )
-def test_what_a_probe_proves(error: BaseException, after: str) -> None:
+def test_the_outcome_of_a_half_open_call(error: BaseException, after: str) -> None:
     clock = Clock()
     breaker = opened(clock)
     clock.now += 30
@@ -225,10 +225,10 @@ def test_what_a_probe_proves(error: BaseException, after: str) -> None:
         breaker(call_of(), failing(error))
     assert state(breaker).state == after
     assert state(breaker).half_open_calls == 0
-    assert try_call(breaker, succeed) == "ok"  # the permit was given back
+    assert try_call(breaker, succeed) == "ok"  # the call no longer counts
 
 
-def test_counts_is_a_setting() -> None:
+def test_is_failure_decides_which_errors_count() -> None:
     breaker = Breaker(1, clock=Clock(), is_failure=lambda error: error.code == "function_error")
     assert try_call(breaker, fail) == "failed"
     assert state(breaker).state == "closed"
@@ -248,14 +248,14 @@ def test_counts_is_a_setting() -> None:
         (None, "work"),
     ],
 )
-def test_one_circuit_an_authority(address: str | None, key: str) -> None:
+def test_each_authority_has_a_circuit(address: str | None, key: str) -> None:
     assert authority_of(call_of(address)) == key
     breaker = Breaker(clock=Clock())
     breaker(call_of(address), succeed)
     assert list(breaker.states()) == [key]
 
 
-def test_circuits_are_apart() -> None:
+def test_circuits_are_independent() -> None:
     breaker = opened(Clock())
     assert try_call(breaker, succeed) == "rejected"
     assert try_call(breaker, succeed, "http://a:2/api/work") == "ok"
@@ -264,7 +264,7 @@ def test_circuits_are_apart() -> None:
     assert try_call(by_name, succeed, "http://a:2/api/work") == "rejected"
 
 
-def test_keys_are_bounded_and_open_circuits_are_kept() -> None:
+def test_the_number_of_circuits_is_limited_and_closed_ones_are_removed_first() -> None:
     breaker = Breaker(1, max_keys=3, clock=Clock())
     assert try_call(breaker, fail, "http://a:1/x") == "failed"
     for port in (2, 3, 4, 5, 6):
@@ -272,11 +272,11 @@ def test_keys_are_bounded_and_open_circuits_are_kept() -> None:
     assert list(breaker.states()) == ["a:1", "a:5", "a:6"]
     assert try_call(breaker, fail, "http://a:5/x") == "failed"
     assert try_call(breaker, fail, "http://a:6/x") == "failed"
-    assert try_call(breaker, succeed, "http://a:7/x") == "ok"  # nothing but open ones: the oldest goes
+    assert try_call(breaker, succeed, "http://a:7/x") == "ok"  # all are open, so the oldest one is removed
     assert list(breaker.states()) == ["a:5", "a:6", "a:7"]
 
 
-def test_a_circuit_forgotten_during_its_call_harms_nothing() -> None:
+def test_a_circuit_may_be_removed_during_its_call() -> None:
     breaker = Breaker(1, max_keys=1, clock=Clock())
 
     def peer(call: Call) -> Any:
@@ -287,7 +287,7 @@ def test_a_circuit_forgotten_during_its_call_harms_nothing() -> None:
     assert breaker.states()["a:2"].state == "closed"
 
 
-# from outside
+# reset and force_open
 
 
 def test_reset_and_force_open() -> None:
@@ -323,7 +323,7 @@ def test_reset_and_force_open() -> None:
     ]
 
 
-def test_a_callback_that_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failing_on_change_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     def broken(*change: str) -> None:
         raise RuntimeError("oops")
 
@@ -336,7 +336,7 @@ def test_a_callback_that_fails_is_logged(caplog: pytest.LogCaptureFixture) -> No
     ]
 
 
-def test_a_callback_may_use_the_breaker() -> None:
+def test_on_change_may_use_the_breaker() -> None:
     seen: list[str] = []
     breaker = Breaker(1, clock=Clock(), on_change=lambda key, before, after: seen.append(breaker.states()[key].state))
     try_call(breaker, fail)
@@ -357,7 +357,7 @@ def test_retry_waits_for_the_circuit() -> None:
     assert slept == [3.0]
 
 
-def test_retry_keeps_nobody_waiting_for_a_circuit_that_has_just_opened() -> None:
+def test_retry_does_not_wait_for_a_circuit_that_has_just_opened() -> None:
     clock = Clock()
     breaker = opened(clock)
     retry = Retry(sleep=lambda seconds, context: pytest.fail(f"slept for {seconds} s"), clock=clock)
@@ -366,11 +366,11 @@ def test_retry_keeps_nobody_waiting_for_a_circuit_that_has_just_opened() -> None
     assert caught.value.context["attempts"] == 1
 
 
-# late outcomes and probes under threads
+# late outcomes and half-open calls in threads
 
 
 class Gate:
-    """A peer that waits inside the call until it is told how to end."""
+    """A peer that waits inside the call for `go`, and then returns or raises."""
 
     def __init__(self) -> None:
         self.inside = threading.Semaphore(0)
@@ -392,43 +392,43 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 
 @pytest.mark.parametrize("late_failure", [True, False])
-def test_an_outcome_from_before_the_opening_changes_nothing(pool: ThreadPoolExecutor, late_failure: bool) -> None:
+def test_a_late_outcome_from_before_the_opening_has_no_effect(pool: ThreadPoolExecutor, late_failure: bool) -> None:
     clock = Clock()
     breaker = Breaker(1, clock=clock, open_duration=30.0)
-    late, probe = Gate(), Gate()
+    late, half_open = Gate(), Gate()
     late.error = errors.TransportError("late") if late_failure else None
     first = pool.submit(try_call, breaker, late)
     assert late.inside.acquire(timeout=WAIT)
     assert try_call(breaker, fail) == "failed"
     clock.now += 30
-    second = pool.submit(try_call, breaker, probe)
-    assert probe.inside.acquire(timeout=WAIT)
+    second = pool.submit(try_call, breaker, half_open)
+    assert half_open.inside.acquire(timeout=WAIT)
     late.go.set()
     assert first.result(WAIT) == ("failed" if late_failure else "ok")
     assert state(breaker).state == "half_open"
     assert state(breaker).half_open_calls == 1
-    probe.go.set()
+    half_open.go.set()
     assert second.result(WAIT) == "ok"
     assert state(breaker).state == "closed"
 
 
-@pytest.mark.parametrize("probes", [1, 3])
-def test_exactly_the_permitted_probes_pass(pool: ThreadPoolExecutor, probes: int) -> None:
+@pytest.mark.parametrize("permitted", [1, 3])
+def test_a_half_open_circuit_admits_exactly_its_number_of_calls(pool: ThreadPoolExecutor, permitted: int) -> None:
     clock = Clock()
-    breaker = opened(clock, half_open_calls=probes)
+    breaker = opened(clock, half_open_calls=permitted)
     clock.now += 30
     gate = Gate()
     calls = [pool.submit(try_call, breaker, gate) for _ in range(12)]
-    for _ in range(probes):
+    for _ in range(permitted):
         assert gate.inside.acquire(timeout=WAIT)
-    refused = list(islice(as_completed(calls, WAIT), 12 - probes))
-    assert {one.result() for one in refused} == {"rejected"}
+    rejected = list(islice(as_completed(calls, WAIT), 12 - permitted))
+    assert {one.result() for one in rejected} == {"rejected"}
     snapshot = state(breaker)
     assert snapshot.state == "half_open"
-    assert snapshot.half_open_calls == probes
+    assert snapshot.half_open_calls == permitted
     assert snapshot.retry_after == 1.0
     gate.go.set()
-    assert [one.result(WAIT) for one in calls].count("ok") == probes
+    assert [one.result(WAIT) for one in calls].count("ok") == permitted
     assert state(breaker).state == "closed"
 
 
@@ -436,14 +436,14 @@ def test_no_lock_is_held_during_a_call(pool: ThreadPoolExecutor) -> None:
     breaker = Breaker(clock=Clock())
     gate = Gate()
     calls = [pool.submit(try_call, breaker, gate) for _ in range(8)]
-    for _ in range(8):  # all of them are inside at once
+    for _ in range(8):  # all calls are inside at the same time
         assert gate.inside.acquire(timeout=WAIT)
     assert state(breaker).state == "closed"
     gate.go.set()
     assert [one.result(WAIT) for one in calls] == ["ok"] * 8
 
 
-def test_a_probe_that_never_returns_gives_its_permit_back(pool: ThreadPoolExecutor) -> None:
+def test_a_half_open_call_that_does_not_return_stops_counting(pool: ThreadPoolExecutor) -> None:
     clock = Clock()
     breaker = opened(clock, open_duration=30.0)
     clock.now += 30
@@ -464,7 +464,7 @@ def test_a_probe_that_never_returns_gives_its_permit_back(pool: ThreadPoolExecut
     assert state(breaker).state == "closed"
 
 
-def test_a_permit_lasts_no_longer_than_its_call_may() -> None:
+def test_a_half_open_call_stops_counting_at_its_deadline() -> None:
     clock = Clock()
     breaker = opened(clock, open_duration=30.0)
     clock.now += 30
@@ -509,7 +509,7 @@ def test_a_stream_is_a_success_at_its_first_item() -> None:
     assert state(breaker).state == "closed"
 
 
-def test_a_stream_that_is_cut_off_is_a_failure() -> None:
+def test_a_stream_that_breaks_off_is_a_failure() -> None:
     breaker = Breaker(1, clock=Clock())
     stream = stream_of(breaker, 1, errors.TransportError("cut"))
     assert next(stream) == 1
@@ -523,7 +523,7 @@ def test_a_stream_that_is_cut_off_is_a_failure() -> None:
 
 
 @pytest.mark.parametrize("end", ["close", "defect", "begin"])
-def test_a_stream_that_is_given_up_gives_its_permit_back(end: str) -> None:
+def test_an_abandoned_stream_stops_counting(end: str) -> None:
     clock = Clock()
     breaker = opened(clock)
     clock.now += 30
@@ -542,7 +542,7 @@ def test_a_stream_that_is_given_up_gives_its_permit_back(end: str) -> None:
     assert state(breaker).half_open_calls == 0
 
 
-def test_closing_a_stream_closes_what_is_behind_it() -> None:
+def test_closing_a_stream_closes_its_source() -> None:
     closed: list[bool] = []
 
     def peer(call: Call) -> Iterator[int]:
@@ -582,24 +582,24 @@ def test_closing_a_stream_closes_what_is_behind_it() -> None:
         ({"on_change": "print"}, "breaker.on_change"),
     ],
 )
-def test_wrong_settings_are_refused(options: dict[str, Any], path: str) -> None:
+def test_wrong_settings_are_rejected(options: dict[str, Any], path: str) -> None:
     with pytest.raises(ConfigError) as caught:
         Breaker(**options)
     assert caught.value.path == path
     assert caught.value.expected
 
 
-def test_forcing_open_takes_seconds() -> None:
+def test_force_open_rejects_negative_seconds() -> None:
     with pytest.raises(ConfigError) as caught:
         Breaker().force_open("a:1", -1.0)
     assert caught.value.path == "breaker.force_open"
 
 
-# against a model
+# comparison with a model
 
 
 class CircuitAgainstModel(RuleBasedStateMachine):
-    """The circuit against plain lists of what happened; calls overlap, clocks advance, outcomes come late."""
+    """Compare the circuit with a model that keeps plain lists. Calls overlap, time passes, outcomes come late."""
 
     @initialize(
         failures=st.integers(1, 4),
@@ -612,10 +612,10 @@ class CircuitAgainstModel(RuleBasedStateMachine):
         self.circuit = Circuit(self.thresholds)
         self.now = 1000.0
         self.state = "closed"
-        self.era = 0  # of the model: changes with each change of state
+        self.era = 0  # changes with each change of state
         self.history: list[tuple[float, bool]] = []  # outcomes that count in this era
         self.opened = self.until = 0.0
-        self.out: list[dict[str, Any]] = []  # calls under way
+        self.out: list[dict[str, Any]] = []  # calls in progress
         self.won = 0
 
     def change(self, state: str) -> None:
@@ -627,7 +627,7 @@ class CircuitAgainstModel(RuleBasedStateMachine):
         if state == "open":
             self.opened, self.until = self.now, self.now + 30.0
 
-    def live_probes(self) -> int:
+    def half_open_calls(self) -> int:
         return sum(one["era"] == self.era and one["permit_until"] > self.now for one in self.out)
 
     @rule(seconds=st.sampled_from([0.0, 0.5, 1.0, 5.0, 10.0, 29.0, 30.0, 100.0]))
@@ -639,12 +639,12 @@ class CircuitAgainstModel(RuleBasedStateMachine):
         if self.state == "open" and self.now >= self.until:
             self.change("half_open")
         expected = self.state == "closed" or (
-            self.state == "half_open" and self.live_probes() + self.won < self.thresholds.half_open_calls
+            self.state == "half_open" and self.half_open_calls() + self.won < self.thresholds.half_open_calls
         )
         permit = self.circuit.admit(self.now, hold)
         assert (permit is not None) == expected
         if permit is not None:
-            if self.state == "half_open":  # permits that ended are void from now on
+            if self.state == "half_open":  # permits that have ended are void from now on
                 for one in self.out:
                     one["void"] |= one["era"] == self.era and one["permit_until"] <= self.now
             self.out.append({"permit": permit, "era": self.era, "permit_until": self.now + hold, "void": False})
@@ -661,7 +661,7 @@ class CircuitAgainstModel(RuleBasedStateMachine):
             return
         if self.state == "closed":
             self.history.append((self.now, failed))
-            if failed and self.too_much():
+            if failed and self.exceeds():
                 self.change("open")
         elif self.state == "half_open" and not one["void"]:
             self.won += not failed
@@ -670,7 +670,7 @@ class CircuitAgainstModel(RuleBasedStateMachine):
             elif self.won == self.thresholds.half_open_calls:
                 self.change("closed")
 
-    def too_much(self) -> bool:
+    def exceeds(self) -> bool:
         outcomes = self.history
         if self.thresholds.consecutive:
             last_success = max((i for i, (_, failed) in enumerate(outcomes) if not failed), default=-1)
@@ -702,7 +702,7 @@ class CircuitAgainstModel(RuleBasedStateMachine):
             assert shown.opened_at == self.opened
             assert shown.retry_after == max(0.0, self.until - self.now)
         if self.state == "half_open":
-            assert shown.half_open_calls == self.live_probes()
+            assert shown.half_open_calls == self.half_open_calls()
             assert shown.half_open_calls + self.won <= self.thresholds.half_open_calls
 
 

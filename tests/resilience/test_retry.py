@@ -62,7 +62,7 @@ class Clock:
 
 
 class Peer:
-    """Raises each of `outcomes` that is an exception, and gives the others."""
+    """Raises each outcome that is an exception, and returns the others."""
 
     def __init__(self, *outcomes: Any) -> None:
         self.outcomes = list(outcomes)
@@ -91,13 +91,13 @@ def lost(sent: bool = True, **options: Any) -> TransportError:
     return TransportError("lost", delivery="unknown" if sent else "not_sent", **options)
 
 
-def test_success_at_once_pauses_never() -> None:
+def test_a_call_that_succeeds_does_not_wait() -> None:
     clock = Clock()
     assert retry_with(clock)(call_of(), Peer(7)) == 7
     assert clock.slept == []
 
 
-def test_pauses_double_up_to_the_cap() -> None:
+def test_backoffs_double_up_to_the_maximum() -> None:
     clock = Clock()
     peer = Peer(*[lost(False) for _ in range(6)], "done")
     assert retry_with(clock, attempts=7, initial_backoff=0.1, max_backoff=1.0)(call_of(), peer) == "done"
@@ -105,14 +105,14 @@ def test_pauses_double_up_to_the_cap() -> None:
 
 
 @given(st.floats(0, 1), st.integers(1, 5000))
-def test_jitter_is_full(fraction: float, number: int) -> None:
+def test_backoffs_have_full_jitter(fraction: float, number: int) -> None:
     retry = Retry(initial_backoff=0.05, max_backoff=2.0, random=lambda: fraction)
     seconds = retry._backoff(lost(False), number)
     assert 0 <= seconds <= 2.0
     assert seconds == pytest.approx(fraction * min(2.0, 0.05 * 2.0 ** min(number - 1, 64)))
 
 
-# what is sent again: error, for a function that is not idempotent, for one under a key, for an idempotent one
+# error; whether the call is repeated for a plain function, with an idempotency key, and for an idempotent function
 CASES: list[tuple[Callable[[], PortalError], bool, bool, bool]] = [
     (lambda: lost(False), True, True, True),
     (lambda: lost(True), False, True, True),
@@ -121,8 +121,13 @@ CASES: list[tuple[Callable[[], PortalError], bool, bool, bool]] = [
     (lambda: RateLimitError("r"), True, True, True),
     (lambda: RateLimitError("r", retryable=False), False, False, False),
     (lambda: OverloadedError("o"), True, True, True),
-    (lambda: error_of(503, "text/html", b"", {}), False, True, True),  # a proxy's
-    (lambda: error_of(503, "application/problem+json", b'{"code": "overloaded"}', {}), True, True, True),  # a portal's
+    (lambda: error_of(503, "text/html", b"", {}), False, True, True),  # a proxy
+    (
+        lambda: error_of(503, "application/problem+json", b'{"code": "overloaded"}', {}),
+        True,
+        True,
+        True,
+    ),  # from a portal
     (lambda: CircuitOpenError("c"), True, True, True),
     (lambda: CallTimeout("t"), False, False, False),
     (lambda: CallTimeout("t", retryable=True), False, True, True),
@@ -138,7 +143,7 @@ CASES: list[tuple[Callable[[], PortalError], bool, bool, bool]] = [
 
 @pytest.mark.parametrize("which", ["plain", "key", "idempotent"])
 @pytest.mark.parametrize("case", range(len(CASES)))
-def test_only_what_is_safe_is_sent_again(case: int, which: str) -> None:
+def test_a_call_is_repeated_only_if_that_is_safe(case: int, which: str) -> None:
     build, plain, keyed, idempotent = CASES[case]
     expected = {"plain": plain, "key": keyed, "idempotent": idempotent}[which]
     call = call_of(again if which == "idempotent" else once, key="k" if which == "key" else None)
@@ -155,7 +160,7 @@ def test_only_what_is_safe_is_sent_again(case: int, which: str) -> None:
         assert peer.calls == 1
 
 
-def test_what_an_earlier_attempt_leaves_open_the_last_error_says() -> None:
+def test_the_last_error_says_whether_an_earlier_attempt_may_have_executed() -> None:
     for outcomes, executed in (
         ([lost(True), lost(False)], True),
         ([lost(False), lost(False)], False),
@@ -168,7 +173,7 @@ def test_what_an_earlier_attempt_leaves_open_the_last_error_says() -> None:
         assert ("an earlier attempt" in str(caught.value)) is outcomes[0].may_have_executed
 
 
-def test_the_last_error_says_how_often_it_was_sent() -> None:
+def test_the_last_error_has_the_number_of_attempts() -> None:
     last = lost(False)
     with pytest.raises(TransportError) as caught:
         retry_with(Clock(), attempts=4)(call_of(), Peer(lost(False), lost(False), OverloadedError("o"), last))
@@ -176,14 +181,14 @@ def test_the_last_error_says_how_often_it_was_sent() -> None:
     assert caught.value.context["attempts"] == 4
 
 
-def test_what_is_no_portal_error_passes() -> None:
+def test_other_exceptions_are_not_retried() -> None:
     peer = Peer(KeyError("x"), 1)
     with pytest.raises(KeyError):
         retry_with(Clock())(call_of(again), peer)
     assert peer.calls == 1
 
 
-def test_retry_on_judges_worth_but_not_safety() -> None:
+def test_retry_on_cannot_repeat_an_unsafe_call() -> None:
     asked: list[str] = []
 
     def judge(error: PortalError) -> bool:
@@ -202,7 +207,7 @@ def test_retry_on_judges_worth_but_not_safety() -> None:
     assert asked == ["protocol_error", "protocol_error", "rate_limited"]
 
 
-# pauses and the deadline
+# backoff and deadline
 
 
 @pytest.mark.parametrize(
@@ -218,14 +223,14 @@ def test_retry_on_judges_worth_but_not_safety() -> None:
         (None, 0.05),
     ],
 )
-def test_retry_after_is_honoured(asked: Any, slept: float) -> None:
+def test_retry_after_is_added_to_the_backoff(asked: Any, slept: float) -> None:
     clock = Clock()
     assert retry_with(clock)(call_of(), Peer(RateLimitError("r", retry_after=asked), 1)) == 1
     assert clock.slept == pytest.approx([slept])
 
 
 @pytest.mark.parametrize("asked", [61.0, math.inf, 10**400])
-def test_nobody_sleeps_for_longer_than_longest(asked: Any) -> None:
+def test_a_wait_beyond_max_wait_is_not_started(asked: Any) -> None:
     clock = Clock()
     with pytest.raises(RateLimitError):
         retry_with(clock, max_wait=60.0)(call_of(), Peer(RateLimitError("r", retry_after=asked), 1))
@@ -233,7 +238,7 @@ def test_nobody_sleeps_for_longer_than_longest(asked: Any) -> None:
 
 
 @pytest.mark.parametrize(("left", "calls"), [(0.05, 1), (0.06, 2), (0.0, 1), (-1.0, 1)])
-def test_a_pause_that_would_pass_the_deadline_is_not_begun(left: float, calls: int) -> None:
+def test_a_wait_beyond_the_deadline_is_not_started(left: float, calls: int) -> None:
     clock = Clock()
     peer = Peer(lost(False), lost(False), 1)
     with pytest.raises(TransportError) as caught:
@@ -242,12 +247,12 @@ def test_a_pause_that_would_pass_the_deadline_is_not_begun(left: float, calls: i
     assert len(clock.slept) == calls - 1
 
 
-def test_the_timeout_of_the_callers_own_deadline_is_final() -> None:
+def test_a_timeout_at_the_callers_deadline_is_not_retried() -> None:
     clock = Clock()
     peer = Peer(CallTimeout("t", retryable=True), 1)
     with pytest.raises(CallTimeout):
         retry_with(clock)(call_of(again, deadline=clock.now), peer)
-    peer = Peer(CallTimeout("the server's own", retryable=True), 1)
+    peer = Peer(CallTimeout("a timeout of the server", retryable=True), 1)
     assert retry_with(clock)(call_of(again, deadline=clock.now + 1), peer) == 1
 
 
@@ -260,7 +265,7 @@ def test_a_cancelled_call_is_not_sent_again() -> None:
     assert clock.slept == []
 
 
-def test_cancelling_ends_the_pause() -> None:
+def test_cancelling_ends_the_wait() -> None:
     call = call_of()
     failed = threading.Event()
     error = OverloadedError("o", retry_after=50.0)
@@ -286,7 +291,7 @@ def test_cancelling_ends_the_pause() -> None:
     assert caught[0].context == {"request_id": call.context.request_id, "attempts": 1}
 
 
-def test_pause_lasts_its_time() -> None:
+def test_wait_ends_after_its_time_or_at_a_cancellation() -> None:
     start = timeit.default_timer()
     wait(0.02, CallContext())
     assert timeit.default_timer() - start >= 0.015
@@ -300,7 +305,7 @@ def test_pause_lasts_its_time() -> None:
 # the budget
 
 
-def test_an_outage_is_not_multiplied() -> None:
+def test_the_budget_limits_retries_during_an_outage() -> None:
     clock = Clock()
     budget = RetryBudget(ratio=0.2, minimum=10, window=1e9, clock=clock)
     retry = retry_with(clock, budget=budget, attempts=10)
@@ -323,7 +328,7 @@ def test_time_fills_a_budget_up_to_its_minimum() -> None:
     assert [budget.withdraw() for _ in range(2)] == [True, False]
     clock.now += 1e6
     assert budget.stats() == {"tokens": 2.0, "rejected": 2}
-    clock.now -= 1e6  # a clock that goes backwards gives nothing
+    clock.now -= 1e6  # a clock that goes backwards adds nothing
     assert [budget.withdraw() for _ in range(3)] == [True, True, False]
 
 
@@ -334,7 +339,7 @@ def test_calls_fill_a_budget_up_to_its_maximum() -> None:
     assert [budget.withdraw() for _ in range(4)] == [True, True, True, False]
 
 
-def test_threads_share_a_budget_exactly() -> None:
+def test_threads_do_not_overdraw_a_budget() -> None:
     clock = Clock()
     budget = RetryBudget(ratio=0.0, minimum=50, clock=clock)
     taken: list[bool] = []
@@ -357,7 +362,7 @@ def test_threads_share_a_budget_exactly() -> None:
 
 
 class Source:
-    """An iterator of `outcomes` that knows whether it was closed."""
+    """An iterator of outcomes that records whether it was closed."""
 
     def __init__(self, *outcomes: Any) -> None:
         self.outcomes = list(outcomes)
@@ -378,7 +383,7 @@ class Source:
         self.closed = True
 
 
-def test_a_stream_is_begun_again_before_its_first_item() -> None:
+def test_a_stream_is_started_again_before_its_first_item() -> None:
     clock = Clock()
     peer = Peer(OverloadedError("o"), Source(lost(False)), Source(1, 2))
     stream = retry_with(clock)(call_of(items), peer)
@@ -398,7 +403,7 @@ def test_the_attempts_of_a_stream_are_counted_together() -> None:
         next(stream)
 
 
-def test_a_stream_is_not_begun_again_after_an_item() -> None:
+def test_a_stream_is_not_started_again_after_an_item() -> None:
     peer = Peer(Source(1, lost(False)), Source(2))
     stream = retry_with(Clock())(call_of(items), peer)
     assert next(stream) == 1
@@ -407,12 +412,12 @@ def test_a_stream_is_not_begun_again_after_an_item() -> None:
     assert peer.calls == 1
 
 
-def test_a_streams_parameters_are_checked_at_once() -> None:
+def test_wrong_parameters_of_a_stream_are_reported_at_once() -> None:
     with pytest.raises(ValidationError):
         retry_with(Clock())(call_of(items), Peer(ValidationError("v")))
 
 
-def test_closing_a_stream_closes_what_is_behind_it() -> None:
+def test_closing_a_stream_closes_its_source() -> None:
     source = Source(1, 2)
     stream = retry_with(Clock())(call_of(items), Peer(source))
     stream.close()
@@ -428,7 +433,7 @@ def test_closing_a_stream_closes_what_is_behind_it() -> None:
 # over a real connection
 
 
-def test_a_busy_server_is_called_again_and_a_dead_one_is_given_up() -> None:
+def test_retry_and_breaker_with_a_busy_and_a_stopped_server() -> None:
     ran: list[int] = []
 
     @make(idempotent=True)
@@ -453,8 +458,8 @@ def test_a_busy_server_is_called_again_and_a_dead_one_is_given_up() -> None:
         assert len(ran) == 3
 
 
-def test_an_error_passed_on_by_a_function_that_ran_is_not_repeated() -> None:
-    """What was not executed there was something else: the function itself had begun."""
+def test_an_error_that_a_function_passes_on_is_not_retried() -> None:
+    """The function had started, although its own nested call was not executed."""
     ran: list[int] = []
 
     def charge(n: int) -> int:
@@ -487,7 +492,7 @@ def test_an_error_passed_on_by_a_function_that_ran_is_not_repeated() -> None:
         ({"retry_on": 5}, "retry.retry_on"),
     ],
 )
-def test_wrong_settings_are_refused(options: dict[str, Any], path: str) -> None:
+def test_wrong_settings_are_rejected(options: dict[str, Any], path: str) -> None:
     with pytest.raises(ConfigError) as caught:
         Retry(**options)
     assert caught.value.path == path
@@ -506,7 +511,7 @@ def test_wrong_settings_are_refused(options: dict[str, Any], path: str) -> None:
         ({"window": None}, "budget.window"),
     ],
 )
-def test_wrong_budgets_are_refused(options: dict[str, Any], path: str) -> None:
+def test_wrong_settings_of_a_budget_are_rejected(options: dict[str, Any], path: str) -> None:
     with pytest.raises(ConfigError) as caught:
         RetryBudget(**options)
     assert caught.value.path == path

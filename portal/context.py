@@ -229,7 +229,7 @@ class CallContext:
     def check(self) -> None:
         """For long functions: raise CallCancelled or CallTimeout if nobody waits for the answer any more."""
         if self.cancelled:
-            raise CallCancelled("the caller gave the call up", context={"request_id": self.request_id})
+            raise CallCancelled("the caller cancelled the call", context={"request_id": self.request_id})
         if self.expired:
             raise CallTimeout("the deadline of the call has passed", context={"request_id": self.request_id})
 

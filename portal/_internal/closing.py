@@ -2,21 +2,43 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["ClosingIterator", "close_resource"]
+__all__ = ["ClosingIterator", "close_and_log", "close_resource"]
+
+_log = logging.getLogger("portal.calls")
 
 
 def close_resource(resource: object) -> None:
-    """Call the `close` of an object that has one. Raises what that raises."""
+    """Call the `close` of an object that has one.
+
+    Raises: what `close` raises.
+    """
     close = getattr(resource, "close", None)
     if callable(close):
         close()
 
 
+def close_and_log(resource: object, name: str) -> None:
+    """Call the `close` of an object that has one, where nobody handles what it raises: log that.
+
+    Args:
+        resource: the object.
+        name: what it is, for the log line, such as "the middleware Audit".
+    """
+    try:
+        close_resource(resource)
+    except Exception:
+        _log.exception("closing %s failed", name)
+
+
 class ClosingIterator(Iterator[Any]):
-    """An iterator around another one; `close` closes the inner one. A subclass defines `__next__`.
+    """An iterator around another one; `close` closes the inner one. A subclass may override `__next__`.
+
+    Args:
+        items: the inner iterator, or None if a subclass sets it later.
 
     Threads: one at a time.
     """

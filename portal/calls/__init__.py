@@ -1,1 +1,1 @@
-"""What happens around a call, on either side: middleware, dispatch, deadlines."""
+"""The path of a call on either side of a transport: middleware, dispatch, deadlines, streams, single flight."""

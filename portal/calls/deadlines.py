@@ -1,8 +1,9 @@
-"""Deadlines: who answers the caller when the function has not.
+"""Deadlines: let the caller continue in time although the function has not returned.
 
-A Python thread cannot be interrupted, so a deadline means that somebody else answers. Where the caller's own thread
-waits, the function runs in a worker and the caller stops waiting (`wait_for`). Where a server's worker runs the
-function itself, a DeadlineWatch answers in its place, so that an ordinary call pays for no hand-over between threads.
+A Python thread cannot be interrupted, so another thread must respond at the deadline. There are two ways. If the
+caller's own thread waits, the function runs in a worker and the caller stops waiting (`wait_for`). If a server's worker
+runs the function itself, a DeadlineWatch responds in its place, so that an ordinary call needs no hand-over between
+threads.
 """
 
 from __future__ import annotations
@@ -19,57 +20,78 @@ from .._internal.at_fork import renew_after_fork
 from ..context import CallContext
 from ..errors import CallCancelled, CallTimeout, OverloadedError
 
-__all__ = ["DeadlineWatch", "expired_error", "timeout_error", "wait_for"]
+__all__ = ["DeadlineWatch", "cancelled_error", "expired_error", "timeout_error", "wait_for"]
 
 _log = logging.getLogger("portal.calls")
 
 
 def timeout_error(context: CallContext, name: str, timeout: float | None = None) -> CallTimeout:
-    """The error that every side raises for a call of `name` that is past its deadline."""
+    """Return the error for a call of `name` that has passed its deadline, on either side of a transport.
+
+    Args:
+        context: the context of the call.
+        name: the function or address, for the message.
+        timeout: seconds that the call was given, where known.
+    """
     after = " in time" if timeout is None else f" within {timeout:.2g} s"
     return CallTimeout(
-        f"{name} did not answer{after}; it may still be running",
+        f"{name} did not respond{after}; it may still be running",
         timeout=timeout,
         context={"request_id": context.request_id},
     )
 
 
 def expired_error(context: CallContext, name: str) -> CallTimeout:
-    """The error for a call of `name` that was past its deadline before anything was sent."""
+    """Return the error for a call of `name` whose deadline passed before anything was sent."""
     return CallTimeout(
-        f"{name} was not called: the deadline had passed before",
+        f"{name} was not called: the deadline had already passed",
         delivery="not_sent",
         context={"request_id": context.request_id},
     )
 
 
+def cancelled_error(context: CallContext) -> CallCancelled:
+    """Return the error for a call that its caller has cancelled."""
+    return CallCancelled("the caller cancelled the call", context={"request_id": context.request_id})
+
+
 def wait_for(future: Future[Any], context: CallContext, name: str) -> Any:
-    """The future's result, or CallTimeout at the context's deadline; the context is cancelled then."""
+    """Return the result of a future, waiting until the deadline of the context.
+
+    Args:
+        future: the call, which runs in a worker.
+        context: the context of the call; it is cancelled at its deadline.
+        name: the function, for the messages.
+
+    Raises: what the call raises; CallTimeout at the deadline; CallCancelled if the future was cancelled.
+    """
     timeout = context.remaining()
     try:
         return future.result(timeout)
     except FutureTimeout as error:
         if future.done() and not future.cancelled() and future.exception() is error:
-            raise  # the function's own TimeoutError, not ours
+            raise  # the function itself raised a TimeoutError
         future.cancel()
         context.cancel()
         raise timeout_error(context, name, timeout) from None
     except CancelledError:
-        raise CallCancelled(f"the call of {name} was cancelled before it began") from None
-    except KeyboardInterrupt:  # or another signal's: the caller has gone, and nobody wants the answer
+        raise CallCancelled(f"the call of {name} was cancelled before it started") from None
+    except KeyboardInterrupt:  # a signal stopped the caller, which no longer needs the result
         future.cancel()
         context.cancel()
         raise
 
 
 class DeadlineWatch:
-    """One thread that calls back at the deadline of each call that still runs.
+    """Run a callback at the deadline of each call that is still running, in one thread for all calls.
 
-    The set of watched calls is bounded by the threads that run them. A callback runs in the watching thread and must
-    not block. Threads: any may add and discard. Fork: the child's watch starts a thread of its own.
+    The number of entries is bounded by the threads that run the calls. A callback runs in the thread of the watch and
+    must not block.
 
     Args:
         clock: seconds, as `time.monotonic`.
+
+    Threads: any may add and discard. After a fork, the child's watch starts a thread of its own.
     """
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
@@ -78,33 +100,39 @@ class DeadlineWatch:
         renew_after_fork(self)
 
     def after_fork(self) -> None:
-        """Begin without entries and without a thread; a child process does so by itself."""
-        self._wake = threading.Condition()  # guards the thread and its next moment, not the entries
+        """Start with no entries and no thread; called by `__init__`, and in a child process after a fork."""
+        self._wake = threading.Condition()  # guards the attributes below except the entries
         self._entries: dict[object, tuple[float, Callable[[], object]]] = {}
         self._next = float("inf")
         self._thread: threading.Thread | None = None
         self._closed = False
 
     def add(self, deadline: float, callback: Callable[[], object]) -> object:
-        """Call `callback` once at `deadline` unless the token this gives is discarded first.
+        """Arrange for `callback` to run once at `deadline`.
 
-        Raises: OverloadedError when the system has no thread to watch with.
+        Args:
+            deadline: a moment of the clock.
+            callback: runs in the thread of the watch; it must not block.
+
+        Returns: a token for `discard`.
+        Raises: OverloadedError when the system cannot start the thread.
         """
         token = object()
         self._entries[token] = (deadline, callback)
         if deadline < self._next or self._thread is None:
             try:
-                self._hurry(deadline)
-            except RuntimeError as error:  # the system has no thread to give
+                self._wake_by(deadline)
+            except RuntimeError as error:  # the system cannot start a thread
                 self._entries.pop(token, None)
-                raise OverloadedError(f"nobody can watch the deadline: {error}", retry_after=1.0) from error
+                message = f"no thread can be started to enforce the deadline: {error}"
+                raise OverloadedError(message, retry_after=1.0) from error
         return token
 
     def discard(self, token: object) -> bool:
-        """Whether the callback was still to come; it will not come any more."""
+        """Remove an entry, so that its callback does not run. Return whether it was still pending."""
         return self._entries.pop(token, None) is not None
 
-    def _hurry(self, deadline: float) -> None:
+    def _wake_by(self, deadline: float) -> None:
         with self._wake:
             self._next = min(self._next, deadline)
             if self._thread is None and not self._closed:
@@ -126,21 +154,21 @@ class DeadlineWatch:
             self.fire_due()
 
     def fire_due(self) -> None:
-        """Call back for every entry whose deadline has passed, and note the next one."""
+        """Run the callback of every entry whose deadline has passed, and find the next deadline."""
         now = self._clock()
         soonest = float("inf")
-        # `copy` is one step. `list(items())` makes a tuple for each, so the garbage collector may run in the middle of
-        # it, and in what that runs another thread may add (CPython 3.11).
+        # `copy` is atomic. `list(items())` allocates a tuple for each item, so the garbage collector may run during it.
+        # A finaliser may then let another thread add an entry (CPython 3.11).
         for token, (deadline, callback) in self._entries.copy().items():
             if deadline > now:
                 soonest = min(soonest, deadline)
             elif self._entries.pop(token, None) is not None:
-                _call_back(callback)
+                _run_callback(callback)
         with self._wake:
             self._next = min(self._next, soonest)
 
     def close(self) -> None:
-        """End the thread; entries that are left never fire."""
+        """End the thread. The callbacks of entries that are left never run."""
         with self._wake:
             self._closed = True
             thread = self._thread
@@ -149,8 +177,8 @@ class DeadlineWatch:
             thread.join(5.0)
 
 
-def _call_back(callback: Callable[[], object]) -> None:
+def _run_callback(callback: Callable[[], object]) -> None:
     try:
         callback()
-    except BaseException:  # what ends this thread would end every later deadline
-        _log.exception("answering a call at its deadline failed")
+    except BaseException:  # without this thread no later deadline would be enforced
+        _log.exception("responding to a call at its deadline failed")

@@ -1,7 +1,7 @@
-"""Dispatcher: the one way from a decoded call to its outcome, the same for every portal.
+"""Dispatcher: run a decoded call and return its result, in the same way for every portal.
 
-It folds the function's own timeout into the deadline, makes the call's context current, runs the middleware chain
-around the function, and turns whatever goes wrong into a portal error that carries the request id.
+It applies the function's own timeout to the deadline, makes the call's context current, and runs the middleware around
+the function. Every failure becomes a portal error with the request id.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from time import monotonic
 from typing import Any
 
 from .._internal.at_fork import new_lock
-from .._internal.closing import close_resource
+from .._internal.closing import close_and_log
 from .._internal.counter import Counter
 from .._internal.executor import WorkerPool
 from ..context import CallContext, enter, leave
-from ..errors import CallCancelled, CallTimeout, PortalError
+from ..errors import CallTimeout, PortalError
 from ..function import Function
-from .deadlines import DeadlineWatch, timeout_error, wait_for
+from .deadlines import DeadlineWatch, cancelled_error, timeout_error, wait_for
 from .middleware import Call, Middleware, build_chain
 from .plugins import close_middleware, resolve_middleware
 from .stream_worker import END, StreamWorker
@@ -30,7 +30,7 @@ __all__ = ["Dispatcher"]
 _log = logging.getLogger("portal.calls")
 
 
-def _answer(call: Call) -> Any:
+def _call_function(call: Call) -> Any:
     if call.streaming:
         return call.function.iterate(call.params, call.context)
     return call.function.invoke(call.params, call.context)
@@ -41,28 +41,32 @@ def _middleware_failure(call: Call, error: Exception) -> PortalError:
     return PortalError(f"middleware around {call.function.name} failed", cause=error)
 
 
-def _maker(context: CallContext, items: Iterator[Any]) -> Callable[[], Any]:
-    """Gives the next item, or END, in the thread that asks."""
+def _producer(context: CallContext, items: Iterator[Any]) -> Callable[[], Any]:
+    """Return a callable that returns the next item, or END, in the thread that calls it."""
 
-    def make() -> Any:
+    def produce() -> Any:
         with context.active():
             return next(items, END)
 
-    return make
+    return produce
 
 
 class Dispatcher:
-    """Runs calls.
+    """Run calls.
 
     Args:
         middleware: around every call, the first outermost; objects, or names of plug-ins. Closed with the dispatcher.
-        executor: where functions run; None runs them in the thread that dispatches, and in a pool of the
-            dispatcher's own only where the caller must be answered at a deadline.
+        executor: where functions run. None runs them in the thread that dispatches, or in the dispatcher's own pool if
+            only that can end the wait at the deadline.
         workers: size of that pool.
 
     Attributes:
-        bare: whether a call without a deadline runs in the caller's thread with nothing around it but its context.
-        begun, ended: counters of calls; whoever makes a bare call without `dispatch` counts it here.
+        middleware: the middleware, with plug-ins in place of their names.
+        is_passthrough: whether a call without a deadline runs in the caller's thread with nothing around it but its
+            context.
+        started, finished: counters of calls. Code that makes such a call without `dispatch` counts it here.
+
+    Raises: ConfigError for a wrong setting.
 
     Threads: any.
     """
@@ -74,47 +78,49 @@ class Dispatcher:
         self._executor = executor
         self._workers = workers
         self._pool: WorkerPool | None = None
-        self._chain = build_chain(self.middleware, _answer)
+        self._chain = build_chain(self.middleware, _call_function)
         self._watch = DeadlineWatch()
         self._lock = new_lock()  # guards the pool's creation
         self.started, self.finished, self._failed = Counter(), Counter(), Counter()
         self.is_passthrough = not self.middleware and executor is None
 
     def note_failure(self, function: Function, error: PortalError, context: CallContext) -> None:
-        """Count a call that failed, and let its error say which it was."""
+        """Count a failed call, and add its request id and function to the error."""
         self._failed.add()
         error.with_context(request_id=context.request_id, operation=function.name)
 
     def dispatch(self, call: Call, on_deadline: Callable[[CallTimeout], object] | None = None) -> Any:
-        """Run one call and give its result as JSON data (of a stream: an iterator of JSON data).
+        """Run one call and return its result.
 
         Args:
-            on_deadline: answers the caller when the deadline passes before the function returns; it is called from
-                another thread and must not block. Without it the function runs in a worker and this returns in time.
+            call: the call.
+            on_deadline: responds to the caller if the deadline passes before the function returns. It runs in another
+                thread and must not block. Without it the function runs in a worker, so that this returns in time.
 
-        Raises: portal errors only. CallTimeout at the deadline, with the context cancelled; CallCancelled, before the
-            function runs, for a call that was given up; OverloadedError when a worker is needed and none is free.
+        Returns: JSON data; for a stream, an iterator of JSON data.
+        Raises: portal errors only. CallTimeout at the deadline, with the context cancelled; CallCancelled if the call
+            was cancelled before the function started; OverloadedError if a worker is needed and none is free.
         """
-        context = self._limit(call)
+        context = self._apply_timeout(call)
         try:
             if context.cancelled:
-                raise CallCancelled("the caller gave the call up")
+                raise cancelled_error(context)
             if context.expired:
                 raise timeout_error(context, call.function.name)
             if call.streaming:
-                return self._items(call, self._run(call), on_deadline)
+                return self._iterate(call, self._run(call), on_deadline)
             if context.deadline is None:
-                return self._run(call) if self._executor is None else self._run_elsewhere(call)
+                return self._run(call) if self._executor is None else self._run_in_worker(call)
             if on_deadline is not None and self._executor is None:
                 return self._run_watched(call, on_deadline)
             if context.watched and self._executor is None:
-                return self._in_time(call, self._run(call))
-            return self._run_elsewhere(call)
+                return self._require_in_time(call, self._run(call))
+            return self._run_in_worker(call)
         except PortalError as error:
             error.with_context(request_id=context.request_id, operation=call.function.name)
             raise
 
-    def _limit(self, call: Call) -> CallContext:
+    def _apply_timeout(self, call: Call) -> CallContext:
         own = call.function.schema.timeout
         context = call.context
         if own is not None:
@@ -127,7 +133,7 @@ class Dispatcher:
     def _run_watched(self, call: Call, on_deadline: Callable[[CallTimeout], object]) -> Any:
         token = self._watch_call(call, on_deadline)
         try:
-            return self._in_time(call, self._run(call))
+            return self._require_in_time(call, self._run(call))
         finally:
             self._watch.discard(token)
 
@@ -143,16 +149,16 @@ class Dispatcher:
         context.watched = True
         return self._watch.add(context.deadline, fire)
 
-    def _in_time(self, call: Call, result: Any) -> Any:
+    def _require_in_time(self, call: Call, result: Any) -> Any:
         if call.context.expired:
             raise timeout_error(call.context, call.function.name)
         return result
 
-    def _run_elsewhere(self, call: Call) -> Any:
+    def _run_in_worker(self, call: Call) -> Any:
         call.context.watched = True
-        return wait_for(self._elsewhere().submit(self._run, call), call.context, call.function.name)
+        return wait_for(self._get_executor().submit(self._run, call), call.context, call.function.name)
 
-    def _elsewhere(self) -> Executor:
+    def _get_executor(self) -> Executor:
         if self._executor is not None:
             return self._executor
         with self._lock:
@@ -175,54 +181,62 @@ class Dispatcher:
             leave(token)
             self.finished.add()
 
-    def _items(
+    def _iterate(
         self, call: Call, items: Iterator[Any], on_deadline: Callable[[CallTimeout], object] | None
     ) -> Iterator[Any]:
-        """The items, with the call's context current while each is made, ending at the deadline or on cancel."""
+        """Yield the items of a stream until the deadline or cancellation; the call's context is current for each."""
         context = call.context
         with ExitStack() as stack:
             try:
-                make = self._maker_of(call, items, on_deadline, stack)
+                produce = self._producer_for(call, items, on_deadline, stack)
                 while True:
                     context.check()
-                    item = make()
+                    item = produce()
                     if item is END:
                         return
                     yield item
             except PortalError as error:
                 error.with_context(request_id=context.request_id, operation=call.function.name)
                 raise
-            except Exception as error:  # a function's own is a FunctionError by now
+            except Exception as error:  # an exception of the function is already a FunctionError
                 failure = _middleware_failure(call, error)
                 raise failure.with_context(request_id=context.request_id, operation=call.function.name) from error
 
-    def _maker_of(
+    def _producer_for(
         self,
         call: Call,
         items: Iterator[Any],
         on_deadline: Callable[[CallTimeout], object] | None,
         stack: ExitStack,
     ) -> Callable[[], Any]:
-        """What gives the next item, or END: here where the caller is answered in time, else by a worker of its own."""
+        """Return a callable that returns the next item, or END.
+
+        It produces items in this thread if something else responds at the deadline, otherwise in a worker of the
+        stream's own. The callbacks that close the stream are added to `stack`.
+        """
         context = call.context
-        in_time = context.watched or context.deadline is None
-        if not in_time and on_deadline is None:
-            worker = StreamWorker(self._elsewhere(), items, context, call.function.name)
+        enforced = context.watched or context.deadline is None
+        if not enforced and on_deadline is None:
+            worker = StreamWorker(self._get_executor(), items, context, call.function.name)
             stack.callback(worker.close)
             return worker.next
-        stack.callback(close_resource, items)
-        if not in_time and on_deadline is not None:
+        stack.callback(close_and_log, items, f"the stream of {call.function.name}")
+        if not enforced and on_deadline is not None:
             stack.callback(self._watch.discard, self._watch_call(call, on_deadline))
-        return _maker(context, items)
+        return _producer(context, items)
 
     def stats(self) -> dict[str, int]:
-        """Calls begun, failed and running now."""
-        ended = self.finished.value  # read first: a call in between must not make it negative
-        begun = self.started.value
-        return {"calls": begun, "failed": self._failed.value, "running": begun - ended}
+        """Return the numbers of calls started, failed, and running now."""
+        finished = self.finished.value  # read first, so that a call that ends in between cannot make it negative
+        started = self.started.value
+        return {"calls": started, "failed": self._failed.value, "running": started - finished}
 
     def close(self, timeout: float | None = 0.0) -> None:
-        """End the dispatcher's own threads and close the middleware; functions still running after `timeout` go on."""
+        """End the dispatcher's own threads and close the middleware.
+
+        Args:
+            timeout: seconds to wait for running functions; those that take longer go on.
+        """
         self._watch.close()
         with self._lock:
             pool, self._pool = self._pool, None

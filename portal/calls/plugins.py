@@ -15,11 +15,10 @@ one when called without arguments.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
-from .._internal.closing import close_resource
+from .._internal.closing import close_and_log
 from ..errors import ConfigError
 
 if TYPE_CHECKING:
@@ -31,7 +30,6 @@ MIDDLEWARE = "portal.middleware"
 HTTP_MIDDLEWARE = "portal.http_middleware"
 Kind = Literal["call", "request"]
 
-_log = logging.getLogger("portal.calls")
 _GROUPS: dict[Kind, str] = {"call": MIDDLEWARE, "request": HTTP_MIDDLEWARE}
 _SETTINGS: dict[Kind, str] = {"call": "middleware", "request": "http_middleware"}
 
@@ -77,10 +75,7 @@ def _require_kind(item: Callable[..., Any], kind: Kind) -> None:
 def close_middleware(middleware: Iterable[object]) -> None:
     """Close every middleware that has a `close` method; log one that fails."""
     for item in {id(item): item for item in middleware}.values():
-        try:
-            close_resource(item)
-        except Exception:
-            _log.exception("closing the middleware %s failed", type(item).__name__)
+        close_and_log(item, f"the middleware {type(item).__name__}")
 
 
 def load_plugins(group: str, names: Iterable[str] | None = None) -> dict[str, Callable[..., Any]]:

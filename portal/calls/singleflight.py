@@ -1,7 +1,7 @@
-"""SingleFlight: the same call asked for by many threads at once is made once.
+"""SingleFlight: make a call once for all threads that want the same call at the same time.
 
-The first to ask for a key leads: it makes the call. Those who ask while it is under way wait, each within its own
-deadline, and get a copy of the outcome. Nothing is remembered after that.
+The first thread that asks for a key leads and makes the call. Threads that ask during the call follow: each waits until
+its own deadline and gets a copy of the outcome. Nothing is kept after that; it is not a cache.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .._internal.at_fork import new_lock, renew_after_fork
 from ..context import CallContext
 from ..errors import CallCancelled, CallTimeout, PortalError
 from ..schema.jsondata import copy_json
-from .deadlines import timeout_error
+from .deadlines import cancelled_error, timeout_error
 
 __all__ = ["Flight", "SingleFlight"]
 
@@ -24,7 +24,16 @@ KeyT = TypeVar("KeyT", bound=Hashable)
 
 
 class Flight:
-    """One call that is under way. Threads: one leads and ends it with `finish` or `fail`; any wait."""
+    """One call in progress.
+
+    Args:
+        land: ends the flight in its table, so that no more threads follow, and returns whether any does.
+
+    Attributes:
+        followers: how many threads followed it so far; guarded by the lock of the SingleFlight.
+
+    Threads: the one that leads ends it with `finish` or `fail`; any may wait.
+    """
 
     __slots__ = ("_future", "_land", "_thread", "followers")
 
@@ -34,21 +43,28 @@ class Flight:
         self._future: Future[Any] = Future()
         self._thread = threading.get_ident()
 
-    def is_own(self) -> bool:
-        """Whether this thread leads it, and would wait for itself."""
+    def is_led_here(self) -> bool:
+        """Return whether this thread leads the flight, so that it would wait for itself."""
         return self._thread == threading.get_ident()
 
     def finish(self, value: Any) -> None:
-        """The call gave this JSON data; those who wait get copies."""
+        """End the flight with the result of the call, JSON data; every follower gets a copy."""
         self._future.set_result(copy_json(value) if self._land(self) else None)
 
     def fail(self, error: BaseException) -> None:
-        """The call failed; those who wait now share that, those who come later do not."""
+        """End the flight with the error of the call. Followers share it; later callers do not."""
         self._land(self)
         self._future.set_exception(error)
 
     def wait(self, context: CallContext, name: str) -> None:
-        """Wait for its end. Raises: CallTimeout at the context's deadline, CallCancelled when it is cancelled."""
+        """Wait for the end of the flight.
+
+        Args:
+            context: of the follower's own call.
+            name: the function, for messages.
+
+        Raises: CallTimeout at the deadline of the context; CallCancelled when the context is cancelled.
+        """
         woken = threading.Event()
         self._future.add_done_callback(lambda _: woken.set())
         context.on_cancel(woken.set)
@@ -57,15 +73,16 @@ class Flight:
         if self._future.done():
             return
         if context.cancelled:
-            raise CallCancelled("the caller gave the call up", context={"request_id": context.request_id})
+            raise cancelled_error(context)
         context.cancel()
         raise timeout_error(context, name, timeout)
 
     def outcome(self, context: CallContext) -> tuple[bool, Any]:
-        """(True, a copy of what the call gave), or (False, None) where its end says nothing to others.
+        """Return the outcome of a flight that has ended, for a follower.
 
-        That is where the leader's own deadline, its cancellation or a defect ended its call.
-        Raises: a copy of the portal error with which the call failed, under the request id of `context`.
+        Returns: (True, a copy of the result). (False, None) if the call ended for a reason of the leader alone: its
+            deadline, its cancellation, or an exception that is not a portal error.
+        Raises: a copy of the portal error with which the call failed, with the request id of `context`.
         """
         error = self._future.exception()
         if error is None:
@@ -78,15 +95,18 @@ class Flight:
 
 
 class SingleFlight(Generic[KeyT]):
-    """The calls that are under way, by key; as many as threads lead one. Threads: any."""
+    """Calls in progress by key. Their number is bounded by the threads that make them.
+
+    Threads: any.
+    """
 
     def __init__(self) -> None:
-        self._lock = new_lock()  # guards the table and the followers; not held during a call
+        self._lock = new_lock()  # guards the table and the numbers of followers; not held during a call
         self._flights: dict[KeyT, Flight] = {}
         renew_after_fork(self)
 
     def after_fork(self) -> None:
-        """Nothing is under way; a child process, which has not the threads that lead, begins so by itself."""
+        """Drop all flights; called in a child process after a fork, which does not have the threads that lead them."""
         self._flights = {}
 
     def __len__(self) -> int:
@@ -94,13 +114,13 @@ class SingleFlight(Generic[KeyT]):
 
     @property
     def busy(self) -> bool:
-        """Whether a thread of this process makes a call."""
+        """Whether any call is in progress."""
         return len(self._flights) > 0
 
     def lead(self, key: KeyT) -> tuple[Flight, bool]:
-        """The flight for a key and whether the caller leads it.
+        """Return the flight of a key and whether this thread leads it.
 
-        Who leads must call `finish` or `fail` on it, whatever happens; who does not calls `wait` and then `outcome`.
+        The leader must call `finish` or `fail` in every case. A follower calls `wait` and then `outcome`.
         """
         with self._lock:
             flight = self._flights.get(key)
@@ -111,53 +131,65 @@ class SingleFlight(Generic[KeyT]):
             return flight, True
 
     def _land(self, key: KeyT, flight: Flight) -> bool:
-        """Let nobody join any more; whether anybody has."""
+        """Remove a flight, so that no more threads follow it. Return whether any did."""
         with self._lock:
             if self._flights.get(key) is flight:
                 del self._flights[key]
             return flight.followers > 0
 
     def detach(self, which: Callable[[KeyT], bool]) -> None:
-        """Let nobody join the flights of these keys any more; those who have joined still get their outcome."""
+        """Remove the flights of the selected keys: later callers start a new one, followers still get their outcome.
+
+        Args:
+            which: returns whether a key is selected; it is called under the lock.
+        """
         with self._lock:
             for key in [key for key in self._flights if which(key)]:
                 del self._flights[key]
 
     def once(self, key: KeyT, context: CallContext, name: str, make: Callable[[], Any]) -> Any:
-        """What `make` gives, JSON data, made once for all who ask for the same key at the same time.
+        """Call `make` once for all threads that ask for the same key at the same time, and return its result.
 
-        A call that asks again for its own key, within itself, is made.
+        If the leader's own deadline ends its call, one of the followers leads next. A nested call that asks for the key
+        of the call it is nested in is made, since it would wait for itself.
 
         Args:
-            name: of the function, for the error.
-        Raises: what `make` raises, and the same to all who wait at that moment; CallTimeout and CallCancelled as it
-            stands with `context`. Where the leader's own deadline ended its call, one of those who wait leads next.
+            key: identifies the call.
+            context: the context of this thread's call.
+            name: the function, for messages.
+            make: makes the call and returns JSON data.
+
+        Raises: what `make` raises, in the leader and, if it is a portal error, in every follower. CallTimeout and
+            CallCancelled according to `context`.
         """
         while True:
             flight, leads = self.lead(key)
             if leads:
-                return _fly(flight, make)
-            if flight.is_own():
+                return _make_call(flight, make)
+            if flight.is_led_here():
                 return make()
             flight.wait(context, name)
-            holds, value = flight.outcome(context)
-            if holds:
+            is_shared, value = flight.outcome(context)
+            if is_shared:
                 return value
 
     def fetch(self, key: KeyT, name: str, deadline: float, make: Callable[[], Any]) -> Any:
-        """Return what `make` returns, JSON data, to all who ask while it runs.
+        """Do as `once` for a fetch outside of a call, such as that of a key set.
 
         `make` should first check whether the fetch is still needed.
 
         Args:
-            name: what is fetched, for the error.
+            key: identifies the fetch.
+            name: what is fetched, for messages.
             deadline: `time.monotonic()` moment until which this thread waits for another thread's fetch.
+            make: fetches, and returns JSON data.
+
         Raises: what `make` raises; CallTimeout at the deadline.
         """
         return self.once(key, CallContext(deadline=deadline), name, make)
 
 
-def _fly(flight: Flight, make: Callable[[], Any]) -> Any:
+def _make_call(flight: Flight, make: Callable[[], Any]) -> Any:
     try:
         value = make()
     except BaseException as error:

@@ -1,7 +1,7 @@
-"""StreamWorker: one worker makes all the items of a stream, and closes it.
+"""StreamWorker: produce all items of a stream in one worker, and close the stream there.
 
-A generator's `finally` and what belongs to one thread (a database connection, a lock, thread-local state) hold for the
-whole stream, as they would if the caller's own thread made it.
+What belongs to one thread (a database connection, a lock, thread-local state) therefore works for the whole stream, in
+a generator's `finally` as well. It is the same as if the caller's own thread ran the generator.
 """
 
 from __future__ import annotations
@@ -11,70 +11,73 @@ from concurrent.futures import Executor, Future
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from .._internal.closing import close_resource
+from .._internal.closing import close_and_log
 from ..context import CallContext
 from .deadlines import wait_for
 
 __all__ = ["END", "StreamWorker"]
 
-END = object()  # what comes after the last item
+END = object()  #: returned after the last item
 
 
 class StreamWorker:
-    """Makes items in a worker, each when it is asked for, until the deadline of their call.
+    """Produce the items of a stream in a worker, one for each `next`, until the deadline of the call.
 
     Args:
-        executor: gives the worker, which the stream keeps until it is closed.
-        items: are the worker's alone from then on.
-        context: of their call; it has a deadline.
-        name: of the function.
+        executor: where the worker comes from; the stream keeps it until it is closed.
+        items: the stream; from now on only the worker may use it.
+        context: the context of the call; it has a deadline.
+        name: the function, for messages.
 
-    Raises: what the executor raises when it has no worker, such as OverloadedError.
-    Threads: one.
+    Raises: what the executor raises when it has no free worker, such as OverloadedError.
+    Threads: one at a time.
     """
 
     def __init__(self, executor: Executor, items: Iterator[Any], context: CallContext, name: str) -> None:
         self._items = items
         self._context = context
         self._name = name
-        self._wanted: SimpleQueue[Future[Any] | None] = SimpleQueue()
+        self._requests: SimpleQueue[Future[Any] | None] = SimpleQueue()  # None closes the stream
         try:
             executor.submit(self._work)
         except BaseException:
-            close_resource(items)
+            close_and_log(items, f"the stream of {name}")
             raise
 
     def next(self) -> Any:
-        """The next item, or END. Raises: what making it raises; CallTimeout at the deadline."""
+        """Return the next item, or END.
+
+        Raises: what the stream raises; CallTimeout at the deadline.
+        """
         future: Future[Any] = Future()
-        self._wanted.put(future)
+        self._requests.put(future)
         return wait_for(future, self._context, self._name)
 
     def close(self) -> None:
-        """Let the worker close the stream, as soon as it is done with the item it makes; this does not wait."""
-        self._wanted.put(None)
+        """Let the worker close the stream after the item in progress. This does not wait for it."""
+        self._requests.put(None)
 
-    # the worker
+    # runs in the worker
 
     def _work(self) -> None:
         with self._context.active():
             try:
-                while (future := self._next_wanted()) is not None:
+                while (future := self._next_request()) is not None:
                     if future.set_running_or_notify_cancel():
-                        self._make(future)
+                        self._produce(future)
             finally:
-                close_resource(self._items)
+                close_and_log(self._items, f"the stream of {self._name}")
 
-    def _next_wanted(self) -> Future[Any] | None:
+    def _next_request(self) -> Future[Any] | None:
         try:
-            return self._wanted.get(timeout=max(0.0, self._context.remaining() or 0.0))
+            return self._requests.get(timeout=max(0.0, self._context.remaining() or 0.0))
         except Empty:
             return None
 
-    def _make(self, future: Future[Any]) -> None:
+    def _produce(self, future: Future[Any]) -> None:
         try:
             item = next(self._items, END)
-        except BaseException as error:  # it belongs to who waits for the item
+        except BaseException as error:  # the caller that waits for the item gets it
             future.set_exception(error)
         else:
             future.set_result(item)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from .._internal.at_fork import new_lock, renew_after_fork
+from .._internal.closing import close_and_log
 from ..address import Address
 from ..errors import ConfigError
 from ..portal import Resolver, in_process_portals
@@ -99,7 +100,7 @@ class ResolverTable:
             self._closed = True
             own, self._own = list(dict.fromkeys(self._own.values())), {}
         for resolver in own:
-            resolver.close()
+            close_and_log(resolver, f"the resolver {type(resolver).__name__}")
 
 
 def check_resolvers(setting: str, given: Any) -> list[Resolver]:

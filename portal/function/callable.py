@@ -8,7 +8,7 @@ from concurrent.futures import Executor, Future
 from types import MethodType
 from typing import Any
 
-from .._internal.closing import close_resource
+from .._internal.closing import close_and_log
 from .._internal.executor import shared_executor
 from ..address import Address
 from ..context import CallContext
@@ -166,7 +166,7 @@ class Function:
                         return
                 yield self.encode_result(item)
         finally:
-            close_resource(source)
+            close_and_log(source, f"the stream of {self.name}")
 
     def _native_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         inject = self.parameters.inject

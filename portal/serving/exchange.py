@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from time import time
 
-from .._internal.closing import close_resource
+from .._internal.closing import close_and_log
 from ..http11.request_head import RequestHead
 from ..http11.response_head import BODILESS, LAST_CHUNK, encode_chunk, encode_head
 from .connection import Connection
@@ -129,7 +129,7 @@ class Exchange:
         finally:
             self._streaming = False
             self._connection.forget_hangup()
-            close_resource(body)
+            close_and_log(body, "the body of a response")
 
     # another thread
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from time import perf_counter
 from typing import Any, overload
 
+from .._internal.closing import close_and_log
 from ..address import Address
 from ..calls.middleware import Call, CallNext, Middleware
 from ..function import Function
@@ -96,7 +97,7 @@ class TestingPortal(LocalPortal):
         with self._history_lock:
             replays, self._replays = self._replays, []
         for one in replays:
-            one.close()
+            close_and_log(one, "a replay")
 
     # history
 
@@ -131,6 +132,7 @@ class TestingPortal(LocalPortal):
             ended = replace(record, result=items, error=failure, duration=self._clock() - record.started)
             with self._history_lock:
                 self._records = [ended if one is record else one for one in self._records]
+            close_and_log(source, f"the stream of {record.name}")
 
     def _keep(self, record: CallRecord) -> None:
         with self._history_lock:

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from time import perf_counter
 from typing import Any, Protocol, TypeAlias, overload
 
+from .._internal.closing import close_and_log
 from ..address import Address
 from ..calls.middleware import Call, CallNext, Middleware
 from ..consumer.pending import PendingFunction
@@ -85,6 +86,7 @@ class Recorder:
             raise
         finally:
             self._keep(call, params, outcome, started)
+            close_and_log(source, f"the stream of {call.function.name}")
 
     def _keep(self, call: Call, params: Any, outcome: Mapping[str, Any], started: float) -> None:
         address = str(call.address or call.function.address or f"local://{call.function.name}")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 import pytest
 
-from portal._internal.closing import ClosingIterator, close_resource
+from portal._internal.closing import ClosingIterator, close_and_log, close_resource
 
 
 class Resource:
@@ -28,13 +29,33 @@ def test_other_objects_are_left_alone(thing: object) -> None:
     close_resource(thing)
 
 
-def test_an_error_of_close_is_raised() -> None:
-    class Failing:
-        def close(self) -> None:
-            raise OSError("no")
+class Failing:
+    def close(self) -> None:
+        raise OSError("the disk is full")
 
-    with pytest.raises(OSError, match="no"):
+
+def test_an_error_of_close_is_raised() -> None:
+    with pytest.raises(OSError, match="the disk is full"):
         close_resource(Failing())
+
+
+def test_an_error_of_close_is_logged_where_nobody_handles_it(caplog: pytest.LogCaptureFixture) -> None:
+    resource = Resource()
+    close_and_log(resource, "the resource")
+    assert (resource.closed, caplog.records) == (1, [])
+    with caplog.at_level(logging.ERROR, "portal.calls"):
+        close_and_log(Failing(), "the middleware Failing")
+    assert [record.getMessage() for record in caplog.records] == ["closing the middleware Failing failed"]
+    assert "the disk is full" in caplog.text
+
+
+def test_an_interrupt_during_a_close_is_raised() -> None:
+    class Interrupted:
+        def close(self) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        close_and_log(Interrupted(), "the resource")
 
 
 def test_an_iterator_closes_the_one_inside_and_ends() -> None:

@@ -343,7 +343,7 @@ def test_a_waiter_stops_at_its_deadline(pool: ThreadPoolExecutor) -> None:
     maker = Maker(1)
     leader, _, _ = lead_and_follow(pool, cache, maker, 0)
     context = CallContext.for_call(0.02)
-    with pytest.raises(CallTimeout, match="f did not answer") as caught:
+    with pytest.raises(CallTimeout, match="f did not respond") as caught:
         cache.once(key(), context, "f", maker)
     assert caught.value.request_id == context.request_id
     assert context.cancelled

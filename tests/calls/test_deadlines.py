@@ -36,7 +36,7 @@ def test_wait_gives_the_result() -> None:
 def test_wait_ends_at_the_deadline_and_cancels() -> None:
     future: Future[int] = Future()
     context = CallContext.for_call(0.001)
-    with pytest.raises(CallTimeout, match="f did not answer") as caught:
+    with pytest.raises(CallTimeout, match="f did not respond") as caught:
         wait_for(future, context, "f")
     assert context.cancelled
     assert future.cancelled()

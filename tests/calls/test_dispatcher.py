@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -250,3 +251,50 @@ def test_middleware_that_fails_in_the_middle_of_a_stream_fails_as_that_of_any_ca
             next(items)
     assert type(caught.value) is PortalError
     assert caught.value.request_id
+
+
+def failing_close() -> Iterator[int]:
+    try:
+        yield from range(1000)
+    finally:
+        raise OSError("the disk is full")
+
+
+class Waiting(logging.Handler):
+    """A log handler that waits for a message."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__()
+        self.message = message
+        self.seen = threading.Event()
+        self.error: BaseException | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.getMessage() == self.message and record.exc_info:
+            self.error = record.exc_info[1]
+            self.seen.set()
+
+
+@pytest.mark.parametrize("timeout", [None, WAIT])
+@pytest.mark.parametrize("portal_class", [LocalPortal, HTTPPortal])
+def test_what_a_stream_raises_while_it_is_closed_is_logged(portal_class: Any, timeout: float | None) -> None:
+    handler, log = Waiting("closing the stream of failing_close failed"), logging.getLogger("portal.calls")
+    log.addHandler(handler)
+    try:
+        with portal_class() as portal, Consumer() as consumer:
+            items = consumer.stream_at(portal.apply(failing_close), timeout=timeout)
+            assert next(items) == 0
+            items.close()
+            assert handler.seen.wait(WAIT)
+    finally:
+        log.removeHandler(handler)
+    assert str(handler.error) == "the disk is full"
+
+
+def test_an_error_while_a_stream_is_closed_does_not_replace_the_error_that_ended_it() -> None:
+    one = call(make(failing_close), streaming=True)
+    items = Dispatcher().dispatch(one)
+    assert next(items) == 0
+    one.context.cancel()
+    with pytest.raises(CallCancelled):
+        next(items)

@@ -84,7 +84,7 @@ def test_an_item_past_the_deadline_and_its_end(pool: WorkerPool) -> None:
 
     context = CallContext.for_call(0.05)
     worker = StreamWorker(pool, stuck(), context, "stuck")
-    with pytest.raises(CallTimeout, match="stuck did not answer within"):
+    with pytest.raises(CallTimeout, match="stuck did not respond within"):
         worker.next()
     assert context.cancelled
     worker.close()
@@ -115,6 +115,31 @@ def test_without_a_worker_the_stream_is_closed(pool: WorkerPool) -> None:
         StreamWorker(pool, begun, CallContext.for_call(WAIT), "count")
     assert second.closed.is_set()
     worker.close()
+
+
+@pytest.mark.parametrize("has_worker", [True, False])
+def test_an_error_while_the_stream_closes_is_logged(
+    pool: WorkerPool, has_worker: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    def items() -> Iterator[int]:
+        try:
+            yield 1
+        finally:
+            raise OSError("the disk is full")
+
+    stream, context = items(), CallContext.for_call(WAIT)
+    if has_worker:
+        worker = StreamWorker(pool, stream, context, "numbers")
+        assert worker.next() == 1
+        worker.close()
+        pool.shutdown(timeout=WAIT)
+    else:
+        next(stream)
+        pool.shutdown()
+        with pytest.raises(RuntimeError, match="shut down"):
+            StreamWorker(pool, stream, context, "numbers")
+    assert "closing the stream of numbers failed" in caplog.text
+    assert "the disk is full" in caplog.text
 
 
 def test_any_executor_will_do_and_what_cannot_be_closed_need_not() -> None:

@@ -260,6 +260,34 @@ def test_a_credential_beside_a_remote_resolver_is_rejected() -> None:
         assert consumer.resolvers() == [local]
 
 
+def test_a_resolver_that_fails_to_close_does_not_keep_the_rest_open(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Closing:
+        closed = 0
+
+        def __call__(self, call: Call, call_next: Any) -> Any:
+            return call_next(call)
+
+        def close(self) -> None:
+            self.closed += 1
+
+    close = HTTPResolver.close
+
+    def fail(resolver: HTTPResolver) -> None:
+        close(resolver)
+        raise OSError("the disk is full")
+
+    middleware = Closing()
+    with HTTPPortal() as http, monkeypatch.context() as patch:
+        consumer = Consumer(middleware=[middleware])
+        assert consumer.call_at(http.apply(add), {"a": 1, "b": 2}) == 3.0
+        patch.setattr(HTTPResolver, "close", fail)
+        consumer.close()
+    assert middleware.closed == 1
+    assert "closing the resolver HTTPResolver failed" in caplog.text
+
+
 def test_a_resolver_that_was_closed_opens_connections_again() -> None:
     resolver = HTTPResolver()
     with HTTPPortal() as http, Consumer([resolver]) as consumer:
@@ -398,7 +426,7 @@ def test_a_call_after_its_deadline_is_not_made() -> None:
     with HTTPPortal() as http, Consumer() as consumer:
         address = http.apply(add)
         for _ in range(2):  # before and after the schema is known
-            with pytest.raises(CallTimeout, match="was not called: the deadline had passed before"):
+            with pytest.raises(CallTimeout, match="was not called: the deadline had already passed"):
                 consumer.call_at(address, {"a": 1, "b": 2}, timeout=0)
             assert consumer.call_at(address, {"a": 1, "b": 2}) == 3.0
 

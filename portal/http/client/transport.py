@@ -175,7 +175,7 @@ class Transport:
     def _send_once(self, request: ClientRequest) -> Answer:
         method, address, body, context, accept, _, extra = request
         if context.cancelled:
-            raise CallCancelled("the caller gave the call up", address=address)
+            raise CallCancelled("the caller cancelled the call", address=address)
         if context.expired:
             raise expired_error(context, str(address))
         proxy = self._proxies.to(address)

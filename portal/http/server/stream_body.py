@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..._internal.closing import close_resource
+from ..._internal.closing import close_and_log
 from ..._internal.json_text import encode_json
 from ...context import CallContext
 from ...errors import PortalError
@@ -35,7 +35,7 @@ def encode_items(
         return
     finally:
         context.cancel()
-        close_resource(items)
+        close_and_log(items, "the items of a stream")
     if events:
         yield write_event(b"null", "complete")
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, unquote_to_bytes
 
-from ..._internal.closing import ClosingIterator, close_resource
+from ..._internal.closing import ClosingIterator, close_and_log
 from ..._internal.json_text import encode_json
 from ..._internal.settings import size, url_path
 from ...context import new_request_id
@@ -313,12 +313,12 @@ def _respond(response: Response, is_head: bool, start_response: StartResponse) -
     try:
         headers = _headers(response)
     except PortalError as error:
-        close_resource(body)
+        close_and_log(body, "the body of a response")
         response = _refusal(error)
         body, headers = response.body, _headers(response)
     start_response(status_line(response.status), headers)
     if is_head or response.status in BODILESS:
-        close_resource(body)
+        close_and_log(body, "the body of a response")
         return []
     return [body] if isinstance(body, bytes) else _NonEmptyPieces(body)
 

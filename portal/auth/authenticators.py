@@ -1,11 +1,11 @@
-"""Authenticators: where each kind of credential is found in a request, and whose it is.
+"""Authenticators: find a credential in a request and return its identity.
 
     BearerAuth         Authorization: Bearer TOKEN (RFC 6750 section 2.1)
     BasicAuth          Authorization: Basic BASE64 (RFC 7617)
     ApiKeyAuth         a header of its own, or a query parameter
     CertificateAuth    the client's TLS certificate
 
-What is wrong with a credential is not told to the client in detail, and no secret is told to anybody.
+Clients do not learn in detail why a credential was rejected. Messages and logs contain no secrets.
 """
 
 from __future__ import annotations
@@ -14,35 +14,36 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol
+from typing import Protocol
 from urllib.parse import unquote_to_bytes
 
+from .._internal.settings import callback, require, text
 from ..context import Identity
-from ..errors import AuthenticationError, ConfigError
+from ..errors import AuthenticationError
 from ..http11.fields import TOKEN, VISIBLE
 from .passwords import Password
-from .secrets import KeyTable, require_header_name, require_quotable
+from .secrets import KeyTable, require_header_name, require_realm
 
 __all__ = [
     "ApiKeyAuth",
     "Authenticator",
     "BasicAuth",
     "BearerAuth",
-    "Carrier",
     "CertificateAuth",
+    "CredentialSource",
     "bearer_token",
 ]
 
 _SCHEME = re.compile(rf"(?:{TOKEN})?")
 _TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
-_BEARER = re.compile(f"Bearer ({_TOKEN.pattern})")  # as nearly everybody writes it
+_BEARER = re.compile(f"Bearer ({_TOKEN.pattern})")  # the usual spelling
 _TOKEN68 = re.compile(f" +({_TOKEN.pattern})")
 _KEY = re.compile(VISIBLE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
-class Carrier(Protocol):
-    """What may carry credentials: a request, or the one that opened a connection."""
+class CredentialSource(Protocol):
+    """A request that may have a credential, or the request that opened a connection."""
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -50,7 +51,7 @@ class Carrier(Protocol):
 
     @property
     def query(self) -> str:
-        """The query as it came, percent-encoded."""
+        """The query, percent-encoded."""
 
     @property
     def peer(self) -> str:
@@ -58,11 +59,11 @@ class Carrier(Protocol):
 
     @property
     def tls_identity(self) -> Identity | None:
-        """Who the client is by its verified certificate, or None."""
+        """The identity of the client's verified certificate, or None."""
 
 
 class Authenticator(Protocol):
-    """One way to know who is calling. Threads: any.
+    """Finds one kind of credential in a request and returns its identity. Threads: any.
 
     Attributes:
         challenge: value of WWW-Authenticate that asks for this credential (RFC 9110 section 11.6.1).
@@ -70,23 +71,25 @@ class Authenticator(Protocol):
 
     challenge: str
 
-    def authenticate(self, request: Carrier) -> Identity | None:
-        """Whose credential the request carries, or None where it has none of this kind.
+    def authenticate(self, request: CredentialSource) -> Identity | None:
+        """Return the identity of the request's credential, or None if it has no credential of this kind.
 
-        Raises: AuthenticationError for a wrong one.
+        Raises: AuthenticationError for a wrong credential.
         """
 
 
 class BearerAuth:
-    """Bearer tokens in the Authorization header (RFC 6750 section 2.1).
+    """Authenticates bearer tokens of the Authorization header.
 
     Args:
-        tokens: an Identity, or the name of one, by token; or a callable that gives the Identity of a token, or None.
-        realm: told to clients.
+        tokens: an Identity, or its name, by token; or a callable that returns the Identity of a token, or None.
+        realm: sent to clients in the challenge.
 
-    Raises: ConfigError for a token that no header can carry (letters, digits, `-._~+/`, `=` at the end).
+    Raises: ConfigError for a wrong setting, such as a token that a header cannot contain.
 
-    Threads: any; a callable must stand that too.
+    Threads: any; a callable must be thread-safe, too.
+
+    Source: RFC 6750 section 2.1.
     """
 
     finds = "Authorization: Bearer"
@@ -94,34 +97,36 @@ class BearerAuth:
     def __init__(
         self, tokens: Mapping[str, Identity | str] | Callable[[str], Identity | None], *, realm: str = "portal"
     ) -> None:
-        self.challenge = f'Bearer realm="{require_quotable("bearer.realm", realm)}"'
-        self.challenge_when_refused = f'{self.challenge}, error="invalid_token"'
-        self._find = _finder("bearer.tokens", tokens, _TOKEN, "letters, digits and -._~+/, with = at the end only")
+        self.challenge = f'Bearer realm="{require_realm("bearer.realm", realm)}"'
+        self.challenge_on_rejection = f'{self.challenge}, error="invalid_token"'
+        self._find = _finder("bearer.tokens", tokens, _TOKEN, "of letters, digits and -._~+/ (= at the end only)")
 
     def __repr__(self) -> str:
         return "BearerAuth(***)"
 
-    def authenticate(self, request: Carrier) -> Identity | None:
+    def authenticate(self, request: CredentialSource) -> Identity | None:
         token = bearer_token(request)
         return None if token is None else self._find(token)
 
 
 class ApiKeyAuth:
-    """API keys in a header or in the query.
+    """Authenticates API keys in a header or in the query.
 
-    A key in the query ends up in logs and histories: offer it only where a client can send no header. A request that
-    carries more than one key is refused.
+    A key in the query ends up in logs and histories; use it only for clients that cannot send a header. A request with
+    more than one key is rejected.
 
     Args:
-        keys: an Identity, or the name of one, by key; or a callable that gives the Identity of a key, or None.
-        header: its name; None for keys in the query only.
+        keys: an Identity, or its name, by key; or a callable that returns the Identity of a key, or None.
+        header: name of the header; None for keys in the query only.
         query: name of the query parameter; None for keys in the header only.
-        realm: told to clients.
+        realm: sent to clients in the challenge.
 
     Attributes:
-        header, query: as they were given; documents name them.
+        header, query: the names that were given; the OpenAPI document contains them.
 
-    Threads: any; a callable must stand that too.
+    Raises: ConfigError for a wrong setting.
+
+    Threads: any; a callable must be thread-safe, too.
     """
 
     def __init__(
@@ -132,23 +137,22 @@ class ApiKeyAuth:
         query: str | None = None,
         realm: str = "portal",
     ) -> None:
-        if header is None and query is None:
-            raise _wrong("api_key.header", "the name of a header, where no query parameter is named")
-        if query is not None and not (isinstance(query, str) and _KEY.fullmatch(query)):
-            raise _wrong("api_key.query", "the name of a query parameter: printable ASCII without spaces")
+        named = header is not None or query is not None
+        require(named, "api_key.header", header, "the name of a header, unless query= is the name of a parameter")
         self._header = None if header is None else require_header_name("api_key.header", header).lower()
-        if self._header == "authorization":
-            raise _wrong("api_key.header", "a header of its own; BearerAuth and BasicAuth read Authorization")
-        self._query = query
+        own = self._header != "authorization"
+        require(own, "api_key.header", header, "another header than Authorization, which BearerAuth and BasicAuth read")
+        expected = "the name of a query parameter, printable ASCII characters without spaces"
+        self._query = text("api_key.query", query, pattern=_KEY, expected=expected, optional=True)
         self.header, self.query = header, query
         self.finds = f"header {self._header}, query {query}"
-        self.challenge = f'ApiKey realm="{require_quotable("api_key.realm", realm)}"'
-        self._find = _finder("api_key.keys", keys, _KEY, "printable ASCII without spaces")
+        self.challenge = f'ApiKey realm="{require_realm("api_key.realm", realm)}"'
+        self._find = _finder("api_key.keys", keys, _KEY, "of printable ASCII characters without spaces")
 
     def __repr__(self) -> str:
         return f"ApiKeyAuth(***, header={self._header!r}, query={self._query!r})"
 
-    def authenticate(self, request: Carrier) -> Identity | None:
+    def authenticate(self, request: CredentialSource) -> Identity | None:
         given = [] if self._header is None else [request.headers.get(self._header)]
         if self._query is not None:
             given += _query_values(request.query, self._query)
@@ -156,22 +160,26 @@ class ApiKeyAuth:
         if not keys:
             return None
         if len(keys) > 1:
-            raise AuthenticationError("more than one API key was sent")
+            raise AuthenticationError("the request has more than one API key")
         if not _KEY.fullmatch(keys[0]):
             raise AuthenticationError("the API key is malformed")
         return self._find(keys[0])
 
 
 class BasicAuth:
-    """User name and password in the Authorization header (RFC 7617), read as UTF-8.
+    """Authenticates user name and password of the Authorization header, read as UTF-8.
 
     Args:
-        users: the password, or a hash of it by `hash_password`, by user name; or a callable that gives the Identity of
+        users: passwords, or their hashes by `hash_password`, by user name; or a callable that returns the Identity of
             (user, password), or None.
         realm: shown to a person who is asked for a password.
-        scopes: what each user may do, by user name; for a callable its Identity says so.
+        scopes: scopes by user name. With a callable, its Identity has the scopes.
 
-    Threads: any; a callable must stand that too.
+    Raises: ConfigError for a wrong setting.
+
+    Threads: any; a callable must be thread-safe, too.
+
+    Source: RFC 7617.
     """
 
     finds = "Authorization: Basic"
@@ -183,34 +191,35 @@ class BasicAuth:
         realm: str = "portal",
         scopes: Mapping[str, Iterable[str]] | None = None,
     ) -> None:
-        self.challenge = f'Basic realm="{require_quotable("basic.realm", realm)}", charset="UTF-8"'
+        self.challenge = f'Basic realm="{require_realm("basic.realm", realm)}", charset="UTF-8"'
         self._users: dict[str, tuple[Password, Identity]] = {}
         self._callable: Callable[[str, str], Identity | None] | None = None
-        scopes = scopes or {}
+        by_user = {} if scopes is None else scopes
+        require(isinstance(by_user, Mapping), "basic.scopes", scopes, "lists of scopes by user name", optional=True)
         if isinstance(users, Mapping):
             for user, password in users.items():
-                self._add(user, password, scopes.get(user, ()))
+                self._add(user, password, by_user.get(user, ()))
             self._nobody = _decoy(self._users)
-        elif callable(users):
-            self._callable = users
         else:
-            raise _wrong("basic.users", "passwords by user name, or a callable")
-        if not set(scopes) <= set(self._users):
-            raise _wrong("basic.scopes", "scopes by the name of a user that has a password here")
+            expected = "passwords by user name, or a callable (user, password) -> Identity or None"
+            require(callable(users), "basic.users", users, expected, secret=True)
+            self._callable = users
+        known = set(by_user) <= set(self._users)
+        require(known, "basic.scopes", list(by_user), "scopes by names of users that are in `users`")
 
     def __repr__(self) -> str:
         return f"BasicAuth({self._callable or f'{len(self._users)} users'})"
 
-    def _add(self, user: object, password: object, scopes: object) -> None:
-        if not isinstance(user, str) or not user or ":" in user or _CONTROL.search(user):
-            raise _wrong("basic.users", "user names without colons and control characters")
-        if not isinstance(password, str) or not password or _CONTROL.search(password):
-            raise _wrong("basic.users", "passwords without control characters, none empty")
-        if isinstance(scopes, str) or not isinstance(scopes, Iterable):
-            raise _wrong("basic.scopes", "lists of scopes by user name")
+    def _add(self, user: str, password: str, scopes: Iterable[str]) -> None:
+        plain = isinstance(user, str) and user != "" and ":" not in user and not _CONTROL.search(user)
+        require(plain, "basic.users", user, "user names without colons and control characters", secret=True)
+        plain = isinstance(password, str) and password != "" and not _CONTROL.search(password)
+        require(plain, "basic.users", password, "passwords that are not empty, without control characters", secret=True)
+        several = isinstance(scopes, Iterable) and not isinstance(scopes, str)
+        require(several, "basic.scopes", scopes, "lists of scopes by user name")
         self._users[user] = (Password(password, "basic.users"), Identity(user, frozenset(scopes)))
 
-    def authenticate(self, request: Carrier) -> Identity | None:
+    def authenticate(self, request: CredentialSource) -> Identity | None:
         rest = _after_scheme(request, "basic")
         if rest is None:
             return None
@@ -219,15 +228,18 @@ class BasicAuth:
             return _known(self._callable(user, password))
         row = self._users.get(user)
         stored, identity = (self._nobody, None) if row is None else row
-        # A name that nobody has costs as much as a wrong password: time does not tell who exists.
-        return _known(identity if stored.fits(password) and row is not None else None)
+        # An unknown name takes as long as a wrong password, so that the time does not reveal which users exist.
+        return _known(identity if stored.matches(password) and row is not None else None)
 
 
 class CertificateAuth:
-    """The client's TLS certificate, verified in the handshake against the authorities that the listener trusts.
+    """Authenticates the client's TLS certificate, which the handshake has verified.
 
     Args:
-        identity_of: turns the certificate's Identity into another one, such as one with scopes, or None to refuse it.
+        identity_of: callable (identity) -> Identity or None. It receives the Identity of the certificate and returns
+            another one, for example with scopes, or None to reject it.
+
+    Raises: ConfigError for a wrong setting.
 
     Threads: any.
     """
@@ -236,27 +248,26 @@ class CertificateAuth:
     challenge = 'Certificate realm="portal"'
 
     def __init__(self, identity_of: Callable[[Identity], Identity | None] | None = None) -> None:
-        if identity_of is not None and not callable(identity_of):
-            raise _wrong("certificate.identity_of", "a callable of an Identity, or None")
-        self._identity_of = identity_of
+        expected = "a callable (identity) -> Identity or None"
+        self._identity_of = callback("certificate.identity_of", identity_of, expected=expected, optional=True)
 
-    def authenticate(self, request: Carrier) -> Identity | None:
+    def authenticate(self, request: CredentialSource) -> Identity | None:
         found = request.tls_identity
         if found is None or self._identity_of is None:
             return found
         return _known(self._identity_of(found))
 
 
-def bearer_token(request: Carrier) -> str | None:
-    """The token of `Authorization: Bearer`, or None where the header is absent or of another scheme.
+def bearer_token(request: CredentialSource) -> str | None:
+    """Return the token of `Authorization: Bearer`, or None if the header is absent or has another scheme.
 
-    Raises: AuthenticationError for what is no token (RFC 6750 section 2.1), such as two of them.
+    Raises: AuthenticationError for a malformed token (RFC 6750 section 2.1), or more than one.
     """
     return _after_scheme(request, "bearer")
 
 
-def _after_scheme(request: Carrier, scheme: str) -> str | None:
-    """The token68 behind a scheme of any case (RFC 9110 sections 11.1 and 11.4)."""
+def _after_scheme(request: CredentialSource, scheme: str) -> str | None:
+    """Return the token68 after the scheme, whose case is ignored (RFC 9110 sections 11.1 and 11.4)."""
     header = request.headers.get("authorization")
     if header is None:
         return None
@@ -278,7 +289,7 @@ def _user_and_password(text: str) -> tuple[str, str]:
         user, colon, password = base64.b64decode(text, validate=True).decode("utf-8").partition(":")
     except (binascii.Error, UnicodeDecodeError):
         colon = ""
-    # RFC 7617 section 2: neither holds control characters
+    # RFC 7617 section 2: user name and password contain no control characters.
     if not colon or _CONTROL.search(user + password):
         raise AuthenticationError("the basic credential is malformed") from None
     return user, password
@@ -287,49 +298,44 @@ def _user_and_password(text: str) -> tuple[str, str]:
 def _query_values(query: str, name: str) -> list[str]:
     wanted = name.encode()
     pairs = [part.partition("=") for part in query.split("&")]
-    # What is not UTF-8 becomes what no key holds.
+    # Bytes that are not UTF-8 become a character that no key contains.
     return [
         unquote_to_bytes(value).decode("utf-8", "replace") for key, _, value in pairs if unquote_to_bytes(key) == wanted
     ]
 
 
-def _finder(path: str, source: object, fits: re.Pattern[str], words: str) -> Callable[[str], Identity]:
+def _finder(
+    path: str,
+    source: Mapping[str, Identity | str] | Callable[[str], Identity | None],
+    grammar: re.Pattern[str],
+    words: str,
+) -> Callable[[str], Identity]:
     if isinstance(source, Mapping):
-        rows = []
-        for key, value in source.items():
-            if not isinstance(key, str) or not fits.fullmatch(key):
-                raise _wrong(path, f"keys of {words}")
-            rows.append((key, _identity(path, value)))
-        table = KeyTable(rows)
+        for key in source:
+            valid = isinstance(key, str) and grammar.fullmatch(key)
+            require(valid, path, key, f"a mapping whose keys consist {words}", secret=True)
+        table = KeyTable((key, _identity(path, value)) for key, value in source.items())
         return lambda given: _known(table.find(given))
-    if callable(source) and not isinstance(source, type):
-        asked = source
-        return lambda given: _known(asked(given))
-    raise _wrong(path, "identities by secret, or a callable of a secret")
+    ok = callable(source) and not isinstance(source, type)
+    require(ok, path, source, "identities by secret, or a callable (secret) -> Identity or None", secret=True)
+    return lambda given: _known(source(given))
 
 
-def _identity(path: str, value: object) -> Identity:
-    if isinstance(value, str) and value:
-        return Identity(value)
-    if isinstance(value, Identity):
-        return value
-    raise _wrong(path, "values that are an Identity or its name")
+def _identity(path: str, value: Identity | str) -> Identity:
+    ok = isinstance(value, Identity) or (isinstance(value, str) and value != "")
+    require(ok, path, value, "a mapping whose values are an Identity or its name", secret=True)
+    return Identity(value) if isinstance(value, str) else value
 
 
-def _known(found: Any) -> Identity:
-    """The identity found; AuthenticationError for None, TypeError for what is no Identity."""
+def _known(found: object) -> Identity:
+    """Return the identity. Raises: AuthenticationError for None, TypeError for anything but an Identity."""
     if found is None:
         raise AuthenticationError("the credential is not valid")
     if not isinstance(found, Identity):
-        raise TypeError("no Identity")
+        raise TypeError(f"expected an Identity, got {type(found).__name__}")
     return found
 
 
 def _decoy(users: Mapping[str, tuple[Password, Identity]]) -> Password:
     passwords = sorted((password for password, _ in users.values()), key=lambda one: not one.hashed)
     return passwords[0].decoy() if passwords else Password("-")
-
-
-def _wrong(path: str, allowed: str) -> ConfigError:
-    """The value is not told: it may be a secret."""
-    return ConfigError(f"{path} is not right; expected: {allowed}", path=path, expected=allowed)

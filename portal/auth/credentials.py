@@ -1,12 +1,12 @@
-"""Credentials: what a client sends to say who it is.
+"""Credentials of a client: the headers that authenticate its calls.
 
-A credential gives the headers for an address, and is told when the server has refused them. It goes to every address
-that is called through its owner; `ByAuthority` says which one goes where.
+A credential returns the headers for an address, and learns when a server rejected them. It is sent to every address
+that its owner calls; `ByAuthority` sends a different one to each server.
 
     BearerToken               Authorization: Bearer TOKEN
     BasicCredential           Authorization: Basic BASE64
     ApiKey                    a header of its own
-    OAuth2ClientCredentials   a bearer token, asked for at a token endpoint (oauth2.py)
+    OAuth2ClientCredentials   a bearer token from a token endpoint (oauth2.py)
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Protocol
 
+from .._internal.settings import require
 from ..address import Address
 from ..errors import AddressError, AuthenticationError, ConfigError, PortalError
 from ..http11.fields import is_visible
@@ -29,6 +30,7 @@ __all__ = [
     "BasicCredential",
     "BearerToken",
     "ByAuthority",
+    "ClientAuth",
     "Credential",
     "OAuth2ClientCredentials",
     "credentials_of",
@@ -40,73 +42,77 @@ _MAX_HEADERS = 20
 
 
 class Credential(Protocol):
-    """What a client sends. Threads: any."""
+    """Authenticates the calls of a client. Threads: any."""
 
     def headers(self, address: Address, deadline: float | None) -> Mapping[str, str]:
-        """The headers that go with a call of `address`; {} for none.
+        """Return the headers for a call of `address`; {} for none.
 
         Args:
-            deadline: `time.monotonic()` moment by which they are wanted, or None.
-        Raises: AuthenticationError, TransportError or CallTimeout where they cannot be had.
+            deadline: `time.monotonic()` moment by which to return them, or None.
+
+        Raises: AuthenticationError, TransportError or CallTimeout if it cannot obtain them.
         """
 
-    def refused(self, address: Address) -> bool:
-        """The server did not accept what this thread was last given for `address`; whether a new attempt makes sense.
+    def rejected(self, address: Address) -> bool:
+        """Note that the server at `address` rejected the headers that this thread got last; discard what is cached.
 
-        What was kept for it is dropped.
+        Returns: whether another attempt, with new headers, makes sense.
         """
 
 
 class BearerToken:
-    """A bearer token (RFC 6750 section 2.1), or a callable that gives one for each call.
+    """A bearer token, or a callable that returns one for each call.
 
-    Raises: ConfigError for a token that no header can carry; AuthenticationError when the callable fails.
+    Raises: ConfigError for a token that a header cannot contain. `headers` raises AuthenticationError if the callable
+        fails.
+
+    Threads: any; a callable must be thread-safe, too.
+
+    Source: RFC 6750 section 2.1.
     """
 
     def __init__(self, token: str | Callable[[], str]) -> None:
-        self._give: Callable[[], str] | None = None
+        self._provider: Callable[[], str] | None = None
         if isinstance(token, str):
             self._headers = _bearer("credentials.token", token)
-        elif callable(token):
-            self._give = token
         else:
-            raise _wrong("credentials.token", "a text, or a callable that gives one")
+            expected = "a string, or a callable that returns one"
+            require(callable(token), "credentials.token", token, expected, secret=True)
+            self._provider = token
 
     def __repr__(self) -> str:
         return "BearerToken(***)"
 
     def headers(self, address: Address, deadline: float | None) -> Mapping[str, str]:
-        if self._give is None:
+        if self._provider is None:
             return self._headers
-        return _bearer("credentials.token", _called(self._give))
+        return _bearer("credentials.token", _called(self._provider))
 
-    def refused(self, address: Address) -> bool:
-        return self._give is not None
+    def rejected(self, address: Address) -> bool:
+        return self._provider is not None
 
 
 class _Fixed:
-    """The same headers for every call, whatever a server says of them."""
+    """The same headers for every call."""
 
     _headers: Mapping[str, str]
 
     def headers(self, address: Address, deadline: float | None) -> Mapping[str, str]:
         return self._headers
 
-    def refused(self, address: Address) -> bool:
+    def rejected(self, address: Address) -> bool:
         return False
 
 
 class BasicCredential(_Fixed):
-    """User name and password (RFC 7617), sent as UTF-8."""
+    """User name and password, sent as UTF-8 (RFC 7617). Raises: ConfigError for text that cannot be sent."""
 
     def __init__(self, user: str, password: str) -> None:
-        texts = (user, password)
-        if not all(isinstance(text, str) and not _CONTROL.search(text) for text in texts) or not user or ":" in user:
-            raise _wrong("credentials.basic", "text without control characters, and no colon in the user name")
-        try:
-            encoded = base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
-        except UnicodeEncodeError:
-            raise _wrong("credentials.basic", "text that UTF-8 can carry") from None
+        plain = all(isinstance(text, str) and _is_sendable(text) for text in (user, password))
+        ok = plain and user != "" and ":" not in user
+        expected = "a user name without a colon, and a password, both without control characters"
+        require(ok, "credentials.basic", None, expected, secret=True)
+        encoded = base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
         self._headers = {"Authorization": f"Basic {encoded}"}
 
     def __repr__(self) -> str:
@@ -114,7 +120,7 @@ class BasicCredential(_Fixed):
 
 
 class ApiKey(_Fixed):
-    """A key in a header of its own."""
+    """A key in a header of its own. Raises: ConfigError for text that a header cannot contain."""
 
     def __init__(self, key: str, header: str = "X-API-Key") -> None:
         name = require_header_name("credentials.header", header)
@@ -125,12 +131,12 @@ class ApiKey(_Fixed):
 
 
 class _Headers(_Fixed):
-    """Headers by name."""
+    """Headers by name, sent with every call."""
 
     def __init__(self, headers: Mapping[str, str]) -> None:
-        if not 0 < len(headers) <= _MAX_HEADERS or any("://" in str(name) for name in headers):
-            words = f"1 to {_MAX_HEADERS} headers by name; a credential for each server is ByAuthority"
-            raise _wrong("credentials.headers", words)
+        ok = 0 < len(headers) <= _MAX_HEADERS and not any("://" in str(name) for name in headers)
+        expected = f"1 to {_MAX_HEADERS} headers by name (use ByAuthority for a credential for each server)"
+        require(ok, "credentials.headers", headers, expected, secret=True)
         self._headers = _checked(headers)
 
     def __repr__(self) -> str:
@@ -138,28 +144,30 @@ class _Headers(_Fixed):
 
 
 class ByAuthority:
-    """A credential for each server, and none for any other.
+    """Sends a different credential to each server, and none to servers that are not listed.
 
         ByAuthority({"https://api.example": "token", "http://127.0.0.1:8080": ("ann", "password")})
 
-    Scheme, host and port all have to be those of the address that is called: what is for https never goes over http.
+    Scheme, host and port must be those of the called address: a credential for https is never sent over http.
 
     Args:
-        credentials: anything that `credentials_of` takes, by `scheme://host[:port]`.
+        credentials: values of `auth=` of a Consumer, by `scheme://host[:port]`.
 
-    Raises: ConfigError for what is no such origin, or no credential. Threads: any.
+    Raises: ConfigError for a key that is not an origin, and for a value that is not a credential.
+
+    Threads: any.
     """
 
-    def __init__(self, credentials: Mapping[str, Any]) -> None:
-        if not isinstance(credentials, Mapping):
-            raise _wrong("credentials.authority", "credentials by scheme://host[:port]")
+    def __init__(self, credentials: Mapping[str, ClientAuth]) -> None:
+        mapping = isinstance(credentials, Mapping)
+        require(mapping, "credentials.authority", credentials, "credentials by scheme://host[:port]", secret=True)
         self._by_origin: dict[tuple[str, str, int | None], Credential] = {}
-        self._names = ", ".join(map(str, credentials))  # no secrets: an address holds none
+        self._names = ", ".join(map(str, credentials))  # addresses contain no secrets
         for text, source in credentials.items():
             origin = _origin(text)
             credential = credentials_of(source)
-            if origin in self._by_origin:
-                raise _wrong("credentials.authority", f"one credential for {text}")
+            expected = "a mapping with one credential for each server"
+            require(origin not in self._by_origin, "credentials.authority", text, expected)
             if credential is not None:
                 self._by_origin[origin] = credential
 
@@ -170,13 +178,13 @@ class ByAuthority:
         credential = self._by_origin.get(address.origin)
         return {} if credential is None else credential.headers(address, deadline)
 
-    def refused(self, address: Address) -> bool:
+    def rejected(self, address: Address) -> bool:
         credential = self._by_origin.get(address.origin)
-        return credential is not None and credential.refused(address)
+        return credential is not None and credential.rejected(address)
 
 
 class _Callable:
-    """A callable of an address: it gives headers, a bearer token, or None."""
+    """A callable (address) that returns headers, a bearer token, or None."""
 
     def __init__(self, function: Callable[[Address], Mapping[str, str] | str | None]) -> None:
         self._function = function
@@ -190,14 +198,18 @@ class _Callable:
             return {}
         if isinstance(given, str):
             return _bearer("credentials.token", given)
-        if not isinstance(given, Mapping) or len(given) > _MAX_HEADERS:
-            raise _wrong(
-                "credentials.callable", f"a callable that gives at most {_MAX_HEADERS} headers, a token or None"
-            )
+        ok = isinstance(given, Mapping) and len(given) <= _MAX_HEADERS
+        expected = f"a callable that returns at most {_MAX_HEADERS} headers, a token or None"
+        require(ok, "credentials.callable", given, expected, secret=True)
         return _checked(given)
 
-    def refused(self, address: Address) -> bool:
+    def rejected(self, address: Address) -> bool:
         return True
+
+
+def _is_sendable(text: str) -> bool:
+    """Return whether a user name or a password has no control characters and no lone surrogates."""
+    return not _CONTROL.search(text) and text.encode("utf-8", "replace").decode() == text
 
 
 def _checked(headers: Mapping[str, str]) -> dict[str, str]:
@@ -207,15 +219,21 @@ def _checked(headers: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def credentials_of(source: Any) -> Credential | None:
-    """The credential that an `auth=` setting means.
+#: The `auth=` setting of a Consumer; see `credentials_of`.
+ClientAuth = (
+    Credential | str | tuple[str, str] | Mapping[str, str] | Callable[[Address], Mapping[str, str] | str | None] | None
+)
+
+
+def credentials_of(source: ClientAuth) -> Credential | None:
+    """Return the credential of an `auth=` setting.
 
     Args:
-        source: None for none; a text for a bearer token; (user, password); {"X-API-Key": key}, headers by name; a
-            callable that gives the headers for an address, or a bearer token, or None; or an object with `headers`
-            and `refused`.
+        source: None for no credential; a string, which is a bearer token; (user, password); headers by name, such as
+            {"X-API-Key": key}; a callable (address) that returns headers, a bearer token or None; or an object with the
+            methods of Credential.
 
-    Raises: ConfigError for anything else, and for what no header can carry.
+    Raises: ConfigError for anything else, and for text that a header cannot contain.
     """
     if source is None:
         return None
@@ -225,15 +243,14 @@ def credentials_of(source: Any) -> Credential | None:
         return BasicCredential(*source)
     if isinstance(source, Mapping):
         return _Headers(source)
-    if not isinstance(source, type):  # a class is callable, and is not what was meant
-        if callable(getattr(source, "headers", None)) and callable(getattr(source, "refused", None)):
-            found: Credential = source
-            return found
+    if not isinstance(source, type):  # a class is callable, too, but is not a credential
+        if callable(getattr(source, "headers", None)) and callable(getattr(source, "rejected", None)):
+            return source  # type: ignore[return-value]
         if callable(source):
             return _Callable(source)
-    kind = source.__name__ if isinstance(source, type) else type(source).__name__
-    allowed = "None, a token, (user, password), headers by name, a callable or a credential"
-    raise _wrong("credentials", f"{allowed}; not {kind}")
+    kind = source if isinstance(source, type) else type(source)  # not the value, which may be a secret
+    expected = "None, a token, (user, password), headers by name, a callable or a credential"
+    raise ConfigError.invalid("credentials", kind, expected)
 
 
 def _called(function: Callable[..., Any], *args: Any) -> Any:
@@ -243,14 +260,15 @@ def _called(function: Callable[..., Any], *args: Any) -> Any:
         raise
     except Exception as error:
         origin = failure_origin(error)
-    # Neither the words nor the cause: this error may travel on to a client of ours.
-    _log.error("a credential's callable failed with %s", origin)
-    raise AuthenticationError("the credential to send cannot be had: its callable failed")
+    # Without message and cause: this error may travel on to a client of this process.
+    _log.error("the callable of a credential failed: %s", origin)
+    raise AuthenticationError("there is no credential to send: its callable failed")
 
 
 def _bearer(path: str, token: Any) -> dict[str, str]:
-    if not isinstance(token, str) or not is_visible(token):
-        raise _wrong(path, 'the token alone, without "Bearer " before it: printable ASCII without spaces, not empty')
+    ok = isinstance(token, str) and is_visible(token)
+    expected = 'a token of printable ASCII characters without spaces, without "Bearer " before it'
+    require(ok, path, token, expected, secret=True)
     return {"Authorization": f"Bearer {token}"}
 
 
@@ -258,11 +276,8 @@ def _origin(text: Any) -> tuple[str, str, int | None]:
     address: Address | None = None
     with suppress(AddressError):
         address = Address.parse(text)
-    if address is None or not address.host or address.path != "/" or address.query or address.fragment:
-        raise _wrong("credentials.authority", "scheme://host[:port], such as https://api.example")
+    bare = address is not None and address.host and address.path == "/" and not (address.query or address.fragment)
+    expected = "a mapping whose keys are scheme://host[:port], such as https://api.example"
+    require(bare, "credentials.authority", text, expected, secret=True)
+    assert address is not None
     return address.origin
-
-
-def _wrong(path: str, allowed: str) -> ConfigError:
-    """The value is not told: it may be a secret."""
-    return ConfigError(f"{path} is not right; expected: {allowed}", path=path, expected=allowed)

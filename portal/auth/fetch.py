@@ -1,7 +1,6 @@
-"""One bounded HTTP exchange, for what authentication needs from elsewhere: key sets and tokens.
+"""One bounded HTTP request, for key sets and tokens.
 
-Bounded in all: address, size and time, the time as a whole and not for each read. Redirects are not followed, proxies
-not used.
+Its size and its total time are limited. It follows no redirects and uses no proxies.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ _PIECE = 64 * 1024
 
 
 class Fetched:
-    """An answer: its status and its body."""
+    """A response: its status and its body."""
 
     __slots__ = ("body", "status")
 
@@ -33,16 +32,16 @@ class Fetched:
         self.body = body
 
 
-def require_url(path: str, url: Any) -> str:
-    """An http or https address without credentials in it. Raises ConfigError, named by `path`."""
+def require_url(path: str, url: str) -> str:
+    """Require an http or https URL without credentials, and return it normalized. Raises: ConfigError."""
     try:
         found = Address.parse(url)
         if found.scheme in ("http", "https") and not found.fragment:
             return str(found)
     except AddressError:
-        pass  # said below; the text is not repeated, as it may hold a password
-    allowed = "an http or https address without user, password and fragment"
-    raise ConfigError(f"{path} is not right; expected: {allowed}", path=path, expected=allowed)
+        pass
+    expected = "an http or https URL without user, password and fragment"
+    raise ConfigError.invalid(path, None, expected, secret=True)  # the text may contain a password
 
 
 def fetch(
@@ -55,15 +54,16 @@ def fetch(
     tls: ssl.SSLContext | None = None,
     max_size: int = _MAX_SIZE,
 ) -> Fetched:
-    """The answer to one request on a connection of its own.
+    """Send one request on a new connection and return the response.
 
     Args:
-        url: as `require_url` gives it.
-        deadline: `time.monotonic()` moment by which the answer is read. Asking for the host's addresses, which the
-            operating system does in its own time, is not cut short.
-        tls: what is trusted over https; the system's authorities when None.
-        max_size: bytes of the body.
-    Raises: TransportError when there is no answer in time, ProtocolError for one that is no HTTP or too long.
+        url: the result of `require_url`.
+        deadline: `time.monotonic()` moment by which the response must be complete. The operating system's look-up of
+            the host's addresses may take longer.
+        tls: context for https; None trusts the system's certificate authorities.
+        max_size: bytes of the body at most.
+
+    Raises: TransportError without a response in time, ProtocolError if the response is not valid HTTP or too large.
     """
     parts = urlsplit(url)
     host = parts.netloc
@@ -75,32 +75,34 @@ def fetch(
         sock = _connect(parts.hostname or "", parts.port, parts.scheme == "https", deadline, tls)
         connection.sock = _Socket(sock, deadline)
         connection.request(method, target, body, {**given, **(headers or {})})
-        with connection.getresponse() as answer:
-            return Fetched(answer.status, _read(answer, max_size, host))
+        with connection.getresponse() as response:
+            return Fetched(response.status, _read(response, max_size, host))
     except OSError as error:
-        words = f"{host} did not answer ({type(error).__name__})"
-        raise TransportError(words, scheme=parts.scheme, delivery="not_sent", cause=error) from error
+        message = f"{host} did not respond ({type(error).__name__})"
+        raise TransportError(message, scheme=parts.scheme, delivery="not_sent", cause=error) from error
     except (http.client.HTTPException, ValueError) as error:
-        raise ProtocolError(f"{host} answered what is no HTTP ({type(error).__name__})", cause=error) from error
+        raise ProtocolError(
+            f"{host} sent a response that is not valid HTTP ({type(error).__name__})", cause=error
+        ) from error
     finally:
         connection.close()
         if sock is not None:
             sock.close()
 
 
-def _read(answer: http.client.HTTPResponse, max_size: int, host: str) -> bytes:
+def _read(response: http.client.HTTPResponse, max_size: int, host: str) -> bytes:
     body = bytearray()
-    while piece := answer.read1(_PIECE):
+    while piece := response.read1(_PIECE):
         body += piece
         if len(body) > max_size:
-            raise ProtocolError(f"{host} answered more than {max_size} bytes")
-    if answer.length:
-        raise ConnectionResetError("the answer was cut off")
+            raise ProtocolError(f"{host} sent a body of more than {max_size} bytes")
+    if response.length:
+        raise ConnectionResetError("the response is incomplete")
     return bytes(body)
 
 
 def _connect(host: str, port: int | None, secure: bool, deadline: float, tls: ssl.SSLContext | None) -> socket.socket:
-    """A connection to the first of the host's addresses that takes one."""
+    """Connect to the first of the host's addresses that accepts a connection."""
     failure = OSError(f"{host} has no address")
     for family, kind, protocol, _, address in socket.getaddrinfo(
         host, port or (443 if secure else 80), type=socket.SOCK_STREAM
@@ -120,12 +122,12 @@ def _connect(host: str, port: int | None, secure: bool, deadline: float, tls: ss
 
 
 class _Socket(TimedSocket):
-    """What http.client uses of a socket."""
+    """The part of a socket that http.client uses."""
 
     def sendall(self, data: Any) -> None:
-        """Send a request in the time that is left."""
+        """Send a request in the remaining time."""
         self.update_timeout()
         self._sock.sendall(data)
 
     def close(self) -> None:
-        """Nothing: http.client lets go of a socket whose answer it still reads. `fetch` closes it."""
+        """Do nothing: http.client closes the socket before the response is read. `fetch` closes it."""

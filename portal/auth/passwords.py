@@ -1,4 +1,4 @@
-"""Passwords kept as hashes: `scrypt:N:r:p$salt$hex` or `pbkdf2:sha256:rounds$salt$hex`, as Flask users know them.
+"""Password hashes: `scrypt:N:r:p$salt$hex` and `pbkdf2:sha256:rounds$salt$hex`, the formats of Werkzeug.
 
 Sources: RFC 7914 (scrypt), RFC 8018 section 5.2 (PBKDF2).
 """
@@ -23,7 +23,7 @@ _COST = (32768, 8, 1)
 
 
 def hash_password(password: str) -> str:
-    """A hash of a password, by scrypt with a salt of its own, for `BasicAuth`."""
+    """Return a salted scrypt hash of a password, for `BasicAuth`."""
     cost, block, lanes = _COST
     salt = secrets.token_urlsafe(12)
     digest = _scrypt(password.encode(), salt.encode(), cost, block, lanes, 64)
@@ -31,55 +31,58 @@ def hash_password(password: str) -> str:
 
 
 class Password:
-    """One user's password, given as it is or as a hash, and never shown.
+    """The password of a user, given as plain text or as a hash; it is never shown.
 
-    A hash is slow to check on purpose: the last password that fitted is remembered as a keyed digest, so that a client
-    that sends it with every call pays once.
+    To check a hash is slow on purpose. The password keeps a keyed digest of the last match, so that a client that sends
+    it with every call pays once.
 
-    Raises: ConfigError, at `path`, for what looks like a hash and is none.
+    Args:
+        stored: the password or its hash.
+        path: dotted path of the setting, for errors.
+
+    Raises: ConfigError for a malformed hash.
 
     Threads: any.
     """
 
-    __slots__ = ("_clear", "_hash", "_key", "_last", "_unfit")
+    __slots__ = ("_clear", "_hash", "_key", "_last", "_never")
 
     def __init__(self, stored: str, path: str = "password") -> None:
         self._key = os.urandom(32)
         self._last: bytes | None = None
         self._clear: str | None = None
         self._hash: re.Match[str] | None = None
-        self._unfit = False  # a decoy: it fits nothing
+        self._never = False  # a decoy: nothing matches it
         if not stored.startswith(("scrypt:", "pbkdf2:")):
             self._clear = stored
             return
         self._hash = _SCRYPT.fullmatch(stored) or _PBKDF2.fullmatch(stored)
         try:
             if self._hash is None:
-                raise ValueError("the form")
+                raise ValueError("malformed")
             self._compute(b"")
         except (ValueError, OverflowError, MemoryError) as error:
-            allowed = "a password, scrypt:N:r:p$salt$hex, or pbkdf2:sha256:rounds$salt$hex"
-            words = f"{path} looks like the hash of a password and is none; expected: {allowed}"
-            raise ConfigError(words, path=path, expected=allowed) from error
+            expected = "a password, or a hash scrypt:N:r:p$salt$hex or pbkdf2:sha256:rounds$salt$hex"
+            raise ConfigError.invalid(path, None, expected, secret=True, cause=error) from error
 
     def __repr__(self) -> str:
         return "Password(***)"
 
     @property
     def hashed(self) -> bool:
-        """Whether it was given as a hash."""
+        """Whether the password was given as a hash."""
         return self._hash is not None
 
     def decoy(self) -> Password:
-        """A password of the same cost that nobody knows."""
+        """Return a password that takes as long to check and that nothing matches."""
         other = Password(secrets.token_hex(32))
         if self._hash is not None:
             other._clear, other._hash = None, self._hash
-            other._unfit = True
+            other._never = True
         return other
 
-    def fits(self, given: str) -> bool:
-        """Whether this is the password."""
+    def matches(self, given: str) -> bool:
+        """Return whether this is the password."""
         if self._clear is not None:
             return matches(self._clear, given)
         assert self._hash is not None
@@ -88,7 +91,7 @@ class Password:
         if last is not None and hmac.compare_digest(last, digest):
             return True
         wanted = bytes.fromhex(self._hash[self._hash.re.groups])
-        if not hmac.compare_digest(self._compute(given.encode()), wanted) or self._unfit:
+        if not hmac.compare_digest(self._compute(given.encode()), wanted) or self._never:
             return False
         self._last = digest
         return True

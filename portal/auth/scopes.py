@@ -1,4 +1,4 @@
-"""RequireScopes: who may call what."""
+"""RequireScopes: require scopes for calls."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from .._internal.settings import require
 from ..calls.middleware import Call, CallNext
-from ..errors import AuthenticationError, AuthorizationError, ConfigError
+from ..errors import AuthenticationError, AuthorizationError
 
 __all__ = ["RequireScopes"]
 
@@ -15,29 +16,29 @@ _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749 section 3.3
 
 
 class RequireScopes:
-    """Middleware of the server: lets a call through only if its identity has every scope that the call needs.
+    """Middleware of the server that rejects a call unless its identity has all scopes that the call requires.
 
         RequireScopes("portal", functions={"refund": ["orders:write"]}, groups={"billing": ["billing"]})
 
-    A call needs the scopes that are given for all calls, those for its function and those for the group, or service,
-    it was called in. A call that needs none passes, with an identity or without.
+    A call requires the scopes of all calls, those of its function, and those of the group or service it was called in.
+    If that is no scope at all, the call passes, with or without an identity.
 
     Args:
-        scopes: for all calls.
-        functions: by the function's name, in whatever service it is.
-        groups: by the name of the group or service.
+        scopes: scopes that every call requires.
+        functions: scopes by name of a function, in any service.
+        groups: scopes by name of a group or service.
 
     Attributes:
-        named: the names of functions and groups that it was given. A portal logs, at its first request, those that it
-            has not published: what is misspelt, or was renamed, protects nothing.
+        named: the names in `functions` and `groups`. At its first request a portal logs the names that it has not
+            published, because a typo would silently disable the rule.
 
-    Raises: AuthorizationError that names the missing scopes (`context["missing_scopes"]` has them as a list);
-        AuthenticationError where nobody is known to be calling; ConfigError, when made, for what is no scope.
+    Raises: ConfigError for a wrong setting. A call raises AuthenticationError without an identity, and
+        AuthorizationError with the missing scopes in `context["missing_scopes"]`.
 
     Threads: any.
     """
 
-    around = "call"  # its place in a portal; see `resolve_middleware`
+    around = "call"  # the kind of middleware; see `resolve_middleware`
 
     def __init__(
         self,
@@ -51,51 +52,49 @@ class RequireScopes:
         self.named = frozenset(self._functions) | frozenset(self._groups)
 
     def __call__(self, call: Call, call_next: CallNext) -> Any:
-        needed = self.needed(call)
-        if needed:
-            _require(call, needed)
+        """Check the scopes and pass the call on. Raises: AuthenticationError, AuthorizationError."""
+        required = self.required(call)
+        if required:
+            _check(call, required)
         return call_next(call)
 
-    def needed(self, call: Call) -> frozenset[str]:
-        """The scopes that a call needs."""
-        needed = self._all
+    def required(self, call: Call) -> frozenset[str]:
+        """Return the scopes that a call requires."""
+        required = self._all
         if self._functions:
-            needed |= self._functions.get(call.function.schema.name, frozenset())
+            required |= self._functions.get(call.function.schema.name, frozenset())
         if self._groups:
-            needed |= self._groups.get(getattr(call, "group", ""), frozenset())
-        return needed
+            required |= self._groups.get(call.group, frozenset())
+        return required
 
 
-def _require(call: Call, needed: frozenset[str]) -> None:
+def _check(call: Call, required: frozenset[str]) -> None:
     identity = call.context.identity
     facts: dict[str, Any] = {"request_id": call.context.request_id, "operation": call.function.name}
     if identity is None:
-        raise AuthenticationError(f"{call.function.name} needs a credential", context=facts)
-    missing = sorted(needed - identity.scopes)
+        raise AuthenticationError(f"{call.function.name} requires a credential", context=facts)
+    missing = sorted(required - identity.scopes)
     if missing:
         facts["missing_scopes"] = missing
-        words = f"{call.function.name} needs {'scope' if len(missing) == 1 else 'scopes'} {', '.join(missing)}"
+        words = f"{call.function.name} requires {'scope' if len(missing) == 1 else 'scopes'} {', '.join(missing)}"
         raise AuthorizationError(words, context=facts)
 
 
-def _table(path: str, rows: Any) -> dict[str, frozenset[str]]:
+def _table(path: str, rows: Mapping[str, Iterable[str]] | None) -> dict[str, frozenset[str]]:
     if rows is None:
         return {}
-    if not isinstance(rows, Mapping) or not all(isinstance(name, str) and name for name in rows):
-        raise _wrong(path, rows, "lists of scopes by name")
-    for name in rows:
-        if "/" in name:  # no name has one: the rule would protect nothing
-            raise _wrong(path, name, 'names without "/": "place" in functions, or "shop" in groups, for shop/place')
+    named = isinstance(rows, Mapping) and all(isinstance(name, str) and name for name in rows)
+    require(named, path, rows, "lists of scopes by name", optional=True)
+    for name in rows:  # a name with "/" matches no function, so the rule would have no effect
+        expected = 'names without "/": for shop/place "place" in functions, or "shop" in groups'
+        require("/" not in name, path, name, expected)
     return {name: _scopes(f"{path}.{name}", scopes) for name, scopes in rows.items()}
 
 
-def _scopes(path: str, scopes: Any) -> frozenset[str]:
-    if isinstance(scopes, Iterable) and not isinstance(scopes, str | bytes | Mapping):
-        given = list(scopes)
-        if all(isinstance(scope, str) and _SCOPE.fullmatch(scope) for scope in given):
-            return frozenset(given)
-    raise _wrong(path, scopes, "a list of scopes: printable ASCII without spaces, quotation marks and backslashes")
-
-
-def _wrong(path: str, value: object, allowed: str) -> ConfigError:
-    return ConfigError(f"{path} is {value!r}; expected: {allowed}", path=path, expected=allowed)
+def _scopes(path: str, scopes: Iterable[str]) -> frozenset[str]:
+    several = isinstance(scopes, Iterable) and not isinstance(scopes, str | bytes | Mapping)
+    given = list(scopes) if several else []
+    ok = several and all(isinstance(scope, str) and _SCOPE.fullmatch(scope) for scope in given)
+    expected = "a list of scopes: printable ASCII characters without spaces, quotation marks and backslashes"
+    require(ok, path, scopes, expected)
+    return frozenset(given)

@@ -1,4 +1,4 @@
-"""What authentication and credentials share about secret text: comparing it, sending it, and not telling it."""
+"""Secret text: compare it in constant time, look it up by digest, and validate it for headers."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import hmac
 import os
 import re
 from collections.abc import Iterable
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
-from ..errors import ConfigError
+from .._internal.settings import require, text
 from ..http11.fields import is_field_content, is_token
 
 __all__ = [
@@ -19,38 +19,37 @@ __all__ = [
     "matches",
     "require_header_name",
     "require_header_value",
-    "require_quotable",
+    "require_realm",
 ]
 
 ValueT = TypeVar("ValueT")
 
 _QUOTABLE = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]+")
-#: Fields that say how a message is read and where it goes; a credential is none of them.
+#: Fields of framing and routing; a credential must not replace them.
 _FRAMING = frozenset({"connection", "content-length", "content-type", "expect", "host", "te", "trailer",
                       "transfer-encoding", "upgrade"})  # fmt: skip
 
-
-_of_this_process = os.urandom(32)
+_process_key = os.urandom(32)
 
 
 def digest_of(secret: str) -> bytes:
-    """What may be kept, looked up and compared in the place of a secret; of use in this process only.
+    """Return a keyed digest to keep and compare in place of the secret. Another process has another key.
 
-    BLAKE2b (RFC 7693, no way to extend it, so a prefix keys it) is a few instructions of Python's own. SHA-256 goes
-    through OpenSSL, whose objects have left the caches between two requests: that costs 3 us more.
+    BLAKE2b cannot be extended, so a prefix keys it (RFC 7693). It is 3 us faster than SHA-256, which goes through
+    OpenSSL.
     """
-    return hashlib.blake2b(_of_this_process + secret.encode("utf-8", "surrogatepass")).digest()
+    return hashlib.blake2b(_process_key + secret.encode("utf-8", "surrogatepass")).digest()
 
 
 def matches(secret: str, given: str) -> bool:
-    """Whether two texts are equal, in a time that tells nothing of either but their lengths."""
+    """Return whether two texts are equal; the time reveals nothing but their lengths."""
     return hmac.compare_digest(digest_of(secret), digest_of(given))
 
 
 class KeyTable(Generic[ValueT]):
-    """Values by secret key. Only digests of the keys are kept.
+    """Values by secret key. It keeps only digests of the keys.
 
-    A look-up compares with every key, without an early end; from some thousand keys on that is felt.
+    A look-up compares all keys, so that its time reveals nothing. It is slow with more than some thousand keys.
 
     Threads: any.
     """
@@ -64,7 +63,7 @@ class KeyTable(Generic[ValueT]):
         return f"KeyTable({len(self._rows)} keys)"
 
     def find(self, given: str) -> ValueT | None:
-        """The value of a key, or None."""
+        """Return the value of a key, or None."""
         digest = digest_of(given)
         found: ValueT | None = None
         for known, value in self._rows:
@@ -74,9 +73,9 @@ class KeyTable(Generic[ValueT]):
 
 
 def failure_origin(error: BaseException) -> str:
-    """The class of an exception and the place that raised it, without its words.
+    """Return the class of an exception and where it was raised, without its message.
 
-    The words of a KeyError from a table of tokens are the token.
+    The message may be a secret: that of a KeyError of a dict of tokens is the token.
     """
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
@@ -85,25 +84,22 @@ def failure_origin(error: BaseException) -> str:
     return name if trace is None else f"{name} in {trace.tb_frame.f_code.co_name}, line {trace.tb_lineno}"
 
 
-def require_header_name(path: str, name: Any) -> str:
-    """A header's name that may carry a credential (RFC 9110 section 5.1). Raises ConfigError."""
-    if isinstance(name, str) and is_token(name) and name.lower() not in _FRAMING:
-        return name
-    allowed = "the name of a header that a credential may stand in"
-    raise ConfigError(f"{path} is {str(name)[:80]!r}; expected: {allowed}", path=path, expected=allowed)
+def require_header_name(path: str, name: str) -> str:
+    """Require the name of a header that may contain a credential (RFC 9110 section 5.1). Raises: ConfigError."""
+    ok = isinstance(name, str) and is_token(name) and name.lower() not in _FRAMING
+    require(ok, path, name, "the name of a header that may contain a credential")
+    return name
 
 
-def require_header_value(path: str, value: Any) -> str:
-    """A value that a header can carry (RFC 9110 section 5.5). Raises ConfigError, which does not tell the value."""
-    if isinstance(value, str) and is_field_content(value):
-        return value
-    allowed = "Latin-1 text without line breaks or other control characters, and no space at its ends"
-    raise ConfigError(f"{path} cannot stand in a header; expected: {allowed}", path=path, expected=allowed)
+def require_header_value(path: str, value: str) -> str:
+    """Require a value that a header can contain (RFC 9110 section 5.5). Raises: ConfigError without the value."""
+    ok = isinstance(value, str) and is_field_content(value)
+    expected = "Latin-1 text without control characters, and without spaces at its ends"
+    require(ok, path, value, expected, secret=True)
+    return value
 
 
-def require_quotable(path: str, text: Any) -> str:
-    """Text that can stand between quotation marks in a challenge, such as a realm. Raises ConfigError."""
-    if isinstance(text, str) and _QUOTABLE.fullmatch(text):
-        return text
-    allowed = "printable ASCII without quotation marks and backslashes"
-    raise ConfigError(f"{path} is {str(text)[:80]!r}; expected: {allowed}", path=path, expected=allowed)
+def require_realm(path: str, realm: str) -> str:
+    """Require text that may be quoted in a challenge. Raises: ConfigError."""
+    expected = "printable ASCII characters without quotation marks and backslashes"
+    return text(path, realm, pattern=_QUOTABLE, expected=expected)

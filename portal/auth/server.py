@@ -1,19 +1,19 @@
-"""Authentication: who sent a request.
+"""Authenticate requests: run the authenticators of a portal and return the identity of the client.
 
-An authenticator gives None where a request has no credential of its kind, and raises AuthenticationError where there is
-a wrong one. Of several, the first that finds its credential decides: a wrong credential is never made good by another
-authenticator, and no credential at all is refused.
+An authenticator returns None if a request has no credential of its kind, and raises AuthenticationError for a wrong
+one. The first authenticator that finds its credential decides: no other authenticator is asked after a wrong
+credential. A request without any credential is rejected.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
+from .._internal.settings import require
 from ..context import Identity
 from ..errors import AuthenticationError, AuthorizationError, ConfigError, OverloadedError, RateLimitError
-from .authenticators import ApiKeyAuth, Authenticator, BasicAuth, BearerAuth, Carrier, CertificateAuth
+from .authenticators import ApiKeyAuth, Authenticator, BasicAuth, BearerAuth, CertificateAuth, CredentialSource
 from .passwords import hash_password
 from .secrets import failure_origin
 
@@ -22,8 +22,9 @@ __all__ = [
     "Authenticator",
     "BasicAuth",
     "BearerAuth",
-    "Carrier",
     "CertificateAuth",
+    "CredentialSource",
+    "ServerAuth",
     "authenticate",
     "authenticators_of",
     "challenges_of",
@@ -31,16 +32,21 @@ __all__ = [
 ]
 
 _log = logging.getLogger("portal.auth")
-_NO_CHALLENGE = 'Portal realm="portal"'  # RFC 9110 section 15.5.2: a 401 carries at least one
+_NO_CHALLENGE = 'Portal realm="portal"'  # RFC 9110 section 15.5.2: a 401 response has at least one challenge
 _UNCHECKED = "the credential could not be checked"
-#: What a callable may raise to say something to the client; all else is a defect and refused without its words.
-_MEANT = (AuthenticationError, AuthorizationError, RateLimitError, OverloadedError)
+#: Errors of an authenticator that the client may see. Any other error is a defect; its message stays hidden.
+_VISIBLE = (AuthenticationError, AuthorizationError, RateLimitError, OverloadedError)
+
+
+_AuthFunction = Callable[[CredentialSource], Identity | None]
+#: The `auth=` setting of a portal: one authenticator, several, or None for a portal that requires no credential.
+ServerAuth = Authenticator | _AuthFunction | Sequence[Authenticator | _AuthFunction] | None
 
 
 class _Callable:
     """A plain callable as an authenticator."""
 
-    def __init__(self, function: Callable[[Carrier], Identity | None]) -> None:
+    def __init__(self, function: Callable[[CredentialSource], Identity | None]) -> None:
         self.authenticate = function
         self.challenge = getattr(function, "challenge", _NO_CHALLENGE)
 
@@ -48,64 +54,63 @@ class _Callable:
         return repr(self.authenticate)
 
 
-def authenticators_of(source: Any) -> tuple[Authenticator, ...]:
-    """The authenticators that an `auth=` setting names: none for None, else one, or those of a list.
+def authenticators_of(source: ServerAuth) -> tuple[Authenticator, ...]:
+    """Return the authenticators of an `auth=` setting; () for None.
 
-    Raises: ConfigError for an empty list, for what is no authenticator, and for one that another before it would keep
-        from ever being asked.
+    Raises: ConfigError for an empty list, for an object that is not an authenticator, and for two authenticators of the
+        same kind of credential, of which the second would never be asked.
     """
     if source is None:
         return ()
-    several = isinstance(source, list | tuple)
-    made = tuple(_authenticator_of(one) for one in (source if several else (source,)))
-    if not made:
-        raise _wrong("auth", "at least one authenticator; None asks for no credential")
+    made = tuple(_authenticator_of(one) for one in (source if isinstance(source, list | tuple) else (source,)))
+    require(made, "auth", source, "at least one authenticator, or None to require no credential")
     kinds = [finds for one in made if (finds := getattr(one, "finds", None)) is not None]
     if twice := {kind for kind in kinds if kinds.count(kind) > 1}:
-        allowed = "one authenticator for each kind of credential, such as one with a callable that knows all tokens"
-        raise _wrong("auth", f"{allowed}; the second for {min(twice)!r} would never be asked")
+        expected = f"one authenticator for each kind of credential (two read {min(twice)!r}; use one with a callable)"
+        raise ConfigError.invalid("auth", source, expected, secret=True)
     return made
 
 
-def _authenticator_of(source: Any) -> Authenticator:
-    # A class is callable, and would make an object of the request instead of looking at it.
+def _authenticator_of(source: Authenticator | _AuthFunction) -> Authenticator:
+    # A class is callable, too: it would make an object of the request.
     if not isinstance(source, type):
         if callable(getattr(source, "authenticate", None)):
-            found: Authenticator = source
-            return found
+            return source  # type: ignore[return-value]
         if callable(source):
             return _Callable(source)
-    kind = source.__name__ if isinstance(source, type) else type(source).__name__
-    raise _wrong("auth", f"an authenticator, a callable of a request, or a list of these; not {kind}")
+    kind = source if isinstance(source, type) else type(source)  # not the value, which may be a secret
+    raise ConfigError.invalid(
+        "auth", kind, "an authenticator, a callable (request) -> Identity or None, or a list of them"
+    )
 
 
-def authenticate(authenticators: Iterable[Authenticator], request: Carrier) -> Identity:
-    """Who sent a request.
+def authenticate(authenticators: Iterable[Authenticator], request: CredentialSource) -> Identity:
+    """Return the identity of the client that sent a request.
 
-    Raises: AuthenticationError where no credential is found, or a wrong one; `challenges_of` it says what to ask for.
-        Whatever else goes wrong in an authenticator is logged, without its words, and refused as well.
+    Raises: AuthenticationError without a credential, or with a wrong one; `challenges_of` returns its challenges. If an
+        authenticator fails in any other way, that is logged without its message, and the request is rejected.
     """
     asked = tuple(authenticators)
     for one in asked:
         try:
             found: object = one.authenticate(request)
         except Exception as error:
-            raise _refusal_by(one, asked, error) from None
+            raise _rejection_by(one, asked, error) from None
         if isinstance(found, Identity):
             return found
         if found is not None:
-            _log.error("%s refused a request: %r is no Identity", _name(one), type(found).__name__)
+            _log.error("authentication failed: %s returned %s, not an Identity", _name(one), type(found).__name__)
             raise _challenging(AuthenticationError(_UNCHECKED), asked, one)
-    raise _challenging(AuthenticationError("a credential is needed"), asked)
+    raise _challenging(AuthenticationError("a credential is required and none was sent"), asked)
 
 
-def _refusal_by(one: Authenticator, asked: tuple[Authenticator, ...], error: Exception) -> Exception:
-    """What a client hears of the error that an authenticator raised."""
+def _rejection_by(one: Authenticator, asked: tuple[Authenticator, ...], error: Exception) -> Exception:
+    """Return the error that the client gets for one that an authenticator raised."""
     if isinstance(error, AuthenticationError):
         return _challenging(error, asked, one)
-    if isinstance(error, _MEANT):
+    if isinstance(error, _VISIBLE):
         return error
-    _log.error("%s refused a request: it failed with %s", _name(one), failure_origin(error))
+    _log.error("authentication failed: %s raised %s", _name(one), failure_origin(error))
     return _challenging(AuthenticationError(_UNCHECKED), asked, one)
 
 
@@ -115,33 +120,29 @@ def _name(one: Authenticator) -> str:
 
 
 def _challenging(
-    error: AuthenticationError, asked: Iterable[Authenticator], refusing: Authenticator | None = None
+    error: AuthenticationError, asked: Iterable[Authenticator], rejecting: Authenticator | None = None
 ) -> AuthenticationError:
-    error.challenges = _challenges(asked, refusing)
+    error.challenges = _challenges(asked, rejecting)
     return error
 
 
-def _challenges(asked: Iterable[Authenticator], refusing: Authenticator | None = None) -> tuple[str, ...]:
+def _challenges(asked: Iterable[Authenticator], rejecting: Authenticator | None = None) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for one in asked:
         challenge = getattr(one, "challenge", _NO_CHALLENGE)
-        if one is refusing:
-            challenge = getattr(one, "challenge_when_refused", challenge)
+        if one is rejecting:
+            challenge = getattr(one, "challenge_on_rejection", challenge)
         found[challenge] = None
     return tuple(found) or (_NO_CHALLENGE,)
 
 
 def challenges_of(error: BaseException, authenticators: Iterable[Authenticator] = ()) -> tuple[str, ...]:
-    """Values of WWW-Authenticate to send with an AuthenticationError, one a header; () for any other error.
+    """Return the values of WWW-Authenticate for an AuthenticationError, one for each header; () for any other error.
 
     Args:
-        authenticators: those of the portal; they are asked where the error is not one of `authenticate`, such as that
-            of a middleware that misses an identity.
+        authenticators: those of the portal. Their challenges are returned if the error has none, for example an error
+            of a middleware that requires an identity.
     """
     if not isinstance(error, AuthenticationError):
         return ()
     return error.challenges or _challenges(authenticators)
-
-
-def _wrong(path: str, allowed: str) -> ConfigError:
-    return ConfigError(f"{path} is not right; expected: {allowed}", path=path, expected=allowed)

@@ -68,7 +68,7 @@ def test_what_is_sent(source: Any, headers: Mapping[str, str], again: bool) -> N
     credential = credentials_of(source)
     assert credential is not None
     assert sent(credential) == headers
-    assert credential.refused(HERE) is again
+    assert credential.rejected(HERE) is again
 
 
 def test_nothing_to_send() -> None:
@@ -76,7 +76,7 @@ def test_nothing_to_send() -> None:
 
 
 def test_an_object_is_taken_as_it_is() -> None:
-    mine = SimpleNamespace(headers=lambda address, deadline: {"X-Mine": "1"}, refused=lambda address: False)
+    mine = SimpleNamespace(headers=lambda address, deadline: {"X-Mine": "1"}, rejected=lambda address: False)
     assert credentials_of(mine) is mine
 
 
@@ -154,7 +154,7 @@ WRONG: list[tuple[Callable[[], Any], str]] = [
     (lambda: OAuth2ClientCredentials("https://h/", "shop", f"{SECRET}\n"), "oauth2.client_secret"),
     (lambda: OAuth2ClientCredentials("https://h/", "shop", SECRET, scope=""), "oauth2.scope"),
     (lambda: OAuth2ClientCredentials("https://h/", "shop", SECRET, audience=1), "oauth2.audience"),  # type: ignore[arg-type]
-    (lambda: OAuth2ClientCredentials("https://h/", "shop", SECRET, early=-1), "oauth2.early"),
+    (lambda: OAuth2ClientCredentials("https://h/", "shop", SECRET, refresh_before=-1), "oauth2.refresh_before"),
     (lambda: OAuth2ClientCredentials("https://h/", "shop", SECRET, timeout=0), "oauth2.timeout"),
     (lambda: OAuth2ClientCredentials("https://h/", "shop", SECRET, timeout=True), "oauth2.timeout"),
 ]
@@ -261,7 +261,7 @@ def test_a_secret_goes_only_where_it_belongs(called: str, which: str | None) -> 
     )
     address = Address.parse(called)
     assert sent(credential, address) == ({} if which is None else {"Authorization": f"Bearer {which}"})
-    assert credential.refused(address) is (which == "one")
+    assert credential.rejected(address) is (which == "one")
 
 
 # tokens from an endpoint
@@ -377,14 +377,14 @@ def test_a_token_is_asked_for_as_the_standard_says(endpoint: Endpoint, clock: Cl
 
 
 @pytest.mark.parametrize(
-    ("expires_in", "early", "good_for"),
+    ("expires_in", "refresh_before", "good_for"),
     [(100, 30.0, 70), ("100", 30.0, 70), (100, 0.0, 100), (40, 30.0, 20), (0.5, 30.0, 0.25), (..., 30.0, 270)],
 )
 def test_a_token_is_renewed_before_its_end(
-    endpoint: Endpoint, clock: Clock, expires_in: Any, early: float, good_for: float
+    endpoint: Endpoint, clock: Clock, expires_in: Any, refresh_before: float, good_for: float
 ) -> None:
     endpoint.members = {"expires_in": expires_in}
-    credential = client(endpoint, clock, early=early)
+    credential = client(endpoint, clock, refresh_before=refresh_before)
     assert token_of(credential) == "token-1"
     clock.now += good_for - 0.01
     assert token_of(credential) == "token-1"
@@ -427,14 +427,14 @@ def test_while_one_renews_the_others_go_on(endpoint: Endpoint, clock: Clock) -> 
 
 def test_refused_tokens_are_dropped(endpoint: Endpoint, clock: Clock) -> None:
     credential = client(endpoint, clock)
-    assert credential.refused(HERE)  # nothing is kept
+    assert credential.rejected(HERE)  # nothing is kept
     assert token_of(credential) == "token-1"
-    assert credential.refused(HERE)
+    assert credential.rejected(HERE)
     assert token_of(credential) == "token-2"
-    assert not credential.refused(HERE)  # a new one is no better
+    assert not credential.rejected(HERE)  # a new one is no better
     assert token_of(credential) == "token-2"
     clock.now += 1
-    assert credential.refused(HERE)
+    assert credential.rejected(HERE)
     assert token_of(credential) == "token-3"
 
 
@@ -445,7 +445,7 @@ def test_many_threads_refused_at_once_fetch_once(endpoint: Endpoint, clock: Cloc
     def work(number: int) -> str:
         assert token_of(credential) == "token-1"
         barrier.wait(WAIT)
-        assert credential.refused(HERE)
+        assert credential.rejected(HERE)
         return token_of(credential)
 
     assert together(8, work) == ["token-2"] * 8
@@ -453,14 +453,14 @@ def test_many_threads_refused_at_once_fetch_once(endpoint: Endpoint, clock: Cloc
 
 
 BAD_ANSWERS: list[tuple[int, dict[str, Any] | bytes, type[Exception], str]] = [
-    (400, {"error": "invalid_scope"}, AuthenticationError, "refused: invalid_scope"),
-    (401, {"error": "invalid_client"}, AuthenticationError, "refused: invalid_client"),
-    (401, {"error": f"<{SECRET}>"}, AuthenticationError, "refused: status 401"),
-    (403, b"go away", AuthenticationError, "refused: status 403"),
+    (400, {"error": "invalid_scope"}, AuthenticationError, "rejected the request: invalid_scope"),
+    (401, {"error": "invalid_client"}, AuthenticationError, "rejected the request: invalid_client"),
+    (401, {"error": f"<{SECRET}>"}, AuthenticationError, "rejected the request: status 401"),
+    (403, b"go away", AuthenticationError, "rejected the request: status 403"),
     (302, {}, AuthenticationError, "status 302"),
-    (500, {}, TransportError, "answered 500"),
-    (503, b"", TransportError, "answered 503"),
-    (429, {}, TransportError, "answered 429"),
+    (500, {}, TransportError, "responded with 500"),
+    (503, b"", TransportError, "responded with 503"),
+    (429, {}, TransportError, "responded with 429"),
     (200, b"<html>", AuthenticationError, "no bearer token"),
     (200, b"[]", AuthenticationError, "no bearer token"),
     (200, b"[" * 50_000, AuthenticationError, "no bearer token"),
@@ -472,12 +472,12 @@ BAD_ANSWERS: list[tuple[int, dict[str, Any] | bytes, type[Exception], str]] = [
     (200, {"access_token": "x" * 16_385}, AuthenticationError, "no bearer token"),
     (200, {"token_type": ...}, AuthenticationError, "no bearer token"),
     (200, {"token_type": "mac"}, AuthenticationError, "no bearer token"),
-    (200, {"expires_in": -1}, AuthenticationError, "without a life"),
-    (200, {"expires_in": 0}, AuthenticationError, "without a life"),
-    (200, {"expires_in": "soon"}, AuthenticationError, "without a life"),
-    (200, {"expires_in": True}, AuthenticationError, "without a life"),
-    (200, {"expires_in": [1]}, AuthenticationError, "without a life"),
-    (200, {"expires_in": 10**400}, AuthenticationError, "without a life"),
+    (200, {"expires_in": -1}, AuthenticationError, "without a valid expires_in"),
+    (200, {"expires_in": 0}, AuthenticationError, "without a valid expires_in"),
+    (200, {"expires_in": "soon"}, AuthenticationError, "without a valid expires_in"),
+    (200, {"expires_in": True}, AuthenticationError, "without a valid expires_in"),
+    (200, {"expires_in": [1]}, AuthenticationError, "without a valid expires_in"),
+    (200, {"expires_in": 10**400}, AuthenticationError, "without a valid expires_in"),
 ]
 
 
@@ -508,7 +508,7 @@ def test_an_early_renewal_that_fails_leaves_the_old_token(
     endpoint.status = 500
     with caplog.at_level(logging.WARNING, "portal.auth"):
         assert token_of(credential) == "token-1"
-    assert "could not be renewed" in caplog.text
+    assert "was not refreshed" in caplog.text
     assert token_of(credential) == "token-1"
     assert endpoint.fetched == 2  # not again at once
     clock.now += 1
@@ -588,7 +588,7 @@ def test_a_follower_waits_no_longer_than_the_timeout(endpoint: Endpoint, clock: 
 def test_nobody_listens(endpoint: Endpoint, clock: Clock) -> None:
     credential = client(endpoint, clock)
     endpoint.close()
-    with pytest.raises(TransportError, match=r"^the token endpoint at 127\.0\.0\.1:\d+ did not answer") as refusal:
+    with pytest.raises(TransportError, match=r"^the token endpoint at 127\.0\.0\.1:\d+ did not respond") as refusal:
         token_of(credential)
     assert refusal.value.retryable
     assert not refusal.value.may_have_executed

@@ -88,7 +88,7 @@ def test_who_may_call(
 
 @pytest.mark.parametrize(("rule", "function"), [(RULE, look), (RULE, refund), (ONE, refund)])
 def test_nobody_is_calling(rule: RequireScopes, function: Any) -> None:
-    with pytest.raises(AuthenticationError, match="needs a credential") as refusal:
+    with pytest.raises(AuthenticationError, match="requires a credential") as refusal:
         run(rule, call_of(function, None))
     assert refusal.value.context["operation"] == function.name
 

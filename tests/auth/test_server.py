@@ -340,8 +340,8 @@ def test_a_defect_is_logged_without_its_words(caplog: pytest.LogCaptureFixture) 
     assert SECRET not in caplog.text
     assert [record.levelname for record in caplog.records] == ["ERROR"] * 3
     assert "KeyError in fails, line" in caplog.text
-    assert "BearerAuth refused" in caplog.text
-    assert "'bool' is no Identity" in caplog.text
+    assert "authentication failed: BearerAuth" in caplog.text
+    assert "returned bool, not an Identity" in caplog.text
 
 
 def test_an_interrupt_is_no_refusal() -> None:
@@ -438,8 +438,8 @@ def test_hashed_passwords() -> None:
 
 def test_a_name_nobody_has_is_checked_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     checked: list[str] = []
-    fits = Password.fits
-    monkeypatch.setattr(Password, "fits", lambda self, given: checked.append(given) or fits(self, given))
+    fits = Password.matches
+    monkeypatch.setattr(Password, "matches", lambda self, given: checked.append(given) or fits(self, given))
     cheap = "pbkdf2:sha256:1000$salt$632c2812e46d4604102ba7618e9d6d7d2f8128f6266b4a03264d2a0460b7dcb3"
     auth = BasicAuth({"carl": "clear", "bob": cheap})
     refusal_of(auth, authorized(basic("dora:password")))  # even with the password that the stand-in's hash is of

@@ -11,17 +11,6 @@ import pytest
 from .test_rooms import MODULES
 
 VALIDATORS = "_internal.settings"
-#: Modules that still validate settings themselves; a module that no longer does leaves this set.
-UNCONVERTED = {
-    "auth.authenticators",
-    "auth.credentials",
-    "auth.jwt.authenticator",
-    "auth.jwt.key_set",
-    "auth.jwt.keys",
-    "auth.oauth2",
-    "auth.scopes",
-    "auth.server",
-}
 _INFINITY = re.compile(r"\binf\b")
 _FINITE = {"isfinite", "isinf", "isnan"}
 
@@ -86,11 +75,7 @@ def modules_with_own_checks() -> Iterator[tuple[str, list[int]]]:
 
 
 def test_no_other_module_validates_settings() -> None:
-    assert {name: lines for name, lines in modules_with_own_checks() if name not in UNCONVERTED} == {}
-
-
-def test_a_converted_module_leaves_the_set() -> None:
-    assert UNCONVERTED - dict(modules_with_own_checks()).keys() == set()
+    assert dict(modules_with_own_checks()) == {}
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""KeySet: the public keys of an issuer, fetched from its address and kept for a while (RFC 7517 section 5)."""
+"""KeySet: the public keys of an issuer, fetched from its URL and cached (RFC 7517 section 5)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
+from ..._internal.settings import callback, instance, positive_seconds
 from ...calls.singleflight import SingleFlight
-from ...errors import CallTimeout, ConfigError, OverloadedError, ProtocolError
+from ...errors import CallTimeout, OverloadedError, ProtocolError
 from ..fetch import fetch, require_url
 from ..secrets import failure_origin
-from .keys import VerifyingKey, fits, key_of_jwk
+from .keys import PublicKey, VerifyingKey, is_usable, key_of_jwk
 
 __all__ = ["KeySet"]
 
@@ -24,24 +25,30 @@ _MAX_KEYS = 100
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
+class _Keys:
     keys: tuple[VerifyingKey, ...]
-    at: float  # when it was asked for
+    fetched_at: float
 
 
 class KeySet:
-    """The keys at an address. What an answer no longer holds is no longer accepted.
+    """The public keys at a URL. A key that the latest response does not contain is not accepted any more.
 
-    A set is kept for `seconds`; a token that names an unknown key has it fetched again, at most every `min_interval`
-    seconds. When a fetch fails, and for other threads while it lasts, the last good set serves for `keep` seconds.
+    The keys are cached for `seconds`. For a token with an unknown key id they are fetched again, at most every
+    `min_interval` seconds. If a fetch fails, and for other threads during a fetch, the last keys are used for up to
+    `keep` seconds.
 
     Args:
-        url: http or https; nothing else is fetched, and no redirect followed.
-        timeout: seconds for one fetch, and for waiting for one.
-        tls: what is trusted over https; the system's authorities when None.
+        url: http or https URL; redirects are not followed.
+        seconds: for which the keys are used without a fetch.
+        min_interval: seconds between two fetches at least.
+        keep: seconds for which the last keys are used if no fetch succeeds.
+        timeout: seconds for one fetch, and for waiting for the fetch of another thread.
+        tls: context for https; None trusts the system's certificate authorities.
         clock: seconds, as `time.monotonic`.
 
-    Threads: any; many that need it fetched at the same time have it fetched once.
+    Raises: ConfigError for a wrong setting.
+
+    Threads: any; threads that need the keys at the same time share one fetch.
     """
 
     def __init__(
@@ -56,96 +63,83 @@ class KeySet:
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._url = require_url("jwt.jwks_url", url)
-        for name, value in (
-            ("jwks_seconds", seconds),
-            ("jwks_min_interval", min_interval),
-            ("jwks_keep", keep),
-            ("jwks_timeout", timeout),
-        ):
-            _require_seconds(name, value)
-        self._seconds = seconds
-        self._min_interval = min_interval
-        self._keep = max(keep, seconds)
-        self._timeout = timeout
-        self._tls = tls
-        self._clock = clock
+        self._seconds = positive_seconds("jwt.jwks_seconds", seconds)
+        self._min_interval = positive_seconds("jwt.jwks_min_interval", min_interval)
+        self._keep = max(positive_seconds("jwt.jwks_keep", keep), seconds)
+        self._timeout = positive_seconds("jwt.jwks_timeout", timeout)
+        self._tls = instance("jwt.tls", tls, ssl.SSLContext, optional=True)
+        self._clock = callback("jwt.clock", clock)
         self._once: SingleFlight[str] = SingleFlight()
-        # Each is replaced as a whole, by the one thread that fetches.
-        self._held: _Held | None = None
-        self._tried = -math.inf
+        # Each attribute is replaced as a whole, by the one thread that fetches.
+        self._latest: _Keys | None = None
+        self._tried_at = -math.inf
 
     @property
     def current(self) -> object:
-        """Stands for the set that is in use while it is neither replaced nor too old; None when there is none such."""
-        held = self._held
-        return held if held is not None and self._clock() - held.at < self._seconds else None
+        """The identity of the current key set, or None."""
+        latest = self._latest
+        return latest if latest is not None and self._clock() - latest.fetched_at < self._seconds else None
 
-    def find(self, kid: str | None, algorithm: str) -> Any:
-        """The public key that a token names, or None. Without a name it is the only one for the algorithm.
+    def find(self, kid: str | None, algorithm: str) -> PublicKey | None:
+        """Return the public key with an id, or None; without an id, the only key for the algorithm.
 
-        Raises: OverloadedError when there is no set and none to be had.
+        Raises: OverloadedError if there are no keys and none can be fetched.
         """
-        held, now = self._held, self._clock()
-        if held is not None and now - held.at < self._seconds:
-            key = _pick(held.keys, kid, algorithm)
-            if key is not None or now - self._tried < self._min_interval:
+        latest, now = self._latest, self._clock()
+        if latest is not None and now - latest.fetched_at < self._seconds:
+            key = _pick(latest.keys, kid, algorithm)
+            if key is not None or now - self._tried_at < self._min_interval:
                 return key
-        elif held is not None and now - held.at < self._keep and self._once.busy:
-            key = _pick(held.keys, kid, algorithm)
+        elif latest is not None and now - latest.fetched_at < self._keep and self._once.busy:
+            key = _pick(latest.keys, kid, algorithm)
             if key is not None:
-                return key  # another thread renews the set: a slow issuer keeps one call waiting, not all
-        if now - self._tried >= self._min_interval:
+                return key  # another thread fetches: a slow issuer delays one call, not all
+        if now - self._tried_at >= self._min_interval:
             self._refresh()
-        held = self._held
-        if held is None or self._clock() - held.at >= self._keep:
-            raise OverloadedError("tokens cannot be checked at the moment", retry_after=self._min_interval)
-        return _pick(held.keys, kid, algorithm)
+        latest = self._latest
+        if latest is None or self._clock() - latest.fetched_at >= self._keep:
+            raise OverloadedError("tokens cannot be verified now; try again later", retry_after=self._min_interval)
+        return _pick(latest.keys, kid, algorithm)
 
     def _refresh(self) -> None:
         try:
             self._once.fetch("the key set", "the key set", monotonic() + self._timeout, self._fetch)
         except CallTimeout:
-            _log.warning("the key set at %s was not there in %.3g s", self._url, self._timeout)
+            _log.warning("fetch of the key set timed out: url=%s seconds=%.3g", self._url, self._timeout)
 
     def _fetch(self) -> None:
         now = self._clock()
-        if now - self._tried < self._min_interval:
-            return  # another thread did, between this one's look and its turn
+        if now - self._tried_at < self._min_interval:
+            return  # another thread has fetched in the meantime
         try:
-            answer = fetch(self._url, deadline=monotonic() + self._timeout, tls=self._tls)
-            if answer.status != 200:
-                raise ProtocolError(f"the status is {answer.status}")
-            self._held = _Held(_keys(answer.body), now)
-        except Exception as error:  # whatever the answer did to its reader, the last good set stays
-            _log.warning("the key set at %s cannot be had: %s", self._url, failure_origin(error))
+            response = fetch(self._url, deadline=monotonic() + self._timeout, tls=self._tls)
+            if response.status != 200:
+                raise ProtocolError(f"the server responded with {response.status}")
+            self._latest = _Keys(_keys(response.body), now)
+        except Exception as error:  # a malformed response may cause any exception; the last keys stay
+            _log.warning("fetch of the key set failed: url=%s error=%s", self._url, failure_origin(error))
         finally:
-            self._tried = now
+            self._tried_at = now
 
 
 def _keys(body: bytes) -> tuple[VerifyingKey, ...]:
     document = json.loads(body)
     rows = document.get("keys") if isinstance(document, Mapping) else None
     if not isinstance(rows, list) or len(rows) > _MAX_KEYS:
-        raise ValueError(f"a key set is an object with a list of at most {_MAX_KEYS} keys")
+        raise ValueError(f"a key set must be an object with a list of at most {_MAX_KEYS} keys")
     return tuple(key for row in rows if (key := _key(row)) is not None)
 
 
 def _key(row: Any) -> VerifyingKey | None:
     try:
         return key_of_jwk(row)
-    except Exception as error:  # RFC 7517 section 5: a key that is not understood is left out
-        _log.info("a key of a key set is of no use: %s", failure_origin(error))
+    except Exception as error:  # RFC 7517 section 5: an implementation ignores keys that it does not understand
+        _log.info("a key of the key set is ignored: error=%s", failure_origin(error))
         return None
 
 
-def _pick(keys: tuple[VerifyingKey, ...], kid: str | None, algorithm: str) -> Any:
-    usable = [one for one in keys if one.alg in (None, algorithm) and fits(one.key, algorithm)]
+def _pick(keys: tuple[VerifyingKey, ...], kid: str | None, algorithm: str) -> PublicKey | None:
+    usable = [one for one in keys if one.alg in (None, algorithm) and is_usable(one.key, algorithm)]
     if kid is None:
         return usable[0].key if len(usable) == 1 else None
     return next((one.key for one in usable if one.kid == kid), None)
-
-
-def _require_seconds(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        path = f"jwt.{name}"
-        raise ConfigError(f"{path} is {value!r}; expected: seconds above 0", path=path, expected="seconds above 0")

@@ -222,7 +222,7 @@ class HTTPClient:
             raise ProtocolError(f"{address} answered {status}; redirects are not followed", address=address)
         refusal = _error_of(answer, address)
         if isinstance(refusal, AuthenticationError) and self._credential is None and not refusal.executed:
-            refusal.hint = "none was sent: auth= of the Consumer takes one"
+            refusal.hint = "pass Consumer(auth=...)"
         raise refusal
 
     # the exchange
@@ -244,7 +244,7 @@ class HTTPClient:
             return answer
         refusal = _error_of(self._whole(answer, request), address)
         # A function may pass a 401 of its own on: it has run, and another credential would run it again.
-        if refusal.executed or not credential.refused(address):
+        if refusal.executed or not credential.rejected(address):
             raise refusal
         other = credential.headers(address, context.deadline)
         if other == given:

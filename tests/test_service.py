@@ -241,7 +241,7 @@ def test_a_method_is_called_by_its_neighbours_as_python_calls_it() -> None:
     assert shop.total([1, 2]) == Decimal(6)
     assert other.total(quantities=[1, 2]) == Decimal(9)
     assert list(shop.each([1])) == [Decimal(2)]
-    with pytest.raises(ValidationError, match="/quantity: must be integer, not string"):
+    with pytest.raises(ValidationError, match="/quantity: must be an integer, got a string"):
         shop.price("1")
     assert shop.price.schema.idempotent
     assert shop.price.schema.description == "What so many cost."

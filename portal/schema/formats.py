@@ -1,9 +1,10 @@
-"""The text formats that are asserted, and the native values behind them.
+"""The text formats that Portal validates, and the native values behind them.
 
-One Python function a format serves the accept check, the report and the decoder, so that they cannot disagree.
-Sources: date-time, date and time RFC 3339 section 5.6 (an offset is optional in "time", since a time of day rarely has
-one); duration ISO 8601 without years and months, whose length is not fixed; uuid RFC 9562 section 4; decimal is
-Portal's own: a finite decimal number as text.
+The validator, the list of faults and the decoder use the same Python function for a format, so that they cannot differ.
+
+Source: date-time, date and time RFC 3339 section 5.6, but "time" needs no offset, since few times of day have one;
+duration ISO 8601 without years and months, whose length varies; uuid RFC 9562 section 4; decimal is Portal's own, a
+finite decimal number as text.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ __all__ = [
     "parse_uuid",
 ]
 
-# hours are 00 to 23 in RFC 3339; `fromisoformat` takes 24:00:00 as well from CPython 3.14 on
+# RFC 3339 has hours from 00 to 23; `fromisoformat` also accepts 24:00:00 from CPython 3.14 on
 _TIME = r"(?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?"
 _OFFSET = r"(?:[Zz]|[+-][0-9]{2}:[0-9]{2})"
 _DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
@@ -36,52 +37,58 @@ _is_date = re.compile(_DATE).fullmatch
 _is_time = re.compile(f"{_TIME}{_OFFSET}?").fullmatch
 _is_decimal = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,9})?").fullmatch
 _is_uuid = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}").fullmatch
-_duration = re.compile(
+_match_duration = re.compile(
     r"(-)?P(?=[0-9T])(?:(?:([0-9]{1,8})W)|(?:([0-9]{1,9})D)?"
     r"(?:T(?=[0-9])(?:([0-9]{1,8})H)?(?:([0-9]{1,8})M)?(?:([0-9]{1,8})(?:\.([0-9]{1,6}))?S)?)?)"
 ).fullmatch
 
 
 def parse_datetime(text: str) -> datetime:
-    """An RFC 3339 date-time as an aware datetime; ValueError for anything else (second 60 among it)."""
+    """Return an RFC 3339 date-time as an aware datetime.
+
+    Raises: ValueError for other text, and for second 60, which a datetime cannot hold.
+    """
     if _is_datetime(text) is None:
-        raise ValueError("no RFC 3339 date-time")
+        raise ValueError("must be an RFC 3339 date-time with an offset, such as 2026-01-31T09:00:00Z")
     return datetime.fromisoformat(text.upper())
 
 
 def parse_date(text: str) -> date:
-    """An RFC 3339 full-date; ValueError for anything else."""
+    """Return an RFC 3339 full-date as a date. Raises ValueError for other text."""
     if _is_date(text) is None:
-        raise ValueError("no RFC 3339 date")
+        raise ValueError("must be an RFC 3339 date, such as 2026-01-31")
     return date.fromisoformat(text)
 
 
 def parse_time(text: str) -> time:
-    """An RFC 3339 time of day, with or without offset; ValueError for anything else."""
+    """Return an RFC 3339 time of day, with or without offset, as a time. Raises ValueError for other text."""
     if _is_time(text) is None:
-        raise ValueError("no RFC 3339 time")
+        raise ValueError("must be an RFC 3339 time, such as 09:30:00")
     return time.fromisoformat(text.upper())
 
 
 def parse_decimal(text: str) -> Decimal:
-    """A finite decimal number; ValueError for anything else."""
+    """Return a finite decimal number as a Decimal. Raises ValueError for other text."""
     if _is_decimal(text) is None:
-        raise ValueError("no decimal number")
+        raise ValueError("must be a finite decimal number, such as 1.50")
     return Decimal(text)
 
 
 def parse_uuid(text: str) -> UUID:
-    """A UUID in its canonical form of 36 characters; ValueError for anything else."""
+    """Return the canonical form of a UUID, 36 characters, as a UUID. Raises ValueError for other text."""
     if _is_uuid(text) is None:
-        raise ValueError("no UUID")
+        raise ValueError("must be a UUID of 32 hex digits and 4 hyphens")
     return UUID(text)
 
 
 def parse_duration(text: str) -> timedelta:
-    """An ISO 8601 duration of weeks, or of days, hours, minutes and seconds; ValueError for anything else."""
-    found = _duration(text)
+    """Return an ISO 8601 duration as a timedelta.
+
+    Raises: ValueError for other text, for years and months, and for more than a timedelta can hold.
+    """
+    found = _match_duration(text)
     if found is None:
-        raise ValueError("no ISO 8601 duration of weeks, days, hours, minutes and seconds")
+        raise ValueError("must be an ISO 8601 duration of weeks, or of days, hours, minutes and seconds, such as PT90S")
     sign, weeks, days, hours, minutes, seconds, fraction = found.groups()
     try:
         span = timedelta(
@@ -94,13 +101,13 @@ def parse_duration(text: str) -> timedelta:
         )
         return -span if sign else span
     except OverflowError as error:
-        raise ValueError("a duration beyond what timedelta holds") from error
+        raise ValueError("must be a duration of less than 1,000,000,000 days") from error
 
 
 def duration_text(span: timedelta) -> str:
-    """The ISO 8601 text that `parse_duration` reads back exactly: days, seconds and microseconds."""
+    """Return the ISO 8601 text that `parse_duration` reads back exactly: days, seconds and microseconds."""
     sign = "-" if span < timedelta(0) else ""
-    # abs(timedelta.min) overflows, so the magnitude is taken of its microseconds instead
+    # abs(timedelta.min) overflows, so this takes the magnitude of the microseconds
     micros = abs((span.days * 86400 + span.seconds) * 1_000_000 + span.microseconds)
     days, rest = divmod(micros, 86_400_000_000)
     seconds, fraction = divmod(rest, 1_000_000)
@@ -109,8 +116,8 @@ def duration_text(span: timedelta) -> str:
     return f"{sign}P{day_part}{second_part if rest or not days else ''}"
 
 
-def _checker(parse: Callable[[str], object]) -> Callable[[Any], bool]:
-    def check(value: Any) -> bool:
+def _format_test(parse: Callable[[str], object]) -> Callable[[Any], bool]:
+    def has_format(value: Any) -> bool:
         if type(value) is not str:
             return True
         try:
@@ -119,20 +126,21 @@ def _checker(parse: Callable[[str], object]) -> Callable[[Any], bool]:
             return False
         return True
 
-    return check
+    return has_format
 
 
-#: Format name -> whether a value has it; values that are no text have every format (JSON Schema 2020-12, section 7).
+#: Format name -> whether a value has it. Values that are not text have every format.
+#: Source: JSON Schema 2020-12 Validation, section 7.
 FORMATS: dict[str, Callable[[Any], bool]] = {
-    "date-time": _checker(parse_datetime),
-    "date": _checker(parse_date),
-    "time": _checker(parse_time),
-    "duration": _checker(parse_duration),
-    "uuid": _checker(parse_uuid),
-    "decimal": _checker(parse_decimal),
+    "date-time": _format_test(parse_datetime),
+    "date": _format_test(parse_date),
+    "time": _format_test(parse_time),
+    "duration": _format_test(parse_duration),
+    "uuid": _format_test(parse_uuid),
+    "decimal": _format_test(parse_decimal),
 }
 
-#: Formats that jsonschema-rs would assert by its own rules; here they are annotations.
+#: Formats that jsonschema-rs would validate by its own rules; Portal treats them as annotations.
 BUILTIN_FORMATS = [
     "email",
     "idn-email",

@@ -8,7 +8,7 @@ from typing import Any
 
 from .codecs import Node, generate
 from .jsondata import copy_json
-from .validator import Compiled, is_json
+from .validator import Validator, is_json
 
 __all__ = ["MISSING", "Field", "object_json", "record_node", "typed_dict_node"]
 
@@ -53,7 +53,7 @@ def _default_json(field: Field) -> Any:
     # a recursive type's $ref has no target yet; None is then the common default, and is taken on trust
     if "#/$defs/" in str(field.node.json):
         return found if found is None else MISSING
-    return found if Compiled(field.node.json).accepts(found) else MISSING
+    return found if Validator(field.node.json).accepts(found) else MISSING
 
 
 def _children_of(fields: list[Field]) -> Callable[[Any], Iterator[tuple[str, Node, Any]]]:

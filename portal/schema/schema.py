@@ -10,7 +10,7 @@ from .codecs import Node, generate, plain_test
 from .hints import map_hint
 from .jsondata import MAX_FAULTS, copy_json, limit_faults, pointer, shorten
 from .strictness import is_scalar
-from .validator import Compiled
+from .validator import Validator
 
 __all__ = ["Schema", "makers"]
 
@@ -46,8 +46,19 @@ class Schema:
     Threads: immutable; any thread may use it.
     """
 
-    __slots__ = ("_compiled", "_node", "accepts", "decode", "encode", "formats", "json", "kind", "plain", "plain_test",
-                 "source")  # fmt: skip
+    __slots__ = (
+        "_node",
+        "_validator",
+        "accepts",
+        "decode",
+        "encode",
+        "formats",
+        "json",
+        "kind",
+        "plain",
+        "plain_test",
+        "source",
+    )  # fmt: skip
 
     accepts: Callable[[Any], bool]
 
@@ -69,8 +80,8 @@ class Schema:
         self.encode = encode
         self.formats = formats
         self._node = node
-        self._compiled = Compiled(json, formats=formats)
-        self.accepts = self._compiled.accepts
+        self._validator = Validator(json, formats=formats)
+        self.accepts = self._validator.accepts
         test = self.plain_test = plain_test(json) if kind in ("hint", "json") else None
         self.plain: Callable[[Any], bool] = (
             _never if test is None else generate(f"codec = lambda value: {test.format('value')}", {})
@@ -110,7 +121,7 @@ class Schema:
 
     def faults(self, value: Any) -> list[Fault]:
         """Every fault of the value, each with its path; empty exactly where `accepts` is True."""
-        return self._compiled.faults(value)
+        return self._validator.faults(value)
 
     def load(self, value: Any) -> Any:
         """JSON data -> native value, containers copied.

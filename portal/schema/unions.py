@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from .codecs import Node, Unfit
-from .validator import Compiled
+from .validator import Validator
 
 __all__ = ["union_node"]
 
@@ -75,7 +75,7 @@ class _Choice:
 
     def _compile(self, index: int) -> Callable[[Any], bool]:
         # the definitions of a recursive type are complete only after the whole hint is mapped
-        return Compiled(
+        return Validator(
             {**self.members[index].json, "$defs": self.defs} if self.defs else self.members[index].json
         ).accepts
 

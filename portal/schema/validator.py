@@ -1,7 +1,7 @@
-"""A JSON Schema made ready: a fast accept check, and an exact report for what it refuses.
+"""Validator: a compiled JSON Schema, with a fast test of a value and a complete list of its faults.
 
-The accept check is jsonschema-rs, offline: no reference is ever fetched. The report is made by the jsonschema library,
-which is loaded when the first value is refused.
+jsonschema-rs makes the test. It is offline: no reference is ever fetched. The jsonschema library makes the list; it is
+loaded when the first value is rejected.
 """
 
 from __future__ import annotations
@@ -18,46 +18,47 @@ from .formats import BUILTIN_FORMATS, FORMATS
 from .jsondata import copy_json, is_json, json_faults, limit_faults
 from .strictness import check_all_strings, is_scalar, is_strict
 
-__all__ = ["Compiled", "is_json"]
+__all__ = ["Validator", "is_json"]
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _RS_FORMATS: dict[str, Callable[..., bool]] = {**FORMATS, **dict.fromkeys(BUILTIN_FORMATS, lambda value: True)}
 
 
-class Compiled:
+class Validator:
     """A compiled JSON Schema 2020-12.
+
+    Args:
+        schema: JSON Schema as a dict; do not change it afterwards.
+        formats: whether the formats of `portal.schema.formats` are validated.
 
     Attributes:
         schema: the JSON Schema.
-        accepts: value -> whether it is JSON data that fits. Never raises, whatever the value.
-        closed: whether the compiled check alone decides, without a walk over the value.
-
-    Args:
-        schema: JSON Schema as a dict; not to be changed afterwards.
-        formats: whether the formats of `portal.schema.formats` are asserted.
+        accepts: value -> whether it is JSON data that fits the schema. Never raises, whatever the value.
+        strict: whether the compiled schema alone decides, without a walk over the value.
 
     Raises:
-        ConfigError: for what is no JSON Schema 2020-12, and for a reference that leads out of it.
+        ConfigError: the schema is not a JSON Schema 2020-12, or has a reference that leads out of it.
 
     Threads: immutable; any thread may use it.
     """
 
-    __slots__ = ("_report", "accepts", "closed", "formats", "schema")
+    __slots__ = ("_find_faults", "accepts", "formats", "schema", "strict")
 
     def __init__(self, schema: dict[str, Any], *, formats: bool = True) -> None:
         self.schema = schema
         self.formats = formats
-        fits = _compile(schema, formats)
-        self._report: Callable[[Any], list[Fault]] | None = None
-        self.closed = is_strict(schema)
-        if self.closed and not is_scalar(schema):
-            fits = _compile(check_all_strings(schema), formats)
-        self.accepts: Callable[[Any], bool] = _accepts(fits.is_valid, self.closed)
+        compiled = _compile(schema, formats)
+        self._find_faults: Callable[[Any], list[Fault]] | None = None
+        self.strict = is_strict(schema)
+        if self.strict and not is_scalar(schema):
+            compiled = _compile(check_all_strings(schema), formats)
+        make_test = _strict_test if self.strict else _walking_test
+        self.accepts: Callable[[Any], bool] = make_test(compiled.is_valid)
 
     def faults(self, value: Any) -> list[Fault]:
-        """The faults of the value, with their paths; empty exactly where `accepts` is True.
+        """Return the faults of the value with their paths; the list is empty exactly if `accepts` is true.
 
-        Every one, up to `MAX_FAULTS`.
+        Of more than `MAX_FAULTS` it has the first, and one that says so.
         """
         if self.accepts(value):
             return []
@@ -65,43 +66,47 @@ class Compiled:
         if found and found[0].rule == "depth":
             return found
         seen = {fault.path for fault in found}
-        data = copy_json(value) if found else value  # pure JSON data as it is: a large one takes long to copy
+        data = copy_json(value) if found else value  # pure JSON data is not copied: that takes long if it is large
         found += [fault for fault in self._schema_faults(data) if fault.path not in seen]
         if not found:
             found.append(Fault("", "does not fit the schema", "schema"))
         return limit_faults(found)
 
     def _schema_faults(self, value: Any) -> list[Fault]:
-        if self._report is None:
-            from .errors import reporter
+        if self._find_faults is None:
+            from .errors import fault_finder
 
-            self._report = reporter(self.schema, self.formats)
+            self._find_faults = fault_finder(self.schema, self.formats)
         try:
-            return self._report(value)
-        except Exception:  # jsonschema raises anything for names that are no text; the JSON faults name those
+            return self._find_faults(value)
+        except Exception:  # jsonschema may raise anything for names that are not strings; `json_faults` lists those
             return []
 
 
-def _accepts(is_valid: Callable[[Any], bool], closed: bool) -> Callable[[Any], bool]:
-    def accepts_closed(value: Any) -> bool:
+def _strict_test(is_valid: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    def accepts(value: Any) -> bool:
         try:
             if not is_valid(value):
                 return False
-            # jsonschema-rs takes a Decimal or an Enum for the number that it holds, and subclasses of dict and list.
-            # marshal writes none of these, and what else it writes that is no JSON has been refused: the fastest test
-            # there is of exact types at any depth.
+            # jsonschema-rs accepts a Decimal or an Enum as the number that it holds, and subclasses of dict and list.
+            # marshal raises for all of these. It writes other values that are not JSON data, but is_valid has rejected
+            # those. This is the fastest test of exact types at any depth.
             marshal.dumps(value, 2)
             return True
-        except Exception:  # jsonschema-rs raises several classes for what is no JSON data
+        except Exception:  # jsonschema-rs raises several classes for a value that is not JSON data
             return False
 
-    def accepts_open(value: Any) -> bool:
+    return accepts
+
+
+def _walking_test(is_valid: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    def accepts(value: Any) -> bool:
         try:
             return is_json(value) and is_valid(value)
-        except Exception:  # as above
+        except Exception:  # as in _strict_test
             return False
 
-    return accepts_closed if closed else accepts_open
+    return accepts
 
 
 def _compile(schema: dict[str, Any], formats: bool) -> jsonschema_rs.Draft202012Validator:
@@ -110,18 +115,18 @@ def _compile(schema: dict[str, Any], formats: bool) -> jsonschema_rs.Draft202012
         raise ConfigError(f"the JSON Schema {fault.message} (at {fault.path or 'its root'})", path=fault.path)
     dialect = schema.get("$schema", _DIALECT)
     if not isinstance(dialect, str) or dialect.rstrip("#") != _DIALECT:
-        raise ConfigError(f"$schema is {dialect!r}", path="/$schema", expected=_DIALECT)
+        raise ConfigError.invalid("/$schema", dialect, f"{_DIALECT!r} or absent")
     try:
         return jsonschema_rs.Draft202012Validator(
             schema, validate_formats=formats, formats=_RS_FORMATS if formats else None, offline=True
         )
     except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
-        raise ConfigError(_why(error), expected="a JSON Schema 2020-12 that refers only to itself") from error
+        raise ConfigError(_reason(error), expected="a JSON Schema 2020-12 that refers only to itself") from error
 
 
-def _why(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     text = str(getattr(error, "message", error))
     missing = re.match(r"Resource '([^']*)' is not present", text)
     if missing:
-        return f"the JSON Schema refers to {missing.group(1)}, and references are never fetched"
+        return f"the JSON Schema refers to {missing.group(1)}; references to other documents are never fetched"
     return f"not a valid JSON Schema 2020-12: {text}"[:300]

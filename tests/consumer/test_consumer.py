@@ -341,7 +341,7 @@ def test_a_wrong_setting_of_an_http_portal_is_rejected(settings: dict[str, Any],
 
 
 def test_a_result_that_does_not_fit_returns_is_rejected(local: LocalPortal) -> None:
-    said = "the result of add does not fit returns=str: value: must be string, not number"
+    said = "the result of add does not fit returns=str: value: must be a string, got a number"
     with Consumer([local]) as consumer, pytest.raises(ValidationError, match=said):
         consumer.call_at("local://add", {"a": 1, "b": 2}, returns=str)
 
@@ -368,7 +368,7 @@ def test_the_errors_of_a_wrong_scheme_path_and_type_say_what_to_do() -> None:
         with pytest.raises(RegistryError, match="nothing is served at /add; there is /api, /docs") as missing:
             consumer.call_at(f"http://127.0.0.1:{http.port}/add")
         assert missing.value.kind == "not_found"
-        with pytest.raises(ValidationError, match=r"not Decimal; Schema.of\(Decimal\).dump\(value\) makes it so"):
+        with pytest.raises(ValidationError, match=r"got Decimal; convert it with Schema.of\(Decimal\).dump\(value\)"):
             consumer.call_at(address, {"a": Decimal(1), "b": 2})
 
 

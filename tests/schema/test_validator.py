@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 
 from portal.errors import ConfigError
 from portal.schema import Schema, is_json
-from portal.schema.errors import reporter
+from portal.schema.errors import fault_finder
 from portal.schema.jsondata import copy_json, json_faults, shorten
 from portal.schema.strictness import is_strict
-from portal.schema.validator import Compiled
+from portal.schema.validator import Validator
 
 CASES = int(os.environ.get("PORTAL_FUZZ_CASES", "300"))
 
@@ -65,9 +65,9 @@ NOT_JSON = {
 )
 def test_what_is_no_json_is_refused_and_named(name: str, schema: dict[str, Any]) -> None:
     value, rule = NOT_JSON[name]
-    compiled = Compiled(schema)
-    assert compiled.accepts(value) is False
-    faults = compiled.faults(value)
+    validator = Validator(schema)
+    assert validator.accepts(value) is False
+    faults = validator.faults(value)
     assert rule in [fault.rule for fault in faults]
     assert all(len(fault.value) <= 80 for fault in faults)
 
@@ -103,13 +103,13 @@ STRICT = [
 
 @pytest.mark.parametrize(("schema", "value", "fits"), STRICT)
 def test_strictness(schema: dict[str, Any], value: Any, fits: bool) -> None:
-    compiled = Compiled(schema)
-    assert compiled.accepts(value) is fits
-    assert (compiled.faults(value) == []) is fits
+    validator = Validator(schema)
+    assert validator.accepts(value) is fits
+    assert (validator.faults(value) == []) is fits
 
 
 def test_every_fault_at_once_with_its_path() -> None:
-    compiled = Compiled(
+    validator = Validator(
         {
             "type": "object",
             "properties": {
@@ -121,7 +121,7 @@ def test_every_fault_at_once_with_its_path() -> None:
             "additionalProperties": False,
         }
     )
-    faults = {fault.path: fault.rule for fault in compiled.faults({"a": "1", "b/c": ["k", 2], "q": 1, "x1": 1})}
+    faults = {fault.path: fault.rule for fault in validator.faults({"a": "1", "b/c": ["k", 2], "q": 1, "x1": 1})}
     assert faults == {"/a": "type", "/b~1c/1": "type", "/q": "additionalProperties", "/z": "required"}
 
 
@@ -140,7 +140,7 @@ def test_every_fault_at_once_with_its_path() -> None:
 )
 def test_what_is_no_schema_is_refused(schema: dict[str, Any], word: str) -> None:
     with pytest.raises(ConfigError, match=word):
-        Compiled(schema)
+        Validator(schema)
 
 
 def test_no_reference_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,11 +149,11 @@ def test_no_reference_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     with pytest.raises(ConfigError, match="never fetched"):
-        Compiled({"properties": {"a": {"$ref": "https://example.org/schema.json"}}})
+        Validator({"properties": {"a": {"$ref": "https://example.org/schema.json"}}})
 
 
 @pytest.mark.parametrize(
-    ("schema", "closed"),
+    ("schema", "strict"),
     [
         ({}, False),
         ({"type": "integer"}, True),
@@ -172,9 +172,9 @@ def test_no_reference_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"type": "integer", "not": {"items": {"$ref": "#/not"}}}, False),
     ],
 )
-def test_which_schemas_need_the_walk(schema: dict[str, Any], closed: bool) -> None:
-    assert is_strict(schema) is closed
-    assert Compiled(schema).closed is closed
+def test_a_strict_schema_needs_no_walk_over_the_value(schema: dict[str, Any], strict: bool) -> None:
+    assert is_strict(schema) is strict
+    assert Validator(schema).strict is strict
 
 
 def test_words_about_values_are_short() -> None:
@@ -274,14 +274,14 @@ def schemas(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def _agree(schema: dict[str, Any], value: Any) -> None:
-    compiled = Compiled(schema, formats=False)
+    validator = Validator(schema, formats=False)
     verdict = jsonschema.Draft202012Validator(schema).is_valid(value)
-    assert compiled.accepts(value) is verdict, (schema, value)
-    assert (compiled.faults(value) == []) is verdict
-    asserted = Compiled(schema, formats=True)
+    assert validator.accepts(value) is verdict, (schema, value)
+    assert (validator.faults(value) == []) is verdict
+    asserted = Validator(schema, formats=True)
     assert (asserted.faults(value) == []) is asserted.accepts(value)
     # the report alone, without the accept check in front of it, comes to the same verdict, formats among it
-    assert (reporter(schema, True)(value) == []) is asserted.accepts(value), (schema, value)
+    assert (fault_finder(schema, True)(value) == []) is asserted.accepts(value), (schema, value)
 
 
 @settings(max_examples=CASES, deadline=None, suppress_health_check=list(HealthCheck))
@@ -309,7 +309,7 @@ class Number(IntEnum):
 )
 def test_what_only_looks_like_json_data_is_refused_under_a_closed_schema_too(hint: Any, value: Any) -> None:
     """jsonschema-rs takes them; what a test in this process takes must not fail over HTTP."""
-    compiled = Compiled(Schema.of(hint).json)
-    assert compiled.closed
-    assert not compiled.accepts(value)
-    assert any("must be JSON data, got" in fault.message for fault in compiled.faults(value))
+    validator = Validator(Schema.of(hint).json)
+    assert validator.strict
+    assert not validator.accepts(value)
+    assert any("must be JSON data, got" in fault.message for fault in validator.faults(value))

@@ -26,7 +26,7 @@ from ..messages.problem import problem_of
 
 __all__ = ["problem_example"]
 
-_FAULT = Fault("/quantity", "0 is less than the minimum of 1", "minimum", 1, "0")
+_FAULT = Fault("/quantity", "must be at least 1, got 0", "minimum", 1, "0")
 _ERRORS: dict[int, PortalError] = {
     400: SerializationError("this is no JSON: Expecting value: line 1 column 1 (char 0)"),
     401: AuthenticationError("a credential is required and none was sent"),

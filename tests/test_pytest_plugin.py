@@ -2,15 +2,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from importlib.metadata import entry_points
 
 import pytest
 
-pytest_plugins = ["pytester"]
+from tests.support.pytest_arguments import PLUGIN_ARGUMENTS
 
-# where the package is installed its entry point has loaded the plugin already
-_INSTALLED = any(one.value == "portal.pytest_plugin" for one in entry_points(group="pytest11"))
-_ARGUMENTS = ("-p", "no:randomly", *(() if _INSTALLED else ("-p", "portal.pytest_plugin")))
+pytest_plugins = ["pytester"]
 
 
 @pytest.mark.parametrize(
@@ -26,7 +23,7 @@ def test_what_was_expected_is_verified_when_the_test_passed(
     pytester: pytest.Pytester, body: str, outcome: dict[str, int], words: str
 ) -> None:
     pytester.makepyfile(f"def test_it(portal_testing, portal_consumer):\n    {body}\n")
-    result = pytester.runpytest_inprocess(*_ARGUMENTS)
+    result = pytester.runpytest_subprocess(*PLUGIN_ARGUMENTS)
     result.assert_outcomes(**outcome)
     if words:
         result.stdout.fnmatch_lines([words])
@@ -43,7 +40,7 @@ def test_a_portal_is_closed_whatever_happens(pytester: pytest.Pytester) -> None:
             assert [one.closed for one in kept] == [True, True]
         """
     )
-    pytester.runpytest_inprocess(*_ARGUMENTS).assert_outcomes(passed=2, errors=1)
+    pytester.runpytest_subprocess(*PLUGIN_ARGUMENTS).assert_outcomes(passed=2, errors=1)
 
 
 def test_portal_server_serves_until_the_test_has_ended(pytester: pytest.Pytester) -> None:
@@ -75,7 +72,7 @@ def test_portal_server_serves_until_the_test_has_ended(pytester: pytest.Pytester
                 consumer.call_at(bases[0].child("add"), {"a": 1, "b": 2})
         """,
     )
-    pytester.runpytest_inprocess(*_ARGUMENTS).assert_outcomes(passed=2)
+    pytester.runpytest_subprocess(*PLUGIN_ARGUMENTS).assert_outcomes(passed=2)
 
 
 def test_portal_faults_breaks_calls_until_the_test_has_ended(pytester: pytest.Pytester) -> None:
@@ -106,7 +103,7 @@ def test_portal_faults_breaks_calls_until_the_test_has_ended(pytester: pytest.Py
                     consumer.call_at(f"http://127.0.0.1:{proxy.port}/api/len_of", {"text": "abc"})
         """
     )
-    pytester.runpytest_inprocess(*_ARGUMENTS).assert_outcomes(passed=2)
+    pytester.runpytest_subprocess(*PLUGIN_ARGUMENTS).assert_outcomes(passed=2)
 
 
 def test_loading_the_plugin_loads_nothing_else_of_portal() -> None:

@@ -1,4 +1,4 @@
-"""How often a caller may call."""
+"""Limits: how many calls, and how many failed authentications, a client may make in a time."""
 
 from __future__ import annotations
 

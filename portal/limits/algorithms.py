@@ -1,12 +1,12 @@
-"""Rates: how many calls in how long, and the two ways to count them, in this process or in a shared store.
+"""Rates, and two algorithms to count calls, in this process or in a shared store.
 
-Token bucket: `burst` tokens at most, `calls` of them come back in `seconds`, evenly; a call takes one. Sliding window:
-calls are counted in windows of `seconds`, the first of which begins with a key's first call; the count of the window
-before weighs as much as it still overlaps the last `seconds`.
+A token bucket holds up to `burst` tokens. A call takes one token, and `calls` tokens return in `seconds`, evenly. A
+sliding window counts calls in windows of `seconds`; the first window of a key starts with its first call. The count of
+the previous window is weighted with its overlap with the last `seconds`.
 
-Times are whole microseconds and the arithmetic in memory is exact. throttled-py was measured first: its token bucket
-counts in whole seconds and, on Redis, forgets a bucket that fills in under half a second (100 a second with a burst of
-10 let 300 of 300 through); its window takes the time from each client's clock and not from the server's.
+Times are whole microseconds, and the arithmetic in memory is exact. throttled-py was measured first. Its token bucket
+counts whole seconds and, on Redis, forgets a bucket that refills in under half a second (100 calls a second with a
+burst of 10 let 300 of 300 through). Its window uses the clock of each client instead of the server's.
 """
 
 from __future__ import annotations
@@ -40,41 +40,41 @@ _UNITS = {
     **dict.fromkeys(("h", "hour", "hours"), 3600),
     **dict.fromkeys(("d", "day", "days"), 86_400),
 }
-_MOST_CALLS = 1_000_000_000
-_LONGEST = 366 * 86_400
+_MAX_CALLS = 1_000_000_000
+_MAX_SECONDS = 366 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """`calls` in `seconds`, both whole numbers above 0."""
+    """A number of calls in a number of seconds, both whole numbers above 0."""
 
     calls: int
     seconds: int
 
     @staticmethod
     def parse(text: str, path: str = "rate_limit.rate") -> Rate:
-        """The rate of "100/minute", "5/second", "1000/hour", "10/day", "20/30s".
+        """Parse a rate such as "100/minute", "5/second", "1000/hour", "10/day" or "20/30s".
 
-        Raises: ConfigError, which names the setting by `path`.
+        Raises: ConfigError for the setting `path`.
         """
         found = _TEXT.fullmatch(text) if isinstance(text, str) else None
         if found is not None and found.group(3) in _UNITS:
             calls = int(found.group(1))
             seconds = int(found.group(2) or 1) * _UNITS[found.group(3)]
-            if 0 < calls <= _MOST_CALLS and 0 < seconds <= _LONGEST:
+            if 0 < calls <= _MAX_CALLS and 0 < seconds <= _MAX_SECONDS:
                 return Rate(calls, seconds)
-        allowed = 'calls in a time, such as "100/minute", "5/second", "1000/hour", "10/day" or "20/30s"'
-        raise ConfigError(f"the rate is {text!r:.80}; expected: {allowed}", path=path, expected=allowed)
+        expected = 'a rate such as "100/minute", "5/second", "1000/hour", "10/day" or "20/30s"'
+        raise ConfigError.invalid(path, text, expected)
 
 
 class Verdict(NamedTuple):
-    """What is said of one call.
+    """The result of counting a call.
 
     Attributes:
-        allowed: whether it may run.
-        remaining: calls that may follow at once.
-        reset: seconds until the whole quota is there again, if nobody calls.
-        retry_after: seconds until a call is allowed; 0.0 where this one is.
+        allowed: whether the call may run.
+        remaining: further calls that may run at once.
+        reset: seconds until the quota is full again without further calls.
+        retry_after: seconds until a call is allowed; 0.0 if this one is.
     """
 
     allowed: bool
@@ -83,7 +83,7 @@ class Verdict(NamedTuple):
     retry_after: float
 
 
-_verdict = tuple.__new__  # a NamedTuple's own constructor is a call more
+_verdict = tuple.__new__  # the constructor of a NamedTuple costs one more call
 
 
 class RateStore(Protocol):
@@ -97,17 +97,17 @@ class RateStore(Protocol):
 
 
 def _bucket_verdict(calls: int, token: int, full: int, level: int, allowed: bool) -> Verdict:
-    """Of a bucket after the call; a microsecond brings `calls` units of level, and a call costs `token` of them."""
+    """Return the verdict of a bucket after a call. A microsecond adds `calls` units of level; a call takes `token`."""
     reset = -((level - full) // calls) if level < full else 0
     wait = 0.0 if allowed else -((level - token) // calls) / _SECOND
     return Verdict(allowed, level // token, reset / _SECOND, wait)
 
 
 class _Table:
-    """States by key, the least recently used dropped beyond a number."""
+    """States by key; beyond `max_entries` the least recently used is removed."""
 
-    def __init__(self, most: int, clock: Callable[[], float]) -> None:
-        self._most = most
+    def __init__(self, max_entries: int, clock: Callable[[], float]) -> None:
+        self._max_entries = max_entries
         self._clock = clock
         self._lock = new_lock()  # guards the table
         self._states: OrderedDict[str, list[int]] = OrderedDict()
@@ -116,33 +116,37 @@ class _Table:
         return len(self._states)
 
     def _state(self, key: str, new: list[int]) -> list[int]:
-        """The state of a key, to be changed in place; the lock is held."""
+        """Return the state of a key, to be changed in place. The caller holds the lock."""
         states = self._states
         state = states.get(key)
         if state is not None:
             states.move_to_end(key)
             return state
         states[key] = new
-        if len(states) > self._most:
+        if len(states) > self._max_entries:
             states.popitem(last=False)
         return new
 
 
 class MemoryBuckets(_Table):
-    """Token buckets of this process; about 1 us a call. Threads: any.
+    """Token buckets of this process; a call takes about 1 us.
 
-    Of each bucket that was used only the moment is kept at which it is full again: by what that lies ahead of now, the
-    bucket is not full (the generic cell rate algorithm of ITU-T I.371). Moments are in units of level.
+    Of each bucket it keeps only the moment at which the bucket is full again, in units of level. The time from now to
+    that moment is what the bucket lacks.
 
     Args:
-        most: keys; of those beyond, the ones used least recently start anew.
+        max_entries: keys at most. Beyond it the least recently used is removed and starts with a full bucket.
         clock: seconds, as `time.monotonic`.
+
+    Threads: any.
+
+    Source: generic cell rate algorithm, ITU-T I.371.
     """
 
-    def __init__(self, rate: Rate, burst: int, most: int, clock: Callable[[], float]) -> None:
-        super().__init__(most, clock)
+    def __init__(self, rate: Rate, burst: int, max_entries: int, clock: Callable[[], float]) -> None:
+        super().__init__(max_entries, clock)
         self._calls = rate.calls
-        self._token = rate.seconds * _SECOND  # so many units of level; each microsecond brings `calls` of them
+        self._token = rate.seconds * _SECOND  # units of level; each microsecond adds `calls` units
         self._full = burst * self._token
 
     def take(self, key: str) -> Verdict:
@@ -182,7 +186,7 @@ return {allowed, string.format('%.17g', level)}
 
 
 class _Shared:
-    """Counting by a script that the store runs as one step, with the store's clock."""
+    """Counts with a script that the store runs atomically, with the clock of the store."""
 
     def __init__(self, link: StoreClient, prefix: str, script: str, arguments: list[int]) -> None:
         self._link = link
@@ -216,7 +220,7 @@ class SharedBuckets(_Shared):
 
 
 def _window_verdict(rate: Rate, before: int, count: int, elapsed: int, allowed: bool) -> Verdict:
-    """After the call; `elapsed` microseconds of the present window have passed."""
+    """Return the verdict after a call, `elapsed` microseconds after the start of the current window."""
     period = rate.seconds * _SECOND
     room = rate.calls * period - count * period - before * (period - elapsed)
     reset = 2 * period - elapsed if count else period - elapsed if before else 0
@@ -225,16 +229,16 @@ def _window_verdict(rate: Rate, before: int, count: int, elapsed: int, allowed: 
 
 
 def _window_wait(calls: int, period: int, before: int, count: int, elapsed: int) -> int:
-    if count < calls:  # so `before` is in the way, and weighs less and less
+    if count < calls:  # the previous window blocks the call, and its weight decreases
         return max(1, period - (calls - count - 1) * period // before - elapsed)
     return period - elapsed + max(0, period - (calls - 1) * period // count)
 
 
 class MemoryWindows(_Table):
-    """Sliding windows of this process; about 2 us a call. Threads: any; arguments as for MemoryBuckets."""
+    """Sliding windows of this process; a call takes about 2 us. Arguments as for MemoryBuckets. Threads: any."""
 
-    def __init__(self, rate: Rate, most: int, clock: Callable[[], float]) -> None:
-        super().__init__(most, clock)
+    def __init__(self, rate: Rate, max_entries: int, clock: Callable[[], float]) -> None:
+        super().__init__(max_entries, clock)
         self._rate = rate
         self._period = rate.seconds * _SECOND
 
@@ -295,18 +299,20 @@ class SharedWindows(_Shared):
 
 
 def rate_store(
-    rate: Rate, burst: int | None, link: StoreClient | None, prefix: str, most: int, clock: Callable[[], float]
+    rate: Rate, burst: int | None, link: StoreClient | None, prefix: str, max_entries: int, clock: Callable[[], float]
 ) -> RateStore:
-    """Where calls are counted.
+    """Return the store that counts calls.
 
     Args:
-        burst: of token buckets; None counts in sliding windows.
-        link: to the store that is shared; None counts in this process.
-        prefix: of what is kept in a shared store.
-        most, clock: as of MemoryBuckets, in this process.
+        burst: size of token buckets; None selects sliding windows.
+        link: the shared store; None counts in this process.
+        prefix: prefix of the keys in a shared store.
+        max_entries, clock: see MemoryBuckets; only for counting in this process.
     """
     if link is None:
-        return MemoryWindows(rate, most, clock) if burst is None else MemoryBuckets(rate, burst, most, clock)
+        return (
+            MemoryWindows(rate, max_entries, clock) if burst is None else MemoryBuckets(rate, burst, max_entries, clock)
+        )
     if burst is None:
         return SharedWindows(rate, link, f"{prefix}:w")
     return SharedBuckets(rate, burst, link, f"{prefix}:b{burst}")

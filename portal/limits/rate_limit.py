@@ -1,4 +1,4 @@
-"""RateLimit: refuse the calls of those who call too often, and tell all others what they have left."""
+"""RateLimit: reject calls beyond a rate, and report the remaining quota of all others."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from math import ceil
 from time import monotonic
 from typing import Any, Literal
 
-from .._internal.redis_client import StoreClient, StoreUnavailable
+from .._internal.redis_client import RedisClient, StoreClient, StoreUnavailable
+from .._internal.settings import choice, count, require, text
 from ..calls.middleware import Call, CallNext
-from ..errors import ConfigError, OverloadedError, RateLimitError
+from ..errors import OverloadedError, RateLimitError
 from ..function import Function
 from ..http11.forwarded import client_network
 from .algorithms import Rate, Verdict, rate_store
@@ -19,7 +20,8 @@ from .algorithms import Rate, Verdict, rate_store
 __all__ = ["RateLimit"]
 
 Per = Literal["client", "identity", "function", "global"]
-_MAX_KEY = 128
+_MAX_KEY = 128  # characters; longer keys are replaced by their digest
+_MAX_BURST = 1_000_000_000
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -41,33 +43,38 @@ _KEYS: dict[str, Callable[[Call], str]] = {
 
 
 class RateLimit:
-    """Call middleware: so many calls in so long a time, for each client, identity or function, or for all together.
+    """Call middleware that limits the rate of calls for each client, identity or function, or for all together.
 
-    A call beyond that is refused with a RateLimitError; nothing after this middleware runs. Every reply carries
-    `ratelimit` and `ratelimit-policy` (draft-ietf-httpapi-ratelimit-headers: quota `q` in `w` seconds, `r` calls left
-    at once, all of the quota back in `t` seconds), a refusal `retry-after` as well. Several limits compose: a call has
-    to pass each, in their order, and counts with those it passed.
+    A call beyond the rate is rejected with RateLimitError and does not run. Every reply has the headers `ratelimit` and
+    `ratelimit-policy`: a quota of `q` calls in `w` seconds, `r` remaining calls, `t` seconds until the quota is full. A
+    rejection has `retry-after`, too. With several limits a call must pass all of them, in their order; the limits that
+    it passed count it.
 
     Args:
         rate: "100/minute", "5/second", "20/30s".
-        burst: calls that a rested caller may make at once, token bucket only; as many as the rate has when None.
-        per: whose calls are counted together: "client" (network address; an IPv6 client is its /64), "identity" (the
-            address for a call without one), "function", "global", or a callable of the call that gives text.
-        algorithm: "token_bucket", which gives calls back evenly, or "sliding_window", which lets through no more than
-            the rate in a caller's first window; see `portal.limits.algorithms`.
-        functions: the names of the functions that are limited, or a predicate of a Function; all when None.
-        store: None counts in this process; a Redis or Valkey URL or client is shared by all who use it with the same
-            settings and name.
-        on_lost_store: "open" lets calls pass while the shared store does not answer, "closed" raises OverloadedError.
-        key_prefix: of what is kept in the store.
-        name: of this limit in the headers and in the store; limits that compose want a name each.
-        max_keys: counted at once in this process; of more, those used least recently start anew.
-        clock: seconds, as `time.monotonic`; a shared store has its own.
+        burst: calls that may run at once after a pause, for token buckets; None for the number in the rate.
+        per: which calls are counted together: those of a "client" (IPv4 address, or /64 of an IPv6 address), an
+            "identity" (the client, for a call without identity), a "function", or all ("global"). Or a callable (call)
+            that returns the key.
+        algorithm: "token_bucket" returns calls evenly; "sliding_window" allows no more than the rate in the first
+            window of a key. See `portal.limits.algorithms`.
+        functions: names of the functions to limit, or a callable (function) -> bool; None limits all.
+        store: URL or client of Redis or Valkey, shared by all processes that use it with the same settings and name;
+            None counts in this process.
+        on_lost_store: "open" lets calls pass while the store does not respond; "closed" raises OverloadedError.
+        key_prefix: prefix of the keys in the store.
+        name: name of this limit in the headers and in the store. Several limits need different names.
+        max_entries: keys to count in this process at most. Beyond it the least recently used is removed.
+        clock: seconds, as `time.monotonic`; a shared store uses its own clock.
 
-    Raises: ConfigError for a wrong setting. Threads: any. `close` ends the connections made for a URL.
+    Raises: ConfigError for a wrong setting.
+
+    Threads: any.
+
+    Source: draft-ietf-httpapi-ratelimit-headers.
     """
 
-    around = "call"  # its place in a portal; see `resolve_middleware`
+    around = "call"  # the kind of middleware; see `resolve_middleware`
 
     def __init__(
         self,
@@ -77,37 +84,36 @@ class RateLimit:
         per: Per | Callable[[Call], str] = "client",
         algorithm: Literal["token_bucket", "sliding_window"] = "token_bucket",
         functions: Iterable[str] | Callable[[Function], bool] | None = None,
-        store: Any = None,
+        store: str | RedisClient | None = None,
         on_lost_store: Literal["open", "closed"] = "open",
         key_prefix: str = "portal:limit",
         name: str = "default",
-        max_keys: int = 100_000,
+        max_entries: int = 100_000,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         parsed = Rate.parse(rate)
-        _check("algorithm", algorithm, algorithm in ("token_bucket", "sliding_window"), "token_bucket, sliding_window")
-        bucket = algorithm == "token_bucket"
-        _check("burst", burst, burst is None or (bucket and _whole(burst)), "a whole number, for a token bucket")
-        _check(
-            "per", per, callable(per) or (isinstance(per, str) and per in _KEYS), f"{', '.join(_KEYS)} or a callable"
-        )
-        _check("on_lost_store", on_lost_store, on_lost_store in ("open", "closed"), "open, closed")
-        _check("key_prefix", key_prefix, isinstance(key_prefix, str) and key_prefix != "", "text")
-        _check("name", name, _is_name(name), "1 to 64 letters, digits, '-', '_' and '.'")
-        _check("max_keys", max_keys, _whole(max_keys), "a whole number above 0")
+        bucket = choice("rate_limit.algorithm", algorithm, ("token_bucket", "sliding_window")) == "token_bucket"
+        count("rate_limit.burst", burst, maximum=_MAX_BURST, optional=True)
+        require(bucket or burst is None, "rate_limit.burst", burst, "None for a sliding window")
+        known = callable(per) or (isinstance(per, str) and per in _KEYS)
+        require(known, "rate_limit.per", per, f"one of {', '.join(map(repr, _KEYS))}, or a callable (call) -> str")
+        choice("rate_limit.on_lost_store", on_lost_store, ("open", "closed"))
+        text("rate_limit.key_prefix", key_prefix)
+        text("rate_limit.name", name, pattern=_NAME, expected="1 to 64 letters, digits, '-', '_' and '.'")
+        count("rate_limit.max_entries", max_entries)
         self._key: Callable[[Call], str] = _KEYS[per] if isinstance(per, str) else per
         self._limits = _chooser(functions)
-        #: The names of functions that it was given; a portal logs those that it has not published.
+        #: The names in `functions`; a portal logs those that it has not published.
         self.named = frozenset() if functions is None or callable(functions) else _names(functions)
         self._open = on_lost_store == "open"
         self._quota = f'"{name}";r='
-        most = parsed.calls if burst is None else burst
-        self._words = rate if name == "default" else f'{rate} ("{name}")'
+        size = parsed.calls if burst is None else burst
+        self._text = rate if name == "default" else f'{rate} ("{name}")'
         self._policy = f'"{name}";q={parsed.calls};w={parsed.seconds}'
         self._link = None if store is None else StoreClient(store, path="rate_limit.store", clock=clock)
         kind = per if isinstance(per, str) else "own"
         prefix = f"{key_prefix}:{name}:{kind}:{parsed.calls}/{parsed.seconds}"
-        self._take = rate_store(parsed, most if bucket else None, self._link, prefix, max_keys, clock).take
+        self._take = rate_store(parsed, size if bucket else None, self._link, prefix, max_entries, clock).take
 
     def __call__(self, call: Call, call_next: CallNext) -> Any:
         """Count the call and pass it on. Raises: RateLimitError, OverloadedError."""
@@ -118,14 +124,14 @@ class RateLimit:
             except StoreUnavailable:
                 self._without_store(call)
             else:
-                self._tell(call.reply, verdict)
+                self._report(call.reply, verdict)
                 if not verdict.allowed:
-                    raise self._refusal(call, verdict)
+                    raise self._rejection(call, verdict)
         return call_next(call)
 
-    def _tell(self, reply: dict[str, str], verdict: Verdict) -> None:
+    def _report(self, reply: dict[str, str], verdict: Verdict) -> None:
         _, remaining, reset, _ = verdict
-        before = reply.get("ratelimit")  # of the limit before this one
+        before = reply.get("ratelimit")  # from the limit before this one
         if before is None:
             reply["ratelimit"] = f"{self._quota}{remaining};t={ceil(reset)}"
             reply["ratelimit-policy"] = self._policy
@@ -133,20 +139,20 @@ class RateLimit:
             reply["ratelimit"] = f"{before}, {self._quota}{remaining};t={ceil(reset)}"
             reply["ratelimit-policy"] = f"{reply.get('ratelimit-policy', '')}, {self._policy}"
 
-    def _refusal(self, call: Call, verdict: Verdict) -> RateLimitError:
+    def _rejection(self, call: Call, verdict: Verdict) -> RateLimitError:
         call.reply["retry-after"] = str(max(1, ceil(verdict.retry_after)))
         return RateLimitError(
-            f"too many calls: the limit of {self._words} is used up; try again in {verdict.retry_after:.3g} s",
+            f"too many calls: the limit is {self._text}; try again in {verdict.retry_after:.3g} s",
             retry_after=verdict.retry_after,
         )
 
     def _without_store(self, call: Call) -> None:
         if not self._open:
             call.reply["retry-after"] = "1"
-            raise OverloadedError("calls cannot be counted now: the store of the rate limit is gone", retry_after=1.0)
+            raise OverloadedError("the store of the rate limit does not respond; try again later", retry_after=1.0)
 
     def close(self) -> None:
-        """Close the connections to the store, if they were made here."""
+        """Close the connections to the store that were opened for a URL."""
         if self._link is not None:
             self._link.close()
 
@@ -163,25 +169,12 @@ def _names(functions: Iterable[str]) -> frozenset[str]:
         names = frozenset([functions] if isinstance(functions, str) else functions)
     except TypeError:
         names = frozenset()
-    right = bool(names) and all(isinstance(name, str) for name in names)
-    _check("functions", functions, right, "names of functions, a predicate of a Function, or None")
+    ok = names and all(isinstance(name, str) for name in names)
+    expected = "names of functions, a callable (function) -> bool, or None"
+    require(ok, "rate_limit.functions", functions, expected)
     return names
 
 
 def _short(key: str) -> str:
-    """The digest of a key that is long or could not be sent: memory for a caller is bounded."""
+    """Return the digest of a key that is long or not ASCII, so that the memory for a key is bounded."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _whole(value: object) -> bool:
-    return type(value) is int and 0 < value <= 1_000_000_000
-
-
-def _is_name(value: object) -> bool:
-    return isinstance(value, str) and _NAME.fullmatch(value) is not None
-
-
-def _check(setting: str, value: object, right: bool, allowed: str) -> None:
-    if not right:
-        path = f"rate_limit.{setting}"
-        raise ConfigError(f"{path} is {value!r:.80}; expected: {allowed}", path=path, expected=allowed)

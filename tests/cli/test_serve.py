@@ -181,7 +181,7 @@ def test_servers_share_a_limit_in_a_store(here):
         with serving(here, *arguments) as one, serving(here, *arguments) as other, Consumer() as consumer:
             first, second = first_address(one), first_address(other)
             assert [consumer.call_at(first), consumer.call_at(second)] == [1, 1]
-            with pytest.raises(RateLimitError, match=r"the limit of 2/day \("):
+            with pytest.raises(RateLimitError, match=r"the limit is 2/day \("):
                 consumer.call_at(second)
 
 

@@ -114,7 +114,7 @@ def test_a_wrong_rate_is_refused(text: Any) -> None:
         {"on_lost_store": "maybe"},
         {"key_prefix": ""},
         {"name": 'a"b'},
-        {"max_keys": 0},
+        {"max_entries": 0},
         {"store": "http://localhost"},
         {"store": "redis://localhost:nowhere"},
         {"store": object()},
@@ -191,7 +191,7 @@ def test_limits_compose() -> None:
     assert call.reply["ratelimit"] == '"each";r=4;t=1, "all";r=1;t=43200'
     assert call.reply["ratelimit-policy"] == '"each";q=5;w=1, "all";q=2;w=86400'
     chain(call_of())
-    with pytest.raises(RateLimitError, match=r'the limit of 2/day \("all"\) is used up'):
+    with pytest.raises(RateLimitError, match=r'the limit is 2/day \("all"\)'):
         chain(call_of())
 
 
@@ -343,7 +343,7 @@ def test_sixteen_threads_pass_exactly_what_is_allowed(algorithm: Any) -> None:
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_the_keys_in_memory_are_bounded_and_the_least_recently_used_goes(algorithm: Any) -> None:
-    limit = RateLimit("1/day", algorithm=algorithm, max_keys=3, per=lambda call: call.peer)
+    limit = RateLimit("1/day", algorithm=algorithm, max_entries=3, per=lambda call: call.peer)
     for peer in "abc":
         assert passes(limit, call_of(peer=peer))
     assert not passes(limit, call_of(peer="a"))

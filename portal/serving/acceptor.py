@@ -107,9 +107,9 @@ class Acceptor:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         config = self._config
         if self._tls is None:
-            return plain_stream(sock, config.linger, config.write_timeout)
+            return plain_stream(sock, config.linger)
         wrap = partial(self._tls.context.wrap_socket, server_side=True, do_handshake_on_connect=False)
-        return TLSStream(sock, config.linger, config.write_timeout, wrap)
+        return TLSStream(sock, config.linger, wrap)
 
     def listen_again(self) -> None:
         """Listen again on sockets where a connection could not be accepted."""

@@ -1,4 +1,4 @@
-"""Connection: one client, from its first byte to its last, whichever thread has it."""
+"""Connection: one client, from its first byte to its last. It passes from thread to thread."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from ..context import Identity
 from ..errors import ProtocolError
 from ..http11.head_cache import HeadCache
 from .config import ServingConfig
+from .output import Output
 from .rejections import error_response
 from .request import Received, RequestReader, Upgraded
 from .stream import Stream, TLSStream, plain_stream
@@ -25,7 +26,7 @@ class ConnectionOwner(Protocol):
     """Watches connections that are not being served. Threads: any."""
 
     def park(self, connection: Connection) -> None:
-        """Watch it from now on."""
+        """Watch a connection from now on."""
 
     def on_hangup(self, connection: Connection, callback: Callable[[], object]) -> None:
         """Call `callback` once if the client closes its side."""
@@ -37,19 +38,29 @@ class ConnectionOwner(Protocol):
 class Connection:
     """One client.
 
-    At any moment it belongs to one thread: the reactor while it is parked, else the worker that serves it (or the
-    thread that answers in the worker's place at a deadline). After an upgrade the reactor keeps it, and `send` may be
-    called by one thread at a time beside it.
+    Args:
+        owner: watches the connection while it is not being served.
 
     Attributes:
+        stream: reads from the client.
+        output: sends to the client.
         peer: network address of the client, "unix:" on a Unix socket.
-        secure: whether it came over TLS.
-        identity: who the client is by its certificate, or None.
-        deadline: `time.monotonic()` moment at which it is given up while parked.
+        secure: whether it uses TLS.
+        handshaking: whether its TLS handshake is not complete.
+        identity: of the client by its certificate, or None.
+        closed: whether the socket is closed.
+        draining: whether the last response is sent, and what the client still sends is discarded.
+        paused: whether nothing is read until `resume`.
+        deadline: `time.monotonic()` moment at which it is closed if it is still parked.
         idle_since: the moment at which it was last parked between requests, or accepted.
-        requests, bytes_in, bytes_out: counters.
+        requests, bytes_in: counters.
         listened_for_hangup: whether `on_hangup` was called since it was last parked.
-        upgraded: what has taken the connection over, or None while it speaks HTTP.
+        upgraded: the protocol that has taken the connection over, or None while it speaks HTTP.
+
+    Threads: a connection belongs to one thread at a time. That is the thread that leads the reactor's loop while the
+        connection is parked, and otherwise the worker that serves it, or the responder at its deadline. After an
+        upgrade it stays with the reactor, and one other thread at a time may call `send`. Any thread may call `abort`,
+        `resume` and `notify_stopping`.
     """
 
     __slots__ = (
@@ -57,20 +68,20 @@ class Connection:
         "_owner",
         "_parked_in",
         "_reader",
-        "_untold",
+        "_stopping",
         "bytes_in",
-        "bytes_out",
         "closed",
         "deadline",
         "draining",
+        "handshaking",
         "identity",
         "idle_since",
         "listened_for_hangup",
+        "output",
         "paused",
         "peer",
         "requests",
         "secure",
-        "shaking",
         "stream",
         "upgraded",
     )
@@ -79,6 +90,7 @@ class Connection:
         self, stream: Stream, peer: str, config: ServingConfig, cache: HeadCache, owner: ConnectionOwner
     ) -> None:
         self.stream = stream
+        self.output = Output(stream, config.write_timeout)
         self.peer = peer
         self.secure = stream.secure
         self.identity: Identity | None = None
@@ -86,39 +98,45 @@ class Connection:
         self.draining = False
         self.paused = False
         self.listened_for_hangup = False
-        self.shaking = stream.secure  # until the TLS handshake is done
+        self.handshaking = stream.secure
         self.idle_since = monotonic()
         self.deadline = self.idle_since + config.head_timeout
-        self.requests = self.bytes_in = self.bytes_out = 0
+        self.requests = self.bytes_in = 0
         self.upgraded: Upgraded | None = None
         self._parked_in = "idle"
         self._config = config
         self._reader = RequestReader(config.max_head, config.max_body, cache)
         self._owner = owner
-        self._untold: list[Callable[[], object]] = []  # `stopping` of what has taken it over, until it is told
+        self._stopping: list[Callable[[], object]] = []  # `Upgraded.stopping`, until it is called
+
+    @property
+    def bytes_out(self) -> int:
+        """How many bytes were sent."""
+        return self.output.sent
 
     # reading
 
     def downgrade_to_plaintext(self) -> None:
-        """Give TLS up: what came is no handshake."""
+        """Go on without TLS, as the client has not sent a TLS handshake."""
         assert isinstance(self.stream, TLSStream)
-        self.stream = plain_stream(self.stream.without_tls(), self._config.linger, self._config.write_timeout)
-        self.secure = self.shaking = False
+        self.stream = plain_stream(self.stream.detach(), self._config.linger)
+        self.output = Output(self.stream, self._config.write_timeout)
+        self.secure = self.handshaking = False
 
     def do_handshake(self) -> bool:
-        """Go on with the TLS handshake; whether it is done. OSError when it failed."""
+        """Continue the TLS handshake and return whether it is complete. Raises: OSError if it has failed."""
         assert isinstance(self.stream, TLSStream)
         if not self.stream.do_handshake():
             return False
         assert self.stream.tls is not None
         self.identity = identity_of(self.stream.tls)
-        self.shaking = False
+        self.handshaking = False
         return True
 
     def next_request(self) -> Received | None:
-        """The next whole request, waiting the linger time for it; None when it has to be waited for longer.
+        """Return the next complete request; None if the client does not send one within the linger time.
 
-        Raises: ProtocolError to be answered; ConnectionError when the client is gone.
+        Raises: ProtocolError for a request to reject; ConnectionError if the client is gone.
         """
         while (request := self.take_request()) is None:
             if not self._feed(self.stream.read_soon()):
@@ -126,12 +144,12 @@ class Connection:
         return request
 
     def read_request(self) -> Received | None:
-        """The next request if it is whole with what has arrived. Never waits. Raises: as `next_request`."""
+        """Return the next request if all of it has arrived. Never waits. Raises: as `next_request`."""
         self._feed(self.stream.read_now())
         return self.take_request()
 
     def read(self) -> bytes | None:
-        """What has arrived after an upgrade; None when nothing has. ConnectionError when the client is gone."""
+        """Return what has arrived after an upgrade, or None. Raises: ConnectionError if the client is gone."""
         data = self.stream.read_now()
         if data:
             self.bytes_in += len(data)
@@ -149,20 +167,20 @@ class Connection:
         raise ConnectionResetError("the client closed the connection")
 
     def take_request(self) -> Received | None:
-        """The next request if all of it has been read. Never waits. Raises: as `next_request`."""
+        """Return the next request if all of it has been read. Never waits. Raises: as `next_request`."""
         found = self._reader.next_request()
         if found is not None:
             self.requests += 1
             return found
         if self._reader.wants_continue:
             self._reader.wants_continue = False
-            if not self.send_nowait(_CONTINUE):  # the watching thread must not wait for a client that reads nothing
-                raise ConnectionAbortedError("the client takes nothing")
+            if not self.send_nowait(_CONTINUE):
+                raise ConnectionAbortedError("the client reads nothing")
         return None
 
     @property
     def inside_request(self) -> bool:
-        """Whether part of a request has arrived."""
+        """Whether part of the next request has arrived."""
         return self._reader.state != "idle"
 
     @property
@@ -174,20 +192,20 @@ class Connection:
         """Return whether the client is sending a request or may be about to, as its deadline is ahead."""
         if self.draining or self.upgraded is not None:
             return False
-        return self._reader.state != "idle" or (self.deadline > now and not self.shaking)
+        return self._reader.state != "idle" or (self.deadline > now and not self.handshaking)
 
     def set_deadline(self, moment: float) -> None:
-        """Give the connection up at this `time.monotonic()` moment while it is parked."""
+        """Close the connection at this `time.monotonic()` moment if it is still parked."""
         self.deadline = moment
 
     def note_parked(self, now: float) -> None:
-        """Set the moment at which the connection, parked now, is given up.
+        """Set the deadline of the connection, which is parked now.
 
-        A handshake, a head or a body in progress keeps the deadline it began with: a byte now and then does not
-        extend it.
+        A handshake, a head or a body in progress keeps the deadline that it began with. Otherwise a client could
+        extend it by a byte now and then.
         """
         self.listened_for_hangup = False
-        if self.draining or self.shaking or self.upgraded is not None:
+        if self.draining or self.handshaking or self.upgraded is not None:
             return
         state = self._reader.state
         if state == "idle":
@@ -200,58 +218,56 @@ class Connection:
     # writing
 
     def send(self, data: bytes) -> None:
-        """Send all of `data`; ConnectionError when the peer is gone or takes nothing for the write timeout."""
-        self.stream.write(data)
-        self.bytes_out += len(data)
+        """Send all of `data`; see `Output.write`. Raises: ConnectionError if the client is gone or too slow."""
+        self.output.write(data)
 
     def send_nowait(self, data: bytes) -> bool:
-        """Send `data` if the kernel takes all of it at once; for threads that must not wait."""
-        self.bytes_out += len(data)
-        return self.stream.write_now(data)
+        """Send `data` if the system takes all of it at once, and return whether it did; see `Output.write_now`."""
+        return self.output.write_now(data)
 
     def reject(self, error: ProtocolError) -> None:
         """Send the response to a request that cannot be read. The connection is drained and closed after it."""
         self.send_nowait(error_response(error.status, str(error), now=time()))
 
     def shut_writing(self) -> None:
-        """Say that nothing more will come, so that the client reads the answer before the connection is cut."""
+        """End the output, so that the client reads the response before the connection is closed."""
         self.draining = True
         self.deadline = monotonic() + _DRAIN_SECONDS
         self.stream.shut_writing()
 
     def drain(self) -> bool:
-        """Throw away what the client still sends; whether it has closed its side."""
+        """Discard what the client still sends, and return whether it has closed its side."""
         try:
             return self.stream.read_now() == b""
         except OSError:
             return True
 
-    # being taken over
+    # upgrades
 
     def upgrade(self, take_over: Callable[[Connection], Upgraded]) -> bytes:
-        """Let a protocol other than HTTP have the connection; gives the bytes already read that belong to it."""
+        """Give the connection to a protocol other than HTTP; return the bytes already read that belong to it."""
         rest = self._reader.take_rest()
         self.deadline = monotonic() + self._config.idle_timeout
         self.upgraded = take_over(self)
-        self._untold = [self.upgraded.stopping]
+        self._stopping = [self.upgraded.stopping]
         return rest
 
-    def tell_stopping(self) -> None:
-        """Tell what has taken the connection over that the listener stops, once. Any thread."""
+    def notify_stopping(self) -> None:
+        """Tell the upgraded protocol once that the listener stops. Any thread."""
         try:
-            stopping = self._untold.pop()
+            stopping = self._stopping.pop()
         except IndexError:
             return
         stopping()
 
     def resume_http(self, rest: bytes = b"") -> None:
-        """Speak HTTP again, beginning with `rest`. Only from within `Upgraded.received`."""
+        """Speak HTTP again, beginning with `rest`. Only `Upgraded.received` may call this."""
         self.upgraded = None
-        self._untold.clear()
+        self._stopping.clear()
         self._reader.feed(rest)
 
     def pause(self) -> None:
-        """Read nothing more until `resume`: what the client sends meanwhile waits in the kernel, and then with it."""
+        """Read nothing until `resume`. The kernel holds what the client sends meanwhile, and then the client waits."""
         self.paused = True
 
     def resume(self) -> None:
@@ -260,20 +276,22 @@ class Connection:
         self._owner.park(self)
 
     def on_hangup(self, callback: Callable[[], object]) -> None:
-        """Call `callback`, in the watching thread, when the client closes its side during an answer.
+        """Call `callback`, in the thread that leads the reactor's loop, if the client closes its side.
 
-        For streams: a client that has closed its side of a plain call may still wait for the answer. Where the system
-        cannot tell, the next write finds out.
+        This is for streams. After a plain call, a client that has closed its side may still read the response. On
+        systems that cannot report it, the next write finds out.
         """
         self.listened_for_hangup = True
         self._owner.on_hangup(self, callback)
 
     def forget_hangup(self) -> None:
-        """The answer is given: the callback is not wanted any more."""
+        """Drop the callback, as the response is sent."""
         self._owner.forget_hangup(self)
 
+    # ending
+
     def abort(self) -> None:
-        """Break the connection under whichever thread has it. Any thread."""
+        """Break the connection. Any thread, even while another one uses it."""
         self.stream.abort()
 
     def discard(self) -> None:
@@ -282,7 +300,7 @@ class Connection:
         self.stream.discard()
 
     def close(self) -> None:
-        """Close the socket; for the thread that has the connection."""
+        """Close the socket. Only the thread that owns the connection calls this."""
         if not self.closed:
             self.closed = True
             self.stream.close()

@@ -149,7 +149,7 @@ class Reactor:
                 self._table.drop(fd)
         elif connection.upgraded is not None:
             self._on_upgraded(fd, connection, turn)
-        elif connection.shaking:
+        elif connection.handshaking:
             del self._table.parked[fd]
             self._handshakes.advance(connection)
         else:
@@ -237,7 +237,7 @@ class Reactor:
     def _give_up(self, fd: int, connection: Connection) -> None:
         if connection.upgraded is not None and connection.upgraded.overdue():
             return
-        if not connection.draining and not connection.shaking and connection.inside_request:
+        if not connection.draining and not connection.handshaking and connection.inside_request:
             connection.send_nowait(error_response(408, "the request did not arrive in time", now=time()))
         self._table.drop(fd)
 
@@ -250,7 +250,7 @@ class Reactor:
         """
         self._acceptor.close()
         for fd, connection in self._table.parked.copy().items():
-            if connection.upgraded is None and not connection.draining and not connection.shaking:
+            if connection.upgraded is None and not connection.draining and not connection.handshaking:
                 resting = self._table.is_resting(connection)
                 self._on_request(fd, connection, turn)
                 if turn.over:
@@ -263,5 +263,5 @@ class Reactor:
                     self._table.keep_for_follow_up(connection)
         for connection in list(self._table.parked.values()):
             if connection.upgraded is not None:
-                connection.tell_stopping()
+                connection.notify_stopping()
         self._has_left = True

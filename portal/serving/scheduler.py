@@ -257,7 +257,7 @@ class RequestScheduler:
         work = connection.upgraded.received(rest) if rest and connection.upgraded is not None else None
         self._table.park(connection)
         if self.stopping:  # the reactor may have looked at the others already
-            connection.tell_stopping()
+            connection.notify_stopping()
         self._forget(connection)
         if work is not None:
             work()

@@ -1,8 +1,7 @@
-"""Stream: bytes to and from one client, plain or over TLS, with a bound on every wait.
+"""Stream: bytes to and from one client, plain or over TLS. No method but `read_soon` and `wait_writable` waits.
 
-Reading comes in two kinds: what is there now, for the thread that watches all connections, and what comes within the
-linger time, for a worker that has just answered. On a plain socket both are one system call each: the kernel keeps the
-time (SO_RCVTIMEO, SO_SNDTIMEO), where a Python socket with a timeout asks `poll` first, every time.
+A plain socket needs one system call for each read, even with a time limit: the kernel keeps the time (SO_RCVTIMEO). A
+Python socket with a timeout calls `poll` first, every time.
 """
 
 from __future__ import annotations
@@ -14,84 +13,90 @@ import ssl
 import struct
 import threading
 from collections.abc import Callable
-from time import monotonic
 from typing import Protocol
 
 from .._internal.openssl import clear_error_queue
+from .output import Sink
 
 __all__ = ["PlainStream", "Stream", "TLSStream", "plain_stream"]
 
 _log = logging.getLogger("portal.serving")
 _READ_SIZE = 64 * 1024
-_MIN_RATE = 16 * 1024  # bytes a second that a peer must take of a long answer, beyond the write timeout
 _DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
 _NOT_NOW = (BlockingIOError, InterruptedError)
 
 
-class Stream(Protocol):
-    """One client's bytes. Reading is one thread's at a time; writing may go on beside it."""
+class Stream(Sink, Protocol):
+    """The bytes of one client. Threads: one may read while another writes."""
 
     secure: bool
 
     def fileno(self) -> int: ...
 
     def read_now(self) -> bytes | None:
-        """What has arrived; b"" at the end, None when nothing has. Never waits."""
+        """Return what has arrived: b"" at the end of the stream, None if nothing has arrived. Never waits."""
 
     def read_soon(self) -> bytes | None:
-        """As `read_now`, waiting the linger time."""
-
-    def write(self, data: bytes) -> None:
-        """Send all of `data`; ConnectionError when the peer is gone or takes too little of it in time."""
-
-    def write_now(self, data: bytes) -> bool:
-        """Send `data` if all of it can go at once; for threads that must not wait."""
+        """Do the same as `read_now`, but wait for the linger time if nothing has arrived."""
 
     def shut_writing(self) -> None:
-        """Say that nothing more will come. OSError when the peer is gone."""
+        """End the output. Raises: OSError if the client is gone."""
 
     def abort(self) -> None:
-        """Break the connection under whichever thread uses it."""
+        """Break the connection. Any thread, even while another one uses the stream."""
 
     def close(self) -> None:
-        """Close the socket; for the thread that has the connection."""
+        """Close the socket. Only the thread that owns the connection calls this."""
 
     def discard(self) -> None:
-        """Close this process's copy of the socket after a fork; the peer must not notice."""
+        """Close this process's copy of the socket after a fork. The client does not notice."""
 
 
-def _gone() -> ConnectionAbortedError:
-    return ConnectionAbortedError("the client takes no more of the answer")
+class _SocketStream:
+    """A plain socket; the base of all streams."""
 
-
-def _abort(sock: socket.socket) -> None:
-    try:
-        # Not that of an SSLSocket: it takes TLS off first, and whoever writes at that moment would write in the clear.
-        socket.socket.shutdown(sock, socket.SHUT_RDWR)
-    except OSError:
-        _log.debug("a connection to be broken was closed already")
-
-
-class PlainStream:
-    """A TCP or Unix socket.
-
-    Args:
-        linger: seconds that `read_soon` waits.
-        write_timeout: seconds without progress after which a peer is given up.
-    """
-
-    __slots__ = ("_sock", "_write_timeout")
+    __slots__ = ("_sock",)
     secure = False
 
-    def __init__(self, sock: socket.socket, linger: float, write_timeout: float) -> None:
+    def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        self._write_timeout = write_timeout
-        sock.settimeout(None)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(linger))
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(write_timeout))
 
     def fileno(self) -> int:
         return self._sock.fileno()
+
+    def wait_writable(self, seconds: float) -> bool:
+        return _wait(self._sock.fileno(), select.POLLOUT, seconds)
+
+    def shut_writing(self) -> None:
+        self._sock.shutdown(socket.SHUT_WR)
+
+    def abort(self) -> None:
+        try:
+            # Not the method of SSLSocket: it removes TLS first, and another thread might write in the clear then.
+            socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+        except OSError:
+            _log.debug("a connection to be aborted was closed already")
+
+    def close(self) -> None:
+        self._sock.close()
+
+    def discard(self) -> None:
+        self._sock.close()
+
+
+class PlainStream(_SocketStream):
+    """A TCP or Unix socket on which the kernel limits the time of a read.
+
+    Args:
+        linger: seconds that `read_soon` waits.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, sock: socket.socket, linger: float) -> None:
+        super().__init__(sock)
+        sock.settimeout(None)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(linger))
 
     def read_now(self) -> bytes | None:
         try:
@@ -105,62 +110,22 @@ class PlainStream:
         except _NOT_NOW:
             return None
 
-    def write(self, data: bytes) -> None:
+    def send_some(self, data: bytes | memoryview) -> int:
         try:
-            sent = self._sock.send(data)
+            return self._sock.send(data, _DONT_WAIT)
         except _NOT_NOW:
-            raise _gone() from None
-        if sent < len(data):
-            self._write_rest(memoryview(data)[sent:])
-
-    def _write_rest(self, view: memoryview) -> None:
-        give_up = monotonic() + self._write_timeout + len(view) / _MIN_RATE
-        while view:
-            try:
-                view = view[self._sock.send(view) :]
-            except _NOT_NOW:
-                raise _gone() from None
-            if view and monotonic() > give_up:
-                raise _gone()
-
-    def write_now(self, data: bytes) -> bool:
-        try:
-            return self._sock.send(data, _DONT_WAIT) == len(data)
-        except OSError:
-            return False
-
-    def shut_writing(self) -> None:
-        self._sock.shutdown(socket.SHUT_WR)
-
-    def abort(self) -> None:
-        _abort(self._sock)
-
-    def close(self) -> None:
-        self._sock.close()
-
-    def discard(self) -> None:
-        self._sock.close()
+            return 0
 
 
-def _timeval(seconds: float) -> bytes:
-    whole, part = divmod(max(1, round(seconds * 1_000_000)), 1_000_000)  # 0 would mean for ever
-    return struct.pack("@ll", whole, part)
+class _PolledStream(_SocketStream):
+    """A non-blocking socket that waits with `poll`, for systems without MSG_DONTWAIT or SO_RCVTIMEO."""
 
+    __slots__ = ("_linger",)
 
-class _PolledStream:
-    """A non-blocking socket that is waited for with `poll`; what `PlainStream` is where the kernel keeps no time."""
-
-    __slots__ = ("_linger", "_sock", "_write_timeout")
-    secure = False
-
-    def __init__(self, sock: socket.socket, linger: float, write_timeout: float) -> None:
-        self._sock = sock
+    def __init__(self, sock: socket.socket, linger: float) -> None:
+        super().__init__(sock)
         self._linger = linger
-        self._write_timeout = write_timeout
         sock.setblocking(False)
-
-    def fileno(self) -> int:
-        return self._sock.fileno()
 
     def read_now(self) -> bytes | None:
         try:
@@ -170,77 +135,46 @@ class _PolledStream:
 
     def read_soon(self) -> bytes | None:
         data = self.read_now()
-        if data is None and _wait(self._sock.fileno(), False, self._linger):
+        if data is None and _wait(self._sock.fileno(), select.POLLIN, self._linger):
             data = self.read_now()
         return data
 
-    def _send(self, view: memoryview) -> int:
+    def send_some(self, data: bytes | memoryview) -> int:
         try:
-            return self._sock.send(view)
+            return self._sock.send(data)
         except _NOT_NOW:
             return 0
-
-    def write(self, data: bytes) -> None:
-        view = memoryview(data)[self._send(memoryview(data)) :]
-        if not view:
-            return
-        end = monotonic() + self._write_timeout + len(view) / _MIN_RATE
-        while view:
-            left = min(self._write_timeout, end - monotonic())
-            if left <= 0 or not _wait(self._sock.fileno(), True, left):
-                raise _gone()
-            view = view[self._send(view) :]
-
-    def write_now(self, data: bytes) -> bool:
-        try:
-            return self._send(memoryview(data)) == len(data)
-        except OSError:
-            return False
-
-    def shut_writing(self) -> None:
-        self._sock.shutdown(socket.SHUT_WR)
-
-    def abort(self) -> None:
-        _abort(self._sock)
-
-    def close(self) -> None:
-        self._sock.close()
-
-    def discard(self) -> None:
-        self._sock.close()
 
 
 class TLSStream(_PolledStream):
     """A TLS connection on a socket.
 
-    OpenSSL's object must not be read and written by two threads at once, so a lock is held around each call of it;
-    none of them waits. The error queue is emptied before each, as a broken connection of this thread may have left an
-    error there.
+    Two threads must not use OpenSSL's object of a connection at once. So a lock is held during each call of it, and
+    none of these calls waits. The error queue of OpenSSL is cleared before each call, as a broken connection of this
+    thread may have left an error in it.
 
     Args:
-        wrap: gives the TLS socket; called by the first `do_handshake`.
+        linger: seconds that `read_soon` waits.
+        wrap: returns the TLS socket; the first `do_handshake` calls it.
     """
 
     __slots__ = ("_lock", "_wrap", "tls")
     secure = True
 
-    def __init__(
-        self,
-        sock: socket.socket,
-        linger: float,
-        write_timeout: float,
-        wrap: Callable[[socket.socket], ssl.SSLSocket],
-    ) -> None:
-        super().__init__(sock, linger, write_timeout)
+    def __init__(self, sock: socket.socket, linger: float, wrap: Callable[[socket.socket], ssl.SSLSocket]) -> None:
+        super().__init__(sock, linger)
         self._lock = threading.Lock()
         self._wrap = wrap
         self.tls: ssl.SSLSocket | None = None
 
     def do_handshake(self) -> bool:
-        """Go on with the handshake as far as what has arrived allows; whether it is done. OSError when it failed."""
+        """Continue the handshake with the bytes that have arrived.
+
+        Returns: whether the handshake is complete.
+        Raises: OSError if it has failed.
+        """
         if self.tls is None:
-            # Of a client that is gone already, wrapping would leave a socket behind that nobody closes.
-            self._sock.getpeername()
+            self._sock.getpeername()  # raises if the client is gone: `wrap` would leave a socket that nobody closes
             self.tls = self._wrap(self._sock)
             self._sock = self.tls
         try:
@@ -249,8 +183,8 @@ class TLSStream(_PolledStream):
             return False
         return True
 
-    def without_tls(self) -> socket.socket:
-        """The bare socket of a handshake that failed; the stream is of no use after it."""
+    def detach(self) -> socket.socket:
+        """Return the plain socket of a handshake that has failed. The stream cannot be used after that."""
         sock = self._sock if self.tls is None else socket.socket(fileno=self.tls.detach())
         self.tls = None
         return sock
@@ -262,7 +196,7 @@ class TLSStream(_PolledStream):
         with self._lock:
             clear_error_queue()
             try:
-                # A record may be decrypted that no event will tell of any more, so all of it is taken.
+                # Read also what OpenSSL has decrypted already: the poller reports no event for it.
                 while size < _READ_SIZE or self.tls.pending():
                     piece = self.tls.recv(_READ_SIZE)
                     if not piece:
@@ -275,25 +209,25 @@ class TLSStream(_PolledStream):
                 return b"".join(pieces)
         return b"".join(pieces)
 
-    def _send(self, view: memoryview) -> int:
+    def send_some(self, data: bytes | memoryview) -> int:
         assert self.tls is not None
         with self._lock:
             clear_error_queue()
             try:
-                return self.tls.send(view)
+                return self.tls.send(data)
             except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 return 0
 
     def shut_writing(self) -> None:
-        self._say_goodbye()
+        self._send_close_notify()
         socket.socket.shutdown(self._sock, socket.SHUT_WR)
 
     def close(self) -> None:
-        self._say_goodbye()
+        self._send_close_notify()
         self._sock.close()
 
-    def _say_goodbye(self) -> None:
-        """Send close_notify (RFC 8446 section 6.1), without waiting for the peer's."""
+    def _send_close_notify(self) -> None:
+        """Send close_notify (RFC 8446 section 6.1). Do not wait for the client's."""
         if self.tls is None:
             return
         with self._lock:
@@ -301,17 +235,22 @@ class TLSStream(_PolledStream):
             try:
                 self.tls.unwrap()
             except (OSError, ValueError) as error:
-                _log.debug("no farewell from the peer of a TLS connection: %s", error)
+                _log.debug("a TLS connection ended without close_notify of the client: %s", error)
 
 
-def _wait(fd: int, writing: bool, seconds: float) -> bool:
+def _timeval(seconds: float) -> bytes:
+    whole, part = divmod(max(1, round(seconds * 1_000_000)), 1_000_000)  # 0 would mean no limit
+    return struct.pack("@ll", whole, part)
+
+
+def _wait(fd: int, event: int, seconds: float) -> bool:
     poll = select.poll()
-    poll.register(fd, select.POLLOUT if writing else select.POLLIN)
+    poll.register(fd, event)
     return bool(poll.poll(seconds * 1000))
 
 
-def plain_stream(sock: socket.socket, linger: float, write_timeout: float) -> Stream:
-    """The stream of a socket without TLS."""
+def plain_stream(sock: socket.socket, linger: float) -> Stream:
+    """Return the stream of a socket without TLS."""
     if _DONT_WAIT and hasattr(socket, "SO_RCVTIMEO"):
-        return PlainStream(sock, linger, write_timeout)
-    return _PolledStream(sock, linger, write_timeout)
+        return PlainStream(sock, linger)
+    return _PolledStream(sock, linger)

@@ -22,7 +22,6 @@ COVERED_BY: dict[str, set[str]] = {
         "serving.reactor",
         "serving.scheduler",
         "serving.sockets",
-        "serving.stream",
     },
     "serving/test_tls.py": {"serving.handshake"},
     # What a hint becomes: each kind of hint is a row of the same tables of values.

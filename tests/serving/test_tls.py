@@ -404,7 +404,7 @@ def test_what_is_written_while_a_connection_is_broken_is_not_written_in_the_clea
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(files.server.chain, files.server.key)
     ours, theirs = socket.socketpair()
-    stream = TLSStream(ours, 0.1, 1.0, lambda sock: context.wrap_socket(sock, True, do_handshake_on_connect=False))
+    stream = TLSStream(ours, 0.1, lambda sock: context.wrap_socket(sock, True, do_handshake_on_connect=False))
     theirs.setblocking(False)
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     client = ssl.create_default_context(cafile=str(files.ca)).wrap_bio(incoming, outgoing, server_hostname="localhost")
@@ -419,7 +419,7 @@ def test_what_is_written_while_a_connection_is_broken_is_not_written_in_the_clea
     shut_down = socket.socket.shutdown
 
     def with_a_writer(sock: socket.socket, how: int) -> None:
-        stream.write(b"for the client's eyes only")  # as the worker does whose connection the deadline's thread breaks
+        stream.send_some(b"for the client's eyes only")  # as a worker does while the responder at the deadline aborts
         shut_down(sock, how)
 
     with theirs:

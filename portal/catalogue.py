@@ -1,7 +1,7 @@
-"""Catalogue: functions by path and version, the look-up behind every registry and every portal.
+"""Catalogue: the functions of a registry or portal by path and version.
 
-A function published as `users/get_user` is found under that path, under `users/get_user@2`, under a version range, and
-under `users/get_user/<id>`, where the id is the last segment of its address.
+A function published as `users/get_user` is found at that path, at `users/get_user@2`, by a version range, and at
+`users/get_user/<id>`, where the id is the last segment of its address.
 """
 
 from __future__ import annotations
@@ -25,12 +25,18 @@ Path = tuple[str, ...]
 UniqueIds = Literal["fingerprint", "random", "sequence"]
 
 _FINGERPRINT = re.compile(r"[0-9a-f]{8}")
-_ALIKE = 0.6  # of two segments, 1.0 being the same
-_MOST_COMPARED = 64  # characters of a segment that somebody sent
+_MIN_SIMILARITY = 0.6  # of two segments; 1.0 for equal ones
+_MAX_COMPARED = 64  # characters of a segment, which a client may have sent
 
 
 class Entry(NamedTuple):
-    """One function in a catalogue: its path without the id, its id, and the function."""
+    """A function in a catalogue.
+
+    Attributes:
+        path: the path without the id.
+        id: the last segment of its address.
+        function: the function.
+    """
 
     path: Path
     id: str
@@ -38,12 +44,12 @@ class Entry(NamedTuple):
 
     @property
     def group(self) -> str:
-        """The service that it is published in, or ""."""
+        """The name of the service in which it is published, or ""."""
         return self.path[0] if len(self.path) > 1 else ""
 
     @property
     def full_path(self) -> Path:
-        """The path with the id, unique in its catalogue."""
+        """The path with the id; it is unique in the catalogue."""
         return (*self.path, self.id)
 
 
@@ -51,17 +57,20 @@ class Catalogue:
     """Functions by path and version.
 
     Args:
-        unique_ids: "fingerprint" (replicas share it, a restart keeps it), "random", or "sequence" (1, 2, ...).
+        unique_ids: where ids come from. "fingerprint" is the same for replicas and after a restart; "random";
+            "sequence" counts 1, 2, ...
+
+    Raises: ConfigError for another value.
 
     Threads: any; look-ups take no lock.
     """
 
     def __init__(self, unique_ids: UniqueIds = "fingerprint") -> None:
         self._unique_ids = choice("unique_ids", unique_ids, ("fingerprint", "random", "sequence"))
-        self._lock = new_lock()  # guards writes; readers see whole entries, since each dict step is atomic
+        self._lock = new_lock()  # guards writes; readers need none, since each operation on a dict is atomic
         self._by_full_path: dict[Path, Entry] = {}
         self._by_path: dict[Path, tuple[Entry, ...]] = {}  # newest version first
-        self._given: dict[Path, int] = {}  # how many ids of a sequence were given to a path
+        self._last_ids: dict[Path, int] = {}  # the last id of a sequence by path
 
     def __len__(self) -> int:
         return len(self._by_full_path)
@@ -70,15 +79,20 @@ class Catalogue:
         return iter(self.entries())
 
     def entries(self) -> list[Entry]:
-        """What is in it now, in the order it was added."""
+        """Return the present entries in the order in which they were added."""
         with self._lock:
             return list(self._by_full_path.values())
 
     def add(self, function: Function, prefix: Path = ()) -> Entry:
-        """Add a function under `prefix`; adding the very same Function again gives the entry it has.
+        """Add a function.
 
-        Raises: RegistryError (conflict) when the name has that version already with another contract or function,
-            (invalid) for a name that is no path segment.
+        Args:
+            function: the function.
+            prefix: the path above its name, such as that of its service.
+
+        Returns: the entry. Adding the same Function object again returns the entry that it has.
+        Raises: RegistryError (conflict) if another function has this path and version; (invalid) for a name that is not
+            a path segment.
         """
         path = (*prefix, check_name(function.name))
         with self._lock:
@@ -95,15 +109,18 @@ class Catalogue:
 
     def _new_id(self, function: Function, path: Path) -> str:
         if self._unique_ids == "sequence":
-            self._given[path] = self._given.get(path, 0) + 1
-            return str(self._given[path])
+            self._last_ids[path] = self._last_ids.get(path, 0) + 1
+            return str(self._last_ids[path])
         return secrets.token_hex(8) if self._unique_ids == "random" else function.schema.fingerprint
 
     def find(self, path: Path, version: str | None = None) -> Entry | None:
-        """The entry at `path`, which may end in an id or in `name@version`, or None.
+        """Return the entry at a path, or None.
 
         Args:
-            version: a version ("2") or a range (">=1,<2"); the newest that fits is given.
+            path: it may end in an id or in `name@version`.
+            version: a version ("2") or a range (">=1,<2"), of which the newest match is returned; None for the newest.
+
+        Raises: RegistryError (invalid) for text that is neither a version nor a range.
         """
         if version is None:
             entry = self._by_full_path.get(path)
@@ -120,11 +137,17 @@ class Catalogue:
         return versions[0] if version is None else _first_that_fits(versions, version)
 
     def get(self, path: Path, version: str | None = None, *, address: object = None) -> Entry:
-        """As `find`; raises RegistryError (not_found) that says what is near."""
+        """Return the entry at a path; see `find`.
+
+        Args:
+            address: the address that was called, for the error.
+
+        Raises: RegistryError (not_found), which suggests similar names; also as `find`.
+        """
         entry = self.find(path, version)
         if entry is None:
             wanted = "/".join(path) + (f" version {version}" if version else "")
-            raise RegistryError(f"no function {wanted}{self._hint(path)}", name=wanted, address=address)
+            raise RegistryError(f"there is no function {wanted}", name=wanted, address=address, hint=self._hint(path))
         return entry
 
     def _hint(self, path: Path) -> str:
@@ -132,23 +155,26 @@ class Catalogue:
             known = list(self._by_path)
             versions = self._by_path.get(path[:-1], ())
         if versions and self._unique_ids == "fingerprint" and _FINGERPRINT.fullmatch(path[-1]):
-            there = ", ".join("/".join(entry.full_path) for entry in versions[:3])
-            return f"; its contract has another fingerprint now: {there}"
-        near = [one for wanted in (path, path[:-1]) for one in _nearest(wanted, known)]  # the last may be an id
+            current = ", ".join("/".join(entry.full_path) for entry in versions[:3])
+            return f"its schema has another fingerprint now: {current}"
+        near = [one for wanted in (path, path[:-1]) for one in _nearest(wanted, known)]  # the last segment may be an id
         names = list(dict.fromkeys("/".join(one) for one in near))[:3]
-        return f"; did you mean {', '.join(names)}?" if names else ""
+        return f"did you mean {', '.join(names)}?" if names else ""
 
     def remove(self, path: Path, version: str | None = None) -> Entry:
-        """Take out and give the entry that `get` finds."""
+        """Remove the entry that `find` returns, and return it.
+
+        Raises: RegistryError (not_found) if there is none; also as `find`.
+        """
         with self._lock:
             entry = self.find(path, version)
             if entry is None:
-                raise RegistryError(f"no function {'/'.join(path)}", name="/".join(path))
+                raise RegistryError(f"there is no function {'/'.join(path)}", name="/".join(path))
             self._drop(entry)
             return entry
 
     def discard(self, entry: Entry) -> None:
-        """Take this entry out if it is still there."""
+        """Remove this entry if it is still present."""
         with self._lock:
             if self._by_full_path.get(entry.full_path) is entry:
                 self._drop(entry)
@@ -162,7 +188,7 @@ class Catalogue:
             del self._by_path[entry.path]
 
     def clear(self) -> int:
-        """Take everything out; how many that were."""
+        """Remove everything. Return the number of entries removed."""
         with self._lock:
             number = len(self._by_full_path)
             self._by_full_path.clear()
@@ -173,8 +199,9 @@ class Catalogue:
 def _taken(path: Path, version: str, versions: Iterable[Entry]) -> RegistryError:
     known = {entry.function.schema.version for entry in versions}
     free = next(number for number in map(str, count(2)) if number not in known)
-    advice = f'publish this one as version="{free}", or remove(address) the other before'
-    return RegistryError(f"{'/'.join(path)} version {version} is taken; {advice}", name=path[-1], kind="conflict")
+    message = f"another function is published as {'/'.join(path)} version {version}"
+    hint = f'publish this one as version="{free}", or call remove(address) for the other one first'
+    return RegistryError(message, name=path[-1], kind="conflict", hint=hint)
 
 
 def _newest_first(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
@@ -189,7 +216,7 @@ def _first_that_fits(entries: tuple[Entry, ...], wanted: str) -> Entry | None:
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
     from packaging.version import InvalidVersion, Version
 
-    if len(wanted) > MAX_VERSION:  # of long ones packaging raises what it does not declare, or takes long
+    if len(wanted) > MAX_VERSION:  # packaging takes long for long text, or raises exceptions that it does not declare
         raise RegistryError(f"{wanted[:40]!r}... is neither a version nor a range", kind="invalid")
     try:
         exact = Version(wanted)
@@ -203,31 +230,31 @@ def _first_that_fits(entries: tuple[Entry, ...], wanted: str) -> Entry | None:
 
 
 def _nearest(wanted: Path, known: Iterable[Path]) -> list[Path]:
-    """Those of the paths that are alike, the nearest first.
+    """Return at most three similar paths, the most similar first.
 
-    Segment by segment: two functions of one service are not alike for that. Where only the service is left out, or one
-    too many, the name decides.
+    Segments are compared one by one, so that a common service does not make two functions similar. If only one of the
+    two paths has a service, the names decide.
     """
     from difflib import SequenceMatcher
 
-    matchers = [SequenceMatcher(b=segment[:_MOST_COMPARED]) for segment in wanted]
+    matchers = [SequenceMatcher(b=segment[:_MAX_COMPARED]) for segment in wanted]
 
     def ratio(matcher: SequenceMatcher[str], segment: str) -> float:
         matcher.set_seq1(segment)
-        # the first two are upper bounds, and spare most names the third
-        if matcher.real_quick_ratio() < _ALIKE or matcher.quick_ratio() < _ALIKE:
+        # The first two are upper bounds. They are cheap, and most names need no more.
+        if matcher.real_quick_ratio() < _MIN_SIMILARITY or matcher.quick_ratio() < _MIN_SIMILARITY:
             return 0.0
         return matcher.ratio()
 
-    def likeness(one: Path) -> float:
+    def similarity(one: Path) -> float:
         if len(one) != len(wanted):
             return 0.7 if wanted and one[-1] == wanted[-1] else 0.0
         least = 1.0
         for matcher, segment in zip(matchers, one, strict=True):
             least = min(least, ratio(matcher, segment))
-            if least < _ALIKE:
+            if least < _MIN_SIMILARITY:
                 return 0.0
         return least
 
-    ranked = sorted(((likeness(one), one) for one in known), key=lambda row: -row[0])
-    return [one for ratio, one in ranked[:3] if ratio >= _ALIKE]
+    ranked = sorted(((similarity(one), one) for one in known), key=lambda row: -row[0])
+    return [one for ratio, one in ranked[:3] if ratio >= _MIN_SIMILARITY]

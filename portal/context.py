@@ -1,9 +1,10 @@
 """CallContext: what travels with one call, and how a nested call inherits it.
 
-The context of the running call is in a contextvar, so a function finds it with `CallContext.current()` or by
-annotating a parameter with CallContext. A nested call is a child: same request id, trace, identity and baggage; the
-lesser deadline; cancelled with its parent. Clocks are `time.monotonic` seconds. The traceparent is W3C Trace Context
-(level 1, section 3.2).
+The context of the running call is in a contextvar. A function gets it with `CallContext.current()`, or by annotating a
+parameter with CallContext. The context of a nested call is a child. It inherits request id, trace, identity and
+baggage, has the earlier of the two deadlines, and is cancelled with its parent. Clocks are `time.monotonic` seconds.
+
+Source: W3C Trace Context level 1, section 3.2, for the traceparent.
 """
 
 from __future__ import annotations
@@ -27,21 +28,23 @@ from .errors import CallCancelled, CallTimeout, ConfigError
 __all__ = ["CallContext", "Identity", "enter", "leave", "new_context", "new_request_id", "parse_traceparent", "running"]
 
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
-_TRACEPARENT = re.compile(  # only versions after 00 may go on behind the flags
+_TRACEPARENT = re.compile(  # only versions after 00 may have more text after the flags
     r"(?!ff|00.{54})[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-[ -~]*)?"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who is calling, as a credential proved it.
+    """The identity of a caller, proved by a credential.
 
     Attributes:
-        name: the subject, such as a user or client name.
-        scopes: what it may do.
-        claims: further facts the credential carries.
+        name: the subject, such as the name of a user or client.
+        scopes: what the caller may do.
+        claims: further facts from the credential.
 
-    Raises: ConfigError for scopes that are one text. Threads: immutable; any thread may read it.
+    Raises: ConfigError for scopes in a single string.
+
+    Threads: immutable; any thread may read it.
     """
 
     name: str
@@ -51,30 +54,31 @@ class Identity:
     def __post_init__(self) -> None:
         given: object = self.scopes
         if isinstance(given, str | bytes):  # "read" would be the scopes "r", "e", "a" and "d"
-            expected = 'several strings, such as ["read"], or "read write".split()'
+            expected = 'a collection of strings, such as ["read"] or "read write".split()'
             raise ConfigError.invalid("identity.scopes", given, expected)
         object.__setattr__(self, "scopes", frozenset(self.scopes))
 
 
-_LONGEST = 100 * 86_400.0  # seconds: what X-Portal-Timeout can carry; system calls do not take many times more
+# Seconds. X-Portal-Timeout cannot carry more, and system calls reject values that are many times larger.
+_MAX_TIMEOUT = 100 * 86_400.0
 
 _INFINITY = float("inf")
 
 
 def _bounded(timeout: float) -> float:
-    if timeout.__class__ is float and -_LONGEST < timeout < _LONGEST:
+    if timeout.__class__ is float and -_MAX_TIMEOUT < timeout < _MAX_TIMEOUT:
         return timeout
-    if timeout not in (_INFINITY, -_INFINITY):  # as long as possible, or over already
+    if timeout not in (_INFINITY, -_INFINITY):  # these mean the longest timeout, and one that has already expired
         number("timeout", timeout, unit="seconds")
-    return max(-_LONGEST, min(timeout, _LONGEST))
+    return max(-_MAX_TIMEOUT, min(timeout, _MAX_TIMEOUT))
 
 
-#: A context with nothing of its own: `new_context(CallContext)`.
+#: Makes an empty context without the cost of `__init__`: `new_context(CallContext)`.
 new_context = object.__new__
 
 
 class _RequestIds:
-    """Ids unique in this process and, by a random prefix made anew after a fork, across processes."""
+    """Ids that are unique across processes: a random prefix, made anew after a fork, and a counter."""
 
     def __init__(self) -> None:
         self.renew()
@@ -89,12 +93,15 @@ os.register_at_fork(after_in_child=_ids.renew)
 
 
 def new_request_id() -> str:
-    """A request id never given before: 12 random hex digits of the process and a counter. Any thread."""
+    """Return a unique request id: 12 random hex digits of the process, and a counter.
+
+    Threads: any.
+    """
     return f"{_ids.prefix}-{_ids.next():x}"
 
 
 def parse_traceparent(text: str | None) -> tuple[str, str, str] | None:
-    """(trace id, parent id, flags) of a W3C traceparent header, or None where it is absent or malformed."""
+    """Return (trace id, parent id, flags) of a W3C traceparent header, or None if it is absent or malformed."""
     found = _TRACEPARENT.fullmatch(text) if text else None
     return (found.group(1), found.group(2), found.group(3)) if found else None
 
@@ -103,18 +110,20 @@ class CallContext:
     """What travels with one call.
 
     Attributes:
-        deadline: `time.monotonic()` moment by which the caller wants the answer, or None.
-        identity: who is calling, proved by a credential, or None.
+        deadline: `time.monotonic()` moment by which the caller wants the result, or None.
+        identity: the caller, proved by a credential, or None.
         traceparent: W3C trace parent of the call, or None.
-        baggage: key-value pairs that every nested call carries on.
+        baggage: key-value pairs that nested calls inherit.
         metadata: key-value pairs of this call alone.
-        idempotency_key: under which a server gives the first answer again, or None; of this call alone.
-        parent: the context of the call this one is nested in, or None.
+        idempotency_key: lets a server return its first response to a repeated call, or None; of this call alone.
+        parent: the context of the call that this one is nested in, or None.
+        watched: whether another thread responds to the caller at the deadline, so that the function may run in the
+            caller's own thread.
 
     Threads: any thread may read it and cancel it.
     """
 
-    # Defaults live in the class: a context that has nothing of its own, as most have, costs next to nothing to make.
+    # Defaults are attributes of the class, so that an empty context, the commonest kind, costs little to make.
     deadline: float | None = None
     identity: Identity | None = None
     traceparent: str | None = None
@@ -122,11 +131,11 @@ class CallContext:
     metadata: Mapping[str, Any] = _EMPTY
     idempotency_key: str | None = None
     parent: CallContext | None = None
-    watched = False  # True while some other thread answers the caller at the deadline
+    watched = False
     _request_id: str | None = None
     _cancelled = False
     _callbacks: list[Callable[[], object]] | None = None
-    _listeners: WeakSet[CallContext] | None = None  # nested calls with callbacks; weak, for most end early
+    _listeners: WeakSet[CallContext] | None = None  # nested calls with callbacks; weak, since most end early
 
     def __init__(
         self,
@@ -163,22 +172,22 @@ class CallContext:
 
     @staticmethod
     def current() -> CallContext | None:
-        """The context of the call running in this thread, or None outside of one."""
+        """Return the context of the call that runs in this thread, or None outside of a call."""
         return _current.get()
 
     @property
     def request_id(self) -> str:
-        """The id under which logs and errors name this call; made on first use."""
+        """The id of this call in logs and errors; made on first use."""
         if self._request_id is None:
             self._request_id = self.parent.request_id if self.parent is not None else new_request_id()
         return self._request_id
 
     @request_id.setter
-    def request_id(self, given: str) -> None:
-        self._request_id = given
+    def request_id(self, request_id: str) -> None:
+        self._request_id = request_id
 
     def remaining(self) -> float | None:
-        """Seconds left, 0.0 when the deadline has passed, None without a deadline."""
+        """Return the seconds left: 0.0 after the deadline, None without a deadline."""
         if self.deadline is None:
             return None
         return max(0.0, self.deadline - monotonic())
@@ -190,11 +199,11 @@ class CallContext:
 
     @property
     def cancelled(self) -> bool:
-        """Whether this call, or a call it is nested in, was given up."""
+        """Whether this call, or a call that it is nested in, was cancelled."""
         return self._cancelled or (self.parent is not None and self.parent.cancelled)
 
     def cancel(self) -> None:
-        """Give the call up. The function is not interrupted: it sees `cancelled`, and so do its nested calls."""
+        """Cancel the call and its nested calls. A running function is not interrupted; it can read `cancelled`."""
         with _callback_lock:
             if self._cancelled:
                 return
@@ -207,9 +216,10 @@ class CallContext:
             nested.cancel()
 
     def on_cancel(self, callback: Callable[[], object]) -> None:
-        """Call `callback` once when this call, or one it is nested in, is given up; at once if it already is.
+        """Call `callback` once when this call, or one that it is nested in, is cancelled; at once if it already is.
 
-        It must not block.
+        Args:
+            callback: runs in the thread that cancels; it must not block.
         """
         with _callback_lock:
             if not self.cancelled:
@@ -227,7 +237,10 @@ class CallContext:
             nested, parent = parent, parent.parent
 
     def check(self) -> None:
-        """For long functions: raise CallCancelled or CallTimeout if nobody waits for the answer any more."""
+        """Let a long function end early when its caller no longer waits.
+
+        Raises: CallCancelled if the call was cancelled; CallTimeout after its deadline.
+        """
         if self.cancelled:
             raise CallCancelled("the caller cancelled the call", context={"request_id": self.request_id})
         if self.expired:
@@ -236,19 +249,20 @@ class CallContext:
     def child(
         self, *, timeout: float | None = None, metadata: Mapping[str, Any] = _EMPTY, baggage: Mapping[str, str] = _EMPTY
     ) -> CallContext:
-        """The context of a call nested in this one.
+        """Return the context of a call nested in this one.
 
         Args:
-            timeout: seconds for the nested call; the lesser of it and what this call has left holds. More than a
-                hundred days, infinity too, count as a hundred days.
+            timeout: seconds for the nested call; the deadline of this call applies as well. More than a hundred days,
+                infinity included, means a hundred days.
             metadata: for the nested call alone.
-            baggage: added to what is inherited.
-        Raises: ConfigError for a timeout that is no number of seconds.
+            baggage: added to the inherited baggage.
+
+        Raises: ConfigError for a timeout that is not a number of seconds.
         """
         deadline = self.deadline
         if timeout is not None:
-            asked = monotonic() + _bounded(timeout)
-            deadline = asked if deadline is None or asked < deadline else deadline
+            requested = monotonic() + _bounded(timeout)
+            deadline = requested if deadline is None or requested < deadline else deadline
         nested = new_context(CallContext)
         nested.parent = self
         nested.deadline = deadline
@@ -266,7 +280,14 @@ class CallContext:
 
     @staticmethod
     def for_call(timeout: float | None = None, context: CallContext | None = None) -> CallContext:
-        """The context for a call made now: nested in `context`, else in the running call, else a new one."""
+        """Return the context for a new call: nested in `context`, otherwise in the running call, otherwise a root.
+
+        Args:
+            timeout: seconds for the call; see `child`.
+            context: the outer call, instead of the one that runs in this thread.
+
+        Raises: ConfigError for a timeout that is not a number of seconds.
+        """
         parent = context if context is not None else _current.get()
         if parent is not None:
             return parent.child(timeout=timeout)
@@ -277,7 +298,7 @@ class CallContext:
 
     @contextmanager
     def active(self) -> Iterator[CallContext]:
-        """Make this the current context of the thread for the length of a `with` block."""
+        """Make this the current context of the thread during a `with` block."""
         token = _current.set(self)
         try:
             yield self
@@ -286,7 +307,7 @@ class CallContext:
 
 
 _current: ContextVar[CallContext | None] = ContextVar("portal_call_context", default=None)
-#: What `CallContext.current` and `CallContext.active` do, for those on the path of every call: `leave(enter(context))`.
+# The same as `CallContext.current` and `CallContext.active`, for the path of every call: `leave(enter(context))`.
 running = _current.get
 enter = _current.set
 leave = _current.reset

@@ -1,7 +1,7 @@
-"""Service: a named group of Functions with a lifecycle. `@service` makes a class one.
+"""Service: a named group of Functions with a lifecycle. `@service` marks a class as a service.
 
 stopped -> starting -> running -> stopping -> stopped
-               \\-> error <-/          (start from error tries again)
+               \\-> error <-/          (after an error, start tries again)
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _HOOKS = ("on_start", "on_stop")
 
 
 class ServiceState(Enum):
-    """Where a service is in its life."""
+    """The states in the lifecycle of a service."""
 
     STOPPED = "stopped"
     STARTING = "starting"
@@ -35,7 +35,7 @@ class ServiceState(Enum):
     ERROR = "error"
 
 
-_LEGAL = {
+_NEXT_STATES = {
     ServiceState.STOPPED: {ServiceState.STARTING},
     ServiceState.STARTING: {ServiceState.RUNNING, ServiceState.ERROR},
     ServiceState.RUNNING: {ServiceState.STOPPING},
@@ -48,12 +48,17 @@ class Service:
     """A named group of Functions with a lifecycle.
 
     Args:
-        name: as it stands in addresses.
-        functions: its members; names must differ.
-        version, description: for documents.
-        on_start, on_stop: called once at each start and stop, outside any lock.
+        name: its segment in addresses.
+        functions: its members; their names must differ.
+        version: for documents.
+        description: for documents.
+        on_start: called once at each start; no lock is held.
+        on_stop: called once at each stop; no lock is held.
 
-    Threads: any; of several threads that start or stop at once one does it and the others wait for it.
+    Raises: ConfigError for a wrong setting; RegistryError (conflict) for two functions of one name, (invalid) for a
+        name that is not a path segment.
+
+    Threads: any. If several threads start or stop a service at once, one does it and the others wait.
     """
 
     def __init__(
@@ -82,7 +87,7 @@ class Service:
 
     def _add(self, member: Function) -> None:
         if member.name in self._functions:
-            message = f"service {self.name} has two functions {member.name}"
+            message = f"the functions of service {self.name} must have different names, got {member.name} twice"
             raise RegistryError(message, name=member.name, kind="conflict")
         self._functions[member.name] = member
 
@@ -91,7 +96,10 @@ class Service:
 
     @staticmethod
     def of(source: Any) -> Service:
-        """The Service itself, or one made from an instance (or a class without arguments) of a `@service` class.
+        """Return a Service as it is, or make one from a `@service` class or an instance of one.
+
+        Args:
+            source: a Service; an instance of a `@service` class; or such a class, which is called without arguments.
 
         Raises: ConfigError for anything else.
         """
@@ -104,7 +112,7 @@ class Service:
 
     @property
     def functions(self) -> Mapping[str, Function]:
-        """Its functions by name."""
+        """The functions by name."""
         return dict(self._functions)
 
     def __getitem__(self, name: str) -> Function:
@@ -115,11 +123,11 @@ class Service:
 
     @property
     def state(self) -> ServiceState:
-        """Where it is in its life now."""
+        """The present state."""
         return self._state
 
     def status(self) -> dict[str, Any]:
-        """Name, version, state, error (as text, or None) and function names, as JSON data."""
+        """Return name, version, state, error (as text, or None) and function names as JSON data."""
         error = self._error
         return {
             "name": self.name,
@@ -130,15 +138,23 @@ class Service:
         }
 
     def start(self, timeout: float | None = 30.0) -> None:
-        """Run `on_start` and be running; nothing happens if it runs already.
+        """Run `on_start` and enter the state running. Do nothing if the service runs already.
 
-        Raises: what `on_start` raises, the state then being error; TimeoutError when another thread's start or stop
-            takes longer than `timeout` seconds.
+        Args:
+            timeout: seconds to wait for a start or stop by another thread; None waits without limit.
+
+        Raises: what `on_start` raises, after entering the state error; TimeoutError after `timeout`.
         """
         self._change(ServiceState.STARTING, ServiceState.RUNNING, timeout)
 
     def stop(self, timeout: float | None = 30.0) -> None:
-        """Run `on_stop` and be stopped; nothing happens if it is stopped or never started well."""
+        """Run `on_stop` and enter the state stopped. Do nothing if the service does not run.
+
+        Args:
+            timeout: seconds to wait for a start or stop by another thread; None waits without limit.
+
+        Raises: what `on_stop` raises, after entering the state error; TimeoutError after `timeout`.
+        """
         self._change(ServiceState.STOPPING, ServiceState.STOPPED, timeout)
 
     def _change(self, through: ServiceState, to: ServiceState, timeout: float | None) -> None:
@@ -148,8 +164,8 @@ class Service:
             )
             if not settled:
                 raise TimeoutError(f"service {self.name} is still {self._state.value}")
-            if through not in _LEGAL[self._state]:
-                return  # it is where it is wanted
+            if through not in _NEXT_STATES[self._state]:
+                return  # it is already in that state
             self._set(through)
         hook = self._hooks[through]
         try:
@@ -187,15 +203,18 @@ def service(*, name: str | None = None, version: str = "1") -> Callable[[type[T]
 def service(cls: Any = None, /, *, name: str | None = None, version: str = "1") -> Any:
     """Mark a class as a service: its public methods become functions, `on_start` and `on_stop` its lifecycle.
 
-    The class stays what it is. A method may carry `@function(...)` with options. Names that begin with an underscore,
-    properties and nested classes are left out.
+    The class itself does not change. A method may have `@function(...)` with options. Names that begin with an
+    underscore, properties and nested classes are left out.
 
     Args:
-        name: the class's own in lower case when None.
-        version: of the service, for documents.
+        cls: the class, when used as `@service` without arguments.
+        name: name of the service; the name of the class in lower case when None.
+        version: version of the service, for documents.
 
-    Raises: ConfigError for what is no class; what cannot be described is told when the service is published.
-    Threads: a published instance is called by many at once: what it keeps in `self` needs a lock of its own.
+    Returns: the class.
+    Raises: ConfigError for anything but a class. A method without a usable schema raises when the service is published.
+
+    Threads: several threads may call a published instance at once, so its attributes need a lock of their own.
     """
 
     def mark(target: Any) -> Any:
@@ -207,7 +226,7 @@ def service(cls: Any = None, /, *, name: str | None = None, version: str = "1") 
 
 
 def is_service(source: object) -> bool:
-    """Whether it is a class marked with `@service`, or an instance of one."""
+    """Return whether an object is a class marked with `@service`, or an instance of one."""
     return hasattr(source, _MARK)
 
 

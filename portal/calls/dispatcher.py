@@ -84,7 +84,7 @@ class Dispatcher:
         self.started, self.finished, self._failed = Counter(), Counter(), Counter()
         self.is_passthrough = not self.middleware and executor is None
 
-    def note_failure(self, function: Function, error: PortalError, context: CallContext) -> None:
+    def count_failure(self, function: Function, error: PortalError, context: CallContext) -> None:
         """Count a failed call, and add its request id and function to the error."""
         self._failed.add()
         error.with_context(request_id=context.request_id, operation=function.name)

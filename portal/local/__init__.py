@@ -1,4 +1,4 @@
-"""Functions of this process at local:// addresses."""
+"""Functions of this process at `local://` addresses."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What a call of a function in this process costs at least, as one flat piece of code made for that function.
+"""Compile the call of a function in this process into one Python function without inner calls.
 
-It is for functions whose parameters are scalars, called by keyword, with nothing around the call but its context: there
-each step that is a Python call of its own costs as much as the function itself (docs/performance.md).
+This is for functions with scalar parameters, called by keyword, with nothing around the call but its context. Each
+Python call on the way to such a function costs as much as the function itself (docs/performance.md).
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from ..portal import topology
 from ..schema.codecs import generate
 from ..schema.parameters import if_plain
 
-__all__ = ["QuickCall", "ordinary_call", "quick_call"]
+__all__ = ["FastCall", "compile_call", "general_call"]
 
-QuickCall = Callable[..., Any]
+FastCall = Callable[..., Any]
 
 _SOURCE = """
 def codec(resolved, args, params):
 {when_plain}\
-  if not args and running() is None and topology.version == resolved.seen:
+  if not args and running() is None and topology.version == resolved.seen_version:
    context = new_context(CallContext)
    begin()
    token = enter(context)
@@ -34,13 +34,13 @@ def codec(resolved, args, params):
      return result
     return native(encode(result))
    except PortalError as error:
-    if (sent := note(error, context)) is not error:
+    if (sent := fail(error, context)) is not error:
      raise sent from error
     raise
    except BaseException as error:
     if not is_failure(error):
      raise
-    raise note(failure(error), context) from error
+    raise fail(failure(error), context) from error
    finally:
     leave(token)
     end()
@@ -48,32 +48,37 @@ def codec(resolved, args, params):
 """
 
 
-def ordinary_call(resolved: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
-    """Call it in the way that is right for every function and every state of its portal."""
+def general_call(resolved: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
+    """Call a resolved function in the general way, which is right for every function and every state of its portal."""
     return resolved.call(*args, **params)
 
 
-def quick_call(
+def compile_call(
     found: Function,
     *,
     begin: Callable[[], object],
     end: Callable[[], object],
-    note: Callable[[PortalError, CallContext], PortalError],
+    fail: Callable[[PortalError, CallContext], PortalError],
     native: Callable[[Any], Any],
-) -> QuickCall:
-    """Calls `found` with native values: quick_call(resolved, args, params).
+) -> FastCall:
+    """Compile a callable `fast(resolved, args, params)` that calls `found` with native values.
 
-    It is `ordinary_call` where parameters are not scalars, and makes one wherever a value is not the commonest of its
-    type, a call is running already, or `resolved.seen` says that portals have changed.
+    The compiled code falls back to `general_call` if a value needs conversion, if a call is already running in this
+    thread, or if portals have changed since `resolved.seen_version`.
 
     Args:
-        begin, end: count a call.
-        note: counts a failure and completes its error.
-        native: the native value of a result that has been encoded.
+        found: the function.
+        begin: counts the start of a call.
+        end: counts its end.
+        fail: counts a failure and returns the error to raise.
+        native: converts an encoded result to its native value.
+
+    Returns: the compiled callable; `general_call` if a parameter is not a scalar.
+    Threads: any.
     """
     tests, fits = found.parameters.plain_tests, found.output.plain_test
     if tests is None:
-        return ordinary_call
+        return general_call
     names = found.parameters.names
     source = _SOURCE.format(
         when_plain=if_plain(tests, names),
@@ -93,7 +98,7 @@ def quick_call(
         "leave": leave,
         "native": native,
         "new_context": new_context,
-        "note": note,
+        "fail": fail,
         "running": running,
         "target": found.target,
     }

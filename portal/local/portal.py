@@ -1,4 +1,4 @@
-"""LocalPortal: functions of this process at `local://` addresses."""
+"""LocalPortal: publish functions inside this process, at `local://` addresses."""
 
 from __future__ import annotations
 
@@ -16,24 +16,31 @@ from ..function import Function, ResolvedFunction, is_failure
 from ..function.failure import function_error
 from ..portal import Portal, announce, topology
 from ..service import ServiceState
-from .fast_path import QuickCall, ordinary_call, quick_call
+from .fast_path import FastCall, compile_call, general_call
 
 __all__ = ["LocalPortal"]
 
 
 class LocalFunction(ResolvedFunction):
-    """A function of a LocalPortal, resolved.
+    """A resolved function of a LocalPortal.
 
-    A call that has nothing around it, no deadline, no middleware and no executor, goes straight to the function, under
-    a context of its own as every call. Of a resolved function with scalar parameters that is all in one step, see
-    `local_call`.
+    A call without a deadline, middleware and executor calls the function directly, in a context of its own. If the
+    parameters are scalars, the whole call is compiled, see `fast_path`.
+
+    Args:
+        portal: publishes the function.
+        entry: of the function in the portal's catalogue.
+        address: the address that was resolved.
 
     Attributes:
-        seen: the number of changes of portals up to which the function is known to be what the address leads to.
+        seen_version: the version of `topology` at which the address was last known to lead to this function.
+
+    Threads: any.
     """
 
     def __init__(self, portal: LocalPortal, entry: Entry, address: Address) -> None:
-        self.seen = topology.version if portal.is_ready_for(entry) else -1  # else the first call starts the service
+        # -1 for a service that does not run: the first call then looks the function up, which starts the service.
+        self.seen_version = topology.version if portal.is_ready_for(entry) else -1
         found = self._found = entry.function
         super().__init__(portal, schema=found.schema, address=address, parameters=found.parameters, output=found.output)
         self.portal = portal
@@ -41,7 +48,7 @@ class LocalFunction(ResolvedFunction):
         self._target = found.target
         dispatcher = portal.dispatcher
         self._begin, self._end = dispatcher.started.add, dispatcher.finished.add
-        self._bare = (
+        self._is_direct = (
             dispatcher.is_passthrough
             and found.schema.timeout is None
             and not found.schema.streaming
@@ -49,21 +56,21 @@ class LocalFunction(ResolvedFunction):
             and type(found) is Function
         )
         self._plain_result = found.output.plain
-        self._quick: QuickCall | None = None if self._bare else ordinary_call
+        self._fast: FastCall | None = None if self._is_direct else general_call
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """As `ResolvedFunction.call`."""
-        quick = self._quick
-        if quick is None:
-            quick = self._quick = quick_call(
-                self._found, begin=self._begin, end=self._end, note=self._note, native=self._native
+        """Call the function with native values; see `ResolvedFunction.call`."""
+        fast = self._fast
+        if fast is None:
+            fast = self._fast = compile_call(
+                self._found, begin=self._begin, end=self._end, fail=self._fail, native=self._native
             )
-        return quick(self, args, kwargs)
+        return fast(self, args, kwargs)
 
     def invoke(self, params: Mapping[str, Any], context: CallContext) -> Any:
-        """Carry one call; JSON data both ways."""
-        given_up = context.parent is not None and context.cancelled
-        if given_up or not self._bare or context.deadline is not None or not self._is_current():
+        """Make one call with JSON data, and return JSON data."""
+        cancelled = context.parent is not None and context.cancelled
+        if cancelled or not self._is_direct or context.deadline is not None or not self._is_current():
             return super().invoke(params, context)
         found = self._found
         native = found.parameters.load(params)
@@ -73,48 +80,50 @@ class LocalFunction(ResolvedFunction):
             result = self._target(**native)
             return result if self._plain_result(result) else found.encode_result(result)
         except PortalError as error:
-            if (sent := self._note(error, context)) is not error:
+            if (sent := self._fail(error, context)) is not error:
                 raise sent from error
             raise
         except BaseException as error:
             if not is_failure(error):
                 raise
-            raise self._note(function_error(error), context) from error
+            raise self._fail(function_error(error), context) from error
         finally:
             leave(token)
             self._end()
 
-    def _note(self, error: PortalError, context: CallContext) -> PortalError:
+    def _fail(self, error: PortalError, context: CallContext) -> PortalError:
         error.delivery = "executed"
         error = error.sendable()
-        self.portal.dispatcher.note_failure(self._found, error, context)
+        self.portal.dispatcher.count_failure(self._found, error, context)
         return error
 
     def _is_current(self) -> bool:
-        if topology.version == self.seen:
+        if topology.version == self.seen_version:
             return True
         assert self.address is not None
         version = topology.version
         if self.portal.entry_for_call(self.address).function is not self._found:
             return False
-        self.seen = version
+        self.seen_version = version
         return True
 
 
 class LocalPortal(Portal):
-    """Publishes functions inside this process.
+    """Publish functions inside this process.
 
-    It need not be started: calls reach it as soon as something is published. A service starts at the first call of one
-    of its functions, in the caller's thread, or with `start` or `with`. So `apply_service` runs no code of the service,
-    and a module that publishes can be imported without effect.
+    The portal need not be started: it accepts calls as soon as something is published. A service starts with `start` or
+    `with`, or at the first call of one of its functions, in the caller's thread. So `apply_service` runs no code of the
+    service, and a module that publishes can be imported without side effects.
 
-    A call without a deadline runs in the caller's thread. A call with one runs in a worker, unless an outer call that
-    has the same deadline is waited for already, so that the caller gets CallTimeout in time.
+    A call without a deadline runs in the caller's thread. A call with a deadline runs in a worker, so that the caller
+    gets CallTimeout in time. A nested call with the deadline of the outer call needs no worker of its own.
 
     Args:
-        executor: where every call runs; None as said above.
+        executor: where every call runs; None for the threads described above.
         middleware: around every call, the first outermost.
-        unique_ids: "fingerprint" or "random" last segments of addresses.
+        unique_ids: "fingerprint" or "random" for the last segment of addresses.
+
+    Raises: ConfigError for a wrong setting.
 
     Threads: any.
     """
@@ -137,22 +146,25 @@ class LocalPortal(Portal):
         return Address.local(self.schemes[0], path)
 
     def entry_at(self, address: Address) -> Entry:
-        """What is published at an address now. RegistryError when nothing is."""
+        """Return what is published at an address now.
+
+        Raises: AddressError for an address of another scheme; RegistryError (not_found) if nothing is published there.
+        """
         if address.scheme not in self.schemes:
-            raise AddressError(
-                f"{address} is no {self.schemes[0]} address", position=0, reason="wrong scheme", address=address
-            )
+            schemes = " or ".join(self.schemes)
+            message = f"the scheme of {address} must be {schemes}, got {address.scheme}"
+            raise AddressError(message, position=0, reason="wrong scheme", address=address)
         return self._catalogue.get(address.segments, address.version, address=address)
 
     def is_ready_for(self, entry: Entry) -> bool:
-        """Whether a call of an entry needs no service to be started first."""
+        """Return whether an entry can be called without starting its service first."""
         if self._services_run or not entry.group or self._closed:
             return True
         service = self._services.get(entry.group)
         return service is None or service.state is ServiceState.RUNNING
 
     def entry_for_call(self, address: Address) -> Entry:
-        """Return what is published at an address now, once the service that it belongs to runs.
+        """Return what is published at an address now, after starting its service if it does not run yet.
 
         Raises: RegistryError (not_found); FunctionError when the service fails to start.
         """
@@ -162,16 +174,19 @@ class LocalPortal(Portal):
         return entry
 
     def resolve_function(self, address: Address | str) -> ResolvedFunction:
-        """The Function at an address; a call looks it up again, so one that was removed is refused."""
+        """Return the Function at an address. Each call looks it up again, so that a removed function is rejected.
+
+        Raises: AddressError for an address of another scheme; RegistryError (not_found) if nothing is published there.
+        """
         target = Address.of(address)
         return LocalFunction(self, self.entry_at(target), target)
 
     def invoke(self, function: ResolvedFunction, params: Mapping[str, Any], context: CallContext) -> Any:
-        """Carry one call of a resolved function."""
+        """Make one call of a resolved function with JSON data, and return JSON data."""
         return self._dispatch(function, params, context, False)
 
     def iterate(self, function: ResolvedFunction, params: Mapping[str, Any], context: CallContext) -> Iterator[Any]:
-        """Carry one streaming call of a resolved function."""
+        """Make one streaming call of a resolved function, and return an iterator of JSON data."""
         items: Iterator[Any] = self._dispatch(function, params, context, True)
         return items
 
@@ -183,11 +198,11 @@ class LocalPortal(Portal):
         return self.dispatcher.dispatch(Call(entry.function, params, context, function.address, stream))
 
     def stop(self, grace: float = 5.0) -> None:
-        """Stop the services and give the workers back; a later call starts new ones."""
+        """Stop the services. A later call starts a service again. The workers end when the portal is closed."""
         super().stop(grace)
         if self._closed:
             self.dispatcher.close(grace)
 
     def stats(self) -> dict[str, Any]:
-        """Functions published, calls begun, failed and running now."""
+        """Return the numbers of published functions, and of calls started, failed and running now."""
         return super().stats() | self.dispatcher.stats()

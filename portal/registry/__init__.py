@@ -1,4 +1,4 @@
-"""Names to Functions and Services; schemes to Portals."""
+"""Registries: functions and services by name, portals by address scheme."""
 
 from .functions import FunctionRegistry
 from .portals import PortalRegistry

@@ -20,7 +20,9 @@ T = TypeVar("T")
 class FunctionRegistry:
     """Functions by name and version.
 
-    Where a `version` is taken, it is a version ("2") or a range (">=1,<2"); None means the newest.
+    A `version` argument is a version ("2") or a range (">=1,<2"), of which the newest match is used. None means the
+    newest version.
+
     Threads: any.
     """
 
@@ -29,46 +31,67 @@ class FunctionRegistry:
         self._dispatcher = Dispatcher()
 
     def register(self, function: Function | Callable[..., Any]) -> Function:
-        """Take a Function, or a plain callable by its hints; works as a decorator.
+        """Add a Function, or a plain callable with type hints. It can be used as a decorator.
 
-        Raises: RegistryError (conflict) when the name has this version already, (invalid) for a bad name.
+        Returns: the Function.
+        Raises: RegistryError (conflict) if another function has this name and version, (invalid) for a name that is not
+            a path segment; ConfigError for a callable that cannot be described.
         """
         member = Function.of(function)
         self._catalogue.add(member)
         return member
 
     def get(self, name: str, version: str | None = None) -> Function:
-        """The function; RegistryError (not_found) when there is none."""
+        """Return a function.
+
+        Raises: RegistryError (not_found) if there is none.
+        """
         return self._catalogue.get(tuple(name.split("/")), version).function
 
     def exists(self, name: str, version: str | None = None) -> bool:
-        """Whether `get` would find it."""
+        """Return whether there is such a function."""
         return self._catalogue.find(tuple(name.split("/")), version) is not None
 
     def list(self) -> list[FunctionSchema]:
-        """The schemas of all functions, in the order they came."""
+        """Return the schemas of all functions in the order of registration."""
         return [entry.function.schema for entry in self._catalogue.entries()]
 
     def count(self) -> int:
-        """How many functions there are, each version counted."""
+        """Return the number of functions; each version counts."""
         return len(self._catalogue)
 
     def unregister(self, name: str, version: str | None = None) -> Function:
-        """Take a function out and give it; RegistryError (not_found) when there is none."""
+        """Remove a function and return it.
+
+        Raises: RegistryError (not_found) if there is none.
+        """
         return self._catalogue.remove(tuple(name.split("/")), version).function
 
     def clear(self) -> int:
-        """Take every function out; how many they were."""
+        """Remove every function. Return the number of functions removed."""
         return self._catalogue.clear()
 
     def validate(self, name: str, params: Mapping[str, Any], version: str | None = None) -> None:
-        """Check parameters without calling; ValidationError lists every fault."""
+        """Check parameters without calling the function.
+
+        Raises: ValidationError with every fault; RegistryError (not_found) if there is no such function.
+        """
         self.get(name, version).schema.validate_input(params)
 
     def call(
         self, name: str, params: Mapping[str, Any], *, version: str | None = None, timeout: float | None = None
     ) -> Any:
-        """Call by name with JSON data; gives JSON data and raises portal errors only."""
+        """Call a function by name with JSON data.
+
+        Args:
+            name: the function.
+            params: the parameters by name.
+            version: see the class.
+            timeout: seconds until the deadline; None for no deadline but the function's own.
+
+        Returns: JSON data.
+        Raises: portal errors only.
+        """
         context = CallContext.for_call(timeout)
         return self._dispatcher.dispatch(Call(self.get(name, version), params, context))
 
@@ -81,12 +104,19 @@ class FunctionRegistry:
         version: str | None = None,
         timeout: float | None = None,
     ) -> T:
-        """As `call`, with the result loaded into the type `returns`; ValidationError when it does not fit."""
+        """Call a function by name, and load the result into a type.
+
+        Args:
+            returns: the type; see `call` for the other arguments.
+
+        Returns: an instance of `returns`.
+        Raises: ValidationError if the result does not fit the type; also as `call`.
+        """
         value: T = Schema.of(returns).load(self.call(name, params, version=version, timeout=timeout))
         return value
 
     def close(self) -> None:
-        """Give the threads back that calls with a timeout used. The functions stay."""
+        """End the threads that calls with a timeout used. The functions stay registered."""
         self._dispatcher.close()
 
     def __contains__(self, name: object) -> bool:

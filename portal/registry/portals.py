@@ -1,4 +1,4 @@
-"""PortalRegistry: address schemes to portals."""
+"""PortalRegistry: portals by address scheme."""
 
 from __future__ import annotations
 
@@ -15,9 +15,15 @@ __all__ = ["PortalRegistry"]
 
 
 class PortalRegistry:
-    """Portals by the schemes they answer for; resolves any address.
+    """Portals, or other resolvers, by their schemes; resolves any address.
 
-    Several portals may answer for one scheme: the first that knows the address is taken, the newest asked first.
+    Several portals may have the same scheme. They are asked in turn, the newest first, until one finds the address.
+
+    Args:
+        portals: those to register.
+
+    Raises: RegistryError (conflict) if a portal is given twice.
+
     Threads: any; look-ups take no lock.
     """
 
@@ -28,47 +34,63 @@ class PortalRegistry:
             self.register(portal)
 
     def register(self, portal: Resolver) -> Resolver:
-        """Take a portal for all its schemes; RegistryError (conflict) when it is in already."""
+        """Add a portal for all its schemes, and return it.
+
+        Raises: RegistryError (conflict) if it is registered already.
+        """
         with self._lock:
             table = dict(self._by_scheme)
             for scheme in portal.schemes:
                 if portal in table.get(scheme, ()):
-                    raise RegistryError(f"this portal answers for {scheme} already", name=scheme, kind="conflict")
+                    message = f"this {type(portal).__name__} is already registered for {scheme}://"
+                    raise RegistryError(message, name=scheme, kind="conflict")
                 table[scheme] = (portal, *table.get(scheme, ()))
             self._by_scheme = table
         return portal
 
     def unregister(self, portal: Resolver) -> None:
-        """Take a portal out; RegistryError (not_found) when it is not in."""
+        """Remove a portal.
+
+        Raises: RegistryError (not_found) if it is not registered.
+        """
         with self._lock:
             table = {scheme: tuple(p for p in rest if p is not portal) for scheme, rest in self._by_scheme.items()}
             if table == self._by_scheme:
-                raise RegistryError("this portal is not registered")
+                raise RegistryError(f"this {type(portal).__name__} is not registered")
             self._by_scheme = {scheme: rest for scheme, rest in table.items() if rest}
 
     def schemes(self) -> list[str]:
-        """The schemes that have a portal."""
+        """Return the schemes that have a portal."""
         return list(self._by_scheme)
 
     def portals(self) -> list[Resolver]:
-        """Every portal once."""
+        """Return every portal once."""
         return list(dict.fromkeys(portal for rest in self._by_scheme.values() for portal in rest))
 
     def get(self, scheme: str) -> tuple[Resolver, ...]:
-        """The portals for a scheme, the newest first; RegistryError (not_found) when there is none."""
+        """Return the portals of a scheme, the newest first.
+
+        Raises: RegistryError (not_found) if there is none.
+        """
         found = self._by_scheme.get(scheme)
         if not found:
-            known = ", ".join(self._by_scheme) or "none"
-            raise RegistryError(f"no portal answers for {scheme}:// (there are: {known})", name=scheme)
+            registered = ", ".join(f"{one}://" for one in self._by_scheme) or "none"
+            raise RegistryError(f"no portal is registered for {scheme}://; registered: {registered}", name=scheme)
         return found
 
     def resolve(self, address: Address | str) -> Function:
-        """The Function at any address; raises what the last portal asked raises."""
+        """Return the Function at an address.
+
+        Raises: what the last portal of its scheme raises; RegistryError (not_found) if no portal has the scheme.
+        """
         target = Address.of(address)
         return resolve_first(self.get(target.scheme), target)
 
     def resolve_service(self, address: Address | str) -> Service:
-        """The Service at any address."""
+        """Return the Service at an address.
+
+        Raises: as `resolve`.
+        """
         target = Address.of(address)
         *others, last = self.get(target.scheme)
         for portal in others:
@@ -80,7 +102,10 @@ class PortalRegistry:
 
 
 def resolve_first(portals: Iterable[Resolver], address: Address) -> Function:
-    """The Function at `address` of the first of `portals` that has it; the last one's RegistryError if none has."""
+    """Return the Function at an address from the first of several portals that finds it.
+
+    Raises: RegistryError of the last portal if none finds it; any other error of a portal at once.
+    """
     *others, last = portals
     for portal in others:
         try:

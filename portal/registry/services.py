@@ -1,4 +1,4 @@
-"""ServiceRegistry: services of this process by name."""
+"""ServiceRegistry: the services of this process by name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["ServiceRegistry"]
 
 
 class ServiceRegistry:
-    """Services by name, started and stopped together.
+    """Services by name, which start and stop together.
 
     Threads: any; no lock is held while a service starts or stops.
     """
@@ -22,52 +22,65 @@ class ServiceRegistry:
         self._services: dict[str, Service] = {}
 
     def register(self, service: Any) -> Service:
-        """Take a Service, or an instance of a `@service` class; RegistryError (conflict) for a name that is taken."""
+        """Add a Service, or an instance of a `@service` class.
+
+        Returns: the Service.
+        Raises: RegistryError (conflict) if another service has this name; ConfigError for anything else.
+        """
         member = Service.of(service)
         with self._lock:
             if member.name in self._services:
-                raise RegistryError(f"service {member.name} is registered already", name=member.name, kind="conflict")
+                raise RegistryError(f"a service {member.name} is already registered", name=member.name, kind="conflict")
             self._services[member.name] = member
         return member
 
     def get(self, name: str) -> Service:
-        """The service; RegistryError (not_found) when there is none."""
+        """Return a service.
+
+        Raises: RegistryError (not_found) if there is none.
+        """
         service = self._services.get(name)
         if service is None:
-            raise RegistryError(f"no service {name}", name=name)
+            raise RegistryError(f"there is no service {name}", name=name)
         return service
 
     def exists(self, name: str) -> bool:
-        """Whether there is a service of this name."""
+        """Return whether there is a service of this name."""
         return name in self._services
 
     def list(self) -> list[dict[str, Any]]:
-        """The status of every service, in the order they came."""
+        """Return the status of every service in the order of registration."""
         with self._lock:
             services = list(self._services.values())
         return [service.status() for service in services]
 
     def count(self) -> int:
-        """How many services there are."""
+        """Return the number of services."""
         return len(self._services)
 
     def unregister(self, name: str) -> Service:
-        """Take a service out and give it, as it is: a running one is not stopped."""
+        """Remove a service and return it. A running service is not stopped.
+
+        Raises: RegistryError (not_found) if there is none.
+        """
         with self._lock:
             service = self._services.pop(name, None)
         if service is None:
-            raise RegistryError(f"no service {name}", name=name)
+            raise RegistryError(f"there is no service {name}", name=name)
         return service
 
     def clear(self) -> int:
-        """Take every service out, as they are; how many they were."""
+        """Remove every service without stopping it. Return the number of services removed."""
         with self._lock:
             number = len(self._services)
             self._services.clear()
         return number
 
     def start(self) -> None:
-        """Start every service in order; on an error the ones started here are stopped again and it is raised."""
+        """Start every service in the order of registration.
+
+        Raises: what a service's `on_start` raises; the services that this call has started are stopped again.
+        """
         started: list[Service] = []
         with self._lock:
             services = list(self._services.values())
@@ -81,7 +94,10 @@ class ServiceRegistry:
             raise
 
     def stop(self) -> None:
-        """Stop every service, last first; the first error is raised after all were stopped."""
+        """Stop every service in reverse order.
+
+        Raises: the first error of a service's `on_stop`, after all services were stopped.
+        """
         with self._lock:
             services = list(reversed(self._services.values()))
         failures: list[Exception] = []

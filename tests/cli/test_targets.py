@@ -24,7 +24,7 @@ from tests.support.command import run
         (["served_things.py:plain"], 2, "name its module: served_things:plain"),
         (["./inner/things.py:plain"], 2, "name its module: inner.things:plain"),
         (["ending_things:plain"], 2, "cannot import ending_things: SystemExit: 7"),
-        (["served_things:plain", "served_things:plain", "served_things:made"], 3, "plain version 1 is taken"),
+        (["served_things:plain", "served_things:plain", "served_things:made"], 3, "published as plain version 1"),
         (["served_things:plain", "--http", "8080"], 2, "8080 is not HOST:PORT"),
         (["served_things:plain", "--http", "host:http"], 2, "host:http is not HOST:PORT"),
         (["served_things:plain", "--http", "host:65536"], 2, "host:65536 is not HOST:PORT"),

@@ -1,4 +1,4 @@
-"""A call of a resolved function in this process: the short way gives what the ordinary one gives."""
+"""A compiled call has the outcome of a general one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from portal import CallContext, Consumer, FunctionError, LocalPortal, RegistryError, ValidationError, function
 from portal.errors import PortalError
-from portal.local.fast_path import ordinary_call
+from portal.local.fast_path import general_call
 
 
 @pytest.fixture
@@ -45,15 +45,15 @@ def add(a: float, b: float = 4.0) -> float:
         ((), {"a": 1.7e308, "b": 1.7e308}),
     ],
 )
-def test_it_gives_what_the_ordinary_way_gives(local: LocalPortal, args: Any, kwargs: Any) -> None:
+def test_a_compiled_call_has_the_outcome_of_a_general_one(local: LocalPortal, args: Any, kwargs: Any) -> None:
     def outcome(call: Any) -> Any:
         try:
             return call()
         except PortalError as error:
             return type(error), error.message, getattr(error, "errors", None)
 
-    quick = resolved(local, add)
-    assert outcome(lambda: quick(*args, **kwargs)) == outcome(lambda: ordinary_call(quick, args, kwargs))
+    fast = resolved(local, add)
+    assert outcome(lambda: fast(*args, **kwargs)) == outcome(lambda: general_call(fast, args, kwargs))
 
 
 def test_parameters_may_have_any_name(local: LocalPortal) -> None:
@@ -96,7 +96,7 @@ def test_each_call_has_a_context_and_calls_inside_are_nested(local: LocalPortal)
     assert CallContext.current() is None
 
 
-def test_a_function_that_was_removed_is_refused(local: LocalPortal) -> None:
+def test_a_removed_function_is_rejected(local: LocalPortal) -> None:
     address = local.apply(add)
     got = Consumer([local]).resolve(address)
     assert got(a=1.0, b=2.0) == 3.0
@@ -105,7 +105,7 @@ def test_a_function_that_was_removed_is_refused(local: LocalPortal) -> None:
         got(a=1.0, b=2.0)
 
 
-def test_failures_are_counted_and_say_that_it_ran(local: LocalPortal) -> None:
+def test_failures_are_counted_and_say_that_the_function_ran(local: LocalPortal) -> None:
     def fail(kind: int) -> float:
         if kind == 0:
             raise ValueError("no")
@@ -123,7 +123,7 @@ def test_failures_are_counted_and_say_that_it_ran(local: LocalPortal) -> None:
     assert local.stats()["running"] == 0
 
 
-def test_a_result_of_another_class_becomes_that_of_the_hint(local: LocalPortal) -> None:
+def test_a_result_of_another_type_is_converted_to_the_hint(local: LocalPortal) -> None:
     def whole(number: int) -> float:
         return number
 

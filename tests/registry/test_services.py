@@ -97,5 +97,5 @@ def test_portals_by_scheme() -> None:
         with pytest.raises(RegistryError):
             registry.resolve("local://one")
         registry.unregister(second)
-        with pytest.raises(RegistryError, match="no portal answers for local://"):
+        with pytest.raises(RegistryError, match="no portal is registered for local://; registered: none"):
             registry.resolve("local://two")

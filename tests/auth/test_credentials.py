@@ -31,6 +31,7 @@ from portal.auth.credentials import (
 )
 from portal.auth.server import ApiKeyAuth, BasicAuth, BearerAuth, authenticate
 from portal.errors import AuthenticationError, CallTimeout, ConfigError, RegistryError, TransportError
+from tests.support.clocks import Clock
 
 WAIT = 10.0
 SECRET = "s3cret-Token.of~ann"
@@ -265,14 +266,6 @@ def test_a_secret_goes_only_where_it_belongs(called: str, which: str | None) -> 
 
 
 # tokens from an endpoint
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Endpoint:

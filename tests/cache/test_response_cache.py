@@ -25,6 +25,7 @@ from portal.cache.response_cache import (
 from portal.calls.singleflight import SingleFlight
 from portal.context import CallContext
 from portal.errors import CallCancelled, CallTimeout, ConfigError, FunctionError, TransportError
+from tests.support.clocks import Clock
 
 WAIT = 10.0
 ADDRESS = "http://a:1/api/f"
@@ -33,14 +34,6 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=10,
 )
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def key(n: int = 0, address: str = ADDRESS) -> Key:

@@ -12,18 +12,9 @@ import pytest
 from portal.calls.deadlines import DeadlineWatch, wait_for
 from portal.context import CallContext
 from portal.errors import CallCancelled, CallTimeout, OverloadedError
+from tests.support.clocks import Clock
 
 WAIT = 10.0
-
-
-class Clock:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def test_wait_gives_the_result() -> None:

@@ -8,7 +8,8 @@ import subprocess
 import pytest
 
 from portal import Consumer
-from tests.support.command import free_port, serving, wait_for_port
+from tests.support.command import serving
+from tests.support.ports import free_port, wait_for_port
 
 pytest.importorskip("gunicorn")
 

@@ -6,7 +6,8 @@ import threading
 from time import monotonic
 
 from portal import Consumer, PortalError
-from tests.support.command import free_port, serving, wait_for_port
+from tests.support.command import serving
+from tests.support.ports import free_port, wait_for_port
 
 
 def test_a_changed_file_restarts_the_server(here):

@@ -19,7 +19,7 @@ import trustme
 
 import portal
 from portal import HTTPPortal, RateLimit
-from tests.support.command import free_port, wait_for_port
+from tests.support.ports import free_port, wait_for_port
 
 ROOT = Path(portal.__file__).parents[1]
 DOCS = ROOT / "docs"

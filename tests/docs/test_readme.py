@@ -24,6 +24,7 @@ import portal
 from portal import Consumer, HTTPPortal, errors
 from portal.cli import main as cli
 from portal.examples.orders import service
+from tests.support.ports import free_port
 
 ROOT = pathlib.Path(portal.__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -66,11 +67,6 @@ ONE_PROCESS = [code for code in blocks("python") if "django" not in code]
 def test_code_runs_and_prints_what_its_comments_say(code, server, capsys):
     exec(compile(code.replace(SERVER, server), "README.md", "exec", dont_inherit=True), {"__name__": "readme"})
     assert capsys.readouterr().out.split() == re.findall(r"print\(.+\) +# ([\d.]+)", code)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager

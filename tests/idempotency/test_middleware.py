@@ -43,6 +43,7 @@ from portal.function import ResolvedFunction
 from portal.idempotency.middleware import Idempotency
 from portal.idempotency.store import Claim, MemoryOutcomes, SharedOutcomes
 from tests.support import valkey
+from tests.support.clocks import Clock
 
 WAIT = 10.0
 
@@ -65,14 +66,6 @@ def newer(n: int = 0) -> int:
 @make
 def items() -> Iterator[int]:
     yield 1
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def call_of(

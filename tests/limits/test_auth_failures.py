@@ -9,14 +9,7 @@ import pytest
 from portal.errors import RateLimitError
 from portal.limits.auth_failures import AuthFailures
 from tests.support import valkey
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.support.clocks import Clock
 
 
 def attempts(failures: AuthFailures, peer: str) -> bool:

@@ -27,6 +27,7 @@ from portal.errors import ConfigError, OverloadedError, RateLimitError
 from portal.limits.algorithms import MemoryBuckets, MemoryWindows, Rate, SharedBuckets, SharedWindows
 from portal.limits.rate_limit import RateLimit
 from tests.support import valkey
+from tests.support.clocks import Clock
 
 SECOND = 1_000_000
 ALGORITHMS = ["token_bucket", "sliding_window"]
@@ -40,14 +41,6 @@ def work(n: int = 0) -> int:
 @make
 def other() -> int:
     return 0
-
-
-class Clock:
-    def __init__(self, now: float = 1000.0) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def call_of(function: Any = work, *, peer: str = "1.2.3.4", name: str | None = None) -> Call:

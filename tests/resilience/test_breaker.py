@@ -22,6 +22,7 @@ from portal.errors import CircuitOpenError, ConfigError, PortalError
 from portal.resilience.breaker import Breaker, CircuitSnapshot, authority_of, counts_as_failure
 from portal.resilience.circuit import Circuit, Thresholds
 from portal.resilience.retry import Retry
+from tests.support.clocks import Clock
 
 WAIT = 10.0
 
@@ -34,14 +35,6 @@ def work(n: int = 0) -> int:
 @make
 def items() -> Iterator[int]:
     yield 1
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def call_of(address: str | None = "http://a:1/api/work", *, timeout: float | None = None, function: Any = work) -> Call:

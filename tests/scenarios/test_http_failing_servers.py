@@ -32,18 +32,13 @@ from portal.http import Compression
 from portal.http.client.client import HTTPClient
 from portal.http.messages.problem import PROBLEM, error_of
 from portal.serving import Listener, Request, Response, ServingConfig
+from tests.support.ports import free_port
 
 WAIT = 20.0
 SCHEMA = (
     b'{"name":"f","version":"1","input":{"type":"object","properties":{"n":{"type":"integer"}},'
     b'"additionalProperties":false},"output":{},"idempotent":%s,"streaming":%s}'
 )
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def ok(body: bytes) -> bytes:

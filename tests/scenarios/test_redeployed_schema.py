@@ -10,13 +10,7 @@ import pytest
 from portal import Address, Consumer, HTTPPortal, RegistryError, TransportError, ValidationError
 from portal.http.client import function as remote
 from portal.http.client.client import HTTPClient
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.support.clocks import Clock
 
 
 @pytest.fixture

@@ -5,15 +5,9 @@ from __future__ import annotations
 import pytest
 
 from portal.serving.latency import QUICK, STUCK, LatencyTracker
+from tests.support.clocks import Clock
 
 FAST, SLOW = QUICK / 5, QUICK * 4
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

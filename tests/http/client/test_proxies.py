@@ -34,6 +34,7 @@ from portal.errors import AuthorizationError, PortalError
 from portal.http import ClientTLS, HTTPClient
 from portal.http.client.proxies import Proxies, Proxy
 from tests.support.forward_proxy import ForwardProxy
+from tests.support.ports import free_port
 
 WAIT = 20.0
 SECRET = "s3cret"
@@ -51,12 +52,6 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 def double(number: int) -> int:
     return 2 * number
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def behind(address: object) -> str:

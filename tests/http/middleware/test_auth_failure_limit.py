@@ -14,16 +14,9 @@ from portal.context import CallContext
 from portal.http import CORS, AuthFailureLimit, RequestLog
 from portal.http11.request_head import parse_request_head
 from portal.serving.request import Request, Response
+from tests.support.clocks import Clock
 
 WAIT = 10.0
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def whoami(context: CallContext) -> str:

@@ -44,12 +44,12 @@ if TYPE_CHECKING:
         TransportError,
         ValidationError,
     )
-    from .function import Function, function
+    from .function import Function, ResolvedFunction, function
     from .http import HTTPPortal
     from .idempotency.middleware import Idempotency
     from .limits.rate_limit import RateLimit
     from .local.portal import LocalPortal
-    from .portal import Portal
+    from .portal import Portal, Resolver
     from .registry import FunctionRegistry, PortalRegistry, ServiceRegistry
     from .resilience.breaker import Breaker
     from .resilience.retry import Retry, RetryBudget
@@ -102,6 +102,8 @@ __all__ = [
     "RateLimitError",
     "RegistryError",
     "RequireScopes",
+    "ResolvedFunction",
+    "Resolver",
     "ResponseCache",
     "Retry",
     "RetryBudget",
@@ -147,6 +149,8 @@ _HOME = {
     "PortalRegistry": "registry",
     "RateLimit": "limits",
     "RequireScopes": "auth",
+    "ResolvedFunction": "function",
+    "Resolver": "portal",
     "ResponseCache": "cache",
     "Retry": "resilience",
     "RetryBudget": "resilience",

@@ -38,6 +38,8 @@ OTHERS = {
     "PortalRegistry",
     "RateLimit",
     "RequireScopes",
+    "ResolvedFunction",
+    "Resolver",
     "ResponseCache",
     "Retry",
     "RetryBudget",

@@ -13,9 +13,17 @@ from collections.abc import Iterator, Mapping
 from time import monotonic
 from typing import Any
 
-from portal import Address, CallContext, CallTimeout, FunctionError, FunctionSchema, PortalError, TransportError
-from portal.function import ResolvedFunction
-from portal.portal import Resolver
+from portal import (
+    Address,
+    CallContext,
+    CallTimeout,
+    FunctionError,
+    FunctionSchema,
+    PortalError,
+    ResolvedFunction,
+    Resolver,
+    TransportError,
+)
 
 __all__ = ["EchoResolver", "EchoServer", "broken"]
 

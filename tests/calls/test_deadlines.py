@@ -51,7 +51,7 @@ def test_a_cancelled_future() -> None:
 
 
 def test_due_entries_fire_once_and_in_time() -> None:
-    clock, fired = Clock(), []
+    clock, fired = Clock(100.0), []
     watch = DeadlineWatch(clock)
     watch._thread = threading.current_thread()  # the test is the watching thread
     watch.add(101.0, lambda: fired.append("first"))
@@ -71,7 +71,7 @@ def test_due_entries_fire_once_and_in_time() -> None:
 
 
 def test_a_callback_that_fails_does_not_stop_the_others(caplog: pytest.LogCaptureFixture) -> None:
-    clock, fired = Clock(), []
+    clock, fired = Clock(100.0), []
     watch = DeadlineWatch(clock)
     watch._thread = threading.current_thread()
 
@@ -119,7 +119,7 @@ def test_when_the_system_has_no_thread_to_give_nothing_is_left_unwatched(monkeyp
 
 
 def test_an_entry_that_is_added_while_the_garbage_collector_runs_ends_no_watch() -> None:
-    clock = Clock()
+    clock = Clock(100.0)
     watch = DeadlineWatch(clock)
     for _ in range(5_000):  # so many that, in CPython 3.11, it runs while they are looked through
         watch._entries[object()] = (1000.0, lambda: None)

@@ -12,7 +12,7 @@ FAST, SLOW = QUICK / 5, QUICK * 4
 
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(100.0)
 
 
 @pytest.fixture

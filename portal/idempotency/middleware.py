@@ -63,8 +63,8 @@ class Idempotency:
     Args:
         window: seconds for which a response is kept.
         store: None keeps responses in this process. A Redis or Valkey URL or client shares them between processes.
-        max_keys: the largest number of responses in this process. Beyond it the oldest one is removed.
-        max_result: the largest response, in bytes of JSON. Of a larger one only the fact of the call is kept.
+        max_entries: the largest number of responses in this process. Beyond it the oldest one is removed.
+        max_response_size: the largest response, in bytes of JSON. Of a larger one only the fact of the call is kept.
         max_bytes: the largest size of all responses in this process together.
         wait: the longest time in seconds that a call waits for the first one. Its deadline may end the wait earlier.
         lease: seconds after which the shared store frees the keys of a process that died.
@@ -85,8 +85,8 @@ class Idempotency:
         window: float = 86_400.0,
         *,
         store: Any = None,
-        max_keys: int = 100_000,
-        max_result: int = 1024 * 1024,
+        max_entries: int = 100_000,
+        max_response_size: int = 1024 * 1024,
         max_bytes: int = 64 * 1024 * 1024,
         wait: float = 30.0,
         lease: float = 30.0,
@@ -94,7 +94,7 @@ class Idempotency:
         key_prefix: str = "portal:idempotency",
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        self._max_result = size("idempotency.max_result", max_result)
+        self._max_response_size = size("idempotency.max_response_size", max_response_size)
         self._wait = seconds("idempotency.wait", wait)
         self._open = choice("idempotency.on_lost_store", on_lost_store, ("open", "closed")) == "open"
         self._store: OutcomeStore = store_of(
@@ -102,8 +102,8 @@ class Idempotency:
             positive_seconds("idempotency.window", window),
             seconds("idempotency.lease", lease, minimum=0.1),
             text("idempotency.key_prefix", key_prefix),
-            count("idempotency.max_keys", max_keys),
-            size("idempotency.max_bytes", max_bytes, minimum=max_result),
+            count("idempotency.max_entries", max_entries),
+            size("idempotency.max_bytes", max_bytes, minimum=max_response_size),
             clock,
         )
 
@@ -167,7 +167,11 @@ class Idempotency:
             pass  # the claim ends with its lease
 
     def _shorten(self, text: str) -> str:
-        return text if len(text) <= self._max_result else _not_kept(f"was larger than {self._max_result} bytes")
+        return (
+            text
+            if len(text) <= self._max_response_size
+            else _not_kept(f"was larger than {self._max_response_size} bytes")
+        )
 
     def close(self) -> None:
         """End the thread, and close the connections that were opened for a store URL."""

@@ -93,7 +93,7 @@ class MemoryOutcomes:
 
     Args:
         window: seconds for which an outcome is kept.
-        max_keys: the largest number of outcomes.
+        max_entries: the largest number of outcomes.
         max_bytes: the largest size of all outcomes together.
         clock: seconds, as `time.monotonic`.
 
@@ -103,9 +103,9 @@ class MemoryOutcomes:
 
     notifies: bool = True
 
-    def __init__(self, window: float, max_keys: int, max_bytes: int, clock: Callable[[], float]) -> None:
+    def __init__(self, window: float, max_entries: int, max_bytes: int, clock: Callable[[], float]) -> None:
         self._window = window
-        self._max_keys = max_keys
+        self._max_entries = max_entries
         self._max_bytes = max_bytes
         self._clock = clock
         self._lock = new_lock()  # guards the attributes below
@@ -148,8 +148,8 @@ class MemoryOutcomes:
             warn, self._warned = early and not self._warned, self._warned or early
         if warn:
             _log.warning(
-                "idempotency: outcomes are removed before their window ends; raise max_keys=%d or max_bytes=%d",
-                self._max_keys,
+                "idempotency: outcomes are removed before their window ends; raise max_entries=%d or max_bytes=%d",
+                self._max_entries,
                 self._max_bytes,
             )
         _wake(running)
@@ -175,7 +175,7 @@ class MemoryOutcomes:
 
     def _make_room(self) -> bool:
         early = False
-        while len(self._done) > self._max_keys or self._bytes > self._max_bytes:
+        while len(self._done) > self._max_entries or self._bytes > self._max_bytes:
             self._remove_oldest()
             early = True
         return early
@@ -376,15 +376,15 @@ def _claimed(claim: Claim) -> str:
 
 
 def store_of(
-    source: Any, window: float, lease: float, prefix: str, max_keys: int, max_bytes: int, clock: Callable[[], float]
+    source: Any, window: float, lease: float, prefix: str, max_entries: int, max_bytes: int, clock: Callable[[], float]
 ) -> OutcomeStore:
     """Return the store for the setting `store`.
 
     Args:
         source: a URL or a client of a shared store; None keeps outcomes in this process.
-        window, lease, prefix, max_keys, max_bytes, clock: the settings of the store.
+        window, lease, prefix, max_entries, max_bytes, clock: the settings of the store.
     """
     if source is None:
-        return MemoryOutcomes(window, max_keys, max_bytes, clock)
+        return MemoryOutcomes(window, max_entries, max_bytes, clock)
     link = StoreClient(source, path="idempotency.store", clock=clock)
     return SharedOutcomes(link, window, lease, prefix, max_bytes, clock)

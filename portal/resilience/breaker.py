@@ -81,7 +81,8 @@ class Breaker:
         is_failure: callable (error) -> bool; `counts_as_failure` by default.
         on_change: callable (key, before, after) that is called after each change of state. It runs in the thread that
             made the change, without a lock. Two threads may report changes out of order. Its exceptions are logged.
-        max_keys: the largest number of circuits. Beyond it the least recently used one is removed, a closed one first.
+        max_entries: the largest number of circuits. Beyond it the least recently used one is removed, if possible a
+            closed one.
         clock: seconds, as `time.monotonic`.
 
     Raises: ConfigError for a wrong setting.
@@ -104,7 +105,7 @@ class Breaker:
         key: Callable[[Call], str] = authority_of,
         is_failure: Callable[[PortalError], bool] = counts_as_failure,
         on_change: OnChange | None = None,
-        max_keys: int = 10_000,
+        max_entries: int = 10_000,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         require(rate is not None or failures is not None, "breaker.failures", failures, "given when rate is None")
@@ -120,7 +121,7 @@ class Breaker:
         self._key = callback("breaker.key", key)
         self._is_failure = callback("breaker.is_failure", is_failure)
         self._on_change = callback("breaker.on_change", on_change, optional=True)
-        self._max_keys = count("breaker.max_keys", max_keys, maximum=1_000_000)
+        self._max_entries = count("breaker.max_entries", max_entries, maximum=1_000_000)
         self._clock = clock
         self._lock = new_lock()  # guards the circuits and their contents
         self._circuits: OrderedDict[str, Circuit] = OrderedDict()  # the most recently used is last
@@ -162,7 +163,7 @@ class Breaker:
     def _circuit(self, key: str) -> Circuit:
         circuit = self._circuits.get(key)
         if circuit is None:
-            if len(self._circuits) >= self._max_keys:
+            if len(self._circuits) >= self._max_entries:
                 self._evict()
             circuit = self._circuits[key] = Circuit(self._rules)
         else:

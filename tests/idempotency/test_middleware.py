@@ -165,8 +165,8 @@ def kept(request: pytest.FixtureRequest, close: Callable[[Any], Any]) -> Callabl
         {"window": "1"},
         {"wait": -1},
         {"lease": 0.01},
-        {"max_keys": 0},
-        {"max_result": 0},
+        {"max_entries": 0},
+        {"max_response_size": 0},
         {"max_bytes": 1.5},
         {"max_bytes": 10},
         {"on_lost_store": "maybe"},
@@ -401,7 +401,7 @@ def test_the_fact_of_the_call_is_kept_if_its_response_cannot_be(
 ) -> None:
     if isinstance(response, PortalError):
         response.delivery = "executed"
-    once, responses = kept(max_result=100), Responses(response, "another")
+    once, responses = kept(max_response_size=100), Responses(response, "another")
     with nullcontext() if not isinstance(response, PortalError) else pytest.raises(type(response)):
         assert once(call_of(), responses) == response
     with pytest.raises(ProtocolError, match=words) as caught:
@@ -502,8 +502,8 @@ def test_a_key_with_other_parameters_is_rejected_without_waiting(kept: Callable[
 # in memory
 
 
-def test_the_oldest_response_is_removed_beyond_max_keys(caplog: pytest.LogCaptureFixture) -> None:
-    once, responses = Idempotency(max_keys=2), Responses()
+def test_the_oldest_response_is_removed_beyond_max_entries(caplog: pytest.LogCaptureFixture) -> None:
+    once, responses = Idempotency(max_entries=2), Responses()
     with caplog.at_level(logging.WARNING, "portal.calls"):
         for key in "abcd":
             once(call_of(key), responses)
@@ -516,7 +516,7 @@ def test_the_oldest_response_is_removed_beyond_max_keys(caplog: pytest.LogCaptur
 
 
 def test_the_memory_is_limited() -> None:
-    once, responses = Idempotency(max_result=100, max_bytes=250), Responses("x" * 80)
+    once, responses = Idempotency(max_response_size=100, max_bytes=250), Responses("x" * 80)
     for number in range(20):
         once(call_of(str(number)), responses)
     store = once._store

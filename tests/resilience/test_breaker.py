@@ -258,7 +258,7 @@ def test_circuits_are_independent() -> None:
 
 
 def test_the_number_of_circuits_is_limited_and_closed_ones_are_removed_first() -> None:
-    breaker = Breaker(1, max_keys=3, clock=Clock())
+    breaker = Breaker(1, max_entries=3, clock=Clock())
     assert try_call(breaker, fail, "http://a:1/x") == "failed"
     for port in (2, 3, 4, 5, 6):
         assert try_call(breaker, succeed, f"http://a:{port}/x") == "ok"
@@ -270,7 +270,7 @@ def test_the_number_of_circuits_is_limited_and_closed_ones_are_removed_first() -
 
 
 def test_a_circuit_may_be_removed_during_its_call() -> None:
-    breaker = Breaker(1, max_keys=1, clock=Clock())
+    breaker = Breaker(1, max_entries=1, clock=Clock())
 
     def peer(call: Call) -> Any:
         assert try_call(breaker, succeed, "http://a:2/x") == "ok"
@@ -563,7 +563,7 @@ def test_closing_a_stream_closes_its_source() -> None:
         ({"failures": None}, "breaker.failures"),
         ({"minimum_calls": 1.5}, "breaker.minimum_calls"),
         ({"half_open_calls": -1}, "breaker.half_open_calls"),
-        ({"max_keys": 0}, "breaker.max_keys"),
+        ({"max_entries": 0}, "breaker.max_entries"),
         ({"window": 0}, "breaker.window"),
         ({"window": math.inf}, "breaker.window"),
         ({"open_duration": "30"}, "breaker.open_duration"),

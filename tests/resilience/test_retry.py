@@ -122,12 +122,8 @@ CASES: list[tuple[Callable[[], PortalError], bool, bool, bool]] = [
     (lambda: RateLimitError("r", retryable=False), False, False, False),
     (lambda: OverloadedError("o"), True, True, True),
     (lambda: error_of(503, "text/html", b"", {}), False, True, True),  # a proxy
-    (
-        lambda: error_of(503, "application/problem+json", b'{"code": "overloaded"}', {}),
-        True,
-        True,
-        True,
-    ),  # from a portal
+    # The 503 of a portal shows that the function did not run.
+    (lambda: error_of(503, "application/problem+json", b'{"code": "overloaded"}', {}), True, True, True),
     (lambda: CircuitOpenError("c"), True, True, True),
     (lambda: CallTimeout("t"), False, False, False),
     (lambda: CallTimeout("t", retryable=True), False, True, True),

@@ -31,14 +31,14 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     ("deadline", "timeout", "expected"),
     [(None, None, None), (None, 5, 105.0), (103.0, None, 103.0), (103.0, 5, 103.0), (109.0, 5, 105.0), (90.0, 5, 90.0)],
 )
-def test_a_child_has_the_lesser_deadline(
+def test_a_child_has_the_earlier_deadline(
     clock: list[float], deadline: float | None, timeout: float | None, expected: float | None
 ) -> None:
     assert CallContext(deadline=deadline).child(timeout=timeout).deadline == expected
 
 
 @given(st.none() | st.floats(-1e6, 1e6), st.lists(st.none() | st.floats(0, 1e6), max_size=5))
-def test_deadlines_only_shrink(deadline: float | None, timeouts: list[float | None]) -> None:
+def test_a_nested_deadline_is_never_later(deadline: float | None, timeouts: list[float | None]) -> None:
     context = CallContext(deadline=deadline)
     for timeout in timeouts:
         nested = context.child(timeout=timeout)
@@ -59,7 +59,7 @@ def test_remaining_and_expired(clock: list[float]) -> None:
 @pytest.mark.parametrize(
     ("deadline", "timeout", "watched"), [(103.0, None, True), (103.0, 9, True), (103.0, 1, False), (None, 1, False)]
 )
-def test_a_child_is_watched_at_its_parents_deadline(
+def test_a_child_with_the_deadline_of_a_watched_parent_is_watched(
     clock: list[float], deadline: float | None, timeout: float | None, watched: bool
 ) -> None:
     parent = CallContext(deadline=deadline)
@@ -83,7 +83,7 @@ def test_check(clock: list[float]) -> None:
 # cancellation
 
 
-def test_cancellation_goes_down_and_not_up() -> None:
+def test_cancellation_reaches_nested_calls_only() -> None:
     top = CallContext()
     middle = top.child()
     leaf, sibling = middle.child(), top.child()
@@ -105,7 +105,7 @@ def test_on_cancel_calls_each_callback_once() -> None:
     assert calls == ["first", "second", "late"]
 
 
-def test_on_cancel_of_a_nested_call_whose_parent_was_given_up() -> None:
+def test_on_cancel_of_a_nested_call_with_a_cancelled_parent() -> None:
     calls: list[int] = []
     parent = CallContext()
     nested = parent.child().child()
@@ -116,7 +116,7 @@ def test_on_cancel_of_a_nested_call_whose_parent_was_given_up() -> None:
     assert calls == [1]
 
 
-def test_on_cancel_of_a_nested_call_hears_its_parent() -> None:
+def test_cancelling_a_parent_runs_the_callbacks_of_nested_calls() -> None:
     calls: list[str] = []
     parent = CallContext()
     nested = parent.child().child()
@@ -151,10 +151,10 @@ def test_cancel_from_many_threads_calls_back_once() -> None:
     assert calls == [1]
 
 
-# what a nested call inherits
+# inheritance
 
 
-def test_inheritance() -> None:
+def test_a_nested_call_inherits() -> None:
     identity = Identity("ann", frozenset({"orders"}))
     parent = CallContext(
         request_id="r1", identity=identity, traceparent="t", baggage={"a": "1"}, metadata={"only": "parent"}
@@ -168,7 +168,7 @@ def test_inheritance() -> None:
     assert parent.child().metadata == {}
 
 
-def test_a_request_id_made_late_is_shared() -> None:
+def test_a_request_id_made_by_a_nested_call_is_shared() -> None:
     parent = CallContext()
     nested = parent.child().child()
     assert nested.request_id == parent.request_id == parent.request_id
@@ -208,7 +208,7 @@ def test_for_call(clock: list[float]) -> None:
     assert (nested.parent, nested.deadline) == (given_one, 102.0)
 
 
-def test_repr_says_what_is_left(clock: list[float]) -> None:
+def test_repr_has_the_remaining_time(clock: list[float]) -> None:
     assert repr(CallContext(request_id="r1", deadline=101.23456)) == "CallContext(request_id='r1', remaining=1.235)"
     assert repr(CallContext(request_id="r1")) == "CallContext(request_id='r1', remaining=None)"
 
@@ -245,7 +245,7 @@ def test_request_ids_are_unique_across_threads() -> None:
     assert len({text.partition("-")[0] for text in ids}) == 1
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_process_has_its_own_prefix() -> None:
     mine = new_request_id()
@@ -302,7 +302,7 @@ def test_traceparent_of_any_text(text: str) -> None:
 
 
 @pytest.mark.parametrize("scopes", ["read", "", b"read"])
-def test_scopes_are_several_texts(scopes: Any) -> None:
+def test_scopes_must_be_several_strings(scopes: Any) -> None:
     with pytest.raises(ConfigError) as info:
         Identity("ann", scopes)
     assert info.value.path == "identity.scopes"

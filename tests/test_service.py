@@ -1,3 +1,5 @@
+"""Service and `@service`: members, lifecycle, and publishing as a whole."""
+
 from __future__ import annotations
 
 import gc
@@ -64,10 +66,10 @@ class Users:
 
     @property
     def size(self) -> int:
-        raise AssertionError("a property is not looked at")
+        raise AssertionError("a property must not be read")
 
     def _private(self) -> None:
-        raise AssertionError("not published")
+        raise AssertionError("a private method must not be published")
 
 
 def test_public_methods_become_functions() -> None:
@@ -82,10 +84,10 @@ def test_public_methods_become_functions() -> None:
     assert Service.of(group) is group
     assert "users stopped" in repr(group)
     with pytest.raises(RegistryError):
-        group["nobody"]
+        group["missing"]
 
 
-def test_a_class_stays_a_class() -> None:
+def test_a_marked_class_can_be_used_as_before() -> None:
     @mark
     class Plain:
         def one(self) -> int:
@@ -97,7 +99,7 @@ def test_a_class_stays_a_class() -> None:
 
 
 @pytest.mark.parametrize("kind", [LocalPortal, HTTPPortal])
-def test_published_whole(kind: type[Portal]) -> None:
+def test_a_portal_publishes_a_whole_service(kind: type[Portal]) -> None:
     users = Users()
     with kind() as portal, Consumer([portal]) as consumer:
         address = portal.apply_service(users)
@@ -114,7 +116,7 @@ def test_published_whole(kind: type[Portal]) -> None:
         with pytest.raises(RegistryError):
             portal.apply_service(Users())
         with pytest.raises(RegistryError):
-            portal.resolve_service(address.child("nobody"))
+            portal.resolve_service(address.child("missing"))
         portal.remove(address)
         assert users.log == ["start", "stop"]
         with pytest.raises(RegistryError):
@@ -122,7 +124,7 @@ def test_published_whole(kind: type[Portal]) -> None:
         assert portal.functions() == {}
 
 
-def test_nothing_stays_published_when_a_start_fails() -> None:
+def test_a_service_that_fails_to_start_is_not_published() -> None:
     def fail() -> None:
         raise OSError("no disk")
 
@@ -136,7 +138,7 @@ def test_nothing_stays_published_when_a_start_fails() -> None:
     assert group.status()["error"] == "OSError: no disk"
 
 
-def test_the_life_of_a_service() -> None:
+def test_lifecycle_of_a_service() -> None:
     seen: list[ServiceState] = []
     group = Service("s", on_start=lambda: seen.append(group.state), on_stop=lambda: seen.append(group.state))
     assert group.state is ServiceState.STOPPED
@@ -165,7 +167,7 @@ def test_after_an_error_a_start_tries_again() -> None:
     assert group.status()["error"] is None
 
 
-def test_one_of_many_starts_it() -> None:
+def test_one_of_several_threads_starts_a_service() -> None:
     entered, gate, times = threading.Event(), threading.Event(), []
 
     def start() -> None:
@@ -187,10 +189,10 @@ def test_one_of_many_starts_it() -> None:
     assert group.state is ServiceState.RUNNING
 
 
-def test_what_is_no_service() -> None:
-    for wrong in (3, object, lambda: None):
+def test_wrong_sources_and_names_are_rejected() -> None:
+    for source in (3, object, lambda: None):
         with pytest.raises(ConfigError):
-            Service.of(wrong)
+            Service.of(source)
     with pytest.raises(ConfigError):
         mark(3)  # type: ignore[call-overload]
     with pytest.raises(RegistryError):
@@ -199,7 +201,7 @@ def test_what_is_no_service() -> None:
         Service("s", [Users.double, Users.double])
 
 
-def test_a_method_keeps_the_schemas_that_it_was_given() -> None:
+def test_a_method_keeps_its_given_schemas() -> None:
     class Shop:
         @make(input={"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}, output=str)
         def twice(self, **given: Any) -> Any:
@@ -218,7 +220,7 @@ def test_a_method_keeps_the_schemas_that_it_was_given() -> None:
     assert shop["numbers"]() == [0, 1]
 
 
-def test_a_method_is_called_by_its_neighbours_as_python_calls_it() -> None:
+def test_methods_call_each_other_as_plain_methods() -> None:
     @mark
     class Shop:
         def __init__(self, rate: int) -> None:
@@ -226,7 +228,7 @@ def test_a_method_is_called_by_its_neighbours_as_python_calls_it() -> None:
 
         @make(idempotent=True)
         def price(self, quantity: int, context: CallContext) -> Decimal:
-            """What so many cost."""
+            """Return the price of a quantity."""
             return Decimal(self.rate * quantity)
 
         @make
@@ -244,7 +246,7 @@ def test_a_method_is_called_by_its_neighbours_as_python_calls_it() -> None:
     with pytest.raises(ValidationError, match="/quantity: must be an integer, got a string"):
         shop.price("1")
     assert shop.price.schema.idempotent
-    assert shop.price.schema.description == "What so many cost."
+    assert shop.price.schema.description == "Return the price of a quantity."
     assert list(shop.price.schema.input["properties"]) == ["quantity"]
     assert LocalPortal().apply(shop.price).path == LocalPortal().apply(other.price).path
     with LocalPortal() as local, Consumer([local]) as consumer:
@@ -252,14 +254,14 @@ def test_a_method_is_called_by_its_neighbours_as_python_calls_it() -> None:
         assert consumer.call_at("local://shop/total", {"quantities": [1, 2]}) == "9"
 
 
-def test_a_service_that_is_applied_as_a_function_says_what_to_do() -> None:
+def test_the_error_for_a_service_in_apply_says_what_to_do() -> None:
     with LocalPortal() as local:
         for wrong in (Users, Users(), Service("users")):
             with pytest.raises(ConfigError, match=r"is a service; expected: apply_service\("):
                 local.apply(wrong)  # type: ignore[arg-type]
 
 
-def test_a_method_keeps_no_instance_alive() -> None:
+def test_a_method_does_not_keep_its_instance_alive() -> None:
     class Shop:
         @make
         def name(self) -> str:
@@ -273,19 +275,19 @@ def test_a_method_keeps_no_instance_alive() -> None:
     assert gone() is None
 
 
-def test_what_python_would_not_bind_is_not_bound() -> None:
+def test_functions_bind_only_where_python_binds() -> None:
     @make
     def double(n: int) -> int:
         return 2 * n
 
     with LocalPortal() as local:
-        far = Consumer([local]).resolve(local.apply(double))
+        resolved = Consumer([local]).resolve(local.apply(double))
 
         class Shop:
-            distant = far
-            bare = staticmethod(double)
+            remote = resolved
+            static = staticmethod(double)
             of_class = make(int.bit_length.__get__(5))
 
-        assert Shop().distant(2) == Shop().bare(2) == 4
-        assert Shop.distant is far
+        assert Shop().remote(2) == Shop().static(2) == 4
+        assert Shop.remote is resolved
         assert Shop().of_class() == 3

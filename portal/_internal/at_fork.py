@@ -1,8 +1,9 @@
-"""Forks: what a child process must not inherit as it stood in its parent.
+"""Locks and objects that a child process must not inherit in the state that they had in its parent.
 
-A fork copies every lock as it is at that moment, and of all threads only the one that forks: a lock that another thread
-held is never released in the child. Locks made here are free in a child; what they guard is a whole step or none, since
-each guards a few operations on dicts and lists. Objects with threads, connections or condition variables begin anew.
+A fork copies every lock in its present state, but only the thread that forks. So a lock that another thread held is
+never released in the child. Locks made by `new_lock` are free in a child. Each guards only a few operations on dicts
+and lists, so the fork leaves the guarded data usable. Objects with threads, connections or condition variables register
+with `renew_after_fork` and start anew.
 """
 
 from __future__ import annotations
@@ -26,24 +27,28 @@ _renewed: WeakSet[_Renewed] = WeakSet()
 
 
 def new_lock() -> threading.Lock:
-    """A lock that is free in a child process, for objects that live long. Never held across user code or I/O."""
+    """Return a lock that is free in a child process after a fork.
+
+    Use it for objects that live long. It must not be held during user code or I/O.
+    """
     lock = threading.Lock()
     _locks.add(lock)
     return lock
 
 
 def renew_after_fork(owner: _Renewed) -> None:
-    """Have `owner.after_fork()` called in each child process, before any other thread of it runs.
+    """Arrange for `owner.after_fork()` to run in each child process, before the child starts other threads.
 
-    It holds no reference to the owner.
+    Args:
+        owner: the object; only a weak reference is kept.
     """
     _renewed.add(owner)
 
 
 def _in_child() -> None:
     for lock in list(_locks):
-        # As logging and concurrent.futures do with theirs. `release` would not do: a thread that is just about to take
-        # a lock has it already while `locked` is still False.
+        # logging and concurrent.futures do the same. `release` is not enough: a thread that acquires a lock may hold it
+        # while `locked` is still False.
         lock._at_fork_reinit()  # type: ignore[attr-defined]
     for owner in list(_renewed):
         owner.after_fork()

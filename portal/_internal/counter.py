@@ -1,4 +1,4 @@
-"""Counter: counts from any thread without a lock."""
+"""Counter: count from any thread without a lock."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["Counter"]
 
 
 class Counter:
-    """Counts up; `add()` is one step of C code, a fifth of the price of a lock around `+= 1`.
+    """A counter that only grows. `add()` is one call of C code, which costs a fifth of a lock around `+= 1`.
 
     Attributes:
-        add: count one more.
+        add: adds one.
 
     Threads: any.
     """
@@ -23,12 +23,12 @@ class Counter:
 
     def __init__(self) -> None:
         self.add: Callable[[], object] = count().__next__
-        self._lock = new_lock()  # guards reading, which counts as well
+        self._lock = new_lock()  # guards reading, which adds one as well
         self._reads = 0
 
     @property
     def value(self) -> int:
-        """How often `add` was called."""
+        """How many times `add` was called."""
         with self._lock:
             found = self.add()
             assert isinstance(found, int)

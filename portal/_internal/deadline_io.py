@@ -1,6 +1,7 @@
-"""What http.client reads an answer from, held to one deadline in all: its own way is a timeout for each read.
+"""TimedSocket: read a whole HTTP response within one deadline.
 
-Against that, a server that sends a byte within each keeps its caller for as long as it likes.
+http.client has only a timeout for each read. A server that sends one byte within each timeout could hold its caller
+without limit.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ __all__ = ["TimedSocket", "time_left"]
 
 
 def time_left(deadline: float) -> float:
-    """Seconds until a `time.monotonic()` moment; TimeoutError when it has passed."""
+    """Return the seconds until a `time.monotonic()` moment.
+
+    Raises: TimeoutError if it has passed.
+    """
     seconds = deadline - monotonic()
     if seconds <= 0:
         raise TimeoutError("the deadline has passed")
@@ -22,26 +26,31 @@ def time_left(deadline: float) -> float:
 
 
 class TimedSocket:
-    """A socket as far as http.client's HTTPResponse uses one.
+    """A socket with the methods that http.client's HTTPResponse uses.
 
     Args:
-        sock: a socket, also one of TLS.
-        deadline: `time.monotonic()` moment by which the last byte is read; None for none.
-        pause: seconds for which nothing may come; None leaves that to the deadline.
+        sock: a socket, with or without TLS.
+        deadline: `time.monotonic()` moment by which the last byte must be read; None for no deadline.
+        read_timeout: seconds for each read; None for the deadline alone.
+
+    Threads: one at a time.
     """
 
-    def __init__(self, sock: Any, deadline: float | None, pause: float | None = None) -> None:
+    def __init__(self, sock: Any, deadline: float | None, read_timeout: float | None = None) -> None:
         self._sock = sock
         self._deadline = deadline
-        self._pause = pause
+        self._read_timeout = read_timeout
 
     def makefile(self, mode: str) -> io.BufferedReader:
-        """What the answer is read from; like a socket's own, it keeps the socket open until it is closed itself."""
+        """Return a buffered reader. Like that of a socket, it keeps the socket open until it is closed itself."""
         return io.BufferedReader(_Reader(self._sock.makefile("rb", buffering=0), self.update_timeout))
 
     def update_timeout(self) -> None:
-        """Let the socket's next step take no longer than there is time. TimeoutError when there is none."""
-        seconds = self._pause
+        """Set the timeout of the socket for its next operation.
+
+        Raises: TimeoutError if the deadline has passed.
+        """
+        seconds = self._read_timeout
         if self._deadline is not None:
             left = time_left(self._deadline)
             seconds = left if seconds is None else min(left, seconds)

@@ -1,7 +1,8 @@
 """WorkerPool: a bounded `concurrent.futures.Executor`.
 
-The standard ThreadPoolExecutor has a queue without a bound and joins its threads at interpreter exit, so that one
-function that never returns keeps the process from ending. This one refuses past its bound and its threads are daemons.
+The queue of the standard ThreadPoolExecutor has no bound. It also joins its threads at interpreter exit, so that a
+function that never returns keeps the process alive. WorkerPool rejects jobs past its bound, and its threads are
+daemons.
 """
 
 from __future__ import annotations
@@ -23,15 +24,18 @@ _Job = tuple["Future[Any]", Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
 
 class WorkerPool(Executor):
-    """Threads started on demand, at most `workers`, and at most `queue` jobs waiting for one.
+    """Run jobs in threads that start on demand.
+
+    A job runs in a copy of the submitter's contextvars, so that the context of a call reaches it.
 
     Args:
-        workers: the most threads, at least 1.
-        queue: the most jobs that wait for a thread; 0 refuses as soon as every thread is busy.
-        name: prefix of the threads' names.
+        workers: maximum number of threads, at least 1.
+        queue: maximum number of jobs that wait for a thread. With 0, a job is rejected when every thread is busy.
+        name: prefix of the names of the threads.
 
-    A job runs in a copy of the submitter's contextvars, so that a call's context reaches it.
-    Threads: any may submit. Fork: a child starts with no threads and an empty queue.
+    Raises: ConfigError for a wrong bound.
+
+    Threads: any may submit. After a fork, the child's pool has no threads and an empty queue.
     """
 
     def __init__(self, workers: int = 16, queue: int = 256, *, name: str = "portal-worker") -> None:
@@ -42,8 +46,8 @@ class WorkerPool(Executor):
         renew_after_fork(self)
 
     def after_fork(self) -> None:
-        """Begin with no threads and an empty queue; a child process does so by itself."""
-        self._ready = threading.Condition()  # guards everything below; never held while a job runs
+        """Start with no threads and an empty queue; called by `__init__`, and in a child process after a fork."""
+        self._ready = threading.Condition()  # guards the attributes below; never held while a job runs
         self._jobs: deque[_Job] = deque()
         self._threads: set[threading.Thread] = set()
         self._unfinished = 0  # jobs that run or wait
@@ -53,17 +57,16 @@ class WorkerPool(Executor):
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Run `fn(*args, **kwargs)` in a thread of the pool.
 
-        Raises: OverloadedError when every thread is busy and the queue is full, or when there is no thread and the
-            system gives none; RuntimeError after `shutdown`.
+        Raises: OverloadedError if every thread is busy and the queue is full, or if the pool has no thread and the
+            system cannot start one; RuntimeError after `shutdown`.
         """
         future: Future[Any] = Future()
         with self._ready:
             if self._closed:
                 raise RuntimeError("the worker pool is shut down")
             if self._unfinished >= self.workers + self.queue:
-                raise OverloadedError(
-                    f"all {self.workers} workers are busy and {self.queue} calls wait already", retry_after=1.0
-                )
+                message = f"all {self.workers} workers are busy and {self.queue} calls are waiting"
+                raise OverloadedError(message, retry_after=1.0)
             self._unfinished += 1
             self._jobs.append((future, contextvars.copy_context().run, (fn, *args), kwargs))
             if len(self._threads) < min(self.workers, self._unfinished):
@@ -77,10 +80,10 @@ class WorkerPool(Executor):
         self._threads.add(thread)
         try:
             thread.start()
-        except RuntimeError as error:  # the system has none to give, or the interpreter is ending
+        except RuntimeError as error:  # the system has no more threads, or the interpreter is ending
             self._threads.discard(thread)
             if self._threads:
-                return  # those that there are will come to it
+                return  # an existing thread will run the job
             self._jobs.pop()
             self._unfinished -= 1
             raise OverloadedError(f"no thread can be started: {error}", retry_after=1.0) from error
@@ -91,11 +94,11 @@ class WorkerPool(Executor):
             future, run, args, kwargs = job
             outcome = _run(run, args, kwargs) if future.set_running_or_notify_cancel() else None
             with self._ready:
-                # Before the result is told, so that who waited for it finds the place free.
+                # Before the result is set, so that a caller that waits for the result can submit again at once.
                 self._unfinished -= 1
             if outcome is not None:
-                _tell(future, *outcome)
-            # The job's frames must not keep its arguments alive while the thread waits for the next.
+                _set_outcome(future, *outcome)
+            # This frame must not keep the job's arguments alive while the thread waits for the next job.
             del job, future, run, args, kwargs, outcome
 
     def _next_job(self) -> _Job | None:
@@ -109,20 +112,20 @@ class WorkerPool(Executor):
 
     @property
     def waiting(self) -> int:
-        """Jobs that wait for a thread, at this moment."""
+        """How many jobs wait for a thread now."""
         return len(self._jobs)
 
     def stats(self) -> dict[str, int]:
-        """Threads, waiting jobs, and jobs running or waiting, at this moment; reads without a lock."""
+        """Return the present numbers of threads, of waiting jobs, and of unfinished jobs. No lock is taken."""
         return {"threads": len(self._threads), "waiting": len(self._jobs), "unfinished": self._unfinished}
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False, timeout: float | None = None) -> None:
-        """Take no more jobs. May be called twice, from any thread.
+        """Reject new jobs, and end the threads. May be called twice, from any thread.
 
         Args:
-            wait: wait for the running jobs.
-            cancel_futures: cancel those that wait for a thread.
-            timeout: seconds to wait at most; None waits for all of them.
+            wait: whether to wait for the running jobs.
+            cancel_futures: whether to cancel the waiting jobs.
+            timeout: maximum seconds to wait; None waits without limit.
         """
         with self._ready:
             self._closed = True
@@ -142,11 +145,11 @@ class WorkerPool(Executor):
 def _run(run: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, BaseException | None]:
     try:
         return run(*args, **kwargs), None
-    except BaseException as error:  # whatever a job raises belongs to who waits for it, as in ThreadPoolExecutor
+    except BaseException as error:  # the caller that waits for the job gets it, as in ThreadPoolExecutor
         return None, error
 
 
-def _tell(future: Future[Any], result: Any, error: BaseException | None) -> None:
+def _set_outcome(future: Future[Any], result: Any, error: BaseException | None) -> None:
     if error is None:
         future.set_result(result)
     else:
@@ -166,7 +169,7 @@ _shared: list[WorkerPool] = []
 
 
 def shared_executor() -> WorkerPool:
-    """The pool of this process for calls that no portal or consumer owns: 32 threads, 1,024 waiting."""
+    """Return the pool of this process for calls outside of a portal or consumer: 32 threads, 1,024 waiting jobs."""
     with _shared_lock:
         if not _shared:
             _shared.append(WorkerPool(32, 1024, name="portal-shared"))

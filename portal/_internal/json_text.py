@@ -1,4 +1,4 @@
-"""JSON text as UTF-8 bytes, encoded and decoded strictly (RFC 8259)."""
+"""Encode and decode JSON as UTF-8 bytes, strictly by RFC 8259."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from ..errors import SerializationError
 __all__ = ["decode_json", "encode_json"]
 
 
-def _refuse_constant(text: str) -> Any:
-    raise ValueError(f"{text} is no JSON")
+def _reject_constant(text: str) -> Any:
+    raise ValueError(f"{text} is not a JSON value")
 
 
-_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+_decoder = json.JSONDecoder(parse_constant=_reject_constant)
 _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
 
 
 def _one_shot_encoder(encoder: json.JSONEncoder) -> Callable[[Any], str]:
-    """What `encoder.encode` does, with the C encoder made once and not once a call."""
+    """Return `encoder.encode` with the C encoder made once instead of for each call."""
     make = getattr(json.encoder, "c_make_encoder", None)
     if make is None:
         return encoder.encode
@@ -35,25 +35,31 @@ _scan: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once  # type: ignor
 
 
 def decode_json(data: bytes) -> Any:
-    """The value that UTF-8 JSON text holds; SerializationError says what is wrong and where."""
+    """Return the value of UTF-8 JSON text.
+
+    Raises: SerializationError with the reason and position.
+    """
     try:
         text = data.decode()
         try:
             value, end = _scan(text, 0)
         except StopIteration:
-            return _decoder.decode(text)  # white space in front, or an error to be told
+            return _decoder.decode(text)  # leading white space, or an error with its position
         return value if end == len(text) else _decoder.decode(text)
     except RecursionError:
-        raise SerializationError("the JSON is nested too deeply") from None
+        raise SerializationError("the JSON text is nested too deeply") from None
     except ValueError as error:  # not UTF-8, not JSON, NaN, or a number with too many digits
-        raise SerializationError(f"this is no JSON: {error}") from None
+        raise SerializationError(f"the text must be JSON: {error}") from None
 
 
 def encode_json(value: Any) -> bytes:
-    """UTF-8 JSON text of a value; SerializationError for what JSON cannot carry."""
+    """Return the UTF-8 JSON text of a value.
+
+    Raises: SerializationError for a value that JSON cannot carry.
+    """
     try:
         return _encode(value).encode()
     except RecursionError:
         raise SerializationError("the value is nested too deeply for JSON") from None
     except (TypeError, ValueError) as error:
-        raise SerializationError(f"the value cannot be sent as JSON: {error}") from None
+        raise SerializationError(f"the value must be JSON data: {error}") from None

@@ -1,4 +1,4 @@
-"""Packages that list public names and load each one on first use (PEP 562)."""
+"""Load the public names of a package on first use (PEP 562)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ __all__ = ["lazy_exports"]
 
 
 def lazy_exports(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Return `__getattr__` and `__dir__` for a package whose names live in its modules.
+    """Return `__getattr__` and `__dir__` for a package whose public names are defined in its modules.
 
     Args:
         package: `__name__` of the package.
-        homes: the module, relative to the package, that holds each public name.
+        homes: the module, relative to the package, that defines each public name.
+
+    Returns: the two functions.
     """
 
     def load(name: str) -> Any:

@@ -1,7 +1,7 @@
-"""StoreClient: the way to a Redis or Valkey server that may be gone.
+"""StoreClient: use a Redis or Valkey server that may be unavailable.
 
-Waiting for a dead server is bounded twice: by socket timeouts, and, once it has failed, by leaving it alone for a
-while, so that one call in that while waits and all others are told at once.
+Two bounds limit how long callers wait for a server that is down: socket timeouts, and a pause after each failure. At
+the end of a pause one call tries the server; all other calls fail at once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["RedisClient", "StoreClient", "StoreUnavailable", "as_text"]
 _log = logging.getLogger("portal.calls")
 _Found = TypeVar("_Found")
 _SCHEMES = ("redis://", "rediss://", "unix://", "valkey://", "valkeys://")
-_SAY_AGAIN = 60.0  # seconds between two warnings about the same outage
+_WARNING_INTERVAL = 60.0  # seconds between two warnings about the same outage
 
 
 class RedisClient(Protocol):
@@ -30,21 +30,25 @@ class RedisClient(Protocol):
 
 
 class StoreUnavailable(Exception):
-    """The store did not answer, or is being left alone."""
+    """The shared store did not respond, or is not used for now after a failure."""
 
 
 class StoreClient:
-    """A shared store, and whether it can be asked.
+    """A client of a shared store, which stops using the store for a while after a failure.
+
+    It connects at its first use.
 
     Args:
-        source: URL (redis, rediss, unix, valkey, valkeys), or a client of the redis or valkey package; a client must
-            have a socket timeout, and its own retries make the waiting longer.
-        path: of the setting, for the ConfigError.
-        timeout: seconds to connect, and to wait for an answer, where a URL is given.
-        pause: seconds for which a store that failed is left alone.
+        source: a URL (redis, rediss, unix, valkey, valkeys), or a client of the redis or valkey package. A client must
+            have a socket timeout. Its own retries add to the waiting time.
+        path: the setting that `source` comes from, for the ConfigError.
+        timeout: seconds to connect, and seconds to wait for a response, if a URL is given.
+        pause: seconds without use after a failure.
         clock: seconds, as `time.monotonic`.
 
-    Nothing is connected before the first use. Threads: any. Fork: the client's pool opens connections of its own.
+    Raises: ConfigError for a wrong setting, and for a URL if the redis package is not installed.
+
+    Threads: any. After a fork, the client's pool in the child opens connections of its own.
     """
 
     def __init__(
@@ -62,42 +66,46 @@ class StoreClient:
         self._over_tls = _is_over_tls(self.client)
         self._pause = seconds("store.pause", pause)
         self._clock = clock
-        # Written without a lock: the worst that two threads at once do is to ask, or to warn, twice.
-        self._lost = False
-        self._alone_until = 0.0
-        self._said = float("-inf")
+        # Written without a lock: at worst, two threads try the store, or log a warning, at the same time.
+        self._failed = False
+        self._paused_until = 0.0
+        self._warned_at = float("-inf")
 
     def run(self, use: Callable[[Any], _Found]) -> _Found:
-        """What `use` gives for the client; StoreUnavailable when the store fails or is being left alone."""
-        probing = self._lost
+        """Call `use` with the client and return its result.
+
+        Raises: StoreUnavailable if the store fails, or during the pause after a failure.
+        """
+        probing = self._failed
         if probing:
             now = self._clock()
-            if now < self._alone_until:
-                raise StoreUnavailable("the store is left alone after a failure")
-            self._alone_until = now + self._pause
+            if now < self._paused_until:
+                raise StoreUnavailable("the shared store failed and is not used for now")
+            self._paused_until = now + self._pause
         try:
             if self._over_tls:
                 _clear_error_queue()
             found = use(self.client)
-        except Exception as error:  # redis and valkey have an exception tree each, and both let OSError through
+        except Exception as error:  # redis and valkey have different exception classes, and both also raise OSError
             self._fail(error)
             raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
-        if probing and self._lost:  # what was asked before the failure and answered after it proves nothing
-            self._lost = False
-            self._said = float("-inf")
-            _log.warning("the shared store answers again")
+        # A response to a request from before the failure does not show that the store is available again.
+        if probing and self._failed:
+            self._failed = False
+            self._warned_at = float("-inf")
+            _log.warning("the shared store responds again")
         return found
 
     def _fail(self, error: Exception) -> None:
         now = self._clock()
-        self._alone_until = now + self._pause
-        self._lost = True
-        if now - self._said >= _SAY_AGAIN:
-            self._said = now
-            _log.warning("the shared store does not answer: %s: %s", type(error).__name__, error)
+        self._paused_until = now + self._pause
+        self._failed = True
+        if now - self._warned_at >= _WARNING_INTERVAL:
+            self._warned_at = now
+            _log.warning("the shared store does not respond: %s: %s", type(error).__name__, error)
 
     def close(self) -> None:
-        """Close the connections, if the client was made here."""
+        """Close the connections if this object made the client."""
         if self._owned:
             self.client.close()
 
@@ -110,12 +118,12 @@ def _connect(url: str, path: str, timeout: float) -> Any:
         from redis.backoff import NoBackoff
         from redis.retry import Retry
     except ImportError:  # pragma: no cover - the tests have it
-        allowed = "pip install 'portal-functions[redis]'"
-        raise ConfigError(f"{path} needs the redis package", path=path, expected=allowed) from None
+        message, hint = f"the redis package must be installed for {path}", "pip install 'portal-functions[redis]'"
+        raise ConfigError(message, path=path, hint=hint) from None
     if url.startswith("valkey"):
         url = "redis" + url.removeprefix("valkey")
     try:
-        # No retries: a script that counted and whose answer was lost must not count again, nor a caller wait twice.
+        # No retries: a script whose response was lost must not count twice, and a caller must not wait twice.
         return Redis.from_url(url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=Retry(NoBackoff(), 0))
     except ValueError:
         _reject(path)
@@ -148,5 +156,5 @@ def _reject(path: str) -> NoReturn:
 
 
 def as_text(value: bytes | str) -> str:
-    """What a client gave, text already or not, as its `decode_responses` is."""
+    """Return a value from a client as text, whether its `decode_responses` is set or not."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

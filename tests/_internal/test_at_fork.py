@@ -1,4 +1,4 @@
-"""A child process forked in the middle of everything: no lock is held, no thread is waited for that is not there."""
+"""Child processes that are forked during calls: no lock is held, and no thread of the parent is waited for."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from portal.resilience.retry import Retry
 WAIT = 20.0
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # that a process with threads forks is the point
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # these tests fork a process with threads
 ]
 
 
 def in_child(work: Callable[[], object]) -> None:
-    """Run `work` in a forked child, which must end well and in time."""
+    """Run `work` in a forked child, which must succeed in time."""
     child = os.fork()
     if child == 0:  # pragma: no cover
         code = 1
@@ -50,7 +50,7 @@ def double(number: int) -> int:
     return 2 * number
 
 
-def call_everything(consumer: Consumer, addresses: list[str]) -> None:
+def call_all(consumer: Consumer, addresses: list[str]) -> None:
     for address in addresses:
         assert consumer.call_at(address, {"number": 2}, timeout=WAIT) == 4
         assert consumer.submit_at(address, {"number": 3}).result(WAIT) == 6
@@ -65,7 +65,7 @@ def test_a_lock_that_another_thread_holds_is_free_in_the_child() -> None:
     held, done = threading.Event(), threading.Event()
     with LocalPortal() as local, HTTPPortal() as http, Consumer(middleware=[Retry(), Breaker()]) as consumer:
         addresses = [str(local.apply(double)), str(http.apply(double))]
-        call_everything(consumer, addresses)
+        call_all(consumer, addresses)
 
         def hold() -> None:
             with ExitStack() as stack:
@@ -77,14 +77,14 @@ def test_a_lock_that_another_thread_holds_is_free_in_the_child() -> None:
         holder = threading.Thread(target=hold)
         holder.start()
         assert held.wait(WAIT)
-        # What the parent serves would need its locks, so the child publishes for itself.
+        # Functions that the parent serves would need its locks, so the child publishes its own.
         child = os.fork()
         if child == 0:  # pragma: no cover
             code = 1
             try:
                 threading.Timer(WAIT, os._exit, [3]).start()
                 with HTTPPortal() as own:
-                    call_everything(consumer, [addresses[0], str(own.apply(double))])
+                    call_all(consumer, [addresses[0], str(own.apply(double))])
                 code = 0
             finally:
                 os._exit(code)
@@ -92,14 +92,14 @@ def test_a_lock_that_another_thread_holds_is_free_in_the_child() -> None:
         done.set()
         holder.join(WAIT)
         assert os.waitstatus_to_exitcode(status) == 0
-        call_everything(consumer, addresses)
+        call_all(consumer, addresses)
 
 
-def test_many_threads_of_the_child_begin_at_once() -> None:
-    """The first calls after the fork must not each find, or make, another half of what is renewed."""
+def test_many_threads_of_the_child_start_at_once() -> None:
+    """The first calls after a fork must not find objects that are only partly renewed."""
     with LocalPortal() as local, HTTPPortal() as http, Consumer() as consumer:
         addresses = [str(local.apply(double)), str(http.apply(double))]
-        call_everything(consumer, addresses)
+        call_all(consumer, addresses)
 
         def storm() -> None:
             start, failed = threading.Barrier(8), []
@@ -107,7 +107,7 @@ def test_many_threads_of_the_child_begin_at_once() -> None:
             def one() -> None:
                 start.wait(WAIT)
                 try:
-                    call_everything(consumer, addresses)
+                    call_all(consumer, addresses)
                 except BaseException as error:
                     failed.append(error)
                     raise
@@ -122,7 +122,7 @@ def test_many_threads_of_the_child_begin_at_once() -> None:
         in_child(storm)
 
 
-def test_a_job_that_waits_in_the_parent_is_not_done_again_in_the_child() -> None:
+def test_a_waiting_job_of_the_parent_does_not_run_in_the_child() -> None:
     pool, gate = WorkerPool(1, 8), threading.Event()
     entered = threading.Event()
     ran: list[int] = []
@@ -147,7 +147,7 @@ def test_a_job_that_waits_in_the_parent_is_not_done_again_in_the_child() -> None
     pool.shutdown(timeout=WAIT)
 
 
-def test_a_child_does_not_wait_for_what_only_its_parent_asks_for() -> None:
+def test_a_child_does_not_wait_for_a_flight_of_its_parent() -> None:
     flights: SingleFlight[str] = SingleFlight()
     flight, leads = flights.lead("key")
     assert leads
@@ -161,7 +161,7 @@ def test_a_child_does_not_wait_for_what_only_its_parent_asks_for() -> None:
     assert len(flights) == 0
 
 
-def test_a_child_leaves_the_parent_s_tls_connection_alone(tmp_path: pathlib.Path) -> None:
+def test_a_child_does_not_use_the_tls_connection_of_its_parent(tmp_path: pathlib.Path) -> None:
     authority = trustme.CA()
     pem, ca = tmp_path / "server.pem", tmp_path / "ca.pem"
     authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(pem))
@@ -182,18 +182,18 @@ def test_a_child_leaves_the_parent_s_tls_connection_alone(tmp_path: pathlib.Path
             assert consumer.call_at(address, {"number": number}, timeout=WAIT) == 2 * number
 
 
-def _spawned(address: str) -> int:
+def _call_from_new_consumer(address: str) -> int:
     with Consumer() as consumer:
         return int(consumer.call_at(address, {"number": 21}, timeout=WAIT))
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_processes_of_a_pool_call(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_of_a_pool_can_call(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     root = str(pathlib.Path(__file__).parents[2])
     monkeypatch.syspath_prepend(root)
     with HTTPPortal() as http:
         address = str(http.apply(double))
-        assert _spawned(address) == 42
+        assert _call_from_new_consumer(address) == 42
         code = f"from portal import Consumer\nwith Consumer() as c: print(c.call_at({address!r}, {{'number': 21}}))"
         process = multiprocessing.get_context(method).Process(target=exec, args=(code, {}))
         process.start()
@@ -201,46 +201,46 @@ def test_processes_of_a_pool_call(method: str, monkeypatch: pytest.MonkeyPatch) 
         assert process.exitcode == 0
 
 
-def test_a_child_does_not_wait_for_a_call_under_an_idempotency_key_that_its_parent_makes() -> None:
+def test_a_child_does_not_wait_for_a_call_of_its_parent_with_the_same_idempotency_key() -> None:
     once = Idempotency(wait=WAIT / 4)
     inside, leave = threading.Event(), threading.Event()
 
-    def call(key: str) -> Call:
+    def call_with(key: str) -> Call:
         return Call(function(double), {"number": 2}, CallContext(idempotency_key=key))
 
     def slow(_: Call) -> str:
         inside.set()
         assert leave.wait(WAIT)
-        return "of the parent"
+        return "from the parent"
 
     def child() -> None:
-        assert once(call("theirs"), lambda _: "of the child") == "of the child"
-        assert once(call("theirs"), lambda _: "again") == "of the child"
+        assert once(call_with("shared"), lambda _: "from the child") == "from the child"
+        assert once(call_with("shared"), lambda _: "again") == "from the child"
 
-    with_thread = threading.Thread(target=lambda: once(call("theirs"), slow))
-    with_thread.start()
+    parent_call = threading.Thread(target=lambda: once(call_with("shared"), slow))
+    parent_call.start()
     try:
         assert inside.wait(WAIT)
         in_child(child)
     finally:
         leave.set()
-        with_thread.join(WAIT)
-    assert once(call("theirs"), lambda _: "again") == "of the parent"
+        parent_call.join(WAIT)
+    assert once(call_with("shared"), lambda _: "again") == "from the parent"
 
 
-def test_a_call_that_forks_ends_its_claim_of_an_idempotency_key_in_both_processes() -> None:
+def test_a_call_that_forks_releases_its_idempotency_key_in_both_processes() -> None:
     once = Idempotency()
 
     def call() -> Call:
         return Call(function(double), {"number": 2}, CallContext(idempotency_key="key"))
 
-    def forks_itself(_: Call) -> int:
+    def fork_during_call(_: Call) -> int:
         forked.append(os.fork())
         return forked[-1]
 
     forked: list[int] = []
-    answer = once(call(), forks_itself)
-    code = 0 if once(call(), lambda _: -1) == answer == forked[0] else 1
+    result = once(call(), fork_during_call)
+    code = 0 if once(call(), lambda _: -1) == result == forked[0] else 1
     if forked[0] == 0:  # pragma: no cover
         os._exit(code)
     assert code == 0

@@ -1,4 +1,4 @@
-"""Closing what has a `close`."""
+"""Close resources and iterators."""
 
 from __future__ import annotations
 

@@ -1,3 +1,5 @@
+"""WorkerPool: bounds, cancellation, shutdown, and forks."""
+
 from __future__ import annotations
 
 import os
@@ -13,7 +15,7 @@ from portal.errors import ConfigError, OverloadedError
 WAIT = 10.0
 
 
-def test_runs_and_returns() -> None:
+def test_a_job_returns_or_raises() -> None:
     pool = WorkerPool(2, 2)
     assert pool.submit(lambda a, b=0: a + b, 1, b=2).result(WAIT) == 3
     with pytest.raises(ZeroDivisionError):
@@ -22,7 +24,7 @@ def test_runs_and_returns() -> None:
     assert pool.stats()["threads"] == 0
 
 
-def test_refuses_past_its_bound() -> None:
+def test_jobs_past_the_bound_are_rejected() -> None:
     gate, pool = threading.Event(), WorkerPool(2, 1)
     futures = [pool.submit(gate.wait, WAIT) for _ in range(3)]
     with pytest.raises(OverloadedError) as caught:
@@ -33,7 +35,7 @@ def test_refuses_past_its_bound() -> None:
     pool.shutdown()
 
 
-def test_a_queue_of_none_takes_as_many_as_there_are_workers() -> None:
+def test_without_a_queue_jobs_are_accepted_while_a_worker_is_free() -> None:
     gate, pool = threading.Event(), WorkerPool(3, 0)
     futures = [pool.submit(gate.wait, WAIT) for _ in range(3)]
     with pytest.raises(OverloadedError):
@@ -43,7 +45,7 @@ def test_a_queue_of_none_takes_as_many_as_there_are_workers() -> None:
     pool.shutdown()
 
 
-def test_idle_threads_are_used_again() -> None:
+def test_idle_threads_are_reused() -> None:
     pool = WorkerPool(8, 8)
     names = set()
     for _ in range(50):
@@ -53,7 +55,7 @@ def test_idle_threads_are_used_again() -> None:
     pool.shutdown()
 
 
-def test_cancelled_before_it_runs() -> None:
+def test_a_waiting_job_can_be_cancelled() -> None:
     gate, pool = threading.Event(), WorkerPool(1, 4)
     first = pool.submit(gate.wait, WAIT)
     second = pool.submit(lambda: 1)
@@ -67,7 +69,7 @@ def test_cancelled_before_it_runs() -> None:
     pool.shutdown()
 
 
-def test_shutdown_cancels_what_waits_and_refuses_more() -> None:
+def test_shutdown_cancels_waiting_jobs_and_rejects_new_ones() -> None:
     gate, started, pool = threading.Event(), threading.Event(), WorkerPool(1, 4)
     running = pool.submit(lambda: started.set() or gate.wait(WAIT))
     assert started.wait(WAIT)
@@ -83,7 +85,7 @@ def test_shutdown_cancels_what_waits_and_refuses_more() -> None:
     pool.shutdown()
 
 
-def test_contextvars_reach_the_job() -> None:
+def test_a_job_has_the_contextvars_of_its_submitter() -> None:
     variable: ContextVar[str] = ContextVar("variable", default="none")
     variable.set("here")
     pool = WorkerPool(1, 1)
@@ -91,7 +93,7 @@ def test_contextvars_reach_the_job() -> None:
     pool.shutdown()
 
 
-def test_sixteen_threads_lose_nothing() -> None:
+def test_no_job_of_sixteen_threads_is_lost() -> None:
     pool = WorkerPool(4, 100_000)
     results: list[int] = []
 
@@ -110,7 +112,7 @@ def test_sixteen_threads_lose_nothing() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_forked_child_starts_afresh() -> None:
+def test_a_forked_child_starts_without_threads() -> None:
     pool = WorkerPool(2, 2)
     assert pool.submit(lambda: 1).result(WAIT) == 1
     child = os.fork()
@@ -121,20 +123,20 @@ def test_a_forked_child_starts_afresh() -> None:
 
 
 @pytest.mark.parametrize(("workers", "queue"), [(0, 1), (1, -1), (True, 1), ("2", 1)])
-def test_wrong_bounds(workers: int, queue: int) -> None:
+def test_wrong_bounds_are_rejected(workers: int, queue: int) -> None:
     with pytest.raises(ConfigError):
         WorkerPool(workers, queue)
 
 
-def test_one_shared_pool() -> None:
+def test_the_shared_pool_is_made_once() -> None:
     assert shared_executor() is shared_executor()
 
 
-def test_when_the_system_has_no_thread_to_give(monkeypatch: pytest.MonkeyPatch) -> None:
-    start, refuses = threading.Thread.start, [True]
+def test_the_system_cannot_start_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, rejects = threading.Thread.start, [True]
 
     def failing(thread: threading.Thread) -> None:
-        if refuses and thread.name.startswith("scarce"):
+        if rejects and thread.name.startswith("scarce"):
             raise RuntimeError("can't start new thread")
         start(thread)
 
@@ -144,7 +146,7 @@ def test_when_the_system_has_no_thread_to_give(monkeypatch: pytest.MonkeyPatch) 
         pool.submit(int)
     assert caught.value.retry_after
     assert pool.stats() == {"threads": 0, "waiting": 0, "unfinished": 0}
-    refuses.clear()
+    rejects.clear()
     gate, entered = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -153,8 +155,8 @@ def test_when_the_system_has_no_thread_to_give(monkeypatch: pytest.MonkeyPatch) 
 
     first = pool.submit(hold)
     assert entered.wait(10)
-    refuses.append(True)
-    second = pool.submit(lambda: 2)  # the one thread that there is will do it
+    rejects.append(True)
+    second = pool.submit(lambda: 2)  # the existing thread runs it
     gate.set()
     assert second.result(10) == 2
     assert first.result(10) is None

@@ -1,4 +1,4 @@
-"""The OpenSSL error queue of a thread: what a broken connection leaves there is gone once it is emptied."""
+"""The OpenSSL error queue of a thread can be emptied after a connection has broken."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from portal._internal.openssl import clear_error_queue
 from tests.support.broken_tls import break_a_connection, connected
 
 
-def test_a_connection_of_the_thread_waits_as_before() -> None:
+def test_another_connection_of_the_thread_is_not_affected() -> None:
     with connected() as (tls, _):
         break_a_connection()
         clear_error_queue()
@@ -18,7 +18,7 @@ def test_a_connection_of_the_thread_waits_as_before() -> None:
             tls.recv(1)
 
 
-def test_it_changes_nothing_where_the_queue_is_empty() -> None:
+def test_an_empty_queue_can_be_emptied() -> None:
     with connected() as (tls, _):
         clear_error_queue()
         clear_error_queue()

@@ -1,4 +1,4 @@
-"""StoreClient: when a store that failed counts as back."""
+"""StoreClient: failures, the pause after a failure, and recovery."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ class Client:
         return None
 
 
-def test_an_answer_to_what_was_asked_before_the_failure_is_no_return(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_response_to_a_request_from_before_the_failure_is_not_a_recovery(caplog: pytest.LogCaptureFixture) -> None:
     now = [0.0]
-    link = StoreClient(Client(), path="store", pause=1.0, clock=lambda: now[0])
-    asked: list[int] = []
+    store = StoreClient(Client(), path="store", pause=1.0, clock=lambda: now[0])
+    requests: list[int] = []
 
     def fail(client: Any) -> int:
-        raise ConnectionError("gone")
+        raise ConnectionError("closed")
 
     def slow(client: Any) -> int:
-        with pytest.raises(StoreUnavailable):  # another thread's, meanwhile
-            link.run(fail)
+        with pytest.raises(StoreUnavailable):  # the call of another thread
+            store.run(fail)
         return 1
 
-    def ask(client: Any) -> int:
-        asked.append(1)
+    def request(client: Any) -> int:
+        requests.append(1)
         return 2
 
     with caplog.at_level(logging.WARNING, "portal.calls"):
-        assert link.run(slow) == 1
+        assert store.run(slow) == 1
         with pytest.raises(StoreUnavailable):
-            link.run(ask)
-        assert not asked  # it is still left alone
+            store.run(request)
+        assert not requests  # the pause is not over
         now[0] = 1.0
-        assert link.run(ask) == 2
-    said = [record.getMessage() for record in caplog.records]
-    assert said == ["the shared store does not answer: ConnectionError: gone", "the shared store answers again"]
+        assert store.run(request) == 2
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages == ["the shared store does not respond: ConnectionError: closed", "the shared store responds again"]
 
 
-def test_a_store_over_tls_does_not_fail_for_another_connection_of_the_thread() -> None:
+def test_a_store_over_tls_does_not_fail_because_of_another_connection_of_the_thread() -> None:
     client = Redis.from_url("rediss://127.0.0.1:1/0", socket_timeout=1.0)
     with connected() as (tls, _):
-        link = StoreClient(client, path="store")
+        store = StoreClient(client, path="store")
         break_a_connection()
 
         def read(_: Any) -> bool:
@@ -57,5 +57,5 @@ def test_a_store_over_tls_does_not_fail_for_another_connection_of_the_thread() -
                 tls.recv(1)
             return True
 
-        assert link.run(read)
+        assert store.run(read)
     client.close()

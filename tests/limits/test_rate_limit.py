@@ -548,7 +548,7 @@ def test_a_server_killed_in_the_middle_is_noticed_and_its_return_too(close: Call
         server._desired_port = port
         server.start()
         with pytest.raises(OverloadedError):
-            closed(call_of(), lambda _: None)  # left alone for a second
+            closed(call_of(), lambda _: None)  # the store is not used for a second
         clock.now += 1.1
         assert passed(closed, 3) == 2  # the store came back empty
         assert passed(opened, 3) == 2
@@ -570,7 +570,7 @@ def test_waiting_for_a_silent_store_is_bounded_and_one_waits_at_a_time() -> None
 
         def ask(client: Any) -> Any:
             asked.append(1)
-            with pytest.raises(StoreUnavailable, match="left alone"):
+            with pytest.raises(StoreUnavailable, match="not used for now"):
                 link.run(lambda _: asked.append(2))
             return "pong"
 

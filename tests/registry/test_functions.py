@@ -1,3 +1,5 @@
+"""FunctionRegistry: register, look up, call, and use from many threads."""
+
 from __future__ import annotations
 
 import os
@@ -32,7 +34,7 @@ def test_register_get_list_count() -> None:
     assert not registry.exists("add")
 
 
-def test_a_taken_name_is_refused() -> None:
+def test_a_second_function_of_a_name_is_rejected() -> None:
     registry = FunctionRegistry()
     member = registry.register(add)
     assert registry.register(member) is member
@@ -42,13 +44,13 @@ def test_a_taken_name_is_refused() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "a b", "a@1", "a?", "..", "x" * 201])
-def test_a_bad_name_is_refused(name: str) -> None:
+def test_an_invalid_name_is_rejected(name: str) -> None:
     with pytest.raises(RegistryError) as caught:
         FunctionRegistry().register(function(name=name or " ")(add))
     assert caught.value.kind == "invalid"
 
 
-def test_names_are_kept_as_they_are() -> None:
+def test_names_may_have_hyphens() -> None:
     registry = FunctionRegistry()
     registry.register(function(name="my-func")(add))
     assert registry.get("my-func").name == "my-func"
@@ -88,10 +90,10 @@ def test_calls() -> None:
     with pytest.raises(ValidationError):
         registry.validate("add", {"a": 1})
     with pytest.raises(RegistryError):
-        registry.call("nobody", {})
+        registry.call("missing", {})
 
 
-def test_a_call_that_is_late_or_fails() -> None:
+def test_a_call_times_out_or_fails() -> None:
     registry, gate = FunctionRegistry(), threading.Event()
     registry.register(function(name="wait")(lambda: gate.wait(10)))
     registry.register(function(name="fail")(lambda: 1 / 0))
@@ -104,7 +106,7 @@ def test_a_call_that_is_late_or_fails() -> None:
     registry.close()
 
 
-def test_sixteen_threads_lose_and_tear_nothing() -> None:
+def test_sixteen_threads_register_and_call_at_once() -> None:
     registry = FunctionRegistry()
     registry.register(add)
     workers = 16

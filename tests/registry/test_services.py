@@ -1,3 +1,5 @@
+"""ServiceRegistry: start and stop services together. PortalRegistry: resolve addresses by scheme."""
+
 from __future__ import annotations
 
 import pytest
@@ -5,13 +7,13 @@ import pytest
 from portal import LocalPortal, PortalRegistry, RegistryError, Service, ServiceRegistry
 
 
-def log(entries: list[str], name: str, fail: str = "") -> Service:
-    def act(what: str) -> None:
-        entries.append(f"{what} {name}")
-        if what == fail:
-            raise OSError(f"{what} {name}")
+def logging_service(entries: list[str], name: str, fail: str = "") -> Service:
+    def run_hook(hook: str) -> None:
+        entries.append(f"{hook} {name}")
+        if hook == fail:
+            raise OSError(f"{hook} {name}")
 
-    return Service(name, on_start=lambda: act("start"), on_stop=lambda: act("stop"))
+    return Service(name, on_start=lambda: run_hook("start"), on_stop=lambda: run_hook("stop"))
 
 
 def test_register_and_find() -> None:
@@ -26,9 +28,9 @@ def test_register_and_find() -> None:
         registry.register(Service("one"))
     assert caught.value.kind == "conflict"
     assert registry.unregister("one") is one
-    for miss in (registry.get, registry.unregister):
+    for look_up in (registry.get, registry.unregister):
         with pytest.raises(RegistryError):
-            miss("one")
+            look_up("one")
     registry.register(one)
     assert registry.clear() == 1
 
@@ -37,27 +39,27 @@ def test_start_and_stop_in_order() -> None:
     entries: list[str] = []
     registry = ServiceRegistry()
     for name in ("a", "b"):
-        registry.register(log(entries, name))
+        registry.register(logging_service(entries, name))
     registry.start()
     registry.stop()
     assert entries == ["start a", "start b", "stop b", "stop a"]
 
 
-def test_a_failed_start_stops_the_others() -> None:
+def test_a_failed_start_stops_the_services_started_before() -> None:
     entries: list[str] = []
     registry = ServiceRegistry()
-    registry.register(log(entries, "a"))
-    registry.register(log(entries, "b", fail="start"))
+    registry.register(logging_service(entries, "a"))
+    registry.register(logging_service(entries, "b", fail="start"))
     with pytest.raises(OSError, match="start b"):
         registry.start()
     assert entries == ["start a", "start b", "stop a"]
 
 
-def test_a_failed_stop_does_not_spare_the_others() -> None:
+def test_the_other_services_stop_after_one_fails_to_stop() -> None:
     entries: list[str] = []
     registry = ServiceRegistry()
-    registry.register(log(entries, "a"))
-    registry.register(log(entries, "b", fail="stop"))
+    registry.register(logging_service(entries, "a"))
+    registry.register(logging_service(entries, "b", fail="stop"))
     registry.start()
     with pytest.raises(OSError, match="stop b"):
         registry.stop()

@@ -28,7 +28,7 @@ __all__ = ["problem_example"]
 
 _FAULT = Fault("/quantity", "must be at least 1, got 0", "minimum", 1, "0")
 _ERRORS: dict[int, PortalError] = {
-    400: SerializationError("this is no JSON: Expecting value: line 1 column 1 (char 0)"),
+    400: SerializationError("the text must be JSON: Expecting value: line 1 column 1 (char 0)"),
     401: AuthenticationError("a credential is required and none was sent"),
     403: AuthorizationError("refund needs scope orders"),
     404: RegistryError("no function ad; did you mean add?", kind="not_found", name="ad"),

@@ -1,7 +1,7 @@
-"""One hint made ready: its JSON Schema, and how to get native values out of JSON data and back.
+"""Codec: the JSON Schema of one type hint, with a decoder to native values and an encoder back.
 
-A decoder may take for granted that the data fits the JSON Schema. An encoder may take nothing for granted: what it
-does not know it returns as it is, and the check that follows refuses it with its path.
+A decoder may rely on data that fits the JSON Schema. An encoder may not rely on anything: it returns an unexpected
+value unchanged, and the validation that follows rejects it with its path.
 """
 
 from __future__ import annotations
@@ -13,39 +13,53 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from types import CodeType
-from typing import Any
+from typing import Any, get_origin
 from uuid import UUID
 
 from . import formats
 from .jsondata import copy_json, shorten
 
-__all__ = ["SCALARS", "Codec", "Node", "Unfit", "any_node", "each", "generate", "plain_test"]
+__all__ = [
+    "SCALARS",
+    "Codec",
+    "Converter",
+    "Unencodable",
+    "any_codec",
+    "generate",
+    "map_source",
+    "plain_test",
+    "type_name",
+]
 
-Codec = Callable[[Any], Any]
-Children = Callable[[Any], Iterable[tuple[Any, "Node", Any]]]
+Converter = Callable[[Any], Any]
+Children = Callable[[Any], Iterable[tuple[Any, "Codec", Any]]]
 
 
 @dataclass(slots=True)
-class Node:
-    """A hint made ready.
+class Codec:
+    """The JSON Schema of one type hint, with a decoder and an encoder.
 
     Attributes:
-        json: its JSON Schema.
-        decode: JSON data that fits -> native value; None where they are the same.
-        encode: native value -> JSON data; None where they are the same.
-        natives: the classes its native values have.
-        children: JSON data that fits -> (name or index, node, part), to find where a decoder failed.
+        json: the JSON Schema.
+        decode: JSON data that fits -> native value; None if they are the same.
+        encode: native value -> JSON data; None if they are the same.
+        native_types: the classes of the native values, the one that `decode` makes first.
+        children: JSON data that fits -> (name or index, codec, part) for each part; it locates the fault if `decode`
+            raises.
     """
 
     json: dict[str, Any]
-    decode: Codec | None = None
-    encode: Codec | None = None
-    natives: tuple[type, ...] = (object,)
+    decode: Converter | None = None
+    encode: Converter | None = None
+    native_types: tuple[type, ...] = (object,)
     children: Children | None = None
 
 
-class Unfit:
-    """A native value that the compiled check would wrongly take for JSON data, wrapped so that it refuses it."""
+class Unencodable:
+    """A native value that does not match its hint, wrapped so that validation rejects it.
+
+    jsonschema-rs would accept some of these values, such as a Decimal as a number.
+    """
 
     __slots__ = ("value",)
 
@@ -57,20 +71,23 @@ class Unfit:
 
 
 @lru_cache(maxsize=512)
-def _compiled(source: str) -> CodeType:
+def _compile(source: str) -> CodeType:
     return compile(source, "<portal.schema codec>", "exec")
 
 
-def generate(source: str, names: dict[str, Any]) -> Codec:
-    """The function `codec` that the source text defines, with `names` as its globals: flat code for fixed fields."""
+def generate(source: str, names: dict[str, Any]) -> Converter:
+    """Return the function `codec` that the source text defines, with `names` as its globals.
+
+    Generated code has one expression for each field, without a loop or a call around it.
+    """
     scope = dict(names)
-    exec(_compiled(source), scope)
-    made: Codec = scope["codec"]
+    exec(_compile(source), scope)
+    made: Converter = scope["codec"]
     return made
 
 
 _MAX = "1.7976931348623157e308"
-_PLAIN = {
+_PLAIN_TESTS = {
     "number": f"{{0}}.__class__ is float and -{_MAX} <= {{0}} <= {_MAX}",
     "integer": "{0}.__class__ is int",
     "boolean": "({0} is True or {0} is False)",
@@ -81,87 +98,98 @@ _ANNOTATIONS = frozenset({"type", "title", "description", "examples", "default",
 
 
 def plain_test(json: Any) -> str | None:
-    """Source text of a test of `{0}`: True says that the value fits and is the same natively as in JSON.
+    """Return the source text of a fast test of `{0}`; None if the schema states more than one scalar type.
 
-    It is sufficient, not necessary: for a schema that says nothing but a scalar type, and the values that come most.
-    None for any other schema.
+    A value that passes fits the schema, and its native value and JSON data are the same. A value that does not pass may
+    still fit: the test is for the most frequent values.
     """
     if not isinstance(json, dict) or not _ANNOTATIONS.issuperset(json):
         return None
     kind = json.get("type")
-    return _PLAIN.get(kind) if isinstance(kind, str) else None
+    return _PLAIN_TESTS.get(kind) if isinstance(kind, str) else None
 
 
-def each(codec: Codec | None, container: str = "list") -> str:
-    """Source text of an expression that puts every item of `value` through `codec` into a new container."""
-    return f"{container}(value)" if codec is None else f"{container}(map(codec_of_item, value))"
+def map_source(converter: Converter | None, container: str = "list") -> str:
+    """Return the source text of a new container with every item of `value` converted by `convert_item`."""
+    return f"{container}(value)" if converter is None else f"{container}(map(convert_item, value))"
 
 
-def _to_int(value: Any) -> Any:
-    # bool is an int to Python and none to JSON Schema; an int subclass such as IntEnum becomes the plain number
+def _encode_int(value: Any) -> Any:
+    # bool is a subclass of int, but not an integer in JSON Schema; an IntEnum member becomes a plain int
     if type(value) is int:
         return value
-    return int(value) if isinstance(value, int) and type(value) is not bool else _no_number(value)
+    return int(value) if isinstance(value, int) and type(value) is not bool else _reject_decimal(value)
 
 
-def _to_float(value: Any) -> Any:
+def _encode_float(value: Any) -> Any:
     if type(value) is float:
         return value
     if type(value) is bool:
         return value
-    return float(value) if isinstance(value, int | float) else _no_number(value)
+    return float(value) if isinstance(value, int | float) else _reject_decimal(value)
 
 
-def _no_number(value: Any) -> Any:
-    return Unfit(value) if isinstance(value, Decimal) else value
+def _reject_decimal(value: Any) -> Any:
+    return Unencodable(value) if isinstance(value, Decimal) else value
 
 
-def _to_text(value: Any) -> Any:
-    # a subclass of str (a StrEnum among them) is its text; type(value) is str is the caller's common case
+def _encode_str(value: Any) -> Any:
+    # an instance of a subclass, such as a member of a StrEnum, becomes a plain str
     return str.__str__(value) if isinstance(value, str) else value
 
 
-def _by(kind: type, encode: Codec) -> Codec:
-    def text_of(value: Any) -> Any:
-        return encode(value) if isinstance(value, kind) else Unfit(value)
+def _encode_instance(kind: type, encode: Converter) -> Converter:
+    def encode_checked(value: Any) -> Any:
+        return encode(value) if isinstance(value, kind) else Unencodable(value)
 
-    return text_of
-
-
-def _date_text(value: Any) -> Any:
-    # a datetime is a date to isinstance; its time of day must not be lost in silence
-    return value.isoformat() if isinstance(value, date) and not isinstance(value, datetime) else Unfit(value)
+    return encode_checked
 
 
-def _from_base64(text: str) -> bytes:
+def _encode_date(value: Any) -> Any:
+    # datetime is a subclass of date, and its time of day must not be lost silently
+    return value.isoformat() if isinstance(value, date) and not isinstance(value, datetime) else Unencodable(value)
+
+
+def _decode_base64(text: str) -> bytes:
     return b64decode(text, validate=True)
 
 
-def _to_base64(value: Any) -> Any:
-    return b64encode(value).decode() if isinstance(value, bytes | bytearray | memoryview) else Unfit(value)
+def _encode_base64(value: Any) -> Any:
+    return b64encode(value).decode() if isinstance(value, bytes | bytearray | memoryview) else Unencodable(value)
 
 
-def _formatted(kind: type, name: str, decode: Codec, encode: Codec) -> Node:
-    return Node({"type": "string", "format": name}, decode, encode, (kind,))
+def _format_codec(kind: type, name: str, decode: Converter, encode: Converter) -> Codec:
+    return Codec({"type": "string", "format": name}, decode, encode, (kind,))
 
 
-def any_node() -> Node:
-    """The node of Any: all JSON data, containers copied."""
-    return Node({}, copy_json, copy_json)
+def type_name(hint: Any) -> str:
+    """Return a hint as it is written in code."""
+    if get_origin(hint) is None and isinstance(hint, type):
+        return hint.__qualname__
+    return str(hint).replace("typing.", "")
 
 
-#: Scalar hint -> its node.
-SCALARS: dict[Any, Node] = {
-    type(None): Node({"type": "null"}, natives=(type(None),)),
-    bool: Node({"type": "boolean"}, natives=(bool,)),
-    int: Node({"type": "integer"}, int, _to_int, (int,)),
-    float: Node({"type": "number"}, float, _to_float, (float, int)),
-    str: Node({"type": "string"}, None, _to_text, (str,)),
-    bytes: Node({"type": "string", "contentEncoding": "base64"}, _from_base64, _to_base64, (bytes, bytearray)),
-    datetime: _formatted(datetime, "date-time", formats.parse_datetime, _by(datetime, datetime.isoformat)),
-    date: _formatted(date, "date", formats.parse_date, _date_text),
-    time: _formatted(time, "time", formats.parse_time, _by(time, time.isoformat)),
-    timedelta: _formatted(timedelta, "duration", formats.parse_duration, _by(timedelta, formats.duration_text)),
-    Decimal: _formatted(Decimal, "decimal", formats.parse_decimal, _by(Decimal, str)),
-    UUID: _formatted(UUID, "uuid", formats.parse_uuid, _by(UUID, str)),
+def any_codec() -> Codec:
+    """Return the codec of Any: all JSON data, with containers copied."""
+    return Codec({}, copy_json, copy_json)
+
+
+#: Scalar hint -> its codec.
+SCALARS: dict[Any, Codec] = {
+    type(None): Codec({"type": "null"}, native_types=(type(None),)),
+    bool: Codec({"type": "boolean"}, native_types=(bool,)),
+    int: Codec({"type": "integer"}, int, _encode_int, (int,)),
+    float: Codec({"type": "number"}, float, _encode_float, (float, int)),
+    str: Codec({"type": "string"}, None, _encode_str, (str,)),
+    bytes: Codec({"type": "string", "contentEncoding": "base64"}, _decode_base64, _encode_base64, (bytes, bytearray)),
+    datetime: _format_codec(
+        datetime, "date-time", formats.parse_datetime, _encode_instance(datetime, datetime.isoformat)
+    ),
+    date: _format_codec(date, "date", formats.parse_date, _encode_date),
+    time: _format_codec(time, "time", formats.parse_time, _encode_instance(time, time.isoformat)),
+    timedelta: _format_codec(
+        timedelta, "duration", formats.parse_duration, _encode_instance(timedelta, formats.duration_text)
+    ),
+    Decimal: _format_codec(Decimal, "decimal", formats.parse_decimal, _encode_instance(Decimal, str)),
+    UUID: _format_codec(UUID, "uuid", formats.parse_uuid, _encode_instance(UUID, str)),
 }

@@ -1,8 +1,9 @@
-"""What `Annotated[...]` may say about a value, named as the annotated-types library names it.
+"""Constraints for `Annotated[...]`, with the names of the annotated-types library.
 
     def order(quantity: Annotated[int, Ge(1), Le(100)], code: Annotated[str, Pattern("^[A-Z]{3}$")]) -> Order: ...
 
-Objects of annotated-types itself work too: they are known by class and attribute names, without an import.
+The classes of annotated-types itself work too. Portal recognizes them by the names of the class and its attributes, and
+does not import the library.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ class MaxLen:
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """Text in which the ECMA-262 regular expression `pattern` is found; anchor it with ^ and $ for the whole text."""
+    """Text that contains a match of the ECMA-262 regular expression `pattern`; ^ and $ anchor it to the whole text."""
 
     pattern: str
 
@@ -92,42 +93,47 @@ class Unique:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """A sentence about the value, for people; checks nothing."""
+    """A sentence about the value, for people; it validates nothing."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A value as an example, as JSON data; checks nothing."""
+    """An example of the value, as JSON data; it validates nothing."""
 
     value: Any
 
 
-_NUMBER = {
+_NUMBER_KEYWORDS = {
     "gt": "exclusiveMinimum",
     "ge": "minimum",
     "lt": "exclusiveMaximum",
     "le": "maximum",
     "multiple_of": "multipleOf",
 }
-_LENGTH = {
+_LENGTH_KEYWORDS = {
     "min_length": {"string": "minLength", "array": "minItems", "object": "minProperties"},
     "max_length": {"string": "maxLength", "array": "maxItems", "object": "maxProperties"},
 }
-_CLASSES = frozenset(["Gt", "Ge", "Lt", "Le", "Interval", "MultipleOf", "MinLen", "MaxLen", "Len"])
+_LIMIT_CLASSES = frozenset(["Gt", "Ge", "Lt", "Le", "Interval", "MultipleOf", "MinLen", "MaxLen", "Len"])
 
 
-def constrain(json: dict[str, Any], notes: tuple[Any, ...], where: str) -> dict[str, Any]:
-    """The JSON Schema with the constraints among the annotations added; other annotations are left alone.
+def constrain(json: dict[str, Any], annotations: tuple[Any, ...], hint_name: str) -> dict[str, Any]:
+    """Return a JSON Schema with the constraints among some annotations added; other annotations are ignored.
+
+    Args:
+        json: the JSON Schema.
+        annotations: the arguments of Annotated after the first.
+        hint_name: the constrained hint, for messages.
 
     Raises:
-        ConfigError: for a constraint that a value of this type cannot have; `where` names the hint.
+        ConfigError: a constraint does not apply to the type of the values.
     """
     added: dict[str, Any] = {}
-    kinds = _kinds(json)
-    for note in notes:
-        for keyword, value in _keywords(note, kinds, where):
+    types = _json_types(json)
+    for annotation in annotations:
+        for keyword, value in _keywords(annotation, types, hint_name):
             if keyword == "examples":
                 added.setdefault("examples", []).append(value)
             elif keyword in added or (keyword in json and keyword != "description"):
@@ -137,48 +143,50 @@ def constrain(json: dict[str, Any], notes: tuple[Any, ...], where: str) -> dict[
     return {**json, **added}
 
 
-def _kinds(json: dict[str, Any]) -> set[str]:
+def _json_types(json: dict[str, Any]) -> set[str]:
     stated = json.get("type")
     if stated is not None:
         return {stated} if isinstance(stated, str) else set(stated)
     found: set[str] = set()
     for part in (*json.get("anyOf", ()), *json.get("allOf", ())):
-        found |= _kinds(part)
+        found |= _json_types(part)
     return found or {"string", "array", "object", "number"}
 
 
-def _keywords(note: Any, kinds: set[str], where: str) -> Iterator[tuple[str, Any]]:
-    name = type(note).__name__
-    if isinstance(note, Description):
-        yield "description", note.text
-    elif isinstance(note, Example):
-        yield "examples", note.value
-    elif isinstance(note, Pattern):
-        _need(kinds & {"string"}, note, where)
-        yield "pattern", note.pattern
-    elif isinstance(note, Unique):
-        _need(kinds & {"array"}, note, where)
+def _keywords(annotation: Any, types: set[str], hint_name: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(annotation, Description):
+        yield "description", annotation.text
+    elif isinstance(annotation, Example):
+        yield "examples", annotation.value
+    elif isinstance(annotation, Pattern):
+        _require_applicable("string" in types, annotation, hint_name)
+        yield "pattern", annotation.pattern
+    elif isinstance(annotation, Unique):
+        _require_applicable("array" in types, annotation, hint_name)
         yield "uniqueItems", True
-    elif name in _CLASSES:
-        yield from _bounds(note, kinds, where)
+    elif type(annotation).__name__ in _LIMIT_CLASSES:
+        yield from _limit_keywords(annotation, types, hint_name)
 
 
-def _bounds(note: Any, kinds: set[str], where: str) -> Iterator[tuple[str, Any]]:
-    for attribute, keyword in _NUMBER.items():
-        value = getattr(note, attribute, None)
+def _limit_keywords(annotation: Any, types: set[str], hint_name: str) -> Iterator[tuple[str, Any]]:
+    for attribute, keyword in _NUMBER_KEYWORDS.items():
+        value = getattr(annotation, attribute, None)
         if value is not None:
-            _need(kinds & {"number", "integer"} and type(value) in (int, float), note, where)
+            _require_applicable(types & {"number", "integer"} and type(value) in (int, float), annotation, hint_name)
             yield keyword, value
-    for attribute, by_kind in _LENGTH.items():
-        value = getattr(note, attribute, None)
+    for attribute, by_type in _LENGTH_KEYWORDS.items():
+        value = getattr(annotation, attribute, None)
         if value is None or (value == 0 and attribute == "min_length"):
             continue
-        fitting = [by_kind[kind] for kind in sorted(kinds & by_kind.keys())]
-        _need(fitting, note, where)
-        for keyword in fitting:
+        keywords = [by_type[kind] for kind in sorted(types & by_type.keys())]
+        _require_applicable(keywords, annotation, hint_name)
+        for keyword in keywords:
             yield keyword, value
 
 
-def _need(fits: object, note: Any, where: str) -> None:
-    if not fits:
-        raise ConfigError(f"{note!r} cannot constrain {where}: its JSON form has no such property", path=where)
+def _require_applicable(ok: object, annotation: Any, hint_name: str) -> None:
+    if not ok:
+        raise ConfigError(
+            f"{annotation!r} cannot constrain {hint_name}: it does not apply to the JSON form of its values",
+            path=hint_name,
+        )

@@ -1,4 +1,4 @@
-"""Nodes of lists, sets, tuples and dicts. Every codec copies the container, so that nothing is shared."""
+"""Codecs of lists, sets, tuples and dicts. Each decoder and encoder copies the container, so that nothing is shared."""
 
 from __future__ import annotations
 
@@ -6,47 +6,51 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from ..errors import ConfigError
-from .codecs import SCALARS, Codec, Node, Unfit, each, generate
+from .codecs import SCALARS, Codec, Converter, Unencodable, generate, map_source
 
-__all__ = ["list_node", "mapping_node", "set_node", "tuple_node", "variadic_node"]
+__all__ = ["list_codec", "mapping_codec", "set_codec", "tuple_codec", "variadic_tuple_codec"]
 
-_EQUAL_HASHES = 1000  # that many cost a few milliseconds
+_MAX_EQUAL_HASHES = 1000  # a set of so many items with one hash takes a few milliseconds
 
 
-def _items_of(item: Node) -> Any:
-    def children(value: Any) -> Iterator[tuple[int, Node, Any]]:
+def _item_children(item: Codec) -> Any:
+    def children(value: Any) -> Iterator[tuple[int, Codec, Any]]:
         for index, part in enumerate(value):
             yield index, item, part
 
     return children
 
 
-def _sequence(item: Node, container: str, native: type) -> Node:
-    names = {"codec_of_item": item.decode, "Unfit": Unfit}
-    decode = generate(f"def codec(value):\n return {each(item.decode, container)}", names)
-    names = {"codec_of_item": item.encode}
+def _array_codec(item: Codec, container: str, native_type: type) -> Codec:
+    decode = generate(f"def codec(value):\n return {map_source(item.decode, container)}", {"convert_item": item.decode})
     encode = generate(
-        f"def codec(value):\n return {each(item.encode)} if isinstance(value, (list, tuple)) else value", names
+        f"def codec(value):\n return {map_source(item.encode)} if isinstance(value, (list, tuple)) else value",
+        {"convert_item": item.encode},
     )
-    return Node({"type": "array", "items": item.json}, decode, encode, (native, list, tuple), _items_of(item))
+    return Codec(
+        {"type": "array", "items": item.json}, decode, encode, (native_type, list, tuple), _item_children(item)
+    )
 
 
-def list_node(item: Node) -> Node:
-    """list[item], Sequence[item]: an array. A tuple is taken for a list on the way out."""
-    return _sequence(item, "list", list)
+def list_codec(item: Codec) -> Codec:
+    """Return the codec of list[item] and Sequence[item]: an array. The encoder accepts a tuple as well."""
+    return _array_codec(item, "list", list)
 
 
-def variadic_node(item: Node) -> Node:
-    """tuple[item, ...]: an array, a tuple natively."""
-    return _sequence(item, "tuple", tuple)
+def variadic_tuple_codec(item: Codec) -> Codec:
+    """Return the codec of tuple[item, ...]: an array; the decoder makes a tuple."""
+    return _array_codec(item, "tuple", tuple)
 
 
-def set_node(item: Node, container: type) -> Node:
-    """set[item] and frozenset[item]: an array without equal items; sorted on the way out where its items sort."""
+def set_codec(item: Codec, container: type) -> Codec:
+    """Return the codec of set[item] or frozenset[item]: an array without equal items.
+
+    The encoder sorts the items if they can be sorted.
+    """
 
     def encode(value: Any) -> Any:
         if not isinstance(value, Set):
-            return Unfit(value)
+            return Unencodable(value)
         found = list(value) if item.encode is None else list(map(item.encode, value))
         try:
             return sorted(found)
@@ -55,31 +59,31 @@ def set_node(item: Node, container: type) -> Node:
 
     def decode(value: Any) -> Any:
         items = value if item.decode is None else list(map(item.decode, value))
-        _require_spread(items)
+        _require_different_hashes(items)
         return container(items)
 
     json = {"type": "array", "items": item.json, "uniqueItems": True}
-    return Node(json, decode, encode, (container, set, frozenset), _items_of(item))
+    return Codec(json, decode, encode, (container, set, frozenset), _item_children(item))
 
 
-def _require_spread(items: list[Any]) -> None:
-    """Refuse items most of which have equal hashes: a set of them would take quadratic time.
+def _require_different_hashes(items: list[Any]) -> None:
+    """Raise ValueError if too many items share their hashes: a set of them would take quadratic time.
 
-    Only the hashes of text are secret; those of numbers, and of what is made of them, are there for anyone to choose.
+    Only hashes of text are secret. Anyone can choose numbers, and values made of numbers, that have equal hashes.
     """
-    if len(items) > _EQUAL_HASHES and len(items) - len(set(map(hash, items))) > _EQUAL_HASHES:
-        raise ValueError(f"more than {_EQUAL_HASHES} of the items have hashes that others have, too")
+    if len(items) > _MAX_EQUAL_HASHES and len(items) - len(set(map(hash, items))) > _MAX_EQUAL_HASHES:
+        raise ValueError(f"at most {_MAX_EQUAL_HASHES} items may have the hash of another item")
 
 
-def tuple_node(items: Sequence[Node]) -> Node:
-    """tuple[a, b]: an array of exactly these items, a tuple natively."""
+def tuple_codec(items: Sequence[Codec]) -> Codec:
+    """Return the codec of tuple[a, b]: an array of exactly these items; the decoder makes a tuple."""
     names: dict[str, Any] = {}
     parts: dict[str, list[str]] = {"decode": [], "encode": []}
     for index, item in enumerate(items):
-        for way in ("decode", "encode"):
-            codec = getattr(item, way)
-            names[f"{way}{index}"] = codec
-            parts[way].append(f"value[{index}]" if codec is None else f"{way}{index}(value[{index}])")
+        for direction in ("decode", "encode"):
+            converter = getattr(item, direction)
+            names[f"{direction}{index}"] = converter
+            parts[direction].append(f"value[{index}]" if converter is None else f"{direction}{index}(value[{index}])")
     decode = generate(f"def codec(value):\n return ({''.join(part + ', ' for part in parts['decode'])})", names)
     encode = generate(
         f"def codec(value):\n if isinstance(value, (list, tuple)) and len(value) == {len(items)}:\n"
@@ -87,53 +91,65 @@ def tuple_node(items: Sequence[Node]) -> Node:
         names,
     )
 
-    def children(value: Any) -> Iterator[tuple[int, Node, Any]]:
+    def children(value: Any) -> Iterator[tuple[int, Codec, Any]]:
         for index, item in enumerate(items):
             yield index, item, value[index]
 
     json: dict[str, Any] = {"type": "array", "minItems": len(items), "maxItems": len(items), "items": False}
     if items:
         json["prefixItems"] = [item.json for item in items]
-    return Node(json, decode, encode, (tuple, list), children)
+    return Codec(json, decode, encode, (tuple, list), children)
 
 
-def mapping_node(key: Node, value: Node, where: str) -> Node:
-    """dict[key, value] and Mapping: an object. Keys are text in JSON, so their hint must be text there too."""
-    if not _is_text(key.json):
-        raise ConfigError(f"{where}: JSON object names are text, and this key type is not", path=where, expected="str")
+def mapping_codec(key: Codec, value: Codec, hint_name: str) -> Codec:
+    """Return the codec of dict[key, value] and Mapping[key, value]: an object.
+
+    Raises: ConfigError if the JSON form of a key is not a string, as it must be in a JSON object.
+    """
+    if not _is_string_schema(key.json):
+        raise ConfigError(
+            f"{hint_name}: the keys must be strings in JSON",
+            path=hint_name,
+            expected="str, UUID, a date or another key type whose JSON form is a string",
+        )
     json: dict[str, Any] = {"type": "object", "additionalProperties": value.json}
     if key.json != {"type": "string"}:
         json["propertyNames"] = key.json
 
-    def children(data: Any) -> Iterator[tuple[str, Node, Any]]:
+    def children(data: Any) -> Iterator[tuple[str, Codec, Any]]:
         for name, part in data.items():
             yield name, key, name
             yield name, value, part
 
-    plain = key is SCALARS[str]
-    codecs: list[Codec] = []
-    for key_codec, codec in ((key.decode, value.decode), (None if plain else key.encode, value.encode)):
-        left = "k" if key_codec is None else "codec_of_key(k)"
-        right = "v" if codec is None else "codec_of_item(v)"
-        inner = "dict(value)" if (left, right) == ("k", "v") else f"{{{left}: {right} for k, v in value.items()}}"
-        names = {"codec_of_key": key_codec, "codec_of_item": codec, "Mapping": Mapping}
-        guard = " if isinstance(value, Mapping) else value" if codecs else ""
-        codecs.append(generate(f"def codec(value):\n return {inner}{guard}", names))
-    decode = codecs[0] if key.decode is None else _spread_decoder(key.decode, value.decode)
-    return Node(json, decode, codecs[1], (dict, Mapping), children)
+    if key.decode is None:
+        decode = _mapping_converter(None, value.decode, guarded=False)
+    else:
+        decode = _key_decoder(key.decode, value.decode)
+    encode = _mapping_converter(None if key is SCALARS[str] else key.encode, value.encode, guarded=True)
+    return Codec(json, decode, encode, (dict, Mapping), children)
 
 
-def _spread_decoder(decode_name: Callable[[Any], Any], decode_value: Codec | None) -> Codec:
+def _mapping_converter(convert_key: Converter | None, convert_value: Converter | None, *, guarded: bool) -> Converter:
+    """Return generated code that converts a mapping; if guarded, it returns other values unchanged."""
+    key = "k" if convert_key is None else "convert_key(k)"
+    item = "v" if convert_value is None else "convert_value(v)"
+    made = "dict(value)" if (key, item) == ("k", "v") else f"{{{key}: {item} for k, v in value.items()}}"
+    guard = " if isinstance(value, Mapping) else value" if guarded else ""
+    names = {"convert_key": convert_key, "convert_value": convert_value, "Mapping": Mapping}
+    return generate(f"def codec(value):\n return {made}{guard}", names)
+
+
+def _key_decoder(decode_key: Callable[[Any], Any], decode_value: Converter | None) -> Converter:
     def decode(data: Any) -> Any:
-        names = list(map(decode_name, data))
-        _require_spread(names)
+        keys = list(map(decode_key, data))
+        _require_different_hashes(keys)
         values = data.values() if decode_value is None else map(decode_value, data.values())
-        return dict(zip(names, values, strict=True))
+        return dict(zip(keys, values, strict=True))
 
     return decode
 
 
-def _is_text(json: dict[str, Any]) -> bool:
+def _is_string_schema(json: dict[str, Any]) -> bool:
     if "enum" in json:
         return all(isinstance(item, str) for item in json["enum"])
     return json.get("type") == "string" or isinstance(json.get("const"), str)

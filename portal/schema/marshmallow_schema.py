@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import Fault, ValidationError
 from .jsondata import is_json, limit_faults, shorten
-from .schema import Schema, makers
+from .schema import Schema, factories
 
 if TYPE_CHECKING:
     import marshmallow
@@ -240,4 +240,4 @@ def _made_of(source: Any) -> MarshmallowSchema | None:
     return MarshmallowSchema(source) if is_marshmallow(source) else None
 
 
-makers.append(_made_of)
+factories.append(_made_of)

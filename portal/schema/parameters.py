@@ -1,4 +1,4 @@
-"""Parameters: the input schema of a function, and the way from JSON parameters to a Python call and back."""
+"""Parameters: the input schema of a function; converts JSON parameters to arguments of a Python call, and back."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from typing import Any
 
 from ..context import CallContext
 from ..errors import ConfigError, Fault, ValidationError
-from .codecs import Node, generate, plain_test
+from .codecs import Converter, generate, plain_test
 from .hints import HintMapper
 from .jsondata import shorten
-from .records import MISSING, Field, typed_dict_node
+from .records import MISSING, Field, typed_dict_codec
 from .schema import Schema, require_object
 
 __all__ = ["Parameters", "if_plain", "resolved_hints"]
 
-_REFUSED = {
-    inspect.Parameter.POSITIONAL_ONLY: "is positional-only, but parameters travel by name; drop the '/'",
-    inspect.Parameter.VAR_POSITIONAL: "takes any number of arguments, but parameters travel by name; take a list",
+_REJECTED_KINDS = {
+    inspect.Parameter.POSITIONAL_ONLY: "is positional-only, but parameters are passed by name; remove the '/'",
+    inspect.Parameter.VAR_POSITIONAL: "takes any number of arguments, but parameters are passed by name; take a list",
     inspect.Parameter.VAR_KEYWORD: "takes any name, but every parameter must be declared; take a dict",
 }
 
 
 def resolved_hints(target: Callable[..., Any]) -> dict[str, Any]:
-    """The type hints of a callable by parameter name, "return" among them.
+    """Return the type hints of a callable by parameter name, with "return" for the result.
 
     Raises:
-        ConfigError: for a hint that names something which cannot be looked up.
+        ConfigError: a hint contains a name that cannot be resolved.
     """
     while isinstance(target, functools.partial):
         target = target.func
@@ -48,23 +48,29 @@ def resolved_hints(target: Callable[..., Any]) -> dict[str, Any]:
 
 
 class Parameters:
-    """The parameters of a function, by name.
+    """The parameters of a function.
+
+    Make them with `Parameters.of` or `Parameters.from_schema`.
+
+    Args:
+        schema: an object schema whose properties are the parameters, in the order of the signature.
+        names: names of the parameters that callers pass, in order.
+        positional: names of those that `bind` accepts by position; all of them when None.
+        defaults: native defaults of the optional ones.
+        decoders: name -> decoder, if the schema was made from a signature; None if `schema` decodes the whole object.
+        inject: name of the parameter with the hint CallContext; it is not in the schema. None if there is none.
 
     Attributes:
-        schema: an object schema: properties in the order of the signature, required, no others.
-        names: the parameters that travel, in order.
-        defaults: native defaults of those that may be left out.
-        inject: the parameter annotated CallContext, which does not travel, or None.
+        plain_tests: the source text of a fast test of `{0}` for each name (see `plain_test`); None if a parameter has
+            none.
+        load: JSON parameters -> native arguments by name, with defaults filled in. Raises ValidationError.
 
-    Threads: immutable; any thread may use it. `defaults` are handed to every call as Python does with its own.
+    Threads: immutable; any thread may use it. Every call gets the same objects of `defaults`, as in Python itself.
     """
 
     __slots__ = ("_encode", "_positional", "defaults", "inject", "load", "names", "plain_tests", "schema")
 
-    #: Source text of a test of `{0}` for each of the names: what passes fits, and is the same natively as in JSON.
-    #: None where a parameter has no such test.
     plain_tests: tuple[str, ...] | None
-    #: load(params) -> kwargs: JSON parameters -> native ones with defaults filled. Raises ValidationError.
     load: Callable[[Mapping[str, Any]], dict[str, Any]]
 
     def __init__(
@@ -74,7 +80,7 @@ class Parameters:
         *,
         positional: tuple[str, ...] | None = None,
         defaults: Mapping[str, Any] | None = None,
-        decoders: Mapping[str, Callable[[Any], Any] | None] | None = None,
+        decoders: Mapping[str, Converter | None] | None = None,
         inject: str | None = None,
     ) -> None:
         self.schema = schema
@@ -85,16 +91,16 @@ class Parameters:
         self._encode = schema.encode
         self.plain_tests = None if decoders is None else _plain_tests(schema, names)
         if decoders is None:
-            self.load = self._load_whole
+            self.load = self._load_object
         else:
-            self.load = _loader(schema, names, self.defaults, decoders, self.plain_tests)
+            self.load = _generate_load(schema, names, self.defaults, decoders, self.plain_tests)
 
     @staticmethod
     def of(target: Callable[..., Any]) -> Parameters:
-        """The parameters of a callable, from its signature and type hints; unannotated ones are Any.
+        """Return the parameters of a callable, from its signature and type hints; no hint means Any.
 
         Raises:
-            ConfigError: for positional-only and variadic parameters and for hints that cannot be mapped, by name.
+            ConfigError: a parameter is positional-only or variadic, or its hint has no JSON Schema.
         """
         where = getattr(target, "__qualname__", type(target).__qualname__)
         hints = resolved_hints(target)
@@ -102,41 +108,32 @@ class Parameters:
         fields: list[Field] = []
         inject: str | None = None
         for name, parameter in inspect.signature(target).parameters.items():
-            if parameter.kind in _REFUSED:
-                raise ConfigError(f"{where}: {parameter} {_REFUSED[parameter.kind]}", path=f"{where}.{name}")
+            if parameter.kind in _REJECTED_KINDS:
+                raise ConfigError(f"{where}: {parameter} {_REJECTED_KINDS[parameter.kind]}", path=f"{where}.{name}")
             hint = hints.get(name, Any)
-            if _is_context(hint):
-                if inject is not None:
-                    raise ConfigError(
-                        f"{where}: {inject} and {name} both ask for the CallContext", path=f"{where}.{name}"
-                    )
+            if not _is_context(hint):
+                fields.append(_field(mapper, where, parameter, hint))
+            elif inject is None:
                 inject = name
-                continue
-            fields.append(_field(mapper, where, parameter, hint))
-        node = typed_dict_node(fields)
-        schema = Schema(
-            mapper.with_defs(node.json),
-            kind="hint",
-            source=target,
-            decode=node.decode,
-            encode=node.encode,
-            node=node,
-        )
+            else:
+                message = f"{where}: only one parameter may have the hint CallContext, got both {inject} and {name}"
+                raise ConfigError(message, path=f"{where}.{name}")
+        codec = typed_dict_codec(fields)
         return Parameters(
-            schema,
+            Schema(mapper.with_defs(codec.json), kind="hint", source=target, codec=codec),
             tuple(field.name for field in fields),
             positional=tuple(field.name for field in fields if not field.keyword),
             defaults={field.name: field.default for field in fields if field.default is not MISSING},
-            decoders={field.name: field.node.decode for field in fields},
+            decoders={field.name: field.codec.decode for field in fields},
             inject=inject,
         )
 
     @staticmethod
     def from_schema(schema: Schema) -> Parameters:
-        """The parameters that a schema declares: its properties, with the defaults it states.
+        """Return the parameters that a schema declares: its properties, with their defaults.
 
         Raises:
-            ConfigError: for a schema that is no object.
+            ConfigError: the schema is not an object.
         """
         properties = require_object(schema, "the input schema of a function")
         defaults = {
@@ -146,52 +143,55 @@ class Parameters:
         }
         return Parameters(schema, tuple(properties), defaults=defaults)
 
-    def _load_whole(self, params: Mapping[str, Any]) -> dict[str, Any]:
+    def _load_object(self, params: Mapping[str, Any]) -> dict[str, Any]:
         data = params if isinstance(params, dict) or not isinstance(params, Mapping) else dict(params)
         if self.defaults and isinstance(data, dict) and self.schema.kind == "json":
-            # defaults of a JSON Schema are JSON data: they go through the check and are copied like what was sent
+            # defaults of a JSON Schema are JSON data: they are validated and copied like what the caller sent
             data = {**{name: value for name, value in self.defaults.items() if name not in data}, **data}
         found = self.schema.load(data)
         if not isinstance(found, dict):
-            raise ValidationError(errors=[Fault("", "must be an object", "type", "object", shorten(params))])
+            message = f"must be an object, got {type(params).__name__}"
+            raise ValidationError(errors=[Fault("", message, "type", "object", shorten(params))])
         return dict(found) if found is params else found
 
     def dump(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """Native parameters by name -> JSON parameters. Raises ValidationError with every fault."""
+        """Return native parameters as JSON parameters. Raises ValidationError with every fault."""
         found: dict[str, Any] = self.schema.dump(dict(kwargs))
         return found
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """A Python call's native arguments by name; defaults are not filled.
+        """Return the native arguments of a Python call by name; defaults are not filled in.
 
         Raises:
-            ValidationError: for missing (rule "required"), unknown, duplicate and too many ("additionalProperties").
+            ValidationError: an argument is missing (rule "required"), unknown, passed twice, or one too many
+                ("additionalProperties").
         """
         found = dict(zip(self._positional, args, strict=False)) if args else {}
         if len(args) > len(self._positional) or not found.keys().isdisjoint(kwargs):
-            raise ValidationError(errors=self._misbound(args, kwargs, found))
+            raise ValidationError(errors=self._binding_faults(args, kwargs, found))
         found.update(kwargs)
         names = self.names
         if len(found) != len(names) or any(name not in found for name in names):
-            faults = self._misbound(args, kwargs, found)
+            faults = self._binding_faults(args, kwargs, found)
             if faults:
                 raise ValidationError(errors=faults)
         return found
 
-    def _misbound(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], found: dict[str, Any]) -> list[Fault]:
+    def _binding_faults(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], found: dict[str, Any]) -> list[Fault]:
         faults = []
         for value in args[len(self._positional) :]:
-            text = f"takes {len(self._positional)} positional arguments, and {len(args)} were given"
-            faults.append(Fault("", text, "additionalProperties", False, shorten(value)))
+            message = f"at most {len(self._positional)} positional arguments are allowed, got {len(args)}"
+            faults.append(Fault("", message, "additionalProperties", False, shorten(value)))
         for name in self._positional[: len(args)]:
             if name in kwargs:
-                text = f"{name!r} was given twice, by place and by name"
-                faults.append(Fault(f"/{name}", text, "additionalProperties", False, shorten(kwargs[name])))
+                message = f"{name!r} must be passed once, got it by position and by name"
+                faults.append(Fault(f"/{name}", message, "additionalProperties", False, shorten(kwargs[name])))
         if self.schema.json.get("additionalProperties") is False:
-            for name in kwargs:
-                if name not in self.names:
-                    text = f"{name!r} is not known"
-                    faults.append(Fault(f"/{name}", text, "additionalProperties", False, shorten(kwargs[name])))
+            faults.extend(
+                Fault(f"/{name}", f"{name!r} is unknown", "additionalProperties", False, shorten(value))
+                for name, value in kwargs.items()
+                if name not in self.names
+            )
         required = self.schema.json.get("required", [])
         faults.extend(
             Fault(f"/{name}", f"{name!r} is required", "required", list(required))
@@ -212,25 +212,25 @@ def _is_context(hint: Any) -> bool:
 
 def _field(mapper: HintMapper, where: str, parameter: inspect.Parameter, hint: Any) -> Field:
     try:
-        node: Node = mapper.node(hint)
+        codec = mapper.codec(hint)
     except ConfigError as error:
-        inner = f"{where}({parameter.name})"
-        raise ConfigError(f"{inner}: {error.message}", path=inner, expected=error.expected) from error
-    missing = parameter.default is inspect.Parameter.empty
+        place = f"{where}({parameter.name})"
+        raise ConfigError(f"{place}: {error.message}", path=place, expected=error.expected) from error
+    required = parameter.default is inspect.Parameter.empty
     keyword = parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    return Field(parameter.name, node, missing, MISSING if missing else parameter.default, keyword)
+    return Field(parameter.name, codec, required, MISSING if required else parameter.default, keyword)
 
 
 def _plain_tests(schema: Schema, names: tuple[str, ...]) -> tuple[str, ...] | None:
     tests = [plain_test(schema.json.get("properties", {}).get(name)) for name in names]
-    known = tuple(test for test in tests if test is not None)
-    return known if len(known) == len(names) else None
+    found = tuple(test for test in tests if test is not None)
+    return found if len(found) == len(names) else None
 
 
 def if_plain(tests: tuple[str, ...], names: tuple[str, ...]) -> str:
-    """Source text that ends in an `if`: `params` is a dict of just these names, with values that pass.
+    """Return source text that ends in an `if`: `params` is a dict of exactly these names, and every value passes.
 
-    The values are value0, value1, ... in its body, which is indented by two spaces.
+    The body, indented by two spaces, finds the values in value0, value1, and so on.
     """
     values = "".join(f"   value{index} = params[{name!r}]\n" for index, name in enumerate(names))
     fit = " and ".join(test.format(f"value{index}") for index, test in enumerate(tests)) or "True"
@@ -240,37 +240,43 @@ def if_plain(tests: tuple[str, ...], names: tuple[str, ...]) -> str:
     )
 
 
-def _loader(
+def _generate_load(
     schema: Schema,
     names: tuple[str, ...],
     defaults: Mapping[str, Any],
-    decoders: Mapping[str, Callable[[Any], Any] | None],
+    decoders: Mapping[str, Converter | None],
     tests: tuple[str, ...] | None,
 ) -> Callable[[Any], dict[str, Any]]:
-    """Flat code for load: one accept check, then one expression a parameter."""
+    """Generate `Parameters.load`: one test of the whole object, then one expression for each parameter."""
     scope: dict[str, Any] = {"accepts": schema.accepts, "slow": _slow_load(schema)}
-    parts = []
+    members = []
     for index, name in enumerate(names):
         scope[f"decode{index}"] = decoders[name]
         got = f"params[{name!r}]" if decoders[name] is None else f"decode{index}(params[{name!r}])"
         if name in defaults:
             scope[f"default{index}"] = defaults[name]
             got += f" if {name!r} in params else default{index}"
-        parts.append(f"{name!r}: {got}")
-    same = ", ".join(f"{name!r}: value{index}" for index, name in enumerate(names))
-    quick = "" if tests is None else f"{if_plain(tests, names)}  return {{{same}}}\n"
+        members.append(f"{name!r}: {got}")
+    unchanged = ", ".join(f"{name!r}: value{index}" for index, name in enumerate(names))
+    fast_path = "" if tests is None else f"{if_plain(tests, names)}  return {{{unchanged}}}\n"
     source = (
-        f"def codec(params):\n{quick}"
+        f"def codec(params):\n{fast_path}"
         " if not accepts(params):\n  params = slow(params, None)\n"
-        f" try:\n  return {{{', '.join(parts)}}}\n except Exception as error:\n  raise slow(params, error) from error"
+        f" try:\n  return {{{', '.join(members)}}}\n except Exception as error:\n  raise slow(params, error) from error"
     )
     return generate(source, scope)
 
 
 def _slow_load(schema: Schema) -> Callable[[Any, Exception | None], Any]:
+    """Return what generated code calls off its fast path.
+
+    For rejected parameters it returns a dict that fits, if the parameters are another Mapping, or raises
+    ValidationError. For the error of a decoder it returns the ValidationError.
+    """
+
     def slow(params: Any, error: Exception | None) -> Any:
         if error is not None:
-            return schema._decode_error(params, error)
+            return schema.decode_error(params, error)
         if isinstance(params, Mapping) and type(params) is not dict:
             params = dict(params)
             if schema.accepts(params):

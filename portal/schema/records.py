@@ -1,4 +1,4 @@
-"""Nodes of what has named fields: dataclasses, typed dicts, named tuples."""
+"""Codecs of classes with named fields: dataclasses, TypedDicts and named tuples."""
 
 from __future__ import annotations
 
@@ -6,34 +6,42 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .codecs import Node, generate
+from .codecs import Codec, Converter, generate
 from .jsondata import copy_json
 from .validator import Validator, is_json
 
-__all__ = ["MISSING", "Field", "object_json", "record_node", "typed_dict_node"]
+__all__ = ["MISSING", "Field", "object_schema", "record_codec", "typed_dict_codec"]
 
 MISSING: Any = object()
 
 
 @dataclass(slots=True)
 class Field:
-    """One named field: its node, whether it must be there, and its native default (MISSING for none)."""
+    """One named field.
+
+    Attributes:
+        name: the name.
+        codec: the codec of its value.
+        required: whether it must be present.
+        default: its native default, or MISSING.
+        keyword: whether it is passed by keyword only.
+    """
 
     name: str
-    node: Node
+    codec: Codec
     required: bool
     default: Any = MISSING
     keyword: bool = True
 
 
-def object_json(fields: list[Field]) -> dict[str, Any]:
-    """The JSON Schema of an object with exactly these fields; defaults are written where they are JSON data."""
+def object_schema(fields: list[Field]) -> dict[str, Any]:
+    """Return the JSON Schema of an object with exactly these fields, and with the defaults that are JSON data."""
     properties = {}
     for field in fields:
-        json = field.node.json
+        json = field.codec.json
         if field.default is not MISSING:
-            found = _default_json(field)
-            json = json if found is MISSING else {**json, "default": found}
+            default = _json_default(field)
+            json = json if default is MISSING else {**json, "default": default}
         properties[field.name] = json
     schema: dict[str, Any] = {"type": "object", "properties": properties}
     required = [field.name for field in fields if field.required]
@@ -43,77 +51,87 @@ def object_json(fields: list[Field]) -> dict[str, Any]:
     return schema
 
 
-def _default_json(field: Field) -> Any:
+def _json_default(field: Field) -> Any:
+    """Return the default of a field as JSON data, or MISSING if it does not fit the schema of the field."""
     try:
-        found = field.default if field.node.encode is None else field.node.encode(field.default)
-    except Exception:  # a default is any object at all, and one that JSON cannot carry is simply not written
+        found = field.default if field.codec.encode is None else field.codec.encode(field.default)
+    except Exception:  # a default may be any object; one that JSON cannot carry is left out of the schema
         return MISSING
     if not is_json(found):
         return MISSING
-    # a recursive type's $ref has no target yet; None is then the common default, and is taken on trust
-    if "#/$defs/" in str(field.node.json):
+    # the $ref of a recursive type has no target yet; None is the most frequent default, and is not validated
+    if "#/$defs/" in str(field.codec.json):
         return found if found is None else MISSING
-    return found if Validator(field.node.json).accepts(found) else MISSING
+    return found if Validator(field.codec.json).accepts(found) else MISSING
 
 
-def _children_of(fields: list[Field]) -> Callable[[Any], Iterator[tuple[str, Node, Any]]]:
-    def children(value: Any) -> Iterator[tuple[str, Node, Any]]:
+def _field_children(fields: list[Field]) -> Callable[[Any], Iterator[tuple[str, Codec, Any]]]:
+    def children(value: Any) -> Iterator[tuple[str, Codec, Any]]:
         for field in fields:
             if field.name in value:
-                yield field.name, field.node, value[field.name]
+                yield field.name, field.codec, value[field.name]
 
     return children
 
 
-def _sources(fields: list[Field]) -> tuple[dict[str, Any], list[str], list[str]]:
-    """Names and, one a field, the expressions that decode `value["x"]` and encode `value.x`."""
-    names: dict[str, Any] = {}
-    decoders, encoders = [], []
+def record_codec(kind: type, fields: list[Field]) -> Codec:
+    """Return the codec of a class that takes its fields by keyword and has them as attributes.
+
+    Dataclasses and named tuples are such classes.
+    """
+    decode, encode = _record_decoder(kind, fields), _record_encoder(kind, fields)
+    return Codec(object_schema(fields), decode, encode, (kind,), _field_children(fields))
+
+
+def _record_decoder(kind: type, fields: list[Field]) -> Converter:
+    names: dict[str, Any] = {"kind": kind}
+    arguments: list[str] = []
+    optional: list[str] = []
     for index, field in enumerate(fields):
-        names[f"decode{index}"] = field.node.decode
-        names[f"encode{index}"] = field.node.encode
-        key, got = f"value[{field.name!r}]", f"value.{field.name}"
-        decoders.append(key if field.node.decode is None else f"decode{index}({key})")
-        encoders.append(f"{field.name!r}: " + (got if field.node.encode is None else f"encode{index}({got})"))
-    return names, decoders, encoders
-
-
-def record_node(kind: type, fields: list[Field]) -> Node:
-    """A class made by keyword from its fields and read by attribute: a dataclass or a named tuple."""
-    names, decoders, encoders = _sources(fields)
-    names |= {"kind": kind, "copy_json": copy_json}
+        names[f"decode{index}"] = field.codec.decode
+        got = f"value[{field.name!r}]"
+        expression = got if field.codec.decode is None else f"decode{index}({got})"
+        if field.required:
+            arguments.append(f"{field.name}={expression}")
+        else:
+            optional += [f" if {field.name!r} in value:", f"  optional[{field.name!r}] = {expression}"]
     lines = ["def codec(value):"]
-    fixed = [f"{field.name}={source}" for field, source in zip(fields, decoders, strict=True) if field.required]
-    optional = [(field, source) for field, source in zip(fields, decoders, strict=True) if not field.required]
     if optional:
-        lines.append(" more = {}")
-        for field, source in optional:
-            lines += [f" if {field.name!r} in value:", f"  more[{field.name!r}] = {source}"]
-        fixed.append("**more")
-    lines.append(f" return kind({', '.join(fixed)})")
-    encode = (
-        f"def codec(value):\n if isinstance(value, kind):\n  return {{{', '.join(encoders)}}}\n return copy_json(value)"
+        lines += [" optional = {}", *optional]
+        arguments.append("**optional")
+    lines.append(f" return kind({', '.join(arguments)})")
+    return generate("\n".join(lines), names)
+
+
+def _record_encoder(kind: type, fields: list[Field]) -> Converter:
+    names: dict[str, Any] = {"kind": kind, "copy_json": copy_json}
+    members: list[str] = []
+    for index, field in enumerate(fields):
+        names[f"encode{index}"] = field.codec.encode
+        got = f"value.{field.name}"
+        members.append(f"{field.name!r}: " + (got if field.codec.encode is None else f"encode{index}({got})"))
+    return generate(
+        f"def codec(value):\n if isinstance(value, kind):\n  return {{{', '.join(members)}}}\n return copy_json(value)",
+        names,
     )
-    return Node(
-        object_json(fields), generate("\n".join(lines), names), generate(encode, names), (kind,), _children_of(fields)
-    )
 
 
-def typed_dict_node(fields: list[Field]) -> Node:
-    """A typed dict: the same object natively, with its fields decoded."""
-    decoders = {field.name: field.node.decode for field in fields if field.node.decode is not None}
-    encoders = {field.name: field.node.encode for field in fields if field.node.encode is not None}
-    return Node(object_json(fields), _by_name(decoders), _by_name(encoders), (dict,), _children_of(fields))
+def typed_dict_codec(fields: list[Field]) -> Codec:
+    """Return the codec of a TypedDict: its native value is a dict with each field decoded."""
+    decoders = {field.name: field.codec.decode for field in fields if field.codec.decode is not None}
+    encoders = {field.name: field.codec.encode for field in fields if field.codec.encode is not None}
+    decode, encode = _member_converter(decoders), _member_converter(encoders)
+    return Codec(object_schema(fields), decode, encode, (dict,), _field_children(fields))
 
 
-def _by_name(codecs: dict[str, Any]) -> Callable[[Any], Any]:
-    def codec(value: Any) -> Any:
+def _member_converter(converters: dict[str, Converter]) -> Converter:
+    def convert_members(value: Any) -> Any:
         if not isinstance(value, Mapping):
             return value
         found = dict(value)
-        for name, convert in codecs.items():
+        for name, convert in converters.items():
             if name in found:
                 found[name] = convert(found[name])
         return found
 
-    return codec
+    return convert_members

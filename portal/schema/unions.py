@@ -1,7 +1,7 @@
-"""Nodes of unions: which member a value belongs to.
+"""Codecs of unions: they find the member that a value belongs to.
 
-On the way in the member is chosen by the JSON type of the value, on the way out by its class; only where that leaves
-several members are they tried in order against the value.
+The decoder tries the members in order. The encoder tries only the members with the class of the value. Each takes the
+first member whose schema accepts the value.
 """
 
 from __future__ import annotations
@@ -10,106 +10,106 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
 
-from .codecs import Node, Unfit
+from .codecs import Codec, Converter, Unencodable
 from .validator import Validator
 
-__all__ = ["union_node"]
+__all__ = ["union_codec"]
 
-_JSON_TYPES = frozenset((type(None), bool, int, float, str, list, dict))
-_TYPED_ONLY = frozenset(("type", "format", "contentEncoding"))
-
-
-def union_node(members: list[Node], defs: dict[str, Any]) -> Node:
-    """The node of a union; `defs` is the table of named schemas, complete by the time a value comes."""
-    choose = _Choice(members, defs)
-    decode = None if all(member.decode is None for member in members) else choose.decode
-    natives = tuple(kind for member in members for kind in member.natives)
-    optional = _optional(members)
-    if optional is not None:
-        decode, encode = optional
-        return Node(_json(members), decode, encode, natives, choose.children)
-    return Node(_json(members), decode, choose.encode, natives, choose.children)
+_JSON_CLASSES = frozenset((type(None), bool, int, float, str, list, dict))
+_SCALAR_KEYWORDS = frozenset(("type", "format", "contentEncoding"))
 
 
-def _optional(members: list[Node]) -> tuple[Any, Any] | None:
-    """The codecs of `X | None`, which need no choice."""
+def union_codec(members: list[Codec], defs: dict[str, Any]) -> Codec:
+    """Return the codec of a union.
+
+    Args:
+        members: the codecs of its members.
+        defs: the named schemas that the members refer to; they need to be complete only when the first value comes.
+    """
+    union = _Union(members, defs)
+    native_types = tuple(kind for member in members for kind in member.native_types)
+    other = _only_other_than_null(members)
+    if other is not None:
+        decode, encode = _unless_none(other.decode), _unless_none(other.encode)
+        return Codec(_union_schema(members), decode, encode, native_types, union.children)
+    decode = None if all(member.decode is None for member in members) else union.decode
+    return Codec(_union_schema(members), decode, union.encode, native_types, union.children)
+
+
+def _only_other_than_null(members: list[Codec]) -> Codec | None:
+    """Return the codec of X if the union is `X | None` and X is never null, else None."""
     others = [member for member in members if member.json != {"type": "null"}]
-    if len(others) != 1 or len(members) != 2 or not _never_null(others[0].json):
+    if len(others) != 1 or len(members) != 2 or not _is_never_null(others[0].json):
         return None
-    return _unless_none(others[0].decode), _unless_none(others[0].encode)
+    return others[0]
 
 
-def _never_null(json: dict[str, Any]) -> bool:
+def _is_never_null(json: dict[str, Any]) -> bool:
     return isinstance(json.get("type"), str) or "$ref" in json
 
 
-def _unless_none(codec: Callable[[Any], Any] | None) -> Callable[[Any], Any] | None:
-    if codec is None:
+def _unless_none(converter: Converter | None) -> Converter | None:
+    if converter is None:
         return None
-    return lambda value: None if value is None else codec(value)
+    return lambda value: None if value is None else converter(value)
 
 
-def _json(members: list[Node]) -> dict[str, Any]:
-    if all(
-        set(member.json) == {"type"} or (set(member.json) <= _TYPED_ONLY and len(members) == 2) for member in members
-    ):
-        kinds = [member.json.get("type") for member in members]
-        others = [member.json for member in members if member.json != {"type": "null"}]
-        plain = all(set(json) == {"type"} for json in others)
-        if (
-            len(set(map(str, kinds))) == len(kinds)
-            and (plain or len(others) == 1)
-            and all(isinstance(kind, str) for kind in kinds)
-        ):
-            extra = {} if plain else others[0]
-            return {**extra, "type": kinds}
-    return {"anyOf": [member.json for member in members]}
+def _union_schema(members: list[Codec]) -> dict[str, Any]:
+    """Return {"type": [...]} if that says the same, else {"anyOf": [...]}."""
+    schemas = [member.json for member in members]
+    kinds = [schema.get("type") for schema in schemas]
+    if all(isinstance(kind, str) for kind in kinds) and len(set(kinds)) == len(kinds):
+        others = [schema for schema in schemas if schema != {"type": "null"}]
+        if all(set(schema) == {"type"} for schema in others):
+            return {"type": kinds}
+        if len(schemas) == 2 and len(others) == 1 and set(others[0]) <= _SCALAR_KEYWORDS:
+            return {**others[0], "type": kinds}
+    return {"anyOf": schemas}
 
 
-class _Choice:
-    def __init__(self, members: list[Node], defs: dict[str, Any]) -> None:
-        self.members = members
-        self.defs = defs
+class _Union:
+    def __init__(self, members: list[Codec], defs: dict[str, Any]) -> None:
+        self._members = members
+        self._defs = defs
         self._accepts = lru_cache(maxsize=None)(self._compile)
-        self._by_kind: Callable[[Any], tuple[int, ...]] = lru_cache(maxsize=256)(self._candidates)
+        self._indexes_for: Callable[[type], tuple[int, ...]] = lru_cache(maxsize=256)(self._find_indexes)
 
     def _compile(self, index: int) -> Callable[[Any], bool]:
-        # the definitions of a recursive type are complete only after the whole hint is mapped
-        return Validator(
-            {**self.members[index].json, "$defs": self.defs} if self.defs else self.members[index].json
-        ).accepts
+        # compiled on first use: the definitions of a recursive type are complete only after the whole hint is mapped
+        json = self._members[index].json
+        return Validator({**json, "$defs": self._defs} if self._defs else json).accepts
 
-    def _candidates(self, kind: type) -> tuple[int, ...]:
-        """Members whose native class is this one, exact matches before subclasses; all where none is."""
-        exact = [i for i, member in enumerate(self.members) if kind in member.natives[:1]]
-        wide = [
+    def _find_indexes(self, kind: type) -> tuple[int, ...]:
+        """Return the indexes of the members with this native class, exact matches before superclasses."""
+        exact = [i for i, member in enumerate(self._members) if kind in member.native_types[:1]]
+        inherited = [
             i
-            for i, member in enumerate(self.members)
-            if i not in exact and any(issubclass(kind, n) for n in member.natives)
+            for i, member in enumerate(self._members)
+            if i not in exact and any(issubclass(kind, native) for native in member.native_types)
         ]
-        return tuple(exact + wide)
+        return tuple(exact + inherited)
 
-    def of_json(self, value: Any) -> Node | None:
-        """The member that JSON data belongs to; a float is a `float` rather than an `int` that happens to be whole."""
-        order = list(range(len(self.members)))
+    def _member_for_json(self, value: Any) -> Codec | None:
+        """Return the member that accepts JSON data; a float such as 1.0 belongs to `float` rather than `int`."""
+        order = list(range(len(self._members)))
         if type(value) is float:
-            order.sort(key=lambda i: self.members[i].json.get("type") == "integer")
-        return next((self.members[i] for i in order if self._accepts(i)(value)), None)
+            order.sort(key=lambda i: self._members[i].json.get("type") == "integer")
+        return next((self._members[i] for i in order if self._accepts(i)(value)), None)
 
     def decode(self, value: Any) -> Any:
-        member = self.of_json(value)
+        member = self._member_for_json(value)
         return value if member is None or member.decode is None else member.decode(value)
 
-    def children(self, value: Any) -> Iterator[tuple[Any, Node, Any]]:
-        member = self.of_json(value)
+    def children(self, value: Any) -> Iterator[tuple[Any, Codec, Any]]:
+        member = self._member_for_json(value)
         if member is not None and member.children is not None:
             yield from member.children(value)
 
     def encode(self, value: Any) -> Any:
-        found = value if type(value) in _JSON_TYPES else Unfit(value)
-        for index in self._by_kind(type(value)):
-            codec = self.members[index].encode
-            found = value if codec is None else codec(value)
+        found = value if type(value) in _JSON_CLASSES else Unencodable(value)
+        for index in self._indexes_for(type(value)):
+            encode = self._members[index].encode
+            found = value if encode is None else encode(value)
             if self._accepts(index)(found):
                 return found
         return found

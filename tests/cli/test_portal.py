@@ -36,7 +36,7 @@ from tests.support.command import run
         (["--tls-key", "key.pem"], 2, "--tls-key needs --tls-certificate"),
         (["--tls-certificate", "nowhere.pem"], 2, "nowhere.pem"),
         (["--reload", "--workers", "2"], 2, "--reload runs one process"),
-        (["--log", "/nowhere/at/all.log"], 2, "cannot be opened"),
+        (["--log", "/nowhere/at/all.log"], 2, "a file that can be opened for appending"),
     ],
 )
 @pytest.mark.usefixtures("here", "stopped")

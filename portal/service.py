@@ -217,6 +217,10 @@ def service(cls: Any = None, /, *, name: str | None = None, version: str = "1") 
     Threads: several threads may call a published instance at once, so its attributes need a lock of their own.
     """
 
+    if name is not None:
+        check_name(name)
+    text("service.version", version)
+
     def mark(target: Any) -> Any:
         instance("service", target, type, expected="a class")
         setattr(target, _MARK, {"name": name or target.__name__.lower(), "version": version})

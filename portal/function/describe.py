@@ -9,7 +9,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
-from .._internal.settings import choice
+from .._internal.settings import choice, instance
 from ..errors import ConfigError
 from ..schema import FunctionSchema, Parameters, Schema
 from ..schema.parameters import resolved_hints
@@ -72,6 +72,7 @@ def describe(target: Callable[..., Any], options: Mapping[str, Any]) -> Callable
     parameters = Parameters.of(target) if given_input is None else Parameters.from_schema(Schema.of(given_input))
     output = Schema.of(_output_hint(target, streaming) if given_output is None else given_output)
     description = settings.pop("description", None)
+    instance("function.description", description, str, expected="a string", optional=True)
     schema = FunctionSchema(
         name=settings.pop("name", None) or _name_of(target),
         input=parameters.schema.json,

@@ -8,7 +8,7 @@ from concurrent.futures import Executor
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from .._internal.settings import flag, instance, url_path, whole_number
+from .._internal.settings import flag, instance, text, url_path, whole_number
 from ..address import Address
 from ..calls.dispatcher import Dispatcher
 from ..calls.middleware import Middleware
@@ -98,6 +98,8 @@ class HTTPPortal(Portal):
         instance("http.listener", listener, Listener, optional=True)
         instance("http.config", config, ServingConfig, optional=True)
         whole_number("http.max_age", max_age, minimum=0, maximum=_YEAR, unit="a whole number of seconds")
+        text("http.title", title)
+        text("http.version", version)
         for name, value in (("documents", documents), ("debug", debug), ("listen", listen)):
             flag(f"http.{name}", value)
         _require_plain_host(host)

@@ -121,7 +121,7 @@ class Breaker:
         self._key = callback("breaker.key", key)
         self._is_failure = callback("breaker.is_failure", is_failure)
         self._on_change = callback("breaker.on_change", on_change, optional=True)
-        self._max_entries = count("breaker.max_entries", max_entries, maximum=1_000_000)
+        self._max_entries = count("breaker.max_entries", max_entries)
         self._clock = clock
         self._lock = new_lock()  # guards the circuits and their contents
         self._circuits: OrderedDict[str, Circuit] = OrderedDict()  # the most recently used is last

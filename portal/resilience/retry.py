@@ -65,9 +65,9 @@ class RetryBudget:
     def __init__(
         self,
         ratio: float = 0.2,
-        minimum: int = 10,
+        minimum: float = 10,
         *,
-        maximum: int = 100,
+        maximum: float = 100,
         window: float = 10.0,
         clock: Callable[[], float] = monotonic,
     ) -> None:

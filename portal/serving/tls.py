@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from .._internal.settings import choice, instance, require
+from .._internal.settings import choice, file_path, instance, require, text
 from ..context import Identity
 from ..errors import ConfigError
 
@@ -38,6 +38,11 @@ class Certificate:
     chain: str | os.PathLike[str]
     key: str | os.PathLike[str] | None = None
     password: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        file_path("tls.chain", self.chain)
+        file_path("tls.key", self.key, optional=True)
+        text("tls.password", self.password, optional=True, secret=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,8 @@ class TLSConfig:
         instance("tls.certificate", self.certificate, Certificate)
         for name, certificate in self.hosts.items():
             instance(f"tls.hosts.{name}", certificate, Certificate)
+        file_path("tls.client_ca", self.client_ca, optional=True)
+        text("tls.ciphers", self.ciphers, optional=True)
         needs_ca = self.clients != "none" and self.client_ca is None
         require(not needs_ca, "tls.client_ca", None, "a PEM file when clients is not 'none'")
 

@@ -308,7 +308,7 @@ def test_a_resolver_that_was_closed_opens_connections_again() -> None:
         ({"timeout": "3"}, "consumer.timeout must be seconds above 0, or None, got '3'"),
         ({"timeout": True}, "consumer.timeout must be seconds above 0, or None, got True"),
         ({"timeout": float("inf")}, "consumer.timeout must be seconds above 0, or None, got inf"),
-        ({"auth": "Bearer t0ken"}, 'the token alone, without "Bearer " before it'),
+        ({"auth": "Bearer t0ken"}, 'without "Bearer " before it'),
         ({"middleware": Retry()}, "a list of callables"),
         ({"middleware": [Retry]}, r"must be a list of instances, such as Retry\(...\)"),
         ({"middleware": [3]}, "must be a list of callables.*got 3"),

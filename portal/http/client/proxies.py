@@ -21,7 +21,7 @@ from ...errors import AddressError, ConfigError
 __all__ = ["Proxies", "Proxy"]
 
 _SCHEMES = ("http", "https")
-_ALLOWED = 'http://[user:password@]host[:port], or https://, percent-encoded; proxy= also takes "environment"'
+_EXPECTED = 'the URL of a proxy, http[s]://[user:password@]host[:port], or "environment" for proxy='
 _USER_INFO = re.compile(r"[^\s\x00-\x1f\x7f-\x9f\ud800-\udfff]*")
 
 
@@ -59,7 +59,7 @@ class Proxies:
         if setting == "environment":
             self._read_environment()
         elif setting is not None:
-            self._by_scheme = dict.fromkeys(_SCHEMES, _proxy_of(setting, "proxy"))
+            self._by_scheme = dict.fromkeys(_SCHEMES, _proxy_of(setting, "client.proxy"))
 
     def _read_environment(self) -> None:
         from urllib.request import getproxies_environment
@@ -92,7 +92,7 @@ def _proxy_of(text: object, name: str) -> Proxy:
     user_info, _, place = rest.rpartition("@")  # the last: a password may hold an "@", or a "/", as it is
     address = _address_of(f"{scheme}://{place}")
     if address is None or not _USER_INFO.fullmatch(user_info):
-        raise ConfigError(f"{name} is no address of an HTTP proxy", path=name, expected=_ALLOWED)
+        raise ConfigError.invalid(name, None, _EXPECTED, secret=True)
     return Proxy(address.base, _basic(user_info) if user_info else None)
 
 

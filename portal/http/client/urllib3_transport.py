@@ -9,6 +9,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from ..._internal.at_fork import new_lock, renew_after_fork
+from ..._internal.settings import file_path, text
 from ...address import Address
 from ...errors import ConfigError
 from ..messages.problem import PROBLEM
@@ -85,6 +86,10 @@ class ClientTLS:
     password: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
+        file_path("tls.ca", self.ca, optional=True)
+        file_path("tls.certificate", self.certificate, optional=True)
+        file_path("tls.key", self.key, optional=True)
+        text("tls.password", self.password, optional=True, secret=True)
         if self.key is not None and self.certificate is None:
             raise ConfigError.invalid("tls.key", self.key, "None when there is no certificate")
         if self.ca is not None or self.certificate is not None:  # without files there is nothing to be wrong

@@ -73,7 +73,8 @@ class CORS:
         self._methods = tuple(dict.fromkeys(name.upper() for name in _names("methods", methods)))
         self._headers = {name.lower(): name for name in _names("headers", headers)}
         self._expose = ", ".join(_names("expose", expose))
-        self._max_age = str(whole_number("cors.max_age", max_age, minimum=0, maximum=86_400, unit="whole seconds"))
+        whole_number("cors.max_age", max_age, minimum=0, maximum=86_400, unit="a whole number of seconds")
+        self._max_age = str(max_age)
 
     def __call__(self, request: Request, call_next: HTTPNext) -> Response:
         """Respond to a preflight request, or pass the request on and add the CORS headers to its response."""

@@ -48,7 +48,7 @@ class SecurityHeaders:
         referrer_policy: str = "no-referrer",
         nosniff: bool = True,
     ) -> None:
-        whole_number("security_headers.hsts", hsts, minimum=0, maximum=(1 << 31) - 1, unit="whole seconds")
+        whole_number("security_headers.hsts", hsts, minimum=0, maximum=(1 << 31) - 1, unit="a whole number of seconds")
         flag("security_headers.subdomains", subdomains)
         one_line = isinstance(csp, str) and csp.isascii() and (not csp or is_field_content(csp) is not None)
         require(one_line, "security_headers.csp", csp, "one line of ASCII text")

@@ -292,12 +292,12 @@ WRONG = [
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-@pytest.mark.parametrize("name", ["proxy", "HTTP_PROXY", "https_proxy", "ALL_PROXY"])
+@pytest.mark.parametrize("name", ["client.proxy", "HTTP_PROXY", "https_proxy", "ALL_PROXY"])
 def test_a_wrong_proxy_is_refused_and_not_shown(name: str, wrong: str, environment: pytest.MonkeyPatch) -> None:
-    if name != "proxy":
+    if name != "client.proxy":
         environment.setenv(name, wrong)
     with pytest.raises(ConfigError, match=name) as caught:
-        HTTPClient(proxy=wrong if name == "proxy" else "environment")
+        HTTPClient(proxy=wrong if name == "client.proxy" else "environment")
     assert caught.value.path == name
     assert caught.value.__context__ is None
     assert SECRET not in "".join(traceback.format_exception(caught.value))

@@ -1,4 +1,4 @@
-# Each target sets up what it needs in .venv: CPython 3.11 or later and a package index are enough.
+# Each target installs its requirements in .venv. It needs only CPython 3.11 or later and a package index.
 PYTHON ?= python3
 EXAMPLES ?= 300
 VENV := .venv
@@ -8,50 +8,50 @@ INSTALL = $(RUN) -m pip install --quiet --disable-pip-version-check --use-pep517
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint type check schema-suite fuzz conformance long bench bench-http profile clean
 
-help:  ## what there is to make
+help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
-demo: $(VENV)/.demo  ## serve the example service, call every function at every address, show the answers
+demo: $(VENV)/.demo  ## call every function of the example service at every address and show the results
 	$(RUN) -m portal.examples.demo
 
-test: $(VENV)/.test  ## the whole suite, with branch coverage
+test: $(VENV)/.test  ## run all tests, with branch coverage
 	$(RUN) -m coverage erase
 	$(RUN) -m coverage run -m pytest -n 2 -rfEs
 	$(RUN) -m coverage combine --quiet
 	$(RUN) -m coverage report
 
-lint: $(VENV)/.lint  ## ruff
+lint: $(VENV)/.lint  ## run ruff
 	$(RUN) -m ruff check .
 
-type: $(VENV)/.type  ## mypy --strict on the package
+type: $(VENV)/.type  ## run mypy --strict on the package
 	$(RUN) -m mypy
 
-check: lint type test  ## lint, type and test
+check: lint type test  ## run lint, type and test
 
-schema-suite: $(VENV)/.test  ## fetch the JSON-Schema-Test-Suite and hold the schemas to it
+schema-suite: $(VENV)/.test  ## fetch the JSON-Schema-Test-Suite and run it
 	$(RUN) tests/conformance/fetch_json_schema_suite.py
 	$(RUN) -m pytest tests -k json_schema_suite
 
-fuzz: $(VENV)/.test $(VENV)/.fuzz  ## schemas and parsers with 10,000 cases each, then parsers guided by coverage (CPython 3.11)
+fuzz: $(VENV)/.test $(VENV)/.fuzz  ## fuzz schemas and parsers with 10,000 cases each, then parsers guided by coverage (CPython 3.11)
 	PORTAL_FUZZ_CASES=10000 $(RUN) -m pytest $$(grep -rl --include='test_*.py' PORTAL_FUZZ_CASES tests)
 	$(RUN) -m tests.fuzz.coverage_guided
 
-conformance: $(VENV)/.test  ## schemathesis at length against served portals, and a client generated from the document
+conformance: $(VENV)/.test  ## run schemathesis against served portals, and a client generated from their document
 	PORTAL_CONFORMANCE=$(EXAMPLES) $(RUN) -m pytest tests/conformance -p no:randomly -s
 
-long: $(VENV)/.test  ## long runs: idle and slow connections, a million calls, a proxy that breaks things
+long: $(VENV)/.test  ## run the long tests: idle and slow connections, a million calls, broken connections
 	PORTAL_LONG=1 $(RUN) -m pytest tests/long $$(grep -rl --include='test_*.py' PORTAL_LONG tests | grep -v tests/long) -p no:randomly -s
 
-bench: $(VENV)/.bench  ## the parts of a call, measured
+bench: $(VENV)/.bench  ## measure the parts of a call with pytest-benchmark
 	$(RUN) -m pytest benchmarks
 
-bench-http: $(VENV)/.bench  ## Portal and its peers turn by turn in one run, as ratios (with wrk, if it is there)
+bench-http: $(VENV)/.bench  ## compare Portal with its peers (with wrk, if it is installed)
 	$(RUN) -m benchmarks.compare_http
 
-profile: $(VENV)/.bench  ## what each part of a call costs
+profile: $(VENV)/.bench  ## print the time of each part of a call
 	$(RUN) -m benchmarks.profile_call
 
-clean:  ## remove everything that make made
+clean:  ## remove all files that make created
 	rm -rf $(VENV) .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis .tox build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

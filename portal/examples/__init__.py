@@ -1,4 +1,4 @@
-"""Examples that run: `portal serve portal.examples.orders:service`, `python -m portal.examples.demo`."""
+"""Working examples: `portal serve portal.examples.orders:service` and `python -m portal.examples.demo`."""
 
 from __future__ import annotations
 

@@ -3,8 +3,8 @@
     python -m portal.examples.demo
 
 A server process publishes the order service over HTTP and requires a token. This process publishes the same service at
-local:// and test://. The demo calls each function at each address and compares the result with the expected one. It
-then makes calls that must fail and checks the error classes. The exit code is 0 only if every check passes.
+local:// and test://. The demo calls the functions at each address and compares the results with the expected ones. Then
+it makes calls that must fail and checks the error classes. The exit code is 0 only if every check passes.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from shlex import quote
+from shutil import which
 from tempfile import TemporaryFile
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -78,7 +80,7 @@ class SuccessfulCall(NamedTuple):
 
 
 class FailingCall(NamedTuple):
-    """A call that must fail, and the expected error class."""
+    """A call that must fail, and its expected error class."""
 
     title: str
     function: str
@@ -118,7 +120,7 @@ def serve(target: str, *options: str) -> Iterator[tuple[subprocess.Popen[str], l
     Raises: RuntimeError with the server's log if the server ends before it is ready.
     """
     command = [sys.executable, "-m", "portal", "serve", target, "--http", "127.0.0.1:0", "--json", *options]
-    # The log goes to a file. A full pipe that nobody reads would block the server.
+    # The log goes to a file, because a full pipe without a reader would block the server.
     with TemporaryFile("w+") as log, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as server:
         try:
             assert server.stdout is not None
@@ -205,6 +207,11 @@ def by_name(rows: Iterable[dict[str, Any]]) -> dict[str, str]:
     return addresses
 
 
+def portal_command() -> str:
+    """Return the command `portal` in a form that the shell finds."""
+    return "portal" if which("portal") else f"{quote(sys.executable)} -m portal"
+
+
 def main() -> int:
     """Run the demo. Returns: 0 if every check passed, else 1."""
     console = Console(markup=False, highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 140)
@@ -224,7 +231,7 @@ def main() -> int:
             portals.append(by_name({"name": schema.name, "address": str(address)} for address, schema in published))
         report = Report(consumer, console)
         report.successful(SUCCESSFUL, portals)
-        console.print("\nCalls that must fail, each with the same error class at every address")
+        console.print("\nCalls that must fail with the same error class at every address")
         for call in FAILING:
             for addresses in portals:
                 report.failing(call, addresses[call.function])
@@ -236,7 +243,8 @@ def main() -> int:
     result = f"{report.failed} checks failed" if report.failed else "All checks passed"
     console.print(f"\n{result}. The server stopped with exit code {code}.")
     if not report.failed:
-        console.print("Next: portal serve portal.examples.orders:service, then open http://127.0.0.1:8080/docs")
+        console.print("To try the functions in a browser, run this command and open http://127.0.0.1:8080/docs")
+        console.print(f"  {portal_command()} serve portal.examples.orders:service")
     return 0 if code == 0 and report.failed == 0 else 1
 
 

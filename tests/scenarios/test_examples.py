@@ -44,7 +44,7 @@ def examples():
 
 
 @pytest.mark.parametrize(("member", "example"), examples(), ids=lambda value: getattr(value, "name", ""))
-def test_each_example_is_what_the_function_answers(member, example):
+def test_each_example_has_the_result_of_its_function(member, example):
     context = CallContext()
     if member.streaming:
         assert list(member.iterate(example["input"], context)) == example["output"]
@@ -55,7 +55,7 @@ def test_each_example_is_what_the_function_answers(member, example):
             member.invoke(example["input"], context)
 
 
-def test_each_function_is_described():
+def test_each_function_has_a_description_and_examples():
     assert all(member.schema.description and member.schema.examples for member in service.functions.values())
     assert [name for name, member in service.functions.items() if not member.schema.idempotent] == ["fail"]
 
@@ -70,20 +70,20 @@ def test_each_function_is_described():
         ("slow", {"seconds": 61}, "/seconds"),
     ],
 )
-def test_refused_input_names_its_place(name, params, path):
+def test_rejected_input_is_reported_with_its_path(name, params, path):
     member = service.functions[name]
     with pytest.raises(ValidationError) as caught:
         (member.iterate if member.streaming else member.invoke)(params, CallContext())
     assert [fault.path for fault in caught.value.errors] == [path]
 
 
-def test_an_unknown_coupon_is_refused_with_its_place():
+def test_an_unknown_coupon_is_rejected_with_its_path():
     with pytest.raises(ValidationError) as caught:
         service["price"](order=order(("PEN-001", 1, Decimal("1.20")), coupon="NOSUCH"))
     assert caught.value.errors[0].path == "/order/coupon"
 
 
-def test_fail_raises_an_exception_of_its_own():
+def test_fail_raises_its_own_exception():
     with pytest.raises(OrderFailed, match="no"):
         service["fail"](reason="no")
     with pytest.raises(FunctionError) as caught:
@@ -91,7 +91,7 @@ def test_fail_raises_an_exception_of_its_own():
     assert caught.value.type == "OrderFailed"
 
 
-def test_slow_ends_when_the_caller_gives_up():
+def test_slow_stops_when_the_call_is_cancelled():
     context = CallContext()
     failures = []
 
@@ -109,7 +109,7 @@ def test_slow_ends_when_the_caller_gives_up():
     assert len(failures) == 1
 
 
-def test_slow_ends_at_the_deadline():
+def test_slow_stops_at_the_deadline():
     with pytest.raises(CallTimeout):
         service["slow"].invoke({"seconds": 60}, CallContext.for_call(0.01))
 
@@ -124,6 +124,7 @@ def test_the_demo_passes_every_check():
     assert "no credential       AuthenticationError" in done.stdout
     assert "stopped server      TransportError" in done.stdout
     assert "All checks passed. The server stopped with exit code 0." in done.stdout
+    assert done.stdout.endswith(f"  {demo.portal_command()} serve portal.examples.orders:service\n")
     assert done.stderr == ""
 
 
@@ -143,11 +144,11 @@ def test_the_demo_counts_failed_checks(capsys):
 def test_serve_reports_a_server_that_cannot_start():
     said = r"(?s)exit code 2 .* has no nothing"
     with pytest.raises(RuntimeError, match=said), demo.serve("portal.examples.orders:nothing"):
-        pytest.fail("it must not be entered")
+        pytest.fail("the server must not start")
 
 
-def test_stop_kills_a_server_that_does_not_end():
-    class Deaf:
+def test_stop_kills_a_server_that_does_not_stop():
+    class StubbornProcess:
         killed = False
 
         def terminate(self):
@@ -161,4 +162,4 @@ def test_stop_kills_a_server_that_does_not_end():
         def kill(self):
             self.killed = True
 
-    assert demo.stop(Deaf()) == -9
+    assert demo.stop(StubbornProcess()) == -9

@@ -112,7 +112,11 @@ class Dispatcher:
             if context.deadline is None:
                 return self._run(call) if self._executor is None else self._run_in_worker(call)
             if on_deadline is not None and self._executor is None:
-                return self._run_watched(call, on_deadline)
+                watched = self._watch_call(call, on_deadline)
+                try:
+                    return self._require_in_time(call, self._run(call))
+                finally:
+                    self._watch.discard(watched)
             if context.watched and self._executor is None:
                 return self._require_in_time(call, self._run(call))
             return self._run_in_worker(call)
@@ -129,13 +133,6 @@ class Dispatcher:
                 context.deadline = limit
                 context.watched = False
         return context
-
-    def _run_watched(self, call: Call, on_deadline: Callable[[CallTimeout], object]) -> Any:
-        token = self._watch_call(call, on_deadline)
-        try:
-            return self._require_in_time(call, self._run(call))
-        finally:
-            self._watch.discard(token)
 
     def _watch_call(self, call: Call, on_deadline: Callable[[CallTimeout], object]) -> object:
         context = call.context

@@ -9,6 +9,7 @@ at a time runs its loop. If serving a request holds that thread up, another one 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from time import monotonic, time
 
 from ..errors import OverloadedError, ProtocolError
@@ -132,61 +133,68 @@ class Reactor:
         self._table.hand_over(fd, reported[reported.index(fd) + 1 :] if fd in reported else ())
 
     def _on_event(self, fd: int, turn: Leadership) -> None:
+        connection = self._table.parked.get(fd)
+        if connection is None:
+            self._on_other_event(fd)
+        elif connection.draining or connection.handshaking or connection.upgraded is not None:
+            self._on_special_state(fd, connection, turn)
+        else:
+            received = self._receive(fd, connection, connection.read_request)
+            if received is not None:
+                self._serve(fd, connection, received, turn)
+
+    def _on_other_event(self, fd: int) -> None:
+        """Handle an event of a listening socket, or of a connection that is not parked."""
         if fd in self._acceptor:
             self._acceptor.accept(fd)
             return
         callback = self._table.take_hangup(fd)
         if callback is not None:
             callback()
-            return
-        connection = self._table.parked.get(fd)
-        if connection is not None:
-            self._on_readable(fd, connection, turn)
 
-    def _on_readable(self, fd: int, connection: Connection, turn: Leadership) -> None:
+    def _on_special_state(self, fd: int, connection: Connection, turn: Leadership) -> None:
+        """Handle an event of a connection that is ending, in its TLS handshake, or upgraded."""
         if connection.draining:
             if connection.drain():
                 self._table.drop(fd)
-        elif connection.upgraded is not None:
-            self._on_upgraded(fd, connection, turn)
         elif connection.handshaking:
             del self._table.parked[fd]
             self._handshakes.advance(connection)
         else:
-            self._on_request(fd, connection, turn)
+            self._on_upgraded(fd, connection, turn)
 
-    def _on_request(self, fd: int, connection: Connection, turn: Leadership) -> None:
-        """Serve a complete request. Part of one costs no worker, however slowly it comes."""
+    def _receive(self, fd: int, connection: Connection, take: Callable[[], Received | None]) -> Received | None:
+        """Return a complete request. Part of one takes no worker, however slowly it arrives."""
         try:
-            received = connection.read_request()
+            received = take()
         except ProtocolError as error:
             self._reject(fd, connection, error)
+            return None
         except OSError:
             self._table.drop(fd)
-        else:
-            self._continue(fd, connection, received, turn)
+            return None
+        if received is None:
+            connection.note_parked(monotonic())
+        return received
 
-    def _continue(self, fd: int, connection: Connection, received: Received | None, turn: Leadership) -> None:
-        if received is not None:
-            del self._table.parked[fd]
-            turn.begin(fd)
-            try:
-                keeps = self._scheduler.take(connection, received)
-            except Exception:
-                _log.exception("serving a connection failed")
-                self._table.close(connection)
-                keeps = False
-            if not turn.end():
-                if keeps:
-                    self._table.park(connection)
-                return
-            if not keeps:
-                return
-            if connection.listened_for_hangup:
-                self._table.park(connection)
-                return
+    def _serve(self, fd: int, connection: Connection, received: Received, turn: Leadership) -> None:
+        del self._table.parked[fd]
+        turn.begin(fd)
+        try:
+            keeps = self._scheduler.take(connection, received)
+        except Exception:
+            _log.exception("serving a connection failed")
+            self._table.close(connection)
+            keeps = False
+        leads = turn.end()
+        if not keeps:
+            return
+        if leads and not connection.listened_for_hangup:
+            # The poller still watches the socket, so parking takes no system call.
             self._table.parked[fd] = connection
-        connection.note_parked(monotonic())
+            connection.note_parked(monotonic())
+        else:
+            self._table.park(connection)
 
     def _on_upgraded(self, fd: int, connection: Connection, turn: Leadership) -> None:
         handler = connection.upgraded
@@ -202,20 +210,12 @@ class Reactor:
                 self._scheduler.submit(work, False)
             except OverloadedError:
                 handler.overloaded(work)
-        if connection.upgraded is None:
-            self._resume_http(fd, connection, turn)
+        if connection.upgraded is None:  # the handler has given the connection back to HTTP
+            received = self._receive(fd, connection, connection.take_request)
+            if received is not None:
+                self._serve(fd, connection, received, turn)
         elif connection.paused and not connection.closed:
             self._poller.disarm(fd)
-
-    def _resume_http(self, fd: int, connection: Connection, turn: Leadership) -> None:
-        try:
-            received = connection.take_request()
-        except ProtocolError as error:
-            self._reject(fd, connection, error)
-        except OSError:
-            self._table.drop(fd)
-        else:
-            self._continue(fd, connection, received, turn)
 
     def _reject(self, fd: int, connection: Connection, error: ProtocolError) -> None:
         try:
@@ -252,9 +252,11 @@ class Reactor:
         for fd, connection in self._table.parked.copy().items():
             if connection.upgraded is None and not connection.draining and not connection.handshaking:
                 resting = self._table.is_resting(connection)
-                self._on_request(fd, connection, turn)
-                if turn.over:
-                    return
+                received = self._receive(fd, connection, connection.read_request)
+                if received is not None:
+                    self._serve(fd, connection, received, turn)
+                    if turn.over:
+                        return
                 if fd not in self._table.parked or not connection.awaits_request:
                     continue
                 if resting:

@@ -30,7 +30,7 @@ from .function_calls import FunctionCalls, json_response
 from .listing import Listing
 from .negotiation import is_coded
 from .rpc import RPCEndpoint
-from .target import public_base, read_target
+from .target import Target, public_base, read_target
 
 __all__ = ["HTTPApp"]
 
@@ -155,7 +155,14 @@ class HTTPApp:
             if self._authenticators:
                 context.identity = authenticate(self._authenticators, request)
                 request.notes["identity"] = context.identity.name
-            return self._route(request, context)
+            path, version = self._target(request)
+            if request.method != "POST":
+                return self._respond_to_other(path, version, request, context)
+            if is_coded(request):
+                return self._errors.unsupported_coding(request, context)
+            if self._is_rpc(path):
+                return self._rpc.respond(request, context)
+            return self._calls.respond(self._catalogue.get(path, version), request, context)
         except PortalError as error:
             allow = {"Allow": self._allow(request)} if error.status == 405 else {}
             return self._errors.respond(request, error, context, allow)
@@ -178,22 +185,25 @@ class HTTPApp:
 
     # routing
 
-    def _route(self, request: Request, context: CallContext) -> Response:
-        method = request.method
+    def _target(self, request: Request) -> Target:
+        """Return the catalogue path and the version that a request asks for. Raises: RegistryError."""
         tail = request.path[len(self._base) :]
         # A path beside the base path is a document's, which is not asked for here. "/apis" is not below "/api".
         if not request.path.startswith(self._base) or tail[:1] not in _BELOW:
             raise RegistryError(f"no function is published at {request.path[:200]}")
+        return read_target(tail, request.query)
+
+    def _is_rpc(self, path: tuple[str, ...]) -> bool:
+        return path == _RPC and self._catalogue.find(path) is None
+
+    def _respond_to_other(
+        self, path: tuple[str, ...], version: str | None, request: Request, context: CallContext
+    ) -> Response:
+        """Return the response to a request that calls no function."""
+        method = request.method
         if method == "OPTIONS":
             return Response(204, [("Allow", self._allow(request)), ("X-Request-ID", context.request_id)])
-        path, version = read_target(tail, request.query)
-        if method == "POST":
-            if is_coded(request):
-                return self._errors.unsupported_coding(request, context)
-            if path == _RPC and self._catalogue.find(path) is None:
-                return self._rpc.respond(request, context)
-            return self._calls.respond(self._catalogue.get(path, version), request, context)
-        if method in ("GET", "HEAD") and (path != _RPC or self._catalogue.find(path) is not None):
+        if method in ("GET", "HEAD") and not self._is_rpc(path):
             return self._describe(path, version, request, context)
         raise ProtocolError(f"method {method} is not served here", status=405 if method in _METHODS else 501)
 

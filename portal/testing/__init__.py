@@ -2,7 +2,7 @@
 
 from .fault_proxy import FaultProxy
 from .faults import BlackHole, Cut, HalfOpen, Latency, NetworkFault, Refuse, Reset, Rewrite, SlowBytes
-from .history import CallRecord
+from .history import RecordedCall
 from .matchers import ANY, any_of, approx, having, matching, where
 from .mock import Mock
 from .portal import TestingPortal
@@ -13,13 +13,13 @@ from .server_processes import ServerProcesses
 __all__ = [
     "ANY",
     "BlackHole",
-    "CallRecord",
     "Cut",
     "FaultProxy",
     "HalfOpen",
     "Latency",
     "Mock",
     "NetworkFault",
+    "RecordedCall",
     "Recorder",
     "RecordingPortal",
     "Refuse",

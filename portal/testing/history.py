@@ -11,7 +11,7 @@ from .._internal.settings import whole_number
 from ..schema import is_json
 from .matchers import params_match
 
-__all__ = ["CallRecord", "Expectation", "describe_failures", "snapshot"]
+__all__ = ["Expectation", "RecordedCall", "describe_failures", "snapshot"]
 
 
 def snapshot(value: Any) -> Any:
@@ -21,7 +21,7 @@ def snapshot(value: Any) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class CallRecord:
+class RecordedCall:
     """One call of a TestingPortal.
 
     Attributes:
@@ -98,11 +98,11 @@ class Expectation:
         self.minimum, self.maximum = minimum, maximum
         return self
 
-    def matches(self, record: CallRecord) -> bool:
+    def matches(self, record: RecordedCall) -> bool:
         """Return whether a call has the name and the parameters."""
         return record.name == self.name and params_match(self.params, record.params)
 
-    def accepts(self, record: CallRecord, count: int) -> bool:
+    def accepts(self, record: RecordedCall, count: int) -> bool:
         """Return whether a call matches and is within the maximum after `count` others."""
         return self.matches(record) and (self.maximum is None or count < self.maximum)
 
@@ -124,7 +124,7 @@ def _format_params(params: Any) -> str:
     return ", ".join(f"{name}={value!r}" for name, value in params.items())
 
 
-def describe_failures(expectations: Iterable[Expectation], records: list[CallRecord]) -> str:
+def describe_failures(expectations: Iterable[Expectation], records: list[RecordedCall]) -> str:
     """Return text on the expectations that are not met and on all calls, or "" if all are met."""
     lines: list[str] = []
     ordered: list[Expectation] = []
@@ -143,7 +143,7 @@ def describe_failures(expectations: Iterable[Expectation], records: list[CallRec
     return "\n".join(lines)
 
 
-def _order_faults(ordered: list[Expectation], records: list[CallRecord]) -> list[str]:
+def _order_faults(ordered: list[Expectation], records: list[RecordedCall]) -> list[str]:
     """Describe the first call that does not follow the order, or the first expectation without its calls."""
     at = used = 0
     for record in records:
@@ -161,13 +161,13 @@ def _order_faults(ordered: list[Expectation], records: list[CallRecord]) -> list
     return []
 
 
-def _order_fault(ordered: list[Expectation], wanted: Expectation, records: list[CallRecord], fault: str) -> list[str]:
+def _order_fault(ordered: list[Expectation], wanted: Expectation, records: list[RecordedCall], fault: str) -> list[str]:
     steps = [f"  {number}. {expectation}" for number, expectation in enumerate(ordered, 1)]
     misses = [f"  near miss: {miss}" for miss in _near_misses(wanted, records)]
     return ["expected in this order:", *steps, f"but {fault}", *misses]
 
 
-def _near_misses(expectation: Expectation, records: list[CallRecord]) -> list[str]:
+def _near_misses(expectation: Expectation, records: list[RecordedCall]) -> list[str]:
     misses = []
     for record in records:
         if record.name == expectation.name and not expectation.matches(record):

@@ -17,7 +17,7 @@ from ..function import Function
 from ..local.portal import LocalPortal
 from ..portal import Portal
 from ..schema import FunctionSchema
-from .history import CallRecord, Expectation, describe_failures, snapshot
+from .history import Expectation, RecordedCall, describe_failures, snapshot
 from .mock import Mock, MockFunction
 from .recording import Recorder, RecordingPortal, TakesMiddleware, recording
 from .recording_file import FilePath
@@ -48,7 +48,7 @@ class TestingPortal(LocalPortal):
         clock: Callable[[], float] = perf_counter,
     ) -> None:
         self._clock = clock
-        self._records: list[CallRecord] = []
+        self._records: list[RecordedCall] = []
         self._expectations: list[Expectation] = []
         self._replays: list[Replay] = []
         self._history_lock = threading.Lock()  # guards the three lists
@@ -104,7 +104,7 @@ class TestingPortal(LocalPortal):
     def _record(self, call: Call, call_next: CallNext) -> Any:
         started = self._clock()
         request_id = call.context.request_id
-        record = CallRecord(self._name_of(call), snapshot(call.params), None, None, 0.0, request_id, started)
+        record = RecordedCall(self._name_of(call), snapshot(call.params), None, None, 0.0, request_id, started)
         try:
             result = call_next(call)
         except Exception as error:
@@ -118,7 +118,7 @@ class TestingPortal(LocalPortal):
         self._keep(replace(record, result=snapshot(result), duration=self._clock() - started))
         return result
 
-    def _record_stream(self, record: CallRecord, source: Iterator[Any]) -> Iterator[Any]:
+    def _record_stream(self, record: RecordedCall, source: Iterator[Any]) -> Iterator[Any]:
         items: list[Any] = []
         failure: BaseException | None = None
         try:
@@ -134,7 +134,7 @@ class TestingPortal(LocalPortal):
                 self._records = [ended if one is record else one for one in self._records]
             close_and_log(source, f"the stream of {record.name}")
 
-    def _keep(self, record: CallRecord) -> None:
+    def _keep(self, record: RecordedCall) -> None:
         with self._history_lock:
             self._records.append(record)
 
@@ -146,7 +146,7 @@ class TestingPortal(LocalPortal):
             entry = self._catalogue.find(at.segments, at.version)
         return call.function.name if entry is None else "/".join(entry.path)
 
-    def calls(self, name: str | None = None) -> list[CallRecord]:
+    def calls(self, name: str | None = None) -> list[RecordedCall]:
         """Return the calls of one function, or all, in the order they ended; a stream counts from its start."""
         with self._history_lock:
             return [record for record in self._records if name is None or record.name == name]

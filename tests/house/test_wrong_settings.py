@@ -31,7 +31,7 @@ _WRONG: tuple[Any, ...] = (True, _NAN, _INFINITY, -1, "x", None)
 NOT_SETTINGS = {
     # values that calls, requests and documents consist of
     *("Address", "AddressBuilder", "CallContext", "CallRecord", "Fault", "Function", "FunctionSchema", "Identity"),
-    *("Parameters", "Request", "Response", "Schema"),
+    *("Parameters", "RecordedCall", "Request", "Response", "Schema"),
     # constraints in type hints, which the mapping of the hint checks
     *("Description", "Example", "Ge", "Gt", "Le", "Lt", "MaxLen", "MinLen", "MultipleOf", "Pattern", "Unique"),
     # parts that only the library constructs

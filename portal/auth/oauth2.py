@@ -18,6 +18,7 @@ from urllib.parse import quote_plus, urlencode
 from .._internal.settings import callback, instance, positive_seconds, require, seconds
 from ..address import Address
 from ..calls.singleflight import SingleFlight
+from ..context import CallContext
 from ..errors import AuthenticationError, CallTimeout, ProtocolError, TransportError
 from .fetch import Fetched, fetch, require_url
 
@@ -130,8 +131,9 @@ class OAuth2ClientCredentials:
             # While the cached token is valid, half of the caller's time is left for the call itself.
             until = min(own, deadline if self._expired() else now + (deadline - now) / 2)
         try:
-            found = self._once.fetch(
-                "the token endpoint", "the token endpoint", until, lambda: self._renewed() or self._fetch(until, own)
+            context = CallContext(deadline=until)
+            found = self._once.run(
+                "the token endpoint", context, "the token endpoint", lambda: self._renewed() or self._fetch(until, own)
             )
         except (AuthenticationError, TransportError, CallTimeout) as error:
             token = self._token

@@ -22,14 +22,13 @@ from cachetools import LRUCache
 from .._internal.at_fork import new_lock
 from .._internal.settings import count, seconds, size
 from ..address import Address
-from ..calls.singleflight import Flight, SingleFlight
+from ..calls.singleflight import SingleFlight
 from ..context import CallContext
 from ..schema.jsondata import is_json
 from .cache_control import Freshness, freshness, parse_cache_control
 
 __all__ = [
     "Entry",
-    "Flight",
     "Freshness",
     "Key",
     "ResponseCache",
@@ -205,13 +204,9 @@ class ResponseCache:
         self._flights.detach(lambda key: text in (None, key[0]))
         return len(gone)
 
-    def lead(self, key: Key) -> tuple[Flight, bool]:
-        """Return the flight for a key and whether the caller leads it; see `SingleFlight.lead`."""
-        return self._flights.lead(key)
-
     def once(self, key: Key, context: CallContext, name: str, make: Callable[[], Any]) -> Any:
-        """Call `make` once for all concurrent calls of a key and return its value; see `SingleFlight.once`."""
-        return self._flights.once(key, context, name, make)
+        """Call `make` once for all concurrent calls of a key and return its value; see `SingleFlight.run`."""
+        return self._flights.run(key, context, name, make)
 
     def stats(self) -> dict[str, int]:
         """Return the number of entries, bytes, calls in progress (flights), and fresh, stale and missed lookups."""

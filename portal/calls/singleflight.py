@@ -18,16 +18,16 @@ from ..errors import CallCancelled, CallTimeout, PortalError
 from ..schema.jsondata import copy_json
 from .deadlines import cancelled_error, timeout_error
 
-__all__ = ["Flight", "SingleFlight"]
+__all__ = ["SingleFlight"]
 
 KeyT = TypeVar("KeyT", bound=Hashable)
 
 
-class Flight:
+class _Flight:
     """One call in progress.
 
     Args:
-        land: ends the flight in its table, so that no more threads follow, and returns whether any does.
+        remove: removes the flight from its table, so that no more threads follow, and returns whether any did.
 
     Attributes:
         followers: how many threads followed it so far; guarded by the lock of the SingleFlight.
@@ -35,11 +35,11 @@ class Flight:
     Threads: the one that leads ends it with `finish` or `fail`; any may wait.
     """
 
-    __slots__ = ("_future", "_land", "_thread", "followers")
+    __slots__ = ("_future", "_remove", "_thread", "followers")
 
-    def __init__(self, land: Callable[[Flight], bool]) -> None:
+    def __init__(self, remove: Callable[[_Flight], bool]) -> None:
         self.followers = 0
-        self._land = land
+        self._remove = remove
         self._future: Future[Any] = Future()
         self._thread = threading.get_ident()
 
@@ -49,11 +49,11 @@ class Flight:
 
     def finish(self, value: Any) -> None:
         """End the flight with the result of the call, JSON data; every follower gets a copy."""
-        self._future.set_result(copy_json(value) if self._land(self) else None)
+        self._future.set_result(copy_json(value) if self._remove(self) else None)
 
     def fail(self, error: BaseException) -> None:
         """End the flight with the error of the call. Followers share it; later callers do not."""
-        self._land(self)
+        self._remove(self)
         self._future.set_exception(error)
 
     def wait(self, context: CallContext, name: str) -> None:
@@ -102,7 +102,7 @@ class SingleFlight(Generic[KeyT]):
 
     def __init__(self) -> None:
         self._lock = new_lock()  # guards the table and the numbers of followers; not held during a call
-        self._flights: dict[KeyT, Flight] = {}
+        self._flights: dict[KeyT, _Flight] = {}
         renew_after_fork(self)
 
     def after_fork(self) -> None:
@@ -117,25 +117,31 @@ class SingleFlight(Generic[KeyT]):
         """Whether any call is in progress."""
         return len(self._flights) > 0
 
-    def lead(self, key: KeyT) -> tuple[Flight, bool]:
-        """Return the flight of a key and whether this thread leads it.
+    def run(self, key: KeyT, context: CallContext, name: str, make: Callable[[], Any]) -> Any:
+        """Call `make` once for all threads that ask for the same key at the same time, and return its result.
 
-        The leader must call `finish` or `fail` in every case. A follower calls `wait` and then `outcome`.
+        If the leader's own deadline ends its call, one of the followers leads next. A nested call that asks for the key
+        of the call it is nested in is made, since it would wait for itself.
+
+        Args:
+            key: identifies the call.
+            context: the context of this thread's call. Its deadline limits the wait for another thread's call.
+            name: what is called, for messages.
+            make: makes the call and returns JSON data.
+
+        Raises: what `make` raises, in the leader and, if it is a portal error, in every follower. CallTimeout and
+            CallCancelled according to `context`.
         """
-        with self._lock:
-            flight = self._flights.get(key)
-            if flight is not None:
-                flight.followers += 1
-                return flight, False
-            flight = self._flights[key] = Flight(lambda landed: self._land(key, landed))
-            return flight, True
-
-    def _land(self, key: KeyT, flight: Flight) -> bool:
-        """Remove a flight, so that no more threads follow it. Return whether any did."""
-        with self._lock:
-            if self._flights.get(key) is flight:
-                del self._flights[key]
-            return flight.followers > 0
+        while True:
+            flight, leads = self._join(key)
+            if leads:
+                return _lead(flight, make)
+            if flight.is_led_here():
+                return make()
+            flight.wait(context, name)
+            is_shared, value = flight.outcome(context)
+            if is_shared:
+                return value
 
     def detach(self, which: Callable[[KeyT], bool]) -> None:
         """Remove the flights of the selected keys: later callers start a new one, followers still get their outcome.
@@ -147,49 +153,25 @@ class SingleFlight(Generic[KeyT]):
             for key in [key for key in self._flights if which(key)]:
                 del self._flights[key]
 
-    def once(self, key: KeyT, context: CallContext, name: str, make: Callable[[], Any]) -> Any:
-        """Call `make` once for all threads that ask for the same key at the same time, and return its result.
+    def _join(self, key: KeyT) -> tuple[_Flight, bool]:
+        """Return the flight of a key and whether this thread leads it."""
+        with self._lock:
+            flight = self._flights.get(key)
+            if flight is not None:
+                flight.followers += 1
+                return flight, False
+            flight = self._flights[key] = _Flight(lambda ended: self._remove(key, ended))
+            return flight, True
 
-        If the leader's own deadline ends its call, one of the followers leads next. A nested call that asks for the key
-        of the call it is nested in is made, since it would wait for itself.
-
-        Args:
-            key: identifies the call.
-            context: the context of this thread's call.
-            name: the function, for messages.
-            make: makes the call and returns JSON data.
-
-        Raises: what `make` raises, in the leader and, if it is a portal error, in every follower. CallTimeout and
-            CallCancelled according to `context`.
-        """
-        while True:
-            flight, leads = self.lead(key)
-            if leads:
-                return _make_call(flight, make)
-            if flight.is_led_here():
-                return make()
-            flight.wait(context, name)
-            is_shared, value = flight.outcome(context)
-            if is_shared:
-                return value
-
-    def fetch(self, key: KeyT, name: str, deadline: float, make: Callable[[], Any]) -> Any:
-        """Do as `once` for a fetch outside of a call, such as that of a key set.
-
-        `make` should first check whether the fetch is still needed.
-
-        Args:
-            key: identifies the fetch.
-            name: what is fetched, for messages.
-            deadline: `time.monotonic()` moment until which this thread waits for another thread's fetch.
-            make: fetches, and returns JSON data.
-
-        Raises: what `make` raises; CallTimeout at the deadline.
-        """
-        return self.once(key, CallContext(deadline=deadline), name, make)
+    def _remove(self, key: KeyT, flight: _Flight) -> bool:
+        """Remove a flight, so that no more threads follow it. Return whether any did."""
+        with self._lock:
+            if self._flights.get(key) is flight:
+                del self._flights[key]
+            return flight.followers > 0
 
 
-def _make_call(flight: Flight, make: Callable[[], Any]) -> Any:
+def _lead(flight: _Flight, make: Callable[[], Any]) -> Any:
     try:
         value = make()
     except BaseException as error:

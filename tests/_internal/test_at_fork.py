@@ -149,15 +149,25 @@ def test_a_waiting_job_of_the_parent_does_not_run_in_the_child() -> None:
 
 def test_a_child_does_not_wait_for_a_flight_of_its_parent() -> None:
     flights: SingleFlight[str] = SingleFlight()
-    flight, leads = flights.lead("key")
-    assert leads
-    in_child(lambda: flights.once("other", CallContext(deadline=monotonic() + WAIT), "f", lambda: 1))
+    inside, leave = threading.Event(), threading.Event()
 
-    def lead() -> None:
-        assert flights.lead("key")[1]
+    def slow() -> str:
+        inside.set()
+        assert leave.wait(WAIT)
+        return "from the parent"
 
-    in_child(lead)
-    flight.finish(None)
+    def child() -> None:
+        for key in ("shared", "other"):
+            assert flights.run(key, CallContext.for_call(WAIT), "f", lambda: "from the child") == "from the child"
+
+    leader = threading.Thread(target=flights.run, args=("shared", CallContext.for_call(WAIT), "f", slow))
+    leader.start()
+    try:
+        assert inside.wait(WAIT)
+        in_child(child)
+    finally:
+        leave.set()
+        leader.join(WAIT)
     assert len(flights) == 0
 
 

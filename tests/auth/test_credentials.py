@@ -30,6 +30,7 @@ from portal.auth.credentials import (
     credentials_of,
 )
 from portal.auth.server import ApiKeyAuth, BasicAuth, BearerAuth, authenticate
+from portal.context import CallContext
 from portal.errors import AuthenticationError, CallTimeout, ConfigError, RegistryError, TransportError
 from tests.support.clocks import Clock
 
@@ -564,7 +565,7 @@ def test_a_follower_waits_no_longer_than_the_timeout(endpoint: Endpoint, clock: 
 
     def work(number: int) -> Any:
         if number == 0:
-            return credential._once.fetch("the token endpoint", "the token endpoint", time.monotonic() + WAIT, slow)
+            return credential._once.run("the token endpoint", CallContext.for_call(WAIT), "the token endpoint", slow)
         assert led.wait(WAIT)
         try:
             return token_of(credential, None if number == 1 else time.monotonic() + 0.05)

@@ -4,7 +4,7 @@ import json
 import math
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
 from typing import Any
@@ -22,9 +22,8 @@ from portal.cache.response_cache import (
     key_of,
     parse_cache_control,
 )
-from portal.calls.singleflight import SingleFlight
 from portal.context import CallContext
-from portal.errors import CallCancelled, CallTimeout, ConfigError, FunctionError, TransportError
+from portal.errors import ConfigError
 from tests.support.clocks import Clock
 
 WAIT = 10.0
@@ -34,6 +33,20 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=10,
 )
+
+
+class Joining(CallContext):
+    """A context that sets `joined` when a call waits with it."""
+
+    __slots__ = ("joined",)
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.joined = threading.Event()
+
+    def on_cancel(self, callback: Callable[[], object]) -> None:
+        super().on_cancel(callback)
+        self.joined.set()
 
 
 def key(n: int = 0, address: str = ADDRESS) -> Key:
@@ -226,172 +239,30 @@ def test_wrong_settings_are_rejected(options: dict[str, Any], path: str) -> None
 # concurrent calls
 
 
-@pytest.fixture
-def pool() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(16) as executor:
-        yield executor
+def test_concurrent_calls_of_a_key_share_one_call_until_it_is_invalidated() -> None:
+    cache, inside, go = ResponseCache(), threading.Event(), threading.Event()
 
+    def old() -> str:
+        inside.set()
+        assert go.wait(WAIT)
+        return "old"
 
-class Maker:
-    """Returns or raises its outcome once `go` is set."""
+    def fail() -> str:
+        raise AssertionError("the follower must not make the call")
 
-    def __init__(self, outcome: Any) -> None:
-        self.outcome = outcome
-        self.made = 0
-        self.inside = threading.Event()
-        self.go = threading.Event()
-
-    def __call__(self) -> Any:
-        self.made += 1
-        self.inside.set()
-        assert self.go.wait(WAIT)
-        if isinstance(self.outcome, BaseException):
-            raise self.outcome
-        return self.outcome
-
-
-class Joining(CallContext):
-    """A context that sets `joined` when a call waits with it."""
-
-    __slots__ = ("joined",)
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.joined = threading.Event()
-
-    def on_cancel(self, callback: Callable[[], object]) -> None:
-        super().on_cancel(callback)
-        self.joined.set()
-
-
-def lead_and_follow(
-    pool: ThreadPoolExecutor,
-    cache: ResponseCache,
-    maker: Maker,
-    followers: int,
-    follow: Callable[[], Any] | None = None,
-) -> tuple[Any, list[Any], list[Joining]]:
-    """Start a call and others that wait for it; return both and the contexts of the waiters."""
-    leader = pool.submit(cache.once, key(), CallContext(), "f", maker)
-    assert maker.inside.wait(WAIT)
-    contexts = [Joining() for _ in range(followers)]
-    others = [pool.submit(cache.once, key(), context, "f", follow or maker) for context in contexts]
-    for context in contexts:
-        assert context.joined.wait(WAIT)
-    return leader, others, contexts
-
-
-def test_concurrent_calls_share_one_call(pool: ThreadPoolExecutor) -> None:
-    cache = ResponseCache()
-    maker = Maker({"rows": [1]})
-    leader, others, _ = lead_and_follow(pool, cache, maker, 8)
-    assert cache.stats()["flights"] == 1
-    maker.go.set()
-    values = [one.result(WAIT) for one in [leader, *others]]
-    assert values == [{"rows": [1]}] * 9
-    assert len({id(value["rows"]) for value in values}) == 9
-    assert maker.made == 1
-    assert cache.stats()["flights"] == 0
-    assert cache.once(key(), CallContext(), "f", maker) == {"rows": [1]}
-    assert maker.made == 2  # the result of a flight is not kept
-
-
-def test_waiters_share_a_failure_and_later_calls_do_not(pool: ThreadPoolExecutor) -> None:
-    cache = ResponseCache()
-    error = TransportError("gone", delivery="not_sent", context={"request_id": "leader"})
-    maker = Maker(error)
-    leader, others, contexts = lead_and_follow(pool, cache, maker, 3)
-    maker.go.set()
-    assert leader.exception(WAIT) is error
-    for one, context in zip(others, contexts, strict=True):
-        shared = one.exception(WAIT)
-        assert isinstance(shared, TransportError)
-        assert shared is not error
-        assert str(shared) == "gone"
-        assert not shared.may_have_executed
-        assert shared.request_id == context.request_id
-    assert error.request_id == "leader"
-    assert maker.made == 1
-    assert cache.once(key(), CallContext(), "f", lambda: "works again") == "works again"
-
-
-@pytest.mark.parametrize("error", [CallTimeout("mine"), CallCancelled("mine"), KeyError("a defect"), SystemExit()])
-def test_waiters_do_not_share_the_leaders_timeout_cancellation_or_defect(
-    pool: ThreadPoolExecutor, error: BaseException
-) -> None:
-    cache = ResponseCache()
-    maker = Maker(error)
-    second = Maker("second")
-    second.go.set()
-    leader, others, _ = lead_and_follow(pool, cache, maker, 4, second)
-    maker.go.set()
-    assert leader.exception(WAIT) is error
-    assert [one.result(WAIT) for one in others] == ["second"] * 4
-    assert maker.made == 1
-    assert 1 <= second.made <= 4
-
-
-def test_a_waiter_stops_at_its_deadline(pool: ThreadPoolExecutor) -> None:
-    cache = ResponseCache()
-    maker = Maker(1)
-    leader, _, _ = lead_and_follow(pool, cache, maker, 0)
-    context = CallContext.for_call(0.02)
-    with pytest.raises(CallTimeout, match="f did not respond") as caught:
-        cache.once(key(), context, "f", maker)
-    assert caught.value.request_id == context.request_id
-    assert context.cancelled
-    maker.go.set()
-    assert leader.result(WAIT) == 1
-
-
-def test_a_waiter_can_be_cancelled(pool: ThreadPoolExecutor) -> None:
-    cache = ResponseCache()
-    maker = Maker(1)
-    leader, others, contexts = lead_and_follow(pool, cache, maker, 2)
-    contexts[0].cancel()
-    assert isinstance(others[0].exception(WAIT), CallCancelled)
-    maker.go.set()
-    assert leader.result(WAIT) == others[1].result(WAIT) == 1
-
-
-def test_a_nested_call_with_the_same_key_does_not_wait_for_its_caller() -> None:
-    cache = ResponseCache()
-    made: list[str] = []
-
-    def outer() -> Any:
-        made.append("outer")
-        return [cache.once(key(), CallContext(), "f", lambda: "inner")]
-
-    assert cache.once(key(), CallContext(), "f", outer) == ["inner"]
-    assert made == ["outer"]
-
-
-def test_a_new_call_does_not_join_a_call_from_before_an_invalidate(pool: ThreadPoolExecutor) -> None:
-    cache = ResponseCache()
-    old = Maker("old")
-    leader, others, _ = lead_and_follow(pool, cache, old, 1)
-    cache.invalidate("http://elsewhere:1/f")
-    assert cache.stats()["flights"] == 1
-    cache.invalidate(ADDRESS)
-    assert cache.once(key(), CallContext.for_call(WAIT), "f", lambda: "new") == "new"
-    flight, leads = cache.lead(key())
-    assert leads
-    old.go.set()
-    assert leader.result(WAIT) == others[0].result(WAIT) == "old"
-    assert cache.stats()["flights"] == 1  # the end of the old flight did not remove the new one
-    flight.fail(FunctionError("f"))
-    assert cache.stats()["flights"] == 0
-
-
-def test_calls_with_other_keys_do_not_wait(pool: ThreadPoolExecutor) -> None:
-    flights: SingleFlight[str] = SingleFlight()
-    maker = Maker(1)
-    leader = pool.submit(flights.once, "a", CallContext(), "f", maker)
-    assert maker.inside.wait(WAIT)
-    assert flights.once("b", CallContext(), "f", lambda: 2) == 2
-    maker.go.set()
-    assert leader.result(WAIT) == 1
-    assert len(flights) == 0
+    with ThreadPoolExecutor(2) as pool:
+        leader = pool.submit(cache.once, key(), CallContext(), "f", old)
+        assert inside.wait(WAIT)
+        joined = Joining()
+        follower = pool.submit(cache.once, key(), joined, "f", fail)
+        assert joined.joined.wait(WAIT)
+        cache.invalidate("http://elsewhere:1/f")
+        assert cache.stats()["flights"] == 1
+        cache.invalidate(ADDRESS)
+        assert cache.stats()["flights"] == 0
+        assert cache.once(key(), CallContext.for_call(WAIT), "f", lambda: "new") == "new"
+        go.set()
+        assert leader.result(WAIT) == follower.result(WAIT) == "old"
 
 
 # directives

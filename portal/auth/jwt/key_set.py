@@ -13,6 +13,7 @@ from typing import Any
 
 from ..._internal.settings import callback, instance, positive_seconds
 from ...calls.singleflight import SingleFlight
+from ...context import CallContext
 from ...errors import CallTimeout, OverloadedError, ProtocolError
 from ..fetch import fetch, require_url
 from ..secrets import failure_origin
@@ -103,7 +104,8 @@ class KeySet:
 
     def _refresh(self) -> None:
         try:
-            self._once.fetch("the key set", "the key set", monotonic() + self._timeout, self._fetch)
+            context = CallContext(deadline=monotonic() + self._timeout)
+            self._once.run("the key set", context, "the key set", self._fetch)
         except CallTimeout:
             _log.warning("fetch of the key set timed out: url=%s seconds=%.3g", self._url, self._timeout)
 

@@ -34,7 +34,7 @@ from portal.auth.jwt.authenticator import JWTAuth
 from portal.auth.jwt.key_set import KeySet
 from portal.auth.jwt.keys import key_of_jwk
 from portal.auth.server import authenticate, authenticators_of, challenges_of
-from portal.context import Identity
+from portal.context import CallContext, Identity
 from portal.errors import AuthenticationError, ConfigError, OverloadedError, ProtocolError, TransportError
 from tests.support.clocks import Clock
 
@@ -818,7 +818,7 @@ def test_a_follower_gives_up_by_itself(issuer: Issuer, clock: Clock, caplog: pyt
 
     def work(number: int) -> Any:
         if number == 0:
-            return keys._once.fetch("the key set", "the key set", time.monotonic() + WAIT, slow)
+            return keys._once.run("the key set", CallContext.for_call(WAIT), "the key set", slow)
         assert led.wait(WAIT)
         try:
             return keys.find("one", "RS256")

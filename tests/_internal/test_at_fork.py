@@ -20,7 +20,7 @@ from portal.calls.middleware import Call
 from portal.calls.singleflight import SingleFlight
 from portal.function import function
 from portal.http.client.client import HTTPClient
-from portal.http.client.urllib3_transport import ClientTLS
+from portal.http.client.tls import ClientTLS
 from portal.idempotency.middleware import Idempotency
 from portal.resilience.breaker import Breaker
 from portal.resilience.retry import Retry

@@ -362,7 +362,7 @@ def test_the_error_of_an_address_without_a_scheme_suggests_one(text: str, said: 
 def test_the_errors_of_a_wrong_scheme_path_and_type_say_what_to_do() -> None:
     with HTTPPortal() as http, Consumer() as consumer:
         address = str(http.apply(add))
-        with pytest.raises(TransportError, match="it speaks no TLS there; is it http://") as caught:
+        with pytest.raises(TransportError, match="the server does not use TLS on this port; try http://") as caught:
             consumer.call_at(address.replace("http:", "https:"))
         assert not caught.value.may_have_executed
         with pytest.raises(RegistryError, match="nothing is served at /add; there is /api, /docs") as missing:

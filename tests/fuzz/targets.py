@@ -21,8 +21,8 @@ from portal._internal.json_text import decode_json, encode_json
 from portal.cache.cache_control import freshness
 from portal.context import CallContext
 from portal.errors import AddressError, FunctionError, PortalError, ProtocolError, SerializationError
-from portal.http.client.connection import Answer, HTTPConnection
-from portal.http.client.pool import ConnectionPool
+from portal.http.client.connection import HTTPConnection
+from portal.http.client.response import ConnectionResponse
 from portal.http.messages.call_headers import context_of
 from portal.http.messages.event_stream import read_events
 from portal.http.messages.problem import error_of
@@ -139,45 +139,40 @@ def _dechunked(pieces: list[bytes]) -> Any:
 # answers
 
 
-class FedWire(HTTPConnection):
-    """A connection on which what a server sends is there already, in pieces; then it is closed."""
+class FedConnection(HTTPConnection):
+    """A connection on which a server has sent pieces and then closed it."""
 
-    __slots__ = ("closed", "left")
+    __slots__ = ("closed", "kept", "left")
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
         self.left = list(pieces)
         self._buffer = b""
-        self.used = 1
-        self.closed = False
+        self._exchanges = 1
+        self.closed = self.kept = False
 
     def receive(self, deadline: float | None) -> bytes:
         return self.left.pop(0) if self.left else b""
+
+    def release(self, keep: bool) -> None:
+        self.kept = keep
 
     def close(self) -> None:
         self.closed = True
 
 
-class _Pool(ConnectionPool):
-    def __init__(self) -> None:
-        self.kept = False
-
-    def put(self, wire: HTTPConnection, keep: bool) -> None:
-        self.kept = keep
-
-
 def answer_of(pieces: Iterable[bytes]) -> Any:
     """Status, headers, body and whether the connection is kept; or the word for what went wrong."""
-    wire, pool = FedWire([piece for piece in pieces if piece]), _Pool()
+    connection = FedConnection([piece for piece in pieces if piece])
     try:
-        answer = Answer(pool, wire, None)
-        body = answer.whole()
+        response = ConnectionResponse(connection, None)
+        body = response.read_buffered()
         if body is None:
-            body = b"".join(answer.pieces())
+            body = b"".join(response.iter_body())
     except ProtocolError:
         return "garbled"
     except ConnectionError:
         return "cut off"
-    return answer.status, answer.headers, body, pool.kept
+    return response.status, response.headers, body, connection.kept
 
 
 def check_answer(data: bytes) -> None:

@@ -25,7 +25,7 @@ from portal import (
     service,
 )
 from portal.http import HTTPClient
-from portal.http.client import transport as sender
+from portal.http.client import pool
 from portal.http.documents import pages as documents
 from portal.http.middleware.request_log import RequestLog
 from portal.idempotency.middleware import Idempotency
@@ -330,7 +330,7 @@ def post(url: str, body: Any) -> Any:
 
 def test_servers_called_once_leave_no_connection_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     """A service that calls whatever addresses its users give it keeps a bounded number of connections."""
-    monkeypatch.setattr(sender, "_MOST_POOLS", 2)
+    monkeypatch.setattr(pool, "_MAX_POOLS", 2)
     with ExitStack() as stack:
         servers = [stack.enter_context(HTTPPortal()) for _ in range(5)]
         addresses = [server.apply(_one) for server in servers]
@@ -339,7 +339,7 @@ def test_servers_called_once_leave_no_connection_behind(monkeypatch: pytest.Monk
         for _ in range(2):
             for address in addresses:
                 assert caller.resolve_function(address)() == 1
-        assert client._sender.servers == 2
+        assert len(client._transport._pools) == 2
 
 
 # a function that tries to end the process

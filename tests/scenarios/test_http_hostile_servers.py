@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 from portal import Consumer, HTTPPortal
 from portal.errors import OverloadedError, PortalError, ProtocolError, RateLimitError, error_table
-from portal.http.client.connection import Answer, HTTPConnection
-from portal.http.client.pool import ConnectionPool
+from portal.http.client.connection import HTTPConnection
+from portal.http.client.pool import ConnectionLimits, ConnectionPool
+from portal.http.client.response import ConnectionResponse
 from portal.http.messages.event_stream import read_events
 from portal.http.messages.problem import _error_of_problem, error_of
 from portal.http11.fields import _cached_field_line
@@ -32,17 +33,17 @@ def receive(data: bytes) -> tuple[int, bytes, bool]:
     ours, theirs = socket.socketpair()
     with theirs:
         theirs.sendall(data)
-    pool = ConnectionPool("server.invalid", 1)
-    wire = HTTPConnection(ours)
+    pool = ConnectionPool("server.invalid", 1, ConnectionLimits())
+    connection = HTTPConnection(ours, pool)
     try:
-        answer = Answer(pool, wire, None)
-        body = answer.whole()
+        response = ConnectionResponse(connection, None)
+        body = response.read_buffered()
         if body is None:
-            body = b"".join(answer.pieces())
-        return answer.status, body, bool(pool._idle)
+            body = b"".join(response.iter_body())
+        return response.status, body, bool(pool._idle)
     finally:
         pool.close()
-        wire.close()
+        connection.close()
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,12 @@
-"""What the exceptions of the libraries below mean for a call: which portal error, and whether it may have executed.
+"""Map the exceptions of HTTP libraries to portal errors, and tell whether the call may have been executed.
 
-One table names every exception class of requests, urllib3, http.client, ssl and socket. A class that is not in it is
-taken for the nearest class above it that is, and at worst for a connection lost after sending, which is the safe side.
-The table holds for a library that makes no retries of its own: urllib3's have to be off.
+One table names every exception class of requests, urllib3, http.client, ssl and socket. A class that is not in the
+table counts as its nearest base class in the table. Without one it counts as a connection lost after sending, which is
+the safe side. The table is for libraries that make no retries of their own: those of urllib3 must be off.
 
-"Sent" means that a byte of the request may have reached the server. What happened during the TLS handshake, or while a
-proxy was asked for a tunnel (CONNECT, RFC 9110 section 9.3.6), was before that, whatever class it has; the same classes
-are raised later on too, so the traceback is asked. urllib3's ProxyError says nothing: it is also what becomes of a
-connection that a proxy closes after the request.
+"Sent" means that a byte of the request may have reached the server. A failure of the TLS handshake, or of the request
+for a tunnel through a proxy (CONNECT, RFC 9110 section 9.3.6), was before that. The same classes are raised later too,
+so the traceback decides. urllib3 also raises ProxyError when a proxy closes the connection after the request.
 """
 
 from __future__ import annotations
@@ -32,31 +31,36 @@ from ...errors import (
 from .connection import NotSent, StaleConnection
 from .proxies import Proxy
 
-__all__ = ["FAILURES", "Failure", "as_os_error", "as_portal_error", "failure_of"]
+__all__ = ["FAILURES", "Failure", "as_os_error", "as_portal_error", "failure_of", "located_protocol_error"]
 
 #: Hint of an error after which the call must not be sent again by itself.
 MAY_HAVE_RUN = "the call may have been executed"
 
 
 class Failure(Enum):
-    """What went wrong; the value is a word for it and whether the request may have been sent."""
+    """What went wrong; the value is its description, and whether the request may have been sent."""
 
-    NOT_CONNECTED = "no connection", False
-    UNTRUSTED = "no trusted connection", False  # trying again changes nothing
-    UNKNOWN_CLIENT = "the server does not let this client in by its TLS certificate", False  # nor here
-    REFUSED = "no way", False  # says the proxy; likewise
-    ADDRESS = "an address that cannot be used", False
-    SETTING = "a setting that cannot be used", False
-    BODY = "a body that cannot be sent", False
-    BUSY = "every connection is in use", False
-    STALE = "the connection was closed without an answer", True
-    LOST = "the connection was lost", True
-    TIMEOUT = "no answer in time", True
-    GARBLED = "a bad answer", True
+    NOT_CONNECTED = "cannot connect to", False
+    UNTRUSTED = "cannot trust the certificate of", False
+    UNKNOWN_CLIENT = "client certificate missing or rejected at", False
+    REJECTED_BY_PROXY = "no permission to reach", False
+    ADDRESS = "unusable address", False
+    SETTING = "unusable setting for", False
+    BODY = "unusable body for", False
+    BUSY = "all connections in use to", False
+    STALE = "connection closed without a response by", True
+    LOST = "lost the connection to", True
+    TIMEOUT = "no response in time from", True
+    MALFORMED = "malformed response from", True
+
+    @property
+    def description(self) -> str:
+        """What went wrong; the server follows in a message."""
+        return self.value[0]
 
     @property
     def sent(self) -> bool:
-        """Whether a byte of the request may have reached the server, and so whether the call may have executed."""
+        """Whether a byte of the request may have reached the server, so that the call may have been executed."""
         return self.value[1]
 
 
@@ -64,7 +68,7 @@ def _rows(module: str, **rows: str) -> dict[str, Failure]:
     return {f"{module}.{name}": Failure[kind] for kind, names in rows.items() for name in names.split()}
 
 
-#: Failure by qualified class name; names, so that nothing is imported for it.
+#: Failure by qualified class name. Names, so that the libraries need not be imported.
 FAILURES: dict[str, Failure] = {
     **_rows(
         "requests.exceptions",
@@ -75,7 +79,7 @@ FAILURES: dict[str, Failure] = {
         LOST="RequestException ConnectionError ProxyError SSLError ChunkedEncodingError RetryError"
         " UnrewindableBodyError",
         TIMEOUT="Timeout ReadTimeout",
-        GARBLED="JSONDecodeError HTTPError TooManyRedirects ContentDecodingError StreamConsumedError",
+        MALFORMED="JSONDecodeError HTTPError TooManyRedirects ContentDecodingError StreamConsumedError",
     ),
     **_rows(
         "urllib3.exceptions",
@@ -87,7 +91,7 @@ FAILURES: dict[str, Failure] = {
         LOST="HTTPError PoolError RequestError MaxRetryError ProxyError SSLError ProtocolError FullPoolError"
         " IncompleteRead InvalidChunkLength UnrewindableBodyError",
         TIMEOUT="TimeoutError ReadTimeoutError",
-        GARBLED="DecodeError ResponseError ResponseNotChunked BodyNotHttplibCompatible InvalidHeader"
+        MALFORMED="DecodeError ResponseError ResponseNotChunked BodyNotHttplibCompatible InvalidHeader"
         " HeaderParsingError",
     ),
     **_rows(
@@ -97,7 +101,7 @@ FAILURES: dict[str, Failure] = {
         STALE="RemoteDisconnected",
         LOST="HTTPException IncompleteRead ImproperConnectionState CannotSendHeader ResponseNotReady"
         " UnimplementedFileMode",
-        GARBLED="BadStatusLine LineTooLong UnknownProtocol UnknownTransferEncoding",
+        MALFORMED="BadStatusLine LineTooLong UnknownProtocol UnknownTransferEncoding",
     ),
     **_rows(
         "ssl",
@@ -111,13 +115,13 @@ FAILURES: dict[str, Failure] = {
         LOST="OSError ConnectionError ConnectionResetError ConnectionAbortedError BrokenPipeError",
         TIMEOUT="TimeoutError",
     ),
-    **_rows("json.decoder", GARBLED="JSONDecodeError"),
+    **_rows("json.decoder", MALFORMED="JSONDecodeError"),
     **_rows("portal.http.client.connection", NOT_CONNECTED="NotSent", STALE="StaleConnection"),
-    **_rows("portal.http.client.urllib3_transport", REFUSED="ProxyRefused"),
+    **_rows("portal.http.client.urllib3_transport", REJECTED_BY_PROXY="ProxyRefused"),
 }
 
-#: OpenSSL's words for alerts about the client's certificate. In TLS 1.3 they come when the client takes the handshake
-#: for done and has sent its request; the server has read none of it (RFC 8446 sections 4.4.2.4 and 6.2).
+#: OpenSSL's names of alerts about the client's certificate. In TLS 1.3 they may arrive after the client has sent its
+#: request, but the server has not read it (RFC 8446 sections 4.4.2.4 and 6.2).
 _CERTIFICATE_ALERTS = frozenset(
     {"TLSV13_ALERT_CERTIFICATE_REQUIRED", "TLSV1_ALERT_UNKNOWN_CA", "TLSV1_ALERT_ACCESS_DENIED"}
     | {f"SSLV3_ALERT_{what}" for what in ("BAD_CERTIFICATE", "NO_CERTIFICATE", "UNSUPPORTED_CERTIFICATE")}
@@ -126,14 +130,15 @@ _CERTIFICATE_ALERTS = frozenset(
 _MAX_DEPTH = 8  # of errors wrapped in errors
 _OBJECT = re.compile(r"^[^:]*(?: object at 0x[0-9a-f]+>|\(host=[^)]*\)): ")
 _USER_INFO = re.compile(r"//[^/@\s]*@")
-_TOO_EARLY = {("ssl", "do_handshake"), ("http.client", "_tunnel"), ("urllib3.connection", "_tunnel")}  # to have sent
-_REFUSED = re.compile(r"Tunnel connection failed: 4(?!08|29)")  # the words of http.client
-_THROUGH = "through the proxy"
-_LONGEST = 500  # characters of what a library says
+#: Functions (module, name) that run before the request is sent.
+_BEFORE_SENDING = {("ssl", "do_handshake"), ("http.client", "_tunnel"), ("urllib3.connection", "_tunnel")}
+_TUNNEL_REJECTED = re.compile(r"Tunnel connection failed: 4(?!08|29)")  # the message of http.client
+_THROUGH_PROXY = "through the proxy"
+_MAX_DETAIL = 500  # characters of a library's message
 
 
 def failure_of(error: BaseException) -> Failure:
-    """What an exception of the libraries below means; what it wraps decides where it says more."""
+    """Return what an exception of a library means. An exception that it wraps decides if that is more specific."""
     chain = list(_chain(error))
     if any(getattr(one, "reason", None) in _CERTIFICATE_ALERTS for one in chain if isinstance(one, OSError)):
         return Failure.UNKNOWN_CLIENT
@@ -146,15 +151,15 @@ def failure_of(error: BaseException) -> Failure:
     if kind is Failure.NOT_CONNECTED and isinstance(error, NotSent) and error.__cause__ is not None:
         inner = failure_of(error.__cause__)
         return kind if inner.sent else inner
-    if kind.sent and any(_is_too_early(one.__traceback__) for one in chain):
-        return Failure.REFUSED if _REFUSED.match(str(chain[-1])) else Failure.NOT_CONNECTED
+    if kind.sent and any(_is_before_sending(one.__traceback__) for one in chain):
+        return Failure.REJECTED_BY_PROXY if _TUNNEL_REJECTED.match(str(chain[-1])) else Failure.NOT_CONNECTED
     return kind
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it wraps (`reason`, an argument, its cause), from the outside in.
+    """Yield an error and the errors that it wraps (`reason`, an argument, its cause), the outermost first.
 
-    `__context__` is left out: it may be of another attempt.
+    `__context__` is left out, as it may be the error of another attempt.
     """
     seen: BaseException | None = error
     for _ in range(_MAX_DEPTH):
@@ -173,101 +178,110 @@ def _look_up(cls: type[BaseException]) -> Failure | None:
     return None
 
 
-def _is_too_early(traceback: TracebackType | None) -> bool:
+def _is_before_sending(traceback: TracebackType | None) -> bool:
     while traceback is not None:
         frame = traceback.tb_frame
-        if (frame.f_globals.get("__name__"), frame.f_code.co_name) in _TOO_EARLY:
+        if (frame.f_globals.get("__name__"), frame.f_code.co_name) in _BEFORE_SENDING:
             return True
         traceback = traceback.tb_next
     return False
 
 
 def as_os_error(error: Exception) -> OSError:
-    """The OSError of `wire.py` that an exception of a library stands for; raise it `from` the exception.
+    """Return the OSError for an exception of a library, as HTTPConnection raises it.
 
-    NotSent, StaleConnection, TimeoutError, or another OSError for a connection lost after sending.
+    Returns: NotSent, StaleConnection, TimeoutError, or another OSError for a connection lost after sending. Raise it
+        `from` the exception.
     """
     kind = failure_of(error)
     if isinstance(error, NotSent | StaleConnection):
         return error
     if not kind.sent:
-        return NotSent(_words(error))
+        return NotSent(_detail(error))
     if kind is Failure.TIMEOUT:
-        return TimeoutError(_words(error))
+        return TimeoutError(_detail(error))
     if kind is Failure.STALE:
-        return StaleConnection(_words(error))
-    return error if isinstance(error, OSError) else ConnectionError(_words(error))
+        return StaleConnection(_detail(error))
+    return error if isinstance(error, OSError) else ConnectionError(_detail(error))
 
 
 def as_portal_error(
     error: BaseException, address: Address, context: CallContext, proxy: Proxy | None = None
 ) -> PortalError:
-    """The portal error for what a library, or `as_os_error`, raised while a call was made.
+    """Return the portal error for an exception that was raised during a call.
 
-    A failure after sending that comes with or after the context's deadline is a CallTimeout, and the context is
-    cancelled then. A portal error is given back as it is.
+    A failure after sending, at or after the deadline of the context, becomes a CallTimeout and cancels the context. A
+    portal error is returned as it is.
 
     Args:
-        proxy: that the way led through.
+        error: the exception of a library, or the result of `as_os_error`.
+        proxy: the proxy through which the request was sent.
     """
     if isinstance(error, PortalError):
         return error
     kind = failure_of(error)
     if kind is Failure.TIMEOUT or (kind.sent and context.expired):
         context.cancel()
-        made: PortalError = timeout_error(context, str(address))
-        made.scheme, made.address = address.scheme, str(address)
+        mapped: PortalError = timeout_error(context, str(address))
+        mapped.scheme, mapped.address = address.scheme, str(address)
     else:
-        place = address.authority if proxy is None else f"{address.authority} {_THROUGH} {proxy.url}"
-        made = _BUILDERS.get(kind, _transport_error)(kind, f"{place}: {_words(error)}")
-        made.scheme, made.address = address.scheme, str(address)
-        made.with_context(request_id=context.request_id)
-    made.__cause__ = error
-    return made
+        server = address.authority if proxy is None else f"{address.authority} {_THROUGH_PROXY} {proxy.url}"
+        mapped = _BUILDERS.get(kind, _transport_error)(kind, f"{server}: {_detail(error)}")
+        mapped.scheme, mapped.address = address.scheme, str(address)
+        mapped.with_context(request_id=context.request_id)
+    mapped.__cause__ = error
+    return mapped
 
 
-def _transport_error(kind: Failure, words: str) -> PortalError:
+def located_protocol_error(error: ProtocolError, address: Address) -> ProtocolError:
+    """Return the error for a malformed response, with the address of the call."""
+    return ProtocolError(f"{address}: {error}", scheme=address.scheme, address=address)
+
+
+def _transport_error(kind: Failure, detail: str) -> PortalError:
+    message = f"{kind.description} {detail}"
     if kind.sent:
-        return TransportError(f"{kind.value[0]} to {words}", hint=MAY_HAVE_RUN, delivery="unknown")
-    hint = "are both running?" if _THROUGH in words else "is the server running?"
-    if "WRONG_VERSION_NUMBER" in words:  # OpenSSL's word for an answer that is no TLS
-        hint = "it speaks no TLS there; is it http://?"
-    return TransportError(f"{kind.value[0]} to {words}", hint=hint, delivery="not_sent")
+        return TransportError(message, hint=MAY_HAVE_RUN, delivery="unknown")
+    hint = "are both running?" if _THROUGH_PROXY in detail else "is the server running?"
+    if "WRONG_VERSION_NUMBER" in detail:  # OpenSSL's name for a response that is not TLS
+        hint = "the server does not use TLS on this port; try http://"
+    return TransportError(message, hint=hint, delivery="not_sent")
 
 
-def _untrusted(kind: Failure, words: str) -> PortalError:
-    hint = "is its certificate from an authority that is trusted here?"
-    return TransportError(f"{kind.value[0]} to {words}", hint=hint, delivery="not_sent", retryable=False)
+def _untrusted(kind: Failure, detail: str) -> PortalError:
+    hint = "pass the authority that signed it in ClientTLS(ca=...)"
+    return TransportError(f"{kind.description} {detail}", hint=hint, delivery="not_sent", retryable=False)
 
 
-def _unknown_client(kind: Failure, words: str) -> PortalError:
-    hint = "ClientTLS(certificate=...) shows one that it trusts"
-    return TransportError(f"{kind.value[0]}: {words}", hint=hint, delivery="not_sent", retryable=False)
+def _unknown_client(kind: Failure, detail: str) -> PortalError:
+    hint = "pass a certificate that the server trusts in ClientTLS(certificate=...)"
+    return TransportError(f"{kind.description} {detail}", hint=hint, delivery="not_sent", retryable=False)
 
 
-def _refused(kind: Failure, words: str) -> PortalError:
-    return TransportError(f"{kind.value[0]} to {words}; nothing was sent on", delivery="not_sent", retryable=False)
+def _rejected_by_proxy(kind: Failure, detail: str) -> PortalError:
+    message = f"{kind.description} {detail}; the request was not sent"
+    return TransportError(message, delivery="not_sent", retryable=False)
 
 
 _BUILDERS: dict[Failure, Callable[[Failure, str], PortalError]] = {
     Failure.UNTRUSTED: _untrusted,
     Failure.UNKNOWN_CLIENT: _unknown_client,
-    Failure.REFUSED: _refused,
-    Failure.ADDRESS: lambda kind, words: AddressError(f"{kind.value[0]}: {words}", reason=kind.value[0]),
-    Failure.SETTING: lambda kind, words: ConfigError(f"{kind.value[0]}: {words}"),
-    Failure.BODY: lambda kind, words: SerializationError(f"{kind.value[0]} to {words}"),
-    Failure.BUSY: lambda kind, words: OverloadedError(f"{kind.value[0]} to {words}; nothing was sent"),
-    Failure.GARBLED: lambda kind, words: ProtocolError(
-        f"{kind.value[0]} of {words}", hint=MAY_HAVE_RUN, delivery="unknown"
+    Failure.REJECTED_BY_PROXY: _rejected_by_proxy,
+    Failure.ADDRESS: lambda kind, detail: AddressError(f"{kind.description} {detail}", reason=kind.description),
+    Failure.SETTING: lambda kind, detail: ConfigError(f"{kind.description} {detail}"),
+    Failure.BODY: lambda kind, detail: SerializationError(f"{kind.description} {detail}"),
+    Failure.BUSY: lambda kind, detail: OverloadedError(f"{kind.description} {detail}; the request was not sent"),
+    Failure.MALFORMED: lambda kind, detail: ProtocolError(
+        f"{kind.description} {detail}", hint=MAY_HAVE_RUN, delivery="unknown"
     ),
 }
 
 
-def _words(error: BaseException) -> str:
-    """What the innermost error says, without addresses in memory and without a password in a URL."""
+def _detail(error: BaseException) -> str:
+    """Return the message of the innermost error, without memory addresses and without the password of a URL."""
     innermost = list(_chain(error))[-1]
     text = str(innermost.args[-1] if innermost.args and not isinstance(innermost, OSError) else innermost)
     text = _USER_INFO.sub("//***@", _OBJECT.sub("", text))
-    # A peer that answers with garbage must not write lines of its own into a log.
-    text = "".join(one if one.isprintable() else repr(one)[1:-1] for one in text[:_LONGEST])
+    # The peer decides some of the text, and must not write lines of its own into a log.
+    text = "".join(one if one.isprintable() else repr(one)[1:-1] for one in text[:_MAX_DETAIL])
     return text or type(innermost).__name__

@@ -1,4 +1,4 @@
-"""RemoteFunction: a function at an http or https address, by the contract that its server told."""
+"""RemoteFunction: a function at an http or https address, with the schema that its server sent."""
 
 from __future__ import annotations
 
@@ -12,96 +12,104 @@ from ...errors import PortalError, ValidationError
 from ...function import CallTransport, ResolvedFunction
 from ...schema import FunctionSchema, Parameters, Schema
 
-__all__ = ["Describing", "RemoteFunction", "check_input"]
+__all__ = ["RemoteFunction", "SchemaTransport", "check_input"]
 
-_TRUSTED = 5.0  # seconds for which a refusal by a known contract is not doubted: wrong input must not double the load
+#: Seconds. A younger schema is not fetched again when it rejects an input: wrong input must not double the load.
+_MIN_SCHEMA_AGE = 5.0
 
 
-class Describing(CallTransport, Protocol):
-    """A transport that can fetch schemas."""
+class SchemaTransport(CallTransport, Protocol):
+    """A transport that can fetch schemas.
+
+    Attributes:
+        timeout: seconds for a call without a deadline; None for no limit.
+    """
 
     timeout: float | None
 
     def describe(self, address: Address) -> FunctionSchema:
-        """The contract at an address; raises portal errors only."""
+        """Return the schema of the function at an address. Raises portal errors only."""
 
 
 class RemoteFunction(ResolvedFunction):
-    """A function at an http or https address, resolved.
+    """A resolved function at an http or https address.
 
-    A server may be deployed anew with another contract. So what the known one refuses is held against the server's
-    once more before it is refused, where that was asked for longer than 5 seconds ago; an address that ends in the
-    contract's fingerprint leads to no other.
+    A server may be deployed anew with another schema. If the cached schema rejects an input and is older than 5
+    seconds, it is fetched again before the input is rejected. An address that ends in the fingerprint of the schema has
+    no other schema.
 
     Raises: what `transport.describe` raises.
 
-    Threads: any; the contract is replaced as a whole.
+    Threads: any; the schema is replaced as a whole.
     """
 
-    transport: Describing
+    transport: SchemaTransport
 
-    def __init__(self, transport: Describing, address: Address) -> None:
+    def __init__(self, transport: SchemaTransport, address: Address) -> None:
         self._codec: tuple[FunctionSchema, Parameters, Schema] | None = None
         super().__init__(transport, schema=transport.describe(address), address=address, timeout=transport.timeout)
-        self.asked_at = monotonic()
+        self._fetched_at = monotonic()
 
     @property
     def parameters(self) -> Parameters:  # type: ignore[override]
-        """How native parameters become JSON data, by the contract of now."""
+        """Turns native parameters into JSON data, by the current schema."""
         return self._codec_of(self.schema)[1]
 
     @property
     def output(self) -> Schema:  # type: ignore[override]
-        """How a result becomes a native value, by the contract of now."""
+        """Turns a result into a native value, by the current schema."""
         return self._codec_of(self.schema)[2]
 
     def _codec_of(self, schema: FunctionSchema) -> tuple[FunctionSchema, Parameters, Schema]:
         codec = self._codec
-        if codec is None or codec[0] is not schema:  # two threads may both make it: they make the same
-            taken = Parameters.from_schema(Schema.of(Schema.of(schema.input).to_hint()))
-            codec = self._codec = (schema, taken, Schema.of(Schema.of(schema.output).to_hint()))
+        if codec is None or codec[0] is not schema:  # two threads may both make it, and make the same
+            parameters = Parameters.from_schema(Schema.of(Schema.of(schema.input).to_hint()))
+            codec = self._codec = (schema, parameters, Schema.of(Schema.of(schema.output).to_hint()))
         return codec
 
     def _params(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        known = self.schema
+        schema = self.schema
         try:
             return super()._params(args, kwargs)
         except ValidationError:
-            if not self.is_renewed(known, CallContext.for_call(self.timeout)):
+            if not self.has_newer_schema(schema, CallContext.for_call(self.timeout)):
                 raise
         return super()._params(args, kwargs)
 
-    def is_renewed(self, refusing: FunctionSchema, context: CallContext) -> bool:
-        """Whether the contract is another than the one that has just refused; its server is asked if that is due."""
-        if self.schema is not refusing:
-            return True  # another thread has asked
+    def has_newer_schema(self, schema: FunctionSchema, context: CallContext) -> bool:
+        """Return whether the server has another schema than one that has just rejected an input.
+
+        The schema is fetched again, within the deadline of the context, if it is old enough.
+        """
+        if self.schema is not schema:
+            return True  # another thread has fetched it
         assert self.address is not None
-        fixed = self.address.segments[-1:] == (refusing.fingerprint,)
-        if fixed or monotonic() - self.asked_at < _TRUSTED:
+        is_fixed = self.address.segments[-1:] == (schema.fingerprint,)
+        if is_fixed or monotonic() - self._fetched_at < _MIN_SCHEMA_AGE:
             return False
         try:
             with context.active():
                 found = self.transport.describe(self.address)
         except PortalError:
-            return False  # what is wrong with the parameters says more
+            return False  # the ValidationError is more useful
         finally:
-            self.asked_at = monotonic()
-        if found == refusing:
+            self._fetched_at = monotonic()
+        if found == schema:
             return False
         self.schema = found
         return True
 
 
 def check_input(function: ResolvedFunction, params: Mapping[str, Any], context: CallContext) -> None:
-    """Raise ValidationError, with every fault, for JSON parameters that do not fit a function's contract.
+    """Check JSON parameters against the schema of a function. If the server coerces parameters, only it can check them.
 
-    Where the contract says that its server coerces what it is given, only the server can tell.
+    Raises: ValidationError with every fault.
     """
-    known = function.schema
+    schema = function.schema
     try:
-        _validate(known, params)
+        _validate(schema, params)
     except ValidationError:
-        if not isinstance(function, RemoteFunction) or not function.is_renewed(known, context):
+        if not isinstance(function, RemoteFunction) or not function.has_newer_schema(schema, context):
             raise
         _validate(function.schema, params)
 

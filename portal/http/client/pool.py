@@ -1,32 +1,174 @@
-"""ConnectionPool: connections to one host and port, kept from one exchange to the next."""
+"""ConnectionPools: plain connections to servers, kept from one exchange to the next."""
 
 from __future__ import annotations
 
 import socket
 from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
 from ..._internal.at_fork import new_lock, renew_after_fork
-from .connection import Answer, HTTPConnection, NotSent
+from ...address import Address
+from .connection import HTTPConnection, NotSent
 
-__all__ = ["ConnectionPool"]
+__all__ = ["ConnectionLimits", "ConnectionPool", "ConnectionPools"]
+
+_MAX_POOLS = 256
 
 
-def _connect_to_any(host: str, port: int, limit: float) -> socket.socket:
-    """A connection to the first address of a host that answers; each may take its share of what time is left."""
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """What every connection of one client keeps to; `HTTPClient` checks the values.
+
+    Attributes:
+        connect_timeout: seconds to connect, within the deadline.
+        read_timeout: seconds that a server may send nothing; None for no limit but the deadline.
+        max_idle: idle connections to keep for each server; further ones are closed after use.
+    """
+
+    connect_timeout: float = 5.0
+    read_timeout: float | None = None
+    max_idle: int = 32
+
+
+class ConnectionPools:
+    """A ConnectionPool for each server, of 256 servers at most.
+
+    Args:
+        limits: timeouts, and the idle connections to keep for each server.
+        sockets: paths of Unix sockets by the authority that they stand for.
+
+    Threads: any; a look-up takes no lock.
+    """
+
+    def __init__(self, limits: ConnectionLimits, sockets: Mapping[str, str]) -> None:
+        self._limits = limits
+        self._sockets = dict(sockets)
+        self._lock = new_lock()  # guards adding and removing pools
+        self._pools: dict[tuple[str, int], ConnectionPool] = {}
+
+    def __len__(self) -> int:
+        """Return the number of servers with a pool."""
+        return len(self._pools)
+
+    def acquire(self, address: Address, deadline: float | None) -> HTTPConnection:
+        """Return an idle connection to the server of an address, or a new one; exceptions as `ConnectionPool`."""
+        pool = self._pools.get((address.host, address.port or 80)) or self._add(address)
+        return pool.acquire(deadline)
+
+    def socket_path(self, address: Address) -> str | None:
+        """Return the path of the Unix socket that stands for the address's authority, or None."""
+        return self._sockets.get(address.authority)
+
+    def _add(self, address: Address) -> ConnectionPool:
+        evicted: list[ConnectionPool] = []
+        host, port = address.host, address.port or 80
+        with self._lock:
+            made = ConnectionPool(host, port, self._limits, path=self.socket_path(address))
+            pool = self._pools.setdefault((host, port), made)
+            while len(self._pools) > _MAX_POOLS:
+                evicted.append(self._pools.pop(next(iter(self._pools))))
+        for old in evicted:
+            old.close()
+        return pool
+
+    def close(self) -> None:
+        """Close idle connections; connections in use close after their response. A later call connects again."""
+        with self._lock:
+            pools, self._pools = list(self._pools.values()), {}
+        for pool in pools:
+            pool.close()
+
+
+class ConnectionPool:
+    """Idle connections to one host and port.
+
+    The connection used last is taken first, so that the others become stale and are dropped.
+
+    Args:
+        limits: timeouts, and how many idle connections to keep.
+        path: path of a Unix socket to connect to instead.
+
+    Threads: any.
+    """
+
+    def __init__(self, host: str, port: int, limits: ConnectionLimits, path: str | None = None) -> None:
+        self._host = host
+        self._port = port
+        self._limits = limits
+        self._path = path
+        self._idle: deque[HTTPConnection] = deque()
+        self._lock = new_lock()  # guards `_closed` against a connection that comes back late
+        self._closed = False
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Drop the connections, which the parent process uses; a child process calls this by itself."""
+        self._idle = deque()
+
+    def acquire(self, deadline: float | None) -> HTTPConnection:
+        """Return an idle connection, or a new one.
+
+        Raises: NotSent when no connection can be made; TimeoutError at the deadline.
+        """
+        while True:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                return self._connect(deadline)
+            if not connection.is_dropped():
+                return connection
+            connection.close()
+
+    def _connect(self, deadline: float | None) -> HTTPConnection:
+        limit = monotonic() + self._limits.connect_timeout
+        if deadline is not None:
+            limit = min(limit, deadline)
+        try:
+            if self._path is not None:
+                return HTTPConnection(_connect(socket.AF_UNIX, self._path, limit), self, self._limits.read_timeout)
+            sock = _connect_to_host(self._host, self._port, limit)
+        except (OSError, UnicodeError) as error:
+            if deadline is not None and monotonic() >= deadline:
+                raise TimeoutError("the deadline has passed") from error
+            raise NotSent(str(error)) from error
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return HTTPConnection(sock, self, self._limits.read_timeout)
+
+    def put(self, connection: HTTPConnection) -> None:
+        """Take a connection back after a response was read to its end."""
+        with self._lock:
+            if not self._closed and len(self._idle) < self._limits.max_idle:
+                self._idle.append(connection)
+                return
+        connection.close()
+
+    def close(self) -> None:
+        """Close idle connections; connections in use close after their response."""
+        with self._lock:
+            self._closed = True
+            idle = list(self._idle)
+            self._idle.clear()
+        for connection in idle:
+            connection.close()
+
+
+def _connect_to_host(host: str, port: int, limit: float) -> socket.socket:
+    """Connect to the first address of a host that accepts. The addresses share the time that is left."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     last: OSError = OSError(f"{host} has no address")
     for index, (family, _, _, _, address) in enumerate(found):
         now = monotonic()
         try:
-            return _connected(family, address, now + (limit - now) / (len(found) - index))
+            return _connect(family, address, now + (limit - now) / (len(found) - index))
         except OSError as error:
             last = error
     raise last
 
 
-def _connected(family: int, address: Any, limit: float) -> socket.socket:
+def _connect(family: int, address: Any, limit: float) -> socket.socket:
     left = limit - monotonic()
     if left <= 0:
         raise TimeoutError("no time is left to connect")
@@ -38,96 +180,3 @@ def _connected(family: int, address: Any, limit: float) -> socket.socket:
         sock.close()
         raise
     return sock
-
-
-class ConnectionPool:
-    """Kept connections to one host and port.
-
-    Args:
-        size: how many idle ones are kept; more are opened when needed and closed after use.
-        path: of a Unix socket to connect to instead.
-        read_timeout: seconds for which a server may send nothing; None leaves that to the deadline.
-
-    Threads: any; the connection used last is taken first, so that the others can grow stale and be dropped.
-    """
-
-    def __init__(
-        self,
-        host: str,
-        port: int,
-        *,
-        size: int = 32,
-        connect_timeout: float = 5.0,
-        path: str | None = None,
-        read_timeout: float | None = None,
-    ) -> None:
-        self._read_timeout = read_timeout
-        self._path = path
-        self._host = host
-        self._port = port
-        self._size = size
-        self._connect_timeout = connect_timeout
-        self._idle: deque[HTTPConnection] = deque()
-        self._lock = new_lock()  # guards `_closed` against a connection that comes back late
-        self._closed = False
-        renew_after_fork(self)
-
-    def after_fork(self) -> None:
-        """Let go of the parent's connections, which are the parent's to use; a child process does so by itself."""
-        self._idle = deque()
-
-    def exchange(self, request: bytes, deadline: float | None) -> Answer:
-        """Send a request and read the head of its answer.
-
-        Raises: NotSent when no connection could be made; StaleConnection, TimeoutError, OSError, ProtocolError as the
-            connection does.
-        """
-        wire = self._take(deadline)
-        try:
-            wire.send(request, deadline)
-            return Answer(self, wire, deadline)
-        except BaseException:
-            wire.close()
-            raise
-
-    def _take(self, deadline: float | None) -> HTTPConnection:
-        while True:
-            try:
-                wire = self._idle.pop()
-            except IndexError:
-                return self._connect(deadline)
-            if not wire.is_dropped():
-                return wire
-            wire.close()
-
-    def _connect(self, deadline: float | None) -> HTTPConnection:
-        limit = monotonic() + self._connect_timeout
-        if deadline is not None:
-            limit = min(limit, deadline)
-        try:
-            if self._path is not None:
-                return HTTPConnection(_connected(socket.AF_UNIX, self._path, limit), self._read_timeout)
-            sock = _connect_to_any(self._host, self._port, limit)
-        except (OSError, UnicodeError) as error:
-            if deadline is not None and monotonic() >= deadline:
-                raise TimeoutError("the deadline has passed") from error
-            raise NotSent(str(error)) from error
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return HTTPConnection(sock, self._read_timeout)
-
-    def put(self, wire: HTTPConnection, keep: bool) -> None:
-        """Take a connection back after an answer was read to its end."""
-        with self._lock:
-            if keep and not self._closed and len(self._idle) < self._size:
-                self._idle.append(wire)
-                return
-        wire.close()
-
-    def close(self) -> None:
-        """Close the idle connections; those in use close after their answer."""
-        with self._lock:
-            self._closed = True
-            idle = list(self._idle)
-            self._idle.clear()
-        for wire in idle:
-            wire.close()

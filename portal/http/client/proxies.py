@@ -1,7 +1,9 @@
-"""Which proxy leads to an address: one for all, those that the environment names, or none.
+"""Proxies: choose the proxy for an address: one for all, those in the environment, or none.
 
-Sources: RFC 9110 sections 3.7 (proxies) and 11.7.2 (Proxy-Authorization), RFC 7617 (Basic). What HTTP_PROXY and its
-like mean is custom: here it is what `urllib.request` makes of them, and networks in NO_PROXY, which `requests` takes.
+HTTP_PROXY and the like have no specification. They are read as `urllib.request` does; NO_PROXY may also name networks,
+as in `requests`.
+
+Sources: RFC 9110 sections 3.7 (proxies) and 11.7.2 (Proxy-Authorization), RFC 7617 (Basic).
 """
 
 from __future__ import annotations
@@ -30,8 +32,8 @@ class Proxy:
     """A proxy.
 
     Attributes:
-        url: `scheme://host[:port]`; never with the user and the password.
-        authorization: what Proxy-Authorization says, or None; not shown by `repr`.
+        url: `scheme://host[:port]`, without user and password.
+        authorization: the value of Proxy-Authorization, or None; `repr` does not show it.
     """
 
     url: str
@@ -42,14 +44,14 @@ class Proxies:
     """The proxies of one client.
 
     Args:
-        setting: the address of a proxy for everything; "environment" for those that HTTP_PROXY, HTTPS_PROXY, ALL_PROXY
-            and NO_PROXY name now, in upper or lower case; None for none. In a CGI process the environment's HTTP_PROXY
-            is what a client sent as a header (CVE-2016-5385) and does not count, http_proxy does.
-        sockets: authorities for which a Unix socket stands, over http; no proxy leads there.
+        setting: the address of a proxy for all requests; None for no proxy. "environment" reads HTTP_PROXY,
+            HTTPS_PROXY, ALL_PROXY and NO_PROXY now, in upper or lower case. In a CGI process HTTP_PROXY is ignored,
+            since it may come from a header of the client (CVE-2016-5385); http_proxy is not.
+        sockets: authorities with a Unix socket, for http; no proxy is used for them.
 
-    Raises: ConfigError for what is no address of a proxy; it names the setting or the variable and shows no value.
+    Raises: ConfigError for a wrong proxy address. It names the setting or variable, and does not show the value.
 
-    Threads: any; nothing changes after it is made.
+    Threads: any; the object is immutable.
     """
 
     def __init__(self, setting: str | None = None, sockets: Iterable[str] = ()) -> None:
@@ -73,8 +75,8 @@ class Proxies:
                 whole = text if "://" in text else f"http://{text}"
                 self._by_scheme[scheme] = _proxy_of(whole, _variable(key, found[key]))
 
-    def to(self, address: Address) -> Proxy | None:
-        """The proxy that leads to an address; None where the way is direct."""
+    def find(self, address: Address) -> Proxy | None:
+        """Return the proxy for an address, or None for a direct connection."""
         proxy = self._by_scheme.get(address.scheme)
         if proxy is None or address.base in self._sockets or _is_excepted(address, self._no_proxy):
             return None
@@ -82,14 +84,14 @@ class Proxies:
 
 
 def _variable(key: str, value: str) -> str:
-    """What the variable is called that a value was found in."""
+    """Return the name of the environment variable with a value, in the case it has there."""
     name = f"{key}_proxy"
     return next((one for one, text in os.environ.items() if one.lower() == name and text == value), name)
 
 
 def _proxy_of(text: object, name: str) -> Proxy:
     scheme, _, rest = text.strip().partition("://") if isinstance(text, str) else ("", "", "")
-    user_info, _, place = rest.rpartition("@")  # the last: a password may hold an "@", or a "/", as it is
+    user_info, _, place = rest.rpartition("@")  # the last one: a password may contain "@" and "/"
     address = _address_of(f"{scheme}://{place}")
     if address is None or not _USER_INFO.fullmatch(user_info):
         raise ConfigError.invalid(name, None, _EXPECTED, secret=True)
@@ -97,7 +99,7 @@ def _proxy_of(text: object, name: str) -> Proxy:
 
 
 def _address_of(text: str) -> Address | None:
-    """The address of a server and nothing below it, else None; an error would show the text, and a secret in it."""
+    """Return the address of a server without a path, or None. An error would show the text and a secret in it."""
     try:
         address = Address.parse(text)
     except AddressError:
@@ -114,14 +116,14 @@ def _basic(user_info: str) -> str:
 
 
 def _normal(no_proxy: str) -> str:
-    """NO_PROXY as `urllib.request` reads it: commas alone between names, "*" alone, no "*." before a suffix."""
+    """Return NO_PROXY in the form that `urllib.request` reads: commas between names, no "*." before a suffix."""
     names = [name.removeprefix("*.") for name in re.split(r"[,\s]+", no_proxy)]
     return "*" if "*" in names else ",".join(filter(None, names))
 
 
 @lru_cache(maxsize=1024)
 def _is_excepted(address: Address, no_proxy: str) -> bool:
-    """Whether NO_PROXY names the host (or a domain or network that it is in), with its port or without."""
+    """Return whether NO_PROXY names the host, with or without its port, or a domain or network that contains it."""
     if not no_proxy:
         return False
     from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # typeshed lacks it

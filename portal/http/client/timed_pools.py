@@ -1,6 +1,6 @@
-"""urllib3's pools, of connections that hold each exchange to its deadline.
+"""Connection pools of urllib3 that end each exchange at its deadline.
 
-urllib3's own timeouts are for each read; its `total` too, once the answer has begun.
+The timeouts of urllib3 apply to each read. So does its `total`, once the response has begun.
 """
 
 from __future__ import annotations
@@ -14,23 +14,25 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from ..._internal.deadline_io import TimedSocket
 
-__all__ = ["LIMITS", "manager_of"]
+__all__ = ["REQUEST_LIMITS", "manager_of"]
 
-#: Of the exchange that this thread makes: its deadline, and the seconds for which nothing may come.
-LIMITS: ContextVar[tuple[float | None, float | None]] = ContextVar("portal_exchange_limits", default=(None, None))
+#: (deadline, read timeout) of the request in progress on this thread.
+REQUEST_LIMITS: ContextVar[tuple[float | None, float | None]] = ContextVar(
+    "portal_request_limits", default=(None, None)
+)
 
 
-def _timed(sock: Any, *args: Any, **options: Any) -> http.client.HTTPResponse:
-    """Called by http.client for each answer, that of a proxy to CONNECT included."""
-    return http.client.HTTPResponse(TimedSocket(sock, *LIMITS.get()), *args, **options)  # type: ignore[arg-type]
+def _timed_response(sock: Any, *args: Any, **options: Any) -> http.client.HTTPResponse:
+    """Return the response object for `http.client`, which asks for one also when a proxy responds to CONNECT."""
+    return http.client.HTTPResponse(TimedSocket(sock, *REQUEST_LIMITS.get()), *args, **options)  # type: ignore[arg-type]
 
 
 class _HTTPConnection(HTTPConnection):
-    response_class = staticmethod(_timed)  # type: ignore[assignment]
+    response_class = staticmethod(_timed_response)  # type: ignore[assignment]
 
 
 class _HTTPSConnection(HTTPSConnection):
-    response_class = staticmethod(_timed)  # type: ignore[assignment]
+    response_class = staticmethod(_timed_response)  # type: ignore[assignment]
 
 
 class _HTTPPool(urllib3.HTTPConnectionPool):

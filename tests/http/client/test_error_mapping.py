@@ -126,7 +126,7 @@ def made_later(module: str, base: type[BaseException]) -> type[BaseException]:
         ("ssl", ssl.SSLCertVerificationError, Failure.UNTRUSTED),
         ("ssl", Exception, Failure.LOST),  # such as _GiveupOnSSLSendfile of CPython 3.15
         ("http.client", http.client.HTTPException, Failure.LOST),
-        ("http.client", http.client.BadStatusLine, Failure.GARBLED),
+        ("http.client", http.client.BadStatusLine, Failure.MALFORMED),
         ("http.client", http.client.RemoteDisconnected, Failure.STALE),
         ("http.client", http.client.NotConnected, Failure.NOT_CONNECTED),
         ("http.client", ValueError, Failure.LOST),
@@ -140,7 +140,7 @@ def test_a_class_that_a_newer_python_adds_counts_as_the_nearest_above_it(
     wrapped = urllib3.exceptions.ProtocolError("Connection aborted.", bare(cls))
     assert failure_of(wrapped) is kind
     error = as_portal_error(bare(cls), TARGET, CallContext())
-    assert isinstance(error, errors.ProtocolError if kind is Failure.GARBLED else TransportError)
+    assert isinstance(error, errors.ProtocolError if kind is Failure.MALFORMED else TransportError)
     if isinstance(error, TransportError):
         assert error.may_have_executed is kind.sent
 
@@ -194,7 +194,7 @@ CASES: list[tuple[BaseException, Failure]] = [
         ),
         Failure.UNTRUSTED,
     ),
-    (urllib3.exceptions.ProtocolError("aborted", http.client.BadStatusLine("SSH-2.0")), Failure.GARBLED),
+    (urllib3.exceptions.ProtocolError("aborted", http.client.BadStatusLine("SSH-2.0")), Failure.MALFORMED),
     (urllib3.exceptions.SSLError(ssl.SSLEOFError("EOF occurred")), Failure.LOST),
     (urllib3.exceptions.ProtocolError("broken", TimeoutError("timed out")), Failure.TIMEOUT),
     (
@@ -403,7 +403,7 @@ def test_a_certificate_that_is_not_trusted(authority: trustme.CA) -> None:
     for error in (outcome(url, ssl.create_default_context()), by_requests(url)):
         assert not sent(error)
         assert not error.retryable  # the same certificate would come again
-        assert "is its certificate from an authority that is trusted here?" in str(error)
+        assert "pass the authority that signed it in ClientTLS(ca=...)" in str(error)
     peer.close()
 
 
@@ -507,4 +507,4 @@ def test_an_answer_of_requests_that_is_no_json() -> None:
     assert isinstance(as_portal_error(caught.value, TARGET, CallContext()), errors.ProtocolError)
     with pytest.raises(json.JSONDecodeError) as plain:
         json.loads("<html>")
-    assert failure_of(plain.value) is Failure.GARBLED
+    assert failure_of(plain.value) is Failure.MALFORMED

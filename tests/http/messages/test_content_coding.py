@@ -94,7 +94,7 @@ def test_requests_and_responses_are_compressed(secure: bool, tmp_path: Path) -> 
     authority.cert_pem.write_to_path(str(ca))
     config = ServingConfig(tls=TLSConfig(Certificate(str(pem)))) if secure else None
     codings = RecordCodings()
-    client = HTTPClient(compress=1000, tls=ClientTLS(ca=str(ca)))
+    client = HTTPClient(compress_min_size=1000, tls=ClientTLS(ca=str(ca)))
     with (
         HTTPPortal(config=config, http_middleware=[codings, Compression()]) as portal,
         HTTPPortal(http=client) as calling,
@@ -115,7 +115,7 @@ def test_the_client_stops_compressing_for_a_server_that_rejects_it() -> None:
     codings = RecordCodings()
     with (
         HTTPPortal(http_middleware=[codings]) as portal,
-        HTTPPortal(http=HTTPClient(compress=0)) as calling,
+        HTTPPortal(http=HTTPClient(compress_min_size=0)) as calling,
         Consumer([calling]) as consumer,
     ):
         address = portal.apply(echo)
@@ -147,7 +147,7 @@ def test_a_415_from_a_function_is_not_retried() -> None:
 
     with (
         HTTPPortal(http_middleware=[Compression()]) as portal,
-        HTTPPortal(http=HTTPClient(compress=0)) as calling,
+        HTTPPortal(http=HTTPClient(compress_min_size=0)) as calling,
         Consumer([calling]) as consumer,
     ):
         with pytest.raises(ProtocolError):
@@ -181,7 +181,7 @@ def test_the_content_coding_of_a_response(coding: str, body: bytes, error: type[
     listener = Listener()
     listener.mount("/", FixedResponse([("Content-Encoding", coding)], body))
     listener.start()
-    client = HTTPClient(max_answer=1_000_000)
+    client = HTTPClient(max_response_size=1_000_000)
     try:
         address = Address.parse(f"http://127.0.0.1:{listener.port}/anything")
         if error is None:
@@ -197,5 +197,5 @@ def test_the_content_coding_of_a_response(coding: str, body: bytes, error: type[
 @pytest.mark.parametrize("value", [-1, True, "1", 1.5])
 def test_a_wrong_setting_is_a_config_error(value: Any) -> None:
     with pytest.raises(ConfigError) as raised:
-        HTTPClient(compress=value)
-    assert raised.value.path == "client.compress"
+        HTTPClient(compress_min_size=value)
+    assert raised.value.path == "client.compress_min_size"

@@ -1,0 +1,83 @@
+"""The outcome of a call from its response: the JSON result, or the portal error that the server raised."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from ..._internal.json_text import decode_json
+from ...address import Address
+from ...errors import PortalError, ProtocolError, SerializationError
+from ..messages.problem import error_of
+from .body import read_body
+from .request import ClientRequest, ClientResponse
+
+__all__ = [
+    "ReceivedResponse",
+    "decode_result",
+    "error_from",
+    "locate_error",
+    "read_error",
+    "read_response",
+    "require_success",
+]
+
+
+class ReceivedResponse(NamedTuple):
+    """A response that was read to its end."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def read_response(response: ClientResponse, request: ClientRequest, max_size: int) -> ReceivedResponse:
+    """Read a response to its end. Raises as `read_body`."""
+    return ReceivedResponse(response.status, response.headers, read_body(response, request, max_size))
+
+
+def read_error(response: ClientResponse, request: ClientRequest, max_size: int) -> PortalError:
+    """Read a response with an error status to its end and return its error. Raises as `read_body`."""
+    return error_from(read_response(response, request, max_size), request.address)
+
+
+def error_from(received: ReceivedResponse, address: Address) -> PortalError:
+    """Return the error of a response with an error status, in the class that the server raised."""
+    status, headers, body = received
+    return locate_error(error_of(status, headers.get("content-type", ""), body, headers), address)
+
+
+def locate_error(error: PortalError, address: Address) -> PortalError:
+    """Note the address that was called in an error, and return it."""
+    error.address, error.scheme = str(address), address.scheme
+    return error
+
+
+def require_success(received: ReceivedResponse, address: Address) -> ReceivedResponse:
+    """Return a response with the status 200 or 304.
+
+    Raises: the server's error for an error status; ProtocolError for a redirect.
+    """
+    status = received.status
+    if status in (200, 304):
+        return received
+    if 300 <= status < 400:
+        raise _redirect(status, address)
+    raise error_from(received, address)
+
+
+def decode_result(received: ReceivedResponse, address: Address) -> Any:
+    """Return the JSON result in a response that `require_success` let pass.
+
+    Raises: ProtocolError for a 304, which has no result, and for a body that is not JSON.
+    """
+    if received.status != 200:
+        raise _redirect(received.status, address)
+    try:
+        return decode_json(received.body)
+    except SerializationError as error:
+        raise ProtocolError(f"the response from {address} must be JSON: {error}") from None
+
+
+def _redirect(status: int, address: Address) -> ProtocolError:
+    return ProtocolError(f"{address} responded with {status}; redirects are not followed", address=address)

@@ -41,7 +41,7 @@ class Freshness(NamedTuple):
 def parse_cache_control(text: str) -> dict[str, str | None]:
     """Return the directives of a Cache-Control header by lower-case name, each with its argument or None.
 
-    Malformed text is skipped up to the next comma. Of a repeated directive the first one counts (RFC 9111 section
+    Malformed text is skipped up to the next comma. The first of repeated directives counts (RFC 9111 section
     4.2.1). Text of more than 4,096 characters is read as no-store.
     """
     if len(text) > _MAX_TEXT:

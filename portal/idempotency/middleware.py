@@ -64,7 +64,8 @@ class Idempotency:
         window: seconds for which a response is kept.
         store: None keeps responses in this process. A Redis or Valkey URL or client shares them between processes.
         max_entries: the largest number of responses in this process. Beyond it the oldest one is removed.
-        max_response_size: the largest response, in bytes of JSON. Of a larger one only the fact of the call is kept.
+        max_response_size: the largest response in bytes of JSON. A larger one is not kept, and a repeated call gets a
+            409 instead.
         max_bytes: the largest size of all responses in this process together.
         wait: the longest time in seconds that a call waits for the first one. Its deadline may end the wait earlier.
         lease: seconds after which the shared store frees the keys of a process that died.

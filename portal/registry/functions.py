@@ -20,7 +20,7 @@ T = TypeVar("T")
 class FunctionRegistry:
     """Functions by name and version.
 
-    A `version` argument is a version ("2") or a range (">=1,<2"), of which the newest match is used. None means the
+    A `version` argument is a version ("2") or a range (">=1,<2"). The newest match of a range is used. None means the
     newest version.
 
     Threads: any.
@@ -49,7 +49,7 @@ class FunctionRegistry:
         return self._catalogue.get(tuple(name.split("/")), version).function
 
     def exists(self, name: str, version: str | None = None) -> bool:
-        """Return whether there is such a function."""
+        """Return whether a function with this name and version is registered."""
         return self._catalogue.find(tuple(name.split("/")), version) is not None
 
     def list(self) -> list[FunctionSchema]:
@@ -87,7 +87,7 @@ class FunctionRegistry:
             name: the function.
             params: the parameters by name.
             version: see the class.
-            timeout: seconds until the deadline; None for no deadline but the function's own.
+            timeout: seconds until the deadline; None uses only the function's own timeout.
 
         Returns: JSON data.
         Raises: portal errors only.
@@ -110,7 +110,7 @@ class FunctionRegistry:
             returns: the type; see `call` for the other arguments.
 
         Returns: an instance of `returns`.
-        Raises: ValidationError if the result does not fit the type; also as `call`.
+        Raises: ValidationError if the result does not fit the type; the errors of `call`.
         """
         value: T = Schema.of(returns).load(self.call(name, params, version=version, timeout=timeout))
         return value

@@ -15,20 +15,20 @@ __all__ = ["PortalRegistry"]
 
 
 class PortalRegistry:
-    """Portals, or other resolvers, by their schemes; resolves any address.
+    """Portals and other resolvers by scheme. It resolves any address.
 
-    Several portals may have the same scheme. They are asked in turn, the newest first, until one finds the address.
+    Several portals may have the same scheme. They are tried in turn, the newest first, until one finds the address.
 
     Args:
-        portals: those to register.
+        portals: the portals to register.
 
     Raises: RegistryError (conflict) if a portal is given twice.
 
-    Threads: any; look-ups take no lock.
+    Threads: any. Lookups take no lock.
     """
 
     def __init__(self, portals: Iterable[Resolver] = ()) -> None:
-        self._lock = new_lock()  # guards replacing the table
+        self._lock = new_lock()  # guards the replacement of the table
         self._by_scheme: dict[str, tuple[Resolver, ...]] = {}
         for portal in portals:
             self.register(portal)
@@ -81,7 +81,7 @@ class PortalRegistry:
     def resolve(self, address: Address | str) -> Function:
         """Return the Function at an address.
 
-        Raises: what the last portal of its scheme raises; RegistryError (not_found) if no portal has the scheme.
+        Raises: the error of the last portal of its scheme; RegistryError (not_found) if no portal has the scheme.
         """
         target = Address.of(address)
         return resolve_first(self.get(target.scheme), target)
@@ -89,7 +89,7 @@ class PortalRegistry:
     def resolve_service(self, address: Address | str) -> Service:
         """Return the Service at an address.
 
-        Raises: as `resolve`.
+        Raises: see `resolve`.
         """
         target = Address.of(address)
         *others, last = self.get(target.scheme)
@@ -104,7 +104,7 @@ class PortalRegistry:
 def resolve_first(portals: Iterable[Resolver], address: Address) -> Function:
     """Return the Function at an address from the first of several portals that finds it.
 
-    Raises: RegistryError of the last portal if none finds it; any other error of a portal at once.
+    Raises: the RegistryError of the last portal if none finds it. Any other error is raised at once.
     """
     *others, last = portals
     for portal in others:

@@ -25,7 +25,7 @@ class ServiceRegistry:
         """Add a Service, or an instance of a `@service` class.
 
         Returns: the Service.
-        Raises: RegistryError (conflict) if another service has this name; ConfigError for anything else.
+        Raises: RegistryError (conflict) if another service has this name; ConfigError for any other object.
         """
         member = Service.of(service)
         with self._lock:
@@ -41,7 +41,7 @@ class ServiceRegistry:
         """
         service = self._services.get(name)
         if service is None:
-            raise RegistryError(f"there is no service {name}", name=name)
+            raise self._unknown(name)
         return service
 
     def exists(self, name: str) -> bool:
@@ -66,7 +66,7 @@ class ServiceRegistry:
         with self._lock:
             service = self._services.pop(name, None)
         if service is None:
-            raise RegistryError(f"there is no service {name}", name=name)
+            raise self._unknown(name)
         return service
 
     def clear(self) -> int:
@@ -79,7 +79,7 @@ class ServiceRegistry:
     def start(self) -> None:
         """Start every service in the order of registration.
 
-        Raises: what a service's `on_start` raises; the services that this call has started are stopped again.
+        Raises: the error of a service's `on_start`, after the services that this call started were stopped again.
         """
         started: list[Service] = []
         with self._lock:
@@ -108,6 +108,10 @@ class ServiceRegistry:
                 failures.append(error)
         if failures:
             raise failures[0]
+
+    def _unknown(self, name: str) -> RegistryError:
+        registered = ", ".join(self._services) or "none"
+        return RegistryError(f"no service {name} is registered; registered: {registered}", name=name)
 
     def __contains__(self, name: object) -> bool:
         return name in self._services

@@ -29,7 +29,7 @@ def decompress(body: bytes, coding: str, limit: int) -> bytes:
     """Return a body without its content coding.
 
     Args:
-        coding: the value of Content-Encoding; "identity" is no coding.
+        coding: the value of Content-Encoding; "identity" means that there is none.
         limit: bytes of the result. At most one byte more is decompressed.
 
     Raises: ProtocolError: 400 if the body is not exactly one gzip member or one zlib stream; 413 if the result is
@@ -67,7 +67,7 @@ def decompressed(pieces: Iterable[bytes], coding: str) -> Iterator[bytes]:
 
     Args:
         pieces: the body as it arrives.
-        coding: the value of Content-Encoding; "identity" is no coding.
+        coding: the value of Content-Encoding; "identity" means that there is none.
 
     Raises: ProtocolError for an unknown coding, a body in another coding, and bytes after its end;
         ConnectionResetError if the end is missing.

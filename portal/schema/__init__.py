@@ -1,4 +1,4 @@
-"""Schemas from type hints, marshmallow and JSON Schema, and the contract of a function made of them."""
+"""Schemas from type hints, marshmallow and JSON Schema, and the schema of a function made of them."""
 
 from __future__ import annotations
 
@@ -40,6 +40,6 @@ __all__ = [
     "check_name",
     "constraints",
     "is_json",
-    "marshmallow_schema",  # imported so that it adds its schemas to those that are known
+    "marshmallow_schema",  # imported so that it registers its factory
     "to_builtins",
 ]

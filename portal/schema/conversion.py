@@ -1,8 +1,8 @@
-"""Conversions out of JSON Schema: to type hints and to marshmallow schemas.
+"""Convert a JSON Schema to a type hint or to a marshmallow schema.
 
-A hint, or a field, never refuses what the JSON Schema accepts: where a keyword has no counterpart (`not`, `if`,
-`patternProperties`, recursion, an object that allows unknown members) the part becomes Any. The schema itself stays
-what calls are checked against; the hint says how values look in Python.
+The result never rejects what the JSON Schema accepts. A part with a keyword that has no counterpart becomes Any or a
+Raw field: `not`, `if`, `patternProperties`, recursion, an object that allows unknown members. Calls are still
+validated against the JSON Schema; the hint says which Python values it stands for.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from uuid import UUID
 
 from ..errors import ConfigError
 from .constraints import Ge, Gt, Le, Lt, MaxLen, MinLen, MultipleOf, Pattern, Unique
+from .jsondata import shorten
 
 if TYPE_CHECKING:
     import marshmallow
@@ -45,96 +46,102 @@ _CONSTRAINTS: dict[str, Callable[[Any], Any]] = {
     "pattern": Pattern,
     "uniqueItems": lambda _: Unique(),
 }
-_RELEVANT = {
+_CONSTRAINTS_BY_TYPE = {
     "number": ("exclusiveMinimum", "minimum", "exclusiveMaximum", "maximum", "multipleOf"),
     "string": ("minLength", "maxLength", "pattern"),
     "array": ("minItems", "maxItems", "uniqueItems"),
 }
-#: Keywords that a hint cannot say.
-_BEYOND = frozenset(
+#: Keywords that neither a hint nor a field can express.
+_UNSUPPORTED = frozenset(
     {"not", "if", "allOf", "patternProperties", "propertyNames", "dependentSchemas", "dependentRequired", "contains",
      "unevaluatedProperties", "unevaluatedItems", "minProperties", "maxProperties", "$dynamicRef", "$anchor", "$id"}
 )  # fmt: skip
-_MAX_DEPTH = 32
+_MAX_REFERENCES = 32
 
 
 def hint_from_json(schema: dict[str, Any] | bool) -> Any:
-    """The nearest type hint of a JSON Schema.
+    """Return the nearest type hint of a JSON Schema.
 
-    Objects without unknown members become TypedDicts, formats native types, `enum` a Literal, `anyOf` a Union. A part
-    that has no hint, and a part that refers to itself, is Any. A schema that no value fits is Any as well.
+    An object without unknown members becomes a TypedDict, a format its native type, `enum` a Literal, and `anyOf` a
+    Union. A part without a hint becomes Any; so does a part that refers to itself, and a schema that accepts nothing.
     """
-    return _Hints(schema).of(schema, "Value", ())
+    return _HintBuilder(schema).build(schema, "Value", ())
 
 
-class _Hints:
-    """One conversion: knows the definitions that references lead to."""
+class _HintBuilder:
+    """One conversion of a schema; it resolves references to the definitions of the root."""
 
     def __init__(self, root: dict[str, Any] | bool) -> None:
         self._root = root
 
-    def of(self, schema: Any, name: str, seen: tuple[str, ...]) -> Any:
-        if not isinstance(schema, dict) or _BEYOND & schema.keys() or len(seen) > _MAX_DEPTH:
+    def build(self, schema: Any, name: str, followed: tuple[str, ...]) -> Any:
+        """Return the hint of a part.
+
+        Args:
+            schema: the part.
+            name: the name of a TypedDict without a title.
+            followed: the references that led to the part.
+        """
+        if not isinstance(schema, dict) or _UNSUPPORTED & schema.keys() or len(followed) > _MAX_REFERENCES:
             return Any
         if "$ref" in schema:
-            return self._referred(schema["$ref"], name, seen)
+            return self._reference(schema["$ref"], name, followed)
         if "const" in schema:
             return _literal([schema["const"]])
         if "enum" in schema:
             return _literal(schema["enum"])
         for keyword in ("anyOf", "oneOf"):
             if keyword in schema:
-                return self._union(schema[keyword], name, seen)
+                return self._union(schema[keyword], name, followed)
         kind = schema.get("type")
         if isinstance(kind, list):
-            return self._union([schema | {"type": one} for one in kind], name, seen)
-        return _constrained(self._typed(kind, schema, name, seen), kind, schema)
+            return self._union([schema | {"type": one} for one in kind], name, followed)
+        return _constrained(self._of_type(kind, schema, name, followed), kind, schema)
 
-    def _referred(self, reference: str, name: str, seen: tuple[str, ...]) -> Any:
+    def _reference(self, reference: str, name: str, followed: tuple[str, ...]) -> Any:
         key = reference.removeprefix("#/$defs/")
         definitions = self._root.get("$defs", {}) if isinstance(self._root, dict) else {}
-        if reference in seen or key not in definitions:
+        if reference in followed or key not in definitions:
             return Any
-        return self.of(definitions[key], key or name, (*seen, reference))
+        return self.build(definitions[key], key or name, (*followed, reference))
 
-    def _union(self, parts: list[Any], name: str, seen: tuple[str, ...]) -> Any:
-        hints = [self.of(part, f"{name}{number}", seen) for number, part in enumerate(parts)]
-        # Two formats of text in one union could be told apart by trial only: such a part stays plain.
+    def _union(self, parts: list[Any], name: str, followed: tuple[str, ...]) -> Any:
+        hints = [self.build(part, f"{name}{number}", followed) for number, part in enumerate(parts)]
         if Any in hints or not hints:
             return Any
         return reduce(or_, [type(None) if hint is None else hint for hint in hints])
 
-    def _typed(self, kind: Any, schema: dict[str, Any], name: str, seen: tuple[str, ...]) -> Any:
+    def _of_type(self, kind: Any, schema: dict[str, Any], name: str, followed: tuple[str, ...]) -> Any:
         if kind == "string":
             if schema.get("contentEncoding") == "base64":
                 return bytes
             return _FORMATS.get(schema.get("format", ""), str)
         if kind == "array":
-            return self._array(schema, name, seen)
+            return self._array(schema, name, followed)
         if kind == "object":
-            return self._object(schema, name, seen)
+            return self._object(schema, name, followed)
         return _SCALARS.get(kind, Any)
 
-    def _array(self, schema: dict[str, Any], name: str, seen: tuple[str, ...]) -> Any:
+    def _array(self, schema: dict[str, Any], name: str, followed: tuple[str, ...]) -> Any:
         items = schema.get("items", {})
         if "prefixItems" not in schema:
-            return list[self.of(items, f"{name}Item", seen)]  # type: ignore[misc]
+            return list[self.build(items, f"{name}Item", followed)]  # type: ignore[misc]
         parts = schema["prefixItems"]
         if items is not False or schema.get("minItems") != len(parts):
             return Any
-        hints = tuple(self.of(part, f"{name}{number}", seen) for number, part in enumerate(parts))
+        hints = tuple(self.build(part, f"{name}{number}", followed) for number, part in enumerate(parts))
         return tuple.__class_getitem__(hints)
 
-    def _object(self, schema: dict[str, Any], name: str, seen: tuple[str, ...]) -> Any:
-        properties, rest = schema.get("properties", {}), schema.get("additionalProperties", True)
+    def _object(self, schema: dict[str, Any], name: str, followed: tuple[str, ...]) -> Any:
+        properties, additional = schema.get("properties", {}), schema.get("additionalProperties", True)
         required = schema.get("required", [])
-        if not properties and isinstance(rest, dict) and not required:
-            return dict[str, self.of(rest, f"{name}Value", seen)]  # type: ignore[misc]
-        if rest is not False or set(required) - properties.keys():
+        if not properties and isinstance(additional, dict) and not required:
+            return dict[str, self.build(additional, f"{name}Value", followed)]  # type: ignore[misc]
+        if additional is not False or set(required) - properties.keys():
             return Any
         fields: dict[str, Any] = {}
         for key, part in properties.items():
-            hint = self.of(part, f"{name}_{key}", seen)
+            hint = self.build(part, f"{name}_{key}", followed)
             fields[key] = Required[hint] if key in required else NotRequired[hint]
         return TypedDict(str(schema.get("title", name)), fields)  # type: ignore[operator]
 
@@ -146,59 +153,68 @@ def _literal(values: list[Any]) -> Any:
 
 
 def _constrained(hint: Any, kind: Any, schema: dict[str, Any]) -> Any:
+    """Return a hint annotated with the constraints of its schema."""
     if hint is Any or hint is bytes or hint in _FORMATS.values() or "prefixItems" in schema:
         return hint
-    relevant = _RELEVANT.get("number" if kind == "integer" else str(kind), ())
-    said = [keyword for keyword in relevant if keyword in schema and schema[keyword] is not False]
-    notes = [_CONSTRAINTS[keyword](schema[keyword]) for keyword in said]
-    return Annotated[(hint, *notes)] if notes else hint
+    keywords = _CONSTRAINTS_BY_TYPE.get("number" if kind == "integer" else str(kind), ())
+    constraints = [
+        _CONSTRAINTS[keyword](schema[keyword])
+        for keyword in keywords
+        if keyword in schema and schema[keyword] is not False
+    ]
+    return Annotated[(hint, *constraints)] if constraints else hint
 
 
 def marshmallow_from_json(schema: dict[str, Any]) -> type[marshmallow.Schema]:
-    """A marshmallow Schema class of a JSON Schema object.
+    """Return a marshmallow Schema class for a JSON Schema of an object.
 
-    What marshmallow has no field for becomes a Raw field. ConfigError for a schema that is no object.
+    A part that has no field in marshmallow becomes a Raw field.
+
+    Raises:
+        ConfigError: the schema is not an object with properties.
     """
-    from marshmallow import EXCLUDE, INCLUDE, RAISE, Schema
+    from marshmallow import INCLUDE, RAISE, Schema
 
     properties = schema.get("properties")
     if schema.get("type") != "object" or not isinstance(properties, dict):
-        raise ConfigError("a marshmallow schema is an object", path="/type", expected="an object with properties")
+        raise ConfigError(
+            f"a marshmallow schema must be made from an object with properties, got {shorten(schema)}", path="/type"
+        )
     required = set(schema.get("required", ()))
     unknown = RAISE if schema.get("additionalProperties") is False else INCLUDE
     fields = {
-        f"field_{number}": _field(part, name, name in required)
+        f"field_{number}": _field(part, name, required=name in required)
         for number, (name, part) in enumerate(properties.items())
     }
     meta = type("Meta", (), {"unknown": unknown, "ordered": True})
-    assert unknown != EXCLUDE
     title = "".join(letter for letter in str(schema.get("title", "Converted")) if letter.isalnum()) or "Converted"
     made: type[Schema] = type(title, (Schema,), {**fields, "Meta": meta})
     return made
 
 
-def _field(schema: Any, name: str, required: bool) -> Any:
+def _field(schema: Any, name: str, *, required: bool) -> Any:
     from marshmallow import fields, missing
 
     part = schema if isinstance(schema, dict) else {}
-    common: dict[str, Any] = {"data_key": name, "attribute": name, "required": required}
-    nullable, part = _nullable(part)
-    common["allow_none"] = nullable or part.get("type") in (None, "null")
+    options: dict[str, Any] = {"data_key": name, "attribute": name, "required": required}
+    nullable, part = _split_null(part)
+    options["allow_none"] = nullable or part.get("type") in (None, "null")
     if not required:
-        common["load_default"] = part.get("default", missing)
-    common["validate"] = _validators(part)
+        options["load_default"] = part.get("default", missing)
+    options["validate"] = _validators(part)
     if part.get("description"):
-        common["metadata"] = {"description": part["description"]}
+        options["metadata"] = {"description": part["description"]}
     kind = part.get("type")
     if kind == "object" and part.get("properties"):
-        return fields.Nested(marshmallow_from_json(part), **common)
+        return fields.Nested(marshmallow_from_json(part), **options)
     if kind == "array" and "prefixItems" not in part:
-        return fields.List(_field(part.get("items", {}), "item", False), **common)
-    made = _scalar_field(part, kind, common)
-    return made if made is not None else fields.Raw(**common)
+        return fields.List(_field(part.get("items", {}), "item", required=False), **options)
+    made = _scalar_field(part, kind, options)
+    return made if made is not None else fields.Raw(**options)
 
 
-def _nullable(part: dict[str, Any]) -> tuple[bool, dict[str, Any]]:
+def _split_null(part: dict[str, Any]) -> tuple[bool, dict[str, Any]]:
+    """Return (True, the other schema) for a schema of "X or null", else (False, the schema)."""
     choices = part.get("anyOf")
     if isinstance(choices, list) and len(choices) == 2 and {"type": "null"} in choices:
         other: dict[str, Any] = next((choice for choice in choices if choice != {"type": "null"}), {})
@@ -209,10 +225,10 @@ def _nullable(part: dict[str, Any]) -> tuple[bool, dict[str, Any]]:
     return False, part
 
 
-def _scalar_field(part: dict[str, Any], kind: Any, common: dict[str, Any]) -> Any:
+def _scalar_field(part: dict[str, Any], kind: Any, options: dict[str, Any]) -> Any:
     from marshmallow import fields
 
-    if part.keys() & _BEYOND or "enum" in part or "const" in part or "$ref" in part:
+    if part.keys() & _UNSUPPORTED or "enum" in part or "const" in part or "$ref" in part:
         return None
     if kind == "string":
         by_format: dict[str, Callable[..., Any]] = {
@@ -220,13 +236,13 @@ def _scalar_field(part: dict[str, Any], kind: Any, common: dict[str, Any]) -> An
             "date": fields.Date,
             "time": fields.Time,
             "uuid": fields.UUID,
-            "decimal": lambda **rest: fields.Decimal(as_string=True, **rest),
+            "decimal": lambda **options: fields.Decimal(as_string=True, **options),
         }
-        return by_format.get(part.get("format", ""), fields.String)(**common)
+        return by_format.get(part.get("format", ""), fields.String)(**options)
     if kind == "integer":
-        return fields.Integer(strict=True, **common)
-    simple: dict[Any, Callable[..., Any]] = {"number": fields.Float, "boolean": fields.Boolean}
-    return simple[kind](**common) if kind in simple else None
+        return fields.Integer(strict=True, **options)
+    by_type: dict[Any, Callable[..., Any]] = {"number": fields.Float, "boolean": fields.Boolean}
+    return by_type[kind](**options) if kind in by_type else None
 
 
 def _validators(part: dict[str, Any]) -> list[Any]:
@@ -243,7 +259,7 @@ def _validators(part: dict[str, Any]) -> list[Any]:
             found.append(
                 validate.Range(min=low, max=high, min_inclusive="minimum" in part, max_inclusive="maximum" in part)
             )
-    sizes = {"string": ("minLength", "maxLength"), "array": ("minItems", "maxItems")}.get(part.get("type", ""))
-    if sizes and (part.get(sizes[0]) is not None or part.get(sizes[1]) is not None):
-        found.append(validate.Length(min=part.get(sizes[0]), max=part.get(sizes[1])))
+    lengths = {"string": ("minLength", "maxLength"), "array": ("minItems", "maxItems")}.get(part.get("type", ""))
+    if lengths and (part.get(lengths[0]) is not None or part.get(lengths[1]) is not None):
+        found.append(validate.Length(min=part.get(lengths[0]), max=part.get(lengths[1])))
     return found

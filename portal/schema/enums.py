@@ -25,6 +25,8 @@ def literal_codec(values: tuple[Any, ...], hint: Any) -> Codec:
 
     Raises: ConfigError if a value is neither a JSON scalar nor an Enum member whose value is one.
     """
+    if not all(isinstance(value, Enum) or type(value) in SCALAR_TYPES for value in values):
+        raise _invalid_choices(hint)
     if any(isinstance(value, Enum) for value in values):
         members = {_json_value(value, hint) if isinstance(value, Enum) else value: value for value in values}
         return _member_codec(members, hint, None)
@@ -65,7 +67,11 @@ def _member_codec(members: dict[Any, Any], hint: Any, kind: type | None) -> Code
 
 def _choice_schema(choices: list[Any], hint: Any) -> dict[str, Any]:
     if not choices or not all(is_json(choice) for choice in choices):
-        name = type_name(hint)
-        raise ConfigError(f"{name} must have at least one choice, and each must be a JSON scalar", path=name)
+        raise _invalid_choices(hint)
     kinds = list(dict.fromkeys(SCALAR_TYPES[type(choice)] for choice in choices))
     return {"type": kinds[0] if len(kinds) == 1 else kinds, "enum": choices}
+
+
+def _invalid_choices(hint: Any) -> ConfigError:
+    name = type_name(hint)
+    return ConfigError(f"{name} must have at least one choice, and each must be a JSON scalar", path=name)

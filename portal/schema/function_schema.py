@@ -1,59 +1,65 @@
-"""FunctionSchema: the contract of a function, as data that travels."""
+"""FunctionSchema: name, version, input, output and options of a function, as data that is sent to clients."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
 from .._internal.settings import flag, positive_seconds
 from ..errors import ConfigError, RegistryError, SerializationError, ValidationError
-from .jsondata import copy_json
+from .jsondata import copy_json, shorten
 from .schema import Schema
 from .subschemas import walk
 
 __all__ = ["FunctionSchema", "check_name", "check_version"]
 
 _FORBIDDEN = frozenset("/@?#%")
-#: Characters of a version, or of a range of versions.
+#: Most characters of a version, or of a range of versions.
 MAX_VERSION = 128
 _MAX_NAME = 200
 _FLAGS = ("idempotent", "cacheable", "streaming", "deprecated")
 
 
 def check_name(name: object) -> str:
-    """The name of a function or service, if it can be one segment of an address as it stands.
+    """Return the name of a function or service, if it can be one segment of an address without escapes.
 
     Raises:
         RegistryError: kind "invalid", for an empty or overlong name, "." and "..", and names with "/", "@", "?", "#",
             "%", white space, control characters or lone surrogates.
     """
-    reason = _name_fault(name)
-    if reason:
-        raise RegistryError(f"{name!r:.120} is no name: {reason}", name=str(name)[:_MAX_NAME], kind="invalid")
+    broken = _broken_name_rule(name)
+    if broken:
+        message = f"the name of a function or service {broken}, got {name!r:.120}"
+        raise RegistryError(message, name=str(name)[:_MAX_NAME], kind="invalid")
     return str(name)
 
 
-def _name_fault(name: object) -> str:
+def _broken_name_rule(name: object) -> str:
+    """Return the rule that a name breaks, worded to follow "the name", or ""."""
     if not isinstance(name, str):
-        return "it is no text"
+        return "must be a string"
     if not name or len(name) > _MAX_NAME:
-        return f"it must have 1 to {_MAX_NAME} characters"
+        return f"must have 1 to {_MAX_NAME} characters"
     if name in (".", ".."):
-        return "it means a folder in an address"
+        return "must not be '.' or '..', which have a meaning in paths"
     for character in name:
         if character in _FORBIDDEN or character.isspace() or not character.isprintable():
-            return f"{character!r} cannot stand in it"
+            return f"must not contain {character!r}"
     return ""
 
 
 def check_version(version: object) -> str:
-    """The version, if it is one by PEP 440, not longer than `MAX_VERSION`; RegistryError (kind "invalid") otherwise."""
+    """Return the version, if it is one by PEP 440 and has at most `MAX_VERSION` characters.
+
+    Raises: RegistryError (kind "invalid") for another.
+    """
     if isinstance(version, str) and len(version) > MAX_VERSION:
-        raise RegistryError(f"{version[:40]!r}... is longer than {MAX_VERSION} characters", kind="invalid")
+        message = f"a version must have at most {MAX_VERSION} characters, got {len(version)}: {version[:40]!r}..."
+        raise RegistryError(message, kind="invalid")
     if isinstance(version, str) and version.isascii() and version.isdigit():
         return version
     from packaging.version import InvalidVersion, Version
@@ -61,30 +67,31 @@ def check_version(version: object) -> str:
     try:
         Version(str(version) if isinstance(version, str) else "")
     except InvalidVersion as error:
-        raise RegistryError(f"{version!r:.120} is no version by PEP 440", kind="invalid") from error
+        message = f"a version must be a string in the form of PEP 440, such as '1.2', got {version!r:.120}"
+        raise RegistryError(message, kind="invalid") from error
     return str(version)
 
 
 @dataclass(frozen=True)
 class FunctionSchema:
-    """The contract of a function.
+    """The schema of a function.
 
     Attributes:
-        name: one segment of an address, see `check_name`.
-        version: by PEP 440.
+        name: one segment of an address; see `check_name`.
+        version: a version by PEP 440.
         input: JSON Schema of the parameters, an object.
-        output: JSON Schema of the result; of one item, where `streaming`.
-        description: for people.
-        tags: words to find it by.
+        output: JSON Schema of the result, or of one item if `streaming`.
+        description: text for people.
+        tags: words that group functions in documents.
         examples: dicts with "input" and "output".
-        idempotent: whether calling it twice does no more than calling it once.
+        idempotent: whether calling it twice has the same effect as calling it once.
         cacheable: whether the same input gives the same output for a while.
-        streaming: whether it gives many results, one after another.
-        deprecated: whether new callers should look elsewhere.
-        timeout: seconds a call may take, or None.
+        streaming: whether it returns a stream of items.
+        deprecated: whether new callers should use another function.
+        timeout: seconds that a call may take, or None.
 
     Raises:
-        RegistryError: kind "invalid", for a name or version that is none.
+        RegistryError: kind "invalid", for an invalid name or version.
         ConfigError: a flag is not True or False, or the timeout is not a number of seconds above 0.
 
     Threads: immutable; any thread may use it.
@@ -114,24 +121,24 @@ class FunctionSchema:
 
     @cached_property
     def fingerprint(self) -> str:
-        """8 hex digits that are the same wherever name, version, input and output are.
+        """8 hex digits that depend on name, version, input and output only.
 
-        Titles do not count: what a class is called is nothing that a caller could notice.
+        Titles are left out: renaming a class changes nothing for a caller.
         """
-        contract = {
+        identity = {
             "name": self.name,
             "version": self.version,
-            "input": _untitled(self.input),
-            "output": _untitled(self.output),
+            "input": _without_titles(self.input),
+            "output": _without_titles(self.output),
         }
-        text = json.dumps(contract, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        text = json.dumps(identity, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
     def __hash__(self) -> int:
         return hash((self.name, self.version, self.fingerprint))
 
     def to_dict(self) -> dict[str, Any]:
-        """The schema as JSON data, one member an attribute, and its fingerprint."""
+        """Return the schema as JSON data: a member for each attribute, and the fingerprint."""
         found = {item.name: getattr(self, item.name) for item in fields(self)}
         found["tags"] = list(self.tags)
         found["examples"] = [dict(example) for example in self.examples]
@@ -140,48 +147,48 @@ class FunctionSchema:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> FunctionSchema:
-        """The schema that `to_dict` wrote. Unknown members are ignored, so that a newer peer can be understood.
+        """Return the schema that `to_dict` wrote. Unknown members are ignored: a newer peer may send them.
 
         Raises:
-            SerializationError: for a member of the wrong type, or no name.
-            RegistryError: for a name or version that is none.
+            SerializationError: a member has the wrong type, or the name is missing.
+            RegistryError: the name or version is invalid.
         """
         if not isinstance(data, Mapping):
-            raise SerializationError("a function schema must be an object")
-        given = {name: value for name, value in data.items() if name in _MEMBERS}
-        if "name" not in given:
-            raise SerializationError("a function schema needs a name")
-        for name, value in given.items():
-            given[name] = _member(name, value)
+            raise SerializationError(f"a function schema must be an object, got {type(data).__name__}")
+        members = {name: value for name, value in data.items() if name in _MEMBERS}
+        if "name" not in members:
+            raise SerializationError("a function schema must have a name")
+        for name, value in members.items():
+            _check_member(name, value)
         try:
-            return cls(**given)
+            return cls(**members)
         except ConfigError as error:
             raise SerializationError(str(error)) from None
 
     @cached_property
     def input_schema(self) -> Schema:
-        """The input, compiled on first use; formats are asserted, as they are where the function runs."""
+        """The input schema, compiled on first use. Formats are validated, as they are where the function runs."""
         return Schema.of(self.input, formats=True)
 
     @cached_property
     def output_schema(self) -> Schema:
-        """The output, compiled on first use; formats are asserted."""
+        """The output schema, compiled on first use. Formats are validated."""
         return Schema.of(self.output, formats=True)
 
     def validate_input(self, params: Any) -> None:
-        """Raise ValidationError, with every fault, unless the JSON parameters fit."""
+        """Raise ValidationError with every fault if the JSON parameters do not fit."""
         _validate(self.input_schema, params)
 
     def validate_output(self, value: Any) -> None:
-        """Raise ValidationError, with every fault, unless the JSON result fits."""
+        """Raise ValidationError with every fault if the JSON result does not fit."""
         _validate(self.output_schema, value)
 
     def __getstate__(self) -> dict[str, Any]:
-        # the compiled schemas do not pickle, and are made again on first use
+        # compiled schemas cannot be pickled; they are compiled again on first use
         return {item.name: self.__dict__[item.name] for item in fields(self)}
 
 
-def _untitled(schema: Any) -> Any:
+def _without_titles(schema: Any) -> Any:
     copy = copy_json(schema)
     for part in walk(copy):
         part.pop("title", None)
@@ -193,36 +200,37 @@ def _validate(schema: Schema, value: Any) -> None:
         raise ValidationError(errors=schema.faults(value))
 
 
-def _flag(value: Any) -> bool:
+def _is_bool(value: Any) -> bool:
     return type(value) is bool
 
 
-def _text(value: Any) -> bool:
+def _is_string(value: Any) -> bool:
     return isinstance(value, str)
 
 
-def _object(value: Any) -> bool:
+def _is_object(value: Any) -> bool:
     return isinstance(value, dict)
 
 
-_MEMBERS: dict[str, tuple[str, Any]] = {
-    "name": ("text", _text),
-    "version": ("text", _text),
-    "input": ("an object", _object),
-    "output": ("an object", _object),
-    "description": ("text", _text),
-    "tags": ("a list of texts", lambda value: isinstance(value, list | tuple) and all(map(_text, value))),
-    "examples": ("a list of objects", lambda value: isinstance(value, list | tuple) and all(map(_object, value))),
-    "idempotent": ("true or false", _flag),
-    "cacheable": ("true or false", _flag),
-    "streaming": ("true or false", _flag),
-    "deprecated": ("true or false", _flag),
+def _list_of(is_item: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list | tuple) and all(map(is_item, value))
+
+
+#: Member -> (what it must be, the test for it).
+_MEMBERS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "name": ("a string", _is_string),
+    "version": ("a string", _is_string),
+    "input": ("an object", _is_object),
+    "output": ("an object", _is_object),
+    "description": ("a string", _is_string),
+    "tags": ("a list of strings", _list_of(_is_string)),
+    "examples": ("a list of objects", _list_of(_is_object)),
+    **dict.fromkeys(_FLAGS, ("true or false", _is_bool)),
     "timeout": ("a number or null", lambda value: value is None or type(value) in (int, float)),
 }
 
 
-def _member(name: str, value: Any) -> Any:
-    wanted, fits = _MEMBERS[name]
-    if not fits(value):
-        raise SerializationError(f"{name} of a function schema must be {wanted}")
-    return value
+def _check_member(name: str, value: Any) -> None:
+    expected, is_valid = _MEMBERS[name]
+    if not is_valid(value):
+        raise SerializationError(f"{name} of a function schema must be {expected}, got {shorten(value)}")

@@ -1,8 +1,7 @@
-"""MarshmallowSchema: a schema that marshmallow itself checks, loads and dumps, with its own coercions.
+"""MarshmallowSchema: a schema that marshmallow validates, loads and dumps, with its own coercions.
 
-Its `json` describes the canonical form of what it takes: marshmallow may take more ("3" for an Integer, unless it is
-strict), and its verdict is the one that counts. The member `x-coerces` says so to clients, which then leave refusing to
-the server.
+Its `json` describes the canonical form of the data. marshmallow may accept more, such as "3" for an Integer that is not
+strict. The member `x-coerces` tells clients so, and they leave the validation to the server.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Fault, ValidationError
-from .jsondata import is_json, limit_faults, shorten
+from .jsondata import is_json, limit_faults, pointer, shorten
 from .schema import Schema, factories
 
 if TYPE_CHECKING:
@@ -22,9 +21,9 @@ __all__ = ["MarshmallowSchema", "is_marshmallow"]
 
 
 def is_marshmallow(source: Any) -> bool:
-    """Whether `source` is a marshmallow Schema class or instance, or a dict of marshmallow fields.
+    """Return whether `source` is a marshmallow Schema class or instance, or a dict of marshmallow fields.
 
-    It does not load marshmallow: before that is loaded, nobody can hold one of its schemas.
+    It does not import marshmallow: without the import there are no such objects.
     """
     module = sys.modules.get("marshmallow")
     if module is None:
@@ -37,9 +36,9 @@ def is_marshmallow(source: Any) -> bool:
 
 
 class MarshmallowSchema(Schema):
-    """A schema made of a marshmallow Schema class, instance or dict of fields.
+    """A schema made from a marshmallow Schema class, instance or dict of fields.
 
-    Threads: any; marshmallow's own load and dump keep no state between calls.
+    Threads: any; load and dump of marshmallow keep no state between calls.
     """
 
     __slots__ = ("_schema",)
@@ -51,18 +50,19 @@ class MarshmallowSchema(Schema):
             schema: marshmallow.Schema = m.Schema.from_dict(source)()
         else:
             schema = source() if isinstance(source, type) else source
-        super().__init__(_json_of(schema) | {"x-coerces": True}, kind="marshmallow", source=source)
+        super().__init__(_json_schema(schema) | {"x-coerces": True}, kind="marshmallow", source=source)
         self._schema = schema
         self.accepts = lambda value: not self.faults(value)
         self.decode = schema.load
         self.encode = schema.dump
 
     def faults(self, value: Any) -> list[Fault]:
-        """Every fault that marshmallow finds."""
+        """Return every fault that marshmallow finds; the list is empty exactly if `accepts` is true."""
         import marshmallow as m
 
         if not is_json(value):
-            return super().faults(value) or [Fault("", "is no JSON data", "json", None, shorten(value))]
+            message = f"must be JSON data, got {type(value).__name__}"
+            return super().faults(value) or [Fault("", message, "json", None, shorten(value))]
         try:
             self._schema.load(value)
         except m.ValidationError as error:
@@ -70,7 +70,7 @@ class MarshmallowSchema(Schema):
         return []
 
     def load(self, value: Any) -> Any:
-        """JSON data -> what marshmallow's `load` gives. Raises: ValidationError with every fault."""
+        """Return what marshmallow's `load` makes of JSON data. Raises ValidationError with every fault."""
         import marshmallow as m
 
         if not is_json(value):
@@ -81,14 +81,14 @@ class MarshmallowSchema(Schema):
             raise ValidationError(errors=limit_faults(_faults(error.messages, "", value))) from None
 
     def dump(self, native: Any) -> Any:
-        """Native value -> JSON data by marshmallow's `dump`; what it gives is checked as `load` would check it.
+        """Return what marshmallow's `dump` makes of a native value, validated as `load` would validate it.
 
         Raises: ValidationError with every fault.
         """
         try:
             encoded = self._schema.dump(native)
-        except Exception as error:  # marshmallow's fields raise whatever the value's own methods raise
-            message = f"cannot be written as JSON: {type(error).__name__}: {error}"
+        except Exception as error:  # fields of marshmallow call methods of the value, which may raise anything
+            message = f"cannot be converted to JSON: {type(error).__name__}: {error}"
             fault = Fault("", message, "json", None, shorten(native))
             raise ValidationError(errors=[fault]) from error
         faults = self.faults(encoded)
@@ -98,14 +98,13 @@ class MarshmallowSchema(Schema):
 
 
 def _faults(messages: Any, path: str, value: Any) -> Iterator[Fault]:
-    """The faults in marshmallow's nested messages, which hold a list of sentences at each leaf."""
+    """Yield the faults in the nested messages of marshmallow, which have a list of sentences at each leaf."""
     if isinstance(messages, dict):
         for key, inner in messages.items():
             if key == "_schema":
                 yield from _faults(inner, path, value)
                 continue
-            token = str(key).replace("~", "~0").replace("/", "~1")
-            yield from _faults(inner, f"{path}/{token}", _part(value, key))
+            yield from _faults(inner, path + pointer((key,)), _part(value, key))
         return
     for message in messages if isinstance(messages, list) else [messages]:
         yield Fault(path, str(message), "marshmallow", None, shorten(value) if value is not None else "")
@@ -118,18 +117,18 @@ def _part(value: Any, key: Any) -> Any:
         return None
 
 
-def _json_of(schema: marshmallow.Schema) -> dict[str, Any]:
+def _json_schema(schema: marshmallow.Schema) -> dict[str, Any]:
     if schema.many:
-        return {"type": "array", "items": _object_of(schema)}
-    return _object_of(schema)
+        return {"type": "array", "items": _object_schema(schema)}
+    return _object_schema(schema)
 
 
-def _object_of(schema: marshmallow.Schema) -> dict[str, Any]:
+def _object_schema(schema: marshmallow.Schema) -> dict[str, Any]:
     properties: dict[str, Any] = {}
     required: list[str] = []
     for name, field in schema.load_fields.items():
         key = field.data_key or name
-        properties[key] = _field(field)
+        properties[key] = _field_schema(field)
         if field.required:
             required.append(key)
     json: dict[str, Any] = {"type": "object", "properties": properties}
@@ -140,10 +139,10 @@ def _object_of(schema: marshmallow.Schema) -> dict[str, Any]:
     return json
 
 
-def _field(field: Any) -> dict[str, Any]:
-    json = _typed(field) | {}
+def _field_schema(field: Any) -> dict[str, Any]:
+    json = _type_schema(field) | {}
     for validator in field.validators:
-        json |= _keywords(validator, json)
+        json |= _validator_keywords(validator, json)
     description = field.metadata.get("description")
     if description:
         json["description"] = str(description)
@@ -154,13 +153,13 @@ def _field(field: Any) -> dict[str, Any]:
     return json
 
 
-def _typed(field: Any) -> dict[str, Any]:
-    """The JSON Schema of a field's own type; the most specific class wins."""
+def _type_schema(field: Any) -> dict[str, Any]:
+    """Return the JSON Schema of the type of a field; the most specific class comes first."""
     from marshmallow import fields as f
 
-    composed = _composed(field)
-    if composed is not None:
-        return composed
+    container = _container_schema(field)
+    if container is not None:
+        return container
     table: list[tuple[type, dict[str, Any]]] = [
         (f.UUID, {"type": "string", "format": "uuid"}),
         (f.Url, {"type": "string", "format": "uri"}),
@@ -174,7 +173,7 @@ def _typed(field: Any) -> dict[str, Any]:
         (f.Boolean, {"type": "boolean"}),
         (f.Date, {"type": "string", "format": "date"}),
         (f.Time, {"type": "string", "format": "time"}),
-        (f.DateTime, {"type": "string", "format": "date-time"} if field_format(field) == "iso" else {}),
+        (f.DateTime, {"type": "string", "format": "date-time"} if _datetime_format(field) == "iso" else {}),
         (f.TimeDelta, {"type": "integer"}),
     ]
     if isinstance(field, f.Decimal):
@@ -182,12 +181,13 @@ def _typed(field: Any) -> dict[str, Any]:
     return next((dict(json) for kind, json in table if isinstance(field, kind)), {})
 
 
-def field_format(field: Any) -> str:
-    """The date format of a DateTime field; marshmallow's default is ISO 8601."""
+def _datetime_format(field: Any) -> str:
+    """Return the format of a DateTime field; the default of marshmallow is ISO 8601."""
     return getattr(field, "format", None) or "iso"
 
 
-def _composed(field: Any) -> dict[str, Any] | None:
+def _container_schema(field: Any) -> dict[str, Any] | None:
+    """Return the JSON Schema of a field with choices or with other fields in it, or None for another field."""
     from marshmallow import fields as f
 
     if isinstance(field, f.Constant):
@@ -196,24 +196,24 @@ def _composed(field: Any) -> dict[str, Any] | None:
         members = [member.value if field.by_value else member.name for member in field.enum]
         return {"enum": members} if is_json(members) else {}
     if isinstance(field, f.Pluck):
-        inner = _field(field.schema.fields[field.field_name])
+        inner = _field_schema(field.schema.fields[field.field_name])
         return {"type": "array", "items": inner} if field.many else inner
     if isinstance(field, f.Nested):
-        inner = _object_of(field.schema)
+        inner = _object_schema(field.schema)
         return {"type": "array", "items": inner} if field.many else inner
     if isinstance(field, f.Tuple):
-        parts = [_field(part) for part in field.tuple_fields]
+        parts = [_field_schema(part) for part in field.tuple_fields]
         return {"type": "array", "prefixItems": parts, "items": False, "minItems": len(parts)}
     if isinstance(field, f.List):
-        return {"type": "array", "items": _field(field.inner)}
+        return {"type": "array", "items": _field_schema(field.inner)}
     if isinstance(field, f.Mapping):
-        values = {} if field.value_field is None else {"additionalProperties": _field(field.value_field)}
+        values = {} if field.value_field is None else {"additionalProperties": _field_schema(field.value_field)}
         return {"type": "object"} | values
     return None
 
 
-def _keywords(validator: Any, json: dict[str, Any]) -> dict[str, Any]:
-    """The JSON Schema keywords that a marshmallow validator stands for; none for one of the user's own."""
+def _validator_keywords(validator: Any, json: dict[str, Any]) -> dict[str, Any]:
+    """Return the JSON Schema keywords with the meaning of a validator; none for a validator that the user wrote."""
     from marshmallow import validate as v
 
     if isinstance(validator, v.Range):
@@ -224,9 +224,9 @@ def _keywords(validator: Any, json: dict[str, Any]) -> dict[str, Any]:
         return {key: bound for key, bound in bounds.items() if isinstance(bound, int | float)}
     if isinstance(validator, v.Length):
         suffix = {"array": "Items", "object": "Properties"}.get(json.get("type", ""), "Length")
-        exact = validator.equal
-        low, high = (validator.min, validator.max) if exact is None else (exact, exact)
-        return {f"{word}{suffix}": size for word, size in (("min", low), ("max", high)) if size is not None}
+        equal = validator.equal
+        minimum, maximum = (validator.min, validator.max) if equal is None else (equal, equal)
+        return {f"{word}{suffix}": size for word, size in (("min", minimum), ("max", maximum)) if size is not None}
     if isinstance(validator, v.OneOf) and is_json(list(validator.choices)):
         return {"enum": list(validator.choices)}
     if isinstance(validator, v.NoneOf) and is_json(list(validator.iterable)):
@@ -236,8 +236,8 @@ def _keywords(validator: Any, json: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def _made_of(source: Any) -> MarshmallowSchema | None:
+def _from_source(source: Any) -> MarshmallowSchema | None:
     return MarshmallowSchema(source) if is_marshmallow(source) else None
 
 
-factories.append(_made_of)
+factories.append(_from_source)

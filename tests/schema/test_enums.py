@@ -52,6 +52,7 @@ def test_true_and_one_are_different_choices() -> None:
         (Pair, r"Pair: the value of <Pair.A: \(1, 2\)> must be a string, number, boolean or None"),
         (Literal[Pair.A], r"the value of <Pair.A: \(1, 2\)> must be"),
         (Empty, "Empty must have at least one choice"),
+        (Literal[[1]], r"Literal\[\[1\]\] must have"),  # type: ignore[valid-type]
         (Literal[b"a"], "must have at least one choice, and each must be a JSON scalar"),
     ],
 )

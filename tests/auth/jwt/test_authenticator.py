@@ -186,6 +186,7 @@ def test_no_token_of_this_kind() -> None:
 
 
 NOW = int(time.time())
+DAY = 86_400  # longer than any run of the suite
 RS = {"alg": "RS256", "typ": "JWT"}
 CLAIMS = claims()
 JWK_OF_ATTACKER = json.loads(RSAAlgorithm.to_jwk(RSA_OTHER.public_key()))
@@ -233,9 +234,9 @@ ATTACKS: dict[str, str] = {
     "exp is too big for a float": raw(RS, json.dumps(CLAIMS).replace(str(CLAIMS["exp"]), "1e999")),
     "exp is no number": raw(RS, CLAIMS | {"exp": float("nan")}),
     "exp is very long": raw(RS, json.dumps(CLAIMS).replace(str(CLAIMS["exp"]), "9" * 5000)),
-    "not yet": token(nbf=NOW + 300),
+    "not yet": token(nbf=NOW + DAY, exp=NOW + 2 * DAY),
     "nbf is text": raw(RS, CLAIMS | {"nbf": "0"}),
-    "made in the future": token(iat=NOW + 300),
+    "made in the future": token(iat=NOW + DAY, exp=NOW + 2 * DAY),
     "iat is text": raw(RS, CLAIMS | {"iat": "0"}),
     "another audience": token(aud="stock"),
     "other audiences": token(aud=["stock", "orders2"]),

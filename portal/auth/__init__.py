@@ -8,11 +8,12 @@ from .._internal.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from .authenticators import ApiKeyAuth, Authenticator, BasicAuth, BearerAuth, CertificateAuth
-    from .credentials import ApiKey, BasicCredential, BearerToken, ByAuthority, Credential
+    from .credentials import ApiKey, BasicCredential, BearerToken, ByAuthority, ClientAuth, Credential
     from .jwt.authenticator import JWTAuth
     from .oauth2 import OAuth2ClientCredentials
     from .passwords import hash_password
     from .scopes import RequireScopes
+    from .server import ServerAuth
 
 __all__ = [
     "ApiKey",
@@ -24,10 +25,12 @@ __all__ = [
     "BearerToken",
     "ByAuthority",
     "CertificateAuth",
+    "ClientAuth",
     "Credential",
     "JWTAuth",
     "OAuth2ClientCredentials",
     "RequireScopes",
+    "ServerAuth",
     "hash_password",
 ]
 
@@ -43,10 +46,12 @@ __getattr__, __dir__ = lazy_exports(
         "BearerToken": "credentials",
         "ByAuthority": "credentials",
         "CertificateAuth": "authenticators",
+        "ClientAuth": "credentials",
         "Credential": "credentials",
         "JWTAuth": "jwt.authenticator",
         "OAuth2ClientCredentials": "oauth2",
         "RequireScopes": "scopes",
+        "ServerAuth": "server",
         "hash_password": "passwords",
     },
 )

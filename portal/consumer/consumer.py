@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from .._internal.at_fork import new_lock
 from .._internal.settings import instance, positive_seconds
 from ..address import Address
-from ..auth.credentials import Credential, credentials_of
+from ..auth.credentials import ClientAuth, Credential, credentials_of
 from ..cache.response_cache import ResponseCache
 from ..calls.deadlines import expired_error
 from ..calls.middleware import Call, Middleware, build_chain
@@ -77,7 +77,7 @@ class Consumer:
         *,
         portals: Iterable[Resolver] = (),
         http: HTTPClient | None = None,
-        auth: Any = None,
+        auth: ClientAuth = None,
         cache: ResponseCache | None = None,
         middleware: Iterable[Middleware | str] = (),
         executor: Executor | None = None,

@@ -26,6 +26,7 @@ from .middleware.base import HTTPMiddleware
 from .server.app import HTTPApp
 
 if TYPE_CHECKING:
+    from ..auth.server import ServerAuth
     from .server.wsgi import WSGIApp
 
 __all__ = ["HTTPPortal"]
@@ -78,7 +79,7 @@ class HTTPPortal(Portal):
         port: int = 0,
         *,
         base_path: str = "/api",
-        auth: Any = None,
+        auth: ServerAuth = None,
         http_middleware: Iterable[HTTPMiddleware | str] = (),
         trusted_proxies: Iterable[str] = (),
         documents: bool = True,

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any, Literal
 
-from .._internal.redis_client import StoreUnavailable
+from .._internal.redis_client import RedisClient, StoreUnavailable
 from .._internal.settings import choice, count, positive_seconds, seconds, size, text
 from ..calls.deadlines import timeout_error
 from ..calls.middleware import Call, CallNext
@@ -85,7 +85,7 @@ class Idempotency:
         self,
         window: float = 86_400.0,
         *,
-        store: Any = None,
+        store: str | RedisClient | None = None,
         max_entries: int = 100_000,
         max_response_size: int = 1024 * 1024,
         max_bytes: int = 64 * 1024 * 1024,

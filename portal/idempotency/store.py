@@ -10,11 +10,11 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 from weakref import WeakSet
 
 from .._internal.at_fork import new_lock, renew_after_fork
-from .._internal.redis_client import StoreClient, StoreUnavailable, as_text
+from .._internal.redis_client import RedisClient, StoreClient, StoreUnavailable, as_text
 
 __all__ = ["Claim", "Found", "MemoryOutcomes", "OutcomeStore", "SharedOutcomes", "store_of"]
 
@@ -376,7 +376,13 @@ def _claimed(claim: Claim) -> str:
 
 
 def store_of(
-    source: Any, window: float, lease: float, prefix: str, max_entries: int, max_bytes: int, clock: Callable[[], float]
+    source: str | RedisClient | None,
+    window: float,
+    lease: float,
+    prefix: str,
+    max_entries: int,
+    max_bytes: int,
+    clock: Callable[[], float],
 ) -> OutcomeStore:
     """Return the store for the setting `store`.
 

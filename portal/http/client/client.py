@@ -9,7 +9,7 @@ from typing import Any
 from ..._internal.json_text import decode_json, encode_json
 from ..._internal.settings import count, flag, instance, positive_seconds, size
 from ...address import Address
-from ...auth.credentials import Credential, credentials_of
+from ...auth.credentials import ClientAuth, Credential, credentials_of
 from ...cache.response_cache import ResponseCache
 from ...context import CallContext
 from ...errors import (
@@ -89,7 +89,7 @@ class HTTPClient:
         proxy: str | None = None,
         sockets: Mapping[str, str] | None = None,
         compress_min_size: int | None = None,
-        auth: Any = None,
+        auth: ClientAuth = None,
         cache: ResponseCache | None = None,
     ) -> None:
         self.timeout = positive_seconds("client.timeout", timeout, optional=True)

@@ -14,7 +14,7 @@ from time import monotonic
 from typing import Any
 
 from ...address import Address
-from ...auth.server import authenticate, authenticators_of
+from ...auth.server import ServerAuth, authenticate, authenticators_of
 from ...calls.dispatcher import Dispatcher
 from ...catalogue import Catalogue
 from ...context import CallContext
@@ -75,7 +75,7 @@ class HTTPApp:
         base_path: str,
         address_of: Callable[[tuple[str, ...]], Address],
         debug: bool = False,
-        auth: Any = None,
+        auth: ServerAuth = None,
         http_middleware: Iterable[HTTPMiddleware] = (),
         trusted_proxies: Iterable[str] = (),
         max_age: float = 0.0,

@@ -1,7 +1,7 @@
 """Idempotency: run a call with an idempotency key once, and give a repeated call the first response.
 
-Source: draft-ietf-httpapi-idempotency-key-header, section 2.6. The statuses are 400 for a malformed key, 422 for a key
-that was used with other parameters, and 409 while the first call is still running.
+Source: draft-ietf-httpapi-idempotency-key-header, section 2.6. A malformed key is 400. A key that was used with other
+parameters is 422. A repeated call is 409 while the first one is still running.
 """
 
 from __future__ import annotations

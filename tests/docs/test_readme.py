@@ -1,4 +1,4 @@
-"""README.md is true: its code runs, its commands print what it shows, and links lead somewhere."""
+"""README.md: its code runs, its commands print the shown output, and links resolve."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def server():
         yield str(http.base).removesuffix("/api")
 
 
-def words(text: str) -> list[list[str]]:
+def comparable(text: str) -> list[list[str]]:
     """Return the words of each line, without widths of columns and digits of fingerprints."""
     return [re.sub(r"/[0-9a-f]{8}(?=\s)", "/<fingerprint>", line).split() for line in text.splitlines()]
 
@@ -64,7 +64,7 @@ ONE_PROCESS = [code for code in blocks("python") if "django" not in code]
 
 
 @pytest.mark.parametrize("code", ONE_PROCESS, ids=lambda code: code.splitlines()[0])
-def test_code_runs_and_prints_what_its_comments_say(code, server, capsys):
+def test_code_runs_and_prints_the_values_of_its_comments(code, server, capsys):
     exec(compile(code.replace(SERVER, server), "README.md", "exec", dont_inherit=True), {"__name__": "readme"})
     assert capsys.readouterr().out.split() == re.findall(r"print\(.+\) +# ([\d.]+)", code)
 
@@ -97,7 +97,7 @@ SERVING = [command for command, _ in commands() if command.startswith("portal se
 
 
 @pytest.mark.parametrize("command", SERVING)
-def test_servers_serve(command, tmp_path):
+def test_the_serve_commands_run(command, tmp_path):
     port = free_port()
     served = f"http://127.0.0.1:{port}"
     with started(command.replace("127.0.0.1:8080", f"127.0.0.1:{port}").split(), tmp_path, port):
@@ -115,7 +115,7 @@ UNDER_GUNICORN = [command for command, _ in commands() if command.startswith("gu
 
 
 @pytest.mark.parametrize("command", UNDER_GUNICORN)
-def test_gunicorn_serves_the_file_above_it(command, tmp_path):
+def test_the_gunicorn_command_serves_the_django_block(command, tmp_path):
     pytest.importorskip("gunicorn")
     pytest.importorskip("django")
     (code,) = [code for code in blocks("python") if "django" in code]
@@ -125,7 +125,7 @@ def test_gunicorn_serves_the_file_above_it(command, tmp_path):
         assert consumer.call_at(f"http://127.0.0.1:{port}/api/smallest", {"numbers": [3, 1, 7]}) == 1
 
 
-def test_the_django_block_publishes_beside_django(tmp_path):
+def test_the_django_block_serves_functions_and_django(tmp_path):
     pytest.importorskip("django")
     (code,) = [code for code in blocks("python") if "django" in code]
     (tmp_path / "shop.py").write_text(code)
@@ -141,7 +141,7 @@ def test_the_django_block_publishes_beside_django(tmp_path):
         assert (elsewhere.status_code, elsewhere.headers["Content-Type"]) == (404, "text/html; charset=utf-8")
 
 
-def test_every_console_block_is_run():
+def test_every_console_command_is_tested():
     known = ("portal ", "curl ", "gunicorn ", "make ", "pip install ")
     assert [command for command, _ in commands() if not command.startswith(known)] == []
     assert len(SERVING) == 2
@@ -152,7 +152,7 @@ def test_every_console_block_is_run():
 INSTALLING = [command for command, _ in commands() if command.startswith("pip install ")]
 
 
-def test_an_installation_has_every_file(tmp_path):
+def test_an_installation_contains_every_file(tmp_path):
     """Build what `pip install .` builds, without an index."""
     pytest.importorskip("setuptools")
     clone, built = tmp_path / "clone", tmp_path / "built"
@@ -170,12 +170,12 @@ SETTINGS = configparser.ConfigParser()
 SETTINGS.read(ROOT / "setup.cfg", encoding="utf-8")
 
 
-def test_every_named_extra_exists():
+def test_the_named_extras_exist():
     text = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
     table = text.partition("| extra | needed for |\n|---|---|\n")[2].partition("\n\n")[0]
     named = {extra for row in table.splitlines() for extra in re.findall(r"`([a-z]+)`", row.split("|")[1])}
-    told = re.findall(r"pip install '?(?:\.|portal-functions)\[([\w,]+)\]", README + text)
-    assert {"docs", "gunicorn"} <= {extra for extras in told for extra in extras.split(",")} <= named
+    shown = re.findall(r"pip install '?(?:\.|portal-functions)\[([\w,]+)\]", README + text)
+    assert {"docs", "gunicorn"} <= {extra for extras in shown for extra in extras.split(",")} <= named
     assert named <= set(SETTINGS["options.extras_require"])
 
 
@@ -183,13 +183,13 @@ PRINTING = [(command, printed) for command, printed in commands() if printed and
 
 
 @pytest.mark.parametrize(("command", "printed"), PRINTING, ids=[command for command, _ in PRINTING])
-def test_commands_print_what_is_shown(command, printed, server):
+def test_the_portal_commands_print_the_shown_output(command, printed, server):
     result = CliRunner().invoke(cli.main, shlex.split(command.replace(SERVER, server))[1:], prog_name="portal")
-    assert words(result.output.replace(server, SERVER)) == words(printed)
+    assert comparable(result.output.replace(server, SERVER)) == comparable(printed)
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-def test_curl_prints_what_is_shown(server):
+def test_the_curl_commands_print_the_shown_output(server):
     shown = [(command, printed) for command, printed in commands() if command.startswith("curl ")]
     for command, printed in shown:
         arguments = shlex.split(command.replace(SERVER, server))
@@ -198,7 +198,7 @@ def test_curl_prints_what_is_shown(server):
     assert shown
 
 
-def test_every_named_make_target_exists():
+def test_the_named_make_targets_exist():
     named = set(re.findall(r"make (?:PYTHON=\S+ )?([a-z-]+)`", README)) | {
         command.split()[1] for command, _ in commands() if command.startswith("make ")
     }
@@ -212,7 +212,7 @@ def anchors(page: pathlib.Path) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere(page):
+def test_links_resolve(page):
     links = re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
     lost = []
     for link in links:

@@ -19,7 +19,7 @@ pytest_plugins = ["pytester"]
         ("portal_testing.expect('f'); import pytest; pytest.skip('later')", {"skipped": 1}, ""),
     ],
 )
-def test_what_was_expected_is_verified_when_the_test_passed(
+def test_expectations_are_verified_if_the_test_passed(
     pytester: pytest.Pytester, body: str, outcome: dict[str, int], words: str
 ) -> None:
     pytester.makepyfile(f"def test_it(portal_testing, portal_consumer):\n    {body}\n")
@@ -29,7 +29,7 @@ def test_what_was_expected_is_verified_when_the_test_passed(
         result.stdout.fnmatch_lines([words])
 
 
-def test_a_portal_is_closed_whatever_happens(pytester: pytest.Pytester) -> None:
+def test_portals_are_closed_after_a_failed_verification(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
         kept = []

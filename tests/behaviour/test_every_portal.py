@@ -281,7 +281,7 @@ class TestEveryPortal:
         assert type(result) is type(expected)
 
     @pytest.mark.parametrize(("name", "params", "error", "path"), REFUSALS)
-    def test_refusal(
+    def test_invalid_input_is_rejected(
         self, published: Published, name: str, params: dict[str, Any], error: type[PortalError], path: str
     ) -> None:
         with pytest.raises(error) as caught:
@@ -295,12 +295,12 @@ class TestEveryPortal:
         with pytest.raises(FunctionError):
             published.consumer.submit_at(published.at["leave"], {}).result(10.0)
 
-    def test_several_faults_come_together(self, published: Published) -> None:
+    def test_several_faults_are_reported_together(self, published: Published) -> None:
         with pytest.raises(ValidationError) as caught:
             published.consumer.call_at(published.at["add"], {"a": "x", "c": 1})
         assert len(caught.value.errors) == 3
 
-    def test_parameters_stay_the_callers(self, published: Published) -> None:
+    def test_the_parameters_of_the_caller_are_not_changed(self, published: Published) -> None:
         value = {"a": [1]}
         result = published.consumer.call_at(published.at["same"], {"value": value})
         result["a"].append(2)
@@ -323,7 +323,7 @@ class TestEveryPortal:
         assert list(published.consumer.stream_at(published.at["countdown"], {"start": 3})) == [3, 2, 1]
         assert list(published.consumer.stream_at(published.at["countdown"], {"start": 0})) == []
 
-    def test_a_stream_that_is_left(self, published: Published) -> None:
+    def test_a_stream_that_is_closed_early(self, published: Published) -> None:
         stream = published.consumer.stream_at(published.at["countdown"], {"start": -1})
         assert next(stream) == -1
         stream.close()  # type: ignore[attr-defined]
@@ -335,7 +335,7 @@ class TestEveryPortal:
         with pytest.raises(FunctionError):
             next(stream)
 
-    def test_a_stream_refuses_at_once(self, published: Published) -> None:
+    def test_a_stream_rejects_invalid_input_before_the_first_item(self, published: Published) -> None:
         with pytest.raises(ValidationError):
             published.consumer.stream_at(published.at["countdown"], {"start": "x"})
         with pytest.raises(ProtocolError):
@@ -345,7 +345,7 @@ class TestEveryPortal:
         with pytest.raises(CallTimeout):
             published.consumer.call_at(published.at["patient"], {"seconds": 30.0}, timeout=0.05)
 
-    def test_the_lesser_deadline(self, published: Published) -> None:
+    def test_the_earlier_deadline_holds(self, published: Published) -> None:
         context = CallContext.for_call(timeout=0.05)
         with pytest.raises(CallTimeout):
             published.consumer.call_at(published.at["patient"], {"seconds": 30.0}, timeout=60, context=context)
@@ -365,11 +365,11 @@ class TestEveryPortal:
         with pytest.raises(ValidationError):
             paint_it(moment)
 
-    def test_loaded_into_a_type(self, published: Published) -> None:
+    def test_a_result_is_loaded_into_a_type(self, published: Published) -> None:
         order = published.consumer.call_at(published.at["enlarge"], {"order": ORDER}, returns=Order)
         assert order.items[-1] == Item("gift")
 
-    def test_many_at_once(self, published: Published) -> None:
+    def test_concurrent_calls(self, published: Published) -> None:
         calls = [{"a": n, "b": n} for n in range(100)]
         assert list(published.consumer.map_at(published.at["add"], calls)) == [2.0 * n for n in range(100)]
         futures = [published.consumer.submit_at(published.at["count"], {"n": n}) for n in range(20)]
@@ -385,7 +385,7 @@ class TestEveryPortal:
         published.consumer.notify_at(published.portal.apply(note), {})
         assert seen.wait(10)
 
-    def test_removed_functions_are_gone(self, published: Published) -> None:
+    def test_removed_functions_are_not_found(self, published: Published) -> None:
         def gone() -> int:
             return 1
 
@@ -395,7 +395,7 @@ class TestEveryPortal:
         with pytest.raises(RegistryError):
             published.consumer.call_at(address, {})
 
-    def test_a_taken_name(self, published: Published) -> None:
+    def test_a_duplicate_name_is_rejected(self, published: Published) -> None:
         with pytest.raises(RegistryError) as caught:
             published.portal.apply(function(name="add")(count))
         assert caught.value.kind == "conflict"

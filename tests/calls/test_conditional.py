@@ -12,7 +12,7 @@ from portal.context import CallContext
 from portal.errors import ConfigError
 from portal.http.middleware.base import build_http_chain
 from portal.http.middleware.cors import CORS
-from tests.support.http_messages import answers, request_of
+from tests.support.http_messages import request_of, respond_with
 
 
 @function
@@ -108,7 +108,7 @@ def test_conditions_of_calls(condition: dict[str, Any], group: str, applies: boo
 )
 def test_conditions_of_requests(condition: dict[str, Any], target: str, applies: bool) -> None:
     mark = Mark()
-    response = build_http_chain([When(mark, **condition)], answers())(request_of(target=target))
+    response = build_http_chain([When(mark, **condition)], respond_with())(request_of(target=target))
     assert response.status == 200
     assert mark.seen == applies
 

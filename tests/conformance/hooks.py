@@ -24,7 +24,7 @@ def before_load_schema(context: Any, raw_schema: dict[str, Any]) -> None:
     invalid 2020-12; what it leaves behind a reference it checks as it stands.
     """
     schemas = raw_schema["components"]["schemas"]
-    for number, media in enumerate(_answers(raw_schema)):
+    for number, media in enumerate(_responses(raw_schema)):
         if "prefixItems" in json.dumps(media["schema"]):
             name = f"Tuple{number}"
             schemas[name] = media["schema"]
@@ -32,7 +32,7 @@ def before_load_schema(context: Any, raw_schema: dict[str, Any]) -> None:
             media["schema"] = {"allOf": [{"$ref": f"#/components/schemas/{name}Again"}]}
 
 
-def _answers(document: dict[str, Any]) -> list[dict[str, Any]]:
+def _responses(document: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         media
         for operations in document["paths"].values()

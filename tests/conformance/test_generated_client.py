@@ -89,7 +89,7 @@ def test_every_operation_has_a_module_under_its_tag(package: str) -> None:
     }
 
 
-def test_models_are_called_what_the_classes_are(models: ModuleType) -> None:
+def test_models_have_the_names_of_the_classes(models: ModuleType) -> None:
     inputs = {f"Orders{name.title()}Input" for name in orders.service.functions}
     assert {
         "Customer",
@@ -147,7 +147,7 @@ def test_a_function_that_fails_is_a_problem(package: str, client: Any, models: M
     assert (problem.status, problem.code, problem.retryable) == (500, "function_error", False)
 
 
-def test_a_refusal_is_a_problem_with_its_faults(package: str, client: Any, models: ModuleType) -> None:
+def test_a_validation_error_is_a_problem_with_its_faults(package: str, client: Any, models: ModuleType) -> None:
     problem = call(package, "orders.orders_quote", client, body=models.OrdersQuoteInput(sku="pen", quantity=0))
     assert isinstance(problem, models.Problem)
     assert (problem.status, problem.code) == (422, "validation_error")
@@ -155,7 +155,7 @@ def test_a_refusal_is_a_problem_with_its_faults(package: str, client: Any, model
     assert [(fault.path, fault.rule) for fault in problem.errors] == [("/quantity", "minimum"), ("/sku", "pattern")]
 
 
-def test_contracts_and_json_rpc(package: str, client: Any, models: ModuleType) -> None:
+def test_schemas_and_json_rpc(package: str, client: Any, models: ModuleType) -> None:
     for name in orders.service.functions:
         contract = call(package, f"contracts.describe_orders_{name}", client)
         assert (contract.name, contract.fingerprint) == (name, orders.service[name].schema.fingerprint)

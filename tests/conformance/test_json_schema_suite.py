@@ -38,7 +38,7 @@ OURS: list[tuple[Any, Any, bool]] = [
 
 
 @pytest.mark.parametrize(("schema", "value", "valid"), OURS)
-def test_our_cases(schema: Any, value: Any, valid: bool) -> None:
+def test_the_cases_of_this_project(schema: Any, value: Any, valid: bool) -> None:
     made = Schema.of(schema)
     assert made.accepts(value) is valid
     assert bool(made.faults(value)) is not valid
@@ -59,19 +59,19 @@ def refers_elsewhere(schema: Any) -> bool:
 
 @pytest.mark.skipif(not SUITE.is_dir(), reason="fetched by `make schema-suite`")
 def test_the_required_cases_of_the_suite() -> None:
-    wrong, refused, held = [], [], 0
+    wrong, rejected, held = [], [], 0
     for param in cases():
         schema, case = param.values
         try:
             made = Schema.of(schema)
         except ConfigError as error:
-            refused.append((param.id, str(error), refers_elsewhere(schema)))
+            rejected.append((param.id, str(error), refers_elsewhere(schema)))
             continue
         verdict = made.accepts(case["data"])
         if verdict is not case["valid"] or bool(made.faults(case["data"])) is verdict:
             wrong.append(param.id)
         held += 1
     assert wrong == []
-    unexplained = [row for row in refused if not row[2]]
+    unexplained = [row for row in rejected if not row[2]]
     assert unexplained == []
     assert held > 1000

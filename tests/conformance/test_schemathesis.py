@@ -43,7 +43,7 @@ RUNS: dict[str, tuple[Callable[[], HTTPPortal], list[str]]] = {
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_nothing_fails(name: str, tmp_path: Path) -> None:
+def test_all_checks_pass(name: str, tmp_path: Path) -> None:
     make, headers = RUNS[name]
     # A generated credential beside the right one proves nothing: any one that is right will do (OpenAPI 3.1.1, Security
     # Requirement Object). The check that a call without one, or with a wrong one alone, is refused stays on.

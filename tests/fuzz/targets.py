@@ -136,31 +136,31 @@ def _dechunked(pieces: list[bytes]) -> Any:
     return body, decoder.complete, decoder.trailers, decoder.remainder
 
 
-# answers
+# responses
 
 
 class FedConnection(HTTPConnection):
     """A connection on which a server has sent pieces and then closed it."""
 
-    __slots__ = ("closed", "kept", "left")
+    __slots__ = ("closed", "left", "was_kept")
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
         self.left = list(pieces)
         self._buffer = b""
         self._exchanges = 1
-        self.closed = self.kept = False
+        self.closed = self.was_kept = False
 
     def receive(self, deadline: float | None) -> bytes:
         return self.left.pop(0) if self.left else b""
 
     def release(self, keep: bool) -> None:
-        self.kept = keep
+        self.was_kept = keep
 
     def close(self) -> None:
         self.closed = True
 
 
-def answer_of(pieces: Iterable[bytes]) -> Any:
+def response_of(pieces: Iterable[bytes]) -> Any:
     """Status, headers, body and whether the connection is kept; or the word for what went wrong."""
     connection = FedConnection([piece for piece in pieces if piece])
     try:
@@ -172,16 +172,16 @@ def answer_of(pieces: Iterable[bytes]) -> Any:
         return "garbled"
     except ConnectionError:
         return "cut off"
-    return response.status, response.headers, body, connection.kept
+    return response.status, response.headers, body, connection.was_kept
 
 
-def check_answer(data: bytes) -> None:
-    """However it is cut, an answer has the same status, headers and body."""
-    whole = answer_of([data])
+def check_response(data: bytes) -> None:
+    """However it is cut, a response has the same status, headers and body."""
+    whole = response_of([data])
     for size in (1, 5):
-        other = answer_of(cut(data, size))
+        other = response_of(cut(data, size))
         if isinstance(whole, tuple) and isinstance(other, tuple):
-            # What came after the answer, and when, tells whether the connection is of more use.
+            # What came after the response, and when, decides whether the connection is reused.
             assert other[:3] == whole[:3]
             assert 200 <= whole[0] <= 999
         elif isinstance(whole, tuple) or isinstance(other, tuple):
@@ -311,7 +311,7 @@ def _app() -> HTTPApp:
 
 
 def check_app(data: bytes) -> None:
-    """Whatever is asked gets an answer that can be sent, and none of them is the server's fault."""
+    """Any request gets a response that can be sent, and none is an error of the server."""
     reader = RequestReader(MAX_HEAD, MAX_BODY, HeadCache())
     reader.feed(data)
     try:
@@ -328,7 +328,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "head": check_head,
     "requests": check_requests,
     "chunks": check_chunks,
-    "answer": check_answer,
+    "response": check_response,
     "events": check_events,
     "rpc": check_rpc,
     "json": check_json,
@@ -350,7 +350,7 @@ SEEDS: dict[str, list[bytes]] = {
         b"PUT /a HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\nx\r\n",
     ],
     "chunks": [b'3;a="b"\r\nabc\r\n0a \r\n0123456789\r\n0\r\nA: b\r\n\r\nrest', b"0\r\n\r\n"],
-    "answer": [
+    "response": [
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
         b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
         b"HTTP/1.0 503 No\r\nRetry-After: 1\r\n\r\nbusy",

@@ -42,7 +42,7 @@ def test_the_seeds(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_whatever_comes(name: str) -> None:
+def test_random_input(name: str) -> None:
     @settings(max_examples=CASES, deadline=None)
     @given(st.one_of(damaged(SEEDS[name]), st.binary(max_size=200)))
     def check(data: bytes) -> None:

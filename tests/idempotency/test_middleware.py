@@ -44,6 +44,7 @@ from portal.idempotency.middleware import Idempotency
 from portal.idempotency.store import Claim, MemoryOutcomes, SharedOutcomes
 from tests.support import valkey
 from tests.support.clocks import Clock
+from tests.support.ports import free_port
 
 WAIT = 10.0
 
@@ -578,7 +579,7 @@ def test_processes_share_responses(url: str) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
     with ThreadPoolExecutor(3) as pool:
-        rows = list(pool.map(valkey.answer, processes))
+        rows = list(pool.map(valkey.last_json_line, processes))
     assert len({response for response, _ in rows}) == 1
     assert rows[0][0] in {pid for _, pid in rows}
 
@@ -703,7 +704,7 @@ def test_a_running_call_succeeds_without_its_store(close: Callable[[Any], Any], 
 
 @pytest.mark.parametrize("on_lost_store", ["closed", "open"])
 def test_on_lost_store_rejects_or_runs_calls(close: Callable[[Any], Any], on_lost_store: Any) -> None:
-    url = f"redis://127.0.0.1:{valkey.free_port()}/0"
+    url = f"redis://127.0.0.1:{free_port()}/0"
     once, responses = close(Idempotency(store=url, on_lost_store=on_lost_store)), Responses("done")
     call = call_of()
     if on_lost_store == "open":

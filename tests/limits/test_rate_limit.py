@@ -28,6 +28,7 @@ from portal.limits.algorithms import MemoryBuckets, MemoryWindows, Rate, SharedB
 from portal.limits.rate_limit import RateLimit
 from tests.support import valkey
 from tests.support.clocks import Clock
+from tests.support.ports import free_port
 
 SECOND = 1_000_000
 ALGORITHMS = ["token_bucket", "sliding_window"]
@@ -408,7 +409,7 @@ def test_two_processes_share_one_limit_exactly(url: str, rate: str, algorithm: s
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
     with ThreadPoolExecutor(2) as pool:
-        assert sum(pool.map(valkey.answer, processes)) == 100
+        assert sum(pool.map(valkey.last_json_line, processes)) == 100
 
 
 @pytest.mark.parametrize("decode", [False, True])
@@ -499,7 +500,7 @@ def test_a_store_on_a_unix_socket(tmp_path: Path, close: Callable[[Any], Any]) -
 
 
 def dead_url() -> str:
-    return f"redis://127.0.0.1:{valkey.free_port()}/0"
+    return f"redis://127.0.0.1:{free_port()}/0"
 
 
 def test_a_lost_store_lets_calls_pass_and_says_so_once(

@@ -31,11 +31,11 @@ def say(**figures: Any) -> None:
     print(json.dumps(figures), flush=True)
 
 
-def connector(asked: dict[str, Any]) -> Callable[[], socket.socket]:
-    context = ssl.create_default_context(cafile=asked["ca"]) if asked["ca"] else None
+def connector(settings: dict[str, Any]) -> Callable[[], socket.socket]:
+    context = ssl.create_default_context(cafile=settings["ca"]) if settings["ca"] else None
 
     def connect() -> socket.socket:
-        sock = socket.create_connection(("127.0.0.1", asked["port"]), timeout=WAIT)
+        sock = socket.create_connection(("127.0.0.1", settings["port"]), timeout=WAIT)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return sock if context is None else context.wrap_socket(sock, server_hostname="localhost")
 
@@ -44,14 +44,14 @@ def connector(asked: dict[str, Any]) -> Callable[[], socket.socket]:
 
 def call(sock: socket.socket) -> None:
     sock.sendall(CALL)
-    answer = sock.recv(65536)
-    assert answer.startswith(b"HTTP/1.1 200 "), answer
-    assert answer.endswith(b"\r\n\r\n3.0"), answer
+    response = sock.recv(65536)
+    assert response.startswith(b"HTTP/1.1 200 "), response
+    assert response.endswith(b"\r\n\r\n3.0"), response
 
 
-def busy(asked: dict[str, Any]) -> None:
-    connect = connector(asked)
-    socks = {sock.fileno(): sock for sock in (connect() for _ in range(asked["count"]))}
+def busy(settings: dict[str, Any]) -> None:
+    connect = connector(settings)
+    socks = {sock.fileno(): sock for sock in (connect() for _ in range(settings["count"]))}
     poll = select.epoll()
     began: dict[int, float] = {}
     latencies: list[float] = []
@@ -59,18 +59,18 @@ def busy(asked: dict[str, Any]) -> None:
         poll.register(fd, select.EPOLLIN)
         began[fd] = perf_counter()
         sock.sendall(CALL)
-    end = monotonic() + asked["seconds"]
+    end = monotonic() + settings["seconds"]
     while monotonic() < end:
         for fd, _ in poll.poll(1.0):
             sock = socks[fd]
             sock.setblocking(False)
             try:
-                answer = sock.recv(65536)
+                response = sock.recv(65536)
             except (ssl.SSLWantReadError, BlockingIOError):
                 continue
             finally:
                 sock.settimeout(WAIT)
-            assert answer.startswith(b"HTTP/1.1 200 "), answer
+            assert response.startswith(b"HTTP/1.1 200 "), response
             now = perf_counter()
             latencies.append(now - began[fd])
             began[fd] = now
@@ -86,9 +86,9 @@ def busy(asked: dict[str, Any]) -> None:
     )
 
 
-def idle(asked: dict[str, Any]) -> None:
-    connect = connector(asked)
-    socks = [connect() for _ in range(asked["count"])]
+def idle(settings: dict[str, Any]) -> None:
+    connect = connector(settings)
+    socks = [connect() for _ in range(settings["count"])]
     for sock in socks:
         call(sock)
     say(open=len(socks))
@@ -108,21 +108,21 @@ def is_open(sock: socket.socket) -> bool:
         return False
 
 
-def loris(asked: dict[str, Any]) -> None:
+def loris(settings: dict[str, Any]) -> None:
     """A request head that never ends; each dropped connection is replaced by nothing."""
-    connect = connector(asked)
+    connect = connector(settings)
     head = b"POST /api/add HTTP/1.1\r\nHost: localhost\r\n"
     starts: dict[socket.socket, float] = {}
     lives: list[float] = []
-    for _ in range(asked["count"]):
+    for _ in range(settings["count"]):
         sock = connect()
         sock.sendall(head)
         sock.setblocking(False)
         starts[sock] = monotonic()
     say(open=len(starts))
-    end, pause = monotonic() + asked["seconds"], threading.Event()
+    end, pause = monotonic() + settings["seconds"], threading.Event()
     while starts and monotonic() < end:
-        pause.wait(asked["pause"])
+        pause.wait(settings["pause"])
         for sock, since in list(starts.items()):
             try:
                 sock.send(b"a")
@@ -138,11 +138,11 @@ def loris(asked: dict[str, Any]) -> None:
     say(left=len(starts), dropped=len(lives), longest=max(lives, default=0.0), shortest=min(lives, default=0.0))
 
 
-def calls(asked: dict[str, Any]) -> None:
+def calls(settings: dict[str, Any]) -> None:
     from portal import Consumer, HTTPPortal
 
-    base = f"http://127.0.0.1:{asked['port']}/api/add"
-    count, threads = asked["count"] // asked["threads"], asked["threads"]
+    base = f"http://127.0.0.1:{settings['port']}/api/add"
+    count, threads = settings["count"] // settings["threads"], settings["threads"]
     with HTTPPortal() as portal, Consumer([portal]) as consumer:
 
         def some(number: int) -> None:
@@ -178,8 +178,8 @@ def own() -> dict[str, int]:
 def main() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    asked = json.loads(sys.argv[1])
-    {"busy": busy, "idle": idle, "loris": loris, "calls": calls}[asked["mode"]](asked)
+    settings = json.loads(sys.argv[1])
+    {"busy": busy, "idle": idle, "loris": loris, "calls": calls}[settings["mode"]](settings)
 
 
 if __name__ == "__main__":

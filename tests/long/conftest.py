@@ -21,9 +21,9 @@ ROOT = HERE.parents[1]
 class Process:
     """A script of this folder that answers lines with JSON."""
 
-    def __init__(self, script: str, **asked: Any) -> None:
+    def __init__(self, script: str, **settings: Any) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, str(HERE / script), json.dumps(asked)],
+            [sys.executable, str(HERE / script), json.dumps(settings)],
             cwd=ROOT,
             env=os.environ | {"PYTHONPATH": str(ROOT)},
             stdin=subprocess.PIPE,
@@ -38,7 +38,7 @@ class Process:
         assert line, f"it ended with {self._process.wait()}"
         return json.loads(line)
 
-    def ask(self) -> Any:
+    def request(self) -> Any:
         """Send it a line, and its answer."""
         self.go_on()
         return self.read()
@@ -59,8 +59,8 @@ def run() -> Iterator[Callable[..., Process]]:
     """Starts scripts of this folder: `run("serve.py", config={}, pem=None)`; they end with the test."""
     with ExitStack() as stack:
 
-        def start(script: str, **asked: Any) -> Process:
-            process = Process(script, **asked)
+        def start(script: str, **settings: Any) -> Process:
+            process = Process(script, **settings)
             stack.callback(process.close)
             return process
 

@@ -33,11 +33,11 @@ def figures(portal: HTTPPortal) -> dict[str, object]:
 
 
 def main() -> None:
-    asked = json.loads(sys.argv[1])
+    settings = json.loads(sys.argv[1])
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    tls = TLSConfig(Certificate(asked["pem"])) if asked["pem"] else None
-    with HTTPPortal(config=ServingConfig(**asked["config"], tls=tls)) as portal:
+    tls = TLSConfig(Certificate(settings["pem"])) if settings["pem"] else None
+    with HTTPPortal(config=ServingConfig(**settings["config"], tls=tls)) as portal:
         portal.apply(add)
         print(portal.port, flush=True)
         for _ in sys.stdin:

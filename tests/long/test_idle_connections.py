@@ -33,13 +33,13 @@ def test_idle_connections(
 
     busy()  # workers, caches
     without = [busy()]
-    before = server.ask()
+    before = server.request()
     idle = run("clients.py", mode="idle", count=count, **common)
     assert idle.read() == {"open": count}
-    during = server.ask()
+    during = server.request()
     within = [busy(), busy()]
-    after = server.ask()
-    assert idle.ask() == {"open": count}
+    after = server.request()
+    assert idle.request() == {"open": count}
     idle.close()
     without.append(busy())
 

@@ -16,9 +16,9 @@ MIB = 1024 * 1024
 def test_calls(run: Any, count: int, growth: int) -> None:
     server = run("serve.py", config={}, pem=None)
     client = run("clients.py", mode="calls", count=count, threads=4, port=server.read(), ca=None)
-    warm, served_warm = client.read(), server.ask()
-    done = client.ask()
-    served = server.ask()
+    warm, served_warm = client.read(), server.request()
+    done = client.request()
+    served = server.request()
     print(
         f"\n{done['calls']} calls at {done['calls'] / done['seconds']:.0f}/s; client "
         f"{warm['rss'] / MIB:.1f} -> {done['rss'] / MIB:.1f} MiB, {warm['threads']} -> {done['threads']} threads, "

@@ -40,11 +40,11 @@ class Made(NamedTuple):
 class Server:
     """`portal serve`, or gunicorn with two workers, always on the same port."""
 
-    def __init__(self, kind: str, directory: Path, counted: Path) -> None:
+    def __init__(self, kind: str, directory: Path, executions: Path) -> None:
         self.kind = kind
         self._log = directory / "server.log"
         self._environment = os.environ | {
-            "COUNTED": str(counted),
+            "COUNTED": str(executions),
             "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests" / "support"))),
         }
         self._listening: socket.socket | None = socket.create_server(("127.0.0.1", 0), backlog=512)
@@ -68,9 +68,9 @@ class Server:
             self.process = subprocess.Popen(
                 [sys.executable, *command], env=self._environment, stdout=log, stderr=log, pass_fds=passed
             )
-        self.await_answer()
+        self.await_response()
 
-    def await_answer(self) -> None:
+    def await_response(self) -> None:
         end = monotonic() + WAIT
         while True:
             with suppress(PortalError), Consumer() as consumer:
@@ -144,13 +144,13 @@ class Clients:
 
 @contextmanager
 def chaos(kind: str, directory: Path, threads: int) -> Iterator[tuple[Server, Clients, Callable[[], Counter[int]]]]:
-    counted = directory / "counted"
+    executions = directory / "counted"
     with ExitStack() as stack:
-        server = Server(kind, directory, counted)
+        server = Server(kind, directory, executions)
         stack.callback(server.close)
         clients = Clients(server.base, threads)
         stack.callback(clients.close)
-        yield server, clients, lambda: Counter(map(int, counted.read_text().split()))
+        yield server, clients, lambda: Counter(map(int, executions.read_text().split()))
 
 
 def check(made: list[Made], executed: Counter[int], gentle: frozenset[str]) -> None:
@@ -186,7 +186,9 @@ SIZES = [pytest.param(8, 1, 100, 0.1, id="small"), pytest.param(16, 6, 2000, 1.0
 
 
 @pytest.mark.parametrize(("threads", "rounds", "calls", "seconds"), SIZES)
-def test_gunicorn_s_workers_come_and_go(tmp_path: Path, threads: int, rounds: int, calls: int, seconds: float) -> None:
+def test_gunicorn_workers_are_killed_and_replaced(
+    tmp_path: Path, threads: int, rounds: int, calls: int, seconds: float
+) -> None:
     pytest.importorskip("gunicorn")
 
     def act(name: str, server: Server, clients: Clients, worker: int) -> None:
@@ -239,7 +241,7 @@ def test_a_server_that_is_frozen_stopped_and_killed(
         check(clients.made, executed(), frozenset({"before", "freeze"}))
 
 
-def test_what_runs_is_finished_when_a_worker_is_told_to_stop(tmp_path: Path) -> None:
+def test_running_calls_complete_when_a_worker_stops(tmp_path: Path) -> None:
     """Every connection has a call under way at the moment of the signal."""
     with chaos("serve", tmp_path, 0) as (server, _, executed):
         results: list[Any] = []

@@ -17,15 +17,15 @@ import pytest
 def test_slow_clients(run: Any, slow: int, idle: int, timeout: float, seconds: float) -> None:
     server = run("serve.py", config={"head_timeout": timeout, "idle_timeout": 600.0, "backlog": 1024}, pem=None)
     common = {"port": server.read(), "ca": None}
-    before = server.ask()
+    before = server.request()
     waiting = run("clients.py", mode="idle", count=idle, **common)
     assert waiting.read() == {"open": idle}
     loris = run("clients.py", mode="loris", count=slow, pause=timeout / 8, seconds=timeout * 6 + 5, **common)
     assert loris.read() == {"open": slow}
     figures = run("clients.py", mode="busy", count=16, seconds=seconds, **common).read()
-    during = server.ask()
+    during = server.request()
     dropped = loris.read()
-    assert waiting.ask() == {"open": idle}
+    assert waiting.request() == {"open": idle}
     print(
         f"\n{slow} slow and {idle} idle connections: {figures['calls']} calls of others, p99 "
         f"{figures['p99'] * 1e3:.2f} ms, worst {figures['worst'] * 1e3:.1f} ms; dropped after "

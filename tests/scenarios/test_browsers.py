@@ -31,7 +31,7 @@ def run(*command: str, timeout: float = 60) -> str:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl here")
-def test_curl(tmp_path: Path) -> None:
+def test_curl_calls_functions(tmp_path: Path) -> None:
     with HTTPPortal() as portal:
         address, stream = str(portal.apply(add)), str(portal.apply(ticks))
         body = tmp_path / "body.json"
@@ -52,22 +52,22 @@ const call = (url, body, more = {}) => fetch(url, {method: "POST", body: JSON.st
   headers: {"content-type": "application/json", ...(more.headers || {})}});
 (async () => {
   const sums = await Promise.all([...Array(20).keys()].map(async n => (await call(address, {a: n, b: 1})).json()));
-  const refused = await call(address, {a: "1", b: 2});
+  const rejected = await call(address, {a: "1", b: 2});
   const lines = (await (await call(stream, {count: 3})).text()).trim().split("\\n").map(Number);
   const events = await (await call(stream, {count: 2}, {headers: {accept: "text/event-stream"}})).text();
-  const problem = await refused.json();
-  console.log(JSON.stringify({sums, status: refused.status, path: problem.errors[0].path, lines, events}));
+  const problem = await rejected.json();
+  console.log(JSON.stringify({sums, status: rejected.status, path: problem.errors[0].path, lines, events}));
 })();
 """
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="there is no Node here")
-def test_the_fetch_of_node() -> None:
+def test_fetch_of_node_calls_functions() -> None:
     with HTTPPortal() as portal:
-        told = json.loads(run("node", "-e", NODE, str(portal.apply(add)), str(portal.apply(ticks))))
-    assert told["sums"] == [number + 1 for number in range(20)]
-    assert (told["status"], told["path"], told["lines"]) == (422, "/a", [0, 1, 2])
-    assert told["events"].split() == ["data:", "0", "data:", "1", "event:", "complete", "data:", "null"]
+        result = json.loads(run("node", "-e", NODE, str(portal.apply(add)), str(portal.apply(ticks))))
+    assert result["sums"] == [number + 1 for number in range(20)]
+    assert (result["status"], result["path"], result["lines"]) == (422, "/a", [0, 1, 2])
+    assert result["events"].split() == ["data:", "0", "data:", "1", "event:", "complete", "data:", "null"]
 
 
 class Page:
@@ -93,9 +93,9 @@ SCRIPT = """<!doctype html><title>cases</title><pre id="out"></pre><script>
 const cases = CASES, found = {};
 const one = async ([name, url, options]) => {
   try {
-    const answer = await fetch(url, {method: "POST", body: '{"a":1,"b":2}', ...options,
+    const response = await fetch(url, {method: "POST", body: '{"a":1,"b":2}', ...options,
       headers: {"content-type": "application/json", ...(options.headers || {})}});
-    found[name] = [answer.status, (answer.headers.get("x-request-id") || "") !== "", await answer.json()];
+    found[name] = [response.status, (response.headers.get("x-request-id") || "") !== "", await response.json()];
   } catch (error) { found[name] = [String(error.name)]; }
 };
 Promise.all(cases.map(one)).then(() => { document.getElementById("out").textContent = JSON.stringify(found); });
@@ -103,7 +103,7 @@ Promise.all(cases.map(one)).then(() => { document.getElementById("out").textCont
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
-def test_chromium_across_origins(tmp_path: Path) -> None:
+def test_chromium_applies_cors(tmp_path: Path) -> None:
     """Pages of one origin call functions of others: what is let through, and what the browser holds back."""
     with HTTPPortal() as pages:
         origin = f"http://127.0.0.1:{pages.port}"
@@ -144,8 +144,8 @@ def test_chromium_across_origins(tmp_path: Path) -> None:
     shown = re.search(r'<pre id="out">(.*?)</pre>', text, re.DOTALL)
     assert shown is not None
     found = json.loads(shown[1].replace("&quot;", '"').replace("&amp;", "&"))
-    refused = found.pop("protected, without")
-    assert (refused[0], refused[2]["code"]) == (401, "authentication_error")
+    rejected = found.pop("protected, without")
+    assert (rejected[0], rejected[2]["code"]) == (401, "authentication_error")
     good, held_back = [200, True, 3], ["TypeError"]
     assert found == {
         "same origin": good,

@@ -66,7 +66,7 @@ class Outcome:
 
 @pytest.mark.parametrize("idempotent", [False, True], ids=["once", "idempotent"])
 @pytest.mark.parametrize("retry", [False, True], ids=["plain", "retry"])
-def test_through_a_proxy_that_breaks_things(idempotent: bool, retry: bool) -> None:
+def test_calls_through_faults(idempotent: bool, retry: bool) -> None:
     runs = Runs()
 
     @function(idempotent=idempotent)

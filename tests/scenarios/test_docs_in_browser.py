@@ -91,7 +91,7 @@ class DocsPage:
             if not (entry["source"] == "network" and "the server responded with a status of 4" in entry["message"])
         ]
 
-    def asked(self) -> set[str]:
+    def requested_origins(self) -> set[str]:
         """Every origin that something was asked of since the last look."""
         events = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
         urls = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
@@ -108,7 +108,7 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 @pytest.fixture
 def page(driver: Any) -> Iterator[DocsPage]:
     shown = DocsPage(driver)
-    shown.asked()
+    shown.requested_origins()
     yield shown
     assert shown.console() == []
 
@@ -137,7 +137,7 @@ def served() -> Iterator[str]:
         yield f"http://127.0.0.1:{http.port}"
 
 
-def test_what_is_published_is_shown_by_service(page: DocsPage, served: str) -> None:
+def test_published_functions_are_shown_by_service(page: DocsPage, served: str) -> None:
     page.open(f"{served}/docs")
     assert page.driver.current_url == f"{served}/docs/"
     assert page.driver.title == "Orders & more"
@@ -149,10 +149,10 @@ def test_what_is_published_is_shown_by_service(page: DocsPage, served: str) -> N
     assert sorted(calls) == sorted([*wanted, "/api/greet", "/api/count", "/api/rpc"])
     assert len(page.operations()) == 2 * len(calls) - 1
     assert "Prices orders." in page.find(".opblock-tag[data-tag=orders]").text
-    assert page.asked() == {served}
+    assert page.requested_origins() == {served}
 
 
-def test_a_call_is_refused_and_with_a_token_answered(page: DocsPage, served: str) -> None:
+def test_a_call_needs_the_token(page: DocsPage, served: str) -> None:
     page.open(f"{served}/docs/")
     status, text = page.try_out("orders_price")
     assert (status, json.loads(text)["code"]) == (401, "authentication_error")
@@ -167,17 +167,17 @@ def test_a_call_is_refused_and_with_a_token_answered(page: DocsPage, served: str
         "/order/customer/name",
         "/order/items",
     }
-    assert page.asked() == {served}
+    assert page.requested_origins() == {served}
 
 
-def test_an_api_key_goes_into_its_header(page: DocsPage, served: str) -> None:
+def test_an_api_key_is_sent_in_its_header(page: DocsPage, served: str) -> None:
     page.open(f"{served}/docs/")
     page.authorize("apiKey")
     assert page.try_out("orders_add") == (200, "3")
     assert "X-Orders-Key" in page.find("[id$='-orders_add'] .curl").text
 
 
-def test_what_has_no_example_can_be_tried_as_it_stands(page: DocsPage, served: str) -> None:
+def test_a_function_without_an_example_can_be_tried_unchanged(page: DocsPage, served: str) -> None:
     page.open(f"{served}/docs/")
     page.authorize("bearer")
     status, text = page.try_out("greet")
@@ -198,7 +198,7 @@ class Quiet(WSGIRequestHandler):
         pass
 
 
-def test_json_rpc_can_be_tried_as_it_stands(page: DocsPage, served: str) -> None:
+def test_json_rpc_can_be_tried_unchanged(page: DocsPage, served: str) -> None:
     page.open(f"{served}/docs/")
     page.authorize("bearer")
     status, text = page.try_out("call_json_rpc")
@@ -223,11 +223,11 @@ def mounted(request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
                 thread.join(WAIT)
 
 
-def test_mounted_in_flask(page: DocsPage, mounted: tuple[str, str]) -> None:
+def test_the_page_works_when_mounted_in_flask(page: DocsPage, mounted: tuple[str, str]) -> None:
     origin, path = mounted
     page.open(f"{origin}{path}/docs")
     assert ("POST", f"{path}/orders/add") in page.operations()
     assert page.try_out("orders_add")[0] == 401
     page.authorize("bearer")
     assert page.try_out("orders_add") == (200, "3")
-    assert page.asked() == {origin}
+    assert page.requested_origins() == {origin}

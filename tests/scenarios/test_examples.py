@@ -142,8 +142,8 @@ def test_the_demo_counts_failed_checks(capsys):
 
 
 def test_serve_reports_a_server_that_cannot_start():
-    said = r"(?s)exit code 2 .* has no nothing"
-    with pytest.raises(RuntimeError, match=said), demo.serve("portal.examples.orders:nothing"):
+    expected = r"(?s)exit code 2 .* has no nothing"
+    with pytest.raises(RuntimeError, match=expected), demo.serve("portal.examples.orders:nothing"):
         pytest.fail("the server must not start")
 
 

@@ -57,15 +57,15 @@ class Cutting:
                 self._one(taken)
 
     def _one(self, taken: socket.socket) -> None:
-        asked = taken.recv(65536)
-        self.requests.append(asked.split(b" ", 1)[0].decode())
+        request = taken.recv(65536)
+        self.requests.append(request.split(b" ", 1)[0].decode())
         if self._passed > 0:
             self._passed -= 1
         elif self._cuts > 0:
             self._cuts -= 1
             return
         with socket.create_connection(("127.0.0.1", self._port)) as there:
-            there.sendall(asked.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1))
+            there.sendall(request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1))
             while piece := there.recv(65536):
                 taken.sendall(piece)
 
@@ -93,13 +93,13 @@ def nobody() -> str:
         return f"http://127.0.0.1:{free.getsockname()[1]}/api/nap"
 
 
-def test_nobody_there_is_tried_again() -> None:
+def test_a_refused_connection_is_retried() -> None:
     with Consumer(middleware=[retry(attempts=4)]) as consumer, pytest.raises(TransportError) as caught:
         consumer.call_at(nobody(), {})
     assert caught.value.context["attempts"] == 4
 
 
-def test_a_lost_answer_to_the_question_for_the_contract_is_asked_for_again() -> None:
+def test_a_lost_schema_response_is_fetched_again() -> None:
     """Also where the function is not idempotent: it was not called yet."""
     ran: list[int] = []
 
@@ -115,7 +115,7 @@ def test_a_lost_answer_to_the_question_for_the_contract_is_asked_for_again() -> 
 
 
 @pytest.mark.parametrize("idempotent", [True, False])
-def test_the_call_itself_is_sent_again_only_where_the_contract_allows_it(idempotent: bool) -> None:
+def test_the_call_is_sent_again_only_if_idempotent(idempotent: bool) -> None:
     with (
         HTTPPortal() as http,
         cutting(http, 1, passed=1) as before,
@@ -132,7 +132,7 @@ def test_the_call_itself_is_sent_again_only_where_the_contract_allows_it(idempot
     assert before.requests == ["GET", "POST", "POST"][: 3 if idempotent else 2]
 
 
-def test_what_was_lost_while_asking_does_not_say_that_the_call_may_have_run() -> None:
+def test_a_loss_during_the_schema_fetch_is_not_sent() -> None:
     with HTTPPortal() as http, cutting(http, 9) as before, Consumer() as consumer:
         http.apply(ordinary)
         with pytest.raises(TransportError, match="the function was not called") as caught:
@@ -142,7 +142,7 @@ def test_what_was_lost_while_asking_does_not_say_that_the_call_may_have_run() ->
     assert "may have been executed" not in str(caught.value)
 
 
-def test_the_budget_is_that_of_all_calls() -> None:
+def test_schema_fetches_spend_the_retry_budget() -> None:
     budget = RetryBudget(ratio=0, minimum=2, maximum=2, window=1e9)
     spending = retry(attempts=9, budget=budget)
     with Consumer(middleware=[spending]) as consumer, pytest.raises(TransportError) as caught:
@@ -164,7 +164,7 @@ def test_a_server_that_hangs_opens_the_circuit() -> None:
     assert breaker.states()[authority].state == "open"
 
 
-def test_the_deadline_is_shared() -> None:
+def test_the_schema_fetch_and_the_call_share_the_deadline() -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as silent,
         Consumer(middleware=[retry(attempts=9)]) as consumer,
@@ -186,14 +186,14 @@ def test_the_deadline_is_shared() -> None:
         ("/a%20b", "127.0.0.1:1"),
     ],
 )
-def test_what_middleware_sees_before_the_contract_is_known(path: str, name: str) -> None:
+def test_middleware_before_the_schema_is_known(path: str, name: str) -> None:
     seen: list[Call] = []
 
-    def refuse(call: Call, call_next: CallNext) -> Any:
+    def reject(call: Call, call_next: CallNext) -> Any:
         seen.append(call)
         raise ValidationError("no")
 
-    with Consumer(middleware=[refuse]) as consumer, pytest.raises(ValidationError, match="no"):
+    with Consumer(middleware=[reject]) as consumer, pytest.raises(ValidationError, match="no"):
         consumer.call_at(f"http://127.0.0.1:1{path}", {"n": 1})
     assert seen[0].function.name == name
     assert str(seen[0].address) == f"http://127.0.0.1:1{path}"
@@ -206,7 +206,7 @@ def test_what_middleware_sees_before_the_contract_is_known(path: str, name: str)
     )
 
 
-def test_what_middleware_sees_afterwards() -> None:
+def test_middleware_after_the_schema_is_known() -> None:
     seen: list[tuple[bool, bool]] = []
 
     def note(call: Call, call_next: CallNext) -> Any:
@@ -233,7 +233,7 @@ def test_a_middleware_may_call_the_function_or_make_a_call_of_its_own() -> None:
             assert consumer.call_at(http.apply(ordinary), {"n": 7}) == 7
 
 
-def test_streams_and_notifications_ask_inside_too() -> None:
+def test_streams_and_notifications_fetch_the_schema_inside_the_middleware() -> None:
     seen: list[str] = []
     sent = threading.Event()
 
@@ -257,7 +257,7 @@ def test_streams_and_notifications_ask_inside_too() -> None:
     assert seen == ["count", "count", "ordinary"]
 
 
-def test_a_recording_keeps_the_contract_that_it_has(tmp_path: Path) -> None:
+def test_a_recording_keeps_a_known_schema(tmp_path: Path) -> None:
     path = tmp_path / "calls.json"
     with HTTPPortal() as http, Recorder(path) as recorder, Consumer(middleware=[recorder]) as consumer:
         address = http.apply(ordinary)

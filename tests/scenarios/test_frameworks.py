@@ -81,14 +81,14 @@ class Published:
     """A portal in the test's process that notes what it was asked."""
 
     def __init__(self) -> None:
-        self.asked: list[int] = []
+        self.numbers: list[int] = []
         self.warmed = 0
         self.http = HTTPPortal()
         self.http.apply(self.double)
         self.http.apply(self.warm)
 
     def double(self, number: int) -> int:
-        self.asked.append(number)
+        self.numbers.append(number)
         return number * 2
 
     def warm(self) -> str:
@@ -127,9 +127,9 @@ def started(arguments: list[str], site: pathlib.Path, published: Published, *, f
 
 def ask(url: str) -> tuple[int, int]:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(url, timeout=WAIT) as answer:
-        told = json.loads(answer.read())
-    return told["pid"], told["answer"]
+    with opener.open(url, timeout=WAIT) as response:
+        result = json.loads(response.read())
+    return result["pid"], result["answer"]
 
 
 def ask_all(port: int) -> set[int]:
@@ -141,9 +141,9 @@ def ask_all(port: int) -> set[int]:
         return ask(f"http://127.0.0.1:{port}/double/{number}")
 
     with ThreadPoolExecutor(REQUESTS) as pool:
-        answers = list(pool.map(one, range(REQUESTS)))
-    assert [answer for _, answer in answers] == [number * 2 for number in range(REQUESTS)]
-    return {pid for pid, _ in answers}
+        results = list(pool.map(one, range(REQUESTS)))
+    assert [response for _, response in results] == [number * 2 for number in range(REQUESTS)]
+    return {pid for pid, _ in results}
 
 
 def listening() -> socket.socket:
@@ -166,7 +166,7 @@ def test_under_gunicorn(framework: str, preload: list[str], site: pathlib.Path, 
                 pids |= ask_all(given.getsockname()[1])
                 rounds += 1
     assert len(pids) == 2
-    assert sorted(published.asked) == sorted([*range(REQUESTS)] * rounds)
+    assert sorted(published.numbers) == sorted([*range(REQUESTS)] * rounds)
     assert published.warmed == (1 if preload else 2)
     assert published.http.stats()["calls"] == REQUESTS * rounds + published.warmed
     assert published.http.stats()["failed"] == 0
@@ -182,7 +182,7 @@ def test_under_werkzeug_with_threads(site: pathlib.Path, published: Published) -
         with started(["-c", code], site, published, fd=given.fileno()):
             pids = ask_all(given.getsockname()[1])
     assert len(pids) == 1
-    assert sorted(published.asked) == list(range(REQUESTS))
+    assert sorted(published.numbers) == list(range(REQUESTS))
     assert published.http.stats()["calls"] == REQUESTS + 1
 
 
@@ -225,8 +225,8 @@ def serving(site: pathlib.Path, module: str, name: str) -> Iterator[str]:
 
 
 def get(url: str) -> Any:
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=WAIT) as answer:
-        return json.loads(answer.read())
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=WAIT) as response:
+        return json.loads(response.read())
 
 
 def add(a: float, b: float) -> float:
@@ -235,20 +235,20 @@ def add(a: float, b: float) -> float:
 
 @pytest.mark.skipif(not hasattr(HTTPPortal, "wsgi"), reason="the portal has no wsgi yet")
 @pytest.mark.parametrize(("framework", "name"), [("flask", "app"), ("django", "application")])
-def test_publishing_as_the_docs_show(framework: str, name: str, site: pathlib.Path, published: Published) -> None:
+def test_publish_in_a_framework(framework: str, name: str, site: pathlib.Path, published: Published) -> None:
     pytest.importorskip(framework)
     (site / "shared.py").write_text("at = consumer = None")
     (site / "documented.py").write_text(shown(framework, published)[0])
     with serving(site, "documented", name) as base, Consumer() as consumer:
         assert consumer.call_at(f"{base}/api/add", {"a": 1, "b": 2}) == 3.0
-        with pytest.raises(urllib.error.HTTPError) as refused:
+        with pytest.raises(urllib.error.HTTPError) as rejected:
             get(f"{base}/elsewhere")
-        refused.value.close()
-        assert refused.value.headers["Content-Type"].startswith("text/html")
+        rejected.value.close()
+        assert rejected.value.headers["Content-Type"].startswith("text/html")
 
 
 @pytest.mark.parametrize(("framework", "name"), [("flask", "app"), ("django", "application")])
-def test_calling_as_the_docs_show(framework: str, name: str, site: pathlib.Path, published: Published) -> None:
+def test_call_from_a_framework(framework: str, name: str, site: pathlib.Path, published: Published) -> None:
     pytest.importorskip(framework)
     published.http.apply(add)
     (site / "site_urls.py").write_text(shown(framework, published)[-1])
@@ -298,14 +298,16 @@ WITHOUT = "from portal import HTTPPortal\n\nhttp = HTTPPortal(listen=False)\n"
 
 
 def post(url: str, params: Mapping[str, Any] | None = None) -> bytes:
-    asked = urllib.request.Request(url, json.dumps(params or {}).encode(), {"Content-Type": "application/json"})
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(asked, timeout=WAIT) as answer:
-        told: bytes = answer.read()
-    return told
+    request = urllib.request.Request(url, json.dumps(params or {}).encode(), {"Content-Type": "application/json"})
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=WAIT) as response:
+        result: bytes = response.read()
+    return result
 
 
 @pytest.mark.parametrize("documented", [True, False], ids=["as the docs show", "without"])
-def test_database_connections(documented: bool, site: pathlib.Path, published: Published) -> None:
+def test_calls_release_database_connections_of_django(
+    documented: bool, site: pathlib.Path, published: Published
+) -> None:
     """The second case says that what the docs show is needed, and that the test would see it missing."""
     pytest.importorskip("gunicorn")
     pytest.importorskip("django")

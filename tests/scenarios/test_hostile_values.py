@@ -44,7 +44,7 @@ def nested(depth: int, inside: Any) -> dict[str, Any]:
         (list[Decimal], ["x"] * 5000),
     ],
 )
-def test_a_report_has_an_end(hint: Any, items: list[Any]) -> None:
+def test_a_report_is_bounded(hint: Any, items: list[Any]) -> None:
     found = Schema.of(hint).faults(items)
     assert len(found) == MAX_FAULTS + 1
     assert found[-1].rule == "faults"
@@ -52,13 +52,13 @@ def test_a_report_has_an_end(hint: Any, items: list[Any]) -> None:
     assert {fault.rule for fault in found[:-1]} != {"faults"}
 
 
-def test_a_report_that_has_room_is_whole() -> None:
+def test_a_report_below_the_bound_is_complete() -> None:
     found = Schema.of(list[int]).faults(["a"] * MAX_FAULTS)
     assert len(found) == MAX_FAULTS
     assert all(fault.rule == "type" for fault in found)
 
 
-def test_unknown_names_and_what_decoders_refuse_have_an_end_too() -> None:
+def test_unknown_names_and_decoder_errors_are_bounded() -> None:
     @function
     def add(a: float, b: float) -> float:
         return a + b
@@ -88,7 +88,7 @@ def test_items_that_are_not_unique_are_found_without_comparing_each_with_each() 
 
 @pytest.mark.parametrize("container", [set, frozenset])
 @pytest.mark.parametrize("item", [int, Decimal, UUID])
-def test_items_with_equal_hashes_are_refused_before_they_cost(container: type, item: type) -> None:
+def test_items_with_equal_hashes_are_rejected_early(container: type, item: type) -> None:
     numbers = [number * HASH_MODULUS for number in range(40_000)]
     made = {int: numbers, Decimal: list(map(str, numbers)), UUID: [str(UUID(int=one)) for one in numbers]}
     hint: Any = container[item]  # type: ignore[index]
@@ -99,14 +99,14 @@ def test_items_with_equal_hashes_are_refused_before_they_cost(container: type, i
     assert len(Schema.of(hint).load(few)) == 100
 
 
-def test_names_with_equal_hashes_are_refused_before_they_cost() -> None:
+def test_names_with_equal_hashes_are_rejected_early() -> None:
     names = {str(UUID(int=number * HASH_MODULUS)): 1 for number in range(40_000)}
     with pytest.raises(ValidationError):
         Schema.of(dict[UUID, int]).load(names)
     assert Schema.of(dict[UUID, int]).load({str(UUID(int=5)): 1}) == {UUID(int=5): 1}
 
 
-def test_a_large_set_of_honest_numbers_is_taken() -> None:
+def test_a_large_set_of_ordinary_numbers_is_accepted() -> None:
     assert Schema.of(set[int]).load(list(range(100_000))) == set(range(100_000))
 
 
@@ -121,7 +121,7 @@ def test_a_large_set_of_honest_numbers_is_taken() -> None:
         (tuple[int, str], [1, "\ud800"]),
     ],
 )
-def test_a_lone_surrogate_is_refused_wherever_it_stands(hint: Any, value: Any) -> None:
+def test_a_lone_surrogate_is_rejected_at_any_place(hint: Any, value: Any) -> None:
     schema = Schema.of(hint)
     assert not schema.accepts(value)
     assert schema.faults(value)[0].rule == "json"

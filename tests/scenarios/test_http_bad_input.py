@@ -47,7 +47,7 @@ def server() -> Iterator[HTTPPortal]:
         yield portal
 
 
-class Answer:
+class RawResponse:
     def __init__(self, response: http.client.HTTPResponse) -> None:
         self.status = response.status
         self.headers = {name.lower(): value for name, value in response.getheaders()}
@@ -58,13 +58,13 @@ class Answer:
         return json.loads(self.body)
 
 
-def ask(
+def send_request(
     server: HTTPPortal, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
-) -> Answer:
+) -> RawResponse:
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=WAIT)
     try:
         connection.request(method, path, body, headers or {})
-        return Answer(connection.getresponse())
+        return RawResponse(connection.getresponse())
     finally:
         connection.close()
 
@@ -98,26 +98,26 @@ BODIES: list[tuple[str, bytes, int, str]] = [
 
 
 @pytest.mark.parametrize(("name", "body", "status", "code"), BODIES)
-def test_bodies(server: HTTPPortal, name: str, body: bytes, status: int, code: str) -> None:
-    answer = ask(server, "POST", f"/api/{name}", body, JSON)
-    assert answer.status == status
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.json["code"] == code
-    assert answer.json["status"] == status
-    assert ask(server, "POST", "/api/add", b'{"a":1,"b":2}', JSON).json == 3.0
+def test_malformed_bodies_are_rejected(server: HTTPPortal, name: str, body: bytes, status: int, code: str) -> None:
+    response = send_request(server, "POST", f"/api/{name}", body, JSON)
+    assert response.status == status
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json["code"] == code
+    assert response.json["status"] == status
+    assert send_request(server, "POST", "/api/add", b'{"a":1,"b":2}', JSON).json == 3.0
 
 
-def test_ten_thousand_levels(server: HTTPPortal) -> None:
-    answer = ask(server, "POST", "/api/anything", DEEP, JSON)
-    assert answer.status in (400, 422)
-    assert answer.json["code"] in ("serialization_error", "validation_error")
+def test_ten_thousand_levels_of_json_are_rejected(server: HTTPPortal) -> None:
+    response = send_request(server, "POST", "/api/anything", DEEP, JSON)
+    assert response.status in (400, 422)
+    assert response.json["code"] in ("serialization_error", "validation_error")
 
 
-def test_sixty_four_levels_are_taken(server: HTTPPortal) -> None:
+def test_sixty_four_levels_of_json_are_accepted(server: HTTPPortal) -> None:
     body = b'{"value":' + b"[" * 62 + b"]" * 62 + b"}"
-    assert ask(server, "POST", "/api/anything", body, JSON).status == 200
+    assert send_request(server, "POST", "/api/anything", body, JSON).status == 200
     many = json.dumps({"value": [[] for _ in range(1000)]}).encode()
-    assert len(ask(server, "POST", "/api/anything", many, JSON).json) == 1000
+    assert len(send_request(server, "POST", "/api/anything", many, JSON).json) == 1000
 
 
 @pytest.mark.parametrize(
@@ -139,62 +139,69 @@ def test_sixty_four_levels_are_taken(server: HTTPPortal) -> None:
         ("POST", "/api/add?version=1" + ".0" * 4000, {}, 404),
     ],
 )
-def test_requests(server: HTTPPortal, method: str, path: str, headers: dict[str, str], status: int) -> None:
+def test_wrong_methods_paths_and_headers_are_rejected(
+    server: HTTPPortal, method: str, path: str, headers: dict[str, str], status: int
+) -> None:
     body = b'{"start": 1}' if method == "POST" else None
-    answer = ask(server, method, path, body, headers)
-    assert answer.status == status
+    response = send_request(server, method, path, body, headers)
+    assert response.status == status
     if status == 405:
-        assert answer.headers["allow"] == "GET, HEAD, OPTIONS, POST"
+        assert response.headers["allow"] == "GET, HEAD, OPTIONS, POST"
 
 
-def test_what_a_function_raises_stays_here(server: HTTPPortal) -> None:
-    answer = ask(server, "POST", "/api/fail", b"{}", JSON)
-    assert b"hunter2" not in answer.body
-    assert b"Traceback" not in answer.body
-    assert answer.json["request_id"] == answer.headers["x-request-id"]
+def test_an_exception_of_a_function_is_not_sent_to_the_client(server: HTTPPortal) -> None:
+    response = send_request(server, "POST", "/api/fail", b"{}", JSON)
+    assert b"hunter2" not in response.body
+    assert b"Traceback" not in response.body
+    assert response.json["request_id"] == response.headers["x-request-id"]
 
 
-def test_debug_shows_it() -> None:
+def test_debug_sends_the_exception_and_the_traceback() -> None:
     with HTTPPortal(debug=True) as portal:
         portal.apply(fail)
-        answer = ask(portal, "POST", "/api/fail", b"{}", JSON)
-        assert "hunter2" in answer.json["detail"]
-        assert answer.json["exception"] == "ValueError"
-        assert "Traceback" in answer.json["stack"]
+        response = send_request(portal, "POST", "/api/fail", b"{}", JSON)
+        assert "hunter2" in response.json["detail"]
+        assert response.json["exception"] == "ValueError"
+        assert "Traceback" in response.json["stack"]
 
 
-def test_a_deadline_is_answered_while_the_function_runs(server: HTTPPortal) -> None:
-    answer = ask(server, "POST", "/api/patient", b"{}", JSON | {"X-Portal-Timeout": "20"})
-    assert answer.status == 504
-    assert answer.json["code"] == "timeout"
-    assert ask(server, "POST", "/api/patient", b"{}", JSON | {"X-Portal-Timeout": "0"}).status == 504
+def test_a_response_is_sent_at_the_deadline_while_the_function_runs(server: HTTPPortal) -> None:
+    response = send_request(server, "POST", "/api/patient", b"{}", JSON | {"X-Portal-Timeout": "20"})
+    assert response.status == 504
+    assert response.json["code"] == "timeout"
+    assert send_request(server, "POST", "/api/patient", b"{}", JSON | {"X-Portal-Timeout": "0"}).status == 504
 
 
 def test_get_head_options(server: HTTPPortal) -> None:
-    schema = ask(server, "GET", "/api/add").json
+    schema = send_request(server, "GET", "/api/add").json
     assert schema["name"] == "add"
     assert schema["input"]["required"] == ["a", "b"]
-    head = ask(server, "HEAD", "/api/add")
+    head = send_request(server, "HEAD", "/api/add")
     assert head.status == 200
     assert head.body == b""
     assert int(head.headers["content-length"]) > 0
-    assert ask(server, "OPTIONS", "/api/add").status == 204
-    listed = ask(server, "GET", "/api").json
+    assert send_request(server, "OPTIONS", "/api/add").status == 204
+    listed = send_request(server, "GET", "/api").json
     assert {row["name"] for row in listed["functions"]} >= {"add", "fail"}
 
 
 def test_the_request_id_is_kept_or_replaced(server: HTTPPortal) -> None:
     body = b'{"a":1,"b":2}'
-    assert ask(server, "POST", "/api/add", body, JSON | {"X-Request-ID": "mine"}).headers["x-request-id"] == "mine"
+    assert (
+        send_request(server, "POST", "/api/add", body, JSON | {"X-Request-ID": "mine"}).headers["x-request-id"]
+        == "mine"
+    )
     given = "two words"
-    assert ask(server, "POST", "/api/add", body, JSON | {"X-Request-ID": given}).headers["x-request-id"] != given
+    assert (
+        send_request(server, "POST", "/api/add", body, JSON | {"X-Request-ID": given}).headers["x-request-id"] != given
+    )
 
 
 def test_streams_as_lines_and_as_events(server: HTTPPortal) -> None:
-    lines = ask(server, "POST", "/api/countdown", b'{"start": 3}', JSON)
+    lines = send_request(server, "POST", "/api/countdown", b'{"start": 3}', JSON)
     assert lines.headers["content-type"] == "application/x-ndjson"
     assert lines.body == b"3\n2\n1\n"
-    events = ask(server, "POST", "/api/countdown", b'{"start": 1}', JSON | {"Accept": "text/event-stream"})
+    events = send_request(server, "POST", "/api/countdown", b'{"start": 1}', JSON | {"Accept": "text/event-stream"})
     assert events.body == b"data: 1\n\nevent: complete\ndata: null\n\n"
 
 
@@ -220,15 +227,15 @@ def test_a_stream_of_lines_that_breaks_is_cut_after_a_problem() -> None:
         connection.close()
 
 
-def test_a_fault_of_our_own_is_an_internal_error(server: HTTPPortal, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_inside_portal_is_an_internal_error(server: HTTPPortal, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any) -> Any:
         raise KeyError("secret")
 
     monkeypatch.setattr(server._app, "_describe", fail)
-    answer = ask(server, "GET", "/api")
-    assert answer.status == 500
-    assert answer.json["code"] == "portal_error"
-    assert b"secret" not in answer.body
+    response = send_request(server, "GET", "/api")
+    assert response.status == 500
+    assert response.json["code"] == "portal_error"
+    assert b"secret" not in response.body
 
 
 BOTH = b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -245,11 +252,11 @@ def send(server: HTTPPortal, data: bytes) -> bytes:
         return received
 
 
-def test_pipelined_requests_are_answered_in_order(server: HTTPPortal) -> None:
+def test_pipelined_requests_get_their_responses_in_order(server: HTTPPortal) -> None:
     one = b"POST /api/add HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n"
-    answers = send(server, one + b'{"a":1,"b":1}' + one + b'{"a":2,"b":2}')
-    assert answers.count(b"HTTP/1.1 200 OK") == 2
-    assert answers.index(b"2.0") < answers.index(b"4.0")
+    responses = send(server, one + b'{"a":1,"b":1}' + one + b'{"a":2,"b":2}')
+    assert responses.count(b"HTTP/1.1 200 OK") == 2
+    assert responses.index(b"2.0") < responses.index(b"4.0")
 
 
 @pytest.mark.parametrize(
@@ -279,11 +286,11 @@ def test_chunked_and_expect_continue(server: HTTPPortal) -> None:
 
 
 def test_http_1_0(server: HTTPPortal) -> None:
-    answer = send(server, b'POST /api/countdown HTTP/1.0\r\nContent-Length: 11\r\n\r\n{"start":2}')
-    assert answer.endswith(b"\r\n\r\n2\n1\n")
+    response = send(server, b'POST /api/countdown HTTP/1.0\r\nContent-Length: 11\r\n\r\n{"start":2}')
+    assert response.endswith(b"\r\n\r\n2\n1\n")
 
 
-def test_a_slow_head_is_given_up() -> None:
+def test_a_connection_with_a_slow_head_is_closed() -> None:
     with (
         HTTPPortal(config=ServingConfig(head_timeout=0.05)) as portal,
         socket.create_connection(("127.0.0.1", portal.port), timeout=WAIT) as sock,
@@ -293,7 +300,7 @@ def test_a_slow_head_is_given_up() -> None:
         assert sock.recv(1000) == b""
 
 
-def test_a_full_pool_answers_503() -> None:
+def test_a_full_pool_responds_with_503() -> None:
     gate, entered = threading.Event(), threading.Event()
 
     def hold() -> bool:
@@ -302,13 +309,13 @@ def test_a_full_pool_answers_503() -> None:
 
     with HTTPPortal(config=ServingConfig(workers=1, queue=0)) as portal:
         portal.apply(hold)
-        results: list[Answer] = []
-        first = threading.Thread(target=lambda: results.append(ask(portal, "POST", "/api/hold", b"{}", JSON)))
+        results: list[RawResponse] = []
+        first = threading.Thread(target=lambda: results.append(send_request(portal, "POST", "/api/hold", b"{}", JSON)))
         first.start()
         assert entered.wait(WAIT)
-        refused = ask(portal, "POST", "/api/hold", b"{}", JSON)
-        assert refused.status == 503
-        assert refused.headers["retry-after"] == "1"
+        rejected = send_request(portal, "POST", "/api/hold", b"{}", JSON)
+        assert rejected.status == 503
+        assert rejected.headers["retry-after"] == "1"
         gate.set()
         first.join(WAIT)
         assert results[0].json is True
@@ -327,8 +334,10 @@ def test_a_full_pool_answers_503() -> None:
         ("text/event-stream-of-another-kind", 406, "application/problem+json"),
     ],
 )
-def test_a_stream_is_sent_as_what_its_client_takes(server: HTTPPortal, accept: str, status: int, kind: str) -> None:
-    got = ask(server, "POST", "/api/countdown", b'{"start": 1}', JSON | {"Accept": accept})
+def test_a_stream_has_the_media_type_that_the_client_accepts(
+    server: HTTPPortal, accept: str, status: int, kind: str
+) -> None:
+    got = send_request(server, "POST", "/api/countdown", b'{"start": 1}', JSON | {"Accept": accept})
     assert (got.status, got.headers["content-type"]) == (status, kind)
 
 
@@ -336,11 +345,11 @@ def huge() -> Any:
     return 10**5000  # more digits than Python writes
 
 
-def test_what_cannot_be_sent_was_executed_all_the_same() -> None:
+def test_a_result_that_cannot_be_sent_is_reported_as_executed() -> None:
     with HTTPPortal() as portal:
         portal.apply(huge)
-        plain = ask(portal, "POST", "/api/huge", b"{}", JSON).json
+        plain = send_request(portal, "POST", "/api/huge", b"{}", JSON).json
         call = b'{"jsonrpc": "2.0", "id": 1, "method": "huge"}'
-        by_rpc = ask(portal, "POST", "/api/rpc", call, JSON).json["error"]["data"]
+        by_rpc = send_request(portal, "POST", "/api/rpc", call, JSON).json["error"]["data"]
     assert (plain["code"], plain["delivery"]) == ("serialization_error", "executed")
     assert (by_rpc["code"], by_rpc["delivery"]) == ("serialization_error", "executed")

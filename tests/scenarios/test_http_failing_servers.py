@@ -51,8 +51,8 @@ class Peer:
     An answer is bytes (sent, and the connection kept), None (the connection is closed) or a callable of the socket.
     """
 
-    def __init__(self, *answers: Any, idempotent: bool = False, streaming: bool = False) -> None:
-        self.answers = list(answers)
+    def __init__(self, *responses: Any, idempotent: bool = False, streaming: bool = False) -> None:
+        self.responses = list(responses)
         self.posts = 0
         flags = (b"true" if idempotent else b"false", b"true" if streaming else b"false")
         self.schema = ok(SCHEMA % flags)
@@ -87,13 +87,13 @@ class Peer:
                     buffer += sock.recv(65536)
                 buffer = buffer[length:]
                 self.posts += 1
-                answer = self.answers.pop(0)
-                if answer is None:
+                response = self.responses.pop(0)
+                if response is None:
                     return
-                if callable(answer):
-                    answer(sock)
+                if callable(response):
+                    response(sock)
                     return
-                sock.sendall(answer)
+                sock.sendall(response)
 
     def close(self) -> None:
         self.done.set()
@@ -101,8 +101,8 @@ class Peer:
 
 
 @contextmanager
-def peer(*answers: Any, **flags: Any) -> Iterator[tuple[Peer, Consumer]]:
-    server, consumer = Peer(*answers, **flags), Consumer()
+def peer(*responses: Any, **flags: Any) -> Iterator[tuple[Peer, Consumer]]:
+    server, consumer = Peer(*responses, **flags), Consumer()
     try:
         yield server, consumer
     finally:
@@ -110,7 +110,7 @@ def peer(*answers: Any, **flags: Any) -> Iterator[tuple[Peer, Consumer]]:
         server.close()
 
 
-def test_a_dead_server() -> None:
+def test_a_server_that_is_not_running_is_a_transport_error() -> None:
     with Consumer() as consumer, pytest.raises(TransportError, match="is the server running") as caught:
         consumer.call_at(f"http://127.0.0.1:{free_port()}/api/f", {}, timeout=WAIT)
     assert not caught.value.may_have_executed
@@ -118,13 +118,13 @@ def test_a_dead_server() -> None:
     assert isinstance(caught.value, ConnectionError)
 
 
-def test_a_host_without_an_address() -> None:
+def test_an_unknown_host_is_a_transport_error() -> None:
     with Consumer() as consumer, pytest.raises(TransportError) as caught:
         consumer.call_at("http://no-such-host.invalid/api/f", {}, timeout=WAIT)
     assert not caught.value.may_have_executed
 
 
-def test_a_server_that_hangs_up_during_the_call() -> None:
+def test_a_connection_closed_during_the_call_is_a_transport_error() -> None:
     with peer(None) as (server, consumer):
         with pytest.raises(TransportError, match="may have been executed") as caught:
             consumer.call_at(server.address, {"n": 1})
@@ -143,7 +143,7 @@ def test_an_idempotent_call_is_sent_again_once() -> None:
         assert server.posts == 2
 
 
-def test_a_server_that_never_answers() -> None:
+def test_a_server_that_never_responds_is_a_call_timeout() -> None:
     with peer(lambda sock: server.done.wait(WAIT)) as (server, consumer):
         with pytest.raises(CallTimeout) as caught:
             consumer.call_at(server.address, {"n": 1}, timeout=0.1)
@@ -151,7 +151,7 @@ def test_a_server_that_never_answers() -> None:
         assert server.posts == 1
 
 
-def test_a_server_that_dribbles() -> None:
+def test_a_slow_response_is_a_call_timeout() -> None:
     def dribble(sock: socket.socket) -> None:
         sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n1")
         server.done.wait(WAIT)
@@ -164,7 +164,7 @@ LONG = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 10
 
 
 @pytest.mark.parametrize(
-    ("answer", "error"),
+    ("response", "error"),
     [
         (ok(b"{"), ProtocolError),
         (ok(b"NaN"), ProtocolError),
@@ -177,8 +177,8 @@ LONG = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 10
         (lambda sock: sock.sendall(LONG + b"1"), TransportError),
     ],
 )
-def test_a_server_that_answers_wrongly(answer: Any, error: type[PortalError]) -> None:
-    with peer(answer) as (server, consumer):
+def test_a_malformed_response_is_an_error(response: Any, error: type[PortalError]) -> None:
+    with peer(response) as (server, consumer):
         with pytest.raises(error) as caught:
             consumer.call_at(server.address, {"n": 1}, timeout=WAIT)
         assert type(caught.value) is error
@@ -186,7 +186,7 @@ def test_a_server_that_answers_wrongly(answer: Any, error: type[PortalError]) ->
             assert caught.value.retry_after == 3.0  # type: ignore[attr-defined]
 
 
-def test_an_answer_past_the_limit() -> None:
+def test_a_response_past_the_limit_is_an_error() -> None:
     with peer(ok(b'"' + b"x" * 5000 + b'"')) as (server, _):
         portal = HTTPPortal(http=HTTPClient(max_response_size=1000))
         with Consumer([portal]) as consumer, pytest.raises(ProtocolError, match="at most 1000 bytes"):
@@ -197,7 +197,7 @@ def test_an_answer_past_the_limit() -> None:
 EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
 
 
-def test_a_stream_that_is_cut() -> None:
+def test_a_stream_that_is_cut_is_a_transport_error() -> None:
     with peer(lambda sock: sock.sendall(EVENTS + b"data: 1\n\n"), streaming=True) as (server, consumer):
         stream = consumer.stream_at(server.address, {"n": 1}, timeout=WAIT)
         assert next(stream) == 1
@@ -205,14 +205,14 @@ def test_a_stream_that_is_cut() -> None:
             next(stream)
 
 
-def test_bad_input_is_refused_before_it_is_sent() -> None:
+def test_bad_input_is_rejected_before_it_is_sent() -> None:
     with peer() as (server, consumer):
         with pytest.raises(ValidationError):
             consumer.call_at(server.address, {"n": "x"})
         assert server.posts == 0
 
 
-def test_what_is_no_function() -> None:
+def test_an_address_without_a_function_is_an_error() -> None:
     with peer() as (server, consumer):
         server.schema = ok(b'{"hello": 1}')
         with pytest.raises(RegistryError):
@@ -281,12 +281,12 @@ def test_a_server_killed_in_the_middle_of_a_call() -> None:
         assert not caught.value.may_have_executed
 
 
-def test_a_port_in_use() -> None:
+def test_a_port_in_use_is_reported() -> None:
     with HTTPPortal() as first, pytest.raises(TransportError, match="in use"):
         HTTPPortal(port=first.port).start()
 
 
-def test_an_address_of_another_machine() -> None:
+def test_listening_on_an_address_of_another_machine_is_an_error() -> None:
     with pytest.raises(TransportError, match="cannot be listened on"):
         Listener("192.0.2.1").start()
 
@@ -316,7 +316,7 @@ def test_a_stop_lets_running_calls_finish() -> None:
     portal.close()
 
 
-def test_a_stop_does_not_wait_for_what_hangs() -> None:
+def test_a_stop_does_not_wait_for_hanging_calls() -> None:
     entered, gate = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -337,7 +337,7 @@ def test_a_stop_does_not_wait_for_what_hangs() -> None:
     portal.close()
 
 
-def test_a_server_that_falls_silent_is_given_up_after_the_time_to_read() -> None:
+def test_a_silent_server_is_a_timeout_after_the_read_timeout() -> None:
     gate = threading.Event()
 
     def hang() -> None:
@@ -354,7 +354,7 @@ def test_a_server_that_falls_silent_is_given_up_after_the_time_to_read() -> None
 
 
 @pytest.mark.parametrize("timeout", [0.02, 0.3, 0.6, 1.2])
-def test_every_size_of_timeout_holds(timeout: float) -> None:
+def test_timeouts_of_every_size_are_met(timeout: float) -> None:
     gate = threading.Event()
 
     def hang() -> None:

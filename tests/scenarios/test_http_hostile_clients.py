@@ -36,7 +36,7 @@ from portal.serving import Request, Response
 WAIT = 10.0
 
 
-class Counted:
+class CallCounter:
     """A function that says how often it ran."""
 
     def __init__(self) -> None:
@@ -48,8 +48,8 @@ class Counted:
 
 
 @pytest.fixture
-def counted() -> Counted:
-    return Counted()
+def counter() -> CallCounter:
+    return CallCounter()
 
 
 # pages of other origins, which a browser lets send what needs no preflight (Fetch standard, section 2.2.2)
@@ -68,27 +68,27 @@ SIMPLE = [
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null"])
 @pytest.mark.parametrize(("path", "body", "headers"), SIMPLE)
-def test_a_page_calls_nothing_without_asking_first(
-    counted: Counted, path: str, body: bytes, headers: dict[str, str], origin: str
+def test_a_cross_origin_request_without_a_preflight_is_rejected(
+    counter: CallCounter, path: str, body: bytes, headers: dict[str, str], origin: str
 ) -> None:
     """The browser adds the credentials it knows: a password, a client certificate."""
     with HTTPPortal(auth=BasicAuth({"ann": "pass"})) as portal:
-        portal.apply(function(counted.reset))
+        portal.apply(function(counter.reset))
         url = f"http://127.0.0.1:{portal.port}{path}"
         request = requests.Request("POST", url, {"Origin": origin, **headers}, data=body, auth=("ann", "pass"))
         prepared = request.prepare()
         if "Content-Type" not in headers:
             prepared.headers.pop("Content-Type", None)
         with requests.Session() as session:
-            answer = session.send(prepared, timeout=WAIT)
-        assert answer.status_code == 415
-        assert counted.calls == 0
+            response = session.send(prepared, timeout=WAIT)
+        assert response.status_code == 415
+        assert counter.calls == 0
 
 
 @pytest.mark.parametrize("headers", [{}, {"Origin": "https://shop.example", "Content-Type": "application/json"}])
-def test_others_need_no_type_for_nothing(counted: Counted, headers: dict[str, str]) -> None:
+def test_an_empty_body_needs_no_content_type(counter: CallCounter, headers: dict[str, str]) -> None:
     with HTTPPortal() as portal:
-        address = portal.apply(function(counted.reset))
+        address = portal.apply(function(counter.reset))
         assert requests.post(str(address), headers=headers, timeout=WAIT).json() == 0
 
 
@@ -105,7 +105,7 @@ def shop(name: str, ran: list[str]) -> Any:
     return Shop()
 
 
-def test_an_idempotency_key_is_of_one_function_in_one_service() -> None:
+def test_idempotency_keys_are_scoped_to_service_and_function() -> None:
     ran: list[str] = []
     with HTTPPortal(middleware=[Idempotency()]) as portal, Consumer() as consumer:
         for name in ("east", "west"):
@@ -117,7 +117,7 @@ def test_an_idempotency_key_is_of_one_function_in_one_service() -> None:
     assert ran == ["east", "west"]
 
 
-def test_a_limit_of_a_function_is_of_one_service() -> None:
+def test_a_rate_limit_of_a_function_is_scoped_to_its_service() -> None:
     with HTTPPortal(middleware=[RateLimit("1/hour", per="function")]) as portal, Consumer() as consumer:
         for name in ("east", "west"):
             portal.apply_service(shop(name, []))
@@ -131,7 +131,7 @@ def test_a_limit_of_a_function_is_of_one_service() -> None:
 # a refusal that the function itself passed on
 
 
-def test_what_has_run_is_not_sent_again_with_another_credential() -> None:
+def test_an_executed_call_is_not_sent_again_with_another_credential() -> None:
     ran: list[str] = []
 
     def pay() -> None:
@@ -146,7 +146,7 @@ def test_what_has_run_is_not_sent_again_with_another_credential() -> None:
     assert info.value.executed
 
 
-def test_a_credential_that_is_refused_is_asked_for_once_more() -> None:
+def test_a_rejected_credential_is_fetched_once_more() -> None:
     given: list[str] = []
 
     def credential(_: Any) -> str:
@@ -181,12 +181,12 @@ def test_a_credential_that_stays_the_same_is_not_sent_twice() -> None:
 # a server that says that its functions are elsewhere
 
 
-def test_a_service_has_its_functions_where_it_is() -> None:
+def test_the_functions_of_a_service_are_called_at_the_host_of_the_service() -> None:
     """Whoever describes a service does not decide which other server the caller's credential goes to."""
-    asked: list[str] = []
+    requested: list[str] = []
 
     def spy(request: Request, call_next: Any) -> Response:
-        asked.append(request.path)
+        requested.append(request.path)
         response: Response = call_next(request)
         return response
 
@@ -208,13 +208,13 @@ def test_a_service_has_its_functions_where_it_is() -> None:
             where = found.functions["charge"].address
             assert where is not None
             assert where.authority == evil.base.authority
-    assert asked == []
+    assert requested == []
 
 
 # secrets in the log
 
 
-def test_the_log_knows_where_the_portal_takes_its_keys() -> None:
+def test_the_request_log_hides_the_key_at_the_place_the_portal_reads_it() -> None:
     lines: list[str] = []
     auth = [ApiKeyAuth({"s3cret": "ann"}, header="X-Tenant", query="k")]
     with HTTPPortal(auth=auth, http_middleware=[RequestLog(lines.append, headers=["X-Tenant"])]) as portal:
@@ -231,15 +231,15 @@ def test_the_log_knows_where_the_portal_takes_its_keys() -> None:
 # what one caller does to another's request
 
 
-def test_what_a_middleware_writes_into_a_request_stays_in_it() -> None:
+def test_changes_of_a_middleware_do_not_reach_other_requests() -> None:
     """Heads that are equal are read once: one that could be changed would be another client's as well."""
-    refused: list[type[Exception]] = []
+    rejected: list[type[Exception]] = []
 
     def mark(request: Request, call_next: Any) -> Response:
         try:
             request.headers["x-user"] = "ann"  # type: ignore[index]
         except TypeError as error:
-            refused.append(type(error))
+            rejected.append(type(error))
         response: Response = call_next(request)
         return response
 
@@ -247,10 +247,10 @@ def test_what_a_middleware_writes_into_a_request_stays_in_it() -> None:
         address = portal.apply(_one)
         for _ in range(4):
             assert requests.post(str(address), json={}, timeout=WAIT).json() == 1
-    assert refused == [TypeError] * 4
+    assert rejected == [TypeError] * 4
 
 
-def test_claims_that_a_function_changes_are_its_own() -> None:
+def test_a_function_that_changes_the_claims_changes_its_own_copy() -> None:
     jwt = pytest.importorskip("jwt")
     from portal.auth.jwt.authenticator import JWTAuth
 
@@ -271,40 +271,40 @@ def test_claims_that_a_function_changes_are_its_own() -> None:
 # where a path begins
 
 
-def test_a_base_path_ends_where_a_segment_ends(counted: Counted) -> None:
+def test_a_base_path_ends_where_a_segment_ends(counter: CallCounter) -> None:
     """`/docs/shut` begins with `/doc`, and is nothing of what is below it."""
 
     @service(name="s")
     class Door:
         def shut(self) -> int:
-            return counted.reset()
+            return counter.reset()
 
     with HTTPPortal(base_path="/doc") as portal:
         portal.apply_service(Door)
         at = f"http://127.0.0.1:{portal.port}"
         assert requests.post(f"{at}/docs/shut", json={}, timeout=WAIT).status_code == 404
-        assert counted.calls == 0
+        assert counter.calls == 0
         assert requests.post(f"{at}/doc/s/shut", json={}, timeout=WAIT).json() == 0
 
 
 # what a shared cache may keep
 
 
-def test_what_needs_a_credential_is_kept_by_no_cache_between(counted: Counted) -> None:
+def test_responses_to_credentials_are_not_cached_by_shared_caches(counter: CallCounter) -> None:
     """RFC 9111 section 3.5 keeps shared caches from answers to Authorization, not from those to a key of its own."""
     key = {"X-API-Key": "k3y"}
     with HTTPPortal(auth=ApiKeyAuth({"k3y": "ann"})) as portal:
-        address = portal.apply(function(counted.reset))
+        address = portal.apply(function(counter.reset))
         for url in (str(address), str(portal.base)):
-            answer = requests.get(url, headers=key, timeout=WAIT)
-            assert answer.status_code == 200
-            assert "private" in answer.headers["Cache-Control"] or "no-store" in answer.headers["Cache-Control"]
+            response = requests.get(url, headers=key, timeout=WAIT)
+            assert response.status_code == 200
+            assert "private" in response.headers["Cache-Control"] or "no-store" in response.headers["Cache-Control"]
 
 
 # what one request may cost
 
 
-def test_the_document_is_made_once_for_a_batch_that_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_makes_the_document_once(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[int] = []
 
     def counting(*args: Any, **settings: Any) -> dict[str, Any]:
@@ -328,7 +328,7 @@ def post(url: str, body: Any) -> Any:
     return requests.post(url, json=body, timeout=WAIT).json()
 
 
-def test_servers_called_once_leave_no_connection_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connections_to_servers_that_are_called_once_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A service that calls whatever addresses its users give it keeps a bounded number of connections."""
     monkeypatch.setattr(pool, "_MAX_POOLS", 2)
     with ExitStack() as stack:
@@ -350,7 +350,7 @@ class Gone(BaseException):
 
 
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, Gone, GeneratorExit])
-def test_whatever_a_function_raises_is_answered(kind: type[BaseException]) -> None:
+def test_any_exception_of_a_function_gets_a_response(kind: type[BaseException]) -> None:
     """argparse ends with SystemExit; what a client can bring about must not cost a worker or a connection."""
 
     def leave(now: bool) -> int:
@@ -363,11 +363,11 @@ def test_whatever_a_function_raises_is_answered(kind: type[BaseException]) -> No
         for _ in range(50):  # often and quickly enough to be served by the thread that watches
             assert session.post(address, json={"now": False}, timeout=WAIT).json() == 1
         for _ in range(2):
-            answer = session.post(address, json={"now": True}, headers={"Idempotency-Key": "k"}, timeout=WAIT)
-            assert answer.status_code == 500
-            assert answer.json()["code"] == FunctionError.code
-            assert answer.json()["delivery"] == "executed"
-            assert "s3cret" not in answer.text
+            response = session.post(address, json={"now": True}, headers={"Idempotency-Key": "k"}, timeout=WAIT)
+            assert response.status_code == 500
+            assert response.json()["code"] == FunctionError.code
+            assert response.json()["delivery"] == "executed"
+            assert "s3cret" not in response.text
         message = {"jsonrpc": "2.0", "id": 1, "method": "leave", "params": [True]}
         batch = [message, message | {"params": [False]}]
         failed, worked = post(str(portal.base.child("rpc")), batch)
@@ -376,7 +376,7 @@ def test_whatever_a_function_raises_is_answered(kind: type[BaseException]) -> No
         assert session.post(address, json={"now": False}, timeout=WAIT).json() == 1
 
 
-def test_whatever_an_item_raises_ends_the_stream_with_a_word(caplog: pytest.LogCaptureFixture) -> None:
+def test_any_exception_of_an_item_ends_the_stream_with_a_problem(caplog: pytest.LogCaptureFixture) -> None:
     def items() -> Iterator[int]:
         yield 1
         raise SystemExit(2)
@@ -389,7 +389,7 @@ def test_whatever_an_item_raises_ends_the_stream_with_a_word(caplog: pytest.LogC
     assert "SystemExit" in caplog.text
 
 
-def test_whatever_a_middleware_raises_costs_its_connection_alone(caplog: pytest.LogCaptureFixture) -> None:
+def test_any_exception_of_a_middleware_ends_only_its_connection(caplog: pytest.LogCaptureFixture) -> None:
     def leave(request: Request, call_next: Any) -> Response:
         if request.path.endswith("/nothing"):
             raise SystemExit(2)

@@ -66,19 +66,19 @@ def receive(data: bytes) -> tuple[int, bytes, bool]:
     ],
     ids=range(14),
 )
-def test_answers_that_two_parsers_could_read_differently_are_refused(data: bytes) -> None:
+def test_ambiguous_responses_are_rejected(data: bytes) -> None:
     with pytest.raises(ProtocolError):
         receive(data)
 
 
 @pytest.mark.parametrize("status", [b"204 No Content", b"304 Not Modified"])
-def test_what_has_no_body_has_none_whatever_it_says(status: bytes) -> None:
+def test_a_status_without_a_body_has_none_whatever_its_headers_say(status: bytes) -> None:
     line = b"HTTP/1.1 " + status + b"\r\n"
     assert receive(line + b"Content-Length: 3\r\n\r\n")[1:] == (b"", True)
     assert receive(line + b"Content-Length: 3\r\n\r\nabc")[1:] == (b"", False)
 
 
-def test_long_lines_of_a_head_are_not_remembered() -> None:
+def test_long_header_lines_are_not_cached() -> None:
     before = _cached_field_line.cache_info().currsize
     for number in range(20):
         long = b"X-%d: " % number + b"a" * 10_000
@@ -116,7 +116,7 @@ def test_retry_after_as_a_date() -> None:
     assert 20 < (error.retry_after or 0) <= 30
 
 
-def test_what_the_problem_says_of_a_pause_counts_before_the_header() -> None:
+def test_retry_after_of_the_problem_precedes_the_header() -> None:
     body = b'{"code": "rate_limited", "status": 429, "detail": "x", "retry_after": 2.5}'
     error = error_of(429, "application/problem+json", body, {"retry-after": "3"})
     assert isinstance(error, RateLimitError)
@@ -140,7 +140,7 @@ _PROBLEMS = st.dictionaries(st.sampled_from(_MEMBERS), _ODD, max_size=6)
 @example(503, "overloaded", {"retry_after": float("inf")})
 @example(503, "rate_limited", {"retry_after": -1, "status": 200})
 @example(502, "consumer_error", {"attempts": [1]})
-def test_a_problem_of_any_shape_is_an_error_that_can_be_passed_on(status: int, code: Any, members: Any) -> None:
+def test_a_problem_of_any_shape_becomes_an_error_that_can_be_serialised(status: int, code: Any, members: Any) -> None:
     problem = members if code is None else members | {"code": code}
     error = PortalError.from_dict(problem)
     for one in (error, _error_of_problem(dict(problem, code=str(problem.get("code"))), status, None)):
@@ -154,20 +154,20 @@ def test_a_problem_of_any_shape_is_an_error_that_can_be_passed_on(status: int, c
 @given(st.binary(max_size=60) | st.lists(st.sampled_from([b"data: 1", b"\n", b"\r", b"event: x", b":", b"data", b"\n\n",
                                                          b"\xef\xbb\xbf"]), max_size=12).map(b"".join),
        st.lists(st.integers(0, 80), max_size=6))  # fmt: skip
-def test_events_are_the_same_however_they_are_cut(data: bytes, cuts: list[int]) -> None:
+def test_the_size_of_pieces_does_not_change_events(data: bytes, cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), len(data)]
     pieces = [data[start:end] for start, end in itertools.pairwise(edges)]
     assert list(read_events(pieces, 100)) == list(read_events([data], 100))
 
 
-def test_events_as_others_write_them() -> None:
+def test_events_of_other_servers_are_read() -> None:
     """HTML Living Standard section 9.2.6: any line end; comments and events without data are nothing."""
     data = b": keep-alive\n\nevent: x\r\ndata: 1\r\n\r\ndata: 2\rdata:3\r\r"
     data += b"event: lost\n\nid: 5\ndata\n\ndata: 4\n\ndata: cut"
     assert list(read_events([data], 100)) == [("x", b"1"), ("", b"2\n3"), ("", b""), ("", b"4")]
 
 
-def test_an_event_that_comes_in_small_pieces_is_not_read_again_and_again() -> None:
+def test_an_event_in_small_pieces_is_scanned_once() -> None:
     body = b"data: " + b"1" * 200_000 + b"\n\n"
     pieces = (body[at : at + 7] for at in range(0, len(body), 7))
     assert [len(data) for _, data in read_events(pieces, 1_000_000)] == [200_000]
@@ -177,7 +177,7 @@ def test_an_event_that_comes_in_small_pieces_is_not_read_again_and_again() -> No
         list(read_events([b"data: 1\n"] * 100, 100))
 
 
-def test_an_error_that_no_json_carries_is_answered_all_the_same() -> None:
+def test_an_error_that_is_not_json_data_gets_a_response() -> None:
     def endless() -> None:
         raise RateLimitError("wait", retry_after=float("inf"))
 
@@ -216,7 +216,7 @@ _SERVICE: dict[str, Any] = {"name": "s", "version": "1", "state": "running", "fu
     ],
     ids=range(16),
 )
-def test_a_contract_of_any_shape_is_a_portal_error(document: Any) -> None:
+def test_a_schema_of_any_shape_is_a_portal_error(document: Any) -> None:
     body = json.dumps(document).encode()
 
     class Liar(BaseHTTPRequestHandler):

@@ -52,7 +52,7 @@ def post(address: Any, body: Any = None, **headers: str | bytes) -> requests.Res
     return requests.post(str(address), json={} if body is None else body, headers=headers, timeout=WAIT)
 
 
-def test_who_calls_is_known_from_the_credential() -> None:
+def test_the_identity_comes_from_the_credential() -> None:
     with HTTPPortal(auth=BearerAuth(TOKENS)) as portal:
         address = portal.apply(whoami)
         with Consumer(auth="t-ann") as consumer:
@@ -60,18 +60,18 @@ def test_who_calls_is_known_from_the_credential() -> None:
         for auth in (None, "wrong"):
             with Consumer(auth=auth) as consumer, pytest.raises(AuthenticationError):
                 consumer.call_at(address)
-        refused = post(address)
-        assert refused.status_code == 401
-        assert refused.headers["WWW-Authenticate"].startswith("Bearer")
-        assert refused.json()["code"] == AuthenticationError.code
-        assert "X-Request-ID" in refused.headers
+        rejected = post(address)
+        assert rejected.status_code == 401
+        assert rejected.headers["WWW-Authenticate"].startswith("Bearer")
+        assert rejected.json()["code"] == AuthenticationError.code
+        assert "X-Request-ID" in rejected.headers
         # What nobody may call is not told apart from what is not there.
         assert post(f"{portal.base}/nothing").status_code == 401
         assert requests.get(str(address), timeout=WAIT).status_code == 401
         assert portal.stats()["calls"] == 1
 
 
-def test_a_secret_goes_to_its_own_server_only() -> None:
+def test_a_secret_is_sent_only_to_its_server() -> None:
     seen: list[str | None] = []
 
     def spy(request: Any) -> Identity:
@@ -87,7 +87,7 @@ def test_a_secret_goes_to_its_own_server_only() -> None:
     assert set(seen[2:]) == {None}
 
 
-def test_scopes() -> None:
+def test_a_required_scope() -> None:
     with HTTPPortal(auth=BearerAuth(TOKENS), middleware=[RequireScopes("orders")]) as portal:
         address = portal.apply(whoami)
         with Consumer(auth="t-ann") as ann, Consumer(auth="t-bob") as bob:
@@ -102,19 +102,19 @@ class Shop:
         return cents
 
 
-def test_a_scope_of_a_group_holds_whichever_way_it_is_called() -> None:
+def test_a_scope_of_a_group_holds_for_http_and_json_rpc() -> None:
     with HTTPPortal(auth=BearerAuth(TOKENS), middleware=[RequireScopes(groups={"shop": ["orders"]})]) as portal:
         portal.apply_service(Shop)
-        refused = post(f"{portal.base}/shop/refund", {"cents": 1}, Authorization="Bearer t-bob")
-        assert refused.status_code == 403
+        rejected = post(f"{portal.base}/shop/refund", {"cents": 1}, Authorization="Bearer t-bob")
+        assert rejected.status_code == 403
         for method in ("shop.refund", "shop/refund"):
-            asked = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {"cents": 1}}
+            request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {"cents": 1}}
             for token, member in (("t-bob", "error"), ("t-ann", "result")):
-                answer = post(f"{portal.base}/rpc", asked, Authorization=f"Bearer {token}").json()
-                assert member in answer, answer
+                response = post(f"{portal.base}/rpc", request, Authorization=f"Bearer {token}").json()
+                assert member in response, response
         batch = [{"jsonrpc": "2.0", "id": n, "method": "shop.refund", "params": [1]} for n in range(3)]
-        answers = post(f"{portal.base}/rpc", batch, Authorization="Bearer t-bob").json()
-        assert [answer["error"]["data"]["status"] for answer in answers] == [403] * 3
+        responses = post(f"{portal.base}/rpc", batch, Authorization="Bearer t-bob").json()
+        assert [response["error"]["data"]["status"] for response in responses] == [403] * 3
         assert portal.stats()["failed"] >= 6
 
 
@@ -126,7 +126,7 @@ def test_a_scope_of_a_group_holds_whichever_way_it_is_called() -> None:
      "/api/whoami#x"],
 )  # fmt: skip
 @pytest.mark.parametrize("method", ["POST", "GET", "HEAD", "PUT", "OPTIONS", "BREW"])
-def test_no_way_around_the_door(method: str, target: str) -> None:
+def test_no_path_or_method_bypasses_authentication(method: str, target: str) -> None:
     """Whatever the path and the method: without a credential nothing runs and nothing is told of a function."""
     with HTTPPortal(auth=BearerAuth(TOKENS)) as portal:
         portal.apply(whoami)
@@ -134,16 +134,16 @@ def test_no_way_around_the_door(method: str, target: str) -> None:
             lines = [f"{method} {target} HTTP/1.1", "Host: x", "Content-Length: 2", "X-HTTP-Method-Override: POST"]
             lines += ["X-Forwarded-For: 127.0.0.1", "X-Original-URL: /api/whoami", "Connection: close"]
             sock.sendall(("\r\n".join(lines) + "\r\n\r\n{}").encode())
-            answer = b""
+            response = b""
             while piece := sock.recv(65536):
-                answer += piece
-        status = int(answer.split(b" ", 2)[1])
+                response += piece
+        status = int(response.split(b" ", 2)[1])
         assert status in (400, 401, 404, 405, 501) or target.startswith(("/docs", "/openapi"))
-        assert b"fingerprint" not in answer
+        assert b"fingerprint" not in response
         assert portal.stats()["calls"] == 0
 
 
-def test_a_limit_says_what_is_left() -> None:
+def test_a_rate_limit_reports_the_remaining_calls() -> None:
     limit = RateLimit("3/minute", per="identity", algorithm="sliding_window")
     with HTTPPortal(auth=BearerAuth(TOKENS), middleware=[limit]) as portal:
         address = portal.apply(whoami)
@@ -153,42 +153,42 @@ def test_a_limit_says_what_is_left() -> None:
                 ann.call_at(address)
             assert 0 < (caught.value.retry_after or 0) <= 120
             assert bob.call_at(address) == "bob"  # each has a limit of its own
-        refused = post(address, Authorization="Bearer t-ann")
-        assert refused.status_code == 429
-        assert int(refused.headers["Retry-After"]) > 0
-        assert "r=0" in refused.headers["RateLimit"]
+        rejected = post(address, Authorization="Bearer t-ann")
+        assert rejected.status_code == 429
+        assert int(rejected.headers["Retry-After"]) > 0
+        assert "r=0" in rejected.headers["RateLimit"]
         allowed = post(address, Authorization="Bearer t-bob")
         assert allowed.status_code == 200
         assert "r=1" in allowed.headers["RateLimit"]
 
 
 def test_a_forwarded_address_counts_only_from_a_trusted_proxy() -> None:
-    for proxies, answers in (((), [200, 429]), (("127.0.0.1",), [200, 200])):
+    for proxies, responses in (((), [200, 429]), (("127.0.0.1",), [200, 200])):
         limit = RateLimit("1/minute", per="client", algorithm="sliding_window")
         with HTTPPortal(middleware=[limit], trusted_proxies=proxies) as portal:
             address = portal.apply(add_one)
             found = [post(address, {"n": 1}, **{"X-Forwarded-For": f"192.0.2.{n}"}).status_code for n in (1, 2)]
-            assert found == answers
+            assert found == responses
 
 
 @pytest.mark.parametrize(("proxies", "peer"), [((), "127.0.0.1"), (("127.0.0.1",), "192.0.2.7")])
-def test_all_who_ask_see_the_client_behind_a_trusted_proxy(proxies: tuple[str, ...], peer: str) -> None:
+def test_authenticators_and_logs_see_the_client_behind_a_trusted_proxy(proxies: tuple[str, ...], peer: str) -> None:
     lines: list[str] = []
-    asked: list[str] = []
+    peers: list[str] = []
 
     def somebody(request: Any) -> Identity:
-        asked.append(request.peer)
+        peers.append(request.peer)
         return Identity("ann")
 
     with HTTPPortal(auth=somebody, http_middleware=[RequestLog(lines.append)], trusted_proxies=proxies) as portal:
         address = portal.apply(add_one)
         post(address, {"n": 1}, **{"X-Forwarded-For": "192.0.2.7"})
         post(f"http://127.0.0.1:{portal.port}/api/rpc", {"jsonrpc": "2.0"}, **{"X-Forwarded-For": "192.0.2.7"})
-    assert asked == [peer, peer]
+    assert peers == [peer, peer]
     assert [json.loads(line)["peer"] for line in lines] == [peer, peer]
 
 
-def test_a_rule_that_names_nothing_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_rule_without_a_function_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     scopes = RequireScopes(functions={"ad_one": ["admin"], "whoami": ["x"]}, groups={"billing": ["y"]})
     limits = [RateLimit("9/minute", functions=["nothing"]), RateLimit("9/minute", functions=lambda function: True)]
 
@@ -201,8 +201,8 @@ def test_a_rule_that_names_nothing_is_said_once(caplog: pytest.LogCaptureFixture
         portal.apply(whoami)
         for _ in range(2):
             assert post(address, {"n": 1}, Authorization="Bearer t-ann").status_code == 200
-    said = [record.getMessage() for record in caplog.records if record.name == "portal.http"]
-    assert said == [
+    messages = [record.getMessage() for record in caplog.records if record.name == "portal.http"]
+    assert messages == [
         "RequireScopes names ad_one, which is not published here; is add_one meant?",
         "RequireScopes names billing, which is not published here",
         "RateLimit names nothing, which is not published here",
@@ -239,7 +239,7 @@ def test_an_idempotency_key_runs_a_call_once() -> None:
     assert ran == [5, 6]
 
 
-def test_a_cacheable_answer_is_kept_and_asked_for_again_by_its_tag() -> None:
+def test_a_cacheable_response_is_cached_and_revalidated() -> None:
     ran: list[int] = []
 
     @function(cacheable=True, idempotent=True)
@@ -247,8 +247,8 @@ def test_a_cacheable_answer_is_kept_and_asked_for_again_by_its_tag() -> None:
         ran.append(n)
         return {"square": n * n}
 
-    with HTTPPortal(max_age=60) as kept, HTTPPortal() as asked:
-        for portal, runs in ((kept, 1), (asked, 3)):
+    with HTTPPortal(max_age=60) as cached, HTTPPortal() as uncached:
+        for portal, runs in ((cached, 1), (uncached, 3)):
             ran.clear()
             cache = ResponseCache()
             with Consumer(cache=cache) as consumer:
@@ -258,7 +258,7 @@ def test_a_cacheable_answer_is_kept_and_asked_for_again_by_its_tag() -> None:
                     assert found == {"square": 49}
                     found["square"] = 0  # the caller's own
             assert len(ran) == runs
-            assert cache.stats()["fresh"] == (2 if portal is kept else 0)
+            assert cache.stats()["fresh"] == (2 if portal is cached else 0)
         plain = post(address, {"n": 7})
         tag = plain.headers["ETag"]
         same = post(address, {"n": 7}, **{"If-None-Match": tag})
@@ -266,7 +266,7 @@ def test_a_cacheable_answer_is_kept_and_asked_for_again_by_its_tag() -> None:
         assert post(address, {"n": 8}, **{"If-None-Match": tag}).status_code == 200
 
 
-def test_every_middleware_at_once(tmp_path: Path) -> None:
+def test_all_middleware_works_together(tmp_path: Path) -> None:
     log = tmp_path / "requests.log"
     layers = [
         RequestLog(log, headers=["authorization", "x-note"]),
@@ -283,21 +283,21 @@ def test_every_middleware_at_once(tmp_path: Path) -> None:
 
     with HTTPPortal(auth=BearerAuth(TOKENS), http_middleware=layers) as portal:
         address, stream = portal.apply(long), portal.apply(ticks)
-        answer = post(
+        response = post(
             f"{address}?token=secret",
             {"n": 5000},
             **{"Authorization": "Bearer t-ann", "Origin": "https://shop.example", "X-Note": "a\tb"},
         )
-        assert answer.json() == "x" * 5000
-        assert answer.headers["Content-Encoding"] == "gzip"
-        assert int(answer.headers["Content-Length"]) < 200
-        assert answer.headers["X-Content-Type-Options"] == "nosniff"
-        assert "Strict-Transport-Security" not in answer.headers
-        assert answer.headers["Access-Control-Allow-Origin"] == "https://shop.example"
-        assert "Origin" in answer.headers["Vary"]
-        refused = post(address, {"n": 5000}, Origin="https://shop.example")
-        assert refused.status_code == 401
-        assert refused.headers["Access-Control-Allow-Origin"] == "https://shop.example"
+        assert response.json() == "x" * 5000
+        assert response.headers["Content-Encoding"] == "gzip"
+        assert int(response.headers["Content-Length"]) < 200
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert "Strict-Transport-Security" not in response.headers
+        assert response.headers["Access-Control-Allow-Origin"] == "https://shop.example"
+        assert "Origin" in response.headers["Vary"]
+        rejected = post(address, {"n": 5000}, Origin="https://shop.example")
+        assert rejected.status_code == 401
+        assert rejected.headers["Access-Control-Allow-Origin"] == "https://shop.example"
         assert post(stream, Authorization="Bearer t-ann", Accept="application/x-ndjson").text.split() == ["0", "1", "2"]
         with Consumer(auth="t-ann") as consumer:
             assert consumer.call_at(address, {"n": 3}) == "xxx"
@@ -313,7 +313,7 @@ def test_every_middleware_at_once(tmp_path: Path) -> None:
     assert "secret" not in log.read_text()
 
 
-def test_the_answer_at_a_deadline_has_the_same_headers_and_one_line(tmp_path: Path) -> None:
+def test_the_response_at_a_deadline_has_the_headers_and_one_log_line(tmp_path: Path) -> None:
     gate, left = threading.Event(), threading.Event()
     lines: list[str] = []
 
@@ -344,21 +344,21 @@ def test_the_answer_at_a_deadline_has_the_same_headers_and_one_line(tmp_path: Pa
         ({"paths": "/api", "methods": "GET"}, False),
     ],
 )
-def test_conditions(condition: dict[str, Any], applies: bool) -> None:
+def test_conditional_requests(condition: dict[str, Any], applies: bool) -> None:
     with HTTPPortal(http_middleware=[When(SecurityHeaders(), **condition)]) as portal:
         portal.apply(add_one)
-        answer = post(f"{portal.base}/add_one", {"n": 1}, **{"X-Note": "1"})
-        assert answer.json() == 2
-        assert ("X-Frame-Options" in answer.headers) is applies
+        response = post(f"{portal.base}/add_one", {"n": 1}, **{"X-Note": "1"})
+        assert response.json() == 2
+        assert ("X-Frame-Options" in response.headers) is applies
 
 
 def test_json_rpc_and_documents() -> None:
     with HTTPPortal(auth=BearerAuth(TOKENS)) as portal:
         portal.apply(whoami)
-        asked = {"jsonrpc": "2.0", "id": 1, "method": "whoami"}
-        assert post(f"{portal.base}/rpc", asked).status_code == 401
-        answer = post(f"{portal.base}/rpc", asked, Authorization="Bearer t-bob")
-        assert answer.json() == {"jsonrpc": "2.0", "id": 1, "result": "bob"}
+        request = {"jsonrpc": "2.0", "id": 1, "method": "whoami"}
+        assert post(f"{portal.base}/rpc", request).status_code == 401
+        response = post(f"{portal.base}/rpc", request, Authorization="Bearer t-bob")
+        assert response.json() == {"jsonrpc": "2.0", "id": 1, "result": "bob"}
         root = str(portal.base).removesuffix("/api")
         document = requests.get(f"{root}/openapi.json", timeout=WAIT).json()
         assert "/api/whoami" in document["paths"]
@@ -372,13 +372,13 @@ def test_json_rpc_and_documents() -> None:
 
 @pytest.mark.parametrize(("accept", "status"), [("text/html", 406), ("application/json;q=0", 406), ("*/*;q=0", 406),
     ("application/json", 200), ("text/html, */*;q=0.1", 200), ("application/*", 200)])  # fmt: skip
-def test_an_answer_that_the_client_does_not_take(accept: str, status: int) -> None:
+def test_a_response_that_the_client_does_not_accept(accept: str, status: int) -> None:
     with HTTPPortal() as portal:
         address = portal.apply(add_one)
         assert post(address, {"n": 1}, Accept=accept).status_code == status
 
 
-def test_methods() -> None:
+def test_allowed_methods() -> None:
     with HTTPPortal() as portal:
         address = str(portal.apply(add_one))
         known = requests.delete(address, timeout=WAIT)
@@ -391,14 +391,14 @@ def test_methods() -> None:
 
 
 @pytest.mark.parametrize("key", ["", "a b", "k" * 256, "\xe9"])
-def test_a_malformed_idempotency_key_is_refused_also_where_no_answers_are_kept(key: str) -> None:
+def test_a_malformed_idempotency_key_is_rejected_without_idempotency_too(key: str) -> None:
     with HTTPPortal() as portal:
         address = portal.apply(add_one)
         assert post(address, {"n": 1}, **{"Idempotency-Key": key.encode("latin-1")}).status_code == 400
         assert post(address, {"n": 1}, **{"Idempotency-Key": "k" * 255}).status_code == 200
 
 
-def test_allow_names_the_methods_of_what_is_there() -> None:
+def test_allow_has_the_methods_of_the_path() -> None:
     """RFC 9110 section 10.2.1."""
 
     def rpc() -> None:
@@ -415,20 +415,20 @@ def test_allow_names_the_methods_of_what_is_there() -> None:
             ("/api", "GET, HEAD, OPTIONS"),
             ("/api/orders", "GET, HEAD, OPTIONS"),
         ):
-            asked = requests.options(base + path, timeout=WAIT)
-            assert (asked.status_code, asked.headers["Allow"]) == (204, allow), path
-            refused = requests.put(base + path, timeout=WAIT)
-            assert (refused.status_code, refused.headers["Allow"]) == (405, allow), path
+            allowed = requests.options(base + path, timeout=WAIT)
+            assert (allowed.status_code, allowed.headers["Allow"]) == (204, allow), path
+            rejected = requests.put(base + path, timeout=WAIT)
+            assert (rejected.status_code, rejected.headers["Allow"]) == (405, allow), path
         for path in ("/openapi.json", "/openrpc.json", "/docs"):
-            refused = requests.options(base + path, timeout=WAIT)
-            assert (refused.status_code, refused.headers["Allow"]) == (405, "GET, HEAD"), path
+            rejected = requests.options(base + path, timeout=WAIT)
+            assert (rejected.status_code, rejected.headers["Allow"]) == (405, "GET, HEAD"), path
         assert requests.get(f"{base}/api/rpc", timeout=WAIT).status_code == 405
         portal.apply(rpc)
         assert requests.get(f"{base}/api/rpc", timeout=WAIT).status_code == 200
         assert requests.options(f"{base}/api/rpc", timeout=WAIT).headers["Allow"] == "GET, HEAD, OPTIONS, POST"
 
 
-def test_a_page_cannot_send_a_body_without_its_type() -> None:
+def test_a_cross_origin_body_without_a_json_content_type_is_rejected() -> None:
     """What a browser sends across origins without a preflight must not be taken for a call."""
     with HTTPPortal() as portal:
         address = str(portal.apply(add_one))
@@ -437,5 +437,5 @@ def test_a_page_cannot_send_a_body_without_its_type() -> None:
             ({"Origin": "https://evil.example", "Content-Type": "text/plain"}, 415),
             ({}, 200),
         ):
-            answer = requests.post(address, data=b'{"n":1}', headers=headers, timeout=WAIT)
-            assert answer.status_code == status
+            response = requests.post(address, data=b'{"n":1}', headers=headers, timeout=WAIT)
+            assert response.status_code == status

@@ -42,7 +42,7 @@ def connect(portal: HTTPPortal) -> socket.socket:
     return socket.create_connection(("127.0.0.1", portal.port), timeout=WAIT)
 
 
-def ask(sock: socket.socket, data: bytes = GOOD) -> bytes:
+def exchange(sock: socket.socket, data: bytes = GOOD) -> bytes:
     """Send a request, read its answer to the end of its body."""
     sock.sendall(data)
     received = b""
@@ -57,13 +57,13 @@ def ask(sock: socket.socket, data: bytes = GOOD) -> bytes:
     return head + b"\r\n\r\n" + body
 
 
-def test_when_descriptors_run_out_those_who_are_connected_are_served_on(
+def test_connected_clients_are_served_when_descriptors_run_out(
     served: HTTPPortal, caplog: pytest.LogCaptureFixture
 ) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with connect(served) as good, socket.socket() as late:
         late.settimeout(WAIT)
-        assert ask(good).startswith(b"HTTP/1.1 200 ")
+        assert exchange(good).startswith(b"HTTP/1.1 200 ")
         highest = max(int(name) for name in os.listdir("/proc/self/fd"))
         spare: list[int] = []
         with caplog.at_level(logging.WARNING, "portal.serving"):
@@ -76,29 +76,29 @@ def test_when_descriptors_run_out_those_who_are_connected_are_served_on(
                         break
                 late.connect(("127.0.0.1", served.port))
                 for _ in range(200):
-                    assert ask(good).startswith(b"HTTP/1.1 200 ")
+                    assert exchange(good).startswith(b"HTTP/1.1 200 ")
             finally:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
                 for fd in spare:
                     os.close(fd)
-            assert ask(late).startswith(b"HTTP/1.1 200 ")  # it is heard as soon as there is room
+            assert exchange(late).startswith(b"HTTP/1.1 200 ")  # it is heard as soon as there is room
         # Each warning is one attempt to accept; they must not come as often as others call.
         warnings = [record for record in caplog.records if "accepted" in record.getMessage()]
         assert 1 <= len(warnings) < 100
 
 
-def test_paths_spelled_in_many_ways_are_not_remembered_at_length(served: HTTPPortal) -> None:
+def test_latencies_are_kept_per_normalised_path(served: HTTPPortal) -> None:
     with connect(served) as sock:
         for number in range(20):
             path = b"/api" + b"/" * (4000 + number) + b"add"
-            assert ask(sock, GOOD.replace(b"/api/add", path)).startswith(b"HTTP/1.1 200 ")
-        assert ask(sock).startswith(b"HTTP/1.1 200 ")
+            assert exchange(sock, GOOD.replace(b"/api/add", path)).startswith(b"HTTP/1.1 200 ")
+        assert exchange(sock).startswith(b"HTTP/1.1 200 ")
     engine = served.listener._engine
     assert engine is not None
     assert set(engine.scheduler._latencies._latencies) == {("POST", "/api/add")}
 
 
-def test_long_headers_are_not_remembered() -> None:
+def test_long_headers_are_not_cached() -> None:
     proxies = trusted_networks(["10.0.0.0/8"])
     before = _cached_address.cache_info().currsize, _known_type.cache_info().currsize
     for number in range(20):
@@ -113,18 +113,18 @@ def test_thousands_of_pipelined_requests_leave_room_for_others(served: HTTPPorta
     count = 20_000
     with connect(served) as greedy, connect(served) as other:
         greedy.setblocking(False)
-        rest, tail, answered = memoryview(GOOD * count), b"", 0
-        while answered < count:
+        rest, tail, received = memoryview(GOOD * count), b"", 0
+        while received < count:
             with suppress(BlockingIOError):
                 rest = rest[greedy.send(rest) :] if rest else rest
             try:
                 piece = greedy.recv(1 << 20)
-                assert piece, answered
+                assert piece, received
             except BlockingIOError:
                 piece = b""
-                assert ask(other).startswith(b"HTTP/1.1 200 ")
+                assert exchange(other).startswith(b"HTTP/1.1 200 ")
             found = tail + piece
-            answered += found.count(b"HTTP/1.1 200 ")
+            received += found.count(b"HTTP/1.1 200 ")
             tail = found[-12:]
         assert served.listener.stats()["refused"] == 0
 
@@ -146,22 +146,22 @@ def test_a_client_that_reads_nothing_of_a_stream_frees_its_worker() -> None:
         with connect(portal) as rude, connect(portal) as good:
             rude.sendall(b"POST /api/endless HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
             assert rude.recv(10)
-            assert ask(good).startswith(b"HTTP/1.1 200 ")  # by the one worker there is
+            assert exchange(good).startswith(b"HTTP/1.1 200 ")  # by the one worker there is
         assert closed == [True]
 
 
-def test_a_connection_that_is_parked_while_the_garbage_collector_runs_ends_no_watching() -> None:
+def test_a_connection_parked_during_garbage_collection_is_watched() -> None:
     engine = Listener()._build([])
     reactor, table = engine.reactor, engine.table
-    kept: Any = SimpleNamespace(deadline=inf)
+    parked: Any = SimpleNamespace(deadline=inf)
     for fd in range(5_000):  # so many that, in CPython 3.11, it runs while they are looked through
-        table.parked[fd] = kept
+        table.parked[fd] = parked
     added: list[int] = []
 
     def park(phase: str, _: object) -> None:  # as a worker may that goes on in a finaliser
         if phase == "start" and not added:
             added.append(5_000)
-            table.parked[5_000] = kept
+            table.parked[5_000] = parked
 
     gc.collect()
     gc.callbacks.append(park)

@@ -15,6 +15,7 @@ from portal import Consumer, HTTPPortal, OverloadedError, PortalError
 from portal.idempotency.middleware import Idempotency
 from portal.limits.rate_limit import RateLimit
 from tests.support import valkey
+from tests.support.ports import free_port
 
 WAIT = 30.0
 THREADS = 8
@@ -25,7 +26,7 @@ class Load:
 
     def __init__(self, address: str) -> None:
         self.wrong: list[PortalError] = []
-        self.refused = self.answered = 0
+        self.overloaded = self.succeeded = 0
         self._address = address
         self._numbers, self._over, self._more = count(), threading.Event(), threading.Condition()
         self._threads = [threading.Thread(target=self._run) for _ in range(THREADS)]
@@ -47,9 +48,9 @@ class Load:
             error = raised
         with self._more:
             if error is None:
-                self.answered += 1
+                self.succeeded += 1
             elif isinstance(error, OverloadedError):
-                self.refused += 1
+                self.overloaded += 1
             else:
                 self.wrong.append(error)
             self._more.notify_all()
@@ -57,7 +58,7 @@ class Load:
     def await_more(self, name: str, calls: int = 40) -> None:
         with self._more:
             least = getattr(self, name) + calls
-            assert self._more.wait_for(lambda: getattr(self, name) >= least, WAIT), (self.answered, self.refused)
+            assert self._more.wait_for(lambda: getattr(self, name) >= least, WAIT), (self.succeeded, self.overloaded)
 
     def close(self) -> None:
         self._over.set()
@@ -67,7 +68,7 @@ class Load:
 
 
 @pytest.mark.parametrize("on_lost_store", ["open", "closed"])
-def test_a_store_that_comes_and_goes(on_lost_store: Any) -> None:
+def test_calls_follow_on_lost_store_while_the_store_comes_and_goes(on_lost_store: Any) -> None:
     ran: Counter[int] = Counter()
     counting = threading.Lock()
 
@@ -76,11 +77,11 @@ def test_a_store_that_comes_and_goes(on_lost_store: Any) -> None:
             ran[number] += 1
         return number
 
-    port = valkey.free_port()
+    port = free_port()
     url = f"redis://127.0.0.1:{port}/0"
     limit = RateLimit("1000000/second", store=url, on_lost_store=on_lost_store)
     once = Idempotency(store=url, on_lost_store=on_lost_store)
-    lost = "answered" if on_lost_store == "open" else "refused"
+    lost = "succeeded" if on_lost_store == "open" else "overloaded"
     with HTTPPortal(middleware=[limit, once]) as portal:
         address = str(portal.apply(work))
         with valkey.running(port=port) as server:
@@ -88,11 +89,11 @@ def test_a_store_that_comes_and_goes(on_lost_store: Any) -> None:
             try:
                 process = server._process
                 assert process is not None
-                load.await_more("answered")
+                load.await_more("succeeded")
                 os.kill(process.pid, signal.SIGSTOP)
                 load.await_more(lost)
                 os.kill(process.pid, signal.SIGCONT)
-                load.await_more("answered")
+                load.await_more("succeeded")
                 if on_lost_store == "closed":
                     with counting:
                         assert max(ran.values()) == 1
@@ -100,7 +101,7 @@ def test_a_store_that_comes_and_goes(on_lost_store: Any) -> None:
                 process.wait(WAIT)
                 load.await_more(lost)
                 with valkey.running(port=port):
-                    load.await_more("answered", 200)
+                    load.await_more("succeeded", 200)
                     load.close()
             finally:
                 load.close()
@@ -111,4 +112,4 @@ def test_a_store_that_comes_and_goes(on_lost_store: Any) -> None:
             assert max(ran.values()) <= 2
             assert sum(times == 2 for times in ran.values()) <= THREADS
         else:
-            assert load.refused == 0
+            assert load.overloaded == 0

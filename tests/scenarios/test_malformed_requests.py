@@ -51,7 +51,7 @@ def eventually(condition: Callable[[], bool], what: str) -> None:
 # reading answers, strictly and by code that the library does not share
 
 
-class Answer:
+class RawResponse:
     def __init__(self, status: int, headers: dict[str, str], body: bytes) -> None:
         self.status = status
         self.headers = headers
@@ -62,9 +62,9 @@ class Answer:
         return self.headers.get("connection") == "close"
 
 
-def parse_answers(data: bytes, method: str = "POST") -> list[Answer]:
+def parse_responses(data: bytes, method: str = "POST") -> list[RawResponse]:
     """All final answers in `data`, which must hold nothing else; interim ones are passed over."""
-    answers: list[Answer] = []
+    responses: list[RawResponse] = []
     while data:
         head, found, data = data.partition(b"\r\n\r\n")
         assert found, f"an answer is cut off: {head[:100]!r}"
@@ -88,8 +88,8 @@ def parse_answers(data: bytes, method: str = "POST") -> list[Answer]:
             length = int(headers["content-length"])
             body, data = data[:length], data[length:]
             assert len(body) == length, "a body is cut off"
-        answers.append(Answer(status, headers, body))
-    return answers
+        responses.append(RawResponse(status, headers, body))
+    return responses
 
 
 def _dechunk(data: bytes) -> tuple[bytes, bytes]:
@@ -158,24 +158,24 @@ def judge(row: Any, received: bytes) -> str | None:
     if row.kind == "dropped":
         if row.tls == "bare":
             return None if b"HTTP/" not in received else f"it was told {received[:100]!r}"
-        answers = parse_answers(received)
-        return f"it was answered {answers[0].status}" if answers else None
-    answers = parse_answers(received, row.method)
-    statuses = [answer.status for answer in answers]
+        responses = parse_responses(received)
+        return f"it was answered {responses[0].status}" if responses else None
+    responses = parse_responses(received, row.method)
+    statuses = [response.status for response in responses]
     expected = list(row.statuses)
     if len(statuses) != len(expected) or any(
         not (one == wanted or (not wanted and 400 <= one < 500)) for one, wanted in zip(statuses, expected, strict=True)
     ):
         return f"it was answered {statuses}, not {expected}"
-    if row.kind == "refused" and not answers[-1].closes:
+    if row.kind == "rejected" and not responses[-1].closes:
         return "the connection is not said to be closed"
-    for answer in answers:
-        if answer.closes and answer is not answers[-1]:
+    for response in responses:
+        if response.closes and response is not responses[-1]:
             return "an answer follows the last one"
-        if answer.status >= 400 and row.method != "HEAD":
-            problem = json.loads(answer.body)
-            if answer.headers["content-type"] != "application/problem+json" or problem["status"] != answer.status:
-                return f"no problem document: {answer.body!r}"
+        if response.status >= 400 and row.method != "HEAD":
+            problem = json.loads(response.body)
+            if response.headers["content-type"] != "application/problem+json" or problem["status"] != response.status:
+                return f"no problem document: {response.body!r}"
     return None
 
 
@@ -204,8 +204,8 @@ def call_well(port: int, trust: ssl.SSLContext | None = None) -> None:
         sock = raw if trust is None else trust.wrap_socket(raw, server_hostname="localhost")
         with sock:
             sock.sendall(table.GOOD.replace(table.HOST, b"Host: x\r\nConnection: close\r\n"))
-            (answer,) = parse_answers(read_to_end(sock))
-    assert (answer.status, json.loads(answer.body)) == (200, 3)
+            (response,) = parse_responses(read_to_end(sock))
+    assert (response.status, json.loads(response.body)) == (200, 3)
 
 
 def check_table(portal: HTTPPortal, rows: list[Any], trust: ssl.SSLContext | None = None) -> None:
@@ -215,7 +215,7 @@ def check_table(portal: HTTPPortal, rows: list[Any], trust: ssl.SSLContext | Non
     eventually(lambda: stats()["connections"] == 0, "the good connection stays open")
     # Workers come as they are wanted, and stay; one is there.
     files, threads = open_files(), threading.active_count() + table.LIMITS["workers"] - 1
-    kept: list[int] = []
+    memory: list[int] = []
     for _ in range(2):
         wrongs = run_table(rows, portal.port, trust)
         assert not wrongs, "\n".join(f"{name}: {wrong}" for name, wrong in wrongs.items())
@@ -226,8 +226,8 @@ def check_table(portal: HTTPPortal, rows: list[Any], trust: ssl.SSLContext | Non
         call_well(portal.port, trust)
         eventually(lambda: stats()["connections"] == 0, "the good connection stays open")
         gc.collect()
-        kept.append(tracemalloc.get_traced_memory()[0])
-    assert kept[1] - kept[0] < 256 * 1024, f"{kept[1] - kept[0]} bytes more"
+        memory.append(tracemalloc.get_traced_memory()[0])
+    assert memory[1] - memory[0] < 256 * 1024, f"{memory[1] - memory[0]} bytes more"
 
 
 @pytest.fixture
@@ -237,14 +237,14 @@ def traced() -> Iterator[None]:
     tracemalloc.stop()
 
 
-def test_the_table_is_a_table() -> None:
+def test_the_rows_have_unique_names() -> None:
     names = [row.name for row in [*table.PLAIN, *table.TLS]]
     assert len(names) == len(set(names))
     assert len(names) >= 200
 
 
 @pytest.mark.usefixtures("traced")
-def test_each_row_of_the_table_gets_what_it_should() -> None:
+def test_each_row_gets_its_responses() -> None:
     with HTTPPortal(config=ServingConfig(**table.LIMITS)) as portal:
         portal.apply(add)
         portal.apply(numbers)
@@ -252,7 +252,7 @@ def test_each_row_of_the_table_gets_what_it_should() -> None:
 
 
 @pytest.mark.usefixtures("traced")
-def test_each_row_over_tls_gets_what_it_should(tmp_path: Path) -> None:
+def test_each_row_gets_its_responses_over_tls(tmp_path: Path) -> None:
     authority = trustme.CA()
     issued = authority.issue_cert("localhost")
     pem = tmp_path / "server.pem"
@@ -304,31 +304,31 @@ def served() -> Iterator[HTTPPortal]:
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(mutations(SEEDS))
-def test_a_good_request_damaged_is_answered_once_or_not_at_all(served: HTTPPortal, data: bytes) -> None:
+def test_a_damaged_request_gets_at_most_one_response(served: HTTPPortal, data: bytes) -> None:
     with socket.create_connection(("127.0.0.1", served.port), timeout=WAIT) as sock:
         send(sock, data)
         half_close(sock)
-        answers = parse_answers(read_to_end(sock), "HEAD" if data.startswith(b"HEAD") else "POST")
-    for answer in answers:
+        responses = parse_responses(read_to_end(sock), "HEAD" if data.startswith(b"HEAD") else "POST")
+    for response in responses:
         # Server errors that tell of the request: a method, a coding or a version that is not served.
-        assert answer.status < 500 or answer.status in (501, 505), answer.body
-        assert not answer.closes or answer is answers[-1]
+        assert response.status < 500 or response.status in (501, 505), response.body
+        assert not response.closes or response is responses[-1]
     # A request can only be split in two where there are two request lines; else what is left over may be refused.
-    refused = len(answers) > 1 and answers[-1].closes and answers[-1].status >= 400
-    assert len(answers) - refused <= 1, data
+    is_rejected = len(responses) > 1 and responses[-1].closes and responses[-1].status >= 400
+    assert len(responses) - is_rejected <= 1, data
 
 
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(min_size=len(table.BODY), max_size=len(table.BODY)))
-def test_whatever_the_body_is_there_is_one_answer(served: HTTPPortal, body: bytes) -> None:
+def test_any_body_gets_one_response(served: HTTPPortal, body: bytes) -> None:
     with socket.create_connection(("127.0.0.1", served.port), timeout=WAIT) as sock:
         sock.sendall(table.post(body=body))
         half_close(sock)
-        (answer,) = parse_answers(read_to_end(sock))
-    assert answer.status in (200, 400, 422)
+        (response,) = parse_responses(read_to_end(sock))
+    assert response.status in (200, 400, 422)
 
 
-def test_an_empty_line_begins_no_request() -> None:
+def test_an_empty_line_does_not_start_a_request() -> None:
     reader = RequestReader(8192, 100, HeadCache())
     reader.feed(table.GOOD + b"\r\n")
     assert reader.next_request() is not None
@@ -340,7 +340,7 @@ def test_an_empty_line_begins_no_request() -> None:
     assert reader.next_request() is not None
 
 
-def test_a_request_that_waited_behind_one_answered_at_its_deadline_is_served() -> None:
+def test_a_request_behind_one_past_its_deadline_is_served() -> None:
     release = threading.Event()
 
     def stuck() -> bool:
@@ -357,12 +357,12 @@ def test_a_request_that_waited_behind_one_answered_at_its_deadline_is_served() -
                 while received.count(b"HTTP/1.1 ") < 2:
                     received += sock.recv(65536)
                 half_close(sock)
-                answers = parse_answers(received + read_to_end(sock))
-            assert [answer.status for answer in answers] == [504, status]
+                responses = parse_responses(received + read_to_end(sock))
+            assert [response.status for response in responses] == [504, status]
         release.set()
 
 
-def test_a_client_that_reads_nothing_and_expects_100_holds_up_nobody(tmp_path: Path) -> None:
+def test_a_client_that_reads_nothing_and_expects_100_delays_no_other(tmp_path: Path) -> None:
     head = table.post(table.HOST + table.LENGTH + b"Expect: 100-continue\r\n", b"")
     path = str(tmp_path / "s")
 
@@ -422,7 +422,7 @@ def _fields(parse: Callable[[bytes], Any], data: bytes) -> Any:
 
 
 @given(st.lists(st.sampled_from(_HEADS), max_size=6), mutations(_HEADS))
-def test_what_is_known_of_heads_changes_nothing_about_the_next(before: list[bytes], data: bytes) -> None:
+def test_cached_heads_do_not_change_later_ones(before: list[bytes], data: bytes) -> None:
     cache = HeadCache()
     if data.count(b"\r\n\r\n") != 1 or not data.endswith(b"\r\n\r\n"):
         data = _HEADS[1]

@@ -21,16 +21,16 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def fetched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The addresses whose contracts were asked for."""
     seen: list[str] = []
     describe = HTTPClient.describe
 
-    def noted(self: HTTPClient, address: Address) -> Any:
+    def record_and_describe(self: HTTPClient, address: Address) -> Any:
         seen.append(str(address))
         return describe(self, address)
 
-    monkeypatch.setattr(HTTPClient, "describe", noted)
+    monkeypatch.setattr(HTTPClient, "describe", record_and_describe)
     return seen
 
 
@@ -57,7 +57,9 @@ def redeploy(http: HTTPPortal) -> None:
     http.apply(newer)
 
 
-def test_the_first_call_that_the_new_contract_allows_passes(http: HTTPPortal, clock: Clock, asked: list[str]) -> None:
+def test_the_first_call_that_the_new_schema_accepts_succeeds(
+    http: HTTPPortal, clock: Clock, fetched: list[str]
+) -> None:
     address = http.generate_address("times")
     with Consumer() as consumer:
         assert consumer.call_at(address, {"n": 7}) == 7
@@ -65,10 +67,10 @@ def test_the_first_call_that_the_new_contract_allows_passes(http: HTTPPortal, cl
         clock.now += 6
         assert consumer.call_at(address, {"n": 7, "by": 2}) == "14"
         assert consumer.call_at(address, {"n": 7, "by": 3}) == "21"
-    assert len(asked) == 2
+    assert len(fetched) == 2
 
 
-def test_so_does_that_of_a_function_that_was_resolved_before(http: HTTPPortal, clock: Clock, asked: list[str]) -> None:
+def test_the_first_call_of_a_resolved_function_succeeds(http: HTTPPortal, clock: Clock, fetched: list[str]) -> None:
     with Consumer() as consumer:
         times = consumer.resolve(http.generate_address("times"))
         assert times(n=7) == 7
@@ -77,10 +79,12 @@ def test_so_does_that_of_a_function_that_was_resolved_before(http: HTTPPortal, c
         assert times(n=7, by=2) == "14"
         assert times(7, 2, words="x") == "x14"
         assert times.parameters.names == ("n", "by", "words")
-    assert len(asked) == 2
+    assert len(fetched) == 2
 
 
-def test_wrong_input_asks_once_in_a_while(http: HTTPPortal, clock: Clock, asked: list[str]) -> None:
+def test_wrong_input_fetches_the_schema_at_most_once_an_interval(
+    http: HTTPPortal, clock: Clock, fetched: list[str]
+) -> None:
     with Consumer() as consumer:
         times = consumer.resolve(http.generate_address("times"))
         for seconds, expected in ((1, 1), (6, 2), (1, 2), (6, 3)):
@@ -88,24 +92,24 @@ def test_wrong_input_asks_once_in_a_while(http: HTTPPortal, clock: Clock, asked:
             for _ in range(3):
                 with pytest.raises(ValidationError, match="words"):
                     times(n=7, words="x")
-            assert len(asked) == expected
+            assert len(fetched) == expected
         fixed = consumer.resolve(next(iter(http.functions())))  # a fingerprint leads to one contract
         with pytest.raises(ValidationError):
             fixed(n=7, words="x")
         clock.now += 6
         with pytest.raises(ValidationError):
             fixed(n=7, words="x")
-    assert len(asked) == 4
+    assert len(fetched) == 4
 
 
-def test_wrong_input_costs_later_calls_nothing(http: HTTPPortal, clock: Clock, asked: list[str]) -> None:
+def test_wrong_input_causes_one_schema_fetch(http: HTTPPortal, clock: Clock, fetched: list[str]) -> None:
     address = http.generate_address("times")
     with Consumer() as consumer:
         for n in range(5):
             with pytest.raises(ValidationError):
                 consumer.call_at(address, {"n": "7"})
             assert consumer.call_at(address, {"n": n}) == n
-        assert len(asked) == 1
+        assert len(fetched) == 1
         redeploy(http)
         with pytest.raises(ValidationError):  # asked for just now; that is trusted for a moment
             consumer.call_at(address, {"n": 7, "by": 2})
@@ -113,7 +117,7 @@ def test_wrong_input_costs_later_calls_nothing(http: HTTPPortal, clock: Clock, a
         assert consumer.call_at(address, {"n": 7, "by": 2}) == "14"
 
 
-def test_a_function_that_has_moved_is_asked_for_again(http: HTTPPortal, asked: list[str]) -> None:
+def test_a_moved_function_is_resolved_again(http: HTTPPortal, fetched: list[str]) -> None:
     address = http.generate_address("times")
     with Consumer() as consumer:
         assert consumer.call_at(address, {"n": 7}) == 7
@@ -122,10 +126,10 @@ def test_a_function_that_has_moved_is_asked_for_again(http: HTTPPortal, asked: l
             consumer.call_at(address, {"n": 7})
         http.apply(newer)
         assert consumer.call_at(address, {"n": 7, "by": 2}) == "14"
-    assert len(asked) == 2
+    assert len(fetched) == 2
 
 
-def test_a_server_that_cannot_be_asked_leaves_the_refusal_as_it_is(clock: Clock) -> None:
+def test_a_failed_schema_fetch_keeps_the_first_error(clock: Clock) -> None:
     with Consumer() as consumer:
         with HTTPPortal() as http:
             http.apply(older)
@@ -137,7 +141,7 @@ def test_a_server_that_cannot_be_asked_leaves_the_refusal_as_it_is(clock: Clock)
             times(n=7)
 
 
-def test_what_both_contracts_refuse_is_refused_by_the_new_one(http: HTTPPortal, clock: Clock) -> None:
+def test_input_that_both_schemas_reject_has_the_error_of_the_new_one(http: HTTPPortal, clock: Clock) -> None:
     address = http.generate_address("times")
     with Consumer() as consumer:
         assert consumer.call_at(address, {"n": 7}) == 7

@@ -37,7 +37,7 @@ http.apply(who)
 CALLS = 500
 
 
-def test_exactly_so_many_calls_pass(tmp_path: pathlib.Path) -> None:
+def test_the_limit_holds_for_all_workers_together(tmp_path: pathlib.Path) -> None:
     pytest.importorskip("gunicorn")
     (tmp_path / "limited.py").write_text(MODULE)
     with socket.create_server(("127.0.0.1", 0)) as probe:

@@ -67,23 +67,21 @@ def consumer() -> Iterator[Consumer]:
 
 
 @pytest.mark.parametrize("timeout", [math.inf, 1e300, pytest.param(10**400, id="huge"), 1e9])
-def test_a_timeout_beyond_all_measure_is_one_all_the_same(
-    published: Published, consumer: Consumer, timeout: Any
-) -> None:
+def test_a_huge_timeout_is_accepted(published: Published, consumer: Consumer, timeout: Any) -> None:
     assert consumer.call_at(published.count, {"number": 1}, timeout=timeout) == 1
     context = CallContext(deadline=monotonic() + WAIT)
     assert consumer.call_at(published.count, {"number": 2}, timeout=timeout, context=context) == 2
 
 
 @pytest.mark.parametrize("timeout", [0, -0.0, -1, -math.inf, 1e-12])
-def test_no_time_at_all_runs_nothing(published: Published, consumer: Consumer, timeout: float) -> None:
+def test_a_timeout_of_zero_or_less_runs_nothing(published: Published, consumer: Consumer, timeout: float) -> None:
     consumer.resolve(published.count)
     with pytest.raises(CallTimeout):
         consumer.call_at(published.count, {"number": 1}, timeout=timeout)
     assert not published.ran
 
 
-def test_a_timeout_that_is_no_number_is_refused(published: Published, consumer: Consumer) -> None:
+def test_a_timeout_that_is_not_a_number_is_rejected(published: Published, consumer: Consumer) -> None:
     for call in (consumer.call_at, consumer.stream_at, consumer.notify_at):
         with pytest.raises(ConfigError):
             call(published.count, {"number": 1}, timeout=math.nan)
@@ -92,7 +90,7 @@ def test_a_timeout_that_is_no_number_is_refused(published: Published, consumer: 
     assert not published.ran
 
 
-def test_a_millisecond_is_kept(published: Published, consumer: Consumer) -> None:
+def test_a_timeout_of_a_millisecond_is_met(published: Published, consumer: Consumer) -> None:
     with pytest.raises(CallTimeout):
         consumer.call_at(published.hold, timeout=0.001)
     published.gate.set()
@@ -100,7 +98,7 @@ def test_a_millisecond_is_kept(published: Published, consumer: Consumer) -> None
 
 
 @pytest.mark.parametrize("timeout", [None, WAIT])
-def test_a_call_that_was_given_up_before_does_not_run(
+def test_a_call_cancelled_before_its_start_does_not_run(
     published: Published, consumer: Consumer, timeout: float | None
 ) -> None:
     assert consumer.call_at(published.count, {"number": 1}) == 1
@@ -114,7 +112,7 @@ def test_a_call_that_was_given_up_before_does_not_run(
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs signals for threads")
-def test_after_ctrl_c_the_next_call_gets_its_own_answer(published: Published, consumer: Consumer) -> None:
+def test_after_ctrl_c_the_next_call_gets_its_own_response(published: Published, consumer: Consumer) -> None:
     assert consumer.call_at(published.count, {"number": 1}) == 1
     main = threading.main_thread()
 
@@ -140,7 +138,7 @@ def test_after_ctrl_c_the_next_call_gets_its_own_answer(published: Published, co
         assert consumer.call_at(published.count, {"number": number}, timeout=WAIT) == number
 
 
-def test_deadlines_go_through_local_and_http_and_local_again() -> None:
+def test_deadlines_pass_through_local_http_and_local_again() -> None:
     left: list[float] = []
     gate, given_up = threading.Event(), threading.Event()
     with LocalPortal() as local, HTTPPortal() as http, Consumer() as consumer:
@@ -173,7 +171,7 @@ def test_deadlines_go_through_local_and_http_and_local_again() -> None:
 # many at once
 
 
-def test_a_failing_item_is_raised_in_its_place_and_what_waits_is_cancelled(
+def test_map_raises_the_error_of_an_item_in_its_place_and_cancels_waiting_ones(
     published: Published, consumer: Consumer
 ) -> None:
     results = consumer.map_at(published.count, ({"number": one} for one in (1, 2, "three", 4, 5)), max_in_flight=2)
@@ -185,7 +183,7 @@ def test_a_failing_item_is_raised_in_its_place_and_what_waits_is_cancelled(
     assert 5 not in published.ran
 
 
-def test_a_map_wider_than_the_pool_takes_what_room_there_is(published: Published) -> None:
+def test_a_map_wider_than_the_pool_waits_for_workers(published: Published) -> None:
     pool = WorkerPool(2, 4)
     with Consumer(executor=pool) as narrow:
         numbers = range(50)
@@ -198,7 +196,7 @@ def test_a_map_wider_than_the_pool_takes_what_room_there_is(published: Published
     pool.shutdown(timeout=WAIT)
 
 
-def test_a_flood_is_refused_past_the_queue_and_what_was_taken_is_answered(published: Published) -> None:
+def test_calls_past_the_queue_are_rejected_and_accepted_ones_complete(published: Published) -> None:
     pool = WorkerPool(2, 100)
     taken = []
     with Consumer(executor=pool) as consumer:
@@ -212,7 +210,7 @@ def test_a_flood_is_refused_past_the_queue_and_what_was_taken_is_answered(publis
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts descriptors in /proc")
-def test_two_hundred_consumers_leave_nothing_behind(published: Published) -> None:
+def test_two_hundred_consumers_leave_no_thread_or_descriptor(published: Published) -> None:
     def held() -> tuple[int, int]:
         mine = [one for one in threading.enumerate() if one.name.startswith("portal-consumer")]
         return len(mine), sum(one.startswith("socket") for one in _descriptors())
@@ -241,12 +239,12 @@ def _descriptors() -> list[str]:
 
 @pytest.mark.parametrize("name", ["connect_timeout", "read_timeout", "timeout"])
 @pytest.mark.parametrize("seconds", [0, -1.0, math.nan, math.inf, "2", True])
-def test_odd_timeouts_of_a_client_are_refused(name: str, seconds: Any) -> None:
+def test_invalid_timeouts_of_a_client_are_rejected(name: str, seconds: Any) -> None:
     with pytest.raises(ConfigError, match=name):
         HTTPClient(**{name: seconds})
 
 
 @pytest.mark.parametrize("seconds", [0, -1.0, math.nan, math.inf, True])
-def test_odd_timeouts_of_a_function_are_refused(seconds: float) -> None:
+def test_invalid_timeouts_of_a_function_are_rejected(seconds: float) -> None:
     with pytest.raises(ConfigError, match="timeout"):
         function(timeout=seconds)(lambda: 1)

@@ -121,7 +121,7 @@ RAW: dict[str, Any] = {
 
 
 @mark(name="everything", version="1")
-class Everything:
+class AllTypes:
     """One function for each kind of type."""
 
     @function(idempotent=True)
@@ -234,7 +234,7 @@ class Everything:
         return a
 
 
-service = Service.of(Everything)
+service = Service.of(AllTypes)
 
 
 def functions() -> list[Function]:

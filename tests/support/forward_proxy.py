@@ -110,11 +110,11 @@ class ForwardProxy:
             return False
         method, target, version = first.split()
         place, _, path = target.removeprefix("http://").partition("/")
-        kept = [field for field in fields if not field.lower().startswith("proxy-authorization:")]
+        forwarded = [field for field in fields if not field.lower().startswith("proxy-authorization:")]
         with self._connect(place) as server:
-            server.sendall("\r\n".join([f"{method} /{path} {version}", *kept]).encode() + b"\r\n\r\n" + body)
-            answer, body = _read_message(server)
-        client.sendall(answer.encode() + b"\r\n\r\n" + body)
+            server.sendall("\r\n".join([f"{method} /{path} {version}", *forwarded]).encode() + b"\r\n\r\n" + body)
+            response, body = _read_message(server)
+        client.sendall(response.encode() + b"\r\n\r\n" + body)
         return True
 
     def _connect(self, place: str) -> socket.socket:

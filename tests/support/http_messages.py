@@ -18,7 +18,7 @@ def request_of(method: str = "POST", target: str = "/api/add", body: bytes = b""
     return Request(head, body, None, "192.0.2.7")
 
 
-def answers(status: int = 200, body: Any = b"{}", **headers: str) -> Callable[[Request], Response]:
+def respond_with(status: int = 200, body: Any = b"{}", **headers: str) -> Callable[[Request], Response]:
     """What answers with this, JSON unless said otherwise."""
     rows = {"content_type": "application/json"} | headers
     return lambda request: Response(status, [(name.replace("_", "-"), value) for name, value in rows.items()], body)

@@ -1,10 +1,10 @@
 """The table of malformed and hostile requests, and what each must get.
 
-A row sends its bytes, or runs its callable on the connected socket, and names every final answer that may come back:
+A row sends its bytes, or runs its callable on the connected socket, and names every final response that may come back:
 
-    refused   one problem document, after which the server closes the connection by itself
-    answered  these answers, and none more once the client has closed its side; the connection lived on between
-    dropped   no answer at all, and a closed connection
+    rejected  one problem document, after which the server closes the connection by itself
+    responded these responses, and none more once the client has closed its side; the connection lived on between
+    dropped   no response at all, and a closed connection
 
 Portal of the rows: `/api/add` (a, b: float), `/api/numbers` (a stream), limits as in `LIMITS`.
 """
@@ -44,15 +44,15 @@ class Row:
         name: of the case, unique.
         data: what is sent, or what is done with the socket.
         kind: see the module.
-        statuses: of the final answers, in order; 0 is any of the client's errors.
-        method: of the requests: an answer to HEAD has no body.
+        statuses: of the final responses, in order; 0 is any of the client's errors.
+        method: of the requests: a response to HEAD has no body.
         tls: how it goes to the TLS portal: on the bare socket, or once hands are shaken.
         halves: whether the client closes its side when everything is sent.
     """
 
     name: str
     data: bytes | Act
-    kind: Literal["refused", "answered", "dropped"]
+    kind: Literal["rejected", "responded", "dropped"]
     statuses: tuple[int, ...] = ()
     method: str = "POST"
     tls: Literal["", "bare", "shaken"] = ""
@@ -75,12 +75,12 @@ GOOD = post()
 SMUGGLED = b"GET /api/add HTTP/1.1\r\nHost: smuggled\r\n\r\n"
 
 
-def refused(name: str, data: bytes | Act, status: int = 400, **more: Any) -> Row:
-    return Row(name, data, "refused", (status,), halves=False, **more)
+def rejected(name: str, data: bytes | Act, status: int = 400, **more: Any) -> Row:
+    return Row(name, data, "rejected", (status,), halves=False, **more)
 
 
-def answered(name: str, data: bytes | Act, *statuses: int, **more: Any) -> Row:
-    return Row(name, data, "answered", statuses, **more)
+def responded(name: str, data: bytes | Act, *statuses: int, **more: Any) -> Row:
+    return Row(name, data, "responded", statuses, **more)
 
 
 def dropped(name: str, data: bytes | Act, **more: Any) -> Row:
@@ -121,60 +121,60 @@ def _close_after(data: bytes) -> Act:
 def _lengths() -> Iterator[Row]:
     """Lengths told twice, in two ways, or in no number: what smuggling lives on."""
     both = (b"Content-Length: 13\r\n", CHUNKED)
-    yield refused("cl.te", post(HOST + both[0] + CHUNKED, CHUNKS + SMUGGLED))
-    yield refused("te.cl", post(HOST + CHUNKED + both[0], CHUNKS + SMUGGLED))
-    yield refused("cl.te short", post(HOST + b"Content-Length: 3\r\n" + CHUNKED, b"0\r\n\r\n" + SMUGGLED))
-    yield refused("cl 0 and te", post(HOST + b"Content-Length: 0\r\n" + CHUNKED, CHUNKS + SMUGGLED))
-    yield refused("te.te", post(HOST + CHUNKED + CHUNKED, CHUNKS + SMUGGLED))
-    yield refused("te.te other name case", post(HOST + CHUNKED + b"tRANSFER-eNCODING: chunked\r\n", CHUNKS))
-    yield refused("te.te identity second", post(HOST + CHUNKED + b"Transfer-Encoding: identity\r\n", CHUNKS))
-    yield refused("te.te identity first", post(HOST + b"Transfer-Encoding: identity\r\n" + CHUNKED, CHUNKS))
+    yield rejected("cl.te", post(HOST + both[0] + CHUNKED, CHUNKS + SMUGGLED))
+    yield rejected("te.cl", post(HOST + CHUNKED + both[0], CHUNKS + SMUGGLED))
+    yield rejected("cl.te short", post(HOST + b"Content-Length: 3\r\n" + CHUNKED, b"0\r\n\r\n" + SMUGGLED))
+    yield rejected("cl 0 and te", post(HOST + b"Content-Length: 0\r\n" + CHUNKED, CHUNKS + SMUGGLED))
+    yield rejected("te.te", post(HOST + CHUNKED + CHUNKED, CHUNKS + SMUGGLED))
+    yield rejected("te.te other name case", post(HOST + CHUNKED + b"tRANSFER-eNCODING: chunked\r\n", CHUNKS))
+    yield rejected("te.te identity second", post(HOST + CHUNKED + b"Transfer-Encoding: identity\r\n", CHUNKS))
+    yield rejected("te.te identity first", post(HOST + b"Transfer-Encoding: identity\r\n" + CHUNKED, CHUNKS))
     for coding in (
         b"chunked, identity", b"identity, chunked", b"identity", b"xchunked", b"chunkedx", b"gzip", b"gzip, chunked",
         b"chunked, chunked", b"chunked,", b",chunked", b'"chunked"', b"chunked;q=1", b"chunked\xa0", b"\x85chunked",
         b"chunke", b"cow", b"", b"chun ked", b"'chunked'", b"deflate, gzip, chunked",
     ):  # fmt: skip
         data = post(HOST + b"Transfer-Encoding: " + coding + b"\r\n", CHUNKS + SMUGGLED)
-        yield refused(f"transfer coding {coding!r}", data, 501)
+        yield rejected(f"transfer coding {coding!r}", data, 501)
     for coding in (b"\x0bchunked", b"chunked\x00", b"chu\rnked", b"chunked\r\n\tx", b"\nchunked", b"chunked\x0c"):
         data = post(HOST + b"Transfer-Encoding: " + coding + b"\r\n", CHUNKS + SMUGGLED)
-        yield refused(f"transfer coding {coding!r}", data)
+        yield rejected(f"transfer coding {coding!r}", data)
     for name in (b"Transfer-Encoding ", b"Transfer-Encoding\t", b"Transfer-Encoding\x0b", b" Transfer-Encoding",
                  b"Transfer\x00-Encoding", b"Transfer-Encoding\x00", b"Transfer-Encod\xefng", b"\tTransfer-Encoding",
                  b"Transfer Encoding", b'"Transfer-Encoding"', b"Transfer-Encoding\r"):  # fmt: skip
         data = post(HOST + LENGTH + name + b": chunked\r\n", BODY + SMUGGLED)
-        yield refused(f"name {name!r}", data)
-    yield refused("te in http/1.0", post(HOST + CHUNKED, CHUNKS + SMUGGLED, b"POST /api/add HTTP/1.0"))
-    yield refused("te and cl in http/1.0", post(HOST + CHUNKED + LENGTH, CHUNKS, b"POST /api/add HTTP/1.0"))
+        yield rejected(f"name {name!r}", data)
+    yield rejected("te in http/1.0", post(HOST + CHUNKED, CHUNKS + SMUGGLED, b"POST /api/add HTTP/1.0"))
+    yield rejected("te and cl in http/1.0", post(HOST + CHUNKED + LENGTH, CHUNKS, b"POST /api/add HTTP/1.0"))
     for length in (
         b"+13", b"-13", b"-0", b"13, 13", b"13,13", b"13, 14", b"0x0d", b"0xd", b"d", b"13.0", b"1e1", b"1_3", b"13 13",
         b"", b"13;", b"'13'", b"13\xa0", b"\xb2", b"\xd9\xa1", b"9" * 19, b"9" * 400, b"1 3", b"13\tx", b"NaN", b",13",
     ):  # fmt: skip
         data = post(HOST + b"Content-Length: " + length + b"\r\n", BODY + SMUGGLED)
-        yield refused(f"length {length[:20]!r}", data)
+        yield rejected(f"length {length[:20]!r}", data)
     for length in (b"13\x00", b"\x0b13", b"13\r", b"1\r3", b"13\r\n 4", b"\n13", b"13\x7f"):
         data = post(HOST + b"Content-Length: " + length + b"\r\n", BODY + SMUGGLED)
-        yield refused(f"length {length!r}", data)
-    yield refused("two lengths", post(HOST + LENGTH + b"Content-Length: 14\r\n", BODY + SMUGGLED))
-    yield refused("a length twice", post(HOST + LENGTH + LENGTH, BODY + SMUGGLED))
-    yield refused("a length twice in other case", post(HOST + LENGTH + b"content-length: 13\r\n", BODY + SMUGGLED))
-    yield refused("a length three times", post(HOST + LENGTH * 3))
-    yield refused("a huge length", post(HOST + b"Content-Length: 999999999999999999\r\n"), 413)
-    yield refused("just over the limit", post(HOST + b"Content-Length: 65537\r\n", b""), 413)
-    yield refused("over the limit with 100-continue", post(HOST + b"Content-Length: 65537\r\nExpect: 100-continue\r\n",
+        yield rejected(f"length {length!r}", data)
+    yield rejected("two lengths", post(HOST + LENGTH + b"Content-Length: 14\r\n", BODY + SMUGGLED))
+    yield rejected("a length twice", post(HOST + LENGTH + LENGTH, BODY + SMUGGLED))
+    yield rejected("a length twice in other case", post(HOST + LENGTH + b"content-length: 13\r\n", BODY + SMUGGLED))
+    yield rejected("a length three times", post(HOST + LENGTH * 3))
+    yield rejected("a huge length", post(HOST + b"Content-Length: 999999999999999999\r\n"), 413)
+    yield rejected("just over the limit", post(HOST + b"Content-Length: 65537\r\n", b""), 413)
+    yield rejected("over the limit with 100-continue", post(HOST + b"Content-Length: 65537\r\nExpect: 100-continue\r\n",
                   b""), 413)  # fmt: skip
-    yield answered("a length with leading zeros", post(HOST + b"Content-Length: 0013\r\n"), 200)
-    yield answered("blanks around a length", post(HOST + b"Content-Length: \t 13 \t\r\n"), 200)
-    yield answered("no blank before a length", post(HOST + b"Content-Length:13\r\n"), 200)
-    yield refused("no length at all", post(HOST + b"Content-Type: application/json\r\n"), 411)
-    yield refused("no length in http/1.0", post(b"", BODY, b"POST /api/add HTTP/1.0"), 411)
+    yield responded("a length with leading zeros", post(HOST + b"Content-Length: 0013\r\n"), 200)
+    yield responded("blanks around a length", post(HOST + b"Content-Length: \t 13 \t\r\n"), 200)
+    yield responded("no blank before a length", post(HOST + b"Content-Length:13\r\n"), 200)
+    yield rejected("no length at all", post(HOST + b"Content-Type: application/json\r\n"), 411)
+    yield rejected("no length in http/1.0", post(b"", BODY, b"POST /api/add HTTP/1.0"), 411)
 
-    yield answered("more than its length, then the end", post(HOST + LENGTH, BODY + b"garbage"), 200)
+    yield responded("more than its length, then the end", post(HOST + LENGTH, BODY + b"garbage"), 200)
     yield dropped("less than its length, then the end", post(HOST + LENGTH, BODY[:-1]))
-    yield refused("less than its length, then nothing", post(HOST + LENGTH, BODY[:-1]), 408)
-    yield refused("a length and no body", post(HOST + LENGTH, b""), 408)
-    yield answered("a body where none is asked for", post(HOST + LENGTH, BODY, b"GET /api/add HTTP/1.1"), 200)
-    yield answered("a chunked GET", post(HOST + CHUNKED, CHUNKS, b"GET /api/add HTTP/1.1"), 200)
+    yield rejected("less than its length, then nothing", post(HOST + LENGTH, BODY[:-1]), 408)
+    yield rejected("a length and no body", post(HOST + LENGTH, b""), 408)
+    yield responded("a body where none is asked for", post(HOST + LENGTH, BODY, b"GET /api/add HTTP/1.1"), 200)
+    yield responded("a chunked GET", post(HOST + CHUNKED, CHUNKS, b"GET /api/add HTTP/1.1"), 200)
 
 
 def _fields() -> Iterator[Row]:
@@ -214,46 +214,48 @@ def _fields() -> Iterator[Row]:
         "two expectations": b"Expect: 100-continue\r\nExpect: 100-continue\r\n",
         "blanks and then NUL": b"A:" + b" " * 8000 + b"\x00\r\n",
     }.items():
-        yield refused(name, post(HOST + LENGTH + line, BODY + SMUGGLED))
-    yield answered("a long run of blanks inside a value", post(HOST + LENGTH + b"A: b" + b" " * 8000 + b"c\r\n"), 200)
-    yield answered("high bytes in a value", post(HOST + LENGTH + b"A: \xff\xfe\r\n"), 200)
-    yield answered("an empty value", post(HOST + LENGTH + b"A:\r\n"), 200)
-    yield refused("headers end with LF LF", b"POST /api/add HTTP/1.1\nHost: x\nContent-Length: 13\n\n" + BODY)
-    yield refused("headers end with LF CR LF", b"POST /api/add HTTP/1.1\r\nHost: x\r\nContent-Length: 13\n\r\n" + BODY)
-    yield refused("headers end with CR CR", b"GET /api HTTP/1.1\r\nHost: x\r\r\r\n\r\n")
-    yield refused("one bare LF, then nothing", b"GET /api HTTP/1.1\nHost: x")
-    yield refused("no host", post(LENGTH))
-    yield refused("two hosts", post(HOST + b"Host: y\r\n" + LENGTH))
-    yield refused("the host twice", post(HOST + HOST + LENGTH))
+        yield rejected(name, post(HOST + LENGTH + line, BODY + SMUGGLED))
+    yield responded("a long run of blanks inside a value", post(HOST + LENGTH + b"A: b" + b" " * 8000 + b"c\r\n"), 200)
+    yield responded("high bytes in a value", post(HOST + LENGTH + b"A: \xff\xfe\r\n"), 200)
+    yield responded("an empty value", post(HOST + LENGTH + b"A:\r\n"), 200)
+    yield rejected("headers end with LF LF", b"POST /api/add HTTP/1.1\nHost: x\nContent-Length: 13\n\n" + BODY)
+    yield rejected("headers end with LF CR LF", b"POST /api/add HTTP/1.1\r\nHost: x\r\nContent-Length: 13\n\r\n" + BODY)
+    yield rejected("headers end with CR CR", b"GET /api HTTP/1.1\r\nHost: x\r\r\r\n\r\n")
+    yield rejected("one bare LF, then nothing", b"GET /api HTTP/1.1\nHost: x")
+    yield rejected("no host", post(LENGTH))
+    yield rejected("two hosts", post(HOST + b"Host: y\r\n" + LENGTH))
+    yield rejected("the host twice", post(HOST + HOST + LENGTH))
     for host in (b"a b", b"a/b", b"a@b", b"[::1", b"::1]", b"a:b", b"a,b/c", b"a:80:80", b"\xe4", b"a\\b", b"a?b",
                  b"a#b", b"a\"b", b"<a>", b"[x]"):  # fmt: skip
-        yield refused(f"host {host!r}", post(b"Host: " + host + b"\r\n" + LENGTH))
-    yield answered("an empty host", post(b"Host:\r\n" + LENGTH), 200)
-    yield answered("an IPv6 host", post(b"Host: [::1]:80\r\n" + LENGTH), 200)
-    yield refused("too many headers", post(HOST + LENGTH + b"".join(b"A%d: b\r\n" % n for n in range(50))), 431)
-    yield refused("the same header too often", post(HOST + LENGTH + b"A: b\r\n" * 50), 431)
-    yield refused("a header too long", post(HOST + LENGTH + b"A: " + b"b" * 9000 + b"\r\n"), 431)
-    yield refused("a header without end", b"GET /api HTTP/1.1\r\nHost: x\r\nA: " + b"b" * 9000, 431)
-    yield refused("a name too long", post(HOST + LENGTH + b"A" * 9000 + b": b\r\n"), 431)
-    yield answered("expect 100 with the body at once", post(HOST + LENGTH + b"Expect: 100-continue\r\n"), 200)
-    yield refused("expect something else", post(HOST + LENGTH + b"Expect: 200-ok\r\n"), 417)
-    yield refused("expect two things", post(HOST + LENGTH + b"Expect: 100-continue, x\r\n"), 417)
-    yield refused("expect nothing", post(HOST + LENGTH + b"Expect:\r\n"), 417)
-    yield refused("expect 100 and then no body", post(HOST + LENGTH + b"Expect: 100-continue\r\n", b""), 408)
+        yield rejected(f"host {host!r}", post(b"Host: " + host + b"\r\n" + LENGTH))
+    yield responded("an empty host", post(b"Host:\r\n" + LENGTH), 200)
+    yield responded("an IPv6 host", post(b"Host: [::1]:80\r\n" + LENGTH), 200)
+    yield rejected("too many headers", post(HOST + LENGTH + b"".join(b"A%d: b\r\n" % n for n in range(50))), 431)
+    yield rejected("the same header too often", post(HOST + LENGTH + b"A: b\r\n" * 50), 431)
+    yield rejected("a header too long", post(HOST + LENGTH + b"A: " + b"b" * 9000 + b"\r\n"), 431)
+    yield rejected("a header without end", b"GET /api HTTP/1.1\r\nHost: x\r\nA: " + b"b" * 9000, 431)
+    yield rejected("a name too long", post(HOST + LENGTH + b"A" * 9000 + b": b\r\n"), 431)
+    yield responded("expect 100 with the body at once", post(HOST + LENGTH + b"Expect: 100-continue\r\n"), 200)
+    yield rejected("expect something else", post(HOST + LENGTH + b"Expect: 200-ok\r\n"), 417)
+    yield rejected("expect two things", post(HOST + LENGTH + b"Expect: 100-continue, x\r\n"), 417)
+    yield rejected("expect nothing", post(HOST + LENGTH + b"Expect:\r\n"), 417)
+    yield rejected("expect 100 and then no body", post(HOST + LENGTH + b"Expect: 100-continue\r\n", b""), 408)
     yield dropped("expect 100 and then the end", post(HOST + LENGTH + b"Expect: 100-continue\r\n", b""))
-    yield answered("expect in http/1.0", post(LENGTH + b"Expect: x\r\n", BODY, b"POST /api/add HTTP/1.0"), 200)
-    yield answered("expect 100 without a body", post(HOST + b"Content-Length: 0\r\nExpect: 100-continue\r\n", b""), 422)
+    yield responded("expect in http/1.0", post(LENGTH + b"Expect: x\r\n", BODY, b"POST /api/add HTTP/1.0"), 200)
+    yield responded(
+        "expect 100 without a body", post(HOST + b"Content-Length: 0\r\nExpect: 100-continue\r\n", b""), 422
+    )
     for protocol in (b"websocket", b"h2c", b"TLS/1.0", b"nonsense", b""):
         headers = HOST + LENGTH + b"Connection: Upgrade\r\nUpgrade: " + protocol + b"\r\n"
-        yield answered(f"upgrade to {protocol!r}", post(headers), 200)
-    yield answered("upgrade without connection", post(HOST + LENGTH + b"Upgrade: websocket\r\n"), 200)
-    yield answered("close and then more", post(HOST + LENGTH + b"Connection: close\r\n", BODY + GOOD), 200)
-    yield answered("close among others", post(HOST + LENGTH + b"Connection: x, CLOSE ,y\r\n", BODY + GOOD), 200)
-    yield answered("a deadline of letters", post(HOST + LENGTH + b"X-Portal-Timeout: soon\r\n"), 400)
-    yield answered("a deadline below nought", post(HOST + LENGTH + b"X-Portal-Timeout: -1\r\n"), 400)
-    yield answered("a deadline of no end", post(HOST + LENGTH + b"X-Portal-Timeout: " + b"9" * 400 + b"\r\n"), 400)
-    yield answered("an id of odd letters", post(HOST + LENGTH + b"X-Request-ID: \xff<>\r\n"), 200)
-    yield answered("a trace that is none", post(HOST + LENGTH + b"traceparent: 00-zz\r\n"), 200)
+        yield responded(f"upgrade to {protocol!r}", post(headers), 200)
+    yield responded("upgrade without connection", post(HOST + LENGTH + b"Upgrade: websocket\r\n"), 200)
+    yield responded("close and then more", post(HOST + LENGTH + b"Connection: close\r\n", BODY + GOOD), 200)
+    yield responded("close among others", post(HOST + LENGTH + b"Connection: x, CLOSE ,y\r\n", BODY + GOOD), 200)
+    yield responded("a deadline of letters", post(HOST + LENGTH + b"X-Portal-Timeout: soon\r\n"), 400)
+    yield responded("a deadline below nought", post(HOST + LENGTH + b"X-Portal-Timeout: -1\r\n"), 400)
+    yield responded("a deadline of no end", post(HOST + LENGTH + b"X-Portal-Timeout: " + b"9" * 400 + b"\r\n"), 400)
+    yield responded("an id of odd letters", post(HOST + LENGTH + b"X-Request-ID: \xff<>\r\n"), 200)
+    yield responded("a trace that is none", post(HOST + LENGTH + b"traceparent: 00-zz\r\n"), 200)
 
 
 def _lines() -> Iterator[Row]:
@@ -275,48 +277,48 @@ def _lines() -> Iterator[Row]:
         b"POST http://:80/api/add HTTP/1.1", b"POST http://x|y/api/add HTTP/1.1", b"POST x:80 HTTP/1.1",
         b"POST javascript:alert(1) HTTP/1.1", b"/api/add POST HTTP/1.1", b"HTTP/1.1 /api/add POST",
     ):  # fmt: skip
-        yield refused(f"line {line!r}", post(line=line))
+        yield rejected(f"line {line!r}", post(line=line))
     for line in (b"POST /api/add HTTP/0.9", b"POST /api/add HTTP/2.0", b"POST /api/add HTTP/3.0", b"GET / HTTP/9.9",
                  b"GET / HTTP/0.0", b"PRI * HTTP/2.0"):  # fmt: skip
-        yield refused(f"line {line!r}", post(line=line), 505)
-    yield refused("the preface of http/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0", 505)
-    yield refused("connect", post(line=b"CONNECT x:443 HTTP/1.1"), 501)
-    yield refused("a simple request of http/0.9", b"GET /api\r\n\r\n")
-    yield refused("half a simple request of http/0.9", b"GET /api\r\n", 408)
-    yield refused("nothing but empty lines", b"\r\n\r\n\r\n\r\n")
-    yield refused("two empty lines and a request", b"\r\n\r\n" + GOOD)
-    yield answered("an empty line before", b"\r\n" + GOOD, 200)
-    yield answered("an empty line between", GOOD + b"\r\n" + GOOD + b"\r\n", 200, 200)
-    yield refused("a bare LF before", b"\n" + GOOD)
-    yield refused("a bare CR before", b"\r" + GOOD)
-    yield refused("a NUL before", b"\0" + GOOD)
-    yield refused("a byte order mark before", b"\xef\xbb\xbf" + GOOD)
-    yield refused("a target too long", post(line=b"POST /" + b"a" * 2048 + b" HTTP/1.1"), 414)
-    yield refused("a bad target too long", post(line=b"POST /" + b"\xff" * 2048 + b" HTTP/1.1"), 414)
-    yield refused("a line too long", post(line=b"POST /" + b"a" * 9000 + b" HTTP/1.1"), 431)
-    yield refused("a line without end", b"POST /" + b"a" * 9000, 431)
-    yield refused("a method without end", b"P" * 9000, 431)
-    yield answered("http/1.2", post(line=b"POST /api/add HTTP/1.2"), 200)
-    yield answered("http/1.0", post(LENGTH, BODY + GOOD, b"POST /api/add HTTP/1.0"), 200)
-    yield answered("a method nobody knows", post(line=b"BREW /api/add HTTP/1.1"), 501)
-    yield answered("a method in lower case", post(line=b"post /api/add HTTP/1.1"), 501)
-    yield answered("delete", post(line=b"DELETE /api/add HTTP/1.1"), 405)
-    yield answered("trace", post(line=b"TRACE /api/add HTTP/1.1"), 405)
-    yield answered("head", post(HOST, b"", b"HEAD /api/add HTTP/1.1"), 200, method="HEAD")
-    yield answered("head of nothing", post(HOST, b"", b"HEAD /nothing HTTP/1.1"), 404, method="HEAD")
-    yield answered("options", post(HOST, b"", b"OPTIONS /api/add HTTP/1.1"), 204)
-    yield answered("absolute form", post(line=b"POST http://x:80/api/add HTTP/1.1"), 200)
-    yield answered("absolute form in capitals", post(line=b"POST HTTPS://X/api/add HTTP/1.1"), 200)
-    yield answered("absolute form without a path", post(line=b"POST http://x HTTP/1.1"), 404)
-    yield answered("absolute form with a query only", post(line=b"POST http://x?a HTTP/1.1"), 404)
-    yield answered("escapes in the path", post(line=b"POST /api/%61dd HTTP/1.1"), 200)
-    yield answered("bad escapes in the path", post(line=b"POST /api/%zz%1 HTTP/1.1"), 404)
-    yield answered("line ends escaped in the path", post(line=b"POST /api/%0d%0aA:%20b HTTP/1.1"), 404)
-    yield answered("upwards in the path", post(line=b"POST /api/../../etc/passwd HTTP/1.1"), 404)
-    yield answered("a NUL escaped in the path", post(line=b"POST /api/add%00 HTTP/1.1"), 404)
-    yield answered("slashes only", post(line=b"POST ////// HTTP/1.1"), 404)
-    yield answered("a fragment", post(line=b"POST /api/add#x HTTP/1.1"), 200)
-    yield answered("a query of odd letters", post(line=b"POST /api/add?%ff&&==&version HTTP/1.1"), 200)
+        yield rejected(f"line {line!r}", post(line=line), 505)
+    yield rejected("the preface of http/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0", 505)
+    yield rejected("connect", post(line=b"CONNECT x:443 HTTP/1.1"), 501)
+    yield rejected("a simple request of http/0.9", b"GET /api\r\n\r\n")
+    yield rejected("half a simple request of http/0.9", b"GET /api\r\n", 408)
+    yield rejected("nothing but empty lines", b"\r\n\r\n\r\n\r\n")
+    yield rejected("two empty lines and a request", b"\r\n\r\n" + GOOD)
+    yield responded("an empty line before", b"\r\n" + GOOD, 200)
+    yield responded("an empty line between", GOOD + b"\r\n" + GOOD + b"\r\n", 200, 200)
+    yield rejected("a bare LF before", b"\n" + GOOD)
+    yield rejected("a bare CR before", b"\r" + GOOD)
+    yield rejected("a NUL before", b"\0" + GOOD)
+    yield rejected("a byte order mark before", b"\xef\xbb\xbf" + GOOD)
+    yield rejected("a target too long", post(line=b"POST /" + b"a" * 2048 + b" HTTP/1.1"), 414)
+    yield rejected("a bad target too long", post(line=b"POST /" + b"\xff" * 2048 + b" HTTP/1.1"), 414)
+    yield rejected("a line too long", post(line=b"POST /" + b"a" * 9000 + b" HTTP/1.1"), 431)
+    yield rejected("a line without end", b"POST /" + b"a" * 9000, 431)
+    yield rejected("a method without end", b"P" * 9000, 431)
+    yield responded("http/1.2", post(line=b"POST /api/add HTTP/1.2"), 200)
+    yield responded("http/1.0", post(LENGTH, BODY + GOOD, b"POST /api/add HTTP/1.0"), 200)
+    yield responded("a method nobody knows", post(line=b"BREW /api/add HTTP/1.1"), 501)
+    yield responded("a method in lower case", post(line=b"post /api/add HTTP/1.1"), 501)
+    yield responded("delete", post(line=b"DELETE /api/add HTTP/1.1"), 405)
+    yield responded("trace", post(line=b"TRACE /api/add HTTP/1.1"), 405)
+    yield responded("head", post(HOST, b"", b"HEAD /api/add HTTP/1.1"), 200, method="HEAD")
+    yield responded("head of nothing", post(HOST, b"", b"HEAD /nothing HTTP/1.1"), 404, method="HEAD")
+    yield responded("options", post(HOST, b"", b"OPTIONS /api/add HTTP/1.1"), 204)
+    yield responded("absolute form", post(line=b"POST http://x:80/api/add HTTP/1.1"), 200)
+    yield responded("absolute form in capitals", post(line=b"POST HTTPS://X/api/add HTTP/1.1"), 200)
+    yield responded("absolute form without a path", post(line=b"POST http://x HTTP/1.1"), 404)
+    yield responded("absolute form with a query only", post(line=b"POST http://x?a HTTP/1.1"), 404)
+    yield responded("escapes in the path", post(line=b"POST /api/%61dd HTTP/1.1"), 200)
+    yield responded("bad escapes in the path", post(line=b"POST /api/%zz%1 HTTP/1.1"), 404)
+    yield responded("line ends escaped in the path", post(line=b"POST /api/%0d%0aA:%20b HTTP/1.1"), 404)
+    yield responded("upwards in the path", post(line=b"POST /api/../../etc/passwd HTTP/1.1"), 404)
+    yield responded("a NUL escaped in the path", post(line=b"POST /api/add%00 HTTP/1.1"), 404)
+    yield responded("slashes only", post(line=b"POST ////// HTTP/1.1"), 404)
+    yield responded("a fragment", post(line=b"POST /api/add#x HTTP/1.1"), 200)
+    yield responded("a query of odd letters", post(line=b"POST /api/add?%ff&&==&version HTTP/1.1"), 200)
 
 
 def _chunks() -> Iterator[Row]:
@@ -328,33 +330,33 @@ def _chunks() -> Iterator[Row]:
     for size in (b"-d", b"+d", b"0xd", b"0Xd", b" d", b"\td", b"g", b"", b"d_", b"1_0", b"d.0", b"\x00d",
                  b"d\x00", b"d\rx", b"0d\r", b"fffffffffffffffff", b"1" + b"0" * 16 + b"d", b"0" * 17 + b"d", b"\xb2",
                  b"d,d", b"d d", b"dh", b"'d'", b"d;a\x00", b"d;a\rb", b"d;\x7f", b"d;a=\x0b"):  # fmt: skip
-        yield refused(f"chunk size {size!r}", chunked(size + b"\r\n" + BODY + b"\r\n0\r\n\r\n" + SMUGGLED))
+        yield rejected(f"chunk size {size!r}", chunked(size + b"\r\n" + BODY + b"\r\n0\r\n\r\n" + SMUGGLED))
     for size in (b"ffffffffffffffff", b"7fffffffffffffff", b"80000000", b"10001"):
-        yield refused(f"chunk size {size!r}", chunked(size + b"\r\n" + BODY), 413)
-    yield refused("chunks too long together", chunked(b"8000\r\n" + b" " * 32768 + b"\r\n8001\r\n"), 413)
-    yield refused("a chunk line ends with LF", chunked(b"d\n" + BODY + b"\r\n0\r\n\r\n"))
-    yield refused("a chunk ends with LF", chunked(b"d\r\n" + BODY + b"\n0\r\n\r\n"))
-    yield refused("a chunk ends with CR", chunked(b"d\r\n" + BODY + b"\r0\r\n\r\n"))
-    yield refused("a chunk ends with nothing", chunked(b"d\r\n" + BODY + b"0\r\n\r\n"))
-    yield refused("a chunk longer than its size", chunked(b"c\r\n" + BODY + b"\r\n0\r\n\r\n"))
-    yield refused("a chunk shorter than its size", chunked(b"e\r\n" + BODY + b"\r\n0\r\n\r\n"))
-    yield refused("an LF hides a chunk", chunked(b"d;\nx\r\n" + BODY + b"\r\n0\r\n\r\n" + SMUGGLED))
-    yield refused("an LF ends the last chunk", chunked(b"d\r\n" + BODY + b"\r\n0\n\n"))
-    yield refused("an LF ends the trailers", chunked(b"d\r\n" + BODY + b"\r\n0\r\n\n"))
-    yield refused("no last chunk", chunked(b"d\r\n" + BODY + b"\r\n"), 408)
-    yield refused("no line after the last chunk", chunked(b"d\r\n" + BODY + b"\r\n0\r\n"), 408)
+        yield rejected(f"chunk size {size!r}", chunked(size + b"\r\n" + BODY), 413)
+    yield rejected("chunks too long together", chunked(b"8000\r\n" + b" " * 32768 + b"\r\n8001\r\n"), 413)
+    yield rejected("a chunk line ends with LF", chunked(b"d\n" + BODY + b"\r\n0\r\n\r\n"))
+    yield rejected("a chunk ends with LF", chunked(b"d\r\n" + BODY + b"\n0\r\n\r\n"))
+    yield rejected("a chunk ends with CR", chunked(b"d\r\n" + BODY + b"\r0\r\n\r\n"))
+    yield rejected("a chunk ends with nothing", chunked(b"d\r\n" + BODY + b"0\r\n\r\n"))
+    yield rejected("a chunk longer than its size", chunked(b"c\r\n" + BODY + b"\r\n0\r\n\r\n"))
+    yield rejected("a chunk shorter than its size", chunked(b"e\r\n" + BODY + b"\r\n0\r\n\r\n"))
+    yield rejected("an LF hides a chunk", chunked(b"d;\nx\r\n" + BODY + b"\r\n0\r\n\r\n" + SMUGGLED))
+    yield rejected("an LF ends the last chunk", chunked(b"d\r\n" + BODY + b"\r\n0\n\n"))
+    yield rejected("an LF ends the trailers", chunked(b"d\r\n" + BODY + b"\r\n0\r\n\n"))
+    yield rejected("no last chunk", chunked(b"d\r\n" + BODY + b"\r\n"), 408)
+    yield rejected("no line after the last chunk", chunked(b"d\r\n" + BODY + b"\r\n0\r\n"), 408)
     yield dropped("no last chunk, then the end", chunked(b"d\r\n" + BODY + b"\r\n"))
-    yield refused("no chunks but a body", chunked(BODY + b"\r\n\r\n"))
-    yield refused("an extension too long", chunked(b"d;" + b"a" * 600 + b"\r\n" + BODY + b"\r\n0\r\n\r\n"))
-    yield refused("an extension without end", chunked(b"d;" + b"a" * 6000), 431)
-    yield refused("extensions too long together", chunked((b"1;" + b"a" * 400 + b"\r\n \r\n") * 50))
-    yield answered("blanks after a size", chunked(b"d \t\r\n" + BODY + b"\r\n0  \r\n\r\n"), 200)
-    yield answered("an extension", chunked(b'd;a=b;c="d"\r\n' + BODY + b"\r\n0;e\r\n\r\n"), 200)
-    yield answered("sizes with leading zeros", chunked(b"000d\r\n" + BODY + b"\r\n0000\r\n\r\n"), 200)
-    yield answered("a size in capitals", chunked(b"D\r\n" + BODY + b"\r\n0\r\n\r\n"), 200)
+    yield rejected("no chunks but a body", chunked(BODY + b"\r\n\r\n"))
+    yield rejected("an extension too long", chunked(b"d;" + b"a" * 600 + b"\r\n" + BODY + b"\r\n0\r\n\r\n"))
+    yield rejected("an extension without end", chunked(b"d;" + b"a" * 6000), 431)
+    yield rejected("extensions too long together", chunked((b"1;" + b"a" * 400 + b"\r\n \r\n") * 50))
+    yield responded("blanks after a size", chunked(b"d \t\r\n" + BODY + b"\r\n0  \r\n\r\n"), 200)
+    yield responded("an extension", chunked(b'd;a=b;c="d"\r\n' + BODY + b"\r\n0;e\r\n\r\n"), 200)
+    yield responded("sizes with leading zeros", chunked(b"000d\r\n" + BODY + b"\r\n0000\r\n\r\n"), 200)
+    yield responded("a size in capitals", chunked(b"D\r\n" + BODY + b"\r\n0\r\n\r\n"), 200)
     small = b"".join(b"1\r\n%c\r\n" % byte for byte in BODY + b" " * 20_000)
-    yield answered("chunks of one byte", chunked(small + b"0\r\n\r\n"), 200)
-    yield answered("no body in chunks", chunked(b"0\r\n\r\n"), 422)
+    yield responded("chunks of one byte", chunked(small + b"0\r\n\r\n"), 200)
+    yield responded("no body in chunks", chunked(b"0\r\n\r\n"), 422)
     for name, lines in {
         "without a colon": b"bad\r\n",
         "folded": b"A: b\r\n c\r\n",
@@ -365,13 +367,13 @@ def _chunks() -> Iterator[Row]:
         "with a bare LF": b"A: b\nc\r\n",
         "of blanks and a NUL": b"A:" + b" " * 8000 + b"\0\r\n",
     }.items():
-        yield refused(f"a trailer {name}", chunked(b"d\r\n" + BODY + b"\r\n0\r\n" + lines + b"\r\n" + SMUGGLED))
-    yield refused("trailers too long", chunked(b"d\r\n" + BODY + b"\r\n0\r\n" + b"A: b\r\n" * 2500 + b"\r\n"), 431)
-    yield refused("a trailer without end", chunked(b"d\r\n" + BODY + b"\r\n0\r\nA: " + b"b" * 9000), 431)
+        yield rejected(f"a trailer {name}", chunked(b"d\r\n" + BODY + b"\r\n0\r\n" + lines + b"\r\n" + SMUGGLED))
+    yield rejected("trailers too long", chunked(b"d\r\n" + BODY + b"\r\n0\r\n" + b"A: b\r\n" * 2500 + b"\r\n"), 431)
+    yield rejected("a trailer without end", chunked(b"d\r\n" + BODY + b"\r\n0\r\nA: " + b"b" * 9000), 431)
     for name in (b"Content-Length: 500", b"Transfer-Encoding: gzip", b"Host: evil", b"Authorization: Bearer x",
                  b"Content-Type: text/plain", b"Trailer: x"):  # fmt: skip
         data = chunked(b"d\r\n" + BODY + b"\r\n0\r\n" + name + b"\r\n\r\n" + GOOD)
-        yield answered(f"trailer {name!r}", data, 200, 200)
+        yield responded(f"trailer {name!r}", data, 200, 200)
 
 
 def _bodies() -> Iterator[Row]:
@@ -396,17 +398,17 @@ def _bodies() -> Iterator[Row]:
         ("NULs", b"\0" * 100, 400),
     ]:  # fmt: skip
         data = post(HOST + b"Content-Length: %d\r\n" % len(body), body)
-        yield answered(f"body: {name}", data + GOOD, status, 200)
+        yield responded(f"body: {name}", data + GOOD, status, 200)
     for kind in (b"text/plain", b"application/x-www-form-urlencoded", b"multipart/form-data; boundary=x", b"json", b"",
                  b";", b"application/xml"):  # fmt: skip
-        yield answered(f"type {kind!r}", post(HOST + LENGTH + b"Content-Type: " + kind + b"\r\n") + GOOD, 415, 200)
+        yield responded(f"type {kind!r}", post(HOST + LENGTH + b"Content-Type: " + kind + b"\r\n") + GOOD, 415, 200)
     for accept in (b"text/html", b"image/png, text/css", b"", b"\xff"):
         data = post(HOST + b"Content-Length: 11\r\nAccept: " + accept + b"\r\n", b'{"count":3}')
-        yield answered(f"accept {accept!r}", data.replace(b"/add", b"/numbers") + GOOD, 406, 200)
-    yield answered("good, then bad", GOOD + b"bad\r\n\r\n", 200, 400)
-    yield answered("good, then half", GOOD + GOOD[:-1], 200)
-    yield answered("good, then a bad length", GOOD + post(HOST + b"Content-Length: x\r\n") + GOOD, 200, 400)
-    yield answered("a hundred at once", GOOD * 100, *[200] * 100)
+        yield responded(f"accept {accept!r}", data.replace(b"/add", b"/numbers") + GOOD, 406, 200)
+    yield responded("good, then bad", GOOD + b"bad\r\n\r\n", 200, 400)
+    yield responded("good, then half", GOOD + GOOD[:-1], 200)
+    yield responded("good, then a bad length", GOOD + post(HOST + b"Content-Length: x\r\n") + GOOD, 200, 400)
+    yield responded("a hundred at once", GOOD * 100, *[200] * 100)
 
 
 def _manners() -> Iterator[Row]:
@@ -419,24 +421,24 @@ def _manners() -> Iterator[Row]:
     chunked = post(HOST + CHUNKED, CHUNKS)
     for at in range(len(chunked) - len(CHUNKS), len(chunked), 3):
         yield dropped(f"the end after {at} of chunks", chunked[:at])
-    yield answered("byte by byte", _one_by_one(GOOD), 200)
-    yield answered("chunks byte by byte", _one_by_one(chunked), 200)
-    yield refused("bad length byte by byte", _one_by_one(post(HOST + b"Content-Length: 5,5\r\n", b"")))
-    yield refused("two hosts byte by byte", _one_by_one(post(HOST + HOST, b"")))
-    yield refused("a bad chunk byte by byte", _one_by_one(post(HOST + CHUNKED, b"0xd\r\n")))
-    yield refused("a byte and then nothing", b"P", 408)
-    yield refused("a line and then nothing", b"POST /api/add HTTP/1.1\r\n", 408)
-    yield refused("a head without its end", b"POST /api/add HTTP/1.1\r\nHost: x\r\n", 408)
+    yield responded("byte by byte", _one_by_one(GOOD), 200)
+    yield responded("chunks byte by byte", _one_by_one(chunked), 200)
+    yield rejected("bad length byte by byte", _one_by_one(post(HOST + b"Content-Length: 5,5\r\n", b"")))
+    yield rejected("two hosts byte by byte", _one_by_one(post(HOST + HOST, b"")))
+    yield rejected("a bad chunk byte by byte", _one_by_one(post(HOST + CHUNKED, b"0xd\r\n")))
+    yield rejected("a byte and then nothing", b"P", 408)
+    yield rejected("a line and then nothing", b"POST /api/add HTTP/1.1\r\n", 408)
+    yield rejected("a head without its end", b"POST /api/add HTTP/1.1\r\nHost: x\r\n", 408)
     yield dropped("nothing", b"")
-    yield refused("zeros", b"\0" * 10_000, 431)
-    yield refused("garbage", bytes(range(256)) * 4)
-    yield refused("garbage with a blank line", b"\xde\xad\xbe\xef\r\n\r\n")
-    yield refused("a TLS hello on a plain port", client_hello() + b"\r\n\r\n")
-    yield refused("an SSLv2 hello on a plain port", b"\x80\x2e\x01\x00\x02" + b"\r\n" * 20)
-    yield refused("an SMTP client", b"HELO x\r\nMAIL FROM:<a@b>\r\n\r\n")
-    yield refused("an SSH client", b"SSH-2.0-x\r\n\r\n")
-    yield refused("a PROXY line", b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n" + GOOD)
-    yield refused("a redis client", b"*1\r\n$4\r\nPING\r\n\r\n")
+    yield rejected("zeros", b"\0" * 10_000, 431)
+    yield rejected("garbage", bytes(range(256)) * 4)
+    yield rejected("garbage with a blank line", b"\xde\xad\xbe\xef\r\n\r\n")
+    yield rejected("a TLS hello on a plain port", client_hello() + b"\r\n\r\n")
+    yield rejected("an SSLv2 hello on a plain port", b"\x80\x2e\x01\x00\x02" + b"\r\n" * 20)
+    yield rejected("an SMTP client", b"HELO x\r\nMAIL FROM:<a@b>\r\n\r\n")
+    yield rejected("an SSH client", b"SSH-2.0-x\r\n\r\n")
+    yield rejected("a PROXY line", b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n" + GOOD)
+    yield rejected("a redis client", b"*1\r\n$4\r\nPING\r\n\r\n")
 
 
 def client_hello(name: str = "localhost") -> bytes:
@@ -463,10 +465,10 @@ def _tls_rows() -> Iterator[Row]:
     def bare(name: str, data: bytes | Act, *, halves: bool = True) -> Row:
         return Row(f"tls: {name}", data, "dropped", tls="bare", halves=halves)
 
-    yield refused("tls: plain http", GOOD, tls="bare")
-    yield refused("tls: plain http with another behind it", GOOD + SMUGGLED, tls="bare")
-    yield refused("tls: the beginning of plain http", GOOD[:9], tls="bare")
-    yield Row("tls: plain http, then the end", GOOD, "refused", (400,), tls="bare")
+    yield rejected("tls: plain http", GOOD, tls="bare")
+    yield rejected("tls: plain http with another behind it", GOOD + SMUGGLED, tls="bare")
+    yield rejected("tls: the beginning of plain http", GOOD[:9], tls="bare")
+    yield Row("tls: plain http, then the end", GOOD, "rejected", (400,), tls="bare")
     yield bare("plain http, then a reset", _reset_after(GOOD))
     yield bare("nothing", b"")
     yield bare("nothing, for long", b"", halves=False)
@@ -507,10 +509,10 @@ def _tls_rows() -> Iterator[Row]:
         ("half a body", post(HOST + LENGTH, b"{"), 408),
         ("connect", post(line=b"CONNECT x:443 HTTP/1.1"), 501),
     ]:
-        yield refused(f"tls: {name}", data, status, tls="shaken")
+        yield rejected(f"tls: {name}", data, status, tls="shaken")
     # A TLS client that closes its side of the TCP connection only may have been cut off: the server gives it up.
-    yield answered("tls: good, then bad", GOOD * 3 + b"bad\r\n\r\n", 200, 200, 200, 400, tls="shaken", halves=False)
-    yield answered("tls: good", post(HOST + LENGTH + b"Connection: close\r\n"), 200, tls="shaken", halves=False)
+    yield responded("tls: good, then bad", GOOD * 3 + b"bad\r\n\r\n", 200, 200, 200, 400, tls="shaken", halves=False)
+    yield responded("tls: good", post(HOST + LENGTH + b"Connection: close\r\n"), 200, tls="shaken", halves=False)
 
 
 PLAIN: list[Row] = [*_lengths(), *_fields(), *_lines(), *_chunks(), *_bodies(), *_manners()]

@@ -53,7 +53,7 @@ def program(text: str, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def answer(process: subprocess.Popen[str]) -> Any:
+def last_json_line(process: subprocess.Popen[str]) -> Any:
     """The last line that the process wrote, as JSON, once it has ended."""
     out, _ = process.communicate("go\n", timeout=30)
     assert process.returncode == 0

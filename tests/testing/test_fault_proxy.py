@@ -57,7 +57,7 @@ def test_a_proxy_refuses_connections_before_start_and_after_close(server: EchoSe
     proxy.close()  # a second time
 
 
-def test_refuse_closes_what_is_open_until_it_is_cleared(server: EchoServer) -> None:
+def test_refuse_closes_connections_until_it_is_cleared(server: EchoServer) -> None:
     with FaultProxy(server.port) as proxy, socket.create_connection(("127.0.0.1", proxy.port), timeout=10) as sock:
         sock.sendall(b"one")
         assert sock.recv(3) == b"ONE"
@@ -152,7 +152,7 @@ def test_a_wrong_setting_is_rejected(arguments: tuple[Any, ...], options: dict[s
     assert caught.value.path == setting
 
 
-def test_faults_that_are_rejected_leave_those_there_are(server: EchoServer) -> None:
+def test_rejected_faults_leave_the_faults_unchanged(server: EchoServer) -> None:
     faults: list[NetworkFault] = [Rewrite(bytes.lower)]
     with FaultProxy(server.port, faults) as proxy:
         with pytest.raises(ConfigError):

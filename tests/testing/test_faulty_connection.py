@@ -145,7 +145,7 @@ def test_reset_sends_a_tcp_reset(direction: str, connect: type[Peer], server: Ec
     assert server.received == (b"" if direction == "request" else b"one")
 
 
-def test_half_open_delivers_the_request_and_goes_silent(connect: type[Peer], server: EchoServer) -> None:
+def test_half_open_delivers_the_request_and_then_nothing(connect: type[Peer], server: EchoServer) -> None:
     peer = connect(HalfOpen(2))
     peer.socket.sendall(b"one")
     assert peer.read(2) == b"ON"
@@ -164,7 +164,7 @@ def test_a_black_hole_delivers_nothing(connect: type[Peer], server: EchoServer) 
     assert server.received == b""
 
 
-def test_rewrite_changes_what_passes(connect: type[Peer], server: EchoServer) -> None:
+def test_rewrite_changes_the_bytes(connect: type[Peer], server: EchoServer) -> None:
     peer = connect(Rewrite(lambda data: data[::-1], direction="request"), Rewrite(lambda data: data * 2))
     assert peer.exchange(b"abc") == b"CBA"
     peer.socket.sendall(b"xy")
@@ -186,7 +186,7 @@ def test_close_ends_both_connections(fault: NetworkFault | None, connect: type[P
     assert not peer.thread.is_alive()
 
 
-def test_a_server_that_is_not_there_ends_the_connection() -> None:
+def test_a_server_that_is_not_running_ends_the_connection() -> None:
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
         peer = Peer(reserved.getsockname())

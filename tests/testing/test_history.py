@@ -40,7 +40,7 @@ def in_order(*steps: str) -> Arrange:
         ),
     ],
 )
-def test_order(arrange: Arrange, calls: str, words: str) -> None:
+def test_calls_in_order(arrange: Arrange, calls: str, words: str) -> None:
     with TestingPortal() as portal, Consumer([portal]) as consumer:
         for name in "fgh":
             portal.stub(name, None)
@@ -55,7 +55,7 @@ def test_order(arrange: Arrange, calls: str, words: str) -> None:
         assert words in str(caught.value)
 
 
-def test_the_whole_text() -> None:
+def test_the_message_of_a_failed_verification() -> None:
     ticks = iter(range(100))
     with TestingPortal(clock=lambda: float(next(ticks))) as portal, Consumer([portal]) as consumer:
         portal.stub("pay", "ok")
@@ -80,7 +80,7 @@ def test_the_whole_text() -> None:
     ]
 
 
-def test_order_is_that_of_the_beginnings() -> None:
+def test_order_is_that_of_the_starts() -> None:
     with TestingPortal() as portal, Consumer([portal]) as consumer:
         portal.mock("outer").side_effect(lambda: consumer.call_at("test://inner"))
         portal.stub("inner", 1)
@@ -104,7 +104,7 @@ def test_a_function_named_as_its_service() -> None:
         assert len(portal.calls("price/price")) == 3
 
 
-def test_a_testing_portal_leaves_others_alone() -> None:
+def test_testing_portals_have_separate_histories() -> None:
     with LocalPortal() as local, TestingPortal() as portal, Consumer([local, portal]) as consumer:
         local.apply(len_of)
         assert consumer.call_at("local://len_of", {"text": "four"}) == 4

@@ -59,7 +59,7 @@ def consumer(portal: TestingPortal) -> Iterator[Consumer]:
         yield one
 
 
-def test_a_mock_knows_its_address_and_resolves(portal: TestingPortal) -> None:
+def test_a_mock_has_an_address_and_resolves(portal: TestingPortal) -> None:
     mock = portal.mock(due).returns(date(2024, 1, 31))
     assert str(mock.address) == "test://due/1"
     assert mock.resolve()(day=date(2024, 1, 1)) == date(2024, 1, 31)
@@ -106,7 +106,7 @@ class Count(marshmallow.Schema):
 
 
 @pytest.mark.parametrize("params", [{"n": 3}, {"n": "3"}, {"n": "x"}, {}, {"n": 1, "m": 2}])
-def test_a_contract_that_coerces_is_kept(params: dict[str, Any]) -> None:
+def test_a_mock_keeps_the_coercions_of_marshmallow(params: dict[str, Any]) -> None:
     def double(n: int) -> int:
         return n * 2
 
@@ -124,7 +124,7 @@ def outcome(consumer: Consumer, address: str, params: dict[str, Any]) -> Any:
         return type(error)
 
 
-def test_a_schema_with_formats_is_kept(portal: TestingPortal, consumer: Consumer) -> None:
+def test_a_mock_keeps_the_formats_of_a_schema(portal: TestingPortal, consumer: Consumer) -> None:
     properties = {"on": {"type": "string", "format": "date"}, "n": {"type": "integer", "default": 4}}
     schema = FunctionSchema(name="at", input={"type": "object", "properties": properties}, output={"type": "integer"})
     portal.mock(schema).side_effect(lambda n, **_: n)
@@ -133,7 +133,7 @@ def test_a_schema_with_formats_is_kept(portal: TestingPortal, consumer: Consumer
         consumer.call_at("test://at", {"on": "soon"})
 
 
-def test_lenient_contracts_stay_lenient(portal: TestingPortal, consumer: Consumer) -> None:
+def test_a_mock_of_a_lenient_schema_is_lenient(portal: TestingPortal, consumer: Consumer) -> None:
     @function(validate_output="off")
     def loose() -> int:
         return 1
@@ -156,7 +156,7 @@ def test_every_raised_error_has_its_own_request_id(portal: TestingPortal, consum
     assert busy.request_id is None
 
 
-def test_what_cannot_be_raised(portal: TestingPortal) -> None:
+def test_a_value_that_cannot_be_raised_is_rejected(portal: TestingPortal) -> None:
     with pytest.raises(ConfigError, match=r"mock.raises must be an exception or an exception class"):
         portal.mock("f").raises("no")  # type: ignore[arg-type]
 
@@ -190,7 +190,7 @@ def test_mocked_streams_fail_as_real_ones(arrange: Any, items: list[int], kind: 
         assert getattr(record.error, "type", None) == kind
 
 
-def test_a_stream_nobody_reads_came_too(portal: TestingPortal, consumer: Consumer) -> None:
+def test_a_stream_that_is_not_read_is_a_call(portal: TestingPortal, consumer: Consumer) -> None:
     portal.mock(feed).yields([1, 2])
     portal.expect("feed").never()
     consumer.stream_at("test://feed", {"n": 1}).close()  # type: ignore[attr-defined]
@@ -199,12 +199,12 @@ def test_a_stream_nobody_reads_came_too(portal: TestingPortal, consumer: Consume
         portal.verify()
 
 
-def test_a_contract_of_one_result_is_no_stream(portal: TestingPortal) -> None:
+def test_yields_needs_a_streaming_function(portal: TestingPortal) -> None:
     with pytest.raises(ConfigError, match=r"mock.yields must be used on a mock of a streaming function"):
         portal.mock(due).yields([1])
 
 
-def test_nothing_said_after_a_condition_means_none(portal: TestingPortal, consumer: Consumer) -> None:
+def test_a_condition_without_a_behaviour_returns_none(portal: TestingPortal, consumer: Consumer) -> None:
     portal.mock("f").returns().when(a=where(lambda a: a > 1)).returns("more")
     assert [consumer.call_at("test://f", {"a": a}) for a in (1, 2, "x")] == [None, "more", None]
 
@@ -222,7 +222,7 @@ def test_history_is_not_changed_by_the_caller(portal: TestingPortal, consumer: C
 
 
 @pytest.mark.parametrize("params", [[1], "text", {1: 2}, {"a": b"x"}, {"a": float("nan")}])
-def test_parameters_that_are_no_json_are_kept_as_they_came(params: Any) -> None:
+def test_parameters_that_are_not_json_are_recorded_unchanged(params: Any) -> None:
     with TestingPortal() as portal, Consumer([portal]) as consumer:
         portal.stub("f", 1)
         portal.expect("f").with_params(b=2)
@@ -235,7 +235,7 @@ def test_parameters_that_are_no_json_are_kept_as_they_came(params: Any) -> None:
             portal.verify()
 
 
-def test_middleware_that_fails_is_in_the_history() -> None:
+def test_an_error_of_middleware_is_in_the_history() -> None:
     def fail(call: Any, call_next: Any) -> Any:
         raise KeyError("in the middle")
 
@@ -261,7 +261,7 @@ def test_middleware_that_fails_is_in_the_history() -> None:
         (object, True, True),
     ],
 )
-def test_types_are_those_of_json(kind: type, value: Any, fits: bool) -> None:
+def test_matchers_use_the_types_of_json(kind: type, value: Any, fits: bool) -> None:
     assert (any_of(kind) == value) is fits
 
 
@@ -299,21 +299,21 @@ def test_eight_threads_one_mock_with_conditions(portal: TestingPortal, consumer:
 
 
 def test_a_side_effect_that_calls_its_own_mock_does_not_hang(portal: TestingPortal, consumer: Consumer) -> None:
-    def answers() -> Iterator[int]:
+    def numbers() -> Iterator[int]:
         yield consumer.call_at("test://f")
 
-    portal.mock("f").side_effect(answers())
+    portal.mock("f").side_effect(numbers())
     with pytest.raises(FunctionError, match="already executing"):
         consumer.call_at("test://f")
 
 
 @pytest.mark.usefixtures("eager_switching")
 def test_eight_threads_take_from_one_generator(portal: TestingPortal, consumer: Consumer) -> None:
-    def answers() -> Iterator[int]:
+    def numbers() -> Iterator[int]:
         for number in range(160):
             yield sum(number for _ in range(200)) // 200  # long enough for another thread to come in the middle
 
-    portal.mock("f").side_effect(answers())
+    portal.mock("f").side_effect(numbers())
     values: list[int] = []
     failures: list[PortalError] = []
 

@@ -37,7 +37,7 @@ def numbers(n: int) -> Iterator[int]:
     yield from range(n)
 
 
-def test_values_in_a_row(portal_testing: TestingPortal, portal_consumer: Consumer) -> None:
+def test_returned_values_in_order(portal_testing: TestingPortal, portal_consumer: Consumer) -> None:
     mock = portal_testing.mock("next").returns(1, 2, 3)
     assert str(mock.function.address) == "test://next/1"
     assert [portal_consumer.call_at("test://next") for _ in range(5)] == [1, 2, 3, 3, 3]
@@ -45,7 +45,7 @@ def test_values_in_a_row(portal_testing: TestingPortal, portal_consumer: Consume
     assert mock.calls == 6
 
 
-def test_a_contract_is_kept(portal_testing: TestingPortal, portal_consumer: Consumer) -> None:
+def test_a_mock_validates_like_its_function(portal_testing: TestingPortal, portal_consumer: Consumer) -> None:
     portal_testing.mock(charge).returns(Receipt(True)).after(1).returns("nonsense")
     assert portal_consumer.call_at("test://charge", {"amount": 3}) == {"paid": True}
     with pytest.raises(ValidationError):
@@ -56,7 +56,7 @@ def test_a_contract_is_kept(portal_testing: TestingPortal, portal_consumer: Cons
     assert portal_consumer.resolve("test://charge").schema.description == "Charge a card."
 
 
-def test_a_schema_as_contract(portal_testing: TestingPortal, portal_consumer: Consumer) -> None:
+def test_a_mock_of_a_schema_validates(portal_testing: TestingPortal, portal_consumer: Consumer) -> None:
     schema = FunctionSchema(name="count", input={"type": "object", "properties": {"n": {"type": "integer"}}}, output={})
     portal_testing.mock(schema).side_effect(lambda n=0: n + 1)
     assert portal_consumer.call_at("test://count", {"n": 1}) == 2
@@ -64,7 +64,7 @@ def test_a_schema_as_contract(portal_testing: TestingPortal, portal_consumer: Co
         portal_consumer.call_at("test://count", {"n": "1"})
 
 
-def test_conditions_and_turns(portal_testing: TestingPortal, portal_consumer: Consumer) -> None:
+def test_conditions_and_counts(portal_testing: TestingPortal, portal_consumer: Consumer) -> None:
     mock = portal_testing.mock("charge").returns("ok").after(2).raises(OverloadedError("busy", retry_after=1))
     mock.when(amount=where(lambda amount: amount < 0, "negative")).raises(ValueError("negative"))
     assert portal_consumer.call_at("test://charge", {"amount": 1}) == "ok"
@@ -121,7 +121,7 @@ def lambda_add(a: int) -> int:
     return a + 1
 
 
-def test_a_stream_that_fails_is_kept(portal_testing: TestingPortal, portal_consumer: Consumer) -> None:
+def test_a_failed_stream_is_in_the_history(portal_testing: TestingPortal, portal_consumer: Consumer) -> None:
     def broken() -> Iterator[int]:
         yield 1
         raise ValueError("no")
@@ -171,12 +171,12 @@ def test_expectations(arrange: Any, calls: list[dict[str, Any]], words: str) -> 
         assert words in str(caught.value)
 
 
-def test_a_count_below_nothing() -> None:
+def test_a_negative_count_is_rejected() -> None:
     with pytest.raises(ConfigError):
         TestingPortal().expect("f").times(-1)
 
 
-def test_deadlines_hold_for_mocks(portal_testing: TestingPortal, portal_consumer: Consumer) -> None:
+def test_mocks_keep_deadlines(portal_testing: TestingPortal, portal_consumer: Consumer) -> None:
     gate = threading.Event()
     portal_testing.mock("slow").side_effect(lambda: gate.wait(10))
     with pytest.raises(CallTimeout):

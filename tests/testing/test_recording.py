@@ -42,7 +42,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("kind", [LocalPortal, HTTPPortal, TestingPortal])
-def test_a_recording_portal_stands_in_for_the_real_one(kind: type[Portal], path: Path) -> None:
+def test_a_recording_portal_behaves_like_the_recorded_one(kind: type[Portal], path: Path) -> None:
     with kind() as real:
         with RecordingPortal(real, path) as portal, Consumer([portal]) as consumer:
             at = {one.__name__: portal.apply(one) for one in (add, busy, feed)}
@@ -71,9 +71,9 @@ def test_a_recording_portal_stands_in_for_the_real_one(kind: type[Portal], path:
 def outcomes(consumer: Consumer, at: Any) -> list[Any]:
     found: list[Any] = [consumer.call_at(at["add"], {"a": 1}), consumer.resolve(at["add"])(a=2, b=2)]
     for params in ({"a": "x"}, {}):
-        with pytest.raises(ValidationError) as refused:
+        with pytest.raises(ValidationError) as rejected:
             consumer.call_at(at["add"], params)
-        found.append([fault.to_dict() for fault in refused.value.errors])
+        found.append([fault.to_dict() for fault in rejected.value.errors])
     with pytest.raises(OverloadedError) as caught:
         consumer.call_at(at["busy"])
     return [*found, caught.value.retry_after, list(consumer.stream_at(at["feed"], {"n": 3}))]
@@ -94,7 +94,7 @@ def test_a_block_that_fails_is_recorded(path: Path) -> None:
         address = real.apply(add)
 
         def block() -> None:
-            with recording(path, real) as kept, Consumer([kept]) as consumer:
+            with recording(path, real) as recorded, Consumer([recorded]) as consumer:
                 consumer.call_at(address, {"a": 2})
                 raise KeyError("in the block")
 

@@ -21,7 +21,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"version": 99}'])
-def test_a_file_of_something_else_is_rejected(text: str, path: Path) -> None:
+def test_a_file_that_is_not_a_recording_is_rejected(text: str, path: Path) -> None:
     path.write_text(text)
     with pytest.raises(SerializationError, match="is not a recording"):
         read_recording(path)
@@ -48,7 +48,7 @@ def test_an_incomplete_recording_is_rejected(data: Any, path: Path) -> None:
         read_recording(path)
 
 
-def test_what_is_written_is_read(path: Path) -> None:
+def test_a_written_recording_is_read(path: Path) -> None:
     other = CALL | {"params": {"a": 1}}
     write_recording(path, {"test://f": SCHEMA}, [CALL, other])
     functions, calls = read_recording(path)

@@ -115,15 +115,15 @@ def test_a_replay_in_the_history_of_a_testing_portal(recorded: Path) -> None:
 
 
 def test_a_replay_of_other_schemes_in_the_history(path: Path) -> None:
-    with LocalPortal() as real, recording(path, real) as kept, Consumer([kept]) as consumer:
-        address = kept.apply(add)
+    with LocalPortal() as real, recording(path, real) as recorder_portal, Consumer([recorder_portal]) as consumer:
+        address = recorder_portal.apply(add)
         consumer.call_at(address, {"a": 1})
     with TestingPortal() as portal, Consumer([portal.replay(path)]) as consumer:
         assert consumer.call_at(address, {"a": 1}) == 2.0
         assert [(call.name, call.result) for call in portal.calls()] == [("add", 2.0)]
 
 
-def test_each_call_gets_a_result_of_its_own(path: Path) -> None:
+def test_each_call_gets_its_own_copy_of_the_result(path: Path) -> None:
     with TestingPortal() as portal, Consumer([portal]) as consumer, recording(path, consumer):
         portal.stub("f", {"list": []})
         consumer.call_at("test://f")
@@ -142,7 +142,7 @@ def test_the_nearest_recorded_call_is_shown(recorded: Path) -> None:
             consumer.call_at("test://ad", {"a": 1})
 
 
-def test_a_stream_read_in_part_says_where_it_ends(path: Path) -> None:
+def test_a_partial_stream_reports_where_it_ends(path: Path) -> None:
     with TestingPortal() as portal, Consumer([portal]) as consumer, recording(path, consumer):
         portal.apply(feed)
         stream = consumer.stream_at("test://feed", {"n": 9})
@@ -175,7 +175,7 @@ def test_functions_that_raise_come_back_as_function_errors(path: Path) -> None:
     def fail() -> None:
         raise KeyError("k")
 
-    with LocalPortal() as real, recording(path, real) as kept, Consumer([kept]) as consumer:
+    with LocalPortal() as real, recording(path, real) as recorder_portal, Consumer([recorder_portal]) as consumer:
         address = real.apply(fail)
         with pytest.raises(FunctionError):
             consumer.call_at(address)

@@ -43,7 +43,7 @@ def test_a_portal_is_served_with_its_own_settings(processes: ServerProcesses, co
     assert consumer.call_at(base.child("shop", "add"), {"a": 1, "b": 2}) == 3
 
 
-def test_what_a_function_prints_does_not_block_the_server(
+def test_printed_text_does_not_block_the_server(
     processes: ServerProcesses, consumer: Consumer, capfd: pytest.CaptureFixture[str]
 ) -> None:
     base = processes(chatty)

@@ -8,7 +8,7 @@ from portal.errors import AuthorizationError
 from portal.http.middleware.base import add_vary, build_http_chain, refusal
 from portal.http.middleware.cors import CORS
 from portal.serving import Request, Response
-from tests.support.http_messages import answers, headers_of, request_of
+from tests.support.http_messages import headers_of, request_of, respond_with
 
 
 class Mark:
@@ -25,7 +25,7 @@ class Mark:
 
 def test_the_first_is_outermost() -> None:
     order: list[str] = []
-    last = answers()
+    last = respond_with()
     chain = build_http_chain([Mark("a", order), Mark("b", order), Mark("c", order)], last)
     assert chain(request_of()).status == 200
     assert order == ["a", "b", "c", "/c", "/b", "/a"]
@@ -37,12 +37,12 @@ def test_those_around_one_that_raises_see_a_response() -> None:
         raise AuthorizationError("not you")
 
     layers = [CORS("*"), failing]
-    chain = build_http_chain(layers, answers(), lambda request, error: refusal(request, error))  # type: ignore[arg-type]
+    chain = build_http_chain(layers, respond_with(), lambda request, error: refusal(request, error))  # type: ignore[arg-type]
     response = chain(request_of(Origin="https://a.example", X_Request_ID="r-1"))
     found = headers_of(response)
     assert (response.status, found["access-control-allow-origin"], found["x-request-id"]) == (403, "*", "r-1")
     with pytest.raises(AuthorizationError):
-        build_http_chain(layers, answers())(request_of())
+        build_http_chain(layers, respond_with())(request_of())
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from portal.errors import ConfigError, ProtocolError
 from portal.http.messages.content_coding import decompress
 from portal.http.middleware.compression import Compression, choose_coding
 from portal.serving import Request, Response
-from tests.support.http_messages import answers, headers_of, request_of
+from tests.support.http_messages import headers_of, request_of, respond_with
 
 LONG = b'{"text":"' + b"abc" * 1000 + b'"}'
 
@@ -104,12 +104,12 @@ def test_a_request_is_decoded_once_and_its_shared_headers_are_left_alone() -> No
 
 @pytest.mark.parametrize(("coding", "body"), [("identity", b"{}"), ("gzip", b"")])
 def test_nothing_to_decode(coding: str, body: bytes) -> None:
-    assert Compression()(request_of(body=body, Content_Encoding=coding), answers(299)).status == 299
+    assert Compression()(request_of(body=body, Content_Encoding=coding), respond_with(299)).status == 299
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])
 def test_a_long_answer(coding: str) -> None:
-    response = Compression()(request_of(Accept_Encoding=coding), answers(200, LONG, ETag='"a"', Vary="Origin"))
+    response = Compression()(request_of(Accept_Encoding=coding), respond_with(200, LONG, ETag='"a"', Vary="Origin"))
     found = headers_of(response)
     assert isinstance(response.body, bytes)
     assert len(response.body) < len(LONG) / 10
@@ -137,7 +137,7 @@ def test_a_long_answer(coding: str) -> None:
 )
 def test_answers_that_stay_as_they_are(accept: str, method: str, response: dict[str, Any], varies: bool) -> None:
     body = response["body"]
-    given = Compression()(request_of(method, Accept_Encoding=accept), answers(**response, ETag='"a"'))
+    given = Compression()(request_of(method, Accept_Encoding=accept), respond_with(**response, ETag='"a"'))
     found = headers_of(given)
     assert (given.body, found["etag"]) == (body, '"a"')
     assert found.get("content-encoding") == ("br" if "Content_Encoding" in response else None)
@@ -147,7 +147,7 @@ def test_answers_that_stay_as_they_are(accept: str, method: str, response: dict[
 @pytest.mark.parametrize(("held", "tag"), [('W/"a"', 'W/"a"'), ('"a"', '"a"'), ('W/"b"', '"a"')])
 def test_not_modified_has_the_tag_that_the_client_holds(held: str, tag: str) -> None:
     request = request_of(Accept_Encoding="gzip", If_None_Match=held)
-    assert headers_of(Compression()(request, answers(304, b"", ETag='"a"')))["etag"] == tag
+    assert headers_of(Compression()(request, respond_with(304, b"", ETag='"a"')))["etag"] == tag
 
 
 def test_a_stream_is_flushed_for_each_item_and_closed() -> None:
@@ -162,7 +162,7 @@ def test_a_stream_is_flushed_for_each_item_and_closed() -> None:
             closed.append(True)
 
     kind = "application/x-ndjson"
-    response = Compression()(request_of(Accept_Encoding="gzip"), answers(200, items(), content_type=kind))
+    response = Compression()(request_of(Accept_Encoding="gzip"), respond_with(200, items(), content_type=kind))
     pieces = iter(response.body)
     reader = zlib.decompressobj(31)
     assert reader.decompress(next(pieces)) == b'{"n":1}\n'  # type: ignore[arg-type]
@@ -188,10 +188,10 @@ def test_a_stream_that_nobody_reads_is_closed() -> None:
             self.closed = True
 
     items = Items()
-    response = Compression()(request_of(Accept_Encoding="gzip"), answers(200, items))
+    response = Compression()(request_of(Accept_Encoding="gzip"), respond_with(200, items))
     response.body.close()  # type: ignore[union-attr]
     assert items.closed
-    Compression()(request_of(Accept_Encoding="gzip"), answers(200, iter([b"x"]))).body.close()  # type: ignore[union-attr]
+    Compression()(request_of(Accept_Encoding="gzip"), respond_with(200, iter([b"x"]))).body.close()  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from portal.errors import ConfigError
 from portal.http.middleware.cors import CORS
 from portal.serving import Response
-from tests.support.http_messages import answers, headers_of, request_of
+from tests.support.http_messages import headers_of, request_of, respond_with
 
 A = "https://a.example"
 
@@ -66,7 +66,7 @@ def preflight(cors: CORS, origin: str = A, method: str = "POST", names: str = ""
 )
 def test_who_may_call(origins: Any, origin: str, allowed: bool) -> None:
     cors = CORS(origins)
-    answer = cors(request_of(Origin=origin), answers())
+    answer = cors(request_of(Origin=origin), respond_with())
     found = headers_of(answer)
     assert answer.status == 200
     assert found.get("access-control-allow-origin") == (origin if allowed else None)
@@ -82,7 +82,7 @@ def test_who_may_call(origins: Any, origin: str, allowed: bool) -> None:
 
 def test_all_may_call_without_credentials() -> None:
     for origin in (A, "null"):
-        found = headers_of(CORS("*")(request_of(Origin=origin), answers()))
+        found = headers_of(CORS("*")(request_of(Origin=origin), respond_with()))
         assert found["access-control-allow-origin"] == "*"
         assert "access-control-allow-credentials" not in found
         assert "vary" not in found
@@ -94,18 +94,20 @@ def test_all_may_call_without_credentials() -> None:
 
 def test_credentials() -> None:
     cors = CORS([A], credentials=True)
-    for response in (cors(request_of(Origin=A), answers()), preflight(cors)):
+    for response in (cors(request_of(Origin=A), respond_with()), preflight(cors)):
         found = headers_of(response)
         assert (found["access-control-allow-origin"], found["access-control-allow-credentials"]) == (A, "true")
-    assert "access-control-allow-credentials" not in headers_of(cors(request_of(Origin="https://b.example"), answers()))
+    assert "access-control-allow-credentials" not in headers_of(
+        cors(request_of(Origin="https://b.example"), respond_with())
+    )
 
 
 def test_an_answer_without_an_origin_varies_too() -> None:
-    assert headers_of(CORS([A])(request_of(), answers(Vary="Accept")))["vary"] == "Accept, Origin"
+    assert headers_of(CORS([A])(request_of(), respond_with(Vary="Accept")))["vary"] == "Accept, Origin"
 
 
 def test_errors_may_be_read_too() -> None:
-    response = CORS([A])(request_of(Origin=A), answers(401))
+    response = CORS([A])(request_of(Origin=A), respond_with(401))
     assert (response.status, headers_of(response)["access-control-allow-origin"]) == (401, A)
 
 
@@ -145,7 +147,7 @@ def test_private_networks_are_not_granted() -> None:
 
 @pytest.mark.parametrize("headers", [{"Origin": A}, {"Access_Control_Request_Method": "POST"}, {}])
 def test_other_options_requests_go_through(headers: dict[str, str]) -> None:
-    assert CORS([A])(request_of("OPTIONS", **headers), answers(299)).status == 299
+    assert CORS([A])(request_of("OPTIONS", **headers), respond_with(299)).status == 299
 
 
 def test_a_callable_that_fails_refuses(caplog: pytest.LogCaptureFixture) -> None:
@@ -189,5 +191,5 @@ def test_wrong_settings(settings: dict[str, Any], name: str) -> None:
 
 def test_nothing_to_expose_and_names_given_as_text() -> None:
     cors = CORS([A], expose=(), methods="put", headers="X-Own")
-    assert "access-control-expose-headers" not in headers_of(cors(request_of(Origin=A), answers()))
+    assert "access-control-expose-headers" not in headers_of(cors(request_of(Origin=A), respond_with()))
     assert headers_of(preflight(cors, A, "PUT", "x-own"))["access-control-allow-headers"] == "X-Own"

@@ -18,7 +18,7 @@ from portal.errors import AuthorizationError, ConfigError
 from portal.http.middleware.log_file import LogFile
 from portal.http.middleware.request_log import RequestLog
 from portal.serving import Request, Response
-from tests.support.http_messages import answers, request_of
+from tests.support.http_messages import request_of, respond_with
 
 WAIT = 10.0
 NOON = 1_700_000_000.25
@@ -28,7 +28,7 @@ def logged(request: Request, last: Any = None, **settings: Any) -> dict[str, Any
     """The one line that a request has."""
     lines: list[str] = []
     log = RequestLog(lines.append, clock=lambda: NOON, timer=count(1.0, 0.5).__next__, **settings)
-    log(request, last or answers())
+    log(request, last or respond_with())
     (line,) = lines
     assert line.isascii()
     assert line.isprintable()
@@ -93,7 +93,7 @@ def test_nothing_can_be_injected(text: str) -> None:
     ("method", "status", "size"), [("HEAD", 200, 0), ("GET", 304, 0), ("GET", 204, 0), ("GET", 200, 4)]
 )
 def test_what_is_sent_of_a_body(method: str, status: int, size: int) -> None:
-    assert logged(request_of(method), answers(status, b"1234"))["response_bytes"] == size
+    assert logged(request_of(method), respond_with(status, b"1234"))["response_bytes"] == size
 
 
 @pytest.mark.parametrize("text", ["", "x", "-1", "\xb2", "9" * 16])
@@ -104,7 +104,7 @@ def test_a_timeout_that_is_none(text: str) -> None:
 @pytest.mark.parametrize(("read", "size"), [(0, 0), (1, 3), (9, 5)])
 def test_a_stream_has_its_line_at_its_end(read: int, size: int) -> None:
     lines: list[str] = []
-    response = RequestLog(lines.append)(request_of(), answers(200, iter([b"abc", b"de"])))
+    response = RequestLog(lines.append)(request_of(), respond_with(200, iter([b"abc", b"de"])))
     body: Any = response.body
     for _ in range(read):
         next(body, None)
@@ -123,7 +123,7 @@ def test_a_stream_that_fails_and_one_that_fails_to_close() -> None:
             raise OSError("no end")
 
     lines: list[str] = []
-    body: Any = RequestLog(lines.append)(request_of(), answers(200, failing())).body
+    body: Any = RequestLog(lines.append)(request_of(), respond_with(200, failing())).body
     with pytest.raises(OSError, match="no end"):
         list(iter(body))
     assert len(lines) == 1
@@ -152,13 +152,13 @@ def test_one_line_where_two_threads_answer(late_first: bool) -> None:
 
     def last(request: Request) -> Response:
         if late_first:
-            log(request, answers(504))
+            log(request, respond_with(504))
         return Response(200)
 
     request = request_of()
     assert log(request, last).status == 200
     if not late_first:
-        log(request, answers(504))
+        log(request, respond_with(504))
     (row,) = map(json.loads, lines)
     assert row["status"] == (504 if late_first else 200)
     assert row["duration_ms"] > 0
@@ -166,7 +166,7 @@ def test_one_line_where_two_threads_answer(late_first: bool) -> None:
 
 def test_a_logger(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "test.requests"):
-        RequestLog(logging.getLogger("test.requests"))(request_of(target="/100%25d"), answers())
+        RequestLog(logging.getLogger("test.requests"))(request_of(target="/100%25d"), respond_with())
     assert json.loads(caplog.messages[0])["path"] == "/100%25d"
 
 
@@ -177,10 +177,10 @@ def test_a_target_that_fails_is_said_once_a_minute(caplog: pytest.LogCaptureFixt
     now = [0.0]
     log = RequestLog(failing, timer=lambda: now[0])
     with caplog.at_level(logging.WARNING, "portal.http"):
-        assert [log(request_of(), answers()).status for _ in range(3)] == [200] * 3
+        assert [log(request_of(), respond_with()).status for _ in range(3)] == [200] * 3
         assert len(caplog.records) == 1
         now[0] = 60.0
-        log(request_of(), answers())
+        log(request_of(), respond_with())
         assert len(caplog.records) == 2
 
 
@@ -208,7 +208,7 @@ def test_lines_of_many_threads_never_mix(tmp_path: Path) -> None:
 
     def work(log: RequestLog) -> None:
         for _ in range(50):
-            log(request_of(target="/" + "x" * 400), answers())
+            log(request_of(target="/" + "x" * 400), respond_with())
 
     threads = [threading.Thread(target=work, args=(log,)) for log in logs * 2]
     for thread in threads:
@@ -225,7 +225,7 @@ def test_lines_of_many_threads_never_mix(tmp_path: Path) -> None:
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
 def test_a_full_disk_harms_no_request(caplog: pytest.LogCaptureFixture) -> None:
     log = RequestLog("/dev/full")
-    assert log(request_of(), answers()).status == 200
+    assert log(request_of(), respond_with()).status == 200
     assert "are not logged" in caplog.text
     log.close()
 

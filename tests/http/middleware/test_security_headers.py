@@ -7,7 +7,7 @@ import pytest
 from portal.errors import ConfigError
 from portal.http.middleware.security_headers import SecurityHeaders
 from portal.serving import Request
-from tests.support.http_messages import answers, headers_of, request_of
+from tests.support.http_messages import headers_of, request_of, respond_with
 
 
 class SecureRequest(Request):
@@ -21,7 +21,7 @@ def over_tls() -> Request:
 
 
 def test_the_headers_by_default() -> None:
-    found = headers_of(SecurityHeaders()(request_of(), answers()))
+    found = headers_of(SecurityHeaders()(request_of(), respond_with()))
     del found["content-type"]
     assert found == {
         "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
@@ -41,21 +41,21 @@ def test_the_headers_by_default() -> None:
 )
 def test_https_only_is_said_over_tls_only(settings: dict[str, Any], value: str | None) -> None:
     layer = SecurityHeaders(**settings)
-    assert headers_of(layer(over_tls(), answers())).get("strict-transport-security") == value
-    assert "strict-transport-security" not in headers_of(layer(request_of(), answers()))
+    assert headers_of(layer(over_tls(), respond_with())).get("strict-transport-security") == value
+    assert "strict-transport-security" not in headers_of(layer(request_of(), respond_with()))
 
 
 @pytest.mark.parametrize(
     "name", ["content-security-policy", "X-FRAME-OPTIONS", "Referrer-Policy", "Strict-Transport-Security"]
 )
 def test_what_the_app_says_stands(name: str) -> None:
-    response = SecurityHeaders()(over_tls(), answers(**{name.replace("-", "_"): "own"}))
+    response = SecurityHeaders()(over_tls(), respond_with(**{name.replace("-", "_"): "own"}))
     assert headers_of(response)[name.lower()] == "own"
 
 
 def test_each_can_be_left_out() -> None:
     layer = SecurityHeaders(hsts=0, csp="", frame_options="", referrer_policy="", nosniff=False)
-    assert list(headers_of(layer(over_tls(), answers(500)))) == ["content-type"]
+    assert list(headers_of(layer(over_tls(), respond_with(500)))) == ["content-type"]
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 import json.encoder
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 from ..errors import SerializationError
 
-__all__ = ["decode_json", "encode_json"]
+__all__ = ["JSONObject", "JSONValue", "decode_json", "encode_json"]
+
+#: A value of JSON (RFC 8259).
+JSONValue: TypeAlias = "bool | int | float | str | list[JSONValue] | dict[str, JSONValue] | None"
+#: A JSON object.
+JSONObject: TypeAlias = "dict[str, JSONValue]"
 
 
 def _reject_constant(text: str) -> Any:

@@ -12,9 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from .. import errors
+from .._internal.json_text import JSONObject, JSONValue
 from ..errors import (
     FunctionError,
     PortalError,
@@ -66,9 +67,9 @@ class Request:
 
     id: Id
     method: str
-    params: dict[str, Any] | list[Any]
+    params: JSONObject | list[JSONValue]
     notification: bool = False
-    meta: dict[str, Any] | None = None
+    meta: JSONObject | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ class JSONRPCResponse:
     """
 
     id: Id
-    result: Any = None
+    result: JSONValue = None
     error: PortalError | None = None
 
 
@@ -114,7 +115,7 @@ class Messages(NamedTuple):
     is_batch: bool
 
 
-def decode(data: bytes, decode_json: Callable[[bytes], Any], *, responses: bool = False) -> Messages:
+def decode(data: bytes, decode_json: Callable[[bytes], JSONValue], *, responses: bool = False) -> Messages:
     """Return the messages in a JSON text; one Invalid with code -32700 if it is not JSON.
 
     Args:
@@ -128,7 +129,7 @@ def decode(data: bytes, decode_json: Callable[[bytes], Any], *, responses: bool 
     return classify(value, responses=responses)
 
 
-def classify(value: Any, *, responses: bool = False) -> Messages:
+def classify(value: JSONValue, *, responses: bool = False) -> Messages:
     """Return the messages in a JSON value. Raises nothing.
 
     Args:
@@ -144,7 +145,7 @@ def classify(value: Any, *, responses: bool = False) -> Messages:
     return Messages([_message(element, responses) for element in value], True)
 
 
-def _message(value: Any, responses: bool) -> Message:
+def _message(value: JSONValue, responses: bool) -> Message:
     if not isinstance(value, dict):
         return _invalid(None, f"a message must be an object, got {_json_type(value)}")
     message_id = value.get("id")
@@ -158,10 +159,11 @@ def _message(value: Any, responses: bool) -> Message:
     reason = _request_fault(value)
     if reason:
         return _invalid(message_id, reason)
-    return Request(message_id, value["method"], value.get("params", {}), "id" not in value, value.get("meta"))
+    checked: dict[str, Any] = value
+    return Request(message_id, checked["method"], checked.get("params", {}), "id" not in value, checked.get("meta"))
 
 
-def _response(message_id: Id, value: dict[str, Any]) -> Message:
+def _response(message_id: Id, value: JSONObject) -> Message:
     if ("result" in value) == ("error" in value):
         return _invalid(message_id, "a message must have exactly one of method, result and error")
     if "result" in value:
@@ -173,7 +175,7 @@ def _invalid(message_id: Id, reason: str) -> Invalid:
     return Invalid(message_id, ProtocolError(f"invalid request: {reason}"))
 
 
-def _json_type(value: Any) -> str:
+def _json_type(value: JSONValue) -> str:
     """Return the JSON type of a value, for messages."""
     for kinds, name in _JSON_TYPES:
         if isinstance(value, kinds):
@@ -181,7 +183,7 @@ def _json_type(value: Any) -> str:
     return "null"
 
 
-def _is_id(value: Any) -> bool:
+def _is_id(value: JSONValue) -> TypeGuard[Id]:
     # bool is a subclass of int. A string with a lone surrogate, or infinity from 1e999, could not be sent back.
     if type(value) is float:
         return isfinite(value)
@@ -196,7 +198,7 @@ def _encodable(text: str) -> bool:
     return True
 
 
-def _fault(value: dict[str, Any]) -> str:
+def _fault(value: JSONObject) -> str:
     if value.get("jsonrpc") != "2.0":
         return 'jsonrpc must be "2.0"'
     if not isinstance(value.get("meta", {}), dict):
@@ -204,7 +206,7 @@ def _fault(value: dict[str, Any]) -> str:
     return ""
 
 
-def _request_fault(value: dict[str, Any]) -> str:
+def _request_fault(value: JSONObject) -> str:
     method = value.get("method")
     if not isinstance(method, str) or not _encodable(method):
         return f"method must be valid Unicode, got {_json_type(method)}" if "method" in value else "method is missing"
@@ -216,13 +218,13 @@ def _request_fault(value: dict[str, Any]) -> str:
 def request(
     message_id: Id,
     method: str,
-    params: Mapping[str, Any] | list[Any] | None = None,
+    params: Mapping[str, JSONValue] | list[JSONValue] | None = None,
     *,
     notification: bool = False,
-    meta: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
+    meta: Mapping[str, JSONValue] | None = None,
+) -> JSONObject:
     """Return a request as a JSON value; a notification has no id."""
-    message: dict[str, Any] = {"jsonrpc": "2.0", "method": method}
+    message: JSONObject = {"jsonrpc": "2.0", "method": method}
     if params is not None:
         message["params"] = params if isinstance(params, list) else dict(params)
     if not notification:
@@ -232,12 +234,12 @@ def request(
     return message
 
 
-def response(message_id: Id, result: Any) -> dict[str, Any]:
+def response(message_id: Id, result: JSONValue) -> JSONObject:
     """Return the response with a result as a JSON value."""
     return {"jsonrpc": "2.0", "result": result, "id": message_id}
 
 
-def error_response(message_id: Id, error: PortalError, *, debug: bool = False) -> dict[str, Any]:
+def error_response(message_id: Id, error: PortalError, *, debug: bool = False) -> JSONObject:
     """Return the response with an error as a JSON value.
 
     Args:
@@ -246,9 +248,9 @@ def error_response(message_id: Id, error: PortalError, *, debug: bool = False) -
     return {"jsonrpc": "2.0", "error": _error_object(error, debug), "id": message_id}
 
 
-def _error_object(error: PortalError, debug: bool) -> dict[str, Any]:
+def _error_object(error: PortalError, debug: bool) -> JSONObject:
     error = error.sendable()
-    data: dict[str, Any] = {
+    data: JSONObject = {
         "code": error.code,
         "status": error.status,
         "request_id": error.request_id,
@@ -284,15 +286,16 @@ _BY_RPC_CODE = _classes() | {PortalError.rpc_code: PortalError}
 _RESERVED = range(-32768, -31999)
 
 
-def error_from(error_object: Any) -> PortalError:
+def error_from(error_object: JSONValue) -> PortalError:
     """Return the error for an error object, in the class that the peer raised.
 
     The object of another library has only a number. A number that the specification leaves to applications becomes a
     FunctionError; an unknown reserved number becomes a plain PortalError. `context["rpc_code"]` has the number.
     """
-    if not isinstance(error_object, dict) or type(error_object.get("code")) is not int:
+    code = error_object.get("code") if isinstance(error_object, dict) else None
+    if not isinstance(error_object, dict) or not isinstance(code, int) or isinstance(code, bool):
         return ProtocolError("the peer's error must be an object with a whole number as code")
-    code, data = error_object["code"], error_object.get("data")
+    data = error_object.get("data")
     message = str(error_object.get("message", ""))
     if isinstance(data, dict) and isinstance(data.get("code"), str):
         context = {"request_id": data["request_id"]} if data.get("request_id") else {}

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import Any
 
-from ..._internal.json_text import decode_json
+from ..._internal.json_text import JSONObject, decode_json
 from ...errors import (
     AuthenticationError,
     AuthorizationError,
@@ -32,7 +31,7 @@ PROBLEM = "application/problem+json"
 _MAX_WORDS = 1000  # characters of the title or detail of another library
 
 
-def problem_of(error: PortalError, *, debug: bool) -> dict[str, Any]:
+def problem_of(error: PortalError, *, debug: bool) -> JSONObject:
     """Return the problem document of an error.
 
     Args:
@@ -42,7 +41,7 @@ def problem_of(error: PortalError, *, debug: bool) -> dict[str, Any]:
     error = error.sendable()
     data = error.to_dict(debug=debug)
     masked = error.public_message if isinstance(error, FunctionError) and error.private and not debug else None
-    problem: dict[str, Any] = {
+    problem: JSONObject = {
         "type": f"urn:portal:error:{error.code}",
         "title": type(error).__name__,
         "status": error.status,
@@ -84,7 +83,7 @@ def error_of(status: int, content_type: str, body: bytes, headers: Mapping[str, 
     return _error_of_status(status, retry_after, words)
 
 
-def _error_of_problem(data: dict[str, Any], status: int, retry_after: float | None) -> PortalError:
+def _error_of_problem(data: JSONObject, status: int, retry_after: float | None) -> PortalError:
     context = {"request_id": data["request_id"]} if data.get("request_id") else {}
     known = dict(data) | {"message": data.get("detail", ""), "status": status, "context": context}
     known["type"] = data.get("exception", "")

@@ -62,12 +62,12 @@ class Resolver(ABC):
         target = Address.of(address)
         raise RegistryError(f"{target.scheme}:// has no listing", name=target.scheme, address=target)
 
-    def close(self) -> None:  # noqa: B027 - a resolver may keep nothing
+    def close(self) -> None:  # noqa: B027 - a resolver may have nothing to close
         """Close the connections that it keeps. May be called twice."""
 
 
 class Portal(Resolver):
-    """The base of every portal: a Resolver that also publishes.
+    """The base class of portals: a Resolver that also publishes.
 
     A constructor neither connects nor starts a thread. `apply` and `apply_service` start no thread and accept no
     connection, so that importing a module that publishes is safe. `start`, or `with`, starts the services and begins to
@@ -174,12 +174,12 @@ class Portal(Resolver):
     def apply(self, function: Function | Callable[..., Any]) -> Address:
         """Publish a Function, or a plain callable by its hints.
 
-        A portal that serves already publishes it at once. Otherwise no connection is accepted before `start`; only a
-        free port is taken where the port is 0, since the address needs it.
+        A portal that serves already publishes it at once. Otherwise no connection is accepted before `start`. With port
+        0 this binds a free port, since the address contains it.
 
         Returns: the address.
         Raises: RegistryError (conflict) when another function has this name and version; ConfigError for a callable
-            that cannot be described; TransportError when no port can be taken.
+            that cannot be described; TransportError when no port can be bound.
         """
         self._require_open()
         if isinstance(function, Service) or is_service(function):
@@ -232,7 +232,7 @@ class Portal(Resolver):
                 raise RegistryError(message, name=group.name, kind="conflict")
 
     def _bind(self) -> None:
-        """Take what an address needs, such as a free port. It accepts nothing."""
+        """Acquire what an address needs, such as a free port, without accepting connections."""
 
     def generate_address(self, name: str, metadata: Mapping[str, Any] | None = None) -> Address:
         """Return the address that a function `name` has or would have here.
@@ -318,10 +318,12 @@ class Portal(Resolver):
 
 
 class Topology:
-    """A version number of what addresses in this process lead to.
+    """A version number for the functions at the addresses of this process.
 
-    It grows when a portal opens, stops or closes and when a function is added or removed. Code that keeps resolved
-    functions compares `version` with the one it has seen. Threads: any; reading takes no lock.
+    It grows when a portal opens, stops or closes, and when a function is added or removed. Code that keeps resolved
+    functions compares `version` with the version at which it resolved them.
+
+    Threads: any; reading takes no lock.
     """
 
     def __init__(self) -> None:
@@ -339,11 +341,15 @@ topology = Topology()
 _alive_lock = new_lock()  # guards the two tables below
 # By scheme, newest first; each tuple is replaced as a whole, so that readers need no lock.
 _alive: dict[str, tuple[weakref.ref[Portal], ...]] = {}
-_served: weakref.WeakSet[Portal] = weakref.WeakSet()  # portals that accept connections once they are started
+_served: weakref.WeakSet[Portal] = weakref.WeakSet()  # portals that accept connections after `start`
 
 
 def announce(portal: Portal) -> None:
-    """Let every Consumer of this process know a portal: by its schemes if in process, else for advice in errors."""
+    """Let every Consumer of this process find a portal.
+
+    Consumers resolve addresses through a portal that runs functions in this process. For any other portal, they only
+    learn whether an address belongs to a portal that was not started, for the message of an error.
+    """
     with _alive_lock:
         if not portal.in_process:
             _served.add(portal)

@@ -99,12 +99,14 @@ def load_plugins(group: str, names: Iterable[str] | None = None) -> dict[str, Ca
 def _load(group: str, name: str, offered: dict[str, list[EntryPoint]]) -> Callable[..., Any]:
     path = f"{group}.{name}"
     points = offered.get(name, [])
+    if not points:
+        hint = f"installed: {', '.join(sorted(offered)) or 'none'}"
+        raise ConfigError(f"the plug-in {path} is not installed", path=path, hint=hint)
     # A distribution that is on the path twice offers the same entry point twice.
-    if len({point.value for point in points}) != 1:
-        several = " and ".join(point.value for point in points)
-        problem = f"has several offers: {several}" if points else "is not installed"
-        expected = ", ".join(sorted(offered)) or "no plug-in is installed"
-        raise ConfigError(f"the plug-in {path} {problem}", path=path, expected=expected)
+    values = list(dict.fromkeys(point.value for point in points))
+    if len(values) != 1:
+        message = f"the plug-in {path} must be offered by one distribution, got {' and '.join(values)}"
+        raise ConfigError(message, path=path, hint="uninstall all but one of the distributions")
     try:
         found = points[0].load()
         if isinstance(found, type):

@@ -5,19 +5,19 @@
       RegistryError         a name or address that is unknown, taken or invalid (name, kind)
       ValidationError       data that does not fit its schema (errors: every fault with its path)
       FunctionError         the function itself failed (type, errors)
-      AuthenticationError   the caller is not known
-      AuthorizationError    the caller may not do this
+      AuthenticationError   the credential is missing or wrong
+      AuthorizationError    the caller is known, but may not make this call
       RateLimitError        too many calls (retry_after)
       CallTimeout           no response before the deadline (timeout; also a builtin TimeoutError)
       CallCancelled         the caller cancelled the call
       TransportError        the network or the peer failed (also a builtin ConnectionError)
       CircuitOpenError      the breaker rejects calls for now (retry_after)
-      OverloadedError       every worker and queue place is taken (retry_after)
+      OverloadedError       all workers are busy and the queue is full (retry_after)
       SerializationError    bytes that are not JSON, or a value that JSON cannot carry
       ProtocolError         the peer broke the protocol, or this side did (status)
       JavaScriptError       JavaScript code of the user failed (stage, line, column, js_stack)
       ConfigError           a setting has a wrong value (path, value, expected; also a builtin ValueError)
-      ConsumerError         every way to make a call failed (attempts, advice)
+      ConsumerError         every attempt to make a call failed (attempts, advice)
 
 An error is data: it pickles, `to_dict()` gives JSON data, and `from_dict()` gives the same class back, whichever
 transport carried it. A subclass with a `code` of its own takes part by being defined; see `PortalError`.
@@ -71,9 +71,9 @@ __all__ = [
 
 
 def error_table() -> list[tuple[str, str, int, int, bool]]:
-    """Return one row a public class: class name, code, HTTP status, JSON-RPC code, retryable.
+    """Return a row for each public class: class name, code, HTTP status, JSON-RPC code, retryable.
 
-    The table in the docs is made of it.
+    The table in the docs is made from it.
     """
     public = (globals()[name] for name in __all__)
     classes = [one for one in public if isinstance(one, type) and issubclass(one, PortalError)]

@@ -1,4 +1,4 @@
-"""Errors of access: who calls, what the caller may do, and how often."""
+"""Errors of authentication, authorization and rate limits."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["AuthenticationError", "AuthorizationError", "RateLimitError"]
 
 
 class AuthenticationError(PortalError):
-    """Who is calling is not known: no credential, or a wrong one.
+    """The credential is missing or wrong.
 
     Attributes:
-        challenges: values of WWW-Authenticate that the transport sends with it, one a header.
+        challenges: the values of the WWW-Authenticate headers that the transport sends.
     """
 
     code = "authentication_error"
@@ -30,7 +30,7 @@ class AuthenticationError(PortalError):
 
 
 class AuthorizationError(PortalError):
-    """The caller is known and may not do this."""
+    """The caller is known, but may not make this call."""
 
     code = "authorization_error"
     status = 403
@@ -38,7 +38,7 @@ class AuthorizationError(PortalError):
 
 
 class RateLimitError(RetryAfterError):
-    """Too many calls; the function did not run."""
+    """The caller has made too many calls. The function did not run."""
 
     code = "rate_limited"
     status = 429

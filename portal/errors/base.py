@@ -25,27 +25,27 @@ class PortalError(Exception):
     """The root of every error that Portal raises.
 
     A subclass with a `code` of its own comes back from any transport as that class, with the attributes listed in its
-    `members`. A parameter of its `__init__` must be one of this class, be in `members`, or be in `transient`. A class
-    with members that is only derived from says so: `class ShopError(PortalError, abstract=True)`.
+    `members`. A parameter of its `__init__` must be a parameter of this class, or be in `members` or `transient`. A
+    class with members that is only a base of others is declared as `class ShopError(PortalError, abstract=True)`.
 
-    Raises: TypeError when a subclass is made that breaks these rules, or takes the code of another class. A class of
-        the same module and qualified name is replaced instead, as in a notebook or at a reload.
+    Raises: TypeError when a subclass is defined that breaks these rules or has the code of another class. A class of
+        the same module and qualified name is replaced instead, as in a notebook or after a reload.
 
     Args:
         message: one sentence for a person.
         scheme: scheme of the portal that raised it ("http", "local").
         address: the address that was called, as text.
         code: a machine-readable word; the class's own when None.
-        retryable: whether the same call may succeed if sent again; the class's own advice when None.
-        delivery: whether the function that was called ran; the class's own default when None.
+        retryable: whether the same call may succeed if sent again; the default of the class when None.
+        delivery: whether the function that was called ran; the default of the class when None.
         hint: what the reader can do about it, in a few words.
         context: facts about the call, such as request_id, user, operation; JSON data only.
         cause: the exception behind this one; becomes `__cause__`.
 
     Attributes:
         delivery: "not_sent" when the function did not start, "unknown" when it may have, "executed" when it did, None
-            when the error says nothing about it. To call again after the last two may repeat what the function did.
-        members: names of the attributes that a subclass adds to what travels; those of its bases are included.
+            when the error does not tell. After "unknown" and "executed", a second call may repeat side effects.
+        members: names of the attributes that are sent with the error; those of its bases are included.
         transient: parameters of `__init__` that stay in this process.
 
     Threads: an error is a value; any thread may read it.
@@ -131,14 +131,14 @@ class PortalError(Exception):
         return self
 
     def merge_previous_attempt(self, earlier: PortalError) -> None:
-        """Take over what an earlier attempt of the same call leaves open; this attempt may have sent nothing."""
+        """Add that an earlier attempt of the same call may have run the function, even if this one sent nothing."""
         if earlier.may_have_executed and not self.may_have_executed:
             self.delivery, self.retryable = "unknown", False
             words = "an earlier attempt may have been executed"
             self.hint = f"{self.hint}; {words}" if self.hint else words
 
     def stack_trace(self) -> str:
-        """Return the traceback as text: this error's, its causes', and the remote one if a peer sent it."""
+        """Return the traceback of this error and its causes as text, after the remote one if a peer sent it."""
         text = "".join(traceback.format_exception(self))
         return f"{self.stack}\n{text}" if self.stack else text
 
@@ -195,8 +195,8 @@ class PortalError(Exception):
     def from_dict(data: Mapping[str, Any]) -> PortalError:
         """Return the error that `to_dict` wrote, as the same class.
 
-        An unknown code gives a plain PortalError that keeps the code, so that a client older than its server still sees
-        what happened. A member of a type that the class does not take becomes the default of its `__init__`.
+        An unknown code gives a PortalError with that code, so that a client older than its server still gets the code.
+        A member of the wrong type becomes the default of `__init__`.
         """
         code = data.get("code")
         cls = _BY_CODE.get(code, PortalError) if isinstance(code, str) else PortalError

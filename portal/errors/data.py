@@ -1,4 +1,4 @@
-"""Errors of data: what does not fit its schema, and what JSON cannot carry."""
+"""Errors of data that does not fit its schema, or that JSON cannot carry."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from .fault import Fault, faults_of
 __all__ = ["FunctionError", "SerializationError", "ValidationError"]
 
 
-class FaultyError(PortalError, abstract=True):
-    """An error that lists faults; the shared half of ValidationError and FunctionError."""
+class FaultsError(PortalError, abstract=True):
+    """The base of errors that list faults."""
 
     errors: tuple[Fault, ...]
 
@@ -23,11 +23,11 @@ class FaultyError(PortalError, abstract=True):
         super()._restore_member(name, faults_of(value) if name == "errors" else value)
 
 
-class ValidationError(FaultyError):
+class ValidationError(FaultsError):
     """Parameters that do not fit the function's schema.
 
     Attributes:
-        errors: every fault found, each with its path; of more than 1,000 the first, and one that says so.
+        errors: every fault with its path. If there are more than 1,000, the first ones and a last one that says so.
     """
 
     code = "validation_error"
@@ -47,15 +47,15 @@ def _summary(faults: tuple[Fault, ...]) -> str:
     return text if len(faults) <= 3 else f"{text}; and {len(faults) - 3} more"
 
 
-class FunctionError(FaultyError):
-    """The function itself failed: it raised, or returned what does not fit its output schema.
+class FunctionError(FaultsError):
+    """The function itself failed: it raised, or its result does not fit the output schema.
 
     Args:
         type: class name of the exception; "InvalidOutput" for a result that does not fit.
         errors: the faults of a result that does not fit.
-        private: whether the message quotes a foreign exception or a result. Transports then send `public_message`
-            instead, unless the portal runs with debug=True. The message of a FunctionError that a function raises
-            itself is sent.
+        private: whether the message quotes another exception or a result. Transports then send `public_message`
+            instead, unless the portal runs with debug=True. The message of a FunctionError that the function itself
+            raises is sent.
     """
 
     code = "function_error"
@@ -77,9 +77,9 @@ class FunctionError(FaultyError):
 
     @property
     def public_message(self) -> str:
-        """What a client reads in place of a private message: where to find the rest."""
-        where = f", under request {self.request_id}" if self.request_id else ""
-        return f"{self.context.get('operation', 'the function')} failed; the server's log says why{where}"
+        """The message for clients in place of a private one; it says where the reason is logged."""
+        where = f" under request {self.request_id}" if self.request_id else ""
+        return f"{self.context.get('operation', 'the function')} failed; the server's log has the reason{where}"
 
 
 class SerializationError(PortalError):

@@ -1,4 +1,4 @@
-"""What a class of errors must declare so that it comes back from a transport as it was."""
+"""Check the declaration of an error class, so that its errors come back from a transport unchanged."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 __all__ = ["check_class", "inherited"]
 
-#: Names that errors, problem documents and JSON-RPC errors use themselves; the last one holds a member `type`.
+#: Names that errors, problem documents and JSON-RPC errors use. A JSON-RPC error has a member `type` as `exception`.
 _RESERVED = frozenset(
     (
         *("error", "message", "code", "status", "retryable", "delivery", "hint", "scheme", "address", "context"),
         *("cause", "stack", "args", "title", "detail", "instance", "request_id", "data", "exception"),
     )
 )
-#: Parameters of an `__init__` that every error may have.
+#: Parameters that every `__init__` of an error may have.
 _COMMON = frozenset(
     (
         *("self", "message", "scheme", "address", "code", "status", "retryable"),
@@ -33,12 +33,14 @@ def inherited(cls: type, name: str) -> tuple[str, ...]:
 
 
 def check_class(cls: Any, *, abstract: bool, taken: Mapping[str, type]) -> None:
-    """Raise TypeError for an error class that would not come back from a transport as it was.
+    """Reject an error class whose errors would not come back from a transport unchanged.
 
     Args:
         cls: the class.
-        abstract: whether it is only derived from.
-        taken: the classes that there are, by code.
+        abstract: whether it is only a base of others.
+        taken: the existing classes by code.
+
+    Raises: TypeError.
     """
     own, name = cls.__dict__, cls.__name__
     other = taken.get(cls.code) if "code" in own else None
@@ -51,12 +53,12 @@ def check_class(cls: Any, *, abstract: bool, taken: Mapping[str, type]) -> None:
     if "code" not in own and not abstract and not known.issuperset(cls.members):
         raise TypeError(
             f"{name} has members and must have a code, by which callers find the class; set one, or pass "
-            "abstract=True for a class that is only derived from"
+            "abstract=True for a class that is only a base of others"
         )
     for parameter in _parameters(own.get("__init__")):
         if parameter not in _COMMON.union(cls.members, cls.transient):
             raise TypeError(
-                f"{name}.__init__ takes {parameter!r}, which callers in other processes would not get; "
+                f"{name}.__init__ takes {parameter!r}, which other processes would not get; "
                 f"add it to {name}.members, or to {name}.transient if it stays in this process"
             )
 

@@ -1,4 +1,4 @@
-"""Errors on the way to a function and back: transports, deadlines, breakers, overload, protocols."""
+"""Errors between a caller and a function: transports, deadlines, breakers, overload, protocols."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class RetryAfterError(PortalError, abstract=True):
 
 
 class CircuitOpenError(RetryAfterError):
-    """The breaker in front of this peer rejects calls for now; nothing was sent."""
+    """The circuit breaker of this peer rejects calls for now. Nothing was sent."""
 
     code = "circuit_open"
     status = 503
@@ -56,7 +56,7 @@ class CircuitOpenError(RetryAfterError):
 
 
 class OverloadedError(RetryAfterError):
-    """Every worker and every place in the queue is taken; the function did not run unless `delivery` says otherwise."""
+    """All workers are busy and the queue is full. The function did not run, unless `delivery` says otherwise."""
 
     code = "overloaded"
     status = 503
@@ -65,7 +65,7 @@ class OverloadedError(RetryAfterError):
 
 
 class CallTimeout(PortalError, TimeoutError):
-    """There was no response before the deadline; the function may still be running, unless `delivery` says otherwise.
+    """There was no response before the deadline. The function may still run, unless `delivery` says otherwise.
 
     Attributes:
         timeout: seconds the call was given, where known.
@@ -83,7 +83,7 @@ class CallTimeout(PortalError, TimeoutError):
 
 
 class CallCancelled(PortalError):
-    """The caller cancelled the call; the function may have run in part, unless `delivery` says otherwise."""
+    """The caller cancelled the call. The function may have run in part, unless `delivery` says otherwise."""
 
     code = "cancelled"
     status = 499
@@ -127,10 +127,10 @@ class ProtocolError(PortalError):
 
 
 class ConsumerError(PortalError):
-    """Every way to make a call failed.
+    """Every attempt to make a call failed.
 
     Attributes:
-        attempts: what was tried, in order: address and error, as JSON data.
+        attempts: the attempts in order, each with address and error, as JSON data.
         advice: what the caller can do about it.
     """
 

@@ -1,4 +1,4 @@
-"""Fault: one thing wrong with one value; and values shortened for messages."""
+"""Fault: one violation of a schema by one value. `shorten` prepares values for messages."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ __all__ = ["Fault", "faults_of", "shorten"]
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing wrong with one value.
+    """One violation of a schema by one value.
 
     Attributes:
         path: JSON Pointer to the value (RFC 6901); "" is the whole value.
         message: one sentence for a person.
-        rule: the JSON Schema keyword that was broken, or "finite", "depth", "json" for what JSON cannot carry.
-        expected: what the rule asks for, as JSON data.
+        rule: the JSON Schema keyword that the value violates, or "finite", "depth", "json" for what JSON cannot carry.
+        expected: what the rule requires, as JSON data.
         value: the offending value, shortened, as text.
 
     Threads: immutable; any thread may read it.
@@ -30,7 +30,7 @@ class Fault:
     value: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fault as JSON data, one member an attribute."""
+        """Return the fault as JSON data, with a member for each attribute."""
         return {
             "path": self.path,
             "message": self.message,
@@ -41,7 +41,7 @@ class Fault:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Fault:
-        """Return the fault that `to_dict` wrote; members that are absent are empty."""
+        """Return the fault that `to_dict` wrote; absent members are empty."""
         return cls(
             path=str(data.get("path", "")),
             message=str(data.get("message", "")),
@@ -52,7 +52,7 @@ class Fault:
 
 
 def faults_of(rows: object) -> tuple[Fault, ...]:
-    """Return the faults in what a peer sent as a list of them; anything else in it is left out."""
+    """Return the faults in a list that a peer sent. Other items are ignored."""
     if not isinstance(rows, Iterable) or isinstance(rows, str | Mapping):
         return ()
     return tuple(row if isinstance(row, Fault) else Fault.from_dict(row) for row in rows if _is_fault(row))

@@ -1,4 +1,4 @@
-"""Types of an error's members, read from the `__init__` of its class: what a peer sends is checked against them."""
+"""Check the members of an error from a peer against the type hints of the `__init__` of its class."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _COLLECTIONS = (tuple, set, frozenset)
 
 class _Rule(NamedTuple):
     kinds: frozenset[type] | None  # types of JSON data; None for any
-    load: Callable[[Any], Any] | None  # makes the member of JSON data
+    load: Callable[[Any], Any] | None  # converts JSON data to the member
     default: Any
 
 
@@ -33,7 +33,7 @@ def _rules(cls: type) -> Mapping[str, _Rule]:
             continue
         try:
             hints = typing.get_type_hints(init)
-        except Exception:  # a hint of user code may name anything; its member is not checked then
+        except Exception:  # a hint of user code may name anything; its member is then not checked
             hints = {}
         for name, parameter in inspect.signature(init).parameters.items():
             default = None if parameter.default is parameter.empty else parameter.default
@@ -45,7 +45,7 @@ def _rules(cls: type) -> Mapping[str, _Rule]:
 
 
 def _kinds_of(hint: Any) -> frozenset[type] | None:
-    """Return the types of JSON data that stand for a hint, or None for a hint that says nothing about them."""
+    """Return the types of JSON data that a hint allows, or None if it does not limit them."""
     if hint is None or hint is type(None):
         return frozenset((type(None),))
     if hint in (str, bool, int):

@@ -1,4 +1,4 @@
-"""Errors of what a developer supplies: settings, and JavaScript code."""
+"""Errors of settings and of JavaScript code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When: one class for conditions on calls and on HTTP requests."""
+"""When: conditions on calls and on HTTP requests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def add(a: int, b: int) -> int:
     return a + b
 
 
-class Mark:
+class Counting:
     def __init__(self) -> None:
         self.seen = 0
         self.closed = False
@@ -53,12 +53,12 @@ class Mark:
         ({"functions": ["sub"], "if_": lambda call: True}, "", False),
     ],
 )
-def test_conditions_of_calls(condition: dict[str, Any], group: str, applies: bool) -> None:
-    mark = Mark()
+def test_conditions_on_calls(condition: dict[str, Any], group: str, applies: bool) -> None:
+    counting = Counting()
     call = Call(add, {"a": 1, "b": 2}, CallContext(), group=group)
-    chain = build_chain([When(mark, **condition)], lambda call: "result")
+    chain = build_chain([When(counting, **condition)], lambda call: "result")
     assert chain(call) == "result"
-    assert mark.seen == applies
+    assert counting.seen == applies
 
 
 @pytest.mark.parametrize(
@@ -106,32 +106,32 @@ def test_conditions_of_calls(condition: dict[str, Any], group: str, applies: boo
         ({"paths": "/api", "methods": ["PUT"]}, "/api", False),
     ],
 )
-def test_conditions_of_requests(condition: dict[str, Any], target: str, applies: bool) -> None:
-    mark = Mark()
-    response = build_http_chain([When(mark, **condition)], respond_with())(request_of(target=target))
+def test_conditions_on_requests(condition: dict[str, Any], target: str, applies: bool) -> None:
+    counting = Counting()
+    response = build_http_chain([When(counting, **condition)], respond_with())(request_of(target=target))
     assert response.status == 200
-    assert mark.seen == applies
+    assert counting.seen == applies
 
 
 @pytest.mark.parametrize(
     ("middleware", "settings", "path"),
     [
         ("name", {"functions": ["add"]}, "when.middleware"),
-        (Mark, {"functions": ["add"]}, "when.middleware"),
-        (Mark(), {}, "when"),
-        (Mark(), {"functions": []}, "when.functions"),
-        (Mark(), {"functions": [""]}, "when.functions"),
-        (Mark(), {"functions": 3}, "when.functions"),
-        (Mark(), {"paths": "api"}, "when.paths"),
-        (Mark(), {"paths": ["/api", ""]}, "when.paths"),
-        (Mark(), {"methods": ""}, "when.methods"),
-        (Mark(), {"if_": "no"}, "when.if_"),
+        (Counting, {"functions": ["add"]}, "when.middleware"),
+        (Counting(), {}, "when"),
+        (Counting(), {"functions": []}, "when.functions"),
+        (Counting(), {"functions": [""]}, "when.functions"),
+        (Counting(), {"functions": 3}, "when.functions"),
+        (Counting(), {"paths": "api"}, "when.paths"),
+        (Counting(), {"paths": ["/api", ""]}, "when.paths"),
+        (Counting(), {"methods": ""}, "when.methods"),
+        (Counting(), {"if_": "no"}, "when.if_"),
         (RateLimit("5/minute"), {"paths": "/api"}, "when.paths"),
         (RateLimit("5/minute"), {"methods": "GET"}, "when.methods"),
         (When(RateLimit("5/minute"), functions="add"), {"paths": "/api"}, "when.paths"),
     ],
 )
-def test_wrong_settings(middleware: Any, settings: dict[str, Any], path: str) -> None:
+def test_wrong_settings_are_rejected(middleware: Any, settings: dict[str, Any], path: str) -> None:
     with pytest.raises(ConfigError) as caught:
         When(middleware, **settings)
     assert caught.value.path == path
@@ -141,35 +141,35 @@ def test_wrong_settings(middleware: Any, settings: dict[str, Any], path: str) ->
 @pytest.mark.parametrize(
     ("middleware", "condition", "around"),
     [
-        (Mark(), {"functions": "add"}, None),
-        (Mark(), {"paths": "/api"}, "request"),
-        (Mark(), {"methods": "GET"}, "request"),
+        (Counting(), {"functions": "add"}, None),
+        (Counting(), {"paths": "/api"}, "request"),
+        (Counting(), {"methods": "GET"}, "request"),
         (CORS("*"), {"functions": "add"}, "request"),
         (RateLimit("5/minute"), {"functions": "add"}, "call"),
         (When(CORS("*"), paths="/api"), {"if_": callable}, "request"),
     ],
 )
-def test_the_list_that_it_belongs_to(middleware: Any, condition: dict[str, Any], around: str | None) -> None:
+def test_around_says_which_list_it_belongs_to(middleware: Any, condition: dict[str, Any], around: str | None) -> None:
     assert When(middleware, **condition).around == around
 
 
-def test_names_that_are_looked_for_among_the_published() -> None:
+def test_named_has_the_names_without_patterns() -> None:
     layer = When(RequireScopes(functions={"refund": ["orders"]}), functions=["login", "billing/charge", "a*", "x/*"])
     assert layer.named == {"login", "billing", "charge", "refund"}
-    assert When(Mark(), if_=callable).named == frozenset()
+    assert When(Counting(), if_=callable).named == frozenset()
 
 
 def test_it_closes_its_middleware() -> None:
-    mark = Mark()
-    When(mark, functions="add").close()
-    assert mark.closed
+    counting = Counting()
+    When(counting, functions="add").close()
+    assert counting.closed
     When(lambda call, call_next: None, functions="add").close()
 
 
-def test_in_a_portal_the_first_is_outermost() -> None:
+def test_the_first_middleware_of_a_portal_is_outermost() -> None:
     order: list[str] = []
 
-    def noted(word: str) -> Any:
+    def tracing(word: str) -> Any:
         def middleware(call: Call, call_next: CallNext) -> Any:
             order.append(word)
             result = call_next(call)
@@ -178,7 +178,7 @@ def test_in_a_portal_the_first_is_outermost() -> None:
 
         return middleware
 
-    inner = [When(noted("b"), functions=["add"]), When(noted("c"), functions=["other"])]
-    with LocalPortal(middleware=[noted("a"), *inner, noted("d")]) as portal:
+    inner = [When(tracing("b"), functions=["add"]), When(tracing("c"), functions=["other"])]
+    with LocalPortal(middleware=[tracing("a"), *inner, tracing("d")]) as portal:
         assert portal.resolve_function(portal.apply(add))(a=1, b=2) == 3
     assert order == ["a", "b", "d", "/d", "/b", "/a"]

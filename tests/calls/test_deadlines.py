@@ -1,3 +1,5 @@
+"""Deadlines: wait for a worker, and the watch that responds in time."""
+
 from __future__ import annotations
 
 import gc
@@ -17,14 +19,14 @@ from tests.support.clocks import Clock
 WAIT = 10.0
 
 
-def test_wait_gives_the_result() -> None:
+def test_wait_for_returns_the_result() -> None:
     future: Future[int] = Future()
     future.set_result(3)
     assert wait_for(future, CallContext.for_call(1.0), "f") == 3
     assert wait_for(future, CallContext.for_call(), "f") == 3
 
 
-def test_wait_ends_at_the_deadline_and_cancels() -> None:
+def test_wait_for_ends_at_the_deadline_and_cancels_the_call() -> None:
     future: Future[int] = Future()
     context = CallContext.for_call(0.001)
     with pytest.raises(CallTimeout, match="f did not respond") as caught:
@@ -34,59 +36,59 @@ def test_wait_ends_at_the_deadline_and_cancels() -> None:
     assert caught.value.request_id == context.request_id
 
 
-def test_the_functions_own_timeout_error_is_passed_on() -> None:
+def test_a_timeout_error_of_the_function_is_raised_unchanged() -> None:
     future: Future[int] = Future()
-    own = TimeoutError("mine")
+    own = TimeoutError("of the function")
     future.set_exception(own)
     with pytest.raises(TimeoutError) as caught:
         wait_for(future, CallContext.for_call(5.0), "f")
     assert caught.value is own
 
 
-def test_a_cancelled_future() -> None:
+def test_wait_for_a_cancelled_future() -> None:
     future: Future[int] = Future()
     future.cancel()
     with pytest.raises(CallCancelled):
         wait_for(future, CallContext.for_call(5.0), "f")
 
 
-def test_due_entries_fire_once_and_in_time() -> None:
-    clock, fired = Clock(100.0), []
+def test_callbacks_run_once_at_their_deadline() -> None:
+    clock, ran = Clock(100.0), []
     watch = DeadlineWatch(clock)
-    watch._thread = threading.current_thread()  # the test is the watching thread
-    watch.add(101.0, lambda: fired.append("first"))
-    watch.add(103.0, lambda: fired.append("second"))
-    kept = watch.add(101.0, lambda: fired.append("discarded"))
-    assert watch.discard(kept)
-    assert not watch.discard(kept)
+    watch._thread = threading.current_thread()  # the test takes the place of the thread
+    watch.add(101.0, lambda: ran.append("first"))
+    watch.add(103.0, lambda: ran.append("second"))
+    token = watch.add(101.0, lambda: ran.append("discarded"))
+    assert watch.discard(token)
+    assert not watch.discard(token)
     watch.fire_due()
-    assert fired == []
+    assert ran == []
     clock.now = 101.0
     watch.fire_due()
     watch.fire_due()
-    assert fired == ["first"]
+    assert ran == ["first"]
     clock.now = 200.0
     watch.fire_due()
-    assert fired == ["first", "second"]
+    assert ran == ["first", "second"]
 
 
 def test_a_callback_that_fails_does_not_stop_the_others(caplog: pytest.LogCaptureFixture) -> None:
-    clock, fired = Clock(100.0), []
+    clock, ran = Clock(100.0), []
     watch = DeadlineWatch(clock)
     watch._thread = threading.current_thread()
 
-    def bad() -> Any:
-        raise ValueError("bad")
+    def fail() -> Any:
+        raise ValueError("the callback failed")
 
-    watch.add(1.0, bad)
-    watch.add(1.0, lambda: fired.append(1))
+    watch.add(1.0, fail)
+    watch.add(1.0, lambda: ran.append(1))
     with caplog.at_level(logging.ERROR, "portal.calls"):
         watch.fire_due()
-    assert fired == [1]
-    assert "failed" in caplog.text
+    assert ran == [1]
+    assert "responding to a call at its deadline failed" in caplog.text
 
 
-def test_the_thread_fires_and_ends() -> None:
+def test_the_thread_runs_callbacks_and_ends() -> None:
     from time import monotonic
 
     watch, first, second = DeadlineWatch(), threading.Event(), threading.Event()
@@ -102,30 +104,30 @@ def test_the_thread_fires_and_ends() -> None:
     watch.close()
 
 
-def test_when_the_system_has_no_thread_to_give_nothing_is_left_unwatched(monkeypatch: pytest.MonkeyPatch) -> None:
-    watch, fired = DeadlineWatch(), threading.Event()
+def test_add_fails_if_the_system_cannot_start_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    watch, ran = DeadlineWatch(), threading.Event()
     with monkeypatch.context() as patch:
 
-        def refuse(thread: threading.Thread) -> None:
+        def fail(thread: threading.Thread) -> None:
             raise RuntimeError("can't start new thread")
 
-        patch.setattr(threading.Thread, "start", refuse)
+        patch.setattr(threading.Thread, "start", fail)
         with pytest.raises(OverloadedError):
-            watch.add(monotonic(), fired.set)
+            watch.add(monotonic(), ran.set)
     assert not watch._entries
-    watch.add(monotonic(), fired.set)
-    assert fired.wait(10)
+    watch.add(monotonic(), ran.set)
+    assert ran.wait(10)
     watch.close()
 
 
-def test_an_entry_that_is_added_while_the_garbage_collector_runs_ends_no_watch() -> None:
+def test_entries_may_be_added_while_the_garbage_collector_runs() -> None:
     clock = Clock(100.0)
     watch = DeadlineWatch(clock)
-    for _ in range(5_000):  # so many that, in CPython 3.11, it runs while they are looked through
+    for _ in range(5_000):  # enough for CPython 3.11 to collect garbage during the loop over them
         watch._entries[object()] = (1000.0, lambda: None)
     added: list[object] = []
 
-    def add(phase: str, _: object) -> None:  # as any thread may that goes on in a finaliser
+    def add(phase: str, _: object) -> None:  # as another thread may during a finaliser
         if phase == "start" and not added:
             added.append(object())
             watch._entries[added[0]] = (1000.0, lambda: None)

@@ -1,3 +1,5 @@
+"""Dispatcher: middleware, deadlines, workers and streams, the same for every portal."""
+
 from __future__ import annotations
 
 import logging
@@ -34,7 +36,7 @@ def call(function: Any = echo, timeout: float | None = None, streaming: bool = F
     return Call(function, params, CallContext.for_call(timeout), streaming=streaming)
 
 
-def named(name: str, log: list[str]) -> Callable[[Call, CallNext], Any]:
+def tracing(name: str, log: list[str]) -> Callable[[Call, CallNext], Any]:
     def layer(one: Call, call_next: CallNext) -> Any:
         log.append(f"{name} in")
         result = call_next(one)
@@ -46,13 +48,13 @@ def named(name: str, log: list[str]) -> Callable[[Call, CallNext], Any]:
 
 def test_middleware_runs_in_order() -> None:
     log: list[str] = []
-    assert Dispatcher([named("a", log), named("b", log)]).dispatch(call(value=1)) == 1
+    assert Dispatcher([tracing("a", log), tracing("b", log)]).dispatch(call(value=1)) == 1
     assert log == ["a in", "b in", "b out", "a out"]
 
 
-def test_a_middleware_that_fails_is_no_function_error() -> None:
+def test_an_error_of_middleware_is_not_a_function_error() -> None:
     def broken(one: Call, call_next: CallNext) -> Any:
-        raise KeyError("oops")
+        raise KeyError("key")
 
     dispatcher = Dispatcher([broken])
     with pytest.raises(PortalError, match="middleware around echo failed") as caught:
@@ -75,7 +77,7 @@ def test_a_given_executor_runs_every_call() -> None:
         dispatcher.close()
 
 
-def test_without_a_deadline_it_runs_here() -> None:
+def test_a_call_without_a_deadline_runs_in_the_thread_of_the_caller() -> None:
     @make
     def where() -> str:
         return threading.current_thread().name
@@ -86,14 +88,14 @@ def test_without_a_deadline_it_runs_here() -> None:
     dispatcher.close(timeout=1.0)
 
 
-def test_a_deadline_that_has_passed_runs_nothing() -> None:
+def test_an_expired_call_does_not_run() -> None:
     ran: list[int] = []
     with pytest.raises(CallTimeout):
         Dispatcher().dispatch(call(make(name="f")(lambda: ran.append(1)), timeout=-1.0))
     assert ran == []
 
 
-def test_the_functions_own_timeout_holds() -> None:
+def test_the_timeout_of_the_function_applies() -> None:
     gate = threading.Event()
     slow = make(name="slow", timeout=0.02)(lambda: gate.wait(WAIT))
     dispatcher = Dispatcher()
@@ -105,7 +107,7 @@ def test_the_functions_own_timeout_holds() -> None:
     dispatcher.close()
 
 
-def test_hung_calls_fill_the_pool_and_are_said_so() -> None:
+def test_calls_that_never_return_exhaust_the_pool() -> None:
     gate = threading.Event()
     slow = make(name="slow")(lambda: gate.wait(WAIT))
     dispatcher = Dispatcher(workers=2)
@@ -119,27 +121,27 @@ def test_hung_calls_fill_the_pool_and_are_said_so() -> None:
     dispatcher.close()
 
 
-def test_someone_else_answers_at_the_deadline() -> None:
-    answered, gate = threading.Event(), threading.Event()
+def test_on_deadline_responds_before_the_function_returns() -> None:
+    responded, gate = threading.Event(), threading.Event()
     errors: list[CallTimeout] = []
 
-    def early(error: CallTimeout) -> None:
+    def on_deadline(error: CallTimeout) -> None:
         errors.append(error)
-        answered.set()
+        responded.set()
         gate.set()
 
     one = call(make(name="slow")(lambda: gate.wait(WAIT)), timeout=0.02)
     dispatcher = Dispatcher()
     with pytest.raises(CallTimeout):
-        dispatcher.dispatch(one, early)
-    assert answered.is_set()
+        dispatcher.dispatch(one, on_deadline)
+    assert responded.is_set()
     assert one.context.cancelled
-    assert dispatcher.dispatch(call(value=1, timeout=WAIT), early) == 1
+    assert dispatcher.dispatch(call(value=1, timeout=WAIT), on_deadline) == 1
     assert len(errors) == 1
     dispatcher.close()
 
 
-def test_nested_calls_take_the_lesser_deadline_and_the_same_thread() -> None:
+def test_a_nested_call_has_the_earlier_deadline_and_the_same_thread() -> None:
     seen: list[Any] = []
     with LocalPortal() as portal, Consumer([portal]) as consumer:
 
@@ -164,11 +166,11 @@ def count(n: int) -> Iterator[int]:
     yield from range(n)
 
 
-def test_streams_here_in_a_worker_and_watched() -> None:
+def test_streams_with_and_without_a_deadline() -> None:
     dispatcher = Dispatcher()
-    for timeout, early in ((None, None), (WAIT, None), (WAIT, lambda error: None)):
+    for timeout, on_deadline in ((None, None), (WAIT, None), (WAIT, lambda error: None)):
         one = call(count, timeout=timeout, streaming=True, n=3)
-        assert list(dispatcher.dispatch(one, early)) == [0, 1, 2]
+        assert list(dispatcher.dispatch(one, on_deadline)) == [0, 1, 2]
     dispatcher.close()
 
 
@@ -177,25 +179,25 @@ def test_a_stream_with_a_deadline_keeps_one_worker_until_it_is_closed() -> None:
     threads: list[int] = []
 
     @make
-    def noted(n: int) -> Iterator[int]:
+    def recording(n: int) -> Iterator[int]:
         for number in range(n):
             threads.append(threading.get_ident())
             yield number
 
-    first = dispatcher.dispatch(call(noted, timeout=WAIT, streaming=True, n=3))
+    first = dispatcher.dispatch(call(recording, timeout=WAIT, streaming=True, n=3))
     assert next(first) == 0
-    refused = dispatcher.dispatch(call(noted, timeout=WAIT, streaming=True, n=3))
+    rejected = dispatcher.dispatch(call(recording, timeout=WAIT, streaming=True, n=3))
     with pytest.raises(OverloadedError) as caught:
-        next(refused)
-    assert caught.value.context["operation"] == "noted"
+        next(rejected)
+    assert caught.value.context["operation"] == "recording"
     assert list(first) == [1, 2]
     assert len(set(threads)) == 1
     dispatcher.close(WAIT)
 
 
 @pytest.mark.parametrize("watched", [False, True])
-def test_a_stream_past_its_deadline(watched: bool) -> None:
-    gate, answered = threading.Event(), threading.Event()
+def test_a_stream_ends_at_its_deadline(watched: bool) -> None:
+    gate, responded = threading.Event(), threading.Event()
 
     @make
     def stuck() -> Iterator[int]:
@@ -203,21 +205,21 @@ def test_a_stream_past_its_deadline(watched: bool) -> None:
         gate.wait(WAIT)
         yield 2
 
-    def early(error: CallTimeout) -> None:
-        answered.set()
+    def on_deadline(error: CallTimeout) -> None:
+        responded.set()
         gate.set()
 
     dispatcher = Dispatcher()
-    items = dispatcher.dispatch(call(stuck, timeout=0.3, streaming=True), early if watched else None)
+    items = dispatcher.dispatch(call(stuck, timeout=0.3, streaming=True), on_deadline if watched else None)
     assert next(items) == 1
     with pytest.raises((CallTimeout, CallCancelled)):
         list(items)
-    assert answered.is_set() is watched
+    assert responded.is_set() is watched
     gate.set()
     dispatcher.close()
 
 
-def test_a_stream_that_is_cancelled() -> None:
+def test_a_cancelled_stream_ends() -> None:
     one = call(count, streaming=True, n=5)
     items = Dispatcher().dispatch(one)
     assert next(items) == 0
@@ -227,7 +229,7 @@ def test_a_stream_that_is_cancelled() -> None:
     assert caught.value.request_id == one.context.request_id
 
 
-def test_a_middleware_may_give_a_stream_of_its_own() -> None:
+def test_middleware_may_return_another_stream() -> None:
     def tens(one: Call, call_next: CallNext) -> Any:
         return iter([item * 10 for item in call_next(one)])
 
@@ -235,11 +237,11 @@ def test_a_middleware_may_give_a_stream_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("portal_class", [LocalPortal, HTTPPortal])
-def test_middleware_that_fails_in_the_middle_of_a_stream_fails_as_that_of_any_call(portal_class: Any) -> None:
+def test_an_error_of_middleware_during_a_stream_is_not_a_function_error(portal_class: Any) -> None:
     def layer(one: Call, call_next: CallNext) -> Iterator[Any]:
         for item in call_next(one):
             yield item
-            raise ValueError("the middleware's own")
+            raise ValueError("of the middleware")
 
     def numbers(count: int) -> Iterator[int]:
         yield from range(count)
@@ -277,7 +279,7 @@ class Waiting(logging.Handler):
 
 @pytest.mark.parametrize("timeout", [None, WAIT])
 @pytest.mark.parametrize("portal_class", [LocalPortal, HTTPPortal])
-def test_what_a_stream_raises_while_it_is_closed_is_logged(portal_class: Any, timeout: float | None) -> None:
+def test_an_error_while_a_stream_closes_is_logged(portal_class: Any, timeout: float | None) -> None:
     handler, log = Waiting("closing the stream of failing_close failed"), logging.getLogger("portal.calls")
     log.addHandler(handler)
     try:
@@ -291,7 +293,7 @@ def test_what_a_stream_raises_while_it_is_closed_is_logged(portal_class: Any, ti
     assert str(handler.error) == "the disk is full"
 
 
-def test_an_error_while_a_stream_is_closed_does_not_replace_the_error_that_ended_it() -> None:
+def test_an_error_while_a_stream_closes_does_not_replace_the_error_that_ended_it() -> None:
     one = call(make(failing_close), streaming=True)
     items = Dispatcher().dispatch(one)
     assert next(items) == 0

@@ -1,3 +1,5 @@
+"""Middleware in settings: plug-ins by name, checks, and closing."""
+
 from __future__ import annotations
 
 import sys
@@ -19,7 +21,7 @@ class Audit:
 
 class Broken:
     def __init__(self):
-        raise RuntimeError("no disk")
+        raise RuntimeError("the disk is full")
 
 class Mute:
     pass
@@ -43,7 +45,7 @@ plain = NAME:plain
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Two distributions as pip leaves them."""
+    """Two distributions, as pip installs them."""
     name = f"plugin_{tmp_path.parent.name}_{tmp_path.name}".replace("-", "_")
     (tmp_path / f"{name}.py").write_text(MODULE)
     for number, points in enumerate((POINTS, "[portal.middleware]\ntwice = NAME:Audit\n")):
@@ -56,7 +58,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     sys.modules.pop(name, None)
 
 
-def test_names_and_objects_in_the_order_given(installed: str) -> None:
+def test_names_and_objects_keep_their_order(installed: str) -> None:
     def own(call: Any, call_next: Any) -> Any:
         return call_next(call)
 
@@ -65,12 +67,12 @@ def test_names_and_objects_in_the_order_given(installed: str) -> None:
     assert [layer(1, lambda call: call + 1) for layer in (audit, mine, plain)] == [2, 2, 2]
 
 
-def test_nothing_is_loaded_that_nobody_names(installed: str) -> None:
+def test_a_plug_in_without_a_name_in_settings_is_not_loaded(installed: str) -> None:
     assert resolve_middleware([]) == resolve_middleware(None) == ()
     assert installed not in sys.modules
 
 
-def test_a_whole_group(installed: str) -> None:
+def test_all_plug_ins_of_a_group_can_be_loaded(installed: str) -> None:
     assert list(load_plugins("some.group")) == ["audit", "plain"]
     assert load_plugins("no.group") == {}
 
@@ -78,14 +80,14 @@ def test_a_whole_group(installed: str) -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("broken", "RuntimeError: no disk"),
+        ("broken", "RuntimeError: the disk is full"),
         ("mute", "is not callable"),
         ("missing", "no_such_module_here"),
         ("unknown", "not installed"),
-        ("twice", "several offers"),
+        ("twice", "must be offered by one distribution"),
     ],
 )
-def test_a_plug_in_that_fails_is_named(installed: str, name: str, words: str) -> None:
+def test_the_error_names_the_plug_in(installed: str, name: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words) as caught:
         resolve_middleware([name])
     assert caught.value.path == f"{MIDDLEWARE}.{name}"
@@ -93,7 +95,7 @@ def test_a_plug_in_that_fails_is_named(installed: str, name: str, words: str) ->
 
 
 @pytest.mark.parametrize("items", ["audit", len, 3, [3], [None]])
-def test_what_is_no_list_of_middleware(items: Any) -> None:
+def test_middleware_must_be_a_list(items: Any) -> None:
     with pytest.raises(ConfigError, match="must be a list of callables and names of plug-ins, got") as caught:
         resolve_middleware(items)
     assert caught.value.path == "middleware"
@@ -139,7 +141,7 @@ def test_every_owner_closes_its_middleware(make: Any) -> None:
 
 
 @owners
-def test_every_owner_finds_middleware_by_name(make: Any, installed: str) -> None:
+def test_every_owner_loads_plug_ins_by_name(make: Any, installed: str) -> None:
     with pytest.raises(ConfigError, match="not installed"):
         make(["unknown"])
     if make is not OWNERS["http, around requests"]:
@@ -169,10 +171,10 @@ def test_paths_do_not_apply_to_calls() -> None:
         LocalPortal(middleware=[When(Layer(), paths="/api")])
 
 
-def test_one_that_fails_to_close_leaves_none_open(caplog: pytest.LogCaptureFixture) -> None:
+def test_middleware_that_fails_to_close_does_not_keep_the_rest_open(caplog: pytest.LogCaptureFixture) -> None:
     class Failing(Layer):
         def close(self) -> None:
-            raise RuntimeError("no disk")
+            raise RuntimeError("the disk is full")
 
     last = Layer()
     close_middleware([Failing(), object(), last, last])

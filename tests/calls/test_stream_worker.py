@@ -1,4 +1,4 @@
-"""All items of a stream, and its end, by one worker."""
+"""StreamWorker: one worker produces all items of a stream and closes it."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def pool() -> Iterator[WorkerPool]:
         yield made
 
 
-class Noted:
-    """Items that note which thread makes them, and closes them."""
+class Recording:
+    """Items that record which threads produce and close them."""
 
     def __init__(self) -> None:
-        self.made_by: list[int] = []
+        self.produced_by: list[int] = []
         self.closed_by: list[int] = []
         self.contexts: list[CallContext | None] = []
         self.closed = threading.Event()
@@ -33,7 +33,7 @@ class Noted:
     def items(self) -> Iterator[int]:
         try:
             for number in range(5):
-                self.made_by.append(threading.get_ident())
+                self.produced_by.append(threading.get_ident())
                 self.contexts.append(CallContext.current())
                 yield number
         finally:
@@ -41,38 +41,38 @@ class Noted:
             self.closed.set()
 
 
-def test_one_thread_makes_them_all_within_the_call_s_context(pool: WorkerPool) -> None:
-    noted, context = Noted(), CallContext.for_call(WAIT)
-    worker = StreamWorker(pool, noted.items(), context, "count")
+def test_one_thread_produces_all_items_in_the_context_of_the_call(pool: WorkerPool) -> None:
+    recording, context = Recording(), CallContext.for_call(WAIT)
+    worker = StreamWorker(pool, recording.items(), context, "count")
     assert [worker.next() for _ in range(6)] == [0, 1, 2, 3, 4, END]
     worker.close()
-    assert set(noted.made_by) == set(noted.closed_by)
-    assert threading.get_ident() not in noted.made_by
-    assert noted.contexts == [context] * 5
+    assert set(recording.produced_by) == set(recording.closed_by)
+    assert threading.get_ident() not in recording.produced_by
+    assert recording.contexts == [context] * 5
 
 
-def test_the_same_thread_closes_a_stream_that_is_given_up(pool: WorkerPool) -> None:
-    noted = Noted()
-    worker = StreamWorker(pool, noted.items(), CallContext.for_call(WAIT), "count")
+def test_the_same_thread_closes_a_stream_that_is_not_read_to_its_end(pool: WorkerPool) -> None:
+    recording = Recording()
+    worker = StreamWorker(pool, recording.items(), CallContext.for_call(WAIT), "count")
     assert worker.next() == 0
     worker.close()
-    assert noted.closed.wait(WAIT)
-    assert noted.closed_by == noted.made_by
+    assert recording.closed.wait(WAIT)
+    assert recording.closed_by == recording.produced_by
     pool.shutdown()  # waits for the worker
 
 
-def test_at_the_deadline_the_worker_is_free_though_nobody_asks(pool: WorkerPool) -> None:
-    noted = Noted()
-    worker = StreamWorker(pool, noted.items(), CallContext.for_call(0.5), "count")
+def test_the_worker_is_free_at_the_deadline_without_a_request(pool: WorkerPool) -> None:
+    recording = Recording()
+    worker = StreamWorker(pool, recording.items(), CallContext.for_call(0.5), "count")
     assert worker.next() == 0
-    assert noted.closed.wait(WAIT)
+    assert recording.closed.wait(WAIT)
     pool.shutdown(timeout=WAIT)
     assert pool.stats()["threads"] == 0
     with pytest.raises(CallTimeout):
         worker.next()
 
 
-def test_an_item_past_the_deadline_and_its_end(pool: WorkerPool) -> None:
+def test_an_item_that_comes_after_the_deadline(pool: WorkerPool) -> None:
     gate, closed = threading.Event(), threading.Event()
 
     def stuck() -> Iterator[int]:
@@ -93,7 +93,7 @@ def test_an_item_past_the_deadline_and_its_end(pool: WorkerPool) -> None:
     assert closed.wait(WAIT)
 
 
-def test_what_an_item_raises_reaches_who_waits_for_it(pool: WorkerPool) -> None:
+def test_an_error_of_an_item_reaches_the_waiting_caller(pool: WorkerPool) -> None:
     def broken() -> Iterator[int]:
         yield 1
         raise SystemExit(3)
@@ -106,13 +106,13 @@ def test_what_an_item_raises_reaches_who_waits_for_it(pool: WorkerPool) -> None:
     worker.close()
 
 
-def test_without_a_worker_the_stream_is_closed(pool: WorkerPool) -> None:
-    first, second = Noted(), Noted()
-    begun = second.items()
-    next(begun)
+def test_a_stream_without_a_worker_is_closed(pool: WorkerPool) -> None:
+    first, second = Recording(), Recording()
+    started = second.items()
+    next(started)
     worker = StreamWorker(pool, first.items(), CallContext.for_call(WAIT), "count")
     with pytest.raises(OverloadedError):
-        StreamWorker(pool, begun, CallContext.for_call(WAIT), "count")
+        StreamWorker(pool, started, CallContext.for_call(WAIT), "count")
     assert second.closed.is_set()
     worker.close()
 
@@ -142,7 +142,7 @@ def test_an_error_while_the_stream_closes_is_logged(
     assert "the disk is full" in caplog.text
 
 
-def test_any_executor_will_do_and_what_cannot_be_closed_need_not() -> None:
+def test_any_executor_and_any_iterator_can_be_used() -> None:
     with ThreadPoolExecutor(1) as executor:
         worker = StreamWorker(executor, iter([1]), CallContext.for_call(WAIT), "one")
         assert [worker.next(), worker.next()] == [1, END]

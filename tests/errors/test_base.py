@@ -1,4 +1,4 @@
-"""Every error: its row in the table, JSON form, pickling, causes, context."""
+"""Every error class: its row in the table, JSON, pickling, causes and context."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from portal.errors import (
     error_table,
 )
 
-FAULTS = (Fault("/a/0", "is no number", "type", "number", "'x'"), Fault("", "too deep", "depth"))
+FAULTS = (Fault("/a/0", "must be a number", "type", "number", "'x'"), Fault("", "too deep", "depth"))
 MEMBERS: dict[str, dict[str, Any]] = {
     "AddressError": {"position": 3, "reason": "whitespace"},
     "RegistryError": {"name": "add", "kind": "conflict"},
@@ -45,13 +45,13 @@ MEMBERS: dict[str, dict[str, Any]] = {
     "ProtocolError": {"status": 413},
     "JavaScriptError": {"stage": "syntax", "line": 1, "column": 2, "js_stack": "at f"},
     "ConfigError": {"path": "http.port", "value": "'a'", "expected": "0 to 65535"},
-    "ConsumerError": {"attempts": [{"address": "local://a", "error": "gone"}], "advice": "start it"},
+    "ConsumerError": {"attempts": [{"address": "local://a", "error": "not available"}], "advice": "start it"},
 }
 CLASSES: list[type[PortalError]] = [getattr(errors, row[0]) for row in error_table()]
 
 
 class StockError(PortalError):
-    """As a user of the library writes one."""
+    """An error class of a user."""
 
     code = "out_of_stock"
     status = 409
@@ -73,7 +73,7 @@ class Unpicklable(Exception):
         self.lock = threading.Lock()
 
 
-def made(cls: type[PortalError]) -> PortalError:
+def make_error(cls: type[PortalError]) -> PortalError:
     return cls(
         "what happened",
         scheme="http",
@@ -90,8 +90,8 @@ def state(error: PortalError) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("cls", CLASSES)
-def test_comes_back_from_json_as_the_same_class(cls: type[PortalError]) -> None:
-    error = made(cls)
+def test_an_error_comes_back_from_json_as_the_same_class(cls: type[PortalError]) -> None:
+    error = make_error(cls)
     data = json.loads(json.dumps(error.to_dict()))
     again = PortalError.from_dict(data)
     assert type(again) is cls
@@ -103,7 +103,7 @@ def test_comes_back_from_json_as_the_same_class(cls: type[PortalError]) -> None:
 
 
 @pytest.mark.parametrize("cls", CLASSES)
-def test_an_empty_one_comes_back_too(cls: type[PortalError]) -> None:
+def test_an_error_without_arguments_comes_back_from_json(cls: type[PortalError]) -> None:
     error = cls()
     again = PortalError.from_dict(json.loads(json.dumps(error.to_dict())))
     assert type(again) is cls
@@ -113,8 +113,8 @@ def test_an_empty_one_comes_back_too(cls: type[PortalError]) -> None:
 
 @pytest.mark.parametrize("cls", CLASSES)
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
-def test_pickles(cls: type[PortalError], protocol: int) -> None:
-    error = made(cls)
+def test_an_error_pickles(cls: type[PortalError], protocol: int) -> None:
+    error = make_error(cls)
     error.__cause__ = KeyError("k")
     again = pickle.loads(pickle.dumps(error, protocol))
     assert type(again) is cls
@@ -124,7 +124,7 @@ def test_pickles(cls: type[PortalError], protocol: int) -> None:
     assert again.cause.args == ("k",)
 
 
-def test_an_unpicklable_cause_leaves_its_text() -> None:
+def test_a_cause_that_does_not_pickle_is_replaced_by_its_text() -> None:
     again = pickle.loads(pickle.dumps(FunctionError("failed", cause=Unpicklable(1, 2))))
     assert type(again) is FunctionError
     assert str(again.cause) == "Unpicklable: broken"
@@ -148,16 +148,16 @@ def test_the_table_has_every_public_class_once() -> None:
 )
 def test_builtin_bases(cls: type[PortalError], builtin: type[Exception]) -> None:
     with pytest.raises(builtin, match="what happened"):
-        raise made(cls)
+        raise make_error(cls)
     assert isinstance(PortalError.from_dict(cls("m").to_dict()), builtin)
     assert isinstance(pickle.loads(pickle.dumps(cls("m"))), builtin)
     assert str(cls("m")) == "m"
 
 
-# subclasses and unknown ones
+# subclasses and unknown codes
 
 
-def test_a_users_class_takes_part() -> None:
+def test_a_class_of_a_user_comes_back_as_itself() -> None:
     error = StockError("none left", "apple")
     for again in (PortalError.from_dict(error.to_dict()), pickle.loads(pickle.dumps(error))):
         assert type(again) is StockError
@@ -165,10 +165,10 @@ def test_a_users_class_takes_part() -> None:
 
 
 def test_a_subclass_without_a_code_travels_as_its_base() -> None:
-    again = PortalError.from_dict(QuietError("gone", name="add").to_dict())
+    again = PortalError.from_dict(QuietError("not available", name="add").to_dict())
     assert type(again) is RegistryError
     assert again.name == "add"
-    assert type(pickle.loads(pickle.dumps(QuietError("gone")))) is QuietError
+    assert type(pickle.loads(pickle.dumps(QuietError("not available")))) is QuietError
 
 
 def test_an_unknown_code_is_kept() -> None:
@@ -181,7 +181,7 @@ def test_an_unknown_code_is_kept() -> None:
 
 
 @pytest.mark.parametrize("cls", CLASSES)
-def test_what_a_peer_leaves_out_does_not_break(cls: type[PortalError]) -> None:
+def test_members_that_a_peer_leaves_out_have_defaults(cls: type[PortalError]) -> None:
     again = PortalError.from_dict({"code": cls.code})
     assert type(again) is cls
     assert again.retryable is cls.retryable
@@ -189,7 +189,7 @@ def test_what_a_peer_leaves_out_does_not_break(cls: type[PortalError]) -> None:
     assert json.dumps(again.to_dict())
 
 
-def test_a_peer_that_does_not_say_leaves_a_call_unsafe_to_repeat() -> None:
+def test_without_delivery_from_a_peer_a_call_is_not_safe_to_repeat() -> None:
     again = PortalError.from_dict({"code": "transport_error"})
     assert isinstance(again, TransportError)
     assert again.may_have_executed
@@ -230,12 +230,12 @@ def test_an_earlier_attempt_is_merged(earlier: Delivery) -> None:
     assert (ran.delivery, ran.hint) == ("executed", "")
 
 
-def test_a_hint_is_apart_from_the_message() -> None:
-    error = PortalError("it broke", hint="mend it")
-    assert (error.message, error.hint, str(error)) == ("it broke", "mend it", "it broke; mend it")
+def test_a_hint_is_separate_from_the_message() -> None:
+    error = PortalError("the call failed", hint="try again")
+    assert (error.message, error.hint, str(error)) == ("the call failed", "try again", "the call failed; try again")
     again = PortalError.from_dict(error.to_dict())
-    assert (again.message, again.hint) == ("it broke", "mend it")
-    assert "hint" not in PortalError("it broke").to_dict()
+    assert (again.message, again.hint) == ("the call failed", "try again")
+    assert "hint" not in PortalError("the call failed").to_dict()
 
 
 json_values = st.recursive(
@@ -247,7 +247,7 @@ KEYS = sorted({name for cls in CLASSES for name in cls.members} | {"message", "s
 
 
 @given(st.sampled_from([cls.code for cls in CLASSES]), st.dictionaries(st.sampled_from(KEYS), json_values))
-def test_any_json_gives_an_error_that_can_be_written_again(code: str, data: dict[str, Any]) -> None:
+def test_any_json_becomes_an_error_that_can_be_sent_again(code: str, data: dict[str, Any]) -> None:
     again = PortalError.from_dict({**data, "code": code})
     assert again.code == code
     assert json.dumps(again.to_dict())
@@ -295,10 +295,10 @@ def test_stack_trace() -> None:
     assert "FunctionError: failed" in text
     data = caught.value.to_dict(debug=True)
     assert data["stack"] == text
-    far = PortalError.from_dict(data)
-    assert far.stack == text
-    assert far.stack_trace().startswith(text)
-    assert "FunctionError: failed" in far.stack_trace()
+    remote = PortalError.from_dict(data)
+    assert remote.stack == text
+    assert remote.stack_trace().startswith(text)
+    assert "FunctionError: failed" in remote.stack_trace()
 
 
 @pytest.mark.parametrize(
@@ -308,8 +308,11 @@ def test_stack_trace() -> None:
         (PortalError("m"), "m"),
         (AddressError(reason="whitespace"), "whitespace"),
         (ValidationError(), "the data does not fit its schema"),
-        (ValidationError(errors=FAULTS), "/a/0: is no number; value: too deep"),
-        (ValidationError(errors=FAULTS * 2), "/a/0: is no number; value: too deep; /a/0: is no number; and 1 more"),
+        (ValidationError(errors=FAULTS), "/a/0: must be a number; value: too deep"),
+        (
+            ValidationError(errors=FAULTS * 2),
+            "/a/0: must be a number; value: too deep; /a/0: must be a number; and 1 more",
+        ),
         (ValidationError("m", errors=FAULTS), "m"),
     ],
 )
@@ -317,7 +320,7 @@ def test_text(error: PortalError, text: str) -> None:
     assert str(error) == text
 
 
-def test_advice_of_one_error() -> None:
+def test_defaults_of_a_class_and_values_of_one_error() -> None:
     error = PortalError("m", code="mine", retryable=True, address=5)
     assert (error.code, error.retryable, error.address) == ("mine", True, "5")
     assert (PortalError.code, PortalError.retryable) == ("portal_error", False)

@@ -1,4 +1,4 @@
-"""Error classes that would not come back from a transport are rejected when they are made."""
+"""Error classes whose errors would not come back from a transport are rejected when they are defined."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pytest
 from portal.errors import ConfigError, FunctionError, OverloadedError, PortalError, RateLimitError
 
 
-def made() -> type[PortalError]:
+def define_class() -> type[PortalError]:
     class Shortage(PortalError):
         code = "tests_shortage"
 
     return Shortage
 
 
-def test_a_class_does_not_take_the_code_of_another() -> None:
+def test_a_class_must_not_have_the_code_of_another() -> None:
     words = "Taken.code must be a code of its own, got 'rate_limited' of RateLimitError"
     with pytest.raises(TypeError, match=re.escape(words)):
         type("Taken", (PortalError,), {"code": "rate_limited"})
@@ -26,8 +26,8 @@ def test_a_class_does_not_take_the_code_of_another() -> None:
     assert type(PortalError.from_dict(RateLimitError("m").to_dict())) is RateLimitError
 
 
-def test_a_class_may_be_made_again() -> None:
-    first, second = made(), made()
+def test_a_class_may_be_defined_again() -> None:
+    first, second = define_class(), define_class()
     assert first is not second
     assert type(PortalError.from_dict({"code": "tests_shortage"})) is second
 
@@ -42,13 +42,13 @@ def test_parameters_must_be_declared() -> None:
                 super().__init__(message, **common)
 
     assert str(info.value) == (
-        "Lossy.__init__ takes 'item', which callers in other processes would not get; "
+        "Lossy.__init__ takes 'item', which other processes would not get; "
         "add it to Lossy.members, or to Lossy.transient if it stays in this process"
     )
     assert type(PortalError.from_dict({"code": "tests_lossy"})) is PortalError
 
 
-def test_transient_parameters_stay_here() -> None:
+def test_transient_parameters_are_not_sent() -> None:
     class Order(PortalError):
         code = "tests_order"
         members = ("order_id",)
@@ -58,7 +58,7 @@ def test_transient_parameters_stay_here() -> None:
             super().__init__(message, hint=hint)
             self.order_id = None if order is None else order.real
 
-    error = Order("gone", order=7)
+    error = Order("not available", order=7)
     again = PortalError.from_dict(error.to_dict())
     assert isinstance(again, Order)
     assert again.order_id == 7
@@ -73,12 +73,12 @@ def test_members_need_a_code() -> None:
 
 
 @pytest.mark.parametrize("name", ["code", "message", "title", "detail", "stack", "hint", "exception"])
-def test_members_do_not_hide_what_every_error_has(name: str) -> None:
+def test_members_must_not_have_a_reserved_name(name: str) -> None:
     with pytest.raises(TypeError, match=f"Hiding.members must not have '{name}'"):
         type("Hiding", (PortalError,), {"members": (name,), "code": f"tests_hiding_{name}"})
 
 
-def test_members_of_the_bases_stay() -> None:
+def test_members_of_the_bases_are_inherited() -> None:
     class Broken(FunctionError):
         code = "tests_broken"
         members = ("part",)
@@ -93,7 +93,7 @@ def test_members_of_the_bases_stay() -> None:
     assert (again.part, again.type, again.errors) == ("wheel", "KeyError", ())
 
 
-def test_a_subclass_without_members_needs_nothing() -> None:
+def test_a_subclass_without_members_needs_no_code() -> None:
     class Quiet(ConfigError):
         """Without a code."""
 

@@ -1,4 +1,4 @@
-"""Members from a peer: what the class takes is kept, of its type, and anything else becomes the default."""
+"""Members from a peer: a value of the right type is kept; any other value becomes the default."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Unresolved:
         ("unknown", 5, 5),
     ],
 )
-def test_a_member(name: str, sent: object, kept: object) -> None:
+def test_a_member_from_a_peer(name: str, sent: object, kept: object) -> None:
     found = member_from_json(Typed, name, {name: sent})
     assert found == kept
     assert type(found) is type(kept)
@@ -95,7 +95,7 @@ def test_hints_that_cannot_be_resolved_are_not_checked() -> None:
     assert member_from_json(Unresolved, "item", {}) == 3
 
 
-def test_what_a_peer_sends_of_the_wrong_type() -> None:
+def test_common_members_of_the_wrong_type_become_defaults() -> None:
     data: dict[str, Any] = {
         "code": "address_error",
         "message": ["m"],
@@ -135,7 +135,7 @@ def test_what_a_peer_sends_of_the_wrong_type() -> None:
         ("consumer_error", "attempts", 5, []),
     ],
 )
-def test_members_of_our_classes(code: str, member: str, sent: object, kept: object) -> None:
+def test_members_of_the_public_classes(code: str, member: str, sent: object, kept: object) -> None:
     error = PortalError.from_dict({"code": code, member: sent})
     assert isinstance(
         error, RegistryError | FunctionError | RateLimitError | CallTimeout | JavaScriptError | ConsumerError

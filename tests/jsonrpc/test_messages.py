@@ -269,7 +269,7 @@ def test_the_message_of_a_functions_exception_is_sent_only_with_debug() -> None:
     error = FunctionError("ValueError: hunter2", type="ValueError", context={"operation": "fail"}, private=True)
     hidden = jsonrpc.error_response(1, error)
     assert "hunter2" not in json.dumps(hidden)
-    assert hidden["error"]["message"] == "fail failed; the server's log says why"
+    assert hidden["error"]["message"] == "fail failed; the server's log has the reason"
     assert jsonrpc.error_from(hidden["error"]).executed
     shown = jsonrpc.error_from(jsonrpc.error_response(1, error, debug=True)["error"])
     assert isinstance(shown, FunctionError)

@@ -1,10 +1,10 @@
-"""Function: a callable with a name and a schema. `@function` makes one of a Python callable.
+"""Function: a callable with a name and a schema. `@function` makes one from a Python callable.
 
-    add(a=1, b=2)                     native Python values; raises what the callable raises
+    add(a=1, b=2)                     native values; raises what the callable raises
     add.invoke(params, context)       JSON data; raises portal errors only. Portals call this.
     add.iterate(params, context)      the same for a stream
 
-A `ResolvedFunction` has the same methods and sends the call to an address.
+A `ResolvedFunction` has the same methods and sends each call to an address.
 """
 
 from __future__ import annotations

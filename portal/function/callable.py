@@ -15,7 +15,7 @@ from ..context import CallContext
 from ..errors import ConfigError, FunctionError, PortalError, ProtocolError, ValidationError
 from ..schema import FunctionSchema, Parameters, Schema
 from .describe import OutputCheck, check_output_option, describe
-from .failure import function_error, is_failure, reported
+from .failure import function_error, is_failure, portal_errors_only
 
 __all__ = ["Function", "make_function"]
 
@@ -23,15 +23,16 @@ _log = logging.getLogger("portal.function")
 
 
 class Function:
-    """A callable with a name and a FunctionSchema; what every portal takes and gives.
+    """A callable with a name and a FunctionSchema. Portals publish Functions and resolve addresses to them.
 
     Args:
         target: the Python callable; takes the parameters by keyword.
         schema: the schema.
-        parameters: checks parameters and turns them into native values.
+        parameters: validates parameters and converts them to native values.
         output: the same for the result, or for each item of a stream.
-        validate_output: what happens to a result that does not fit: "error", "warn" (log it and pass it on) or "off".
-        address: where it was found, if an address was resolved to it.
+        validate_output: what to do with a result that does not fit: "error" (raise), "warn" (log it and return it) or
+            "off" (return it).
+        address: the address that was resolved to it, or None.
 
     Threads: any; a Function holds no state between calls.
     """
@@ -59,7 +60,7 @@ class Function:
 
     @staticmethod
     def of(source: Any) -> Function:
-        """Return a Function as it is, or make one of a callable's hints."""
+        """Return a Function unchanged, or make one from the type hints of a callable. Raises ConfigError."""
         return source if isinstance(source, Function) else make_function(source, {})
 
     def __repr__(self) -> str:
@@ -68,16 +69,16 @@ class Function:
 
     @property
     def name(self) -> str:
-        """The name under which registries and addresses know it."""
+        """The name in registries and addresses."""
         return self.schema.name
 
     @property
     def streaming(self) -> bool:
-        """Whether a call returns a stream of items instead of one result."""
+        """Whether a call returns a stream of items."""
         return self.schema.streaming
 
     def __get__(self, instance: object, owner: type | None = None) -> Function:
-        """Return the Function without `self` for an instance, and itself for the class."""
+        """Return a Function bound to an instance, as Python binds methods; return itself for the class."""
         bound = None if instance is None else _bound(self.target, instance)
         if bound is None:
             return self
@@ -93,15 +94,15 @@ class Function:
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call it with native Python values; see `call`."""
+        """Call the function with native values; see `call`."""
         return self.call(*args, **kwargs)
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
-        """Call it in this thread with native values.
+        """Call the function in this thread with native values.
 
         Returns: the native result, or the iterator of a stream.
-        Raises: ValidationError for parameters that do not fit; FunctionError for a result that does not fit; what the
-            callable raises.
+        Raises: ValidationError for parameters that do not fit; FunctionError for a result that does not fit; any
+            exception of the callable.
         """
         if self.streaming:
             return self.stream(*args, **kwargs)
@@ -109,20 +110,20 @@ class Function:
         return self._native(self.encode_result(self.target(**native)))
 
     def stream(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
-        """Return the items of a stream as native values; parameters are checked before this returns."""
+        """Return an iterator of the native items of a stream. The parameters are validated before this returns."""
         self._require_stream(True)
         native = self._native_arguments(args, kwargs)
         return (self._native(self.encode_result(item)) for item in self.target(**native))
 
     def submit(self, *args: Any, executor: Executor | None = None, **kwargs: Any) -> Future[Any]:
-        """Call it in a thread of `executor`, by default the one that this process shares. Returns a Future."""
+        """Call the function in a thread of `executor`, by default the shared one of this process; return a Future."""
         return (executor or shared_executor()).submit(self.call, *args, **kwargs)
 
     def invoke(self, params: Mapping[str, Any], context: CallContext) -> Any:
         """Run one call: JSON data in, JSON data out.
 
-        Raises: ValidationError; FunctionError for another exception of the callable, or a result that does not fit; a
-            PortalError of the callable as it is.
+        Raises: ValidationError for parameters that do not fit; a PortalError of the callable, unchanged; FunctionError
+            for another exception of the callable, and for a result that does not fit.
         """
         if self.schema.streaming:
             self._require_stream(False)
@@ -143,7 +144,7 @@ class Function:
         return result if self.output.plain(result) else self.encode_result(result)
 
     def iterate(self, params: Mapping[str, Any], context: CallContext) -> Iterator[Any]:
-        """Run a streaming call: check the parameters, then return an iterator of JSON data.
+        """Run a streaming call: validate the parameters, then return an iterator of JSON data.
 
         Closing the iterator closes the callable's generator.
         """
@@ -156,10 +157,10 @@ class Function:
     def _items(self, native: dict[str, Any]) -> Iterator[Any]:
         source = None
         try:
-            with reported():
+            with portal_errors_only():
                 source = iter(self.target(**native))
             while True:
-                with reported():
+                with portal_errors_only():
                     try:
                         item = next(source)
                     except StopIteration:
@@ -178,8 +179,8 @@ class Function:
 
     def _require_stream(self, wanted: bool) -> None:
         if self.schema.streaming != wanted:
-            words = "is not a stream; call it" if wanted else "is a stream; iterate it with stream or stream_at"
-            raise ProtocolError(f"{self.name} {words}", status=406, address=self.address)
+            problem = "is not a stream; call it" if wanted else "is a stream; iterate it with stream or stream_at"
+            raise ProtocolError(f"{self.name} {problem}", status=406, address=self.address)
 
     def encode_result(self, result: Any) -> Any:
         """Return a native result, or an item of a stream, as JSON data. Raises FunctionError if it does not fit."""
@@ -207,19 +208,19 @@ class Function:
 
 
 def _bound(target: Any, instance: object) -> MethodType | None:
-    """Return a plain function as a method of the instance, bound as Python does; None for another callable."""
+    """Return a plain function bound to an instance; None for another kind of callable."""
     bind = getattr(type(target), "__get__", None)
     bound = None if bind is None or isinstance(target, MethodType) else bind(target, instance, type(instance))
     return bound if isinstance(bound, MethodType) else None
 
 
 def _as_method(member: Function, target: Callable[..., Any]) -> Function:
-    """Return a method of a class with the options that `@function` got; hints are read again, now without `self`."""
-    schema, given = member.schema, member.parameters.schema
+    """Return the Function of a method, with the options of `@function`; its schema is made again without `self`."""
+    schema, input_schema = member.schema, member.parameters.schema
     options = {
         "name": schema.name,
         "version": schema.version,
-        "input": None if given.source is member.target else given,
+        "input": None if input_schema.source is member.target else input_schema,
         "output": member.output,
         "description": schema.description,
         "tags": schema.tags,
@@ -234,13 +235,13 @@ def _as_method(member: Function, target: Callable[..., Any]) -> Function:
 
 
 class _Unbound:
-    """Stand in for `self` while the signature of a method is read, so that no instance is kept alive."""
+    """Stands in for `self` while the signature of a method is read, so that no instance is kept alive."""
 
 
 def make_function(target: Callable[..., Any], options: Mapping[str, Any]) -> Function:
-    """Make a Function of a callable with the options of `@function`. Raises ConfigError."""
+    """Make a Function from a callable and the options of `@function`. Raises ConfigError."""
     if isinstance(target, Function):
-        raise ConfigError(f"{target.name} is a Function already", path="function", expected="a plain callable")
+        raise ConfigError(f"{target.name} must be a plain callable, got a Function", path="function")
     found = describe(target, options)
     return Function(
         target,

@@ -1,4 +1,4 @@
-"""`@function`: make a Function of a callable."""
+"""The decorator `@function`."""
 
 from __future__ import annotations
 
@@ -35,22 +35,24 @@ def function(
 
 
 def function(target: Callable[..., Any] | None = None, /, **options: Any) -> Any:
-    """Make a Function of a callable: its hints are the schema, its docstring the description.
+    """Make a Function from a callable, with a schema from its type hints and a description from its docstring.
 
     Args:
-        name: the callable's own when None.
+        name: name of the function; None takes the name of the callable.
         version: version of the schema, by PEP 440.
-        input, output: hint, marshmallow Schema or JSON Schema; from the hints when None.
-        description: the docstring when None.
-        tags, examples: for documents; an example is {"input": {...}, "output": ...}.
-        idempotent: whether two calls do no more than one, so that a call may be sent again.
-        cacheable: whether the result depends on the parameters alone.
+        input, output: a type hint, marshmallow schema or JSON Schema; None takes the hints of the callable.
+        description: text for documents; None takes the docstring.
+        tags: words that group functions in documents.
+        examples: examples for documents, such as {"input": {"a": 1}, "output": 2}.
+        idempotent: whether two calls have the same effect as one, so that a call may be sent again.
+        cacheable: whether the result depends on the parameters only.
         deprecated: whether new callers should use another function.
-        timeout: seconds a call may take when the caller sets no less.
-        validate_output: what happens to a result that does not fit: "error", "warn" (log it and pass it on) or "off".
+        timeout: seconds that a call may take, unless the caller sets less.
+        validate_output: what to do with a result that does not fit: "error" (raise), "warn" (log it and return it) or
+            "off" (return it).
 
-    Raises: ConfigError for a callable that cannot be described: a coroutine function, `*args`, positional-only
-        parameters, a hint without a schema.
+    Raises: ConfigError for a wrong option, and for a callable without a schema: a coroutine function, `*args`,
+        positional-only parameters, a hint without a JSON Schema.
     """
     if target is None:
         return functools.partial(make_function, options=options)

@@ -1,4 +1,4 @@
-"""Describe a callable: make its schema from hints, docstring and the options of `@function`."""
+"""Describe a callable: make its schema from type hints, docstring and the options of `@function`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _STREAM_ORIGINS = (collections.abc.Iterator, collections.abc.Iterable, collectio
 
 
 class CallableDescription(NamedTuple):
-    """What `Function` takes beside the callable."""
+    """The arguments of `Function` beside the callable."""
 
     schema: FunctionSchema
     parameters: Parameters
@@ -38,7 +38,7 @@ class CallableDescription(NamedTuple):
 
 
 def check_output_option(value: OutputCheck) -> OutputCheck:
-    """Return `validate_output` unchanged, or raise ConfigError."""
+    """Return the option `validate_output` unchanged. Raises ConfigError for another value."""
     return choice("function.validate_output", value, _OUTPUT_CHECKS)
 
 
@@ -47,18 +47,15 @@ def describe(target: Callable[..., Any], options: Mapping[str, Any]) -> Callable
 
     Args:
         target: the callable; a generator function is a stream.
-        options: those of `@function`.
+        options: the options of `@function`.
 
-    Raises: ConfigError for a callable that cannot be described, an unknown option, or a wrong value of one.
+    Raises: ConfigError for a callable without a schema, an unknown option, or a wrong value of one.
     """
     if not callable(target):
         raise ConfigError.invalid("function", target, "a callable")
     if inspect.iscoroutinefunction(target) or inspect.isasyncgenfunction(target):
-        raise ConfigError(
-            f"{_name_of(target)} is a coroutine function, which cannot be published",
-            path="function",
-            expected="a function without async",
-        )
+        message = f"{_name_of(target)} must be a function without async, got a coroutine function"
+        raise ConfigError(message, path="function")
     settings = dict(options)
     if unknown := settings.keys() - _OPTIONS:
         raise ConfigError(
@@ -66,11 +63,11 @@ def describe(target: Callable[..., Any], options: Mapping[str, Any]) -> Callable
             path="function",
             expected=", ".join(sorted(_OPTIONS)),
         )
-    given_input, given_output = settings.pop("input", None), settings.pop("output", None)
+    input_source, output_source = settings.pop("input", None), settings.pop("output", None)
     check = check_output_option(settings.pop("validate_output", "error"))
     streaming = inspect.isgeneratorfunction(inspect.unwrap(target))
-    parameters = Parameters.of(target) if given_input is None else Parameters.from_schema(Schema.of(given_input))
-    output = Schema.of(_output_hint(target, streaming) if given_output is None else given_output)
+    parameters = Parameters.of(target) if input_source is None else Parameters.from_schema(Schema.of(input_source))
+    output = Schema.of(_output_hint(target, streaming) if output_source is None else output_source)
     description = settings.pop("description", None)
     instance("function.description", description, str, expected="a string", optional=True)
     schema = FunctionSchema(
@@ -93,7 +90,7 @@ def _name_of(target: Any) -> str:
 
 
 def _output_hint(target: Callable[..., Any], streaming: bool) -> Any:
-    """Return the hint of the result, or of one item of a stream."""
+    """Return the type hint of the result, or of one item of a stream."""
     hint = Any if inspect.isclass(target) else resolved_hints(target).get("return", Any)
     if not streaming:
         return hint

@@ -1,4 +1,4 @@
-"""Failures: what a callable raised, and the error that is sent for it."""
+"""Exceptions of callables, and the portal errors that are sent for them."""
 
 from __future__ import annotations
 
@@ -8,27 +8,30 @@ from contextlib import contextmanager
 
 from ..errors import FunctionError, PortalError
 
-__all__ = ["function_error", "is_failure", "reported"]
+__all__ = ["function_error", "is_failure", "portal_errors_only"]
 
 
 def is_failure(error: BaseException) -> bool:
-    """Return whether an exception of a callable is the outcome of its call, and not meant for the process.
+    """Return whether an exception is the outcome of a call; if not, it is meant for the process and passes through.
 
-    SystemExit and KeyboardInterrupt have a meaning in the main thread. In any other thread they would end that thread
-    without an outcome for the caller; argparse raises SystemExit for wrong arguments.
+    SystemExit and KeyboardInterrupt are meant for the process in the main thread. In another thread they would end that
+    thread without an outcome for the caller: argparse raises SystemExit for wrong arguments.
     """
     return isinstance(error, Exception) or threading.current_thread() is not threading.main_thread()
 
 
 def function_error(error: BaseException) -> FunctionError:
-    """Return the portal error for another exception that a callable raised."""
+    """Return the portal error for an exception of a callable that is not a portal error."""
     kind = type(error).__name__
     return FunctionError(f"{kind}: {error}", type=kind, private=True)
 
 
 @contextmanager
-def reported() -> Iterator[None]:
-    """Raise portal errors only: the callable's own as it is, FunctionError for anything else that it raised."""
+def portal_errors_only() -> Iterator[None]:
+    """Run a callable inside: its portal errors pass unchanged, and other exceptions become FunctionErrors.
+
+    Both then have `delivery` "executed". An exception that is not a failure passes unchanged.
+    """
     try:
         yield
     except PortalError as error:

@@ -1,4 +1,4 @@
-"""ResolvedFunction: a function that an address was resolved to."""
+"""ResolvedFunction: a function at an address."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ __all__ = ["CallTransport", "ResolvedFunction"]
 
 
 class CallTransport(Protocol):
-    """The transport of a resolved function: sends its calls to its address."""
+    """Sends the calls of a resolved function to its address."""
 
     def invoke(self, function: ResolvedFunction, params: Mapping[str, Any], context: CallContext) -> Any:
-        """Send one call; JSON data in, JSON data out. Raises portal errors only."""
+        """Send one call: JSON data in, JSON data out. Raises portal errors only."""
 
     def iterate(self, function: ResolvedFunction, params: Mapping[str, Any], context: CallContext) -> Iterator[Any]:
         """Send one streaming call; return an iterator of JSON data."""
 
 
 class ResolvedFunction(Function):
-    """A Function that an address was resolved to: the same schema, run at the address.
+    """A Function that runs at an address.
 
     Args:
         transport: sends the calls.
         schema: the schema.
-        address: where the function is published.
-        parameters, output: turn native values into JSON data and back; made of `schema` when None.
-        timeout: seconds for a call, or for a whole stream; a shorter inherited deadline still holds. None is no limit.
+        address: the address of the function.
+        parameters, output: convert native values to JSON data and back; made from `schema` when None.
+        timeout: seconds for a call, or for a whole stream; a shorter inherited deadline still applies. None sets no
+            limit.
 
     Threads: any.
     """
@@ -52,46 +53,46 @@ class ResolvedFunction(Function):
         self.schema = schema
         self.address = address
         self.validate_output = "error"
-        self._known_parameters = parameters
-        self._known_output = output
+        self._given_parameters = parameters
+        self._given_output = output
         self.__name__ = schema.name
         self.__doc__ = schema.description
 
     def __get__(self, instance: object, owner: type | None = None) -> Function:
-        """Return itself: a function at an address takes no `self`."""
+        """Return itself: a function at an address has no `self`."""
         return self
 
     @functools.cached_property
     def parameters(self) -> Parameters:  # type: ignore[override]
-        """Turns native parameters into JSON data; a schema that arrived as JSON does so by its formats."""
-        return self._known_parameters or Parameters.from_schema(Schema.of(Schema.of(self.schema.input).to_hint()))
+        """The parameters. If none were given, they are made from the JSON Schema, with native types for its formats."""
+        return self._given_parameters or Parameters.from_schema(Schema.of(Schema.of(self.schema.input).to_hint()))
 
     @functools.cached_property
     def output(self) -> Schema:  # type: ignore[override]
-        """Turns a result into a native value: a date-time into a datetime, an object into a dict."""
-        return self._known_output or Schema.of(Schema.of(self.schema.output).to_hint())
+        """The output schema. If none was given, it is made from the JSON Schema, with native types for its formats."""
+        return self._given_output or Schema.of(Schema.of(self.schema.output).to_hint())
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
-        """Call it at its address, with native values.
+        """Call the function at its address with native values.
 
-        Raises: portal errors only; FunctionError for an exception that the function raised there.
+        Raises: portal errors only; FunctionError if the function raised another exception.
         """
         if self.streaming:
             return self.stream(*args, **kwargs)
         return self._native(self.invoke(self._params(args, kwargs), CallContext.for_call(self.timeout)))
 
     def stream(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
-        """Return the items of a stream as native values."""
+        """Return an iterator of the native items of a stream."""
         params = self._params(args, kwargs)
         return (self._native(item) for item in self.iterate(params, CallContext.for_call(self.timeout)))
 
     def _params(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         given = self.parameters.bind(args, kwargs)
-        # A schema that came as JSON has no classes: a dataclass is sent as the object of its hint.
-        return self.parameters.dump(given if self._known_parameters is not None else to_builtins(given))
+        # A schema that arrived as JSON has no classes: a dataclass is sent as an object.
+        return self.parameters.dump(given if self._given_parameters is not None else to_builtins(given))
 
     def invoke(self, params: Mapping[str, Any], context: CallContext) -> Any:
-        """Send one call; JSON data in, JSON data out."""
+        """Send one call: JSON data in, JSON data out."""
         return self.transport.invoke(self, params, context)
 
     def iterate(self, params: Mapping[str, Any], context: CallContext) -> Iterator[Any]:

@@ -13,7 +13,7 @@ from ..address import Address
 from ..context import CallContext
 from ..errors import ConfigError, PortalError, RegistryError
 from ..function import Function
-from ..function.failure import reported
+from ..function.failure import portal_errors_only
 from ..schema import FunctionSchema, Parameters
 from .matchers import params_match
 
@@ -244,7 +244,7 @@ class MockFunction(Function):
         """Return the result of one call, as the Mock says."""
         self._require_stream(False)
         native = self._loaded(params, context)
-        with reported():
+        with portal_errors_only():
             result = self._respond(params, native)
         return self.encode_result(result)
 

@@ -1,4 +1,4 @@
-"""Function: calling it directly, through invoke and as a stream."""
+"""Function: direct calls, `invoke` and streams."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def add(a: float, b: float = 1) -> float:
     return a + b
 
 
-def test_called_directly() -> None:
+def test_a_direct_call_takes_and_returns_native_values() -> None:
     assert add(1, 2) == 3.0
     assert add(b=2, a=1) == add.call(1, 2) == 3.0
     assert isinstance(add(1), float)
@@ -43,12 +43,12 @@ def test_called_directly() -> None:
 @pytest.mark.parametrize(
     ("args", "kwargs"), [(("1", 2), {}), ((), {}), ((1, 2, 3), {}), ((1,), {"a": 1}), ((1,), {"c": 1}), ((True,), {})]
 )
-def test_refused_directly(args: Any, kwargs: Any) -> None:
+def test_a_direct_call_with_wrong_arguments_is_rejected(args: Any, kwargs: Any) -> None:
     with pytest.raises(ValidationError):
         add(*args, **kwargs)
 
 
-def test_what_it_raises_directly_is_its_own() -> None:
+def test_a_direct_call_raises_the_exception_of_the_callable() -> None:
     @make
     def fail(n: int) -> int:
         return 1 // n
@@ -60,38 +60,38 @@ def test_what_it_raises_directly_is_its_own() -> None:
     assert isinstance(caught.value.cause, ZeroDivisionError)
 
 
-def test_output_checks(caplog: pytest.LogCaptureFixture) -> None:
-    def lies() -> int:
+def test_validate_output_decides_about_a_wrong_result(caplog: pytest.LogCaptureFixture) -> None:
+    def wrong() -> int:
         return "x"  # type: ignore[return-value]
 
     with pytest.raises(FunctionError) as caught:
-        make(lies)()
+        make(wrong)()
     assert caught.value.type == "InvalidOutput"
     assert caught.value.errors
     with caplog.at_level(logging.WARNING, "portal.function"):
-        assert make(validate_output="warn")(lies).invoke({}, CallContext()) == "x"
+        assert make(validate_output="warn")(wrong).invoke({}, CallContext()) == "x"
     assert "does not fit" in caplog.text
-    assert make(validate_output="off")(lies)() == "x"
+    assert make(validate_output="off")(wrong)() == "x"
     with pytest.raises(ConfigError):
-        make(validate_output="maybe")(lies)  # type: ignore[call-overload]
+        make(validate_output="maybe")(wrong)  # type: ignore[call-overload]
 
 
 def test_the_context_is_injected() -> None:
     @make
-    def who(context: CallContext, greeting: str = "hi") -> str:
+    def greet(context: CallContext, greeting: str = "hi") -> str:
         return f"{greeting} {context.request_id}"
 
     context = CallContext(request_id="r1")
-    assert list(who.schema.input["properties"]) == ["greeting"]
-    assert who.invoke({}, context) == "hi r1"
-    assert who(greeting="yo", context=context) == "yo r1"
-    assert who().startswith("hi ")
+    assert list(greet.schema.input["properties"]) == ["greeting"]
+    assert greet.invoke({}, context) == "hi r1"
+    assert greet(greeting="yo", context=context) == "yo r1"
+    assert greet().startswith("hi ")
     with context.active():
-        assert who() == "hi r1"
+        assert greet() == "hi r1"
 
 
-class Closing:
-    """An iterable whose iterator says when it is closed."""
+class DaysUntilClosed:
+    """An iterable that sets `closed` when its iterator is closed."""
 
     def __init__(self) -> None:
         self.closed = threading.Event()
@@ -104,7 +104,7 @@ class Closing:
             self.closed.set()
 
 
-SOURCE = Closing()
+SOURCE = DaysUntilClosed()
 
 
 @make
@@ -113,17 +113,17 @@ def days() -> Iterator[date]:
 
 
 @make
-def typed() -> Generator[int, None, None]:
+def numbers() -> Generator[int, None, None]:
     yield 1
 
 
 @make
-def untyped():  # type: ignore[no-untyped-def]
+def without_hint():  # type: ignore[no-untyped-def]
     yield "x"
 
 
 @make
-def bare() -> Iterable:  # type: ignore[type-arg]
+def without_item_hint() -> Iterable:  # type: ignore[type-arg]
     yield "y"
 
 
@@ -132,17 +132,17 @@ def follow(context: CallContext) -> Iterator[str]:
     yield context.request_id
 
 
-def test_streams() -> None:
+def test_streams_yield_native_items_or_json_data() -> None:
     assert days.streaming
     assert next(days()) == date(2026, 1, 2)
     items = days.iterate({}, CallContext())
     assert next(items) == "2026-01-02"
     items.close()  # type: ignore[attr-defined]
     assert SOURCE.closed.is_set()
-    assert typed.schema.output == {"type": "integer"}
-    assert list(typed.stream()) == [1]
-    assert list(untyped()) == ["x"]
-    assert list(bare()) == ["y"]
+    assert numbers.schema.output == {"type": "integer"}
+    assert list(numbers.stream()) == [1]
+    assert list(without_hint()) == ["x"]
+    assert list(without_item_hint()) == ["y"]
     assert list(follow.iterate({}, CallContext(request_id="r"))) == ["r"]
     with pytest.raises(ProtocolError):
         days.invoke({}, CallContext())
@@ -152,10 +152,10 @@ def test_streams() -> None:
         add.iterate({"a": 1}, CallContext())
 
 
-def test_a_stream_that_lies() -> None:
+def test_a_wrong_item_of_a_stream_is_an_error() -> None:
     @make
-    def lies() -> Iterator[int]:
+    def wrong() -> Iterator[int]:
         yield "x"  # type: ignore[misc]
 
     with pytest.raises(FunctionError):
-        list(lies.iterate({}, CallContext()))
+        list(wrong.iterate({}, CallContext()))

@@ -1,4 +1,4 @@
-"""Schemas of callables: options, callables that cannot be described, wrong options."""
+"""describe: options of `@function`, callables without a schema, wrong options."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def add(a: float, b: float = 1) -> float:
     return a + b
 
 
-def test_options() -> None:
+def test_options_are_members_of_the_schema() -> None:
     made = make(
         name="sum", version="2.1", description="Sums.", tags=["math"], idempotent=True, cacheable=True, deprecated=True,
         timeout=1.5, examples=[{"input": {"a": 1}, "output": 2.0}],
@@ -35,7 +35,7 @@ def test_options() -> None:
     assert schema.fingerprint != add.schema.fingerprint
 
 
-def test_schemas_given() -> None:
+def test_the_schemas_in_the_options_replace_the_hints() -> None:
     made = make(
         input={"type": "object", "properties": {"n": {"type": "integer", "minimum": 1}}, "required": ["n"]},
         output={"type": "integer"},
@@ -53,7 +53,7 @@ class Adder:
         return n + 2
 
 
-def test_other_callables() -> None:
+def test_objects_methods_and_partials_are_callables_too() -> None:
     assert make(Adder())(1) == 2
     assert make(Adder()).name == "Adder"
     assert make(Adder().add)(1) == 3
@@ -81,13 +81,13 @@ def unknown(a: int) -> NoSuchName:  # type: ignore[name-defined]  # noqa: F821
 
 
 @pytest.mark.parametrize("target", [coroutine, variable, keywords, positional, unknown, add, 3])
-def test_what_makes_no_function(target: Any) -> None:
+def test_a_callable_without_a_schema_is_rejected(target: Any) -> None:
     with pytest.raises(ConfigError):
         make(target)
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"idempotant": True}, "@function has no option idempotant; expected: cacheable, deprecated"),
         ({"streaming": True}, "has no option streaming"),
@@ -95,13 +95,13 @@ def test_what_makes_no_function(target: Any) -> None:
         ({"timeout": 0}, "timeout must be .* got 0"),
     ],
 )
-def test_a_wrong_option_is_named(options: dict[str, Any], said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
+def test_a_wrong_option_is_named(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         make(**options)(lambda: None)
 
 
 @pytest.mark.parametrize("timeout", [True, float("nan"), float("inf"), -1.0])
-def test_a_timeout_is_checked_alike_by_decorator_and_schema(timeout: Any) -> None:
+def test_decorator_and_schema_validate_a_timeout_alike(timeout: Any) -> None:
     with pytest.raises(ConfigError) as by_decorator:
         make(timeout=timeout)(lambda: None)
     with pytest.raises(ConfigError) as by_schema:
@@ -111,7 +111,14 @@ def test_a_timeout_is_checked_alike_by_decorator_and_schema(timeout: Any) -> Non
         FunctionSchema.from_dict({"name": "add", "timeout": timeout})
 
 
-def test_a_flag_is_true_or_false() -> None:
+def test_the_message_names_the_callable() -> None:
+    with pytest.raises(ConfigError, match="coroutine must be a function without async, got a coroutine function"):
+        make(coroutine)
+    with pytest.raises(ConfigError, match="add must be a plain callable, got a Function"):
+        make(add)
+
+
+def test_a_flag_must_be_true_or_false() -> None:
     given: Any = "no"
     with pytest.raises(ConfigError, match=r"function\.idempotent must be True or False, got 'no'"):
         make(idempotent=given)(lambda: None)

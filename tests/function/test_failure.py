@@ -1,4 +1,4 @@
-"""Failures of a callable, and the errors that are sent for them."""
+"""Exceptions of callables, and the portal errors that are sent for them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import pytest
 
 from portal.errors import FunctionError, PortalError
 from portal.function import is_failure
-from portal.function.failure import function_error, reported
+from portal.function.failure import function_error, portal_errors_only
 
 
-def test_the_process_keeps_its_exceptions_in_the_main_thread() -> None:
+def test_system_exit_is_a_failure_except_in_the_main_thread() -> None:
     assert is_failure(ValueError())
     assert not is_failure(SystemExit())
     found: list[bool] = []
@@ -24,19 +24,19 @@ def test_the_process_keeps_its_exceptions_in_the_main_thread() -> None:
 def test_an_exception_becomes_a_function_error() -> None:
     error = function_error(KeyError("a"))
     assert (error.type, error.message) == ("KeyError", "KeyError: 'a'")
-    with pytest.raises(FunctionError) as caught, reported():
+    with pytest.raises(FunctionError) as caught, portal_errors_only():
         raise KeyError("a")
     assert isinstance(caught.value.cause, KeyError)
 
 
-def test_a_portal_error_stays_and_says_that_the_function_ran() -> None:
+def test_a_portal_error_passes_with_delivery_executed() -> None:
     error = PortalError("no")
-    with pytest.raises(PortalError) as caught, reported():
+    with pytest.raises(PortalError) as caught, portal_errors_only():
         raise error
     assert caught.value is error
     assert error.delivery == "executed"
 
 
-def test_system_exit_leaves_in_the_main_thread() -> None:
-    with pytest.raises(SystemExit), reported():
+def test_system_exit_passes_in_the_main_thread() -> None:
+    with pytest.raises(SystemExit), portal_errors_only():
         raise SystemExit

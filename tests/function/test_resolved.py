@@ -1,4 +1,4 @@
-"""Functions that an address was resolved to."""
+"""ResolvedFunction: a function at an address."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def typed() -> Iterator[int]:
     yield 1
 
 
-def test_resolved() -> None:
+def test_a_resolved_function_is_called_like_the_function_itself() -> None:
     with LocalPortal() as portal:
-        there = portal.resolve_function(portal.apply(add))
-        assert there(1, b=2) == 3.0
-        assert "at local://add/" in repr(there)
+        resolved = portal.resolve_function(portal.apply(add))
+        assert resolved(1, b=2) == 3.0
+        assert "at local://add/" in repr(resolved)
         stream = portal.resolve_function(portal.apply(typed))
         assert list(stream()) == [1]
         assert list(stream.stream()) == [1]
         with pytest.raises(ValidationError):
-            there(1, 2, 3)
+            resolved(1, 2, 3)

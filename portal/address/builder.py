@@ -72,7 +72,7 @@ class AddressBuilder:
         parts = self._parts
         scheme = SCHEME.fullmatch(parts.scheme)
         if scheme is None or scheme[1]:
-            raise AddressError(f"{parts.scheme!r} is not a scheme; a scheme is a word such as http", reason="no scheme")
+            raise AddressError(f"the scheme must be a word such as http, got {parts.scheme!r}", reason="no scheme")
         query = list(parts.query)
         path = encode_path(parts.segments).replace("@", "%40")
         if parts.version is not None and parts.segments and not set(parts.version) & set("<>=~!,"):
@@ -83,7 +83,8 @@ class AddressBuilder:
             text = f"{parts.scheme}://{join_decoded_host_port(parts.host, parts.port)}{path}"
         elif parts.host or parts.port is not None:
             raise AddressError(
-                f"an address of the scheme {parts.scheme} has no host and no port", reason="no host in this scheme"
+                f"an address with the scheme {parts.scheme} must have no host and no port",
+                reason="no host in this scheme",
             )
         else:
             text = f"{parts.scheme}://{path[1:]}"

@@ -1,4 +1,4 @@
-"""HTTPPortal: functions published over HTTP, and called over it."""
+"""HTTPPortal: publish functions over HTTP, and resolve http and https addresses."""
 
 from __future__ import annotations
 
@@ -36,39 +36,38 @@ _WITH_PORT = re.compile(r"(?!unix:)(?:https?://)?(\[[0-9A-Fa-f:.]+\]|[^:/\[\]]+)
 
 
 class HTTPPortal(Portal):
-    """Publishes functions over HTTP/1.1 and resolves http and https addresses.
+    """Publish functions over HTTP/1.1 and resolve http and https addresses.
 
-    `apply` starts nothing: it serves from `start()` or `with` on, or when another server hosts it. With port 0,
-    `apply` takes a free port, which refuses connections until then.
+    The portal serves from `start()` or `with` on, or when another server hosts it. `apply` does not start it: with port
+    0 it takes a free port, which refuses connections until then. The portal is itself a WSGI application (PEP 3333),
+    the same as `wsgi`.
 
     Args:
-        host, port: where to listen; port 0 takes a free one. "unix:/path" listens on a Unix socket; its addresses are
-            http://localhost/..., for a client whose `sockets` say where that is.
+        host, port: where to listen; port 0 takes a free port. "unix:/path" listens on a Unix socket, whose addresses
+            are http://localhost/...; clients need `HTTPClient(sockets={"localhost": path})`.
         base_path: prefix of every address.
-        auth: who may call: an authenticator, a list of them, or a callable request -> Identity | None; see
-            `portal.auth.server`. None lets everybody in.
-        middleware: around every call that is served, the first outermost; with a `close`, it is closed with the portal.
-        http_middleware: around every HTTP request, outside of authentication; likewise. A name stands for what a
-            package offers under it (`portal.calls.plugins`).
-        trusted_proxies: networks of proxies whose X-Forwarded-For says who the client is.
-        documents: whether /openapi.json, /openrpc.json and /docs are served, at the root and below the base path.
-        title, version: of the interface, as these documents tell them.
-        max_age: whole seconds, up to a year, for which clients may keep answers of functions declared cacheable; 0 has
-            them ask each time whether theirs is still right.
-        executor: where functions run; None runs them in the listener's workers.
-        listener: an existing Listener to share; host, port and config are its own then.
-        config: limits and waits of the listener.
-        debug: whether clients see what functions raise, with tracebacks.
-        http: the client that it calls other servers with.
+        auth: an authenticator, a list of them, or a callable request -> Identity | None; see `portal.auth.server`. With
+            None anyone may call.
+        middleware: runs around every call that is served, the first outermost. A middleware with a `close` method is
+            closed with the portal. A name stands for a plug-in (`portal.calls.plugins`).
+        http_middleware: runs around every HTTP request, outside of authentication; otherwise as `middleware`.
+        trusted_proxies: networks of the proxies whose X-Forwarded-For is trusted.
+        documents: serve /openapi.json, /openrpc.json and /docs, at the root and below the base path.
+        title, version: title and version of the interface in these documents.
+        max_age: whole seconds, up to a year, for which clients may cache responses of functions declared cacheable.
+            With 0 clients revalidate a response at each use.
+        executor: runs the functions; None runs them in the workers of the listener.
+        listener: an existing Listener to share, which has its own host, port and config.
+        config: limits and timeouts of the listener.
+        debug: send the exceptions of functions to clients, with tracebacks.
+        http: the client for calls of other servers.
         unique_ids: "fingerprint" or "random" last segments of addresses.
-        listen: False opens no socket: another server serves it, as the WSGI application it is, or hands its sockets
-            over, as gunicorn does to `portal.serving.gunicorn.Worker`.
+        listen: False opens no socket. Another server then hosts the portal as a WSGI application, or passes its sockets
+            on, as gunicorn does to `portal.serving.gunicorn.Worker`.
 
-    The portal itself is a WSGI application (PEP 3333), the same as `wsgi`.
+    Raises: ConfigError for a wrong setting. `start` raises TransportError when the port is in use.
 
-    Raises: ConfigError for a wrong setting, when it is made; TransportError, when it starts, where the port is in use.
-
-    Threads: any. Fork: a child does not serve what its parent does; it may publish on a portal of its own.
+    Threads: any. Fork: a child process does not serve for its parent; it may publish on a portal of its own.
     """
 
     schemes = ("http", "https")
@@ -132,7 +131,7 @@ class HTTPPortal(Portal):
 
     @cached_property
     def wsgi(self) -> WSGIApp:
-        """Everything published, as a WSGI application; `portal.http.server.wsgi` says where to mount it."""
+        """The published functions as a WSGI application; see `portal.http.server.wsgi` for where to mount it."""
         from .server.wsgi import WSGIApp
 
         beside = DOCUMENT_PATHS if self._documents else ()
@@ -150,17 +149,17 @@ class HTTPPortal(Portal):
             self._start_services(self._start_on_demand)
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """Answer one WSGI request."""
+        """Respond to one WSGI request."""
         return self.wsgi(environ, start_response)
 
     @property
     def base(self) -> Address:
-        """The address under which everything is published; `GET` lists it."""
+        """The address below which everything is published; `GET` lists it."""
         return self._address_of(())
 
     @property
     def port(self) -> int:
-        """The port it listens on; 0 before it has started with port 0."""
+        """The port of the listener; 0 until port 0 has been bound."""
         return self.listener.port
 
     def _address_of(self, path: tuple[str, ...]) -> Address:
@@ -173,7 +172,7 @@ class HTTPPortal(Portal):
         return Address.network(scheme, host, listener.port, (*prefix, *path))
 
     def owns(self, address: Address) -> bool:
-        """Whether an address is one of this portal's, whether something is published there or not."""
+        """Return whether an address is below this portal's base, published or not."""
         base = self.base
         return address.authority == base.authority and address.segments[: len(base.segments)] == base.segments
 
@@ -189,11 +188,11 @@ class HTTPPortal(Portal):
 
     @property
     def accepting(self) -> bool:
-        """Whether it accepts connections now, or another server does so for it."""
+        """Whether the portal, or the server that hosts it, accepts connections now."""
         return self.listener.running or not self._listen
 
     def start(self) -> None:
-        """Start the services, then listen and serve. Does nothing if it serves already.
+        """Start the services, then listen and serve. Does nothing if the portal serves already.
 
         Raises: TransportError when the port is in use; what a service's `on_start` raises.
         """
@@ -210,7 +209,7 @@ class HTTPPortal(Portal):
     def _serve(self) -> None:
         with self._lifecycle:
             self._require_open()
-            if not self._listen and not self.listener.adopted:  # sockets that are given are served all the same
+            if not self._listen and not self.listener.adopted:  # adopted sockets are served even with listen=False
                 return
             if not self._mounted:
                 self.listener.mount(self._base_path or "/", self._app)
@@ -255,16 +254,16 @@ class HTTPPortal(Portal):
         return self._resolver.list_at(address)
 
     def openapi(self) -> dict[str, Any]:
-        """The OpenAPI document of what is published now, as /openapi.json has it, whether that is served or not."""
+        """Return the OpenAPI document of the published functions, also if /openapi.json is not served."""
         return self._app.openapi()
 
     def stats(self) -> dict[str, Any]:
-        """Functions, calls begun, failed and running, and the listener's counters."""
+        """Return the numbers of functions, of calls started, failed and running, and the counters of the listener."""
         return super().stats() | self._dispatcher.stats() | {"listener": self.listener.stats()}
 
 
 def _require_plain_host(host: object) -> None:
-    """Reject a host with a port in it: a failed DNS lookup would not explain it. Raises ConfigError."""
+    """Reject a host that contains a port, which DNS would not find. Raises ConfigError."""
     found = _WITH_PORT.fullmatch(host) if isinstance(host, str) else None
     if found:
         expected = f'host and port as two arguments: HTTPPortal("{found[1].strip("[]")}", {found[2]})'

@@ -103,7 +103,7 @@ def rejected(text: Any, reason: str) -> AddressError:
 
 
 @pytest.mark.parametrize(("text", "normal", "parts"), GOOD, ids=[row[0] for row in GOOD])
-def test_good(text: str, normal: str, parts: dict[str, Any]) -> None:
+def test_an_address_has_these_parts_in_normal_form(text: str, normal: str, parts: dict[str, Any]) -> None:
     address = Address.parse(text)
     assert str(address) == normal
     assert {name: getattr(address, name) for name in parts} == parts
@@ -112,36 +112,36 @@ def test_good(text: str, normal: str, parts: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(("text", "position", "reason"), BAD, ids=[ascii(row[0][:30]) for row in BAD])
-def test_bad(text: str, position: int | None, reason: str) -> None:
+def test_a_malformed_address_is_rejected_at_its_position(text: str, position: int | None, reason: str) -> None:
     assert rejected(text, reason).position == position
 
 
 @pytest.mark.parametrize("value", [None, 1, b"local://add", ["local://add"]], ids=repr)
-def test_only_text(value: Any) -> None:
+def test_an_address_must_be_a_string(value: Any) -> None:
     rejected(value, "not a string")
 
 
 @pytest.mark.parametrize(
     "text", ["http://me:secret@h/", "http://me:sec ret@h/", "http://me:s/ecret@h/", "x://me:secret@ h"]
 )
-def test_a_rejection_does_not_repeat_a_password(text: str) -> None:
+def test_the_error_does_not_show_a_password(text: str) -> None:
     error = rejected(text, "")
     assert "cret" not in str(error)
     assert "cret" not in str(error.to_dict())
 
 
-def test_a_rejection_is_short() -> None:
+def test_the_error_is_short() -> None:
     assert len(str(rejected("local://" + "a" * 5000 + " ", "whitespace"))) < 200
 
 
-def test_longest() -> None:
+def test_the_longest_address() -> None:
     assert len(str(Address.parse("local://" + "a" * 8184))) == 8192
 
 
 # as a value
 
 
-def test_value() -> None:
+def test_equality_order_and_hash() -> None:
     one, same, other = (Address.parse(text) for text in ("http://h:80/a", "HTTP://H/a", "http://h/b"))
     assert one == same
     assert hash(one) == hash(same)
@@ -155,7 +155,7 @@ def test_value() -> None:
         assert one < "http://h/b"  # type: ignore[operator]
 
 
-def test_unchangeable() -> None:
+def test_an_address_is_immutable() -> None:
     address = Address.parse("http://h/a")
     with pytest.raises(AttributeError, match="immutable"):
         address.host = "g"
@@ -164,22 +164,22 @@ def test_unchangeable() -> None:
     assert str(address) == "http://h/a"
 
 
-def test_copies_and_pickles() -> None:
+def test_an_address_can_be_copied_and_pickled() -> None:
     address = Address.parse("http://h/a@2?b=c#d")
     for again in (pickle.loads(pickle.dumps(address)), copy.copy(address), copy.deepcopy(address)):
         assert again == address
         assert again.version == "2"
 
 
-def test_text_and_hash_are_not_computed_again() -> None:
+def test_the_text_is_computed_once_and_gives_the_hash() -> None:
     address = Address("http://h:80/a")
     assert str(address) is str(address)
     assert hash(address) == hash(str(address))
 
 
-def test_parse_remembers() -> None:
-    assert Address.parse("local://remembered") is Address.parse("local://remembered")
-    address = Address("local://remembered")
+def test_parse_caches() -> None:
+    assert Address.parse("local://cached") is Address.parse("local://cached")
+    address = Address("local://cached")
     assert Address.of(address) is address
 
 
@@ -206,7 +206,7 @@ def test_parse_remembers() -> None:
     ],
     ids=str,
 )
-def test_made(made: Address, normal: str) -> None:
+def test_an_address_of_parts(made: Address, normal: str) -> None:
     assert str(made) == normal
 
 
@@ -219,7 +219,7 @@ def test_made(made: Address, normal: str) -> None:
         (lambda: Address.parse("http://h/").child("."), "dot segment"),
     ],
 )
-def test_rejected_parts(make: Any, reason: str) -> None:
+def test_wrong_parts_are_rejected(make: Any, reason: str) -> None:
     with pytest.raises(AddressError) as caught:
         make()
     assert reason in caught.value.reason
@@ -274,7 +274,7 @@ REFERENCES = {
 
 
 @pytest.mark.parametrize("reference", REFERENCES)
-def test_reference(reference: str) -> None:
+def test_a_reference_is_resolved_as_in_rfc_3986(reference: str) -> None:
     assert str(Address.parse("http://a/b/c/d;p?q#old").resolve(reference)) == REFERENCES[reference]
 
 
@@ -289,7 +289,7 @@ def test_reference(reference: str) -> None:
         ("http://[::1]:81/api/", "add", "http://[::1]:81/api/add"),
     ],
 )
-def test_reference_elsewhere(base: str, reference: str, normal: str) -> None:
+def test_a_reference_is_resolved_at_other_addresses(base: str, reference: str, normal: str) -> None:
     assert str(Address.parse(base).resolve(reference)) == normal
 
 
@@ -302,7 +302,7 @@ def test_an_address_resolves_to_itself() -> None:
     ("reference", "position"),
     [("g h", 1), ("a%z", 1), ("//h:x/", 4), ("g:h", 1), ("mailto:a", 6), ("?a=%ff", 3), ("#\\", 1), ("ü" * 3000, None)],
 )
-def test_a_rejected_reference(reference: str, position: int | None) -> None:
+def test_a_malformed_reference_is_rejected_at_its_position(reference: str, position: int | None) -> None:
     with pytest.raises(AddressError) as caught:
         Address.parse("http://a/b/c/d").resolve(reference)
     assert caught.value.position == position
@@ -354,7 +354,7 @@ pieces = st.sampled_from(
 )
 
 
-def address_or_place(make: Callable[[], Address], text: str) -> Address | None:
+def address_or_checked_error(make: Callable[[], Address], text: str) -> Address | None:
     try:
         return make()
     except AddressError as error:
@@ -366,7 +366,7 @@ def address_or_place(make: Callable[[], Address], text: str) -> Address | None:
 
 @given(st.text() | st.lists(pieces).map("".join) | st.tuples(st.just("http://"), st.text()).map("".join))
 def test_any_text_is_an_address_or_an_address_error(text: str) -> None:
-    address = address_or_place(lambda: Address(text), text)
+    address = address_or_checked_error(lambda: Address(text), text)
     if address is not None:
         again = Address(str(address))
         assert str(again) == str(address)
@@ -376,5 +376,5 @@ def test_any_text_is_an_address_or_an_address_error(text: str) -> None:
 @given(st.lists(pieces).map("".join))
 def test_any_reference_is_an_address_or_an_address_error(reference: str) -> None:
     base = Address("http://h/a/b?c#d")
-    found = address_or_place(lambda: base.resolve(reference), reference)
+    found = address_or_checked_error(lambda: base.resolve(reference), reference)
     assert found is None or found == Address(str(found))

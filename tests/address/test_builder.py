@@ -34,7 +34,7 @@ from portal.errors import AddressError
     ],
     ids=str,
 )
-def test_made(made: Address, normal: str) -> None:
+def test_an_address_of_parts(made: Address, normal: str) -> None:
     assert str(made) == normal
 
 
@@ -63,7 +63,7 @@ def test_a_builder_can_be_shared() -> None:
         (lambda: AddressBuilder("http").host("h:81").build(), "IPv6"),
     ],
 )
-def test_rejected_parts(make: Any, reason: str) -> None:
+def test_wrong_parts_are_rejected(make: Any, reason: str) -> None:
     with pytest.raises(AddressError) as caught:
         make()
     assert reason in caught.value.reason
@@ -90,7 +90,7 @@ hosts = st.one_of(
     query=st.dictionaries(names, words, max_size=3),
     fragment=words,
 )
-def test_parts_survive(
+def test_any_parts_can_be_read_back(
     host: str, scheme: str, port: int | None, path: list[str], version: str | None, query: dict[str, str], fragment: str
 ) -> None:
     builder = AddressBuilder(scheme).path(*path).version(version).query(**query).fragment(fragment)

@@ -67,7 +67,7 @@ BAD: list[tuple[str, int, str]] = [
 
 
 @pytest.mark.parametrize(("text", "normal", "parts"), GOOD, ids=[row[0] for row in GOOD])
-def test_good(text: str, normal: str, parts: dict[str, Any]) -> None:
+def test_an_address_has_this_host_in_normal_form(text: str, normal: str, parts: dict[str, Any]) -> None:
     address = Address.parse(text)
     assert str(address) == normal
     assert {name: getattr(address, name) for name in parts} == parts
@@ -75,7 +75,7 @@ def test_good(text: str, normal: str, parts: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(("text", "position", "reason"), BAD, ids=[ascii(row[0][:30]) for row in BAD])
-def test_bad(text: str, position: int, reason: str) -> None:
+def test_a_malformed_host_is_rejected_at_its_position(text: str, position: int, reason: str) -> None:
     with pytest.raises(AddressError) as caught:
         Address.parse(text)
     assert reason in caught.value.reason

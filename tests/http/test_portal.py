@@ -40,7 +40,7 @@ def test_two_portals_share_a_listener() -> None:
     assert not listener.running
 
 
-def test_a_base_path_of_nothing() -> None:
+def test_an_empty_base_path() -> None:
     with HTTPPortal(base_path="") as portal, Consumer() as consumer:
         address = portal.apply(add)
         assert address.segments[0] == "add"
@@ -48,13 +48,13 @@ def test_a_base_path_of_nothing() -> None:
 
 
 @pytest.mark.parametrize("path", ["api", "/api/"])
-def test_bad_base_paths(path: str) -> None:
+def test_a_wrong_base_path_is_rejected(path: str) -> None:
     with pytest.raises(ConfigError):
         HTTPPortal(base_path=path)
 
 
 @pytest.mark.parametrize("port", [-1, 70_000, "80", True])
-def test_bad_ports(port: Any) -> None:
+def test_a_wrong_port_is_rejected(port: Any) -> None:
     with pytest.raises(ConfigError):
         HTTPPortal(port=port)
 
@@ -69,7 +69,7 @@ def test_a_constructor_starts_nothing() -> None:
         portal.apply(add)
 
 
-def test_a_name_with_a_space_or_a_slash_in_it_is_encoded() -> None:
+def test_a_name_that_is_not_ascii_is_encoded() -> None:
     with HTTPPortal() as portal, Consumer() as consumer:
         from portal import function
 
@@ -82,14 +82,14 @@ def test_ipv6() -> None:
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError:
-        pytest.skip("no IPv6 here")
+        pytest.skip("IPv6 is not available")
     with HTTPPortal("::1") as portal, Consumer() as consumer:
         address = portal.apply(add)
         assert str(address).startswith("http://[::1]:")
         assert consumer.call_at(address, {"a": 1, "b": 2}) == 3.0
 
 
-def test_what_is_not_here() -> None:
+def test_addresses_of_other_portals_are_rejected() -> None:
     with HTTPPortal() as portal:
         portal.apply(add)
         with pytest.raises(AddressError):
@@ -100,7 +100,7 @@ def test_what_is_not_here() -> None:
             portal.remove(portal.generate_address("nobody"))
 
 
-def test_counters() -> None:
+def test_stats_and_health() -> None:
     with HTTPPortal() as portal, Consumer() as consumer:
         address = portal.apply(add)
         for _ in range(3):
@@ -113,13 +113,13 @@ def test_counters() -> None:
 
 
 class Failing:
-    """An app that breaks."""
+    """An app that raises an exception."""
 
     def handle(self, request: Request) -> Response:
         raise RuntimeError("broken")
 
 
-def test_an_app_that_breaks_costs_its_connection_only() -> None:
+def test_an_app_that_fails_closes_only_its_connection() -> None:
     listener = Listener()
     portal = HTTPPortal(listener=listener)
     with Consumer() as consumer:
@@ -134,7 +134,7 @@ def test_an_app_that_breaks_costs_its_connection_only() -> None:
     listener.stop()
 
 
-def test_more_connections_than_allowed() -> None:
+def test_a_connection_past_the_limit_is_closed() -> None:
     from portal.serving import ServingConfig
 
     with HTTPPortal(config=ServingConfig(connections=1)) as portal, Consumer() as consumer:
@@ -158,12 +158,12 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
             timeout=60,
         )
     except (OSError, subprocess.CalledProcessError):
-        pytest.skip("no openssl here")
+        pytest.skip("openssl is not installed")
     return key, cert
 
 
 class TLSPeer:
-    """A TLS server in front of a real HTTPPortal: it passes bytes both ways."""
+    """A TLS server in front of an HTTPPortal, which forwards bytes both ways."""
 
     def __init__(self, key: Path, cert: Path, port: int) -> None:
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -182,9 +182,9 @@ class TLSPeer:
                 continue
             except OSError:
                 return
-            threading.Thread(target=self._pass_on, args=(secure,), daemon=True).start()
+            threading.Thread(target=self._forward, args=(secure,), daemon=True).start()
 
-    def _pass_on(self, secure: ssl.SSLSocket) -> None:
+    def _forward(self, secure: ssl.SSLSocket) -> None:
         with secure, socket.create_connection(("127.0.0.1", self._target)) as plain:
             threading.Thread(target=_copy, args=(plain, secure), daemon=True).start()
             _copy(secure, plain)
@@ -228,13 +228,13 @@ def test_https(certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) 
         peer.close()
 
 
-def test_a_client_of_ones_own() -> None:
+def test_a_portal_uses_the_given_client() -> None:
     client = HTTPClient(validate=False)
     with HTTPPortal(http=client) as portal, Consumer([portal]) as consumer:
         from portal import ValidationError
 
         address = portal.apply(add)
-        with pytest.raises(ValidationError):  # the server's
+        with pytest.raises(ValidationError):  # raised by the server
             consumer.call_at(address, {"a": "x"})
         assert portal.stats()["failed"] == 1
         with pytest.raises(ValidationError):
@@ -248,7 +248,7 @@ def test_max_age_is_whole_seconds_up_to_a_year(seconds: Any) -> None:
 
 
 @pytest.mark.parametrize("seconds", [0, 60, 365 * 24 * 3600])
-def test_a_max_age_that_is_taken(seconds: int) -> None:
+def test_a_valid_max_age(seconds: int) -> None:
     HTTPPortal(max_age=seconds).close()
 
 
@@ -260,11 +260,11 @@ def test_a_max_age_that_is_taken(seconds: int) -> None:
         ("[::1]:8080", 'HTTPPortal("::1", 8080)'),
     ],
 )
-def test_a_host_with_a_port_in_it_is_refused(host: str, call: str) -> None:
+def test_a_host_with_a_port_is_rejected(host: str, call: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(f"host and port as two arguments: {call}")):
         HTTPPortal(host)
 
 
 @pytest.mark.parametrize("host", ["::1", "localhost", "unix:8080", "unix:/run/orders:8080"])
-def test_a_host_that_has_no_port_in_it(host: str) -> None:
+def test_a_host_without_a_port(host: str) -> None:
     HTTPPortal(host).close()

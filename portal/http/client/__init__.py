@@ -1,1 +1,1 @@
-"""The client side of HTTP."""
+"""The client side of HTTP: from an address to a request, and from a response to a result."""

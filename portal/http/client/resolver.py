@@ -22,7 +22,7 @@ class HTTPResolver(Resolver):
     """Resolve http and https addresses. It opens no listener and publishes nothing.
 
     Args:
-        http: how requests are sent: timeouts, TLS, proxies, Unix sockets, credentials, cache; None for the defaults.
+        http: sends the requests, with its timeouts, TLS, proxy, Unix sockets, credential and cache; None for defaults.
 
     Raises: ConfigError when `http` is not an HTTPClient.
 
@@ -35,9 +35,9 @@ class HTTPResolver(Resolver):
         self._http = HTTPClient() if http is None else instance("http", http, HTTPClient)
 
     def resolve_function(self, address: Address | str) -> ResolvedFunction:
-        """Return the Function at an address. It asks the server for the schema, and again after a redeployment.
+        """Return the Function at an address. It fetches the schema, and again after a redeployment.
 
-        A call that inherits no deadline has that of the client: `HTTPClient(timeout=)`.
+        A call without an inherited deadline has the timeout of the client: `HTTPClient(timeout=)`.
         """
         return RemoteFunction(self._http, self._checked(address))
 
@@ -87,13 +87,13 @@ class HTTPResolver(Resolver):
 
 
 def _member_of(service: Address, row: Mapping[str, Any]) -> Address:
-    """Return the address of a service's function: the service's, with the name and the id of the row."""
-    name, told = row.get("name"), row.get("address")
+    """Return the address of a function of a service: that of the service, with the name and id in the row."""
+    name, address = row.get("name"), row.get("address")
     try:
-        if isinstance(name, str) and isinstance(told, str):
-            return service.child(check_name(name), Address.parse(told).segments[-1])
+        if isinstance(name, str) and isinstance(address, str):
+            return service.child(check_name(name), Address.parse(address).segments[-1])
     except (AddressError, RegistryError, IndexError):
-        pass  # reported below
+        pass  # rejected below
     raise _not_a_service(service)
 
 

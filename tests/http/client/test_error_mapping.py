@@ -31,7 +31,7 @@ TARGET = Address.parse("https://peer.example:8443/api/f")
 
 
 def classes_of(module: ModuleType) -> Iterator[type[BaseException]]:
-    """Every exception class that a module defines, subclasses anywhere in the same package included."""
+    """Yield every exception class that a module defines."""
     for value in vars(module).values():
         if inspect.isclass(value) and issubclass(value, BaseException) and value.__module__ == module.__name__:
             yield value
@@ -74,7 +74,7 @@ def qualified(cls: type[BaseException]) -> str:
 
 
 def bare(cls: type[BaseException]) -> BaseException:
-    """An instance, whatever its constructor asks for."""
+    """Return an instance without calling the constructor."""
     error = cls.__new__(cls)
     error.args = ("words",)
     return error
@@ -83,13 +83,13 @@ def bare(cls: type[BaseException]) -> BaseException:
 ORDERED: list[type[BaseException]] = sorted(KNOWN, key=qualified)
 
 
-#: The table was written for this version, which gets no new classes; later ones add some to ssl and http.client.
+#: The table was written for this version, which gets no new classes. Later versions add some to ssl and http.client.
 WRITTEN_FOR = (3, 11)
 STANDARD = ("http.client", "ssl")
 
 
 def row_of(cls: type[BaseException]) -> Failure:
-    """The row of the class; in a Python newer than the table, that of the nearest class above it, or LOST."""
+    """Return the row of a class; in a Python newer than the table that of its nearest base class, or LOST."""
     name = qualified(cls)
     if name not in FAILURES and cls.__module__ in STANDARD and sys.version_info[:2] > WRITTEN_FOR:
         return next((FAILURES[qualified(base)] for base in cls.__mro__ if qualified(base) in FAILURES), Failure.LOST)
@@ -132,7 +132,7 @@ def made_later(module: str, base: type[BaseException]) -> type[BaseException]:
         ("http.client", ValueError, Failure.LOST),
     ],
 )
-def test_a_class_that_a_newer_python_adds_counts_as_the_nearest_above_it(
+def test_a_class_of_a_newer_python_counts_as_its_nearest_base_class(
     module: str, base: type[BaseException], kind: Failure
 ) -> None:
     cls = made_later(module, base)
@@ -145,7 +145,7 @@ def test_a_class_that_a_newer_python_adds_counts_as_the_nearest_above_it(
         assert error.may_have_executed is kind.sent
 
 
-def test_the_walk_finds_what_it_should() -> None:
+def test_the_search_for_classes_finds_them() -> None:
     names = {cls.__name__ for cls in KNOWN}
     assert {"ChunkedEncodingError", "NameResolutionError", "RemoteDisconnected", "SSLEOFError", "gaierror"} <= names
     assert len(KNOWN) > 70
@@ -166,7 +166,7 @@ def test_the_table_imports_no_library() -> None:
     assert done.stdout.strip() == "[]"
 
 
-# what wraps what
+# wrapped exceptions
 
 
 def reset() -> ConnectionResetError:
@@ -203,7 +203,7 @@ CASES: list[tuple[BaseException, Failure]] = [
         ),
         Failure.NOT_CONNECTED,
     ),
-    # after the request, too: urllib3 has forgotten by then that it was connected
+    # also after the request: urllib3 does not tell that it was connected
     (
         urllib3.exceptions.ProxyError("Unable to connect to proxy", http.client.RemoteDisconnected("closed")),
         Failure.STALE,
@@ -216,12 +216,12 @@ CASES: list[tuple[BaseException, Failure]] = [
 
 
 @pytest.mark.parametrize("case", range(len(CASES)))
-def test_what_is_wrapped_decides(case: int) -> None:
+def test_a_wrapped_exception_decides(case: int) -> None:
     error, kind = CASES[case]
     assert failure_of(error) is kind
 
 
-def test_errors_wrapped_in_a_circle_end() -> None:
+def test_exceptions_may_wrap_each_other_in_a_circle() -> None:
     error = requests.ConnectionError("x")
     error.args = (error,)
     assert failure_of(error) is Failure.LOST
@@ -246,10 +246,10 @@ def test_as_os_error(error: Exception, cls: type[OSError]) -> None:
     assert type(made) is cls
     assert str(made)
     made.__cause__ = None if made is error else error
-    assert failure_of(made).sent is failure_of(error).sent  # by way of tls.py as without it
+    assert failure_of(made).sent is failure_of(error).sent  # with and without as_os_error
 
 
-def test_not_sent_keeps_what_it_comes_from() -> None:
+def test_not_sent_keeps_its_cause() -> None:
     made = NotSent("x")
     made.__cause__ = urllib3.exceptions.EmptyPoolError(POOL, "full")
     assert isinstance(as_portal_error(made, TARGET, CallContext()), errors.OverloadedError)
@@ -264,7 +264,7 @@ def test_not_sent_keeps_what_it_comes_from() -> None:
     ("error", "cls"),
     [(reset(), errors.CallTimeout), (TimeoutError("x"), errors.CallTimeout), (NotSent("x"), errors.TransportError)],
 )
-def test_past_the_deadline_what_was_sent_is_a_timeout(error: OSError, cls: type[PortalError]) -> None:
+def test_a_failure_after_sending_and_after_the_deadline_is_a_timeout(error: OSError, cls: type[PortalError]) -> None:
     context = CallContext.for_call(0.0)
     made = as_portal_error(error, TARGET, context)
     assert type(made) is cls
@@ -272,12 +272,12 @@ def test_past_the_deadline_what_was_sent_is_a_timeout(error: OSError, cls: type[
     assert made.cause is error
 
 
-def test_a_portal_error_stays_as_it_is() -> None:
+def test_a_portal_error_is_returned_as_it_is() -> None:
     error = TransportError("x", delivery="not_sent")
     assert as_portal_error(error, TARGET, CallContext()) is error
 
 
-def test_no_password_and_no_memory_address_in_the_words() -> None:
+def test_messages_show_no_password_and_no_memory_address() -> None:
     shown = str(
         as_portal_error(
             requests.exceptions.InvalidProxyURL("Please check proxy URL http://ann:secret@proxy:1"),
@@ -295,7 +295,7 @@ def test_no_password_and_no_memory_address_in_the_words() -> None:
 
 
 class Peer:
-    """A server that treats each connection as `serve` does."""
+    """A server that passes each connection to `serve`."""
 
     def __init__(self, serve: Callable[[socket.socket], None]) -> None:
         self._serve = serve
@@ -336,7 +336,7 @@ def trusting(authority: trustme.CA) -> ssl.SSLContext:
 
 
 def read_request(sock: socket.socket) -> None:
-    """All of it: what is left unread when a socket is closed resets the connection, and the answer is lost with it."""
+    """Read all of it: closing a socket with unread bytes resets the connection, which loses the response."""
     data = b""
     while not data.endswith(b"\r\n\r\n{}"):
         piece = sock.recv(65536)
@@ -357,17 +357,17 @@ def tls(authority: trustme.CA, then: Callable[[socket.socket], None]) -> Callabl
 
 
 def outcome(url: str, context: ssl.SSLContext | None = None, timeout: float = WAIT) -> PortalError:
-    """What a POST through urllib3 comes to, by way of `as_os_error` as the client goes, and without it the same."""
+    """Return the error of a POST with urllib3. It must be the same with `as_os_error`, as the client maps it."""
     with urllib3.PoolManager(retries=False, ssl_context=context) as pool:
         try:
             pool.request("POST", url, body=b"{}", timeout=timeout, retries=False)
         except Exception as error:
-            straight = as_portal_error(error, Address.parse(url), CallContext())
-            wire = as_os_error(error)
-            wire.__cause__ = None if wire is error else error
-            made = as_portal_error(wire, Address.parse(url), CallContext())
-            assert type(made) is type(straight)
-            assert getattr(made, "may_have_executed", None) == getattr(straight, "may_have_executed", None)
+            direct = as_portal_error(error, Address.parse(url), CallContext())
+            mapped = as_os_error(error)
+            mapped.__cause__ = None if mapped is error else error
+            made = as_portal_error(mapped, Address.parse(url), CallContext())
+            assert type(made) is type(direct)
+            assert getattr(made, "may_have_executed", None) == getattr(direct, "may_have_executed", None)
             return made
     raise AssertionError("it should have failed")
 
@@ -385,7 +385,7 @@ def sent(error: PortalError) -> bool:
     return error.may_have_executed
 
 
-def test_nobody_listens() -> None:
+def test_no_server_listens() -> None:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{sock.getsockname()[1]}/x"
@@ -402,7 +402,7 @@ def test_a_certificate_that_is_not_trusted(authority: trustme.CA) -> None:
     url = f"https://127.0.0.1:{peer.port}/x"
     for error in (outcome(url, ssl.create_default_context()), by_requests(url)):
         assert not sent(error)
-        assert not error.retryable  # the same certificate would come again
+        assert not error.retryable  # the server would send the same certificate
         assert "pass the authority that signed it in ClientTLS(ca=...)" in str(error)
     peer.close()
 
@@ -429,12 +429,12 @@ def test_a_handshake_that_takes_too_long(trusting: ssl.SSLContext) -> None:
     peer.close()
 
 
-def test_a_server_that_goes_after_it_has_read_the_request(authority: trustme.CA, trusting: ssl.SSLContext) -> None:
+def test_a_server_that_fails_after_it_has_read_the_request(authority: trustme.CA, trusting: ssl.SSLContext) -> None:
     def break_tls(sock: socket.socket) -> None:
         read_request(sock)
         assert isinstance(sock, ssl.SSLSocket)
         with socket.socket(fileno=sock.detach()) as bare_socket:
-            bare_socket.sendall(b"no record of TLS")  # an SSLError at the client, long after the handshake
+            bare_socket.sendall(b"not a TLS record")  # an SSLError of the client after the handshake
 
     def cut(sock: socket.socket) -> None:
         read_request(sock)
@@ -452,34 +452,34 @@ def test_a_server_that_goes_after_it_has_read_the_request(authority: trustme.CA,
         peer.close()
 
 
-def test_a_server_that_dies_after_it_has_executed_leaves_that_open() -> None:
-    """An idempotent call is sent again by itself on a new connection; that nobody is there then says nothing."""
+def test_a_second_attempt_does_not_hide_that_the_first_may_have_been_executed() -> None:
+    """The client sends an idempotent call again on a new connection, and no server listens there any more."""
 
     @function(idempotent=True)
     def ready() -> bool:
         return True
 
     listening = socket.create_server(("127.0.0.1", 0))
-    place = f"http://127.0.0.1:{listening.getsockname()[1]}/ready"
+    url = f"http://127.0.0.1:{listening.getsockname()[1]}/ready"
     schema = json.dumps(ready.schema.to_dict()).encode()
 
     def serve() -> None:
         with listening.accept()[0] as sock:
             sock.recv(65536)
             sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(schema), schema))
-            read_request(sock)  # and it would be executed
+            read_request(sock)  # it might execute the call now
             listening.close()
 
     thread = threading.Thread(target=serve)
     thread.start()
     with Consumer() as consumer, pytest.raises(TransportError) as caught:
-        consumer.call_at(place, timeout=WAIT)
+        consumer.call_at(url, timeout=WAIT)
     thread.join(WAIT)
     assert caught.value.may_have_executed is True
     assert "an earlier attempt may have been executed" in str(caught.value)
 
 
-def test_a_server_that_never_answers_or_talks_nonsense() -> None:
+def test_a_server_that_does_not_respond_or_does_not_use_http() -> None:
     done = threading.Event()
 
     def silent(sock: socket.socket) -> None:
@@ -499,11 +499,11 @@ def test_a_server_that_never_answers_or_talks_nonsense() -> None:
     peer.close()
 
 
-def test_an_answer_of_requests_that_is_no_json() -> None:
-    answer = requests.Response()
-    answer._content = b"<html>"
+def test_a_response_that_is_not_json() -> None:
+    response = requests.Response()
+    response._content = b"<html>"
     with pytest.raises(requests.JSONDecodeError) as caught:
-        answer.json()
+        response.json()
     assert isinstance(as_portal_error(caught.value, TARGET, CallContext()), errors.ProtocolError)
     with pytest.raises(json.JSONDecodeError) as plain:
         json.loads("<html>")

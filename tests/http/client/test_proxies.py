@@ -1,4 +1,4 @@
-"""Calls through proxies: one for everything, or those that the environment names. Real sockets."""
+"""Calls through proxies, over real sockets: one proxy for all requests, or those in the environment."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ SECRET = "s3cret"
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """The environment without a word about proxies."""
+    """The environment without settings of proxies."""
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -55,7 +55,7 @@ def double(number: int) -> int:
 
 
 def behind(address: object) -> str:
-    """The address as it is called behind the proxy alone."""
+    """Return the address with a host name that only the proxy can reach."""
     return str(address).replace("127.0.0.1", "orders.invalid").replace("localhost", "orders.invalid")
 
 
@@ -88,10 +88,10 @@ def secure(authority: trustme.CA, tmp_path: pathlib.Path) -> Iterator[str]:
         yield behind(portal.apply(double))
 
 
-# the way there
+# requests through a proxy
 
 
-def test_everything_goes_through_one_proxy(secure: str, ca: str) -> None:
+def test_all_requests_go_through_one_proxy(secure: str, ca: str) -> None:
     with HTTPPortal() as portal, ForwardProxy() as proxy:
         plain = behind(portal.apply(double))
         with consumer_of(proxy=proxy.url, tls=ClientTLS(ca=ca)) as (consumer, client):
@@ -107,7 +107,7 @@ def test_everything_goes_through_one_proxy(secure: str, ca: str) -> None:
             assert len(client._transport._pools) == 0
 
 
-def test_over_tls_to_the_proxy(secure: str, ca: str, authority: trustme.CA) -> None:
+def test_the_connection_to_the_proxy_may_use_tls(secure: str, ca: str, authority: trustme.CA) -> None:
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(tls)
     with HTTPPortal() as portal, ForwardProxy(tls=tls) as proxy:
@@ -129,7 +129,7 @@ def test_over_tls_to_the_proxy(secure: str, ca: str, authority: trustme.CA) -> N
      ("ann:s3/c@ret", b"ann:s3/c@ret"), (":s3cret", b":s3cret")],
 )  # fmt: skip
 @pytest.mark.parametrize("variable", [None, "ALL_PROXY"])
-def test_user_and_password_go_to_the_proxy_alone(
+def test_user_and_password_are_sent_to_the_proxy_only(
     variable: str | None, user_info: str, sent: bytes, secure: str, ca: str, environment: pytest.MonkeyPatch
 ) -> None:
     seen: list[str | None] = []
@@ -154,7 +154,7 @@ def test_user_and_password_go_to_the_proxy_alone(
             assert "s3" not in repr(client)
 
 
-def test_by_itself_the_environment_says_nothing(environment: pytest.MonkeyPatch) -> None:
+def test_the_environment_is_ignored_by_default(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("ALL_PROXY", f"http://127.0.0.1:{free_port()}")
     environment.setenv("http_proxy", "nonsense://")
     with HTTPPortal() as portal, Consumer() as consumer:
@@ -172,21 +172,23 @@ def test_the_environment_is_read_once(environment: pytest.MonkeyPatch) -> None:
         assert proxy.connections == 1
 
 
-def test_what_is_excepted_keeps_the_fast_way(environment: pytest.MonkeyPatch) -> None:
+def test_a_server_in_no_proxy_is_connected_to_directly(environment: pytest.MonkeyPatch) -> None:
     with HTTPPortal() as portal, ForwardProxy() as proxy:
         address = portal.apply(double)
         environment.setenv("HTTP_PROXY", proxy.url)
         environment.setenv("NO_PROXY", "127.0.0.1")
         with consumer_of(proxy="environment") as (consumer, client):
             assert consumer.call_at(address, {"number": 2}, timeout=WAIT) == 4
-            assert len(client._transport._pools) == 1  # on a connection of our own
+            assert len(client._transport._pools) == 1  # a plain connection, without urllib3
             assert consumer.call_at(behind(address), {"number": 2}, timeout=WAIT) == 4
             assert len(client._transport._pools) == 1
         assert proxy.connections == 1
 
 
 @pytest.mark.parametrize("through", ["proxy", "environment"])
-def test_no_proxy_leads_to_a_unix_socket(through: str, tmp_path: pathlib.Path, environment: pytest.MonkeyPatch) -> None:
+def test_a_unix_socket_is_used_without_a_proxy(
+    through: str, tmp_path: pathlib.Path, environment: pytest.MonkeyPatch
+) -> None:
     path = str(tmp_path / "s")
     dead = f"http://127.0.0.1:{free_port()}"
     environment.setenv("ALL_PROXY", dead)
@@ -195,11 +197,11 @@ def test_no_proxy_leads_to_a_unix_socket(through: str, tmp_path: pathlib.Path, e
         setting = dead if through == "proxy" else through
         with consumer_of(proxy=setting, sockets={"orders.invalid": path}) as (consumer, _):
             assert consumer.call_at(address, {"number": 2}, timeout=WAIT) == 4
-            with pytest.raises(TransportError, match="cannot connect to"):  # that is no call of the socket
+            with pytest.raises(TransportError, match="cannot connect to"):  # the socket is for http only
                 consumer.call_at("https://orders.invalid/api/double", {"number": 2}, timeout=WAIT)
 
 
-# what the environment says
+# the environment
 
 
 P, Q, R = "http://p:1", "http://q:2", "https://r:3"
@@ -219,14 +221,14 @@ P, Q, R = "http://p:1", "http://q:2", "https://r:3"
         ({"HTTP_PROXY": P, "http_proxy": ""}, "http://a.example/", None),
         ({"HTTP_PROXY": " p:1/ "}, "http://a.example/", P),
         ({"HTTP_PROXY": "http://[::1]:8/"}, "http://a.example/", "http://[::1]:8"),
-        # httpoxy: a server made this variable of the header "Proxy" that somebody sent
+        # httpoxy: a CGI server makes this variable of the header "Proxy" of a request
         ({"REQUEST_METHOD": "GET", "HTTP_PROXY": P}, "http://a.example/", None),
         ({"REQUEST_METHOD": "GET", "HTTP_PROXY": P, "http_proxy": Q}, "http://a.example/", Q),
         ({"REQUEST_METHOD": "GET", "HTTP_PROXY": P, "ALL_PROXY": Q}, "http://a.example/", Q),
         ({"REQUEST_METHOD": "GET", "HTTP_PROXY": "nonsense://"}, "http://a.example/", None),
     ],
 )
-def test_which_proxy_leads_where(
+def test_the_proxy_of_an_address_from_the_environment(
     variables: dict[str, str], address: str, wanted: str | None, environment: pytest.MonkeyPatch
 ) -> None:
     for name, value in variables.items():
@@ -267,13 +269,11 @@ def test_which_proxy_leads_where(
     ],
 )
 @pytest.mark.parametrize("name", ["NO_PROXY", "no_proxy"])
-def test_what_no_proxy_excepts(
-    name: str, no_proxy: str, address: str, direct: bool, environment: pytest.MonkeyPatch
-) -> None:
+def test_no_proxy(name: str, no_proxy: str, address: str, direct: bool, environment: pytest.MonkeyPatch) -> None:
     environment.setenv("ALL_PROXY", P)
     environment.setenv(name, no_proxy)
     assert (Proxies("environment").find(Address.parse(address)) is None) is direct
-    assert Proxies(P).find(Address.parse(address)) is not None  # a proxy that is given is for everything
+    assert Proxies(P).find(Address.parse(address)) is not None  # NO_PROXY does not apply to an explicit proxy
 
 
 WRONG = [
@@ -293,7 +293,7 @@ WRONG = [
 
 @pytest.mark.parametrize("wrong", WRONG)
 @pytest.mark.parametrize("name", ["client.proxy", "HTTP_PROXY", "https_proxy", "ALL_PROXY"])
-def test_a_wrong_proxy_is_refused_and_not_shown(name: str, wrong: str, environment: pytest.MonkeyPatch) -> None:
+def test_a_wrong_proxy_is_rejected_and_not_shown(name: str, wrong: str, environment: pytest.MonkeyPatch) -> None:
     if name != "client.proxy":
         environment.setenv(name, wrong)
     with pytest.raises(ConfigError, match=name) as caught:
@@ -304,15 +304,15 @@ def test_a_wrong_proxy_is_refused_and_not_shown(name: str, wrong: str, environme
 
 
 @pytest.mark.parametrize("wrong", [7, b"http://p:1", "", "p:3128", "Environment"])
-def test_a_wrong_setting_is_refused(wrong: Any) -> None:
+def test_a_wrong_setting_is_rejected(wrong: Any) -> None:
     with pytest.raises(ConfigError, match="environment"):
         HTTPClient(proxy=wrong)
 
 
-# proxies that refuse
+# proxies that reject or fail
 
 
-def answer(status: int, *fields: str, body: bytes = b"") -> bytes:
+def response_of(status: int, *fields: str, body: bytes = b"") -> bytes:
     lines = [f"HTTP/1.1 {status} No", f"Content-Length: {len(body)}", *fields]
     return "\r\n".join([*lines, "", ""]).encode() + body
 
@@ -321,20 +321,20 @@ def hang_up(sock: socket.socket) -> None:
     sock.shutdown(socket.SHUT_RDWR)
 
 
-#: What the proxy does when it is asked for a contract, the scheme, and the error that comes of it with
-#: `may_have_executed` and `retryable`.
-REFUSALS: list[tuple[Any, str, type[PortalError], bool, bool]] = [
-    (answer(407, "Proxy-Authenticate: Basic realm=x"), "http", TransportError, False, False),
-    (answer(407, "Proxy-Authenticate: Basic realm=x"), "https", TransportError, False, False),
-    (answer(403), "http", AuthorizationError, False, False),  # it may be the server's
-    (answer(403), "https", TransportError, False, False),
-    (answer(429), "https", TransportError, False, True),
-    (answer(502), "http", TransportError, False, True),
-    (answer(502), "https", TransportError, False, True),
-    (answer(503), "http", OverloadedError, False, True),
-    (answer(503), "https", TransportError, False, True),
-    (answer(504), "http", CallTimeout, False, False),
-    (answer(504), "https", TransportError, False, True),
+#: What the proxy does at the request for the schema, the scheme, and the class, `may_have_executed` and `retryable` of
+#: the error.
+REJECTIONS: list[tuple[Any, str, type[PortalError], bool, bool]] = [
+    (response_of(407, "Proxy-Authenticate: Basic realm=x"), "http", TransportError, False, False),
+    (response_of(407, "Proxy-Authenticate: Basic realm=x"), "https", TransportError, False, False),
+    (response_of(403), "http", AuthorizationError, False, False),  # the server may have sent it
+    (response_of(403), "https", TransportError, False, False),
+    (response_of(429), "https", TransportError, False, True),
+    (response_of(502), "http", TransportError, False, True),
+    (response_of(502), "https", TransportError, False, True),
+    (response_of(503), "http", OverloadedError, False, True),
+    (response_of(503), "https", TransportError, False, True),
+    (response_of(504), "http", CallTimeout, False, False),
+    (response_of(504), "https", TransportError, False, True),
     (b"\x00\xff\r\n\r\n", "http", ProtocolError, False, False),
     (b"\x00\xff\r\n\r\n", "https", TransportError, False, True),
     (hang_up, "http", TransportError, False, True),
@@ -342,8 +342,8 @@ REFUSALS: list[tuple[Any, str, type[PortalError], bool, bool]] = [
 ]
 
 
-@pytest.mark.parametrize(("instead", "scheme", "kind", "executed", "retryable"), REFUSALS)
-def test_a_proxy_that_refuses(
+@pytest.mark.parametrize(("instead", "scheme", "kind", "executed", "retryable"), REJECTIONS)
+def test_a_proxy_that_rejects_or_fails(
     instead: Any,
     scheme: str,
     kind: type[PortalError],
@@ -362,7 +362,7 @@ def test_a_proxy_that_refuses(
         assert type(error) is kind
         assert error.may_have_executed is executed
         assert error.retryable is retryable
-        assert len(proxy.lines) == 1 + (instead is hang_up and scheme == "http")  # a schema may be asked for twice
+        assert len(proxy.lines) == 1 + (instead is hang_up and scheme == "http")  # a schema may be requested twice
         token = base64.b64encode(f"ann:{SECRET}".encode()).decode()
         for shown in ("".join(traceback.format_exception(error)), repr(error), str(error.to_dict()), caplog.text):
             assert SECRET not in shown
@@ -370,7 +370,7 @@ def test_a_proxy_that_refuses(
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_proxy_that_is_not_there(scheme: str) -> None:
+def test_no_proxy_at_this_address(scheme: str) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     with consumer_of(proxy=url.replace("//", f"//ann:{SECRET}@")) as (consumer, _):
         words = f"orders.invalid through the proxy {url}: .*are both running"
@@ -382,7 +382,7 @@ def test_a_proxy_that_is_not_there(scheme: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_proxy_that_is_silent(scheme: str) -> None:
+def test_a_proxy_that_does_not_respond(scheme: str) -> None:
     done = threading.Event()
     with ForwardProxy(lambda _: done.wait(WAIT)) as proxy:
         with consumer_of(proxy=proxy.url) as (consumer, _), pytest.raises(CallTimeout):
@@ -390,7 +390,7 @@ def test_a_proxy_that_is_silent(scheme: str) -> None:
         done.set()
 
 
-def test_a_407_that_a_portal_says_is_not_the_proxys() -> None:
+def test_a_407_of_a_function_is_not_one_of_the_proxy() -> None:
     def refuse() -> None:
         raise ProtocolError("no", status=407)
 
@@ -402,8 +402,8 @@ def test_a_407_that_a_portal_says_is_not_the_proxys() -> None:
 
 
 @pytest.mark.parametrize("idempotent", [False, True])
-def test_a_proxy_that_hangs_up_after_the_request(idempotent: bool) -> None:
-    """It may have sent it on: only what does no harm twice is sent again."""
+def test_a_proxy_that_closes_after_the_request(idempotent: bool) -> None:
+    """The proxy may have forwarded the request, so only an idempotent call is sent again."""
     hung_up = threading.Event()
 
     @function(idempotent=idempotent)
@@ -425,7 +425,7 @@ def test_a_proxy_that_hangs_up_after_the_request(idempotent: bool) -> None:
         assert [line.split()[0] for line in proxy.lines] == ["GET", "POST", *["POST"] * idempotent]
 
 
-def test_a_connection_that_the_proxy_closed_meanwhile_is_not_used() -> None:
+def test_an_idle_connection_that_the_proxy_closed_is_not_used() -> None:
     with HTTPPortal() as portal, ForwardProxy() as proxy, consumer_of(proxy=proxy.url) as (consumer, _):
         address = behind(portal.apply(double))
         for number in range(3):
@@ -434,7 +434,7 @@ def test_a_connection_that_the_proxy_closed_meanwhile_is_not_used() -> None:
         assert proxy.connections == 3
 
 
-def test_what_is_shown_of_a_proxy() -> None:
+def test_repr_shows_no_password() -> None:
     assert repr(Proxies(f"http://ann:{SECRET}@p:1").find(Address.parse("http://a/"))) == repr(Proxy("http://p:1"))
 
 
@@ -442,12 +442,12 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 10
 
 
 @pytest.mark.parametrize("begun", [HEAD + b"X-Slow: ", HEAD + b"\r\n"], ids=["head", "body"])
-def test_an_answer_that_drips_is_given_up_at_the_deadline(begun: bytes) -> None:
+def test_a_slow_response_ends_at_the_deadline(begun: bytes) -> None:
     enough = threading.Event()
 
     def drip(sock: socket.socket) -> None:
         sock.sendall(begun)
-        while not enough.wait(0.02):  # each byte comes well within the deadline, the answer never ends
+        while not enough.wait(0.02):  # each byte arrives well within the deadline; the response never ends
             sock.sendall(b"1")
 
     with ForwardProxy(drip) as proxy, consumer_of(proxy=proxy.url) as (consumer, _):
@@ -460,7 +460,7 @@ def test_an_answer_that_drips_is_given_up_at_the_deadline(begun: bytes) -> None:
 
 
 @pytest.mark.parametrize("begun", [HEAD + b"X-Slow: ", HEAD + b"\r\n"], ids=["head", "body"])
-def test_an_answer_over_tls_that_drips_is_given_up_in_time(begun: bytes, authority: trustme.CA, ca: str) -> None:
+def test_a_slow_response_over_tls_ends_at_the_deadline(begun: bytes, authority: trustme.CA, ca: str) -> None:
     enough = threading.Event()
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(tls)

@@ -37,8 +37,8 @@ class Acceptor:
     Attributes:
         accepted: how many connections were accepted.
 
-    Threads: one at a time, the thread that leads the reactor's loop. `abandon` is for the child of a fork. Any thread
-        may read `accepted`.
+    Threads: any thread may call `abandon`, in the child of a fork, and may read `accepted`. Only the thread that leads
+        the reactor's loop calls the other methods.
     """
 
     def __init__(

@@ -29,9 +29,8 @@ class ConnectionTable:
         open: all open connections.
 
     Threads: any thread may call `park`, `close`, `release_to_worker`, `on_hangup`, `forget_hangup`, `stop_keeping`,
-        `end` and `has_unfinished`, and may read the attributes. Only the thread that leads the reactor's loop calls
-        `add`, `take_hangup`, `drop`, `drop_all` and `keep_for_follow_up`. The thread that watches the leader calls
-        `hand_over`.
+        `end`, `has_unfinished` and `abandon`, and may read the attributes. The thread that watches the leader calls
+        `hand_over`. Only the thread that leads the reactor's loop calls the other methods.
     """
 
     def __init__(self, poller: Poller, retire: Callable[[Connection], object]) -> None:
@@ -49,9 +48,10 @@ class ConnectionTable:
         """Watch a connection that the calling thread has finished with."""
         if connection.closed:
             return
-        connection.note_parked(monotonic())
+        now = monotonic()
+        connection.note_parked(now)
         if not self._keeping and connection.awaits_request:
-            self.keep_for_follow_up(connection)
+            connection.set_deadline(now + _FOLLOW_UP)
         fd = connection.stream.fileno()
         self.parked[fd] = connection
         self._ignoring_closed(self._poller.arm, fd)

@@ -23,7 +23,7 @@ class TLSHandshakes:
         submit: runs a callable in a worker. With True as its second argument it raises OverloadedError if requests
             wait for a worker.
 
-    Threads: the thread that leads the reactor's loop.
+    Threads: only the thread that leads the reactor's loop calls `advance`.
     """
 
     def __init__(self, table: ConnectionTable, submit: Callable[[Callable[[], object], bool], object]) -> None:

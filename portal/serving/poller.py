@@ -21,38 +21,46 @@ _BATCH = 512  # events taken at once
 
 
 class Poller(Protocol):
-    """What a listener asks of the system's event queue; descriptors are plain numbers."""
+    """Reports which sockets are ready. Sockets are given by their descriptors.
+
+    Threads: any thread may call `arm`, `disarm`, `arm_hangup`, `forget` and `wake`. Before the reactor starts, the
+        thread that makes the listener calls `listen`. Only the thread that leads the reactor's loop calls the other
+        methods.
+    """
 
     def listen(self, fd: int) -> None:
-        """Tell of this listening socket whenever a connection waits on it."""
+        """Report a listening socket whenever a connection waits at it."""
 
     def add(self, fd: int) -> None:
-        """Tell when the socket, new here, can be read or has been closed."""
+        """Report a new socket whenever it can be read or was closed by its peer."""
 
     def arm(self, fd: int) -> None:
-        """Tell again. OSError for a socket that is closed. Any thread."""
+        """Report a socket again. Raises: OSError if the socket is closed."""
 
     def disarm(self, fd: int) -> None:
-        """Tell nothing until it is armed again. Any thread."""
+        """Do not report a socket until it is armed again."""
 
     def arm_hangup(self, fd: int) -> bool:
-        """Tell once when the peer has closed its side; False where the system cannot tell that from data."""
+        """Report a socket once when its peer closes its side.
+
+        Returns: False if the system cannot tell that from data.
+        """
 
     def forget(self, fd: int) -> None:
-        """Tell nothing more of this socket."""
+        """Never report a socket again."""
 
     def wait(self, timeout: float, alone: bool = False) -> list[int]:
-        """The sockets that have something to tell, after at most `timeout` seconds.
+        """Wait for at most `timeout` seconds and return the sockets that are ready.
 
         Args:
-            alone: whether no other thread has work to do; see `busy_poll`.
+            alone: whether no other thread has work to do; see `BusyPoll`.
         """
 
     def wake(self) -> None:
-        """End the present or the next `wait`. Any thread."""
+        """End the present or the next `wait`."""
 
     def close(self) -> None:
-        """Give the system's resources back. Not while another thread waits."""
+        """Release the system's resources. Nothing must be waiting."""
 
 
 class _Bell:

@@ -40,8 +40,9 @@ class Reactor:
         leader: runs the loop.
         rejections: writes its log line from time to time.
 
-    Threads: any thread may call `start`, `stop_accepting`, `has_unfinished` and `end`. The loop belongs to the thread
-        that leads. Other threads reach a connection by the methods of `ConnectionTable`.
+    Threads: any thread may call `start`, `stop_accepting`, `has_unfinished`, `end` and `abandon`. The thread that
+        watches the leader calls `_on_stuck`. Only the thread that leads the loop runs the other methods. Other threads
+        reach a connection by the methods of `ConnectionTable`.
     """
 
     def __init__(
@@ -216,6 +217,8 @@ class Reactor:
                 self._serve(fd, connection, received, turn)
         elif connection.paused and not connection.closed:
             self._poller.disarm(fd)
+            if not connection.paused:  # another thread has resumed it meanwhile
+                self._table.park(connection)
 
     def _reject(self, fd: int, connection: Connection, error: ProtocolError) -> None:
         try:

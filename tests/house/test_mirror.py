@@ -19,7 +19,6 @@ COVERED_BY: dict[str, set[str]] = {
         "serving.acceptor",
         "serving.connection",
         "serving.connection_table",
-        "serving.reactor",
         "serving.scheduler",
         "serving.sockets",
     },

@@ -88,7 +88,7 @@ class OAuth2ClientCredentials:
         }
         form = {"grant_type": "client_credentials", "scope": scope, "audience": audience}
         self._form = urlencode({name: text for name, text in form.items() if text is not None}).encode("ascii")
-        self._once: SingleFlight[str] = SingleFlight()
+        self._single_flight: SingleFlight[str] = SingleFlight()
         # Each attribute is replaced as a whole; a race costs one more request.
         self._token: _Token | None = None
         self._discarded_at = -math.inf
@@ -105,7 +105,7 @@ class OAuth2ClientCredentials:
     def _usable(self) -> str | None:
         """Return the cached token unless it needs a refresh; while another thread refreshes it, until it expires."""
         token, now = self._token, self._clock()
-        if token is None or now >= (token.expires_at if self._once.busy else token.refresh_at):
+        if token is None or now >= (token.expires_at if self._single_flight.busy else token.refresh_at):
             return None
         return token.text
 
@@ -132,7 +132,7 @@ class OAuth2ClientCredentials:
             until = min(own, deadline if self._expired() else now + (deadline - now) / 2)
         try:
             context = CallContext(deadline=until)
-            found = self._once.run(
+            found = self._single_flight.run(
                 "the token endpoint", context, "the token endpoint", lambda: self._renewed() or self._fetch(until, own)
             )
         except (AuthenticationError, TransportError, CallTimeout) as error:

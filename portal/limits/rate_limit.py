@@ -14,6 +14,7 @@ from .._internal.settings import choice, count, require, text
 from ..calls.middleware import Call, CallNext
 from ..errors import OverloadedError, RateLimitError
 from ..function import Function
+from ..http11.dates import format_retry_after
 from ..http11.forwarded import client_network
 from .algorithms import Rate, Verdict, rate_store
 
@@ -140,7 +141,7 @@ class RateLimit:
             reply["ratelimit-policy"] = f"{reply.get('ratelimit-policy', '')}, {self._policy}"
 
     def _rejection(self, call: Call, verdict: Verdict) -> RateLimitError:
-        call.reply["retry-after"] = str(max(1, ceil(verdict.retry_after)))
+        call.reply["retry-after"] = format_retry_after(verdict.retry_after) or "1"
         return RateLimitError(
             f"too many calls: the limit is {self._text}; try again in {verdict.retry_after:.3g} s",
             retry_after=verdict.retry_after,

@@ -70,7 +70,7 @@ class KeySet:
         self._timeout = positive_seconds("jwt.jwks_timeout", timeout)
         self._tls = instance("jwt.tls", tls, ssl.SSLContext, optional=True)
         self._clock = callback("jwt.clock", clock)
-        self._once: SingleFlight[str] = SingleFlight()
+        self._single_flight: SingleFlight[str] = SingleFlight()
         # Each attribute is replaced as a whole, by the one thread that fetches.
         self._latest: _Keys | None = None
         self._tried_at = -math.inf
@@ -91,7 +91,7 @@ class KeySet:
             key = _pick(latest.keys, kid, algorithm)
             if key is not None or now - self._tried_at < self._min_interval:
                 return key
-        elif latest is not None and now - latest.fetched_at < self._keep and self._once.busy:
+        elif latest is not None and now - latest.fetched_at < self._keep and self._single_flight.busy:
             key = _pick(latest.keys, kid, algorithm)
             if key is not None:
                 return key  # another thread fetches: a slow issuer delays one call, not all
@@ -105,7 +105,7 @@ class KeySet:
     def _refresh(self) -> None:
         try:
             context = CallContext(deadline=monotonic() + self._timeout)
-            self._once.run("the key set", context, "the key set", self._fetch)
+            self._single_flight.run("the key set", context, "the key set", self._fetch)
         except CallTimeout:
             _log.warning("fetch of the key set timed out: url=%s seconds=%.3g", self._url, self._timeout)
 

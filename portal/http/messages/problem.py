@@ -5,10 +5,11 @@ Source: RFC 9457.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
-from ..._internal.json_text import JSONObject, decode_json
+from ..._internal.json_text import JSONObject, decode_json, encode_json
 from ...errors import (
     AuthenticationError,
     AuthorizationError,
@@ -25,8 +26,9 @@ from ...errors import (
 )
 from ...http11.dates import parse_retry_after
 
-__all__ = ["PROBLEM", "error_of", "problem_of"]
+__all__ = ["PROBLEM", "encode_problem", "error_of", "problem_of"]
 
+_log = logging.getLogger("portal.http")
 PROBLEM = "application/problem+json"
 _MAX_WORDS = 1000  # characters of the title or detail of another library
 
@@ -63,6 +65,17 @@ def problem_of(error: PortalError, *, debug: bool) -> JSONObject:
     if debug:
         problem["stack"] = data["stack"]
     return problem
+
+
+def encode_problem(error: PortalError, *, debug: bool) -> bytes:
+    """Return the problem document of an error as JSON text; that of an internal error if JSON cannot carry it."""
+    try:
+        return encode_json(problem_of(error, debug=debug))
+    except SerializationError:
+        _log.exception("an error cannot be sent as JSON: code=%s", error.code)
+        plain = PortalError("internal error", context={"request_id": error.request_id})
+        plain.status = error.status
+        return encode_json(problem_of(plain, debug=debug))
 
 
 def error_of(status: int, content_type: str, body: bytes, headers: Mapping[str, str]) -> PortalError:

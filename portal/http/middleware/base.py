@@ -15,17 +15,17 @@ If a deadline passes while a function still runs, the timeout response goes thro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
-from ..._internal.closing import close_resource
-from ..._internal.json_text import encode_json
+from ..._internal.closing import ClosingIterator
 from ...context import new_request_id
 from ...errors import PortalError
+from ...http11.dates import format_retry_after
 from ...http11.fields import is_request_id, split_list
 from ...serving import Request, Response
-from ..messages.problem import PROBLEM, problem_of
+from ..messages.problem import PROBLEM, encode_problem
 
-__all__ = ["HTTPMiddleware", "HTTPNext", "Pieces", "add_vary", "build_http_chain", "refusal"]
+__all__ = ["HTTPMiddleware", "HTTPNext", "Pieces", "add_vary", "build_http_chain", "problem_response", "reject"]
 
 HTTPNext = Callable[[Request], Response]
 HTTPMiddleware = Callable[[Request, HTTPNext], Response]
@@ -59,29 +59,16 @@ def _guard(layer: HTTPMiddleware, call_next: HTTPNext, refuse: Refuse) -> HTTPNe
     return guarded
 
 
-class Pieces:
+class Pieces(ClosingIterator):
     """A streamed body around another one, which is closed with it, even if it was never read.
 
     Threads: one at a time, except `encode_abort_chunk`.
     """
 
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        return next(self._pieces)
-
     def encode_abort_chunk(self, chunk: bytes) -> bytes:
         """Return a last piece as this body sends it; see `Response.abort_chunk`. Any thread, between two pieces."""
-        inner = getattr(self._pieces, "encode_abort_chunk", None)
+        inner = getattr(self._items, "encode_abort_chunk", None)
         return chunk if inner is None else bytes(inner(chunk))
-
-    def close(self) -> None:
-        """End the stream."""
-        close_resource(self._pieces)
 
 
 def add_vary(response: Response, *names: str) -> None:
@@ -100,14 +87,28 @@ def add_vary(response: Response, *names: str) -> None:
     response.headers = [row for row in rows if row[0].lower() != "vary"] + [("Vary", value)]
 
 
-def refusal(request: Request, error: PortalError) -> Response:
-    """Return the response of a middleware that rejects a request, a problem document, and note the error's code.
+def reject(request: Request, error: PortalError) -> Response:
+    """Return the response of a middleware that rejects a request, and note the error's code for the request log."""
+    given = request.headers.get("x-request-id", "")
+    request.notes["code"] = error.code
+    return problem_response(error, given if is_request_id(given) else new_request_id())
+
+
+def problem_response(
+    error: PortalError, request_id: str, headers: Iterable[tuple[str, str]] = (), *, debug: bool = False
+) -> Response:
+    """Return the response for an error, a problem document.
+
+    Args:
+        headers: further headers. Without a Retry-After among them, the error's `retry_after` is sent.
+        debug: whether the client sees what functions raise.
 
     Source: RFC 9457.
     """
-    given = request.headers.get("x-request-id", "")
-    request_id = given if is_request_id(given) else new_request_id()
     error.with_context(request_id=request_id)
-    request.notes["code"] = error.code
-    body = encode_json(problem_of(error, debug=False))
-    return Response(error.status, [("Content-Type", PROBLEM), ("X-Request-ID", request_id)], body)
+    rows = [("Content-Type", PROBLEM), ("X-Request-ID", request_id), *headers]
+    wait = getattr(error, "retry_after", None)
+    retry_after = format_retry_after(wait) if isinstance(wait, int | float) else None
+    if retry_after is not None and not any(name.lower() == "retry-after" for name, _ in rows):
+        rows.append(("Retry-After", retry_after))
+    return Response(error.status, rows, encode_problem(error, debug=debug))

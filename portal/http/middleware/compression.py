@@ -16,7 +16,7 @@ from ...http11.entity_tags import lists_weak_tag, weak_tag
 from ...http11.fields import quality_values
 from ...serving import Request, Response
 from ..messages.content_coding import CODINGS, WINDOWS, decompress
-from .base import HTTPNext, Pieces, add_vary, refusal
+from .base import HTTPNext, Pieces, add_vary, reject
 
 __all__ = ["Compression", "choose_coding"]
 
@@ -84,7 +84,7 @@ class Compression:
             try:
                 self._decode(request, coding)
             except ProtocolError as error:
-                response = refusal(request, error)
+                response = reject(request, error)
                 if error.status == 415:
                     response.headers.append(("Accept-Encoding", CODINGS))
                 return response

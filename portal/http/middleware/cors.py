@@ -13,7 +13,7 @@ from ..._internal.settings import flag, require, whole_number
 from ...errors import AuthorizationError
 from ...http11.fields import is_token, split_list
 from ...serving import Request, Response
-from .base import HTTPNext, add_vary, refusal
+from .base import HTTPNext, add_vary, reject
 
 __all__ = ["CORS"]
 
@@ -119,7 +119,7 @@ class CORS:
             response = Response(204, headers)
         else:
             what = "origin" if not allowed else "method" if method not in self._methods else "headers"
-            response = refusal(request, AuthorizationError(f"CORS does not allow the {what} of this request"))
+            response = reject(request, AuthorizationError(f"CORS does not allow the {what} of this request"))
         add_vary(response, *_REQUEST_HEADERS)
         return response
 

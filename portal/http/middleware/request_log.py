@@ -195,7 +195,7 @@ class _Counted(Pieces):
 
     def __next__(self) -> bytes:
         try:
-            piece = super().__next__()
+            piece: bytes = super().__next__()
         except BaseException:
             self._end()
             raise

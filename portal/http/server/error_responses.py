@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from math import ceil, isfinite
 
-from ..._internal.json_text import encode_json
 from ...auth.server import Authenticator, challenges_of
 from ...context import CallContext, new_request_id
-from ...errors import FunctionError, PortalError, ProtocolError, SerializationError
+from ...errors import FunctionError, PortalError, ProtocolError
 from ...serving import Request, Response
-from ..messages.problem import PROBLEM, problem_of
+from ..messages.problem import encode_problem
+from ..middleware.base import problem_response
 
 __all__ = ["METHODS_OF_FUNCTION", "ErrorResponses"]
 
@@ -49,16 +48,13 @@ class ErrorResponses:
         """
         request.notes["code"] = error.code
         request_id = context.request_id if context is not None else new_request_id()
-        error.with_context(request_id=request_id)
-        rows = [("Content-Type", PROBLEM), ("X-Request-ID", request_id), *headers.items()]
-        retry_after = getattr(error, "retry_after", None)
-        if isinstance(retry_after, int | float) and isfinite(retry_after) and "retry-after" not in headers:
-            rows.append(("Retry-After", str(max(1, ceil(retry_after)))))
+        rows = list(headers.items())
         if error.status == 405 and "Allow" not in headers:
             rows.append(("Allow", METHODS_OF_FUNCTION))
         if error.status == 401:
             rows += [("WWW-Authenticate", challenge) for challenge in challenges_of(error, self._authenticators)]
-        return Response(error.status, rows, self.problem(error, context))
+        _log_failure(error, request_id)
+        return problem_response(error, request_id, rows, debug=self._debug)
 
     def internal(self, request: Request, error: Exception, context: CallContext | None) -> Response:
         """Return the response to a request on which Portal itself, or a middleware, has failed."""
@@ -71,15 +67,12 @@ class ErrorResponses:
         return self.respond(request, error, context, {"Accept-Encoding": "identity"})
 
     def problem(self, error: PortalError, context: CallContext | None) -> bytes:
-        """Return the problem document of an error (RFC 9457), and log what a function has raised."""
-        if isinstance(error, FunctionError):
-            name = error.context.get("operation", "a function")
-            request_id = context.request_id if context is not None else "-"
-            _log.error("%s failed, request %s: %s", name, request_id, error, exc_info=error.__cause__)
-        try:
-            return encode_json(problem_of(error, debug=self._debug))
-        except SerializationError:  # the client gets a response even if JSON cannot carry the error's members
-            _log.exception("an error cannot be sent as JSON")
-            plain = PortalError("internal error", context={"request_id": error.request_id})
-            plain.status = error.status
-            return encode_json(problem_of(plain, debug=self._debug))
+        """Return the problem document of an error, and log it if a function raised it."""
+        _log_failure(error, context.request_id if context is not None else "-")
+        return encode_problem(error, debug=self._debug)
+
+
+def _log_failure(error: PortalError, request_id: str) -> None:
+    if isinstance(error, FunctionError):
+        name = error.context.get("operation", "a function")
+        _log.error("%s failed, request %s: %s", name, request_id, error, exc_info=error.__cause__)

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, unquote_to_bytes
 
 from ..._internal.closing import ClosingIterator, close_and_log
-from ..._internal.json_text import encode_json
 from ..._internal.settings import size, url_path
 from ...context import new_request_id
 from ...errors import ConfigError, PortalError, ProtocolError, RegistryError
@@ -27,7 +26,7 @@ from ...http11.head_cache import HeadCache
 from ...http11.request_head import RequestHead
 from ...http11.response_head import BODILESS, check_field, status_line
 from ...serving import Request, Response
-from ..messages.problem import PROBLEM, problem_of
+from ..middleware.base import problem_response
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import InputStream, StartResponse, WSGIApplication, WSGIEnvironment
@@ -119,7 +118,7 @@ class WSGIApp:
             self._prepare()
             request = self._request(environ)
         except PortalError as error:
-            response = _refusal(error)
+            response = problem_response(error, new_request_id())
         else:
             response = self._app.handle(request)
         return _respond(response, environ.get("REQUEST_METHOD") == "HEAD", start_response)
@@ -301,20 +300,13 @@ def _read_to_end(source: InputStream, limit: int) -> bytes:
 # responses
 
 
-def _refusal(error: PortalError) -> Response:
-    request_id = new_request_id()
-    error.with_context(request_id=request_id)
-    body = encode_json(problem_of(error, debug=False))
-    return Response(error.status, [("Content-Type", PROBLEM), ("X-Request-ID", request_id)], body)
-
-
 def _respond(response: Response, is_head: bool, start_response: StartResponse) -> Iterable[bytes]:
     body = response.body
     try:
         headers = _headers(response)
     except PortalError as error:
         close_and_log(body, "the body of a response")
-        response = _refusal(error)
+        response = problem_response(error, new_request_id())
         body, headers = response.body, _headers(response)
     start_response(status_line(response.status), headers)
     if is_head or response.status in BODILESS:

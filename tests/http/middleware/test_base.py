@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from portal.errors import AuthorizationError
-from portal.http.middleware.base import add_vary, build_http_chain, refusal
+from portal.http.middleware.base import add_vary, build_http_chain, reject
 from portal.http.middleware.cors import CORS
 from portal.serving import Request, Response
 from tests.support.http_messages import headers_of, request_of, respond_with
@@ -37,7 +37,7 @@ def test_those_around_one_that_raises_see_a_response() -> None:
         raise AuthorizationError("not you")
 
     layers = [CORS("*"), failing]
-    chain = build_http_chain(layers, respond_with(), lambda request, error: refusal(request, error))  # type: ignore[arg-type]
+    chain = build_http_chain(layers, respond_with(), lambda request, error: reject(request, error))  # type: ignore[arg-type]
     response = chain(request_of(Origin="https://a.example", X_Request_ID="r-1"))
     found = headers_of(response)
     assert (response.status, found["access-control-allow-origin"], found["x-request-id"]) == (403, "*", "r-1")

@@ -68,7 +68,7 @@ COVERED_BY: dict[str, set[str]] = {
     "resilience/test_breaker.py": {"resilience.circuit"},
     # Small, and used by every call there is.
     "cli/test_serve.py": {"cli.signals"},
-    "consumer/test_consumer.py": {"consumer.closed", "consumer.pending", "registry.portals"},
+    "consumer/test_consumer.py": {"consumer.closed", "consumer.pending"},
     "function/test_callable.py": {"function.decorator"},
     "scenarios/test_examples.py": {"examples.demo", "examples.orders"},
     "behaviour/test_every_portal.py": {"local.portal", "portal"},

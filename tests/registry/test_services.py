@@ -1,10 +1,10 @@
-"""ServiceRegistry: start and stop services together. PortalRegistry: resolve addresses by scheme."""
+"""ServiceRegistry: register services, and start and stop them together."""
 
 from __future__ import annotations
 
 import pytest
 
-from portal import LocalPortal, PortalRegistry, RegistryError, Service, ServiceRegistry
+from portal import RegistryError, Service, ServiceRegistry
 
 
 def logging_service(entries: list[str], name: str, fail: str = "") -> Service:
@@ -64,40 +64,3 @@ def test_the_other_services_stop_after_one_fails_to_stop() -> None:
     with pytest.raises(OSError, match="stop b"):
         registry.stop()
     assert entries[-1] == "stop a"
-
-
-def one() -> int:
-    return 1
-
-
-def two() -> int:
-    return 2
-
-
-def test_portals_by_scheme() -> None:
-    with LocalPortal() as first, LocalPortal() as second:
-        registry = PortalRegistry([first])
-        registry.register(second)
-        first.apply(one)
-        second.apply(two)
-        first.apply_service(Service("s", [one]))
-        assert registry.schemes() == ["local"]
-        assert registry.portals() == [second, first]
-        assert registry.resolve("local://one")() == 1
-        assert registry.resolve("local://two")() == 2
-        assert registry.resolve_service("local://s")["one"]() == 1
-        with pytest.raises(RegistryError):
-            registry.resolve("local://three")
-        with pytest.raises(RegistryError):
-            registry.resolve_service("local://t")
-        with pytest.raises(RegistryError) as caught:
-            registry.register(first)
-        assert caught.value.kind == "conflict"
-        registry.unregister(first)
-        with pytest.raises(RegistryError):
-            registry.unregister(first)
-        with pytest.raises(RegistryError):
-            registry.resolve("local://one")
-        registry.unregister(second)
-        with pytest.raises(RegistryError, match="no portal is registered for local://; registered: none"):
-            registry.resolve("local://two")

@@ -52,8 +52,8 @@ class HTTPClient:
         read_timeout: seconds that a server may send nothing; None for no limit but the deadline of the call.
         timeout: seconds for a request without a deadline, such as fetching a schema or calling a resolved function;
             None for no limit.
-        connections: idle connections to keep for each server, of 256 servers at most. More are opened when needed and
-            closed after use.
+        max_idle_connections: idle connections to keep for each server, of 256 servers at most. More are opened when
+            needed and closed after use.
         max_response_size: bytes of a response, or of one item of a stream.
         validate: reject parameters that do not fit the schema before they are sent.
         tls: trusted authorities and the client's certificate for https.
@@ -82,7 +82,7 @@ class HTTPClient:
         connect_timeout: float = 5.0,
         read_timeout: float | None = None,
         timeout: float | None = 30.0,
-        connections: int = 32,
+        max_idle_connections: int = 32,
         max_response_size: int = 64 * 1024 * 1024,
         validate: bool = True,
         tls: ClientTLS | None = None,
@@ -100,7 +100,7 @@ class HTTPClient:
         limits = ConnectionLimits(
             connect_timeout=positive_seconds("client.connect_timeout", connect_timeout),
             read_timeout=positive_seconds("client.read_timeout", read_timeout, optional=True),
-            max_idle=count("client.connections", connections),
+            max_idle=count("client.max_idle_connections", max_idle_connections),
         )
         self._transport = HTTPTransport(
             ConnectionPools(limits, paths),

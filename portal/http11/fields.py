@@ -14,6 +14,7 @@ from ..errors import ProtocolError
 __all__ = [
     "FIELD_VALUE",
     "MAX_IDEMPOTENCY_KEY",
+    "REQUEST_ID",
     "TOKEN",
     "VISIBLE",
     "is_field_content",
@@ -33,6 +34,8 @@ TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 FIELD_VALUE = r"[^\x00-\x08\x0a-\x1f\x7f]*"
 #: Visible ASCII characters, without blanks and control characters.
 VISIBLE = r"[\x21-\x7e]+"
+#: A request id: 1 to 128 visible ASCII characters.
+REQUEST_ID = r"[\x21-\x7e]{1,128}"
 MAX_IDEMPOTENCY_KEY = 255  # characters
 
 # Bound methods of patterns, so that a call needs no Python frame. Each takes a text and returns a match or None.
@@ -42,7 +45,7 @@ is_field_content: Callable[[str], re.Match[str] | None] = re.compile(  # not emp
     r"[\x21-\x7e\xa0-\xff](?:[\t\x20-\x7e\xa0-\xff]*[\x21-\x7e\xa0-\xff])?"
 ).fullmatch
 is_visible: Callable[[str], re.Match[str] | None] = re.compile(VISIBLE).fullmatch
-is_request_id: Callable[[str], re.Match[str] | None] = re.compile(r"[\x21-\x7e]{1,128}").fullmatch
+is_request_id: Callable[[str], re.Match[str] | None] = re.compile(REQUEST_ID).fullmatch
 is_idempotency_key: Callable[[str], re.Match[str] | None] = re.compile(
     rf"[\x21-\x7e]{{1,{MAX_IDEMPOTENCY_KEY}}}"
 ).fullmatch

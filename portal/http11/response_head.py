@@ -11,11 +11,12 @@ from http import HTTPStatus
 
 from ..errors import ProtocolError
 from .dates import format_http_date
-from .fields import is_field_value, is_token, parse_field_line
+from .fields import REQUEST_ID, is_field_value, is_token, parse_field_line
 
 __all__ = [
     "BODILESS",
     "LAST_CHUNK",
+    "PROBLEM",
     "check_field",
     "encode_chunk",
     "encode_head",
@@ -24,6 +25,8 @@ __all__ = [
 ]
 
 LAST_CHUNK = b"0\r\n\r\n"
+#: Media type of a problem document (RFC 9457).
+PROBLEM = "application/problem+json"
 #: Final statuses whose responses never have a body (RFC 9112 section 6.3).
 BODILESS = (204, 304)
 
@@ -32,7 +35,7 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [^\x00-\x08\x0a-\
 #: The head of the response to nearly every call. The client needs only the length from its headers.
 _COMMON_HEAD = re.compile(
     rb"HTTP/1\.1 200 OK\r\nDate: [ -~]{29}\r\nContent-Type: application/json\r\n"
-    rb"X-Request-ID: [!-~]{1,128}\r\nContent-Length: ([0-9]{1,15})"
+    rb"X-Request-ID: " + REQUEST_ID.encode() + rb"\r\nContent-Length: ([0-9]{1,15})"
 )
 _MAX_NAMES = 1024
 _checked_names: set[str] = set()

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from math import inf
 
 from ..context import new_request_id
-from ..http11.response_head import encode_head
+from ..http11.response_head import PROBLEM, encode_head
 
 __all__ = ["RejectionLog", "error_response", "problem"]
 
@@ -57,7 +57,7 @@ def error_response(status: int, detail: str, *, now: float, retry_after: int | N
     """Return a complete response with a problem document, after which the connection is closed."""
     request_id = new_request_id()
     body = problem(status, detail, request_id)
-    headers = [("Content-Type", "application/problem+json"), ("X-Request-ID", request_id)]
+    headers = [("Content-Type", PROBLEM), ("X-Request-ID", request_id)]
     if retry_after is not None:
         headers.append(("Retry-After", str(retry_after)))
     return encode_head(status, headers, keep_alive=False, length=len(body), now=now) + body

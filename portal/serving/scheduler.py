@@ -15,6 +15,7 @@ from time import monotonic, time
 from .._internal.executor import WorkerPool
 from ..context import new_request_id
 from ..errors import OverloadedError, ProtocolError
+from ..http11.response_head import PROBLEM
 from .connection import Connection
 from .connection_table import ConnectionTable
 from .exchange import Exchange
@@ -221,7 +222,7 @@ class RequestScheduler:
         request_id = new_request_id()
         detail = f"nothing is served at {request.path[:200]}; there is {', '.join(sorted(self._prefixes())[:5])}"
         body = problem(404, detail, request_id)
-        return Response(404, [("Content-Type", "application/problem+json"), ("X-Request-ID", request_id)], body)
+        return Response(404, [("Content-Type", PROBLEM), ("X-Request-ID", request_id)], body)
 
     def _continue_after_early_response(self, connection: Connection, keeps: bool) -> None:
         """Watch the connection again, in the place of the thread that the function still holds.

@@ -25,11 +25,11 @@ from ...errors import (
     ValidationError,
 )
 from ...http11.dates import parse_retry_after
+from ...http11.response_head import PROBLEM
 
 __all__ = ["PROBLEM", "encode_problem", "error_of", "problem_of"]
 
 _log = logging.getLogger("portal.http")
-PROBLEM = "application/problem+json"
 _MAX_WORDS = 1000  # characters of the title or detail of another library
 
 

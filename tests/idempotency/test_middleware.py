@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 
 from portal import LocalPortal
 from portal import function as make
-from portal._internal.redis_client import StoreClient, StoreUnavailable
 from portal.address import Address
 from portal.calls.middleware import Call
 from portal.context import CallContext, Identity
@@ -41,7 +40,7 @@ from portal.errors import (
 )
 from portal.function import ResolvedFunction
 from portal.idempotency.middleware import Idempotency
-from portal.idempotency.store import Claim, MemoryOutcomes, SharedOutcomes
+from portal.idempotency.store import MemoryOutcomes
 from tests.support import valkey
 from tests.support.clocks import Clock
 from tests.support.ports import free_port
@@ -114,32 +113,6 @@ class Slow:
         if isinstance(self.response, BaseException):
             raise self.response
         return self.response
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Any]:
-    with valkey.running() as server:
-        yield server
-
-
-@pytest.fixture
-def url(server: Any) -> str:
-    with redis.Redis.from_url(server.connection_url) as client:
-        client.flushall()
-    return str(server.connection_url)
-
-
-@pytest.fixture
-def close() -> Iterator[Callable[[Any], Any]]:
-    opened: list[Any] = []
-
-    def add(one: Any) -> Any:
-        opened.append(one)
-        return one
-
-    yield add
-    for one in opened:
-        one.close()
 
 
 @pytest.fixture(params=["memory", "store"])
@@ -596,97 +569,6 @@ def test_a_process_that_died_frees_its_keys(url: str, close: Callable[[Any], Any
     assert once(call_of(timeout=WAIT), Responses("mine")) == "mine"
 
 
-def shared(url: str, **settings: Any) -> tuple[SharedOutcomes, redis.Redis, Clock]:
-    client = redis.Redis.from_url(url, socket_timeout=2, decode_responses=True)
-    clock = Clock()
-    store = SharedOutcomes(
-        StoreClient(client, path="store", clock=clock), 60.0, 30.0, "p", settings.get("max_bytes", 1000), clock
-    )
-    return store, client, clock
-
-
-CLAIM = Claim("k", "d" * 64, "token")
-
-
-def test_a_claim_is_recognised_after_a_retry_of_the_store_client(url: str, close: Callable[[Any], Any]) -> None:
-    store, client, _ = shared(url)
-    close(client), close(store)
-    client.set("p:k", f"{CLAIM.digest}?token")
-    assert store.claim(CLAIM) is None
-    found = store.claim(CLAIM._replace(token="other"))
-    assert found is not None
-    assert (found.digest, found.text) == (CLAIM.digest, None)
-
-
-def test_a_claim_is_renewed_or_restored_but_never_overwrites_another(url: str, close: Callable[[Any], Any]) -> None:
-    store, client, _ = shared(url)
-    close(client), close(store)
-    assert store.claim(CLAIM) is None
-    client.pexpire("p:k", 5000)
-    store.renew_and_record()
-    assert client.pttl("p:k") > 20_000
-    client.flushall()  # a store that came back empty
-    store.renew_and_record()
-    assert client.get("p:k") == f"{CLAIM.digest}?token"
-    client.set("p:k", f"{CLAIM.digest}?other")
-    store.renew_and_record()
-    store.renew_and_record()
-    store.drop(CLAIM)
-    assert client.get("p:k") == f"{CLAIM.digest}?other"
-
-
-def test_an_outcome_does_not_overwrite_another(
-    url: str, close: Callable[[Any], Any], caplog: pytest.LogCaptureFixture
-) -> None:
-    store, client, _ = shared(url)
-    close(client), close(store)
-    assert store.claim(CLAIM) is None
-    client.set("p:k", f"{CLAIM.digest}=theirs")
-    store.record(CLAIM, "mine")
-    found = store.claim(CLAIM)
-    assert found is not None
-    assert found.text == "theirs"
-    assert "another call with its key may have run" in caplog.text
-
-
-def test_an_outcome_is_recorded_when_the_store_responds_again(close: Callable[[Any], Any]) -> None:
-    with valkey.running() as server:
-        store, client, clock = shared(server.connection_url, max_bytes=10)
-        close(client), close(store)
-        second, third = CLAIM._replace(key="k2"), CLAIM._replace(key="k3")
-        for claim in (CLAIM, second, third):
-            assert store.claim(claim) is None
-        port = server.port
-        server.terminate()
-        store.record(CLAIM, "too long for all three")
-        store.record(second, "mine")
-        store.record(third, "old")
-        with pytest.raises(StoreUnavailable):
-            store.claim(CLAIM._replace(key="k4"))
-        store.renew_and_record()
-        server._desired_port = port
-        server.start()
-        clock.now += 59
-        store.renew_and_record()
-        assert client.get("p:k2") == f"{CLAIM.digest}=mine"
-        assert 0 < client.pttl("p:k2") <= 1000
-        assert client.get("p:k") is None
-        store.renew_and_record()
-        assert not store._unrecorded
-        assert store._bytes == 0
-
-
-def test_an_outcome_is_not_recorded_after_its_window(url: str, close: Callable[[Any], Any]) -> None:
-    store, client, clock = shared(url)
-    close(client), close(store)
-    store._closed = True  # no thread
-    store._postpone(CLAIM, "late", clock.now + 10)
-    clock.now += 11
-    store.renew_and_record()
-    assert client.get("p:k") is None
-    assert not store._unrecorded
-
-
 @pytest.mark.parametrize("response", [Responses("done"), Responses(OverloadedError("full"))])
 def test_a_running_call_succeeds_without_its_store(close: Callable[[Any], Any], response: Responses) -> None:
     with valkey.running() as server:
@@ -745,24 +627,3 @@ def test_a_forked_process_has_its_own_claims(url: str, close: Callable[[Any], An
         os.waitpid(child, 0)
 
     while_running(once, then, slow)
-
-
-def test_a_claim_that_is_dropped_while_leases_are_renewed_stays_dropped(
-    url: str, close: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store, client, _ = shared(url)
-    close(client), close(store)
-    claims = {Claim(name, "d" * 64, "token") for name in "ab"}
-    for claim in claims:
-        assert store.claim(claim) is None
-    renew, dropped = store._renew, list[Claim]()
-
-    def drop_the_other_one(claim: Claim) -> None:
-        if not dropped:  # its call ends, in its own thread, while this one is renewed
-            dropped.extend(claims - {claim})
-            store.drop(dropped[0])
-        renew(claim)
-
-    monkeypatch.setattr(store, "_renew", drop_the_other_one)
-    store.renew_and_record()
-    assert store.claim(dropped[0]._replace(token="of the next")) is None

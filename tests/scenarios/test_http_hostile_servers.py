@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import socket
 import threading
@@ -21,7 +20,6 @@ from portal.errors import OverloadedError, PortalError, ProtocolError, RateLimit
 from portal.http.client.connection import HTTPConnection
 from portal.http.client.pool import ConnectionLimits, ConnectionPool
 from portal.http.client.response import ConnectionResponse
-from portal.http.messages.event_stream import read_events
 from portal.http.messages.problem import _error_of_problem, error_of
 from portal.http11.fields import _cached_field_line
 
@@ -149,32 +147,6 @@ def test_a_problem_of_any_shape_becomes_an_error_that_can_be_serialised(status: 
         str(one)
         seconds = getattr(one, "retry_after", None)
         assert seconds is None or 0 <= seconds < 1e10
-
-
-@given(st.binary(max_size=60) | st.lists(st.sampled_from([b"data: 1", b"\n", b"\r", b"event: x", b":", b"data", b"\n\n",
-                                                         b"\xef\xbb\xbf"]), max_size=12).map(b"".join),
-       st.lists(st.integers(0, 80), max_size=6))  # fmt: skip
-def test_the_size_of_pieces_does_not_change_events(data: bytes, cuts: list[int]) -> None:
-    edges = [0, *sorted(cuts), len(data)]
-    pieces = [data[start:end] for start, end in itertools.pairwise(edges)]
-    assert list(read_events(pieces, 100)) == list(read_events([data], 100))
-
-
-def test_events_of_other_servers_are_read() -> None:
-    """HTML Living Standard section 9.2.6: any line end; comments and events without data are nothing."""
-    data = b": keep-alive\n\nevent: x\r\ndata: 1\r\n\r\ndata: 2\rdata:3\r\r"
-    data += b"event: lost\n\nid: 5\ndata\n\ndata: 4\n\ndata: cut"
-    assert list(read_events([data], 100)) == [("x", b"1"), ("", b"2\n3"), ("", b""), ("", b"4")]
-
-
-def test_an_event_in_small_pieces_is_scanned_once() -> None:
-    body = b"data: " + b"1" * 200_000 + b"\n\n"
-    pieces = (body[at : at + 7] for at in range(0, len(body), 7))
-    assert [len(data) for _, data in read_events(pieces, 1_000_000)] == [200_000]
-    with pytest.raises(ProtocolError):
-        list(read_events((b"data: " + b"1" * 50 for _ in range(10)), 100))
-    with pytest.raises(ProtocolError):
-        list(read_events([b"data: 1\n"] * 100, 100))
 
 
 def test_an_error_that_is_not_json_data_gets_a_response() -> None:

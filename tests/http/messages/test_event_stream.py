@@ -54,3 +54,9 @@ def test_a_long_event_is_rejected() -> None:
     with pytest.raises(ProtocolError, match="at most 1000 bytes"):
         list(read_events([b"data: " + b"x" * LIMIT], LIMIT))
     assert len(list(read_events([write_event(b"x" * 900)] * 10, LIMIT))) == 10
+
+
+def test_an_event_in_small_pieces_is_scanned_once() -> None:
+    body = b"data: " + b"1" * 200_000 + b"\n\n"
+    pieces = (body[at : at + 7] for at in range(0, len(body), 7))
+    assert [len(data) for _, data in read_events(pieces, 1_000_000)] == [200_000]

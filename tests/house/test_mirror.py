@@ -26,14 +26,10 @@ COVERED_BY: dict[str, set[str]] = {
     # What a hint becomes: each kind of hint is a row of the same tables of values.
     "schema/test_hints.py": {
         "schema.codecs",
-        "schema.constraints",
         "schema.containers",
-        "schema.formats",
         "schema.records",
-        "schema.to_builtins",
         "schema.unions",
     },
-    "schema/test_validator.py": {"schema.jsondata", "schema.strictness"},
     # Steps of one request, seen from a client.
     "http/test_portal.py": {
         "http.client.client",

@@ -1,3 +1,5 @@
+"""Conversions of JSON Schemas to type hints and marshmallow schemas."""
+
 from __future__ import annotations
 
 import typing
@@ -83,7 +85,7 @@ WITHOUT_HINT: list[Any] = [
 
 
 @pytest.mark.parametrize("schema", WITHOUT_HINT)
-def test_what_has_no_hint_is_any(schema: Any) -> None:
+def test_a_schema_without_hint_becomes_any(schema: Any) -> None:
     assert hint_from_json(schema) is Any
 
 
@@ -99,11 +101,11 @@ def test_what_has_no_hint_is_any(schema: Any) -> None:
         ({"type": "string", "format": "email"}, str),
     ],
 )
-def test_other_ways_to_say_it(schema: Any, hint: Any) -> None:
+def test_a_schema_becomes_its_nearest_hint(schema: Any, hint: Any) -> None:
     assert hint_from_json(schema) == hint
 
 
-def test_a_recursive_schema_ends() -> None:
+def test_a_recursive_part_becomes_any() -> None:
     tree = {"type": "array", "items": {"$ref": "#/$defs/tree"}}
     assert hint_from_json({"$ref": "#/$defs/tree", "$defs": {"tree": tree}}) == list[Any]
 
@@ -158,15 +160,15 @@ BAD: list[dict[str, Any]] = [
 ]
 
 
-def test_json_to_marshmallow_judges_the_same() -> None:
+def test_a_converted_marshmallow_schema_accepts_the_same_values() -> None:
     made = marshmallow_from_json(ORDER)
-    ours = Schema.of(ORDER, formats=True)
+    schema = Schema.of(ORDER, formats=True)
     for value in GOOD:
         assert made().validate(value) == {}
-        assert ours.accepts(value)
+        assert schema.accepts(value)
     for value in BAD:
         assert made().validate(value) != {}
-        assert not ours.accepts(value)
+        assert not schema.accepts(value)
 
 
 def test_json_to_marshmallow_and_back() -> None:

@@ -1,4 +1,4 @@
-"""FunctionSchema: names, versions, fingerprints, the form that travels."""
+"""FunctionSchema: names, versions, fingerprints and the form that is sent."""
 
 from __future__ import annotations
 
@@ -21,32 +21,47 @@ ADD = FunctionSchema(
 
 
 @pytest.mark.parametrize("name", ["a", "billing.charge", "über-größe_1", "...", "x" * 200])
-def test_good_names(name: str) -> None:
+def test_a_valid_name_is_returned(name: str) -> None:
     assert check_name(name) == name
 
 
 @pytest.mark.parametrize(
     "name", ["", ".", "..", "a/b", "a@1", "a?", "a#", "50%", "a b", "a\n", "\x00", "\ud800", "x" * 201, None, 3]
 )
-def test_bad_names(name: Any) -> None:
+def test_an_invalid_name_is_rejected(name: Any) -> None:
     with pytest.raises(RegistryError) as caught:
         check_name(name)
     assert caught.value.kind == "invalid"
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("a/b", "the name of a function or service must not contain '/', got 'a/b'"),
+        ("..", "must not be '.' or '..', which have a meaning in paths, got '..'"),
+        ("", "must have 1 to 200 characters, got ''"),
+        (3, "must be a string, got 3"),
+    ],
+)
+def test_the_message_says_what_a_name_must_be(name: Any, message: str) -> None:
+    with pytest.raises(RegistryError) as caught:
+        check_name(name)
+    assert caught.value.message.endswith(message)
+
+
 @pytest.mark.parametrize("version", ["1", "2.0.1", "1.0rc1"])
-def test_good_versions(version: str) -> None:
+def test_a_valid_version_is_kept(version: str) -> None:
     assert FunctionSchema("a", version).version == version
 
 
 @pytest.mark.parametrize("version", ["", "one", "1..2", 1])
-def test_bad_versions(version: Any) -> None:
+def test_an_invalid_version_is_rejected(version: Any) -> None:
     with pytest.raises(RegistryError) as caught:
         FunctionSchema("a", version)
     assert caught.value.kind == "invalid"
 
 
-def test_a_title_is_no_part_of_the_contract() -> None:
+def test_a_title_does_not_change_the_fingerprint() -> None:
     schema = {"type": "object", "properties": {"title": {"type": "string"}}}
     plain = FunctionSchema("f", input=schema, output={"type": "string"})
     titled = FunctionSchema("f", input=schema | {"title": "Named"}, output={"type": "string", "title": "T"})
@@ -55,7 +70,7 @@ def test_a_title_is_no_part_of_the_contract() -> None:
     assert other.fingerprint != plain.fingerprint
 
 
-def test_the_fingerprint_is_the_contract() -> None:
+def test_the_fingerprint_depends_on_name_version_and_schemas() -> None:
     same = FunctionSchema("add", input=dict(reversed(ADD.input.items())), output=ADD.output, description="other")
     assert same.fingerprint == ADD.fingerprint
     assert len(ADD.fingerprint) == 8
@@ -64,7 +79,7 @@ def test_the_fingerprint_is_the_contract() -> None:
     assert ADD.fingerprint not in [other.fingerprint for other in others]
 
 
-def test_it_travels() -> None:
+def test_a_schema_survives_json_and_pickle() -> None:
     data = ADD.to_dict()
     assert data["fingerprint"] == ADD.fingerprint
     back = FunctionSchema.from_dict({**data, "unknown": 1})
@@ -87,12 +102,12 @@ def test_it_travels() -> None:
         {"name": "a", "timeout": True},
     ],
 )
-def test_what_is_no_function_schema(data: Any) -> None:
+def test_a_member_of_the_wrong_type_is_rejected(data: Any) -> None:
     with pytest.raises(SerializationError):
         FunctionSchema.from_dict(data)
 
 
-def test_it_validates() -> None:
+def test_input_and_output_are_validated_with_formats() -> None:
     ADD.validate_input({"a": "2024-01-31"})
     with pytest.raises(ValidationError) as caught:
         ADD.validate_input({"a": "2024-02-30"})

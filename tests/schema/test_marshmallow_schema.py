@@ -1,3 +1,5 @@
+"""MarshmallowSchema: coercions, faults, and the JSON Schema of fields."""
+
 from __future__ import annotations
 
 import enum
@@ -37,7 +39,7 @@ class Loose(Schema):
     name = fields.String()
 
 
-def test_what_is_marshmallow() -> None:
+def test_is_marshmallow_recognizes_classes_instances_and_dicts_of_fields() -> None:
     assert is_marshmallow(Order)
     assert is_marshmallow(Order())
     assert is_marshmallow({"a": fields.Integer()})
@@ -47,7 +49,7 @@ def test_what_is_marshmallow() -> None:
     assert not is_marshmallow(3)
 
 
-def test_marshmallows_own_coercions() -> None:
+def test_load_and_dump_keep_the_coercions_of_marshmallow() -> None:
     schema = PortalSchema.of(Order)
     assert isinstance(schema, MarshmallowSchema)
     loaded = schema.load({"items": [{"sku": "a", "quantity": "3", "price": "1.5"}], "dueDate": "2026-01-02"})
@@ -65,14 +67,14 @@ def test_faults_have_paths() -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), {1: 2}, object(), {"name": "\ud800"}])
-def test_what_is_no_json(value: Any) -> None:
+def test_a_value_that_is_not_json_data_is_rejected(value: Any) -> None:
     schema = PortalSchema.of(Loose)
     assert not schema.accepts(value)
     with pytest.raises(ValidationError):
         schema.load(value)
 
 
-def test_dump_refuses_what_load_would() -> None:
+def test_dump_validates_as_load_does() -> None:
     schema = PortalSchema.of({"n": fields.Integer(required=True, validate=validate.Range(min=1))})
     assert schema.dump({"n": 2}) == {"n": 2}
     with pytest.raises(ValidationError):
@@ -139,7 +141,7 @@ def test_the_json_schema_of_a_field(field: Callable[[], Any], json: dict[str, An
     assert PortalSchema.of({"f": field()}).json["properties"]["f"] == json
 
 
-def test_unknown_fields_and_many() -> None:
+def test_unknown_raise_and_many_have_their_keywords() -> None:
     assert PortalSchema.of(Order).json["additionalProperties"] is False
     assert "additionalProperties" not in PortalSchema.of(Loose).json
     assert PortalSchema.of(Loose(many=True)).json["type"] == "array"
@@ -152,7 +154,7 @@ def first(items: list[Any], due: date | None = None) -> Any:
 
 
 @pytest.mark.parametrize("kind", [LocalPortal, HTTPPortal])
-def test_a_function_with_marshmallow_schemas(kind: type[Portal]) -> None:
+def test_a_function_with_marshmallow_schemas_is_called(kind: type[Portal]) -> None:
     with kind() as portal, Consumer([portal]) as consumer:
         address = portal.apply(first)
         result = consumer.call_at(address, {"items": [{"sku": "a", "quantity": "2", "price": "2.50"}]})

@@ -1,4 +1,4 @@
-"""Parameters: from signatures, loading, dumping, binding."""
+"""Parameters: made from a signature or schema, loaded, dumped and bound."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from portal.context import CallContext
 from portal.errors import ConfigError, ValidationError
 from portal.schema import Parameters, Schema
 
-_ODD = object()
+_NOT_JSON = object()
 
 
 def add(a: float, b: float) -> float:
@@ -22,7 +22,7 @@ def add(a: float, b: float) -> float:
 def book(when: date, /, nights: int) -> None: ...
 
 
-def order(name: str, count: int = 1, *, due: date | None = None, extra=None, marks: Any = _ODD) -> str:  # type: ignore[no-untyped-def]
+def order(name: str, count: int = 1, *, due: date | None = None, extra=None, marks: Any = _NOT_JSON) -> str:  # type: ignore[no-untyped-def]
     return name
 
 
@@ -42,16 +42,16 @@ class Shop:
         return count
 
 
-def refused_any(*args: int) -> None: ...
+def takes_any_arguments(*args: int) -> None: ...
 
 
-def refused_names(**kwargs: int) -> None: ...
+def takes_any_names(**kwargs: int) -> None: ...
 
 
-def refused_hint(a: complex) -> None: ...
+def has_complex_hint(a: complex) -> None: ...
 
 
-def refused_name(a: Absent) -> None: ...  # type: ignore[name-defined]  # noqa: F821
+def has_unknown_hint(a: Absent) -> None: ...  # type: ignore[name-defined]  # noqa: F821
 
 
 def test_the_schema_follows_the_signature() -> None:
@@ -88,13 +88,13 @@ def test_load_decodes_and_fills_defaults() -> None:
         ({"a": 1, "b": 10**400}, {"/b": "decode"}),
     ],
 )
-def test_load_refuses(params: Any, faults: dict[str, str]) -> None:
+def test_load_rejects_wrong_parameters(params: Any, faults: dict[str, str]) -> None:
     with pytest.raises(ValidationError) as caught:
         Parameters.of(add).load(params)
     assert {fault.path: fault.rule for fault in caught.value.errors} == faults
 
 
-def test_any_mapping_can_be_loaded() -> None:
+def test_load_accepts_any_mapping() -> None:
     class Other(dict[str, Any]):
         pass
 
@@ -106,7 +106,7 @@ def test_any_mapping_can_be_loaded() -> None:
         Parameters.of(add).load(ChainMap({"a": 1}))
 
 
-def test_dump_is_the_way_back() -> None:
+def test_dump_encodes_native_parameters() -> None:
     parameters = Parameters.of(order)
     assert parameters.dump({"name": "a", "due": date(2024, 1, 31)}) == {"name": "a", "due": "2024-01-31"}
     with pytest.raises(ValidationError) as caught:
@@ -114,7 +114,7 @@ def test_dump_is_the_way_back() -> None:
     assert {fault.path for fault in caught.value.errors} == {"/name", "/x"}
 
 
-def test_bind_names_what_was_given() -> None:
+def test_bind_returns_arguments_by_name() -> None:
     parameters = Parameters.of(order)
     assert parameters.bind(("a",), {"due": None}) == {"name": "a", "due": None}
     assert parameters.bind((), {"name": "a"}) == {"name": "a"}
@@ -130,20 +130,20 @@ def test_bind_names_what_was_given() -> None:
         ((), {"x": 1}, {"/name": "required", "/x": "additionalProperties"}),
     ],
 )
-def test_bind_refuses(args: tuple[Any, ...], kwargs: dict[str, Any], faults: dict[str, str]) -> None:
+def test_bind_rejects_wrong_arguments(args: tuple[Any, ...], kwargs: dict[str, Any], faults: dict[str, str]) -> None:
     with pytest.raises(ValidationError) as caught:
         Parameters.of(order).bind(args, kwargs)
     assert {fault.path: fault.rule for fault in caught.value.errors} == faults
 
 
-def test_a_context_is_injected_and_does_not_travel() -> None:
+def test_a_context_parameter_is_not_in_the_schema() -> None:
     parameters = Parameters.of(traced)
     assert parameters.names == ("a",)
     assert parameters.inject == "context"
     assert parameters.bind((3,), {}) == {"a": 3}
 
 
-def test_methods_partials_and_objects() -> None:
+def test_methods_partials_and_objects_have_parameters() -> None:
     assert Parameters.of(Shop().sell).names == ("what",)
     assert Parameters.of(Shop()).schema.json["properties"] == {"count": {"type": "integer"}}
     assert Parameters.of(functools.partial(add, b=1.0)).defaults == {"b": 1.0}
@@ -159,19 +159,19 @@ def test_methods_partials_and_objects() -> None:
     ("target", "word"),
     [
         (book, "positional-only"),
-        (refused_any, r"\*args"),
-        (refused_names, r"\*\*kwargs"),
-        (refused_hint, r"refused_hint\(a\).*complex"),
-        (refused_name, "Absent"),
+        (takes_any_arguments, r"\*args"),
+        (takes_any_names, r"\*\*kwargs"),
+        (has_complex_hint, r"has_complex_hint\(a\).*complex"),
+        (has_unknown_hint, "Absent"),
         (traced_twice, "both"),
     ],
 )
-def test_what_cannot_travel_is_refused(target: Any, word: str) -> None:
+def test_a_signature_without_schema_is_rejected(target: Any, word: str) -> None:
     with pytest.raises(ConfigError, match=word):
         Parameters.of(target)
 
 
-def test_parameters_of_a_json_schema() -> None:
+def test_the_properties_of_a_json_schema_are_parameters() -> None:
     parameters = Parameters.from_schema(
         Schema.of(
             {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"default": [1]}}, "required": ["a"]}

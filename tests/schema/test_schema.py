@@ -1,4 +1,4 @@
-"""Schema as a whole: where it comes from, equality, conversions to itself."""
+"""Schema: its sources, load and dump, equality, and conversions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from portal.errors import ConfigError, ValidationError
 from portal.schema import Schema
 
 
-def test_of_a_schema_is_itself() -> None:
+def test_of_returns_a_schema_unchanged() -> None:
     schema = Schema.of(int)
     assert Schema.of(schema) is schema
 
@@ -19,7 +19,7 @@ def test_of_a_schema_is_itself() -> None:
     ("source", "value", "fits"),
     [(True, [1], True), (False, 1, False), ({}, {"a": 1}, True), ({"type": "null"}, None, True)],
 )
-def test_json_schemas(source: Any, value: Any, fits: bool) -> None:
+def test_a_json_schema_accepts_and_round_trips(source: Any, value: Any, fits: bool) -> None:
     schema = Schema.of(source)
     assert schema.kind == "json"
     assert schema.accepts(value) is fits
@@ -36,13 +36,13 @@ def test_a_json_schema_is_copied_from_its_source() -> None:
     assert schema.to_json() is not schema.json
 
 
-def test_formats_are_annotations_in_json_schemas_unless_asked_for() -> None:
+def test_formats_of_json_schemas_are_annotations_by_default() -> None:
     source = {"type": "string", "format": "date"}
     assert Schema.of(source).accepts("x")
     assert not Schema.of(source, formats=True).accepts("x")
 
 
-def test_values_of_json_schemas_share_no_container() -> None:
+def test_load_and_dump_of_json_schemas_copy_containers() -> None:
     data = {"a": [1]}
     schema = Schema.of({"type": "object"})
     loaded = schema.load(data)
@@ -51,7 +51,7 @@ def test_values_of_json_schemas_share_no_container() -> None:
     assert schema.dump({"a": (1,)}) == {"a": [1]}
 
 
-def test_load_and_dump_name_every_fault() -> None:
+def test_load_and_dump_list_every_fault() -> None:
     schema = Schema.of(dict[str, int])
     with pytest.raises(ValidationError) as caught:
         schema.load({"a": "x", "b": None, "c": 1})
@@ -61,16 +61,16 @@ def test_load_and_dump_name_every_fault() -> None:
     assert [fault.path for fault in caught.value.errors] == ["/a"]
 
 
-def test_a_value_that_cannot_be_read_is_a_fault() -> None:
-    class Hostile(dict[str, int]):
+def test_an_exception_of_an_encoder_is_a_fault() -> None:
+    class Unreadable(dict[str, int]):
         def items(self) -> Any:
             raise RuntimeError("closed")
 
     with pytest.raises(ValidationError, match="closed"):
-        Schema.of(dict[str, float]).dump(Hostile(a=1))
+        Schema.of(dict[str, float]).dump(Unreadable(a=1))
 
 
-def test_a_cycle_is_refused_on_the_way_out() -> None:
+def test_dump_rejects_a_cycle() -> None:
     value: list[Any] = []
     value.append(value)
     with pytest.raises(ValidationError) as caught:
@@ -87,10 +87,10 @@ def test_equality_is_by_kind_and_json() -> None:
     assert "integer" in repr(Schema.of(int))
 
 
-def test_a_hint_is_its_own_hint() -> None:
+def test_to_hint_returns_the_original_hint() -> None:
     assert Schema.of(list[int]).to_hint() == list[int]
 
 
-def test_a_bad_source_is_named() -> None:
+def test_an_unsupported_source_is_named() -> None:
     with pytest.raises(ConfigError, match="7"):
         Schema.of(7)

@@ -1,4 +1,4 @@
-"""The accept check, the report, and their agreement with jsonschema."""
+"""Validator: its test, its list of faults, and their agreement with jsonschema."""
 
 from __future__ import annotations
 
@@ -17,10 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from portal.errors import ConfigError
-from portal.schema import Schema, is_json
+from portal.schema import Schema
 from portal.schema.errors import fault_finder
-from portal.schema.jsondata import copy_json, json_faults, shorten
-from portal.schema.strictness import is_strict
 from portal.schema.validator import Validator
 
 CASES = int(os.environ.get("PORTAL_FUZZ_CASES", "300"))
@@ -39,16 +37,16 @@ def cycle() -> list[Any]:
     return value
 
 
-class Odd:
+class Unprintable:
     def __repr__(self) -> str:
-        raise RuntimeError("no words")
+        raise RuntimeError("not printable")
 
 
 TREE = {"type": "array", "items": {"anyOf": [{"$ref": "#"}, {"type": "integer"}]}}
 NOT_JSON = {
     "bytes": (b"x", "json"),
     "set": ({1}, "json"),
-    "object": (Odd(), "json"),
+    "object": (Unprintable(), "json"),
     "nan": (float("nan"), "finite"),
     "infinity": (float("-inf"), "finite"),
     "surrogate": ("\ud800", "json"),
@@ -63,7 +61,7 @@ NOT_JSON = {
 @pytest.mark.parametrize(
     "schema", [{}, {"type": ["number", "string", "array", "object"]}, TREE, {"type": "string"}, {"type": "number"}]
 )
-def test_what_is_no_json_is_refused_and_named(name: str, schema: dict[str, Any]) -> None:
+def test_a_value_that_is_not_json_data_is_rejected_and_named(name: str, schema: dict[str, Any]) -> None:
     value, rule = NOT_JSON[name]
     validator = Validator(schema)
     assert validator.accepts(value) is False
@@ -72,13 +70,7 @@ def test_what_is_no_json_is_refused_and_named(name: str, schema: dict[str, Any])
     assert all(len(fault.value) <= 80 for fault in faults)
 
 
-def test_depth_64_is_the_limit() -> None:
-    assert is_json(nested(64))
-    assert not is_json(nested(65))
-    assert json_faults(nested(65))[0].path == "/0" * 64
-
-
-STRICT = [
+VERDICTS = [
     ({"type": "number"}, 1, True),
     ({"type": "number"}, True, False),
     ({"type": "number"}, "3", False),
@@ -101,14 +93,14 @@ STRICT = [
 ]
 
 
-@pytest.mark.parametrize(("schema", "value", "fits"), STRICT)
-def test_strictness(schema: dict[str, Any], value: Any, fits: bool) -> None:
+@pytest.mark.parametrize(("schema", "value", "fits"), VERDICTS)
+def test_a_value_fits_or_has_faults(schema: dict[str, Any], value: Any, fits: bool) -> None:
     validator = Validator(schema)
     assert validator.accepts(value) is fits
     assert (validator.faults(value) == []) is fits
 
 
-def test_every_fault_at_once_with_its_path() -> None:
+def test_every_fault_is_listed_with_its_path() -> None:
     validator = Validator(
         {
             "type": "object",
@@ -138,68 +130,28 @@ def test_every_fault_at_once_with_its_path() -> None:
         ({"$schema": "http://json-schema.org/draft-07/schema#"}, "draft-07"),
     ],
 )
-def test_what_is_no_schema_is_refused(schema: dict[str, Any], word: str) -> None:
+def test_an_invalid_schema_is_rejected(schema: dict[str, Any], word: str) -> None:
     with pytest.raises(ConfigError, match=word):
         Validator(schema)
 
 
 def test_no_reference_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*args: object) -> None:
+    def fail(*args: object) -> None:
         raise AssertionError("a connection was opened")
 
-    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket.socket, "connect", fail)
     with pytest.raises(ConfigError, match="never fetched"):
         Validator({"properties": {"a": {"$ref": "https://example.org/schema.json"}}})
 
 
-@pytest.mark.parametrize(
-    ("schema", "strict"),
-    [
-        ({}, False),
-        ({"type": "integer"}, True),
-        ({"enum": [1, "a"]}, True),
-        ({"type": "array"}, False),
-        ({"type": "array", "items": {"type": "string"}}, True),
-        ({"type": "array", "prefixItems": [{}], "items": False}, False),
-        ({"type": "object", "properties": {"a": {"type": "null"}}}, False),
-        ({"type": "object", "properties": {"a": {"type": "null"}}, "additionalProperties": False}, True),
-        ({"anyOf": [{"type": "null"}, {}]}, False),
-        ({"anyOf": [{"type": "null"}, {"const": 1}]}, True),
-        ({"allOf": [{}, {"type": "null"}]}, True),
-        ({"$ref": "#/$defs/a", "$defs": {"a": {"type": "null"}}}, True),
-        ({"$ref": "#/$defs/%61", "$defs": {"a": {"type": "null"}}}, False),
-        (TREE, False),
-        ({"type": "integer", "not": {"items": {"$ref": "#/not"}}}, False),
-    ],
-)
-def test_a_strict_schema_needs_no_walk_over_the_value(schema: dict[str, Any], strict: bool) -> None:
-    assert is_strict(schema) is strict
-    assert Validator(schema).strict is strict
-
-
-def test_words_about_values_are_short() -> None:
-    assert shorten(10**1000) == "<integer of 3322 bits>"
-    assert len(shorten({"k" * 50: ["v" * 500] * 100})) <= 80
-    assert shorten(nested(9)) == "[[[[[...]]]]]"
-    assert shorten(Odd()) == "<Odd>"
-    assert shorten("\ud800").isascii()
-
-
-def test_copies_share_no_container() -> None:
-    value = {"a": [1, {"b": (2,)}]}
-    copied = copy_json(value)
-    assert copied == {"a": [1, {"b": [2]}]}
-    assert copied["a"] is not value["a"]
-
-
-def test_the_report_library_loads_only_for_a_report() -> None:
+def test_jsonschema_is_loaded_only_for_a_list_of_faults() -> None:
     code = "import sys, portal.schema as s; s.Schema.of(int).load(1)\n"
     code += "print(sorted({'jsonschema', 'marshmallow', 'packaging'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"
 
 
-# Small pools make values that nearly fit as likely as values that fit.
+# Small pools make values that nearly fit as frequent as values that fit.
 _numbers = st.one_of(st.integers(-6, 6), st.sampled_from([0.5, 1.0, -2.0, 2.5, 1e300, 2**53 + 1, 10**30]))
 _texts = st.sampled_from(["", "a", "b", "ab", "abc", "é", "😀", "1", "2024-01-31", "2024-02-30", "1.50", "x/y~"])
 _names = st.sampled_from(["a", "b", "c", "ab"])
@@ -278,15 +230,15 @@ def _agree(schema: dict[str, Any], value: Any) -> None:
     verdict = jsonschema.Draft202012Validator(schema).is_valid(value)
     assert validator.accepts(value) is verdict, (schema, value)
     assert (validator.faults(value) == []) is verdict
-    asserted = Validator(schema, formats=True)
-    assert (asserted.faults(value) == []) is asserted.accepts(value)
-    # the report alone, without the accept check in front of it, comes to the same verdict, formats among it
-    assert (fault_finder(schema, True)(value) == []) is asserted.accepts(value), (schema, value)
+    with_formats = Validator(schema, formats=True)
+    assert (with_formats.faults(value) == []) is with_formats.accepts(value)
+    # the list of faults alone, without the test before it, has the same verdict, formats included
+    assert (fault_finder(schema, True)(value) == []) is with_formats.accepts(value), (schema, value)
 
 
 @settings(max_examples=CASES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(schemas(), values, values)
-def test_the_accept_check_agrees_with_jsonschema(schema: dict[str, Any], first: Any, second: Any) -> None:
+def test_the_validator_agrees_with_jsonschema(schema: dict[str, Any], first: Any, second: Any) -> None:
     _agree(schema, first)
     _agree(schema, second)
 
@@ -307,8 +259,8 @@ class Number(IntEnum):
         (dict[str, int], OrderedDict(a=1)),
     ],
 )
-def test_what_only_looks_like_json_data_is_refused_under_a_closed_schema_too(hint: Any, value: Any) -> None:
-    """jsonschema-rs takes them; what a test in this process takes must not fail over HTTP."""
+def test_a_strict_schema_rejects_what_jsonschema_rs_takes_for_json_data(hint: Any, value: Any) -> None:
+    """A value that a test in one process accepts must not fail over HTTP."""
     validator = Validator(Schema.of(hint).json)
     assert validator.strict
     assert not validator.accepts(value)

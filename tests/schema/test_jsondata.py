@@ -1,0 +1,69 @@
+"""JSON data: tests of it, copies of it, and the faults of other values."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from portal.errors import Fault
+from portal.schema.jsondata import MAX_FAULTS, copy_json, is_json, json_faults, limit_faults, pointer, shorten
+
+
+class Unprintable:
+    def __repr__(self) -> str:
+        raise RuntimeError("not printable")
+
+
+def nested(depth: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(depth - 1):
+        value = [value]
+    return value
+
+
+def test_depth_64_is_the_limit() -> None:
+    assert is_json(nested(64))
+    assert not is_json(nested(65))
+    assert json_faults(nested(65))[0].path == "/0" * 64
+
+
+@pytest.mark.parametrize(
+    ("value", "path", "message"),
+    [
+        ([float("nan")], "/0", "must be a finite number, got nan"),
+        ({"a": {1: 2}}, "/a", "must have strings that UTF-8 can encode as member names, got 1"),
+        ({"a/b": "\ud800"}, "/a~1b", "must not contain a lone surrogate, which UTF-8 cannot encode"),
+        (b"x", "", "must be JSON data, got bytes"),
+        (Decimal(1), "", "must be JSON data, got Decimal; convert it with Schema.of(Decimal).dump(value)"),
+        (nested(65), "/0" * 64, "must not be nested more than 64 levels deep"),
+    ],
+)
+def test_a_fault_says_what_the_value_must_be(value: Any, path: str, message: str) -> None:
+    assert [(fault.path, fault.message) for fault in json_faults(value)] == [(path, message)]
+
+
+def test_more_faults_than_the_limit_are_replaced_by_one() -> None:
+    faults = limit_faults(Fault("/a", "b", "c") for _ in range(MAX_FAULTS + 5))
+    assert len(faults) == MAX_FAULTS + 1
+    assert faults[-1].message == "there are more faults; only the first 1000 are listed"
+
+
+def test_values_are_shortened_for_messages() -> None:
+    assert shorten(10**1000) == "<integer of 3322 bits>"
+    assert len(shorten({"k" * 50: ["v" * 500] * 100})) <= 80
+    assert shorten(nested(9)) == "[[[[[...]]]]]"
+    assert shorten(Unprintable()) == "<Unprintable>"
+    assert shorten("\ud800").isascii()
+
+
+def test_copies_share_no_container() -> None:
+    value = {"a": [1, {"b": (2,)}]}
+    copied = copy_json(value)
+    assert copied == {"a": [1, {"b": [2]}]}
+    assert copied["a"] is not value["a"]
+
+
+def test_pointers_are_escaped() -> None:
+    assert pointer(("a/b", 0, "~")) == "/a~1b/0/~0"

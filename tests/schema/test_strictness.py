@@ -1,0 +1,67 @@
+"""Strict schemas, whose compiled validator alone rejects everything that is not JSON data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from portal.schema.strictness import check_all_strings, is_scalar, is_strict
+from portal.schema.validator import Validator
+
+TREE = {"type": "array", "items": {"anyOf": [{"$ref": "#"}, {"type": "integer"}]}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "strict"),
+    [
+        ({}, False),
+        ({"type": "integer"}, True),
+        ({"enum": [1, "a"]}, True),
+        ({"type": "array"}, False),
+        ({"type": "array", "items": {"type": "string"}}, True),
+        ({"type": "array", "prefixItems": [{}], "items": False}, False),
+        ({"type": "object", "properties": {"a": {"type": "null"}}}, False),
+        ({"type": "object", "properties": {"a": {"type": "null"}}, "additionalProperties": False}, True),
+        ({"anyOf": [{"type": "null"}, {}]}, False),
+        ({"anyOf": [{"type": "null"}, {"const": 1}]}, True),
+        ({"allOf": [{}, {"type": "null"}]}, True),
+        ({"$ref": "#/$defs/a", "$defs": {"a": {"type": "null"}}}, True),
+        ({"$ref": "#/$defs/%61", "$defs": {"a": {"type": "null"}}}, False),
+        (TREE, False),
+        ({"type": "null", "$defs": {"tree": {"items": {"$ref": "#/$defs/tree"}}}}, True),
+        ({"type": "integer", "not": {"items": {"$ref": "#/not"}}}, False),
+    ],
+)
+def test_a_strict_schema_needs_no_walk_over_the_value(schema: dict[str, Any], strict: bool) -> None:
+    assert is_strict(schema) is strict
+    assert Validator(schema).strict is strict
+
+
+@pytest.mark.parametrize(
+    ("schema", "scalar"),
+    [
+        ({"type": "string"}, True),
+        ({"type": ["integer", "null"]}, True),
+        ({"type": ["integer", "array"]}, False),
+        ({"enum": [1]}, False),
+        (True, False),
+    ],
+)
+def test_a_scalar_schema_states_types_without_containers(schema: Any, scalar: bool) -> None:
+    assert is_scalar(schema) is scalar
+
+
+def test_every_string_gets_a_pattern() -> None:
+    schema = {
+        "type": "array",
+        "items": {"type": ["string", "null"]},
+        "prefixItems": [{"type": "string", "pattern": "a"}, {"type": "integer"}],
+        "$defs": {"s": {"type": "string"}},
+    }
+    assert check_all_strings(schema) == {
+        "type": "array",
+        "items": {"type": ["string", "null"], "pattern": ""},
+        "prefixItems": [{"type": "string", "pattern": "a"}, {"type": "integer"}],
+        "$defs": {"s": {"type": "string", "pattern": ""}},
+    }

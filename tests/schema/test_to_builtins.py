@@ -1,0 +1,46 @@
+"""to_builtins: instances of classes as dicts and scalars."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date
+from enum import Enum
+from typing import Any, NamedTuple
+
+from portal.schema import to_builtins
+
+
+class Colour(Enum):
+    RED = "red"
+
+
+class Point(NamedTuple):
+    x: int
+    colour: Colour
+
+
+@dataclass
+class Line:
+    ends: list[Point]
+    when: date
+    length: int = field(default=0, init=False)
+
+
+def test_classes_become_dicts_and_members_their_values() -> None:
+    line = Line([Point(1, Colour.RED)], date(2026, 1, 31))
+    assert to_builtins({"line": line}) == {
+        "line": {"ends": [{"x": 1, "colour": "red"}], "when": date(2026, 1, 31)},
+    }
+
+
+def test_other_values_are_unchanged() -> None:
+    value = (1, {2})
+    assert to_builtins(value) is value
+
+
+def test_what_is_nested_too_deep_is_unchanged() -> None:
+    value: list[Any] = [Colour.RED]
+    assert to_builtins([value], depth=1) == [value]
+    cycle: list[Any] = []
+    cycle.append(cycle)
+    assert isinstance(to_builtins(cycle), list)

@@ -52,16 +52,13 @@ COVERED_BY: dict[str, set[str]] = {
         "http.client.urllib3_transport",
     },
     "http/documents/test_openapi.py": {"http.documents.openapi_parts", "http.documents.problem_examples"},
-    "http/middleware/test_request_log.py": {"http.middleware.log_line"},
     # To be cut: these test modules hold the tests of several modules.
     "auth/jwt/test_authenticator.py": {"auth.fetch", "auth.jwt.key_set", "auth.jwt.keys"},
     "auth/test_credentials.py": {"auth.oauth2"},
     "auth/test_server.py": {"auth.authenticators", "auth.passwords", "auth.secrets"},
     "limits/test_rate_limit.py": {"limits.algorithms"},
     # Small, and used by every call there is.
-    "consumer/test_consumer.py": {"consumer.closed", "consumer.pending"},
-    "function/test_callable.py": {"function.decorator"},
-    "behaviour/test_every_portal.py": {"local.portal", "portal"},
+    "behaviour/test_every_portal.py": {"portal"},
 }
 EXCEPTIONS = set().union(*COVERED_BY.values())
 

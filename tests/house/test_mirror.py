@@ -34,7 +34,6 @@ COVERED_BY: dict[str, set[str]] = {
     "http/test_portal.py": {
         "http.client.client",
         "http.client.function",
-        "http.client.resolver",
         "http.server.app",
         "http.server.deadline_responder",
         "http.server.error_responses",

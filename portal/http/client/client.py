@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
-from ..._internal.json_text import decode_json, encode_json
+from ..._internal.json_text import JSONValue, decode_json, encode_json
 from ..._internal.settings import count, flag, instance, positive_seconds, size
 from ...address import Address
 from ...auth.credentials import ClientAuth, Credential, credentials_of
@@ -145,12 +146,12 @@ class HTTPClient:
         Raises: RegistryError (not_found) when no function is there; TransportError and other portal errors.
         """
         data = self.get(address)
-        try:
-            return FunctionSchema.from_dict(data)
-        except (SerializationError, RegistryError, TypeError, KeyError):
-            raise RegistryError(f"there is no function at {address}", address=address) from None
+        with suppress(SerializationError, RegistryError, TypeError, KeyError):
+            if isinstance(data, dict):
+                return FunctionSchema.from_dict(data)
+        raise RegistryError(f"there is no function at {address}", address=address)
 
-    def get(self, address: Address) -> Any:
+    def get(self, address: Address) -> JSONValue:
         """Return the JSON document at an address. Raises portal errors only, which say that no function was called."""
         request = ClientRequest("GET", address, None, CallContext.for_call(self.timeout), repeatable=True)
         try:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
+from ..._internal.json_text import JSONValue
 from ..._internal.settings import instance
 from ...address import Address
 from ...errors import AddressError, RegistryError
@@ -53,17 +54,14 @@ class HTTPResolver(Resolver):
         target = self._checked(address)
         found = self._http.get(target)
         rows = found.get("functions") if isinstance(found, dict) else None
-        if not isinstance(rows, list) or "state" not in found:
+        if not isinstance(found, dict) or not isinstance(rows, list) or "state" not in found:
             raise RegistryError(f"there is no service at {target}", address=target)
-        if not all(isinstance(row, dict) for row in rows) or not isinstance(found.get("name"), str):
+        name = found.get("name")
+        if not isinstance(name, str):
             raise _not_a_service(target)
         members = [self.resolve_function(_member_of(target, row)) for row in rows]
-        return Service(
-            found["name"],
-            members,
-            version=str(found.get("version", "1")),
-            description=str(found.get("description", "")),
-        )
+        version, description = found.get("version", "1"), found.get("description", "")
+        return Service(name, members, version=str(version), description=str(description))
 
     def list_at(self, address: Address | str) -> dict[str, Any]:
         """Return what a portal publishes at its base address: `{"functions": [...], "services": [...]}`."""
@@ -86,14 +84,11 @@ class HTTPResolver(Resolver):
         return target
 
 
-def _member_of(service: Address, row: Mapping[str, Any]) -> Address:
+def _member_of(service: Address, row: JSONValue) -> Address:
     """Return the address of a function of a service: that of the service, with the name and id in the row."""
-    name, address = row.get("name"), row.get("address")
-    try:
-        if isinstance(name, str) and isinstance(address, str):
-            return service.child(check_name(name), Address.parse(address).segments[-1])
-    except (AddressError, RegistryError, IndexError):
-        pass  # rejected below
+    with suppress(AddressError, RegistryError, IndexError):
+        if isinstance(row, dict) and isinstance(name := row.get("name"), str) and isinstance(row.get("address"), str):
+            return service.child(check_name(name), Address.parse(str(row["address"])).segments[-1])
     raise _not_a_service(service)
 
 

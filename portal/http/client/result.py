@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from ..._internal.json_text import decode_json
+from ..._internal.json_text import JSONValue, decode_json
 from ...address import Address
 from ...errors import PortalError, ProtocolError, SerializationError
 from ..messages.problem import error_of
@@ -66,7 +66,7 @@ def require_success(received: ReceivedResponse, address: Address) -> ReceivedRes
     raise error_from(received, address)
 
 
-def decode_result(received: ReceivedResponse, address: Address) -> Any:
+def decode_result(received: ReceivedResponse, address: Address) -> JSONValue:
     """Return the JSON result in a response that `require_success` let pass.
 
     Raises: ProtocolError for a 304, which has no result, and for a body that is not JSON.
@@ -74,9 +74,10 @@ def decode_result(received: ReceivedResponse, address: Address) -> Any:
     if received.status != 200:
         raise _redirect(received.status, address)
     try:
-        return decode_json(received.body)
+        result: JSONValue = decode_json(received.body)
     except SerializationError as error:
         raise ProtocolError(f"the response from {address} must be JSON: {error}") from None
+    return result
 
 
 def _redirect(status: int, address: Address) -> ProtocolError:

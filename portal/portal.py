@@ -178,8 +178,8 @@ class Portal(Resolver):
         0 this binds a free port, since the address contains it.
 
         Returns: the address.
-        Raises: RegistryError (conflict) when another function has this name and version; ConfigError for a callable
-            that cannot be described; TransportError when no port can be bound.
+        Raises: RegistryError (conflict) when another function has this name and version. ConfigError for a callable
+            that cannot be described. TransportError when no port can be bound.
         """
         self._require_open()
         if isinstance(function, Service) or is_service(function):
@@ -255,13 +255,14 @@ class Portal(Resolver):
         path = self._path_of(target)
         with self._lifecycle:
             service = self._services.pop("/".join(path), None)
-        topology.changed()
         if service is None:
             self._catalogue.remove(path, target.version)
+            topology.changed()  # after the removal: a call in between must not count as a call of the new version
             return
         for entry in self._catalogue.entries():
             if entry.path[:-1] == path:
                 self._catalogue.discard(entry)
+        topology.changed()
         service.stop()
 
     # resolving

@@ -31,6 +31,7 @@ class LocalFunction(ResolvedFunction):
         portal: publishes the function.
         entry: of the function in the portal's catalogue.
         address: the address that was resolved.
+        version: `topology.version` from before the entry was looked up.
 
     Attributes:
         seen_version: the version of `topology` at which the address was last known to lead to this function.
@@ -38,9 +39,9 @@ class LocalFunction(ResolvedFunction):
     Threads: any.
     """
 
-    def __init__(self, portal: LocalPortal, entry: Entry, address: Address) -> None:
+    def __init__(self, portal: LocalPortal, entry: Entry, address: Address, version: int) -> None:
         # -1 for a service that does not run: the first call then looks the function up, which starts the service.
-        self.seen_version = topology.version if portal.is_ready_for(entry) else -1
+        self.seen_version = version if portal.is_ready_for(entry) else -1
         found = self._found = entry.function
         super().__init__(portal, schema=found.schema, address=address, parameters=found.parameters, output=found.output)
         self.portal = portal
@@ -178,8 +179,8 @@ class LocalPortal(Portal):
 
         Raises: AddressError for an address of another scheme; RegistryError (not_found) if nothing is published there.
         """
-        target = Address.of(address)
-        return LocalFunction(self, self.entry_at(target), target)
+        target, version = Address.of(address), topology.version
+        return LocalFunction(self, self.entry_at(target), target, version)
 
     def invoke(self, function: ResolvedFunction, params: Mapping[str, Any], context: CallContext) -> Any:
         """Make one call of a resolved function with JSON data, and return JSON data."""

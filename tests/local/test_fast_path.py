@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from portal import CallContext, Consumer, FunctionError, LocalPortal, RegistryError, ValidationError, function
+from portal import CallContext, Consumer, FunctionError, LocalPortal, RegistryError, Service, ValidationError, function
 from portal.errors import PortalError
 from portal.local.fast_path import general_call
 
@@ -103,6 +103,44 @@ def test_a_removed_function_is_rejected(local: LocalPortal) -> None:
     local.remove(address)
     with pytest.raises(RegistryError):
         got(a=1.0, b=2.0)
+
+
+@pytest.mark.parametrize("as_service", [False, True])
+def test_a_call_during_a_removal_does_not_keep_the_function(
+    local: LocalPortal, monkeypatch: pytest.MonkeyPatch, as_service: bool
+) -> None:
+    address = local.apply_service(Service("sums", [add])) if as_service else local.apply(add)
+    called = Consumer([local]).resolve(address.child("add") if as_service else address)
+    during: list[float] = []
+    step = "discard" if as_service else "remove"
+    original = getattr(local._catalogue, step)
+
+    def remove_after_call(*args: Any) -> Any:  # as if another thread called just before the function is removed
+        during.append(called(a=1.0, b=2.0))
+        return original(*args)
+
+    monkeypatch.setattr(local._catalogue, step, remove_after_call)
+    local.remove(address)
+    assert during == [3.0]
+    with pytest.raises(RegistryError):
+        called(a=1.0, b=2.0)
+
+
+def test_a_function_that_is_removed_while_it_is_resolved_is_rejected(
+    local: LocalPortal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, entry_at = local.apply(add), local.entry_at
+
+    def find_then_remove(wanted: Any) -> Any:  # as if another thread removed the function just after it is found
+        entry = entry_at(wanted)
+        monkeypatch.undo()
+        local.remove(address)
+        return entry
+
+    monkeypatch.setattr(local, "entry_at", find_then_remove)
+    called = local.resolve_function(address)
+    with pytest.raises(RegistryError):
+        called(a=1.0, b=2.0)
 
 
 def test_failures_are_counted_and_say_that_the_function_ran(local: LocalPortal) -> None:

@@ -1,7 +1,7 @@
 """Catalogue: the functions of a registry or portal by path and version.
 
-A function published as `users/get_user` is found at that path, at `users/get_user@2`, by a version range, and at
-`users/get_user/<id>`, where the id is the last segment of its address.
+A function published as `users/get_user` is found at that path, at `users/get_user@2`, and by a version range. It is
+also found at `users/get_user/<id>`, where the id is the last segment of its address.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class Catalogue:
     """Functions by path and version.
 
     Args:
-        unique_ids: where ids come from. "fingerprint" is the same for replicas and after a restart; "random";
-            "sequence" counts 1, 2, ...
+        unique_ids: where ids come from. "fingerprint" ids are the same for replicas and after a restart. "random" ids
+            are not. "sequence" ids are 1, 2, and so on.
 
     Raises: ConfigError for another value.
 

@@ -99,7 +99,7 @@ class Service:
         """Return a Service as it is, or make one from a `@service` class or an instance of one.
 
         Args:
-            source: a Service; an instance of a `@service` class; or such a class, which is called without arguments.
+            source: a Service, an instance of a `@service` class, or such a class. A class is called without arguments.
 
         Raises: ConfigError for anything else.
         """

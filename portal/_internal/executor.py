@@ -57,8 +57,8 @@ class WorkerPool(Executor):
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Run `fn(*args, **kwargs)` in a thread of the pool.
 
-        Raises: OverloadedError if every thread is busy and the queue is full, or if the pool has no thread and the
-            system cannot start one; RuntimeError after `shutdown`.
+        Raises: OverloadedError if every thread is busy and the queue is full. OverloadedError also if the pool has no
+            thread and the system cannot start one. RuntimeError after `shutdown`.
         """
         future: Future[Any] = Future()
         with self._ready:

@@ -1,8 +1,8 @@
 """OpenSSL's error queue, which has to be empty before each operation on a TLS connection.
 
 Each thread has one queue for all its connections. From OpenSSL 3.2 on, a read or write that fails with an error of the
-system leaves it there, and CPython does not remove it (github.com/python/cpython/issues/148594). The next operation of
-that thread which has to wait, on any connection, then fails with the error of the broken one. User code in the same
+system leaves it there. CPython does not remove it (github.com/python/cpython/issues/148594). The next operation of that
+thread which has to wait, on any connection, then fails with the error of the broken one. User code in the same
 thread may have broken a connection as well.
 
 Source: OpenSSL, SSL_get_error(3): "The current thread's error queue must be empty before the TLS/SSL I/O operation is

@@ -43,8 +43,8 @@ class When:
     there.
 
     Attributes:
-        around: "request" for a condition or a middleware that only HTTP requests have, "call" for a middleware that
-            only calls have, None if both lists are possible. See `resolve_middleware`.
+        around: "request" if the condition or the middleware is for HTTP requests only, "call" if the middleware is for
+            calls only, None for both. See `resolve_middleware`.
         named: the names in `functions`, without patterns, and those in the middleware. A portal logs the ones that it
             does not publish.
 

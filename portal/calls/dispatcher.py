@@ -98,8 +98,8 @@ class Dispatcher:
                 thread and must not block. Without it the function runs in a worker, so that this returns in time.
 
         Returns: JSON data; for a stream, an iterator of JSON data.
-        Raises: portal errors only. CallTimeout at the deadline, with the context cancelled; CallCancelled if the call
-            was cancelled before the function started; OverloadedError if a worker is needed and none is free.
+        Raises: portal errors only. CallTimeout at the deadline, with the context cancelled. CallCancelled if the call
+            was cancelled before the function started. OverloadedError if a worker is needed and none is free.
         """
         context = self._apply_timeout(call)
         try:

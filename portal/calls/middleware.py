@@ -22,8 +22,8 @@ class Call:
     """One call in progress.
 
     Attributes:
-        function: the function that is called. On the side of a Consumer it is a PendingFunction until the innermost
-            step of the chain has fetched the schema; read `schema` after `call_next` if it matters.
+        function: the function that is called. In a Consumer it is a PendingFunction until the innermost step of the
+            chain has fetched the schema. Middleware that needs `schema` reads it after `call_next`.
         params: the parameters by name, as JSON data.
         context: the context of the call: deadline, identity, request id.
         address: the address that was called, or None.

@@ -80,8 +80,8 @@ class _Flight:
     def outcome(self, context: CallContext) -> tuple[bool, Any]:
         """Return the outcome of a flight that has ended, for a follower.
 
-        Returns: (True, a copy of the result). (False, None) if the call ended for a reason of the leader alone: its
-            deadline, its cancellation, or an exception that is not a portal error.
+        Returns: (True, a copy of the result). (False, None) if only the leader is concerned: its deadline,
+            its cancellation, or an exception that is not a portal error.
         Raises: a copy of the portal error with which the call failed, with the request id of `context`.
         """
         error = self._future.exception()

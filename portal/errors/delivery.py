@@ -95,8 +95,8 @@ class TransportError(PortalError, ConnectionError):
     """The network or the peer failed.
 
     Args:
-        delivery: "not_sent" only when it is certain that the function did not run; such a call is safe to send again,
-            and `retryable` is True by default.
+        delivery: "not_sent" only when it is certain that the function did not run. Such a call is safe to send again,
+            so that `retryable` is True by default.
     """
 
     code = "transport_error"

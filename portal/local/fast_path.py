@@ -63,8 +63,8 @@ def compile_call(
 ) -> FastCall:
     """Compile a callable `fast(resolved, args, params)` that calls `found` with native values.
 
-    The compiled code falls back to `general_call` if a value needs conversion, if a call is already running in this
-    thread, or if portals have changed since `resolved.seen_version`.
+    The compiled code falls back to `general_call` in three cases: a value needs conversion, a call already runs in this
+    thread, or portals have changed since `resolved.seen_version`.
 
     Args:
         found: the function.

@@ -35,7 +35,7 @@ class FunctionRegistry:
 
         Returns: the Function.
         Raises: RegistryError (conflict) if another function has this name and version, (invalid) for a name that is not
-            a path segment; ConfigError for a callable that cannot be described.
+            a path segment. ConfigError for a callable that cannot be described.
         """
         member = Function.of(function)
         self._catalogue.add(member)

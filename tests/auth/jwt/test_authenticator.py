@@ -819,7 +819,7 @@ def test_a_follower_gives_up_by_itself(issuer: Issuer, clock: Clock, caplog: pyt
 
     def work(number: int) -> Any:
         if number == 0:
-            return keys._once.run("the key set", CallContext.for_call(WAIT), "the key set", slow)
+            return keys._single_flight.run("the key set", CallContext.for_call(WAIT), "the key set", slow)
         assert led.wait(WAIT)
         try:
             return keys.find("one", "RS256")

@@ -216,9 +216,12 @@ class Reactor:
             if received is not None:
                 self._serve(fd, connection, received, turn)
         elif connection.paused and not connection.closed:
-            self._poller.disarm(fd)
-            if not connection.paused:  # another thread has resumed it meanwhile
-                self._table.park(connection)
+            self._stop_reading(fd, connection)
+
+    def _stop_reading(self, fd: int, connection: Connection) -> None:
+        self._poller.disarm(fd)
+        if not connection.paused:  # another thread has resumed it meanwhile
+            self._table.park(connection)
 
     def _reject(self, fd: int, connection: Connection, error: ProtocolError) -> None:
         try:

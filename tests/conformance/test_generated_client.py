@@ -84,7 +84,7 @@ def test_every_operation_has_a_module_under_its_tag(package: str) -> None:
     functions = [f"orders_{name}" for name in orders.service.functions]
     assert found == {
         *(f"orders/{name}" for name in functions),
-        *(f"contracts/describe_{name}" for name in functions),
+        *(f"schemas/describe_{name}" for name in functions),
         "json_rpc/call_json_rpc",
     }
 
@@ -157,8 +157,8 @@ def test_a_validation_error_is_a_problem_with_its_faults(package: str, client: A
 
 def test_schemas_and_json_rpc(package: str, client: Any, models: ModuleType) -> None:
     for name in orders.service.functions:
-        contract = call(package, f"contracts.describe_orders_{name}", client)
-        assert (contract.name, contract.fingerprint) == (name, orders.service[name].schema.fingerprint)
+        schema = call(package, f"schemas.describe_orders_{name}", client)
+        assert (schema.name, schema.fingerprint) == (name, orders.service[name].schema.fingerprint)
     request = {"jsonrpc": "2.0", "method": "orders.add", "params": {"a": 1, "b": 2}, "id": 1}
     assert call(package, "json_rpc.call_json_rpc", client, body=request).result == 3.0
 

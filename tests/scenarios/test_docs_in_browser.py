@@ -143,7 +143,7 @@ def test_published_functions_are_shown_by_service(page: DocsPage, served: str) -
     assert page.driver.title == "Orders & more"
     assert page.find(".info .title").text.split() == ["Orders", "&", "more", "2.1", "OAS", "3.1"]
     groups = [group.get_attribute("data-tag") for group in page.all(".opblock-tag")]
-    assert groups == ["functions", "orders", "json-rpc", "contracts"]
+    assert groups == ["functions", "orders", "json-rpc", "schemas"]
     calls = [path for method, path in page.operations() if method == "POST"]
     wanted = [f"/api/orders/{name}" for name in orders.service.functions]
     assert sorted(calls) == sorted([*wanted, "/api/greet", "/api/count", "/api/rpc"])

@@ -1,7 +1,7 @@
-"""The OpenAPI document of what a portal publishes over HTTP.
+"""The OpenAPI document of the functions that a portal publishes over HTTP.
 
-It says what the server does and no more: which parameters are refused, which statuses can come, what they carry. It is
-the same, byte for byte, wherever the same functions are published.
+It describes exactly what the server does: which parameters it rejects, which statuses it returns, and their content.
+Portals that publish the same functions have the same document, byte for byte.
 
 Sources: OpenAPI Specification 3.1.1; RFC 9457 (problem details).
 """
@@ -29,9 +29,9 @@ __all__ = ["VERSION", "openapi_document", "openapi_paths"]
 #: Version of the OpenAPI Specification.
 VERSION = "3.1.1"
 
-#: The group of the GETs, apart from the calls: of each function there is one, and few want to see it.
-_CONTRACTS = "contracts"
-_FUNCTIONS = "functions"  # the group of those that have no other
+#: The tag of the GETs. Each function has one, and few readers look for it, so they stand apart from the calls.
+_SCHEMAS = "schemas"
+_FUNCTIONS = "functions"  # the tag of functions without a service or a tag
 
 _CALL_STATUSES = (400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 502, 503, 504)
 _GET_STATUSES = (400, 401, 403, 404, 408, 429, 500, 503)
@@ -50,7 +50,7 @@ def openapi_document(
     rpc: bool = True,
     timeout_header: bool = False,
 ) -> dict[str, Any]:
-    """The OpenAPI 3.1 document of published functions, as JSON data.
+    """Return the OpenAPI 3.1 document of published functions, as JSON data.
 
     Args:
         entries: what is published, from a Catalogue.
@@ -58,11 +58,11 @@ def openapi_document(
         base_path: "" or "/api".
         servers: URLs without the base path, or Server Objects.
         title, version, description: of the document.
-        authenticators: the portal's; each has a `security_scheme` (name, Security Scheme Object) or the name of one of
-            Portal's own classes. One that has neither, such as a plain function, cannot be described and is left out.
-        rpc: whether `{base_path}/rpc` answers JSON-RPC.
-        timeout_header: whether X-Portal-Timeout is a parameter of each call, for clients generated from the document,
-            and not only told of in its description. A tool that tries all values finds 504 with the small ones.
+        authenticators: of the portal. Each is an instance of one of Portal's classes or has a `security_scheme`, a
+            tuple of a name and a Security Scheme Object. Others, such as plain functions, are left out.
+        rpc: whether `{base_path}/rpc` takes JSON-RPC.
+        timeout_header: whether X-Portal-Timeout is a parameter of each call, for generated clients. Otherwise only the
+            description mentions it. A tool that tries all values gets 504 for small ones.
     """
     from apispec import APISpec
 
@@ -87,7 +87,7 @@ def openapi_document(
     for path, operations in _operations(published, bundle, list(parameters)):
         spec.path(path, operations=operations)
     rpc_path = f"{base_path}/rpc"
-    if rpc and rpc_path not in published:  # a function of that name answers there itself
+    if rpc and rpc_path not in published:  # otherwise a published function has that path
         operation = rpc_operation(*_rpc_example(published.values())) | {"responses": _rpc_responses()}
         spec.path(rpc_path, operations={"post": operation})
     for name, parameter in parameters.items():
@@ -99,12 +99,15 @@ def openapi_document(
     for tag in _tags(published.values(), services, rpc):
         spec.tag(tag)
     document: dict[str, Any] = spec.to_dict()
-    document["components"]["schemas"] = bundle.schemas  # apispec would take what is no dict in one for a name
+    document["components"]["schemas"] = bundle.schemas  # apispec would take a schema that is not a dict for a name
     return document
 
 
 def openapi_paths(entries: Iterable[Entry], base_path: str) -> dict[str, Entry]:
-    """Path -> entry, in order: of each function the newest version at its plain path, the others at `path@version`."""
+    """Return the entries by path, in order.
+
+    The newest version of a function has the plain path, and the others have `path@version`.
+    """
     from packaging.version import Version
 
     ordered = sorted(entries, key=lambda entry: Version(entry.function.schema.version), reverse=True)
@@ -123,14 +126,14 @@ def _operations(
     taken: set[str] = {"call_json_rpc"}
     for path, entry in published.items():
         name = _operation_id(entry, taken, newest="@" not in path.rpartition("/")[2])
-        # a stream takes no idempotency key: its answer is not kept
+        # a stream takes no idempotency key, as its response is not stored
         wanted = [one for one in parameters if one != "IdempotencyKey" or not entry.function.schema.streaming]
         call = _call(entry, name, bundle) | {"parameters": wanted}
         yield path, {"post": call, "get": _description(entry, name)}
 
 
 def _operation_id(entry: Entry, taken: set[str], newest: bool) -> str:
-    """Unique, and a name in any language that code is generated for; not `describe_...`, which the GETs have."""
+    """Return a unique name that is valid in all languages of code generators. The GET gets `describe_` before it."""
     parts = [*entry.path] if newest else [*entry.path, "v" + entry.function.schema.version]
     base = re.sub("[^A-Za-z0-9]+", "_", "_".join(parts)).strip("_")
     if not base[:1].isalpha():
@@ -157,7 +160,7 @@ def _call(entry: Entry, name: str, bundle: SchemaBundle) -> dict[str, Any]:
         "operationId": name,
         "tags": [_group(entry)],
         **_words(schema.description, _flags(schema)),
-        # a body that is empty is an empty object
+        # an empty body counts as an empty object
         "requestBody": {"required": bool(schema.input.get("required")), "content": {JSON: body}},
         "responses": {
             200: _stream_response(entry, name, bundle) if schema.streaming else _response(entry, name, bundle),
@@ -179,14 +182,14 @@ def _call(entry: Entry, name: str, bundle: SchemaBundle) -> dict[str, Any]:
 
 
 def _words(text: str, more: str) -> dict[str, str]:
-    """The first line of a description as the summary; what follows it, and `more`, as the description."""
+    """Return the first line of a text as the summary, and the rest of it with `more` as the description."""
     first, _, rest = text.strip().partition("\n")
     words = {"summary": first.strip()} if first else {}
     return words | {"description": f"{rest.strip()}\n\n{more}".strip()}
 
 
 def _flags(schema: FunctionSchema) -> str:
-    """One line of what people want to know of a function beside its schemas."""
+    """Return one line about the version, the flags and the timeout of a function."""
     flags = [name for name in ("idempotent", "cacheable", "streaming") if getattr(schema, name)]
     limit = [] if schema.timeout is None else [f"at most {schema.timeout:g} s"]
     return f"{', '.join([f'Version {schema.version}', *flags, *limit])}."
@@ -217,14 +220,14 @@ def _output(entry: Entry, name: str, bundle: SchemaBundle) -> dict[str, Any]:
 
 
 def _stream_response(entry: Entry, name: str, bundle: SchemaBundle) -> dict[str, Any]:
-    # OpenAPI 3.1 has no word for the items of a stream; 3.2 has itemSchema
+    # OpenAPI 3.1 cannot describe the items of a stream; 3.2 has itemSchema.
     item = _output(entry, name, bundle)
-    lines = 'One item a line, as JSON; a last line `{"problem": ...}` and a body that is cut off tell of an error.'
-    events = "One event an item, its data as JSON; then an event `complete`, or `error` with a problem."
+    lines = 'One item per line, as JSON. After an error, the last line is `{"problem": ...}` and the body is cut off.'
+    events = "One event per item, with the item as JSON. The last event is `complete`, or `error` with a problem."
     shown = [example["output"] for example in entry.function.schema.examples if isinstance(example.get("output"), list)]
     example = {"example": "".join(f"{json.dumps(one, ensure_ascii=False)}\n" for one in shown[0])} if shown else {}
     return {
-        "description": "The items, each as soon as it is there.",
+        "description": "The items, each sent as soon as it is available.",
         "headers": _headers("X-Request-ID"),
         "content": {
             NDJSON: {"schema": {"type": "string", "description": lines}, "x-itemSchema": item, **example},
@@ -236,8 +239,8 @@ def _stream_response(entry: Entry, name: str, bundle: SchemaBundle) -> dict[str,
 def _description(entry: Entry, name: str) -> dict[str, Any]:
     return {
         "operationId": f"describe_{name}",
-        "tags": [_CONTRACTS],
-        "summary": f"The contract of {entry.function.name}: its schemas, version and flags.",
+        "tags": [_SCHEMAS],
+        "summary": f"The schema of {entry.function.name}: input, output, version and flags.",
         "parameters": ["RequestID"],
         "responses": {
             200: {
@@ -251,7 +254,7 @@ def _description(entry: Entry, name: str) -> dict[str, Any]:
 
 
 def _rpc_example(entries: Iterable[Entry]) -> tuple[str, Any] | tuple[()]:
-    """A method and parameters that can be tried as they stand: the first function with an example."""
+    """Return the method and the parameters of the first function that has an example."""
     for name, entry in method_names(entries).items():
         schema = entry.function.schema
         for example in () if schema.streaming else schema.examples:
@@ -261,15 +264,15 @@ def _rpc_example(entries: Iterable[Entry]) -> tuple[str, Any] | tuple[()]:
 
 
 def _rpc_responses() -> dict[int, Any]:
-    answer = {"$ref": "#/components/schemas/RPCAnswer"}
-    either = {"anyOf": [answer, {"type": "array", "items": answer, "minItems": 1}]}
+    response = {"$ref": "#/components/schemas/RPCResponse"}
+    either = {"anyOf": [response, {"type": "array", "items": response, "minItems": 1}]}
     return {
         200: {
-            "description": "One answer, or a list of them for a batch; errors of calls are in it.",
+            "description": "One response, or a list of them for a batch. It includes the errors of calls.",
             "headers": _headers("X-Request-ID"),
             "content": {JSON: {"schema": either}},
         },
-        204: {"description": "Nothing but notifications.", "headers": _headers("X-Request-ID")},
+        204: {"description": "The request held notifications only.", "headers": _headers("X-Request-ID")},
         **{status: f"Problem{status}" for status in (400, 401, 403, 408, 413, 415, 429, 500, 503)},
     }
 
@@ -297,9 +300,9 @@ def _problem_response(status: int) -> dict[str, Any]:
 
 
 def _group(entry: Entry) -> str:
-    """The one group that an operation is shown in: its service, or the first tag of a function that is in none.
+    """Return the tag of an operation: its service, or else the first tag of the function.
 
-    A page, and many a generator of clients, would give an operation with two tags twice.
+    Pages and generated clients show an operation once for each tag, so it has one tag only.
     """
     return [*entry.path[:-1], *entry.function.schema.tags, _FUNCTIONS][0]
 
@@ -308,10 +311,10 @@ def _tags(
     entries: Collection[Entry], services: Mapping[str, Service] | Iterable[Service], rpc: bool
 ) -> list[dict[str, str]]:
     known = services.values() if isinstance(services, Mapping) else services
-    words = {_CONTRACTS: "What each function takes and gives, and its flags, as JSON."} if entries else {}
+    words = {_SCHEMAS: "The input, output and flags of each function, as JSON."} if entries else {}
     if rpc:
-        words["json-rpc"] = "All functions at one address."
+        words["json-rpc"] = "Calls of all functions at one address."
     words |= {service.name: service.description for service in known}
     found = dict.fromkeys(_group(entry) for entry in entries)
-    found |= dict.fromkeys(["json-rpc"] * rpc + [_CONTRACTS] * bool(entries))
+    found |= dict.fromkeys(["json-rpc"] * rpc + [_SCHEMAS] * bool(entries))
     return [{"name": tag, "description": words[tag]} if words.get(tag) else {"name": tag} for tag in found]

@@ -1,4 +1,4 @@
-"""What is the same in every OpenAPI document: problems, headers, JSON-RPC, security schemes."""
+"""The parts that all OpenAPI documents share: problems, headers, JSON-RPC, security schemes."""
 
 from __future__ import annotations
 
@@ -10,56 +10,59 @@ from ...jsonrpc.messages import MAX_BATCH
 
 __all__ = ["ABOUT", "HEADERS", "PARAMETERS", "REASONS", "SCHEMAS", "rpc_operation", "security_schemes"]
 
-#: What is true of every call.
+#: The description of calls in general.
 ABOUT = (
-    "A call is a POST with a JSON object of parameters; those that are not declared are refused. Its header "
-    "X-Portal-Timeout says how many milliseconds the caller waits; when they are over, 504 comes."
+    "A call is a POST with a JSON object of parameters. Undeclared parameters are rejected. The header "
+    "X-Portal-Timeout is the number of milliseconds that the caller waits. After that time the status is 504."
 )
 
-#: What each status says, for people.
+#: The meaning of each status.
 REASONS = {
-    400: "The request is no JSON, or one of its headers is malformed.",
-    401: "Who is calling is not known: no credential, or a wrong one.",
-    403: "The caller is known and may not do this.",
-    404: "No such function or version; or something the function looked for is not there.",
-    406: "A stream is sent as application/x-ndjson or text/event-stream, and Accept asks for neither.",
+    400: "The body is not valid JSON, or a header is malformed.",
+    401: "The credential is missing or invalid.",
+    403: "The caller is authenticated but not allowed to do this.",
+    404: "The function or version does not exist, or the function did not find something.",
+    406: "Accept allows neither application/x-ndjson nor text/event-stream, the formats of a stream.",
     408: "The request did not arrive in time.",
     413: "The body is too long.",
-    415: "The body is not called JSON by its Content-Type.",
-    422: "The parameters do not fit their schema; `errors` lists every fault.",
-    429: "Too many calls.",
-    500: "The function failed, or its result does not fit its schema.",
+    415: "The Content-Type is not JSON.",
+    422: "The parameters do not match their schema. `errors` lists every fault.",
+    429: "The rate limit was exceeded.",
+    500: "The function failed, or its result does not match its schema.",
     502: "A call that the function made to another server failed.",
-    503: "Every worker and every place in the queue is taken, or a circuit breaker refuses calls for now.",
-    504: "No answer before the deadline; the function may still be running.",
+    503: "All workers are busy and the queue is full, or a circuit breaker is open.",
+    504: "The call did not finish before its deadline. The function may still be running.",
 }
 
 HEADERS: dict[str, dict[str, Any]] = {
     "X-Request-ID": {
-        "description": "The id under which logs name this call.",
+        "description": "The id of this call in the logs.",
         "schema": {"type": "string"},
     },
-    "Retry-After": {"description": "Seconds to wait before the next try.", "schema": {"type": "integer", "minimum": 1}},
-    "WWW-Authenticate": {"description": "Which credentials are taken.", "schema": {"type": "string"}},
+    "Retry-After": {
+        "description": "Seconds to wait before the next attempt.",
+        "schema": {"type": "integer", "minimum": 1},
+    },
+    "WWW-Authenticate": {"description": "The accepted authentication schemes.", "schema": {"type": "string"}},
 }
 
 PARAMETERS: dict[str, dict[str, Any]] = {
     "RequestID": {
         "name": "X-Request-ID",
-        "description": "The id of the call, 1 to 128 visible ASCII characters; the server makes one otherwise.",
+        "description": "The id of the call: 1 to 128 visible ASCII characters. By default the server creates one.",
         "required": False,
         "schema": {"type": "string"},
     },
     "PortalTimeout": {
         "name": "X-Portal-Timeout",
-        "description": "Milliseconds that the caller still waits; 504 comes when they are over.",
+        "description": "Milliseconds that the caller waits. After that time the status is 504.",
         "required": False,
         "schema": {"type": "integer", "minimum": 0, "maximum": 9_999_999_999},
     },
     "IdempotencyKey": {
         "name": "Idempotency-Key",
-        "description": "Under one key the first answer is given again, where the server keeps answers; the key of a "
-        "call with other parameters is refused with 422. 1 to 255 visible ASCII characters.",
+        "description": "A server that stores responses returns the first response again for the same key. The same "
+        "key with other parameters is rejected with 422. 1 to 255 visible ASCII characters.",
         "required": False,
         "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
     },
@@ -78,10 +81,10 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         "description": "An error (RFC 9457).",
         "properties": {
             "type": _TEXT | {"description": "A URN that ends in the code."},
-            "title": _TEXT | {"description": "The class of the error."},
+            "title": _TEXT | {"description": "The kind of error."},
             "status": {"type": "integer", "minimum": 400, "maximum": 599},
-            "detail": _TEXT | {"description": "One sentence for a person."},
-            "code": _TEXT | {"description": "A word for a machine, such as `validation_error`."},
+            "detail": _TEXT | {"description": "One sentence for a human reader."},
+            "code": _TEXT | {"description": "A code for programs, such as `validation_error`."},
             "request_id": {"type": ["string", "null"]},
             "retryable": _FLAG | {"description": "Whether the same call may succeed if it is sent again."},
             "delivery": _TEXT
@@ -98,7 +101,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     },
     "Fault": {
         "type": "object",
-        "description": "One thing wrong with one value.",
+        "description": "One fault of one value.",
         "properties": {
             "path": _TEXT | {"description": "JSON Pointer to the value."},
             "message": _TEXT,
@@ -110,7 +113,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     },
     "FunctionSchema": {
         "type": "object",
-        "description": "The contract of a function.",
+        "description": "The schema of a function.",
         "properties": {
             "name": _TEXT,
             "version": _TEXT,
@@ -130,7 +133,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     },
     "RPCRequest": {
         "type": "object",
-        "description": "A JSON-RPC 2.0 request; without an id it is a notification, which is not answered.",
+        "description": "A JSON-RPC 2.0 request. Without an id it is a notification, which gets no response.",
         "properties": {
             "jsonrpc": _VERSION,
             "method": _TEXT,
@@ -145,9 +148,9 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         "properties": {"code": {"type": "integer"}, "message": _TEXT, "data": _OBJECT},
         "required": ["code", "message"],
     },
-    "RPCAnswer": {
+    "RPCResponse": {
         "type": "object",
-        "description": "A JSON-RPC 2.0 answer, with a result or an error.",
+        "description": "A JSON-RPC 2.0 response, with a result or an error.",
         "properties": {
             "jsonrpc": _VERSION,
             "result": {},
@@ -160,20 +163,20 @@ SCHEMAS: dict[str, dict[str, Any]] = {
 
 
 def rpc_operation(method: str = "add", params: Any = _NUMBERS) -> dict[str, Any]:
-    """The POST of JSON-RPC, without its responses; its examples call `method` with `params`.
+    """Return the operation of the JSON-RPC endpoint, without its responses. Its examples call `method` with `params`.
 
-    Any JSON is taken: what is no request is answered with status 200 and an error, as JSON-RPC has it.
+    Its schema accepts any JSON: JSON-RPC reports an invalid request by an error in a response with status 200.
     """
     request = {"jsonrpc": "2.0", "method": method, "params": params, "id": 1}
     return {
         "operationId": "call_json_rpc",
         "tags": ["json-rpc"],
         "summary": "Call by JSON-RPC 2.0: one request, or a batch.",
-        "description": f"A request is an RPCRequest; a batch is a list of 1 to {MAX_BATCH} of them. A method is named "
-        "as in a path, with dots or slashes: `orders.price`, `add@2`. What is no request is answered with an error. "
-        "X-Request-ID, X-Portal-Timeout and Idempotency-Key are taken as with a call by path.",
+        "description": f"A request is an RPCRequest, and a batch is a list of 1 to {MAX_BATCH} of them. A method has "
+        "the name of a path, with dots or slashes: `orders.price`, `add@2`. An invalid request gets an error. "
+        "X-Request-ID, X-Portal-Timeout and Idempotency-Key have the same effect as in a call by path.",
         "requestBody": {
-            "required": False,  # even what is no JSON is answered by JSON-RPC
+            "required": False,  # JSON-RPC has an error even for a body that is not JSON
             "content": {
                 "application/json": {
                     "schema": {},
@@ -207,15 +210,18 @@ _SCHEMES: list[tuple[str, str, dict[str, Any]]] = [
     (
         "CertificateAuth",
         "certificate",
-        {"type": "mutualTLS", "description": "The client's TLS certificate; a browser offers those that it has."},
+        {
+            "type": "mutualTLS",
+            "description": "The client's TLS certificate. A browser offers the certificates that it has.",
+        },
     ),
 ]
 
 
 def security_schemes(authenticators: Iterable[Any]) -> dict[str, dict[str, Any]]:
-    """Name -> Security Scheme Object of the authenticators that say what they are, in their order.
+    """Return the Security Scheme Objects of authenticators by name, in order. Unknown authenticators have none.
 
-    Raises: ConfigError for a `security_scheme` that is no (name, dict).
+    Raises: ConfigError if a `security_scheme` is not a tuple of a name and a dict.
     """
     found: dict[str, dict[str, Any]] = {}
     for one in authenticators:
@@ -232,15 +238,16 @@ def security_schemes(authenticators: Iterable[Any]) -> dict[str, dict[str, Any]]
 def _checked(authenticator: Any, given: Any) -> tuple[str, dict[str, Any]]:
     if isinstance(given, tuple) and len(given) == 2 and isinstance(given[1], dict):
         return given
-    raise ConfigError(
-        f"security_scheme of {type(authenticator).__name__} is {given!r:.80}",
-        path="auth",
-        expected="a tuple of a name and a Security Scheme Object",
-    )
+    kind = type(authenticator).__name__
+    expected = f"an authenticator; the security_scheme of {kind} must be a tuple of a name and a Security Scheme Object"
+    raise ConfigError.invalid("auth", given, expected)
 
 
 def _known_schemes(authenticator: Any) -> list[tuple[str, dict[str, Any]]]:
-    """The schemes of Portal's own classes and those derived from them, by name: what is not in use is not loaded."""
+    """Return the schemes of Portal's own classes and their subclasses.
+
+    The classes are compared by name, so that modules that are not in use are not imported.
+    """
     kinds = {kind.__name__ for kind in type(authenticator).__mro__}
     for kind, name, scheme in _SCHEMES:
         if kind in kinds:

@@ -1,7 +1,7 @@
-"""What a portal tells of itself: /openapi.json, /openrpc.json and /docs.
+"""Documents: the pages that describe a portal: /openapi.json, /openrpc.json and /docs.
 
-They are at the root of the listener, and below the base path as well: mounted in another application, a portal has
-nothing but that. What is published under one of these names goes before the document there.
+They are served at the root of the listener and below the base path. A portal that is mounted in another application has
+only the second place. A function or service that is published under one of these names takes precedence there.
 """
 
 from __future__ import annotations
@@ -21,22 +21,24 @@ from .swagger_ui import DocsPage, file_response
 
 __all__ = ["DOCUMENT_PATHS", "Documents"]
 
-#: Where the documents are, from the root of the listener or from the base path; /docs has files below it.
+#: The paths of the documents below the root of the listener and below the base path. /docs has files below it.
 DOCUMENT_PATHS = ("/openapi.json", "/openrpc.json", "/docs")
-_KEPT = 16  # documents; each is kept as often as there are paths that the portal is mounted at
+_MAX_CACHED = 16  # documents; each is cached once for each path at which the portal is mounted
 
 
 class Documents:
-    """Answers GET of the documents; each is made when it is first asked for after something was published or removed.
+    """Responds to a GET of a document.
+
+    A document is made at the first request after something was published or removed, and then cached.
 
     Args:
         catalogue, services: what is published.
         base_path: of the portal.
-        rpc_url: gives the URL of the JSON-RPC endpoint, or None where there is none.
+        rpc_url: returns the URL of the JSON-RPC endpoint; None if there is no such endpoint.
         title, version: of the documents.
-        authenticators: the portal's.
+        authenticators: of the portal.
 
-    Threads: any; two that ask at once may make the same document twice.
+    Threads: any. Two threads may make the same document at once.
     """
 
     def __init__(
@@ -62,7 +64,7 @@ class Documents:
         self._made: dict[tuple[str, str | None], tuple[list[Entry], bytes]] = {}
 
     def find(self, path: str) -> str | None:
-        """Which document is at a request's path, as one of DOCUMENT_PATHS or below one; None where none is."""
+        """Return the document at a request's path: one of DOCUMENT_PATHS, a path below one, or None."""
         base = self._base_path
         if base and _is_document(path):
             return path
@@ -75,9 +77,11 @@ class Documents:
         return tail
 
     def respond(self, request: Request, path: str) -> Response:
-        """The response to a request for the document that `find` gave.
+        """Return the response to a request for a document.
 
-        Raises: ProtocolError (405), RegistryError for a path that is none of them.
+        Args:
+            path: of the document, as returned by `find`.
+        Raises: ProtocolError (405); RegistryError if the document does not exist.
         """
         if request.method not in ("GET", "HEAD"):
             raise ProtocolError(f"{request.method} is not served here", status=405)
@@ -88,7 +92,7 @@ class Documents:
             return file_response(body, JSON, "no-cache", known)
         if path == "/docs" or path.startswith("/docs/"):
             return self._page.respond(path[len("/docs") :], known)
-        raise RegistryError("no document is there")
+        raise RegistryError(f"no document exists at {path[:200]}")
 
     def _document(
         self, path: str, make: Callable[[list[Entry], str | None], dict[str, Any]], mount_path: str | None
@@ -96,13 +100,13 @@ class Documents:
         entries = self._catalogue.entries()
         made = self._made.get((path, mount_path))
         if made is None or made[0] != entries:
-            if len(self._made) >= _KEPT:
+            if len(self._made) >= _MAX_CACHED:
                 self._made.clear()
             made = self._made[path, mount_path] = (entries, encode_json(make(entries, mount_path)))
         return made[1]
 
     def discovered(self) -> dict[str, Any]:
-        """The OpenRPC document for rpc.discover, which a batch may ask for a hundred times; not to be changed."""
+        """Return the OpenRPC document for rpc.discover. It is cached, so the caller must not change it."""
         entries = self._catalogue.entries()
         made = self._discovered
         if made is None or made[0] != entries:
@@ -110,11 +114,11 @@ class Documents:
         return made[1]
 
     def openapi(self, entries: list[Entry] | None = None, mount_path: str | None = None) -> dict[str, Any]:
-        """The OpenAPI document.
+        """Return the OpenAPI document.
 
         Args:
-            entries: what is published; None asks the catalogue.
-            mount_path: the path that the base path has for the client, where another server serves the portal.
+            entries: what is published; None takes everything in the catalogue.
+            mount_path: the base path as the client sees it, if another server serves the portal.
         """
         return openapi_document(
             self._catalogue.entries() if entries is None else entries,
@@ -127,7 +131,7 @@ class Documents:
         )
 
     def openrpc(self, entries: list[Entry] | None = None, mount_path: str | None = None) -> dict[str, Any]:
-        """The OpenRPC document; the arguments are those of `openapi`."""
+        """Return the OpenRPC document. The arguments are those of `openapi`."""
         url = None if self._rpc_url is None else self._rpc_url() if mount_path is None else f"{mount_path}/rpc"
         return openrpc_document(
             self._catalogue.entries() if entries is None else entries,

@@ -1,6 +1,6 @@
-"""What a refusal of each status looks like: examples for the OpenAPI document and its page.
+"""Examples of problem documents (RFC 9457), one for each status, for the OpenAPI document.
 
-Each is a real error, written as the server writes it (RFC 9457), so that the two cannot differ.
+Each example is made from a real error by the code of the server, so the two cannot differ.
 """
 
 from __future__ import annotations
@@ -46,5 +46,5 @@ _ERRORS: dict[int, PortalError] = {
 
 
 def problem_example(status: int) -> dict[str, Any]:
-    """A problem document of `status`, as JSON data. Raises: KeyError for a status that no call is answered with."""
+    """Return a problem document as JSON data. Raises: KeyError for a status that no call returns."""
     return problem_of(_ERRORS[status], debug=False) | {"request_id": "3f2a9c51d9c8-1"}

@@ -1,8 +1,8 @@
-"""The page at /docs: Swagger UI 5 on the portal's own OpenAPI document, with nothing from the network.
+"""DocsPage: the page at /docs, which shows the portal's OpenAPI document in Swagger UI 5.
 
-The files come out of the package drf-spectacular-sidecar, which is the extra `docs`; it is found and read, never
-imported. Only files that are named here are served, so no path leads out. Every script is a file of this origin, which
-is what the Content-Security-Policy asks for (W3C CSP level 3).
+The page loads nothing from the network. The files of Swagger UI are in the package drf-spectacular-sidecar, the extra
+`docs`. The package is read and never imported. Only the files named here are served, so no path leads out of its
+folder. Every script is a file of this origin, as the Content-Security-Policy demands (W3C CSP level 3).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ...serving import Response
 
 __all__ = ["CONTENT_SECURITY_POLICY", "DocsPage", "docs_response", "file_response"]
 
-#: Swagger UI sets styles by attribute; scripts are files, and it may speak to this origin alone.
+#: Swagger UI sets styles by attribute. Scripts must be files, and the page may connect to this origin only.
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -35,9 +35,9 @@ _TYPES = {
     "favicon-32x32.png": "image/png",
 }
 _ABSENT = (
-    "The docs page needs the files of Swagger UI, which are not installed here:\n\n"
+    "The docs page needs the files of Swagger UI, which are not installed. Install them with\n\n"
     "    pip install 'portal-functions[docs]'\n\n"
-    "The OpenAPI document is served without them, at openapi.json beside this page.\n"
+    "The OpenAPI document does not need them. It is at openapi.json beside this page.\n"
 )
 _HTML = """<!doctype html>
 <html lang="en">
@@ -50,7 +50,7 @@ _HTML = """<!doctype html>
 </head>
 <body>
 <div id="swagger-ui"></div>
-<noscript>This page needs JavaScript; the document itself is at <a href="{url}">{url}</a>.</noscript>
+<noscript>This page needs JavaScript. The OpenAPI document is at <a href="{url}">{url}</a>.</noscript>
 <script src="swagger-ui-bundle.js"></script>
 <script src="init.js"></script>
 </body>
@@ -68,7 +68,7 @@ SwaggerUIBundle({{
   persistAuthorization: false,
   validatorUrl: null,
   responseInterceptor(response) {{
-    // A stream is lines of JSON and no JSON, which the page would say cannot be parsed: it is shown as text.
+    // The body of a stream is lines of JSON, which the page cannot parse as JSON. It is shown as text.
     const headers = response.headers || {{}};
     if (headers["content-type"] === "application/x-ndjson") headers["content-type"] = "text/plain";
     return response;
@@ -85,12 +85,12 @@ class _File(NamedTuple):
 
 
 class DocsPage:
-    """Answers `GET /docs` and what is below it.
+    """Responds to `GET /docs` and to the paths below it.
 
     Args:
         title: of the page.
-        document_url: where the OpenAPI document is, as seen from `/docs/`; of the same origin.
-        package: where the files of Swagger UI are.
+        document_url: of the OpenAPI document, relative to `/docs/` and of the same origin.
+        package: with the files of Swagger UI.
 
     Threads: any.
     """
@@ -107,29 +107,29 @@ class DocsPage:
         }
 
     def respond(self, path_tail: str, if_none_match: str | None = None) -> Response:
-        """The response to a GET.
+        """Return the response to a GET.
 
         Args:
-            path_tail: what follows "/docs" in the path: "", "/", "/init.js".
+            path_tail: the path after "/docs": "", "/", "/init.js".
             if_none_match: the header of that name, or None.
 
-        Raises: RegistryError where no such file is.
+        Raises: RegistryError if there is no such file.
         """
         folder = _folder(self._package)
         if folder is None:
             return Response(501, _headers("text/plain; charset=utf-8", "no-store"), _ABSENT.encode())
         if not path_tail:
-            # with the slash, the page's own links are relative to it, wherever the portal is mounted
+            # With the slash, the relative links of the page work wherever the portal is mounted.
             return Response(308, [("Location", "docs/"), *_headers("text/plain; charset=utf-8", "no-cache")])
         name = path_tail.removeprefix("/")
         found = self._own.get(name) or _read(folder, name)
         if found is None:
-            raise RegistryError("the docs page has no such file")
+            raise RegistryError(f"the docs page has no file {name[:200]}")
         return _respond(found, if_none_match)
 
 
 def file_response(body: bytes, kind: str, cache: str, if_none_match: str | None) -> Response:
-    """Bytes with an ETag, or 304 where the client has them; `cache` is the Cache-Control."""
+    """Return bytes with an ETag, or 304 if the client has them. `cache` is the Cache-Control header."""
     return _respond(_file(body, kind, cache), if_none_match)
 
 
@@ -146,7 +146,7 @@ def _file(body: bytes, kind: str, cache: str) -> _File:
 
 @lru_cache(maxsize=8)
 def _folder(package: str) -> Path | None:
-    spec = importlib.util.find_spec(package)  # of a package at the top, this imports nothing
+    spec = importlib.util.find_spec(package)  # imports nothing, as the package has no parent
     for place in (spec.submodule_search_locations or ()) if spec is not None else ():
         folder = Path(place) / _FOLDER
         if (folder / "swagger-ui-bundle.js").is_file():
@@ -180,5 +180,5 @@ _default = DocsPage()
 
 
 def docs_response(path_tail: str, if_none_match: str | None = None) -> Response:
-    """What a DocsPage with the usual settings answers."""
+    """Return the response of a DocsPage with default settings."""
     return _default.respond(path_tail, if_none_match)

@@ -71,7 +71,7 @@ def test_it_is_valid(name: str, rpc: bool) -> None:
     assert document["openapi"] == VERSION
     assert faults_of(document) == []
     assert ("/api/rpc" in document["paths"]) is rpc
-    assert ("RPCAnswer" in document["components"]["schemas"]) is rpc
+    assert ("RPCResponse" in document["components"]["schemas"]) is rpc
 
 
 def test_each_operation_has_an_id_that_generators_can_use() -> None:
@@ -114,9 +114,9 @@ def test_a_call() -> None:
     assert call["summary"] == "Price an order."
     assert call["description"].endswith("if the goods cost 50.00 or more.\n\nVersion 1, idempotent.")
     assert (call["tags"], call["x-tags"]) == (["orders"], ["pricing"])
-    assert document["paths"]["/api/orders/price"]["get"]["tags"] == ["contracts"]
+    assert document["paths"]["/api/orders/price"]["get"]["tags"] == ["schemas"]
     assert document["tags"][0] == {"name": "orders", "description": "Prices orders."}
-    assert [tag["name"] for tag in document["tags"]] == ["orders", "json-rpc", "contracts"]
+    assert [tag["name"] for tag in document["tags"]] == ["orders", "json-rpc", "schemas"]
     assert call["requestBody"]["required"]
     content = call["requestBody"]["content"]["application/json"]
     assert content["schema"] == {"$ref": "#/components/schemas/OrdersPriceInput"}

@@ -7,6 +7,7 @@ import threading
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, ClassVar, Self
 
 from ._internal.at_fork import new_lock
@@ -15,7 +16,7 @@ from .catalogue import Catalogue, Entry, UniqueIds
 from .errors import ConfigError, FunctionError, PortalError, RegistryError
 from .function import Function
 from .schema import FunctionSchema
-from .service import Service, ServiceState, is_service
+from .service import Service, ServiceState, is_service, stop_services
 
 __all__ = ["Portal", "Resolver", "announce", "in_process_portals", "is_unstarted", "topology"]
 
@@ -97,12 +98,16 @@ class Portal(Resolver):
         self._start_services()
 
     def stop(self, grace: float = 5.0) -> None:
-        """Stop serving: let running calls finish within `grace` seconds and stop the services. It may start again."""
+        """Stop serving: let running calls finish within `grace` seconds and stop the services. It may start again.
+
+        Raises: the first error of a service's `on_stop`, after all services were stopped.
+        """
         with self._lifecycle:
             self._services_run = False
-        for service in self._published_services():
-            service.stop()
-        topology.changed()
+        try:
+            stop_services(self._published_services())
+        finally:
+            topology.changed()
 
     def close(self) -> None:
         """Stop, and close every thread and socket. May be called twice."""
@@ -145,8 +150,8 @@ class Portal(Resolver):
                         start(service)
                         started.append(service)
         except BaseException:
-            for service in reversed(started):
-                service.stop()
+            with suppress(Exception):  # stop_services has logged it
+                stop_services(reversed(started))
             raise
 
     def _start_on_demand(self, service: Service) -> None:
@@ -218,7 +223,8 @@ class Portal(Resolver):
             for entry in entries:
                 self._catalogue.discard(entry)
             if starts_now:
-                group.stop()
+                with suppress(Exception):  # stop_services has logged it
+                    stop_services([group])
             raise
         if self._services_run:
             group.start()  # the portal may have started meanwhile

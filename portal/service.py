@@ -7,6 +7,7 @@ stopped -> starting -> running -> stopping -> stopped
 from __future__ import annotations
 
 import inspect
+import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
@@ -17,10 +18,11 @@ from .errors import ConfigError, RegistryError
 from .function import Function, function
 from .schema import check_name
 
-__all__ = ["Service", "ServiceState", "is_service", "service"]
+__all__ = ["Service", "ServiceState", "is_service", "service", "stop_services"]
 
 T = TypeVar("T")
 
+_log = logging.getLogger("portal.portal")
 _MARK = "__portal_service__"
 _HOOKS = ("on_start", "on_stop")
 
@@ -232,6 +234,22 @@ def service(cls: Any = None, /, *, name: str | None = None, version: str = "1") 
 def is_service(source: object) -> bool:
     """Return whether an object is a class marked with `@service`, or an instance of one."""
     return hasattr(source, _MARK)
+
+
+def stop_services(services: Iterable[Service]) -> None:
+    """Stop several services in the given order, even if some of them fail to stop. Each error is logged.
+
+    Raises: the first error, after all services were stopped.
+    """
+    errors: list[Exception] = []
+    for one in services:
+        try:
+            one.stop()
+        except Exception as error:
+            _log.exception("service %s failed to stop", one.name)
+            errors.append(error)
+    if errors:
+        raise errors[0]
 
 
 def _from_instance(instance: Any, options: Mapping[str, str]) -> Service:

@@ -126,16 +126,64 @@ def test_a_portal_publishes_a_whole_service(kind: type[Portal]) -> None:
 
 def test_a_service_that_fails_to_start_is_not_published() -> None:
     def fail() -> None:
-        raise OSError("no disk")
+        raise OSError("the disk is full")
 
     group = Service("shop", [Users.double], on_start=fail)
     with LocalPortal() as portal:
-        with pytest.raises(OSError, match="no disk"):
+        with pytest.raises(OSError, match="the disk is full"):
             portal.apply_service(group)
         assert portal.functions() == {}
         assert portal.services() == {}
     assert group.status()["state"] == "error"
-    assert group.status()["error"] == "OSError: no disk"
+    assert group.status()["error"] == "OSError: the disk is full"
+
+
+class Closing:
+    """A middleware that records whether it was closed."""
+
+    closed = False
+
+    def __call__(self, call: Any, call_next: Any) -> Any:
+        return call_next(call)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize("kind", [LocalPortal, HTTPPortal])
+def test_a_service_that_fails_to_stop_does_not_keep_the_rest_open(kind: Any, caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> None:
+        raise OSError("the disk is full")
+
+    broken = [Service(name, [Users.double], on_stop=fail) for name in ("first", "second")]
+    intact, middleware = Service("third", [Users.double]), Closing()
+    portal = kind(middleware=[middleware])
+    for group in (*broken, intact):
+        portal.apply_service(group)
+    portal.start()
+    with pytest.raises(OSError, match="the disk is full"):
+        portal.close()
+    assert middleware.closed
+    assert intact.state is ServiceState.STOPPED
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages == ["service first failed to stop", "service second failed to stop"]
+    portal.close()
+
+
+@pytest.mark.parametrize("kind", [LocalPortal, HTTPPortal])
+def test_an_error_while_a_failed_start_is_undone_does_not_replace_its_error(
+    kind: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(message: str) -> None:
+        raise OSError(message)
+
+    with kind(middleware=[]) as portal:
+        portal.stop()
+        portal.apply_service(Service("first", [Users.double], on_stop=lambda: fail("cannot stop")))
+        portal.apply_service(Service("second", [Users.double], on_start=lambda: fail("cannot start")))
+        with pytest.raises(OSError, match="cannot start"):
+            portal.start()
+    assert "service first failed to stop" in [record.getMessage() for record in caplog.records]
 
 
 def test_lifecycle_of_a_service() -> None:

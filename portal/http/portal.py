@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from .._internal.closing import close_and_log
 from .._internal.settings import flag, instance, text, url_path, whole_number
 from ..address import Address
 from ..calls.dispatcher import Dispatcher
@@ -17,7 +19,7 @@ from ..catalogue import UniqueIds
 from ..errors import ConfigError, RegistryError
 from ..function import ResolvedFunction
 from ..portal import Portal, announce
-from ..service import Service
+from ..service import Service, stop_services
 from ..serving import Listener, ServingConfig
 from .client.client import HTTPClient
 from .client.resolver import HTTPResolver
@@ -202,8 +204,8 @@ class HTTPPortal(Portal):
         except BaseException:
             with self._lifecycle:
                 self._services_run = False
-            for service in reversed(started):
-                service.stop()
+            with suppress(Exception):  # stop_services has logged it
+                stop_services(reversed(started))
             raise
 
     def _serve(self) -> None:
@@ -231,11 +233,13 @@ class HTTPPortal(Portal):
                 self._unmount()
             elif not self._unmount():
                 self.listener.stop(grace)
-        super().stop(grace)
-        if self._closed:
-            self._dispatcher.close()
-            self._resolver.close()
-            close_middleware(self._http_middleware)
+        try:
+            super().stop(grace)
+        finally:
+            if self._closed:
+                self._dispatcher.close()
+                close_and_log(self._resolver, "the resolver of a portal")
+                close_middleware(self._http_middleware)
 
     def _unmount(self) -> int:
         self._mounted = False

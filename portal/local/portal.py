@@ -200,9 +200,11 @@ class LocalPortal(Portal):
 
     def stop(self, grace: float = 5.0) -> None:
         """Stop the services. A later call starts a service again. The workers end when the portal is closed."""
-        super().stop(grace)
-        if self._closed:
-            self.dispatcher.close(grace)
+        try:
+            super().stop(grace)
+        finally:
+            if self._closed:
+                self.dispatcher.close(grace)
 
     def stats(self) -> dict[str, Any]:
         """Return the numbers of published functions, and of calls started, failed and running now."""

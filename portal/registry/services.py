@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from .._internal.at_fork import new_lock
 from ..errors import RegistryError
-from ..service import Service
+from ..service import Service, stop_services
 
 __all__ = ["ServiceRegistry"]
 
@@ -89,8 +90,8 @@ class ServiceRegistry:
                 service.start()
                 started.append(service)
         except BaseException:
-            for service in reversed(started):
-                service.stop()
+            with suppress(Exception):  # stop_services has logged it
+                stop_services(reversed(started))
             raise
 
     def stop(self) -> None:
@@ -100,14 +101,7 @@ class ServiceRegistry:
         """
         with self._lock:
             services = list(reversed(self._services.values()))
-        failures: list[Exception] = []
-        for service in services:
-            try:
-                service.stop()
-            except Exception as error:
-                failures.append(error)
-        if failures:
-            raise failures[0]
+        stop_services(services)
 
     def _unknown(self, name: str) -> RegistryError:
         registered = ", ".join(self._services) or "none"

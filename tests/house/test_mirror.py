@@ -33,7 +33,6 @@ COVERED_BY: dict[str, set[str]] = {
     # Steps of one request, seen from a client.
     "http/test_portal.py": {
         "http.client.client",
-        "http.client.function",
         "http.server.app",
         "http.server.deadline_responder",
         "http.server.error_responses",
@@ -44,10 +43,7 @@ COVERED_BY: dict[str, set[str]] = {
         "http.server.target",
     },
     "http/client/test_error_mapping.py": {
-        "http.client.connection",
-        "http.client.pool",
         "http.client.timed_pools",
-        "http.client.transport",
         "http.client.urllib3_transport",
     },
     "http/documents/test_openapi.py": {"http.documents.openapi_parts", "http.documents.problem_examples"},

@@ -1,4 +1,4 @@
-"""The first call to an address, which asks for the contract first, is protected as every later one is."""
+"""The first call of an address, which fetches the schema first, is protected like every later call."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def ordinary(n: int) -> int:
 
 
 class Cutting:
-    """Stands before a server: cuts the first connections off once their requests have come, passes later ones on."""
+    """Stand before a server: close the first connections once their requests have arrived, and forward later ones."""
 
     def __init__(self, port: int, cuts: int, *, passed: int = 0) -> None:
         self._port = port
-        self._passed = passed  # connections that are passed on before the first is cut
+        self._passed = passed  # connections to forward before the first is closed
         self._cuts = cuts
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.requests: list[str] = []
@@ -265,7 +265,7 @@ def test_a_recording_keeps_a_known_schema(tmp_path: Path) -> None:
         http.remove(address)
         with pytest.raises(RegistryError):
             consumer.call_at(address, {"n": 8})
-        with pytest.raises(RegistryError):  # its contract is asked for again
+        with pytest.raises(RegistryError):  # the schema is fetched again
             consumer.call_at(address, {"n": 9})
     with Consumer([Replay(path)]) as consumer:
         assert consumer.call_at(address, {"n": 7}) == 7

@@ -1,4 +1,4 @@
-"""A server that was deployed anew with another contract, at an address without a fingerprint."""
+"""RemoteFunction: a server is deployed anew with another schema, at an address without a fingerprint."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def fetched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The addresses whose contracts were asked for."""
+    """The addresses whose schemas were fetched."""
     seen: list[str] = []
     describe = HTTPClient.describe
 
@@ -93,7 +93,7 @@ def test_wrong_input_fetches_the_schema_at_most_once_an_interval(
                 with pytest.raises(ValidationError, match="words"):
                     times(n=7, words="x")
             assert len(fetched) == expected
-        fixed = consumer.resolve(next(iter(http.functions())))  # a fingerprint leads to one contract
+        fixed = consumer.resolve(next(iter(http.functions())))  # a fingerprint belongs to one schema
         with pytest.raises(ValidationError):
             fixed(n=7, words="x")
         clock.now += 6
@@ -111,7 +111,7 @@ def test_wrong_input_causes_one_schema_fetch(http: HTTPPortal, clock: Clock, fet
             assert consumer.call_at(address, {"n": n}) == n
         assert len(fetched) == 1
         redeploy(http)
-        with pytest.raises(ValidationError):  # asked for just now; that is trusted for a moment
+        with pytest.raises(ValidationError):  # the schema was fetched a moment ago
             consumer.call_at(address, {"n": 7, "by": 2})
         clock.now += 6
         assert consumer.call_at(address, {"n": 7, "by": 2}) == "14"

@@ -48,7 +48,7 @@ RULE = RequireScopes(
 )
 ONE = RequireScopes(functions={"refund": ["money"]})
 
-# rule, function, scopes (None: nobody), group, what is missing (None: nothing)
+# rule, function, scopes (None: no identity), group, missing scopes (None: none)
 CASES: list[tuple[RequireScopes, Any, list[str] | None, str | None, list[str] | None]] = [
     (RULE, look, ["portal"], None, None),
     (RULE, look, ["portal", "more"], "", None),

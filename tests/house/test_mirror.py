@@ -48,8 +48,6 @@ COVERED_BY: dict[str, set[str]] = {
     },
     "http/documents/test_openapi.py": {"http.documents.openapi_parts", "http.documents.problem_examples"},
     # To be cut: these test modules hold the tests of several modules.
-    "auth/jwt/test_authenticator.py": {"auth.fetch", "auth.jwt.key_set", "auth.jwt.keys"},
-    "auth/test_server.py": {"auth.authenticators", "auth.passwords", "auth.secrets"},
     # Small, and used by every call there is.
     "behaviour/test_every_portal.py": {"portal"},
 }

@@ -1,0 +1,313 @@
+"""KeySet fetches the keys of an issuer and caches them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import ssl
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jwt
+import pytest
+import trustme
+
+from portal.auth.jwt.authenticator import JWTAuth
+from portal.auth.jwt.key_set import KeySet
+from portal.auth.server import authenticate, authenticators_of
+from portal.context import CallContext
+from portal.errors import ConfigError, OverloadedError
+from tests.support.clocks import Clock
+from tests.support.tokens import (
+    CLAIMS,
+    EC256,
+    ED,
+    RSA_KEY,
+    RSA_OTHER,
+    RSA_WEAK,
+    SECRET,
+    WAIT,
+    Issuer,
+    authorized,
+    b64,
+    by_issuer,
+    jwk,
+    pem,
+    raw,
+    refused,
+    signed,
+    together,
+)
+
+
+def test_keys_are_fetched_when_they_are_needed(issuer: Issuer, clock: Clock) -> None:
+    issuer.publish(jwk(RSA_KEY, "one"), jwk(EC256, "two"), jwk(ED, "three"))
+    checked = by_issuer(issuer, clock)
+    assert issuer.fetched == 0
+    assert checked.identity_of(signed("one")).name == "ann"
+    assert checked.identity_of(signed("two", EC256, "ES256")).name == "ann"
+    assert checked.identity_of(signed("three", ED, "EdDSA")).name == "ann"
+    assert issuer.fetched == 1
+    clock.now += 299
+    assert checked.identity_of(signed("one")).name == "ann"
+    assert issuer.fetched == 1
+    clock.now += 1
+    assert checked.identity_of(signed("one")).name == "ann"
+    assert issuer.fetched == 2
+
+
+def test_rotation(issuer: Issuer, clock: Clock) -> None:
+    issuer.publish(jwk(RSA_KEY, "old"))
+    checked = by_issuer(issuer, clock)
+    old, new = signed("old"), signed("new", RSA_OTHER)
+    assert checked.identity_of(old).name == "ann"
+    clock.now += 10
+    issuer.publish(jwk(RSA_OTHER, "new"))
+    assert checked.identity_of(new).name == "ann"  # an unknown id has the set fetched at once
+    refused(checked, old)  # what was taken out is out
+    assert issuer.fetched == 2
+    clock.now += 10
+    issuer.publish()
+    clock.now += 300
+    refused(checked, new)
+
+
+def test_unknown_ids_do_not_hammer_the_issuer(issuer: Issuer, clock: Clock) -> None:
+    issuer.publish(jwk(RSA_KEY, "one"))
+    checked = by_issuer(issuer, clock)
+    for number in range(20):
+        refused(checked, signed(f"unknown-{number}"))
+    assert issuer.fetched == 1
+    clock.now += 10
+    for number in range(20):
+        refused(checked, signed(f"unknown-{number}"))
+    assert issuer.fetched == 2
+    assert checked.identity_of(signed("one")).name == "ann"
+
+
+def test_which_key_of_the_set(issuer: Issuer, clock: Clock) -> None:
+    issuer.publish(
+        jwk(RSA_KEY, "rsa", alg="RS256"),
+        jwk(RSA_KEY, "enc", use="enc"),
+        jwk(RSA_KEY, "ops", key_ops=["sign"]),
+        jwk(RSA_WEAK, "weak"),
+        jwk(EC256, "ec"),
+        {"kty": "oct", "k": b64(SECRET), "kid": "oct"},
+        {"kty": "RSA", "kid": "half", "n": "AQAB"},
+        {"kty": "RSA", "kid": "bad", "n": "!", "e": []},
+        {"kty": ["RSA"], "kid": "list"},
+        jwk(RSA_KEY, kid=7),  # type: ignore[arg-type]
+        jwk(RSA_KEY, "alg", alg=1),
+        "no key",
+        None,
+    )
+    checked = by_issuer(issuer, clock)
+    assert checked.identity_of(signed("rsa")).name == "ann"
+    assert checked.identity_of(signed("ec", EC256, "ES256")).name == "ann"
+    assert checked.identity_of(signed(None)).name == "ann"  # the only one for RS256
+    refused(checked, signed("rsa", algorithm="PS256"))
+    for kid in ("enc", "ops", "half", "bad", "list", "alg", "ec", "oct", ""):
+        refused(checked, signed(kid))
+    refused(checked, raw({"alg": "HS256", "kid": "oct"}, CLAIMS, SECRET.encode()))
+    refused(checked, raw({"alg": "HS256", "kid": "rsa"}, CLAIMS, pem(RSA_KEY)))
+    with pytest.warns(jwt.InsecureKeyLengthWarning):
+        weak = signed("weak", RSA_WEAK)
+    refused(checked, weak)
+
+
+def test_no_id_among_several_keys(issuer: Issuer, clock: Clock) -> None:
+    issuer.publish(jwk(RSA_KEY, "one"), jwk(RSA_OTHER, "two"))
+    refused(by_issuer(issuer, clock), signed(None))
+
+
+BAD_ANSWERS: dict[str, Callable[[Issuer], None]] = {
+    "500": lambda issuer: issuer.say(b'{"keys":[]}', 500),
+    "404": lambda issuer: issuer.say(b"no", 404),
+    "redirect": lambda issuer: issuer.say(b"", 302, Location="file:///etc/passwd"),
+    "redirect to http": lambda issuer: issuer.say(b"", 307, Location=issuer.url + "2"),
+    "no JSON": lambda issuer: issuer.say(b"<html>"),
+    "a list": lambda issuer: issuer.say(b"[]"),
+    "no keys": lambda issuer: issuer.say(b"{}"),
+    "keys are an object": lambda issuer: issuer.say(b'{"keys":{}}'),
+    "too many keys": lambda issuer: issuer.publish(*[{}] * 101),
+    "too long": lambda issuer: issuer.say(b" " * (1024 * 1024 + 1)),
+    "cut off": lambda issuer: issuer.say(b'{"keys":[]}', length=50),
+    "deep": lambda issuer: issuer.say(b"[" * 100_000),
+    "no HTTP": lambda issuer: setattr(issuer, "answer", lambda handler: handler.wfile.write(b"SSH-2.0\r\n\r\n")),
+    "silence": lambda issuer: setattr(issuer, "answer", lambda handler: None),
+}
+
+
+@pytest.mark.parametrize("bad", BAD_ANSWERS)
+def test_the_last_good_set_stays(bad: str, issuer: Issuer, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    good = signed("one")
+    checked = by_issuer(issuer, clock)
+    BAD_ANSWERS[bad](issuer)
+    with caplog.at_level(logging.WARNING, "portal.auth"), pytest.raises(OverloadedError) as refusal:
+        authenticate(authenticators_of(checked), authorized(f"Bearer {good}"))
+    assert refusal.value.retry_after == 10
+    assert "fetch of the key set failed" in caplog.text
+    with pytest.raises(OverloadedError):
+        checked.identity_of(good)
+    assert issuer.fetched == 1  # not again so soon
+    clock.now += 10
+    issuer.publish(jwk(RSA_KEY, "one"))
+    assert checked.identity_of(good).name == "ann"
+    BAD_ANSWERS[bad](issuer)
+    clock.now += 301
+    assert checked.identity_of(good).name == "ann"
+    assert checked.identity_of(good).name == "ann"
+    refused(checked, signed("two"))
+    assert issuer.fetched == 3
+    clock.now += 86_400
+    with pytest.raises(OverloadedError):
+        checked.identity_of(good)
+
+
+def test_nobody_listens(clock: Clock) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        keys = KeySet(f"http://127.0.0.1:{taken.getsockname()[1]}/", clock=clock)
+        with pytest.raises(OverloadedError):
+            keys.find("one", "RS256")
+
+
+def test_many_threads_one_fetch(issuer: Issuer, clock: Clock) -> None:
+    issuer.publish(jwk(RSA_KEY, "one"))
+    issuer.gate.clear()
+    checked, good = by_issuer(issuer, clock), signed("one")
+
+    def work(number: int) -> str:
+        if number == 15:
+            assert issuer.asked.wait(WAIT)
+            issuer.gate.set()
+        return checked.identity_of(good).name
+
+    assert together(16, work) == ["ann"] * 16
+    assert issuer.fetched == 1
+
+
+def test_known_keys_serve_while_an_unknown_one_is_looked_for(issuer: Issuer, clock: Clock) -> None:
+    issuer.publish(jwk(RSA_KEY, "one"))
+    checked, good = by_issuer(issuer, clock), signed("one")
+    assert checked.identity_of(good).name == "ann"
+    clock.now += 10
+    issuer.gate.clear()
+    issuer.asked.clear()
+
+    def work(number: int) -> str:
+        if number == 0:
+            return str(refused(checked, signed("other")))
+        assert issuer.asked.wait(WAIT)
+        name = checked.identity_of(good).name  # before the answer is there
+        issuer.gate.set()
+        return name
+
+    assert together(2, work) == ["the token is not valid", "ann"]
+    assert issuer.fetched == 2
+
+
+def test_the_old_set_serves_while_it_is_renewed(issuer: Issuer, clock: Clock) -> None:
+    issuer.publish(jwk(RSA_KEY, "one"))
+    checked, good = by_issuer(issuer, clock), signed("one")
+    assert checked.identity_of(good).name == "ann"
+    clock.now += 300
+    issuer.publish(jwk(RSA_OTHER, "two"))
+    issuer.gate.clear()
+    issuer.asked.clear()
+
+    def work(number: int) -> str:
+        if number == 0:
+            return str(refused(checked, good))  # this one fetches: the key is no longer there
+        assert issuer.asked.wait(WAIT)
+        name = checked.identity_of(good).name
+        issuer.gate.set()
+        return name
+
+    assert together(2, work) == ["the token is not valid", "ann"]
+    refused(checked, good)
+    assert issuer.fetched == 2
+
+
+def test_who_waits_for_keys_waits_so_long(issuer: Issuer, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    issuer.gate.clear()
+    keys = KeySet(issuer.url, timeout=0.05, clock=clock)
+    begun = time.monotonic()
+
+    def work(number: int) -> Any:
+        return keys.find("one", "RS256")
+
+    assert {type(result) for result in together(4, work)} == {OverloadedError}
+    assert time.monotonic() - begun < WAIT / 2
+
+
+def test_a_follower_gives_up_by_itself(issuer: Issuer, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    keys = KeySet(issuer.url, timeout=0.05, clock=clock)
+    led, landed = threading.Event(), threading.Event()
+
+    def slow() -> None:
+        led.set()
+        landed.wait(WAIT)
+
+    def work(number: int) -> Any:
+        if number == 0:
+            return keys._single_flight.run("the key set", CallContext.for_call(WAIT), "the key set", slow)
+        assert led.wait(WAIT)
+        try:
+            return keys.find("one", "RS256")
+        finally:
+            landed.set()
+
+    assert [type(result) for result in together(2, work)] == [type(None), OverloadedError]
+    assert "fetch of the key set timed out" in caplog.text
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_child_process_fetches_by_itself(issuer: Issuer, clock: Clock) -> None:
+    issuer.publish(jwk(RSA_KEY, "one"))
+    checked, good = by_issuer(issuer, clock), signed("one")
+    issuer.gate.clear()
+    leader = threading.Thread(target=checked.identity_of, args=(good,), daemon=True)
+    leader.start()
+    assert issuer.asked.wait(WAIT)
+    child = os.fork()
+    if child == 0:  # the leader's thread is not here
+        try:
+            issuer.gate = threading.Event()
+            os._exit(0 if checked.identity_of(good).name == "ann" else 1)
+        finally:
+            os._exit(2)
+    issuer.gate.set()
+    assert os.waitpid(child, 0)[1] == 0
+    leader.join(WAIT)
+    assert not leader.is_alive()
+    assert issuer.fetched == 2
+
+
+def test_keys_over_tls(issuer: Issuer, clock: Clock) -> None:
+    authority = trustme.CA()
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(server)
+    issuer.server.socket = server.wrap_socket(issuer.server.socket, server_side=True, do_handshake_on_connect=False)
+    issuer.publish(jwk(RSA_KEY, "one"))
+    url = issuer.url.replace("http://127.0.0.1", "https://localhost")
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    good = signed("one")
+    assert by_issuer(issuer, clock, jwks_url=url, tls=trusting).identity_of(good).name == "ann"
+    with pytest.raises(OverloadedError):
+        by_issuer(issuer, clock, jwks_url=url).identity_of(good)
+    assert issuer.fetched == 1
+
+
+def test_a_key_set_without_cryptography_is_a_wrong_setting_and_no_refusal_of_every_token(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    with pytest.raises(ConfigError, match=r"HS .*cryptography. is installed \(pip install 'portal-functions\[jwt\]'\)"):
+        JWTAuth(algorithms=["RS256"], jwks_url="https://127.0.0.1:1/keys")

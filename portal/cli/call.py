@@ -75,7 +75,7 @@ def parse_arguments(arguments: Iterable[str], schema: FunctionSchema) -> dict[st
         left, equals, text = argument.partition("=")
         name = left.removesuffix(":")
         if not equals or not name:
-            raise click.BadParameter(f"{argument} is not NAME=VALUE", param_hint="NAME=VALUE")
+            raise click.BadParameter(f"must be NAME=VALUE or NAME:=JSON, got {argument}", param_hint="NAME=VALUE")
         if name in params:
             raise click.BadParameter(f"{name} is passed twice", param_hint="NAME=VALUE")
         params[name] = _parse_json(text, argument) if left.endswith(":") else _parse_value(text, name, schema.input)

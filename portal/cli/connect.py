@@ -41,7 +41,7 @@ def connected(
     """
     from ..consumer import Consumer
     from ..context import CallContext
-    from ..errors import AuthenticationError, TransportError
+    from ..errors import AuthenticationError, RegistryError, TransportError
     from ..http import ClientTLS, HTTPClient
 
     auth = None if token is None else secret(token, "--token")
@@ -55,6 +55,11 @@ def connected(
         except AuthenticationError as error:
             if token is None:
                 error.hint = "pass a token with --token"
+            raise
+        except RegistryError as error:
+            scheme = address.partition("://")[0]
+            if all(scheme not in resolver.schemes for resolver in consumer.resolvers()):
+                error.hint = "the command calls http:// and https:// addresses, and schemes of installed packages"
             raise
         except TransportError as error:
             if "CERTIFICATE_VERIFY_FAILED" in error.message:  # OpenSSL's name of the failure

@@ -122,5 +122,7 @@ def _host_and_port(where: str) -> tuple[str, int]:
         return where, 0
     host, colon, port = where.rpartition(":")
     if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise click.BadParameter(f"{where} is not HOST:PORT, such as 127.0.0.1:8080", param_hint="--http")
+        raise click.BadParameter(
+            f"must be HOST:PORT, such as 127.0.0.1:8080, or unix:PATH, got {where}", param_hint="--http"
+        )
     return host.removeprefix("[").removesuffix("]"), int(port)

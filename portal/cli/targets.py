@@ -56,10 +56,10 @@ def _split(text: str, hint: str) -> tuple[str, str]:
     """Return the module's name and the path of attributes in it."""
     name, colon, path = text.partition(":")
     if not colon or not name or not path:
-        raise click.BadParameter(f"{text} is not MODULE:TARGET, such as shop.orders:service", param_hint=hint)
+        raise click.BadParameter(f"must be MODULE:TARGET, such as shop.orders:service, got {text}", param_hint=hint)
     if name.endswith(".py") or "/" in name:
         module = name.removesuffix(".py").removeprefix("./").replace("/", ".")
-        raise click.BadParameter(f"{name} is a file; name its module: {module}:{path}", param_hint=hint)
+        raise click.BadParameter(f"must name a module, not a file; use {module}:{path}", param_hint=hint)
     return name, path
 
 

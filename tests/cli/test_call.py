@@ -46,8 +46,8 @@ def test_call_reads_its_parameters_from_stdin(base):
     ("arguments", "code", "said"),
     [
         (["fail", "reason=no"], 1, ["error: FunctionError: "]),
-        (["add", "a"], 2, ["a is not NAME=VALUE"]),
-        (["add", "=1"], 2, ["=1 is not NAME=VALUE"]),
+        (["add", "a"], 2, ["must be NAME=VALUE or NAME:=JSON, got a"]),
+        (["add", "=1"], 2, ["must be NAME=VALUE or NAME:=JSON, got =1"]),
         (["add", "a=1", "a=2"], 2, ["a is passed twice"]),
         (["add", "a:=one"], 2, ["a:=one", "not valid JSON"]),
         (["add", "a:=NaN"], 2, ["NaN is not JSON"]),

@@ -62,6 +62,13 @@ def test_messages_name_the_missing_option(protected):
     assert "the environment variable NOT_THERE_AT_ALL is not set" in unset.output
 
 
+@pytest.mark.parametrize("command", ["call", "describe", "list"])
+def test_the_hint_for_an_unknown_scheme_is_for_the_command(command):
+    result = run(command, "nothing://here/add")
+    assert result.exit_code == errors_module.NOT_FOUND
+    assert "; the command calls http:// and https:// addresses, and schemes of installed packages\n" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("address", "code", "said"),
     [

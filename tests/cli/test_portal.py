@@ -13,7 +13,11 @@ from tests.support.command import run
         (["--token", "nobody"], 2, "must be NAME=TOKEN"),
         (["--token", "a=$NOT_THERE_AT_ALL"], 2, "the environment variable NOT_THERE_AT_ALL is not set"),
         (["--token", "a=same", "--token", "b=same"], 2, "a and b have the same token"),
-        (["--auth", "served_things"], 2, "Invalid value for --auth: served_things is not MODULE:TARGET"),
+        (
+            ["--auth", "served_things"],
+            2,
+            "Invalid value for --auth: must be MODULE:TARGET, such as",
+        ),
         (["--auth", "served_things:nothing"], 2, "Invalid value for --auth: served_things has no nothing"),
         (["--auth", "served_things:number"], 2, "auth"),
         (["--auth", "served_things:ApiKeyAuth"], 2, "got the class; name an instance"),

@@ -3,7 +3,7 @@
     portal_testing      a TestingPortal, verified when the test has passed
     portal_consumer     a Consumer that sees this TestingPortal alone
     local_portal        a LocalPortal
-    portal_server       serves functions over HTTP in a process of its own
+    portal_server       serves functions over HTTP in another process
     portal_faults       puts a proxy that injects network faults in front of a server
 
 pytest loads this module by itself; a fixture imports the rest of Portal when it is first used.
@@ -70,10 +70,10 @@ def local_portal() -> Iterator[LocalPortal]:
 
 @pytest.fixture
 def portal_server() -> Iterator[ServerProcesses]:
-    """Yield a callable that serves functions in a process of its own and returns the base address.
+    """Yield a callable that serves functions in another process and returns the base address.
 
-    `portal_server(add)`, `portal_server("shop.orders:service", debug=True)`; `portal_server.kill(base)` ends one as a
-    crash does. The processes that are left are killed after the test.
+    `portal_server(add)`, `portal_server("shop.orders:service", debug=True)`; `portal_server.kill(base)` kills one
+    process. The others are killed after the test.
     """
     from .testing.server_processes import ServerProcesses
 

@@ -2,6 +2,6 @@ from __future__ import annotations
 
 from hypothesis import settings
 
-# Machines are shared and slow at times: an example's own time says nothing there.
+# Shared machines are slow at times, so the duration of one example is not tested.
 settings.register_profile("portal", deadline=None)
 settings.load_profile("portal")

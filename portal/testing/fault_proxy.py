@@ -32,7 +32,7 @@ _END = 10.0  # seconds that the threads have to end
 class FaultProxy:
     """Listens on a port of 127.0.0.1 and passes bytes on to a server, with faults.
 
-    It passes connections between `start` and `close`, or in a `with` block. Before, it refuses them.
+    It accepts connections from `start` to `close`, or in a `with` block, and refuses them at other times.
 
     Args:
         target: the server: an address such as "http://127.0.0.1:8080", or a port of 127.0.0.1.

@@ -141,7 +141,7 @@ class Rewrite(NetworkFault):
 
     Attributes:
         change: gets the bytes that arrived together and returns those to pass on.
-        label: tells it apart in `FaultProxy.counts`.
+        label: the name in `FaultProxy.counts`.
         direction: of the bytes.
     """
 

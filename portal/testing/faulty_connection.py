@@ -91,7 +91,7 @@ class FaultyConnection:
             self.close()
 
     def _pass(self, direction: Direction, data: bytes, sink: socket.socket) -> bool:
-        """Pass data on as the fault of the exchange says; return whether the direction goes on."""
+        """Apply the fault of the exchange to data and pass it on; return whether the direction continues."""
         with self._lock:
             if direction == "request" and self._responded and not self._is_silent:
                 self._fault, self._responded = self._next_fault(), False

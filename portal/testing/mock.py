@@ -163,7 +163,7 @@ class Mock:
 
 
 class MockFunction(Function):
-    """A Function that does what its Mock says; with a schema it validates as the real one does."""
+    """A Function with the behaviour of its Mock; with a schema it validates like the real function."""
 
     def __init__(self, schema: FunctionSchema, original: Function | None = None, *, any_schema: bool = False) -> None:
         super().__init__(
@@ -218,7 +218,7 @@ class MockFunction(Function):
     def become_stream(self) -> None:
         """Stream from now on.
 
-        Raises: ConfigError if the schema says that there is one result.
+        Raises: ConfigError if the function is not a streaming function.
         """
         if self.schema.streaming:
             return
@@ -241,7 +241,7 @@ class MockFunction(Function):
         return self.parameters.dump(self.parameters.bind(args, kwargs))
 
     def invoke(self, params: Mapping[str, Any], context: CallContext) -> Any:
-        """Return the result of one call, as the Mock says."""
+        """Return the result of one call, by the behaviour of the Mock."""
         self._require_stream(False)
         native = self._loaded(params, context)
         with portal_errors_only():
@@ -249,7 +249,7 @@ class MockFunction(Function):
         return self.encode_result(result)
 
     def iterate(self, params: Mapping[str, Any], context: CallContext) -> Iterator[Any]:
-        """Yield the items of one streaming call, as the Mock says; the Mock is asked with the first item."""
+        """Yield the items of one streaming call; the behaviour is chosen when the first item is read."""
         self._require_stream(True)
         return self._items({"params": params, "native": self._loaded(params, context)})
 

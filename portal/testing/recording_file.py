@@ -37,7 +37,7 @@ def recording_path(path: FilePath) -> Path:
 
 
 def params_key(params: Any) -> str:
-    """Return text that is equal for equal parameters, whatever the order of their names."""
+    """Return text that is equal for equal parameters in any order of their names."""
     return json.dumps(params, sort_keys=True, ensure_ascii=False, default=repr)
 
 

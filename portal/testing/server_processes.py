@@ -1,12 +1,12 @@
-"""ServerProcesses: serve functions over HTTP in processes of their own, for tests.
+"""ServerProcesses: serve functions over HTTP in other processes, for tests.
 
     with ServerProcesses() as serve:
         base = serve(add, "shop.orders:service")          # http://127.0.0.1:40123/api
         consumer.call_at(base.child("add"), {"a": 1, "b": 2})
-        serve.kill(base)                                   # as a crash does: no response, no goodbye
+        serve.kill(base)                                   # like a crash: no response is sent
 
-A process imports what it serves, so that a module must hold each function under a name. What a process prints goes to
-its error output. It ends when it is killed, and when the process that started it ends.
+A process imports what it serves, so each function must have a name in a module. Printed text goes to the error output
+of the process. A process ends when it is killed, and when the process that started it ends.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class ServerProcesses:
 
         Raises:
             ConfigError: a target cannot be found by name, or an option is not JSON data.
-            RuntimeError: the process ended before it served; its error output says why.
+            RuntimeError: the process ended before it served; the reason is in its error output.
         """
         require(targets, "portal_server.targets", targets, 'functions, services or a portal, or "module:name" of each')
         require(is_json(options), "portal_server.options", options, "JSON data")
@@ -142,7 +142,7 @@ def serve() -> None:
     """
     order = json.loads(sys.stdin.readline())
     with os.fdopen(os.dup(1), "w") as ready, ExitStack() as stack:
-        os.dup2(2, 1)  # nobody reads the pipe once the server is ready; a full pipe would block what prints
+        os.dup2(2, 1)  # the pipe is not read after the first line; if it were full, print would block
         portal = stack.enter_context(_portal_of([_load(target) for target in order["targets"]], order["options"]))
         print(json.dumps({"base": str(portal.base)}), file=ready, flush=True)
         sys.stdin.read()

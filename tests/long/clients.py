@@ -75,7 +75,7 @@ def busy(settings: dict[str, Any]) -> None:
             latencies.append(now - began[fd])
             began[fd] = now
             sock.sendall(CALL)
-    # One that was never answered counts as well.
+    # A request without a response counts as well.
     latencies += [perf_counter() - since for since in began.values() if perf_counter() - since > max(latencies)]
     latencies.sort()
     say(

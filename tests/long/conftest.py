@@ -19,7 +19,7 @@ ROOT = HERE.parents[1]
 
 
 class Process:
-    """A script of this folder that answers lines with JSON."""
+    """A script of this folder that responds to lines with JSON."""
 
     def __init__(self, script: str, **settings: Any) -> None:
         self._process = subprocess.Popen(
@@ -32,14 +32,14 @@ class Process:
         )
 
     def read(self) -> Any:
-        """The next line that it prints."""
+        """Return the next line that it prints."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         assert line, f"it ended with {self._process.wait()}"
         return json.loads(line)
 
     def request(self) -> Any:
-        """Send it a line, and its answer."""
+        """Send it a line and return its response."""
         self.go_on()
         return self.read()
 
@@ -80,4 +80,4 @@ def certificates(tmp_path: Path) -> tuple[str, str]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents and "long" in item.name and os.environ.get("PORTAL_LONG") != "1":
-            item.add_marker(pytest.mark.skip(reason="a long run; PORTAL_LONG=1 asks for it"))
+            item.add_marker(pytest.mark.skip(reason="a long run; set PORTAL_LONG=1"))

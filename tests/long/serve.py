@@ -1,8 +1,8 @@
-"""A portal in a process of its own, told what to do by lines on its standard input.
+"""A portal in another process, controlled by lines on its standard input.
 
     python serve.py '{"config": {...}, "pem": "server.pem" or null}'
 
-It prints its port, then answers each line with its figures as JSON; it ends with its input.
+It prints its port, then responds to each line with its figures as JSON. It ends when its input ends.
 """
 
 from __future__ import annotations

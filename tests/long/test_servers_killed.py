@@ -1,4 +1,4 @@
-"""Servers reloaded, stopped, frozen and killed under constant calls: each call is executed once, or says so."""
+"""Servers are reloaded, stopped, frozen and killed under constant calls: no call is executed twice or lost silently."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Server:
         self.kind = kind
         self._log = directory / "server.log"
         self._environment = os.environ | {
-            "COUNTED": str(executions),
+            "EXECUTIONS": str(executions),
             "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests" / "support"))),
         }
         self._listening: socket.socket | None = socket.create_server(("127.0.0.1", 0), backlog=512)
@@ -116,14 +116,14 @@ class Clients:
                     pid = consumer.call_at(f"{self._base}/{name}", {"number": number}, timeout=WAIT)
                 except PortalError as raised:
                     error = raised
-                    self._over.wait(0.005)  # nobody listens, most likely
+                    self._over.wait(0.005)  # most likely no server listens
                 with self._more:
                     phases = frozenset({phase, self.phase})
                     self.made.append(Made(number, name, retried, phases, error, pid))
                     self._more.notify_all()
 
     def serve_more(self, calls: int) -> set[int]:
-        """Wait until so many more calls were answered; the processes that answered them."""
+        """Wait until so many more calls have a response; return the processes that responded."""
         with self._more:
             begun = len(self.made)
 
@@ -154,7 +154,7 @@ def chaos(kind: str, directory: Path, threads: int) -> Iterator[tuple[Server, Cl
 
 
 def check(made: list[Made], executed: Counter[int], gentle: frozenset[str]) -> None:
-    """What holds for every call, whatever happened to its server."""
+    """Check what holds for every call in spite of failing servers."""
     for one in made:
         times, error = executed[one.number], one.error
         if one.name == "work":

@@ -1,4 +1,4 @@
-"""Clients that send a byte now and then are dropped by the deadline, and nobody else notices them."""
+"""Clients that send a byte now and then are disconnected at the deadline and do not delay other clients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TLS connections within this process, and one that breaks and leaves that in the thread's OpenSSL error queue."""
+"""TLS connections within this process, and one that leaves an error in the OpenSSL error queue of the thread."""
 
 from __future__ import annotations
 
@@ -47,4 +47,4 @@ def break_a_connection() -> None:
     with connected() as (tls, theirs):
         theirs.close()
         with pytest.raises(OSError, match=r"Broken pipe|EOF occurred"):
-            tls.send(b"nobody reads this")
+            tls.send(b"not read")

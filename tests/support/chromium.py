@@ -1,4 +1,4 @@
-"""A headless Chromium that speaks to nobody but the server under test, driven over WebDriver (W3C)."""
+"""A headless Chromium that contacts only the server under test, driven over WebDriver (W3C)."""
 
 from __future__ import annotations
 
@@ -23,12 +23,14 @@ _FLAGS = (
     "--window-size=1280,1600",
 )  # fmt: skip
 
-needs_browser = pytest.mark.skipif(_CHROMIUM is None or _DRIVER is None, reason="there is no chromium or chromedriver")
+needs_browser = pytest.mark.skipif(
+    _CHROMIUM is None or _DRIVER is None, reason="chromium or chromedriver is not installed"
+)
 
 
 @contextmanager
 def browser(profile: Path) -> Iterator[Chrome]:
-    """A browser with an empty profile in the folder `profile`; its console and its requests are logged."""
+    """Start a browser with an empty profile in the folder `profile`; it logs its console and its requests."""
     from selenium.webdriver import Chrome, ChromeOptions
     from selenium.webdriver.chrome.service import Service
 
@@ -38,7 +40,7 @@ def browser(profile: Path) -> Iterator[Chrome]:
     for flag in (*_FLAGS, f"--user-data-dir={profile}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    # With the driver named, selenium looks for none and downloads none.
+    # Given a driver, selenium neither searches for one nor downloads one.
     driver = Chrome(options, Service(_DRIVER))
     try:
         driver.set_page_load_timeout(60)

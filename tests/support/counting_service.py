@@ -1,4 +1,4 @@
-"""Functions that note each call in the file named by COUNTED, for servers that are killed: what was executed."""
+"""Functions that write each execution to the file EXECUTIONS, for servers that are killed."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import os
 
 from portal import HTTPPortal, function
 
-_FILE = os.open(os.environ["COUNTED"], os.O_APPEND | os.O_CREAT | os.O_WRONLY)
+_FILE = os.open(os.environ["EXECUTIONS"], os.O_APPEND | os.O_CREAT | os.O_WRONLY)
 
 
-def _note(number: int) -> int:
-    os.write(_FILE, b"%d\n" % number)  # one write to a file opened for appending is whole
+def _record(number: int) -> int:
+    os.write(_FILE, b"%d\n" % number)  # one write to a file opened for appending is atomic
     return os.getpid()
 
 
 @function
 def work(number: int) -> int:
-    """Must not be done twice. Gives the process that did it."""
-    return _note(number)
+    """Must not be executed twice. Return the process id."""
+    return _record(number)
 
 
 @function(idempotent=True)
 def safe(number: int) -> int:
-    """May be done twice."""
-    return _note(number)
+    """May be executed twice. Return the process id."""
+    return _record(number)
 
 
 http = HTTPPortal()

@@ -1,6 +1,6 @@
 """Functions of every kind of type, flag and rule, to hold the OpenAPI document against the server.
 
-They give back what they take, so that whatever the document allows to be sent is seen in an answer as well.
+They return their parameters, so that each value the document allows in a request comes back in a response.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ RAW: dict[str, Any] = {
 }
 
 
-@mark(name="everything", version="1")
+@mark(name="all_types", version="1")
 class AllTypes:
     """One function for each kind of type."""
 
@@ -200,7 +200,7 @@ class AllTypes:
 
     @function()
     def anything(self, value: Any, more: list[Any] | None = None) -> Any:
-        """Whatever JSON can say."""
+        """Any JSON value."""
         return value
 
     @function()
@@ -230,7 +230,7 @@ class AllTypes:
 
     @function(deprecated=True, timeout=5.0, tags=("old",))
     def old(self, a: int = 0) -> int:
-        """Not to be used any more."""
+        """A deprecated function."""
         return a
 
 
@@ -238,7 +238,7 @@ service = Service.of(AllTypes)
 
 
 def functions() -> list[Function]:
-    """Two versions of one function, and a name that is no identifier."""
+    """Return two versions of one function, and a function whose name is not an identifier."""
 
     def add(a: int, b: int) -> int:
         """Add whole numbers."""
@@ -259,14 +259,14 @@ def functions() -> list[Function]:
 
 
 def portal() -> HTTPPortal:
-    """All of it, open to everybody. The caller closes it."""
+    """Return a portal with all of it and without authentication. The caller closes it."""
     return _filled(HTTPPortal(middleware=[Idempotency()]))
 
 
 def protected() -> HTTPPortal:
-    """All of it, for those who show a token, an API key or a password; limited. The caller closes it.
+    """Return a portal with all of it that needs a token, an API key or a password. The caller closes it.
 
-    The limit is one that nobody reaches: its headers and its 429 are in the document all the same.
+    It has a rate limit that is never reached, so that the headers and the 429 are in the document.
     """
     http = HTTPPortal(
         auth=[BearerAuth({TOKEN: "ann"}), ApiKeyAuth({API_KEY: "bob"}), BasicAuth({"eve": PASSWORD})],

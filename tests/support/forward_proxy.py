@@ -1,4 +1,4 @@
-"""A forward proxy as small as one can be: sends requests on (RFC 9112 section 3.2.2) and opens tunnels (CONNECT)."""
+"""A small forward proxy: it forwards requests (RFC 9112 section 3.2.2) and opens tunnels (CONNECT)."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _READ = 65536
 
 
 class ForwardProxy:
-    """Listens on a port of its own; a context manager, which ends every thread.
+    """Listen on a free port. As a context manager it ends every thread.
 
     Args:
-        instead: what becomes of a connection once it has brought a request: sent as an answer, or a callable of the
-            socket; then the connection is closed. None passes requests on.
-        host: leads to 127.0.0.1 behind the proxy, and nowhere else.
+        instead: replaces forwarding: bytes to send as the response, or a callable that takes the socket. The connection
+            is then closed. None forwards requests.
+        host: the only host that the proxy connects to; it stands for 127.0.0.1.
         tls: serves over TLS.
 
     Attributes:
         lines: the first line of each request.
-        authorizations: what each said as Proxy-Authorization, or None.
-        connections: accepted.
+        authorizations: the Proxy-Authorization header of each request, or None.
+        connections: the number of accepted connections.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class ForwardProxy:
         bare.close()
 
     def _exchange(self, client: socket.socket) -> bool:
-        """One request; whether another may follow."""
+        """Handle one request; return whether another may follow."""
         head, body = _read_message(client)
         if not head:
             return False
@@ -139,7 +139,7 @@ def _copy(source: socket.socket, target: socket.socket) -> None:
 
 
 def _read_message(sock: socket.socket) -> tuple[str, bytes]:
-    """Head and body of a request or an answer with Content-Length; ("", b"") at the end."""
+    """Return head and body of a request or a response with Content-Length; ("", b"") at the end."""
     data = b""
     while b"\r\n\r\n" not in data:
         piece = sock.recv(_READ)

@@ -10,7 +10,7 @@ from portal.serving import Request, Response
 
 
 def request_of(method: str = "POST", target: str = "/api/add", body: bytes = b"", **headers: str) -> Request:
-    """A request; `x_y` is the header x-y."""
+    """Return a request; `x_y` is the header x-y."""
     lines = [f"{method} {target} HTTP/1.1", "Host: api.example"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     lines += [f"Content-Length: {len(body)}"] if body or method == "POST" else []
@@ -19,13 +19,13 @@ def request_of(method: str = "POST", target: str = "/api/add", body: bytes = b""
 
 
 def respond_with(status: int = 200, body: Any = b"{}", **headers: str) -> Callable[[Request], Response]:
-    """What answers with this, JSON unless said otherwise."""
+    """Return a handler that responds with this status, body and headers; JSON by default."""
     rows = {"content_type": "application/json"} | headers
     return lambda request: Response(status, [(name.replace("_", "-"), value) for name, value in rows.items()], body)
 
 
 def headers_of(response: Response) -> dict[str, str]:
-    """The headers by lower-case name; each may stand there once only."""
+    """Return the headers by lower-case name; no name may occur twice."""
     found = {name.lower(): value for name, value in response.headers}
     assert len(found) == len(response.headers), response.headers
     return found

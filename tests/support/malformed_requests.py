@@ -46,7 +46,7 @@ class Row:
         kind: see the module.
         statuses: of the final responses, in order; 0 is any of the client's errors.
         method: of the requests: a response to HEAD has no body.
-        tls: how it goes to the TLS portal: on the bare socket, or once hands are shaken.
+        tls: how it is sent to the TLS portal: on the bare socket, or after the handshake.
         halves: whether the client closes its side when everything is sent.
     """
 
@@ -119,7 +119,7 @@ def _close_after(data: bytes) -> Act:
 
 
 def _lengths() -> Iterator[Row]:
-    """Lengths told twice, in two ways, or in no number: what smuggling lives on."""
+    """Lengths given twice, in two ways, or not as a number, as used for request smuggling."""
     both = (b"Content-Length: 13\r\n", CHUNKED)
     yield rejected("cl.te", post(HOST + both[0] + CHUNKED, CHUNKS + SMUGGLED))
     yield rejected("te.cl", post(HOST + CHUNKED + both[0], CHUNKS + SMUGGLED))
@@ -173,7 +173,7 @@ def _lengths() -> Iterator[Row]:
     yield dropped("less than its length, then the end", post(HOST + LENGTH, BODY[:-1]))
     yield rejected("less than its length, then nothing", post(HOST + LENGTH, BODY[:-1]), 408)
     yield rejected("a length and no body", post(HOST + LENGTH, b""), 408)
-    yield responded("a body where none is asked for", post(HOST + LENGTH, BODY, b"GET /api/add HTTP/1.1"), 200)
+    yield responded("a body of a GET request", post(HOST + LENGTH, BODY, b"GET /api/add HTTP/1.1"), 200)
     yield responded("a chunked GET", post(HOST + CHUNKED, CHUNKS, b"GET /api/add HTTP/1.1"), 200)
 
 
@@ -300,7 +300,7 @@ def _lines() -> Iterator[Row]:
     yield rejected("a method without end", b"P" * 9000, 431)
     yield responded("http/1.2", post(line=b"POST /api/add HTTP/1.2"), 200)
     yield responded("http/1.0", post(LENGTH, BODY + GOOD, b"POST /api/add HTTP/1.0"), 200)
-    yield responded("a method nobody knows", post(line=b"BREW /api/add HTTP/1.1"), 501)
+    yield responded("an unknown method", post(line=b"BREW /api/add HTTP/1.1"), 501)
     yield responded("a method in lower case", post(line=b"post /api/add HTTP/1.1"), 501)
     yield responded("delete", post(line=b"DELETE /api/add HTTP/1.1"), 405)
     yield responded("trace", post(line=b"TRACE /api/add HTTP/1.1"), 405)

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @contextmanager
 def running(**settings: Any) -> Iterator[ValkeyServer]:
-    """A server of its own; it may be killed."""
+    """Run a server that no other test uses; it may be killed."""
     server = _started(settings)
     try:
         yield server
@@ -35,14 +35,14 @@ def _started(settings: dict[str, Any]) -> ValkeyServer:
         try:
             server.start()
         except ValkeyServerStartupError:
-            continue  # somebody else has taken the port meanwhile
+            continue  # another process has taken the port meanwhile
         if server._process is not None and server._process.poll() is None:
             return server
     raise RuntimeError("no Valkey server starts")
 
 
 def program(text: str, *arguments: str) -> subprocess.Popen[str]:
-    """A Python process that runs `text`, with pipes to talk over."""
+    """Start a Python process that runs `text`, with pipes for input and output."""
     paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     return subprocess.Popen(
         [sys.executable, "-c", text, *arguments],
@@ -54,7 +54,7 @@ def program(text: str, *arguments: str) -> subprocess.Popen[str]:
 
 
 def last_json_line(process: subprocess.Popen[str]) -> Any:
-    """The last line that the process wrote, as JSON, once it has ended."""
+    """Let the process go on, wait for its end, and return its last line as JSON."""
     out, _ = process.communicate("go\n", timeout=30)
     assert process.returncode == 0
     return json.loads(out.splitlines()[-1])

@@ -75,8 +75,8 @@ def describe(target: Callable[..., Any], options: Mapping[str, Any]) -> Callable
         input=parameters.schema.json,
         output=output.json,
         description=inspect.getdoc(target) or "" if description is None else description,
-        tags=tuple(settings.pop("tags", ())),
-        examples=tuple(settings.pop("examples", ())),
+        tags=settings.pop("tags", ()),
+        examples=settings.pop("examples", ()),
         streaming=streaming,
         **settings,
     )

@@ -211,6 +211,8 @@ def _message(error: Any, rule: str) -> str:
     if rule in _LENGTHS:
         words, noun = _LENGTHS[rule]
         return f"must have {words} {expected} {noun}{'' if expected == 1 else 's'}, got {len(value)}"
+    if rule == "items" and expected is False:
+        return f"must have at most {len(error.schema.get('prefixItems', ()))} items, got {len(value)}"
     if rule in ("anyOf", "oneOf") and error.context:
         return "must match one of the allowed schemas"
     return str(error.message) if len(error.message) <= 200 else f"must satisfy the keyword {rule!r} of the schema"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
-from .._internal.settings import flag, positive_seconds
+from .._internal.settings import flag, positive_seconds, require
 from ..errors import ConfigError, RegistryError, SerializationError, ValidationError
 from .jsondata import copy_json, shorten
 from .schema import Schema
@@ -92,7 +92,8 @@ class FunctionSchema:
 
     Raises:
         RegistryError: kind "invalid", for an invalid name or version.
-        ConfigError: a flag is not True or False, or the timeout is not a number of seconds above 0.
+        ConfigError: a flag is not True or False, the timeout is not a number of seconds above 0, tags are not strings,
+            or examples are not dicts.
 
     Threads: immutable; any thread may use it.
     """
@@ -116,8 +117,8 @@ class FunctionSchema:
         positive_seconds("function.timeout", self.timeout, optional=True)
         for name in _FLAGS:
             flag(f"function.{name}", getattr(self, name))
-        object.__setattr__(self, "tags", tuple(self.tags))
-        object.__setattr__(self, "examples", tuple(self.examples))
+        object.__setattr__(self, "tags", _tuple_of(str, "function.tags", self.tags, "a list of strings"))
+        object.__setattr__(self, "examples", _tuple_of(Mapping, "function.examples", self.examples, "a list of dicts"))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -186,6 +187,14 @@ class FunctionSchema:
     def __getstate__(self) -> dict[str, Any]:
         # compiled schemas cannot be pickled; they are compiled again on first use
         return {item.name: self.__dict__[item.name] for item in fields(self)}
+
+
+def _tuple_of(kind: type, setting: str, values: Any, expected: str) -> tuple[Any, ...]:
+    """Return an iterable as a tuple. Raises ConfigError for one string, and for items that are not of the class."""
+    iterable = isinstance(values, Iterable) and not isinstance(values, str | bytes | Mapping)
+    found = tuple(values) if iterable else ()
+    require(iterable and all(isinstance(item, kind) for item in found), setting, values, expected)
+    return found
 
 
 def _without_titles(schema: Any) -> Any:

@@ -94,6 +94,8 @@ class HintMapper:
         return self._container(hint, origin or hint, args)
 
     def _container(self, hint: Any, origin: Any, args: tuple[Any, ...]) -> Codec:
+        if not isinstance(origin, type):
+            raise _unsupported(hint)
         if origin is tuple:
             return self._tuple(hint, args)
         if origin in _LISTS:
@@ -103,9 +105,7 @@ class HintMapper:
         if origin in _MAPPINGS:
             key, value = args or (str, Any)
             return mapping_codec(self.codec(key), self.codec(value), type_name(hint))
-        if isinstance(origin, type):
-            return self._class(hint, origin, args)
-        raise _unsupported(hint)
+        return self._class(hint, origin, args)
 
     def _tuple(self, hint: Any, args: tuple[Any, ...]) -> Codec:
         if not args:

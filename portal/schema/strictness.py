@@ -2,11 +2,12 @@
 
 jsonschema-rs looks only at what a schema mentions. Under `{}` it accepts NaN, and with a recursive schema a deep value
 overflows the native stack. A schema is strict if it states the type of every value that it can reach and contains no
-recursion. Its compiled validator alone then rejects everything that is not JSON data.
+recursion. Its compiled validator alone then rejects everything that is not JSON data, at any depth.
 """
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 from .jsondata import MAX_DEPTH
@@ -19,7 +20,7 @@ _SCALARS = frozenset(("null", "boolean", "integer", "number", "string"))
 
 def is_strict(schema: Any) -> bool:
     """Return whether the compiled validator alone rejects everything that is not JSON data."""
-    return not _RecursionSearch(schema).finds_recursion(schema, (), 0) and _states_types(schema, schema)
+    return _Nesting(schema).height(schema, ()) < MAX_DEPTH and _states_types(schema, schema)
 
 
 def is_scalar(schema: Any) -> bool:
@@ -44,28 +45,40 @@ def check_all_strings(schema: Any) -> Any:
     return made
 
 
-class _RecursionSearch:
-    """One search of a schema for recursion, or for what may hide it."""
+class _Nesting:
+    """How deep schemas are nested below a root, references included."""
 
     def __init__(self, root: Any) -> None:
         self._root = root
-        self._searched: set[int] = set()
+        self._heights: dict[int, float] = {}
 
-    def finds_recursion(self, schema: Any, path: tuple[int, ...], depth: int) -> bool:
-        """Return whether a schema may be recursive; `path` has the ids of the schemas around it."""
-        if not isinstance(schema, dict) or id(schema) in self._searched:
-            return False
-        if id(schema) in path or depth >= MAX_DEPTH or "$dynamicRef" in schema or "$id" in schema:
-            return True
-        path = (*path, id(schema))
+    def height(self, schema: Any, path: tuple[int, ...]) -> float:
+        """Return how many schemas are nested below a schema; infinity if it is recursive, or may be.
+
+        Args:
+            schema: the schema.
+            path: the ids of the schemas around it.
+        """
+        if not isinstance(schema, dict):
+            return -1  # true and false add nothing to the height of the schema around them
+        if id(schema) in self._heights:
+            return self._heights[id(schema)]
+        if id(schema) in path or len(path) >= MAX_DEPTH or "$dynamicRef" in schema or "$id" in schema:
+            return inf
+        parts = list(applied_subschemas(schema))
         if "$ref" in schema:
             target = resolve(self._root, schema["$ref"])
-            if target is None or self.finds_recursion(target, path, depth + 1):
-                return True
-        if any(self.finds_recursion(child, path, depth + 1) for child in applied_subschemas(schema)):
-            return True
-        self._searched.add(id(schema))
-        return False
+            if target is None:
+                return inf
+            parts.append(target)
+        path = (*path, id(schema))
+        height = 0.0
+        for part in parts:
+            height = max(height, 1 + self.height(part, path))
+            if height == inf:
+                return inf
+        self._heights[id(schema)] = height
+        return height
 
 
 def _states_types(schema: Any, root: Any) -> bool:

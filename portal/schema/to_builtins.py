@@ -12,18 +12,25 @@ __all__ = ["to_builtins"]
 
 
 def to_builtins(value: Any, depth: int = MAX_DEPTH) -> Any:
-    """Return the value with dataclasses and named tuples as dicts, and enum members as their values, at any depth.
+    """Return the value without classes that a JSON Schema does not name, at any depth.
 
-    Other values are returned unchanged, such as a datetime or a Decimal: the schema's own codec converts them. So is
-    what is nested more than `depth` containers deep.
+    Dataclasses and named tuples become dicts, other tuples and sets become lists, and enum members become their values,
+    also as keys. A set is sorted if its items can be sorted. Other values are returned unchanged, such as a datetime or
+    a Decimal: the codec of the schema converts them. So is what is nested more than `depth` containers deep.
     """
     if depth <= 0:
         return value
     kind = type(value)
     if kind is dict:
-        return {name: to_builtins(item, depth - 1) for name, item in value.items()}
-    if kind is list:
+        return {_builtin_key(name): to_builtins(item, depth - 1) for name, item in value.items()}
+    if kind is list or kind is tuple:
         return [to_builtins(item, depth - 1) for item in value]
+    if kind is set or kind is frozenset:
+        items = [to_builtins(item, depth - 1) for item in value]
+        try:
+            return sorted(items)
+        except TypeError:
+            return items
     if isinstance(value, Enum):
         return value.value
     if dataclasses.is_dataclass(kind):
@@ -32,3 +39,8 @@ def to_builtins(value: Any, depth: int = MAX_DEPTH) -> Any:
     if isinstance(value, tuple) and hasattr(kind, "_fields"):
         return {name: to_builtins(item, depth - 1) for name, item in zip(kind._fields, value, strict=True)}
     return value
+
+
+def _builtin_key(name: Any) -> Any:
+    """Return the value of an enum member if it is a string, as the keys of a JSON object are."""
+    return name.value if isinstance(name, Enum) and isinstance(name.value, str) else name

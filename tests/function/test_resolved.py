@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
 
 import pytest
 
-from portal import (
-    LocalPortal,
-    ValidationError,
-)
+from portal import Consumer, HTTPPortal, LocalPortal, Portal, ValidationError
 from portal import function as make
 
 
@@ -34,3 +33,24 @@ def test_a_resolved_function_is_called_like_the_function_itself() -> None:
         assert list(stream.stream()) == [1]
         with pytest.raises(ValidationError):
             resolved(1, 2, 3)
+
+
+class Colour(Enum):
+    RED = "red"
+
+
+@dataclass(frozen=True)
+class Item:
+    sku: str
+
+
+@make
+def count(items: tuple[Item, ...], colours: set[Colour], stock: dict[Colour, int]) -> int:
+    return len(items) + len(colours) + stock[Colour.RED]
+
+
+@pytest.mark.parametrize("kind", [LocalPortal, HTTPPortal])
+def test_containers_of_classes_are_passed_alike_to_every_portal(kind: type[Portal]) -> None:
+    with kind() as portal, Consumer([portal]) as consumer:
+        resolved = consumer.resolve(portal.apply(count))
+        assert resolved(items=(Item("a"),), colours={Colour.RED}, stock={Colour.RED: 3}) == 5

@@ -25,6 +25,7 @@ MESSAGES: list[tuple[dict[str, Any], Any, str]] = [
     ({"enum": ["a", 1]}, "b", "must be one of ['a', 1], got 'b'"),
     ({"const": None}, 1, "must be None, got 1"),
     ({"uniqueItems": True}, [1, 1], "must not have equal items"),
+    ({"prefixItems": [True, True], "items": False}, [1, 2, 3], "must have at most 2 items, got 3"),
     ({"required": ["a"]}, {}, "'a' is required"),
     ({"additionalProperties": False}, {"a": 1}, "'a' is unknown"),
     ({"anyOf": [{"type": "null"}, {"type": "string"}]}, 1, "must match one of the allowed schemas"),

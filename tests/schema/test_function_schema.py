@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from portal.errors import RegistryError, SerializationError, ValidationError
+from portal.errors import ConfigError, RegistryError, SerializationError, ValidationError
 from portal.schema import FunctionSchema, check_name
 
 ADD = FunctionSchema(
@@ -105,6 +105,26 @@ def test_a_schema_survives_json_and_pickle() -> None:
 def test_a_member_of_the_wrong_type_is_rejected(data: Any) -> None:
     with pytest.raises(SerializationError):
         FunctionSchema.from_dict(data)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tags": "math"}, "function.tags must be a list of strings, got 'math'"),
+        ({"tags": [1]}, r"function.tags must be a list of strings, got \[1\]"),
+        ({"tags": 3}, "function.tags must be a list of strings, got 3"),
+        ({"examples": [3]}, r"function.examples must be a list of dicts, got \[3\]"),
+        ({"examples": {"input": {}}}, "function.examples must be a list of dicts, got "),
+    ],
+)
+def test_tags_and_examples_must_be_lists(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        FunctionSchema("add", **options)
+
+
+def test_tags_and_examples_may_be_iterators() -> None:
+    schema = FunctionSchema("add", tags=iter(["a"]), examples=iter([{"input": {}}]))  # type: ignore[arg-type]
+    assert (schema.tags, schema.examples) == (("a",), ({"input": {}},))
 
 
 def test_input_and_output_are_validated_with_formats() -> None:

@@ -94,3 +94,5 @@ def test_to_hint_returns_the_original_hint() -> None:
 def test_an_unsupported_source_is_named() -> None:
     with pytest.raises(ConfigError, match="7"):
         Schema.of(7)
+    with pytest.raises(ConfigError, match=r"the type hint \[1\] has no JSON Schema"):
+        Schema.of([1])

@@ -52,6 +52,25 @@ def test_a_scalar_schema_states_types_without_containers(schema: Any, scalar: bo
     assert is_scalar(schema) is scalar
 
 
+def test_a_chain_of_references_deeper_than_json_may_be_is_not_strict() -> None:
+    defs: dict[str, Any] = {"d0": {"type": "null"}}
+    for number in range(1, 100):
+        defs[f"d{number}"] = {"type": "array", "items": {"$ref": f"#/$defs/d{number - 1}"}}
+
+    def chain(length: int) -> dict[str, Any]:
+        # the first references lead to short chains, so that each part of the longest was visited before
+        parts = [{"$ref": f"#/$defs/d{number}"} for number in range(length)]
+        return {"type": "array", "prefixItems": parts, "items": False, "minItems": length, "$defs": defs}
+
+    assert is_strict(chain(30))
+    assert not is_strict(chain(70))
+    value: Any = None
+    for _ in range(99):
+        value = [value]
+    faults = Validator({"$ref": "#/$defs/d99", "$defs": defs}).faults(value)
+    assert [fault.rule for fault in faults] == ["depth"]
+
+
 def test_every_string_gets_a_pattern() -> None:
     schema = {
         "type": "array",

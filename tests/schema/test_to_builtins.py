@@ -33,8 +33,15 @@ def test_classes_become_dicts_and_members_their_values() -> None:
     }
 
 
+def test_tuples_and_sets_become_lists_and_members_keys() -> None:
+    assert to_builtins((Point(1, Colour.RED),)) == [{"x": 1, "colour": "red"}]
+    assert to_builtins({3, 1}) == [1, 3]
+    assert sorted(to_builtins(frozenset({None, Colour.RED})), key=str) == [None, "red"]
+    assert to_builtins({Colour.RED: 1, "a": 2, (1,): 3}) == {"red": 1, "a": 2, (1,): 3}
+
+
 def test_other_values_are_unchanged() -> None:
-    value = (1, {2})
+    value = bytearray(b"x")
     assert to_builtins(value) is value
 
 

@@ -9,6 +9,7 @@ Source: W3C Trace Context level 1, section 3.2, for the traceparent.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +28,7 @@ from .errors import CallCancelled, CallTimeout, ConfigError
 
 __all__ = ["CallContext", "Identity", "enter", "leave", "new_context", "new_request_id", "parse_traceparent", "running"]
 
+_log = logging.getLogger("portal.calls")
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 _TRACEPARENT = re.compile(  # only versions after 00 may have more text after the flags
     r"(?!ff|00.{54})[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-[ -~]*)?"
@@ -211,7 +213,10 @@ class CallContext:
             callbacks, self._callbacks = self._callbacks, None
             listeners, self._listeners = list(self._listeners or ()), None
         for callback in callbacks or ():
-            callback()
+            try:
+                callback()
+            except Exception:  # the other callbacks run all the same: one may wake a caller that waits
+                _log.exception("a callback of on_cancel failed: request_id=%s", self.request_id)
         for nested in listeners:
             nested.cancel()
 
@@ -219,7 +224,7 @@ class CallContext:
         """Call `callback` once when this call, or one that it is nested in, is cancelled; at once if it already is.
 
         Args:
-            callback: runs in the thread that cancels; it must not block.
+            callback: runs in the thread that cancels; it must not block. What it raises there is logged.
         """
         with _callback_lock:
             if not self.cancelled:

@@ -129,6 +129,23 @@ def test_cancelling_a_parent_runs_the_callbacks_of_nested_calls() -> None:
     assert calls == ["parent", "middle", "nested"]
 
 
+def test_a_callback_that_fails_does_not_keep_the_others_from_running(caplog: pytest.LogCaptureFixture) -> None:
+    context, ran = CallContext(request_id="r1"), []
+
+    def fail() -> None:
+        raise OSError("the disk is full")
+
+    context.on_cancel(fail)
+    context.on_cancel(lambda: ran.append("own"))
+    nested = context.child()
+    nested.on_cancel(lambda: ran.append("nested"))
+    context.cancel()
+    assert ran == ["own", "nested"]
+    assert [record.getMessage() for record in caplog.records] == ["a callback of on_cancel failed: request_id=r1"]
+    with pytest.raises(OSError, match="the disk is full"):
+        context.on_cancel(fail)  # the context is already cancelled: the callback runs here
+
+
 def test_a_callback_may_use_the_context() -> None:
     context, seen = CallContext(), []
     context.on_cancel(lambda: context.on_cancel(lambda: seen.append(context.cancelled)))

@@ -141,6 +141,21 @@ def test_on_deadline_responds_before_the_function_returns() -> None:
     dispatcher.close()
 
 
+def test_a_callback_that_fails_at_the_deadline_does_not_keep_the_caller_waiting() -> None:
+    responded = threading.Event()
+
+    @make
+    def slow(context: CallContext) -> bool:
+        context.on_cancel(lambda: 1 / 0)
+        return responded.wait(WAIT)
+
+    dispatcher = Dispatcher()
+    with pytest.raises(CallTimeout):
+        dispatcher.dispatch(call(slow, timeout=0.02), lambda error: responded.set())
+    assert responded.is_set()
+    dispatcher.close()
+
+
 def test_a_nested_call_has_the_earlier_deadline_and_the_same_thread() -> None:
     seen: list[Any] = []
     with LocalPortal() as portal, Consumer([portal]) as consumer:

@@ -199,7 +199,7 @@ class BasicAuth:
         if isinstance(users, Mapping):
             for user, password in users.items():
                 self._add(user, password, by_user.get(user, ()))
-            self._nobody = _decoy(self._users)
+            self._decoy = _decoy(self._users)
         else:
             expected = "passwords by user name, or a callable (user, password) -> Identity or None"
             require(callable(users), "basic.users", users, expected, secret=True)
@@ -227,7 +227,7 @@ class BasicAuth:
         if self._callable is not None:
             return _known(self._callable(user, password))
         row = self._users.get(user)
-        stored, identity = (self._nobody, None) if row is None else row
+        stored, identity = (self._decoy, None) if row is None else row
         # An unknown name takes as long as a wrong password, so that the time does not reveal which users exist.
         return _known(identity if stored.matches(password) and row is not None else None)
 

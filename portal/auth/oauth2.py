@@ -12,9 +12,9 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any
 from urllib.parse import quote_plus, urlencode
 
+from .._internal.json_text import JSONObject, JSONValue
 from .._internal.settings import callback, instance, positive_seconds, require, seconds
 from ..address import Address
 from ..calls.singleflight import SingleFlight
@@ -169,7 +169,7 @@ class OAuth2ClientCredentials:
         self._token = self._token_of(_members(response), requested_at)
         return self._token.text
 
-    def _token_of(self, members: Mapping[str, Any], now: float) -> _Token:
+    def _token_of(self, members: JSONObject, now: float) -> _Token:
         text, kind = members.get("access_token"), members.get("token_type")
         if not isinstance(text, str) or not _TOKEN.fullmatch(text) or str(kind).lower() != "bearer":
             raise AuthenticationError("the token endpoint returned no bearer token")
@@ -177,7 +177,7 @@ class OAuth2ClientCredentials:
         return _Token(text, now + max(lifetime - self._refresh_before, lifetime / 2), now + lifetime)
 
 
-def _members(response: Fetched) -> Mapping[str, Any]:
+def _members(response: Fetched) -> JSONObject:
     """Return the members of a successful response.
 
     Raises: TransportError or AuthenticationError for any other, with nothing but its error code (RFC 6749 section 5.2).
@@ -186,7 +186,7 @@ def _members(response: Fetched) -> Mapping[str, Any]:
         members = json.loads(response.body)
     except (ValueError, RecursionError):
         members = None
-    members = members if isinstance(members, Mapping) else {}
+    members = members if isinstance(members, dict) else {}
     if response.status == 200:
         return members
     if response.status >= 500 or response.status in (408, 429):
@@ -196,12 +196,13 @@ def _members(response: Fetched) -> Mapping[str, Any]:
     raise AuthenticationError(f"the token endpoint rejected the request: {known}")
 
 
-def _lifetime(value: Any) -> float:
+def _lifetime(value: JSONValue) -> float:
     if value is None:
         return _DEFAULT_LIFETIME
     try:
-        lifetime = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError, OverflowError):
+        number = isinstance(value, int | float | str) and not isinstance(value, bool)
+        lifetime = float(value) if number else math.nan  # type: ignore[arg-type]
+    except (ValueError, OverflowError):
         lifetime = math.nan
     if not 0 < lifetime < math.inf:
         raise AuthenticationError("the token endpoint returned a token without a valid expires_in")

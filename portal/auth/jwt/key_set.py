@@ -9,8 +9,8 @@ import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any
 
+from ..._internal.json_text import JSONValue
 from ..._internal.settings import callback, instance, positive_seconds
 from ...calls.singleflight import SingleFlight
 from ...context import CallContext
@@ -132,7 +132,7 @@ def _keys(body: bytes) -> tuple[VerifyingKey, ...]:
     return tuple(key for row in rows if (key := _key(row)) is not None)
 
 
-def _key(row: Any) -> VerifyingKey | None:
+def _key(row: JSONValue) -> VerifyingKey | None:
     try:
         return key_of_jwk(row)
     except Exception as error:  # RFC 7517 section 5: an implementation ignores keys that it does not understand

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..._internal.json_text import JSONValue
 from ..._internal.settings import require
 from ...errors import ConfigError
 
@@ -155,20 +156,22 @@ def is_usable(key: object, algorithm: str) -> bool:
     return algorithm == "EdDSA" and isinstance(key, Ed25519PublicKey | Ed448PublicKey)
 
 
-def key_of_jwk(row: Any) -> VerifyingKey | None:
+def key_of_jwk(row: JSONValue) -> VerifyingKey | None:
     """Return the public key in a member of a key set (RFC 7517 section 4); None for one that cannot verify tokens."""
     from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
-    if not isinstance(row, Mapping) or row.get("kty") not in _PUBLIC or row.get("use", "sig") != "sig":
+    kty = row.get("kty") if isinstance(row, dict) else None
+    if not isinstance(row, dict) or not isinstance(kty, str) or kty not in _PUBLIC or row.get("use", "sig") != "sig":
         return None
     kid, alg, operations = row.get("kid"), row.get("alg"), row.get("key_ops", ["verify"])
-    if not isinstance(kid, str | None) or not isinstance(alg, str | None) or "verify" not in operations:
+    if not isinstance(kid, str | None) or not isinstance(alg, str | None):
+        return None
+    if not isinstance(operations, list | str) or "verify" not in operations:
         return None
     readers: dict[str, Any] = {"RSA": RSAAlgorithm, "EC": ECAlgorithm, "OKP": OKPAlgorithm}
-    public = {
-        name: row[name] for name in _PUBLIC[row["kty"]]
-    }  # the private part of a key is ignored if it was published
-    return VerifyingKey(kid, alg, readers[row["kty"]].from_jwk(public))
+    # The private part of a key is ignored if it was published.
+    public = {name: row[name] for name in _PUBLIC[kty]}
+    return VerifyingKey(kid, alg, readers[kty].from_jwk(public))
 
 
 def _require(ok: object, expected: str) -> None:

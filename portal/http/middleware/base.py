@@ -29,19 +29,19 @@ __all__ = ["HTTPMiddleware", "HTTPNext", "Pieces", "add_vary", "build_http_chain
 
 HTTPNext = Callable[[Request], Response]
 HTTPMiddleware = Callable[[Request, HTTPNext], Response]
-Refuse = Callable[[Request, Exception], Response]
+OnError = Callable[[Request, Exception], Response]
 
 
-def build_http_chain(middleware: Iterable[HTTPMiddleware], last: HTTPNext, refuse: Refuse | None = None) -> HTTPNext:
+def build_http_chain(middleware: Iterable[HTTPMiddleware], last: HTTPNext, on_error: OnError | None = None) -> HTTPNext:
     """Return a callable that runs `middleware` in order around `last`; `last` itself if the list is empty.
 
     Args:
-        refuse: makes the response to an exception that a middleware raises, where it was raised, so that outer
+        on_error: makes the response to an exception that a middleware raises, where it was raised, so that outer
             middleware gets a response and adds its headers. With None, exceptions pass through all middleware.
     """
     chain = last
     for layer in reversed(tuple(middleware)):
-        chain = _wrap(layer, chain) if refuse is None else _guard(layer, chain, refuse)
+        chain = _wrap(layer, chain) if on_error is None else _guard(layer, chain, on_error)
     return chain
 
 
@@ -49,12 +49,12 @@ def _wrap(layer: HTTPMiddleware, call_next: HTTPNext) -> HTTPNext:
     return lambda request: layer(request, call_next)
 
 
-def _guard(layer: HTTPMiddleware, call_next: HTTPNext, refuse: Refuse) -> HTTPNext:
+def _guard(layer: HTTPMiddleware, call_next: HTTPNext, on_error: OnError) -> HTTPNext:
     def guarded(request: Request) -> Response:
         try:
             return layer(request, call_next)
         except Exception as error:
-            return refuse(request, error)
+            return on_error(request, error)
 
     return guarded
 

@@ -1,7 +1,7 @@
-"""BusyPoll: looks for the next event for a moment before it sleeps, while events come that fast.
+"""BusyPoll: polls for the next event for a moment before it sleeps, as long as events come that fast.
 
-A thread that sleeps costs two switches and comes back to cold caches: beside a call of 30 us that is most of the time.
-The kernel does the same for network cards (SO_BUSY_POLL in socket(7)), but not for loopback.
+To sleep costs a thread two context switches and its caches, which is more than a call of 30 us takes. The kernel does
+the same for network cards (SO_BUSY_POLL in socket(7)), but not for loopback.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from typing import Any
 
 __all__ = ["BusyPoll"]
 
-_WEIGHT = 1 / 8  # of the latest wait in the usual one
-_LONG = 4.0  # times the limit: what a longer wait counts as, so that one pause changes nothing and two do
+_WEIGHT = 1 / 8  # of the latest wait in the average
+_LONG = 4.0  # times the limit. A longer wait counts as this, so that one pause changes nothing and two pauses do.
 
 
 class BusyPoll:
-    """Waits for events, without sleeping as long as they usually come within `limit` seconds.
+    """Waits for events. It does not sleep as long as they usually come within `limit` seconds.
 
     Args:
-        poll: the events that are there after at most so many seconds; empty when there are none.
-        limit: seconds to look for before sleeping; 0 always sleeps.
+        poll: waits for at most the given seconds and returns the events, or an empty list.
+        limit: seconds for which it polls before it sleeps; 0 always sleeps.
 
     Threads: one at a time.
     """
@@ -37,10 +37,10 @@ class BusyPoll:
         self._clock = clock
 
     def wait(self, timeout: float, alone: bool) -> list[Any]:
-        """The events that are there after at most `timeout` seconds.
+        """Wait for at most `timeout` seconds and return the events.
 
         Args:
-            alone: whether no other thread of this process has work to do, which looking would hold up.
+            alone: whether no other thread of this process has work to do. Busy polling would slow that thread down.
         """
         if not self._limit:
             return self._poll(timeout)

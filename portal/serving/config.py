@@ -1,4 +1,4 @@
-"""ServingConfig: every limit and wait of a listener, checked when it is made."""
+"""ServingConfig: the limits and timeouts of a listener, checked when it is made."""
 
 from __future__ import annotations
 
@@ -18,30 +18,32 @@ _DAY = 86_400  # seconds
 
 @dataclass(frozen=True, slots=True)
 class ServingConfig:
-    """Limits and waits of a listener; sizes in bytes, times in seconds.
+    """Limits and timeouts of a listener. Sizes are in bytes, times in seconds.
 
     Attributes:
         workers: threads that run calls.
-        queue: connections with a request that may wait for a worker; past it they are answered 503.
-        connections: open connections; past it new ones are closed at once.
-        backlog: connections that the kernel may hold before they are accepted.
-        max_head: the request line and headers.
-        max_headers: how many headers a request may have.
-        max_target: the request's target, the "URL" without its host.
-        max_body: a request body.
-        head_timeout: from a request's first byte, or a TLS connection's beginning, to the end of its head.
+        queue: most requests that may wait for a worker. Further requests get 503.
+        connections: most open connections. Further connections are closed at once.
+        backlog: most connections that the kernel holds before they are accepted.
+        max_head: size of the request line and the headers.
+        max_headers: number of headers of a request.
+        max_target: size of the request's target, which is the URL without scheme and host.
+        max_body: size of a request's body.
+        head_timeout: from the first byte of a request, or the start of a TLS connection, to the end of the head.
         body_timeout: from the end of the head to the end of the body.
-        idle_timeout: a connection with nothing to do.
-        write_timeout: a peer that takes no more of an answer.
-        linger: how long a worker waits on the connection it has just served before it parks it.
-        busy_poll: how long the thread that watches looks for the next request before it sleeps, as long as requests
-            usually come that fast and no worker is busy; 0 always sleeps. It halves the time of short calls that come
-            one after the other, for processor time that would be idle.
+        idle_timeout: time after which an idle connection is closed.
+        write_timeout: time after which a client is given up that reads nothing of its response.
+        linger: how long a worker waits for the next request of the connection that it has just served.
+        busy_poll: how long the reactor polls for the next request before it sleeps; 0 always sleeps. It polls only
+            while requests usually come that fast and no worker is busy. This halves the time of short calls in a row
+            and costs processor time that would be idle.
         grace: how long `stop` lets running calls finish.
-        socket_mode: permissions of a Unix socket's file.
-        tls: certificates and rules of TLS; None serves plain HTTP.
+        socket_mode: permissions of the file of a Unix socket.
+        tls: settings of TLS; None serves plain HTTP.
 
-    Raises: ConfigError, which names the setting and what is allowed. Threads: immutable.
+    Raises: ConfigError for a wrong setting.
+
+    Threads: immutable.
     """
 
     workers: int = 16
@@ -78,7 +80,7 @@ class ServingConfig:
 
     @classmethod
     def development(cls, **changes: Any) -> ServingConfig:
-        """A few workers and little patience, so that what would be slow or stuck in production shows at once.
+        """Return a config with few workers and short timeouts, so that slow or stuck code shows at once.
 
         Args:
             changes: fields that differ from the preset.
@@ -88,7 +90,7 @@ class ServingConfig:
 
     @classmethod
     def production(cls, **changes: Any) -> ServingConfig:
-        """Many connections, a deep queue, and time for running calls to finish; otherwise the defaults.
+        """Return a config for many connections, with a long queue and a long grace, otherwise with the defaults.
 
         Args:
             changes: fields that differ from the preset.

@@ -53,7 +53,7 @@ class TLSHandshakes:
         try:
             connection.downgrade_to_plaintext()
             if plain_http:
-                connection.reject(ProtocolError("https is spoken here, and this is plain http", status=400))
+                connection.reject(ProtocolError("this port needs https, and the request is plain http", status=400))
             connection.shut_writing()
         except OSError:
             self._table.close(connection)

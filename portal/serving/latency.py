@@ -1,10 +1,10 @@
-"""LatencyTracker: which calls usually take so little time that the thread that reads them may serve them itself.
+"""LatencyTracker: finds the calls that are quick enough to be served by the thread that reads them.
 
-What that thread measures is what a call takes. What a worker measures is more, as soon as workers wait for one another
-(for the interpreter's lock, mostly), so of that only the least counts: otherwise a busy moment would make every call
-look slow, and calls that go to workers because they look slow keep workers busy.
+The reading thread measures the time of a call exactly. A worker measures more as soon as workers wait for each other,
+mostly for the interpreter's lock. So only the shortest time of a worker counts. Otherwise a busy moment would make all
+calls look slow, and calls that look slow go to workers and keep them busy.
 
-    unknown or slow -> (a worker did it in less than QUICK) -> quick -> (it took longer, here) -> slow for a while
+    unknown or slow -> (a worker took less than QUICK) -> quick -> (the reading thread took longer) -> slow for a while
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from time import monotonic
 
 __all__ = ["QUICK", "LatencyTracker"]
 
-QUICK = 250e-6  # seconds: about what handing a call to a worker costs
-STUCK = 5e-3  # seconds after which the others have been kept waiting too long
-_MOST = 8 * QUICK  # what a longer call counts as: one pause of the machine must not make a call slow
-_WEIGHT = 1 / 16  # of the latest call
-_PAUSE, _LONGEST = 0.05, 30.0  # seconds for which a call that was slow here is not tried here again
-_SOON = 8  # times the pause: slow again within it doubles the pause
+QUICK = 250e-6  # seconds, about the cost of handing a call to a worker
+STUCK = 5e-3  # seconds after which other clients have waited too long
+_MAX_SAMPLE = 8 * QUICK  # a longer call counts as this, so that one pause of the machine does not make a call slow
+_WEIGHT = 1 / 16  # of the latest call in the average
+_PAUSE, _MAX_PAUSE = 0.05, 30.0  # seconds for which a slow call goes to workers only
+_SOON = 8  # times the pause. A call that is slow again within that time gets twice the pause.
 
 
-class _Pace:
+class _Latency:
     __slots__ = ("pause", "until", "usual")
 
     def __init__(self) -> None:
@@ -34,42 +34,42 @@ class LatencyTracker:
     """The usual time of calls, by key.
 
     Args:
-        most: how many keys are remembered; past it all are forgotten.
+        max_keys: number of keys. When there are more, all are forgotten.
 
-    Threads: any; a race loses one measurement.
+    Threads: any. A race loses one measurement.
     """
 
-    def __init__(self, most: int = 4096, clock: Callable[[], float] = monotonic) -> None:
-        self._most = most
+    def __init__(self, max_keys: int = 4096, clock: Callable[[], float] = monotonic) -> None:
+        self._max_keys = max_keys
         self._clock = clock
-        self._latencies: dict[Hashable, _Pace] = {}
+        self._latencies: dict[Hashable, _Latency] = {}
 
     def is_quick(self, key: Hashable) -> bool:
-        """Whether a call usually takes less than QUICK."""
-        pace = self._latencies.get(key)
-        return pace is not None and pace.usual < QUICK and (not pace.until or pace.until <= self._clock())
+        """Return whether a call usually takes less than QUICK."""
+        latency = self._latencies.get(key)
+        return latency is not None and latency.usual < QUICK and (not latency.until or latency.until <= self._clock())
 
     def served_by_worker(self, key: Hashable, seconds: float) -> None:
-        """A worker has served such a call."""
-        pace = self._latencies.get(key)
-        if pace is None:
-            if len(self._latencies) >= self._most:
+        """Note the time of a call that a worker has served."""
+        latency = self._latencies.get(key)
+        if latency is None:
+            if len(self._latencies) >= self._max_keys:
                 self._latencies.clear()
-            pace = self._latencies[key] = _Pace()
-        pace.usual = min(pace.usual, seconds)
+            latency = self._latencies[key] = _Latency()
+        latency.usual = min(latency.usual, seconds)
 
-    def served_here(self, key: Hashable, seconds: float) -> None:
-        """The thread that reads has served such a call."""
-        pace = self._latencies.get(key)
-        if pace is None:
+    def served_inline(self, key: Hashable, seconds: float) -> None:
+        """Note the time of a call that the reading thread has served."""
+        latency = self._latencies.get(key)
+        if latency is None:
             return
-        pace.usual += (min(seconds, _MOST) - pace.usual) * _WEIGHT
-        if seconds >= STUCK or pace.usual >= QUICK:
-            self._send_away(pace)
+        latency.usual += (min(seconds, _MAX_SAMPLE) - latency.usual) * _WEIGHT
+        if seconds >= STUCK or latency.usual >= QUICK:
+            self._send_away(latency)
 
-    def _send_away(self, pace: _Pace) -> None:
+    def _send_away(self, latency: _Latency) -> None:
         now = self._clock()
-        again = pace.pause and now < pace.until + _SOON * pace.pause
-        pace.pause = min(2 * pace.pause, _LONGEST) if again else _PAUSE
-        pace.until = now + pace.pause
-        pace.usual = float("inf")  # until a worker shows otherwise
+        again = latency.pause and now < latency.until + _SOON * latency.pause
+        latency.pause = min(2 * latency.pause, _MAX_PAUSE) if again else _PAUSE
+        latency.until = now + latency.pause
+        latency.usual = float("inf")  # until a worker is quicker

@@ -58,14 +58,15 @@ class Listener:
 
     Args:
         host: a name or an address to listen on, or "unix:" and the path of a Unix socket.
-        port: 0 takes a free one, which `port` then tells.
-        config: limits, waits and TLS.
+        port: a number, or 0 for a free port. The attribute `port` has its number after `bind` or `start`.
+        config: limits, timeouts and TLS.
 
     Attributes:
-        supervised: whether all listeners of this process wait for the sockets of a supervisor: `start` does nothing
+        supervised: whether all listeners of this process get their sockets from a supervisor. Then `start` does nothing
             before `adopt`.
 
-    Threads: any may mount, start and stop. Fork: the parent goes on; a child has nothing of it open and may start it.
+    Threads: any thread may mount, start and stop. Fork: the parent continues to serve. The child has no socket of it
+        open and may start the listener again.
     """
 
     supervised: ClassVar[bool] = False
@@ -89,24 +90,24 @@ class Listener:
         self._counting = threading.Lock()  # guards the totals of closed connections
         self._closed_totals = [0, 0, 0]  # requests, bytes in, bytes out
 
-    # what it serves
+    # apps
 
     def mount(self, prefix: str, app: App, *, shared: bool = False) -> None:
-        """Serve `app` under a path prefix ("/api"); the longest prefix that fits a path gets it.
+        """Serve `app` under a path prefix such as "/api". A path goes to the app with the longest matching prefix.
 
         Args:
-            shared: several apps would serve it, and the first does.
-        Raises: ConfigError for a prefix that is taken.
+            shared: whether to keep the present app, without an error, if the prefix has one.
+        Raises: ConfigError if another app has the prefix.
         """
         with self._lock:
             if any(known == prefix for known, _ in self._apps):
                 if shared:
                     return
-                raise ConfigError(f"{prefix} is taken on this listener", path="prefix", expected="a prefix of its own")
+                raise ConfigError.invalid("prefix", prefix, "a path prefix that no other app of this listener has")
             self._apps = tuple(sorted([*self._apps, (prefix, app)], key=lambda row: -len(row[0])))
 
     def unmount(self, app: App) -> int:
-        """Serve this app no more; how many apps are left."""
+        """Stop serving an app, and return how many apps are left."""
         with self._lock:
             self._apps = tuple(row for row in self._apps if row[1] is not app)
             return len(self._apps)
@@ -124,38 +125,41 @@ class Listener:
 
     @property
     def running(self) -> bool:
-        """Whether it serves, if only to finish what has begun."""
+        """Whether it serves, even if only to finish running calls."""
         return self._running
 
     @property
     def ready(self) -> bool:
-        """Whether new calls are welcome; False from the moment on that it is told to stop."""
+        """Whether it takes new calls. False as soon as `stop` is called."""
         return self._running and self._engine is not None and not self._engine.scheduler.stopping
 
     @property
     def secure(self) -> bool:
-        """Whether it speaks TLS."""
+        """Whether it uses TLS."""
         return self.config.tls is not None
 
     def adopt(self, sockets: Iterable[socket.socket]) -> None:
-        """Serve on these listening sockets, handed over by a supervisor, instead of opening one. Before `start`.
+        """Serve on the listening sockets of a supervisor instead of opening one. Call this before `start`.
 
-        They are the listener's from then on, and it closes them.
+        The listener owns the sockets from then on, and closes them.
+
+        Raises: ConfigError if it serves already.
         """
         with self._lock:
             if self._running:
-                raise ConfigError("the listener serves already", path="sockets", expected="adopt before start")
+                message = "adopt must be called before start; the listener serves already"
+                raise ConfigError(message, path="listener.sockets", expected="adopt before start")
             self._adopted = list(sockets)
 
     @property
     def adopted(self) -> bool:
-        """Whether it has sockets that a supervisor handed over."""
+        """Whether it has the sockets of a supervisor."""
         return bool(self._adopted)
 
     def bind(self) -> None:
-        """Take a free port where `port` is 0, so that it is known. Connections are refused until `start`.
+        """Bind a free port if `port` is 0, so that its number is known. Connections are refused until `start`.
 
-        Raises: TransportError when the host is not an address of this machine.
+        Raises: TransportError if the host is not an address of this machine.
         """
         with self._lock:
             if self._running or self.port or is_unix(self.host) or self._adopted or self.supervised:
@@ -181,9 +185,9 @@ class Listener:
         return [open_socket(self.host, self.port, self.config.backlog, self.config.socket_mode)]
 
     def start(self) -> None:
-        """Bind and serve; nothing happens if it serves already.
+        """Bind and serve. Does nothing if it serves already.
 
-        Raises: TransportError when the address is in use or not of this machine; ConfigError for bad certificates.
+        Raises: TransportError if the address is in use or not of this machine; ConfigError for bad certificates.
         """
         with self._lock:
             if self._running or (self.supervised and not self._adopted):
@@ -201,7 +205,7 @@ class Listener:
             _open.add(self)
 
     def _build(self, sockets: list[socket.socket]) -> _Engine:
-        """Make the parts in one order: each gets what it needs when it is made."""
+        """Make the parts in order. Each gets the parts that it needs when it is made."""
         config, shared = self.config, bool(self._adopted)
         pool = WorkerPool(config.workers, config.queue, name="portal-serve")
         rejections = RejectionLog()
@@ -216,16 +220,17 @@ class Listener:
         return _Engine(pool, rejections, table, acceptor, leader, scheduler, reactor)
 
     def reload_certificates(self) -> None:
-        """Read the certificate files again; connections that are open keep what they have. ConfigError if unfit."""
+        """Read the certificate files again. Open connections keep their certificate. Raises: ConfigError."""
         if self._tls is not None:
             self._tls.reload()
 
     def stop(self, grace: float | None = None) -> None:
-        """Accept no more, close idle connections, let running calls finish for `grace` seconds, then cut them.
+        """Stop accepting, close idle connections, and let running calls finish for `grace` seconds. Then abort them.
 
-        `ready` is False at once; a request that still comes on an open connection is answered 503, or, on sockets that
-        were handed over, where other processes go on, served as the connection's last. May be called twice and from any
-        thread but a worker.
+        `ready` is False at once. A further request on an open connection gets 503. On the sockets of a supervisor,
+        where other processes continue, it is served as the last one of its connection.
+
+        A second call does nothing. A worker must not call this.
         """
         with self._lock:
             self._release_port()
@@ -246,7 +251,7 @@ class Listener:
             _open.discard(self)
 
     def abandon(self) -> None:
-        """In a child process after a fork: close the copies of the parent's sockets, and touch nothing else."""
+        """Close the copies of the parent's sockets in the child of a fork. The parent does not notice."""
         if self._engine is not None:
             self._engine.reactor.abandon()
         self._release_port()
@@ -254,10 +259,10 @@ class Listener:
         self._reset()
 
     def stats(self) -> dict[str, Any]:
-        """Counters of connections, requests, bytes and workers; reads without slowing what is served.
+        """Return counters of connections, requests, bytes and workers. Takes no lock that serving needs.
 
-        Members: running, ready, accepted, refused, connections, parked, active, requests, bytes_in, bytes_out, and
-        those of the worker pool.
+        Returns: running, ready, accepted, refused, connections, parked, active, requests, bytes_in, bytes_out, and
+            the counters of the worker pool.
         """
         engine = self._engine
         if engine is None:
@@ -296,5 +301,5 @@ def _abandon_all() -> None:
     _open.clear()
 
 
-# A child would keep the parent's port and connections open for as long as it lives.
+# Otherwise a child would keep the parent's port and connections open.
 os.register_at_fork(after_in_child=_abandon_all)

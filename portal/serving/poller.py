@@ -1,8 +1,8 @@
-"""Poller: tells one thread which sockets are ready; any thread may arm a socket again.
+"""Poller: reports to one thread which sockets are ready.
 
-A socket that is armed is told of as long as it is ready; one that another thread uses is disarmed meanwhile. With epoll
-arming is a single system call from any thread; elsewhere it goes through `selectors` and a wake-up of the waiting
-thread.
+An armed socket is reported as long as it is ready. A socket that another thread uses is disarmed meanwhile. With epoll,
+any thread arms a socket by one system call. On other systems it goes through `selectors`, and the waiting thread is
+woken.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .busy_poll import BusyPoll
 
 __all__ = ["Poller", "open_poller"]
 
-_BATCH = 512  # events taken at once
+_BATCH = 512  # events taken at a time
 
 
 class Poller(Protocol):
@@ -64,7 +64,7 @@ class Poller(Protocol):
 
 
 class _Bell:
-    """A pipe to the waiting thread."""
+    """A pipe that wakes the waiting thread."""
 
     def __init__(self) -> None:
         self.out, self._in = socket.socketpair()
@@ -75,7 +75,7 @@ class _Bell:
         try:
             self._in.send(b"\0")
         except OSError:
-            return  # it is full, so the thread will wake anyway; or closed, so nobody waits
+            return  # full, and the thread will wake anyway; or closed, and no thread waits
 
     def clear(self) -> None:
         try:
@@ -89,7 +89,7 @@ class _Bell:
 
 
 class _EpollPoller:
-    """epoll (Linux); see epoll_ctl(2): a change from another thread takes effect on a running wait."""
+    """epoll of Linux. A change by another thread takes effect on a running wait; see epoll_ctl(2)."""
 
     def __init__(self, busy_poll: float) -> None:
         self._epoll = select.epoll()
@@ -100,7 +100,7 @@ class _EpollPoller:
         self._epoll.register(self._bell.out.fileno(), select.EPOLLIN)
 
     def listen(self, fd: int) -> None:
-        # Of several processes that wait on the same socket one is enough to wake.
+        # If several processes wait at the same socket, the kernel needs to wake only one.
         self._epoll.register(fd, select.EPOLLIN | select.EPOLLEXCLUSIVE)
 
     def add(self, fd: int) -> None:
@@ -110,7 +110,7 @@ class _EpollPoller:
         self._epoll.modify(fd, self._ready)
 
     def disarm(self, fd: int) -> None:
-        # A broken connection is told of even so, unless it is one-shot and has been told of.
+        # The kernel reports a broken connection all the same. With one-shot it does so once only.
         self._epoll.modify(fd, select.EPOLLONESHOT)
 
     def arm_hangup(self, fd: int) -> bool:
@@ -121,7 +121,7 @@ class _EpollPoller:
         try:
             self._epoll.unregister(fd)
         except (OSError, ValueError):
-            return  # not there any more, which is what was asked for
+            return  # it is not registered any more
 
     def wait(self, timeout: float, alone: bool = False) -> list[int]:
         bell = self._bell.out.fileno()
@@ -140,9 +140,10 @@ class _EpollPoller:
 
 
 class _SelectorPoller:
-    """The same on `selectors.DefaultSelector`, which only the waiting thread may touch.
+    """The same on `selectors.DefaultSelector`, which only the waiting thread may use.
 
-    A socket that another thread has disarmed may be told of once more; whoever waits knows what it has given away.
+    A socket that another thread has disarmed may be reported once more. The reactor ignores connections that are not
+    parked.
     """
 
     def __init__(self, busy_poll: float) -> None:
@@ -191,7 +192,7 @@ class _SelectorPoller:
                 try:
                     self._selector.register(fd, selectors.EVENT_READ)
                 except (OSError, ValueError):
-                    continue  # closed since
+                    continue  # closed meanwhile
 
     def _remove(self, fd: int) -> None:
         if fd in self._selector.get_map():
@@ -206,10 +207,10 @@ class _SelectorPoller:
 
 
 def open_poller(*, busy_poll: float = 0.0, portable: bool = not hasattr(select, "epoll")) -> Poller:
-    """The poller for this system.
+    """Return the poller for this system.
 
     Args:
-        busy_poll: seconds for which it looks before it sleeps, while events come that fast.
-        portable: take the one that works everywhere.
+        busy_poll: seconds for which it polls before it sleeps, as long as events come that fast.
+        portable: whether to take the poller that works on all systems.
     """
     return _SelectorPoller(busy_poll) if portable else _EpollPoller(busy_poll)

@@ -1,4 +1,4 @@
-"""Request and Response, and RequestReader: bytes in, whole requests out; no sockets."""
+"""Request and Response, and RequestReader, which makes complete requests of bytes. It knows no sockets."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ Received = tuple[RequestHead, bytes]
 
 
 class Client(Protocol):
-    """What those that handle a request may know of and do with the connection it came over."""
+    """The connection of a request, as apps see it."""
 
     @property
     def secure(self) -> bool:
-        """Whether it speaks TLS."""
+        """Whether it uses TLS."""
 
     @property
     def identity(self) -> Identity | None:
-        """Who the client is by its certificate, or None."""
+        """The identity of the client by its certificate, or None."""
 
     def on_hangup(self, callback: Callable[[], object]) -> None:
-        """Call `callback`, in another thread, when the client closes its side during an answer."""
+        """Call `callback`, in another thread, if the client closes its side during a response."""
 
 
 class EarlyResponder(Protocol):
@@ -64,7 +64,7 @@ class Exchange(EarlyResponder, Protocol):
 
 
 class Request:
-    """One request as it came.
+    """One request.
 
     Attributes:
         method, path, query: of the request line; the path is still percent-encoded.
@@ -99,16 +99,16 @@ class Request:
 
     @property
     def secure(self) -> bool:
-        """Whether it came over TLS."""
+        """Whether it arrived over TLS."""
         return self.connection is not None and self.connection.secure
 
     @property
     def tls_identity(self) -> Identity | None:
-        """Who the client is by its certificate, or None."""
+        """The identity of the client by its certificate, or None."""
         return None if self.connection is None else self.connection.identity
 
     def resolve_peer(self, peer: str) -> None:
-        """Replace the address of a trusted proxy by the address of the client behind it."""
+        """Set the address of the client behind a trusted proxy."""
         self.peer = peer
 
     def share(self) -> EarlyResponder | None:
@@ -118,16 +118,16 @@ class Request:
 
 @dataclass(slots=True)
 class Response:
-    """The response of an app: a body of bytes, or an iterator of bytes that is sent as it comes.
+    """The response of an app. Its body is bytes, or an iterator whose items are sent as they come.
 
-    An iterator is closed when the client goes away or the stream is done.
+    The iterator is closed at its end, or when the client is gone.
 
     Attributes:
         abort_chunk: of a response at a deadline: the last piece of a stream that is being sent already. Nothing follows
             it, not even the end of the body. The body of that stream may have a method `encode_abort_chunk`, which
             returns the piece as the body sends it. Without that method, a body with a Content-Encoding ends without
             the piece.
-        upgrade: with status 101, takes the connection over once the head is sent. It receives the Connection.
+        upgrade: with status 101, takes the connection over after the head is sent. It receives the Connection.
     """
 
     status: int = 200
@@ -137,45 +137,48 @@ class Response:
     upgrade: Callable[[Any], Upgraded] | None = None
 
     def add_header(self, name: str, value: str) -> None:
-        """Add a header. The list that the app has given stays as it is."""
+        """Add a header. The list that the app has passed is not changed."""
         self.headers = [*self.headers, (name, value)]
 
 
 class Upgraded(Protocol):
-    """What has taken a connection over, such as a WebSocket."""
+    """A protocol that has taken a connection over, such as WebSocket."""
 
     def received(self, data: bytes) -> Callable[[], object] | None:
-        """Take what arrived. Gives work for a worker, or None.
+        """Take the bytes that have arrived, and return work for a worker, or None.
 
-        It is called by the watching thread (the first time perhaps by a worker) and must not wait. It may call
-        `connection.resume_http(rest)` to give the connection back.
+        The reactor calls this, or a worker the first time. It must not wait. It may call `connection.resume_http(rest)`
+        to give the connection back.
         """
 
     def overloaded(self, work: Callable[[], object]) -> None:
-        """No worker will do this work: all are busy and the queue is full."""
+        """Take back work that no worker can do, as all are busy and the queue is full."""
 
     def overdue(self) -> bool:
-        """`connection.deadline` has passed; False ends the connection, True says that a later deadline is set."""
+        """React to the passing of `connection.deadline`.
+
+        Returns: whether a later deadline is set. Otherwise the connection is closed.
+        """
 
     def stopping(self) -> None:
-        """The listener stops: the time to say goodbye. Called once, by the watching thread or by a worker."""
+        """Say goodbye to the client, as the listener stops. Called once, by the reactor or by a worker."""
 
     def lost(self) -> None:
-        """The connection is closed."""
+        """React to the end of the connection."""
 
 
 class App(Protocol):
-    """What a listener serves under a path prefix."""
+    """Responds to the requests under a path prefix of a listener."""
 
     def handle(self, request: Request) -> Response:
-        """Return the response to a request. `request.share()` lets another thread respond before."""
+        """Return the response to a request. After `request.share()` another thread may respond first."""
 
 
 class RequestReader:
-    """Takes what arrived on a connection and gives whole requests, in order.
+    """Makes complete requests of the bytes of a connection, in order.
 
     Attributes:
-        wants_continue: a client waits for `100 Continue` before it sends its body (RFC 9110 section 10.1.1).
+        wants_continue: whether the client waits for `100 Continue` before it sends its body (RFC 9110 section 10.1.1).
 
     Threads: one at a time.
     """
@@ -208,25 +211,25 @@ class RequestReader:
         """ "idle" between requests, "head" or "body" inside one."""
         if self._head is not None:
             return "body"
-        # An empty line after a request is let pass (RFC 9112 section 2.2); it begins none.
+        # An empty line before a request is ignored (RFC 9112 section 2.2).
         return "idle" if self._buffer in (b"", b"\r\n") else "head"
 
     def feed(self, data: bytes) -> None:
-        """Take what arrived."""
+        """Take the bytes that have arrived."""
         if self._head is not None and self._decoder is None:
             self._body += data
         else:
             self._buffer = self._buffer + data if self._buffer else data
 
     def take_rest(self) -> bytes:
-        """What was read beyond the last request."""
+        """Return and drop the bytes after the last request."""
         rest, self._buffer = self._buffer, b""
         return rest
 
     def next_request(self) -> Received | None:
-        """The next whole request, or None until more arrives.
+        """Return the next complete request, or None until more bytes arrive.
 
-        Raises: ProtocolError with the HTTP status to answer; the connection is of no use after it.
+        Raises: ProtocolError with the HTTP status of the response. Nothing more can be read after it.
         """
         if self._head is None and not self._read_head():
             return None

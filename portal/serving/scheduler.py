@@ -211,7 +211,7 @@ class RequestScheduler:
         if response.body.__class__ is not bytes:
             seconds = inf  # a stream is never quick
         if inline:
-            self._latencies.served_here(key, seconds)
+            self._latencies.served_inline(key, seconds)
         elif response.status < 400 and len(request.path) <= _MAX_PATH:
             # A rejection at once says nothing of the other requests.
             self._latencies.served_by_worker(key, seconds)
@@ -220,7 +220,7 @@ class RequestScheduler:
         if request.path == "*":  # OPTIONS of the server as a whole (RFC 9110 section 9.3.7)
             return Response(204, [("Allow", "GET, HEAD, OPTIONS, POST")])
         request_id = new_request_id()
-        detail = f"nothing is served at {request.path[:200]}; there is {', '.join(sorted(self._prefixes())[:5])}"
+        detail = f"nothing is served at {request.path[:200]}; served paths: {', '.join(sorted(self._prefixes())[:5])}"
         body = problem(404, detail, request_id)
         return Response(404, [("Content-Type", PROBLEM), ("X-Request-ID", request_id)], body)
 

@@ -1,4 +1,4 @@
-"""The sockets that a listener listens on: TCP by stdlib http.server, Unix sockets, and those it is handed."""
+"""The listening sockets of a listener: TCP sockets by stdlib http.server, and Unix sockets."""
 
 from __future__ import annotations
 
@@ -42,14 +42,16 @@ class _BoundServer(_Server):
 
 
 def is_unix(host: str) -> bool:
-    """Whether `host` is "unix:" and a path."""
+    """Return whether `host` is "unix:" and a path."""
     return host.startswith(_UNIX)
 
 
 def open_socket(host: str, port: int, backlog: int, socket_mode: int) -> socket.socket:
-    """A listening socket; `host` is a name, an address, or "unix:" and a path.
+    """Return a listening socket.
 
-    Raises: TransportError when the address is in use or not of this machine.
+    Args:
+        host: a name, an address, or "unix:" and a path.
+    Raises: TransportError if the address is in use or not of this machine.
     """
     try:
         if is_unix(host):
@@ -62,7 +64,7 @@ def open_socket(host: str, port: int, backlog: int, socket_mode: int) -> socket.
 def bind_free_port(host: str) -> socket.socket:
     """Return a socket bound to a free port; connections to it are refused until `start_listening`.
 
-    Raises: TransportError when the host is not an address of this machine.
+    Raises: TransportError if the host is not an address of this machine.
     """
     try:
         return _BoundServer(_family_of(host), (host, 0), 0).socket
@@ -83,15 +85,15 @@ def _family_of(host: str) -> int:
 
 def _cannot_listen(host: str, port: int, error: OSError) -> TransportError:
     where = host if is_unix(host) else f"{host}:{port}"
-    reason = f"cannot be listened on: {error.strerror or error}"
+    reason = f"cannot be used for listening: {error.strerror or error}"
     if error.errno == errno.EADDRINUSE:
-        reason = "is in use" if is_unix(host) else "is in use; take another port, or 0 for a free one"
+        reason = "is in use" if is_unix(host) else "is in use; choose another port, or 0 for a free one"
     return TransportError(f"{where} {reason}", delivery="not_sent", retryable=False, cause=error)
 
 
 def _listen_at_path(path: str, backlog: int, mode: int) -> socket.socket:
     _remove_stale(path)
-    # Between bind and chmod nobody but the owner may connect.
+    # Between bind and chmod only the owner may connect.
     before = os.umask(0o177)
     try:
         server = _Server(socket.AF_UNIX, path, backlog)
@@ -102,7 +104,7 @@ def _listen_at_path(path: str, backlog: int, mode: int) -> socket.socket:
 
 
 def _remove_stale(path: str) -> None:
-    """Remove a socket that a process left behind when it was killed; one that answers is left alone."""
+    """Remove the socket file of a process that was killed. A socket that accepts connections is left alone."""
     try:
         if not stat.S_ISSOCK(os.stat(path).st_mode):
             return
@@ -116,7 +118,7 @@ def _remove_stale(path: str) -> None:
 
 
 def remove_socket_file(host: str) -> None:
-    """Remove the file of a Unix socket that is listened on no more."""
+    """Remove the file of a Unix socket."""
     if is_unix(host):
         try:
             os.unlink(host.removeprefix(_UNIX))

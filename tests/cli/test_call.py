@@ -74,7 +74,7 @@ def test_call_reports_errors(base, arguments, code, said):
 def test_a_wrong_path_exits_with_not_found(base):
     result = run("call", base.removesuffix("/api") + "/orders/quote", "sku=PEN-001")
     assert result.exit_code == 4
-    assert "nothing is served at /orders/quote; there is /api," in result.output
+    assert "nothing is served at /orders/quote; served paths: /api," in result.output
 
 
 TEXT = {"type": "string"}

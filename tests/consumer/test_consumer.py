@@ -365,7 +365,7 @@ def test_the_errors_of_a_wrong_scheme_path_and_type_say_what_to_do() -> None:
         with pytest.raises(TransportError, match="the server does not use TLS on this port; try http://") as caught:
             consumer.call_at(address.replace("http:", "https:"))
         assert not caught.value.may_have_executed
-        with pytest.raises(RegistryError, match="nothing is served at /add; there is /api, /docs") as missing:
+        with pytest.raises(RegistryError, match="nothing is served at /add; served paths: /api, /docs") as missing:
             consumer.call_at(f"http://127.0.0.1:{http.port}/add")
         assert missing.value.kind == "not_found"
         with pytest.raises(ValidationError, match=r"got Decimal; convert it with Schema.of\(Decimal\).dump\(value\)"):

@@ -287,7 +287,7 @@ def test_a_port_in_use_is_reported() -> None:
 
 
 def test_listening_on_an_address_of_another_machine_is_an_error() -> None:
-    with pytest.raises(TransportError, match="cannot be listened on"):
+    with pytest.raises(TransportError, match="cannot be used for listening"):
         Listener("192.0.2.1").start()
 
 

@@ -129,7 +129,7 @@ class WSGIApp:
         head = self._heads.parse(_head_bytes(environ, f"{path}?{query}" if query else path))
         if not any(_is_below(head.path, place) for place in self._places):
             there = ", ".join(sorted(self._places)[:5])
-            raise RegistryError(f"nothing is served at {head.path[:200]}; there is {there}")
+            raise RegistryError(f"nothing is served at {head.path[:200]}; served paths: {there}")
         body = _read_body(environ, head, self._max_body)
         return WSGIRequest(
             head, body, environ.get("REMOTE_ADDR") or "unix:", environ.get("wsgi.url_scheme", "http"), mount_path

@@ -35,21 +35,16 @@ COVERED_BY: dict[str, set[str]] = {
         "http.client.client",
         "http.server.app",
         "http.server.deadline_responder",
-        "http.server.error_responses",
         "http.server.function_calls",
-        "http.server.listing",
         "http.server.negotiation",
-        "http.server.stream_body",
-        "http.server.target",
     },
     "http/client/test_error_mapping.py": {
         "http.client.timed_pools",
         "http.client.urllib3_transport",
     },
-    "http/documents/test_openapi.py": {"http.documents.openapi_parts", "http.documents.problem_examples"},
+    "http/documents/test_openapi.py": {"http.documents.openapi_parts"},
     # To be cut: these test modules hold the tests of several modules.
     # Small, and used by every call there is.
-    "behaviour/test_every_portal.py": {"portal"},
 }
 EXCEPTIONS = set().union(*COVERED_BY.values())
 

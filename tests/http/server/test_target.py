@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from portal import Address
+from portal.http.server.target import public_base, read_target
+
+
+@pytest.mark.parametrize(
+    ("tail", "query", "path", "version"),
+    [
+        ("", "", (), None),
+        ("/add", "", ("add",), None),
+        ("/shop/add/3f2a9c51", "", ("shop", "add", "3f2a9c51"), None),
+        ("//add/", "", ("add",), None),
+        ("/a%2Fb/%C3%A4", "", ("a/b", "ä"), None),
+        ("/add", "version=2", ("add",), "2"),
+        ("/add", "x=1&version=%3E%3D1%2C%3C2&version=3", ("add",), ">=1,<2"),
+        ("/add", "version=", ("add",), ""),
+        ("/add", "versions=2", ("add",), None),
+        ("/" + "a" * 1_000, "version=2", ("a" * 1_000,), "2"),
+    ],
+)
+def test_path_and_version(tail: str, query: str, path: tuple[str, ...], version: str | None) -> None:
+    assert read_target(tail, query) == (path, version)
+    assert read_target(tail, query) == (path, version)  # from the cache
+
+
+@pytest.mark.parametrize(
+    ("request_", "address"),
+    [
+        (SimpleNamespace(), None),
+        (SimpleNamespace(base=None), None),
+        (SimpleNamespace(base="https://shop.example/api"), Address.parse("https://shop.example/api")),
+        (SimpleNamespace(base="http://a b/api"), None),
+    ],
+)
+def test_the_base_that_the_client_sees(request_: Any, address: Address | None) -> None:
+    assert public_base(request_) == address

@@ -101,7 +101,7 @@ class Catalogue:
                 if entry.function.schema.version == function.schema.version:
                     if entry.function is function:
                         return entry
-                    raise _taken(path, function.schema.version, versions)
+                    raise _conflict(path, function.schema.version, versions)
             entry = Entry(path, self._new_id(function, path), function)
             self._by_full_path[entry.full_path] = entry
             self._by_path[path] = _newest_first((*versions, entry))
@@ -152,13 +152,14 @@ class Catalogue:
 
     def _hint(self, path: Path) -> str:
         with self._lock:
-            known = list(self._by_path)
+            published = list(self._by_path)
             versions = self._by_path.get(path[:-1], ())
         if versions and self._unique_ids == "fingerprint" and _FINGERPRINT.fullmatch(path[-1]):
             current = ", ".join("/".join(entry.full_path) for entry in versions[:3])
             return f"its schema has another fingerprint now: {current}"
-        near = [one for wanted in (path, path[:-1]) for one in _nearest(wanted, known)]  # the last segment may be an id
-        names = list(dict.fromkeys("/".join(one) for one in near))[:3]
+        paths = (path, path[:-1])  # the last segment may be an id
+        similar = [found for one in paths for found in _most_similar(one, published)]
+        names = list(dict.fromkeys("/".join(found) for found in similar))[:3]
         return f"did you mean {', '.join(names)}?" if names else ""
 
     def remove(self, path: Path, version: str | None = None) -> Entry:
@@ -196,9 +197,9 @@ class Catalogue:
             return number
 
 
-def _taken(path: Path, version: str, versions: Iterable[Entry]) -> RegistryError:
-    known = {entry.function.schema.version for entry in versions}
-    free = next(number for number in map(str, count(2)) if number not in known)
+def _conflict(path: Path, version: str, versions: Iterable[Entry]) -> RegistryError:
+    used = {entry.function.schema.version for entry in versions}
+    free = next(number for number in map(str, count(2)) if number not in used)
     message = f"another function is published as {'/'.join(path)} version {version}"
     hint = f'publish this one as version="{free}", or call remove(address) for the other one first'
     return RegistryError(message, name=path[-1], kind="conflict", hint=hint)
@@ -229,7 +230,7 @@ def _first_that_fits(entries: tuple[Entry, ...], wanted: str) -> Entry | None:
     return next((entry for entry in entries if Version(entry.function.schema.version) == exact), None)
 
 
-def _nearest(wanted: Path, known: Iterable[Path]) -> list[Path]:
+def _most_similar(path: Path, published: Iterable[Path]) -> list[Path]:
     """Return at most three similar paths, the most similar first.
 
     Segments are compared one by one, so that a common service does not make two functions similar. If only one of the
@@ -237,7 +238,7 @@ def _nearest(wanted: Path, known: Iterable[Path]) -> list[Path]:
     """
     from difflib import SequenceMatcher
 
-    matchers = [SequenceMatcher(b=segment[:_MAX_COMPARED]) for segment in wanted]
+    matchers = [SequenceMatcher(b=segment[:_MAX_COMPARED]) for segment in path]
 
     def ratio(matcher: SequenceMatcher[str], segment: str) -> float:
         matcher.set_seq1(segment)
@@ -247,8 +248,8 @@ def _nearest(wanted: Path, known: Iterable[Path]) -> list[Path]:
         return matcher.ratio()
 
     def similarity(one: Path) -> float:
-        if len(one) != len(wanted):
-            return 0.7 if wanted and one[-1] == wanted[-1] else 0.0
+        if len(one) != len(path):
+            return 0.7 if path and one[-1] == path[-1] else 0.0
         least = 1.0
         for matcher, segment in zip(matchers, one, strict=True):
             least = min(least, ratio(matcher, segment))
@@ -256,5 +257,5 @@ def _nearest(wanted: Path, known: Iterable[Path]) -> list[Path]:
                 return 0.0
         return least
 
-    ranked = sorted(((similarity(one), one) for one in known), key=lambda row: -row[0])
+    ranked = sorted(((similarity(one), one) for one in published), key=lambda row: -row[0])
     return [one for ratio, one in ranked[:3] if ratio >= _MIN_SIMILARITY]

@@ -1,4 +1,4 @@
-"""Consumer: calls anything by address."""
+"""Consumer: call functions by address."""
 
 from __future__ import annotations
 

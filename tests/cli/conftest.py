@@ -37,7 +37,7 @@ local.apply(plain)
 http = HTTPPortal(base_path="/other")
 http.apply_service(Shop)
 number = 3
-nobody = None
+missing = None
 none = []
 key = ApiKeyAuth({"k3y": "reports"})
 keys = [key, BearerAuth({"t0ken": "ann"})]

@@ -24,11 +24,11 @@ def test_no_url_is_printed_for_a_portal_without_http():
 def test_the_printed_command_for_a_unix_socket_works(here):
     with serving(here, "served_things:plain", "--http", f"unix:{here}/a socket") as server:
         address = server.stdout.readline().strip()
-        told = server.stderr.readline()
-        assert told.startswith(
+        printed = server.stderr.readline()
+        assert printed.startswith(
             f"serving at unix:{here}/a socket; list functions with: portal list http://localhost --socket '"
         )
-        command = shlex.split(told.partition("list functions with: portal ")[2].partition(" (Ctrl-C")[0])
+        command = shlex.split(printed.partition("list functions with: portal ")[2].partition(" (Ctrl-C")[0])
         assert run(*command).output == f"{address}  A plain callable.\n"
         reach = ("--socket", f"{here}/a socket")
         assert run("call", address, "a=5", *reach).output == "5\n"

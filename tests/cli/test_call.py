@@ -43,7 +43,7 @@ def test_call_reads_its_parameters_from_stdin(base):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "message"),
     [
         (["fail", "reason=no"], 1, ["error: FunctionError: "]),
         (["add", "a"], 2, ["must be NAME=VALUE or NAME:=JSON, got a"]),
@@ -63,12 +63,12 @@ def test_call_reads_its_parameters_from_stdin(base):
         (["slow", "seconds=30", "--timeout", "0.2"], 5, ["error: CallTimeout: "]),
     ],
 )
-def test_call_reports_errors(base, arguments, code, said):
+def test_call_reports_errors(base, arguments, code, message):
     name, *rest = arguments
     result = run("call", f"{base}/orders/{name}", *rest)
     assert result.exit_code == code, result.output
     assert result.stdout == ""
-    assert [text for text in said if text not in result.stderr] == []
+    assert [text for text in message if text not in result.stderr] == []
 
 
 def test_a_wrong_path_exits_with_not_found(base):

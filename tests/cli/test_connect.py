@@ -70,7 +70,7 @@ def test_the_hint_for_an_unknown_scheme_is_for_the_command(command):
 
 
 @pytest.mark.parametrize(
-    ("address", "code", "said"),
+    ("address", "code", "message"),
     [
         ("http://localhost/api/add", 5, "error: TransportError: "),
         ("https://localhost/api/add", 2, "--socket needs an http:// address"),
@@ -79,7 +79,7 @@ def test_the_hint_for_an_unknown_scheme_is_for_the_command(command):
     ],
 )
 @pytest.mark.parametrize("command", ["call", "describe", "list"])
-def test_a_socket_without_a_server(command, address, code, said, tmp_path):
+def test_a_socket_without_a_server(command, address, code, message, tmp_path):
     result = run(command, address, "--socket", str(tmp_path / "nobody"))
     assert (result.exit_code, result.stdout) == (code, "")
-    assert said in result.stderr
+    assert message in result.stderr

@@ -30,8 +30,8 @@ def test_describe_of_a_stream(base):
 
 
 def test_describe_as_json_is_the_schema(base):
-    told = json.loads(run("describe", f"{base}/orders/add", "--json").stdout)
-    assert FunctionSchema.from_dict(told) == service["add"].schema
+    printed = json.loads(run("describe", f"{base}/orders/add", "--json").stdout)
+    assert FunctionSchema.from_dict(printed) == service["add"].schema
 
 
 def test_describe_of_a_bare_function(capsys):
@@ -72,9 +72,9 @@ def test_list_completes_a_url_without_path(base):
 
 
 def test_list_as_json_is_the_full_listing(base):
-    told = json.loads(run("list", base, "--json").stdout)
-    assert [row["name"] for row in told["functions"]] == list(service.functions)
-    assert [row["name"] for row in told["services"]] == ["orders"]
+    printed = json.loads(run("list", base, "--json").stdout)
+    assert [row["name"] for row in printed["functions"]] == list(service.functions)
+    assert [row["name"] for row in printed["services"]] == ["orders"]
 
 
 def test_list_of_an_empty_server_prints_nothing():

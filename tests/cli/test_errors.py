@@ -51,8 +51,8 @@ EXIT_CODES = {
 
 @pytest.mark.parametrize("name", [row[0] for row in errors.error_table()])
 def test_the_exit_code_of_each_error(name):
-    assert exit_code(getattr(errors, name)("said")) == EXIT_CODES.get(name, 1)
+    assert exit_code(getattr(errors, name)("failed")) == EXIT_CODES.get(name, 1)
 
 
 def test_an_invalid_name_is_invalid_input():
-    assert exit_code(errors.RegistryError("said", kind="invalid")) == 3
+    assert exit_code(errors.RegistryError("no name", kind="invalid")) == 3

@@ -25,7 +25,7 @@ def test_workers_serve(here):
 def test_workers_print_the_same_as_one_process(here):
     arguments = ["served_things:plain", "served_things:Shop", "--http", "127.0.0.1:0"]
 
-    def told(server: subprocess.Popen[str]) -> list[str]:
+    def printed(server: subprocess.Popen[str]) -> list[str]:
         lines = [server.stdout.readline() for _ in range(2)]
         port = lines[0].partition("127.0.0.1:")[2].partition("/")[0]
         with Consumer() as consumer:
@@ -33,15 +33,15 @@ def test_workers_print_the_same_as_one_process(here):
         return [line.replace(port, "PORT") for line in lines]
 
     with serving(here, *arguments) as one, serving(here, *arguments, "--workers", "2") as several:
-        assert told(several) == told(one)
+        assert printed(several) == printed(one)
         assert any(line.startswith("serving at http://127.0.0.1:") for line in iter(several.stderr.readline, ""))
 
 
 def test_workers_print_the_addresses_once(here):
     with serving(here, "served_things:Shop", "--http", "127.0.0.1:0", "--json", "--workers", "2") as server:
-        told = json.loads(server.stdout.readline())
-        assert [row["name"] for row in told["services"]] == ["shop"]
+        printed = json.loads(server.stdout.readline())
+        assert [row["name"] for row in printed["services"]] == ["shop"]
         with Consumer() as consumer:
-            assert consumer.call_at(told["functions"][0]["address"]) is True
+            assert consumer.call_at(printed["functions"][0]["address"]) is True
         server.terminate()
         assert set(server.stdout.read().splitlines()) <= {"stopping"}

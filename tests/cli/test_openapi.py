@@ -11,7 +11,7 @@ from tests.support.command import run, serving
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["served_things:local"], "served_things:local must be an HTTPPortal, got LocalPortal"),
         (
@@ -28,10 +28,10 @@ from tests.support.command import run, serving
     ],
 )
 @pytest.mark.usefixtures("here")
-def test_openapi_rejects(arguments, said):
+def test_openapi_rejects(arguments, message):
     result = run("openapi", *arguments)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert said in " ".join(result.stderr.split())
+    assert message in " ".join(result.stderr.split())
 
 
 @pytest.mark.usefixtures("here")

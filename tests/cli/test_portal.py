@@ -8,7 +8,7 @@ from tests.support.command import run
 
 
 @pytest.mark.parametrize(
-    ("options", "code", "said"),
+    ("options", "code", "message"),
     [
         (["--token", "nobody"], 2, "must be NAME=TOKEN"),
         (["--token", "a=$NOT_THERE_AT_ALL"], 2, "the environment variable NOT_THERE_AT_ALL is not set"),
@@ -23,7 +23,7 @@ from tests.support.command import run
         (["--auth", "served_things:ApiKeyAuth"], 2, "got the class; name an instance"),
         (["--auth", "served_things:keys", "--token", "a=b"], 2, "both read bearer tokens"),
         (["--auth", "served_things:jwt", "--token", "a=b"], 2, "both read bearer tokens"),
-        (["--auth", "served_things:nobody"], 2, "must be an authenticator or a list"),
+        (["--auth", "served_things:missing"], 2, "must be an authenticator or a list"),
         (["--auth", "served_things:none"], 2, "must be an authenticator or a list"),
         (["--auth", "served_things:none", "--token", "a=b"], 2, "must be an authenticator or a list"),
         (["--limit", "often", "--workers", "2"], 2, "often"),
@@ -44,7 +44,7 @@ from tests.support.command import run
     ],
 )
 @pytest.mark.usefixtures("here", "stopped")
-def test_wrong_options_are_rejected(options, code, said):
+def test_wrong_options_are_rejected(options, code, message):
     result = run("serve", "served_things:plain", "--http", "127.0.0.1:0", *options)
     assert result.exit_code == code, result.output
-    assert said in result.output
+    assert message in result.output

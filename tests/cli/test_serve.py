@@ -32,9 +32,9 @@ from tests.support.command import first_address, run, serving
 def test_serve_accepts(target, address, services):
     result = run("serve", f"served_things:{target}", "--http", "127.0.0.1:0", "--json")
     assert result.exit_code == 0, result.output
-    told = json.loads(result.stdout.splitlines()[0])
-    assert address in told["functions"][0]["address"]
-    assert [row["name"] for row in told["services"]] == services
+    printed = json.loads(result.stdout.splitlines()[0])
+    assert address in printed["functions"][0]["address"]
+    assert [row["name"] for row in printed["services"]] == services
 
 
 @pytest.mark.usefixtures("here", "stopped")

@@ -8,7 +8,7 @@ from tests.support.command import run
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "message"),
     [
         (["served_things"], 2, "must be MODULE:TARGET, such as shop.orders:service, got served_things"),
         (["served_things:"], 2, "must be MODULE:TARGET"),
@@ -36,9 +36,9 @@ from tests.support.command import run
     ],
 )
 @pytest.mark.usefixtures("here", "stopped")
-def test_wrong_targets_are_rejected(arguments, code, said):
+def test_wrong_targets_are_rejected(arguments, code, message):
     result = run("serve", "--http", "127.0.0.1:0", *arguments)
-    assert said in result.stderr
+    assert message in result.stderr
     assert (result.exit_code, result.stdout) == (code, "")
 
 

@@ -307,10 +307,10 @@ def test_the_error_of_a_call_that_ran_is_replayed(kept: Callable[..., Idempotenc
     with pytest.raises(PortalError) as again:
         once(call, responses)
     assert type(again.value) is type(error)
-    told, was = again.value.to_dict(), error.to_dict()
-    told.pop("context")
-    was.pop("context", None)
-    assert told == was
+    replayed, first_error = again.value.to_dict(), error.to_dict()
+    replayed.pop("context")
+    first_error.pop("context", None)
+    assert replayed == first_error
     assert call.reply["idempotent-replayed"] == "true"
     assert responses.made == 1
 
@@ -321,7 +321,7 @@ def test_the_error_of_a_call_that_ran_is_replayed(kept: Callable[..., Idempotenc
         RateLimitError("later", retry_after=1.0),
         OverloadedError("full"),
         CircuitOpenError("open"),
-        AuthenticationError("who"),
+        AuthenticationError("no credential"),
         AuthorizationError("no"),
         CallTimeout("before it began"),
         CallCancelled("before it began"),

@@ -76,8 +76,8 @@ def opened(clock: Clock, **options: Any) -> Breaker:
 
 def test_a_circuit_opens_half_opens_and_closes() -> None:
     clock = Clock()
-    told: list[tuple[str, str, str]] = []
-    breaker = Breaker(3, open_duration=30.0, clock=clock, on_change=lambda *change: told.append(change))
+    changes: list[tuple[str, str, str]] = []
+    breaker = Breaker(3, open_duration=30.0, clock=clock, on_change=lambda *change: changes.append(change))
     assert breaker.states() == {}
     assert [try_call(breaker, fail) for _ in range(4)] == ["failed", "failed", "failed", "rejected"]
     assert state(breaker) == CircuitSnapshot("open", 3, 1000.0, 30.0, 0, 1)
@@ -96,7 +96,7 @@ def test_a_circuit_opens_half_opens_and_closes() -> None:
     clock.now += 30
     assert try_call(breaker, succeed) == "ok"
     assert state(breaker) == CircuitSnapshot("closed", 0, 1029.5 + 0.5, 0.0, 0, 3)
-    assert told == [
+    assert changes == [
         ("a:1", "closed", "open"),
         ("a:1", "open", "half_open"),
         ("a:1", "half_open", "open"),
@@ -281,8 +281,8 @@ def test_a_circuit_may_be_removed_during_its_call() -> None:
 
 def test_reset_and_force_open() -> None:
     clock = Clock()
-    told: list[tuple[str, str, str]] = []
-    breaker = Breaker(clock=clock, on_change=lambda *change: told.append(change))
+    changes: list[tuple[str, str, str]] = []
+    breaker = Breaker(clock=clock, on_change=lambda *change: changes.append(change))
     breaker.force_open("a:1")
     clock.now += 1e9
     with pytest.raises(CircuitOpenError, match="until it is reset") as caught:
@@ -297,11 +297,11 @@ def test_reset_and_force_open() -> None:
     breaker.force_open("a:1")
     breaker.force_open("b:1")
     breaker.reset("a:1")
-    breaker.reset("nobody")
+    breaker.reset("unknown")
     assert {key: one.state for key, one in breaker.states().items()} == {"a:1": "closed", "b:1": "open"}
     breaker.reset()
     assert {one.state for one in breaker.states().values()} == {"closed"}
-    assert told == [
+    assert changes == [
         ("a:1", "closed", "open"),
         ("a:1", "open", "half_open"),
         ("a:1", "half_open", "closed"),

@@ -304,7 +304,7 @@ def test_secrets_are_not_shown(shown: Any) -> None:
         assert "pass:word" not in text
 
 
-def test_a_name_nobody_has_is_checked_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_name_takes_as_long_as_a_wrong_password(monkeypatch: pytest.MonkeyPatch) -> None:
     checked: list[str] = []
     fits = Password.matches
     monkeypatch.setattr(Password, "matches", lambda self, given: checked.append(given) or fits(self, given))

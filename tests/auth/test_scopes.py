@@ -87,7 +87,7 @@ def test_who_may_call(
 
 
 @pytest.mark.parametrize(("rule", "function"), [(RULE, look), (RULE, refund), (ONE, refund)])
-def test_nobody_is_calling(rule: RequireScopes, function: Any) -> None:
+def test_a_call_without_an_identity(rule: RequireScopes, function: Any) -> None:
     with pytest.raises(AuthenticationError, match="requires a credential") as refusal:
         run(rule, call_of(function, None))
     assert refusal.value.context["operation"] == function.name
@@ -133,7 +133,7 @@ def test_wrong_settings(construct: Callable[[], Any], path: str) -> None:
     assert refusal.value.expected
 
 
-def test_a_name_that_nothing_can_have_is_refused_since_it_would_protect_nothing() -> None:
+def test_a_name_with_a_slash_is_rejected() -> None:
     with pytest.raises(ConfigError, match='names without "/"'):
         RequireScopes(functions={"shop/place": ["orders"]})
     with pytest.raises(ConfigError, match='names without "/"'):

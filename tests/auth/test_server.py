@@ -35,7 +35,7 @@ from tests.support.credentials import (
 )
 
 
-def test_nothing_asked_lets_nobody_in() -> None:
+def test_without_authenticators_every_request_is_rejected() -> None:
     assert authenticators_of(None) == ()
     with pytest.raises(AuthenticationError) as refusal:
         authenticate((), authorized(f"Bearer {SECRET}"))
@@ -108,7 +108,7 @@ def test_a_defect_is_logged_without_its_words(caplog: pytest.LogCaptureFixture) 
     assert "returned bool, not an Identity" in caplog.text
 
 
-def test_an_interrupt_is_no_refusal() -> None:
+def test_an_interrupt_is_not_a_rejection() -> None:
     def interrupted(request: Any) -> Identity | None:
         raise KeyboardInterrupt
 

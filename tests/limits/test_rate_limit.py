@@ -61,7 +61,7 @@ def passed(limit: RateLimit, times: int, make_call: Callable[[], Call] = call_of
         *("1/900d", "٣/s", "1/Second", None, 100),
     ],
 )
-def test_a_wrong_rate_is_refused(text: Any) -> None:
+def test_a_wrong_rate_is_rejected(text: Any) -> None:
     with pytest.raises(ConfigError) as caught:
         RateLimit(text)
     assert caught.value.path == "rate_limit.rate"
@@ -90,7 +90,7 @@ def test_a_wrong_rate_is_refused(text: Any) -> None:
         {"store": redis.Redis(socket_timeout=None)},
     ],
 )
-def test_a_wrong_setting_is_refused(wrong: dict[str, Any]) -> None:
+def test_a_wrong_setting_is_rejected(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError) as caught:
         RateLimit("1/s", **wrong)
     assert caught.value.path.removeprefix("rate_limit.") == next(iter(wrong))
@@ -105,7 +105,7 @@ def test_a_password_is_not_repeated_in_an_error() -> None:
 # what is said
 
 
-def test_every_reply_says_what_is_left() -> None:
+def test_every_reply_has_the_remaining_quota() -> None:
     clock = Clock()
     limit = RateLimit("2/minute", clock=clock)
     first, second, third = call_of(), call_of(), call_of()
@@ -132,7 +132,7 @@ def test_a_call_that_fails_has_the_headers_too() -> None:
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_a_refused_call_passes_after_the_time_that_it_was_told(algorithm: Any) -> None:
+def test_a_rejected_call_passes_after_retry_after(algorithm: Any) -> None:
     clock = Clock(1_000_000.123)
     limit = RateLimit("7/30s", algorithm=algorithm, clock=clock)
     refused = 0
@@ -206,7 +206,7 @@ def test_functions_are_counted_apart() -> None:
     assert not passes(limit, call_of(work, peer="5.6.7.8"))
 
 
-def test_a_callable_says_who_is_counted() -> None:
+def test_a_callable_returns_the_key() -> None:
     limit = RateLimit("1/day", per=lambda call: call.peer[:3])
     assert passes(limit, call_of(peer="1.2.3.4"))
     assert not passes(limit, call_of(peer="1.2.9.9"))
@@ -392,7 +392,7 @@ def dead_url() -> str:
     return f"redis://127.0.0.1:{free_port()}/0"
 
 
-def test_a_lost_store_lets_calls_pass_and_says_so_once(
+def test_an_unavailable_store_lets_calls_pass_and_logs_one_warning(
     close: Callable[[Any], Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     clock = Clock()
@@ -410,7 +410,7 @@ def test_a_lost_store_lets_calls_pass_and_says_so_once(
         assert len(caplog.records) == 2
 
 
-def test_a_lost_store_refuses_calls_where_that_is_asked_for(close: Callable[[Any], Any]) -> None:
+def test_an_unavailable_store_rejects_calls_with_closed(close: Callable[[Any], Any]) -> None:
     limit = close(RateLimit("1/day", store=dead_url(), on_lost_store="closed"))
     call = call_of()
     with pytest.raises(OverloadedError) as caught:

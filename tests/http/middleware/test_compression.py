@@ -72,7 +72,7 @@ def test_there_and_back(body: bytes, coding: str) -> None:
         (b"{}", "", 415),
     ],
 )
-def test_what_is_refused(body: bytes, coding: str, status: int) -> None:
+def test_requests_that_are_rejected(body: bytes, coding: str, status: int) -> None:
     with pytest.raises(ProtocolError) as caught:
         decompress(body, coding, 10_000)
     assert caught.value.status == status
@@ -174,7 +174,7 @@ def test_a_stream_is_flushed_for_each_item_and_closed() -> None:
     assert closed == [True]
 
 
-def test_a_stream_that_nobody_reads_is_closed() -> None:
+def test_an_unread_stream_is_closed() -> None:
     class Items:
         closed = False
 

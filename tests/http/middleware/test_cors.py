@@ -150,7 +150,7 @@ def test_other_options_requests_go_through(headers: dict[str, str]) -> None:
     assert CORS([A])(request_of("OPTIONS", **headers), respond_with(299)).status == 299
 
 
-def test_a_callable_that_fails_refuses(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_callable_that_fails_rejects_the_origin(caplog: pytest.LogCaptureFixture) -> None:
     def failing(origin: str) -> bool:
         raise OSError("no list")
 

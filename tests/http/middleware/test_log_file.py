@@ -96,7 +96,9 @@ def test_those_that_wait_have_a_bound(path: Path, monkeypatch: pytest.MonkeyPatc
     assert path.read_text() == "line\n" * 11
 
 
-def test_whoever_brings_too_many_writes_them(path: Path, gathered: GatheredFile[str], monkeypatch: Any) -> None:
+def test_the_thread_that_adds_too_many_lines_writes_them(
+    path: Path, gathered: GatheredFile[str], monkeypatch: Any
+) -> None:
     monkeypatch.setattr(log_file, "_MAX_WAITING", 10)
     monkeypatch.setattr(log_file, "_BATCH", 2)
     for number in range(25):
@@ -106,7 +108,7 @@ def test_whoever_brings_too_many_writes_them(path: Path, gathered: GatheredFile[
     assert written == [f"line {number}" for number in range(len(written))]
 
 
-def test_whoever_brings_one_too_many_makes_the_lines_of_those_before(path: Path, monkeypatch: Any) -> None:
+def test_the_thread_that_completes_a_batch_formats_it(path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(log_file, "_BATCH", 5)
     made: list[int] = []
 

@@ -170,7 +170,7 @@ def test_a_logger(caplog: pytest.LogCaptureFixture) -> None:
     assert json.loads(caplog.messages[0])["path"] == "/100%25d"
 
 
-def test_a_target_that_fails_is_said_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failing_target_is_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     def failing(line: str) -> None:
         raise OSError("disk full")
 

@@ -39,7 +39,7 @@ def test_the_headers_by_default() -> None:
         ({"hsts": 0}, None),
     ],
 )
-def test_https_only_is_said_over_tls_only(settings: dict[str, Any], value: str | None) -> None:
+def test_hsts_is_sent_over_tls_only(settings: dict[str, Any], value: str | None) -> None:
     layer = SecurityHeaders(**settings)
     assert headers_of(layer(over_tls(), respond_with())).get("strict-transport-security") == value
     assert "strict-transport-security" not in headers_of(layer(request_of(), respond_with()))
@@ -48,7 +48,7 @@ def test_https_only_is_said_over_tls_only(settings: dict[str, Any], value: str |
 @pytest.mark.parametrize(
     "name", ["content-security-policy", "X-FRAME-OPTIONS", "Referrer-Policy", "Strict-Transport-Security"]
 )
-def test_what_the_app_says_stands(name: str) -> None:
+def test_headers_of_the_app_are_kept(name: str) -> None:
     response = SecurityHeaders()(over_tls(), respond_with(**{name.replace("-", "_"): "own"}))
     assert headers_of(response)[name.lower()] == "own"
 

@@ -8,5 +8,5 @@ __all__ = ["closed_error"]
 
 
 def closed_error() -> ConsumerError:
-    """Return the error to raise when a closed Consumer is asked to call or resolve."""
+    """Return the error for a call or a resolution with a closed Consumer."""
     return ConsumerError("the consumer is closed", advice="make a new Consumer")

@@ -105,7 +105,7 @@ class FunctionCache:
 
     def _fetch(self, target: Address, text: str, resolvers: Sequence[Resolver], context: CallContext) -> Function:
         """Resolve a remote function within the deadline of a call."""
-        entries = self._remote  # `clear` replaces it, so that what was asked before is not kept
+        entries = self._remote  # `clear` replaces it, so that an older result is not kept
         with context.active():
             function = resolve_first(resolvers, target)
         if len(entries) >= _MAX_ENTRIES:

@@ -1,4 +1,4 @@
-"""ResolverTable: which resolver a Consumer asks for an address."""
+"""ResolverTable: the resolvers of a Consumer by address scheme."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ __all__ = ["ResolverTable", "check_resolvers"]
 
 
 class ResolverTable:
-    """The resolvers of one Consumer by address scheme.
+    """Choose the resolvers for an address.
 
-    Given resolvers are asked first. A scheme without one is resolved by `configured`. If no resolver was given, the
+    Given resolvers come first. A scheme without one is resolved by `configured`. If no resolver was given, the
     portals of this process come next, and a built-in resolver or a plug-in is made for any other scheme.
 
     Args:
@@ -55,7 +55,7 @@ class ResolverTable:
         self._own = dict(self._configured)
 
     def resolvers_for(self, address: Address) -> Sequence[Resolver]:
-        """Return the resolvers to ask for an address, in order; at least one.
+        """Return the resolvers for an address, at least one, in the order to try them.
 
         Raises: ConsumerError after `close`; RegistryError (not_found) for an unknown scheme; ConfigError for a plug-in
             that fails.
@@ -84,7 +84,7 @@ class ResolverTable:
         return resolver
 
     def register(self, resolver: Resolver) -> None:
-        """Ask a resolver before all others for its schemes.
+        """Put a resolver before all others of its schemes.
 
         Raises: RegistryError (conflict) when it is registered already.
         """

@@ -213,7 +213,7 @@ class HTTPClient:
             raise
 
     def _cache_scope(self, request: ClientRequest) -> str:
-        """Return what tells this client's responses apart from those that another gets for the same call."""
+        """Return the part of a cache key that keeps responses for different credentials and servers apart."""
         address, deadline = request.address, request.context.deadline
         headers = {} if self._credential is None else self._credential.headers(address, deadline)
         return repr((sorted(headers.items()), self._transport.identity(address)))

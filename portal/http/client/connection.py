@@ -154,7 +154,7 @@ class HTTPConnection:
             if status >= 200:
                 return status, headers, keep
             if status == 101:
-                raise ProtocolError("the server changed to another protocol without being asked to")
+                raise ProtocolError("the server changed to another protocol without a request for it")
         raise ProtocolError(f"the server sent {_MAX_INTERIM} interim responses and no final one")
 
     def _read_one_head(self, deadline: float | None) -> tuple[int, dict[str, str], bool]:

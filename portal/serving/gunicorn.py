@@ -1,17 +1,17 @@
-"""Worker: gunicorn does processes, restarts and reloads; our own listener serves, on gunicorn's sockets.
+"""Worker: gunicorn manages processes, restarts and reloads, and Portal's listener serves on gunicorn's sockets.
 
     gunicorn -k portal.serving.gunicorn.Worker -w 2 module:portal
 
-`module:portal` is an HTTPPortal with everything applied, or a call that makes one (`module:make()`).
+`module:portal` is an HTTPPortal, or a call that makes one (`module:make()`).
 
-| what gunicorn says | what a worker does |
+| event in gunicorn | action of the worker |
 |---|---|
-| SIGTERM, reload (HUP), max_requests reached | accepts no more, finishes what runs within graceful_timeout, ends |
+| SIGTERM, reload (HUP), max_requests reached | stops accepting, lets calls finish for graceful_timeout, ends |
 | SIGQUIT, SIGINT | ends at once |
-| SIGUSR1 | opens the log files anew |
+| SIGUSR1 | reopens the log files |
 
-Threads and limits are the portal's own (ServingConfig), and so is TLS; of gunicorn's settings those about processes,
-sockets and logs hold. Requests are not in gunicorn's access log.
+Threads, limits and TLS are settings of the portal (ServingConfig). gunicorn's settings for processes, sockets and logs
+apply. gunicorn's access log does not show the requests.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from .listener import Listener
 
 __all__ = ["Worker"]
 
-_BEAT = 1.0  # seconds between signs of life
+_HEARTBEAT = 1.0  # seconds
 
 
 class _Listener(Protocol):
@@ -56,27 +56,27 @@ class Worker(BaseWorker):  # type: ignore[misc]  # gunicorn has no types
 
     @classmethod
     def setup(cls) -> None:
-        """Called by gunicorn before it imports the portal, whose `apply` must not open a socket of its own."""
+        """Let listeners wait for gunicorn's sockets. gunicorn calls this before it imports the portal."""
         Listener.supervised = True
 
     @classmethod
     def check_config(cls, cfg: Any, log: Any) -> None:
-        """Refuse what this worker would leave undone. Raises: RuntimeError, which gunicorn prints as it ends."""
+        """Reject settings that this worker ignores. Raises: RuntimeError, which gunicorn prints before it ends."""
         if cfg.is_ssl:
             raise RuntimeError(
-                "gunicorn's certfile and keyfile are not used by this worker: give the portal its certificates, "
+                "this worker does not use gunicorn's certfile and keyfile; set the certificates of the portal with "
                 "HTTPPortal(config=ServingConfig(tls=...))"
             )
         if cfg.threads > 1:
-            log.warning("--threads does not count here: HTTPPortal(config=ServingConfig(workers=%d))", cfg.threads)
+            log.warning("this worker ignores --threads; use HTTPPortal(config=ServingConfig(workers=%d))", cfg.threads)
 
     def load_wsgi(self) -> None:
-        """Import the portal. With --reload, what is none, or raises, is logged, and the worker waits for a change.
+        """Import the portal. With --reload, an error is logged, and the worker waits until a file changes.
 
-        Raises: AppImportError, on which gunicorn ends, when it is none; what importing it raises.
+        Raises: AppImportError if it is not a portal, on which gunicorn ends; what the import raises.
         """
         try:
-            super().load_wsgi()  # with --reload, what cannot be parsed becomes an application that shows the error
+            super().load_wsgi()  # with --reload, gunicorn replaces code with a syntax error by an application
         except Exception as error:
             if self.reloader is None:
                 raise
@@ -86,15 +86,15 @@ class Worker(BaseWorker):  # type: ignore[misc]  # gunicorn has no types
             self.wsgi = None
         if not _is_portal(self.wsgi) and self.reloader is None:
             raise AppImportError(
-                f"{type(self.wsgi).__name__} is no portal with a listener: this worker serves an HTTPPortal; "
-                "for a WSGI application there is --worker-class gthread"
+                f"the application must be an HTTPPortal, got {type(self.wsgi).__name__}; "
+                "use --worker-class gthread for a WSGI application"
             )
 
     def run(self) -> None:
-        """Serve until gunicorn says stop, its process is gone, or max_requests is reached."""
+        """Serve until gunicorn stops this worker, gunicorn's process has ended, or max_requests is reached."""
         portal = self.wsgi
         if portal is None or not _is_portal(portal):
-            self.log.error("Nothing to serve before a file changes.")
+            self.log.error("there is nothing to serve until a file changes")
             while self.alive and self.ppid == os.getppid():
                 self._beat()
             return
@@ -116,25 +116,25 @@ class Worker(BaseWorker):  # type: ignore[misc]  # gunicorn has no types
         return True
 
     def _beat(self) -> None:
-        """Give a sign of life and wait; signals and the reloader wake it by gunicorn's pipe."""
+        """Send a heartbeat and wait. Signals and the reloader end the wait through gunicorn's pipe."""
         self.notify()
-        ready, _, _ = select.select([self.PIPE[0]], [], [], min(_BEAT, self.timeout or _BEAT))
+        ready, _, _ = select.select([self.PIPE[0]], [], [], min(_HEARTBEAT, self.timeout or _HEARTBEAT))
         if ready:
             os.read(self.PIPE[0], 4096)
 
     def _end(self, portal: _Served) -> None:
         self.alive = False
         grace = float(self.cfg.graceful_timeout)
-        # In a thread, since gunicorn kills a worker that gives no sign of life for as long as stopping may take.
+        # In a thread, as gunicorn would kill a worker that sends no heartbeat while it stops.
         stopping = threading.Thread(target=portal.stop, args=(grace,), name="portal-gunicorn-stop", daemon=True)
         stopping.start()
         while stopping.is_alive():
             self.notify()
-            stopping.join(_BEAT)
+            stopping.join(_HEARTBEAT)
 
 
 def _files_of(error: Exception) -> list[str]:
-    """Files whose change may mend it: no module that failed to be imported is among those that are watched."""
+    """Return the files of a traceback. The reloader does not watch modules that failed to be imported."""
     return [frame.filename for frame in traceback.extract_tb(error.__traceback__) if os.path.isfile(frame.filename)]
 
 

@@ -1,4 +1,4 @@
-"""TLSConfig: what a listener shows of itself over TLS, whom it lets in, and how that becomes an SSLContext.
+"""TLSConfig: the certificates of a listener, the rules for client certificates, and the SSLContext made of them.
 
 Sources: RFC 8446 (TLS 1.3), RFC 6066 section 3 (server name), RFC 7301 (ALPN).
 """
@@ -28,11 +28,13 @@ class Certificate:
     """A certificate chain and its private key, as PEM files.
 
     Attributes:
-        chain: the certificate and those that signed it.
-        key: the private key; in the chain's own file when None.
-        password: of an encrypted key; not shown by `repr`.
+        chain: the certificate, followed by the certificates that signed it.
+        key: the private key; None if it is in the file of the chain.
+        password: of an encrypted key. `repr` does not show it.
 
-    The files are read when a listener starts, and again by `reload_certificates`. Threads: immutable.
+    The files are read when a listener starts, and again by `reload_certificates`.
+
+    Threads: immutable.
     """
 
     chain: str | os.PathLike[str]
@@ -50,14 +52,15 @@ class TLSConfig:
     """TLS of a listener.
 
     Attributes:
-        certificate: shown to clients that name no host, or one that is not in `hosts`.
-        hosts: certificates by the host name that a client asks for; "*.example.org" stands for one label.
+        certificate: for clients that send no host name, or one that is not in `hosts`.
+        hosts: certificates by the host name that the client sends. "*.example.org" stands for one label.
         client_ca: PEM file of the authorities that sign client certificates.
-        clients: whether a client's certificate is asked for: "none", "optional" or "required".
+        clients: whether clients need a certificate: "none", "optional" or "required".
         minimum_version: "TLSv1.2" or "TLSv1.3".
-        ciphers: OpenSSL's list of cipher suites for TLS 1.2; its default when None. Those of TLS 1.3 are fixed.
+        ciphers: OpenSSL's list of cipher suites for TLS 1.2; None for its default. The suites of TLS 1.3 are fixed.
 
-    Raises: ConfigError, which names the setting; for files that cannot be used, when the listener starts.
+    Raises: ConfigError for a wrong setting. Files that cannot be used are reported when the listener starts.
+
     Threads: immutable.
     """
 
@@ -81,9 +84,9 @@ class TLSConfig:
 
 
 class ServerTLS:
-    """The SSL contexts of a TLSConfig, which can be read from their files again while connections are served.
+    """The SSL contexts of a TLSConfig. Their files can be read again while connections are served.
 
-    Raises: ConfigError for a file that cannot be read or does not fit, and for ciphers that OpenSSL does not know.
+    Raises: ConfigError for a file that cannot be read or is not valid, and for unknown ciphers.
 
     Threads: any.
     """
@@ -93,9 +96,9 @@ class ServerTLS:
         self.context = _server_context(config)  # for new connections
 
     def reload(self) -> None:
-        """Read the files again: later connections get what is there now.
+        """Read the files again for new connections.
 
-        Raises: ConfigError, and what was in use stays in use.
+        Raises: ConfigError. The previous certificates stay in use then.
         """
         self.context = _server_context(self.config)
 
@@ -149,9 +152,9 @@ def _context(config: TLSConfig, path: str, certificate: Certificate) -> ssl.SSLC
 
 
 def identity_of(sock: ssl.SSLSocket) -> Identity | None:
-    """Who the client is by its certificate, which the handshake has verified; None without one.
+    """Return the identity of the client by its certificate, which the handshake has verified; None without one.
 
-    The name is the subject's common name, else the first of its alternative names.
+    The name is the subject's common name, or else the first of its alternative names.
     """
     certificate = sock.getpeercert()
     raw = sock.getpeercert(binary_form=True)

@@ -234,7 +234,7 @@ def change(directory: pathlib.Path, text: str) -> Callable[[int], None]:
 def test_a_changed_file_reloads(tmp_path: pathlib.Path, broken: str) -> None:
     with gunicorn(tmp_path, "-w", "1", "--reload", "--reload-engine", "poll") as running, Consumer() as consumer:
         old = consumer.call_at(f"{running.base}/pid")
-        running.says_after("Nothing to serve before a file changes.", 1, change(tmp_path, broken))
+        running.says_after("there is nothing to serve until a file changes", 1, change(tmp_path, broken))
         booted = running.log.read_text().count("Booting worker")
         running.says_after("Booting worker", booted + 1, change(tmp_path, MODULE))
         assert consumer.call_at(f"{running.base}/pid") != old
@@ -243,11 +243,13 @@ def test_a_changed_file_reloads(tmp_path: pathlib.Path, broken: str) -> None:
 @pytest.mark.parametrize(
     ("options", "target", "said"),
     [
-        (("--certfile", "served_module.py"), "served_module:served", "give the portal its certificates"),
-        ((), "served_module:application", "this worker serves an HTTPPortal"),
+        (("--certfile", "served_module.py"), "served_module:served", "set the certificates of the portal"),
+        ((), "served_module:application", "the application must be an HTTPPortal"),
     ],
 )
-def test_what_it_refuses(tmp_path: pathlib.Path, options: tuple[str, ...], target: str, said: str) -> None:
+def test_unusable_settings_are_rejected(
+    tmp_path: pathlib.Path, options: tuple[str, ...], target: str, said: str
+) -> None:
     (tmp_path / "served_module.py").write_text("")
     with gunicorn(tmp_path, "-w", "1", *options, target=target) as running:
         assert running.process.wait(WAIT) != 0

@@ -32,10 +32,12 @@ _ERRORS: dict[int, PortalError] = {
     401: AuthenticationError("a credential is required and none was sent"),
     403: AuthorizationError("refund needs scope orders"),
     404: RegistryError("no function ad; did you mean add?", kind="not_found", name="ad"),
-    406: ProtocolError("a stream is sent as application/x-ndjson or text/event-stream", status=406),
+    406: ProtocolError(
+        "a stream is sent as application/x-ndjson or text/event-stream; Accept must allow one of them", status=406
+    ),
     408: ProtocolError("the request did not arrive in time", status=408),
     413: ProtocolError("the body is longer than 1048576 bytes", status=413),
-    415: ProtocolError("the body is 'text/plain'; it must be application/json", status=415),
+    415: ProtocolError("the body must be application/json, got 'text/plain'", status=415),
     422: ValidationError(errors=[_FAULT]),
     429: RateLimitError("more than 100 calls in 60 s", retry_after=12.0),
     500: FunctionError("price failed"),

@@ -45,7 +45,7 @@ _BELOW = ("", "/")
 
 
 class HTTPApp:
-    """Responds to requests under one base path from a catalogue.
+    """Responds to the requests under one base path.
 
     Args:
         catalogue: what is published.
@@ -54,9 +54,9 @@ class HTTPApp:
         base_path: "" or "/api".
         address_of: returns the address of a catalogue path.
         debug: whether clients see what functions raise.
-        auth: who may call: what `authenticators_of` takes; None lets everybody call.
-        http_middleware: around every request, the first outermost; authentication and calls are inside.
-        trusted_proxies: networks whose X-Forwarded-For is believed.
+        auth: authenticators, as `authenticators_of` takes them; None lets everybody call.
+        http_middleware: around every request, the first outermost. Authentication and calls are inside of it.
+        trusted_proxies: networks of proxies whose X-Forwarded-For is trusted.
         max_age: seconds for which clients may keep the results of cacheable functions without asking again.
         documents: whether /openapi.json, /openrpc.json and /docs are served. Everybody may read them, and they show
             what is published.
@@ -188,7 +188,7 @@ class HTTPApp:
     def _target(self, request: Request) -> Target:
         """Return the catalogue path and the version that a request asks for. Raises: RegistryError."""
         tail = request.path[len(self._base) :]
-        # A path beside the base path is a document's, which is not asked for here. "/apis" is not below "/api".
+        # "/apis" is not below "/api". A document beside the base path has been found before.
         if not request.path.startswith(self._base) or tail[:1] not in _BELOW:
             raise RegistryError(f"no function is published at {request.path[:200]}")
         return read_target(tail, request.query)
@@ -205,11 +205,13 @@ class HTTPApp:
             return Response(204, [("Allow", self._allow(request)), ("X-Request-ID", context.request_id)])
         if method in ("GET", "HEAD") and not self._is_rpc(path):
             return self._describe(path, version, request, context)
-        raise ProtocolError(f"method {method} is not served here", status=405 if method in _METHODS else 501)
+        raise ProtocolError(f"method {method} is not allowed here", status=405 if method in _METHODS else 501)
 
     def _describe(self, path: tuple[str, ...], version: str | None, request: Request, context: CallContext) -> Response:
         response = json_response(200, self._listing.describe(path, version, public_base(request)), context)
-        if self._authenticators:  # only `Authorization` keeps shared caches away by itself (RFC 9111 section 3.5)
+        if (
+            self._authenticators
+        ):  # shared caches store responses unless the request has Authorization (RFC 9111 section 3.5)
             response.add_header("Cache-Control", "private, no-cache")
         return response
 

@@ -1,4 +1,4 @@
-"""FunctionCalls: one POST, one call of a function."""
+"""FunctionCalls: calls a function for each POST."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class FunctionCalls:
         return self._stream(result, call, request, media) if schema.streaming else self._whole(result, call, request)
 
     def _responder(self, request: Request, call: Call, media: str) -> DeadlineResponder | None:
-        """Return what responds at the deadline; None if only this thread can respond, which it then does in time."""
+        """Return the responder at the deadline; None if only this thread can respond, which it then does in time."""
         early = request.share()
         if early is None:
             return None

@@ -1,4 +1,4 @@
-"""What a request brings and what answer its client takes: parameters, content types, Accept."""
+"""The parameters of a request, its content type, and the formats that its client accepts."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ _MAX_DEPTH = 64
 
 
 def params_of(request: Request) -> dict[str, Any]:
-    """The parameters of a call.
+    """Return the parameters of a call.
 
-    Raises: ProtocolError (415), SerializationError for what is no JSON, ValidationError for no object or too deep.
+    Raises: ProtocolError (415); SerializationError for a body that is not JSON; ValidationError for JSON that is not an
+        object or is nested too deeply.
     """
     kind = request.headers.get("content-type")
     if kind is not None and kind != JSON:
         media = kind.partition(";")[0].strip().lower()
         if media != JSON and not media.endswith("+json"):
-            raise ProtocolError(f"the body is {media[:80]!r}; it must be {JSON}", status=415)
+            raise ProtocolError(f"the body must be {JSON}, got {media[:80]!r}", status=415)
     elif kind is None:
         require_no_page(request)
     if not request.body:
@@ -37,25 +38,25 @@ def params_of(request: Request) -> dict[str, Any]:
         raise ValidationError(errors=[fault])
     # Each level takes an opening bracket, so counting those settles nearly every body without walking it.
     if request.body.count(b"{") + request.body.count(b"[") > _MAX_DEPTH and _too_deep(value):
-        fault = Fault("", f"nested deeper than {_MAX_DEPTH}", "depth", _MAX_DEPTH)
+        fault = Fault("", f"must be nested at most {_MAX_DEPTH} levels deep", "depth", _MAX_DEPTH)
         raise ValidationError(errors=[fault])
     return value
 
 
 def require_no_page(request: Request) -> None:
-    """Refuse a call without Content-Type that a page sends, with a body or without.
+    """Reject a call without Content-Type that a web page sends.
 
-    A page of any origin may send it without asking first, with the credentials that the browser itself has, a password
-    or a certificate (Fetch standard, section 2.2.2: what needs no preflight). Browsers say `Origin` with every POST.
+    A page of any origin may send such a call without a preflight, together with the browser's own credentials such as a
+    password or a certificate (Fetch standard, section 2.2.2). Browsers send `Origin` with every POST.
 
     Raises: ProtocolError (415).
     """
     if "origin" in request.headers:
-        raise ProtocolError(f"a call without Content-Type, from a page; it must be {JSON}", status=415)
+        raise ProtocolError(f"the Content-Type must be {JSON} in a call from a web page, got none", status=415)
 
 
 def is_coded(request: Request) -> bool:
-    """Whether the body is compressed still: `Compression` undoes that where it is there."""
+    """Return whether the body is still compressed. The middleware `Compression` would have decompressed it."""
     coding = request.headers.get("content-encoding")
     return coding is not None and bool(request.body) and coding.strip(" \t").lower() != "identity"
 
@@ -68,35 +69,35 @@ def _too_deep(value: Any, depth: int = _MAX_DEPTH) -> bool:
 
 
 def json_type(accept: str) -> str:
-    """JSON, unless the client says that it takes none (RFC 9110 section 12.5.1); ProtocolError (406) then."""
+    """Return the media type of a result. Raises: ProtocolError (406) if Accept excludes it (RFC 9110, 12.5.1)."""
     return (_known_type if len(accept) <= 256 else _json_type)(accept)
 
 
 def _json_type(accept: str) -> str:
     if _weight(_weights(accept), JSON) > 0:
         return JSON
-    raise ProtocolError(f"the answer is sent as {JSON}", status=406)
+    raise ProtocolError(f"a result is sent as {JSON}; Accept must allow it", status=406)
 
 
 _known_type = lru_cache(maxsize=256)(_json_type)
 
 
 def stream_type(accept: str) -> str:
-    """What a stream is sent as: events only where they are named; ProtocolError (406) where neither is taken."""
+    """Return the media type of a stream: events only if Accept names them. Raises: ProtocolError (406)."""
     weights = _weights(accept)
     lines, events = _weight(weights, NDJSON), weights.get(EVENTS, 0.0)
     if events and events >= lines:
         return EVENTS
     if lines:
         return NDJSON
-    raise ProtocolError(f"a stream is sent as {NDJSON} or {EVENTS}", status=406)
+    raise ProtocolError(f"a stream is sent as {NDJSON} or {EVENTS}; Accept must allow one of them", status=406)
 
 
 def _weights(accept: str) -> dict[str, float]:
-    """How much each media range of an Accept header is wanted."""
+    """Return the weight of each media range of an Accept header."""
     return {media: 1.0 if weight is None else weight for media, weight in quality_values(accept)}
 
 
 def _weight(weights: dict[str, float], media: str) -> float:
-    """How much a media type is wanted: the most specific range decides."""
+    """Return the weight of a media type. The most specific range decides."""
     return next((weights[one] for one in (media, "application/*", "*/*") if one in weights), 0.0)

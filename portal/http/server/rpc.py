@@ -66,7 +66,7 @@ def handle_rpc(body: bytes, run: Run, context: CallContext, *, debug: bool = Fal
 
 
 def _key_of_one(key: str, index: int) -> str:
-    """The idempotency key of one call of a batch, as long as a key may be."""
+    """Return the idempotency key of one call of a batch. It has the length that a key may have."""
     made = f"{key}.{index}"
     return made if len(made) <= MAX_IDEMPOTENCY_KEY else f"{hashlib.sha256(key.encode()).hexdigest()}.{index}"
 

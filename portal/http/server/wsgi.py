@@ -1,12 +1,16 @@
-"""WSGIApp: the whole HTTP portal as a WSGI application (PEP 3333), and `mount` to put it beside another one.
+"""WSGIApp: an HTTP portal as a WSGI application (PEP 3333). `mount` puts it beside another application.
 
     application = mount(get_wsgi_application(), http.wsgi)      # wsgi.py of a Django project
     app.wsgi_app = mount(app.wsgi_app, http.wsgi)               # Flask
 
-Where it answers: the portal's paths begin with its base path ("/api"). With SCRIPT_NAME ending in the base path, what
-is below the base path is PATH_INFO. Else, with PATH_INFO the base path or below it, PATH_INFO is the portal's path.
-Else, with another SCRIPT_NAME ("/rpc"), that one stands in for the base path. Else only what is beside the base path is
-there, the documents ("/docs"), and for all else 404. The documents are below the base path as well: "/api/docs".
+All paths of a portal begin with its base path, "/api" for example. The first rule that matches gives the path:
+
+1. If SCRIPT_NAME ends with the base path, PATH_INFO is the rest of the path.
+2. If PATH_INFO is the base path or below it, PATH_INFO is the path.
+3. If there is another SCRIPT_NAME, "/rpc" for example, it takes the place of the base path.
+4. Otherwise PATH_INFO must be a document such as "/docs". Everything else gets 404.
+
+The documents are also below the base path, at "/api/docs" for example.
 
 Under WSGI only this thread can respond, so a call with a deadline runs in a worker of the dispatcher.
 """
@@ -34,23 +38,23 @@ if TYPE_CHECKING:
 __all__ = ["App", "WSGIApp", "WSGIRequest", "mount"]
 
 _PIECE = 64 * 1024
-_SAFE = "/!$&'()*+,;=:@~"  # RFC 3986 section 3.3: what a path holds unencoded, beside letters, digits and -._~
+_SAFE = "/!$&'()*+,;=:@~"  # unencoded in a path, like letters, digits and -._~ (RFC 3986 section 3.3)
 _PLAIN = re.compile(r"[/!$&'()*+,;=:@~A-Za-z0-9_.\-]*")
 _OCTET = re.compile(r"%[0-9A-Fa-f]{2}|.", re.DOTALL)
 _ORIGIN = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
 #: "WSGIServer/0.2", and without the version from CPython 3.15 on.
 _is_wsgiref = re.compile(r"WSGIServer(?:[/ ]|$)").match
-#: The outer server's to send: of its connection with the client (RFC 9110 section 7.6.1), or set by it anyway.
-_NOT_OURS = frozenset(
+#: Headers that the outer server sends. They concern its connection (RFC 9110 section 7.6.1), or it sets them anyway.
+_OF_OUTER_SERVER = frozenset(
     {"connection", "content-length", "date", "keep-alive", "proxy-authenticate", "proxy-authorization",
      "proxy-connection", "server", "te", "trailer", "transfer-encoding", "upgrade"}
 )  # fmt: skip
-#: PEP 3333 has CONTENT_TYPE and CONTENT_LENGTH for these.
-_TWICE = frozenset({"HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH"})
+#: PEP 3333 passes these as CONTENT_TYPE and CONTENT_LENGTH.
+_DUPLICATES = frozenset({"HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH"})
 
 
 class App(Protocol):
-    """What a WSGIApp serves: an HTTPApp, or something around one."""
+    """Responds to requests, such as an HTTPApp."""
 
     def handle(self, request: Request) -> Response:
         """Return the response to a request."""
@@ -60,8 +64,8 @@ class WSGIRequest(Request):
     """A request that an outer server has read.
 
     Attributes:
-        scheme: "http" or "https", as the client used it by the outer server's word.
-        mount_path: the path that the portal's base path has for this client, encoded, such as "/api".
+        scheme: "http" or "https", as the outer server reports it.
+        mount_path: the base path as this client sees it, percent-encoded, such as "/api".
     """
 
     __slots__ = ("mount_path", "scheme")
@@ -73,27 +77,29 @@ class WSGIRequest(Request):
 
     @property
     def base(self) -> str:
-        """Where this client sees the portal's base path, such as "https://shop.example/api"."""
+        """The URL of the base path as this client sees it, such as "https://shop.example/api"."""
         return f"{self.scheme}://{self.headers.get('host', '')}{self.mount_path}"
 
     @property
     def secure(self) -> bool:
-        """Whether it came over TLS."""
+        """Whether it arrived over TLS."""
         return self.scheme == "https"
 
 
 class WSGIApp:
-    """A WSGI application that answers as the portal's own listener does.
+    """A WSGI application that responds like the portal's own listener.
+
+    The outer server reads the heads and keeps the connections. It also decides how a stream that fails ends under
+    HTTP/1.0.
 
     Args:
-        app: what it serves.
-        base_path: the prefix of every path of `app`: "" or one such as "/api".
-        max_body: bytes of a request body; more is answered 413.
+        app: responds to the requests.
+        base_path: the prefix of the paths of `app`: "" or a path such as "/api".
+        max_body: bytes of a request body. A longer body gets 413.
         beside: paths of `app` that are not below its base path.
-        prepare: called before each request; starts what the portal has to start.
+        prepare: called before each request, to start the services of the portal.
 
-    Not as the listener does: what the outer server decides (reading the head, keeping connections, the end of a stream
-    that fails under HTTP/1.0). Threads: any. Fork: safe.
+    Threads: any. Fork: safe.
     """
 
     def __init__(
@@ -113,7 +119,7 @@ class WSGIApp:
         self._heads = HeadCache()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer one request (PEP 3333)."""
+        """Respond to one request (PEP 3333)."""
         try:
             self._prepare()
             request = self._request(environ)
@@ -128,15 +134,15 @@ class WSGIApp:
         query = environ.get("QUERY_STRING")
         head = self._heads.parse(_head_bytes(environ, f"{path}?{query}" if query else path))
         if not any(_is_below(head.path, place) for place in self._places):
-            there = ", ".join(sorted(self._places)[:5])
-            raise RegistryError(f"nothing is served at {head.path[:200]}; served paths: {there}")
+            served = ", ".join(sorted(self._places)[:5])
+            raise RegistryError(f"nothing is served at {head.path[:200]}; served paths: {served}")
         body = _read_body(environ, head, self._max_body)
         return WSGIRequest(
             head, body, environ.get("REMOTE_ADDR") or "unix:", environ.get("wsgi.url_scheme", "http"), mount_path
         )
 
     def _locate(self, environ: WSGIEnvironment) -> tuple[str, str]:
-        """The path as the portal knows it, and the path that its base path has for the client; both encoded."""
+        """Return the path for the portal, and the base path as the client sees it, both percent-encoded."""
         script, info = _raw_path(environ)
         base = self.base_path
         if script.endswith(base):
@@ -151,13 +157,13 @@ class WSGIApp:
 def mount(
     outer: WSGIApplication, portal: WSGIApplication, at: str | None = None
 ) -> Callable[[dict[str, Any], StartResponse], Iterable[bytes]]:
-    """A WSGI application that gives `portal` the paths below `at`, and `outer` every other.
+    """Return a WSGI application that passes paths below `at` to `portal`, and all other paths to `outer`.
 
     Args:
-        outer: the application there is already, of any framework.
+        outer: an existing application, of any framework.
         portal: `HTTPPortal.wsgi`, or any other WSGI application.
         at: a path such as "/api"; None takes the portal's base path.
-    Raises: ConfigError when there is no path to mount at.
+    Raises: ConfigError if there is no path to mount at.
     """
     prefix = getattr(portal, "base_path", "") if at is None else at
     if not isinstance(prefix, str) or not _is_prefix(prefix):
@@ -185,9 +191,9 @@ def _is_below(path: str, prefix: str) -> bool:
 
 
 def _raw_path(environ: WSGIEnvironment) -> tuple[str, str]:
-    """SCRIPT_NAME and PATH_INFO percent-encoded, as the client wrote them where the server tells.
+    """Return SCRIPT_NAME and PATH_INFO percent-encoded, as the client sent them if the server has kept that.
 
-    PEP 3333 has them decoded, where an encoded slash cannot be told from a real one.
+    PEP 3333 passes them decoded, so that an encoded slash looks like any other.
     """
     script, info = environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", "")
     given = environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""
@@ -200,7 +206,7 @@ def _raw_path(environ: WSGIEnvironment) -> tuple[str, str]:
                 return path[:cut], path[cut:]
         return _encoded(script), _encoded(info)
     except UnicodeEncodeError:
-        raise ProtocolError("the path is no WSGI text") from None
+        raise ProtocolError("the path must be Latin-1 text, as PEP 3333 demands") from None
 
 
 def _encoded(path: str) -> str:
@@ -211,14 +217,14 @@ def _encoded(path: str) -> str:
 
 
 def _head_bytes(environ: WSGIEnvironment, target: str) -> bytes:
-    """The request's head as a client of our own listener would send it: one parser's rules for both.
+    """Return the request's head as bytes, so that the parser of the listener checks it by the same rules.
 
-    A value with a line break in it would become a header of its own, so line breaks are counted.
+    A value with a line break would become a header of its own, so the line breaks are counted.
     """
     old = environ.get("SERVER_PROTOCOL") == "HTTP/1.0"
     lines = [f"{environ.get('REQUEST_METHOD', '')} {target} HTTP/1.{0 if old else 1}\r\n"]
     for name, value in environ.items():
-        if name.startswith("HTTP_") and name not in _TWICE:
+        if name.startswith("HTTP_") and name not in _DUPLICATES:
             lines.append(f"{name[5:].replace('_', '-')}: {value}\r\n")
     if "HTTP_HOST" not in environ:
         lines.append(f"Host: {_server_name(environ)}\r\n")
@@ -231,11 +237,11 @@ def _head_bytes(environ: WSGIEnvironment, target: str) -> bytes:
         lines.append("Transfer-Encoding: chunked\r\n")
     text = "".join(lines)
     if text.count("\n") != len(lines):
-        raise ProtocolError("a line break in a header")
+        raise ProtocolError("a header must not contain a line break")
     try:
         return f"{text}\r\n".encode("latin-1")
     except UnicodeEncodeError:
-        raise ProtocolError("a header is no WSGI text") from None
+        raise ProtocolError("headers must be Latin-1 text, as PEP 3333 demands") from None
 
 
 def _server_name(environ: WSGIEnvironment) -> str:
@@ -246,12 +252,12 @@ def _server_name(environ: WSGIEnvironment) -> str:
 
 
 def _is_made_up(kind: str, environ: WSGIEnvironment) -> bool:
-    # wsgiref, and Django's runserver on top of it, say text/plain where the client said nothing.
+    # wsgiref, and so Django's runserver, report text/plain if the client has sent no Content-Type.
     return kind == "text/plain" and _is_wsgiref(str(environ.get("SERVER_SOFTWARE", ""))) is not None
 
 
 def _ends_by_itself(environ: WSGIEnvironment) -> bool:
-    """Whether the body has an end without a length: in HTTP/2, where frames say so and no header does."""
+    """Return whether the body may have an end without a length, as in HTTP/2, where frames mark the end."""
     return (
         bool(environ.get("wsgi.input_terminated"))
         and "HTTP_TRANSFER_ENCODING" not in environ
@@ -269,7 +275,7 @@ def _read_body(environ: WSGIEnvironment, head: RequestHead, limit: int) -> bytes
             return _read_sized(environ["wsgi.input"], length)
         if head.chunked:
             if not environ.get("wsgi.input_terminated"):
-                raise ProtocolError("this server does not read chunked bodies: say Content-Length", status=411)
+                raise ProtocolError("this server does not read chunked bodies; send Content-Length", status=411)
             return _read_to_end(environ["wsgi.input"], limit)
     except (OSError, ValueError) as error:
         if isinstance(error, PortalError):
@@ -283,7 +289,7 @@ def _read_sized(source: InputStream, length: int) -> bytes:
     while len(data) < length:
         piece = source.read(length - len(data))
         if not piece:
-            raise ProtocolError("the body ended early")
+            raise ProtocolError("the body ended before its Content-Length")
         data += piece
     return data
 
@@ -319,7 +325,7 @@ def _headers(response: Response) -> list[tuple[str, str]]:
     headers = []
     for name, value in response.headers:
         check_field(name, value)
-        if name.lower() not in _NOT_OURS:
+        if name.lower() not in _OF_OUTER_SERVER:
             headers.append((name, value if value.isascii() else value.encode("latin-1", "replace").decode("latin-1")))
     if isinstance(response.body, bytes) and response.status not in BODILESS:
         headers.append(("Content-Length", str(len(response.body))))
@@ -327,7 +333,7 @@ def _headers(response: Response) -> list[tuple[str, str]]:
 
 
 class _NonEmptyPieces(ClosingIterator):
-    """The pieces of a streamed body; the server sends each as it is made (PEP 3333) and closes it at the end."""
+    """The pieces of a streamed body. The outer server sends each at once (PEP 3333) and closes the body at the end."""
 
     def __next__(self) -> bytes:
         while not (piece := super().__next__()):

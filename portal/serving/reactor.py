@@ -105,6 +105,8 @@ class Reactor:
         while self._running:
             alone = len(table.parked) == len(table.open)  # no worker has one
             self._reported = self._poller.wait(max(0.0, self._next_sweep - monotonic()), alone)
+            # The sweep below uses this moment, so that what has arrived by a deadline is read before it is checked.
+            now = monotonic()
             for fd in self._reported:
                 try:
                     self._on_event(fd, turn)
@@ -117,7 +119,6 @@ class Reactor:
                 self._leave(turn)
                 if turn.over:
                     return
-            now = monotonic()
             if now >= self._next_sweep:
                 self._next_sweep = now + _SWEEP
                 self._sweep(now)

@@ -358,3 +358,28 @@ def test_a_call_from_another_thread_is_recorded(monkeypatch: pytest.MonkeyPatch)
     poller.close()
     assert (ConnectionTable, "drop") in recorder.by_others
     assert "drop" not in any_thread(ConnectionTable)
+
+
+def test_a_request_that_has_arrived_is_read_before_its_deadline_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The leading thread is held up between accepting a connection and reading its request."""
+    sent, delay, accept = threading.Event(), 0.0, Acceptor.accept
+
+    def accept_and_hold_up(self: Acceptor, fd: int) -> None:
+        nonlocal delay
+        assert sent.wait(WAIT)
+        accept(self, fd)
+        delay = 100.0
+
+    monkeypatch.setattr(Acceptor, "accept", accept_and_hold_up)
+    for module in ("reactor", "connection", "connection_table"):
+        monkeypatch.setattr(f"portal.serving.{module}.monotonic", lambda: monotonic() + delay)
+
+    def double(number: int) -> int:
+        return number * 2
+
+    with HTTPPortal(config=ServingConfig(head_timeout=1.0)) as portal:
+        portal.apply(double)
+        with socket.create_connection(("127.0.0.1", portal.port), timeout=WAIT) as sock:
+            sock.sendall(request("/api/double", b'{"number":2}'))
+            sent.set()
+            assert read_response(sock).startswith(b"HTTP/1.1 200 ")

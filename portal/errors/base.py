@@ -177,6 +177,14 @@ class PortalError(Exception):
                 return self._unsendable(name, value)
         return self
 
+    def hides_details(self, *, debug: bool) -> bool:
+        """Return whether clients get no members, hint and message of this error, but a message that says so."""
+        return False
+
+    def message_for_client(self, *, debug: bool) -> str:
+        """Return the message that a server sends."""
+        return self.message
+
     def _unsendable(self, name: str, value: object) -> PortalError:
         kind = type(self).__name__
         made = _BY_CODE["function_error"](

@@ -53,9 +53,8 @@ class FunctionError(FaultsError):
     Args:
         type: class name of the exception; "InvalidOutput" for a result that does not fit.
         errors: the faults of a result that does not fit.
-        private: whether the message quotes another exception or a result. Transports then send `public_message`
-            instead, unless the portal runs with debug=True. The message of a FunctionError that the function itself
-            raises is sent.
+        private: whether the message quotes another exception or a result. A server then sends another message, unless
+            it runs with debug=True. The message of a FunctionError that the function itself raises is sent.
     """
 
     code = "function_error"
@@ -75,9 +74,14 @@ class FunctionError(FaultsError):
 
     private = False
 
-    @property
-    def public_message(self) -> str:
-        """The message for clients in place of a private one; it says where the reason is logged."""
+    def hides_details(self, *, debug: bool) -> bool:
+        """Return whether clients get only the message of `message_for_client`."""
+        return self.private and not debug
+
+    def message_for_client(self, *, debug: bool) -> str:
+        """Return the message; in place of a private one, a message that says where the reason is logged."""
+        if not self.hides_details(debug=debug):
+            return self.message
         where = f" under request {self.request_id}" if self.request_id else ""
         return f"{self.context.get('operation', 'the function')} failed; the server's log has the reason{where}"
 

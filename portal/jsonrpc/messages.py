@@ -258,9 +258,9 @@ def _error_object(error: PortalError, debug: bool) -> JSONObject:
     }
     if error.delivery is not None:
         data["delivery"] = error.delivery
-    if isinstance(error, FunctionError) and error.private and not debug:
-        message = error.public_message
-        return {"code": error.rpc_code, "message": message, "data": data}
+    sent: JSONObject = {"code": error.rpc_code, "message": error.message_for_client(debug=debug), "data": data}
+    if error.hides_details(debug=debug):
+        return sent
     known = error.to_dict(debug=debug)
     if error.hint:
         data["hint"] = error.hint
@@ -270,7 +270,7 @@ def _error_object(error: PortalError, debug: bool) -> JSONObject:
     data |= members
     if debug:
         data["stack"] = known["stack"]
-    return {"code": error.rpc_code, "message": error.message, "data": data}
+    return sent
 
 
 def _classes() -> dict[int, type[PortalError]]:

@@ -48,12 +48,13 @@ def test_a_peer_may_send_anything_as_faults() -> None:
         assert len(returned.errors) == count
 
 
-def test_the_public_message_of_a_function_error_has_no_detail() -> None:
+def test_the_message_for_clients_of_a_private_error_has_no_detail() -> None:
     error = FunctionError("password hunter2 is wrong", type="ValueError", private=True)
-    assert error.public_message == "the function failed; the server's log says why"
+    assert error.message_for_client(debug=False) == "the function failed; the server's log has the reason"
     error.context["operation"] = "login"
     error.context["request_id"] = "r-1"
-    assert error.public_message == "login failed; the server's log says why, under request r-1"
+    assert error.message_for_client(debug=False) == "login failed; the server's log has the reason under request r-1"
+    assert error.message_for_client(debug=True) == "password hunter2 is wrong"
     assert error.delivery == "executed"
 
 

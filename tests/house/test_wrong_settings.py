@@ -44,7 +44,9 @@ NOT_SETTINGS = {
 OTHER_PARAMETERS = {
     "BearerToken",
     "ByAuthority",
+    "Catalogue",
     "CertificateAuth",
+    "Entry",
     "HTTPResolver",
     "LocalPortal",
     "Observe",

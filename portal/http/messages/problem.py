@@ -14,7 +14,6 @@ from ...errors import (
     AuthenticationError,
     AuthorizationError,
     CallTimeout,
-    FunctionError,
     OverloadedError,
     PortalError,
     ProtocolError,
@@ -42,19 +41,18 @@ def problem_of(error: PortalError, *, debug: bool) -> JSONObject:
     """
     error = error.sendable()
     data = error.to_dict(debug=debug)
-    masked = error.public_message if isinstance(error, FunctionError) and error.private and not debug else None
     problem: JSONObject = {
         "type": f"urn:portal:error:{error.code}",
         "title": type(error).__name__,
         "status": error.status,
-        "detail": error.message if masked is None else masked,
+        "detail": error.message_for_client(debug=debug),
         "code": error.code,
         "request_id": error.request_id,
         "retryable": error.retryable,
     }
     if error.delivery is not None:
         problem["delivery"] = error.delivery
-    if masked is not None:
+    if error.hides_details(debug=debug):
         return problem
     if error.hint:
         problem["hint"] = error.hint

@@ -12,12 +12,13 @@ from collections.abc import Iterable, Iterator
 from itertools import count
 from typing import Literal, NamedTuple
 
-from ._internal.at_fork import new_lock
-from ._internal.settings import choice
-from .errors import RegistryError
-from .function import Function
-from .schema import check_name
-from .schema.function_schema import MAX_VERSION
+from .._internal.at_fork import new_lock
+from .._internal.settings import choice
+from ..errors import RegistryError
+from ..function import Function
+from ..schema import check_name
+from .suggestions import most_similar
+from .versions import first_match, newest_first
 
 __all__ = ["Catalogue", "Entry", "UniqueIds"]
 
@@ -25,8 +26,6 @@ Path = tuple[str, ...]
 UniqueIds = Literal["fingerprint", "random", "sequence"]
 
 _FINGERPRINT = re.compile(r"[0-9a-f]{8}")
-_MIN_SIMILARITY = 0.6  # of two segments; 1.0 for equal ones
-_MAX_COMPARED = 64  # characters of a segment, which a client may have sent
 
 
 class Entry(NamedTuple):
@@ -104,7 +103,7 @@ class Catalogue:
                     raise _conflict(path, function.schema.version, versions)
             entry = Entry(path, self._new_id(function, path), function)
             self._by_full_path[entry.full_path] = entry
-            self._by_path[path] = _newest_first((*versions, entry))
+            self._by_path[path] = newest_first((*versions, entry), _version_of)
             return entry
 
     def _new_id(self, function: Function, path: Path) -> str:
@@ -134,7 +133,7 @@ class Catalogue:
             versions = (self._by_full_path[path],) if path in self._by_full_path else None
         if not versions:
             return None
-        return versions[0] if version is None else _first_that_fits(versions, version)
+        return versions[0] if version is None else first_match(versions, version, _version_of)
 
     def get(self, path: Path, version: str | None = None, *, address: object = None) -> Entry:
         """Return the entry at a path; see `find`.
@@ -158,7 +157,7 @@ class Catalogue:
             current = ", ".join("/".join(entry.full_path) for entry in versions[:3])
             return f"its schema has another fingerprint now: {current}"
         paths = (path, path[:-1])  # the last segment may be an id
-        similar = [found for one in paths for found in _most_similar(one, published)]
+        similar = [found for one in paths for found in most_similar(one, published)]
         names = list(dict.fromkeys("/".join(found) for found in similar))[:3]
         return f"did you mean {', '.join(names)}?" if names else ""
 
@@ -197,65 +196,13 @@ class Catalogue:
             return number
 
 
+def _version_of(entry: Entry) -> str:
+    return entry.function.schema.version
+
+
 def _conflict(path: Path, version: str, versions: Iterable[Entry]) -> RegistryError:
     used = {entry.function.schema.version for entry in versions}
     free = next(number for number in map(str, count(2)) if number not in used)
     message = f"another function is published as {'/'.join(path)} version {version}"
     hint = f'publish this one as version="{free}", or call remove(address) for the other one first'
     return RegistryError(message, name=path[-1], kind="conflict", hint=hint)
-
-
-def _newest_first(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
-    if len(entries) < 2:
-        return entries
-    from packaging.version import Version
-
-    return tuple(sorted(entries, key=lambda entry: Version(entry.function.schema.version), reverse=True))
-
-
-def _first_that_fits(entries: tuple[Entry, ...], wanted: str) -> Entry | None:
-    from packaging.specifiers import InvalidSpecifier, SpecifierSet
-    from packaging.version import InvalidVersion, Version
-
-    if len(wanted) > MAX_VERSION:  # packaging takes long for long text, or raises exceptions that it does not declare
-        raise RegistryError(f"{wanted[:40]!r}... is neither a version nor a range", kind="invalid")
-    try:
-        exact = Version(wanted)
-    except InvalidVersion:
-        try:
-            fits = SpecifierSet(wanted).contains
-        except InvalidSpecifier:
-            raise RegistryError(f"{wanted!r} is neither a version nor a range", kind="invalid") from None
-        return next((entry for entry in entries if fits(entry.function.schema.version, prereleases=True)), None)
-    return next((entry for entry in entries if Version(entry.function.schema.version) == exact), None)
-
-
-def _most_similar(path: Path, published: Iterable[Path]) -> list[Path]:
-    """Return at most three similar paths, the most similar first.
-
-    Segments are compared one by one, so that a common service does not make two functions similar. If only one of the
-    two paths has a service, the names decide.
-    """
-    from difflib import SequenceMatcher
-
-    matchers = [SequenceMatcher(b=segment[:_MAX_COMPARED]) for segment in path]
-
-    def ratio(matcher: SequenceMatcher[str], segment: str) -> float:
-        matcher.set_seq1(segment)
-        # The first two are upper bounds. They are cheap, and most names need no more.
-        if matcher.real_quick_ratio() < _MIN_SIMILARITY or matcher.quick_ratio() < _MIN_SIMILARITY:
-            return 0.0
-        return matcher.ratio()
-
-    def similarity(one: Path) -> float:
-        if len(one) != len(path):
-            return 0.7 if path and one[-1] == path[-1] else 0.0
-        least = 1.0
-        for matcher, segment in zip(matchers, one, strict=True):
-            least = min(least, ratio(matcher, segment))
-            if least < _MIN_SIMILARITY:
-                return 0.0
-        return least
-
-    ranked = sorted(((similarity(one), one) for one in published), key=lambda row: -row[0])
-    return [one for ratio, one in ranked[:3] if ratio >= _MIN_SIMILARITY]

@@ -13,10 +13,8 @@ from contextlib import ExitStack
 from time import monotonic
 from typing import Any
 
-from .._internal.at_fork import new_lock
 from .._internal.closing import close_and_log
 from .._internal.counter import Counter
-from .._internal.executor import WorkerPool
 from ..context import CallContext, enter, leave
 from ..errors import CallTimeout, PortalError
 from ..function import Function
@@ -24,6 +22,7 @@ from .deadlines import DeadlineWatch, cancelled_error, timeout_error, wait_for
 from .middleware import Call, Middleware, build_chain
 from .plugins import close_middleware, resolve_middleware
 from .stream_worker import END, StreamWorker
+from .workers import DispatchWorkers
 
 __all__ = ["Dispatcher"]
 
@@ -76,11 +75,9 @@ class Dispatcher:
     ) -> None:
         self.middleware = resolve_middleware(middleware)
         self._executor = executor
-        self._workers = workers
-        self._pool: WorkerPool | None = None
+        self._workers = DispatchWorkers(executor, threads=workers)
         self._chain = build_chain(self.middleware, _call_function)
         self._watch = DeadlineWatch()
-        self._lock = new_lock()  # guards the pool's creation
         self.started, self.finished, self._failed = Counter(), Counter(), Counter()
         self.is_passthrough = not self.middleware and executor is None
 
@@ -153,15 +150,7 @@ class Dispatcher:
 
     def _run_in_worker(self, call: Call) -> Any:
         call.context.watched = True
-        return wait_for(self._get_executor().submit(self._run, call), call.context, call.function.name)
-
-    def _get_executor(self) -> Executor:
-        if self._executor is not None:
-            return self._executor
-        with self._lock:
-            if self._pool is None:
-                self._pool = WorkerPool(self._workers, 0, name="portal-call")
-            return self._pool
+        return wait_for(self._workers.submit(self._run, call), call.context, call.function.name)
 
     def _run(self, call: Call) -> Any:
         self.started.add()
@@ -214,7 +203,7 @@ class Dispatcher:
         context = call.context
         enforced = context.watched or context.deadline is None
         if not enforced and on_deadline is None:
-            worker = StreamWorker(self._get_executor(), items, context, call.function.name)
+            worker = StreamWorker(self._workers.executor, items, context, call.function.name)
             stack.callback(worker.close)
             return worker.next
         stack.callback(close_and_log, items, f"the stream of {call.function.name}")
@@ -235,8 +224,5 @@ class Dispatcher:
             timeout: seconds to wait for running functions; those that take longer go on.
         """
         self._watch.close()
-        with self._lock:
-            pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.shutdown(wait=bool(timeout), cancel_futures=True, timeout=timeout)
+        self._workers.close(timeout)
         close_middleware(self.middleware)

@@ -9,18 +9,17 @@ Source: RFC 7239 section 8.1 explains why nothing to the left of it counts.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
 from ..errors import ConfigError
+from .ip_address import parse_ip_address
 
-__all__ = ["Proxy", "client_address", "client_network", "trusted_networks"]
+__all__ = ["Proxy", "client_address", "trusted_networks"]
 
 Proxy = IPv4Network | IPv6Network | str
 
 _UNIX = "unix:"
 _MAX_HOPS = 32  # entries that are followed
-_MAX_ENTRY = 64  # characters; the longest IPv6 address with zone and port is shorter
 
 
 def trusted_networks(proxies: Iterable[str | IPv4Network | IPv6Network]) -> tuple[Proxy, ...]:
@@ -66,12 +65,12 @@ def client_address(peer: str, forwarded_for: str | None, trusted: Iterable[Proxy
         an address ("unknown", a name), the proxy that wrote it. A peer that is not an address is returned unchanged.
     """
     networks = tuple(trusted)
-    here = _parse(peer)
+    here = parse_ip_address(peer)
     if forwarded_for and networks and _is_trusted(peer, here, networks):
         rest = forwarded_for
         for _ in range(_MAX_HOPS):
             rest, _, entry = rest.rpartition(",")
-            found = _parse(entry.strip())
+            found = parse_ip_address(entry.strip())
             if found is None:
                 break
             here = found
@@ -88,54 +87,3 @@ def _is_trusted(peer: str, address: IPv4Address | IPv6Address | None, networks: 
 
 def _in(address: IPv4Address | IPv6Address, networks: tuple[Proxy, ...]) -> bool:
     return any(not isinstance(network, str) and address in network for network in networks)
-
-
-def _parse(text: str) -> IPv4Address | IPv6Address | None:
-    # The length is checked before the cache is used, because a header may be long.
-    return _cached_address(text) if len(text) <= _MAX_ENTRY and text.isascii() else None
-
-
-@lru_cache(maxsize=4096)
-def _cached_address(text: str) -> IPv4Address | IPv6Address | None:
-    host, port = _split(text)
-    if port is not None and not (port.isdigit() and int(port) < 65536):
-        return None
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return None
-    if isinstance(address, IPv4Address):
-        return address
-    if address.ipv4_mapped is not None:
-        return address.ipv4_mapped
-    return IPv6Address(int(address)) if address.scope_id is not None else address
-
-
-def _split(text: str) -> tuple[str, str | None]:
-    """Return host and port of "1.2.3.4", "1.2.3.4:5", "::1", "[::1]" or "[::1]:5"."""
-    if text.startswith("["):
-        host, closed, rest = text[1:].partition("]")
-        if not closed or ":" not in host or (rest and not rest.startswith(":")):
-            return "", None
-        return host, rest[1:] if rest else None
-    if text.count(":") == 1:
-        host, _, port = text.partition(":")
-        return host, port
-    return text, None
-
-
-@lru_cache(maxsize=4096)
-def client_network(address: str, prefix: int = 64) -> str:
-    """Return the network that counts as one client: an IPv4 address, or the network of an IPv6 address.
-
-    An IPv6 client commonly has a /64 of its own and can use a new address for every call. Other text is returned
-    unchanged.
-
-    Source: RFC 6177.
-    """
-    found = _parse(address)
-    if found is None:
-        return address
-    if isinstance(found, IPv4Address):
-        return str(found)
-    return str(IPv6Network((found, prefix), strict=False))

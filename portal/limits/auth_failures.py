@@ -15,7 +15,7 @@ from .._internal.at_fork import new_lock
 from .._internal.redis_client import RedisClient, StoreClient, StoreUnavailable
 from .._internal.settings import count
 from ..errors import RateLimitError
-from ..http11.forwarded import client_network
+from ..http11.client_network import client_network
 from .algorithms import Rate, rate_store
 
 __all__ = ["AuthFailures"]

@@ -14,8 +14,8 @@ from .._internal.settings import choice, count, require, text
 from ..calls.middleware import Call, CallNext
 from ..errors import OverloadedError, RateLimitError
 from ..function import Function
+from ..http11.client_network import client_network
 from ..http11.dates import format_retry_after
-from ..http11.forwarded import client_network
 from .algorithms import Rate, Verdict, rate_store
 
 __all__ = ["RateLimit"]

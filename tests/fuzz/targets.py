@@ -32,8 +32,9 @@ from portal.http.server.app import HTTPApp
 from portal.http.server.negotiation import json_type, stream_type
 from portal.http.server.rpc import handle_rpc
 from portal.http11.chunked import ChunkedDecoder
+from portal.http11.client_network import client_network
 from portal.http11.entity_tags import matches_tag
-from portal.http11.forwarded import client_address, client_network, trusted_networks
+from portal.http11.forwarded import client_address, trusted_networks
 from portal.http11.head_cache import HeadCache
 from portal.http11.request_head import RequestHead, parse_request_head
 from portal.http11.response_head import encode_head

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portal.errors import ConfigError
-from portal.http11.forwarded import client_address, client_network, trusted_networks
+from portal.http11.forwarded import client_address, trusted_networks
 
 TRUSTED = trusted_networks(["10.0.0.0/8", "192.168.1.7", "fd00::/8", ipaddress.ip_network("172.16.0.0/12")])
 WITH_UNIX = (*TRUSTED, "unix:")
@@ -96,17 +96,3 @@ def test_a_wrong_proxy_is_rejected(wrong: object) -> None:
     with pytest.raises(ConfigError) as caught:
         trusted_networks(wrong)  # type: ignore[arg-type]
     assert caught.value.path == "trusted_proxies"
-
-
-@pytest.mark.parametrize(
-    ("address", "network"),
-    [
-        ("1.2.3.4", "1.2.3.4"),
-        ("::ffff:1.2.3.4", "1.2.3.4"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("", ""),
-        ("unix:", "unix:"),
-    ],
-)
-def test_client_network(address: str, network: str) -> None:
-    assert client_network(address) == network

@@ -38,13 +38,8 @@ COVERED_BY: dict[str, set[str]] = {
         "http.server.function_calls",
         "http.server.negotiation",
     },
-    "http/client/test_error_mapping.py": {
-        "http.client.timed_pools",
-        "http.client.urllib3_transport",
-    },
+    "http/client/test_error_mapping.py": {"http.client.urllib3_transport"},
     "http/documents/test_openapi.py": {"http.documents.openapi_parts"},
-    # To be cut: these test modules hold the tests of several modules.
-    # Small, and used by every call there is.
 }
 EXCEPTIONS = set().union(*COVERED_BY.values())
 

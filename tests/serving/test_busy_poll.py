@@ -47,16 +47,16 @@ def wait(events: Events) -> BusyPoll:
     return BusyPoll(events.poll, LIMIT, events.clock)
 
 
-def test_at_first_it_sleeps(events: Events, wait: BusyPoll) -> None:
+def test_it_sleeps_before_it_knows_the_usual_wait(events: Events, wait: BusyPoll) -> None:
     assert events.after(20.0, wait) == (0, 1)
 
 
-def test_when_events_come_fast_it_looks_for_them(events: Events, wait: BusyPoll) -> None:
+def test_fast_events_are_polled_for(events: Events, wait: BusyPoll) -> None:
     events.after(20.0, wait, times=20)
     assert events.after(20.0, wait) == (20, 0)
 
 
-def test_one_pause_changes_nothing_and_several_do(events: Events, wait: BusyPoll) -> None:
+def test_several_pauses_end_the_polling_and_one_does_not(events: Events, wait: BusyPoll) -> None:
     events.after(20.0, wait, times=40)
     looks, sleeps = events.after(5_000.0, wait)
     assert (looks, sleeps) == (LIMIT, 1)  # it looks for its time, then sleeps
@@ -65,16 +65,16 @@ def test_one_pause_changes_nothing_and_several_do(events: Events, wait: BusyPoll
     assert events.after(20.0, wait) == (0, 1)
 
 
-def test_slow_events_are_slept_for(events: Events, wait: BusyPoll) -> None:
+def test_it_sleeps_while_events_are_slow(events: Events, wait: BusyPoll) -> None:
     assert events.after(2 * LIMIT, wait, times=50) == (0, 1)
 
 
-def test_while_workers_are_busy_it_sleeps(events: Events, wait: BusyPoll) -> None:
+def test_it_sleeps_while_workers_are_busy(events: Events, wait: BusyPoll) -> None:
     events.after(20.0, wait, times=40)
     assert events.after(20.0, wait, alone=False) == (0, 1)
 
 
-def test_a_timeout_ends_the_looking(events: Events, wait: BusyPoll) -> None:
+def test_the_timeout_ends_the_polling(events: Events, wait: BusyPoll) -> None:
     events.after(20.0, wait, times=40)
     events.due, before = events.now + 1_000.0, events.now
     assert wait.wait(30.0, True) == []

@@ -122,7 +122,7 @@ def test_two_workers_serve_one_socket(tmp_path: pathlib.Path, options: tuple[str
 
 
 @adopts
-def test_a_factory(tmp_path: pathlib.Path) -> None:
+def test_a_callable_that_makes_the_portal(tmp_path: pathlib.Path) -> None:
     with gunicorn(tmp_path, "-w", "1", target="served_module:make()") as running, Consumer() as consumer:
         assert consumer.call_at(f"{running.base}/pid") != running.process.pid
 
@@ -151,7 +151,7 @@ def test_sigquit_ends_at_once(tmp_path: pathlib.Path) -> None:
 
 
 @adopts
-def test_hup_brings_new_workers_without_a_lost_call(tmp_path: pathlib.Path) -> None:
+def test_hup_replaces_the_workers_without_losing_a_call(tmp_path: pathlib.Path) -> None:
     with gunicorn(tmp_path, "-w", "1") as running, Consumer() as consumer:
         old = consumer.call_at(f"{running.base}/pid")
         future = consumer.submit_at(f"{running.base}/slow", {"seconds": 0.5})
@@ -164,7 +164,7 @@ def test_hup_brings_new_workers_without_a_lost_call(tmp_path: pathlib.Path) -> N
 
 @adopts
 @pytest.mark.parametrize("options", [(), ("--max-requests", "400")], ids=["hup", "max-requests"])
-def test_workers_that_change_under_load_lose_no_call(tmp_path: pathlib.Path, options: tuple[str, ...]) -> None:
+def test_replacing_workers_under_load_loses_no_call(tmp_path: pathlib.Path, options: tuple[str, ...]) -> None:
     """Of functions that are not idempotent, so that nothing is sent twice; over kept connections and new ones."""
     wrong: list[object] = []
     seen: set[int] = set()
@@ -256,7 +256,7 @@ def test_unusable_settings_are_rejected(
         assert said in running.log.read_text()
 
 
-def test_threads_do_not_count_silently() -> None:
+def test_a_warning_says_that_threads_are_ignored() -> None:
     said: list[Any] = []
     log = SimpleNamespace(warning=lambda *words: said.append(words))
     Worker.check_config(SimpleNamespace(is_ssl=False, threads=8), log)

@@ -20,13 +20,13 @@ def latencies(clock: Clock) -> LatencyTracker:
     return LatencyTracker(clock=clock)
 
 
-def test_what_is_unknown_is_not_quick(latencies: LatencyTracker) -> None:
+def test_an_unknown_call_is_not_quick(latencies: LatencyTracker) -> None:
     assert not latencies.is_quick("add")
     latencies.served_inline("add", FAST)
     assert not latencies.is_quick("add")
 
 
-def test_what_a_worker_once_did_fast_is_quick_however_long_others_took(latencies: LatencyTracker) -> None:
+def test_one_fast_call_in_a_worker_makes_a_call_quick(latencies: LatencyTracker) -> None:
     for seconds in (SLOW, FAST, SLOW, SLOW):
         latencies.served_by_worker("add", seconds)
     assert latencies.is_quick("add")
@@ -40,7 +40,7 @@ def test_one_pause_of_the_machine_changes_nothing(latencies: LatencyTracker) -> 
     assert latencies.is_quick("add")
 
 
-def test_what_is_often_slow_here_is_sent_away(latencies: LatencyTracker) -> None:
+def test_a_call_that_is_often_slow_inline_goes_to_workers(latencies: LatencyTracker) -> None:
     latencies.served_by_worker("add", FAST)
     for seconds in (SLOW, FAST) * 40:
         latencies.served_inline("add", seconds)
@@ -58,9 +58,7 @@ def stick(latencies: LatencyTracker, clock: Clock) -> float:
     return clock.now - away
 
 
-def test_what_gets_stuck_here_again_and_again_is_tried_more_and_more_seldom(
-    latencies: LatencyTracker, clock: Clock
-) -> None:
+def test_a_call_that_gets_stuck_repeatedly_is_tried_inline_less_often(latencies: LatencyTracker, clock: Clock) -> None:
     latencies.served_by_worker("add", FAST)
     pauses = [stick(latencies, clock) for _ in range(12)]
     assert pauses[0] == pytest.approx(0.05, abs=0.02)
@@ -70,7 +68,7 @@ def test_what_gets_stuck_here_again_and_again_is_tried_more_and_more_seldom(
     assert stick(latencies, clock) == pytest.approx(0.05, abs=0.02)  # long ago: as the first time
 
 
-def test_it_is_tried_again_only_when_a_worker_did_it_fast(latencies: LatencyTracker, clock: Clock) -> None:
+def test_a_slow_call_is_tried_inline_again_after_a_worker_was_fast(latencies: LatencyTracker, clock: Clock) -> None:
     latencies.served_by_worker("add", FAST)
     latencies.served_inline("add", STUCK)
     clock.now += 1_000.0
@@ -88,7 +86,7 @@ def test_a_stream_is_never_quick(latencies: LatencyTracker) -> None:
     assert not latencies.is_quick("ticks")
 
 
-def test_what_is_remembered_has_a_bound() -> None:
+def test_the_number_of_keys_is_bounded() -> None:
     latencies = LatencyTracker(max_keys=3)
     for name in "abcd":
         latencies.served_by_worker(name, FAST)

@@ -58,7 +58,7 @@ def test_steps_that_end_in_time_stay_with_one_thread() -> None:
     loop.end()
 
 
-def test_a_step_that_is_stuck_keeps_its_thread_and_the_loop_goes_on() -> None:
+def test_another_thread_continues_the_loop_while_a_step_is_stuck() -> None:
     loop, gate = Loop(), threading.Event()
     loop.until_willing()
     loop.steps.put((1, lambda: gate.wait(WAIT)))
@@ -72,7 +72,7 @@ def test_a_step_that_is_stuck_keeps_its_thread_and_the_loop_goes_on() -> None:
     assert loop.leader.stuck == 0
 
 
-def test_it_is_not_willing_to_get_more_threads_stuck_than_the_limit() -> None:
+def test_it_does_not_serve_inline_when_the_limit_of_stuck_threads_is_reached() -> None:
     loop, gate = Loop(limit=2), threading.Event()
     loop.until_willing()
     for number in (1, 2):
@@ -91,7 +91,7 @@ def test_its_threads_end_with_the_loop() -> None:
     assert not [thread for thread in threading.enumerate() if thread.name.startswith(f"test-loop-{id(loop)}")]
 
 
-def test_a_step_that_begins_as_the_watching_thread_falls_asleep_is_overtaken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_that_starts_as_the_watcher_falls_asleep_is_taken_over(monkeypatch: pytest.MonkeyPatch) -> None:
     loop, gate = Loop(), threading.Event()
     loop.until_willing()
     leader, watching = loop.leader, loop.leader._watching
@@ -122,7 +122,7 @@ def test_a_step_that_begins_as_the_watching_thread_falls_asleep_is_overtaken(mon
     loop.end()
 
 
-def test_it_goes_on_when_the_system_has_no_thread_to_give_for_a_while(
+def test_it_continues_after_the_system_could_not_start_a_thread(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     loop, gate = Loop(), threading.Event()
@@ -149,7 +149,7 @@ def test_it_goes_on_when_the_system_has_no_thread_to_give_for_a_while(
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_loop_that_fails_is_not_waited_for_for_ever() -> None:
+def test_join_returns_after_the_loop_has_failed() -> None:
     loop = Loop()
     loop.steps.put((-1, None))  # a step that cannot be run
     loop.leader.join()

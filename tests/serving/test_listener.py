@@ -1,4 +1,4 @@
-"""The listener: its sockets, its apps, its stop, and what goes wrong around it."""
+"""Listener: its sockets, apps, connections, stop and forks."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def connect(portal: HTTPPortal) -> socket.socket:
     return socket.create_connection(("127.0.0.1", portal.port), timeout=WAIT)
 
 
-def read_answer(sock: socket.socket) -> bytes:
-    """One answer with Content-Length."""
+def read_response(sock: socket.socket) -> bytes:
+    """Read one response with Content-Length."""
     data = b""
     while b"\r\n\r\n" not in data:
         piece = sock.recv(65536)
@@ -59,7 +59,7 @@ def eventually(condition: Callable[[], bool]) -> None:
     """Wait for what another thread is about to do; there is no event to wait for."""
     end, pause = monotonic() + WAIT, threading.Event()
     while not condition():
-        assert monotonic() < end, "it never came about"
+        assert monotonic() < end, "the condition never became true"
         pause.wait(0.005)
 
 
@@ -94,7 +94,7 @@ portal.close()
 """
 
 
-def test_out_of_file_descriptors_it_goes_on_with_the_connections_it_has() -> None:
+def test_open_connections_are_served_when_file_descriptors_run_out() -> None:
     done = subprocess.run([sys.executable, "-c", OUT_OF_FILES], capture_output=True, text=True, timeout=60, check=True)
     assert json.loads(done.stdout) == [3.0, 4.0, 5.0]
 
@@ -122,7 +122,7 @@ def test_a_unix_socket(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-def test_a_cache_that_clients_share_tells_unix_sockets_apart(tmp_path: Path) -> None:
+def test_a_shared_cache_tells_unix_sockets_apart(tmp_path: Path) -> None:
     cache = ResponseCache()
 
     def call(name: str) -> Any:
@@ -157,12 +157,12 @@ def test_a_unix_socket_left_by_a_killed_process_is_taken_over(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(("host", "port"), [("unix:", 0), (7, 0), ("127.0.0.1", 70_000), ("127.0.0.1", True)])
-def test_wrong_places_to_listen_are_config_errors(host: Any, port: Any) -> None:
+def test_invalid_hosts_and_ports_are_config_errors(host: Any, port: Any) -> None:
     with pytest.raises(ConfigError):
         Listener(host, port)
 
 
-def test_sockets_handed_over_by_a_supervisor() -> None:
+def test_the_sockets_of_a_supervisor() -> None:
     first, second = socket.create_server(("127.0.0.1", 0)), socket.create_server(("127.0.0.1", 0))
     ports = [first.getsockname()[1], second.getsockname()[1]]
     portal = HTTPPortal()
@@ -173,7 +173,7 @@ def test_sockets_handed_over_by_a_supervisor() -> None:
         for port in ports:
             with socket.create_connection(("127.0.0.1", port), timeout=WAIT) as sock:
                 sock.sendall(POST)
-                assert read_answer(sock).endswith(b"3.0")
+                assert read_response(sock).endswith(b"3.0")
         with pytest.raises(ConfigError):
             portal.listener.adopt([first])
     assert first.fileno() == -1
@@ -182,7 +182,7 @@ def test_sockets_handed_over_by_a_supervisor() -> None:
 # connections
 
 
-def test_slow_heads_cost_no_worker() -> None:
+def test_slow_heads_occupy_no_worker() -> None:
     slow: list[socket.socket] = []
     with HTTPPortal(config=ServingConfig(workers=1, queue=4)) as portal, Consumer() as consumer:
         address = portal.apply(add)
@@ -199,7 +199,7 @@ def test_slow_heads_cost_no_worker() -> None:
         sock.close()
 
 
-def test_a_client_that_has_closed_its_side_still_gets_its_answer() -> None:
+def test_a_client_that_has_closed_its_side_still_gets_its_response() -> None:
     with HTTPPortal() as portal:
         portal.apply(add)
         for requests in (1, 3):
@@ -210,7 +210,7 @@ def test_a_client_that_has_closed_its_side_still_gets_its_answer() -> None:
 
 
 def test_more_busy_connections_than_workers_are_all_served() -> None:
-    """Whoever sends without a pause goes behind those that wait: one worker serves ten."""
+    """A client that sends without a pause goes to the end of the queue, so one worker serves ten clients."""
     with HTTPPortal(config=ServingConfig(workers=1, queue=64)) as portal:
         release = threading.Event()
 
@@ -232,7 +232,7 @@ def test_more_busy_connections_than_workers_are_all_served() -> None:
             sock.close()
 
 
-def test_a_quick_call_that_gets_stuck_holds_up_nobody() -> None:
+def test_a_quick_call_that_gets_stuck_does_not_delay_other_clients() -> None:
     gate, stuck = threading.Event(), threading.Event()
 
     def moody(wait: bool) -> str:
@@ -251,12 +251,12 @@ def test_a_quick_call_that_gets_stuck_holds_up_nobody() -> None:
         with connect(portal) as held, connect(portal) as other:
             for _ in range(200):  # it is known to be quick now, and served by the thread that reads
                 held.sendall(request(b"false"))
-                assert read_answer(held).endswith(b'"done"')
+                assert read_response(held).endswith(b'"done"')
             held.sendall(request(b"true") + request(b"false"))
             assert stuck.wait(WAIT)
             for _ in range(20):
                 other.sendall(POST)
-                assert read_answer(other).endswith(b"3.0")
+                assert read_response(other).endswith(b"3.0")
             gate.set()
             received = b""
             while received.count(b'"done"') < 2:  # the second request came while the first one was stuck
@@ -266,7 +266,7 @@ def test_a_quick_call_that_gets_stuck_holds_up_nobody() -> None:
 
 
 class Changeable:
-    """An app that answers with a text or, when told so, with a stream."""
+    """An app that returns a text, or a stream if `streaming` is set."""
 
     def __init__(self) -> None:
         self.streaming = False
@@ -279,15 +279,15 @@ class Changeable:
         return Response(200, [], iter([b"str", b"eam"]))
 
 
-def test_a_quick_path_that_turns_into_a_stream() -> None:
-    """The thread that reads serves it, and goes on to listen for the next request."""
+def test_a_quick_path_may_return_a_stream_later() -> None:
+    """The reading thread serves the stream and then waits for the next request."""
     app = Changeable()
     with HTTPPortal() as portal:
         portal.listener.mount("/x", app)
         with connect(portal) as sock:
             for _ in range(200):
                 sock.sendall(b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n")
-                assert read_answer(sock).endswith(b"text")
+                assert read_response(sock).endswith(b"text")
             for _ in range(3):
                 app.streaming = True
                 sock.sendall(b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -296,10 +296,10 @@ def test_a_quick_path_that_turns_into_a_stream() -> None:
                     received += sock.recv(1000)
                 app.streaming = False
                 sock.sendall(b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n")
-                assert read_answer(sock).endswith(b"text")
+                assert read_response(sock).endswith(b"text")
 
 
-def test_a_reader_that_takes_nothing_is_given_up() -> None:
+def test_a_client_that_reads_nothing_is_given_up() -> None:
     def blob() -> str:
         return "x" * 30_000_000
 
@@ -310,13 +310,13 @@ def test_a_reader_that_takes_nothing_is_given_up() -> None:
             lazy.sendall(b"POST /api/blob HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
             for _ in range(20):
                 busy.sendall(POST)
-                assert read_answer(busy).endswith(b"3.0")
+                assert read_response(busy).endswith(b"3.0")
             eventually(lambda: portal.stats()["listener"]["connections"] == 1)
             with pytest.raises((ConnectionError, AssertionError)):
                 assert len(read_all(lazy)) > 30_000_000
 
 
-def test_a_stream_is_cancelled_when_its_client_goes_away() -> None:
+def test_a_stream_is_cancelled_when_its_client_disconnects() -> None:
     begun, ended = threading.Event(), threading.Event()
     noticed: list[bool] = []
 
@@ -341,7 +341,7 @@ def test_a_stream_is_cancelled_when_its_client_goes_away() -> None:
         eventually(lambda: portal.stats()["listener"]["active"] == 0)
 
 
-def test_a_hangup_told_of_beside_a_call_that_gets_stuck_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hangup_reported_together_with_a_call_that_gets_stuck_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     gate, stuck, noticed, ended = (threading.Event() for _ in range(4))
 
     served_by: list[str] = []
@@ -373,7 +373,7 @@ def test_a_hangup_told_of_beside_a_call_that_gets_stuck_is_not_lost(monkeypatch:
             end = monotonic() + WAIT
             while served_by[-20:] != ["portal-listener"] * 20 and monotonic() < end:  # by the thread that reads
                 held.sendall(request(b"false"))
-                assert read_answer(held).endswith(b'"done"')
+                assert read_response(held).endswith(b'"done"')
             eventually(lambda: len(table.parked) >= 1)
             told_together = [*table.parked, *table._hangups]
             assert len(told_together) >= 2
@@ -394,14 +394,14 @@ def test_a_hangup_told_of_beside_a_call_that_gets_stuck_is_not_lost(monkeypatch:
             assert noticed.wait(WAIT)
             gate.set()
             ended.set()
-            assert read_answer(held).endswith(b'"done"')
+            assert read_response(held).endswith(b'"done"')
 
 
 # apps
 
 
 class Echo:
-    """A protocol of lines: answers each in capitals, `back` returns to HTTP, `work` is done by a worker."""
+    """A protocol of lines. It returns each in capitals. `back` returns to HTTP, and a worker does `work`."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
@@ -461,14 +461,14 @@ def lines(sock: socket.socket, number: int) -> list[bytes]:
     return data.splitlines()
 
 
-def test_a_connection_is_taken_over_and_given_back() -> None:
+def test_an_upgraded_connection_returns_to_http() -> None:
     app = EchoApp()
     with HTTPPortal() as portal:
         portal.apply(add)
         portal.listener.mount("/echo", app)
         with connect(portal) as sock:
             sock.sendall(POST)
-            assert read_answer(sock).endswith(b"3.0")
+            assert read_response(sock).endswith(b"3.0")
             sock.sendall(UPGRADE + b"glued\nhal")  # what came with the request belongs to the new protocol
             answer = sock.recv(65536)
             while b"GLUED\n" not in answer:
@@ -479,14 +479,14 @@ def test_a_connection_is_taken_over_and_given_back() -> None:
             sock.sendall(b"work\n")
             assert lines(sock, 1)[0].startswith(b"portal-serve")
             sock.sendall(b"back\n" + POST)
-            assert read_answer(sock).endswith(b"3.0")
+            assert read_response(sock).endswith(b"3.0")
             sock.sendall(POST)
-            assert read_answer(sock).endswith(b"3.0")
+            assert read_response(sock).endswith(b"3.0")
         eventually(lambda: portal.stats()["listener"]["connections"] == 0)
     assert app.echoes[0].events == []  # it had given the connection back
 
 
-def test_an_upgraded_connection_hears_of_the_stop_and_of_its_loss() -> None:
+def test_an_upgraded_protocol_is_notified_of_the_stop_and_of_the_end() -> None:
     app = EchoApp()
     with HTTPPortal() as portal:
         portal.listener.mount("/echo", app)
@@ -502,8 +502,8 @@ def test_an_upgraded_connection_hears_of_the_stop_and_of_its_loss() -> None:
     assert sorted(echo.events for echo in app.echoes) == [["lost"], ["stopping", "lost"]]
 
 
-def test_an_upgrade_beside_the_stop_hears_of_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The connection was nobody's to be told when the listener left."""
+def test_an_upgrade_during_the_stop_is_notified_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reactor did not have the connection when the listener stopped."""
     taken, gate = threading.Event(), threading.Event()
 
     class Late(EchoApp):
@@ -548,7 +548,7 @@ def test_reading_can_be_paused() -> None:
                 received += piece
 
 
-def test_the_longest_prefix_takes_the_request() -> None:
+def test_the_longest_matching_prefix_gets_the_request() -> None:
     class Named:
         def __init__(self, name: bytes) -> None:
             self.name = name
@@ -567,7 +567,7 @@ def test_the_longest_prefix_takes_the_request() -> None:
         with socket.create_connection(("127.0.0.1", listener.port), timeout=WAIT) as sock:
             for path in ("/a", "/a/x", "/ab", "/a/b", "/a/b/c", "/a/bc", "/c/x", "/c", "/"):
                 sock.sendall(b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % path.encode())
-                answer = read_answer(sock)
+                answer = read_response(sock)
                 found[path] = answer.partition(b"\r\n\r\n")[2] if b"200 OK" in answer else answer[9:12]
         inside = {"/a": b"a", "/a/x": b"a", "/a/b": b"ab", "/a/b/c": b"ab", "/a/bc": b"a", "/c/x": b"c"}
         assert found == inside | dict.fromkeys(("/ab", "/c", "/"), b"404")
@@ -578,7 +578,7 @@ def test_the_longest_prefix_takes_the_request() -> None:
 # stopping
 
 
-def test_a_graceful_stop_finishes_what_runs_and_turns_the_rest_away() -> None:
+def test_a_graceful_stop_finishes_running_calls_and_rejects_new_ones() -> None:
     begun, gate = threading.Event(), threading.Event()
 
     def slow() -> str:
@@ -617,15 +617,15 @@ def test_a_graceful_stop_finishes_what_runs_and_turns_the_rest_away() -> None:
     portal.close()
 
 
-def test_a_busy_client_s_next_request_is_turned_away_and_not_broken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its bytes may be on the way while the listener stops: a broken connection would leave open what was executed."""
+def test_the_next_request_of_a_busy_client_gets_503_and_not_a_reset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its bytes may be on the way. After a reset the client could not tell whether the call was executed."""
     monkeypatch.setattr("portal.serving.connection_table._FOLLOW_UP", WAIT)  # as long as this test needs to see it
     portal = HTTPPortal(config=ServingConfig(grace=WAIT))
     portal.apply(add)
     portal.start()
     with connect(portal) as busy, connect(portal) as new:
         busy.sendall(POST)
-        assert read_answer(busy).endswith(b"3.0")
+        assert read_response(busy).endswith(b"3.0")
         eventually(lambda: portal.stats()["listener"]["parked"] == 2)
         stopping = threading.Thread(target=portal.stop, args=(WAIT,))
         stopping.start()
@@ -642,8 +642,8 @@ def test_a_busy_client_s_next_request_is_turned_away_and_not_broken(monkeypatch:
     portal.close()
 
 
-def test_a_call_that_gets_stuck_while_the_listener_leaves_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The thread it keeps leaves the rest to the one that goes on, and is not back among the connections after it."""
+def test_a_call_that_gets_stuck_during_the_stop_does_not_delay_other_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread continues the stop, and the stuck thread ends without touching the connections."""
     gate, stuck, held, over = (threading.Event() for _ in range(4))
     served_by: list[str] = []
 
@@ -671,7 +671,7 @@ def test_a_call_that_gets_stuck_while_the_listener_leaves_holds_up_nobody(monkey
         while served_by[-20:] != ["portal-listener"] * 20 and monotonic() < end:  # by the thread that reads
             for sock in (first, second):
                 sock.sendall(request(b"false"))
-                assert read_answer(sock).endswith(b'"done"')
+                assert read_response(sock).endswith(b'"done"')
         third.sendall(b"POST /api/hold HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
         assert held.wait(WAIT)
         engine = portal.listener._engine
@@ -698,7 +698,7 @@ def test_a_call_that_gets_stuck_while_the_listener_leaves_holds_up_nobody(monkey
         assert b"HTTP/1.1 20" in read_all(third)
 
 
-def test_what_outlives_the_grace_is_cut() -> None:
+def test_calls_that_run_longer_than_the_grace_are_aborted() -> None:
     begun, gate = threading.Event(), threading.Event()
 
     def stuck() -> None:
@@ -734,7 +734,7 @@ def test_counters() -> None:
         with connect(portal) as sock:
             for _ in range(3):
                 sock.sendall(POST)
-                answer = read_answer(sock)
+                answer = read_response(sock)
             eventually(lambda: portal.stats()["listener"]["bytes_out"] >= 3 * len(answer) - 3)
             stats = portal.stats()["listener"]
             assert (stats["requests"], stats["bytes_in"], stats["connections"]) == (3, 3 * len(POST), 1)
@@ -792,7 +792,7 @@ print(os.waitpid(child, 0)[1])
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_a_child_process_leaves_the_parent_s_listener_alone() -> None:
+def test_a_forked_child_does_not_disturb_the_parents_listener() -> None:
     done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=60, check=False)
     assert (done.stdout.split(), done.returncode) == (["refused", "0"], 0), done.stderr
 

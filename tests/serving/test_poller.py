@@ -29,7 +29,7 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
     theirs.close()
 
 
-def test_what_is_armed_is_told_as_long_as_it_is_ready(
+def test_an_armed_socket_is_reported_as_long_as_it_is_ready(
     poller: Poller, pair: tuple[socket.socket, socket.socket]
 ) -> None:
     ours, theirs = pair
@@ -42,7 +42,7 @@ def test_what_is_armed_is_told_as_long_as_it_is_ready(
     assert poller.wait(0) == []
 
 
-def test_what_is_disarmed_is_not_told_until_it_is_armed(
+def test_a_disarmed_socket_is_not_reported_until_it_is_armed(
     poller: Poller, pair: tuple[socket.socket, socket.socket]
 ) -> None:
     ours, theirs = pair
@@ -54,7 +54,7 @@ def test_what_is_disarmed_is_not_told_until_it_is_armed(
     assert poller.wait(5) == [ours.fileno()]
 
 
-def test_arming_from_another_thread_reaches_a_running_wait(
+def test_arming_by_another_thread_affects_a_running_wait(
     poller: Poller, pair: tuple[socket.socket, socket.socket]
 ) -> None:
     ours, theirs = pair
@@ -81,14 +81,14 @@ def test_a_wake_ends_the_wait(poller: Poller) -> None:
     assert poller.wait(60) == []
 
 
-def test_the_end_of_a_connection_is_told(poller: Poller, pair: tuple[socket.socket, socket.socket]) -> None:
+def test_the_end_of_a_connection_is_reported(poller: Poller, pair: tuple[socket.socket, socket.socket]) -> None:
     ours, theirs = pair
     poller.add(ours.fileno())
     theirs.close()
     assert poller.wait(5) == [ours.fileno()]
 
 
-def test_a_hangup_is_told_apart_from_data(poller: Poller, pair: tuple[socket.socket, socket.socket]) -> None:
+def test_a_hangup_is_distinguished_from_data(poller: Poller, pair: tuple[socket.socket, socket.socket]) -> None:
     ours, theirs = pair
     poller.add(ours.fileno())
     poller.disarm(ours.fileno())
@@ -103,7 +103,7 @@ def test_a_hangup_is_told_apart_from_data(poller: Poller, pair: tuple[socket.soc
     assert poller.wait(0) == []
 
 
-def test_what_is_forgotten_is_silent(poller: Poller, pair: tuple[socket.socket, socket.socket]) -> None:
+def test_a_forgotten_socket_is_not_reported(poller: Poller, pair: tuple[socket.socket, socket.socket]) -> None:
     ours, theirs = pair
     poller.add(ours.fileno())
     poller.forget(ours.fileno())
@@ -112,7 +112,7 @@ def test_what_is_forgotten_is_silent(poller: Poller, pair: tuple[socket.socket, 
     assert poller.wait(0) == []
 
 
-def test_a_listening_socket_is_told_of_each_time(poller: Poller) -> None:
+def test_a_listening_socket_is_reported_for_each_connection(poller: Poller) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         poller.listen(server.fileno())
         with socket.create_connection(server.getsockname()):

@@ -15,7 +15,7 @@ from portal.serving.rejections import RejectionLog
 WAIT = 10.0
 
 
-def test_a_flood_is_one_line_in_ten_seconds(caplog: pytest.LogCaptureFixture) -> None:
+def test_many_rejections_are_one_log_line_in_ten_seconds(caplog: pytest.LogCaptureFixture) -> None:
     rejections = RejectionLog()
     with caplog.at_level(logging.WARNING, "portal.serving"):
         rejections.flush(100.0)  # nothing
@@ -31,7 +31,7 @@ def test_a_flood_is_one_line_in_ten_seconds(caplog: pytest.LogCaptureFixture) ->
     assert rejections.total == 7
 
 
-def test_a_listener_tells_what_it_turns_away(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_listener_logs_and_counts_its_rejections(caplog: pytest.LogCaptureFixture) -> None:
     begun, gate = threading.Event(), threading.Event()
 
     def slow() -> None:

@@ -115,7 +115,7 @@ TestReaderMachine = ReaderMachine.TestCase
 
 @settings(max_examples=CASES, deadline=None)
 @given(requests())
-def test_who_expects_100_is_told_once_and_only_before_the_body(one: tuple[bytes, Any, bool]) -> None:
+def test_100_continue_is_sent_once_and_only_before_the_body(one: tuple[bytes, Any, bool]) -> None:
     data, meant, waits = one
     head, blank, body = data.removeprefix(b"\r\n").partition(b"\r\n\r\n")
     reader = RequestReader(4096, 4096, HeadCache())
@@ -185,7 +185,7 @@ def theirs(data: bytes) -> tuple[list[tuple[str, str, bytes]], bool]:
     st.floats(0, 1),
     st.one_of(st.none(), st.sampled_from(b"\r\n\0 :;,\t-+0x"), st.integers(0, 255)),
 )
-def test_one_byte_damaged_and_a_foreign_reader_sees_the_same_bounds(
+def test_another_parser_finds_the_same_ends_in_damaged_requests(
     sent: list[Any], place: float, byte: int | None
 ) -> None:
     data = b"".join(one[0].removeprefix(b"\r\n") for one in sent)

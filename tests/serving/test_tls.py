@@ -93,7 +93,7 @@ def shake(files: Files, portal: HTTPPortal, name: str = "localhost", **settings:
         raise
 
 
-def test_calls_streams_and_large_answers(files: Files) -> None:
+def test_calls_streams_and_large_responses(files: Files) -> None:
     with serving(TLSConfig(files.server)) as portal, client(files) as caller, Consumer([caller]) as consumer:
         address = portal.apply(add)
         assert str(address).startswith("https://127.0.0.1:")
@@ -105,7 +105,7 @@ def test_calls_streams_and_large_answers(files: Files) -> None:
         assert stats["requests"] >= 22
 
 
-def test_records_decrypted_together_are_all_answered(files: Files) -> None:
+def test_requests_in_one_tls_record_all_get_responses(files: Files) -> None:
     """Pipelined requests of one TLS record: no event of the socket tells of the second one."""
     with serving(TLSConfig(files.server)) as portal:
         portal.apply(add)
@@ -121,7 +121,7 @@ def test_records_decrypted_together_are_all_answered(files: Files) -> None:
             assert b"200 OK" in sock.recv(65536)
 
 
-def test_a_server_that_is_not_trusted_is_refused(files: Files, tmp_path: Path) -> None:
+def test_a_client_rejects_a_server_that_it_does_not_trust(files: Files, tmp_path: Path) -> None:
     stranger = Files(tmp_path)
     with serving(TLSConfig(stranger.server)) as portal, client(files) as caller, Consumer([caller]) as consumer:
         address = portal.apply(add)
@@ -133,7 +133,7 @@ def test_a_server_that_is_not_trusted_is_refused(files: Files, tmp_path: Path) -
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("size", [0, 100_000])
-def test_plain_http_is_told_what_is_spoken_here(files: Files, method: str, size: int) -> None:
+def test_plain_http_on_a_tls_port_gets_an_explanation(files: Files, method: str, size: int) -> None:
     with serving(TLSConfig(files.server)) as portal:
         portal.apply(add)
         for _ in range(3):
@@ -184,7 +184,7 @@ def test_the_client_s_certificate_is_its_identity(files: Files, clients: Any, gi
         assert seen[0].claims["alternative_names"] == ["DNS:ann.example"]
 
 
-def test_without_the_certificate_that_is_required_nothing_is_served(files: Files, tmp_path: Path) -> None:
+def test_a_client_without_a_required_certificate_is_rejected(files: Files, tmp_path: Path) -> None:
     other = Files(tmp_path)
     tls = TLSConfig(files.server, client_ca=files.ca, clients="required")
     with serving(tls) as portal:
@@ -208,7 +208,7 @@ def test_without_the_certificate_that_is_required_nothing_is_served(files: Files
         ("localhost", "localhost"),
     ],
 )
-def test_the_certificate_follows_the_name_asked_for(files: Files, asked: str, shown: str) -> None:
+def test_the_certificate_depends_on_the_host_name(files: Files, asked: str, shown: str) -> None:
     hosts = {"a.example": files.issue("a", "a.example"), "*.b.example": files.issue("b", "*.b.example")}
     with serving(TLSConfig(files.server, hosts=hosts)) as portal, shake(files, portal, asked) as sock:
         certificate = sock.getpeercert()
@@ -231,7 +231,7 @@ def test_versions_and_ciphers(files: Files) -> None:
         assert cipher[0].endswith("AES256-GCM-SHA384")
 
 
-def test_a_client_that_resets_its_connection_breaks_no_other(files: Files) -> None:
+def test_a_reset_connection_does_not_break_others(files: Files) -> None:
     with serving(TLSConfig(files.server)) as portal:
         portal.apply(add)
         with shake(files, portal) as kept:
@@ -246,7 +246,7 @@ def test_a_client_that_resets_its_connection_breaks_no_other(files: Files) -> No
                 assert b"200 OK" in kept.recv(4096)
 
 
-def test_a_function_that_breaks_a_connection_of_its_own_breaks_no_other(files: Files) -> None:
+def test_a_broken_tls_connection_of_a_function_does_not_break_others(files: Files) -> None:
     call = b"POST /api/break_a_connection HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}"
     with serving(TLSConfig(files.server)) as portal:
         portal.apply(break_a_connection)
@@ -256,7 +256,7 @@ def test_a_function_that_breaks_a_connection_of_its_own_breaks_no_other(files: F
                 assert b"200 OK" in sock.recv(4096)
 
 
-def test_a_caller_that_has_broken_a_connection_of_its_own_gets_its_response(files: Files) -> None:
+def test_a_broken_tls_connection_of_a_caller_does_not_break_its_calls(files: Files) -> None:
     with serving(TLSConfig(files.server)) as portal, client(files) as caller, Consumer([caller]) as consumer:
         address, stream = portal.apply(add), portal.apply(numbers)
         for number in range(3):
@@ -268,7 +268,7 @@ def test_a_caller_that_has_broken_a_connection_of_its_own_gets_its_response(file
             assert next(events) == number
 
 
-def test_certificates_are_read_again_without_a_restart(files: Files, tmp_path: Path) -> None:
+def test_certificates_are_reloaded_without_a_restart(files: Files, tmp_path: Path) -> None:
     chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
     first, second = (
         files.issue("first", "localhost", "first.example"),
@@ -302,7 +302,7 @@ def test_certificates_are_read_again_without_a_restart(files: Files, tmp_path: P
             assert b"200 OK" in old.recv(4096)
 
 
-def test_half_a_handshake_is_dropped_in_time_and_holds_up_nobody(files: Files) -> None:
+def test_an_incomplete_handshake_times_out_and_delays_no_other_client(files: Files) -> None:
     with serving(TLSConfig(files.server), head_timeout=0.3, workers=1, queue=4) as portal:
         portal.apply(add)
         slow = [socket.create_connection(("127.0.0.1", portal.port), timeout=10) for _ in range(20)]
@@ -316,7 +316,7 @@ def test_half_a_handshake_is_dropped_in_time_and_holds_up_nobody(files: Files) -
             sock.close()
 
 
-def test_what_is_no_handshake_is_closed(files: Files) -> None:
+def test_bytes_that_are_not_a_handshake_close_the_connection(files: Files) -> None:
     with serving(TLSConfig(files.server)) as portal:
         for data in (b"\0" * 50, b"SSH-2.0-x\r\n", b"\x15\x03\x01\x00\x02\x02\x28"):
             with socket.create_connection(("127.0.0.1", portal.port), timeout=10) as sock:
@@ -343,7 +343,7 @@ def test_what_is_no_handshake_is_closed(files: Files) -> None:
         ({"hosts": {"a.example": Certificate("nowhere.pem")}}, "tls.hosts.a.example"),
     ],
 )
-def test_wrong_settings_are_named(files: Files, changes: dict[str, Any], path: str) -> None:
+def test_errors_name_the_invalid_setting(files: Files, changes: dict[str, Any], path: str) -> None:
     with pytest.raises(ConfigError) as caught:
         serving(TLSConfig(**({"certificate": files.server} | changes))).start()
     assert caught.value.path == path
@@ -372,7 +372,7 @@ def test_passwords_of_keys(files: Files, tmp_path: Path) -> None:
         assert sock.version()
 
 
-def test_a_client_s_wrong_files_are_named_when_it_is_made(files: Files) -> None:
+def test_errors_name_the_invalid_files_of_a_client(files: Files) -> None:
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"ca": "nowhere.pem"}, "tls.ca"),
         ({"ca": files.server.key}, "tls.ca"),
@@ -388,7 +388,7 @@ def test_a_client_s_wrong_files_are_named_when_it_is_made(files: Files) -> None:
         assert caught.value.path == path
 
 
-def test_a_client_s_files_are_read_when_it_connects(files: Files, tmp_path: Path) -> None:
+def test_a_client_reads_its_files_when_it_connects(files: Files, tmp_path: Path) -> None:
     """They may be renewed between: a Consumer lives for long."""
     ca = tmp_path / "ca.pem"
     ca.write_bytes(Path(files.ca).read_bytes())
@@ -398,9 +398,7 @@ def test_a_client_s_files_are_read_when_it_connects(files: Files, tmp_path: Path
         tls.context()
 
 
-def test_what_is_written_while_a_connection_is_broken_is_not_written_in_the_clear(
-    files: Files, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_write_during_an_abort_stays_encrypted(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(files.server.chain, files.server.key)
     ours, theirs = socket.socketpair()
@@ -434,7 +432,7 @@ def test_what_is_written_while_a_connection_is_broken_is_not_written_in_the_clea
     assert b"eyes only" not in received
 
 
-def test_a_cache_that_clients_share_gives_none_what_another_was_given_by_its_certificate(files: Files) -> None:
+def test_a_shared_cache_keeps_the_responses_of_certificates_apart(files: Files) -> None:
     scopes = {"ann": frozenset({"orders"})}
     auth = CertificateAuth(lambda known: Identity(known.name, scopes.get(known.name, frozenset())))
     tls = TLSConfig(files.server, client_ca=files.ca, clients="required")

@@ -109,15 +109,15 @@ def pure(body: Any, context: CallContext | None = None) -> Any:
     return None if answer is None else json.loads(answer)
 
 
-def test_one_message_gives_one_answer() -> None:
+def test_one_message_gets_one_response() -> None:
     assert pure(message("echo", {"a": 1})) == {"jsonrpc": "2.0", "result": {"a": 1}, "id": 1}
 
 
-def test_a_batch_gives_a_list_even_of_one() -> None:
+def test_a_batch_of_one_gets_a_list() -> None:
     assert [row["id"] for row in pure([message("echo", number="x")])] == ["x"]
 
 
-def test_notifications_are_run_and_not_answered() -> None:
+def test_notifications_run_and_get_no_response() -> None:
     ran = []
     body = json.dumps([{"jsonrpc": "2.0", "method": "a"}, {"jsonrpc": "2.0", "method": "b"}]).encode()
     assert handle_rpc(body, lambda method, params, context: ran.append(method), CallContext()) is None
@@ -133,14 +133,14 @@ def test_a_bug_in_a_call_is_an_internal_error(caplog: pytest.LogCaptureFixture) 
     assert "a bug" in caplog.text
 
 
-def test_what_is_no_json_names_the_request() -> None:
+def test_the_error_for_invalid_json_has_the_request_id() -> None:
     answer = pure(b"{", CallContext(request_id="r-8"))
     assert (answer["error"]["code"], answer["id"]) == (-32700, None)
     assert answer["error"]["data"]["request_id"] == "r-8"
 
 
 @pytest.mark.parametrize("method", ["echo", "boom"])
-def test_parameters_have_a_depth(method: str) -> None:
+def test_the_depth_of_parameters_is_limited(method: str) -> None:
     deep = json.loads("[" * 64 + "]" * 64)
     assert pure(message("echo", deep))["result"] == deep
     error = pure(message(method, [deep]))["error"]
@@ -148,7 +148,7 @@ def test_parameters_have_a_depth(method: str) -> None:
     assert error["data"]["errors"][0]["rule"] == "depth"
 
 
-def test_each_message_of_a_batch_has_an_idempotency_key_of_its_own() -> None:
+def test_each_message_of_a_batch_has_its_own_idempotency_key() -> None:
     context = CallContext(idempotency_key="k")
     assert pure(message("key"), context)["result"] == "k"
     assert [row["result"] for row in pure([message("key"), message("key")], context)] == ["k.0", "k.1"]
@@ -179,7 +179,7 @@ def port(dispatcher: Dispatcher) -> Iterator[int]:
     listener.stop(1.0)
 
 
-def test_each_message_of_a_batch_under_the_longest_key_has_a_valid_key_of_its_own() -> None:
+def test_each_message_of_a_batch_has_a_valid_key_even_with_the_longest_key() -> None:
     seen: list[str] = []
 
     def run(method: str, params: Any, context: CallContext) -> None:
@@ -216,7 +216,7 @@ def test_a_call_over_http(port: int) -> None:
     assert headers["x-signed-by"] == "middleware"
 
 
-def test_a_batch_over_http_is_in_order_and_each_has_its_error(port: int) -> None:
+def test_a_batch_over_http_keeps_the_order_and_each_error(port: int) -> None:
     body = [
         message("add", [1, 2], 1),
         message("fail", number=2),
@@ -250,7 +250,7 @@ def test_notifications_over_http_are_204(port: int) -> None:
     assert "content-type" not in headers
 
 
-def test_what_is_no_json_is_answered_200(port: int) -> None:
+def test_invalid_json_gets_status_200_and_an_error(port: int) -> None:
     status, _, answer = post(port, b"{")
     assert (status, answer["error"]["code"], answer["id"]) == (200, -32700, None)
     assert post(port, b"")[2]["error"]["code"] == -32700
@@ -267,11 +267,11 @@ def test_what_is_no_json_is_answered_200(port: int) -> None:
         ("application/x-www-form-urlencoded", 415),
     ],
 )
-def test_the_body_must_be_called_json(port: int, kind: str, status: int) -> None:
+def test_the_content_type_must_be_json(port: int, kind: str, status: int) -> None:
     assert post(port, message("add", [1]), Content_Type=kind)[0] == status
 
 
-def test_each_call_has_a_context_of_its_own(port: int) -> None:
+def test_each_call_has_its_own_context(port: int) -> None:
     seen.clear()
     _, _, answers = post(port, [message("who", number=1), message("who", number=2)], X_Request_ID="r-2")
     assert [row["result"] for row in answers] == ["r-2", "r-2"]
@@ -292,7 +292,7 @@ def test_discovery(port: int) -> None:
     assert post(port, message("rpc.discover"))[2]["result"] == {"openrpc": "1.3.2"}
 
 
-def test_without_a_document_nothing_is_discovered(dispatcher: Dispatcher, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_a_document_there_is_no_discovery(dispatcher: Dispatcher, caplog: pytest.LogCaptureFixture) -> None:
     listener = Listener()
     listener.mount("/api/rpc", App(RPCEndpoint(publish(), dispatcher, debug=True)))
     listener.start()
@@ -307,7 +307,7 @@ def test_without_a_document_nothing_is_discovered(dispatcher: Dispatcher, caplog
 
 
 @pytest.mark.parametrize("value", ["\ud800", "\x00", "é", 10**40])
-def test_odd_values_are_answered(port: int, value: Any) -> None:
+def test_unusual_values_get_a_response(port: int, value: Any) -> None:
     status, _, answer = post(port, message("anything", [value]))
     assert status == 200
     assert answer.get("result") == value or answer["error"]["code"] == -32602

@@ -221,7 +221,7 @@ def test_calls(server: str) -> None:
         ("POST", "/api/count", {"to": 1}, {"Accept": "text/html"}, 406, "protocol_error"),
     ],
 )
-def test_refusals(
+def test_rejections(
     server: str, method: str, path: str, body: Any, headers: dict[str, str], status: int, code: str
 ) -> None:
     answered, fields, text = ask(server, method, path, body, **headers)
@@ -233,7 +233,7 @@ def test_refusals(
     assert b"inside" not in text
 
 
-def test_a_large_body_is_refused(server: str, request: pytest.FixtureRequest) -> None:
+def test_a_large_body_is_rejected(server: str, request: pytest.FixtureRequest) -> None:
     try:
         status, fields, _ = ask(server, "POST", "/api/length", {"text": "x" * 1_100_000})
     except ConnectionError:
@@ -243,14 +243,14 @@ def test_a_large_body_is_refused(server: str, request: pytest.FixtureRequest) ->
         assert (status, fields["content-type"]) == (413, "application/problem+json")
 
 
-def test_request_ids_come_back(server: str) -> None:
+def test_responses_have_the_request_id(server: str) -> None:
     _, fields, _ = ask(server, "POST", "/api/add", {"a": 1, "b": 2}, X_Request_ID="mine-1")
     assert fields["x-request-id"] == "mine-1"
     assert "transfer-encoding" not in fields
     assert fields["content-length"] == "3"
 
 
-def test_a_deadline_is_answered_while_the_function_runs(server: str) -> None:
+def test_the_response_comes_at_the_deadline_while_the_function_runs(server: str) -> None:
     begun = monotonic()
     status, _, body = ask(server, "POST", "/api/slow", {"seconds": 5}, X_Portal_Timeout="100")
     assert (status, json.loads(body)["code"]) == (504, "timeout")
@@ -298,7 +298,7 @@ def test_streams(server: str) -> None:
     assert body == b"data: 0\n\nevent: complete\ndata: null\n\n"
 
 
-def test_a_stream_that_fails_says_so(server: str) -> None:
+def test_a_failed_stream_ends_with_its_error(server: str) -> None:
     _, _, body = ask(server, "POST", "/api/breaks", {}, Accept="text/event-stream")
     assert body.startswith(b"data: 1\n\nevent: error\n")
     assert b"inside" not in body
@@ -334,7 +334,7 @@ def environ(**changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("host", ["", "a%zz", "x:99999", "(a)", "x,y", "shop.example"])
-def test_a_listing_is_told_whatever_the_host(host: str) -> None:
+def test_a_listing_accepts_any_host(host: str) -> None:
     """As the listener does; addresses are the client's own where its Host is one."""
     with HTTPPortal(listen=False) as portal:
         portal.apply(len_of)
@@ -412,14 +412,14 @@ def test_paths(base: str, script: str, info: str, raw: str | None, path: str, se
 
 
 @pytest.mark.parametrize("info", ["", "/", "/other", "/apix", "*", "/ap"])
-def test_nothing_is_outside_of_the_base_path(info: str) -> None:
+def test_nothing_is_served_outside_of_the_base_path(info: str) -> None:
     app = Kept()
     status, headers, data = reply(WSGIApp(app), PATH_INFO=info, REQUEST_METHOD="OPTIONS")
     assert (status, app.requests) == (404, [])
     assert dict(headers)["X-Request-ID"] == json.loads(data[0])["request_id"]
 
 
-def test_a_request_as_the_app_sees_it() -> None:
+def test_the_request_that_the_app_gets() -> None:
     app = Kept()
     body = io.BytesIO(b"abcdef")
     reply(
@@ -446,7 +446,7 @@ def test_a_request_as_the_app_sees_it() -> None:
         ({"SERVER_NAME": "::1", "SERVER_PORT": "81"}, "[::1]:81"),
     ],
 )
-def test_without_a_host_the_servers_name_counts(changes: dict[str, str], host: str) -> None:
+def test_without_a_host_header_the_server_name_is_used(changes: dict[str, str], host: str) -> None:
     app = WSGIApp(kept := Kept())
     values = environ(**changes)
     del values["HTTP_HOST"]
@@ -486,7 +486,7 @@ def test_without_a_host_the_servers_name_counts(changes: dict[str, str], host: s
         (501, {"REQUEST_METHOD": "CONNECT", "PATH_INFO": "shop:80"}),
     ],
 )
-def test_what_the_outer_server_let_through_is_refused(status: int, changes: dict[str, Any]) -> None:
+def test_invalid_requests_of_the_outer_server_are_rejected(status: int, changes: dict[str, Any]) -> None:
     app = Kept()
     answered, headers, data = reply(WSGIApp(app, max_body=16), **changes)
     assert (answered, app.requests) == (status, [])
@@ -540,7 +540,7 @@ def test_bodies(source: Source, changes: dict[str, Any], body: Any) -> None:
     assert body_of(source, **changes) == body
 
 
-def test_a_type_that_wsgiref_made_up() -> None:
+def test_the_default_content_type_of_wsgiref_is_ignored() -> None:
     app = Kept()
     for software in ("WSGIServer/0.2", "WSGIServer", "WSGIServer CPython/3.15.2", "WSGIServer2", "other"):
         reply(WSGIApp(app), CONTENT_TYPE="text/plain", SERVER_SOFTWARE=software)
@@ -565,7 +565,7 @@ class Pieces:
         self.closed += 1
 
 
-def test_streams_are_given_piece_by_piece_and_closed() -> None:
+def test_streams_are_passed_on_piece_by_piece_and_closed() -> None:
     body = Pieces(b"a", b"", b"b")
     app = WSGIApp(Kept(Response(200, [("Content-Type", "text/plain"), ("Transfer-Encoding", "chunked")], body)))
     status, headers, data = reply(app)
@@ -573,21 +573,21 @@ def test_streams_are_given_piece_by_piece_and_closed() -> None:
 
 
 @pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 304)])
-def test_streams_without_a_body_are_closed_unread(method: str, status: int) -> None:
+def test_streams_of_bodiless_responses_are_closed_unread(method: str, status: int) -> None:
     body = Pieces(b"a")
     assert reply(WSGIApp(Kept(Response(status, [], body))), REQUEST_METHOD=method) == (status, [], [])
     assert (body.closed, next(body)) == (1, b"a")
 
 
 @pytest.mark.parametrize("header", [("A b", "c"), ("A", "b\r\nc: d"), ("A", "b\0")])
-def test_headers_that_would_break_the_head_apart(header: tuple[str, str]) -> None:
+def test_headers_with_line_breaks_are_rejected(header: tuple[str, str]) -> None:
     body = Pieces(b"a")
     status, headers, data = reply(WSGIApp(Kept(Response(200, [header], body))))
     assert (status, body.closed, json.loads(data[0])["status"]) == (500, 1, 500)
     assert header[0] not in dict(headers)
 
 
-def test_headers_of_the_answer() -> None:
+def test_headers_of_the_response() -> None:
     given = [("Connection", "close"), ("Date", "now"), ("X-One", "é€"), ("X-One", "2"), ("content-length", "99")]
     status, headers, data = reply(WSGIApp(Kept(Response(499, given, b"abc"))))
     assert (status, data) == (499, [b"abc"])
@@ -595,13 +595,13 @@ def test_headers_of_the_answer() -> None:
 
 
 @pytest.mark.parametrize("settings", [{"base_path": "api"}, {"base_path": "/"}, {"max_body": 0}, {"max_body": True}])
-def test_wrong_settings(settings: dict[str, Any]) -> None:
+def test_invalid_settings(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         WSGIApp(Kept(), **settings)
 
 
 @pytest.mark.parametrize("at", ["", "api", "/api/", 3])
-def test_wrong_places(at: Any) -> None:
+def test_invalid_mount_paths(at: Any) -> None:
     with pytest.raises(ConfigError):
         mount(WSGIApp(Kept()), WSGIApp(Kept()), at)
 
@@ -771,7 +771,7 @@ def test_services_and_listings(published: WSGIApp) -> None:
         ("/site/api", "/openapi.json", "/site/api"),
     ],
 )
-def test_documents_name_the_paths_that_the_client_sees(script: str, info: str, seen: str) -> None:
+def test_documents_have_the_paths_that_the_client_sees(script: str, info: str, seen: str) -> None:
     served, application = made()
     with served:
         for _ in range(2):
@@ -782,13 +782,13 @@ def test_documents_name_the_paths_that_the_client_sees(script: str, info: str, s
         assert json.loads(data[0])["servers"][0]["url"] == f"{seen}/rpc"
 
 
-def test_without_documents_there_are_none() -> None:
+def test_documents_can_be_switched_off() -> None:
     with HTTPPortal(listen=False, documents=False) as http:
         for path in ("/openapi.json", "/api/openapi.json", "/docs", "/api/docs/"):
             assert reply(http.wsgi, PATH_INFO=path)[0] == 404
 
 
-def test_the_documents_kept_are_bounded() -> None:
+def test_the_number_of_cached_documents_is_bounded() -> None:
     with HTTPPortal(listen=False) as http:
         for number in range(40):
             assert reply(http.wsgi, SCRIPT_NAME=f"/{number}", PATH_INFO="/openapi.json")[0] == 200

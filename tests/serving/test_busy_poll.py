@@ -1,4 +1,4 @@
-"""BusyPoll by table: when it looks again and when it sleeps, on a clock that only polling moves."""
+"""BusyPoll: when it polls and when it sleeps, on a clock that only polling moves."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ LIMIT = 100.0
 
 
 class Events:
-    """An event comes `gap` seconds after each wait began; looking costs one second, sleeping as long as it takes."""
+    """An event comes `gap` seconds after each wait began. A poll takes a second, a sleep lasts until the event."""
 
     def __init__(self) -> None:
         self.now = self.due = 0.0
@@ -29,7 +29,7 @@ class Events:
         return ["event"] if self.now >= self.due else []
 
     def after(self, gap: float, wait: BusyPoll, *, times: int = 1, alone: bool = True) -> tuple[int, int]:
-        """How often it looked, and how often it slept, in the last of so many waits."""
+        """Return how often it polled and how often it slept in the last of several waits."""
         for _ in range(times):
             self.due = self.now + gap
             self.looks = self.sleeps = 0

@@ -1,4 +1,4 @@
-"""Our own listener under gunicorn: processes, stopping, restarts."""
+"""The listener under gunicorn: processes, stops, restarts."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Gunicorn:
         listening.close()
 
     def says_after(self, text: str, times: int, act: Callable[[int], object]) -> None:
-        """Do something again and again until the log has a text: a reloader may have looked after the first time."""
+        """Repeat an action until the log has a text. A reloader may have missed the first time."""
         end, turn = monotonic() + WAIT, 0
         while self.log.read_text().count(text) < times:
             assert monotonic() < end, self.log.read_text()
@@ -165,7 +165,7 @@ def test_hup_replaces_the_workers_without_losing_a_call(tmp_path: pathlib.Path) 
 @adopts
 @pytest.mark.parametrize("options", [(), ("--max-requests", "400")], ids=["hup", "max-requests"])
 def test_replacing_workers_under_load_loses_no_call(tmp_path: pathlib.Path, options: tuple[str, ...]) -> None:
-    """Of functions that are not idempotent, so that nothing is sent twice; over kept connections and new ones."""
+    """The functions are not idempotent, so no call is sent twice. Connections are kept alive or new."""
     wrong: list[object] = []
     seen: set[int] = set()
     over = threading.Event()
@@ -216,7 +216,7 @@ def test_max_requests_ends_a_worker(tmp_path: pathlib.Path) -> None:
 
 
 def change(directory: pathlib.Path, text: str) -> Callable[[int], None]:
-    """Write the module, whole and different each time, as an editor that saves again does."""
+    """Write a complete and changed module each time, as an editor does that saves again."""
 
     def write(turn: int) -> None:
         (directory / "saved.py").write_text(f"{text}\n# saved {turn}\n")

@@ -1,4 +1,4 @@
-"""LatencyTracker by table, on a clock that only the test moves."""
+"""LatencyTracker on a clock that only the test moves."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_call_that_is_often_slow_inline_goes_to_workers(latencies: LatencyTrac
 
 
 def stick(latencies: LatencyTracker, clock: Clock) -> float:
-    """Let it get stuck here once; how long it is not tried again, though workers do it fast."""
+    """Let a call get stuck inline. Return how long it is not served inline again, although workers are fast."""
     assert latencies.is_quick("add")
     latencies.served_inline("add", STUCK)
     away = clock.now

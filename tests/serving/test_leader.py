@@ -1,4 +1,4 @@
-"""A loop that gets stuck goes on in another thread."""
+"""LeaderFollower: another thread continues a loop while a step is stuck."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WAIT = 10.0
 
 
 class Loop:
-    """Takes steps from a queue: each is run as the leader's user runs one."""
+    """A loop that takes its steps from a queue."""
 
     def __init__(self, limit: int = 4) -> None:
         self.steps: queue.Queue[Any] = queue.Queue()

@@ -1,4 +1,4 @@
-"""Both pollers keep the same promises."""
+"""The pollers for epoll and for selectors behave alike."""
 
 from __future__ import annotations
 

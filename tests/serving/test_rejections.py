@@ -1,4 +1,4 @@
-"""What a listener turns away is counted, and told in the log now and then."""
+"""RejectionLog: rejections are counted, and logged from time to time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""RequestReader as a state machine: what clients send in any pieces comes out as exactly what they meant.
+"""RequestReader as a state machine: requests that arrive in any pieces are read completely and exactly.
 
 And against a foreign reader (h11): of requests damaged by one byte, those that are taken are taken in the same bounds.
 """
@@ -26,7 +26,7 @@ _SPACE = st.sampled_from([b"", b" ", b"\t", b"  \t"])
 
 @st.composite
 def requests(draw: st.DrawFn) -> tuple[bytes, tuple[str, str, bytes], bool]:
-    """A valid request as bytes; its method, target and body; whether its client waits for 100 Continue."""
+    """Return a valid request as bytes, its method, target and body, and whether its client waits for 100 Continue."""
     method = draw(st.sampled_from(["GET", "POST", "PUT", "HEAD", "BREW"]))
     target = "/" + draw(st.text("ab/%21?=&;@", max_size=12))
     lines = [f"{method} {target} HTTP/1.1".encode(), b"Host: x"]
@@ -60,7 +60,7 @@ def _chunks(draw: st.DrawFn, body: bytes) -> bytes:
 
 
 class ReaderMachine(RuleBasedStateMachine):
-    """A client that sends requests one after another, and a network that cuts them as it likes."""
+    """A client that sends requests in a row, and a network that splits them anywhere."""
 
     cache = HeadCache(max_entries=3)  # of all runs: what it has seen must not matter
 
@@ -152,7 +152,7 @@ def ours(data: bytes) -> list[tuple[str, str, bytes]]:
 
 
 def theirs(data: bytes) -> tuple[list[tuple[str, str, bytes]], bool]:
-    """The requests, and whether it went on to the end of the data."""
+    """Return the requests, and whether the reader read to the end of the data."""
     reader = h11.Connection(h11.SERVER, max_incomplete_event_size=65536)
     reader.receive_data(data)
     found: list[tuple[str, str, bytes]] = []

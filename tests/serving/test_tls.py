@@ -106,7 +106,7 @@ def test_calls_streams_and_large_responses(files: Files) -> None:
 
 
 def test_requests_in_one_tls_record_all_get_responses(files: Files) -> None:
-    """Pipelined requests of one TLS record: no event of the socket tells of the second one."""
+    """The requests are pipelined in one TLS record. The poller reports no event for the second one."""
     with serving(TLSConfig(files.server)) as portal:
         portal.apply(add)
         with shake(files, portal) as sock:
@@ -389,7 +389,7 @@ def test_errors_name_the_invalid_files_of_a_client(files: Files) -> None:
 
 
 def test_a_client_reads_its_files_when_it_connects(files: Files, tmp_path: Path) -> None:
-    """They may be renewed between: a Consumer lives for long."""
+    """The files may be renewed meanwhile, as a Consumer lives for a long time."""
     ca = tmp_path / "ca.pem"
     ca.write_bytes(Path(files.ca).read_bytes())
     tls = ClientTLS(ca=ca)

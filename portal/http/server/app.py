@@ -216,7 +216,7 @@ class HTTPApp:
         return response
 
     def _allow(self, request: Request) -> str:
-        """Return the methods of what the request names (RFC 9110 section 10.2.1); if nothing, those of a function."""
+        """Return the allowed methods of the request's path (RFC 9110 section 10.2.1)."""
         if self._serves_documents and self._documents.find(request.path) is not None:
             return _METHODS_OF_DOCUMENT
         path, _ = read_target(request.path[len(self._base) :], "")

@@ -37,7 +37,7 @@ class Listing:
         return not path or (len(path) == 1 and path[0] in self._services)
 
     def describe(self, path: tuple[str, ...], version: str | None, base: Address | None) -> Any:
-        """Return the description of what is at a path.
+        """Return the description of a path: everything published, a service, or a function.
 
         Args:
             version: of a function, or a range of versions.

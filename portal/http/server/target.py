@@ -1,4 +1,4 @@
-"""The target of a request: the path and the version of what it names."""
+"""The target of a request: the path and the version of a function."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON-RPC over HTTP: the pure answer, and the endpoint behind a real listener."""
+"""JSON-RPC over HTTP: the pure function, and the endpoint behind a real listener."""
 
 from __future__ import annotations
 

@@ -161,7 +161,7 @@ def under_gunicorn(directory: pathlib.Path, target: str, *options: str) -> Itera
 
 @pytest.fixture(scope="module", params=["wsgiref", "werkzeug", "waitress", "gunicorn"])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Host and port of a server of the whole portal."""
+    """Return host and port of a server of the whole portal."""
     if request.param == "gunicorn":
         directory = tmp_path_factory.mktemp("served")
         (directory / "wsgi_functions.py").write_text(FUNCTIONS)
@@ -335,7 +335,7 @@ def environ(**changes: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("host", ["", "a%zz", "x:99999", "(a)", "x,y", "shop.example"])
 def test_a_listing_accepts_any_host(host: str) -> None:
-    """As the listener does; addresses are the client's own where its Host is one."""
+    """As with the listener. The addresses have the client's Host if it is a valid one."""
     with HTTPPortal(listen=False) as portal:
         portal.apply(len_of)
         status, body = answer_of(portal.wsgi, environ(PATH_INFO="/api", HTTP_HOST=host))
@@ -355,7 +355,7 @@ def answer_of(app: Any, given: dict[str, Any]) -> tuple[str, bytes]:
 
 
 class Kept:
-    """An app that keeps the requests it is asked and answers all alike."""
+    """An app that records its requests and returns the same response to each."""
 
     def __init__(self, response: Response | None = None) -> None:
         self.requests: list[Any] = []
@@ -495,7 +495,7 @@ def test_invalid_requests_of_the_outer_server_are_rejected(status: int, changes:
 
 
 class Source:
-    """A wsgi.input that gives a byte at a time, or fails."""
+    """A wsgi.input that returns one byte at a time, or fails."""
 
     def __init__(self, data: bytes, error: Exception | None = None) -> None:
         self.data = data
@@ -549,7 +549,7 @@ def test_the_default_content_type_of_wsgiref_is_ignored() -> None:
 
 
 class Pieces:
-    """A stream that knows whether it was closed."""
+    """A stream that records whether it was closed."""
 
     def __init__(self, *pieces: bytes) -> None:
         self.pieces = iter(pieces)
@@ -743,7 +743,7 @@ def test_inside_django_under_runserver(project: pathlib.Path) -> None:
 
 
 def wait_for(port: int) -> str:
-    """Host and port once something listens there."""
+    """Return host and port as soon as a server listens there."""
     end = monotonic() + WAIT
     while monotonic() < end:
         with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), WAIT):

@@ -261,7 +261,7 @@ class Listener:
     def stats(self) -> dict[str, Any]:
         """Return counters of connections, requests, bytes and workers. Takes no lock that serving needs.
 
-        Returns: running, ready, accepted, refused, connections, parked, active, requests, bytes_in, bytes_out, and
+        Returns: running, ready, accepted, rejected, connections, parked, active, requests, bytes_in, bytes_out, and
             the counters of the worker pool.
         """
         engine = self._engine
@@ -275,7 +275,7 @@ class Listener:
             "running": self._running,
             "ready": self.ready,
             "accepted": engine.acceptor.accepted,
-            "refused": engine.rejections.total,
+            "rejected": engine.rejections.total,
             "connections": len(engine.table.open),
             "parked": len(engine.table.parked),
             "active": len(engine.scheduler.active),

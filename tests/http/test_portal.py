@@ -142,7 +142,7 @@ def test_a_connection_past_the_limit_is_closed() -> None:
         assert consumer.call_at(address, {"a": 1, "b": 2}) == 3.0
         with socket.create_connection(("127.0.0.1", portal.port), timeout=WAIT) as sock:
             assert sock.recv(10) == b""
-        assert portal.stats()["listener"]["refused"] == 1
+        assert portal.stats()["listener"]["rejected"] == 1
 
 
 @pytest.fixture(scope="module")

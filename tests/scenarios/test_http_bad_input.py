@@ -319,7 +319,7 @@ def test_a_full_pool_responds_with_503() -> None:
         gate.set()
         first.join(WAIT)
         assert results[0].json is True
-        assert portal.stats()["listener"]["refused"] == 1
+        assert portal.stats()["listener"]["rejected"] == 1
 
 
 @pytest.mark.parametrize(

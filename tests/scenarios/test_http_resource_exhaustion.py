@@ -126,7 +126,7 @@ def test_thousands_of_pipelined_requests_leave_room_for_others(served: HTTPPorta
             found = tail + piece
             received += found.count(b"HTTP/1.1 200 ")
             tail = found[-12:]
-        assert served.listener.stats()["refused"] == 0
+        assert served.listener.stats()["rejected"] == 0
 
 
 def test_a_client_that_reads_nothing_of_a_stream_frees_its_worker() -> None:

@@ -191,7 +191,7 @@ def test_slow_heads_occupy_no_worker() -> None:
             slow[-1].sendall(b"POST /api/add HTTP/1.1\r\nHos")
         for number in range(50):
             assert consumer.call_at(address, {"a": number, "b": 1}) == number + 1
-        assert portal.stats()["listener"]["refused"] == 0
+        assert portal.stats()["listener"]["rejected"] == 0
         slow[0].sendall(b"t: x\r\nContent-Length: 13\r\n\r\n")
         slow[0].sendall(b'{"a":1,"b":2}')
         assert slow[0].recv(1000).endswith(b"3.0")

@@ -56,5 +56,5 @@ def test_a_listener_logs_and_counts_its_rejections(caplog: pytest.LogCaptureFixt
             while not caplog.messages and monotonic() < end:
                 gate.wait(0.01)
             gate.set()
-        assert portal.stats()["listener"]["refused"] == 2
+        assert portal.stats()["listener"]["rejected"] == 2
     assert caplog.messages[0].startswith("rejected: 1 (")

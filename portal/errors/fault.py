@@ -1,12 +1,16 @@
-"""Fault: one violation of a schema by one value. `shorten` prepares values for messages."""
+"""Fault: one violation of a schema by one value; how many are listed, and how a value is shortened for a message."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
-__all__ = ["Fault", "faults_of", "shorten"]
+__all__ = ["MAX_FAULTS", "Fault", "faults_of", "limit_faults", "shorten"]
+
+#: Faults that one error lists: a body of 1 MiB may hold 300,000, which would make a response of 36 MiB.
+MAX_FAULTS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,15 @@ class Fault:
             expected=data.get("expected"),
             value=str(data.get("value", "")),
         )
+
+
+def limit_faults(faults: Iterable[Fault]) -> list[Fault]:
+    """Return the faults in order; of more than `MAX_FAULTS` the first, and one that says so (rule "faults")."""
+    found = list(islice(faults, MAX_FAULTS + 1))
+    if len(found) > MAX_FAULTS:
+        message = f"there are more faults; only the first {MAX_FAULTS} are listed"
+        found[MAX_FAULTS:] = [Fault("", message, "faults", MAX_FAULTS)]
+    return found
 
 
 def faults_of(rows: object) -> tuple[Fault, ...]:

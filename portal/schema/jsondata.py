@@ -15,22 +15,19 @@ from typing import Any
 from uuid import UUID
 
 from ..errors import Fault, shorten
+from ..errors.fault import MAX_FAULTS
 
 __all__ = [
     "MAX_DEPTH",
-    "MAX_FAULTS",
     "SCALAR_TYPES",
     "copy_json",
     "is_json",
     "json_faults",
-    "limit_faults",
     "pointer",
     "shorten",
 ]
 
 MAX_DEPTH = 64
-#: Faults that one error lists: a body of 1 MiB may hold 300,000, which would make a response of 36 MiB.
-MAX_FAULTS = 1000
 #: Class of a scalar -> its JSON type.
 SCALAR_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
 _INF = float("inf")
@@ -89,15 +86,6 @@ def copy_json(value: Any, depth: int = MAX_DEPTH) -> Any:
 def pointer(tokens: Iterable[Any]) -> str:
     """Return the JSON Pointer (RFC 6901) of a path of names and indexes."""
     return "".join("/" + str(token).replace("~", "~0").replace("/", "~1") for token in tokens)
-
-
-def limit_faults(faults: Iterable[Fault]) -> list[Fault]:
-    """Return the faults in order; of more than `MAX_FAULTS` the first, and one that says so (rule "faults")."""
-    found = list(islice(faults, MAX_FAULTS + 1))
-    if len(found) > MAX_FAULTS:
-        message = f"there are more faults; only the first {MAX_FAULTS} are listed"
-        found[MAX_FAULTS:] = [Fault("", message, "faults", MAX_FAULTS)]
-    return found
 
 
 class _TooDeep(Exception):

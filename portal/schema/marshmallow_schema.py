@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Fault, ValidationError
-from .jsondata import is_json, limit_faults, pointer, shorten
+from ..errors.fault import limit_faults
+from .jsondata import is_json, pointer, shorten
 from .schema import Schema, factories
 
 if TYPE_CHECKING:

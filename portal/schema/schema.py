@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..errors import ConfigError, Fault, ValidationError
+from ..errors.fault import MAX_FAULTS, limit_faults
 from .codecs import Codec, generate, plain_test
 from .hints import map_hint
-from .jsondata import MAX_FAULTS, copy_json, limit_faults, pointer, shorten
+from .jsondata import copy_json, pointer, shorten
 from .strictness import is_scalar
 from .validator import Validator
 

@@ -14,8 +14,9 @@ from typing import Any
 import jsonschema_rs
 
 from ..errors import ConfigError, Fault
+from ..errors.fault import limit_faults
 from .formats import BUILTIN_FORMATS, FORMATS
-from .jsondata import copy_json, is_json, json_faults, limit_faults
+from .jsondata import copy_json, is_json, json_faults
 from .strictness import check_all_strings, is_scalar, is_strict
 
 __all__ = ["Validator", "is_json"]
@@ -74,7 +75,7 @@ class Validator:
 
     def _schema_faults(self, value: Any) -> list[Fault]:
         if self._find_faults is None:
-            from .errors import fault_finder
+            from .fault_finder import fault_finder
 
             self._find_faults = fault_finder(self.schema, self.formats)
         try:

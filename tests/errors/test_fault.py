@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portal import Fault
-from portal.errors.fault import faults_of, shorten
+from portal.errors.fault import MAX_FAULTS, faults_of, limit_faults, shorten
 
 FAULT = Fault("/items/0/price", "must be a number", "type", "number", "'3'")
 
@@ -84,3 +84,9 @@ def test_a_large_list_is_read_up_to_the_limit() -> None:
 
     assert shorten([Item()] * 1_000_000, 60).endswith("...")
     assert Item.shown < 20
+
+
+def test_more_faults_than_the_limit_are_replaced_by_one() -> None:
+    faults = limit_faults(Fault("/a", "b", "c") for _ in range(MAX_FAULTS + 5))
+    assert len(faults) == MAX_FAULTS + 1
+    assert faults[-1].message == "there are more faults; only the first 1000 are listed"

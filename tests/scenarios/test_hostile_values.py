@@ -11,8 +11,8 @@ import pytest
 
 from portal import function
 from portal.errors import ValidationError
+from portal.errors.fault import MAX_FAULTS
 from portal.schema import Schema
-from portal.schema.jsondata import MAX_FAULTS
 
 HASH_MODULUS = 2**61 - 1  # CPython's, for numbers: those that are equal under it have equal hashes, on every machine
 

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from portal.errors import Fault
-from portal.schema.jsondata import MAX_FAULTS, copy_json, is_json, json_faults, limit_faults, pointer, shorten
+from portal.schema.jsondata import copy_json, is_json, json_faults, pointer, shorten
 
 
 class Unprintable:
@@ -42,12 +41,6 @@ def test_depth_64_is_the_limit() -> None:
 )
 def test_a_fault_says_what_the_value_must_be(value: Any, path: str, message: str) -> None:
     assert [(fault.path, fault.message) for fault in json_faults(value)] == [(path, message)]
-
-
-def test_more_faults_than_the_limit_are_replaced_by_one() -> None:
-    faults = limit_faults(Fault("/a", "b", "c") for _ in range(MAX_FAULTS + 5))
-    assert len(faults) == MAX_FAULTS + 1
-    assert faults[-1].message == "there are more faults; only the first 1000 are listed"
 
 
 def test_values_are_shortened_for_messages() -> None:

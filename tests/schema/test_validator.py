@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from portal.errors import ConfigError
 from portal.schema import Schema
-from portal.schema.errors import fault_finder
+from portal.schema.fault_finder import fault_finder
 from portal.schema.validator import Validator
 
 CASES = int(os.environ.get("PORTAL_FUZZ_CASES", "300"))

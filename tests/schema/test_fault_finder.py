@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from portal.schema.errors import fault_finder
+from portal.schema.fault_finder import fault_finder
 
 MESSAGES: list[tuple[dict[str, Any], Any, str]] = [
     ({"type": "integer"}, "3", "must be an integer, got a string"),

@@ -20,8 +20,9 @@ from jsonschema.validators import extend
 from referencing.jsonschema import EMPTY_REGISTRY, SchemaRegistry
 
 from ..errors import Fault
+from ..errors.fault import MAX_FAULTS
 from .formats import FORMATS
-from .jsondata import MAX_FAULTS, SCALAR_TYPES, pointer, shorten
+from .jsondata import SCALAR_TYPES, pointer, shorten
 from .subschemas import APPLICATORS
 
 __all__ = ["fault_finder"]

@@ -17,7 +17,8 @@ from ..function import Function
 from ..local.portal import LocalPortal
 from ..portal import Portal
 from ..schema import FunctionSchema
-from .history import Expectation, RecordedCall, describe_failures, snapshot
+from .expectations import Expectation, describe_failures
+from .history import RecordedCall, snapshot
 from .mock import Mock, MockFunction
 from .recording import Recorder, RecordingPortal, TakesMiddleware, recording
 from .recording_file import FilePath

@@ -1,8 +1,8 @@
-"""LeaderFollower: one thread at a time runs a loop, and another takes over while a step of it is stuck.
+"""LeaderFollower: one thread at a time runs a loop, and another one takes over while a step is stuck.
 
-Under CPython's lock a short call is served fastest by the very thread that has read it: handing it to another
-costs two context switches, several times what the call itself costs. But that thread also watches every other
-connection. So a step that does not end in time keeps its thread, and the loop goes on in a new one.
+Under CPython's lock, a short call is served fastest by the thread that has read it. To hand it to another thread costs
+two context switches, which is several times the cost of the call. But the reading thread also watches all other
+connections. So a step that does not end in time keeps its thread, and a new thread continues the loop.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from time import monotonic, sleep
 __all__ = ["LeaderFollower", "Leadership"]
 
 _log = logging.getLogger("portal.serving")
-_QUIET = 1.0  # seconds without a step after which the watching thread sleeps for good
+_QUIET = 1.0  # seconds without a step after which the watching thread sleeps until it is woken
 
 
 class Leadership:
     """The leadership of one thread.
 
     Attributes:
-        token: what the present step works on.
-        since: when it began, 0.0 between steps.
-        over: another thread leads now.
-        steps: how many steps have begun.
+        token: identifies the work of the present step.
+        since: the start of the present step, 0.0 between steps.
+        over: whether another thread leads now.
+        steps: how many steps have started.
 
-    Threads: `begin` and `end` are for the thread that leads, `take_away` for the one that watches it.
+    Threads: the thread that leads calls `begin` and `end`, and the thread that watches it calls `take_away`.
     """
 
     __slots__ = ("_lock", "over", "since", "steps", "token")
@@ -62,11 +62,11 @@ class Leadership:
 
 
 class LeaderFollower:
-    """Keeps a loop going.
+    """Runs a loop that goes on even if a step gets stuck.
 
     Args:
         name: of the threads.
-        limit: how many stuck threads there may be.
+        limit: number of threads that may be stuck at a time.
         patience: seconds that a step may take.
 
     Threads: any.
@@ -157,8 +157,8 @@ class LeaderFollower:
                 quiet_since, steps = monotonic(), (turn, turn.steps)
             elif monotonic() - quiet_since > _QUIET:
                 self._awake = False
-                # A step that began meanwhile found this thread awake and relies on it: each side first says what it
-                # does and then looks at the other.
+                # A step that has started meanwhile found this thread awake and relies on it. So each side first
+                # publishes its own state and then reads the other's.
                 if steps != (self._turn, self._turn.steps):
                     self._awake = True
 
@@ -174,17 +174,17 @@ class LeaderFollower:
         self._start_following(following)
 
     def _start_following(self, turn: Leadership) -> None:
-        """Start the next leader. While the system has no thread to give, try again and again: nobody leads."""
+        """Start the next leader. Retry for as long as the system cannot start a thread, as there is no leader."""
         logged = False
         while True:
             try:
                 self._start_leader(turn)
             except RuntimeError as error:
-                if sys.is_finalizing():  # from CPython 3.12 on no thread can start then, and nobody is left to serve
+                if sys.is_finalizing():  # from CPython 3.12 on no thread can start then
                     return
                 if not logged:
                     logged = True
-                    _log.error("no thread can be started to watch the connections: %s", error)
+                    _log.error("cannot start the thread that watches the connections: %s", error)
                 sleep(self._patience)
             else:
                 return

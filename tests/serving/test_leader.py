@@ -141,7 +141,7 @@ def test_it_continues_after_the_system_could_not_start_a_thread(
     assert loop.finished.get(timeout=WAIT) == (2, True)
     assert not rejections
     assert [record.getMessage() for record in caplog.records].count(
-        "no thread can be started to watch the connections: can't start new thread"
+        "cannot start the thread that watches the connections: can't start new thread"
     ) == 1
     gate.set()
     assert loop.finished.get(timeout=WAIT) == (1, False)

@@ -14,12 +14,12 @@ from .output import Output
 from .rejections import error_response
 from .request import Received, RequestReader, Upgraded
 from .stream import Stream, TLSStream, plain_stream
+from .timeouts import DRAIN_SECONDS, silence_deadline
 from .tls import identity_of
 
 __all__ = ["Connection", "ConnectionOwner"]
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_DRAIN_SECONDS = 2.0
 
 
 class ConnectionOwner(Protocol):
@@ -199,20 +199,14 @@ class Connection:
         self.deadline = moment
 
     def note_parked(self, now: float) -> None:
-        """Set the deadline of the connection, which is parked now.
-
-        A handshake, a head or a body in progress keeps the deadline that it began with. Otherwise a client could
-        extend it by a byte now and then.
-        """
+        """Set the deadline of the connection, which is parked now; see `silence_deadline`."""
         self.listened_for_hangup = False
         if self.draining or self.handshaking or self.upgraded is not None:
             return
         state = self._reader.state
         if state == "idle":
             self.idle_since = now
-            self.deadline = now + self._config.idle_timeout
-        elif state != self._parked_in:
-            self.deadline = now + (self._config.head_timeout if state == "head" else self._config.body_timeout)
+        self.deadline = silence_deadline(state, self._parked_in, self.deadline, now, self._config)
         self._parked_in = state
 
     # writing
@@ -232,7 +226,7 @@ class Connection:
     def shut_writing(self) -> None:
         """End the output, so that the client reads the response before the connection is closed."""
         self.draining = True
-        self.deadline = monotonic() + _DRAIN_SECONDS
+        self.deadline = monotonic() + DRAIN_SECONDS
         self.stream.shut_writing()
 
     def drain(self) -> bool:

@@ -8,11 +8,11 @@ from time import monotonic
 
 from .connection import Connection
 from .poller import Poller
+from .timeouts import FOLLOW_UP_SECONDS
 
 __all__ = ["ConnectionTable"]
 
 _log = logging.getLogger("portal.serving")
-_FOLLOW_UP = 0.1  # seconds after a response in which a busy client may already have sent its next request
 
 
 class ConnectionTable:
@@ -51,7 +51,7 @@ class ConnectionTable:
         now = monotonic()
         connection.note_parked(now)
         if not self._keeping and connection.awaits_request:
-            connection.set_deadline(now + _FOLLOW_UP)
+            connection.set_deadline(now + FOLLOW_UP_SECONDS)
         fd = connection.stream.fileno()
         self.parked[fd] = connection
         self._ignoring_closed(self._poller.arm, fd)
@@ -128,14 +128,13 @@ class ConnectionTable:
     def keep_for_follow_up(self, connection: Connection) -> None:
         """Keep an idle connection for the moment in which the client's next request may already be on its way.
 
-        The client gets a 503 then. If the connection broke under its request, the client could not tell whether the
-        call was executed.
+        The client gets a 503 then; see `FOLLOW_UP_SECONDS`.
         """
-        connection.set_deadline(monotonic() + _FOLLOW_UP)
+        connection.set_deadline(monotonic() + FOLLOW_UP_SECONDS)
 
     def is_resting(self, connection: Connection) -> bool:
         """Return whether the last response is too old for a next request to be on its way."""
-        return self._ended or monotonic() - connection.idle_since >= _FOLLOW_UP
+        return self._ended or monotonic() - connection.idle_since >= FOLLOW_UP_SECONDS
 
     # the thread that watches the leader
 

@@ -14,10 +14,11 @@ from math import inf
 from ..context import new_request_id
 from ..http11.response_head import PROBLEM, encode_head
 
-__all__ = ["RejectionLog", "error_response", "problem"]
+__all__ = ["RejectionLog", "error_response", "overloaded_response", "problem"]
 
 _log = logging.getLogger("portal.serving")
 _PAUSE = 10.0  # seconds between two lines
+_RETRY_AFTER = 1  # seconds
 
 
 class RejectionLog:
@@ -61,6 +62,11 @@ def error_response(status: int, detail: str, *, now: float, retry_after: int | N
     if retry_after is not None:
         headers.append(("Retry-After", str(retry_after)))
     return encode_head(status, headers, keep_alive=False, length=len(body), now=now) + body
+
+
+def overloaded_response(reason: str, *, now: float) -> bytes:
+    """Return a complete 503 that asks the client to try again after a second."""
+    return error_response(503, reason, now=now, retry_after=_RETRY_AFTER)
 
 
 def problem(status: int, detail: str, request_id: str) -> bytes:

@@ -21,7 +21,7 @@ from .connection_table import ConnectionTable
 from .exchange import Exchange
 from .latency import LatencyTracker
 from .leader import LeaderFollower
-from .rejections import RejectionLog, error_response, problem
+from .rejections import RejectionLog, overloaded_response, problem
 from .request import App, Received, Request, Response
 
 __all__ = ["RequestScheduler"]
@@ -153,7 +153,7 @@ class RequestScheduler:
 
     def _reject(self, connection: Connection, reason: str) -> None:
         self._rejections.note(reason)
-        connection.send_nowait(error_response(503, reason, now=time(), retry_after=1))
+        connection.send_nowait(overloaded_response(reason, now=time()))
         self._finish(connection)
 
     # the workers

@@ -18,7 +18,8 @@ import pytest
 
 from portal import HTTPPortal, function
 from portal.http.server.negotiation import _known_type, json_type
-from portal.http11.forwarded import _cached_address, client_address, trusted_networks
+from portal.http11.forwarded import client_address, trusted_networks
+from portal.http11.ip_address import _parse as _cached_address
 from portal.serving import ServingConfig
 from portal.serving.listener import Listener
 

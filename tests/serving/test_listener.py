@@ -619,7 +619,7 @@ def test_a_graceful_stop_finishes_running_calls_and_rejects_new_ones() -> None:
 
 def test_the_next_request_of_a_busy_client_gets_503_and_not_a_reset(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its bytes may be on the way. After a reset the client could not tell whether the call was executed."""
-    monkeypatch.setattr("portal.serving.connection_table._FOLLOW_UP", WAIT)  # as long as this test needs to see it
+    monkeypatch.setattr("portal.serving.connection_table.FOLLOW_UP_SECONDS", WAIT)  # the time this test needs
     portal = HTTPPortal(config=ServingConfig(grace=WAIT))
     portal.apply(add)
     portal.start()

@@ -270,7 +270,7 @@ def test_other_threads_call_only_the_methods_that_any_thread_may_call(
     recorder, traffic = Recorder(), Traffic()
     recorder.install(monkeypatch)
     monkeypatch.setattr(listener_module, "open_poller", partial(open_poller, portable=portable))
-    monkeypatch.setattr("portal.serving.connection_table._FOLLOW_UP", WAIT)
+    monkeypatch.setattr("portal.serving.connection_table.FOLLOW_UP_SECONDS", WAIT)
     with HTTPPortal(config=ServingConfig(workers=4, head_timeout=1.0)) as portal:
         traffic.publish(portal)
         traffic.run(portal, reports_hangup=not portable)

@@ -141,7 +141,7 @@ class ApiKeyAuth:
         require(named, "api_key.header", header, "the name of a header, unless query= is the name of a parameter")
         self._header = None if header is None else require_header_name("api_key.header", header).lower()
         own = self._header != "authorization"
-        require(own, "api_key.header", header, "another header than Authorization, which BearerAuth and BasicAuth read")
+        require(own, "api_key.header", header, "a header that BearerAuth and BasicAuth do not read")
         expected = "the name of a query parameter, printable ASCII characters without spaces"
         self._query = text("api_key.query", query, pattern=_KEY, expected=expected, optional=True)
         self.header, self.query = header, query

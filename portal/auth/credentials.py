@@ -110,7 +110,7 @@ class BasicCredential(_Fixed):
     def __init__(self, user: str, password: str) -> None:
         plain = all(isinstance(text, str) and _is_sendable(text) for text in (user, password))
         ok = plain and user != "" and ":" not in user
-        expected = "a user name without a colon, and a password, both without control characters"
+        expected = "a user name that is not empty and has no colon, and a password, both without control characters"
         require(ok, "credentials.basic", None, expected, secret=True)
         encoded = base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
         self._headers = {"Authorization": f"Basic {encoded}"}

@@ -291,7 +291,10 @@ class SharedOutcomes:
         left = max(1, round((until - self._clock()) * 1000))
         values = [_claimed(claim), f"{claim.digest}={text}", left]
         if not self._link.run(lambda _: self._recording(keys=[self._name(claim)], args=values)):
-            _log.error("idempotency: the lease of a running call ended; another call with its key may have run too")
+            _log.error(
+                "idempotency: the claim on a key expired before its call ended; another call may have run: key=%s",
+                claim.key,
+            )
 
     def _hold(self, claim: Claim) -> None:
         with self._wake:

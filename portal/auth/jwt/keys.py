@@ -62,7 +62,7 @@ def require_algorithms(algorithms: Iterable[str]) -> frozenset[str]:
     several = isinstance(algorithms, Iterable) and not isinstance(algorithms, str | bytes | Mapping)
     given = list(algorithms) if several else []
     ok = given and all(isinstance(one, str) and one in _ALGORITHMS for one in given)
-    require(ok, "jwt.algorithms", algorithms, f"a list of some of {', '.join(_ALGORITHMS)}")
+    require(ok, "jwt.algorithms", algorithms, f"a list of algorithms from {', '.join(_ALGORITHMS)}")
     return frozenset(given)
 
 

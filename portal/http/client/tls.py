@@ -42,7 +42,7 @@ class ClientTLS:
         file_path("tls.key", self.key, optional=True)
         text("tls.password", self.password, optional=True, secret=True)
         if self.key is not None and self.certificate is None:
-            raise ConfigError.invalid("tls.key", self.key, "None when there is no certificate")
+            raise ConfigError.invalid("tls.certificate", None, "given with tls.key")
         if self.ca is not None or self.certificate is not None:  # without files nothing can be wrong
             self.context()
 

@@ -38,7 +38,7 @@ def test_the_context_verifies_the_server_and_requires_tls_1_2(files: dict[str, P
         ({"ca": "absent.pem"}, "tls.ca"),
         ({"ca": 3}, "tls.ca"),
         ({"certificate": "absent.pem"}, "tls.certificate"),
-        ({"key": "absent.pem"}, "tls.key"),
+        ({"key": "absent.pem"}, "tls.certificate"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_rejected_at_once(settings: dict[str, Any], path: str) -> None:

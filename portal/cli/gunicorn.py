@@ -48,5 +48,5 @@ class Worker(PortalWorker):
         http, settings = cast("HTTPPortal", self.wsgi), json.loads(os.environ[SETTINGS])
         name = self.sockets[0].getsockname()
         if isinstance(name, tuple):
-            http.listener.port = name[1]  # addresses have the real port in place of 0
+            http.listener.assign_port(name[1])  # addresses have the real port in place of 0
         announce([http], http, settings["where"], settings["as_json"])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Iterable
+from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -33,7 +33,10 @@ def openapi(targets: tuple[str, ...], output: str | None, debug: bool, **interfa
     MODULE:TARGET names functions and services, or one HTTPPortal. The document of a portal is the same as the one that
     it serves at /openapi.json, with its authentication, title, version and base path.
     """
-    with reported(False), _nothing_listening(), redirect_stdout(sys.stderr):  # modules may print
+    from ..serving import Listener
+
+    # Modules may print, and may publish at a free port.
+    with reported(False), Listener.never_opening_sockets(), redirect_stdout(sys.stderr):
         document = _document(load_all(targets, debug), interface)
     text = json.dumps(document, ensure_ascii=False, indent=2)
     if output is None:
@@ -44,18 +47,6 @@ def openapi(targets: tuple[str, ...], output: str | None, debug: bool, **interfa
             file.write(text + "\n")
     except OSError as error:
         raise click.BadParameter(f"cannot write {output}: {error.strerror}", param_hint="--output") from error
-
-
-@contextmanager
-def _nothing_listening() -> Iterator[None]:
-    """Prevent modules that publish during their import from opening a socket."""
-    from ..serving import Listener
-
-    before, Listener.supervised = Listener.supervised, True
-    try:
-        yield
-    finally:
-        Listener.supervised = before
 
 
 def _document(targets: list[Target], interface: dict[str, Any]) -> dict[str, Any]:

@@ -57,7 +57,7 @@ class Worker(BaseWorker):  # type: ignore[misc]  # gunicorn has no types
     @classmethod
     def setup(cls) -> None:
         """Let listeners wait for gunicorn's sockets. gunicorn calls this before it imports the portal."""
-        Listener.supervised = True
+        Listener.supervise()
 
     @classmethod
     def check_config(cls, cfg: Any, log: Any) -> None:

@@ -10,7 +10,8 @@ import os
 import socket
 import threading
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -61,15 +62,11 @@ class Listener:
         port: a number, or 0 for a free port. The attribute `port` has its number after `bind` or `start`.
         config: limits, timeouts and TLS.
 
-    Attributes:
-        supervised: whether all listeners of this process get their sockets from a supervisor. Then `start` does nothing
-            before `adopt`.
-
     Threads: any thread may mount, start and stop. Fork: the parent continues to serve. The child has no socket of it
         open and may start the listener again.
     """
 
-    supervised: ClassVar[bool] = False
+    _supervised: ClassVar[bool] = False  # of all listeners of this process
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0, *, config: ServingConfig | None = None) -> None:
         host_ok = isinstance(host, str) and host != "unix:"
@@ -138,6 +135,28 @@ class Listener:
         """Whether it uses TLS."""
         return self.config.tls is not None
 
+    @classmethod
+    def supervise(cls) -> None:
+        """Let all listeners of this process wait for the sockets of a supervisor from now on.
+
+        `bind` and `start` do nothing before `adopt`.
+        """
+        cls._supervised = True
+
+    @classmethod
+    @contextmanager
+    def never_opening_sockets(cls) -> Iterator[None]:
+        """Let `bind` and `start` do nothing inside a `with` block, in all threads of this process."""
+        before, cls._supervised = cls._supervised, True
+        try:
+            yield
+        finally:
+            cls._supervised = before
+
+    def assign_port(self, number: int) -> None:
+        """Set the port that a supervisor has bound, so that addresses have it before `adopt`."""
+        self.port = number
+
     def adopt(self, sockets: Iterable[socket.socket]) -> None:
         """Serve on the listening sockets of a supervisor instead of opening one. Call this before `start`.
 
@@ -162,7 +181,7 @@ class Listener:
         Raises: TransportError if the host is not an address of this machine.
         """
         with self._lock:
-            if self._running or self.port or is_unix(self.host) or self._adopted or self.supervised:
+            if self._running or self.port or is_unix(self.host) or self._adopted or self._supervised:
                 return
             self._bound = bind_free_port(self.host)
             self.port = int(self._bound.getsockname()[1])
@@ -190,7 +209,7 @@ class Listener:
         Raises: TransportError if the address is in use or not of this machine; ConfigError for bad certificates.
         """
         with self._lock:
-            if self._running or (self.supervised and not self._adopted):
+            if self._running or (self._supervised and not self._adopted):
                 return
             config = self.config
             self._tls = None if config.tls is None else ServerTLS(config.tls)

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from .._internal.redis_client import RedisClient, StoreUnavailable
 from .._internal.settings import choice, count, positive_seconds, seconds, size, text
 from ..calls.deadlines import timeout_error
+from ..calls.item_key import ItemKey
 from ..calls.middleware import Call, CallNext
 from ..errors import (
     AuthenticationError,
@@ -227,7 +228,8 @@ def _claim_of(call: Call, key: object) -> Claim:
     if not is_json(params):
         raise SerializationError("the parameters of a call with an idempotency key must be JSON data")
     identity, schema = call.context.identity, call.function.schema
-    scope = [None if identity is None else identity.name, call.group, schema.name, schema.version, key]
+    kind = "item" if isinstance(key, ItemKey) else "single"
+    scope = [None if identity is None else identity.name, call.group, schema.name, schema.version, kind, key]
     # json escapes every character beyond ASCII, including lone surrogates
     return Claim(_digest(json.dumps(scope)), _digest(_canonical(params)), os.urandom(12).hex())
 

@@ -7,18 +7,17 @@ whose Content-Type is not JSON is rejected by HTTP.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable
 from typing import Any
 
 from ..._internal.json_text import decode_json, encode_json
 from ...calls.dispatcher import Dispatcher
+from ...calls.item_key import ItemKey
 from ...calls.middleware import Call
 from ...catalogue import Catalogue
 from ...context import CallContext
 from ...errors import FunctionError, PortalError, ProtocolError, SerializationError, ValidationError
-from ...http11.fields import MAX_IDEMPOTENCY_KEY
 from ...jsonrpc import messages as jsonrpc
 from ...jsonrpc.methods import Params, find_method, params_by_name
 from ...schema.jsondata import MAX_DEPTH, json_faults, shorten
@@ -51,7 +50,7 @@ def handle_rpc(body: bytes, run: Run, context: CallContext, *, debug: bool = Fal
             nested = context.child()
             key = context.idempotency_key
             if key is not None:
-                nested.idempotency_key = _key_of_one(key, index) if found.is_batch else key
+                nested.idempotency_key = ItemKey.of(key, index) if found.is_batch else key
             response = _handle(message, run, nested, deep, debug)
         elif isinstance(message, jsonrpc.Invalid):
             message.error.with_context(request_id=context.request_id)
@@ -63,12 +62,6 @@ def handle_rpc(body: bytes, run: Run, context: CallContext, *, debug: bool = Fal
     if not responses:
         return None
     return b"[" + b",".join(responses) + b"]" if found.is_batch else responses[0]
-
-
-def _key_of_one(key: str, index: int) -> str:
-    """Return the idempotency key of one call of a batch. It has the length that a key may have."""
-    made = f"{key}.{index}"
-    return made if len(made) <= MAX_IDEMPOTENCY_KEY else f"{hashlib.sha256(key.encode()).hexdigest()}.{index}"
 
 
 def _handle(message: jsonrpc.Request, run: Run, context: CallContext, deep: bool, debug: bool) -> bytes | None:

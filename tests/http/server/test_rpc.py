@@ -15,6 +15,7 @@ import pytest
 from portal import CallContext, Service, function
 from portal._internal.json_text import encode_json
 from portal.calls.dispatcher import Dispatcher
+from portal.calls.item_key import ItemKey
 from portal.calls.middleware import Call
 from portal.catalogue import Catalogue
 from portal.errors import AuthorizationError, PortalError
@@ -151,7 +152,8 @@ def test_the_depth_of_parameters_is_limited(method: str) -> None:
 def test_each_message_of_a_batch_has_its_own_idempotency_key() -> None:
     context = CallContext(idempotency_key="k")
     assert pure(message("key"), context)["result"] == "k"
-    assert [row["result"] for row in pure([message("key"), message("key")], context)] == ["k.0", "k.1"]
+    keys = [row["result"] for row in pure([message("key"), message("key")], context)]
+    assert keys == [ItemKey.of("k", 0), ItemKey.of("k", 1)]
     assert pure(message("key"))["result"] is None
 
 

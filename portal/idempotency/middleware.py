@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from .._internal.redis_client import RedisClient, StoreUnavailable
 from .._internal.settings import choice, count, positive_seconds, seconds, size, text
+from ..calls.client import client_of
 from ..calls.deadlines import timeout_error
 from ..calls.item_key import ItemKey
 from ..calls.middleware import Call, CallNext
@@ -51,8 +52,9 @@ _encode_error = json.JSONEncoder(allow_nan=False, separators=(",", ":"), default
 class Idempotency:
     """Call middleware that runs only the first call with an idempotency key. Every call with the key gets its response.
 
-    Keys are scoped to caller (by identity), service, function and version. A call that arrives while the first one is
-    running waits for it. A call without a key passes through.
+    Keys are scoped to client, service, function and version. A client is its identity, or without one its network: an
+    IPv4 address, or the /64 of an IPv6 address. A call that arrives while the first one is running waits for it. A call
+    without a key passes through.
 
     The first response is kept for `window` seconds: a result, a ValidationError, or the error of a function that ran or
     may have run. Temporary errors from before the function ran are not kept, so the next call runs. These are
@@ -227,9 +229,9 @@ def _claim_of(call: Call, key: object) -> Claim:
     params = dict(call.params)
     if not is_json(params):
         raise SerializationError("the parameters of a call with an idempotency key must be JSON data")
-    identity, schema = call.context.identity, call.function.schema
-    kind = "item" if isinstance(key, ItemKey) else "single"
-    scope = [None if identity is None else identity.name, call.group, schema.name, schema.version, kind, key]
+    schema, kind = call.function.schema, "item" if isinstance(key, ItemKey) else "single"
+    address = call.function.address  # of a function elsewhere; two servers may have functions of one name
+    scope = [client_of(call), str(address or ""), call.group, schema.name, schema.version, kind, key]
     # json escapes every character beyond ASCII, including lone surrogates
     return Claim(_digest(json.dumps(scope)), _digest(_canonical(params)), os.urandom(12).hex())
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from .._internal.redis_client import RedisClient, StoreClient, StoreUnavailable
 from .._internal.settings import choice, count, require, text
+from ..calls.client import client_of
 from ..calls.middleware import Call, CallNext
 from ..errors import OverloadedError, RateLimitError
 from ..function import Function
@@ -20,31 +21,23 @@ from .algorithms import Rate, Verdict, rate_store
 
 __all__ = ["RateLimit"]
 
-Per = Literal["client", "identity", "function", "global"]
+Per = Literal["client", "identity", "network", "function", "global"]
 _MAX_KEY = 128  # characters; longer keys are replaced by their digest
 _MAX_BURST = 1_000_000_000
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
-def _client(call: Call) -> str:
-    return client_network(call.peer)
-
-
-def _identity(call: Call) -> str:
-    identity = call.context.identity
-    return f"identity:{identity.name}" if identity is not None else f"client:{_client(call)}"
-
-
 _KEYS: dict[str, Callable[[Call], str]] = {
-    "client": _client,
-    "identity": _identity,
+    "client": client_of,
+    "identity": client_of,
+    "network": lambda call: client_network(call.peer),
     "function": lambda call: f"{call.group}/{call.function.name}" if call.group else call.function.name,
     "global": lambda call: "",
 }
 
 
 class RateLimit:
-    """Call middleware that limits the rate of calls for each client, identity or function, or for all together.
+    """Call middleware that limits the rate of calls for each client, network or function, or for all together.
 
     A call beyond the rate is rejected with RateLimitError and does not run. Every reply has the headers `ratelimit` and
     `ratelimit-policy`: a quota of `q` calls in `w` seconds, `r` remaining calls, `t` seconds until the quota is full. A
@@ -54,9 +47,9 @@ class RateLimit:
     Args:
         rate: "100/minute", "5/second", "20/30s".
         burst: calls that may run at once after a pause, for token buckets; None for the number in the rate.
-        per: which calls are counted together: those of a "client" (IPv4 address, or /64 of an IPv6 address), an
-            "identity" (the client, for a call without identity), a "function", or all ("global"). Or a callable (call)
-            that returns the key.
+        per: which calls are counted together: those of a "client" (its identity, or without one its network), a
+            "network" (IPv4 address, or /64 of an IPv6 address), a "function", or all ("global"). "identity" is the same
+            as "client". Or a callable (call) that returns the key.
         algorithm: "token_bucket" returns calls evenly; "sliding_window" allows no more than the rate in the first
             window of a key. See `portal.limits.algorithms`.
         functions: names of the functions to limit, or a callable (function) -> bool; None limits all.
@@ -112,7 +105,7 @@ class RateLimit:
         self._text = rate if name == "default" else f'{rate} ("{name}")'
         self._policy = f'"{name}";q={parsed.calls};w={parsed.seconds}'
         self._link = None if store is None else StoreClient(store, path="rate_limit.store", clock=clock)
-        kind = per if isinstance(per, str) else "own"
+        kind = "own" if not isinstance(per, str) else "client" if per == "identity" else per
         prefix = f"{key_prefix}:{name}:{kind}:{parsed.calls}/{parsed.seconds}"
         self._take = rate_store(parsed, size if bucket else None, self._link, prefix, max_entries, clock).take
 

@@ -196,7 +196,9 @@ class LocalPortal(Portal):
     ) -> Any:
         assert function.address is not None
         entry = self.entry_for_call(function.address)
-        return self.dispatcher.dispatch(Call(entry.function, params, context, function.address, stream))
+        return self.dispatcher.dispatch(
+            Call(entry.function, params, context, function.address, stream, group=entry.group)
+        )
 
     def stop(self, grace: float = 5.0) -> None:
         """Stop the services. A later call starts a service again. The workers end when the portal is closed."""

@@ -199,6 +199,14 @@ def test_identities_are_counted_apart_and_the_anonymous_by_address() -> None:
     assert passes(limit, call_of(name="\ud800"))
 
 
+@pytest.mark.parametrize(("per", "passed_by_identity"), [("client", False), ("identity", False), ("network", True)])
+def test_a_client_is_its_identity_at_any_address(per: Any, passed_by_identity: bool) -> None:
+    limit = RateLimit("1/day", per=per)
+    assert passes(limit, call_of(name="ann", peer="1.2.3.4"))
+    assert passes(limit, call_of(name="ann", peer="5.6.7.8")) == passed_by_identity
+    assert passes(limit, call_of(name="bob", peer="1.2.3.4")) != passed_by_identity
+
+
 def test_functions_are_counted_apart() -> None:
     limit = RateLimit("1/day", per="function")
     assert passes(limit, call_of(work))

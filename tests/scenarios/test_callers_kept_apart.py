@@ -11,7 +11,17 @@ from wsgiref.util import setup_testing_defaults
 
 import pytest
 
-from portal import CallContext, Consumer, HTTPPortal, Idempotency
+from portal import (
+    CallContext,
+    Consumer,
+    Function,
+    HTTPPortal,
+    Idempotency,
+    Identity,
+    LocalPortal,
+    Service,
+    function,
+)
 from portal.calls.item_key import ItemKey
 
 WAIT = 10.0
@@ -134,3 +144,106 @@ def test_a_function_may_pass_the_key_of_its_item_on() -> None:
             reply = over_http(outer, "rpc", batch("order", 2), idempotency_key="order")
             assert [one["result"] for one in reply.body] == [1, 2]
         assert over_http(outer, "order", {"cents": 5}, idempotency_key="order.0").body == 3
+
+
+# callers without identity are their networks
+
+
+def is_first(send: Send, portal: HTTPPortal, **settings: str) -> bool:
+    """Call with the key "k"; return whether the function ran."""
+    reply = send(portal, "charge", {"cents": 5}, idempotency_key="k", **settings)
+    assert isinstance(reply.body, int)
+    return "idempotent-replayed" not in reply.headers
+
+
+def test_callers_without_identity_do_not_share_keys(send: Send) -> None:
+    ran: list[str | None] = []
+    with HTTPPortal(middleware=[Idempotency()]) as portal:
+        portal.apply(charges(ran))
+        assert is_first(send, portal, client="127.0.0.2")
+        assert is_first(send, portal, client="127.0.0.3")
+        assert not is_first(send, portal, client="127.0.0.2")
+        assert not is_first(send, portal, client="127.0.0.3")
+    assert len(ran) == 2
+
+
+def test_an_ipv6_network_is_one_caller() -> None:
+    with HTTPPortal(middleware=[Idempotency()]) as portal:
+        portal.apply(charges([]))
+        assert is_first(over_wsgi, portal, client="2001:db8::1")
+        assert not is_first(over_wsgi, portal, client="2001:db8::ffff:2")
+        assert is_first(over_wsgi, portal, client="2001:db8:0:1::1")
+        assert is_first(over_wsgi, portal, client="192.0.2.1")
+        assert not is_first(over_wsgi, portal, client="::ffff:192.0.2.1")
+
+
+def optional_identity(request: Any) -> Identity | None:
+    return Identity(request.headers["x-token"]) if "x-token" in request.headers else None
+
+
+def test_a_caller_is_its_identity_at_any_address(send: Send) -> None:
+    with HTTPPortal(auth=optional_identity, middleware=[Idempotency()]) as portal:
+        portal.apply(charges([]))
+        for token in ("ann", "network:127.0.0.2", "identity:ann", "None"):
+            assert is_first(send, portal, client="127.0.0.2", x_token=token)
+            assert not is_first(send, portal, client="127.0.0.3", x_token=token)
+
+
+def test_an_identity_is_not_a_network() -> None:
+    """A middleware may set an identity for some callers only."""
+
+    def identify(call: Any, call_next: Any) -> Any:
+        name = call.params["cents"]
+        call.context.identity = None if not name else Identity({1: "network:", 2: ""}[name])
+        call.params = {"cents": 0}
+        return call_next(call)
+
+    ran: list[str | None] = []
+    with LocalPortal(middleware=[identify, Idempotency()]) as portal, Consumer([portal]) as consumer:
+        address = portal.apply(charges(ran))
+        for _ in range(2):
+            for number in range(3):
+                assert consumer.call_at(address, {"cents": number}, idempotency_key="k") == number + 1
+    assert len(ran) == 3
+
+
+def test_clients_behind_a_trusted_proxy_are_kept_apart(send: Send) -> None:
+    with HTTPPortal(middleware=[Idempotency()], trusted_proxies=["127.0.0.2"]) as portal:
+        portal.apply(charges([]))
+        for client in ("192.0.2.1", "192.0.2.2", "evil, 192.0.2.3"):
+            assert is_first(send, portal, client="127.0.0.2", x_forwarded_for=client)
+            assert not is_first(send, portal, client="127.0.0.2", x_forwarded_for=client)
+        assert not is_first(send, portal, client="127.0.0.2", x_forwarded_for="192.0.2.1, 192.0.2.3")
+
+
+def test_a_caller_cannot_choose_its_network(send: Send) -> None:
+    with HTTPPortal(middleware=[Idempotency()]) as portal:
+        portal.apply(charges([]))
+        assert is_first(send, portal, client="127.0.0.2")
+        assert is_first(send, portal, client="127.0.0.3", x_forwarded_for="127.0.0.2", forwarded="for=127.0.0.2")
+
+
+def named(value: str) -> Function:
+    """Return a function charge, without parameters, that returns the value."""
+
+    @function
+    def charge() -> str:
+        return value
+
+    return charge
+
+
+def test_services_of_a_local_portal_do_not_share_keys() -> None:
+    with LocalPortal(middleware=[Idempotency()]) as portal, Consumer([portal]) as consumer:
+        for name in ("east", "west"):
+            portal.apply_service(Service(name, [named(name)]))
+        for _ in range(2):
+            for name in ("east", "west"):
+                assert consumer.call_at(f"local://{name}/charge", idempotency_key="k") == name
+
+
+def test_a_consumer_does_not_take_the_response_of_another_server() -> None:
+    with HTTPPortal() as east, HTTPPortal() as west, Consumer(middleware=[Idempotency()]) as consumer:
+        addresses = [east.apply(named("east")), west.apply(named("west"))]
+        for _ in range(2):
+            assert [consumer.call_at(address, idempotency_key="k") for address in addresses] == ["east", "west"]

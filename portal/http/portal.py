@@ -127,6 +127,7 @@ class HTTPPortal(Portal):
             documents=documents,
             title=title,
             version=version,
+            max_containers=self.listener.config.max_containers,
         )
         self._documents = documents
         announce(self)
@@ -262,8 +263,12 @@ class HTTPPortal(Portal):
         return self._app.openapi()
 
     def stats(self) -> dict[str, Any]:
-        """Return the numbers of functions, of calls started, failed and running, and the counters of the listener."""
-        return super().stats() | self._dispatcher.stats() | {"listener": self.listener.stats()}
+        """Return the numbers of functions, of calls started, failed and running, and the counters of the listener.
+
+        `bodies_rejected` counts bodies with too many objects and arrays.
+        """
+        bodies = {"bodies_rejected": self._app.decoder.rejected.value}
+        return super().stats() | self._dispatcher.stats() | bodies | {"listener": self.listener.stats()}
 
 
 def _require_plain_host(host: object) -> None:

@@ -29,6 +29,7 @@ class ServingConfig:
         max_headers: number of headers of a request.
         max_target: size of the request's target, which is the URL without scheme and host.
         max_body: size of a request's body.
+        max_containers: objects and arrays in the JSON of one body. A body with more gets 413 before it is decoded.
         head_timeout: from the first byte of a request, or the start of a TLS connection, to the end of the head.
         body_timeout: from the end of the head to the end of the body.
         idle_timeout: time after which an idle connection is closed.
@@ -54,6 +55,7 @@ class ServingConfig:
     max_headers: int = 100
     max_target: int = 8 * 1024
     max_body: int = 1024 * 1024
+    max_containers: int = 100_000
     head_timeout: float = 10.0
     body_timeout: float = 30.0
     idle_timeout: float = 60.0

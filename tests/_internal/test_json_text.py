@@ -1,14 +1,15 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal import SerializationError
-from portal._internal.json_text import decode_json, encode_json
+from portal import ProtocolError, SerializationError
+from portal._internal.json_text import BodyDecoder, count_containers, decode_json, encode_json
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
@@ -54,3 +55,63 @@ def test_deep_nesting_is_rejected() -> None:
         decode_json(b"[" * 100_000 + b"]" * 100_000)
     while value:  # freed level by level
         value = value.pop()
+
+
+def test_brackets_in_strings_are_not_containers() -> None:
+    text = rb'["[[[[", "{\"[[", "\\", {"[{": []}]'
+    assert count_containers(text, 2) == 3
+    assert decode_json(text) == ["[[[[", '{"[[', "\\", {"[{": []}]
+
+
+def test_containers_are_counted_in_text_that_is_not_json() -> None:
+    assert count_containers(b'[["[[', 0) == 2  # the string has no end
+    assert count_containers(b"[[\xff\x00", 0) == 2
+    assert count_containers(b"[" + b'"' + b"\\" * 1_000_001, 0) == 1
+    assert count_containers(b'["' + b'\\"' * 500_000, 0) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"[" + b"[]," * 299_999 + b"[]]",
+        b"[" + b"{}," * 299_999 + b"{}]",
+        b'{"a":' + b"[" + b'{"":[]},' * 149_999 + b"[]]}",
+        b"[" * 500_000,
+        b'["\\"",' + b"[[],{}]," * 120_000 + b'"["]',
+    ],
+    ids=["arrays", "objects", "members", "unfinished", "with strings"],
+)
+def test_too_many_containers_are_rejected_before_they_are_made(text: bytes) -> None:
+    decoder = BodyDecoder()
+    tracemalloc.start()
+    try:
+        with pytest.raises(ProtocolError, match="at most 100,000 objects and arrays, got") as caught:
+            decoder.decode(text)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert caught.value.status == 413
+    assert decoder.rejected.value == 1
+    assert peak < 100_000
+
+
+def test_as_many_containers_as_allowed_are_decoded() -> None:
+    decoder = BodyDecoder(3)
+    assert decoder.decode(b'[[], {"a": "[[[["}]') == [[], {"a": "[[[["}]
+    with pytest.raises(ProtocolError, match="at most 3 objects and arrays, got 4"):
+        decoder.decode(b"[[], [], []]")
+    assert decoder.rejected.value == 1
+
+
+@given(VALUES, st.integers(1, 5))
+def test_the_decoder_counts_what_it_decodes(value: Any, limit: int) -> None:
+    def containers(part: Any) -> int:
+        inner = part.values() if isinstance(part, dict) else part if isinstance(part, list) else None
+        return 0 if inner is None else 1 + sum(map(containers, inner))
+
+    decoder, text = BodyDecoder(limit), encode_json(value)
+    if containers(value) > limit:
+        with pytest.raises(ProtocolError, match=f"got {containers(value)}"):
+            decoder.decode(text)
+    else:
+        assert decoder.decode(text) == value

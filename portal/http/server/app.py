@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from time import monotonic
 from typing import Any
 
+from ..._internal.json_text import MAX_CONTAINERS, BodyDecoder
 from ...address import Address
 from ...auth.server import ServerAuth, authenticate, authenticators_of
 from ...calls.dispatcher import Dispatcher
@@ -61,6 +62,10 @@ class HTTPApp:
         documents: whether /openapi.json, /openrpc.json and /docs are served. Everybody may read them, and they show
             what is published.
         title, version: of the interface, for the documents.
+        max_containers: objects and arrays in the JSON of one body at most.
+
+    Attributes:
+        decoder: decodes the bodies and counts those with too many objects and arrays.
 
     A request passes HTTP middleware, authentication, look-up, call middleware, validation, and the function.
     Threads: any.
@@ -82,6 +87,7 @@ class HTTPApp:
         documents: bool = True,
         title: str = "Portal",
         version: str = "1",
+        max_containers: int = MAX_CONTAINERS,
     ) -> None:
         self._base = base_path
         self._catalogue = catalogue
@@ -103,13 +109,17 @@ class HTTPApp:
         )
         self._errors = ErrorResponses(self._authenticators, debug=debug)
         self._listing = Listing(catalogue, services, address_of)
+        self.decoder = BodyDecoder(max_containers)
         self._calls = FunctionCalls(
             dispatcher,
             self._errors,
+            self.decoder,
             cache_control=f"private, max-age={int(max_age)}" if max_age >= 1 else "private, no-cache",
             around_late=self._around_late if self._http_middleware else None,
         )
-        self._rpc = RPCEndpoint(catalogue, dispatcher, discover=self._documents.discovered, debug=debug)
+        self._rpc = RPCEndpoint(
+            catalogue, dispatcher, discover=self._documents.discovered, decoder=self.decoder, debug=debug
+        )
         self._has_checked_names = False
 
     def handle(self, request: Request) -> Response:

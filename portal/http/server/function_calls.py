@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..._internal.json_text import encode_json
+from ..._internal.json_text import BodyDecoder, encode_json
 from ...calls.dispatcher import Dispatcher
 from ...calls.middleware import Call
 from ...catalogue import Entry
@@ -27,6 +27,7 @@ class FunctionCalls:
     Args:
         dispatcher: runs the calls.
         errors: makes the responses of calls that fail.
+        decoder: decodes the bodies.
         cache_control: the Cache-Control header of results of cacheable functions.
         around_late: passes a response at a deadline through the HTTP middleware; None if there is none.
 
@@ -34,19 +35,27 @@ class FunctionCalls:
     """
 
     def __init__(
-        self, dispatcher: Dispatcher, errors: ErrorResponses, *, cache_control: str, around_late: AroundLate | None
+        self,
+        dispatcher: Dispatcher,
+        errors: ErrorResponses,
+        decoder: BodyDecoder,
+        *,
+        cache_control: str,
+        around_late: AroundLate | None,
     ) -> None:
         self._dispatcher = dispatcher
         self._errors = errors
+        self._decoder = decoder
         self._cache_control = cache_control
         self._around_late = around_late
 
     def respond(self, entry: Entry, request: Request, context: CallContext) -> Response:
         """Call a function with the parameters in the request's body.
 
-        Raises: ProtocolError (406, 415), SerializationError and ValidationError for a request that cannot be decoded.
+        Raises: ProtocolError (406, 413, 415), SerializationError and ValidationError for a request that cannot be
+            decoded.
         """
-        params = params_of(request)
+        params = params_of(request, self._decoder)
         function = entry.function
         schema = function.schema
         accept = request.headers.get("accept", "*/*")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from ..._internal.json_text import decode_json
+from ..._internal.json_text import BodyDecoder, decode_json
 from ...errors import Fault, ProtocolError, ValidationError
 from ...http11.fields import quality_values
 from ...schema.jsondata import shorten
@@ -17,11 +17,11 @@ __all__ = ["is_coded", "json_type", "params_of", "require_no_page", "stream_type
 _MAX_DEPTH = 64
 
 
-def params_of(request: Request) -> dict[str, Any]:
+def params_of(request: Request, decoder: BodyDecoder) -> dict[str, Any]:
     """Return the parameters of a call.
 
-    Raises: ProtocolError (415); SerializationError for a body that is not JSON; ValidationError for JSON that is not an
-        object or is nested too deeply.
+    Raises: ProtocolError (413, 415); SerializationError for a body that is not JSON; ValidationError for JSON that is
+        not an object or is nested too deeply.
     """
     kind = request.headers.get("content-type")
     if kind is not None and kind != JSON:
@@ -32,7 +32,10 @@ def params_of(request: Request) -> dict[str, Any]:
         require_no_page(request)
     if not request.body:
         return {}
-    value = decode_json(request.body)
+    body = request.body
+    if len(body) > decoder.max_containers:  # each takes more than one byte
+        decoder.check(body)
+    value = decode_json(body)
     if not isinstance(value, dict):
         fault = Fault("", "the parameters must be a JSON object", "type", "object", shorten(value))
         raise ValidationError(errors=[fault])

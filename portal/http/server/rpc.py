@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from ..._internal.json_text import decode_json, encode_json
+from ..._internal.json_text import BodyDecoder, encode_json
 from ...calls.dispatcher import Dispatcher
 from ...calls.item_key import ItemKey
 from ...calls.middleware import Call
@@ -33,15 +33,20 @@ _log = logging.getLogger("portal.http")
 Run = Callable[[str, Params, CallContext], Any]
 
 
-def handle_rpc(body: bytes, run: Run, context: CallContext, *, debug: bool = False) -> bytes | None:
+def handle_rpc(
+    body: bytes, run: Run, context: CallContext, *, decoder: BodyDecoder | None = None, debug: bool = False
+) -> bytes | None:
     """Return the response to a body of JSON-RPC; None if it holds notifications only.
 
     Args:
         run: makes one call.
         context: of the request; each call is given a child of it.
+        decoder: decodes the body; one with the default bound when None.
         debug: whether the client sees what functions raise.
+
+    Raises: ProtocolError (413) for a body with too many objects and arrays.
     """
-    found = jsonrpc.decode(body, decode_json)
+    found = jsonrpc.decode(body, (decoder or BodyDecoder()).decode)
     # Each level takes an opening bracket, so counting those settles nearly every body without walking it.
     deep = body.count(b"{") + body.count(b"[") > MAX_DEPTH
     responses = []
@@ -110,6 +115,7 @@ class RPCEndpoint:
         catalogue: what is published.
         dispatcher: runs the calls.
         discover: returns the OpenRPC document, for the method rpc.discover; None leaves that method out.
+        decoder: decodes the bodies; one with the default bound when None.
         debug: whether clients see what functions raise.
 
     Threads: any.
@@ -121,11 +127,13 @@ class RPCEndpoint:
         dispatcher: Dispatcher,
         *,
         discover: Callable[[], dict[str, Any]] | None = None,
+        decoder: BodyDecoder | None = None,
         debug: bool = False,
     ) -> None:
         self._catalogue = catalogue
         self._dispatcher = dispatcher
         self._discover = discover
+        self._decoder = decoder or BodyDecoder()
         self._debug = debug
 
     def respond(self, request: Request, context: CallContext) -> Response:
@@ -133,7 +141,7 @@ class RPCEndpoint:
 
         A call with a deadline runs in a worker of the dispatcher, since the rest of its batch still needs a response.
 
-        Raises: ProtocolError (415) for a body that does not claim to be JSON.
+        Raises: ProtocolError (415) for a body that does not claim to be JSON; (413) for too many objects and arrays.
         """
         _check_type(request)
         replied: list[dict[str, str]] = []
@@ -149,7 +157,7 @@ class RPCEndpoint:
             finally:
                 replied.append(dict(call.replied))
 
-        body = handle_rpc(request.body, run, context, debug=self._debug)
+        body = handle_rpc(request.body, run, context, decoder=self._decoder, debug=self._debug)
         headers = [("Content-Type", JSON)] if body is not None else []
         headers += [("X-Request-ID", context.request_id), ("Cache-Control", "no-store")]
         if len(replied) == 1:  # those of several calls would contradict one another

@@ -110,6 +110,24 @@ class WorkerPool(Executor):
             self._threads.discard(threading.current_thread())
             return None
 
+    def take_back(self, is_due: Callable[[Callable[..., Any], tuple[Any, ...]], bool]) -> list[tuple[Any, ...]]:
+        """Cancel the waiting jobs that are due, and return their arguments.
+
+        Args:
+            is_due: receives the function and the arguments of a job. It must be quick, as the queue waits for it.
+        """
+        with self._ready:
+            due = [job for job in self._jobs if is_due(job[2][0], job[2][1:])]
+            if not due:
+                return []
+            for job in due:
+                self._jobs.remove(job)
+            self._unfinished -= len(due)
+        for job in due:
+            job[0].cancel()
+            job[0].set_running_or_notify_cancel()
+        return [job[2][1:] for job in due]
+
     @property
     def waiting(self) -> int:
         """How many jobs wait for a thread now."""

@@ -20,9 +20,16 @@ from .._internal.at_fork import renew_after_fork
 from ..context import CallContext
 from ..errors import CallCancelled, CallTimeout, OverloadedError
 
-__all__ = ["DeadlineWatch", "cancelled_error", "expired_error", "timeout_error", "wait_for"]
+__all__ = ["DeadlineWatch", "cancelled_error", "expired_error", "limit_deadline", "timeout_error", "wait_for"]
 
 _log = logging.getLogger("portal.calls")
+
+
+def limit_deadline(context: CallContext, limit: float) -> None:
+    """Give a context the deadline `limit`, a `time.monotonic()` moment, unless it has an earlier one."""
+    if context.deadline is None or limit < context.deadline:
+        context.deadline = limit
+        context.watched = False
 
 
 def timeout_error(context: CallContext, name: str, timeout: float | None = None) -> CallTimeout:
@@ -42,7 +49,7 @@ def timeout_error(context: CallContext, name: str, timeout: float | None = None)
 
 
 def expired_error(context: CallContext, name: str) -> CallTimeout:
-    """Return the error for a call of `name` whose deadline passed before anything was sent."""
+    """Return the error for a call of `name` whose deadline passed before it was sent or run."""
     return CallTimeout(
         f"{name} was not called: the deadline had already passed",
         delivery="not_sent",

@@ -18,7 +18,7 @@ from .._internal.counter import Counter
 from ..context import CallContext, enter, leave
 from ..errors import CallTimeout, PortalError
 from ..function import Function
-from .deadlines import DeadlineWatch, cancelled_error, timeout_error, wait_for
+from .deadlines import DeadlineWatch, cancelled_error, expired_error, limit_deadline, timeout_error, wait_for
 from .middleware import Call, Middleware, build_chain
 from .plugins import close_middleware, resolve_middleware
 from .stream_worker import END, StreamWorker
@@ -79,6 +79,7 @@ class Dispatcher:
         self._chain = build_chain(self.middleware, _call_function)
         self._watch = DeadlineWatch()
         self.started, self.finished, self._failed = Counter(), Counter(), Counter()
+        self._expired = Counter()
         self.is_passthrough = not self.middleware and executor is None
 
     def count_failure(self, function: Function, error: PortalError, context: CallContext) -> None:
@@ -103,7 +104,8 @@ class Dispatcher:
             if context.cancelled:
                 raise cancelled_error(context)
             if context.expired:
-                raise timeout_error(context, call.function.name)
+                self._expired.add()
+                raise expired_error(context, call.function.name)
             if call.streaming:
                 return self._iterate(call, self._run(call), on_deadline)
             if context.deadline is None:
@@ -123,13 +125,9 @@ class Dispatcher:
 
     def _apply_timeout(self, call: Call) -> CallContext:
         own = call.function.schema.timeout
-        context = call.context
         if own is not None:
-            limit = monotonic() + own
-            if context.deadline is None or limit < context.deadline:
-                context.deadline = limit
-                context.watched = False
-        return context
+            limit_deadline(call.context, monotonic() + own)
+        return call.context
 
     def _watch_call(self, call: Call, on_deadline: Callable[[CallTimeout], object]) -> object:
         context = call.context
@@ -212,10 +210,11 @@ class Dispatcher:
         return _producer(context, items)
 
     def stats(self) -> dict[str, int]:
-        """Return the numbers of calls started, failed, and running now."""
+        """Return the numbers of calls started, failed and running now, and of calls that expired before they ran."""
         finished = self.finished.value  # read first, so that a call that ends in between cannot make it negative
         started = self.started.value
-        return {"calls": started, "failed": self._failed.value, "running": started - finished}
+        failed, expired = self._failed.value, self._expired.value
+        return {"calls": started, "failed": failed, "running": started - finished, "expired": expired}
 
     def close(self, timeout: float | None = 0.0) -> None:
         """End the dispatcher's own threads and close the middleware.

@@ -21,6 +21,7 @@ __all__ = [
     "is_field_value",
     "is_idempotency_key",
     "is_request_id",
+    "is_timeout",
     "is_token",
     "is_visible",
     "parse_field_line",
@@ -49,6 +50,8 @@ is_request_id: Callable[[str], re.Match[str] | None] = re.compile(REQUEST_ID).fu
 is_idempotency_key: Callable[[str], re.Match[str] | None] = re.compile(
     rf"[\x21-\x7e]{{1,{MAX_IDEMPOTENCY_KEY}}}"
 ).fullmatch
+
+is_timeout: Callable[[str], re.Match[str] | None] = re.compile("[0-9]{1,10}").fullmatch  # milliseconds
 
 # The groups match different characters. Otherwise backtracking over long runs of blanks would take cubic time.
 _FIELD_LINE = re.compile(rf"({TOKEN}):({FIELD_VALUE})".encode())

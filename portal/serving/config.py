@@ -11,7 +11,7 @@ from .tls import TLSConfig
 
 __all__ = ["ServingConfig"]
 
-_SECONDS = ("head_timeout", "body_timeout", "idle_timeout", "write_timeout", "linger", "grace")
+_SECONDS = ("head_timeout", "body_timeout", "idle_timeout", "write_timeout", "linger", "max_wait", "grace")
 _MAX_BUSY_POLL = 0.01  # seconds
 _DAY = 86_400  # seconds
 
@@ -23,6 +23,7 @@ class ServingConfig:
     Attributes:
         workers: threads that run calls.
         queue: most requests that may wait for a worker. Further requests get 503.
+        max_wait: how long a request may wait for a worker. Then it gets 503.
         connections: most open connections. Further connections are closed at once.
         backlog: most connections that the kernel holds before they are accepted.
         max_head: size of the request line and the headers.
@@ -60,6 +61,7 @@ class ServingConfig:
     body_timeout: float = 30.0
     idle_timeout: float = 60.0
     write_timeout: float = 30.0
+    max_wait: float = 30.0
     linger: float = 0.005
     busy_poll: float = 150e-6
     grace: float = 5.0

@@ -233,7 +233,14 @@ class Listener:
         acceptor = Acceptor(sockets, poller, table, config, tls=self._tls, rejections=rejections, shared=shared)
         leader = LeaderFollower(name="portal-listener", limit=config.workers)
         scheduler = RequestScheduler(
-            table, leader, pool, self._app_for, self._prefixes, rejections, serves_to_the_end=shared
+            table,
+            leader,
+            pool,
+            self._app_for,
+            self._prefixes,
+            rejections,
+            max_wait=config.max_wait,
+            serves_to_the_end=shared,
         )
         reactor = Reactor(poller, table, acceptor, scheduler, leader, rejections)
         return _Engine(pool, rejections, table, acceptor, leader, scheduler, reactor)
@@ -280,8 +287,8 @@ class Listener:
     def stats(self) -> dict[str, Any]:
         """Return counters of connections, requests, bytes and workers. Takes no lock that serving needs.
 
-        Returns: running, ready, accepted, rejected, connections, parked, active, requests, bytes_in, bytes_out, and
-            the counters of the worker pool.
+        Returns: running, ready, accepted, rejected, expired, waited_too_long, connections, parked, active, requests,
+            bytes_in, bytes_out, and the counters of the worker pool.
         """
         engine = self._engine
         if engine is None:
@@ -295,6 +302,8 @@ class Listener:
             "ready": self.ready,
             "accepted": engine.acceptor.accepted,
             "rejected": engine.rejections.total,
+            "expired": engine.scheduler.expired.value,
+            "waited_too_long": engine.scheduler.waited_too_long.value,
             "connections": len(engine.table.open),
             "parked": len(engine.table.parked),
             "active": len(engine.scheduler.active),

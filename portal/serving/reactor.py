@@ -238,6 +238,7 @@ class Reactor:
         for fd, connection in self._table.parked.copy().items():
             if connection.deadline <= now:
                 self._give_up(fd, connection)
+        self._scheduler.reject_overdue(now)
         self._acceptor.listen_again()
         self._rejections.flush(now)
 

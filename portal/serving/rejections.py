@@ -14,11 +14,12 @@ from math import inf
 from ..context import new_request_id
 from ..http11.response_head import PROBLEM, encode_head
 
-__all__ = ["RejectionLog", "error_response", "overloaded_response", "problem"]
+__all__ = ["RejectionLog", "error_response", "expired_response", "overloaded_response", "problem"]
 
 _log = logging.getLogger("portal.serving")
 _PAUSE = 10.0  # seconds between two lines
 _RETRY_AFTER = 1  # seconds
+_CODES = {404: "registry_error", 503: "overloaded", 504: "timeout"}
 
 
 class RejectionLog:
@@ -69,9 +70,14 @@ def overloaded_response(reason: str, *, now: float) -> bytes:
     return error_response(503, reason, now=now, retry_after=_RETRY_AFTER)
 
 
+def expired_response(reason: str, *, now: float) -> bytes:
+    """Return a complete 504 for a call whose deadline passed before it ran."""
+    return error_response(504, reason, now=now)
+
+
 def problem(status: int, detail: str, request_id: str) -> bytes:
     """Return the problem document (RFC 9457) for a request that no app handles."""
-    code = "overloaded" if status == 503 else "registry_error" if status == 404 else "protocol_error"
+    code = _CODES.get(status, "protocol_error")
     members = {
         "type": f"urn:portal:error:{code}",
         "title": HTTPStatus(status).phrase,
@@ -81,4 +87,6 @@ def problem(status: int, detail: str, request_id: str) -> bytes:
         "request_id": request_id,
         "retryable": status == 503,
     }
+    if status in (503, 504):
+        members["delivery"] = "not_sent"
     return json.dumps(members).encode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any, Protocol
 
 from ..context import Identity
@@ -24,8 +25,8 @@ __all__ = [
     "Upgraded",
 ]
 
-Received = tuple[RequestHead, bytes]
-"""The head and the whole body of a request."""
+Received = tuple[RequestHead, bytes, float]
+"""The head and the whole body of a request, and the `time.monotonic()` moment at which the head was complete."""
 
 
 class Client(Protocol):
@@ -72,11 +73,24 @@ class Request:
             headers sets another mapping.
         body: the whole body.
         peer: network address of the client, "unix:" on a Unix socket.
+        arrived: `time.monotonic()` moment at which the head was complete. Deadlines count from it.
         notes: facts for middleware further out, such as the name of the function ("function") or the code of an error
             ("code").
     """
 
-    __slots__ = ("_exchange", "body", "connection", "head", "headers", "method", "notes", "path", "peer", "query")
+    __slots__ = (
+        "_exchange",
+        "arrived",
+        "body",
+        "connection",
+        "head",
+        "headers",
+        "method",
+        "notes",
+        "path",
+        "peer",
+        "query",
+    )
 
     def __init__(
         self,
@@ -85,6 +99,7 @@ class Request:
         connection: Client | None = None,
         peer: str = "",
         exchange: Exchange | None = None,
+        arrived: float | None = None,
     ) -> None:
         self.head = head
         self.method = head.method
@@ -95,6 +110,7 @@ class Request:
         self.connection = connection
         self.peer = peer
         self.notes: dict[str, Any] = {}
+        self.arrived = monotonic() if arrived is None else arrived
         self._exchange = exchange
 
     @property
@@ -177,6 +193,9 @@ class App(Protocol):
 class RequestReader:
     """Makes complete requests of the bytes of a connection, in order.
 
+    Args:
+        clock: seconds, as `time.monotonic`.
+
     Attributes:
         wants_continue: whether the client waits for `100 Continue` before it sends its body (RFC 9110 section 10.1.1).
 
@@ -184,10 +203,13 @@ class RequestReader:
     """
 
     __slots__ = (
+        "_arrived",
         "_body",
         "_buffer",
         "_cache",
+        "_clock",
         "_decoder",
+        "_fed",
         "_head",
         "_max_body",
         "_max_head",
@@ -195,7 +217,9 @@ class RequestReader:
         "wants_continue",
     )
 
-    def __init__(self, max_head: int, max_body: int, cache: HeadCache) -> None:
+    def __init__(self, max_head: int, max_body: int, cache: HeadCache, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._fed = self._arrived = 0.0  # the moments of the latest bytes and of the end of the head
         self._max_head = max_head
         self._max_body = max_body
         self._cache = cache
@@ -216,6 +240,7 @@ class RequestReader:
 
     def feed(self, data: bytes) -> None:
         """Take the bytes that have arrived."""
+        self._fed = self._clock()
         if self._head is not None and self._decoder is None:
             self._body += data
         else:
@@ -250,6 +275,7 @@ class RequestReader:
         if head.content_length is not None and head.content_length > self._max_body:
             raise ProtocolError(f"the body is longer than {self._max_body} bytes", status=413)
         self._head = head
+        self._arrived = self._fed
         if head.chunked:
             self._decoder = ChunkedDecoder(self._max_body)
         else:
@@ -284,4 +310,4 @@ class RequestReader:
         self._body = bytearray()
         self._buffer = rest
         self.wants_continue = False
-        return head, body
+        return head, body, self._arrived

@@ -11,17 +11,20 @@ import threading
 from collections.abc import Callable, Iterable
 from math import inf
 from time import monotonic, time
+from typing import Any
 
+from .._internal.counter import Counter
 from .._internal.executor import WorkerPool
 from ..context import new_request_id
 from ..errors import OverloadedError, ProtocolError
+from ..http11.fields import is_timeout
 from ..http11.response_head import PROBLEM
 from .connection import Connection
 from .connection_table import ConnectionTable
 from .exchange import Exchange
 from .latency import LatencyTracker
 from .leader import LeaderFollower
-from .rejections import RejectionLog, overloaded_response, problem
+from .rejections import RejectionLog, expired_response, overloaded_response, problem
 from .request import App, Received, Request, Response
 
 __all__ = ["RequestScheduler"]
@@ -29,6 +32,8 @@ __all__ = ["RequestScheduler"]
 _log = logging.getLogger("portal.serving")
 _BUSY = "every worker is busy"
 _STOPPING = "the server is stopping"
+_WAITED = "the request waited for a worker for too long"
+_EXPIRED = "the call did not run: its deadline passed while it waited for a worker"
 _MAX_PATH = 256  # characters; a client may spell one path in many ways
 _ARRIVE = 1.0  # seconds that a request may take to arrive completely, and get its 503, while the listener stops
 _LOOK = 0.05  # seconds between looks at requests that are still arriving while the listener stops
@@ -44,12 +49,15 @@ class RequestScheduler:
         app_for: returns the app that serves a path, or None.
         prefixes: returns the path prefixes that are served, for the message of a 404.
         rejections: counts requests that are rejected here.
+        max_wait: seconds that a request may wait for a worker.
         serves_to_the_end: whether requests that arrive while it stops are served, each as the last of its connection.
             That is right where another process takes over. Otherwise they are rejected with 503.
 
     Attributes:
         active: connections that are being served.
         stopping: whether each request is the last of its connection.
+        expired: counts requests whose deadline passed while they waited for a worker.
+        waited_too_long: counts requests that waited for longer than `max_wait`.
 
     Threads: `take` is for the thread that leads the reactor's loop. Any thread may call the other methods.
     """
@@ -63,6 +71,7 @@ class RequestScheduler:
         prefixes: Callable[[], Iterable[str]],
         rejections: RejectionLog,
         *,
+        max_wait: float = 30.0,
         serves_to_the_end: bool = False,
     ) -> None:
         self.active: set[Connection] = set()
@@ -74,6 +83,8 @@ class RequestScheduler:
         self._prefixes = prefixes
         self._rejections = rejections
         self._serves_to_the_end = serves_to_the_end
+        self._max_wait = max_wait
+        self.expired, self.waited_too_long = Counter(), Counter()
         self._latencies = LatencyTracker()  # by method and path
         self._release = self._continue_after_early_response
         self._idle = threading.Condition()  # notified, while it stops, of each connection that is no longer served
@@ -136,7 +147,7 @@ class RequestScheduler:
 
     def _enqueue(self, connection: Connection, received: Received) -> None:
         try:
-            self._pool.submit(self._serve, connection, received)
+            self._pool.submit(self._serve, connection, received, monotonic())
         except OverloadedError:
             self._reject(connection, _BUSY)
 
@@ -153,14 +164,38 @@ class RequestScheduler:
 
     def _reject(self, connection: Connection, reason: str) -> None:
         self._rejections.note(reason)
-        connection.send_nowait(overloaded_response(reason, now=time()))
+        response = expired_response if reason is _EXPIRED else overloaded_response
+        connection.send_nowait(response(reason, now=time()))
         self._finish(connection)
+
+    def reject_overdue(self, now: float) -> None:
+        """Reject the requests that wait for a worker past their deadline, or for longer than `max_wait`."""
+
+        def is_due(run: Callable[..., object], args: tuple[Any, ...]) -> bool:
+            return run == self._serve and (args[2] + self._max_wait <= now or _has_expired(args[1], now))
+
+        if self._pool.waiting:
+            for connection, received, _ in self._pool.take_back(is_due):
+                self._reject_overdue(connection, received, now)
+
+    def _reject_overdue(self, connection: Connection, received: Received, now: float) -> None:
+        expired = _has_expired(received, now)
+        (self.expired if expired else self.waited_too_long).add()
+        self._reject(connection, _EXPIRED if expired else _WAITED)
 
     # the workers
 
-    def _serve(self, connection: Connection, received: Received) -> None:
-        """Serve a connection until it pauses."""
+    def _serve(self, connection: Connection, received: Received, queued: float) -> None:
+        """Serve a connection until it pauses.
+
+        Args:
+            queued: the moment from which the request waited for a worker.
+        """
         try:
+            now = monotonic()
+            if queued + self._max_wait <= now:
+                self._reject_overdue(connection, received, now)
+                return
             self._serve_on(connection, received)
         except BaseException as error:
             self._end_after(error, connection)
@@ -186,9 +221,9 @@ class RequestScheduler:
             inline: whether this is the thread that leads the reactor's loop.
         Returns: whether the connection still belongs to this thread and speaks HTTP.
         """
-        head, body = received
+        head, body, arrived = received
         exchange = Exchange(connection, head, not self.stopping, self._release)
-        request = Request(head, body, connection, connection.peer, exchange)
+        request = Request(head, body, connection, connection.peer, exchange, arrived)
         started = monotonic()
         app = self._app_for(head.path)
         response = app.handle(request) if app is not None else self._no_app(request)
@@ -294,6 +329,12 @@ class RequestScheduler:
         if self.stopping:
             with self._idle:
                 self._idle.notify_all()
+
+
+def _has_expired(received: Received, now: float) -> bool:
+    head, _, arrived = received
+    timeout = head.headers.get("x-portal-timeout")
+    return timeout is not None and is_timeout(timeout) is not None and arrived + int(timeout) / 1000 <= now
 
 
 def _logging_errors(work: Callable[[], object]) -> None:

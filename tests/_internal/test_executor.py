@@ -162,3 +162,18 @@ def test_the_system_cannot_start_a_thread(monkeypatch: pytest.MonkeyPatch) -> No
     assert first.result(10) is None
     assert pool.stats() == {"threads": 1, "waiting": 0, "unfinished": 0}
     pool.shutdown(timeout=10)
+
+
+def test_waiting_jobs_can_be_taken_back() -> None:
+    gate, pool, ran = threading.Event(), WorkerPool(1, 4), []
+    first = pool.submit(gate.wait, WAIT)
+    second, third = (pool.submit(ran.append, number) for number in (2, 3))
+    assert pool.take_back(lambda run, args: args == (2,)) == [(2,)]
+    assert pool.take_back(lambda run, args: args == (2,)) == []
+    assert second.cancelled()
+    assert pool.stats()["unfinished"] == 2
+    gate.set()
+    assert first.result(WAIT)
+    third.result(WAIT)
+    assert ran == [3]
+    pool.shutdown()

@@ -62,7 +62,7 @@ def test_an_error_of_middleware_is_not_a_function_error() -> None:
     assert type(caught.value) is PortalError
     assert isinstance(caught.value.cause, KeyError)
     assert caught.value.request_id
-    assert dispatcher.stats() == {"calls": 1, "failed": 1, "running": 0}
+    assert dispatcher.stats() == {"calls": 1, "failed": 1, "running": 0, "expired": 0}
 
 
 def test_a_given_executor_runs_every_call() -> None:

@@ -181,7 +181,7 @@ def test_the_fast_path_keeps_context_counters_and_errors() -> None:
         assert seen[0] is not None
         assert seen[0] is not seen[1]
         assert CallContext.current() is None
-        assert portal.stats() == {"functions": 1, "calls": 3, "failed": 2, "running": 0}
+        assert portal.stats() == {"functions": 1, "calls": 3, "failed": 2, "running": 0, "expired": 0}
         outer = CallContext(request_id="outer")
         with outer.active():
             assert resolved(n=6) == 6

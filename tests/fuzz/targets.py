@@ -75,7 +75,7 @@ def read_requests(pieces: Iterable[bytes], cache: HeadCache | None = None) -> Ou
         reader.feed(piece)
         try:
             while (request := reader.next_request()) is not None:
-                head, body = request
+                head, body, _ = request
                 found.append((head.method, head.target, dict(head.headers), body))
         except ProtocolError as error:
             _known(error)
@@ -317,7 +317,7 @@ def check_app(data: bytes) -> None:
     reader.feed(data)
     try:
         while (found := reader.next_request()) is not None:
-            response = _app().handle(Request(*found, None, "192.0.2.7"))
+            response = _app().handle(Request(*found[:2], None, "192.0.2.7"))
             body = response.body if isinstance(response.body, bytes) else b"".join(response.body)
             assert response.status < 500 or response.status == 501, body
             encode_head(response.status, response.headers, keep_alive=True, length=len(body), now=0.0)

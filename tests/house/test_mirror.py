@@ -19,7 +19,6 @@ COVERED_BY: dict[str, set[str]] = {
         "serving.acceptor",
         "serving.connection",
         "serving.connection_table",
-        "serving.scheduler",
         "serving.sockets",
     },
     "serving/test_tls.py": {"serving.handshake"},

@@ -138,4 +138,4 @@ def test_sixteen_threads_register_and_call_at_once() -> None:
         thread.join(120)
     assert failures == []
     assert registry.count() == 1
-    assert registry._dispatcher.stats() == {"calls": sum(calls), "failed": 0, "running": 0}
+    assert registry._dispatcher.stats() == {"calls": sum(calls), "failed": 0, "running": 0, "expired": 0}

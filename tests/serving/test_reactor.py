@@ -371,7 +371,7 @@ def test_a_request_that_has_arrived_is_read_before_its_deadline_is_checked(monke
         delay = 100.0
 
     monkeypatch.setattr(Acceptor, "accept", accept_and_hold_up)
-    for module in ("reactor", "connection", "connection_table"):
+    for module in ("reactor", "connection", "connection_table", "scheduler"):
         monkeypatch.setattr(f"portal.serving.{module}.monotonic", lambda: monotonic() + delay)
 
     def double(number: int) -> int:

@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from portal.errors import ProtocolError
 from portal.http11.head_cache import HeadCache
 from portal.serving.request import RequestReader
+from tests.support.clocks import Clock
 
 CASES = int(os.environ.get("PORTAL_FUZZ_CASES", "60"))
 _TOKEN = st.text("abcXYZ019!#$%&'*+-.^_`|~", min_size=1, max_size=8)
@@ -95,7 +96,7 @@ class ReaderMachine(RuleBasedStateMachine):
 
     def take(self) -> None:
         while (found := self.reader.next_request()) is not None:
-            head, body = found
+            head, body, _ = found
             self.got.append((head.method, head.target, body))
 
     @invariant()
@@ -216,3 +217,22 @@ def test_pipelined_requests_of_every_kind(size: int) -> None:
         while (one := reader.next_request()) is not None:
             got.append((one[0].target, one[1]))
     assert got == [("/a", b""), ("/b", b"abc"), ("/c", b"abc"), ("/d", b"")]
+
+
+def test_a_request_arrives_with_the_end_of_its_head() -> None:
+    clock = Clock(10.0)
+    reader = RequestReader(4096, 4096, HeadCache(), clock)
+    head, body = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n", b"{}"
+    for now, data in ((10.0, head[:9]), (11.0, head[9:]), (12.0, body[:1])):
+        clock.now = now
+        reader.feed(data)
+        assert reader.next_request() is None
+    clock.now = 13.0
+    reader.feed(body[1:] + head + body)  # the second request arrives with the end of the first
+    arrived = []
+    for now in (14.0, 15.0):
+        clock.now = now
+        found = reader.next_request()
+        assert found is not None
+        arrived.append(found[2])
+    assert arrived == [11.0, 13.0]

@@ -6,20 +6,17 @@ Source: W3C Trace Context, for traceparent.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from time import monotonic
 
 from ...context import CallContext, new_request_id, parse_traceparent
 from ...errors import ProtocolError
-from ...http11.fields import MAX_IDEMPOTENCY_KEY, is_idempotency_key, is_request_id
+from ...http11.fields import MAX_IDEMPOTENCY_KEY, is_idempotency_key, is_request_id, is_timeout
 
 __all__ = ["context_of", "headers_of"]
 
-_TIMEOUT = re.compile(r"^[0-9]{1,10}$")
 
-
-def context_of(headers: Mapping[str, str], clock: float) -> CallContext:
+def context_of(headers: Mapping[str, str], arrived: float) -> CallContext:
     """Return the context from the headers of a request.
 
     The headers are X-Request-ID, X-Portal-Timeout (remaining milliseconds), traceparent and Idempotency-Key. A
@@ -27,7 +24,7 @@ def context_of(headers: Mapping[str, str], clock: float) -> CallContext:
 
     Args:
         headers: by lower-case name.
-        clock: `time.monotonic()` when the request arrived.
+        arrived: `time.monotonic()` moment at which the head of the request was complete. The deadline counts from it.
 
     Raises: ProtocolError for a malformed timeout or idempotency key. A malformed key is rejected on every server, also
         without Idempotency.
@@ -37,9 +34,9 @@ def context_of(headers: Mapping[str, str], clock: float) -> CallContext:
     context.request_id = given if given is not None and is_request_id(given) else new_request_id()
     timeout = headers.get("x-portal-timeout")
     if timeout is not None:
-        if not _TIMEOUT.match(timeout):
+        if not is_timeout(timeout):
             raise ProtocolError(f"X-Portal-Timeout must be a whole number of milliseconds, got {timeout[:40]!r}")
-        context.deadline = clock + int(timeout) / 1000
+        context.deadline = arrived + int(timeout) / 1000
     trace = headers.get("traceparent")
     if trace is not None and parse_traceparent(trace):
         context.traceparent = trace

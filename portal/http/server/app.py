@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
-from time import monotonic
 from typing import Any
 
 from ..._internal.json_text import MAX_CONTAINERS, BodyDecoder
@@ -157,7 +156,7 @@ class HTTPApp:
             self._has_checked_names = True
             self._check_names()
         try:
-            context = context_of(request.headers, monotonic())
+            context = context_of(request.headers, request.arrived)
             if self._serves_documents and request.method != "POST":
                 document = self._documents.find(request.path)
                 if document is not None:

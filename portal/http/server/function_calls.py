@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..._internal.json_text import BodyDecoder, encode_json
+from ...calls.deadlines import limit_deadline
 from ...calls.dispatcher import Dispatcher
 from ...calls.middleware import Call
 from ...catalogue import Entry
@@ -64,7 +65,9 @@ class FunctionCalls:
             request.notes["function"] = "/".join(entry.path)
         call = Call(function, params, context, streaming=schema.streaming, peer=request.peer, group=entry.group)
         responder = None
-        if context.deadline is not None or schema.timeout is not None:
+        if schema.timeout is not None:
+            limit_deadline(context, request.arrived + schema.timeout)
+        if context.deadline is not None:
             responder = self._responder(request, call, media)
         try:
             result = self._dispatcher.dispatch(call, responder)

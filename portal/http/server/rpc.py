@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
 from ..._internal.json_text import BodyDecoder, encode_json
+from ...calls.deadlines import limit_deadline
 from ...calls.dispatcher import Dispatcher
 from ...calls.item_key import ItemKey
 from ...calls.middleware import Call
@@ -145,12 +147,16 @@ class RPCEndpoint:
         """
         _check_type(request)
         replied: list[dict[str, str]] = []
+        waited = monotonic() - request.arrived  # in the queue; the time of earlier calls of a batch is not in it
 
         def run(method: str, params: Params, nested: CallContext) -> Any:
             if method == "rpc.discover" and self._discover is not None:
                 return self._discover()
             entry = find_method(self._catalogue, method)
             by_name = params_by_name(entry.function, params)
+            own = entry.function.schema.timeout
+            if own is not None:
+                limit_deadline(nested, monotonic() - waited + own)
             call = Call(entry.function, by_name, nested, peer=request.peer, group=entry.group)
             try:
                 return self._dispatcher.dispatch(call)

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, unquote_to_bytes
 
@@ -70,8 +71,10 @@ class WSGIRequest(Request):
 
     __slots__ = ("mount_path", "scheme")
 
-    def __init__(self, head: RequestHead, body: bytes, peer: str, scheme: str, mount_path: str) -> None:
-        super().__init__(head, body, None, peer)
+    def __init__(
+        self, head: RequestHead, body: bytes, peer: str, scheme: str, mount_path: str, arrived: float | None = None
+    ) -> None:
+        super().__init__(head, body, None, peer, None, arrived)
         self.scheme = scheme
         self.mount_path = mount_path
 
@@ -120,16 +123,17 @@ class WSGIApp:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Respond to one request (PEP 3333)."""
+        arrived = monotonic()
         try:
             self._prepare()
-            request = self._request(environ)
+            request = self._request(environ, arrived)
         except PortalError as error:
             response = problem_response(error, new_request_id())
         else:
             response = self._app.handle(request)
         return _respond(response, environ.get("REQUEST_METHOD") == "HEAD", start_response)
 
-    def _request(self, environ: WSGIEnvironment) -> WSGIRequest:
+    def _request(self, environ: WSGIEnvironment, arrived: float) -> WSGIRequest:
         path, mount_path = self._locate(environ)
         query = environ.get("QUERY_STRING")
         head = self._heads.parse(_head_bytes(environ, f"{path}?{query}" if query else path))
@@ -137,9 +141,8 @@ class WSGIApp:
             served = ", ".join(sorted(self._places)[:5])
             raise RegistryError(f"nothing is served at {head.path[:200]}; served paths: {served}")
         body = _read_body(environ, head, self._max_body)
-        return WSGIRequest(
-            head, body, environ.get("REMOTE_ADDR") or "unix:", environ.get("wsgi.url_scheme", "http"), mount_path
-        )
+        peer, scheme = environ.get("REMOTE_ADDR") or "unix:", environ.get("wsgi.url_scheme", "http")
+        return WSGIRequest(head, body, peer, scheme, mount_path, arrived)
 
     def _locate(self, environ: WSGIEnvironment) -> tuple[str, str]:
         """Return the path for the portal, and the base path as the client sees it, both percent-encoded."""

@@ -23,7 +23,16 @@ from wsgiref.validate import validator
 import pytest
 
 import portal
-from portal import CallTimeout, ConfigError, Consumer, FunctionError, HTTPPortal, RegistryError, ValidationError
+from portal import (
+    CallTimeout,
+    ConfigError,
+    Consumer,
+    FunctionError,
+    HTTPPortal,
+    RegistryError,
+    ValidationError,
+    function,
+)
 from portal.http.server.wsgi import WSGIApp, mount
 from portal.serving import Request, Response
 
@@ -514,6 +523,51 @@ def body_of(source: Source, **changes: Any) -> Any:
     app = Kept()
     status, _, _ = reply(WSGIApp(app, max_body=4), **{"REQUEST_METHOD": "POST", "wsgi.input": source} | changes)
     return app.requests[0].body if app.requests else status
+
+
+class SlowSource(Source):
+    """A wsgi.input that takes longer than 2 ms."""
+
+    def read(self, size: int) -> bytes:
+        end = monotonic() + 0.002
+        while monotonic() < end:
+            pass
+        return super().read(size)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "timeout"),
+    [
+        ("/api/mark", b"{}", "1"),
+        ("/api/brief", b"{}", None),
+        ("/api/items", b"{}", "1"),
+        ("/api/rpc", b'[{"jsonrpc":"2.0","id":1,"method":"brief"},{"jsonrpc":"2.0","id":2,"method":"brief"}]', None),
+        ("/api/rpc", b'[{"jsonrpc":"2.0","id":1,"method":"mark"},{"jsonrpc":"2.0","id":2,"method":"mark"}]', "1"),
+    ],
+)
+def test_a_deadline_counts_from_the_moment_at_which_the_application_is_called(
+    path: str, body: bytes, timeout: str | None
+) -> None:
+    ran: list[str] = []
+
+    def items() -> Iterator[int]:
+        ran.append("items")
+        yield 1
+
+    given = {"REQUEST_METHOD": "POST", "PATH_INFO": path, "wsgi.input": SlowSource(body)}
+    given |= {"HTTP_X_PORTAL_TIMEOUT": timeout, "CONTENT_LENGTH": str(len(body)), "CONTENT_TYPE": "application/json"}
+    with HTTPPortal(listen=False) as portal:
+        portal.apply(function(name="mark")(lambda: ran.append("mark")))
+        portal.apply(function(name="brief", timeout=0.001)(lambda: ran.append("brief")))
+        portal.apply(items)
+        _, _, pieces = reply(portal.wsgi, **given)
+        found = json.loads(b"".join(pieces))
+        assert portal.stats()["expired"] == (2 if path == "/api/rpc" else 1)
+    if path == "/api/rpc":
+        assert [(row["error"]["code"], row["error"]["data"]["delivery"]) for row in found] == [(-32004, "not_sent")] * 2
+    else:
+        assert (found["status"], found["delivery"]) == (504, "not_sent")
+    assert ran == []
 
 
 CHUNKED = {"HTTP_TRANSFER_ENCODING": "chunked", "SERVER_PROTOCOL": "HTTP/1.1", "wsgi.input_terminated": True}

@@ -28,6 +28,7 @@ __all__ = [
     "authenticate",
     "authenticators_of",
     "challenges_of",
+    "counters_of",
     "hash_password",
 ]
 
@@ -82,6 +83,15 @@ def _authenticator_of(source: Authenticator | _AuthFunction) -> Authenticator:
     raise ConfigError.invalid(
         "auth", kind, "an authenticator, a callable (request) -> Identity or None, or a list of them"
     )
+
+
+def counters_of(authenticators: Iterable[Authenticator]) -> dict[str, int]:
+    """Return the counters of all authenticators that have a method `counters`; those of one name are added up."""
+    found: dict[str, int] = {}
+    for one in authenticators:
+        for name, value in one.counters().items() if hasattr(one, "counters") else ():
+            found[name] = found.get(name, 0) + value
+    return found
 
 
 def authenticate(authenticators: Iterable[Authenticator], request: CredentialSource) -> Identity:

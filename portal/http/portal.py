@@ -265,10 +265,10 @@ class HTTPPortal(Portal):
     def stats(self) -> dict[str, Any]:
         """Return the numbers of functions, of calls started, failed and running, and the counters of the listener.
 
-        `bodies_rejected` counts bodies with too many objects and arrays.
+        `bodies_rejected` counts bodies with too many objects and arrays. "auth" has the counters of authenticators.
         """
-        bodies = {"bodies_rejected": self._app.decoder.rejected.value}
-        return super().stats() | self._dispatcher.stats() | bodies | {"listener": self.listener.stats()}
+        own = {"bodies_rejected": self._app.decoder.rejected.value, "auth": self._app.authentication_counters()}
+        return super().stats() | self._dispatcher.stats() | own | {"listener": self.listener.stats()}
 
 
 def _require_plain_host(host: object) -> None:

@@ -62,7 +62,7 @@ class JWTAuth:
         max_length: characters of a token at most.
         max_cached_tokens: valid tokens to cache until they expire or the key set changes. Digests are kept, not tokens.
             0 verifies every token again.
-        jwks_seconds, jwks_min_interval, jwks_keep, jwks_timeout, tls, clock: see `KeySet`.
+        jwks_seconds, jwks_min_interval, jwks_keep, jwks_timeout, jwks_wait, tls, clock: see `KeySet`.
         realm: sent to clients in the challenge.
 
     Raises: ConfigError for a wrong setting; it contains neither key nor secret.
@@ -90,6 +90,7 @@ class JWTAuth:
         jwks_min_interval: float = 10.0,
         jwks_keep: float = 86_400.0,
         jwks_timeout: float = 5.0,
+        jwks_wait: float = 0.5,
         tls: ssl.SSLContext | None = None,
         clock: Callable[[], float] = monotonic,
         realm: str = "portal",
@@ -111,6 +112,7 @@ class JWTAuth:
                 min_interval=jwks_min_interval,
                 keep=jwks_keep,
                 timeout=jwks_timeout,
+                wait=jwks_wait,
                 tls=tls,
                 clock=clock,
             )
@@ -166,6 +168,10 @@ class JWTAuth:
             failure = "the token is not valid"
             _log.debug("token rejected: %s", failure_origin(error))
         raise AuthenticationError(failure)
+
+    def counters(self) -> dict[str, int]:
+        """Return how many tokens were rejected because their keys were being fetched."""
+        return {"rejected_during_key_fetch": 0 if self._keys is None else self._keys.rejected.value}
 
     def _cached(self, token: str) -> Identity | None:
         """Return the identity of a cached token that has not expired, if the key set is still the same."""

@@ -10,8 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import monotonic
 
+from ..._internal.counter import Counter
 from ..._internal.json_text import JSONValue
 from ..._internal.settings import callback, instance, positive_seconds
+from ..._internal.settings import seconds as seconds_setting
 from ...calls.singleflight import SingleFlight
 from ...context import CallContext
 from ...errors import CallTimeout, OverloadedError, ProtocolError
@@ -23,6 +25,7 @@ __all__ = ["KeySet"]
 
 _log = logging.getLogger("portal.auth")
 _MAX_KEYS = 100
+_RETRY_AFTER = 1.0  # seconds; most fetches have ended by then
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +41,23 @@ class KeySet:
     `min_interval` seconds. If a fetch fails, and for other threads during a fetch, the last keys are used for up to
     `keep` seconds.
 
+    Only the thread that fetches waits for a slow issuer. During a fetch a token with an unknown key id is rejected at
+    once with OverloadedError. Without any keys, other threads wait until `wait` seconds after the start of the fetch.
+
     Args:
         url: http or https URL; redirects are not followed.
         seconds: for which the keys are used without a fetch.
         min_interval: seconds between two fetches at least.
         keep: seconds for which the last keys are used if no fetch succeeds.
-        timeout: seconds for one fetch, and for waiting for the fetch of another thread.
+        timeout: seconds for one fetch.
+        wait: seconds from the start of a fetch for which other threads wait if there are no keys; 0 rejects at once.
         tls: context for https; None trusts the system's certificate authorities.
         clock: seconds, as `time.monotonic`.
 
     Raises: ConfigError for a wrong setting.
+
+    Attributes:
+        rejected: counts the look-ups that were rejected because another thread was fetching.
 
     Threads: any; threads that need the keys at the same time share one fetch.
     """
@@ -60,6 +70,7 @@ class KeySet:
         min_interval: float = 10.0,
         keep: float = 86_400.0,
         timeout: float = 5.0,
+        wait: float = 0.5,
         tls: ssl.SSLContext | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
@@ -68,12 +79,15 @@ class KeySet:
         self._min_interval = positive_seconds("jwt.jwks_min_interval", min_interval)
         self._keep = max(positive_seconds("jwt.jwks_keep", keep), seconds)
         self._timeout = positive_seconds("jwt.jwks_timeout", timeout)
+        self._wait = seconds_setting("jwt.jwks_wait", wait)
         self._tls = instance("jwt.tls", tls, ssl.SSLContext, optional=True)
         self._clock = callback("jwt.clock", clock)
         self._single_flight: SingleFlight[str] = SingleFlight()
         # Each attribute is replaced as a whole, by the one thread that fetches.
         self._latest: _Keys | None = None
         self._tried_at = -math.inf
+        self._started_at: float | None = None  # `time.monotonic()` at the start of a fetch in progress
+        self.rejected = Counter()
 
     @property
     def current(self) -> object:
@@ -84,35 +98,54 @@ class KeySet:
     def find(self, kid: str | None, algorithm: str) -> PublicKey | None:
         """Return the public key with an id, or None; without an id, the only key for the algorithm.
 
-        Raises: OverloadedError if there are no keys and none can be fetched.
+        Raises: OverloadedError if there are no keys and none can be fetched, and for an unknown id during a fetch.
         """
         latest, now = self._latest, self._clock()
-        if latest is not None and now - latest.fetched_at < self._seconds:
-            key = _pick(latest.keys, kid, algorithm)
-            if key is not None or now - self._tried_at < self._min_interval:
-                return key
-        elif latest is not None and now - latest.fetched_at < self._keep and self._single_flight.busy:
-            key = _pick(latest.keys, kid, algorithm)
-            if key is not None:
-                return key  # another thread fetches: a slow issuer delays one call, not all
+        age = math.inf if latest is None else now - latest.fetched_at
+        has_keys = latest is not None and age < self._keep
+        key = _pick(latest.keys, kid, algorithm) if latest is not None and has_keys else None
+        if key is not None and (age < self._seconds or self._single_flight.busy):
+            return key  # another thread fetches: a slow issuer delays one call, not all
         if now - self._tried_at >= self._min_interval:
-            self._refresh()
-        latest = self._latest
+            if not self._refresh(waits=not has_keys):
+                return self._while_fetching(key)
+            latest = self._latest
         if latest is None or self._clock() - latest.fetched_at >= self._keep:
             raise OverloadedError("tokens cannot be verified now; try again later", retry_after=self._min_interval)
         return _pick(latest.keys, kid, algorithm)
 
-    def _refresh(self) -> None:
+    def _while_fetching(self, key: PublicKey | None) -> PublicKey:
+        """Return the cached key during the fetch of another thread. Raises: OverloadedError without one."""
+        if key is not None:
+            return key
+        self.rejected.add()
+        raise OverloadedError("the keys are being fetched; try again later", retry_after=_RETRY_AFTER)
+
+    def _refresh(self, *, waits: bool) -> bool:
+        """Fetch the keys, unless another thread fetches them.
+
+        Args:
+            waits: whether to wait for the other thread, until `wait` seconds after the start of its fetch.
+
+        Returns: False if the fetch of another thread goes on.
+        """
+        now, started_at = monotonic(), self._started_at
+        # The deadline is that of a thread that does not fetch. For a moment at its start a fetch has no `started_at`.
+        deadline = (now if started_at is None else started_at) + self._wait if waits else now
+        context = CallContext(deadline=deadline)
         try:
-            context = CallContext(deadline=monotonic() + self._timeout)
             self._single_flight.run("the key set", context, "the key set", self._fetch)
         except CallTimeout:
-            _log.warning("fetch of the key set timed out: url=%s seconds=%.3g", self._url, self._timeout)
+            if deadline > now:
+                _log.warning("fetch of the key set timed out: url=%s waited_seconds=%.3g", self._url, deadline - now)
+            return False
+        return True
 
     def _fetch(self) -> None:
         now = self._clock()
         if now - self._tried_at < self._min_interval:
             return  # another thread has fetched in the meantime
+        self._started_at = monotonic()
         try:
             response = fetch(self._url, deadline=monotonic() + self._timeout, tls=self._tls)
             if response.status != 200:
@@ -121,7 +154,8 @@ class KeySet:
         except Exception as error:  # a malformed response may cause any exception; the last keys stay
             _log.warning("fetch of the key set failed: url=%s error=%s", self._url, failure_origin(error))
         finally:
-            self._tried_at = now
+            self._tried_at = self._clock()  # not `now`: after a slow fetch the next one would start at once
+            self._started_at = None
 
 
 def _keys(body: bytes) -> tuple[VerifyingKey, ...]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..._internal.json_text import MAX_CONTAINERS, BodyDecoder
 from ...address import Address
-from ...auth.server import ServerAuth, authenticate, authenticators_of
+from ...auth.server import ServerAuth, authenticate, authenticators_of, counters_of
 from ...calls.dispatcher import Dispatcher
 from ...catalogue import Catalogue
 from ...context import CallContext
@@ -137,6 +137,10 @@ class HTTPApp:
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document of what is published now."""
         return self._documents.openapi()
+
+    def authentication_counters(self) -> dict[str, int]:
+        """Return the counters of the authenticators."""
+        return counters_of(self._authenticators)
 
     def _middleware_failed(self, request: Request, error: Exception) -> Response:
         """Return the response to what a middleware raises; the middleware around it sees this response."""

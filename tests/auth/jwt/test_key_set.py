@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import socket
@@ -9,18 +10,23 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
+from wsgiref.util import setup_testing_defaults
 
 import jwt
 import pytest
+import requests
 import trustme
 
+from portal import HTTPPortal
 from portal.auth.jwt.authenticator import JWTAuth
 from portal.auth.jwt.key_set import KeySet
 from portal.auth.server import authenticate, authenticators_of
 from portal.context import CallContext
-from portal.errors import ConfigError, OverloadedError
+from portal.errors import AuthenticationError, ConfigError, OverloadedError
+from portal.serving import ServingConfig
 from tests.support.clocks import Clock
 from tests.support.tokens import (
     CLAIMS,
@@ -264,6 +270,133 @@ def test_a_follower_gives_up_by_itself(issuer: Issuer, clock: Clock, caplog: pyt
 
     assert [type(result) for result in together(2, work)] == [type(None), OverloadedError]
     assert "fetch of the key set timed out" in caplog.text
+
+
+def overloaded(response: requests.Response) -> bool:
+    """Return whether a response is the rejection of a token whose key may be in the key set being fetched."""
+    code, wait = response.json().get("code"), response.headers.get("Retry-After")
+    return (response.status_code, code, wait) == (503, "overloaded", "1")
+
+
+def post(url: str, token: str, **body: Any) -> requests.Response:
+    return requests.post(url, json=body, headers={"Authorization": f"Bearer {token}"}, timeout=WAIT)
+
+
+@contextmanager
+def fetching(issuer: Issuer, ask: Callable[[], object]) -> Iterator[None]:
+    """Hold back the response of the issuer while the body runs; `ask` causes the fetch."""
+    issuer.gate.clear()
+    issuer.asked.clear()
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    try:
+        assert issuer.asked.wait(WAIT)
+        yield
+    finally:
+        issuer.gate.set()
+        thread.join(WAIT)
+        assert not thread.is_alive()
+
+
+def whoami(context: CallContext) -> str:
+    assert context.identity is not None
+    return context.identity.name
+
+
+def test_an_unknown_key_id_takes_one_worker_of_a_portal(issuer: Issuer, clock: Clock) -> None:
+    issuer.publish(jwk(RSA_KEY, "one"))
+    config = ServingConfig(workers=2)
+    with HTTPPortal(auth=by_issuer(issuer, clock, jwks_timeout=WAIT), config=config) as portal:
+        url, rpc = str(portal.apply(whoami)), f"{portal.base}/rpc"
+        assert post(url, signed("one")).status_code == 200
+        clock.now += 10
+        batch = [{"jsonrpc": "2.0", "method": "whoami", "id": number} for number in range(20)]
+        with fetching(issuer, lambda: post(url, signed("unknown"))):
+            for number in range(8):
+                assert overloaded(post(url, signed(f"unknown-{number}")))
+                headers = {"Authorization": f"Bearer {signed(f'other-{number}')}"}
+                assert overloaded(requests.post(rpc, json=batch, headers=headers, timeout=WAIT))
+                assert post(url, signed("one")).json() == "ann"
+        assert issuer.fetched == 2
+        assert portal.stats()["auth"] == {"rejected_during_key_fetch": 16}
+        assert post(url, signed("unknown")).status_code == 401  # now it is known that there is no such key
+
+
+def test_an_unknown_key_id_under_wsgi(issuer: Issuer, clock: Clock) -> None:
+    issuer.publish(jwk(RSA_KEY, "one"))
+    portal = HTTPPortal(auth=by_issuer(issuer, clock, jwks_timeout=WAIT), listen=False)
+    portal.apply(whoami)
+
+    def status(token: str) -> str:
+        environ = {"REQUEST_METHOD": "POST", "PATH_INFO": "/api/whoami", "CONTENT_TYPE": "application/json"}
+        environ |= {"HTTP_AUTHORIZATION": f"Bearer {token}", "CONTENT_LENGTH": "2", "wsgi.input": io.BytesIO(b"{}")}
+        setup_testing_defaults(environ)
+        found: list[str] = []
+        list(portal(environ, lambda line, headers: found.append(line)))
+        return found[0]
+
+    try:
+        assert status(signed("one")).startswith("200")
+        clock.now += 10
+        with fetching(issuer, lambda: status(signed("unknown"))):
+            assert [status(signed(f"unknown-{number}"))[:3] for number in range(20)] == ["503"] * 20
+            assert status(signed("one")).startswith("200")
+    finally:
+        portal.close()
+
+
+UNKNOWN: dict[str, tuple[str, float]] = {
+    "no id among several keys": (signed(None), 10),
+    "an empty id": (signed(""), 10),
+    "a known id for another algorithm": (signed("ec"), 10),
+    "an unknown id after the set has expired": (signed("unknown"), 301),
+    "no id after the set has expired": (signed(None), 301),
+}
+
+
+@pytest.mark.parametrize("unknown", UNKNOWN)
+def test_no_other_token_waits_for_a_slow_issuer(unknown: str, issuer: Issuer, clock: Clock) -> None:
+    issuer.publish(jwk(RSA_KEY, "one"), jwk(RSA_OTHER, "two"), jwk(EC256, "ec"))
+    checked = by_issuer(issuer, clock, jwks_timeout=WAIT)
+    assert checked.identity_of(signed("one")).name == "ann"
+    text, later = UNKNOWN[unknown]
+    clock.now += later
+
+    def ask() -> None:
+        with suppress(AuthenticationError):
+            checked.identity_of(text)
+
+    with fetching(issuer, ask):
+        for _ in range(20):
+            with pytest.raises(OverloadedError) as caught:
+                checked.identity_of(text)
+            assert caught.value.retry_after == 1
+            assert checked.identity_of(signed("one")).name == "ann"
+    assert issuer.fetched == 2
+    assert checked.counters() == {"rejected_during_key_fetch": 20}
+
+
+def test_without_keys_others_wait_shortly_for_the_first_fetch(issuer: Issuer, clock: Clock) -> None:
+    issuer.publish(jwk(RSA_KEY, "one"))
+    for wait in (0.0, 0.05):
+        checked = by_issuer(issuer, clock, jwks_timeout=WAIT, jwks_wait=wait)
+        with fetching(issuer, lambda checked=checked: checked.identity_of(signed("one"))):  # type: ignore[misc]
+            results = together(8, lambda _, checked=checked: checked.identity_of(signed("one")))  # type: ignore[misc]
+            # The fetch goes on, so that they cannot have waited for its end.
+            assert [type(result) for result in results] == [OverloadedError] * 8
+        assert checked.counters() == {"rejected_during_key_fetch": 8}
+        assert checked.identity_of(signed("one")).name == "ann"
+
+
+def test_a_fetch_that_takes_longer_than_the_interval_is_not_followed_by_another(issuer: Issuer, clock: Clock) -> None:
+    issuer.publish(jwk(RSA_KEY, "one"))
+    checked = by_issuer(issuer, clock)
+    assert checked.identity_of(signed("one")).name == "ann"
+    clock.now += 10
+    with fetching(issuer, lambda: refused(checked, signed("unknown"))):
+        clock.now += 60
+    refused(checked, signed("unknown"))
+    assert issuer.fetched == 2
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

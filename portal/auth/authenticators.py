@@ -17,11 +17,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 from urllib.parse import unquote_to_bytes
 
-from .._internal.settings import callback, require, text
+from .._internal.settings import callback, count, require, text
 from ..context import Identity
 from ..errors import AuthenticationError
+from ..http11.client_network import client_network
 from ..http11.fields import TOKEN, VISIBLE
-from .passwords import Password
+from .passwords import HashingLimit, Password, PasswordTable
 from .secrets import KeyTable, require_header_name, require_realm
 
 __all__ = [
@@ -174,6 +175,8 @@ class BasicAuth:
             (user, password), or None.
         realm: shown to a person who is asked for a password.
         scopes: scopes by user name. With a callable, its Identity has the scopes.
+        max_hashing: checks of hashed passwords at the same time. More are rejected at once with OverloadedError. One
+            client has at most half of them. A check of a password that has matched before needs no hash.
 
     Raises: ConfigError for a wrong setting.
 
@@ -190,16 +193,17 @@ class BasicAuth:
         *,
         realm: str = "portal",
         scopes: Mapping[str, Iterable[str]] | None = None,
+        max_hashing: int = 4,
     ) -> None:
         self.challenge = f'Basic realm="{require_realm("basic.realm", realm)}", charset="UTF-8"'
-        self._users: dict[str, tuple[Password, Identity]] = {}
+        self._users: dict[str, Identity] = {}
+        self._limit = HashingLimit(count("basic.max_hashing", max_hashing))
         self._callable: Callable[[str, str], Identity | None] | None = None
         by_user = {} if scopes is None else scopes
         require(isinstance(by_user, Mapping), "basic.scopes", scopes, "lists of scopes by user name", optional=True)
         if isinstance(users, Mapping):
-            for user, password in users.items():
-                self._add(user, password, by_user.get(user, ()))
-            self._decoy = _decoy(self._users)
+            passwords = {user: self._add(user, password, by_user.get(user, ())) for user, password in users.items()}
+            self._passwords = PasswordTable(passwords, self._limit)
         else:
             expected = "passwords by user name, or a callable (user, password) -> Identity or None"
             require(callable(users), "basic.users", users, expected, secret=True)
@@ -210,14 +214,15 @@ class BasicAuth:
     def __repr__(self) -> str:
         return f"BasicAuth({self._callable or f'{len(self._users)} users'})"
 
-    def _add(self, user: str, password: str, scopes: Iterable[str]) -> None:
+    def _add(self, user: str, password: str, scopes: Iterable[str]) -> Password:
         plain = isinstance(user, str) and user != "" and ":" not in user and not _CONTROL.search(user)
         require(plain, "basic.users", user, "user names without colons and control characters", secret=True)
         plain = isinstance(password, str) and password != "" and not _CONTROL.search(password)
         require(plain, "basic.users", password, "passwords that are not empty, without control characters", secret=True)
         several = isinstance(scopes, Iterable) and not isinstance(scopes, str)
         require(several, "basic.scopes", scopes, "lists of scopes by user name")
-        self._users[user] = (Password(password, "basic.users"), Identity(user, frozenset(scopes)))
+        self._users[user] = Identity(user, frozenset(scopes))
+        return Password(password, "basic.users")
 
     def authenticate(self, request: CredentialSource) -> Identity | None:
         rest = _after_scheme(request, "basic")
@@ -226,10 +231,12 @@ class BasicAuth:
         user, password = _user_and_password(rest)
         if self._callable is not None:
             return _known(self._callable(user, password))
-        row = self._users.get(user)
-        stored, identity = (self._decoy, None) if row is None else row
-        # An unknown name takes as long as a wrong password, so that the time does not reveal which users exist.
-        return _known(identity if stored.matches(password) and row is not None else None)
+        matches = self._passwords.matches(user, password, client_network(request.peer))
+        return _known(self._users[user] if matches else None)
+
+    def counters(self) -> dict[str, int]:
+        """Return how many checks were rejected because too many hashes were being computed."""
+        return {"rejected_password_checks": self._limit.rejected.value}
 
 
 class CertificateAuth:
@@ -334,8 +341,3 @@ def _known(found: object) -> Identity:
     if not isinstance(found, Identity):
         raise TypeError(f"expected an Identity, got {type(found).__name__}")
     return found
-
-
-def _decoy(users: Mapping[str, tuple[Password, Identity]]) -> Password:
-    passwords = sorted((password for password, _ in users.values()), key=lambda one: not one.hashed)
-    return passwords[0].decoy() if passwords else Password("-")

@@ -10,16 +10,21 @@ import hmac
 import os
 import re
 import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
-from ..errors import ConfigError
-from .secrets import matches
+from .._internal.at_fork import new_lock, renew_after_fork
+from .._internal.counter import Counter
+from ..errors import ConfigError, OverloadedError
+from .secrets import DIGEST_SIZE, digest_of
 
-__all__ = ["Password", "hash_password"]
+__all__ = ["HashingLimit", "Password", "PasswordTable", "hash_password"]
 
 _SCRYPT = re.compile(r"scrypt:([0-9]{1,8}):([0-9]{1,4}):([0-9]{1,4})\$([^$]+)\$((?:[0-9a-f]{2}){32,64})")
 _PBKDF2 = re.compile(r"pbkdf2:(sha256|sha512):([0-9]{1,8})\$([^$]+)\$((?:[0-9a-f]{2}){32,64})")
 _MAX_MEMORY = 256 * 1024 * 1024
 _COST = (32768, 8, 1)
+_RETRY_AFTER = 1.0  # seconds; a check takes about a tenth of that
 
 
 def hash_password(password: str) -> str:
@@ -40,21 +45,23 @@ class Password:
         stored: the password or its hash.
         path: dotted path of the setting, for errors.
 
+    Attributes:
+        cost: algorithm and parameters of the hash, which determine the time of a check; None for plain text.
+
     Raises: ConfigError for a malformed hash.
 
     Threads: any.
     """
 
-    __slots__ = ("_clear", "_hash", "_key", "_last", "_never")
+    __slots__ = ("_digest", "_hash", "_never", "cost")
 
     def __init__(self, stored: str, path: str = "password") -> None:
-        self._key = os.urandom(32)
-        self._last: bytes | None = None
-        self._clear: str | None = None
+        self._digest = os.urandom(DIGEST_SIZE)  # of the last match, or of plain text; at first that of no password
         self._hash: re.Match[str] | None = None
         self._never = False  # a decoy: nothing matches it
+        self.cost: tuple[str, ...] | None = None
         if not stored.startswith(("scrypt:", "pbkdf2:")):
-            self._clear = stored
+            self._digest = digest_of(stored)
             return
         self._hash = _SCRYPT.fullmatch(stored) or _PBKDF2.fullmatch(stored)
         try:
@@ -64,6 +71,8 @@ class Password:
         except (ValueError, OverflowError, MemoryError) as error:
             expected = "a password, or a hash scrypt:N:r:p$salt$hex or pbkdf2:sha256:rounds$salt$hex"
             raise ConfigError.invalid(path, None, expected, secret=True, cause=error) from error
+        *parameters, _, digest = self._hash.groups()
+        self.cost = (stored[:6], *parameters, str(len(digest)))
 
     def __repr__(self) -> str:
         return "Password(***)"
@@ -77,23 +86,22 @@ class Password:
         """Return a password that takes as long to check and that nothing matches."""
         other = Password(secrets.token_hex(32))
         if self._hash is not None:
-            other._clear, other._hash = None, self._hash
+            other._hash, other.cost = self._hash, self.cost
             other._never = True
         return other
 
+    def is_known(self, digest: bytes) -> bool:
+        """Return whether the digest of a password is that of the plain text, or of the last match of the hash."""
+        return hmac.compare_digest(self._digest, digest)
+
     def matches(self, given: str) -> bool:
-        """Return whether this is the password."""
-        if self._clear is not None:
-            return matches(self._clear, given)
-        assert self._hash is not None
-        digest = hmac.digest(self._key, given.encode(), "sha256")
-        last = self._last
-        if last is not None and hmac.compare_digest(last, digest):
-            return True
+        """Return whether this is the password. It takes the time of the hash, also for the last match."""
+        if self._hash is None:
+            return self.is_known(digest_of(given))
         wanted = bytes.fromhex(self._hash[self._hash.re.groups])
         if not hmac.compare_digest(self._compute(given.encode()), wanted) or self._never:
             return False
-        self._last = digest
+        self._digest = digest_of(given)
         return True
 
     def _compute(self, given: bytes) -> bytes:
@@ -103,6 +111,98 @@ class Password:
         if self._hash.re is _SCRYPT:
             return _scrypt(given, salt, int(groups[0]), int(groups[1]), int(groups[2]), length)
         return hashlib.pbkdf2_hmac(groups[0], given, salt, int(groups[1]), length)
+
+
+class PasswordTable:
+    """Passwords by user name. A check takes the same work for each name, known or not, until a password matches.
+
+    If any password is hashed, a check computes one hash for each cost that occurs, also for plain passwords. So the
+    time reveals neither which names exist nor how their passwords are stored.
+
+    Args:
+        passwords: by user name.
+        limit: bounds the checks that compute hashes.
+
+    Threads: any.
+    """
+
+    __slots__ = ("_decoys", "_limit", "_passwords", "_unknown")
+
+    def __init__(self, passwords: Mapping[str, Password], limit: HashingLimit) -> None:
+        self._passwords = dict(passwords)
+        self._limit = limit
+        self._unknown = Password(secrets.token_hex(32))
+        by_cost = {one.cost: one for one in self._passwords.values() if one.cost is not None}
+        self._decoys = {cost: one.decoy() for cost, one in by_cost.items()}
+
+    def __repr__(self) -> str:
+        return f"PasswordTable({len(self._passwords)} users)"
+
+    def matches(self, user: str, given: str, client: str) -> bool:
+        """Return whether a user exists and has this password.
+
+        Args:
+            client: has a share of the checks.
+
+        Raises: OverloadedError if as many hashes are being computed as the limit allows.
+        """
+        password = self._passwords.get(user)
+        is_known = (password or self._unknown).is_known(digest_of(given))
+        if is_known or not self._decoys:
+            return is_known and password is not None
+        found = False
+        with self._limit.running(client):
+            for cost, decoy in self._decoys.items():
+                one = password if password is not None and password.cost == cost else decoy
+                found = one.matches(given) or found
+        return found
+
+
+class HashingLimit:
+    """The number of checks that may compute password hashes at the same time; more are rejected at once.
+
+    One client has at most half of them, so that it cannot keep others from logging in.
+
+    Args:
+        limit: checks at the same time.
+
+    Attributes:
+        rejected: counts the checks that were rejected.
+
+    Threads: any.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._share = max(1, limit // 2)
+        self._lock = new_lock()  # guards the dict
+        self._running: dict[str, int] = {}
+        self.rejected = Counter()
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Forget the checks of the parent's threads; called in a child process after a fork."""
+        self._running = {}
+
+    @contextmanager
+    def running(self, client: str) -> Iterator[None]:
+        """Count a check as long as the body runs. Raises: OverloadedError at the limit."""
+        table = self._running
+        with self._lock:
+            own = table.get(client, 0)
+            is_free = own < self._share and sum(table.values()) < self._limit
+            if is_free:
+                table[client] = own + 1
+        if not is_free:
+            self.rejected.add()
+            raise OverloadedError("too many passwords are being checked; try again later", retry_after=_RETRY_AFTER)
+        try:
+            yield
+        finally:
+            with self._lock:
+                table[client] -= 1
+                if not table[client]:
+                    del table[client]
 
 
 def _scrypt(given: bytes, salt: bytes, cost: int, block: int, lanes: int, length: int) -> bytes:

@@ -13,6 +13,7 @@ from .._internal.settings import require, text
 from ..http11.fields import is_field_content, is_token
 
 __all__ = [
+    "DIGEST_SIZE",
     "KeyTable",
     "digest_of",
     "failure_origin",
@@ -28,6 +29,8 @@ _QUOTABLE = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]+")
 #: Fields of framing and routing; a credential must not replace them.
 _FRAMING = frozenset({"connection", "content-length", "content-type", "expect", "host", "te", "trailer",
                       "transfer-encoding", "upgrade"})  # fmt: skip
+
+DIGEST_SIZE = 64  # bytes
 
 _process_key = os.urandom(32)
 

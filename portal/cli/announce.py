@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from shlex import quote
 from typing import TYPE_CHECKING
 
+from ..http11.allowed_hosts import is_loopback
 from .output import echo, echo_json
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ def announce(portals: Iterable[Portal], http: HTTPPortal, where: str, as_json: b
     sys.stdout.flush()
     if http in portals and not as_json:
         echo(f"{_location(http, where)} (Ctrl-C stops the server)", err=True)
+        if accepted := _accepted_hosts(http, where):
+            echo(accepted, err=True)
 
 
 def _rows(portals: Iterable[Portal], kind: str) -> list[dict[str, str]]:
@@ -42,6 +45,16 @@ def _rows(portals: Iterable[Portal], kind: str) -> list[dict[str, str]]:
         for portal in portals
         for address, published in getattr(portal, kind)().items()
     ]
+
+
+def _accepted_hosts(http: HTTPPortal, where: str) -> str:
+    """Return which hosts a server accepts that other machines reach; "" for any other server without a list."""
+    hosts = http.allowed_hosts
+    if hosts is not None and "*" not in hosts:
+        return f"accepting requests to {', '.join(hosts)}"
+    if where.startswith("unix:") or http.listener.loopback or is_loopback(where.rpartition(":")[0]):
+        return ""
+    return "accepting requests to every host name; --allowed-host HOST accepts only those to HOST"
 
 
 def _location(http: HTTPPortal, where: str) -> str:

@@ -33,6 +33,7 @@ def http_portal(where: str, **options: Any) -> HTTPPortal:
         port,
         title=options["title"],
         trusted_proxies=options["proxies"],
+        allowed_hosts=options["allowed_hosts"] or None,
         debug=options["debug"],
         config=_serving_config(options),
         auth=_all_authenticators(options) or None,

@@ -38,6 +38,7 @@ _PORTAL_OPTIONS = {
     "limits": "--limit",
     "failure_limit": "--auth-failure-limit",
     "proxies": "--trusted-proxy",
+    "allowed_hosts": "--allowed-host",
     "origins": "--cors",
     "tls_certificate": "--tls-certificate",
     "log": "--log",
@@ -95,6 +96,15 @@ Examples:
     multiple=True,
     metavar="NETWORK",
     help="Take the client's address from X-Forwarded-For of this proxy, such as 10.0.0.0/8 or unix:. Can be repeated.",
+)
+@click.option(
+    "--allowed-host",
+    "allowed_hosts",
+    multiple=True,
+    metavar="HOST",
+    help="Accept only requests whose Host header names this host, such as shop.example or *.shop.example; * accepts "
+    "all. By default a loopback address accepts localhost, 127.0.0.1 and ::1, any other address every host. Can be "
+    "repeated.",
 )
 @click.option(
     "--cors",

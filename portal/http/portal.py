@@ -18,6 +18,7 @@ from ..calls.plugins import close_middleware, resolve_middleware
 from ..catalogue import UniqueIds
 from ..errors import ConfigError, RegistryError
 from ..function import ResolvedFunction
+from ..http11.allowed_hosts import AllowedHosts
 from ..portal import Portal, announce
 from ..service import Service, stop_services
 from ..serving import Listener, ServingConfig
@@ -26,6 +27,7 @@ from .client.resolver import HTTPResolver
 from .documents.pages import DOCUMENT_PATHS
 from .middleware.base import HTTPMiddleware
 from .server.app import HTTPApp
+from .server.host_check import HostCheck
 
 if TYPE_CHECKING:
     from ..auth.server import ServerAuth
@@ -54,6 +56,9 @@ class HTTPPortal(Portal):
             closed with the portal. A name stands for a plug-in (`portal.calls.plugins`).
         http_middleware: runs around every HTTP request, outside of authentication; otherwise as `middleware`.
         trusted_proxies: networks of the proxies whose X-Forwarded-For is trusted.
+        allowed_hosts: the accepted hosts of the Host header, such as "shop.example", "*.shop.example", or "*" for all.
+            Other requests get 421. With None a portal that listens on a loopback address accepts localhost, 127.0.0.1,
+            ::1 and `host`, and any other portal accepts every host.
         documents: serve /openapi.json, /openrpc.json and /docs, at the root and below the base path.
         title, version: title and version of the interface in these documents.
         max_age: whole seconds, up to a year, for which clients may cache responses of functions declared cacheable.
@@ -83,6 +88,7 @@ class HTTPPortal(Portal):
         auth: ServerAuth = None,
         http_middleware: Iterable[HTTPMiddleware | str] = (),
         trusted_proxies: Iterable[str] = (),
+        allowed_hosts: Iterable[str] | None = None,
         documents: bool = True,
         title: str = "Portal",
         version: str = "1",
@@ -113,12 +119,17 @@ class HTTPPortal(Portal):
         self._http_middleware = resolve_middleware(http_middleware, "request")
         self._dispatcher = Dispatcher(middleware, executor=executor)
         self._mounted = False
+        hosts = None if allowed_hosts is None else AllowedHosts(allowed_hosts, setting="http.allowed_hosts")
+        #: As given, or None.
+        self.allowed_hosts = None if hosts is None else hosts.patterns
+        self._hosts = HostCheck(hosts, self._loopback_host)
         self._app = HTTPApp(
             self._catalogue,
             self._services,
             self._dispatcher,
             base_path=base_path,
             address_of=self._address_of,
+            hosts=self._hosts,
             debug=debug,
             auth=auth,
             http_middleware=self._http_middleware,
@@ -173,6 +184,9 @@ class HTTPPortal(Portal):
             return Address.network(scheme, "localhost", None, (*prefix, *path))
         host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(listener.host, listener.host)
         return Address.network(scheme, host, listener.port, (*prefix, *path))
+
+    def _loopback_host(self) -> str | None:
+        return self.listener.host if self.listener.loopback else None
 
     def owns(self, address: Address) -> bool:
         """Return whether an address is below this portal's base, published or not."""
@@ -265,9 +279,14 @@ class HTTPPortal(Portal):
     def stats(self) -> dict[str, Any]:
         """Return the numbers of functions, of calls started, failed and running, and the counters of the listener.
 
-        `bodies_rejected` counts bodies with too many objects and arrays. "auth" has the counters of authenticators.
+        `bodies_rejected` counts bodies with too many objects and arrays, `hosts_rejected` requests whose Host header
+        was not accepted. "auth" has the counters of authenticators.
         """
-        own = {"bodies_rejected": self._app.decoder.rejected.value, "auth": self._app.authentication_counters()}
+        own = {
+            "bodies_rejected": self._app.decoder.rejected.value,
+            "hosts_rejected": self._hosts.rejected.value,
+            "auth": self._app.authentication_counters(),
+        }
         return super().stats() | self._dispatcher.stats() | own | {"listener": self.listener.stats()}
 
 

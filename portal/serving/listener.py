@@ -29,7 +29,7 @@ from .reactor import Reactor
 from .rejections import RejectionLog
 from .request import App
 from .scheduler import RequestScheduler
-from .sockets import bind_free_port, is_unix, open_socket, remove_socket_file, start_listening
+from .sockets import bind_free_port, is_bound_to_loopback, is_unix, open_socket, remove_socket_file, start_listening
 from .tls import ServerTLS
 
 __all__ = ["Listener"]
@@ -82,6 +82,7 @@ class Listener:
     def _reset(self) -> None:
         self._lock = threading.Lock()  # guards starting, stopping and mounting
         self._running = False
+        self._loopback = False
         self._engine: _Engine | None = None  # of the latest start
         self._tls: ServerTLS | None = None
         self._counting = threading.Lock()  # guards the totals of closed connections
@@ -129,6 +130,11 @@ class Listener:
     def ready(self) -> bool:
         """Whether it takes new calls. False as soon as `stop` is called."""
         return self._running and self._engine is not None and not self._engine.scheduler.stopping
+
+    @property
+    def loopback(self) -> bool:
+        """Whether it was started on loopback addresses only, so that other machines cannot connect."""
+        return self._loopback
 
     @property
     def secure(self) -> bool:
@@ -218,6 +224,7 @@ class Listener:
             if isinstance(name, tuple):
                 self.port = int(name[1])
                 self.host = str(name[0]) if self._adopted else self.host
+            self._loopback = all(is_bound_to_loopback(one) for one in sockets)
             self._engine = self._build(sockets)
             self._running = True
             self._engine.reactor.start()

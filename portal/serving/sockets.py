@@ -10,8 +10,9 @@ import socketserver
 import stat
 
 from ..errors import TransportError
+from ..http11.allowed_hosts import is_loopback
 
-__all__ = ["bind_free_port", "is_unix", "open_socket", "remove_socket_file", "start_listening"]
+__all__ = ["bind_free_port", "is_bound_to_loopback", "is_unix", "open_socket", "remove_socket_file", "start_listening"]
 
 _UNIX = "unix:"
 
@@ -44,6 +45,12 @@ class _BoundServer(_Server):
 def is_unix(host: str) -> bool:
     """Return whether `host` is "unix:" and a path."""
     return host.startswith(_UNIX)
+
+
+def is_bound_to_loopback(sock: socket.socket) -> bool:
+    """Return whether a TCP socket is bound to a loopback address; False for a Unix socket."""
+    name = sock.getsockname()
+    return isinstance(name, tuple) and is_loopback(str(name[0]))
 
 
 def open_socket(host: str, port: int, backlog: int, socket_mode: int) -> socket.socket:

@@ -127,7 +127,7 @@ def test_an_app_that_fails_closes_only_its_connection() -> None:
         portal.start()
         listener.mount("/broken", Failing())
         with socket.create_connection(("127.0.0.1", listener.port), timeout=WAIT) as sock:
-            sock.sendall(b"GET /broken HTTP/1.1\r\nHost: x\r\n\r\n")
+            sock.sendall(b"GET /broken HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert sock.recv(100) == b""
         assert consumer.call_at(address, {"a": 1, "b": 2}) == 3.0
     portal.close()

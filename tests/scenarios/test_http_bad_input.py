@@ -253,7 +253,7 @@ def send(server: HTTPPortal, data: bytes) -> bytes:
 
 
 def test_pipelined_requests_get_their_responses_in_order(server: HTTPPortal) -> None:
-    one = b"POST /api/add HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n"
+    one = b"POST /api/add HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n"
     responses = send(server, one + b'{"a":1,"b":1}' + one + b'{"a":2,"b":2}')
     assert responses.count(b"HTTP/1.1 200 OK") == 2
     assert responses.index(b"2.0") < responses.index(b"4.0")
@@ -263,11 +263,11 @@ def test_pipelined_requests_get_their_responses_in_order(server: HTTPPortal) -> 
     ("data", "status"),
     [
         (b"nonsense\r\n\r\n", b"400"),
-        (b"GET / HTTP/2.0\r\nHost: x\r\n\r\n", b"505"),
-        (b"POST /api/add HTTP/1.1\r\nHost: x\r\n" + BOTH + b"0\r\n\r\n", b"400"),
+        (b"GET / HTTP/2.0\r\nHost: localhost\r\n\r\n", b"505"),
+        (b"POST /api/add HTTP/1.1\r\nHost: localhost\r\n" + BOTH + b"0\r\n\r\n", b"400"),
         (b"GET /api HTTP/1.1\r\n\r\n", b"400"),
-        (b"GET /" + b"a" * 40_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", b"4"),
-        (b"GET /api HTTP/1.1\r\nHost: x\r\nA: " + b"b" * 40_000, b"431"),
+        (b"GET /" + b"a" * 40_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", b"4"),
+        (b"GET /api HTTP/1.1\r\nHost: localhost\r\nA: " + b"b" * 40_000, b"431"),
     ],
 )
 def test_broken_requests(server: HTTPPortal, data: bytes, status: bytes) -> None:
@@ -275,7 +275,7 @@ def test_broken_requests(server: HTTPPortal, data: bytes, status: bytes) -> None
 
 
 def test_chunked_and_expect_continue(server: HTTPPortal) -> None:
-    head = b"POST /api/add HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    head = b"POST /api/add HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     chunked = head + b'Transfer-Encoding: chunked\r\n\r\n5\r\n{"a":\r\n8\r\n1,"b":2}\r\n0\r\n\r\n'
     assert send(server, chunked).endswith(b"3.0")
     with socket.create_connection(("127.0.0.1", server.port), timeout=WAIT) as sock:

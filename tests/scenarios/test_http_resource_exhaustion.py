@@ -25,7 +25,7 @@ from portal.serving.listener import Listener
 
 WAIT = 10.0
 BODY = b'{"a":1,"b":2}'
-GOOD = b"POST /api/add HTTP/1.1\r\nHost: x\r\nContent-Length: 13\r\n\r\n" + BODY
+GOOD = b"POST /api/add HTTP/1.1\r\nHost: localhost\r\nContent-Length: 13\r\n\r\n" + BODY
 
 
 def add(a: float, b: float) -> float:
@@ -145,7 +145,7 @@ def test_a_client_that_reads_nothing_of_a_stream_frees_its_worker() -> None:
         portal.apply(endless)
         portal.apply(add)
         with connect(portal) as rude, connect(portal) as good:
-            rude.sendall(b"POST /api/endless HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
+            rude.sendall(b"POST /api/endless HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}")
             assert rude.recv(10)
             assert exchange(good).startswith(b"HTTP/1.1 200 ")  # by the one worker there is
         assert closed == [True]

@@ -21,7 +21,7 @@ from portal.http import HTTPClient
 from portal.serving import Connection, Listener, Request, Response, ServingConfig
 
 BODY = b'{"a":1,"b":2}'
-POST = b"POST /api/add HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY
+POST = b"POST /api/add HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY
 WAIT = 10.0
 
 
@@ -192,7 +192,7 @@ def test_slow_heads_occupy_no_worker() -> None:
         for number in range(50):
             assert consumer.call_at(address, {"a": number, "b": 1}) == number + 1
         assert portal.stats()["listener"]["rejected"] == 0
-        slow[0].sendall(b"t: x\r\nContent-Length: 13\r\n\r\n")
+        slow[0].sendall(b"t: localhost\r\nContent-Length: 13\r\n\r\n")
         slow[0].sendall(b'{"a":1,"b":2}')
         assert slow[0].recv(1000).endswith(b"3.0")
     for sock in slow:
@@ -243,7 +243,7 @@ def test_a_quick_call_that_gets_stuck_does_not_delay_other_clients() -> None:
 
     def request(wait: bytes) -> bytes:
         body = b'{"wait":%b}' % wait
-        return b"POST /api/moody HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+        return b"POST /api/moody HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body
 
     with HTTPPortal() as portal:
         portal.apply(moody)
@@ -286,16 +286,16 @@ def test_a_quick_path_may_return_a_stream_later() -> None:
         portal.listener.mount("/x", app)
         with connect(portal) as sock:
             for _ in range(200):
-                sock.sendall(b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n")
+                sock.sendall(b"GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 assert read_response(sock).endswith(b"text")
             for _ in range(3):
                 app.streaming = True
-                sock.sendall(b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n")
+                sock.sendall(b"GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 received = b""
                 while not received.endswith(b"0\r\n\r\n"):
                     received += sock.recv(1000)
                 app.streaming = False
-                sock.sendall(b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n")
+                sock.sendall(b"GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 assert read_response(sock).endswith(b"text")
 
 
@@ -307,7 +307,7 @@ def test_a_client_that_reads_nothing_is_given_up() -> None:
         portal.apply(blob)
         portal.apply(add)
         with connect(portal) as lazy, connect(portal) as busy:
-            lazy.sendall(b"POST /api/blob HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+            lazy.sendall(b"POST /api/blob HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
             for _ in range(20):
                 busy.sendall(POST)
                 assert read_response(busy).endswith(b"3.0")
@@ -360,7 +360,7 @@ def test_a_hangup_reported_together_with_a_call_that_gets_stuck_is_not_lost(monk
 
     def request(wait: bytes) -> bytes:
         body = b'{"wait":%b}' % wait
-        return b"POST /api/moody HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+        return b"POST /api/moody HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body
 
     with HTTPPortal() as portal, Consumer() as consumer:
         portal.apply(moody)
@@ -449,7 +449,7 @@ class EchoApp:
         return self.echoes[-1]
 
 
-UPGRADE = b"GET /echo HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n"
+UPGRADE = b"GET /echo HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n"
 
 
 def lines(sock: socket.socket, number: int) -> list[bytes]:
@@ -566,7 +566,7 @@ def test_the_longest_matching_prefix_gets_the_request() -> None:
         found = {}
         with socket.create_connection(("127.0.0.1", listener.port), timeout=WAIT) as sock:
             for path in ("/a", "/a/x", "/ab", "/a/b", "/a/b/c", "/a/bc", "/c/x", "/c", "/"):
-                sock.sendall(b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % path.encode())
+                sock.sendall(b"GET %b HTTP/1.1\r\nHost: localhost\r\n\r\n" % path.encode())
                 answer = read_response(sock)
                 found[path] = answer.partition(b"\r\n\r\n")[2] if b"200 OK" in answer else answer[9:12]
         inside = {"/a": b"a", "/a/x": b"a", "/a/b": b"ab", "/a/b/c": b"ab", "/a/bc": b"a", "/c/x": b"c"}
@@ -591,11 +591,11 @@ def test_a_graceful_stop_finishes_running_calls_and_rejects_new_ones() -> None:
     portal.start()
     assert portal.listener.ready
     with connect(portal) as running, connect(portal) as idle, connect(portal) as partial:
-        idle.sendall(b"OPTIONS /api HTTP/1.1\r\nHost: x\r\n\r\n")
+        idle.sendall(b"OPTIONS /api HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert b"204" in idle.recv(1000)
-        partial.sendall(b"POST /api/slow HTTP/1.1\r\nHost: x\r\n")
+        partial.sendall(b"POST /api/slow HTTP/1.1\r\nHost: localhost\r\n")
         eventually(lambda: portal.stats()["listener"]["connections"] == 3)
-        running.sendall(b"POST /api/slow HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+        running.sendall(b"POST /api/slow HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
         assert begun.wait(WAIT)
         stopping = threading.Thread(target=portal.stop, args=(WAIT,))
         stopping.start()
@@ -660,7 +660,7 @@ def test_a_call_that_gets_stuck_during_the_stop_does_not_delay_other_clients(mon
 
     def request(wait: bytes) -> bytes:
         body = b'{"wait":%b}' % wait
-        return b"POST /api/moody HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+        return b"POST /api/moody HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body
 
     portal = HTTPPortal()
     portal.listener.adopt([socket.create_server(("127.0.0.1", 0))])  # what still comes is served then
@@ -672,7 +672,7 @@ def test_a_call_that_gets_stuck_during_the_stop_does_not_delay_other_clients(mon
             for sock in (first, second):
                 sock.sendall(request(b"false"))
                 assert read_response(sock).endswith(b'"done"')
-        third.sendall(b"POST /api/hold HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+        third.sendall(b"POST /api/hold HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
         assert held.wait(WAIT)
         engine = portal.listener._engine
         assert engine is not None
@@ -709,7 +709,7 @@ def test_calls_that_run_longer_than_the_grace_are_aborted() -> None:
     portal.apply(stuck)
     portal.start()
     with connect(portal) as sock:
-        sock.sendall(b"POST /api/stuck HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+        sock.sendall(b"POST /api/stuck HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
         assert begun.wait(WAIT)
         portal.stop(0.05)
         assert sock.recv(1000) == b""
@@ -722,7 +722,7 @@ def test_it_can_be_started_again() -> None:
     for _ in range(3):
         listener.start()
         with socket.create_connection(("127.0.0.1", listener.port), timeout=WAIT) as sock:
-            sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             assert b"404" in read_all(sock)
         listener.stop()
     assert listener.stats()["running"] is False
@@ -758,7 +758,7 @@ portal.start()
 consumer = Consumer()
 assert consumer.call_at(address, {"a": 1, "b": 2}) == 3.0
 kept = socket.create_connection(("127.0.0.1", portal.port), timeout=10)
-kept.sendall(b"OPTIONS /api HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
+kept.sendall(b"OPTIONS /api HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n")
 assert b"204" in kept.recv(1000)
 told, tell = os.pipe()
 ready, done = os.pipe()

@@ -184,7 +184,7 @@ class Traffic:
 
     def upgrade(self, portal: HTTPPortal) -> None:
         with connect(portal) as sock:
-            sock.sendall(b"GET /upper HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: upper\r\n\r\n")
+            sock.sendall(b"GET /upper HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: upper\r\n\r\n")
             assert b"101" in sock.recv(65536)
             sock.sendall(b"text")
             assert sock.recv(65536) == b"TEXT"
@@ -333,7 +333,7 @@ def test_a_resume_while_the_reactor_pauses_a_connection_is_not_lost(monkeypatch:
         monkeypatch.setattr(poller, "disarm", resume_and_disarm)
         monkeypatch.setattr(Upper, "resume", lambda self: None)  # only the thread above resumes
         with connect(portal) as sock:
-            sock.sendall(b"GET /upper HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: upper\r\n\r\n")
+            sock.sendall(b"GET /upper HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: upper\r\n\r\n")
             assert b"101" in sock.recv(65536)
             sock.sendall(b"pause")
             eventually(lambda: bool(made) and not made[0].connection.paused and made[0].pauses == 1)

@@ -38,7 +38,7 @@ def test_a_listener_logs_and_counts_its_rejections(caplog: pytest.LogCaptureFixt
         begun.set()
         gate.wait(WAIT)
 
-    post = b"POST /api/slow HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+    post = b"POST /api/slow HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
     with (
         caplog.at_level(logging.WARNING, "portal.serving"),
         HTTPPortal(config=ServingConfig(workers=1, queue=0, connections=2)) as portal,

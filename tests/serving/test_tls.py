@@ -138,7 +138,7 @@ def test_plain_http_on_a_tls_port_gets_an_explanation(files: Files, method: str,
         portal.apply(add)
         for _ in range(3):
             with socket.create_connection(("127.0.0.1", portal.port), timeout=10) as sock:
-                head = f"{method} /api/add HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n"
+                head = f"{method} /api/add HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\n\r\n"
                 sock.sendall(head.encode() + b"x" * size)
                 answer = b"".join(iter(lambda: sock.recv(65536), b""))
             assert answer.startswith(b"HTTP/1.1 400 ")
@@ -176,7 +176,7 @@ def test_the_client_s_certificate_is_its_identity(files: Files, clients: Any, gi
             context.load_cert_chain(own.chain, own.key)
         raw = socket.create_connection(("127.0.0.1", portal.port), timeout=10)
         with context.wrap_socket(raw, server_hostname="localhost") as sock:
-            sock.sendall(b"GET /probe HTTP/1.1\r\nHost: x\r\n\r\n")
+            sock.sendall(b"GET /probe HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert sock.recv(4096).endswith(b"ok")
     assert [identity.name if identity else None for identity in seen] == [answer]
     if seen[0] is not None:

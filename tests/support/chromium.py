@@ -29,15 +29,19 @@ needs_browser = pytest.mark.skipif(
 
 
 @contextmanager
-def browser(profile: Path) -> Iterator[Chrome]:
-    """Start a browser with an empty profile in the folder `profile`; it logs its console and its requests."""
+def browser(profile: Path, *flags: str) -> Iterator[Chrome]:
+    """Start a browser with an empty profile in the folder `profile`; it logs its console and its requests.
+
+    Args:
+        flags: more command-line flags.
+    """
     from selenium.webdriver import Chrome, ChromeOptions
     from selenium.webdriver.chrome.service import Service
 
     assert _CHROMIUM is not None
     options = ChromeOptions()
     options.binary_location = _CHROMIUM
-    for flag in (*_FLAGS, f"--user-data-dir={profile}"):
+    for flag in (*_FLAGS, *flags, f"--user-data-dir={profile}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     # Given a driver, selenium neither searches for one nor downloads one.

@@ -11,7 +11,7 @@ from portal.serving import Request, Response
 
 def request_of(method: str = "POST", target: str = "/api/add", body: bytes = b"", **headers: str) -> Request:
     """Return a request; `x_y` is the header x-y."""
-    lines = [f"{method} {target} HTTP/1.1", "Host: api.example"]
+    lines = [f"{method} {target} HTTP/1.1"] + ([] if "host" in headers else ["Host: api.example"])
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     lines += [f"Content-Length: {len(body)}"] if body or method == "POST" else []
     head = parse_request_head("\r\n".join([*lines, "", ""]).encode("latin-1"))

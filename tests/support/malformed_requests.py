@@ -59,7 +59,7 @@ class Row:
     halves: bool = True
 
 
-HOST = b"Host: x\r\n"
+HOST = b"Host: localhost\r\n"
 BODY = b'{"a":1,"b":2}'
 LENGTH = b"Content-Length: 13\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
@@ -218,22 +218,24 @@ def _fields() -> Iterator[Row]:
     yield responded("a long run of blanks inside a value", post(HOST + LENGTH + b"A: b" + b" " * 8000 + b"c\r\n"), 200)
     yield responded("high bytes in a value", post(HOST + LENGTH + b"A: \xff\xfe\r\n"), 200)
     yield responded("an empty value", post(HOST + LENGTH + b"A:\r\n"), 200)
-    yield rejected("headers end with LF LF", b"POST /api/add HTTP/1.1\nHost: x\nContent-Length: 13\n\n" + BODY)
-    yield rejected("headers end with LF CR LF", b"POST /api/add HTTP/1.1\r\nHost: x\r\nContent-Length: 13\n\r\n" + BODY)
-    yield rejected("headers end with CR CR", b"GET /api HTTP/1.1\r\nHost: x\r\r\r\n\r\n")
-    yield rejected("one bare LF, then nothing", b"GET /api HTTP/1.1\nHost: x")
+    line = b"POST /api/add HTTP/1.1\r\n"
+    yield rejected("headers end with LF LF", b"POST /api/add HTTP/1.1\nHost: localhost\nContent-Length: 13\n\n" + BODY)
+    yield rejected("headers end with LF CR LF", line + b"Host: localhost\r\nContent-Length: 13\n\r\n" + BODY)
+    yield rejected("headers end with CR CR", b"GET /api HTTP/1.1\r\nHost: localhost\r\r\r\n\r\n")
+    yield rejected("one bare LF, then nothing", b"GET /api HTTP/1.1\nHost: localhost")
     yield rejected("no host", post(LENGTH))
     yield rejected("two hosts", post(HOST + b"Host: y\r\n" + LENGTH))
     yield rejected("the host twice", post(HOST + HOST + LENGTH))
     for host in (b"a b", b"a/b", b"a@b", b"[::1", b"::1]", b"a:b", b"a,b/c", b"a:80:80", b"\xe4", b"a\\b", b"a?b",
                  b"a#b", b"a\"b", b"<a>", b"[x]"):  # fmt: skip
         yield rejected(f"host {host!r}", post(b"Host: " + host + b"\r\n" + LENGTH))
-    yield responded("an empty host", post(b"Host:\r\n" + LENGTH), 200)
+    yield responded("an empty host", post(b"Host:\r\n" + LENGTH), 421)
+    yield responded("another host", post(b"Host: evil.example\r\n" + LENGTH) + GOOD, 421, 200)
     yield responded("an IPv6 host", post(b"Host: [::1]:80\r\n" + LENGTH), 200)
     yield rejected("too many headers", post(HOST + LENGTH + b"".join(b"A%d: b\r\n" % n for n in range(50))), 431)
     yield rejected("the same header too often", post(HOST + LENGTH + b"A: b\r\n" * 50), 431)
     yield rejected("a header too long", post(HOST + LENGTH + b"A: " + b"b" * 9000 + b"\r\n"), 431)
-    yield rejected("a header without end", b"GET /api HTTP/1.1\r\nHost: x\r\nA: " + b"b" * 9000, 431)
+    yield rejected("a header without end", b"GET /api HTTP/1.1\r\nHost: localhost\r\nA: " + b"b" * 9000, 431)
     yield rejected("a name too long", post(HOST + LENGTH + b"A" * 9000 + b": b\r\n"), 431)
     yield responded("expect 100 with the body at once", post(HOST + LENGTH + b"Expect: 100-continue\r\n"), 200)
     yield rejected("expect something else", post(HOST + LENGTH + b"Expect: 200-ok\r\n"), 417)
@@ -307,8 +309,9 @@ def _lines() -> Iterator[Row]:
     yield responded("head", post(HOST, b"", b"HEAD /api/add HTTP/1.1"), 200, method="HEAD")
     yield responded("head of nothing", post(HOST, b"", b"HEAD /nothing HTTP/1.1"), 404, method="HEAD")
     yield responded("options", post(HOST, b"", b"OPTIONS /api/add HTTP/1.1"), 204)
-    yield responded("absolute form", post(line=b"POST http://x:80/api/add HTTP/1.1"), 200)
-    yield responded("absolute form in capitals", post(line=b"POST HTTPS://X/api/add HTTP/1.1"), 200)
+    yield responded("absolute form", post(line=b"POST http://localhost:80/api/add HTTP/1.1"), 200)
+    yield responded("absolute form of another host", post(line=b"POST http://x/api/add HTTP/1.1"), 421)
+    yield responded("absolute form in capitals", post(line=b"POST HTTPS://LOCALHOST/api/add HTTP/1.1"), 200)
     yield responded("absolute form without a path", post(line=b"POST http://x HTTP/1.1"), 404)
     yield responded("absolute form with a query only", post(line=b"POST http://x?a HTTP/1.1"), 404)
     yield responded("escapes in the path", post(line=b"POST /api/%61dd HTTP/1.1"), 200)
@@ -428,7 +431,7 @@ def _manners() -> Iterator[Row]:
     yield rejected("a bad chunk byte by byte", _one_by_one(post(HOST + CHUNKED, b"0xd\r\n")))
     yield rejected("a byte and then nothing", b"P", 408)
     yield rejected("a line and then nothing", b"POST /api/add HTTP/1.1\r\n", 408)
-    yield rejected("a head without its end", b"POST /api/add HTTP/1.1\r\nHost: x\r\n", 408)
+    yield rejected("a head without its end", b"POST /api/add HTTP/1.1\r\nHost: localhost\r\n", 408)
     yield dropped("nothing", b"")
     yield rejected("zeros", b"\0" * 10_000, 431)
     yield rejected("garbage", bytes(range(256)) * 4)
@@ -501,7 +504,7 @@ def _tls_rows() -> Iterator[Row]:
     for name, data, status in [
         ("cl.te", post(HOST + LENGTH + CHUNKED, CHUNKS + SMUGGLED), 400),
         ("no host", post(LENGTH), 400),
-        ("a bare LF", b"GET /api HTTP/1.1\nHost: x\n\n", 400),
+        ("a bare LF", b"GET /api HTTP/1.1\nHost: localhost\n\n", 400),
         ("a bad chunk", post(HOST + CHUNKED, b"0xd\r\n"), 400),
         ("a header too long", post(HOST + b"A: " + b"b" * 9000 + b"\r\n"), 431),
         ("too long a body", post(HOST + b"Content-Length: 70000\r\n"), 413),

@@ -27,6 +27,7 @@ from ..messages.call_headers import context_of
 from ..middleware.base import HTTPMiddleware, build_http_chain
 from .error_responses import METHODS_OF_FUNCTION, ErrorResponses
 from .function_calls import FunctionCalls, json_response
+from .host_check import HostCheck
 from .listing import Listing
 from .negotiation import is_coded
 from .rpc import RPCEndpoint
@@ -51,6 +52,8 @@ class HTTPApp:
         catalogue: what is published.
         services: the published services by name.
         dispatcher: runs the calls.
+        hosts: decides which values of the Host header are accepted; None accepts all. Other requests get 421 before any
+            middleware runs.
         base_path: "" or "/api".
         address_of: returns the address of a catalogue path.
         debug: whether clients see what functions raise.
@@ -78,6 +81,7 @@ class HTTPApp:
         *,
         base_path: str,
         address_of: Callable[[tuple[str, ...]], Address],
+        hosts: HostCheck | None = None,
         debug: bool = False,
         auth: ServerAuth = None,
         http_middleware: Iterable[HTTPMiddleware] = (),
@@ -89,6 +93,7 @@ class HTTPApp:
         max_containers: int = MAX_CONTAINERS,
     ) -> None:
         self._base = base_path
+        self._hosts = hosts or HostCheck()
         self._catalogue = catalogue
         self._dispatcher = dispatcher
         self._authenticators = authenticators_of(auth)
@@ -126,6 +131,8 @@ class HTTPApp:
 
         If the request comes from a server that lets only this thread respond, this returns by the deadline.
         """
+        if request.headers.get("host") not in self._hosts.known and not self._hosts.accepts(request):
+            return self._errors.respond(request, self._hosts.error(request), None)
         if self._proxies:
             request.resolve_peer(client_address(request.peer, request.headers.get("x-forwarded-for"), self._proxies))
         if not self._http_middleware:

@@ -258,7 +258,7 @@ def test_a_stream_that_is_cut_at_its_deadline_has_a_line_of_what_was_sent() -> N
     with HTTPPortal(http_middleware=[RequestLog(lines.put)]) as portal:
         portal.apply(stuck)
         with socket.create_connection(("127.0.0.1", portal.port), WAIT) as sock:
-            sock.sendall(b"POST /api/stuck HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+            sock.sendall(b"POST /api/stuck HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
             received = b""
             while piece := sock.recv(65536):
                 received += piece

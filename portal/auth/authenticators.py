@@ -262,7 +262,10 @@ class CertificateAuth:
         found = request.tls_identity
         if found is None or self._identity_of is None:
             return found
-        return _known(self._identity_of(found))
+        identity = self._identity_of(found)
+        if identity is None:  # nobody guesses a certificate
+            raise AuthenticationError("the credential is not valid", guess=False)
+        return _known(identity)
 
 
 def bearer_token(request: CredentialSource) -> str | None:

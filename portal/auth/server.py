@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from .._internal.settings import require
 from ..context import Identity
@@ -85,10 +86,10 @@ def _authenticator_of(source: Authenticator | _AuthFunction) -> Authenticator:
     )
 
 
-def counters_of(authenticators: Iterable[Authenticator]) -> dict[str, int]:
-    """Return the counters of all authenticators that have a method `counters`; those of one name are added up."""
+def counters_of(parts: Iterable[Any]) -> dict[str, int]:
+    """Return the counters of all objects that have a method `counters`; those of one name are added up."""
     found: dict[str, int] = {}
-    for one in authenticators:
+    for one in parts:
         for name, value in one.counters().items() if hasattr(one, "counters") else ():
             found[name] = found.get(name, 0) + value
     return found
@@ -117,11 +118,14 @@ def authenticate(authenticators: Iterable[Authenticator], request: CredentialSou
 def _rejection_by(one: Authenticator, asked: tuple[Authenticator, ...], error: Exception) -> Exception:
     """Return the error that the client gets for one that an authenticator raised."""
     if isinstance(error, AuthenticationError):
+        error.guess = error.guess is not False
         return _challenging(error, asked, one)
     if isinstance(error, _VISIBLE):
         return error
     _log.error("authentication failed: %s raised %s", _name(one), failure_origin(error))
-    return _challenging(AuthenticationError(_UNCHECKED), asked, one)
+    # `tokens[token]` raises a KeyError for a guess. Other errors, as for a lost database, tell nothing of a credential.
+    guess = isinstance(error, LookupError | ValueError)
+    return _challenging(AuthenticationError(_UNCHECKED, guess=guess), asked, one)
 
 
 def _name(one: Authenticator) -> str:

@@ -16,17 +16,23 @@ class AuthenticationError(PortalError):
 
     Attributes:
         challenges: the values of the WWW-Authenticate headers that the transport sends.
+        guess: whether the credential may have been guessed. `AuthFailureLimit` counts such errors of authenticators and
+            HTTP middleware. None is True for an error of an authenticator, False for others.
     """
 
     code = "authentication_error"
     status = 401
     rpc_code = -32001
-    transient = ("challenges",)
+    transient = ("challenges", "guess")
     challenges: tuple[str, ...] = ()
+    guess: bool | None = None
 
-    def __init__(self, message: str = "", *, challenges: Iterable[str] = (), **common: Any) -> None:
+    def __init__(
+        self, message: str = "", *, challenges: Iterable[str] = (), guess: bool | None = None, **common: Any
+    ) -> None:
         super().__init__(message, **common)
         self.challenges = tuple(challenges)
+        self.guess = guess
 
 
 class AuthorizationError(PortalError):

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from time import monotonic
 
 from .._internal.at_fork import new_lock
+from .._internal.counter import Counter
 from .._internal.redis_client import RedisClient, StoreClient, StoreUnavailable
 from .._internal.settings import count
 from ..errors import RateLimitError
@@ -37,6 +38,9 @@ class AuthFailures:
         clock: seconds, as `time.monotonic`.
         setting: dotted path of the owner, for errors about its settings.
 
+    Attributes:
+        rejected: counts the rejected attempts of blocked clients.
+
     Raises: ConfigError for a wrong setting.
 
     Threads: any.
@@ -58,6 +62,7 @@ class AuthFailures:
         self._take = rate_store(parsed, parsed.calls, self._link, prefix, max_entries, clock).take
         self._interval = parsed.seconds / parsed.calls
         self._clock = clock
+        self.rejected = Counter()
         self._lock = new_lock()  # guards writes to the dict below; readers take no lock
         self._blocked: dict[str, float] = {}  # moment at which the block ends, by client
 
@@ -72,6 +77,7 @@ class AuthFailures:
             return
         left = self._blocked.get(client_network(peer), 0.0) - self._clock()
         if left > 0:
+            self.rejected.add()
             raise RateLimitError("too many failed authentications from this address; try again later", retry_after=left)
 
     def record(self, peer: str) -> None:

@@ -161,13 +161,13 @@ class JWTAuth:
             self._keep(token, _CachedToken(identity, claims.get("exp", math.inf) + self._leeway, key_set))
             return identity
         except jwt.ExpiredSignatureError:
-            failure = "the token has expired"
+            failure, guess = "the token has expired", False
         except OverloadedError:
             raise
         except Exception as error:  # a malformed token may cause any exception
-            failure = "the token is not valid"
+            failure, guess = "the token is not valid", not isinstance(error, _claim_errors())
             _log.debug("token rejected: %s", failure_origin(error))
-        raise AuthenticationError(failure)
+        raise AuthenticationError(failure, guess=guess)
 
     def counters(self) -> dict[str, int]:
         """Return how many tokens were rejected because their keys were being fetched."""
@@ -233,6 +233,19 @@ class JWTAuth:
         if isinstance(self._issuer, list) and len(set(self._issuer)) > 1:
             name = f"{claims['iss']}#{name}"
         return Identity(name, frozenset(scopes), claims)
+
+
+def _claim_errors() -> tuple[type[Exception], ...]:
+    """Return the exceptions for claims; PyJWT checks claims after the signature, which nobody guesses."""
+    import jwt
+
+    return (
+        jwt.ImmatureSignatureError,
+        jwt.InvalidAudienceError,
+        jwt.InvalidIssuedAtError,
+        jwt.InvalidIssuerError,
+        jwt.MissingRequiredClaimError,
+    )
 
 
 class _SharedIdentity(Identity):

@@ -16,10 +16,14 @@ __all__ = ["AuthFailureLimit"]
 class AuthFailureLimit:
     """HTTP middleware that limits failed authentications of each client.
 
-    Every 401 response takes one of the client's `rate`, also that to a request without a credential. A client that has
-    used up its rate gets 429 with Retry-After until the limiter allows another attempt. So "10/minute" allows ten
-    attempts, then one in six seconds. Requests that are handled at the same time are not held back: there may be as
-    many more attempts as there are workers. Put it inside RequestLog and CORS, and outside of all other middleware.
+    Every rejected credential takes one of the client's `rate`. A client that has used up its rate gets 429 with
+    Retry-After until the limiter allows another attempt. So "10/minute" allows ten attempts, then one in six seconds.
+    Requests that are handled at the same time are not held back: there may be as many more attempts as there are
+    workers. Put it inside RequestLog and CORS, and outside of all other middleware.
+
+    A 401 that is not a guess takes nothing: that to a request without a credential, to a token that has a valid
+    signature and has expired or is for another audience, and that of a function. HTTP middleware that checks a
+    credential itself raises `AuthenticationError(guess=True)`, which is counted.
 
     A client is its IPv4 address, or the /64 of its IPv6 address. Behind proxies, set `trusted_proxies` of the portal:
     without it all clients of a proxy count as one, and one of them could lock out the others.
@@ -55,9 +59,13 @@ class AuthFailureLimit:
         if "late" not in request.notes:
             self._failures.check(request.peer)
         response = call_next(request)
-        if response.status == 401:
+        if request.notes.get("guess"):
             self._failures.record(request.peer)
         return response
+
+    def counters(self) -> dict[str, int]:
+        """Return how many clients are in the table of blocked clients, and how many requests were rejected."""
+        return {"blocked_clients": self._failures.blocked, "rejected_blocked": self._failures.rejected.value}
 
     def close(self) -> None:
         """Close the connections to the store that were opened for a URL."""

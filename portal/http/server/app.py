@@ -18,7 +18,7 @@ from ...auth.server import ServerAuth, authenticate, authenticators_of, counters
 from ...calls.dispatcher import Dispatcher
 from ...catalogue import Catalogue
 from ...context import CallContext
-from ...errors import PortalError, ProtocolError, RegistryError
+from ...errors import AuthenticationError, PortalError, ProtocolError, RegistryError
 from ...http11.forwarded import client_address, trusted_networks
 from ...service import Service
 from ...serving import Request, Response
@@ -146,12 +146,13 @@ class HTTPApp:
         return self._documents.openapi()
 
     def authentication_counters(self) -> dict[str, int]:
-        """Return the counters of the authenticators."""
-        return counters_of(self._authenticators)
+        """Return the counters of the authenticators and of HTTP middleware such as AuthFailureLimit."""
+        return counters_of((*self._authenticators, *self._http_middleware))
 
     def _middleware_failed(self, request: Request, error: Exception) -> Response:
         """Return the response to what a middleware raises; the middleware around it sees this response."""
         if isinstance(error, PortalError):
+            _note_guess(request, error)
             return self._errors.respond(request, error, None)
         _log.error("middleware around %s %s failed", request.method, request.path, exc_info=error)
         return self._errors.internal(request, error, None)
@@ -184,6 +185,7 @@ class HTTPApp:
                 return self._rpc.respond(request, context)
             return self._calls.respond(self._catalogue.get(path, version), request, context)
         except PortalError as error:
+            _note_guess(request, error)
             allow = {"Allow": self._allow(request)} if error.status == 405 else {}
             return self._errors.respond(request, error, context, allow)
         except Exception as error:
@@ -245,6 +247,12 @@ class HTTPApp:
         if path == _RPC:
             return _METHODS_OF_RPC
         return _METHODS_OF_LISTING if self._listing.is_list(path) else METHODS_OF_FUNCTION
+
+
+def _note_guess(request: Request, error: PortalError) -> None:
+    """Note for AuthFailureLimit that the request had a credential that may have been guessed."""
+    if isinstance(error, AuthenticationError) and error.guess:
+        request.notes["guess"] = True
 
 
 def _credential_names(authenticators: Iterable[Any]) -> frozenset[str]:

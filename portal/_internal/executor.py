@@ -10,47 +10,58 @@ from __future__ import annotations
 import contextvars
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future
 from typing import Any
 
 from ..errors import OverloadedError
 from .at_fork import new_lock, renew_after_fork
+from .job_queue import JobQueue, Key, KeyLimit, Keys
 from .settings import count, whole_number
 
 __all__ = ["WorkerPool", "shared_executor"]
 
-_Job = tuple["Future[Any]", Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+_Job = tuple["Future[Any]", Callable[..., Any], tuple[Any, ...], dict[str, Any], Keys]
 
 
 class WorkerPool(Executor):
     """Run jobs in threads that start on demand.
 
-    A job runs in a copy of the submitter's contextvars, so that the context of a call reaches it.
+    A job runs in a copy of the submitter's contextvars, so that the context of a call reaches it. A job may have keys,
+    such as its function and its client. A job whose key is full waits, and others overtake it; see `JobQueue`.
 
     Args:
         workers: maximum number of threads, at least 1.
         queue: maximum number of jobs that wait for a thread. With 0, a job is rejected when every thread is busy.
         name: prefix of the names of the threads.
+        limits: the limits of keys by kind.
 
     Raises: ConfigError for a wrong bound.
 
     Threads: any may submit. After a fork, the child's pool has no threads and an empty queue.
     """
 
-    def __init__(self, workers: int = 16, queue: int = 256, *, name: str = "portal-worker") -> None:
+    def __init__(
+        self,
+        workers: int = 16,
+        queue: int = 256,
+        *,
+        name: str = "portal-worker",
+        limits: Mapping[str, KeyLimit] | None = None,
+    ) -> None:
         self.workers = count("workers", workers)
         self.queue = whole_number("queue", queue, minimum=0)
         self._name = name
+        self._limits = limits
         self.after_fork()
         renew_after_fork(self)
 
     def after_fork(self) -> None:
         """Start with no threads and an empty queue; called by `__init__`, and in a child process after a fork."""
         self._ready = threading.Condition()  # guards the attributes below; never held while a job runs
-        self._jobs: deque[_Job] = deque()
+        self._jobs: deque[_Job] = deque()  # those that may run, until a thread takes them
+        self._queue: JobQueue[_Job] = JobQueue(self.workers, self.queue, self._limits)
         self._threads: set[threading.Thread] = set()
-        self._unfinished = 0  # jobs that run or wait
         self._started = 0
         self._closed = False
 
@@ -60,20 +71,48 @@ class WorkerPool(Executor):
         Raises: OverloadedError if every thread is busy and the queue is full. OverloadedError also if the pool has no
             thread and the system cannot start one. RuntimeError after `shutdown`.
         """
+        return self._submit((), fn, args, kwargs)
+
+    def submit_with_keys(self, keys: Keys, fn: Callable[..., Any], /, *args: Any) -> Future[Any]:
+        """Run `fn(*args)` when no key is full.
+
+        Raises: OverloadedError also if too many jobs with one of the keys wait already; else as `submit`.
+        """
+        return self._submit(keys, fn, args, {})
+
+    def _submit(self, keys: Keys, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
         future: Future[Any] = Future()
         with self._ready:
             if self._closed:
                 raise RuntimeError("the worker pool is shut down")
-            if self._unfinished >= self.workers + self.queue:
-                message = f"all {self.workers} workers are busy and {self.queue} calls are waiting"
-                raise OverloadedError(message, retry_after=1.0)
-            self._unfinished += 1
-            self._jobs.append((future, contextvars.copy_context().run, (fn, *args), kwargs))
-            if len(self._threads) < min(self.workers, self._unfinished):
-                self._start_thread()
-            else:
-                self._ready.notify()
+            job = (future, contextvars.copy_context().run, (fn, *args), kwargs, keys)
+            if self._queue.add(job, keys):
+                self._jobs.append(job)
+                self._provide_thread()
         return future
+
+    def hold(self, key: Key) -> None:
+        """Count a key for a job that runs already, until `release`. Raises: OverloadedError if the key is full."""
+        with self._ready:
+            self._queue.hold(key)
+
+    def release(self, keys: Keys) -> None:
+        """Stop counting keys that were held."""
+        with self._ready:
+            self._run_next(self._queue.release(keys))
+
+    def _run_next(self, jobs: list[_Job]) -> None:
+        for job in jobs:
+            self._jobs.append(job)
+            if not self._closed:
+                self._provide_thread()
+
+    def _provide_thread(self) -> None:
+        """Have a thread take the job that was added last. One that is about to end its job takes it, too."""
+        if len(self._threads) < self._queue.running:
+            self._start_thread()
+        else:
+            self._ready.notify()
 
     def _start_thread(self) -> None:
         thread = threading.Thread(target=self._work, name=f"{self._name}-{self._started + 1}", daemon=True)
@@ -84,22 +123,22 @@ class WorkerPool(Executor):
             self._threads.discard(thread)
             if self._threads:
                 return  # an existing thread will run the job
-            self._jobs.pop()
-            self._unfinished -= 1
+            job = self._jobs.pop()
+            self._queue.finish(job[4])
             raise OverloadedError(f"no thread can be started: {error}", retry_after=1.0) from error
         self._started += 1
 
     def _work(self) -> None:
         while (job := self._next_job()) is not None:
-            future, run, args, kwargs = job
+            future, run, args, kwargs, keys = job
             outcome = _run(run, args, kwargs) if future.set_running_or_notify_cancel() else None
             with self._ready:
                 # Before the result is set, so that a caller that waits for the result can submit again at once.
-                self._unfinished -= 1
+                self._run_next(self._queue.finish(keys))
             if outcome is not None:
                 _set_outcome(future, *outcome)
             # This frame must not keep the job's arguments alive while the thread waits for the next job.
-            del job, future, run, args, kwargs, outcome
+            del job, future, run, args, kwargs, keys, outcome
 
     def _next_job(self) -> _Job | None:
         with self._ready:
@@ -117,12 +156,7 @@ class WorkerPool(Executor):
             is_due: receives the function and the arguments of a job. It must be quick, as the queue waits for it.
         """
         with self._ready:
-            due = [job for job in self._jobs if is_due(job[2][0], job[2][1:])]
-            if not due:
-                return []
-            for job in due:
-                self._jobs.remove(job)
-            self._unfinished -= len(due)
+            due = self._queue.take_back(lambda job: is_due(job[2][0], job[2][1:]))
         for job in due:
             job[0].cancel()
             job[0].set_running_or_notify_cancel()
@@ -131,11 +165,19 @@ class WorkerPool(Executor):
     @property
     def waiting(self) -> int:
         """How many jobs wait for a thread now."""
-        return len(self._jobs)
+        return len(self._jobs) + len(self._queue)
 
     def stats(self) -> dict[str, int]:
-        """Return the present numbers of threads, of waiting jobs, and of unfinished jobs. No lock is taken."""
-        return {"threads": len(self._threads), "waiting": len(self._jobs), "unfinished": self._unfinished}
+        """Return the present numbers of threads, of waiting jobs, and of unfinished jobs. No lock is taken.
+
+        With limits of keys, `limited` is the number of jobs that waited or were rejected as a key was full.
+        """
+        found = {
+            "threads": len(self._threads),
+            "waiting": self.waiting,
+            "unfinished": self._queue.running + len(self._queue),
+        }
+        return found if self._limits is None else found | {"limited": self._queue.limited}
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False, timeout: float | None = None) -> None:
         """Reject new jobs, and end the threads. May be called twice, from any thread.
@@ -147,10 +189,7 @@ class WorkerPool(Executor):
         """
         with self._ready:
             self._closed = True
-            waiting = list(self._jobs) if cancel_futures else []
-            if cancel_futures:
-                self._jobs.clear()
-                self._unfinished -= len(waiting)
+            waiting = self._cancel_all() if cancel_futures else []
             threads = [thread for thread in self._threads if thread is not threading.current_thread()]
             self._ready.notify_all()
         for job in waiting:
@@ -158,6 +197,14 @@ class WorkerPool(Executor):
             job[0].set_running_or_notify_cancel()
         if wait:
             _join(threads, timeout)
+
+    def _cancel_all(self) -> list[_Job]:
+        waiting = self._queue.take_back(lambda job: True)
+        started = list(self._jobs)
+        self._jobs.clear()
+        for job in started:
+            self._queue.finish(job[4])
+        return started + waiting
 
 
 def _run(run: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, BaseException | None]:

@@ -10,6 +10,7 @@ from contextvars import ContextVar
 import pytest
 
 from portal._internal.executor import WorkerPool, shared_executor
+from portal._internal.job_queue import KeyLimit
 from portal.errors import ConfigError, OverloadedError
 
 WAIT = 10.0
@@ -177,3 +178,48 @@ def test_waiting_jobs_can_be_taken_back() -> None:
     third.result(WAIT)
     assert ran == [3]
     pool.shutdown()
+
+
+def test_a_job_whose_key_is_full_waits_and_others_overtake_it() -> None:
+    gate = threading.Event()
+    pool = WorkerPool(4, 8, limits={"function": KeyLimit(2)})
+    slow, quick = (("function", "slow"),), (("function", "quick"),)
+    futures = [pool.submit_with_keys(slow, gate.wait, WAIT) for _ in range(4)]
+    assert pool.submit_with_keys(quick, lambda: "quick").result(WAIT) == "quick"
+    assert pool.stats() == {"threads": 3, "waiting": 2, "unfinished": 4, "limited": 2}
+    gate.set()
+    assert all(future.result(WAIT) for future in futures)
+    pool.shutdown()
+
+
+def test_the_end_of_one_job_may_start_several() -> None:
+    gate, both = threading.Event(), threading.Barrier(2)
+    pool = WorkerPool(2, 8, limits={"a": KeyLimit(1), "b": KeyLimit(1)})
+    first = pool.submit_with_keys((("a", ""), ("b", "")), gate.wait, WAIT)
+    futures = [pool.submit_with_keys(((kind, ""),), both.wait, WAIT) for kind in "ab"]
+    gate.set()
+    assert first.result(WAIT)
+    assert sorted(future.result(WAIT) for future in futures) == [0, 1]
+    pool.shutdown()
+
+
+def test_a_running_job_holds_a_key_until_its_release() -> None:
+    pool = WorkerPool(4, 8, limits={"function": KeyLimit(1)})
+    pool.hold(("function", "f"))
+    waiting = pool.submit_with_keys((("function", "f"),), lambda: "ran")
+    assert pool.waiting == 1
+    pool.release((("function", "f"),))
+    assert waiting.result(WAIT) == "ran"
+    pool.shutdown()
+
+
+def test_a_shutdown_cancels_jobs_that_wait_for_their_key() -> None:
+    gate, pool = threading.Event(), WorkerPool(4, 8, limits={"function": KeyLimit(1)})
+    keys, started = (("function", "f"),), threading.Event()
+    running = pool.submit_with_keys(keys, lambda: started.set() or gate.wait(WAIT))
+    waiting = pool.submit_with_keys(keys, gate.wait, WAIT)
+    assert started.wait(WAIT)
+    pool.shutdown(wait=False, cancel_futures=True)
+    assert waiting.cancelled()
+    gate.set()
+    assert running.result(WAIT)

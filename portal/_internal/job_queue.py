@@ -1,0 +1,163 @@
+"""JobQueue: decides which job may run. It knows no threads and runs nothing.
+
+A job has keys, such as its function and its client. A key has limits: how many jobs with it may run, and how many may
+wait. A job whose key is full waits, and jobs without that key overtake it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from itertools import count
+from typing import Generic, NamedTuple, TypeVar
+
+from ..errors import OverloadedError
+
+__all__ = ["Job", "JobQueue", "Key", "KeyLimit", "Keys"]
+
+Job = TypeVar("Job")
+
+#: The kind of a key and its value: ("function", "billing/charge"), ("client", "192.0.2.7").
+Key = tuple[str, str]
+Keys = tuple[Key, ...]
+
+
+class KeyLimit(NamedTuple):
+    """The limits of each key of one kind; None means no limit.
+
+    Attributes:
+        running: jobs with one key that may run at a time.
+        waiting: jobs with one key that may wait.
+    """
+
+    running: int | None = None
+    waiting: int | None = None
+
+
+class JobQueue(Generic[Job]):
+    """The jobs that run and wait, in numbers.
+
+    No job waits that could run: either every place is taken, or one of its keys is full.
+
+    Args:
+        places: jobs that may run at a time; None means no limit.
+        queue: jobs that may wait.
+        limits: the limits of keys by kind. A kind without limits is not counted.
+
+    Attributes:
+        running: how many jobs run.
+        limited: how often a key was full.
+
+    Threads: one at a time.
+    """
+
+    def __init__(self, places: int | None, queue: int, limits: Mapping[str, KeyLimit] | None = None) -> None:
+        self.running = 0
+        self.limited = 0
+        self._places = places
+        self._queue = queue
+        self._limits = dict(limits or {})
+        self._number = count()
+        self._waiting: OrderedDict[int, tuple[Job, Keys]] = OrderedDict()  # by age
+        self._running_by_key: dict[Key, int] = {}
+        self._waiting_by_key: dict[Key, int] = {}
+        self._full: set[Key] = set()  # keys with as many running jobs as may run
+
+    def __len__(self) -> int:
+        """Return how many jobs wait."""
+        return len(self._waiting)
+
+    def counts(self, key: Key) -> tuple[int, int]:
+        """Return how many jobs with a key run and wait."""
+        return self._running_by_key.get(key, 0), self._waiting_by_key.get(key, 0)
+
+    def add(self, job: Job, keys: Keys = ()) -> bool:
+        """Add a job. Return whether it may run at once; otherwise it waits.
+
+        Raises: OverloadedError if it may neither run nor wait.
+        """
+        if self._has_place and self._full.isdisjoint(keys):
+            self._start(keys)
+            return True
+        blocked = next((key for key in keys if key in self._full), None)
+        if blocked is not None:
+            self.limited += 1
+        if len(self._waiting) >= self._queue:
+            raise self._overloaded(blocked)
+        for key in keys:
+            limit = self._limits.get(key[0])
+            if limit is not None and limit.waiting is not None and self.counts(key)[1] >= limit.waiting:
+                self.limited += blocked is None
+                raise OverloadedError(f"{limit.waiting} calls of this {key[0]} are waiting", retry_after=1.0)
+        self._waiting[next(self._number)] = (job, keys)
+        self._count(self._waiting_by_key, keys, 1)
+        return False
+
+    def finish(self, keys: Keys = ()) -> list[Job]:
+        """Note the end of a running job. Return the waiting jobs that run from now on."""
+        self.running -= 1
+        return self.release(keys)
+
+    def hold(self, key: Key) -> None:
+        """Count a key for a job that runs already. Raises: OverloadedError if the key is full."""
+        if key in self._full:
+            self.limited += 1
+            raise self._overloaded(key)
+        self._hold((key,))
+
+    def release(self, keys: Keys) -> list[Job]:
+        """Stop counting keys. Return the waiting jobs that run from now on."""
+        self._count(self._running_by_key, keys, -1)
+        self._full.difference_update(keys)  # a key is never above its limit
+        started: list[Job] = []
+        while self._waiting and self._has_place:
+            row = next((row for row in self._waiting.items() if self._full.isdisjoint(row[1][1])), None)
+            if row is None:
+                break
+            number, (job, wanted) = row
+            self._remove(number)
+            self._start(wanted)
+            started.append(job)
+        return started
+
+    def take_back(self, is_due: Callable[[Job], bool]) -> list[Job]:
+        """Remove the waiting jobs that are due, and return them."""
+        numbers = [number for number, (job, _) in self._waiting.items() if is_due(job)]
+        return [self._remove(number) for number in numbers]
+
+    @property
+    def _has_place(self) -> bool:
+        return self._places is None or self.running < self._places
+
+    def _start(self, keys: Keys) -> None:
+        self.running += 1
+        self._hold(keys)
+
+    def _hold(self, keys: Keys) -> None:
+        self._count(self._running_by_key, keys, 1)
+        for key in keys:
+            limit = self._limits.get(key[0])
+            if limit is not None and limit.running is not None and self._running_by_key[key] >= limit.running:
+                self._full.add(key)
+
+    def _remove(self, number: int) -> Job:
+        job, keys = self._waiting.pop(number)
+        self._count(self._waiting_by_key, keys, -1)
+        return job
+
+    def _count(self, counts: dict[Key, int], keys: Keys, change: int) -> None:
+        for key in keys:
+            if key[0] not in self._limits:
+                continue
+            number = counts.get(key, 0) + change
+            if number:
+                counts[key] = number
+            else:
+                del counts[key]
+
+    def _overloaded(self, key: Key | None) -> OverloadedError:
+        if key is None:
+            message = f"all {self._places} workers are busy and {self._queue} calls are waiting"
+        else:
+            message = f"{self._limits[key[0]].running} calls of this {key[0]} are running"
+        return OverloadedError(message, retry_after=1.0)

@@ -18,7 +18,7 @@ __all__ = ["RequestHead", "find_head_end", "parse_request_head"]
 
 _LINE = re.compile(rf"({TOKEN}) ([\x21-\x7e]+) HTTP/([0-9])\.([0-9])".encode())
 _LENGTH = re.compile(r"[0-9]{1,18}")
-_ABSOLUTE = re.compile(r"https?://([^/?#@]+)((?:[/?][^#]*)?)(?:#.*)?", re.IGNORECASE)
+_ABSOLUTE = re.compile(r"https?://([^/?#@]+)((?:[/?][^#]*)?)", re.IGNORECASE)
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(:[0-9]*)?")
 _CACHED_LINE = 256  # bytes; longer request lines are not cached
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
@@ -170,8 +170,10 @@ def _headers(lines: list[bytes]) -> dict[str, str]:
 
 
 def _origin_form(method: str, target: str, headers: dict[str, str]) -> str:
+    if "#" in target:
+        raise ProtocolError("the request target must not have a fragment")
     if target.startswith("/"):
-        return target.partition("#")[0]
+        return target
     absolute = _ABSOLUTE.fullmatch(target)
     if absolute is not None:
         authority = _HOST.fullmatch(absolute[1])

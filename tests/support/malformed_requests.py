@@ -314,13 +314,16 @@ def _lines() -> Iterator[Row]:
     yield responded("absolute form in capitals", post(line=b"POST HTTPS://LOCALHOST/api/add HTTP/1.1"), 200)
     yield responded("absolute form without a path", post(line=b"POST http://x HTTP/1.1"), 404)
     yield responded("absolute form with a query only", post(line=b"POST http://x?a HTTP/1.1"), 404)
-    yield responded("escapes in the path", post(line=b"POST /api/%61dd HTTP/1.1"), 200)
+    for path in (b"/api/%61dd", b"/api/a%64d", b"/api/add/", b"//api/add", b"/api//add", b"/api/add//", b"/%61pi/add",
+                 b"/api/%2e/add", b"/api/./add", b"/api/add%2f", b"/api/add;x", b"/api%2fadd"):  # fmt: skip
+        yield responded(f"another spelling {path!r}", post(line=b"POST " + path + b" HTTP/1.1") + GOOD, 404, 200)
     yield responded("bad escapes in the path", post(line=b"POST /api/%zz%1 HTTP/1.1"), 404)
     yield responded("line ends escaped in the path", post(line=b"POST /api/%0d%0aA:%20b HTTP/1.1"), 404)
     yield responded("upwards in the path", post(line=b"POST /api/../../etc/passwd HTTP/1.1"), 404)
     yield responded("a NUL escaped in the path", post(line=b"POST /api/add%00 HTTP/1.1"), 404)
     yield responded("slashes only", post(line=b"POST ////// HTTP/1.1"), 404)
-    yield responded("a fragment", post(line=b"POST /api/add#x HTTP/1.1"), 200)
+    for target in (b"/api/add#x", b"/api/add?a#x", b"/api/add#", b"http://localhost/api/add#x"):
+        yield rejected(f"a fragment {target!r}", post(line=b"POST " + target + b" HTTP/1.1"))
     yield responded("a query of odd letters", post(line=b"POST /api/add?%ff&&==&version HTTP/1.1"), 200)
 
 

@@ -230,10 +230,12 @@ class HTTPApp:
         raise ProtocolError(f"method {method} is not allowed here", status=405 if method in _METHODS else 501)
 
     def _describe(self, path: tuple[str, ...], version: str | None, request: Request, context: CallContext) -> Response:
-        response = json_response(200, self._listing.describe(path, version, public_base(request)), context)
-        if (
-            self._authenticators
-        ):  # shared caches store responses unless the request has Authorization (RFC 9111 section 3.5)
+        base = public_base(request)
+        response = json_response(200, self._listing.describe(path, version, base), context)
+        if base is not None:  # the addresses repeat the Host header, which a client may forge
+            response.add_header("Cache-Control", "private, no-store")
+        elif self._authenticators:
+            # Shared caches store responses unless the request has Authorization (RFC 9111 section 3.5).
             response.add_header("Cache-Control", "private, no-cache")
         return response
 

@@ -1,18 +1,26 @@
-"""The target of a request: the path and the version of a function."""
+"""The target of a request: the path and the version of a function.
+
+A function has one path. A second spelling of it could pass a rule of a proxy, which compares paths as text.
+
+Source: RFC 3986 section 6.2.2.2 (percent-encoding normalization).
+"""
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from urllib.parse import parse_qsl, unquote
 
 from ...address import Address
-from ...errors import AddressError
+from ...errors import AddressError, RegistryError
 from ...serving import Request
 
-__all__ = ["public_base", "read_target"]
+__all__ = ["check_encoding", "public_base", "read_target"]
 
 Target = tuple[tuple[str, ...], str | None]
 _MAX_CACHED = 256  # characters
+#: Percent-encoded letters, digits, "-", ".", "_" and "~" (unreserved characters, RFC 3986 section 2.3).
+_NEEDLESS = re.compile(r"%(?:2[DE]|3[0-9]|[46][1-9A-F]|[57][0-9A]|5F|7E)", re.IGNORECASE)
 
 
 def read_target(tail: str, query: str) -> Target:
@@ -20,14 +28,38 @@ def read_target(tail: str, query: str) -> Target:
 
     Args:
         tail: the path below the base path, still percent-encoded.
+    Raises: RegistryError for a path with an empty segment or needless percent-encoding.
     """
     return (_cached_target if len(tail) + len(query) <= _MAX_CACHED else _read_target)(tail, query)
 
 
 def _read_target(tail: str, query: str) -> Target:
-    path = tuple(unquote(segment) for segment in tail.split("/") if segment)
+    _check_path(tail)
+    path = tuple(unquote(segment) for segment in tail.split("/")[1:] if segment)
     versions = [value for name, value in parse_qsl(query, keep_blank_values=True) if name == "version"]
     return path, versions[0] if versions else None
+
+
+def _check_path(path: str) -> None:
+    """Reject a second spelling of a path.
+
+    Args:
+        path: still percent-encoded; "/" is the one path that may end with a slash.
+    Raises: RegistryError for an empty segment or needless percent-encoding.
+    """
+    if "//" in path or (path.endswith("/") and path != "/"):
+        raise _not_found(path, "write the path without empty segments, as in its address")
+    check_encoding(path)
+
+
+def check_encoding(path: str) -> None:
+    """Reject needless percent-encoding. Raises: RegistryError."""
+    if "%" in path and _NEEDLESS.search(path):
+        raise _not_found(path, "write letters, digits, '-', '.', '_' and '~' without percent-encoding")
+
+
+def _not_found(path: str, hint: str) -> RegistryError:
+    return RegistryError(f"no function is published at {path[:200]}", hint=hint)
 
 
 _cached_target = lru_cache(maxsize=1024)(_read_target)

@@ -17,6 +17,7 @@ Under WSGI only this thread can respond, so a call with a deadline runs in a wor
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Callable, Iterable
 from time import monotonic
@@ -32,6 +33,7 @@ from ...http11.request_head import RequestHead
 from ...http11.response_head import BODILESS, check_field, status_line
 from ...serving import Request, Response
 from ..middleware.base import problem_response
+from .target import check_encoding
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import InputStream, StartResponse, WSGIApplication, WSGIEnvironment
@@ -42,6 +44,8 @@ _PIECE = 64 * 1024
 _SAFE = "/!$&'()*+,;=:@~"  # unencoded in a path, like letters, digits and -._~ (RFC 3986 section 3.3)
 _PLAIN = re.compile(r"[/!$&'()*+,;=:@~A-Za-z0-9_.\-]*")
 _OCTET = re.compile(r"%[0-9A-Fa-f]{2}|.", re.DOTALL)
+#: A path whose text says more than PATH_INFO.
+_RESPELT = re.compile(r"%|//|/\.")
 _ORIGIN = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
 #: "WSGIServer/0.2", and without the version from CPython 3.15 on.
 _is_wsgiref = re.compile(r"WSGIServer(?:[/ ]|$)").match
@@ -200,16 +204,28 @@ def _raw_path(environ: WSGIEnvironment) -> tuple[str, str]:
     """
     script, info = environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", "")
     given = environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""
+    if "#" in given:
+        raise ProtocolError("the request target must not have a fragment")
     try:
-        if "%" in given:
-            path = _ORIGIN.sub("", given.partition("?")[0].partition("#")[0], count=1)
-            if unquote_to_bytes(path) == (script + info).encode("latin-1"):
+        path = _ORIGIN.sub("", given.partition("?")[0], count=1)
+        if _RESPELT.search(path):
+            decoded, served = unquote_to_bytes(path), (script + info).encode("latin-1")
+            if _resolved(decoded) == served:  # the server has removed empty and dot segments
+                raise RegistryError(f"nothing is served at {path[:200]}; write the path without empty and dot segments")
+            if decoded == served:
+                check_encoding(path)
                 octets = [found.end() for found in _OCTET.finditer(path)]
                 cut = octets[len(script) - 1] if script else 0
                 return path[:cut], path[cut:]
         return _encoded(script), _encoded(info)
     except UnicodeEncodeError:
         raise ProtocolError("the path must be Latin-1 text, as PEP 3333 demands") from None
+
+
+def _resolved(path: bytes) -> bytes | None:
+    """Return a path without empty and dot segments, or None if it has none."""
+    resolved = posixpath.normpath(b"/" + path.lstrip(b"/"))
+    return None if resolved == path.removesuffix(b"/") else resolved
 
 
 def _encoded(path: str) -> str:

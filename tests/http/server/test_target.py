@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import string
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from portal import Address
+from portal.errors import RegistryError
 from portal.http.server.target import public_base, read_target
+
+UNRESERVED = string.ascii_letters + string.digits + "-._~"
 
 
 @pytest.mark.parametrize(
@@ -15,7 +19,7 @@ from portal.http.server.target import public_base, read_target
         ("", "", (), None),
         ("/add", "", ("add",), None),
         ("/shop/add/3f2a9c51", "", ("shop", "add", "3f2a9c51"), None),
-        ("//add/", "", ("add",), None),
+        ("/", "", (), None),
         ("/a%2Fb/%C3%A4", "", ("a/b", "ä"), None),
         ("/add", "version=2", ("add",), "2"),
         ("/add", "x=1&version=%3E%3D1%2C%3C2&version=3", ("add",), ">=1,<2"),
@@ -27,6 +31,27 @@ from portal.http.server.target import public_base, read_target
 def test_path_and_version(tail: str, query: str, path: tuple[str, ...], version: str | None) -> None:
     assert read_target(tail, query) == (path, version)
     assert read_target(tail, query) == (path, version)  # from the cache
+
+
+@pytest.mark.parametrize("tail", ["//add", "/add/", "//", "/add//3f2a9c51", "///add", "/shop//add", "/add/3f2a9c51/"])
+def test_a_path_has_no_empty_segments(tail: str) -> None:
+    for _ in range(2):
+        with pytest.raises(RegistryError) as caught:
+            read_target(tail, "")
+        assert "without empty segments" in caught.value.hint
+
+
+@pytest.mark.parametrize("character", string.ascii_letters + string.digits + "-._~")
+def test_unreserved_characters_are_not_encoded(character: str) -> None:
+    for code in (f"%{ord(character):02X}", f"%{ord(character):02x}"):
+        with pytest.raises(RegistryError) as caught:
+            read_target(f"/shop/a{code}", "")
+        assert "without percent-encoding" in caught.value.hint
+
+
+@pytest.mark.parametrize("character", [chr(code) for code in range(128) if chr(code) not in UNRESERVED])
+def test_other_characters_may_be_encoded(character: str) -> None:
+    assert read_target(f"/a%{ord(character):02X}", "")[0] == (f"a{character}",)
 
 
 @pytest.mark.parametrize(

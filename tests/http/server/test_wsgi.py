@@ -24,12 +24,14 @@ import pytest
 
 import portal
 from portal import (
+    BearerAuth,
     CallTimeout,
     ConfigError,
     Consumer,
     FunctionError,
     HTTPPortal,
     RegistryError,
+    Service,
     ValidationError,
     function,
 )
@@ -418,6 +420,67 @@ def test_paths(base: str, script: str, info: str, raw: str | None, path: str, se
         assert status == 200
         assert app.requests[0].path == path
         assert app.requests[0].base == f"http://shop:81{seen}"
+
+
+@pytest.mark.parametrize(
+    ("script", "info", "raw"),
+    [
+        ("", "/api/add", "/api/%61dd"),
+        ("", "/api/add", "/%61pi/add"),
+        ("/api", "/add", "/%61pi/add"),  # the prefix that `mount` has taken
+        ("/api", "/add", "http://shop/api/%61dd?a=b"),
+        ("/site", "/api/add", "/%73ite/api/add"),
+        ("", "/api/add/", None),
+        ("", "/api//add", None),
+        ("/api", "//add", None),
+        ("", "/api/add", "//api/add"),  # as waitress removes the first slash
+        ("", "/api/add", "/api//add"),
+        ("", "/api/add", "/api/x/../add"),  # as uWSGI resolves dot segments
+        ("", "/api/add", "/api/./add"),
+        ("", "/api/add", "/api/%2e/add"),
+    ],
+)
+def test_another_spelling_of_a_path_is_not_served(script: str, info: str, raw: str | None) -> None:
+    with HTTPPortal(listen=False) as portal:
+        portal.apply(len_of)
+        for name in ("RAW_URI", "REQUEST_URI"):
+            changes = {
+                "SCRIPT_NAME": script,
+                "PATH_INFO": info.replace("add", "len_of"),
+                "CONTENT_TYPE": "application/json",
+            }
+            if raw is not None:
+                changes[name] = raw.replace("%61dd", "%6cen_of").replace("add", "len_of")
+            assert reply(portal.wsgi, REQUEST_METHOD="GET", **changes)[0] == 404
+            changes.pop(name, None)
+            changes["PATH_INFO"] = "/len_of" if script == "/api" else "/api/len_of"
+            assert reply(portal.wsgi, REQUEST_METHOD="GET", **changes)[0] == 200
+
+
+@pytest.mark.parametrize("raw", ["/api/len_of#x", "/api/len_of?a#x", "http://shop/api/len_of#"])
+def test_a_fragment_is_rejected(raw: str) -> None:
+    with HTTPPortal(listen=False) as portal:
+        portal.apply(len_of)
+        assert reply(portal.wsgi, PATH_INFO="/api/len_of", RAW_URI=raw)[0] == 400
+        assert reply(portal.wsgi, PATH_INFO="/api/len_of", QUERY_STRING="a#x")[0] == 400
+
+
+@pytest.mark.parametrize("auth", [None, BearerAuth({"t0ken": "ann"})])
+@pytest.mark.parametrize("path", ["/api", "/api/", "/api/len_of", "/api/shop"])
+def test_no_shared_cache_keeps_what_repeats_the_host(auth: Any, path: str) -> None:
+    """The addresses of a listing have the client's Host. A cache whose key lacks it would give them to everybody."""
+    with HTTPPortal(listen=False, auth=auth) as portal:
+        portal.apply(len_of)
+        portal.apply_service(Service("shop", [len_of]))
+        for method in ("GET", "HEAD"):
+            changes = {"HTTP_HOST": "evil.example", "HTTP_AUTHORIZATION": "Bearer t0ken", "REQUEST_METHOD": method}
+            status, headers, _ = reply(portal.wsgi, PATH_INFO=path, **changes)
+            assert status == 200
+            assert [value for name, value in headers if name == "Cache-Control"] == ["private, no-store"]
+        if path != "/api/len_of":
+            assert b"evil.example" in b"".join(
+                reply(portal.wsgi, PATH_INFO=path, **changes | {"REQUEST_METHOD": "GET"})[2]
+            )
 
 
 @pytest.mark.parametrize("info", ["", "/", "/other", "/apix", "*", "/ap"])

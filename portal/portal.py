@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any, ClassVar, Self
 
 from ._internal.at_fork import new_lock
+from ._internal.settings import namespace
 from .address import Address
 from .catalogue import Catalogue, Entry, UniqueIds
 from .errors import ConfigError, FunctionError, PortalError, RegistryError
@@ -77,7 +78,8 @@ class Portal(Resolver):
     Threads: any. Locks are not held while a service starts or stops, or during a call.
     """
 
-    def __init__(self, *, unique_ids: UniqueIds = "fingerprint") -> None:
+    def __init__(self, *, unique_ids: UniqueIds = "fingerprint", name: str | None = None) -> None:
+        self._name = namespace("portal.name", name)
         self._catalogue = Catalogue(unique_ids)
         self._services: dict[str, Service] = {}
         self._lifecycle = threading.RLock()  # guards the three attributes around it
@@ -115,6 +117,11 @@ class Portal(Resolver):
             self._closed = True
             _withdraw(self)
             self.stop()
+
+    @property
+    def name(self) -> str | None:
+        """The name that was given, or None. Portals with one name are replicas."""
+        return self._name
 
     @property
     def closed(self) -> bool:

@@ -10,11 +10,12 @@ import logging
 from collections.abc import Callable
 from time import monotonic
 from typing import Any, NoReturn, Protocol, TypeVar
+from urllib.parse import quote
 
 from ..errors import ConfigError
 from .settings import positive_seconds, seconds
 
-__all__ = ["RedisClient", "StoreClient", "StoreUnavailable", "as_text"]
+__all__ = ["RedisClient", "StoreClient", "StoreUnavailable", "as_text", "namespaced_prefix", "require_namespace"]
 
 _log = logging.getLogger("portal.calls")
 _Found = TypeVar("_Found")
@@ -153,6 +154,18 @@ def _clear_error_queue() -> None:
 def _reject(path: str) -> NoReturn:
     expected = 'a URL such as "redis://host:6379/0", a client of the redis or valkey package, or None'
     raise ConfigError.invalid(path, None, expected, secret=True) from None  # a URL may hold a password
+
+
+def require_namespace(namespace: str | None, *, path: str) -> str:
+    """Return the namespace of a shared store. Raises ConfigError for the setting `path` if there is none."""
+    if namespace is None:
+        raise ConfigError.invalid(path, namespace, "set for a shared store, unless the portal has a name=")
+    return namespace
+
+
+def namespaced_prefix(prefix: str, namespace: str) -> str:
+    """Return the prefix of the keys of one namespace. Different namespaces have different prefixes."""
+    return f"{prefix}:{quote(namespace, safe='')}"
 
 
 def as_text(value: bytes | str) -> str:

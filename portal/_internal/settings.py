@@ -15,6 +15,7 @@ With `optional=True` None is valid, too.
     choice           one of a set of values
     text             a string that is not empty; `pattern` restricts it
     host             a host name or an address without a port
+    namespace        the name of a portal or namespace
     url_path         "" or a path such as "/api"
     file_path        the path of a file or folder
     strings          several strings: a list, tuple or set, but not one string
@@ -46,6 +47,7 @@ __all__ = [
     "flag",
     "host",
     "instance",
+    "namespace",
     "number",
     "port",
     "positive_seconds",
@@ -63,6 +65,7 @@ T = TypeVar("T")
 
 _INFINITY = float("inf")
 _URL_PATH = re.compile(r"(?:/[^/?#\s\x00-\x1f\x7f]+)*")
+_NAMESPACE = re.compile(r"[\x20-\x7e\xa0-\ud7ff\ue000-\U0010ffff]{1,64}")
 _HOST = re.compile(r"[^\s:/?#@\[\]\x00-\x1f\x7f]+")
 
 
@@ -200,6 +203,12 @@ def text(
         words = "a string that is not empty" + (f", at most {max_length:,} characters" if max_length else "")
         require(False, setting, value, expected or words, optional=optional, secret=secret)
     return value
+
+
+def namespace(setting: str, value: T) -> T:
+    """Require the name of a portal or namespace, or None."""
+    expected = "1 to 64 printable characters"
+    return text(setting, value, pattern=_NAMESPACE, expected=expected, optional=True)
 
 
 def host(setting: str, value: T, *, optional: bool = False) -> T:

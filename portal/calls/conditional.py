@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
+from copy import copy
 from fnmatch import translate
 from functools import lru_cache
 from typing import Any, Literal
@@ -12,7 +13,7 @@ from urllib.parse import unquote
 from .._internal.settings import callback, require
 from ..errors import ConfigError
 from .middleware import Call
-from .plugins import close_middleware
+from .plugins import bind_namespace, close_middleware
 
 __all__ = ["When"]
 
@@ -86,6 +87,12 @@ class When:
                 raise ConfigError(f"{words}; use functions or if_", path=f"when.{name}", expected="functions or if_")
             around = "request"
         return around
+
+    def bind_namespace(self, name: str | None) -> When:
+        """Return this condition around the middleware for one portal; see `NamespacedMiddleware`."""
+        bound = copy(self)
+        bound._middleware = bind_namespace(self._middleware, name)
+        return bound
 
     def __call__(self, subject: Any, call_next: Callable[[Any], Any]) -> Any:
         applies = self._applies_to_call if isinstance(subject, Call) else self._applies_to_request

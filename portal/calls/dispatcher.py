@@ -58,6 +58,7 @@ class Dispatcher:
         executor: where functions run. None runs them in the thread that dispatches, or in the dispatcher's own pool if
             only that can end the wait at the deadline.
         workers: size of that pool.
+        name: the portal's `name=`, the namespace of what middleware keeps.
 
     Attributes:
         middleware: the middleware, with plug-ins in place of their names.
@@ -71,9 +72,14 @@ class Dispatcher:
     """
 
     def __init__(
-        self, middleware: Iterable[Middleware | str] = (), *, executor: Executor | None = None, workers: int = 32
+        self,
+        middleware: Iterable[Middleware | str] = (),
+        *,
+        executor: Executor | None = None,
+        workers: int = 32,
+        name: str | None = None,
     ) -> None:
-        self.middleware = resolve_middleware(middleware)
+        self.middleware = resolve_middleware(middleware, name=name)
         self._executor = executor
         self._workers = DispatchWorkers(executor, threads=workers)
         self._chain = build_chain(self.middleware, _call_function)

@@ -16,7 +16,7 @@ one when called without arguments.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from .._internal.closing import close_and_log
 from ..errors import ConfigError
@@ -24,7 +24,15 @@ from ..errors import ConfigError
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-__all__ = ["HTTP_MIDDLEWARE", "MIDDLEWARE", "close_middleware", "load_plugins", "resolve_middleware"]
+__all__ = [
+    "HTTP_MIDDLEWARE",
+    "MIDDLEWARE",
+    "NamespacedMiddleware",
+    "bind_namespace",
+    "close_middleware",
+    "load_plugins",
+    "resolve_middleware",
+]
 
 MIDDLEWARE = "portal.middleware"
 HTTP_MIDDLEWARE = "portal.http_middleware"
@@ -34,14 +42,34 @@ _GROUPS: dict[Kind, str] = {"call": MIDDLEWARE, "request": HTTP_MIDDLEWARE}
 _SETTINGS: dict[Kind, str] = {"call": "middleware", "request": "http_middleware"}
 
 
+class NamespacedMiddleware(Protocol):
+    """Middleware that keeps data, such as responses or counts, apart from that of other portals."""
+
+    def bind_namespace(self, name: str | None) -> Callable[..., Any]:
+        """Return the middleware for one portal. Each portal and Consumer that takes the middleware calls this once.
+
+        Args:
+            name: the portal's `name=`; portals with one name are replicas. None if it has none.
+
+        Raises: ConfigError if the middleware requires a name and has none.
+        """
+
+
+def bind_namespace(item: Callable[..., Any], name: str | None) -> Callable[..., Any]:
+    """Return a middleware for the portal with this name; most do not depend on it. See `NamespacedMiddleware`."""
+    bind = getattr(item, "bind_namespace", None)
+    return bind(name) if callable(bind) else item
+
+
 def resolve_middleware(
-    items: Iterable[str | Callable[..., Any]] | None, kind: Kind = "call"
+    items: Iterable[str | Callable[..., Any]] | None, kind: Kind = "call", *, name: str | None = None
 ) -> tuple[Callable[..., Any], ...]:
     """Return the middleware of a setting in the order given, with plug-ins in place of their names.
 
     Args:
         items: middleware and names of plug-ins.
         kind: "call" for the setting `middleware`, "request" for `http_middleware`.
+        name: the portal's `name=`; see `NamespacedMiddleware`.
 
     Raises: ConfigError for anything else: a class instead of an instance, or a middleware of the other kind. The
         attribute `around` of a middleware, where it has one, is its kind. Also as `load_plugins`.
@@ -60,7 +88,7 @@ def resolve_middleware(
         elif not callable(item):
             raise ConfigError.invalid(setting, item, expected)
         _require_kind(item, kind)
-        resolved.append(item)
+        resolved.append(bind_namespace(item, name))
     return tuple(resolved)
 
 

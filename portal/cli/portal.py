@@ -31,6 +31,7 @@ def http_portal(where: str, **options: Any) -> HTTPPortal:
     return HTTPPortal(
         host,
         port,
+        name=options["name"],
         title=options["title"],
         trusted_proxies=options["proxies"],
         allowed_hosts=options["allowed_hosts"] or None,
@@ -104,6 +105,8 @@ def _call_middleware(options: dict[str, Any]) -> list[Any]:
     store = options["limit_store"]
     if store and not limits and not options["failure_limit"]:
         raise click.UsageError("--limit-store needs --limit or --auth-failure-limit")
+    if store and not options["name"]:
+        raise click.UsageError("--limit-store needs --name, since other portals may use the same store")
     return [RateLimit(limit, name=f"limit{number}", store=store) for number, limit in enumerate(limits)]
 
 

@@ -42,6 +42,7 @@ _PORTAL_OPTIONS = {
     "origins": "--cors",
     "tls_certificate": "--tls-certificate",
     "log": "--log",
+    "name": "--name",
 }
 _EXAMPLES = """\b
 Examples:
@@ -88,7 +89,12 @@ Examples:
     "--limit-store",
     metavar="URL",
     help="Redis server that shares the limits between processes, such as redis://host:6379/0. Without it each process "
-    "has limits of its own.",
+    "has limits of its own. Needs --name.",
+)
+@click.option(
+    "--name",
+    metavar="NAME",
+    help="Name of this portal. Servers with the same name and --limit-store share their limits.",
 )
 @click.option(
     "--trusted-proxy",
@@ -116,7 +122,7 @@ Examples:
 @click.option("--tls-certificate", metavar="PEM", help="Serve HTTPS with this certificate chain.")
 @click.option("--tls-key", metavar="PEM", help="Private key, if it is not in the certificate's file.")
 @click.option("--log", metavar="FILE", help="Append one line of JSON per request to this file.")
-@click.option("--title", default="Portal", show_default=True, help="Title of the page at /docs.")
+@click.option("--title", help="Title of the page at /docs; by default the name, or Portal.")
 @click.option(
     "--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Number of processes; needs gunicorn."
 )

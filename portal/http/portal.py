@@ -60,7 +60,10 @@ class HTTPPortal(Portal):
             Other requests get 421. With None a portal that listens on a loopback address accepts localhost, 127.0.0.1,
             ::1 and `host`, and any other portal accepts every host.
         documents: serve /openapi.json, /openrpc.json and /docs, at the root and below the base path.
-        title, version: title and version of the interface in these documents.
+        name: the portal's own name. It is the namespace of what middleware keeps in a shared store, such as limits and
+            idempotency keys. Portals with one name are replicas.
+        title, version: title and version of the interface in these documents. The title is by default the name, or
+            "Portal".
         max_age: whole seconds, up to a year, for which clients may cache responses of functions declared cacheable.
             With 0 clients revalidate a response at each use.
         executor: runs the functions; None runs them in the workers of the listener.
@@ -84,13 +87,14 @@ class HTTPPortal(Portal):
         host: str = "127.0.0.1",
         port: int = 0,
         *,
+        name: str | None = None,
         base_path: str = "/api",
         auth: ServerAuth = None,
         http_middleware: Iterable[HTTPMiddleware | str] = (),
         trusted_proxies: Iterable[str] = (),
         allowed_hosts: Iterable[str] | None = None,
         documents: bool = True,
-        title: str = "Portal",
+        title: str | None = None,
         version: str = "1",
         max_age: int = 0,
         middleware: Iterable[Middleware | str] = (),
@@ -102,22 +106,22 @@ class HTTPPortal(Portal):
         unique_ids: UniqueIds = "fingerprint",
         listen: bool = True,
     ) -> None:
-        super().__init__(unique_ids=unique_ids)
+        super().__init__(unique_ids=unique_ids, name=name)
         instance("http.listener", listener, Listener, optional=True)
         instance("http.config", config, ServingConfig, optional=True)
         whole_number("http.max_age", max_age, minimum=0, maximum=_YEAR, unit="a whole number of seconds")
-        text("http.title", title)
+        text("http.title", title, optional=True)
         text("http.version", version)
-        for name, value in (("documents", documents), ("debug", debug), ("listen", listen)):
-            flag(f"http.{name}", value)
+        for setting, value in (("documents", documents), ("debug", debug), ("listen", listen)):
+            flag(f"http.{setting}", value)
         _require_plain_host(host)
         self._base_path = url_path("http.base_path", base_path)
         self._listen = listen
         self._owns_listener = listener is None
         self.listener = listener or Listener(host, port, config=config)
         self._resolver = HTTPResolver(http)
-        self._http_middleware = resolve_middleware(http_middleware, "request")
-        self._dispatcher = Dispatcher(middleware, executor=executor)
+        self._http_middleware = resolve_middleware(http_middleware, "request", name=self.name)
+        self._dispatcher = Dispatcher(middleware, executor=executor, name=self.name)
         self._mounted = False
         hosts = None if allowed_hosts is None else AllowedHosts(allowed_hosts, setting="http.allowed_hosts")
         #: As given, or None.
@@ -136,7 +140,7 @@ class HTTPPortal(Portal):
             trusted_proxies=trusted_proxies,
             max_age=max_age,
             documents=documents,
-            title=title,
+            title=title or self.name or "Portal",
             version=version,
             max_containers=self.listener.config.max_containers,
         )

@@ -11,11 +11,14 @@ import json
 import os
 import threading
 from collections.abc import Callable
+from copy import copy
+from functools import partial
 from time import monotonic
 from typing import Any, Literal
 
-from .._internal.redis_client import RedisClient, StoreUnavailable
+from .._internal.redis_client import RedisClient, StoreClient, StoreUnavailable, namespaced_prefix, require_namespace
 from .._internal.settings import choice, count, positive_seconds, seconds, size, text
+from .._internal.settings import namespace as check_namespace
 from ..calls.client import client_of
 from ..calls.deadlines import timeout_error
 from ..calls.item_key import ItemKey
@@ -36,7 +39,9 @@ from ..errors import (
 )
 from ..http11.fields import MAX_IDEMPOTENCY_KEY, is_idempotency_key
 from ..schema.jsondata import is_json
-from .store import Claim, OutcomeStore, store_of
+from .memory import MemoryOutcomes
+from .shared import SharedOutcomes, UnnamedOutcomes
+from .store import Claim, OutcomeStore
 
 __all__ = ["Idempotency"]
 
@@ -52,9 +57,9 @@ _encode_error = json.JSONEncoder(allow_nan=False, separators=(",", ":"), default
 class Idempotency:
     """Call middleware that runs only the first call with an idempotency key. Every call with the key gets its response.
 
-    Keys are scoped to client, service, function and version. A client is its identity, or without one its network: an
-    IPv4 address, or the /64 of an IPv6 address. A call that arrives while the first one is running waits for it. A call
-    without a key passes through.
+    Keys are scoped to namespace, client, service, function and version. A client is its identity, or without one its
+    network: an IPv4 address, or the /64 of an IPv6 address. A call that arrives while the first one is running waits
+    for it. A call without a key passes through.
 
     The first response is kept for `window` seconds: a result, a ValidationError, or the error of a function that ran or
     may have run. Temporary errors from before the function ran are not kept, so the next call runs. These are
@@ -75,6 +80,8 @@ class Idempotency:
         on_lost_store: "closed" rejects calls with a key (OverloadedError) while the store does not respond. "open" runs
             them, possibly twice.
         key_prefix: the prefix of the keys in the store.
+        namespace: the portals that share responses; None for the `name=` of the portal. A shared store requires one of
+            the two. Without both, each portal has responses of its own in this process.
         clock: seconds, as `time.monotonic`; used for the window.
 
     Raises: ConfigError for a wrong setting.
@@ -96,12 +103,15 @@ class Idempotency:
         lease: float = 30.0,
         on_lost_store: Literal["open", "closed"] = "closed",
         key_prefix: str = "portal:idempotency",
+        namespace: str | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._max_response_size = size("idempotency.max_response_size", max_response_size)
         self._wait = seconds("idempotency.wait", wait)
         self._open = choice("idempotency.on_lost_store", on_lost_store, ("open", "closed")) == "open"
-        self._store: OutcomeStore = store_of(
+        self._namespace = check_namespace("idempotency.namespace", namespace)
+        self._open_store: Callable[[str | None], OutcomeStore] = partial(
+            _store_of,
             store,
             positive_seconds("idempotency.window", window),
             seconds("idempotency.lease", lease, minimum=0.1),
@@ -110,6 +120,23 @@ class Idempotency:
             size("idempotency.max_bytes", max_bytes, minimum=max_response_size),
             clock,
         )
+        self._is_shared = store is not None
+        self._scope = _scope_of(namespace)
+        self._store = self._open_store(namespace)
+
+    def bind_namespace(self, name: str | None) -> Idempotency:
+        """Return the middleware for a portal with this name; see `NamespacedMiddleware`.
+
+        Raises: ConfigError for a shared store without a name and without `namespace`.
+        """
+        namespace = self._namespace or name
+        if self._is_shared:
+            require_namespace(namespace, path="idempotency.namespace")
+        bound = copy(self)
+        bound._scope = _scope_of(namespace)
+        if self._is_shared:  # a store in this process is common, so that its bounds hold for all portals together
+            bound._store = self._open_store(namespace)
+        return bound
 
     def __call__(self, call: Call, call_next: CallNext) -> Any:
         """Run the call, or return the response of the first call with its key.
@@ -121,7 +148,7 @@ class Idempotency:
         key = call.context.idempotency_key
         if key is None:
             return call_next(call)
-        claim = _claim_of(call, key)
+        claim = _claim_of(call, key, self._scope)
         try:
             kept = self._find(call, claim)
         except StoreUnavailable:
@@ -219,7 +246,39 @@ class _Waiting:
             raise ProtocolError(message, status=409, retryable=True)
 
 
-def _claim_of(call: Call, key: object) -> Claim:
+def _store_of(
+    source: str | RedisClient | None,
+    window: float,
+    lease: float,
+    prefix: str,
+    max_entries: int,
+    max_bytes: int,
+    clock: Callable[[], float],
+    namespace: str | None,
+) -> OutcomeStore:
+    """Return the store for the setting `store`.
+
+    Args:
+        source: a URL or a client of a shared store; None keeps outcomes in this process.
+        window, lease, prefix, max_entries, max_bytes, clock: the settings of the store.
+        namespace: the namespace in a shared store. None makes a store that rejects calls.
+
+    Raises: ConfigError for a wrong source.
+    """
+    if source is None:
+        return MemoryOutcomes(window, max_entries, max_bytes, clock)
+    link = StoreClient(source, path="idempotency.store", clock=clock)
+    if namespace is None:
+        return UnnamedOutcomes()
+    return SharedOutcomes(link, window, lease, namespaced_prefix(prefix, namespace), max_bytes, clock)
+
+
+def _scope_of(namespace: str | None) -> str:
+    """Return what keeps the keys of a namespace apart; without a namespace no other portal has the same."""
+    return f"own {os.urandom(16).hex()}" if namespace is None else f"name {namespace}"
+
+
+def _claim_of(call: Call, key: object, namespace: str) -> Claim:
     if not isinstance(key, str) or not is_idempotency_key(key):
         words = f"the idempotency key must have 1 to {MAX_IDEMPOTENCY_KEY} visible ASCII characters"
         raise ProtocolError(words, status=400)
@@ -231,7 +290,7 @@ def _claim_of(call: Call, key: object) -> Claim:
         raise SerializationError("the parameters of a call with an idempotency key must be JSON data")
     schema, kind = call.function.schema, "item" if isinstance(key, ItemKey) else "single"
     address = call.function.address  # of a function elsewhere; two servers may have functions of one name
-    scope = [client_of(call), str(address or ""), call.group, schema.name, schema.version, kind, key]
+    scope = [namespace, client_of(call), str(address or ""), call.group, schema.name, schema.version, kind, key]
     # json escapes every character beyond ASCII, including lone surrogates
     return Claim(_digest(json.dumps(scope)), _digest(_canonical(params)), os.urandom(12).hex())
 

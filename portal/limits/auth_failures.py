@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from copy import copy
 from time import monotonic
 
 from .._internal.at_fork import new_lock
 from .._internal.counter import Counter
-from .._internal.redis_client import RedisClient, StoreClient, StoreUnavailable
+from .._internal.redis_client import RedisClient, StoreUnavailable
 from .._internal.settings import count
 from ..errors import RateLimitError
 from ..http11.client_network import client_network
-from .algorithms import Rate, rate_store
+from .algorithms import Rate
+from .counter import RateCounter
 
 __all__ = ["AuthFailures"]
 
@@ -34,6 +36,7 @@ class AuthFailures:
         rate: failures in a time, such as "10/minute".
         store: URL or client of Redis or Valkey, shared by all processes that use it; None counts in this process.
             While the store does not respond, nothing is counted.
+        namespace: the portals that share the counts in the store; None for the name given to `bind_namespace`.
         max_entries: clients to count, and clients to block, at most. Beyond it the oldest is removed.
         clock: seconds, as `time.monotonic`.
         setting: dotted path of the owner, for errors about its settings.
@@ -51,20 +54,43 @@ class AuthFailures:
         rate: str,
         *,
         store: str | RedisClient | None = None,
+        namespace: str | None = None,
         max_entries: int = 100_000,
         clock: Callable[[], float] = monotonic,
         setting: str = "auth_failures",
     ) -> None:
         parsed = Rate.parse(rate, path=f"{setting}.rate")
         self._max = count(f"{setting}.max_entries", max_entries)
-        self._link = None if store is None else StoreClient(store, path=f"{setting}.store", clock=clock)
-        prefix = f"portal:auth_failures:{parsed.calls}/{parsed.seconds}"
-        self._take = rate_store(parsed, parsed.calls, self._link, prefix, max_entries, clock).take
+        self._counter = RateCounter(
+            parsed,
+            parsed.calls,
+            store=store,
+            prefix="portal:auth_failures",
+            suffix=f"{parsed.calls}/{parsed.seconds}",
+            namespace=namespace,
+            max_entries=max_entries,
+            clock=clock,
+            setting=setting,
+        )
+        self._take = self._counter.take
         self._interval = parsed.seconds / parsed.calls
         self._clock = clock
         self.rejected = Counter()
         self._lock = new_lock()  # guards writes to the dict below; readers take no lock
         self._blocked: dict[str, float] = {}  # moment at which the block ends, by client
+
+    def bind_namespace(self, name: str | None) -> AuthFailures:
+        """Return the failures for a portal with this name; those in this process are common to all portals.
+
+        Raises: ConfigError for a shared store without a name and without `namespace`.
+        """
+        counter = self._counter.bind(name)
+        if counter is self._counter:
+            return self
+        bound = copy(self)
+        bound._counter, bound._take = counter, counter.take
+        bound._lock, bound._blocked, bound.rejected = new_lock(), {}, Counter()
+        return bound
 
     @property
     def blocked(self) -> int:
@@ -107,5 +133,4 @@ class AuthFailures:
 
     def close(self) -> None:
         """Close the connections to the store that were opened for a URL."""
-        if self._link is not None:
-            self._link.close()
+        self._counter.close()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable
+from copy import copy
 from math import ceil
 from time import monotonic
 from typing import Any, Literal
 
-from .._internal.redis_client import RedisClient, StoreClient, StoreUnavailable
+from .._internal.redis_client import RedisClient, StoreUnavailable
 from .._internal.settings import choice, count, require, text
 from ..calls.client import client_of
 from ..calls.middleware import Call, CallNext
@@ -17,7 +18,8 @@ from ..errors import OverloadedError, RateLimitError
 from ..function import Function
 from ..http11.client_network import client_network
 from ..http11.dates import format_retry_after
-from .algorithms import Rate, Verdict, rate_store
+from .algorithms import Rate, Verdict
+from .counter import RateCounter
 
 __all__ = ["RateLimit"]
 
@@ -53,11 +55,13 @@ class RateLimit:
         algorithm: "token_bucket" returns calls evenly; "sliding_window" allows no more than the rate in the first
             window of a key. See `portal.limits.algorithms`.
         functions: names of the functions to limit, or a callable (function) -> bool; None limits all.
-        store: URL or client of Redis or Valkey, shared by all processes that use it with the same settings and name;
-            None counts in this process.
+        store: URL or client of Redis or Valkey, shared by all processes that use it with the same settings, name and
+            namespace; None counts in this process, for all portals that use this object together.
         on_lost_store: "open" lets calls pass while the store does not respond; "closed" raises OverloadedError.
         key_prefix: prefix of the keys in the store.
         name: name of this limit in the headers and in the store. Several limits need different names.
+        namespace: the portals that share the counts in the store; None for the `name=` of the portal. A shared store
+            requires one of the two.
         max_entries: keys to count in this process at most. Beyond it the least recently used is removed.
         clock: seconds, as `time.monotonic`; a shared store uses its own clock.
 
@@ -82,6 +86,7 @@ class RateLimit:
         on_lost_store: Literal["open", "closed"] = "open",
         key_prefix: str = "portal:limit",
         name: str = "default",
+        namespace: str | None = None,
         max_entries: int = 100_000,
         clock: Callable[[], float] = monotonic,
     ) -> None:
@@ -104,10 +109,31 @@ class RateLimit:
         size = parsed.calls if burst is None else burst
         self._text = rate if name == "default" else f'{rate} ("{name}")'
         self._policy = f'"{name}";q={parsed.calls};w={parsed.seconds}'
-        self._link = None if store is None else StoreClient(store, path="rate_limit.store", clock=clock)
         kind = "own" if not isinstance(per, str) else "client" if per == "identity" else per
-        prefix = f"{key_prefix}:{name}:{kind}:{parsed.calls}/{parsed.seconds}"
-        self._take = rate_store(parsed, size if bucket else None, self._link, prefix, max_entries, clock).take
+        self._counter = RateCounter(
+            parsed,
+            size if bucket else None,
+            store=store,
+            prefix=key_prefix,
+            suffix=f"{name}:{kind}:{parsed.calls}/{parsed.seconds}",
+            namespace=namespace,
+            max_entries=max_entries,
+            clock=clock,
+            setting="rate_limit",
+        )
+        self._take = self._counter.take
+
+    def bind_namespace(self, name: str | None) -> RateLimit:
+        """Return the limit for a portal with this name; see `NamespacedMiddleware`.
+
+        Raises: ConfigError for a shared store without a name and without `namespace`.
+        """
+        counter = self._counter.bind(name)
+        if counter is self._counter:
+            return self
+        bound = copy(self)
+        bound._counter, bound._take = counter, counter.take
+        return bound
 
     def __call__(self, call: Call, call_next: CallNext) -> Any:
         """Count the call and pass it on. Raises: RateLimitError, OverloadedError."""
@@ -147,8 +173,7 @@ class RateLimit:
 
     def close(self) -> None:
         """Close the connections to the store that were opened for a URL."""
-        if self._link is not None:
-            self._link.close()
+        self._counter.close()
 
 
 def _chooser(functions: Iterable[str] | Callable[[Function], bool] | None) -> Callable[[Function], bool] | None:

@@ -123,6 +123,8 @@ class LocalPortal(Portal):
         executor: where every call runs; None for the threads described above.
         middleware: around every call, the first outermost.
         unique_ids: "fingerprint" or "random" for the last segment of addresses.
+        name: the portal's own name. It is the namespace of what middleware keeps in a shared store, and portals with
+            one name are replicas.
 
     Raises: ConfigError for a wrong setting.
 
@@ -138,9 +140,10 @@ class LocalPortal(Portal):
         executor: Executor | None = None,
         middleware: Iterable[Middleware | str] = (),
         unique_ids: UniqueIds = "fingerprint",
+        name: str | None = None,
     ) -> None:
-        self.dispatcher = Dispatcher(middleware, executor=executor)
-        super().__init__(unique_ids=unique_ids)
+        super().__init__(unique_ids=unique_ids, name=name)
+        self.dispatcher = Dispatcher(middleware, executor=executor, name=self.name)
         announce(self)
 
     def _address_of(self, path: tuple[str, ...]) -> Address:

@@ -34,6 +34,7 @@ class TestingPortal(LocalPortal):
         middleware: around every call, inside the history.
         executor: runs the calls; see LocalPortal.
         clock: seconds, for durations.
+        name: the portal's own name; see LocalPortal.
 
     Threads: any.
     """
@@ -47,13 +48,14 @@ class TestingPortal(LocalPortal):
         middleware: Iterable[Middleware | str] = (),
         executor: Executor | None = None,
         clock: Callable[[], float] = perf_counter,
+        name: str | None = None,
     ) -> None:
         self._clock = clock
         self._records: list[RecordedCall] = []
         self._expectations: list[Expectation] = []
         self._replays: list[Replay] = []
         self._history_lock = threading.Lock()  # guards the three lists
-        super().__init__(executor=executor, middleware=(self._record, *middleware), unique_ids="sequence")
+        super().__init__(executor=executor, middleware=(self._record, *middleware), unique_ids="sequence", name=name)
 
     # mocks, stubs and replays
 

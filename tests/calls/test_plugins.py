@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from portal import Consumer, HTTPPortal, LocalPortal, RateLimit, TestingPortal, When
-from portal.calls.plugins import MIDDLEWARE, close_middleware, load_plugins, resolve_middleware
+from portal.calls.plugins import MIDDLEWARE, bind_namespace, close_middleware, load_plugins, resolve_middleware
 from portal.errors import ConfigError
 from portal.http import CORS
 
@@ -92,6 +92,23 @@ def test_the_error_names_the_plug_in(installed: str, name: str, words: str) -> N
         resolve_middleware([name])
     assert caught.value.path == f"{MIDDLEWARE}.{name}"
     assert name in str(caught.value)
+
+
+def test_middleware_is_bound_to_the_name_of_its_portal() -> None:
+    class Namespaced:
+        def __init__(self, name: str | None = None) -> None:
+            self.name = name
+
+        def bind_namespace(self, name: str | None) -> Namespaced:
+            return Namespaced(name)
+
+        def __call__(self, call: Any, call_next: Any) -> Any:
+            return call_next(call)
+
+    item = Namespaced()
+    assert [layer.name for layer in resolve_middleware([item, item], name="shop")] == ["shop", "shop"]
+    assert bind_namespace(item, None) is not item
+    assert bind_namespace(len, "shop") is len
 
 
 @pytest.mark.parametrize("items", ["audit", len, 3, [3], [None]])

@@ -106,11 +106,12 @@ def test_token_limit_and_log_options(here, tmp_path):
         with Consumer(auth="from-the-environment") as consumer:
             assert consumer.call_at(address) == 1
         with Consumer(auth="s3cret") as consumer:
-            assert consumer.call_at(address) == 1
+            assert [consumer.call_at(address) for _ in range(2)] == [1, 1]
             with pytest.raises(RateLimitError):
                 consumer.call_at(address)
     rows = [json.loads(line) for line in log.read_text().splitlines()]
-    assert [row["identity"] for row in rows if row["status"] == 200 and row["method"] == "POST"] == ["ops", "ann"]
+    passed = [row["identity"] for row in rows if row["status"] == 200 and row["method"] == "POST"]
+    assert passed == ["ops", "ann", "ann"]
     assert "s3cret" not in log.read_text()
 
 
@@ -176,7 +177,7 @@ def test_an_option_that_a_portal_does_not_use_is_rejected(options):
 
 def test_servers_share_a_limit_in_a_store(here):
     with valkey.running() as store:
-        options = ["--limit", "2/day", "--limit-store", f"redis://127.0.0.1:{store.port}/0"]
+        options = ["--limit", "2/day", "--limit-store", f"redis://127.0.0.1:{store.port}/0", "--name", "shop"]
         arguments = ["served_things:plain", "--http", "127.0.0.1:0", "--json", *options]
         with serving(here, *arguments) as one, serving(here, *arguments) as other, Consumer() as consumer:
             first, second = first_address(one), first_address(other)

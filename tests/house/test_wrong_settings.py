@@ -36,6 +36,8 @@ NOT_SETTINGS = {
     *("Description", "Example", "Ge", "Gt", "Le", "Lt", "MaxLen", "MinLen", "MultipleOf", "Pattern", "Unique"),
     # parts that only the library constructs
     *("Connection", "Mock", "ResolvedFunction"),
+    # the base class of portals, which is abstract
+    "Portal",
     # functions of values
     *("any_of", "approx", "check_name", "error_table", "hash_password", "having", "is_failure", "is_json", "matching"),
     *("mount", "shorten", "to_builtins", "where"),
@@ -48,12 +50,9 @@ OTHER_PARAMETERS = {
     "CertificateAuth",
     "Entry",
     "HTTPResolver",
-    "LocalPortal",
     "Observe",
-    "Portal",
     "PortalRegistry",
     "RequireScopes",
-    "TestingPortal",
     "When",
 }
 #: Arguments that a constructor requires, or that make it read the setting.

@@ -268,3 +268,14 @@ def test_a_host_with_a_port_is_rejected(host: str, call: str) -> None:
 @pytest.mark.parametrize("host", ["::1", "localhost", "unix:8080", "unix:/run/orders:8080"])
 def test_a_host_without_a_port(host: str) -> None:
     HTTPPortal(host).close()
+
+
+@pytest.mark.parametrize(
+    ("settings", "title"),
+    [({}, "Portal"), ({"name": "shop"}, "shop"), ({"name": "shop", "title": "Orders"}, "Orders")],
+)
+def test_the_name_of_a_portal_is_the_title_of_its_documents(settings: dict[str, str], title: str) -> None:
+    portal = HTTPPortal(**settings)  # type: ignore[arg-type]
+    assert portal.name == settings.get("name")
+    assert portal.openapi()["info"]["title"] == title
+    portal.close()

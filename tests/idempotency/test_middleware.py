@@ -39,8 +39,8 @@ from portal.errors import (
     ValidationError,
 )
 from portal.function import ResolvedFunction
+from portal.idempotency.memory import MemoryOutcomes
 from portal.idempotency.middleware import Idempotency
-from portal.idempotency.store import MemoryOutcomes
 from tests.support import valkey
 from tests.support.clocks import Clock
 from tests.support.ports import free_port
@@ -121,7 +121,7 @@ def kept(request: pytest.FixtureRequest, close: Callable[[Any], Any]) -> Callabl
     store = None if request.param == "memory" else request.getfixturevalue("url")
 
     def open_one(*args: Any, **settings: Any) -> Idempotency:
-        one: Idempotency = close(Idempotency(*args, store=store, **settings))
+        one: Idempotency = close(Idempotency(*args, store=store, namespace="test", **settings))
         return one
 
     return open_one
@@ -145,6 +145,7 @@ def kept(request: pytest.FixtureRequest, close: Callable[[Any], Any]) -> Callabl
         {"max_bytes": 10},
         {"on_lost_store": "maybe"},
         {"key_prefix": ""},
+        {"namespace": ""},
         {"store": "postgres://x"},
     ],
 )
@@ -244,7 +245,7 @@ def test_after_the_window_the_call_runs_again() -> None:
 
 
 def test_a_response_in_the_store_expires_after_the_window(url: str, close: Callable[[Any], Any]) -> None:
-    once = close(Idempotency(60.0, store=url))
+    once = close(Idempotency(60.0, store=url, namespace="test"))
     once(call_of(), Responses())
     with redis.Redis.from_url(url) as client:
         assert [55_000 < client.pttl(key) <= 60_000 for key in client.scan_iter()] == [True]
@@ -527,7 +528,7 @@ from portal.calls.middleware import Call
 from portal.context import CallContext
 
 work = function(lambda: 1, name="work")
-once = Idempotency(store=sys.argv[1], lease=float(sys.argv[2]))
+once = Idempotency(store=sys.argv[1], namespace="test", lease=float(sys.argv[2]))
 context = CallContext()
 context.idempotency_key = "key-1"
 
@@ -561,7 +562,7 @@ def test_a_process_that_died_frees_its_keys(url: str, close: Callable[[Any], Any
     process = valkey.program(_ONE_CALL, url, "0.6", "hang")
     assert process.stdout is not None
     assert process.stdout.readline() == "running\n"
-    once = close(Idempotency(store=url, lease=0.6))
+    once = close(Idempotency(store=url, namespace="test", lease=0.6))
     with pytest.raises(CallTimeout):
         once(call_of(timeout=1.0), lambda _: pytest.fail("it ran"))  # the live process renews its lease
     os.kill(process.pid, signal.SIGKILL)
@@ -572,7 +573,7 @@ def test_a_process_that_died_frees_its_keys(url: str, close: Callable[[Any], Any
 @pytest.mark.parametrize("response", [Responses("done"), Responses(OverloadedError("full"))])
 def test_a_running_call_succeeds_without_its_store(close: Callable[[Any], Any], response: Responses) -> None:
     with valkey.running() as server:
-        once = close(Idempotency(store=server.connection_url))
+        once = close(Idempotency(store=server.connection_url, namespace="test"))
 
         def end(call: Call) -> Any:
             server.terminate()
@@ -587,7 +588,7 @@ def test_a_running_call_succeeds_without_its_store(close: Callable[[Any], Any], 
 @pytest.mark.parametrize("on_lost_store", ["closed", "open"])
 def test_on_lost_store_rejects_or_runs_calls(close: Callable[[Any], Any], on_lost_store: Any) -> None:
     url = f"redis://127.0.0.1:{free_port()}/0"
-    once, responses = close(Idempotency(store=url, on_lost_store=on_lost_store)), Responses("done")
+    once, responses = close(Idempotency(store=url, namespace="test", on_lost_store=on_lost_store)), Responses("done")
     call = call_of()
     if on_lost_store == "open":
         assert once(call, responses) == "done"
@@ -603,7 +604,7 @@ def test_on_lost_store_rejects_or_runs_calls(close: Callable[[Any], Any], on_los
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # the test forks a process with threads on purpose
 def test_a_forked_process_has_its_own_claims(url: str, close: Callable[[Any], Any]) -> None:
-    once = close(Idempotency(store=url))
+    once = close(Idempotency(store=url, namespace="test"))
     slow = Slow()
 
     def then() -> None:

@@ -57,7 +57,7 @@ def test_the_table_of_blocked_clients_is_bounded() -> None:
 
 def test_processes_share_the_count() -> None:
     with valkey.running() as server:
-        both = [AuthFailures("2/hour", store=str(server.connection_url)) for _ in range(2)]
+        both = [AuthFailures("2/hour", store=str(server.connection_url), namespace="test") for _ in range(2)]
         one, other = both
         assert attempts(one, "192.0.2.9")
         assert attempts(other, "192.0.2.9")  # the second in all
@@ -69,6 +69,6 @@ def test_processes_share_the_count() -> None:
 
 
 def test_a_lost_store_counts_nothing() -> None:
-    failures = AuthFailures("1/hour", store="redis://127.0.0.1:1/0")
+    failures = AuthFailures("1/hour", store="redis://127.0.0.1:1/0", namespace="test")
     assert [attempts(failures, "a") for _ in range(3)] == [True, True, True]
     failures.close()

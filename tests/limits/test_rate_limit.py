@@ -83,6 +83,7 @@ def test_a_wrong_rate_is_rejected(text: Any) -> None:
         {"on_lost_store": "maybe"},
         {"key_prefix": ""},
         {"name": 'a"b'},
+        {"namespace": "line\n"},
         {"max_entries": 0},
         {"store": "http://localhost"},
         {"store": "redis://localhost:nowhere"},
@@ -312,7 +313,7 @@ from portal.context import CallContext
 from portal.errors import RateLimitError
 
 work = function(lambda: 1, name="work")
-limit = RateLimit(sys.argv[2], algorithm=sys.argv[3], store=sys.argv[1], on_lost_store="closed")
+limit = RateLimit(sys.argv[2], algorithm=sys.argv[3], store=sys.argv[1], namespace="test", on_lost_store="closed")
 
 def passes(_):
     try:
@@ -345,7 +346,7 @@ def test_a_client_may_be_given(
     url: str, close: Callable[[Any], Any], package: Any, algorithm: Any, decode: bool
 ) -> None:
     client = close(package.from_url(url, socket_timeout=2, decode_responses=decode))
-    limit = RateLimit("3/day", algorithm=algorithm, store=client)
+    limit = RateLimit("3/day", algorithm=algorithm, store=client, namespace="test")
     call = call_of()
     assert passes(limit, call)
     assert call.reply["ratelimit"].startswith('"default";r=2;t=')
@@ -368,17 +369,19 @@ def test_what_differs_is_counted_apart_in_the_store(url: str, close: Callable[[A
         {"per": "function"},
         {"name": "second"},
         {"key_prefix": "mine"},
+        {"namespace": "other"},
     ]
-    limits = [close(RateLimit("1/day", store=url.replace("redis", "valkey"), **one)) for one in settings]
+    store = url.replace("redis", "valkey")
+    limits = [close(RateLimit("1/day", store=store, **{"namespace": "test", **one})) for one in settings]
     assert [passes(limit) for limit in limits] == [True] * len(settings)
-    assert not passes(close(RateLimit("1/day", store=url)))
+    assert not passes(close(RateLimit("1/day", store=url, namespace="test")))
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_a_fast_bucket_is_not_forgotten_by_the_store(url: str, close: Callable[[Any], Any], algorithm: Any) -> None:
     """100 a second with a burst of 10 fills in a tenth of a second; throttled-py 3.5 let every call pass."""
     burst = {"burst": 10} if algorithm == "token_bucket" else {}
-    limit = close(RateLimit("100/second", algorithm=algorithm, store=url, **burst))
+    limit = close(RateLimit("100/second", algorithm=algorithm, store=url, namespace="test", **burst))
     began = time.monotonic()
     through = passed(limit, 150)
     most = 10 + 100 * (time.monotonic() - began) + 1 if burst else 100 * (2 + time.monotonic() - began)
@@ -389,7 +392,7 @@ def test_a_fast_bucket_is_not_forgotten_by_the_store(url: str, close: Callable[[
 def test_a_store_on_a_unix_socket(tmp_path: Path, close: Callable[[Any], Any]) -> None:
     path = tmp_path / "valkey.sock"
     with valkey.running(port=0, unix_socket_path=path):
-        limit = close(RateLimit("1/day", store=f"unix://{path}", on_lost_store="closed"))
+        limit = close(RateLimit("1/day", store=f"unix://{path}", namespace="test", on_lost_store="closed"))
         assert passed(limit, 3) == 1
 
 
@@ -404,7 +407,7 @@ def test_an_unavailable_store_lets_calls_pass_and_logs_one_warning(
     close: Callable[[Any], Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     clock = Clock()
-    limit = close(RateLimit("1/day", store=dead_url(), clock=clock))
+    limit = close(RateLimit("1/day", store=dead_url(), namespace="test", clock=clock))
     with caplog.at_level(logging.WARNING, "portal.calls"):
         call = call_of()
         assert passes(limit, call)
@@ -419,7 +422,7 @@ def test_an_unavailable_store_lets_calls_pass_and_logs_one_warning(
 
 
 def test_an_unavailable_store_rejects_calls_with_closed(close: Callable[[Any], Any]) -> None:
-    limit = close(RateLimit("1/day", store=dead_url(), on_lost_store="closed"))
+    limit = close(RateLimit("1/day", store=dead_url(), namespace="test", on_lost_store="closed"))
     call = call_of()
     with pytest.raises(OverloadedError) as caught:
         limit(call, lambda _: pytest.fail("it ran"))
@@ -430,11 +433,11 @@ def test_an_unavailable_store_rejects_calls_with_closed(close: Callable[[Any], A
 def test_a_server_killed_in_the_middle_is_noticed_and_its_return_too(close: Callable[[Any], Any]) -> None:
     clock = Clock()
     with valkey.running() as server:
-        port = server.port
+        port, url = server.port, server.connection_url
         closed = close(
-            RateLimit("2/day", store=server.connection_url, on_lost_store="closed", clock=clock, name="closed")
+            RateLimit("2/day", store=url, namespace="test", on_lost_store="closed", clock=clock, name="closed")
         )
-        opened = close(RateLimit("2/day", store=server.connection_url, clock=clock, name="open"))
+        opened = close(RateLimit("2/day", store=url, namespace="test", clock=clock, name="open"))
         assert [passes(closed), passes(opened)] == [True, True]
         server.terminate()
         began = time.monotonic()

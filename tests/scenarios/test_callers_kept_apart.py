@@ -5,24 +5,34 @@ from __future__ import annotations
 import http.client
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
 from typing import Any, NamedTuple
 from wsgiref.util import setup_testing_defaults
 
 import pytest
+import redis
 
 from portal import (
+    BearerAuth,
     CallContext,
+    ConfigError,
     Consumer,
     Function,
     HTTPPortal,
     Idempotency,
     Identity,
     LocalPortal,
+    RateLimit,
     Service,
+    When,
     function,
 )
 from portal.calls.item_key import ItemKey
+from portal.http import AuthFailureLimit
+from portal.testing import TestingPortal
+from tests.support import valkey
 
 WAIT = 10.0
 
@@ -38,7 +48,7 @@ class Reply(NamedTuple):
 Send = Callable[..., Reply]
 
 
-def over_http(portal: HTTPPortal, path: str, body: Any, *, client: str = "127.0.0.1", **headers: str) -> Reply:
+def over_http(portal: Any, path: str, body: Any, *, client: str = "127.0.0.1", **headers: str) -> Reply:
     """Post JSON from a loopback address."""
     connection = http.client.HTTPConnection("127.0.0.1", portal.port, timeout=WAIT, source_address=(client, 0))
     names = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -75,7 +85,7 @@ def over_wsgi(portal: HTTPPortal, path: str, body: Any, *, client: str = "127.0.
     return Reply(found[0], found[1], json.loads(text) if text else None)
 
 
-def over_rpc(portal: HTTPPortal, path: str, body: Any, **settings: Any) -> Reply:
+def over_rpc(portal: Any, path: str, body: Any, **settings: Any) -> Reply:
     """Send one call as a JSON-RPC message; return its result, or its error with the HTTP status of its code."""
     message = {"jsonrpc": "2.0", "id": 1, "method": path.replace("/", "."), "params": body}
     reply = over_http(portal, "rpc", message, **settings)
@@ -247,3 +257,162 @@ def test_a_consumer_does_not_take_the_response_of_another_server() -> None:
         addresses = [east.apply(named("east")), west.apply(named("west"))]
         for _ in range(2):
             assert [consumer.call_at(address, idempotency_key="k") for address in addresses] == ["east", "west"]
+
+
+# portals with one store are kept apart by their names
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Any]:
+    with valkey.running() as server:
+        yield server
+
+
+@pytest.fixture
+def url(server: Any) -> str:
+    with redis.Redis.from_url(server.connection_url) as client:
+        client.flushall()
+    return str(server.connection_url)
+
+
+_PORTAL = """
+import json, os, sys
+from portal import HTTPPortal, Idempotency
+
+def charge(cents: int) -> int:
+    return os.getpid()
+
+with HTTPPortal(name=sys.argv[2], middleware=[Idempotency(store=sys.argv[1])]) as portal:
+    portal.apply(charge)
+    print(portal.port, flush=True)
+    sys.stdin.readline()
+"""
+
+
+class OfPort(NamedTuple):
+    """Stands for a portal of another process."""
+
+    port: int
+
+
+@pytest.mark.parametrize("send", [over_http, over_rpc])
+def test_processes_with_one_store_share_responses_only_under_one_name(url: str, send: Send) -> None:
+    names = ["shop", "shop", "shop:2", "Shop"]
+    with ExitStack() as stack:
+        processes = [stack.enter_context(valkey.program(_PORTAL, url, name)) for name in names]
+        for process in processes:
+            stack.callback(process.kill)
+        ports = [int(process.stdout.readline()) for process in processes if process.stdout is not None]
+        for _ in range(2):
+            found = [send(OfPort(port), "charge", {"cents": 5}, idempotency_key="k").body for port in ports]
+            first, *others = [process.pid for process in processes]
+            assert found == [first, first, *others[1:]]
+        for process in processes:
+            process.communicate("end\n", timeout=WAIT)
+
+
+def both_run(send: Send, east: HTTPPortal, west: HTTPPortal) -> bool:
+    """Call a function of each portal twice with one key; return whether each one's ran, and once."""
+    ran: list[str | None] = []
+    for portal in (east, west):
+        portal.apply(charges(ran))
+    first = [is_first(send, portal) for portal in (east, west, east, west)]
+    return (first, len(ran)) == ([True, True, False, False], 2)
+
+
+@pytest.mark.parametrize(
+    ("names", "apart"),
+    [
+        (("east", "west"), True),
+        (("a:b", "a%3Ab"), True),
+        (("a", "a:default"), True),
+        (("\u00e4", "a\u0308"), True),
+        (("east", "east"), False),
+    ],
+)
+def test_the_names_of_portals_keep_responses_apart(send: Send, url: str, names: tuple[str, str], apart: bool) -> None:
+    one, other = names
+    with (
+        HTTPPortal(name=one, middleware=[Idempotency(store=url)]) as east,
+        HTTPPortal(name=other, middleware=[Idempotency(store=url)]) as west,
+    ):
+        assert both_run(send, east, west) == apart
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("wrap", [lambda once: once, lambda once: When(once, functions="charge")], ids=["", "When"])
+def test_one_middleware_in_two_portals_keeps_both_apart(url: str, shared: bool, wrap: Callable[[Any], Any]) -> None:
+    once = wrap(Idempotency(store=url if shared else None))
+    with HTTPPortal(name="a", middleware=[once]) as east, HTTPPortal(name="b", middleware=[once]) as west:
+        assert both_run(over_http, east, west)
+        east.close()
+        assert not is_first(over_http, west)  # closing one portal does not end the store of the other
+
+
+def test_portals_without_a_name_are_kept_apart_in_one_process(send: Send) -> None:
+    once = Idempotency()
+    with HTTPPortal(middleware=[once]) as east, HTTPPortal(middleware=[once]) as west:
+        assert both_run(send, east, west)
+
+
+def test_a_namespace_holds_for_portals_of_any_name(url: str) -> None:
+    with (
+        HTTPPortal(name="a", middleware=[Idempotency(store=url, namespace="payments")]) as east,
+        HTTPPortal(middleware=[Idempotency(store=url, namespace="payments")]) as west,
+    ):
+        assert not both_run(over_http, east, west)
+
+
+def test_a_local_portal_has_a_name_too(url: str) -> None:
+    ran: list[str | None] = []
+    for name in ("a", "b", "a"):
+        for kind in (LocalPortal, TestingPortal):
+            with kind(name=name, middleware=[Idempotency(store=url)]) as portal, Consumer([portal]) as consumer:
+                consumer.call_at(portal.apply(charges(ran)), {"cents": 5}, idempotency_key="k")
+    assert len(ran) == 2
+
+
+URL = "redis://127.0.0.1:1/0"
+
+
+@pytest.mark.parametrize(
+    ("open_one", "path"),
+    [
+        (lambda: HTTPPortal(middleware=[Idempotency(store=URL)]), "idempotency.namespace"),
+        (lambda: LocalPortal(middleware=[Idempotency(store=URL)]), "idempotency.namespace"),
+        (lambda: HTTPPortal(middleware=[RateLimit("1/s", store=URL)]), "rate_limit.namespace"),
+        (lambda: HTTPPortal(middleware=[When(RateLimit("1/s", store=URL), functions="f")]), "rate_limit.namespace"),
+        (lambda: HTTPPortal(http_middleware=[AuthFailureLimit("1/s", store=URL)]), "auth_failure_limit.namespace"),
+        (lambda: Consumer(middleware=[Idempotency(store=URL)]), "idempotency.namespace"),
+        (lambda: Consumer().use(Idempotency(store=URL)), "idempotency.namespace"),
+    ],
+)
+def test_a_shared_store_requires_a_name(open_one: Callable[[], Any], path: str) -> None:
+    with pytest.raises(ConfigError, match="must be set for a shared store, unless the portal has a name=") as caught:
+        open_one()
+    assert caught.value.path == path
+
+
+@pytest.mark.parametrize("limit", [RateLimit("1/s", store=URL), Idempotency(store=URL)])
+def test_middleware_that_no_portal_has_bound_rejects_calls(limit: Any) -> None:
+    """A middleware around it may hide it from the portal."""
+    with HTTPPortal(name="a", middleware=[lambda call, call_next: limit(call, call_next)]) as portal:
+        portal.apply(charges([]))
+        reply = over_http(portal, "charge", {"cents": 5}, idempotency_key="k")
+        assert (reply.status, reply.body["code"]) == (500, "config_error")
+
+
+def test_limits_in_a_store_are_counted_apart(url: str) -> None:
+    limit, failures = RateLimit("1/day", store=url), AuthFailureLimit("1/day", store=url)
+    portals = [
+        HTTPPortal(name=name, auth=BearerAuth({"good": "ann"}), middleware=[limit], http_middleware=[failures])
+        for name in ("a", "b", "a")
+    ]
+    with portals[0], portals[1], portals[2]:
+        for portal in portals:
+            portal.apply(named("paid"))
+        send = partial(over_http, path="charge", body={}, authorization="Bearer good")
+        assert [send(portal).status for portal in portals] == [200, 200, 429]
+        wrong = partial(over_http, path="charge", body={}, authorization="Bearer guess")
+        assert [wrong(portal).status for portal in portals] == [401, 401, 401]
+        assert [wrong(portal).status for portal in portals] == [429, 429, 429]

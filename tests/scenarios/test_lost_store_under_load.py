@@ -82,7 +82,7 @@ def test_calls_follow_on_lost_store_while_the_store_comes_and_goes(on_lost_store
     limit = RateLimit("1000000/second", store=url, on_lost_store=on_lost_store)
     once = Idempotency(store=url, on_lost_store=on_lost_store)
     lost = "succeeded" if on_lost_store == "open" else "overloaded"
-    with HTTPPortal(middleware=[limit, once]) as portal:
+    with HTTPPortal(name="shop", middleware=[limit, once]) as portal:
         address = str(portal.apply(work))
         with valkey.running(port=port) as server:
             load = Load(address)

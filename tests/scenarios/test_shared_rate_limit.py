@@ -23,7 +23,7 @@ from portal import HTTPPortal, RateLimit
 
 store = os.environ["STORE"]
 limit = RateLimit("100/minute", per="global", algorithm="sliding_window", store=store, functions=["pid"])
-http = HTTPPortal(middleware=[limit])
+http = HTTPPortal(name="shop", middleware=[limit])
 
 def pid() -> int:
     return os.getpid()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from time import monotonic
 
 from ..._internal.redis_client import RedisClient
@@ -32,6 +33,8 @@ class AuthFailureLimit:
         rate: "10/minute", "100/hour".
         store: URL or client of Redis or Valkey, shared by all processes that use it; None counts in this process.
             While the store does not respond, nothing is counted.
+        namespace: the portals that share the counts in the store; None for the `name=` of the portal. A shared store
+            requires one of the two.
         max_entries: clients to count, and clients to block, at most. Beyond it the oldest is removed.
         clock: seconds, as `time.monotonic`.
 
@@ -47,12 +50,27 @@ class AuthFailureLimit:
         rate: str,
         *,
         store: str | RedisClient | None = None,
+        namespace: str | None = None,
         max_entries: int = 100_000,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._failures = AuthFailures(
-            rate, store=store, max_entries=max_entries, clock=clock, setting="auth_failure_limit"
+            rate,
+            store=store,
+            namespace=namespace,
+            max_entries=max_entries,
+            clock=clock,
+            setting="auth_failure_limit",
         )
+
+    def bind_namespace(self, name: str | None) -> AuthFailureLimit:
+        """Return the limit for a portal with this name; see `portal.calls.plugins.NamespacedMiddleware`.
+
+        Raises: ConfigError for a shared store without a name and without `namespace`.
+        """
+        bound = copy(self)
+        bound._failures = self._failures.bind_namespace(name)
+        return bound
 
     def __call__(self, request: Request, call_next: HTTPNext) -> Response:
         """Pass the request on unless its client is blocked. Raises: RateLimitError."""

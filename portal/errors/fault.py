@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
-__all__ = ["MAX_FAULTS", "Fault", "faults_of", "limit_faults", "shorten"]
+__all__ = ["MAX_FAULTS", "MAX_TEXT", "Fault", "faults_of", "limit_faults", "shorten"]
 
 #: Faults that one error lists: a body of 1 MiB may hold 300,000, which would make a response of 36 MiB.
 MAX_FAULTS = 1000
+#: Characters that they have together. Each path repeats the names around a value, and the body may hold one long name.
+MAX_TEXT = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,15 @@ class Fault:
     rule: str
     expected: Any = None
     value: str = ""
+
+    @property
+    def length(self) -> int:
+        """Characters that the fault takes in a list, about."""
+        expected = self.expected
+        length = len(self.path) + len(self.message) + len(self.value)
+        if isinstance(expected, str):
+            return length + len(expected)
+        return length + len(repr(expected)) if isinstance(expected, list | dict) else length
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fault as JSON data, with a member for each attribute."""
@@ -55,12 +65,19 @@ class Fault:
         )
 
 
-def limit_faults(faults: Iterable[Fault]) -> list[Fault]:
-    """Return the faults in order; of more than `MAX_FAULTS` the first, and one that says so (rule "faults")."""
-    found = list(islice(faults, MAX_FAULTS + 1))
-    if len(found) > MAX_FAULTS:
-        message = f"there are more faults; only the first {MAX_FAULTS} are listed"
-        found[MAX_FAULTS:] = [Fault("", message, "faults", MAX_FAULTS)]
+def limit_faults(faults: Iterable[Fault], max_text: int = MAX_TEXT) -> list[Fault]:
+    """Return the faults in order; of too many or too long ones the first, and one that says so (rule "faults").
+
+    It takes no more of the faults than it returns, and one.
+    """
+    found: list[Fault] = []
+    for fault in faults:
+        max_text -= fault.length
+        if len(found) == MAX_FAULTS or (max_text < 0 and found):
+            message = f"there are more faults; only the first {len(found)} are listed"
+            found.append(Fault("", message, "faults", len(found)))
+            break
+        found.append(fault)
     return found
 
 

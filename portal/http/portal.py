@@ -20,6 +20,7 @@ from ..errors import ConfigError, RegistryError
 from ..function import ResolvedFunction
 from ..http11.allowed_hosts import AllowedHosts
 from ..portal import Portal, announce
+from ..schema import validation_stats
 from ..service import Service, stop_services
 from ..serving import Listener, ServingConfig
 from .client.client import HTTPClient
@@ -284,12 +285,14 @@ class HTTPPortal(Portal):
         """Return the numbers of functions, of calls started, failed and running, and the counters of the listener.
 
         `bodies_rejected` counts bodies with too many objects and arrays, `hosts_rejected` requests whose Host header
-        was not accepted. "auth" has the counters of authenticators.
+        was not accepted. "auth" has the counters of authenticators, and
+        "validation" those of `ValidationLimits` in this process.
         """
         own = {
             "bodies_rejected": self._app.decoder.rejected.value,
             "hosts_rejected": self._hosts.rejected.value,
             "auth": self._app.authentication_counters(),
+            "validation": validation_stats(),
         }
         return super().stats() | self._dispatcher.stats() | own | {"listener": self.listener.stats()}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import constraints, marshmallow_schema
+from .bounds import ValidationLimits, set_validation_limits, validation_stats
 from .constraints import (
     Description,
     Example,
@@ -37,9 +38,12 @@ __all__ = [
     "Pattern",
     "Schema",
     "Unique",
+    "ValidationLimits",
     "check_name",
     "constraints",
     "is_json",
     "marshmallow_schema",  # imported so that it registers its factory
+    "set_validation_limits",
     "to_builtins",
+    "validation_stats",
 ]

@@ -1,26 +1,24 @@
 """List what is wrong with a value, by the jsonschema library.
 
-jsonschema differs from jsonschema-rs in regular expressions (Python's instead of ECMA-262's) and in `multipleOf` of
-fractions. jsonschema-rs validates both keywords here, so that this list and the compiled validator agree. It validates
-`uniqueItems` as well: jsonschema compares each item with each if they cannot be sorted.
+`bounds.keywords` replaces the keywords whose work has no bound, and those in which jsonschema differs from the compiled
+validator. A list has bounds of time, text and number; see `ValidationLimits`. It then says that it is not complete.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import chain
 from typing import Any
 
-import jsonschema_rs
 from jsonschema import Draft202012Validator, FormatChecker
-from jsonschema.exceptions import ValidationError as SchemaFault
 from jsonschema.validators import extend
 from referencing.jsonschema import EMPTY_REGISTRY, SchemaRegistry
 
 from ..errors import Fault
 from ..errors.fault import MAX_FAULTS
+from .bounds.keywords import KEYWORDS, ReportEnded, start_report, unknown_names
+from .bounds.limits import counters, limits
 from .formats import FORMATS
 from .jsondata import SCALAR_TYPES, pointer, shorten
 from .subschemas import APPLICATORS
@@ -30,7 +28,7 @@ __all__ = ["fault_finder"]
 _extend: Any = extend
 #: Keywords whose value is too large to be quoted as `Fault.expected`.
 _NOT_QUOTED = APPLICATORS | {"$ref"}
-_MAX_ALTERNATIVES = 10_000
+_MAX_MESSAGE = 400  # characters
 _JSON_TYPES: dict[type, str] = {**SCALAR_TYPES, dict: "object", list: "array"}
 _TYPE_WORDS = {
     "object": "an object",
@@ -65,51 +63,7 @@ _LENGTHS = {
 }
 
 
-@lru_cache(maxsize=1024)
-def _keyword_validator(keyword: str, expected: str | float) -> Callable[[Any], bool]:
-    return jsonschema_rs.Draft202012Validator({keyword: expected}, offline=True).is_valid
-
-
-class _AlternativesLeft(threading.local):
-    """How many more times this thread may look at alternatives (`anyOf`, `oneOf`) in the current search.
-
-    Each level of a value under alternatives inside alternatives doubles the work; 25 levels would take hours.
-    """
-
-    count = 0
-
-
-_alternatives_left = _AlternativesLeft()
-
-
-def _limited(keyword: str) -> Callable[[Any, Any, Any, Any], Iterator[SchemaFault]]:
-    """Return the validator of `anyOf` or `oneOf` that raises when the thread has no more looks left."""
-    validate = Draft202012Validator.VALIDATORS[keyword]
-
-    def check(validator: Any, expected: Any, instance: Any, schema: Any) -> Iterator[SchemaFault]:
-        _alternatives_left.count -= 1
-        if _alternatives_left.count < 0:
-            raise RecursionError("too many alternatives to list their faults")
-        return validate(validator, expected, instance, schema) or iter(())
-
-    return check
-
-
-def _by_jsonschema_rs(keyword: str) -> Callable[[Any, Any, Any, Any], Iterator[SchemaFault]]:
-    def check(validator: Any, expected: Any, instance: Any, schema: Any) -> Iterator[SchemaFault]:
-        if not _keyword_validator(keyword, expected)(instance):
-            yield SchemaFault(keyword)
-
-    return check
-
-
-_Validator: Any = _extend(
-    Draft202012Validator,
-    {
-        **{keyword: _by_jsonschema_rs(keyword) for keyword in ("pattern", "multipleOf", "uniqueItems")},
-        **{keyword: _limited(keyword) for keyword in ("anyOf", "oneOf")},
-    },
-)
+_Validator: Any = _extend(Draft202012Validator, KEYWORDS)
 
 
 @lru_cache(maxsize=1)
@@ -130,8 +84,7 @@ def _registry() -> SchemaRegistry:
 def fault_finder(schema: dict[str, Any], formats: bool) -> Callable[[Any], list[Fault]]:
     """Return a function that lists the faults of a value under a schema, sorted by path.
 
-    It lists all of them, or `MAX_FAULTS` and one. It raises RecursionError if it would have to look at alternatives
-    too often.
+    It lists all of them, or those that it finds within the limits, and one with the rule "faults" that says so.
 
     Args:
         schema: a valid JSON Schema.
@@ -143,12 +96,18 @@ def fault_finder(schema: dict[str, Any], formats: bool) -> Callable[[Any], list[
 
     def find(value: Any) -> list[Fault]:
         found: dict[tuple[str, str, str], Fault] = {}
-        _alternatives_left.count = _MAX_ALTERNATIVES
-        for fault in chain.from_iterable(map(_faults, validator.iter_errors(value))):
-            found.setdefault((fault.path, fault.rule, fault.message), fault)
-            if len(found) > MAX_FAULTS:
-                break
-        return sorted(found.values(), key=lambda fault: fault.path)
+        length = limits().report_text
+        start_report()
+        try:
+            for fault in chain.from_iterable(map(_faults, validator.iter_errors(value))):
+                found.setdefault((fault.path, fault.rule, fault.message), fault)
+                length -= fault.length
+                if len(found) > MAX_FAULTS or length < 0:
+                    break
+        except ReportEnded:
+            counters.reports.add()
+            found[("", "faults", "")] = Fault("", "the list of faults was ended; there may be more", "faults")
+        return sorted(found.values(), key=lambda fault: (fault.rule == "faults", fault.path))
 
     return find
 
@@ -161,11 +120,17 @@ def _faults(error: Any) -> Iterator[Fault]:
         # jsonschema makes one error for each missing name, and gives the name only in its message
         for name in error.validator_value:
             if name not in error.instance:
-                yield Fault(pointer([*path, name]), f"{name!r} is required", rule, list(error.validator_value), "")
+                yield Fault(
+                    pointer([*path, name]),
+                    f"{shorten(name, _MAX_MESSAGE)} is required",
+                    rule,
+                    list(error.validator_value),
+                    "",
+                )
     elif rule == "additionalProperties" and error.validator_value is False:
-        for name in _unknown_names(error):
+        for name in unknown_names(error.instance, error.schema):
             value = shorten(error.instance[name])
-            yield Fault(pointer([*path, name]), f"{name!r} is unknown", rule, False, value)
+            yield Fault(pointer([*path, name]), f"{shorten(name, _MAX_MESSAGE)} is unknown", rule, False, value)
     elif rule in ("anyOf", "oneOf") and (inner := _errors_of_likely_branch(error)):
         for part in inner:
             yield from _faults(part)
@@ -175,16 +140,6 @@ def _faults(error: Any) -> Iterator[Fault]:
     else:
         expected = None if rule in _NOT_QUOTED else error.validator_value
         yield Fault(pointer(path), _message(error, rule), rule, expected, shorten(error.instance))
-
-
-def _unknown_names(error: Any) -> list[str]:
-    known = error.schema.get("properties", {})
-    patterns = [_keyword_validator("pattern", text) for text in error.schema.get("patternProperties", {})]
-    return [
-        name
-        for name in error.instance
-        if isinstance(name, str) and name not in known and not any(matches(name) for matches in patterns)
-    ]
 
 
 def _errors_of_likely_branch(error: Any) -> list[Any] | None:

@@ -10,12 +10,11 @@ from collections.abc import Iterable, Iterator
 from datetime import date, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from itertools import islice
 from typing import Any
 from uuid import UUID
 
 from ..errors import Fault, shorten
-from ..errors.fault import MAX_FAULTS
+from ..errors.fault import limit_faults
 
 __all__ = [
     "MAX_DEPTH",
@@ -97,13 +96,13 @@ class _TooDeep(Exception):
 def json_faults(value: Any) -> list[Fault]:
     """Return the faults of what JSON cannot carry in the value; their rules are "json", "finite" and "depth".
 
-    A value that is too deep gives only that fault, since a cycle has no end of others. The search stops after
-    `MAX_FAULTS` and one.
+    A value that is too deep gives only that fault, since a cycle has no end of others. The search stops as
+    `limit_faults` says.
     """
     if is_json(value):  # by far the faster of the two
         return []
     try:
-        return list(islice(_find_faults(value, (), MAX_DEPTH), MAX_FAULTS + 1))
+        return limit_faults(_find_faults(value, (), MAX_DEPTH))
     except _TooDeep as error:
         message = f"must not be nested more than {MAX_DEPTH} levels deep"
         return [Fault(pointer(error.path), message, "depth", MAX_DEPTH, shorten(error.value))]

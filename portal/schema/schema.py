@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..errors import ConfigError, Fault, ValidationError
-from ..errors.fault import MAX_FAULTS, limit_faults
+from ..errors.fault import limit_faults
 from .codecs import Codec, generate, plain_test
 from .hints import map_hint
 from .jsondata import copy_json, pointer, shorten
@@ -200,12 +200,13 @@ def _decode_faults(codec: Codec, value: Any, path: tuple[Any, ...]) -> Iterator[
     try:
         codec.decode(value)
     except Exception as error:  # as in load
-        inner: list[Fault] = []
+        found = False
         for token, child, part in codec.children(value) if codec.children is not None else ():
-            inner.extend(_decode_faults(child, part, (*path, token)))
-            if len(inner) > MAX_FAULTS:
-                break
-        yield from inner or [_decode_fault(path, value, error)]
+            for fault in _decode_faults(child, part, (*path, token)):
+                found = True
+                yield fault
+        if not found:
+            yield _decode_fault(path, value, error)
 
 
 def require_object(schema: Schema, subject: str) -> dict[str, Any]:

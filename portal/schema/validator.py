@@ -1,7 +1,7 @@
 """Validator: a compiled JSON Schema, with a fast test of a value and a complete list of its faults.
 
 jsonschema-rs makes the test. It is offline: no reference is ever fetched. The jsonschema library makes the list; it is
-loaded when the first value is rejected.
+loaded when the first value is rejected. Regular expressions run in linear time in both; see `bounds.patterns`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import jsonschema_rs
 
 from ..errors import ConfigError, Fault
 from ..errors.fault import limit_faults
+from .bounds.limits import limits
+from .bounds.patterns import PatternPlan, plan_patterns
 from .formats import BUILTIN_FORMATS, FORMATS
 from .jsondata import copy_json, is_json, json_faults
 from .strictness import check_all_strings, is_scalar, is_strict
@@ -23,6 +25,7 @@ __all__ = ["Validator", "is_json"]
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _RS_FORMATS: dict[str, Callable[..., bool]] = {**FORMATS, **dict.fromkeys(BUILTIN_FORMATS, lambda value: True)}
+_NO_FORMATS: dict[str, Callable[..., bool]] = dict.fromkeys(_RS_FORMATS, lambda value: True)
 
 
 class Validator:
@@ -38,7 +41,8 @@ class Validator:
         strict: whether the compiled schema alone decides, without a walk over the value.
 
     Raises:
-        ConfigError: the schema is not a JSON Schema 2020-12, or has a reference that leads out of it.
+        ConfigError: the schema is not a JSON Schema 2020-12, has a reference that leads out of it, or has a pattern
+            that cannot run in linear time.
 
     Threads: immutable; any thread may use it.
     """
@@ -48,13 +52,15 @@ class Validator:
     def __init__(self, schema: dict[str, Any], *, formats: bool = True) -> None:
         self.schema = schema
         self.formats = formats
-        compiled = _compile(schema, formats)
+        _require_dialect(schema)
+        plan = plan_patterns(schema)
+        compiled = _compile(plan, plan.schema, formats)
         self._find_faults: Callable[[Any], list[Fault]] | None = None
         self.strict = is_strict(schema)
         if self.strict and not is_scalar(schema):
-            compiled = _compile(check_all_strings(schema), formats)
+            compiled = _compile(plan, check_all_strings(plan.schema), formats)
         make_test = _strict_test if self.strict else _walking_test
-        self.accepts: Callable[[Any], bool] = make_test(compiled.is_valid)
+        self.accepts: Callable[[Any], bool] = plan.guard(make_test(compiled.is_valid))
 
     def faults(self, value: Any) -> list[Fault]:
         """Return the faults of the value with their paths; the list is empty exactly if `accepts` is true.
@@ -64,14 +70,14 @@ class Validator:
         if self.accepts(value):
             return []
         found = json_faults(value)
-        if found and found[0].rule == "depth":
+        if found and (found[0].rule == "depth" or found[-1].rule == "faults"):
             return found
         seen = {fault.path for fault in found}
         data = copy_json(value) if found else value  # pure JSON data is not copied: that takes long if it is large
         found += [fault for fault in self._schema_faults(data) if fault.path not in seen]
         if not found:
             found.append(Fault("", "does not fit the schema", "schema"))
-        return limit_faults(found)
+        return limit_faults(found, limits().report_text)
 
     def _schema_faults(self, value: Any) -> list[Fault]:
         if self._find_faults is None:
@@ -110,16 +116,23 @@ def _walking_test(is_valid: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return accepts
 
 
-def _compile(schema: dict[str, Any], formats: bool) -> jsonschema_rs.Draft202012Validator:
+def _require_dialect(schema: dict[str, Any]) -> None:
     if not is_json(schema):
         fault = json_faults(schema)[0]
         raise ConfigError(f"the JSON Schema {fault.message} (at {fault.path or 'its root'})", path=fault.path)
     dialect = schema.get("$schema", _DIALECT)
     if not isinstance(dialect, str) or dialect.rstrip("#") != _DIALECT:
         raise ConfigError.invalid("/$schema", dialect, f"{_DIALECT!r} or absent")
+
+
+def _compile(plan: PatternPlan, schema: dict[str, Any], formats: bool) -> jsonschema_rs.Draft202012Validator:
     try:
         return jsonschema_rs.Draft202012Validator(
-            schema, validate_formats=formats, formats=_RS_FORMATS if formats else None, offline=True
+            schema,
+            validate_formats=True,
+            formats={**(_RS_FORMATS if formats else _NO_FORMATS), **plan.formats},
+            offline=True,
+            pattern_options=plan.options,
         )
     except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
         raise ConfigError(_reason(error), expected="a JSON Schema 2020-12 that refers only to itself") from error

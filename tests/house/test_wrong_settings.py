@@ -54,6 +54,7 @@ OTHER_PARAMETERS = {
     "PortalRegistry",
     "RequireScopes",
     "When",
+    "set_validation_limits",
 }
 #: Arguments that a constructor requires, or that make it read the setting.
 ARGUMENTS: dict[str, dict[str, Any]] = {

@@ -380,7 +380,7 @@ def test_errors_name_the_invalid_files_of_a_client(files: Files) -> None:
         ({"certificate": "nowhere.pem"}, "tls.certificate"),
         ({"ca": files.ca, "certificate": files.server.chain, "key": "nowhere.pem"}, "tls.certificate"),
         ({"certificate": 3.5}, "tls.certificate"),
-        ({"key": files.server.key}, "tls.key"),
+        ({"key": files.server.key}, "tls.certificate"),
     ]
     for settings, path in wrong:
         with pytest.raises(ConfigError) as caught:

@@ -8,13 +8,18 @@ import traceback
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, get_args
 
+from .addresses import cut_addresses
 from .declaration import check_class, inherited
 from .members import member_from_json
 
-__all__ = ["Delivery", "PortalError"]
+__all__ = ["Delivery", "Exposure", "PortalError"]
 
 #: Whether a called function ran: it did not start, it may have started, it started.
 Delivery = Literal["not_sent", "unknown", "executed"]
+
+#: How much of an error the clients of a server get. "full": all of it. "relayed": not its hint, nor addresses in its
+#: text; another function raised it, which a function of this server called. "hidden": only its class, code and status.
+Exposure = Literal["full", "relayed", "hidden"]
 
 _PLAIN = frozenset((str, int, bool, type(None)))
 _DELIVERIES: frozenset[object] = frozenset(get_args(Delivery))
@@ -45,6 +50,8 @@ class PortalError(Exception):
     Attributes:
         delivery: "not_sent" when the function did not start, "unknown" when it may have, "executed" when it did, None
             when the error does not tell. After "unknown" and "executed", a second call may repeat side effects.
+        exposure: how much of it the clients of a server get that does not run with debug=True.
+        received: whether another process sent it.
         members: names of the attributes that are sent with the error; those of its bases are included.
         transient: parameters of `__init__` that stay in this process.
 
@@ -56,6 +63,8 @@ class PortalError(Exception):
     rpc_code: ClassVar[int] = -32603
     retryable: bool = False
     delivery: Delivery | None = None
+    exposure: Exposure = "full"
+    received: bool = False
     hint: str = ""
     members: ClassVar[tuple[str, ...]] = ()
     transient: ClassVar[tuple[str, ...]] = ()
@@ -179,11 +188,29 @@ class PortalError(Exception):
 
     def hides_details(self, *, debug: bool) -> bool:
         """Return whether clients get no members, hint and message of this error, but a message that says so."""
-        return False
+        return self.exposure == "hidden" and not debug
 
     def message_for_client(self, *, debug: bool) -> str:
-        """Return the message that a server sends."""
-        return self.message
+        """Return the message that a server sends; for a hidden one, a message that says where the reason is logged."""
+        if self.hides_details(debug=debug):
+            where = f" under request {self.request_id}" if self.request_id else ""
+            return f"{self.context.get('operation', 'the function')} failed; the server's log has the reason{where}"
+        return str(self._for_client(self.message, debug))
+
+    def details_for_client(self, *, debug: bool) -> dict[str, Any]:
+        """Return the hint and the members that a server sends, without those that are None."""
+        if self.hides_details(debug=debug):
+            return {name: self._member_to_json(name) for name in ("retry_after",) if name in self.members}
+        found = {name: self._for_client(self._member_to_json(name), debug) for name in self.members}
+        if self.exposure == "full" or debug:
+            return {"hint": self.hint or None} | found
+        return {name: value for name, value in found.items() if name not in ("attempts", "advice")}
+
+    def _for_client(self, value: Any, debug: bool) -> Any:
+        if self.exposure == "full" or debug:
+            return value
+        known = () if self.address is None else _texts_of_address(self.address)
+        return cut_addresses(value, known)
 
     def _unsendable(self, name: str, value: object) -> PortalError:
         kind = type(self).__name__
@@ -230,6 +257,7 @@ class PortalError(Exception):
         if type(status) is int and 400 <= status <= 599 and status != self.status:
             self.status = status
         self.stack = _text(data.get("stack")) or None
+        self.received = True
         for name in self.members:
             self._restore_member(name, member_from_json(type(self), name, data))
 
@@ -238,6 +266,13 @@ class PortalError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickle, (type(self), dict(self.__dict__), _picklable(self.__cause__))
+
+
+def _texts_of_address(address: str) -> tuple[str, ...]:
+    """Return an address, its authority, and its host unless that is a plain word."""
+    authority = address.partition("://")[2].partition("/")[0]
+    host = authority.rpartition(":")[0] or authority
+    return tuple(one for one in (address, authority, host) if any(sign in one for sign in ".:"))
 
 
 def _text(value: object) -> str | None:

@@ -76,14 +76,7 @@ class FunctionError(FaultsError):
 
     def hides_details(self, *, debug: bool) -> bool:
         """Return whether clients get only the message of `message_for_client`."""
-        return self.private and not debug
-
-    def message_for_client(self, *, debug: bool) -> str:
-        """Return the message; in place of a private one, a message that says where the reason is logged."""
-        if not self.hides_details(debug=debug):
-            return self.message
-        where = f" under request {self.request_id}" if self.request_id else ""
-        return f"{self.context.get('operation', 'the function')} failed; the server's log has the reason{where}"
+        return (self.private and not debug) or super().hides_details(debug=debug)
 
 
 class SerializationError(PortalError):

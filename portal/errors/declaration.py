@@ -13,6 +13,7 @@ _RESERVED = frozenset(
     (
         *("error", "message", "code", "status", "retryable", "delivery", "hint", "scheme", "address", "context"),
         *("cause", "stack", "args", "title", "detail", "instance", "request_id", "data", "exception"),
+        *("exposure", "received"),
     )
 )
 #: Parameters that every `__init__` of an error may have.

@@ -15,7 +15,7 @@ from ..context import CallContext
 from ..errors import ConfigError, FunctionError, PortalError, ProtocolError, ValidationError
 from ..schema import FunctionSchema, Parameters, Schema
 from .describe import OutputCheck, check_output_option, describe
-from .failure import function_error, is_failure, portal_errors_only
+from .failure import function_error, is_failure, limit_exposure, portal_errors_only
 
 __all__ = ["Function", "make_function"]
 
@@ -134,6 +134,7 @@ class Function:
             result = self.target(**native)
         except PortalError as error:
             error.delivery = "executed"
+            limit_exposure(error, self.name)
             if (sent := error.sendable()) is not error:
                 raise sent from error
             raise

@@ -6,9 +6,25 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ..errors import FunctionError, PortalError
+from ..errors import (
+    AddressError,
+    CircuitOpenError,
+    ConfigError,
+    ConsumerError,
+    FunctionError,
+    PortalError,
+    TransportError,
+    ValidationError,
+)
 
-__all__ = ["function_error", "is_failure", "portal_errors_only"]
+__all__ = ["function_error", "is_failure", "limit_exposure", "portal_errors_only"]
+
+#: Modules that make calls. A server responds without them, so an error that passed them is that of a nested call.
+_CALLING = tuple(
+    f"portal.{name}" for name in ("auth.oauth2", "consumer.", "function.resolved", "http.client.", "local.")
+)
+#: Errors that describe a network, also if another server sent them.
+_OF_NETWORKS = (AddressError, CircuitOpenError, ConfigError, ConsumerError, TransportError)
 
 
 def is_failure(error: BaseException) -> bool:
@@ -26,6 +42,43 @@ def function_error(error: BaseException) -> FunctionError:
     return FunctionError(f"{kind}: {error}", type=kind, private=True)
 
 
+def limit_exposure(error: PortalError, operation: str | None = None) -> None:
+    """Keep from clients what a nested call reveals: the address that was called, attempts and hints.
+
+    An error that another function raised is relayed without these. An error of the call itself, such as a refused
+    connection, is hidden. An error that no nested call caused stays as it is.
+
+    Args:
+        error: what a function, or a middleware, has raised; it has the traceback.
+        operation: the function, for the message to clients.
+    """
+    if error.exposure != "full":
+        return
+    modules = list(_modules_of(error))
+    is_nested = any(name.startswith(_CALLING) for name in modules)
+    if not is_nested and error.address is None and not isinstance(error, ConsumerError):
+        return
+    if error.received:
+        is_relayed = not isinstance(error, _OF_NETWORKS)
+    else:
+        is_relayed = isinstance(error, ValidationError | FunctionError) or not _is_own(modules)
+    error.exposure = "relayed" if is_relayed else "hidden"
+    if operation is not None and not is_relayed:
+        error.context["operation"] = operation
+
+
+def _is_own(modules: list[str]) -> bool:
+    """Return whether this library raised an error that passed these modules, not a function."""
+    return not modules or (modules[-1].startswith("portal.") and not modules[-1].startswith("portal.examples."))
+
+
+def _modules_of(error: BaseException) -> Iterator[str]:
+    trace = error.__traceback__
+    while trace is not None:
+        yield str(trace.tb_frame.f_globals.get("__name__", ""))
+        trace = trace.tb_next
+
+
 @contextmanager
 def portal_errors_only() -> Iterator[None]:
     """Run a callable inside: its portal errors pass unchanged, and other exceptions become FunctionErrors.
@@ -36,6 +89,7 @@ def portal_errors_only() -> Iterator[None]:
         yield
     except PortalError as error:
         error.delivery = "executed"
+        limit_exposure(error)
         if (sent := error.sendable()) is not error:
             raise sent from error
         raise

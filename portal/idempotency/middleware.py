@@ -323,8 +323,9 @@ def _text_of_error(error: Exception) -> str:
     if known.sendable() is not known:
         return _not_kept("was an error that is not JSON data")
     try:
-        # `private` keeps the message of the function's exception on the server; to_dict does not contain it
-        return _encode_error({"error": known.to_dict(), "private": isinstance(known, FunctionError) and known.private})
+        # `private` and `exposure` keep details on the server; to_dict does not contain them
+        private = isinstance(known, FunctionError) and known.private
+        return _encode_error({"error": known.to_dict(), "private": private, "exposure": known.exposure})
     except (TypeError, ValueError, RecursionError):
         return _not_kept("was an error that is not JSON data")
 
@@ -345,6 +346,7 @@ def _replay(call: Call, text: str) -> Any:
         raise error
     error = PortalError.from_dict(kept["error"])
     error.context["request_id"] = call.context.request_id
+    error.exposure = kept.get("exposure", "full")
     if isinstance(error, FunctionError):
         error.private = kept["private"] is True
     raise error

@@ -259,17 +259,12 @@ def _error_object(error: PortalError, debug: bool) -> JSONObject:
     if error.delivery is not None:
         data["delivery"] = error.delivery
     sent: JSONObject = {"code": error.rpc_code, "message": error.message_for_client(debug=debug), "data": data}
-    if error.hides_details(debug=debug):
-        return sent
-    known = error.to_dict(debug=debug)
-    if error.hint:
-        data["hint"] = error.hint
-    members = {name: known[name] for name in error.members if known[name] is not None}
+    members = {name: value for name, value in error.details_for_client(debug=debug).items() if value is not None}
     if "type" in members:
         members["exception"] = members.pop("type")  # as in a problem document, where `type` has another meaning
     data |= members
     if debug:
-        data["stack"] = known["stack"]
+        data["stack"] = error.stack_trace()
     return sent
 
 

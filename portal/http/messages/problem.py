@@ -40,7 +40,6 @@ def problem_of(error: PortalError, *, debug: bool) -> JSONObject:
             log has both under the request id.
     """
     error = error.sendable()
-    data = error.to_dict(debug=debug)
     problem: JSONObject = {
         "type": f"urn:portal:error:{error.code}",
         "title": type(error).__name__,
@@ -52,16 +51,12 @@ def problem_of(error: PortalError, *, debug: bool) -> JSONObject:
     }
     if error.delivery is not None:
         problem["delivery"] = error.delivery
-    if error.hides_details(debug=debug):
-        return problem
-    if error.hint:
-        problem["hint"] = error.hint
-    members = {name: data[name] for name in error.members if data[name] is not None}
+    members = {name: value for name, value in error.details_for_client(debug=debug).items() if value is not None}
     if "type" in members:
         members["exception"] = members.pop("type")  # RFC 9457 has a member `type` of its own
     problem |= members
     if debug:
-        problem["stack"] = data["stack"]
+        problem["stack"] = error.stack_trace()
     return problem
 
 

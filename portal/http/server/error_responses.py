@@ -8,11 +8,12 @@ from collections.abc import Iterable, Mapping
 from ...auth.server import Authenticator, challenges_of
 from ...context import CallContext, new_request_id
 from ...errors import FunctionError, PortalError, ProtocolError
+from ...function.failure import limit_exposure
 from ...serving import Request, Response
 from ..messages.problem import encode_problem
 from ..middleware.base import problem_response
 
-__all__ = ["METHODS_OF_FUNCTION", "ErrorResponses"]
+__all__ = ["METHODS_OF_FUNCTION", "ErrorResponses", "log_failure"]
 
 _log = logging.getLogger("portal.http")
 METHODS_OF_FUNCTION = "GET, HEAD, OPTIONS, POST"
@@ -46,6 +47,7 @@ class ErrorResponses:
             context: of the call, if it was known by then.
             headers: go with the response.
         """
+        limit_exposure(error)  # that of a function is limited already; that of a middleware is not
         request.notes["code"] = error.code
         request_id = context.request_id if context is not None else new_request_id()
         rows = list(headers.items())
@@ -53,7 +55,7 @@ class ErrorResponses:
             rows.append(("Allow", METHODS_OF_FUNCTION))
         if error.status == 401:
             rows += [("WWW-Authenticate", challenge) for challenge in challenges_of(error, self._authenticators)]
-        _log_failure(error, request_id)
+        log_failure(error, request_id)
         return problem_response(error, request_id, rows, debug=self._debug)
 
     def internal(self, request: Request, error: Exception, context: CallContext | None) -> Response:
@@ -68,11 +70,15 @@ class ErrorResponses:
 
     def problem(self, error: PortalError, context: CallContext | None) -> bytes:
         """Return the problem document of an error, and log it if a function raised it."""
-        _log_failure(error, context.request_id if context is not None else "-")
+        limit_exposure(error)
+        log_failure(error, context.request_id if context is not None else "-")
         return encode_problem(error, debug=self._debug)
 
 
-def _log_failure(error: PortalError, request_id: str) -> None:
+def log_failure(error: PortalError, request_id: str) -> None:
+    """Log an error of which the client does not get all."""
+    name = error.context.get("operation", "a function")
     if isinstance(error, FunctionError):
-        name = error.context.get("operation", "a function")
         _log.error("%s failed, request %s: %s", name, request_id, error, exc_info=error.__cause__)
+    elif error.exposure == "hidden":
+        _log.error("%s failed in a nested call, request %s: %s: %s", name, request_id, type(error).__name__, error)

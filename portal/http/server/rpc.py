@@ -19,12 +19,14 @@ from ...calls.item_key import ItemKey
 from ...calls.middleware import Call
 from ...catalogue import Catalogue
 from ...context import CallContext
-from ...errors import FunctionError, PortalError, ProtocolError, SerializationError, ValidationError
+from ...errors import PortalError, ProtocolError, SerializationError, ValidationError
+from ...function.failure import limit_exposure
 from ...jsonrpc import messages as jsonrpc
 from ...jsonrpc.methods import Params, find_method, params_by_name
 from ...schema.jsondata import MAX_DEPTH, json_faults, shorten
 from ...serving import Request, Response
 from ..messages.event_stream import JSON
+from .error_responses import log_failure
 from .negotiation import require_no_page
 
 __all__ = ["RPCEndpoint", "Run", "handle_rpc"]
@@ -89,9 +91,8 @@ def _handle(message: jsonrpc.Request, run: Run, context: CallContext, deep: bool
         _log.exception("handling %s failed", shorten(message.method))
         failure = PortalError("internal error", cause=error)
     failure.with_context(request_id=context.request_id)
-    if isinstance(failure, FunctionError):
-        name = failure.context.get("operation", "a function")
-        _log.error("%s failed, request %s: %s", name, context.request_id, failure, exc_info=failure.__cause__)
+    limit_exposure(failure)
+    log_failure(failure, context.request_id)
     return None if message.notification else _encode_error(message.id, failure, debug)
 
 

@@ -11,7 +11,14 @@ from .tls import TLSConfig
 
 __all__ = ["ServingConfig"]
 
-_SECONDS = ("head_timeout", "body_timeout", "idle_timeout", "write_timeout", "linger", "max_wait", "grace")
+_SECONDS = frozenset(
+    (
+        *("head_timeout", "body_timeout", "idle_timeout", "write_timeout", "response_timeout"),
+        *("linger", "max_wait", "grace"),
+    )
+)
+_MAY_BE_ZERO = ("queue", "min_write_rate")
+_OPTIONAL = ("max_streams",)
 _MAX_BUSY_POLL = 0.01  # seconds
 _DAY = 86_400  # seconds
 
@@ -35,6 +42,13 @@ class ServingConfig:
         body_timeout: from the end of the head to the end of the body.
         idle_timeout: time after which an idle connection is closed.
         write_timeout: time after which a client is given up that reads nothing of its response.
+        response_timeout: time that a client may take to read a whole response. It does not limit streams.
+        min_write_rate: bytes a second that a client must read while output waits for it, averaged over write_timeout; 0
+            allows any rate.
+        max_output_per_connection: bytes that are kept for a client before a stream waits for it.
+        max_output: bytes that are kept for all clients. Above it, the client with the most of them is cut.
+        max_streams: number of streams that may be sent at a time. Further ones get 503. None leaves a quarter of the
+            workers, and at least one, to other calls.
         linger: how long a worker waits for the next request of the connection that it has just served.
         busy_poll: how long the reactor polls for the next request before it sleeps; 0 always sleeps. It polls only
             while requests usually come that fast and no worker is busy. This halves the time of short calls in a row
@@ -62,6 +76,11 @@ class ServingConfig:
     idle_timeout: float = 60.0
     write_timeout: float = 30.0
     max_wait: float = 30.0
+    response_timeout: float = 300.0
+    min_write_rate: int = 1024
+    max_output_per_connection: int = 1024 * 1024
+    max_output: int = 64 * 1024 * 1024
+    max_streams: int | None = None
     linger: float = 0.005
     busy_poll: float = 150e-6
     grace: float = 5.0
@@ -80,7 +99,19 @@ class ServingConfig:
             elif field.name == "socket_mode":
                 whole_number(setting, value, minimum=0, maximum=0o777)
             else:
-                whole_number(setting, value, minimum=0 if field.name == "queue" else 1)
+                whole_number(
+                    setting,
+                    value,
+                    minimum=0 if field.name in _MAY_BE_ZERO else 1,
+                    optional=field.name in _OPTIONAL,
+                )
+
+    @property
+    def streams(self) -> int:
+        """The number of streams that may be sent at a time."""
+        if self.max_streams is not None:
+            return self.max_streams
+        return max(1, self.workers - max(1, self.workers // 4))
 
     @classmethod
     def development(cls, **changes: Any) -> ServingConfig:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from math import inf
 from time import monotonic, time
 from typing import Protocol
 
 from ..context import Identity
 from ..errors import ProtocolError
+from ..http11.client_network import client_network
 from ..http11.head_cache import HeadCache
+from .bounds.budget import ByteBudget, Places
+from .bounds.slow_reader import SlowReader
 from .config import ServingConfig
 from .output import Output
 from .rejections import error_response
@@ -25,8 +30,25 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 class ConnectionOwner(Protocol):
     """Watches connections that are not being served. Threads: any."""
 
+    @property
+    def output_budget(self) -> ByteBudget:
+        """Counts the output that waits for clients."""
+
+    @property
+    def streams(self) -> Places:
+        """Counts the streams that are being sent."""
+
     def park(self, connection: Connection) -> None:
         """Watch a connection from now on."""
+
+    def watch_output(self, connection: Connection, pending: bool) -> None:
+        """Send what waits for the client of a connection, until `pending` is False. Its output's lock is held."""
+
+    def reduce_output(self, connection: Connection) -> None:
+        """Abort connections until their output is within its budget.
+
+        Raises: ConnectionAbortedError if `connection` is one of them.
+        """
 
     def on_hangup(self, connection: Connection, callback: Callable[[], object]) -> None:
         """Call `callback` once if the client closes its side."""
@@ -45,6 +67,7 @@ class Connection:
         stream: reads from the client.
         output: sends to the client.
         peer: network address of the client, "unix:" on a Unix socket.
+        client: network of the peer, which counts as one client.
         secure: whether it uses TLS.
         handshaking: whether its TLS handshake is not complete.
         identity: of the client by its certificate, or None.
@@ -54,13 +77,13 @@ class Connection:
         deadline: `time.monotonic()` moment at which it is closed if it is still parked.
         idle_since: the moment at which it was last parked between requests, or accepted.
         requests, bytes_in: counters.
-        listened_for_hangup: whether `on_hangup` was called since it was last parked.
+        armed_otherwise: whether the poller has reported it differently since it was last parked.
         upgraded: the protocol that has taken the connection over, or None while it speaks HTTP.
 
     Threads: a connection belongs to one thread at a time. That is the thread that leads the reactor's loop while the
         connection is parked, and otherwise the worker that serves it, or the responder at its deadline. After an
         upgrade it stays with the reactor, and one other thread at a time may call `send`. Any thread may call `abort`,
-        `resume` and `notify_stopping`.
+        `reset`, `resume` and `notify_stopping`.
     """
 
     __slots__ = (
@@ -69,14 +92,15 @@ class Connection:
         "_parked_in",
         "_reader",
         "_stopping",
+        "armed_otherwise",
         "bytes_in",
+        "client",
         "closed",
         "deadline",
         "draining",
         "handshaking",
         "identity",
         "idle_since",
-        "listened_for_hangup",
         "output",
         "paused",
         "peer",
@@ -90,24 +114,35 @@ class Connection:
         self, stream: Stream, peer: str, config: ServingConfig, cache: HeadCache, owner: ConnectionOwner
     ) -> None:
         self.stream = stream
-        self.output = Output(stream, config.write_timeout)
+        self._config = config
+        self._owner = owner
+        self.output = self._output_to(stream)
         self.peer = peer
+        self.client = client_network(peer)
         self.secure = stream.secure
         self.identity: Identity | None = None
         self.closed = False
         self.draining = False
         self.paused = False
-        self.listened_for_hangup = False
+        self.armed_otherwise = False
         self.handshaking = stream.secure
         self.idle_since = monotonic()
         self.deadline = self.idle_since + config.head_timeout
         self.requests = self.bytes_in = 0
         self.upgraded: Upgraded | None = None
         self._parked_in = "idle"
-        self._config = config
         self._reader = RequestReader(config.max_head, config.max_body, cache)
-        self._owner = owner
         self._stopping: list[Callable[[], object]] = []  # `Upgraded.stopping`, until it is called
+
+    def _output_to(self, stream: Stream) -> Output:
+        config = self._config
+        return Output(
+            stream,
+            SlowReader(config.write_timeout, config.min_write_rate),
+            self._owner.output_budget,
+            config.max_output_per_connection,
+            partial(self._owner.watch_output, self),
+        )
 
     @property
     def bytes_out(self) -> int:
@@ -120,7 +155,7 @@ class Connection:
         """Go on without TLS, as the client has not sent a TLS handshake."""
         assert isinstance(self.stream, TLSStream)
         self.stream = plain_stream(self.stream.detach(), self._config.linger)
-        self.output = Output(self.stream, self._config.write_timeout)
+        self.output = self._output_to(self.stream)
         self.secure = self.handshaking = False
 
     def do_handshake(self) -> bool:
@@ -139,7 +174,7 @@ class Connection:
         Raises: ProtocolError for a request to reject; ConnectionError if the client is gone.
         """
         while (request := self.take_request()) is None:
-            if not self._feed(self.stream.read_soon()):
+            if self.output.pending or not self._feed(self.stream.read_soon()):
                 return None
         return request
 
@@ -167,7 +202,12 @@ class Connection:
         raise ConnectionResetError("the client closed the connection")
 
     def take_request(self) -> Received | None:
-        """Return the next request if all of it has been read. Never waits. Raises: as `next_request`."""
+        """Return the next request if all of it has been read. Never waits. Raises: as `next_request`.
+
+        While output waits for the client there is no next request.
+        """
+        if self.output.pending:
+            return None
         found = self._reader.next_request()
         if found is not None:
             self.requests += 1
@@ -200,8 +240,11 @@ class Connection:
 
     def note_parked(self, now: float) -> None:
         """Set the deadline of the connection, which is parked now; see `silence_deadline`."""
-        self.listened_for_hangup = False
+        self.armed_otherwise = False
         if self.draining or self.handshaking or self.upgraded is not None:
+            return
+        if self.output.pending:
+            self.deadline = inf  # `SlowReader` decides
             return
         state = self._reader.state
         if state == "idle":
@@ -212,8 +255,29 @@ class Connection:
     # writing
 
     def send(self, data: bytes) -> None:
-        """Send all of `data`; see `Output.write`. Raises: ConnectionError if the client is gone or too slow."""
-        self.output.write(data)
+        """Send a whole message, which the client must take within the response timeout. Never waits.
+
+        Raises: OSError if the client is gone, or if too much output waits for clients.
+        """
+        if not self.output.write(data, self._config.response_timeout):
+            self._owner.reduce_output(self)
+
+    def send_part(self, data: bytes) -> None:
+        """Send a part of a stream. Never waits; see `wait_for_room`. Raises: as `send`."""
+        if not self.output.write(data):
+            self._owner.reduce_output(self)
+
+    def wait_for_room(self) -> None:
+        """Wait before the next part of a stream if the client reads slowly. Raises: ConnectionAbortedError."""
+        self.output.wait_for_room()
+
+    def begin_stream(self) -> bool:
+        """Take a place for a stream. Return False if all are taken."""
+        return self._owner.streams.take()
+
+    def end_stream(self) -> None:
+        """Give the place of a stream back."""
+        self._owner.streams.leave()
 
     def send_nowait(self, data: bytes) -> bool:
         """Send `data` if the system takes all of it at once, and return whether it did; see `Output.write_now`."""
@@ -224,8 +288,15 @@ class Connection:
         self.send_nowait(error_response(error.status, str(error), now=time()))
 
     def shut_writing(self) -> None:
-        """End the output, so that the client reads the response before the connection is closed."""
+        """End the output, so that the client reads the response before the connection is closed.
+
+        If output waits for the client, its end follows that.
+        """
         self.draining = True
+        self.deadline = inf
+        self.output.when_sent(self._shut_stream)
+
+    def _shut_stream(self) -> None:
         self.deadline = monotonic() + DRAIN_SECONDS
         self.stream.shut_writing()
 
@@ -275,7 +346,7 @@ class Connection:
         This is for streams. After a plain call, a client that has closed its side may still read the response. On
         systems that cannot report it, the next write finds out.
         """
-        self.listened_for_hangup = True
+        self.armed_otherwise = True
         self._owner.on_hangup(self, callback)
 
     def forget_hangup(self) -> None:
@@ -285,8 +356,14 @@ class Connection:
     # ending
 
     def abort(self) -> None:
-        """Break the connection. Any thread, even while another one uses it."""
+        """Break the connection and drop its output. Any thread, even while another one uses it."""
+        self.output.discard()
         self.stream.abort()
+
+    def reset(self) -> None:
+        """Break the connection and drop all that waits for the client, also in the system. Any thread."""
+        self.output.discard()
+        self.stream.reset()
 
     def discard(self) -> None:
         """Close this process's copy of the socket in the child of a fork. The client does not notice."""
@@ -297,6 +374,7 @@ class Connection:
         """Close the socket. Only the thread that owns the connection calls this."""
         if not self.closed:
             self.closed = True
+            self.output.close()
             self.stream.close()
             if self.upgraded is not None:
                 self.upgraded.lost()

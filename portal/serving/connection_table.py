@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterable
 from time import monotonic
 
+from .._internal.counter import Counter
+from .bounds.budget import ByteBudget, Places
+from .bounds.shares import heaviest
 from .connection import Connection
 from .poller import Poller
 from .timeouts import FOLLOW_UP_SECONDS
@@ -18,24 +22,37 @@ _log = logging.getLogger("portal.serving")
 class ConnectionTable:
     """The open connections of a listener.
 
-    A connection is either parked, and the reactor watches it, or it belongs to the thread that serves its request.
+    A connection is either parked, and the reactor watches it, or it belongs to the thread that serves its request. In
+    both cases the reactor sends the output that waits for the client.
 
     Args:
         poller: tells the reactor which sockets are ready.
         retire: receives each connection that was closed here.
+        output_budget: counts the output that waits for clients.
+        streams: counts the streams that are being sent.
 
     Attributes:
         parked: connections that wait for their client, by descriptor.
+        writing: connections whose output waits for the client, by descriptor.
+        output_aborted: counts connections that were aborted for their output.
         open: all open connections.
 
-    Threads: any thread may call `park`, `close`, `release_to_worker`, `on_hangup`, `forget_hangup`, `stop_keeping`,
-        `end`, `has_unfinished` and `abandon`, and may read the attributes. The thread that watches the leader calls
-        `hand_over`. Only the thread that leads the reactor's loop calls the other methods.
+    Threads: any thread may call `park`, `close`, `release_to_worker`, `on_hangup`, `forget_hangup`, `watch_output`,
+        `reduce_output`, `abort_output`, `stop_keeping`, `end`, `has_unfinished` and `abandon`, and may read the
+        attributes. The thread that watches the leader calls `hand_over`. Only the thread that leads the reactor's loop
+        calls the other methods.
     """
 
-    def __init__(self, poller: Poller, retire: Callable[[Connection], object]) -> None:
+    def __init__(
+        self, poller: Poller, retire: Callable[[Connection], object], output_budget: ByteBudget, streams: Places
+    ) -> None:
+        self.output_budget = output_budget
+        self.streams = streams
         self.parked: dict[int, Connection] = {}
+        self.writing: dict[int, Connection] = {}
+        self.output_aborted = Counter()
         self.open: set[Connection] = set()
+        self._reducing = threading.Lock()  # held while connections are chosen and aborted
         self._poller = poller
         self._retire = retire
         self._hangups: dict[int, Callable[[], object]] = {}
@@ -48,19 +65,19 @@ class ConnectionTable:
         """Watch a connection that the calling thread has finished with."""
         if connection.closed:
             return
-        now = monotonic()
-        connection.note_parked(now)
-        if not self._keeping and connection.awaits_request:
-            connection.set_deadline(now + FOLLOW_UP_SECONDS)
         fd = connection.stream.fileno()
-        self.parked[fd] = connection
-        self._ignoring_closed(self._poller.arm, fd)
+        with connection.output.lock:
+            self._note_parked(connection)
+            self.parked[fd] = connection
+            self._arm(fd, connection)
         if self._ended and self.parked.pop(fd, None) is not None:
             self.close(connection)
 
     def close(self, connection: Connection) -> None:
         """Close a connection that belongs to the calling thread."""
         if not connection.closed:
+            connection.output.close()
+            self.writing.pop(connection.stream.fileno(), None)
             self._poller.forget(connection.stream.fileno())
             connection.close()
             self.open.discard(connection)
@@ -73,13 +90,42 @@ class ConnectionTable:
     def on_hangup(self, connection: Connection, callback: Callable[[], object]) -> None:
         """Call `callback` once if the client closes its side of a connection that is being served."""
         fd = connection.stream.fileno()
-        self._hangups[fd] = callback
-        self._ignoring_closed(self._poller.arm_hangup, fd)
+        with connection.output.lock:
+            self._hangups[fd] = callback
+            self._arm(fd, connection)
 
     def forget_hangup(self, connection: Connection) -> None:
         """Drop the callback of `on_hangup`."""
         if self._hangups:
             self._hangups.pop(connection.stream.fileno(), None)
+
+    def watch_output(self, connection: Connection, pending: bool) -> None:
+        """Send what waits for the client of a connection, until `pending` is False. Its output's lock is held."""
+        fd = connection.stream.fileno()
+        connection.armed_otherwise = True
+        if pending:
+            self.writing[fd] = connection
+        else:
+            self.writing.pop(fd, None)
+            if fd in self.parked:
+                self._note_parked(connection)
+        self._arm(fd, connection)
+
+    def reduce_output(self, connection: Connection) -> None:
+        """Abort the connections with the most output until the rest is within its budget.
+
+        A connection that alone has output is kept, as its response exists already.
+
+        Raises: ConnectionAbortedError if `connection` is aborted.
+        """
+        with self._reducing:
+            while self.output_budget.is_exceeded and len(self.writing) > 1:
+                victim = heaviest((one, one.client, one.output.held) for one in self.writing.copy().values())
+                if victim is None:
+                    return
+                self.abort_output(victim)
+                if victim is connection:
+                    raise ConnectionAbortedError("too much output waits for clients")
 
     def stop_keeping(self) -> None:
         """Close connections soon after their response from now on."""
@@ -101,7 +147,49 @@ class ConnectionTable:
         for connection in self.open:
             connection.discard()
 
+    def _arm(self, fd: int, connection: Connection) -> None:
+        """Have the poller report what the connection waits for now. The lock of its output is held."""
+        pending = connection.output.pending > 0
+        if fd in self.parked:
+            if not pending:
+                change = self._poller.disarm if connection.paused else self._poller.arm
+                self._ignoring_closed(change, fd)
+            elif connection.upgraded is None or connection.paused:
+                # Nothing is read before the client has taken its response.
+                self._ignoring_closed(self._poller.arm_output, fd)
+            else:
+                self._ignoring_closed(self._poller.arm, fd, True)
+        elif fd in self._hangups:
+            self._ignoring_closed(self._poller.arm_hangup, fd, pending)
+        else:
+            self._ignoring_closed(self._poller.arm_output if pending else self._poller.disarm, fd)
+
+    def _note_parked(self, connection: Connection) -> None:
+        """Set the deadline of a connection that is parked now."""
+        now = monotonic()
+        connection.note_parked(now)
+        if not self._keeping and connection.awaits_request:
+            connection.set_deadline(now + FOLLOW_UP_SECONDS)
+
+    def abort_output(self, connection: Connection) -> None:
+        """Break a connection for its output. The reactor, or the thread that serves it, then closes it."""
+        self.output_aborted.add()
+        connection.reset()
+
     # the thread that leads the reactor's loop
+
+    def send_output(self, fd: int, connection: Connection) -> bool:
+        """Send what the client of a connection takes now. Return False if the client is gone."""
+        alive = connection.output.flush()
+        with connection.output.lock:
+            if connection.output.pending and fd in self._hangups:
+                self._arm(fd, connection)  # it was reported once only
+        return alive
+
+    def stop_reading(self, fd: int, connection: Connection) -> None:
+        """Read nothing of a parked connection that is paused."""
+        with connection.output.lock:
+            self._arm(fd, connection)
 
     def add(self, connection: Connection) -> None:
         """Watch a new connection."""
@@ -148,16 +236,20 @@ class ConnectionTable:
             reported: descriptors that the poller has reported to the stuck leader and that it has not handled.
         """
         self._ignoring_closed(self._poller.disarm, fd)
-        if fd in self.parked:  # the responder at the deadline has parked it just now
-            self._ignoring_closed(self._poller.arm, fd)
+        self._arm_again(fd)  # the responder at the deadline may have parked it just now
         for other in reported:
             if other in self._hangups:
                 self._ignoring_closed(self._poller.arm_hangup, other)
-                if other in self.parked:  # its stream has ended just now
-                    self._ignoring_closed(self._poller.arm, other)
+                self._arm_again(other)  # its stream may have ended just now
 
-    def _ignoring_closed(self, change: Callable[[int], object], fd: int) -> None:
+    def _arm_again(self, fd: int) -> None:
+        connection = self.parked.get(fd) or self.writing.get(fd)
+        if connection is not None:
+            with connection.output.lock:
+                self._arm(fd, connection)
+
+    def _ignoring_closed(self, change: Callable[..., object], fd: int, *more: bool) -> None:
         try:
-            change(fd)
+            change(fd, *more)
         except (OSError, ValueError):
             _log.debug("a connection to be watched was closed already")

@@ -10,6 +10,7 @@ from .._internal.closing import close_and_log
 from ..http11.request_head import RequestHead
 from ..http11.response_head import BODILESS, LAST_CHUNK, encode_chunk, encode_head
 from .connection import Connection
+from .rejections import overloaded_response
 from .request import Response
 
 __all__ = ["Exchange"]
@@ -74,12 +75,22 @@ class Exchange:
     # the serving thread
 
     def send(self, response: Response) -> None:
-        """Send a response that the caller has claimed. Raises: ConnectionError if the client is gone."""
+        """Send a response that the caller has claimed. Raises: OSError if the client is gone.
+
+        What the client does not take at once is sent later, by the reactor. A stream waits while too much is kept.
+        """
         body = response.body
         if isinstance(body, bytes):
             self._connection.send(self._encode(response, body))
         else:
             self._send_stream(response, body)
+
+    def _reject_stream(self, body: Iterator[bytes]) -> None:
+        """Send 503 in the place of a stream, as its client could hold a worker for a long time."""
+        self._connection.forget_hangup()
+        close_and_log(body, "the body of a response")
+        self.keep_alive = False
+        self._connection.send(overloaded_response("every place for a stream is taken", now=time()))
 
     def _encode(self, response: Response, body: bytes) -> bytes:
         """Return a complete response. A HEAD request gets no body (RFC 9110 section 9.3.2)."""
@@ -98,6 +109,9 @@ class Exchange:
         )
 
     def _send_stream(self, response: Response, body: Iterator[bytes]) -> None:
+        if not self._connection.begin_stream():
+            self._reject_stream(body)
+            return
         if self._chunked:
             response.add_header("Transfer-Encoding", "chunked")
         else:
@@ -109,10 +123,11 @@ class Exchange:
         self._writing = writing = threading.Lock()
 
         def write(data: bytes) -> None:
+            self._connection.wait_for_room()
             with writing:
                 if not self._streaming:
                     raise ConnectionAbortedError("the stream was aborted")
-                self._connection.send(data)
+                self._connection.send_part(data)
 
         try:
             write(self._encode_head(response, None))
@@ -128,6 +143,7 @@ class Exchange:
             raise
         finally:
             self._streaming = False
+            self._connection.end_stream()
             self._connection.forget_hangup()
             close_and_log(body, "the body of a response")
 

@@ -20,6 +20,7 @@ from .._internal.settings import instance, require
 from .._internal.settings import port as valid_port
 from ..errors import ConfigError
 from .acceptor import Acceptor
+from .bounds.budget import ByteBudget, Places
 from .config import ServingConfig
 from .connection import Connection
 from .connection_table import ConnectionTable
@@ -236,7 +237,7 @@ class Listener:
         pool = WorkerPool(config.workers, config.queue, name="portal-serve")
         rejections = RejectionLog()
         poller = open_poller(busy_poll=config.busy_poll if _count_processors() > 1 else 0.0)
-        table = ConnectionTable(poller, self._count)
+        table = ConnectionTable(poller, self._count, ByteBudget(config.max_output), Places(config.streams))
         acceptor = Acceptor(sockets, poller, table, config, tls=self._tls, rejections=rejections, shared=shared)
         leader = LeaderFollower(name="portal-listener", limit=config.workers)
         scheduler = RequestScheduler(
@@ -295,7 +296,8 @@ class Listener:
         """Return counters of connections, requests, bytes and workers. Takes no lock that serving needs.
 
         Returns: running, ready, accepted, rejected, expired, waited_too_long, connections, parked, active, requests,
-            bytes_in, bytes_out, and the counters of the worker pool.
+            bytes_in, bytes_out, output_buffered (bytes that wait for clients), output_aborted (connections cut as
+            their client reads too slowly), streams, streams_rejected, and the counters of the worker pool.
         """
         engine = self._engine
         if engine is None:
@@ -317,6 +319,10 @@ class Listener:
             "requests": totals[0],
             "bytes_in": totals[1],
             "bytes_out": totals[2],
+            "output_buffered": engine.table.output_budget.used,
+            "output_aborted": engine.table.output_aborted.value,
+            "streams": engine.table.streams.taken,
+            "streams_rejected": engine.table.streams.rejected,
             **engine.pool.stats(),
         }
 

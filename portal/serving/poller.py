@@ -23,9 +23,9 @@ _BATCH = 512  # events taken at a time
 class Poller(Protocol):
     """Reports which sockets are ready. Sockets are given by their descriptors.
 
-    Threads: any thread may call `arm`, `disarm`, `arm_hangup`, `forget` and `wake`. Before the reactor starts, the
-        thread that makes the listener calls `listen`. Only the thread that leads the reactor's loop calls the other
-        methods.
+    Threads: any thread may call `arm`, `disarm`, `arm_hangup`, `arm_output`, `forget` and `wake`. Before the reactor
+        starts, the thread that makes the listener calls `listen`. Only the thread that leads the reactor's loop calls
+        the other methods.
     """
 
     def listen(self, fd: int) -> None:
@@ -34,17 +34,27 @@ class Poller(Protocol):
     def add(self, fd: int) -> None:
         """Report a new socket whenever it can be read or was closed by its peer."""
 
-    def arm(self, fd: int) -> None:
-        """Report a socket again. Raises: OSError if the socket is closed."""
+    def arm(self, fd: int, output: bool = False) -> None:
+        """Report a socket again whenever it can be read or was closed by its peer.
+
+        Args:
+            output: whether to report it also whenever it can be written.
+        Raises: OSError if the socket is closed.
+        """
 
     def disarm(self, fd: int) -> None:
         """Do not report a socket until it is armed again."""
 
-    def arm_hangup(self, fd: int) -> bool:
+    def arm_hangup(self, fd: int, output: bool = False) -> bool:
         """Report a socket once when its peer closes its side.
 
-        Returns: False if the system cannot tell that from data.
+        Args:
+            output: whether to report it also when it can be written, once in either case.
+        Returns: False if the system cannot tell a hang-up from data.
         """
+
+    def arm_output(self, fd: int) -> None:
+        """Report a socket whenever it can be written."""
 
     def forget(self, fd: int) -> None:
         """Never report a socket again."""
@@ -106,16 +116,19 @@ class _EpollPoller:
     def add(self, fd: int) -> None:
         self._epoll.register(fd, self._ready)
 
-    def arm(self, fd: int) -> None:
-        self._epoll.modify(fd, self._ready)
+    def arm(self, fd: int, output: bool = False) -> None:
+        self._epoll.modify(fd, self._ready | select.EPOLLOUT if output else self._ready)
 
     def disarm(self, fd: int) -> None:
         # The kernel reports a broken connection all the same. With one-shot it does so once only.
         self._epoll.modify(fd, select.EPOLLONESHOT)
 
-    def arm_hangup(self, fd: int) -> bool:
-        self._epoll.modify(fd, self._hangup)
+    def arm_hangup(self, fd: int, output: bool = False) -> bool:
+        self._epoll.modify(fd, self._hangup | select.EPOLLOUT if output else self._hangup)
         return True
+
+    def arm_output(self, fd: int) -> None:
+        self._epoll.modify(fd, select.EPOLLOUT)
 
     def forget(self, fd: int) -> None:
         try:
@@ -149,7 +162,7 @@ class _SelectorPoller:
     def __init__(self, busy_poll: float) -> None:
         self._selector = selectors.DefaultSelector()
         self._wait = BusyPoll(self._selector.select, busy_poll).wait
-        self._changes: deque[tuple[bool, int]] = deque()  # (arm or forget, descriptor), from other threads
+        self._changes: deque[tuple[int, int]] = deque()  # (events or 0, descriptor), from other threads
         self._bell = _Bell()
         self._selector.register(self._bell.out.fileno(), selectors.EVENT_READ)
 
@@ -157,22 +170,26 @@ class _SelectorPoller:
         self._selector.register(fd, selectors.EVENT_READ)
 
     def add(self, fd: int) -> None:
-        self._change(True, fd)
+        self._change(selectors.EVENT_READ, fd)
 
-    def arm(self, fd: int) -> None:
-        self._change(True, fd)
+    def arm(self, fd: int, output: bool = False) -> None:
+        self._change(selectors.EVENT_READ | selectors.EVENT_WRITE if output else selectors.EVENT_READ, fd)
 
     def disarm(self, fd: int) -> None:
-        self._change(False, fd)
+        self._change(0, fd)
 
-    def arm_hangup(self, fd: int) -> bool:
+    def arm_hangup(self, fd: int, output: bool = False) -> bool:
+        self._change(selectors.EVENT_WRITE if output else 0, fd)
         return False
 
-    def forget(self, fd: int) -> None:
-        self._change(False, fd)
+    def arm_output(self, fd: int) -> None:
+        self._change(selectors.EVENT_WRITE, fd)
 
-    def _change(self, arm: bool, fd: int) -> None:
-        self._changes.append((arm, fd))
+    def forget(self, fd: int) -> None:
+        self._change(0, fd)
+
+    def _change(self, events: int, fd: int) -> None:
+        self._changes.append((events, fd))
         self._bell.ring()
 
     def wait(self, timeout: float, alone: bool = False) -> list[int]:
@@ -186,11 +203,11 @@ class _SelectorPoller:
 
     def _apply(self) -> None:
         while self._changes:
-            arm, fd = self._changes.popleft()
+            events, fd = self._changes.popleft()
             self._remove(fd)
-            if arm:
+            if events:
                 try:
-                    self._selector.register(fd, selectors.EVENT_READ)
+                    self._selector.register(fd, events)
                 except (OSError, ValueError):
                     continue  # closed meanwhile
 

@@ -138,6 +138,8 @@ class Reactor:
         connection = self._table.parked.get(fd)
         if connection is None:
             self._on_other_event(fd)
+        elif self._table.writing and fd in self._table.writing:
+            self._on_writable(fd, connection, turn)
         elif connection.draining or connection.handshaking or connection.upgraded is not None:
             self._on_special_state(fd, connection, turn)
         else:
@@ -150,9 +152,26 @@ class Reactor:
         if fd in self._acceptor:
             self._acceptor.accept(fd)
             return
+        connection = self._table.writing.get(fd)
+        if connection is not None:
+            self._table.send_output(fd, connection)
+            if not connection.stream.is_hung_up():
+                return
         callback = self._table.take_hangup(fd)
         if callback is not None:
             callback()
+
+    def _on_writable(self, fd: int, connection: Connection, turn: Leadership) -> None:
+        """Handle an event of a parked connection whose output waits for the client."""
+        if not self._table.send_output(fd, connection):
+            self._table.drop(fd)
+        elif connection.upgraded is not None:
+            self._on_upgraded(fd, connection, turn)
+        elif not connection.output.pending and not connection.draining:
+            # The next request may have been read already, and no event reports it.
+            received = self._receive(fd, connection, connection.take_request)
+            if received is not None:
+                self._serve(fd, connection, received, turn)
 
     def _on_special_state(self, fd: int, connection: Connection, turn: Leadership) -> None:
         """Handle an event of a connection that is ending, in its TLS handshake, or upgraded."""
@@ -191,7 +210,7 @@ class Reactor:
         leads = turn.end()
         if not keeps:
             return
-        if leads and not connection.listened_for_hangup:
+        if leads and not connection.armed_otherwise:
             # The poller still watches the socket, so parking takes no system call.
             self._table.parked[fd] = connection
             connection.note_parked(monotonic())
@@ -220,7 +239,7 @@ class Reactor:
             self._stop_reading(fd, connection)
 
     def _stop_reading(self, fd: int, connection: Connection) -> None:
-        self._poller.disarm(fd)
+        self._table.stop_reading(fd, connection)
         if not connection.paused:  # another thread has resumed it meanwhile
             self._table.park(connection)
 
@@ -239,6 +258,11 @@ class Reactor:
             if connection.deadline <= now:
                 self._give_up(fd, connection)
         self._scheduler.reject_overdue(now)
+        for connection in self._table.writing.copy().values():
+            complaint = connection.output.complaint()
+            if complaint is not None:
+                _log.info("a connection is aborted: peer %s: %s", connection.peer, complaint)
+                self._table.abort_output(connection)
         self._acceptor.listen_again()
         self._rejections.flush(now)
 
@@ -258,6 +282,8 @@ class Reactor:
         """
         self._acceptor.close()
         for fd, connection in self._table.parked.copy().items():
+            if fd in self._table.writing:
+                continue
             if connection.upgraded is None and not connection.draining and not connection.handshaking:
                 resting = self._table.is_resting(connection)
                 received = self._receive(fd, connection, connection.read_request)

@@ -103,7 +103,8 @@ class RequestScheduler:
         end, arrive = now + grace, now + min(grace, _ARRIVE)
         with self._idle:
             while (left := end - now) > 0:
-                if not (self.active or self._pool.waiting or (has_unfinished() and now < arrive)):
+                serving = self.active or self._table.writing or self._pool.waiting
+                if not (serving or (has_unfinished() and now < arrive)):
                     return
                 self._idle.wait(min(left, _LOOK))
                 now = monotonic()

@@ -1,4 +1,4 @@
-"""Stream: bytes to and from one client, plain or over TLS. No method but `read_soon` and `wait_writable` waits.
+"""Stream: bytes to and from one client, plain or over TLS. No method but `read_soon` waits.
 
 A plain socket needs one system call for each read, even with a time limit: the kernel keeps the time (SO_RCVTIMEO). A
 Python socket with a timeout calls `poll` first, every time.
@@ -6,11 +6,14 @@ Python socket with a timeout calls `poll` first, every time.
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import select
 import socket
 import ssl
 import struct
+import sys
+import termios
 import threading
 from collections.abc import Callable
 from typing import Protocol
@@ -22,7 +25,9 @@ __all__ = ["PlainStream", "Stream", "TLSStream", "plain_stream"]
 
 _log = logging.getLogger("portal.serving")
 _READ_SIZE = 64 * 1024
+_HANG_UP = getattr(select, "POLLRDHUP", 0)
 _DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER with no time: `close` resets the connection
 _NOT_NOW = (BlockingIOError, InterruptedError)
 
 
@@ -42,8 +47,14 @@ class Stream(Sink, Protocol):
     def shut_writing(self) -> None:
         """End the output. Raises: OSError if the client is gone."""
 
+    def is_hung_up(self) -> bool:
+        """Return whether the client has closed its side. False also where the system cannot tell that from data."""
+
     def abort(self) -> None:
         """Break the connection. Any thread, even while another one uses the stream."""
+
+    def reset(self) -> None:
+        """Break the connection and drop what the system holds for the client. Any thread."""
 
     def close(self) -> None:
         """Close the socket. Only the thread that owns the connection calls this."""
@@ -64,8 +75,16 @@ class _SocketStream:
     def fileno(self) -> int:
         return self._sock.fileno()
 
-    def wait_writable(self, seconds: float) -> bool:
-        return _wait(self._sock.fileno(), select.POLLOUT, seconds)
+    def count_unacknowledged(self) -> int:
+        if sys.platform != "linux":
+            return 0
+        try:
+            return int.from_bytes(fcntl.ioctl(self._sock.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+        except OSError:
+            return 0
+
+    def is_hung_up(self) -> bool:
+        return bool(_HANG_UP) and _wait(self._sock.fileno(), _HANG_UP, 0.0)
 
     def shut_writing(self) -> None:
         self._sock.shutdown(socket.SHUT_WR)
@@ -76,6 +95,13 @@ class _SocketStream:
             socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
         except OSError:
             _log.debug("a connection to be aborted was closed already")
+
+    def reset(self) -> None:
+        try:
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        except OSError:
+            _log.debug("a connection to be reset was closed already")
+        self.abort()
 
     def close(self) -> None:
         self._sock.close()

@@ -24,6 +24,7 @@ from portal.serving import Certificate, Connection, Request, Response, ServingCo
 from portal.serving import listener as listener_module
 from portal.serving import poller as poller_module
 from portal.serving.acceptor import Acceptor
+from portal.serving.bounds.budget import ByteBudget, Places
 from portal.serving.connection_table import ConnectionTable
 from portal.serving.handshake import TLSHandshakes
 from portal.serving.leader import Leadership
@@ -31,6 +32,7 @@ from portal.serving.poller import Poller, open_poller
 from portal.serving.reactor import Reactor
 
 WAIT = 10.0
+BLOB = 20_000_000  # more than the kernel takes at once
 #: Each class with the class whose docstring has its contract.
 CONTRACTS: dict[type, type] = {
     Reactor: Reactor,
@@ -144,8 +146,11 @@ class Traffic:
         yield 1
         self.cancelled.wait(WAIT)
 
+    def blob(self) -> str:
+        return "x" * BLOB
+
     def publish(self, portal: HTTPPortal) -> None:
-        for function in (self.quick, self.late, self.endless):
+        for function in (self.quick, self.late, self.endless, self.blob):
             portal.apply(function)
         portal.listener.mount("/upper", UpperApp())
 
@@ -153,6 +158,7 @@ class Traffic:
         self.call_quickly(portal)
         self.respond_at_a_deadline(portal)
         self.stream(portal, reports_hangup)
+        self.read_slowly(portal)
         self.upgrade(portal)
         self.reject(portal)
         self.get_stuck(portal)
@@ -181,6 +187,15 @@ class Traffic:
         if reports_hangup:
             assert self.cancelled.wait(WAIT)
         self.cancelled.set()
+
+    def read_slowly(self, portal: HTTPPortal) -> None:
+        with connect(portal) as sock, connect(portal) as other:
+            sock.sendall(request("/api/blob"))
+            eventually(lambda: portal.stats()["listener"]["output_buffered"] > 0)
+            assert len(read_response(sock)) > BLOB
+            other.sendall(request("/api/blob"))
+            sock.sendall(request("/api/blob"))  # more than `max_output` of both: the reactor cuts one
+            eventually(lambda: portal.stats()["listener"]["output_aborted"] == 1)
 
     def upgrade(self, portal: HTTPPortal) -> None:
         with connect(portal) as sock:
@@ -271,7 +286,7 @@ def test_other_threads_call_only_the_methods_that_any_thread_may_call(
     recorder.install(monkeypatch)
     monkeypatch.setattr(listener_module, "open_poller", partial(open_poller, portable=portable))
     monkeypatch.setattr("portal.serving.connection_table.FOLLOW_UP_SECONDS", WAIT)
-    with HTTPPortal(config=ServingConfig(workers=4, head_timeout=1.0)) as portal:
+    with HTTPPortal(config=ServingConfig(workers=4, head_timeout=1.0, max_output=BLOB * 3 // 2)) as portal:
         traffic.publish(portal)
         traffic.run(portal, reports_hangup=not portable)
         with connect(portal) as slow:
@@ -354,7 +369,7 @@ def test_a_call_from_another_thread_is_recorded(monkeypatch: pytest.MonkeyPatch)
     recorder = Recorder()
     recorder.install(monkeypatch)
     poller = open_poller()
-    ConnectionTable(poller, lambda connection: None).drop(7)
+    ConnectionTable(poller, lambda connection: None, ByteBudget(1), Places(1)).drop(7)
     poller.close()
     assert (ConnectionTable, "drop") in recorder.by_others
     assert "drop" not in any_thread(ConnectionTable)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -41,11 +42,12 @@ def test_send_some_sends_what_the_system_takes_and_never_waits(pair: tuple[Strea
     assert 0 < sent < len(data)
     while taken := stream.send_some(memoryview(data)[sent:]):
         sent += taken
-    assert not stream.wait_writable(0.0)
+    assert stream.count_unacknowledged() > 0 or sys.platform != "linux"
     read = 0
     while read < sent:
         read += len(theirs.recv(1_000_000))
-    assert stream.wait_writable(10.0)
+    assert stream.count_unacknowledged() == 0
+    assert stream.send_some(b"more") == 4
 
 
 def test_send_some_raises_if_the_client_is_gone(pair: tuple[Stream, socket.socket]) -> None:
@@ -61,7 +63,7 @@ def test_an_aborted_stream_ends_for_both_sides(pair: tuple[Stream, socket.socket
     stream.abort()
     assert theirs.recv(10) == b""
     assert stream.read_now() == b""
-    assert stream.wait_writable(10.0)  # so that a thread that waits learns of it
+    assert stream.is_hung_up() or sys.platform != "linux"
     with pytest.raises(ConnectionError):
         stream.send_some(b"bytes")
 

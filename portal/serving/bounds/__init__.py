@@ -1,0 +1,1 @@
+"""What the connections of a listener may hold: the rules, without sockets, threads or clocks."""

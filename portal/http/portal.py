@@ -144,6 +144,7 @@ class HTTPPortal(Portal):
             title=title or self.name or "Portal",
             version=version,
             max_containers=self.listener.config.max_containers,
+            max_body=self.listener.config.max_body,
         )
         self._documents = documents
         announce(self)
@@ -284,12 +285,13 @@ class HTTPPortal(Portal):
     def stats(self) -> dict[str, Any]:
         """Return the numbers of functions, of calls started, failed and running, and the counters of the listener.
 
-        `bodies_rejected` counts bodies with too many objects and arrays, `hosts_rejected` requests whose Host header
-        was not accepted. "auth" has the counters of authenticators, and
-        "validation" those of `ValidationLimits` in this process.
+        `bodies_rejected` counts bodies with too many objects and arrays, `decompression_rejected` compressed bodies
+        beyond a limit, `hosts_rejected` requests whose Host header was not accepted. "auth" has the counters of
+        authenticators, and "validation" those of `ValidationLimits` in this process.
         """
         own = {
             "bodies_rejected": self._app.decoder.rejected.value,
+            "decompression_rejected": self._app.decompression.rejected.value,
             "hosts_rejected": self._hosts.rejected.value,
             "auth": self._app.authentication_counters(),
             "validation": validation_stats(),

@@ -6,17 +6,18 @@ from collections.abc import Iterator
 from time import monotonic
 
 from ...errors import PortalError, ProtocolError
-from ..messages.content_coding import decompressed
+from ..messages.content_coding import MAX_RATIO, decompressed
 from .error_mapping import as_portal_error, located_protocol_error
 from .request import ClientRequest, ClientResponse
 
 __all__ = ["iter_body", "read_body"]
 
 
-def read_body(response: ClientResponse, request: ClientRequest, max_size: int) -> bytes:
+def read_body(response: ClientResponse, request: ClientRequest, max_size: int, max_ratio: int = MAX_RATIO) -> bytes:
     """Return the whole body of a response.
 
-    Raises: ProtocolError for a body of more than `max_size` bytes; as `iter_body`.
+    Raises: ProtocolError for a body of more than `max_size` bytes, or that was compressed more than `max_ratio` times;
+        as `iter_body`.
     """
     body = response.read_buffered()
     if body is not None and "content-encoding" not in response.headers:
@@ -25,7 +26,7 @@ def read_body(response: ClientResponse, request: ClientRequest, max_size: int) -
         return body
     pieces: list[bytes] = []
     size = 0
-    for piece in iter_body(response, request, body):
+    for piece in iter_body(response, request, body, max_ratio):
         size += len(piece)
         if size > max_size:
             raise _too_long(request, max_size)
@@ -38,11 +39,14 @@ def _too_long(request: ClientRequest, max_size: int) -> ProtocolError:
     return ProtocolError(f"the response from {address} must have at most {max_size} bytes", address=address)
 
 
-def iter_body(response: ClientResponse, request: ClientRequest, buffered: bytes | None = None) -> Iterator[bytes]:
+def iter_body(
+    response: ClientResponse, request: ClientRequest, buffered: bytes | None = None, max_ratio: int | None = None
+) -> Iterator[bytes]:
     """Yield the body of a response as it arrives. The caller must limit its size.
 
     Args:
         buffered: the result of `response.read_buffered()`, if that was called.
+        max_ratio: see `decompressed`.
 
     Raises: portal errors only; CallTimeout after the deadline of the call.
     """
@@ -50,7 +54,7 @@ def iter_body(response: ClientResponse, request: ClientRequest, buffered: bytes 
     coding = response.headers.get("content-encoding")
     pieces = response.iter_body() if buffered is None else iter((buffered,))
     try:
-        for piece in pieces if coding is None else decompressed(pieces, coding):
+        for piece in pieces if coding is None else decompressed(pieces, coding, max_ratio):
             yield piece
             if deadline is not None and monotonic() > deadline:
                 raise TimeoutError("the deadline has passed")

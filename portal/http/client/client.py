@@ -27,6 +27,7 @@ from ...errors import (
 )
 from ...function import ResolvedFunction
 from ...schema import FunctionSchema
+from ..messages.content_coding import MAX_RATIO
 from ..messages.event_stream import EVENTS, read_events
 from ..messages.problem import PROBLEM, error_of
 from .authentication import AuthenticatingTransport
@@ -56,6 +57,7 @@ class HTTPClient:
         max_idle_connections: idle connections to keep for each server, of 256 servers at most. More are opened when
             needed and closed after use.
         max_response_size: bytes of a response, or of one item of a stream.
+        max_ratio: decompressed bytes of a response for each compressed byte, beyond 1 MiB; not for streams.
         validate: reject parameters that do not fit the schema before they are sent.
         tls: trusted authorities and the client's certificate for https.
         proxy: the address of an HTTP proxy for all requests, such as "http://user:password@proxy:3128". "environment"
@@ -85,6 +87,7 @@ class HTTPClient:
         timeout: float | None = 30.0,
         max_idle_connections: int = 32,
         max_response_size: int = 64 * 1024 * 1024,
+        max_ratio: int = MAX_RATIO,
         validate: bool = True,
         tls: ClientTLS | None = None,
         proxy: str | None = None,
@@ -95,6 +98,7 @@ class HTTPClient:
     ) -> None:
         self.timeout = positive_seconds("client.timeout", timeout, optional=True)
         self._max_response_size = size("client.max_response_size", max_response_size)
+        self._max_ratio = count("client.max_ratio", max_ratio)
         self._validate = flag("client.validate", validate)
         min_size = size("client.compress_min_size", compress_min_size, minimum=0, optional=True)
         paths = _by_authority(sockets or {})
@@ -204,7 +208,7 @@ class HTTPClient:
 
     def _receive(self, response: ClientResponse, request: ClientRequest) -> ReceivedResponse:
         """Read a response to its end. Raises the server's error for an error status."""
-        received = read_response(response, request, self._max_response_size)
+        received = read_response(response, request, self._max_response_size, self._max_ratio)
         try:
             return require_success(received, request.address)
         except AuthenticationError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..messages.content_coding import compress
+from ..messages.content_coding import compress, exceeds_ratio
 from .request import ClientRequest, ClientResponse, SendsRequests
 
 __all__ = ["CompressingTransport"]
@@ -30,7 +30,10 @@ class CompressingTransport:
         authority = request.address.authority
         if request.body is None or len(request.body) < self._min_size or authority in self._uncompressed:
             return self._transport.send(request)
-        compressed = request.with_headers({"Content-Encoding": "gzip"})._replace(body=compress(request.body))
+        body = compress(request.body)
+        if exceeds_ratio(len(request.body), len(body)):  # the server would reject it
+            return self._transport.send(request)
+        compressed = request.with_headers({"Content-Encoding": "gzip"})._replace(body=body)
         response = self._transport.send(compressed)
         # Only with that header (RFC 9110 section 12.5.3) the 415 is about gzip; without it the function may send it.
         if response.status != 415 or "accept-encoding" not in response.headers:

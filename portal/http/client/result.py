@@ -8,6 +8,7 @@ from typing import NamedTuple
 from ..._internal.json_text import JSONValue, decode_json
 from ...address import Address
 from ...errors import PortalError, ProtocolError, SerializationError
+from ..messages.content_coding import MAX_RATIO
 from ..messages.problem import error_of
 from .body import read_body
 from .request import ClientRequest, ClientResponse
@@ -31,9 +32,11 @@ class ReceivedResponse(NamedTuple):
     body: bytes
 
 
-def read_response(response: ClientResponse, request: ClientRequest, max_size: int) -> ReceivedResponse:
+def read_response(
+    response: ClientResponse, request: ClientRequest, max_size: int, max_ratio: int = MAX_RATIO
+) -> ReceivedResponse:
     """Read a response to its end. Raises as `read_body`."""
-    return ReceivedResponse(response.status, response.headers, read_body(response, request, max_size))
+    return ReceivedResponse(response.status, response.headers, read_body(response, request, max_size, max_ratio))
 
 
 def read_error(response: ClientResponse, request: ClientRequest, max_size: int) -> PortalError:

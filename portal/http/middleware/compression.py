@@ -1,4 +1,4 @@
-"""Compression: gzip and deflate in both directions, with a limit on the size of a decompressed body.
+"""Compression: gzip and deflate in both directions, with limits on decompressed bodies.
 
 Source: RFC 9110 section 8.4.
 """
@@ -10,12 +10,12 @@ import zlib
 from collections.abc import Iterator
 from functools import lru_cache
 
-from ..._internal.settings import size, whole_number
+from ..._internal.settings import count, size, whole_number
 from ...errors import ProtocolError
 from ...http11.entity_tags import lists_weak_tag, weak_tag
 from ...http11.fields import quality_values
 from ...serving import Request, Response
-from ..messages.content_coding import CODINGS, WINDOWS, decompress
+from ..messages.content_coding import CODINGS, MAX_RATIO, WINDOWS, DecompressionLimit, decompress, exceeds_ratio
 from .base import HTTPNext, Pieces, add_vary, reject
 
 __all__ = ["Compression", "choose_coding"]
@@ -47,6 +47,7 @@ def _choose(accept_encoding: str) -> str | None:
     return best if weight_of_best > 0 and weight_of_best >= weights.get("identity", 0.0) else None
 
 
+_DEFAULT_LIMIT = DecompressionLimit()  # of an application that is not a portal's
 _known_choice = lru_cache(maxsize=256)(_choose)
 
 
@@ -54,8 +55,9 @@ class Compression:
     """HTTP middleware that decompresses requests, and compresses responses for clients that accept it.
 
     A response stays unchanged if it is small, has no body, is encoded already, says `no-transform`, or would not become
-    smaller; so do responses to HEAD and media types that are compressed already. Each piece of a stream is flushed, so
-    that its reader gets every item at once. A strong ETag becomes a weak one (RFC 9110 section 8.8.1).
+    smaller; so do responses to HEAD and media types that are compressed already. A response that would become smaller
+    by a factor of more than 100 stays unchanged too, as a client may take it for an attack. Each piece of a stream is
+    flushed, so that its reader gets every item at once. A strong ETag becomes a weak one (RFC 9110 section 8.8.1).
 
     The length of a compressed response depends on its content. Over TLS, a response that contains a secret and text
     chosen by an attacker reveals the secret bit by bit (BREACH, CVE-2013-3587). Exclude such functions with `When`.
@@ -63,7 +65,9 @@ class Compression:
     Args:
         minimum_size: bytes; smaller responses are not compressed.
         level: of zlib, 1 (fastest) to 9 (smallest).
-        max_decompressed: bytes of a decompressed request body at most.
+        max_decompressed: bytes of a decompressed request body at most; None for the limit of any other body
+            (`max_body` of ServingConfig).
+        max_ratio: decompressed bytes of a request body for each compressed byte, beyond 64 KiB.
 
     Raises: ConfigError for a wrong setting.
 
@@ -72,10 +76,18 @@ class Compression:
 
     around = "request"  # the kind of middleware; see `resolve_middleware`
 
-    def __init__(self, *, minimum_size: int = 1024, level: int = 6, max_decompressed: int = 8 * 1024 * 1024) -> None:
+    def __init__(
+        self,
+        *,
+        minimum_size: int = 1024,
+        level: int = 6,
+        max_decompressed: int | None = None,
+        max_ratio: int = MAX_RATIO,
+    ) -> None:
         self._minimum_size = size("compression.minimum_size", minimum_size, minimum=0)
         self._level = whole_number("compression.level", level, minimum=1, maximum=9)
-        self._max_decompressed = size("compression.max_decompressed", max_decompressed)
+        self._max_decompressed = size("compression.max_decompressed", max_decompressed, optional=True)
+        self._max_ratio = count("compression.max_ratio", max_ratio)
 
     def __call__(self, request: Request, call_next: HTTPNext) -> Response:
         """Decompress the request's body, pass the request on, and compress the response."""
@@ -84,6 +96,8 @@ class Compression:
             try:
                 self._decode(request, coding)
             except ProtocolError as error:
+                if error.status == 413:
+                    _limit_of(request).rejected.add()
                 response = reject(request, error)
                 if error.status == 415:
                     response.headers.append(("Accept-Encoding", CODINGS))
@@ -94,7 +108,8 @@ class Compression:
         name = coding.strip(" \t").lower()
         if name == "identity" or (not request.body and name in WINDOWS):
             return
-        request.body = decompress(request.body, coding, self._max_decompressed)
+        limit = self._max_decompressed or _limit_of(request).max_size
+        request.body = decompress(request.body, coding, limit, self._max_ratio)
         # Equal requests share the dict. Without the header nothing decodes the body again, nor does a late response.
         headers = {name: value for name, value in request.headers.items() if name != "content-encoding"}
         if "content-length" in headers:
@@ -118,7 +133,7 @@ class Compression:
         machine = zlib.compressobj(self._level, zlib.DEFLATED, WINDOWS[coding])
         if isinstance(body, bytes):
             packed = machine.compress(body) + machine.flush()
-            if len(packed) >= len(body):
+            if len(packed) >= len(body) or exceeds_ratio(len(body), len(packed)):
                 return response
             response.body = packed
         else:
@@ -126,6 +141,11 @@ class Compression:
         _weaken(response)
         response.headers.append(("Content-Encoding", coding))
         return response
+
+
+def _limit_of(request: Request) -> DecompressionLimit:
+    limit = request.notes.get("decompression")
+    return limit if isinstance(limit, DecompressionLimit) else _DEFAULT_LIMIT
 
 
 def _may_change(headers: dict[str, str]) -> bool:

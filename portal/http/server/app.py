@@ -24,6 +24,7 @@ from ...service import Service
 from ...serving import Request, Response
 from ..documents.pages import Documents
 from ..messages.call_headers import context_of
+from ..messages.content_coding import DecompressionLimit
 from ..middleware.base import HTTPMiddleware, build_http_chain
 from .error_responses import METHODS_OF_FUNCTION, ErrorResponses
 from .function_calls import FunctionCalls, json_response
@@ -65,8 +66,10 @@ class HTTPApp:
             what is published.
         title, version: of the interface, for the documents.
         max_containers: objects and arrays in the JSON of one body at most.
+        max_body: bytes of a body at most, also when a middleware has decompressed it.
 
     Attributes:
+        decompression: the limit of decompressed bodies, which middleware finds in `request.notes`.
         decoder: decodes the bodies and counts those with too many objects and arrays.
 
     A request passes HTTP middleware, authentication, look-up, call middleware, validation, and the function.
@@ -91,6 +94,7 @@ class HTTPApp:
         title: str = "Portal",
         version: str = "1",
         max_containers: int = MAX_CONTAINERS,
+        max_body: int = 1024 * 1024,
     ) -> None:
         self._base = base_path
         self._hosts = hosts or HostCheck()
@@ -114,6 +118,7 @@ class HTTPApp:
         self._errors = ErrorResponses(self._authenticators, debug=debug)
         self._listing = Listing(catalogue, services, address_of)
         self.decoder = BodyDecoder(max_containers)
+        self.decompression = DecompressionLimit(max_body)
         self._calls = FunctionCalls(
             dispatcher,
             self._errors,
@@ -137,6 +142,7 @@ class HTTPApp:
             request.resolve_peer(client_address(request.peer, request.headers.get("x-forwarded-for"), self._proxies))
         if not self._http_middleware:
             return self._respond(request)
+        request.notes["decompression"] = self.decompression
         if self._secrets:
             request.notes["secrets"] = self._secrets
         return self._http_chain(request)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 from .._internal.settings import require
 from ..context import Identity
@@ -29,7 +28,6 @@ __all__ = [
     "authenticate",
     "authenticators_of",
     "challenges_of",
-    "counters_of",
     "hash_password",
 ]
 
@@ -84,15 +82,6 @@ def _authenticator_of(source: Authenticator | _AuthFunction) -> Authenticator:
     raise ConfigError.invalid(
         "auth", kind, "an authenticator, a callable (request) -> Identity or None, or a list of them"
     )
-
-
-def counters_of(parts: Iterable[Any]) -> dict[str, int]:
-    """Return the counters of all objects that have a method `counters`; those of one name are added up."""
-    found: dict[str, int] = {}
-    for one in parts:
-        for name, value in one.counters().items() if hasattr(one, "counters") else ():
-            found[name] = found.get(name, 0) + value
-    return found
 
 
 def authenticate(authenticators: Iterable[Authenticator], request: CredentialSource) -> Identity:

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from .._internal.settings import callback, require
 from ..errors import ConfigError
 from .middleware import Call
-from .plugins import bind_namespace, close_middleware
+from .plugins import bind_namespace, close_middleware, counters_of
 
 __all__ = ["When"]
 
@@ -118,6 +118,10 @@ class When:
         assert self._functions is not None
         padded = ("", "", "", *segments)
         return any(name and _matches(self._functions, group, name) for group, name in (padded[-2:], padded[-3:-1]))
+
+    def counters(self) -> dict[str, int]:
+        """Return the counters of the middleware, if it has any."""
+        return counters_of([self._middleware])
 
     def close(self) -> None:
         """Close the middleware if it has a `close` method."""

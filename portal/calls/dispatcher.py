@@ -20,7 +20,7 @@ from ..errors import CallTimeout, PortalError
 from ..function import Function
 from .deadlines import DeadlineWatch, cancelled_error, expired_error, limit_deadline, timeout_error, wait_for
 from .middleware import Call, Middleware, build_chain
-from .plugins import close_middleware, resolve_middleware
+from .plugins import close_middleware, counters_of, resolve_middleware
 from .stream_worker import END, StreamWorker
 from .workers import DispatchWorkers
 
@@ -215,12 +215,17 @@ class Dispatcher:
             stack.callback(self._watch.discard, self._watch_call(call, on_deadline))
         return _producer(context, items)
 
-    def stats(self) -> dict[str, int]:
-        """Return the numbers of calls started, failed and running now, and of calls that expired before they ran."""
+    def stats(self) -> dict[str, Any]:
+        """Return the numbers of calls started, failed and running now, and of calls that expired before they ran.
+
+        "middleware" has the counters of middleware, where there are any.
+        """
         finished = self.finished.value  # read first, so that a call that ends in between cannot make it negative
         started = self.started.value
         failed, expired = self._failed.value, self._expired.value
-        return {"calls": started, "failed": failed, "running": started - finished, "expired": expired}
+        counted = counters_of(self.middleware)
+        numbers = {"calls": started, "failed": failed, "running": started - finished, "expired": expired}
+        return numbers | ({"middleware": counted} if counted else {})
 
     def close(self, timeout: float | None = 0.0) -> None:
         """End the dispatcher's own threads and close the middleware.

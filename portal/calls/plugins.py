@@ -30,6 +30,7 @@ __all__ = [
     "NamespacedMiddleware",
     "bind_namespace",
     "close_middleware",
+    "counters_of",
     "load_plugins",
     "resolve_middleware",
 ]
@@ -104,6 +105,15 @@ def close_middleware(middleware: Iterable[object]) -> None:
     """Close every middleware that has a `close` method; log one that fails."""
     for item in {id(item): item for item in middleware}.values():
         close_and_log(item, f"the middleware {type(item).__name__}")
+
+
+def counters_of(parts: Iterable[Any]) -> dict[str, int]:
+    """Return the counters of all objects that have a method `counters`; those of one name are added up."""
+    found: dict[str, int] = {}
+    for one in parts:
+        for name, value in one.counters().items() if hasattr(one, "counters") else ():
+            found[name] = found.get(name, 0) + value
+    return found
 
 
 def load_plugins(group: str, names: Iterable[str] | None = None) -> dict[str, Callable[..., Any]]:

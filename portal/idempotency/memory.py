@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import NamedTuple
 from weakref import WeakSet
 
 from .._internal.at_fork import new_lock, renew_after_fork
-from .store import Claim, Found
+from .store import MARKER_SIZE, NO_ROOM, Bounds, Claim, Found, StoreFull
 
 __all__ = ["MemoryOutcomes"]
 
-_log = logging.getLogger("portal.calls")
-
 
 class _Running:
-    __slots__ = ("digest", "thread", "token", "watchers")
+    __slots__ = ("client", "digest", "thread", "token", "watchers")
 
     def __init__(self, claim: Claim) -> None:
         self.thread = threading.get_ident()
+        self.client = claim.client
         self.digest = claim.digest
         self.token = claim.token
         self.watchers: WeakSet[threading.Event] = WeakSet()  # weak, so that a waiter that stops leaves the set
@@ -31,15 +29,32 @@ class _Done(NamedTuple):
     digest: str
     text: str
     until: float
+    client: str
+
+
+class _Share:
+    """What one client has in the store.
+
+    Attributes:
+        entries: its claims and outcomes.
+        size: bytes that they take or reserve.
+        ends: when the outcomes are removed, in order.
+    """
+
+    __slots__ = ("ends", "entries", "size")
+
+    def __init__(self) -> None:
+        self.entries = 0
+        self.size = 0
+        self.ends: deque[float] = deque()
 
 
 class MemoryOutcomes:
-    """Outcomes in this process. Beyond a limit the oldest one is removed.
+    """Outcomes in this process.
 
     Args:
         window: seconds for which an outcome is kept.
-        max_entries: the largest number of outcomes.
-        max_bytes: the largest size of all outcomes together.
+        bounds: how much is kept.
         clock: seconds, as `time.monotonic`.
 
     Threads: any. The thread that made a claim ends it. Fork: a child keeps the outcomes, and the claims of the thread
@@ -48,28 +63,35 @@ class MemoryOutcomes:
 
     notifies: bool = True
 
-    def __init__(self, window: float, max_entries: int, max_bytes: int, clock: Callable[[], float]) -> None:
+    def __init__(self, window: float, bounds: Bounds, clock: Callable[[], float]) -> None:
         self._window = window
-        self._max_entries = max_entries
-        self._max_bytes = max_bytes
+        self._bounds = bounds
         self._clock = clock
         self._lock = new_lock()  # guards the attributes below
         self._running: dict[str, _Running] = {}
         self._done: OrderedDict[str, _Done] = OrderedDict()  # the first one expires next
-        self._bytes = 0
-        self._warned = False
+        self._shares: dict[str, _Share] = {}  # of each client that has an entry
+        self._size = 0
         renew_after_fork(self)
 
     def after_fork(self) -> None:
         """Drop the claims of other threads, which a child process does not have."""
         own = threading.get_ident()
-        self._running = {key: running for key, running in self._running.items() if running.thread == own}
+        for key, running in list(self._running.items()):
+            if running.thread != own:
+                del self._running[key]
+                self._release(running.client, MARKER_SIZE)
 
     def __len__(self) -> int:
         return len(self._running) + len(self._done)
 
+    @property
+    def size(self) -> int:
+        """The bytes that all claims and outcomes take or reserve."""
+        return self._size
+
     def claim(self, claim: Claim) -> Found | None:
-        """Make a claim. Return None if it is the first."""
+        """Make a claim. Return None if it is the first. Raises: StoreFull."""
         now = self._clock()
         with self._lock:
             self._remove_expired(now)
@@ -79,31 +101,54 @@ class MemoryOutcomes:
             running = self._running.get(claim.key)
             if running is not None:
                 return Found(running.digest, None)
+            self._reserve(claim.client, now)
             self._running[claim.key] = _Running(claim)
             return None
 
     def record(self, claim: Claim, text: str) -> None:
-        """Keep the outcome for the window."""
+        """Keep the outcome for the window, or NO_ROOM if it is larger than the room that is left."""
         until = self._clock() + self._window
         with self._lock:
             running = self._running.pop(claim.key)
-            self._done[claim.key] = _Done(claim.digest, text, until)
-            self._bytes += len(text)
-            early = self._make_room()
-            warn, self._warned = early and not self._warned, self._warned or early
-        if warn:
-            _log.warning(
-                "idempotency: outcomes are removed before their window ends; raise max_entries=%d or max_bytes=%d",
-                self._max_entries,
-                self._max_bytes,
-            )
+            share = self._shares[claim.client]
+            room = min(self._bounds.size - self._size, self._bounds.client_size - share.size)
+            if len(text) - MARKER_SIZE > room:
+                text = NO_ROOM
+            self._done[claim.key] = _Done(claim.digest, text, until, claim.client)
+            share.ends.append(until)
+            share.size += len(text) - MARKER_SIZE
+            self._size += len(text) - MARKER_SIZE
         _wake(running)
 
     def drop(self, claim: Claim) -> None:
         """Remove the claim, so that the next call runs."""
         with self._lock:
             running = self._running.pop(claim.key)
+            self._release(running.client, MARKER_SIZE)
         _wake(running)
+
+    def _reserve(self, client: str, now: float) -> None:
+        bounds, share = self._bounds, self._shares.get(client)
+        if share is not None and (
+            share.entries >= bounds.client_entries or share.size + MARKER_SIZE > bounds.client_size
+        ):
+            raise StoreFull(True, share.ends[0] - now if share.ends else 1.0)
+        if len(self) >= bounds.entries or self._size + MARKER_SIZE > bounds.size:
+            raise StoreFull(False, next(iter(self._done.values())).until - now if self._done else 1.0)
+        if share is None:
+            share = self._shares[client] = _Share()
+        share.entries += 1
+        share.size += MARKER_SIZE
+        self._size += MARKER_SIZE
+
+    def _release(self, client: str, size: int) -> _Share:
+        share = self._shares[client]
+        share.entries -= 1
+        share.size -= size
+        self._size -= size
+        if not share.entries:
+            del self._shares[client]
+        return share
 
     def watch(self, key: str, woken: threading.Event) -> None:
         """Set the event when the call ends, or at once if it has ended."""
@@ -116,18 +161,8 @@ class MemoryOutcomes:
 
     def _remove_expired(self, now: float) -> None:
         while self._done and next(iter(self._done.values())).until <= now:
-            self._remove_oldest()
-
-    def _make_room(self) -> bool:
-        early = False
-        while len(self._done) > self._max_entries or self._bytes > self._max_bytes:
-            self._remove_oldest()
-            early = True
-        return early
-
-    def _remove_oldest(self) -> None:
-        _, done = self._done.popitem(last=False)
-        self._bytes -= len(done.text)
+            _, done = self._done.popitem(last=False)
+            self._release(done.client, len(done.text)).ends.popleft()
 
     def close(self) -> None:
         """Do nothing. A store in memory has no connection."""

@@ -16,6 +16,7 @@ from functools import partial
 from time import monotonic
 from typing import Any, Literal
 
+from .._internal.counter import Counter
 from .._internal.redis_client import RedisClient, StoreClient, StoreUnavailable, namespaced_prefix, require_namespace
 from .._internal.settings import choice, count, positive_seconds, seconds, size, text
 from .._internal.settings import namespace as check_namespace
@@ -29,7 +30,6 @@ from ..errors import (
     CallCancelled,
     CallTimeout,
     CircuitOpenError,
-    FunctionError,
     OverloadedError,
     PortalError,
     ProtocolError,
@@ -37,11 +37,13 @@ from ..errors import (
     SerializationError,
     TransportError,
 )
+from ..http11.dates import format_retry_after
 from ..http11.fields import MAX_IDEMPOTENCY_KEY, is_idempotency_key
 from ..schema.jsondata import is_json
 from .memory import MemoryOutcomes
+from .outcomes import not_kept, replay, text_of_error, text_of_result
 from .shared import SharedOutcomes, UnnamedOutcomes
-from .store import Claim, OutcomeStore
+from .store import MARKER_SIZE, Bounds, Claim, OutcomeStore, StoreFull
 
 __all__ = ["Idempotency"]
 
@@ -50,8 +52,6 @@ _MAX_POLL = 0.25  # seconds
 #: Errors that are raised before the function runs and may not recur at the next call.
 _TEMPORARY = (AuthenticationError, AuthorizationError, CircuitOpenError, OverloadedError, RateLimitError)
 _canonical = json.JSONEncoder(allow_nan=False, sort_keys=True, separators=(",", ":")).encode
-_encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
-_encode_error = json.JSONEncoder(allow_nan=False, separators=(",", ":"), default=str).encode
 
 
 class Idempotency:
@@ -66,15 +66,22 @@ class Idempotency:
     RateLimitError, OverloadedError, CircuitOpenError, a passed deadline, 401 and 403. A replayed response has the
     header `Idempotent-Replayed: true`.
 
+    No response is removed before its window ends, so no client can erase the keys of another, or run a call of its own
+    twice, by filling the store. A client that has used up its share gets RateLimitError for a new key. If the responses
+    to all clients fill the store, new keys get OverloadedError. Both tell when there is room again. Keys that are kept,
+    and calls without a key, are not affected.
+
     Put Idempotency inside authentication and rate limits, and around middleware whose effect may differ between calls.
 
     Args:
         window: seconds for which a response is kept.
         store: None keeps responses in this process. A Redis or Valkey URL or client shares them between processes.
-        max_entries: the largest number of responses in this process. Beyond it the oldest one is removed.
+        max_entries: the largest number of responses in this process. Beyond it new keys are rejected.
         max_response_size: the largest response in bytes of JSON. A larger one is not kept, and a repeated call gets a
             409 instead.
-        max_bytes: the largest size of all responses in this process together.
+        max_bytes: the largest size of all responses in this process together. Beyond it new keys are rejected.
+        max_entries_per_client, max_bytes_per_client: the same for the responses to one client, also in a shared store;
+            None for a quarter.
         wait: the longest time in seconds that a call waits for the first one. Its deadline may end the wait earlier.
         lease: seconds after which the shared store frees the keys of a process that died.
         on_lost_store: "closed" rejects calls with a key (OverloadedError) while the store does not respond. "open" runs
@@ -99,6 +106,8 @@ class Idempotency:
         max_entries: int = 100_000,
         max_response_size: int = 1024 * 1024,
         max_bytes: int = 64 * 1024 * 1024,
+        max_entries_per_client: int | None = None,
+        max_bytes_per_client: int | None = None,
         wait: float = 30.0,
         lease: float = 30.0,
         on_lost_store: Literal["open", "closed"] = "closed",
@@ -116,11 +125,11 @@ class Idempotency:
             positive_seconds("idempotency.window", window),
             seconds("idempotency.lease", lease, minimum=0.1),
             text("idempotency.key_prefix", key_prefix),
-            count("idempotency.max_entries", max_entries),
-            size("idempotency.max_bytes", max_bytes, minimum=max_response_size),
+            _bounds(max_entries, max_bytes, max_entries_per_client, max_bytes_per_client, max_response_size),
             clock,
         )
         self._is_shared = store is not None
+        self._rejected, self._rejected_clients = Counter(), Counter()
         self._scope = _scope_of(namespace)
         self._store = self._open_store(namespace)
 
@@ -134,6 +143,7 @@ class Idempotency:
             require_namespace(namespace, path="idempotency.namespace")
         bound = copy(self)
         bound._scope = _scope_of(namespace)
+        bound._rejected, bound._rejected_clients = Counter(), Counter()
         if self._is_shared:  # a store in this process is common, so that its bounds hold for all portals together
             bound._store = self._open_store(namespace)
         return bound
@@ -143,7 +153,8 @@ class Idempotency:
 
         Raises: ProtocolError: 400 for a malformed key or a stream; 409 if the first call is still running after `wait`
             seconds or its response was not kept; 422 for a key that was used with other parameters. CallTimeout if the
-            deadline passes while the call waits. OverloadedError if the store does not respond.
+            deadline passes while the call waits. RateLimitError if the client has used up its share of the store.
+            OverloadedError if the store is full or does not respond.
         """
         key = call.context.idempotency_key
         if key is None:
@@ -151,13 +162,15 @@ class Idempotency:
         claim = _claim_of(call, key, self._scope)
         try:
             kept = self._find(call, claim)
+        except StoreFull as full:
+            raise self._rejection(call, full) from None
         except StoreUnavailable:
             if self._open:
                 return call_next(call)
             call.reply["retry-after"] = "1"
             message = "the store of idempotency keys does not respond; without it this call could run twice"
             raise OverloadedError(message, retry_after=1.0) from None
-        return self._first(call, call_next, claim) if kept is None else _replay(call, kept)
+        return self._first(call, call_next, claim) if kept is None else replay(call, kept)
 
     def _find(self, call: Call, claim: Claim) -> str | None:
         """Return the recorded outcome, after a wait if the first call is running; None if this call is the first."""
@@ -176,16 +189,40 @@ class Idempotency:
             self._store.watch(claim.key, waiting.woken)
             waiting.pause(self._store.notifies)
 
+    def _rejection(self, call: Call, full: StoreFull) -> PortalError:
+        wait = full.retry_after
+        call.reply["retry-after"] = format_retry_after(wait) or "1"
+        if full.own:
+            self._rejected_clients.add()
+            message = f"too many idempotency keys of this client are kept; a new one is accepted in {wait:.3g} s"
+            return RateLimitError(message, retry_after=wait)
+        self._rejected.add()
+        message = f"too many idempotency keys are kept; a new one is accepted in {wait:.3g} s"
+        return OverloadedError(message, retry_after=wait)
+
+    def counters(self) -> dict[str, int]:
+        """Return the numbers of keys and bytes in this process, and of new keys that were rejected.
+
+        Keys and bytes in this process are those of all portals that use one object. With a shared store they are the
+        running calls, and the responses that wait to be recorded.
+        """
+        return {
+            "idempotency_keys": len(self._store),
+            "idempotency_bytes": self._store.size,
+            "idempotency_rejected": self._rejected.value,
+            "idempotency_rejected_per_client": self._rejected_clients.value,
+        }
+
     def _first(self, call: Call, call_next: CallNext, claim: Claim) -> Any:
         try:
             result = call_next(call)
         except Exception as error:
-            self._settle(claim, _text_of_error(error) if _is_kept(error, call) else None)
+            self._settle(claim, text_of_error(error) if _is_kept(error, call) else None)
             raise
         except BaseException:
             self._settle(claim, None)  # the process ends; calls that wait for this one must not wait longer
             raise
-        self._settle(claim, _text_of_result(result))
+        self._settle(claim, text_of_result(result))
         return result
 
     def _settle(self, claim: Claim, text: str | None) -> None:
@@ -201,7 +238,7 @@ class Idempotency:
         return (
             text
             if len(text) <= self._max_response_size
-            else _not_kept(f"was larger than {self._max_response_size} bytes")
+            else not_kept(f"was larger than {self._max_response_size} bytes")
         )
 
     def close(self) -> None:
@@ -251,8 +288,7 @@ def _store_of(
     window: float,
     lease: float,
     prefix: str,
-    max_entries: int,
-    max_bytes: int,
+    bounds: Bounds,
     clock: Callable[[], float],
     namespace: str | None,
 ) -> OutcomeStore:
@@ -260,17 +296,36 @@ def _store_of(
 
     Args:
         source: a URL or a client of a shared store; None keeps outcomes in this process.
-        window, lease, prefix, max_entries, max_bytes, clock: the settings of the store.
+        window, lease, prefix, bounds, clock: the settings of the store.
         namespace: the namespace in a shared store. None makes a store that rejects calls.
 
     Raises: ConfigError for a wrong source.
     """
     if source is None:
-        return MemoryOutcomes(window, max_entries, max_bytes, clock)
+        return MemoryOutcomes(window, bounds, clock)
     link = StoreClient(source, path="idempotency.store", clock=clock)
     if namespace is None:
         return UnnamedOutcomes()
-    return SharedOutcomes(link, window, lease, namespaced_prefix(prefix, namespace), max_bytes, clock)
+    return SharedOutcomes(link, window, lease, namespaced_prefix(prefix, namespace), bounds, clock)
+
+
+def _bounds(entries: int, size_: int, client_entries: int | None, client_size: int | None, response: int) -> Bounds:
+    """Return the checked bounds; the share of a client is by default a quarter.
+
+    Args:
+        response: the largest response, for which a share must have room.
+    """
+    least = max(MARKER_SIZE, response)
+    count("idempotency.max_entries", entries)
+    size("idempotency.max_bytes", size_, minimum=least)
+    count("idempotency.max_entries_per_client", client_entries, optional=True)
+    size("idempotency.max_bytes_per_client", client_size, minimum=least, optional=True)
+    return Bounds(
+        entries,
+        size_,
+        max(1, entries // 4) if client_entries is None else client_entries,
+        max(least, size_ // 4) if client_size is None else client_size,
+    )
 
 
 def _scope_of(namespace: str | None) -> str:
@@ -290,9 +345,12 @@ def _claim_of(call: Call, key: object, namespace: str) -> Claim:
         raise SerializationError("the parameters of a call with an idempotency key must be JSON data")
     schema, kind = call.function.schema, "item" if isinstance(key, ItemKey) else "single"
     address = call.function.address  # of a function elsewhere; two servers may have functions of one name
-    scope = [namespace, client_of(call), str(address or ""), call.group, schema.name, schema.version, kind, key]
+    client = [namespace, client_of(call)]
+    scope = [*client, str(address or ""), call.group, schema.name, schema.version, kind, key]
     # json escapes every character beyond ASCII, including lone surrogates
-    return Claim(_digest(json.dumps(scope)), _digest(_canonical(params)), os.urandom(12).hex())
+    digests = (_digest(text) for text in (json.dumps(scope), _canonical(params), json.dumps(client)))
+    key_digest, params_digest, client_digest = digests
+    return Claim(key_digest, params_digest, os.urandom(12).hex(), client_digest[:32])
 
 
 def _digest(text: str) -> str:
@@ -308,45 +366,3 @@ def _is_kept(error: Exception, call: Call) -> bool:
     if isinstance(error, CallTimeout | CallCancelled):
         return call.function.address is not None  # at another address it may still be running
     return not isinstance(error, _TEMPORARY) and not error.retryable
-
-
-def _text_of_result(result: Any) -> str:
-    try:
-        return _encode({"result": result})
-    except (TypeError, ValueError, RecursionError):
-        return _not_kept("was not JSON data")
-
-
-def _text_of_error(error: Exception) -> str:
-    # Any other exception is a defect of a middleware. The client gets the dispatcher's message for it.
-    known = error if isinstance(error, PortalError) else PortalError("middleware around the call failed")
-    if known.sendable() is not known:
-        return _not_kept("was an error that is not JSON data")
-    try:
-        # `private` and `exposure` keep details on the server; to_dict does not contain them
-        private = isinstance(known, FunctionError) and known.private
-        return _encode_error({"error": known.to_dict(), "private": private, "exposure": known.exposure})
-    except (TypeError, ValueError, RecursionError):
-        return _not_kept("was an error that is not JSON data")
-
-
-def _not_kept(why: str) -> str:
-    return _encode({"not_kept": why})
-
-
-def _replay(call: Call, text: str) -> Any:
-    call.reply["idempotent-replayed"] = "true"
-    kept = json.loads(text)
-    if "result" in kept:
-        return kept["result"]
-    if "error" not in kept:
-        words = f"this call was made before, but its response was not kept, because it {kept['not_kept']}"
-        error: PortalError = ProtocolError(words, status=409)
-        error.delivery = "executed"
-        raise error
-    error = PortalError.from_dict(kept["error"])
-    error.context["request_id"] = call.context.request_id
-    error.exposure = kept.get("exposure", "full")
-    if isinstance(error, FunctionError):
-        error.private = kept["private"] is True
-    raise error

@@ -9,23 +9,81 @@ from collections.abc import Callable
 
 from .._internal.at_fork import renew_after_fork
 from .._internal.redis_client import StoreClient, StoreUnavailable, as_text, require_namespace
-from .store import Claim, Found
+from .store import MARKER_SIZE, NO_ROOM, Bounds, Claim, Found, StoreFull
 
 __all__ = ["SharedOutcomes", "UnnamedOutcomes"]
 
 _log = logging.getLogger("portal.calls")
+_NO_BOUND = 2**53
 
-# A value is the digest of the parameters (64 hex digits), then "?" and the token of the claim, or "=" and the outcome.
-_RECORD = """
+# KEYS[1] is a claim or outcome: the digest of the parameters (64 hex digits), then "?" and the token of the claim, or
+# "=" and the outcome. KEYS[2] and KEYS[3] are the share of a client: the moment at which each of its entries ends, and
+# the size of each entry and of all of them ("total"). The braces in their names put them on one node of a cluster.
+_SHARE = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local function resize(member, size)
+  redis.call('HINCRBY', KEYS[3], 'total', size - (tonumber(redis.call('HGET', KEYS[3], member) or 0)))
+  if size == 0 then
+    redis.call('HDEL', KEYS[3], member)
+    redis.call('ZREM', KEYS[2], member)
+  else
+    redis.call('HSET', KEYS[3], member, size)
+  end
+end
+local function total()
+  return tonumber(redis.call('HGET', KEYS[3], 'total') or 0)
+end
+local function keep(member, value, left, size)
+  redis.call('SET', KEYS[1], value, 'PX', left)
+  resize(member, size)
+  redis.call('ZADD', KEYS[2], string.format('%.0f', now + left), member)
+  for number = 2, 3 do
+    if redis.call('PTTL', KEYS[number]) < tonumber(left) then
+      redis.call('PEXPIRE', KEYS[number], left + 1000)
+    end
+  end
+end
+"""
+_CLAIM = (
+    _SHARE
+    + """
+local value, left, member, size = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local kept = redis.call('GET', KEYS[1])
-if kept and kept ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+if kept then return kept end
+for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, 500)) do resize(gone, 0) end
+local entries = redis.call('ZCOUNT', KEYS[2], string.format('(%.0f', now), '+inf')
+if entries >= tonumber(ARGV[5]) or total() + size > tonumber(ARGV[6]) then
+  local first = redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')
+  return math.max(1, (tonumber(first[2] or now)) - now)
+end
+keep(member, value, left, size)
+return 0
+"""
+)
+_RECORD = (
+    _SHARE
+    + """
+local claimed, value, left, member, size = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
+local kept = redis.call('GET', KEYS[1])
+if kept and kept ~= claimed then return 0 end
+if total() - tonumber(redis.call('HGET', KEYS[3], member) or 0) + size > tonumber(ARGV[6]) then
+  value, size = ARGV[7], tonumber(ARGV[8])
+end
+keep(member, value, left, size)
 return 1
 """
-_DROP = """
-if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+)
+_DROP = (
+    _SHARE
+    + """
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+  redis.call('DEL', KEYS[1])
+  resize(ARGV[2], 0)
+end
 return 1
 """
+)
 
 
 class SharedOutcomes:
@@ -39,7 +97,8 @@ class SharedOutcomes:
         window: seconds for which an outcome is kept.
         lease: the length of a lease in seconds.
         prefix: the prefix of the keys in the store.
-        max_bytes: the largest size of the outcomes that wait to be recorded.
+        bounds: how much each client may have in the store. Of the bounds for all clients, `size` holds for the outcomes
+            of this process that wait to be recorded. The store itself bounds the rest.
         clock: seconds, as `time.monotonic`.
 
     Threads: any. Fork: a child starts its own thread and has no claims of the parent.
@@ -48,15 +107,16 @@ class SharedOutcomes:
     notifies: bool = False
 
     def __init__(
-        self, link: StoreClient, window: float, lease: float, prefix: str, max_bytes: int, clock: Callable[[], float]
+        self, link: StoreClient, window: float, lease: float, prefix: str, bounds: Bounds, clock: Callable[[], float]
     ) -> None:
         self._link = link
         self._window = window
         self._lease_ms = max(1, round(lease * 1000))
         self._interval = lease / 3
         self._prefix = prefix
-        self._max_bytes = max_bytes
+        self._bounds = bounds
         self._clock = clock
+        self._claiming = link.client.register_script(_CLAIM)
         self._recording = link.client.register_script(_RECORD)
         self._dropping = link.client.register_script(_DROP)
         self.after_fork()
@@ -71,20 +131,29 @@ class SharedOutcomes:
         self._thread: threading.Thread | None = None
         self._closed = False
 
+    def __len__(self) -> int:
+        """Return the number of claims that this process holds, and of outcomes that wait to be recorded."""
+        return len(self._held) + len(self._unrecorded)
+
+    @property
+    def size(self) -> int:
+        """The bytes of the outcomes that wait to be recorded."""
+        return self._bytes
+
     def claim(self, claim: Claim) -> Found | None:
         """Make a claim. Return None if it is the first.
 
-        Raises: StoreUnavailable.
+        Raises: StoreUnavailable, StoreFull.
         """
-        name, value = self._name(claim), _claimed(claim)
-        while True:
-            if self._link.run(lambda client: client.set(name, value, nx=True, px=self._lease_ms)):
-                break
-            kept = self._link.run(lambda client: client.get(name))
-            if kept is not None:
-                text = as_text(kept)
-                if text == value:
-                    break  # a client with retries made the claim but lost the response
+        value, bounds = _claimed(claim), self._bounds
+        values = [value, self._lease_ms, _member(claim), MARKER_SIZE, bounds.client_entries, bounds.client_size]
+        kept = self._link.run(lambda _: self._claiming(keys=self._keys(claim), args=values))
+        if isinstance(kept, int):
+            if kept:
+                raise StoreFull(True, kept / 1000)
+        else:
+            text = as_text(kept)
+            if text != value:  # equal if a client with retries made the claim but lost the response
                 return Found(text[:64], text[65:] if text[64:65] == "=" else None)
         self._hold(claim)
         return None
@@ -101,18 +170,33 @@ class SharedOutcomes:
     def drop(self, claim: Claim) -> None:
         """Remove the claim, so that the next call runs. Without the store it ends with its lease."""
         self._release(claim)
-        self._link.run(lambda _: self._dropping(keys=[self._name(claim)], args=[_claimed(claim)]))
+        self._remove(claim)
+
+    def _remove(self, claim: Claim) -> None:
+        self._link.run(lambda _: self._dropping(keys=self._keys(claim), args=[_claimed(claim), _member(claim)]))
 
     def watch(self, key: str, woken: threading.Event) -> None:
         """Do nothing: a shared store does not notify."""
 
-    def _name(self, claim: Claim) -> str:
-        return f"{self._prefix}:{claim.key}"
+    def _keys(self, claim: Claim) -> list[str]:
+        share = f"{self._prefix}:{{{claim.client}}}"
+        return [f"{share}:{claim.key}", f"{share}:ends", f"{share}:sizes"]
+
+    def _write(self, claim: Claim, value: str, left: int, size: int, room: int) -> bool:
+        """Write a claim or outcome unless another call's is there. Return whether it is written.
+
+        Args:
+            size: bytes that it takes of the client's share.
+            room: the size of the share; beyond it NO_ROOM is written.
+        """
+        marker = f"{claim.digest}={NO_ROOM}"
+        values = [_claimed(claim), value, left, _member(claim), size, room, marker, MARKER_SIZE]
+        return bool(self._link.run(lambda _: self._recording(keys=self._keys(claim), args=values)))
 
     def _send(self, claim: Claim, text: str, until: float) -> None:
         left = max(1, round((until - self._clock()) * 1000))
-        values = [_claimed(claim), f"{claim.digest}={text}", left]
-        if not self._link.run(lambda _: self._recording(keys=[self._name(claim)], args=values)):
+        size = max(MARKER_SIZE, len(text))
+        if not self._write(claim, f"{claim.digest}={text}", left, size, self._bounds.client_size):
             _log.error(
                 "idempotency: the claim on a key expired before its call ended; another call may have run: key=%s",
                 claim.key,
@@ -129,13 +213,15 @@ class SharedOutcomes:
 
     def _postpone(self, claim: Claim, text: str, until: float) -> None:
         with self._wake:
+            if len(text) > len(NO_ROOM) and self._bytes + len(text) > self._bounds.size:
+                text = NO_ROOM  # small, and only calls that were running when the store was lost get here
+                _log.error(
+                    "idempotency: a response was lost, its call will not run again; the store does not respond: "
+                    "max_bytes=%d",
+                    self._bounds.size,
+                )
             self._unrecorded[claim] = (text, until)
             self._bytes += len(text)
-            while self._bytes > self._max_bytes:
-                self._discard(next(iter(self._unrecorded)))
-                _log.error(
-                    "idempotency: an outcome was lost; the store does not respond: max_bytes=%d", self._max_bytes
-                )
             self._wake_thread()
 
     def _discard(self, claim: Claim) -> None:
@@ -178,12 +264,10 @@ class SharedOutcomes:
 
     def _renew(self, claim: Claim) -> None:
         # If the store lost the claim, this makes it again, because the call is still running.
-        values = [_claimed(claim), _claimed(claim), self._lease_ms]
-        held = self._link.run(lambda _: self._recording(keys=[self._name(claim)], args=values))
-        if not held:
+        if not self._write(claim, _claimed(claim), self._lease_ms, MARKER_SIZE, _NO_BOUND):
             self._release(claim)
         elif claim not in self._held:  # dropped meanwhile, so this renewal made it again
-            self._link.run(lambda _: self._dropping(keys=[self._name(claim)], args=[_claimed(claim)]))
+            self._remove(claim)
 
     def close(self) -> None:
         """End the thread, and close the connections that were opened for a URL."""
@@ -194,6 +278,11 @@ class SharedOutcomes:
         if thread is not None and thread is not threading.current_thread():
             thread.join(5.0)
         self._link.close()
+
+
+def _member(claim: Claim) -> str:
+    """Return the name of a claim among those of its client."""
+    return claim.key[:32]
 
 
 def _claimed(claim: Claim) -> str:
@@ -221,6 +310,14 @@ class UnnamedOutcomes:
 
     def watch(self, key: str, woken: threading.Event) -> None:
         """Do nothing: there are no claims."""
+
+    def __len__(self) -> int:
+        return 0
+
+    @property
+    def size(self) -> int:
+        """0, since nothing is kept."""
+        return 0
 
     def close(self) -> None:
         """Do nothing: there are no connections."""

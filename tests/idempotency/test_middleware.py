@@ -1,14 +1,13 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import pytest
@@ -39,8 +38,8 @@ from portal.errors import (
     ValidationError,
 )
 from portal.function import ResolvedFunction
-from portal.idempotency.memory import MemoryOutcomes
 from portal.idempotency.middleware import Idempotency
+from portal.idempotency.store import NO_ROOM
 from tests.support import valkey
 from tests.support.clocks import Clock
 from tests.support.ports import free_port
@@ -143,6 +142,8 @@ def kept(request: pytest.FixtureRequest, close: Callable[[Any], Any]) -> Callabl
         {"max_response_size": 0},
         {"max_bytes": 1.5},
         {"max_bytes": 10},
+        {"max_entries_per_client": 0},
+        {"max_bytes_per_client": 10},
         {"on_lost_store": "maybe"},
         {"key_prefix": ""},
         {"namespace": ""},
@@ -248,7 +249,10 @@ def test_a_response_in_the_store_expires_after_the_window(url: str, close: Calla
     once = close(Idempotency(60.0, store=url, namespace="test"))
     once(call_of(), Responses())
     with redis.Redis.from_url(url) as client:
-        assert [55_000 < client.pttl(key) <= 60_000 for key in client.scan_iter()] == [True]
+        left = {key.rpartition(b":")[2]: client.pttl(key) for key in client.scan_iter()}
+    of_share = [left.pop(b"ends"), left.pop(b"sizes")]
+    assert [55_000 < time <= 61_000 for time in of_share] == [True, True]
+    assert [55_000 < time <= 60_000 for time in left.values()] == [True]
 
 
 def test_idempotency_in_a_portal() -> None:
@@ -477,27 +481,49 @@ def test_a_key_with_other_parameters_is_rejected_without_waiting(kept: Callable[
 # in memory
 
 
-def test_the_oldest_response_is_removed_beyond_max_entries(caplog: pytest.LogCaptureFixture) -> None:
-    once, responses = Idempotency(max_entries=2), Responses()
-    with caplog.at_level(logging.WARNING, "portal.calls"):
-        for key in "abcd":
-            once(call_of(key), responses)
-    assert len(caplog.records) == 1
-    for key in "cd":
+def test_a_full_store_rejects_new_keys_and_forgets_none() -> None:
+    clock = Clock()
+    once, responses = Idempotency(60.0, max_entries=8, clock=clock), Responses()
+    for key in "ab":
         once(call_of(key), responses)
-    assert responses.made == 4
-    once(call_of("a"), responses)
-    assert responses.made == 5
+    call = call_of("c")
+    with pytest.raises(RateLimitError, match="too many idempotency keys of this client are kept") as caught:
+        once(call, responses)
+    assert caught.value.retry_after == 60.0
+    assert call.reply["retry-after"] == "60"
+    for key in "ab":
+        once(call_of(key), responses)
+    assert responses.made == 2
+    for name in ("ann", "bob", "eve"):
+        for key in "ab":
+            once(call_of(key, name=name), responses)
+    with pytest.raises(OverloadedError, match="too many idempotency keys are kept") as full:
+        once(call_of("a", name="joe"), responses)
+    assert full.value.retry_after == 60.0
+    assert responses.made == 8
+    assert once.counters() == {
+        "idempotency_keys": 8,
+        "idempotency_bytes": 8 * len(json.dumps({"result": responses.responses[0]}, separators=(",", ":"))),
+        "idempotency_rejected": 1,
+        "idempotency_rejected_per_client": 1,
+    }
+    clock.now += 60
+    once(call_of("c"), responses)
+    assert once.counters()["idempotency_keys"] == 1
 
 
 def test_the_memory_is_limited() -> None:
-    once, responses = Idempotency(max_response_size=100, max_bytes=250), Responses("x" * 80)
+    once, responses = Idempotency(max_response_size=100, max_bytes=1000, max_bytes_per_client=250), Responses("x" * 80)
+    accepted = 0
     for number in range(20):
-        once(call_of(str(number)), responses)
-    store = once._store
-    assert isinstance(store, MemoryOutcomes)
-    assert len(store) == 2
-    assert store._bytes == 2 * len('{"result":""}') + 160
+        with suppress(RateLimitError):
+            once(call_of(str(number)), responses)
+            accepted += 1
+    assert accepted == responses.made == 3
+    with pytest.raises(ProtocolError, match="larger than the room that was left") as caught:
+        once(call_of("2"), responses)
+    assert (caught.value.status, caught.value.executed) == (409, True)
+    assert once.counters()["idempotency_bytes"] == 2 * len('{"result":""}') + 160 + len(NO_ROOM)
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 40)), max_size=40))

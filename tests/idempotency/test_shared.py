@@ -11,7 +11,7 @@ import redis
 from portal._internal.redis_client import StoreClient, StoreUnavailable
 from portal.errors import ConfigError
 from portal.idempotency.shared import SharedOutcomes, UnnamedOutcomes
-from portal.idempotency.store import Claim
+from portal.idempotency.store import MARKER_SIZE, NO_ROOM, Bounds, Claim, Found, StoreFull
 from tests.support import valkey
 from tests.support.clocks import Clock
 
@@ -20,18 +20,23 @@ def shared(url: str, **settings: Any) -> tuple[SharedOutcomes, redis.Redis, Cloc
     client = redis.Redis.from_url(url, socket_timeout=2, decode_responses=True)
     clock = Clock()
     store = SharedOutcomes(
-        StoreClient(client, path="store", clock=clock), 60.0, 30.0, "p", settings.get("max_bytes", 1000), clock
+        StoreClient(client, path="store", clock=clock),
+        60.0,
+        30.0,
+        "p",
+        Bounds(10, settings.get("size", 10_000), settings.get("client_entries", 10), settings.get("client_size", 1000)),
+        clock,
     )
     return store, client, clock
 
 
-CLAIM = Claim("k", "d" * 64, "token")
+CLAIM = Claim("k", "d" * 64, "token", "c")
 
 
 def test_a_claim_is_recognised_after_a_retry_of_the_store_client(url: str, close: Callable[[Any], Any]) -> None:
     store, client, _ = shared(url)
     close(client), close(store)
-    client.set("p:k", f"{CLAIM.digest}?token")
+    client.set("p:{c}:k", f"{CLAIM.digest}?token")
     assert store.claim(CLAIM) is None
     found = store.claim(CLAIM._replace(token="other"))
     assert found is not None
@@ -42,17 +47,17 @@ def test_a_claim_is_renewed_or_restored_but_never_overwrites_another(url: str, c
     store, client, _ = shared(url)
     close(client), close(store)
     assert store.claim(CLAIM) is None
-    client.pexpire("p:k", 5000)
+    client.pexpire("p:{c}:k", 5000)
     store.renew_and_record()
-    assert client.pttl("p:k") > 20_000
+    assert client.pttl("p:{c}:k") > 20_000
     client.flushall()  # a store that came back empty
     store.renew_and_record()
-    assert client.get("p:k") == f"{CLAIM.digest}?token"
-    client.set("p:k", f"{CLAIM.digest}?other")
+    assert client.get("p:{c}:k") == f"{CLAIM.digest}?token"
+    client.set("p:{c}:k", f"{CLAIM.digest}?other")
     store.renew_and_record()
     store.renew_and_record()
     store.drop(CLAIM)
-    assert client.get("p:k") == f"{CLAIM.digest}?other"
+    assert client.get("p:{c}:k") == f"{CLAIM.digest}?other"
 
 
 def test_an_outcome_does_not_overwrite_another(
@@ -61,7 +66,7 @@ def test_an_outcome_does_not_overwrite_another(
     store, client, _ = shared(url)
     close(client), close(store)
     assert store.claim(CLAIM) is None
-    client.set("p:k", f"{CLAIM.digest}=theirs")
+    client.set("p:{c}:k", f"{CLAIM.digest}=theirs")
     store.record(CLAIM, "mine")
     found = store.claim(CLAIM)
     assert found is not None
@@ -71,14 +76,14 @@ def test_an_outcome_does_not_overwrite_another(
 
 def test_an_outcome_is_recorded_when_the_store_responds_again(close: Callable[[Any], Any]) -> None:
     with valkey.running() as server:
-        store, client, clock = shared(server.connection_url, max_bytes=10)
+        store, client, clock = shared(server.connection_url, size=10)
         close(client), close(store)
         second, third = CLAIM._replace(key="k2"), CLAIM._replace(key="k3")
         for claim in (CLAIM, second, third):
             assert store.claim(claim) is None
         port = server.port
         server.terminate()
-        store.record(CLAIM, "too long for all three")
+        store.record(CLAIM, "too long for the room that is left" * 2)
         store.record(second, "mine")
         store.record(third, "old")
         with pytest.raises(StoreUnavailable):
@@ -88,9 +93,9 @@ def test_an_outcome_is_recorded_when_the_store_responds_again(close: Callable[[A
         server.start()
         clock.now += 59
         store.renew_and_record()
-        assert client.get("p:k2") == f"{CLAIM.digest}=mine"
-        assert 0 < client.pttl("p:k2") <= 1000
-        assert client.get("p:k") is None
+        assert client.get("p:{c}:k2") == f"{CLAIM.digest}=mine"
+        assert 0 < client.pttl("p:{c}:k2") <= 1000
+        assert client.get("p:{c}:k") == f"{CLAIM.digest}={NO_ROOM}"
         store.renew_and_record()
         assert not store._unrecorded
         assert store._bytes == 0
@@ -103,7 +108,7 @@ def test_an_outcome_is_not_recorded_after_its_window(url: str, close: Callable[[
     store._postpone(CLAIM, "late", clock.now + 10)
     clock.now += 11
     store.renew_and_record()
-    assert client.get("p:k") is None
+    assert client.get("p:{c}:k") is None
     assert not store._unrecorded
 
 
@@ -112,7 +117,7 @@ def test_a_claim_that_is_dropped_while_leases_are_renewed_stays_dropped(
 ) -> None:
     store, client, _ = shared(url)
     close(client), close(store)
-    claims = {Claim(name, "d" * 64, "token") for name in "ab"}
+    claims = {Claim(name, "d" * 64, "token", "c") for name in "ab"}
     for claim in claims:
         assert store.claim(claim) is None
     renew, dropped = store._renew, list[Claim]()
@@ -131,3 +136,51 @@ def test_a_claim_that_is_dropped_while_leases_are_renewed_stays_dropped(
 def test_a_store_without_a_namespace_rejects_claims() -> None:
     with pytest.raises(ConfigError, match=r"idempotency\.namespace must be set for a shared store"):
         UnnamedOutcomes().claim(CLAIM)
+
+
+def test_a_client_has_a_share_of_the_store(url: str, close: Callable[[Any], Any]) -> None:
+    store, client, _ = shared(url, client_entries=2)
+    close(client), close(store)
+    mine = [CLAIM._replace(key=f"k{number}") for number in range(3)]
+    assert [store.claim(claim) for claim in mine[:2]] == [None, None]
+    with pytest.raises(StoreFull) as caught:
+        store.claim(mine[2])
+    assert caught.value.own
+    assert 25 < caught.value.retry_after <= 30  # the lease of the first
+    store.record(mine[0], "outcome")
+    with pytest.raises(StoreFull):
+        store.claim(mine[2])
+    assert store.claim(mine[0]) is not None  # a key that is kept is still found
+    assert store.claim(mine[2]._replace(client="other")) is None
+    store.drop(mine[1])
+    assert store.claim(mine[2]) is None
+
+
+def test_the_bytes_of_a_client_are_counted_once_each(url: str, close: Callable[[Any], Any]) -> None:
+    store, client, _ = shared(url, client_size=400)
+    close(client), close(store)
+    mine = [CLAIM._replace(key=f"k{number}") for number in range(10)]
+    for claim, size in zip(mine, (200, 100, 200), strict=False):
+        assert store.claim(claim) is None
+        store.renew_and_record()
+        store.record(claim, "x" * size)
+    assert store.claim(mine[1]) == Found(CLAIM.digest, "x" * 100)
+    assert store.claim(mine[2]) == Found(CLAIM.digest, NO_ROOM)
+    with pytest.raises(StoreFull):
+        store.claim(mine[3])
+    assert client.hget("p:{c}:sizes", "total") == str(300 + MARKER_SIZE)
+    assert 0 < client.pttl("p:{c}:sizes") <= 61_000
+    assert 0 < client.pttl("p:{c}:ends") <= 61_000
+
+
+def test_what_has_ended_leaves_the_share(url: str, close: Callable[[Any], Any]) -> None:
+    store, client, _ = shared(url, client_entries=2)
+    close(client), close(store)
+    mine = [CLAIM._replace(key=f"k{number}") for number in range(3)]
+    for claim in mine[:2]:
+        assert store.claim(claim) is None
+        store.record(claim, "x" * 100)
+        client.zadd("p:{c}:ends", {claim.key: 1})  # its time is over
+    assert store.claim(mine[2]) is None
+    assert client.zcard("p:{c}:ends") == 1
+    assert client.hgetall("p:{c}:sizes") == {"total": str(MARKER_SIZE), "k2": str(MARKER_SIZE)}

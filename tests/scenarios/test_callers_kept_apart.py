@@ -5,9 +5,14 @@ from __future__ import annotations
 import http.client
 import io
 import json
+import threading
+import tracemalloc
+from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
+from itertools import compress
 from typing import Any, NamedTuple
 from wsgiref.util import setup_testing_defaults
 
@@ -86,11 +91,13 @@ def over_wsgi(portal: HTTPPortal, path: str, body: Any, *, client: str = "127.0.
 
 
 def over_rpc(portal: Any, path: str, body: Any, **settings: Any) -> Reply:
-    """Send one call as a JSON-RPC message; return its result, or its error with the HTTP status of its code."""
+    """Send one call as a JSON-RPC message; return its result, or its error with the status 0."""
     message = {"jsonrpc": "2.0", "id": 1, "method": path.replace("/", "."), "params": body}
     reply = over_http(portal, "rpc", message, **settings)
-    error = reply.body.get("error")
-    return reply._replace(body=reply.body["result"]) if error is None else Reply(0, reply.headers, error["data"])
+    if "error" not in reply.body:
+        return reply._replace(body=reply.body["result"])
+    error = reply.body["error"]
+    return Reply(0, reply.headers, {**error["data"], "detail": error["message"]})
 
 
 @pytest.fixture(params=[over_http, over_wsgi, over_rpc])
@@ -416,3 +423,178 @@ def test_limits_in_a_store_are_counted_apart(url: str) -> None:
         wrong = partial(over_http, path="charge", body={}, authorization="Bearer guess")
         assert [wrong(portal).status for portal in portals] == [401, 401, 401]
         assert [wrong(portal).status for portal in portals] == [429, 429, 429]
+
+
+# no caller erases the keys of another
+
+
+VICTIM, ATTACKER = "127.0.0.2", "127.0.0.3"
+
+
+class Shop:
+    """A portal whose functions count how often they ran; the victim has paid with the key "order"."""
+
+    def __init__(self, send: Send, **settings: Any) -> None:
+        self.send = send
+        self.ran: Counter[int] = Counter()
+        self.portal = HTTPPortal(middleware=[Idempotency(**settings)], name="shop")
+        self.portal.apply(self.pay)
+        self.portal.apply(self.text)
+        self.portal.apply(self.fail)
+
+    def pay(self, order: int) -> int:
+        self.ran[order] += 1
+        return self.ran[order]
+
+    def text(self, size: int) -> str:
+        return "x" * size
+
+    def fail(self, order: int) -> int:
+        self.ran[order] += 1
+        raise ValueError("failed")
+
+    def call(self, client: str, name: str, key: str, **params: int) -> Reply:
+        reply: Reply = self.send(self.portal, name, params, client=client, idempotency_key=key)
+        return reply
+
+    def attack(self, name: str, calls: int, **params: int) -> list[Reply]:
+        """Call with new keys; return the replies."""
+        return [self.call(ATTACKER, name, f"key-{number}", **params) for number in range(calls)]
+
+    def check_victim(self) -> None:
+        """Require that the victim's payment does not run again, and that the victim can pay with new keys."""
+        assert self.call(VICTIM, "pay", "order", order=1).body == 1
+        assert self.call(VICTIM, "pay", "next", order=2).body == 1
+        assert self.call(VICTIM, "pay", "next", order=2).body == 1
+        assert (self.ran[1], self.ran[2]) == (1, 1)
+
+    def __enter__(self) -> Shop:
+        self.portal.start()
+        assert self.call(VICTIM, "pay", "order", order=1).body == 1
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.portal.close()
+
+
+def rejected(replies: list[Reply]) -> list[bool]:
+    """Return which replies are rejections for the share of the client, which say when to try again."""
+    found = [isinstance(reply.body, dict) and reply.body.get("code") == "rate_limited" for reply in replies]
+    for reply in compress(replies, found):
+        assert reply.status in (429, 0)
+        assert int(reply.headers["retry-after"]) > 80_000
+    return found
+
+
+@pytest.fixture(params=["memory", "store"])
+def store(request: pytest.FixtureRequest) -> Any:
+    """Return the setting of a store in this process, and in a server."""
+    return None if request.param == "memory" else request.getfixturevalue("url")
+
+
+def test_a_caller_that_fills_the_store_erases_no_key(send: Send, store: Any) -> None:
+    with Shop(send, store=store, max_entries=40) as shop:
+        assert rejected(shop.attack("pay", 50, order=5)) == [False] * 10 + [True] * 40
+        shop.check_victim()
+        replies = shop.attack("pay", 10, order=5)  # nor its own: they do not run again
+        assert [reply.headers.get("idempotent-replayed") for reply in replies] == ["true"] * 10
+        assert shop.ran[5] == 10
+        assert shop.portal.stats()["middleware"]["idempotency_rejected_per_client"] == 40
+        assert shop.portal.stats()["middleware"]["idempotency_rejected"] == 0
+
+
+def test_a_caller_cannot_fill_the_store_with_large_responses(send: Send, store: Any) -> None:
+    with Shop(send, store=store, max_bytes=64_000, max_response_size=5_000) as shop:
+        found = rejected(shop.attack("text", 40, size=4_900))  # of 16,000 bytes
+        assert found == sorted(found)
+        assert 3 <= found.count(False) < 30
+        again = shop.attack("text", 5, size=4_900)
+        assert [reply.headers.get("idempotent-replayed") for reply in again] == ["true"] * 5
+        assert [reply.body == "x" * 4_900 for reply in again] == [True, True, True, False, False]
+        assert "was larger than the room that was left" in json.dumps(again[3].body)
+        shop.check_victim()
+
+
+def test_a_caller_cannot_fill_the_store_with_failures(send: Send, store: Any) -> None:
+    with Shop(send, store=store, max_entries=40) as shop:
+        assert sum(rejected(shop.attack("fail", 50, order=7))) == 40
+        assert shop.ran[7] == 10
+        shop.check_victim()
+
+
+@pytest.mark.parametrize("post", [over_http, over_wsgi])
+def test_a_caller_cannot_fill_the_store_with_a_batch(post: Send, store: Any) -> None:
+    with Shop(post, store=store, max_entries=40) as shop:
+        message = {"jsonrpc": "2.0", "method": "pay", "params": {"order": 5}}
+        items = [message | {"id": number} for number in range(30)]
+        for key, accepted in (("one", 10), ("two", 0)):
+            replies = post(shop.portal, "rpc", items, client=ATTACKER, idempotency_key=key).body
+            codes = Counter(reply.get("error", {}).get("data", {}).get("code", "") for reply in replies)
+            assert (codes[""], codes["rate_limited"]) == (accepted, 30 - accepted)
+        assert shop.ran[5] == 10
+        shop.check_victim()
+
+
+def test_running_calls_count_for_the_share_of_their_caller() -> None:
+    gate, entered = threading.Event(), threading.Semaphore(0)
+
+    def wait() -> bool:
+        entered.release()
+        return gate.wait(WAIT)
+
+    with Shop(over_http, max_entries=16) as shop, ThreadPoolExecutor(4) as threads:
+        shop.portal.apply(wait)
+        calls = [threads.submit(shop.call, ATTACKER, "wait", f"wait-{number}") for number in range(4)]
+        for _ in calls:
+            assert entered.acquire(timeout=WAIT)
+        reply = shop.call(ATTACKER, "pay", "more", order=5)
+        assert (reply.status, reply.headers["retry-after"], shop.ran[5]) == (429, "1", 0)
+        shop.check_victim()
+        gate.set()
+        assert [call.result(WAIT).body for call in calls] == [True] * 4
+
+
+def test_keys_that_are_rejected_take_no_memory() -> None:
+    with Shop(over_wsgi, max_entries=200) as shop:
+        shop.attack("pay", 60, order=5)
+        tracemalloc.start()
+        try:
+            for number in range(500):
+                shop.call(ATTACKER, "pay", f"warm-{number}", order=5)
+            before, _ = tracemalloc.get_traced_memory()
+            tracemalloc.reset_peak()
+            for number in range(2_000):
+                shop.call(ATTACKER, "pay", f"more-{number}", order=5)
+            after, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert max(after, peak) - before < 200_000
+        shop.check_victim()
+
+
+_ATTACK = """
+import json, sys
+from portal import Idempotency, RateLimitError, function
+from portal.calls.middleware import Call
+from portal.context import CallContext
+
+work = function(lambda: 1, name="pay")
+once = Idempotency(store=sys.argv[1], namespace="shop", max_entries=40)
+sys.stdin.readline()
+accepted = 0
+for number in range(100):
+    call = Call(work, {}, CallContext(idempotency_key=f"{sys.argv[2]}-{number}"), peer="127.0.0.3")
+    try:
+        accepted += once(call, lambda call: 1)
+    except RateLimitError:
+        pass
+print(json.dumps(accepted))
+"""
+
+
+def test_processes_together_give_a_caller_one_share(url: str) -> None:
+    with Shop(over_http, store=url, max_entries=40) as shop:
+        processes = [valkey.program(_ATTACK, url, name) for name in "ab"]
+        with ThreadPoolExecutor(2) as threads:
+            assert sum(threads.map(valkey.last_json_line, processes)) == 10
+        shop.check_victim()

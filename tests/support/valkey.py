@@ -31,10 +31,10 @@ def running(**settings: Any) -> Iterator[ValkeyServer]:
 
 def _started(settings: dict[str, Any]) -> ValkeyServer:
     for _ in range(5):
-        server = ValkeyServer(**{"port": free_port(), **settings})
         try:
+            server = ValkeyServer(**{"port": free_port(), **settings})
             server.start()
-        except ValkeyServerStartupError:
+        except (ValkeyServerStartupError, OSError):
             continue  # another process has taken the port meanwhile
         if server._process is not None and server._process.poll() is None:
             return server

@@ -14,8 +14,9 @@ from typing import Any
 
 from ..._internal.json_text import MAX_CONTAINERS, BodyDecoder
 from ...address import Address
-from ...auth.server import ServerAuth, authenticate, authenticators_of, counters_of
+from ...auth.server import ServerAuth, authenticate, authenticators_of
 from ...calls.dispatcher import Dispatcher
+from ...calls.plugins import counters_of
 from ...catalogue import Catalogue
 from ...context import CallContext
 from ...errors import AuthenticationError, PortalError, ProtocolError, RegistryError

@@ -214,7 +214,9 @@ def token(**claims: Any) -> str:
 
 
 @pytest.mark.parametrize(
-    "claims", [{"exp": 1}, {"aud": "others"}, {"iss": "them"}, {"nbf": time.time() + 600}, {"exp": None}], ids=repr
+    "claims",
+    [{"exp": 1}, {"aud": "others"}, {"iss": "them"}, {"nbf": time.time() + 86_400}, {"exp": None}],
+    ids=["expired", "another audience", "another issuer", "not yet", "no expiry"],
 )
 def test_a_token_with_a_valid_signature_is_no_guess(claims: dict[str, Any]) -> None:
     auth = JWTAuth(key=SECRET, algorithms=["HS256"], audience="orders", issuer="us")

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["call", "parse_arguments"]
 
+_MAX_ALTERNATIVES = 1000
+
 _EXAMPLES = """\b
 Examples:
   portal call http://127.0.0.1:8080/api/orders/add a=1 b=2
@@ -83,7 +85,8 @@ def parse_arguments(arguments: Iterable[str], schema: FunctionSchema) -> dict[st
 
 
 def _parse_value(text: str, name: str, schema: Mapping[str, Any]) -> Any:
-    if _accepts_strings(schema.get("properties", {}).get(name, {}), schema):
+    properties = schema.get("properties")
+    if isinstance(properties, Mapping) and _accepts_strings(properties.get(name), schema):
         return text
     try:
         return _strict_json(text)
@@ -117,17 +120,31 @@ def _strict_json(text: str) -> Any:
         raise ValueError("nested too deeply") from None
 
 
-def _accepts_strings(schema: Any, root: Mapping[str, Any], depth: int = 8) -> bool:
-    """Return whether a schema, one of its alternatives or the target of its `$ref` accepts strings."""
-    if not isinstance(schema, Mapping) or depth == 0:
-        return False
-    kind = schema.get("type")
-    if kind == "string" or (isinstance(kind, list) and "string" in kind):
-        return True
-    if any(isinstance(value, str) for value in [schema.get("const"), *schema.get("enum", ())]):
-        return True
-    reference = str(schema.get("$ref", ""))
-    alternatives = [*schema.get("anyOf", ()), *schema.get("oneOf", ())]
-    if reference.startswith("#/$defs/"):
-        alternatives.append(root.get("$defs", {}).get(reference.removeprefix("#/$defs/")))
-    return any(_accepts_strings(alternative, root, depth - 1) for alternative in alternatives)
+def _accepts_strings(schema: Any, root: Mapping[str, Any]) -> bool:
+    """Return whether a schema, one of its alternatives or the target of its `$ref` accepts strings.
+
+    The server chooses the schema: each definition is looked at once, and `_MAX_ALTERNATIVES` schemas in all.
+    """
+    definitions, pending = root.get("$defs"), [schema]
+    seen: set[str] = set()
+    for _ in range(_MAX_ALTERNATIVES):
+        if not pending:
+            return False
+        one = pending.pop()
+        if not isinstance(one, Mapping):
+            continue
+        kind = one.get("type")
+        if kind == "string" or (isinstance(kind, list) and "string" in kind):
+            return True
+        if any(isinstance(value, str) for value in [one.get("const"), *_list(one.get("enum"))]):
+            return True
+        pending += [*_list(one.get("anyOf")), *_list(one.get("oneOf"))]
+        name = str(one.get("$ref", "")).removeprefix("#/$defs/")
+        if name not in seen and isinstance(definitions, Mapping):
+            seen.add(name)
+            pending.append(definitions.get(name))
+    return False
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []

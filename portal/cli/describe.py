@@ -11,7 +11,7 @@ import click
 
 from .connect import client_options, connected
 from .errors import reported
-from .output import echo, echo_json, echo_table
+from .output import echo, echo_json, echo_table, one_line
 
 if TYPE_CHECKING:
     from ..schema import FunctionSchema
@@ -34,9 +34,16 @@ def list_(url: str, as_json: bool, **client: Any) -> None:
         if as_json:
             echo_json(listing)
         else:
-            echo_table(
-                [(row["address"], row.get("description", "").partition("\n")[0]) for row in listing["functions"]]
-            )
+            echo_table([_listed(row) for row in listing["functions"]])
+
+
+def _listed(row: Any) -> tuple[str, str]:
+    """Return the address and the first line of the description of a row of a listing. Raises: ProtocolError."""
+    from ..errors import ProtocolError
+
+    if not isinstance(row, Mapping) or not isinstance(row.get("address"), str):
+        raise ProtocolError("each function of a listing must be an object with an address")
+    return one_line(row["address"]), one_line(str(row.get("description", "")).partition("\n")[0])
 
 
 @click.command(short_help="Show the parameters and result of a function.")
@@ -56,22 +63,31 @@ def describe(address: str, as_json: bool, **client: Any) -> None:
 def echo_schema(schema: FunctionSchema) -> None:
     """Print a function's schema for people."""
     flags = [name for name in ("idempotent", "cacheable", "streaming", "deprecated") if getattr(schema, name)]
-    echo(f"{schema.name}  version {schema.version}" + "".join(f", {flag}" for flag in flags))
+    echo(one_line(f"{schema.name}  version {schema.version}" + "".join(f", {flag}" for flag in flags)))
     if schema.description:
         echo(schema.description)
-    rows = [_parameter_row(name, part, schema) for name, part in schema.input.get("properties", {}).items()]
+    rows = [_parameter_row(name, part, schema) for name, part in _mapping(schema.input.get("properties")).items()]
     echo("parameters:" if rows else "parameters: none")
     echo_table(rows)
-    echo(f"{'each item' if schema.streaming else 'returns'}: {type_text(schema.output)}")
+    echo(f"{'each item' if schema.streaming else 'returns'}: {one_line(type_text(schema.output))}")
     for example in schema.examples:
         echo(f"example: {json.dumps(example, ensure_ascii=False)}")
 
 
 def _parameter_row(name: str, part: Any, schema: FunctionSchema) -> tuple[str, ...]:
-    details = part if isinstance(part, Mapping) else {}
-    required = name in schema.input.get("required", ())
+    details = _mapping(part)
+    required = name in _list(schema.input.get("required"))
     default = "required" if required else f"default {json.dumps(details.get('default'), ensure_ascii=False)}"
-    return name, type_text(part), default, details.get("description", "")
+    return one_line(name), one_line(type_text(part)), default, str(details.get("description", ""))
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    """Return a part of a schema that is an object; an empty one where the server sent something else."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 _CONSTRAINTS = (
@@ -86,17 +102,18 @@ def type_text(schema: Any) -> str:
         return "anything"
     if "$ref" in schema:
         return str(schema["$ref"]).rpartition("/")[2]
-    alternatives = schema.get("anyOf") or schema.get("oneOf")
+    alternatives = _list(schema.get("anyOf")) or _list(schema.get("oneOf"))
     if alternatives:
         return " or ".join(type_text(alternative) for alternative in alternatives)
     if "enum" in schema:
-        return " or ".join(json.dumps(value, ensure_ascii=False) for value in schema["enum"])
+        return " or ".join(json.dumps(value, ensure_ascii=False) for value in _list(schema["enum"]))
     kind = schema.get("type", "anything")
-    text = " or ".join(kind) if isinstance(kind, list) else str(kind)
+    text = " or ".join(map(str, kind)) if isinstance(kind, list) else str(kind)
     if "items" in schema:
         text += f" of {type_text(schema['items'])}"
     if "properties" in schema:
-        required = schema.get("required", ())
-        text += f" {{{', '.join(name if name in required else f'{name}?' for name in schema['properties'])}}}"
+        required = _list(schema.get("required"))
+        names = (name if name in required else f"{name}?" for name in _mapping(schema["properties"]))
+        text += f" {{{', '.join(names)}}}"
     constraints = (f"{name} {schema[name]}" for name in _CONSTRAINTS if name in schema)
     return ", ".join([text, *constraints])

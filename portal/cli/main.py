@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import click
 
 from .. import __version__
@@ -9,6 +11,7 @@ from .call import call
 from .describe import describe, list_
 from .errors import EXIT_CODES
 from .openapi import openapi
+from .output import LogFormatter
 from .serve import serve
 
 __all__ = ["main"]
@@ -18,6 +21,8 @@ __all__ = ["main"]
 @click.version_option(__version__, prog_name="portal", message="%(prog)s %(version)s")
 def main() -> None:
     """Publish Python functions and call them by address."""
+    if logging.lastResort is not None:  # prints warnings where a module has not set up logging
+        logging.lastResort.setFormatter(LogFormatter())
 
 
 for _command in (call, describe, list_, openapi, serve):

@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 
 from .errors import reported
+from .output import echo
 from .targets import Target, load_all, service_of
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def openapi(targets: tuple[str, ...], output: str | None, debug: bool, **interfa
         document = _document(load_all(targets, debug), interface)
     text = json.dumps(document, ensure_ascii=False, indent=2)
     if output is None:
-        click.echo(text)
+        echo(text)
         return
     try:
         with open(output, "w", encoding="utf-8") as file:

@@ -1,12 +1,13 @@
 """Print results, tables and errors of the `portal` command.
 
-Text from a server or a module may contain control characters, which a terminal would execute. `echo` prints everything
-and escapes them.
+Text from a server or a module may contain control characters, which a terminal would execute, and characters that hide
+or reorder text. `echo` prints everything and escapes them.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -17,15 +18,41 @@ import click
 if TYPE_CHECKING:
     from ..errors import PortalError
 
-__all__ = ["echo", "echo_error", "echo_json", "echo_table", "error_lines", "printable"]
+__all__ = ["LogFormatter", "echo", "echo_error", "echo_json", "echo_table", "error_lines", "one_line", "printable"]
 
-#: C0 and C1 control characters but tab and newline, and the controls that change the direction of text.
-_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+#: C0 and C1 control characters but tab and newline; controls that change the direction of text; invisible characters,
+#: but not the joiners that scripts and emoji need; lone surrogates, which some terminals get as bytes (PEP 383).
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff\U000e0000-\U000e007f]"
+)
+_BREAKS = re.compile("[\t\n]")
 
 
 def printable(text: str) -> str:
-    """Return the text with control characters as `\\uXXXX`, as in JSON strings."""
-    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    """Return the text with unsafe characters as `\\uXXXX`, as in JSON strings."""
+    return _UNSAFE.sub(_escaped, text)
+
+
+def one_line(text: object) -> str:
+    """Return a value as printable text without line breaks and tabs: a name, an address, a type."""
+    return _BREAKS.sub(_escaped, printable(str(text)))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    if code <= 0xFFFF:
+        return f"\\u{code:04x}"
+    high, low = divmod(code - 0x10000, 0x400)  # JSON has a surrogate pair (RFC 8259 section 7)
+    return f"\\u{0xD800 + high:04x}\\u{0xDC00 + low:04x}"
+
+
+class LogFormatter(logging.Formatter):
+    """Formats log lines for a terminal: clients and servers write some of their text."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line without unsafe characters."""
+        return printable(super().format(record))
 
 
 def echo(text: str, *, err: bool = False) -> None:

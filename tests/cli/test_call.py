@@ -113,3 +113,12 @@ def test_a_value_is_json_unless_the_parameter_accepts_strings(schema, text, valu
 def test_unknown_parameters_and_values_with_an_equals_sign_are_passed_on():
     schema_of_f = FunctionSchema("f", input={"type": "object"}, output={})
     assert parse_arguments(["p=a=b", "q=1", "r:=null"], schema_of_f) == {"p": "a=b", "q": 1, "r": None}
+
+
+def test_alternatives_that_refer_to_one_another_are_looked_at_once():
+    names = [f"n{number}" for number in range(40)]
+    definitions = {name: {"anyOf": [{"$ref": f"#/$defs/{other}"} for other in names]} for name in names}
+    schema = FunctionSchema("f", input={"properties": {"a": {"$ref": "#/$defs/n0"}}, "$defs": definitions})
+    assert parse_arguments(["a=1"], schema) == {"a": 1}
+    definitions["n39"] = {"type": "string"}
+    assert parse_arguments(["a=1"], schema) == {"a": "1"}

@@ -14,7 +14,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_net
 from ..errors import ConfigError
 from .ip_address import parse_ip_address
 
-__all__ = ["Proxy", "client_address", "trusted_networks"]
+__all__ = ["Proxy", "client_address", "is_trusted_proxy", "trusted_networks"]
 
 Proxy = IPv4Network | IPv6Network | str
 
@@ -77,6 +77,15 @@ def client_address(peer: str, forwarded_for: str | None, trusted: Iterable[Proxy
             if not rest or not _in(here, networks):
                 break
     return _UNIX if here is None and peer.startswith(_UNIX) else peer if here is None else str(here)
+
+
+def is_trusted_proxy(peer: str, trusted: tuple[Proxy, ...]) -> bool:
+    """Return whether `peer` is the address of a trusted proxy.
+
+    Args:
+        trusted: the result of `trusted_networks`.
+    """
+    return bool(trusted) and _is_trusted(peer, parse_ip_address(peer), trusted)
 
 
 def _is_trusted(peer: str, address: IPv4Address | IPv6Address | None, networks: tuple[Proxy, ...]) -> bool:

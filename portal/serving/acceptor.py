@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Iterable
-from functools import partial
+from collections import Counter as CountOf
+from collections.abc import Callable, Hashable, Iterable
+from functools import cache, partial
 
+from ..http11.client_network import client_network
 from ..http11.head_cache import HeadCache
+from .bounds.connections import choose_idle, connection_limits
 from .config import ServingConfig
 from .connection import Connection
 from .connection_table import ConnectionTable
 from .poller import Poller
 from .rejections import RejectionLog
+from .sockets import descriptor_limit
 from .stream import Stream, TLSStream, plain_stream
 from .tls import ServerTLS
 
@@ -20,6 +24,8 @@ __all__ = ["Acceptor"]
 
 _log = logging.getLogger("portal.serving")
 _LIMIT_REACHED = "connection limit reached"
+_SHARE_USED = "connection limit of the client reached"
+_TOO_MANY_HANDSHAKES = "limit of unfinished TLS handshakes reached"
 _BATCH = 64  # connections accepted at a socket before other sockets are looked at
 
 
@@ -32,13 +38,16 @@ class Acceptor:
         table: receives the connections.
         tls: for new connections, or None.
         rejections: counts connections beyond the limit.
+        trusts: returns whether an address is a trusted proxy, which has no share of its own.
         shared: whether other processes listen on these sockets, too, and accept what waits when this process stops.
 
     Attributes:
         accepted: how many connections were accepted.
+        evicted: how many connections were closed to make room for new ones.
+        limits: how many connections it keeps.
 
-    Threads: any thread may call `abandon`, in the child of a fork, and may read `accepted`. Only the thread that leads
-        the reactor's loop calls the other methods.
+    Threads: any thread may call `abandon`, in the child of a fork, and may read the attributes. Only the thread that
+        leads the reactor's loop calls the other methods.
     """
 
     def __init__(
@@ -50,15 +59,22 @@ class Acceptor:
         *,
         tls: ServerTLS | None,
         rejections: RejectionLog,
+        trusts: Callable[[str], bool],
         shared: bool,
     ) -> None:
-        self.accepted = 0
+        self.accepted = self.evicted = 0
+        self.limits = connection_limits(
+            config.connections, config.connections_per_client, config.max_handshakes, descriptor_limit()
+        )
+        if self.limits.total < config.connections:
+            _log_clamped(config.connections, self.limits.total)
         self._open = {sock.fileno(): sock for sock in sockets}
         self._poller = poller
         self._table = table
         self._config = config
         self._tls = tls
         self._rejections = rejections
+        self._trusts = trusts
         self._shared = shared
         self._heads = HeadCache(max_headers=config.max_headers, max_target=config.max_target)
         self._paused = False  # whether some socket is not listened on for a while
@@ -88,19 +104,62 @@ class Acceptor:
                 self._paused = True
                 return
             self.accepted += 1
-            if len(self._table.open) >= self._config.connections:
-                self._rejections.note(_LIMIT_REACHED)
-                sock.close()
+            if isinstance(peer, tuple):
+                address = str(peer[0])
+                self._admit(sock, address, None if self._trusts(address) else client_network(address))
             else:
-                self._admit(sock, str(peer[0]) if isinstance(peer, tuple) else "unix:")
+                self._admit(sock, "unix:", None)
 
-    def _admit(self, sock: socket.socket, peer: str) -> None:
+    def _admit(self, sock: socket.socket, peer: str, client: str | None) -> None:
+        reason = self._make_room(client)
+        if reason is not None:
+            self._rejections.note(reason)
+            sock.close()
+            return
         try:
             stream = self._stream(sock)
         except OSError:  # the client has gone meanwhile
             sock.close()
             return
-        self._table.add(Connection(stream, peer, self._config, self._heads, self._table))
+        self._table.add(Connection(stream, peer, self._config, self._heads, self._table, client))
+
+    def _make_room(self, client: str | None) -> str | None:
+        """Close connections until one of a client can be added. Return why that is impossible, or None."""
+        table, limits = self._table, self.limits
+        if client is not None and table.connections_of(client) >= limits.per_client and not self._evict(1, client):
+            return _SHARE_USED
+        # Several at once, so that a flood of connections does not look through all of them for each one.
+        if len(table.open) >= limits.total and not self._evict(max(1, limits.total // 100)):
+            return _LIMIT_REACHED
+        if len(table.handshaking) >= limits.handshakes and not self._evict_handshake():
+            return _TOO_MANY_HANDSHAKES
+        return None
+
+    def _evict(self, count: int, client: str | None = None) -> bool:
+        """Close the longest idle connections, of one client or of all. Return whether there was one."""
+        rows = [
+            (fd, one.client or one, rank)
+            for fd, one in self._table.parked.copy().items()
+            if (client is None or one.client == client) and (rank := one.rank) is not None
+        ]
+        return self._drop(choose_idle(rows, self._connections_of, count))
+
+    def _connections_of(self, client: object) -> int:
+        return self._table.connections_of(client if isinstance(client, str) else None)
+
+    def _evict_handshake(self) -> bool:
+        """Close the oldest of the handshakes of the client that has the most of them."""
+        handshaking = list(self._table.handshaking)
+        counts: CountOf[Hashable] = CountOf(one.client or one for one in handshaking)
+        rows = [(one.stream.fileno(), one.client or one, (0, one.idle_since)) for one in handshaking]
+        parked = [row for row in rows if row[0] in self._table.parked]
+        return self._drop(choose_idle(parked, counts.__getitem__, 1))
+
+    def _drop(self, descriptors: list[int]) -> bool:
+        for fd in descriptors:
+            self._table.drop(fd)
+        self.evicted += len(descriptors)
+        return bool(descriptors)
 
     def _stream(self, sock: socket.socket) -> Stream:
         if sock.family != getattr(socket, "AF_UNIX", None):
@@ -133,3 +192,8 @@ class Acceptor:
         """Close this process's copies of the sockets in the child of a fork."""
         for sock in self._open.values():
             sock.close()
+
+
+@cache  # once a process
+def _log_clamped(wanted: int, kept: int) -> None:
+    _log.warning("connections=%d exceeds what the limit of open files allows; %d are kept", wanted, kept)

@@ -18,7 +18,7 @@ _SECONDS = frozenset(
     )
 )
 _MAY_BE_ZERO = ("queue", "min_write_rate")
-_OPTIONAL = ("max_streams",)
+_OPTIONAL = ("max_streams", "connections_per_client", "max_handshakes")
 _MAX_BUSY_POLL = 0.01  # seconds
 _DAY = 86_400  # seconds
 
@@ -31,7 +31,11 @@ class ServingConfig:
         workers: threads that run calls.
         queue: most requests that may wait for a worker. Further requests get 503.
         max_wait: how long a request may wait for a worker. Then it gets 503.
-        connections: most open connections. Further connections are closed at once.
+        connections: most open connections, and no more than the limit of open files allows. A further one takes the
+            place of the longest idle one, of the client with the most connections first.
+        connections_per_client: most open connections of one client; None for half of `connections`. Trusted proxies and
+            clients of a Unix socket have no such limit.
+        max_handshakes: most connections whose TLS handshake is not complete; None for a quarter of `connections`.
         backlog: most connections that the kernel holds before they are accepted.
         max_head: size of the request line and the headers.
         max_headers: number of headers of a request.
@@ -65,6 +69,8 @@ class ServingConfig:
     workers: int = 16
     queue: int = 256
     connections: int = 10_000
+    connections_per_client: int | None = None
+    max_handshakes: int | None = None
     backlog: int = 512
     max_head: int = 32 * 1024
     max_headers: int = 100

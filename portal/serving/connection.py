@@ -10,7 +10,6 @@ from typing import Protocol
 
 from ..context import Identity
 from ..errors import ProtocolError
-from ..http11.client_network import client_network
 from ..http11.head_cache import HeadCache
 from .bounds.budget import ByteBudget, Places
 from .bounds.slow_reader import SlowReader
@@ -67,7 +66,7 @@ class Connection:
         stream: reads from the client.
         output: sends to the client.
         peer: network address of the client, "unix:" on a Unix socket.
-        client: network of the peer, which counts as one client.
+        client: network of the peer, which counts as one client; None for a trusted proxy and on a Unix socket.
         secure: whether it uses TLS.
         handshaking: whether its TLS handshake is not complete.
         identity: of the client by its certificate, or None.
@@ -111,14 +110,20 @@ class Connection:
     )
 
     def __init__(
-        self, stream: Stream, peer: str, config: ServingConfig, cache: HeadCache, owner: ConnectionOwner
+        self,
+        stream: Stream,
+        peer: str,
+        config: ServingConfig,
+        cache: HeadCache,
+        owner: ConnectionOwner,
+        client: str | None = None,
     ) -> None:
         self.stream = stream
         self._config = config
         self._owner = owner
         self.output = self._output_to(stream)
         self.peer = peer
-        self.client = client_network(peer)
+        self.client = client
         self.secure = stream.secure
         self.identity: Identity | None = None
         self.closed = False
@@ -227,6 +232,16 @@ class Connection:
     def awaits_request(self) -> bool:
         """Whether it is idle between two requests."""
         return not self.draining and self.upgraded is None and self._reader.state == "idle"
+
+    @property
+    def rank(self) -> tuple[int, float] | None:
+        """Which parked connection gives way to a new one first: the lowest rank; None gives way to none.
+
+        Idle connections come first, then those that have not sent all of a request or a handshake.
+        """
+        if self.output.pending or self.upgraded is not None:
+            return None
+        return (0 if self.draining or (self.awaits_request and not self.handshaking) else 1), self.idle_since
 
     def is_unfinished(self, now: float) -> bool:
         """Return whether the client is sending a request or may be about to, as its deadline is ahead."""

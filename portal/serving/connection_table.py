@@ -34,13 +34,14 @@ class ConnectionTable:
     Attributes:
         parked: connections that wait for their client, by descriptor.
         writing: connections whose output waits for the client, by descriptor.
+        handshaking: connections whose TLS handshake is not complete, in the order in which they were accepted.
         output_aborted: counts connections that were aborted for their output.
         open: all open connections.
 
     Threads: any thread may call `park`, `close`, `release_to_worker`, `on_hangup`, `forget_hangup`, `watch_output`,
-        `reduce_output`, `abort_output`, `stop_keeping`, `end`, `has_unfinished` and `abandon`, and may read the
-        attributes. The thread that watches the leader calls `hand_over`. Only the thread that leads the reactor's loop
-        calls the other methods.
+        `reduce_output`, `abort_output`, `connections_of`, `stop_keeping`, `end`, `has_unfinished` and `abandon`, and
+        may read the attributes. The thread that watches the leader calls `hand_over`. Only the thread that leads the
+        reactor's loop calls the other methods.
     """
 
     def __init__(
@@ -50,7 +51,10 @@ class ConnectionTable:
         self.streams = streams
         self.parked: dict[int, Connection] = {}
         self.writing: dict[int, Connection] = {}
+        self.handshaking: dict[Connection, None] = {}
         self.output_aborted = Counter()
+        self._clients: dict[str, int] = {}  # number of connections
+        self._counting = threading.Lock()  # guards the numbers of the clients
         self.open: set[Connection] = set()
         self._reducing = threading.Lock()  # held while connections are chosen and aborted
         self._poller = poller
@@ -65,6 +69,8 @@ class ConnectionTable:
         """Watch a connection that the calling thread has finished with."""
         if connection.closed:
             return
+        if self.handshaking and not connection.handshaking:
+            self.handshaking.pop(connection, None)
         fd = connection.stream.fileno()
         with connection.output.lock:
             self._note_parked(connection)
@@ -81,7 +87,22 @@ class ConnectionTable:
             self._poller.forget(connection.stream.fileno())
             connection.close()
             self.open.discard(connection)
+            self.handshaking.pop(connection, None)
+            if connection.client is not None:
+                self._count(connection.client, -1)
             self._retire(connection)
+
+    def connections_of(self, client: str | None) -> int:
+        """Return how many connections a client has."""
+        return 1 if client is None else self._clients.get(client, 0)
+
+    def _count(self, client: str, change: int) -> None:
+        with self._counting:
+            count = self._clients.get(client, 0) + change
+            if count:
+                self._clients[client] = count
+            else:
+                del self._clients[client]
 
     def release_to_worker(self, connection: Connection) -> None:
         """Report no events of a connection until it is parked again."""
@@ -120,7 +141,7 @@ class ConnectionTable:
         """
         with self._reducing:
             while self.output_budget.is_exceeded and len(self.writing) > 1:
-                victim = heaviest((one, one.client, one.output.held) for one in self.writing.copy().values())
+                victim = heaviest((one, one.client or one, one.output.held) for one in self.writing.copy().values())
                 if victim is None:
                     return
                 self.abort_output(victim)
@@ -195,6 +216,10 @@ class ConnectionTable:
         """Watch a new connection."""
         fd = connection.stream.fileno()
         self.open.add(connection)
+        if connection.handshaking:
+            self.handshaking[connection] = None
+        if connection.client is not None:
+            self._count(connection.client, 1)
         self.parked[fd] = connection
         self._poller.add(fd)
 

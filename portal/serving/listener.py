@@ -28,7 +28,7 @@ from .leader import LeaderFollower
 from .poller import open_poller
 from .reactor import Reactor
 from .rejections import RejectionLog
-from .request import App
+from .request import App, ProxyAware
 from .scheduler import RequestScheduler
 from .sockets import bind_free_port, is_bound_to_loopback, is_unix, open_socket, remove_socket_file, start_listening
 from .tls import ServerTLS
@@ -116,6 +116,10 @@ class Listener:
             if path.startswith(prefix) and (len(path) == len(prefix) or path[len(prefix)] == "/" or prefix[-1:] == "/"):
                 return app
         return None
+
+    def _trusts(self, peer: str) -> bool:
+        """Return whether an app trusts the address as that of a proxy."""
+        return any(isinstance(app, ProxyAware) and app.trusts(peer) for _, app in self._apps)
 
     def _prefixes(self) -> list[str]:
         return [prefix for prefix, _ in self._apps]
@@ -238,7 +242,16 @@ class Listener:
         rejections = RejectionLog()
         poller = open_poller(busy_poll=config.busy_poll if _count_processors() > 1 else 0.0)
         table = ConnectionTable(poller, self._count, ByteBudget(config.max_output), Places(config.streams))
-        acceptor = Acceptor(sockets, poller, table, config, tls=self._tls, rejections=rejections, shared=shared)
+        acceptor = Acceptor(
+            sockets,
+            poller,
+            table,
+            config,
+            tls=self._tls,
+            rejections=rejections,
+            trusts=self._trusts,
+            shared=shared,
+        )
         leader = LeaderFollower(name="portal-listener", limit=config.workers)
         scheduler = RequestScheduler(
             table,
@@ -295,7 +308,8 @@ class Listener:
     def stats(self) -> dict[str, Any]:
         """Return counters of connections, requests, bytes and workers. Takes no lock that serving needs.
 
-        Returns: running, ready, accepted, rejected, expired, waited_too_long, connections, parked, active, requests,
+        Returns: running, ready, accepted, rejected, expired, waited_too_long, connections, connections_limit,
+            connections_evicted (closed to make room for others), handshakes (unfinished), parked, active, requests,
             bytes_in, bytes_out, output_buffered (bytes that wait for clients), output_aborted (connections cut as
             their client reads too slowly), streams, streams_rejected, and the counters of the worker pool.
         """
@@ -314,6 +328,9 @@ class Listener:
             "expired": engine.scheduler.expired.value,
             "waited_too_long": engine.scheduler.waited_too_long.value,
             "connections": len(engine.table.open),
+            "connections_limit": engine.acceptor.limits.total,
+            "connections_evicted": engine.acceptor.evicted,
+            "handshakes": len(engine.table.handshaking),
             "parked": len(engine.table.parked),
             "active": len(engine.scheduler.active),
             "requests": totals[0],

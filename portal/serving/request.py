@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from ..context import Identity
 from ..errors import ProtocolError
@@ -18,6 +18,7 @@ __all__ = [
     "Client",
     "EarlyResponder",
     "Exchange",
+    "ProxyAware",
     "Received",
     "Request",
     "RequestReader",
@@ -188,6 +189,14 @@ class App(Protocol):
 
     def handle(self, request: Request) -> Response:
         """Return the response to a request. After `request.share()` another thread may respond first."""
+
+
+@runtime_checkable
+class ProxyAware(Protocol):
+    """An app that knows trusted proxies."""
+
+    def trusts(self, peer: str) -> bool:
+        """Return whether an address is that of a trusted proxy. It must be quick."""
 
 
 class RequestReader:

@@ -12,7 +12,15 @@ import stat
 from ..errors import TransportError
 from ..http11.allowed_hosts import is_loopback
 
-__all__ = ["bind_free_port", "is_bound_to_loopback", "is_unix", "open_socket", "remove_socket_file", "start_listening"]
+__all__ = [
+    "bind_free_port",
+    "descriptor_limit",
+    "is_bound_to_loopback",
+    "is_unix",
+    "open_socket",
+    "remove_socket_file",
+    "start_listening",
+]
 
 _UNIX = "unix:"
 
@@ -40,6 +48,16 @@ class _BoundServer(_Server):
 
     def server_activate(self) -> None:
         """Do not listen yet."""
+
+
+def descriptor_limit() -> int | None:
+    """Return how many descriptors this process may have open, or None if the system sets no limit."""
+    try:
+        import resource
+    except ImportError:  # on Windows
+        return None
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if soft == resource.RLIM_INFINITY else soft
 
 
 def is_unix(host: str) -> bool:

@@ -45,13 +45,14 @@ def test_a_listener_logs_and_counts_its_rejections(caplog: pytest.LogCaptureFixt
     ):
         portal.apply(slow)
         at = ("127.0.0.1", portal.port)
-        with socket.create_connection(at, WAIT) as first, socket.create_connection(at, WAIT) as second:
+        with socket.create_connection(at, WAIT) as first:
             first.sendall(post)
             assert begun.wait(WAIT)
-            with socket.create_connection(at, WAIT) as third:
+            with socket.create_connection(at, WAIT, ("127.0.0.2", 0)) as second:
+                second.sendall(post)
+                assert second.recv(100).startswith(b"HTTP/1.1 503 ")
+            with socket.create_connection(at, WAIT) as third:  # the share of its client is one connection, in use
                 assert third.recv(100) == b""
-            second.sendall(post)
-            assert second.recv(100).startswith(b"HTTP/1.1 503 ")
             end = monotonic() + WAIT
             while not caplog.messages and monotonic() < end:
                 gate.wait(0.01)

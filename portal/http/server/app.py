@@ -20,7 +20,7 @@ from ...calls.plugins import counters_of
 from ...catalogue import Catalogue
 from ...context import CallContext
 from ...errors import AuthenticationError, PortalError, ProtocolError, RegistryError
-from ...http11.forwarded import client_address, trusted_networks
+from ...http11.forwarded import client_address, is_trusted_proxy, trusted_networks
 from ...service import Service
 from ...serving import Request, Response
 from ..documents.pages import Documents
@@ -147,6 +147,10 @@ class HTTPApp:
         if self._secrets:
             request.notes["secrets"] = self._secrets
         return self._http_chain(request)
+
+    def trusts(self, peer: str) -> bool:
+        """Return whether an address is that of a trusted proxy; see `portal.serving.request.ProxyAware`."""
+        return is_trusted_proxy(peer, self._proxies)
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document of what is published now."""

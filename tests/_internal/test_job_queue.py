@@ -79,7 +79,7 @@ def test_a_running_job_may_hold_a_further_key() -> None:
 
 def test_waiting_jobs_can_be_taken_back() -> None:
     queue: JobQueue[int] = JobQueue(1, 8, LIMITS)
-    for number in range(4):
+    for number in range(3):
         queue.add(number, keys("c1") if number else ())
     with pytest.raises(OverloadedError):
         queue.add(9, keys("c1"))

@@ -19,7 +19,7 @@ from .at_fork import new_lock, renew_after_fork
 from .job_queue import JobQueue, Key, KeyLimit, Keys
 from .settings import count, whole_number
 
-__all__ = ["WorkerPool", "shared_executor"]
+__all__ = ["HeldKeys", "WorkerPool", "shared_executor"]
 
 _Job = tuple["Future[Any]", Callable[..., Any], tuple[Any, ...], dict[str, Any], Keys]
 
@@ -101,6 +101,20 @@ class WorkerPool(Executor):
         with self._ready:
             self._run_next(self._queue.release(keys))
 
+    def abandon(self, keys: Keys) -> None:
+        """Note that nobody waits for a running job with these keys; see `JobQueue.abandon`."""
+        with self._ready:
+            self._queue.abandon(keys)
+
+    def recover(self, keys: Keys) -> None:
+        """Forget an abandoned job, as it ends."""
+        with self._ready:
+            self._queue.recover(keys)
+
+    def is_stalled(self, keys: Keys) -> bool:
+        """Return whether a key is full of abandoned jobs. No lock is taken."""
+        return self._queue.is_stalled(keys)
+
     def _run_next(self, jobs: list[_Job]) -> None:
         for job in jobs:
             self._jobs.append(job)
@@ -167,6 +181,11 @@ class WorkerPool(Executor):
         """How many jobs wait for a thread now."""
         return len(self._jobs) + len(self._queue)
 
+    @property
+    def crowded(self) -> bool:
+        """Whether a job waits for a thread, and not for one of its keys alone."""
+        return bool(self._jobs) or (len(self._queue) > 0 and self._queue.running >= self.workers)
+
     def stats(self) -> dict[str, int]:
         """Return the present numbers of threads, of waiting jobs, and of unfinished jobs. No lock is taken.
 
@@ -205,6 +224,54 @@ class WorkerPool(Executor):
         for job in started:
             self._queue.finish(job[4])
         return started + waiting
+
+
+class HeldKeys:
+    """The keys of a running job of a pool, and those that it holds beside them.
+
+    Args:
+        keys: those that the job was submitted with.
+
+    Threads: the thread of the job. Another thread may call `abandon`.
+    """
+
+    __slots__ = ("_abandoned", "_keys", "_lock", "_over", "_own", "_pool")
+
+    def __init__(self, pool: WorkerPool, keys: Keys = ()) -> None:
+        self._pool = pool
+        self._own = keys
+        self._keys: Keys = ()
+        self._abandoned: Keys = ()
+        self._over = False
+        self._lock = threading.Lock()  # of `abandon` and `release` one comes first
+
+    def hold(self, key: Key) -> None:
+        """Count a key until `release`. Raises: OverloadedError if the key is full."""
+        self._pool.hold(key)
+        self._keys = (*self._keys, key)
+
+    def drop(self, key: Key) -> None:
+        """Stop counting one key."""
+        kept = list(self._keys)
+        kept.remove(key)
+        self._keys = tuple(kept)
+        self._pool.release((key,))
+
+    def release(self) -> None:
+        """Stop counting all keys, as the job ends."""
+        with self._lock:
+            self._over = True
+            if self._abandoned:
+                self._pool.recover(self._abandoned)
+        if self._keys:
+            self._pool.release(self._keys)
+
+    def abandon(self) -> None:
+        """Note that nobody waits for the job any more, until `release`."""
+        with self._lock:
+            if not self._over:
+                self._abandoned = (*self._own, *self._keys)
+                self._pool.abandon(self._abandoned)
 
 
 def _run(run: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, BaseException | None]:

@@ -61,6 +61,8 @@ class JobQueue(Generic[Job]):
         self._waiting: OrderedDict[int, tuple[Job, Keys]] = OrderedDict()  # by age
         self._running_by_key: dict[Key, int] = {}
         self._waiting_by_key: dict[Key, int] = {}
+        self._abandoned = 0
+        self._abandoned_by_key: dict[Key, int] = {}
         self._full: set[Key] = set()  # keys with as many running jobs as may run
 
     def __len__(self) -> int:
@@ -74,7 +76,7 @@ class JobQueue(Generic[Job]):
     def add(self, job: Job, keys: Keys = ()) -> bool:
         """Add a job. Return whether it may run at once; otherwise it waits.
 
-        Raises: OverloadedError if it may neither run nor wait.
+        Raises: OverloadedError if it may neither run nor wait, or if one of its keys is stalled.
         """
         if self._has_place and self._full.isdisjoint(keys):
             self._start(keys)
@@ -82,13 +84,13 @@ class JobQueue(Generic[Job]):
         blocked = next((key for key in keys if key in self._full), None)
         if blocked is not None:
             self.limited += 1
-        if len(self._waiting) >= self._queue:
+        if len(self._waiting) >= self._queue or self.is_stalled(keys):
             raise self._overloaded(blocked)
         for key in keys:
             limit = self._limits.get(key[0])
             if limit is not None and limit.waiting is not None and self.counts(key)[1] >= limit.waiting:
                 self.limited += blocked is None
-                raise OverloadedError(f"{limit.waiting} calls of this {key[0]} are waiting", retry_after=1.0)
+                raise _overloaded(f"{limit.waiting} calls of this {key[0]} are waiting", key)
         self._waiting[next(self._number)] = (job, keys)
         self._count(self._waiting_by_key, keys, 1)
         return False
@@ -119,6 +121,31 @@ class JobQueue(Generic[Job]):
             self._start(wanted)
             started.append(job)
         return started
+
+    def abandon(self, keys: Keys) -> None:
+        """Note that nobody waits for a running job with these keys any more. `recover` ends that."""
+        self._abandoned += 1
+        self._count(self._abandoned_by_key, keys, 1)
+
+    def recover(self, keys: Keys) -> None:
+        """Forget an abandoned job, as it ends."""
+        self._abandoned -= 1
+        self._count(self._abandoned_by_key, keys, -1)
+
+    def is_stalled(self, keys: Keys) -> bool:
+        """Return whether a key, or every place, is taken by abandoned jobs.
+
+        Nothing is known of when those end, so nothing waits for them.
+        """
+        if self._abandoned == self._places:
+            return True
+        for key in keys:
+            abandoned = self._abandoned_by_key.get(key)
+            if abandoned is not None:
+                limit = self._limits[key[0]].running
+                if limit is not None and abandoned >= limit:
+                    return True
+        return False
 
     def take_back(self, is_due: Callable[[Job], bool]) -> list[Job]:
         """Remove the waiting jobs that are due, and return them."""
@@ -157,7 +184,10 @@ class JobQueue(Generic[Job]):
 
     def _overloaded(self, key: Key | None) -> OverloadedError:
         if key is None:
-            message = f"all {self._places} workers are busy and {self._queue} calls are waiting"
-        else:
-            message = f"{self._limits[key[0]].running} calls of this {key[0]} are running"
-        return OverloadedError(message, retry_after=1.0)
+            return _overloaded(f"all {self._places} workers are busy and {self._queue} calls are waiting")
+        return _overloaded(f"{self._limits[key[0]].running} calls of this {key[0]} are running", key)
+
+
+def _overloaded(message: str, key: Key | None = None) -> OverloadedError:
+    """Return the error. Its context has the kind of the key that is full."""
+    return OverloadedError(message, retry_after=1.0, context={} if key is None else {"key": key[0]})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
+from .._internal.job_queue import KeyLimit
 from .._internal.settings import instance, positive_seconds, seconds, whole_number
 from ..errors import ConfigError
 from .tls import TLSConfig
@@ -18,7 +19,12 @@ _SECONDS = frozenset(
     )
 )
 _MAY_BE_ZERO = ("queue", "min_write_rate")
-_OPTIONAL = ("max_streams", "connections_per_client", "max_handshakes")
+_OPTIONAL = frozenset(
+    (
+        *("max_streams", "connections_per_client", "max_handshakes"),
+        *("queue_per_client", "max_running_per_function", "max_running_per_client"),
+    )
+)
 _MAX_BUSY_POLL = 0.01  # seconds
 _DAY = 86_400  # seconds
 
@@ -31,6 +37,11 @@ class ServingConfig:
         workers: threads that run calls.
         queue: most requests that may wait for a worker. Further requests get 503.
         max_wait: how long a request may wait for a worker. Then it gets 503.
+        queue_per_client: most requests of one client that may wait for a worker; None for half of `queue`.
+        max_running_per_function, max_running_per_client: most workers that calls of one function, or of one client, may
+            hold. Further calls wait in the queue. A call that was answered at its deadline counts until it ends; if
+            all of them are such calls, further ones get 503 at once. None for three quarters of `workers` for a
+            function and seven eighths for a client, at least one less than there are.
         connections: most open connections, and no more than the limit of open files allows. A further one takes the
             place of the longest idle one, of the client with the most connections first.
         connections_per_client: most open connections of one client; None for half of `connections`. Trusted proxies and
@@ -68,6 +79,9 @@ class ServingConfig:
 
     workers: int = 16
     queue: int = 256
+    queue_per_client: int | None = None
+    max_running_per_function: int | None = None
+    max_running_per_client: int | None = None
     connections: int = 10_000
     connections_per_client: int | None = None
     max_handshakes: int | None = None
@@ -118,6 +132,23 @@ class ServingConfig:
         if self.max_streams is not None:
             return self.max_streams
         return max(1, self.workers - max(1, self.workers // 4))
+
+    def key_limits(self, threads: int | None = None) -> dict[str, KeyLimit]:
+        """Return how many calls of one function and one client may run and wait.
+
+        Args:
+            threads: of the pool that runs the calls; None for `workers`.
+        """
+        count = self.workers if threads is None else threads
+        per_client = self.max_running_per_client or max(1, count - max(1, count // 8))
+        share = min(count - max(1, count // 4), per_client - 1)  # another function of the client gets through, too
+        per_function = self.max_running_per_function or max(1, share)
+        waiting = (self.queue + 1) // 2 if self.queue_per_client is None else self.queue_per_client
+        return {
+            "function": KeyLimit(per_function),
+            "client": KeyLimit(per_client, waiting),
+            "identity": KeyLimit(per_client),
+        }
 
     @classmethod
     def development(cls, **changes: Any) -> ServingConfig:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from time import monotonic
 
-__all__ = ["QUICK", "LatencyTracker"]
+__all__ = ["QUICK", "STUCK", "LatencyTracker"]
 
 QUICK = 250e-6  # seconds, about the cost of handing a call to a worker
 STUCK = 5e-3  # seconds after which other clients have waited too long

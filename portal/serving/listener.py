@@ -238,7 +238,7 @@ class Listener:
     def _build(self, sockets: list[socket.socket]) -> _Engine:
         """Make the parts in order. Each gets the parts that it needs when it is made."""
         config, shared = self.config, bool(self._adopted)
-        pool = WorkerPool(config.workers, config.queue, name="portal-serve")
+        pool = WorkerPool(config.workers, config.queue, name="portal-serve", limits=config.key_limits())
         rejections = RejectionLog()
         poller = open_poller(busy_poll=config.busy_poll if _count_processors() > 1 else 0.0)
         table = ConnectionTable(poller, self._count, ByteBudget(config.max_output), Places(config.streams))

@@ -132,6 +132,7 @@ class Reactor:
     def _on_stuck(self, fd: int) -> None:
         """Prepare for the next leader: the thread that serves `fd` is not back in time."""
         reported = self._reported
+        self._scheduler.note_stuck()
         self._table.hand_over(fd, reported[reported.index(fd) + 1 :] if fd in reported else ())
 
     def _on_event(self, fd: int, turn: Leadership) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, Protocol, runtime_checkable
 
+from .._internal.executor import HeldKeys
+from .._internal.job_queue import Keys
 from ..context import Identity
 from ..errors import ProtocolError
 from ..http11.chunked import ChunkedDecoder
@@ -18,6 +20,7 @@ __all__ = [
     "Client",
     "EarlyResponder",
     "Exchange",
+    "KeyedApp",
     "ProxyAware",
     "Received",
     "Request",
@@ -75,6 +78,8 @@ class Request:
         body: the whole body.
         peer: network address of the client, "unix:" on a Unix socket.
         arrived: `time.monotonic()` moment at which the head was complete. Deadlines count from it.
+        held: counts the request for further keys, such as its client once that is known, until it is served. None if
+            the thread that reads serves it, or another server: then it holds no worker.
         notes: facts for middleware further out, such as the name of the function ("function") or the code of an error
             ("code").
     """
@@ -86,6 +91,7 @@ class Request:
         "connection",
         "head",
         "headers",
+        "held",
         "method",
         "notes",
         "path",
@@ -101,6 +107,7 @@ class Request:
         peer: str = "",
         exchange: Exchange | None = None,
         arrived: float | None = None,
+        held: HeldKeys | None = None,
     ) -> None:
         self.head = head
         self.method = head.method
@@ -112,6 +119,7 @@ class Request:
         self.peer = peer
         self.notes: dict[str, Any] = {}
         self.arrived = monotonic() if arrived is None else arrived
+        self.held = held
         self._exchange = exchange
 
     @property
@@ -197,6 +205,18 @@ class ProxyAware(Protocol):
 
     def trusts(self, peer: str) -> bool:
         """Return whether an address is that of a trusted proxy. It must be quick."""
+
+
+class KeyedApp(App, Protocol):
+    """An app whose requests have keys, which limit how many of them run and wait."""
+
+    def keys(self, head: RequestHead, peer: str, identity: Identity | None) -> Keys:
+        """Return the keys of a request that needs a worker. It must be quick.
+
+        Args:
+            peer: network address of the other end of the connection.
+            identity: the identity of the client by its certificate, or None.
+        """
 
 
 class RequestReader:

@@ -9,20 +9,23 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable
+from functools import partial
 from math import inf
 from time import monotonic, time
 from typing import Any
 
 from .._internal.counter import Counter
-from .._internal.executor import WorkerPool
+from .._internal.executor import HeldKeys, WorkerPool
+from .._internal.job_queue import Keys
 from ..context import new_request_id
 from ..errors import OverloadedError, ProtocolError
 from ..http11.fields import is_timeout
+from ..http11.request_head import RequestHead
 from ..http11.response_head import PROBLEM
 from .connection import Connection
 from .connection_table import ConnectionTable
 from .exchange import Exchange
-from .latency import LatencyTracker
+from .latency import STUCK, LatencyTracker
 from .leader import LeaderFollower
 from .rejections import RejectionLog, expired_response, overloaded_response, problem
 from .request import App, Received, Request, Response
@@ -33,6 +36,7 @@ _log = logging.getLogger("portal.serving")
 _BUSY = "every worker is busy"
 _STOPPING = "the server is stopping"
 _WAITED = "the request waited for a worker for too long"
+_STALLED = "earlier calls of this function or client still run after their deadline"
 _EXPIRED = "the call did not run: its deadline passed while it waited for a worker"
 _MAX_PATH = 256  # characters; a client may spell one path in many ways
 _ARRIVE = 1.0  # seconds that a request may take to arrive completely, and get its 503, while the listener stops
@@ -59,7 +63,8 @@ class RequestScheduler:
         expired: counts requests whose deadline passed while they waited for a worker.
         waited_too_long: counts requests that waited for longer than `max_wait`.
 
-    Threads: `take` is for the thread that leads the reactor's loop. Any thread may call the other methods.
+    Threads: `take` and `reject_overdue` are for the thread that leads the reactor's loop. Any thread may call the other
+        methods.
     """
 
     def __init__(
@@ -86,6 +91,7 @@ class RequestScheduler:
         self._max_wait = max_wait
         self.expired, self.waited_too_long = Counter(), Counter()
         self._latencies = LatencyTracker()  # by method and path
+        self._inline = ("", "")  # method and path of the latest request of the leading thread
         self._release = self._continue_after_early_response
         self._idle = threading.Condition()  # notified, while it stops, of each connection that is no longer served
 
@@ -126,11 +132,12 @@ class RequestScheduler:
             return False
         self.active.add(connection)
         head = received[0]
-        if not (self._latencies.is_quick((head.method, head.path)) and self._leader.can_serve_inline):
+        self._inline = key = (head.method, head.path)
+        if not (self._latencies.is_quick(key) and self._leader.can_serve_inline):
             self._hand_over(connection, received)
             return False
         try:
-            if not self._respond(connection, received, inline=True):
+            if not self._respond(connection, received, None):
                 return False
             following = connection.take_request()
         except BaseException as error:
@@ -142,15 +149,29 @@ class RequestScheduler:
         self._hand_over(connection, following)
         return False
 
+    def note_stuck(self) -> None:
+        """Have workers serve the calls that are like the one in which the leading thread is stuck.
+
+        Those are counted, and the stuck one is not. The thread that watches the leader calls this.
+        """
+        self._latencies.served_inline(self._inline, STUCK)
+
     def _hand_over(self, connection: Connection, received: Received) -> None:
         self._table.release_to_worker(connection)
         self._enqueue(connection, received)
 
     def _enqueue(self, connection: Connection, received: Received) -> None:
+        keys = self._keys_of(connection, received[0])
         try:
-            self._pool.submit(self._serve, connection, received, monotonic())
-        except OverloadedError:
-            self._reject(connection, _BUSY)
+            self._pool.submit_with_keys(keys, self._serve, connection, received, keys, monotonic())
+        except OverloadedError as error:
+            key = error.context.get("key")
+            self._reject(connection, _BUSY if key is None else f"too many calls of this {key} are running or waiting")
+
+    def _keys_of(self, connection: Connection, head: RequestHead) -> Keys:
+        keys = getattr(self._app_for(head.path), "keys", None)
+        found: Keys = () if keys is None else keys(head, connection.peer, connection.identity)
+        return found
 
     def submit(self, work: Callable[[], object], sparing: bool) -> None:
         """Run work for a connection in a worker.
@@ -159,7 +180,7 @@ class RequestScheduler:
             sparing: whether requests that wait for a worker go first.
         Raises: OverloadedError if there is no worker for it.
         """
-        if sparing and self._pool.waiting:
+        if sparing and self._pool.crowded:
             raise OverloadedError(_BUSY)
         self._pool.submit(_logging_errors, work)
 
@@ -170,39 +191,49 @@ class RequestScheduler:
         self._finish(connection)
 
     def reject_overdue(self, now: float) -> None:
-        """Reject the requests that wait for a worker past their deadline, or for longer than `max_wait`."""
+        """Reject the requests that wait past their deadline, for longer than `max_wait`, or for abandoned calls."""
+        pool = self._pool
 
         def is_due(run: Callable[..., object], args: tuple[Any, ...]) -> bool:
-            return run == self._serve and (args[2] + self._max_wait <= now or _has_expired(args[1], now))
+            if run != self._serve:
+                return False
+            _, received, keys, queued = args
+            return queued + self._max_wait <= now or _has_expired(received, now) or pool.is_stalled(keys)
 
-        if self._pool.waiting:
-            for connection, received, _ in self._pool.take_back(is_due):
-                self._reject_overdue(connection, received, now)
+        if pool.waiting:
+            for connection, received, _, queued in pool.take_back(is_due):
+                self._reject_overdue(connection, received, queued, now)
 
-    def _reject_overdue(self, connection: Connection, received: Received, now: float) -> None:
-        expired = _has_expired(received, now)
-        (self.expired if expired else self.waited_too_long).add()
-        self._reject(connection, _EXPIRED if expired else _WAITED)
+    def _reject_overdue(self, connection: Connection, received: Received, queued: float, now: float) -> None:
+        if _has_expired(received, now):
+            self.expired.add()
+            self._reject(connection, _EXPIRED)
+        elif queued + self._max_wait <= now:
+            self.waited_too_long.add()
+            self._reject(connection, _WAITED)
+        else:
+            self._reject(connection, _STALLED)
 
     # the workers
 
-    def _serve(self, connection: Connection, received: Received, queued: float) -> None:
+    def _serve(self, connection: Connection, received: Received, keys: Keys, queued: float) -> None:
         """Serve a connection until it pauses.
 
         Args:
+            keys: of the request. A request with other keys goes through the queue.
             queued: the moment from which the request waited for a worker.
         """
         try:
             now = monotonic()
             if queued + self._max_wait <= now:
-                self._reject_overdue(connection, received, now)
+                self._reject_overdue(connection, received, queued, now)
                 return
-            self._serve_on(connection, received)
+            self._serve_on(connection, received, keys)
         except BaseException as error:
             self._end_after(error, connection)
 
-    def _serve_on(self, connection: Connection, received: Received) -> None:
-        while self._respond(connection, received, inline=False):
+    def _serve_on(self, connection: Connection, received: Received, keys: Keys) -> None:
+        while self._respond_counted(connection, received, keys):
             following = connection.take_request()
             head = received[0]
             if self._pool.waiting or self._latencies.is_quick((head.method, head.path)):
@@ -213,22 +244,33 @@ class RequestScheduler:
             if following is None:
                 self._give_back(connection, None)
                 break
+            if following[0] is not head and self._keys_of(connection, following[0]) != keys:
+                self._give_back(connection, following)
+                break
             received = following
 
-    def _respond(self, connection: Connection, received: Received, *, inline: bool) -> bool:
+    def _respond_counted(self, connection: Connection, received: Received, keys: Keys) -> bool:
+        held = HeldKeys(self._pool, keys)
+        try:
+            return self._respond(connection, received, held)
+        finally:
+            held.release()
+
+    def _respond(self, connection: Connection, received: Received, held: HeldKeys | None) -> bool:
         """Respond to one request.
 
         Args:
-            inline: whether this is the thread that leads the reactor's loop.
+            held: counts the request for further keys; None in the thread that leads the reactor's loop.
         Returns: whether the connection still belongs to this thread and speaks HTTP.
         """
         head, body, arrived = received
-        exchange = Exchange(connection, head, not self.stopping, self._release)
-        request = Request(head, body, connection, connection.peer, exchange, arrived)
+        release = self._release if held is None else partial(self._abandon, held)
+        exchange = Exchange(connection, head, not self.stopping, release)
+        request = Request(head, body, connection, connection.peer, exchange, arrived, held)
         started = monotonic()
         app = self._app_for(head.path)
         response = app.handle(request) if app is not None else self._no_app(request)
-        self._note_latency(request, response, monotonic() - started, inline)
+        self._note_latency(request, response, monotonic() - started, held is None)
         if not exchange.claim():
             return False  # the responder at the deadline has sent a response and passed the connection on
         if self.stopping:
@@ -259,6 +301,10 @@ class RequestScheduler:
         detail = f"nothing is served at {request.path[:200]}; served paths: {', '.join(sorted(self._prefixes())[:5])}"
         body = problem(404, detail, request_id)
         return Response(404, [("Content-Type", PROBLEM), ("X-Request-ID", request_id)], body)
+
+    def _abandon(self, held: HeldKeys, connection: Connection, keeps: bool) -> None:
+        held.abandon()
+        self._continue_after_early_response(connection, keeps)
 
     def _continue_after_early_response(self, connection: Connection, keeps: bool) -> None:
         """Watch the connection again, in the place of the thread that the function still holds.

@@ -88,6 +88,23 @@ def test_waiting_jobs_can_be_taken_back() -> None:
     assert queue.finish() == [1]
 
 
+def test_nothing_waits_for_a_key_that_is_full_of_abandoned_jobs() -> None:
+    queue: JobQueue[int] = JobQueue(8, 8, LIMITS)
+    assert queue.add(1, keys("f1 c1"))
+    assert queue.add(2, keys("f1 c2"))
+    assert not queue.add(3, keys("f1 c3"))
+    queue.abandon(keys("f1 c1"))
+    assert not queue.is_stalled(keys("f1"))
+    queue.abandon(keys("f1 c2"))
+    assert queue.is_stalled(keys("f1 c3"))
+    with pytest.raises(OverloadedError, match="2 calls of this function are running"):
+        queue.add(4, keys("f1 c3"))
+    assert queue.add(5, keys("f2 c1"))
+    queue.recover(keys("f1 c1"))
+    assert not queue.is_stalled(keys("f1"))
+    assert queue.finish(keys("f1 c1")) == [3]
+
+
 def test_counts_alone_have_no_places_and_no_queue() -> None:
     queue: JobQueue[int] = JobQueue(None, 0, LIMITS)
     assert queue.add(1, keys("f1"))

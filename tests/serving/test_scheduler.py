@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import select
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from portal import CallContext, HTTPPortal, ServingConfig, function
+from portal import BearerAuth, CallContext, HTTPPortal, Identity, ServingConfig, function
 
 WAIT = 10.0
 
@@ -30,10 +31,12 @@ def eventually(condition: Callable[[], bool]) -> None:
 class Server:
     """A portal whose workers are all held by one function until `release`."""
 
-    def __init__(self, **config: Any) -> None:
+    def __init__(self, auth: Any = None, trusted_proxies: Any = (), **config: Any) -> None:
         self.gate = threading.Event()
         self.ran: list[str] = []
-        self.portal = HTTPPortal(config=ServingConfig(**({"workers": 2} | config)))
+        limits = {"max_running_per_function": 2, "max_running_per_client": 2}
+        made = ServingConfig(**({"workers": 2} | limits | config))
+        self.portal = HTTPPortal(config=made, auth=auth, trusted_proxies=trusted_proxies)
         self.workers = self.portal.listener.config.workers
         self.portal.apply(function(name="hold")(self._hold))
         self.portal.apply(function(name="mark")(self._mark))
@@ -53,8 +56,9 @@ class Server:
         self.ran.append("items")
         yield 1
 
-    def client(self) -> Client:
-        self.clients.append(Client(self.portal.port))
+    def client(self, host: str = "127.0.0.1") -> Client:
+        """Return a client with a network address of its own."""
+        self.clients.append(Client(self.portal.port, host))
         return self.clients[-1]
 
     @property
@@ -74,8 +78,8 @@ class Server:
 
 
 class Client:
-    def __init__(self, port: int) -> None:
-        self.sock = socket.create_connection(("127.0.0.1", port), timeout=WAIT)
+    def __init__(self, port: int, host: str) -> None:
+        self.sock = socket.create_connection(("127.0.0.1", port), timeout=WAIT, source_address=(host, 0))
 
     def send(self, data: bytes) -> None:
         self.sock.sendall(data)
@@ -250,3 +254,152 @@ def test_the_deadline_of_a_context_counts_from_the_head() -> None:
         client.send(body)
         assert client.response()[0] == 200
         assert found[0] < 7.95
+
+
+# limits of running calls
+
+
+class Sleepers(Server):
+    """A portal with a function of which calls run until `release`, whoever waits for them."""
+
+    def abandon(self, number: int, *, host: str = "127.0.0.1", path: str = "/api/hold", **headers: str) -> list[int]:
+        """Make calls that are answered at their deadline; return their statuses."""
+        clients = [self.client(host) for _ in range(number)]
+        for client in clients:
+            client.post(path, {}, X_Portal_Timeout="60", **headers)
+        return [client.response()[0] for client in clients]
+
+    def ask(self, path: str, value: Any, *, host: str = "127.0.0.1", **headers: str) -> int:
+        client = self.client(host)
+        client.post(path, value, **headers)
+        return client.response()[0]
+
+
+@contextmanager
+def sleepers(auth: Any = None, **config: Any) -> Iterator[Sleepers]:
+    server = Sleepers(auth=auth, **({"workers": 16, "max_running_per_function": None} | config))
+    with server.portal:
+        try:
+            yield server
+        finally:
+            server.gate.set()
+            for client in server.clients:
+                client.sock.close()
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 4, 16])
+def test_abandoned_calls_leave_workers_for_other_clients(workers: int) -> None:
+    with sleepers(workers=workers, max_running_per_client=None) as server:
+        assert server.abandon(workers + 4) == [504] * (workers + 4)
+        other, same = server.ask("/api/mark", {}, host="127.0.0.2"), server.ask("/api/mark", {})
+        again = server.ask("/api/hold", {}, host="127.0.0.3")
+        assert not server.gate.is_set()
+        assert other == (503 if workers == 1 else 200)
+        assert same == (503 if workers <= 2 else 200)
+        assert again == 503
+        assert server.stats["limited"] > 0
+
+
+def test_abandoned_calls_of_several_functions_leave_workers_for_other_clients() -> None:
+    with sleepers(max_running_per_client=None) as server:
+        for name in ("hold2", "hold3"):
+            server.portal.apply(function(name=name)(lambda: server.gate.wait(WAIT)))
+        for name in ("hold", "hold2", "hold3"):
+            server.abandon(8, path=f"/api/{name}")
+        assert server.ask("/api/mark", {}) == 503
+        assert server.ask("/api/mark", {}, host="127.0.0.2") == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/hold", "/api/hold?version=1", "/api/hold?version=%3E0", "/api/hold@1", "/api/hold@%3E=1"]
+)
+def test_a_function_is_counted_at_each_of_its_addresses(path: str) -> None:
+    with sleepers(max_running_per_client=16) as server:
+        server.abandon(6)
+        server.abandon(12, path=path, host="127.0.0.2")
+        assert server.ask("/api/mark", {}, host="127.0.0.3") == 200
+
+
+def test_abandoned_calls_of_batches_leave_workers_for_other_clients() -> None:
+    with sleepers(max_running_per_client=None) as server:
+        clients = [server.client(f"127.0.0.{2 + number % 2}") for number in range(40)]
+        for client in clients:
+            client.post("/api/rpc", [message("hold", 1)], X_Portal_Timeout="60")
+        for client in clients:
+            status, _, found = client.response()
+            assert status == 504 or found[0]["error"]["code"] in (-32004, -32006)
+        assert server.ask("/api/mark", {}, host="127.0.0.4") == 200
+        client = server.client("127.0.0.4")
+        client.post("/api/rpc", [message("mark", 1)], X_Portal_Timeout="5000")
+        assert client.response()[2][0]["result"] == "mark"
+
+
+def test_batches_without_a_deadline_leave_workers_for_other_functions() -> None:
+    with sleepers(max_running_per_client=16) as server:
+        clients = [server.client() for _ in range(16)]
+        for client in clients:
+            client.post("/api/rpc", [message("hold", 1)])
+        rejected = [client.response()[2][0]["error"] for client in wait_readable(clients, 3)]
+        # The first rejection makes the path look quick, so that the reading thread may take one, which is not counted.
+        assert {error["code"] for error in rejected} == {-32006}
+        assert server.ask("/api/mark", {}) == 200
+
+
+def wait_readable(clients: list[Client], number: int) -> list[Client]:
+    found: list[Any] = []
+
+    def are_readable() -> bool:
+        found[:] = select.select([client.sock for client in clients], [], [], 0)[0]
+        return len(found) >= number
+
+    eventually(are_readable)
+    return [client for client in clients if client.sock in found]
+
+
+def test_an_identity_is_one_client_whatever_its_network_and_credentials() -> None:
+    tokens = {f"token-{number}": Identity("ann") for number in range(20)} | {"other": Identity("bob")}
+    with sleepers(auth=BearerAuth(tokens), max_running_per_function=16, max_running_per_client=12) as server:
+        statuses = [
+            server.abandon(1, host=f"127.0.0.{2 + number % 3}", Authorization=f"Bearer token-{number}")[0]
+            for number in range(16)
+        ]
+        assert statuses == [504] * 12 + [503] * 4
+        assert server.ask("/api/mark", {}, Authorization="Bearer other") == 200  # of the same network
+        assert server.ask("/api/mark", {}, Authorization="Bearer token-0") == 503
+
+
+def test_clients_behind_a_trusted_proxy_are_kept_apart() -> None:
+    with sleepers(trusted_proxies=["127.0.0.1"], max_running_per_client=None) as server:
+        server.abandon(20, X_Forwarded_For="192.0.2.1")
+        assert server.ask("/api/mark", {}, X_Forwarded_For="192.0.2.2") == 200
+        assert server.ask("/api/hold", {}, X_Forwarded_For="192.0.2.2") == 503
+
+
+def test_calls_above_a_limit_wait_and_run_in_their_order() -> None:
+    with serving(workers=4, max_running_per_function=1, max_running_per_client=4) as server:
+        first, second, third = (server.client() for _ in range(3))
+        first.post("/api/hold", {})
+        eventually(lambda: server.portal.stats()["running"] == 1)
+        second.post("/api/hold", {})
+        eventually(lambda: server.stats["waiting"] == 1)
+        third.post("/api/mark", {})
+        assert third.response()[0] == 200
+        assert server.portal.stats()["running"] == 1
+        server.gate.set()
+        assert (first.response()[0], second.response()[0]) == (200, 200)
+
+
+def test_a_client_fills_only_its_share_of_the_queue() -> None:
+    with serving(workers=2, queue=8, max_running_per_client=1) as server:
+        holder = server.client()
+        holder.post("/api/hold", {})
+        eventually(lambda: server.portal.stats()["running"] == 1)
+        waiting = [server.client() for _ in range(6)]
+        for client in waiting:
+            client.post("/api/mark", {})
+        rejected = [client.response() for client in wait_readable(waiting, 2)]
+        assert [(status, headers["retry-after"]) for status, headers, _ in rejected] == [(503, "1")] * 2
+        assert server.stats["waiting"] == 4
+        other = server.client("127.0.0.2")
+        other.post("/api/mark", {})
+        assert other.response()[0] == 200

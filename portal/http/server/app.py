@@ -32,6 +32,7 @@ from .function_calls import FunctionCalls, json_response
 from .host_check import HostCheck
 from .listing import Listing
 from .negotiation import is_coded
+from .request_keys import RequestKeys
 from .rpc import RPCEndpoint
 from .target import Target, public_base, read_target
 
@@ -127,9 +128,17 @@ class HTTPApp:
             cache_control=f"private, max-age={int(max_age)}" if max_age >= 1 else "private, no-cache",
             around_late=self._around_late if self._http_middleware else None,
         )
+        self._keys = RequestKeys(base_path, catalogue, self._proxies, self._secrets if self._authenticators else None)
         self._rpc = RPCEndpoint(
-            catalogue, dispatcher, discover=self._documents.discovered, decoder=self.decoder, debug=debug
+            catalogue,
+            dispatcher,
+            discover=self._documents.discovered,
+            decoder=self.decoder,
+            debug=debug,
+            key_of=self._keys.name_of,
         )
+        #: See `portal.serving.request.KeyedApp`.
+        self.keys = self._keys.of
         self._has_checked_names = False
 
     def handle(self, request: Request) -> Response:
@@ -187,6 +196,8 @@ class HTTPApp:
             if self._authenticators:
                 context.identity = authenticate(self._authenticators, request)
                 request.notes["identity"] = context.identity.name
+                if request.held is not None:
+                    request.held.hold(("identity", context.identity.name))
             path, version = self._target(request)
             if request.method != "POST":
                 return self._respond_to_other(path, version, request, context)

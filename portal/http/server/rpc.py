@@ -120,6 +120,7 @@ class RPCEndpoint:
         discover: returns the OpenRPC document, for the method rpc.discover; None leaves that method out.
         decoder: decodes the bodies; one with the default bound when None.
         debug: whether clients see what functions raise.
+        key_of: returns the value of the key of the function at a path; see `RequestKeys.name_of`.
 
     Threads: any.
     """
@@ -129,6 +130,7 @@ class RPCEndpoint:
         catalogue: Catalogue,
         dispatcher: Dispatcher,
         *,
+        key_of: Callable[[tuple[str, ...]], str] = "/".join,
         discover: Callable[[], dict[str, Any]] | None = None,
         decoder: BodyDecoder | None = None,
         debug: bool = False,
@@ -138,6 +140,7 @@ class RPCEndpoint:
         self._discover = discover
         self._decoder = decoder or BodyDecoder()
         self._debug = debug
+        self._key_of = key_of
 
     def respond(self, request: Request, context: CallContext) -> Response:
         """Return the response to a POST: 200, or 204 if there were notifications only.
@@ -159,10 +162,15 @@ class RPCEndpoint:
             if own is not None:
                 limit_deadline(nested, monotonic() - waited + own)
             call = Call(entry.function, by_name, nested, peer=request.peer, group=entry.group)
+            held, key = request.held, ("function", self._key_of(entry.path))
+            if held is not None:
+                held.hold(key)
             try:
                 return self._dispatcher.dispatch(call)
             finally:
                 replied.append(dict(call.replied))
+                if held is not None:
+                    held.drop(key)
 
         body = handle_rpc(request.body, run, context, decoder=self._decoder, debug=self._debug)
         headers = [("Content-Type", JSON)] if body is not None else []

@@ -1,0 +1,89 @@
+"""The keys of requests: which requests count for the same function and the same client."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from portal import Identity, function
+from portal.catalogue import Catalogue
+from portal.http.server.request_keys import RequestKeys
+from portal.http11.forwarded import trusted_networks
+from portal.http11.request_head import RequestHead, parse_request_head
+
+
+def add(a: int, b: int) -> int:
+    return a + b
+
+
+def head(target: str = "/api/add", method: str = "POST", **headers: str) -> RequestHead:
+    lines = [f"{method} {target} HTTP/1.1", "Host: x"]
+    lines += [f"{name.replace('_', '-')}: {text}" for name, text in headers.items()]
+    return parse_request_head("\r\n".join([*lines, "", ""]).encode())
+
+
+def keys(proxies: Any = (), credentials: Any = None) -> RequestKeys:
+    catalogue = Catalogue()
+    catalogue.add(function(version="2")(add))
+    catalogue.add(function(add), ("shop",))
+    return RequestKeys("/api", catalogue, trusted_networks(proxies), credentials)
+
+
+@pytest.mark.parametrize(
+    ("target", "name"),
+    [
+        ("/api/add", "/api/add"),
+        (f"/api/add/{function(version='2')(add).schema.fingerprint}", "/api/add"),
+        ("/api/add@2", "/api/add"),
+        ("/api/add?version=%3E1", "/api/add"),
+        ("/api/shop/add", "/api/shop/add"),
+        ("/api/add@x", None),
+        ("/api/ad", None),
+        ("/api/rpc", None),
+        ("/other/add", None),
+    ],
+)
+def test_the_function(target: str, name: str | None) -> None:
+    found = dict(keys().of(head(target), "192.0.2.1", None))
+    assert found.get("function") == name
+    assert found["client"] == "network:192.0.2.1"
+
+
+def test_a_description_does_not_count_for_the_function() -> None:
+    assert "function" not in dict(keys().of(head(method="GET"), "192.0.2.1", None))
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "client"),
+    [
+        ("192.0.2.1", {}, "network:192.0.2.1"),
+        ("2001:db8::1", {}, "network:2001:db8::/64"),
+        ("10.0.0.1", {}, None),  # the proxy itself
+        ("10.0.0.1", {"X_Forwarded_For": "192.0.2.9, 10.0.0.2"}, "network:192.0.2.9"),
+        ("192.0.2.1", {"X_Forwarded_For": "192.0.2.9"}, "network:192.0.2.1"),  # anybody can send that
+        ("unix:", {}, "network:unix:"),
+    ],
+)
+def test_a_client_without_a_credential(peer: str, forwarded: dict[str, str], client: str | None) -> None:
+    assert dict(keys(["10.0.0.0/8"]).of(head(**forwarded), peer, None)).get("client") == client
+
+
+def client(peer: str = "192.0.2.1", identity: Identity | None = None, target: str = "/api/add", **headers: str) -> str:
+    return dict(keys(credentials=frozenset({"x-token", "key"})).of(head(target, **headers), peer, identity))["client"]
+
+
+def test_requests_with_one_credential_are_of_one_client() -> None:
+    one = client(X_Token="one")
+    assert one.startswith("credential:")
+    assert "one" not in one
+    assert client("192.0.2.2", X_Token="one") == one
+    assert client(X_Token="two") != one
+    assert client(Authorization="one") != one
+    assert client() == "network:192.0.2.1"
+    assert client(target="/api/add?key=1") != client(target="/api/add?key=2")
+    assert client(identity=Identity("ann")) == client("192.0.2.2", Identity("ann")) != client(identity=Identity("bob"))
+
+
+def test_a_portal_without_authentication_reads_no_credential() -> None:
+    assert dict(keys().of(head(Authorization="Bearer x"), "192.0.2.1", None))["client"] == "network:192.0.2.1"

@@ -63,6 +63,8 @@ def limit_exposure(error: PortalError, operation: str | None = None) -> None:
     else:
         is_relayed = isinstance(error, ValidationError | FunctionError) or not _is_own(modules)
     error.exposure = "relayed" if is_relayed else "hidden"
+    if error.received:
+        error.context.pop("request_id", None)  # the other server chose it; this one logs its own
     if operation is not None and not is_relayed:
         error.context["operation"] = operation
 

@@ -27,6 +27,7 @@ from portal import (
     LocalPortal,
     PortalError,
     TransportError,
+    service,
 )
 
 WAIT = 10.0
@@ -336,6 +337,44 @@ def test_middleware_and_authenticators_reveal_nothing_of_their_calls() -> None:
                 found = requests.post(f"{portal.base}/takes", json={"number": 1}, timeout=WAIT)
                 assert found.status_code in (401, 502)
                 assert_nothing_is_revealed(found.text, address)
+
+
+class Depends:
+    """A service that cannot start without another server."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+    def on_start(self) -> None:
+        calls(self.address)
+
+    def ready(self) -> bool:
+        return True
+
+
+def test_a_service_that_cannot_start_reveals_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    with target("refused") as address:
+        portal = HTTPPortal(listen=False)
+        portal.apply_service(service(name="depends")(Depends)(address))
+        environ = {"REQUEST_METHOD": "POST", "PATH_INFO": "/api/depends/ready", "CONTENT_TYPE": "application/json"}
+        environ |= {"CONTENT_LENGTH": "2", "wsgi.input": io.BytesIO(b"{}")}
+        setup_testing_defaults(environ)
+        try:
+            text = b"".join(portal(environ, lambda status, headers: None)).decode()
+        finally:
+            portal.close()
+    assert "error" in text
+    assert_nothing_is_revealed(text, address)
+    assert address.partition("://")[2].partition("/")[0] in caplog.text
+
+
+def test_the_id_that_another_server_chose_is_not_passed_on() -> None:
+    body = b'{"code":"x","detail":"no","request_id":"internal-7"}'
+    with server(problem(body)) as address, HTTPPortal() as portal:
+        portal.apply(calls)
+        response = requests.post(f"{portal.base}/calls", json={"address": address}, timeout=WAIT)
+    assert response.json()["request_id"] == response.headers["X-Request-ID"]
+    assert "internal" not in response.text
 
 
 def raises_its_own(kind: str) -> str:

@@ -90,8 +90,8 @@ def _handle(message: jsonrpc.Request, run: Run, context: CallContext, deep: bool
     except Exception as error:
         _log.exception("handling %s failed", shorten(message.method))
         failure = PortalError("internal error", cause=error)
-    failure.with_context(request_id=context.request_id)
     limit_exposure(failure)
+    failure.with_context(request_id=context.request_id)
     log_failure(failure, context.request_id)
     return None if message.notification else _encode_error(message.id, failure, debug)
 

@@ -28,11 +28,13 @@ from ..._internal.closing import ClosingIterator, close_and_log
 from ..._internal.settings import size, url_path
 from ...context import new_request_id
 from ...errors import ConfigError, PortalError, ProtocolError, RegistryError
+from ...function.failure import limit_exposure
 from ...http11.head_cache import HeadCache
 from ...http11.request_head import RequestHead
 from ...http11.response_head import BODILESS, check_field, status_line
 from ...serving import Request, Response
 from ..middleware.base import problem_response
+from .error_responses import log_failure
 from .target import check_encoding
 
 if TYPE_CHECKING:
@@ -132,7 +134,10 @@ class WSGIApp:
             self._prepare()
             request = self._request(environ, arrived)
         except PortalError as error:
-            response = problem_response(error, new_request_id())
+            request_id = new_request_id()
+            limit_exposure(error)  # of a call that a service makes when it starts
+            log_failure(error, request_id)
+            response = problem_response(error, request_id)
         else:
             response = self._app.handle(request)
         return _respond(response, environ.get("REQUEST_METHOD") == "HEAD", start_response)

@@ -7,13 +7,13 @@ of the call, and change what `call_next(call)` returns. The chain is built once;
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from ..address import Address
 from ..context import CallContext
 from ..function import Function
 
-__all__ = ["Call", "CallNext", "Middleware", "build_chain"]
+__all__ = ["Call", "CallNext", "ChargesRequests", "Middleware", "build_chain"]
 
 _EMPTY: Mapping[str, str] = {}
 
@@ -70,6 +70,13 @@ class Call:
 
 CallNext = Callable[[Call], Any]
 Middleware = Callable[[Call, CallNext], Any]
+
+
+class ChargesRequests(Protocol):
+    """Middleware that also counts requests that run no function: listings, rpc.discover, unknown functions."""
+
+    def charge(self, call: Call) -> None:
+        """Count such a request, or raise the error that rejects it. No function runs inside."""
 
 
 def build_chain(middleware: Iterable[Middleware], last: CallNext) -> CallNext:

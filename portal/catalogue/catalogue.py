@@ -25,6 +25,7 @@ __all__ = ["Catalogue", "Entry", "UniqueIds"]
 Path = tuple[str, ...]
 UniqueIds = Literal["fingerprint", "random", "sequence"]
 
+_MAX_ECHO = 100  # characters
 _FINGERPRINT = re.compile(r"[0-9a-f]{8}")
 
 
@@ -145,7 +146,7 @@ class Catalogue:
         """
         entry = self.find(path, version)
         if entry is None:
-            wanted = "/".join(path) + (f" version {version}" if version else "")
+            wanted = _cut("/".join(path)) + (f" version {_cut(version)}" if version else "")
             raise RegistryError(f"there is no function {wanted}", name=wanted, address=address, hint=self._hint(path))
         return entry
 
@@ -169,7 +170,7 @@ class Catalogue:
         with self._lock:
             entry = self.find(path, version)
             if entry is None:
-                raise RegistryError(f"there is no function {'/'.join(path)}", name="/".join(path))
+                raise RegistryError(f"there is no function {_cut('/'.join(path))}", name=_cut("/".join(path)))
             self._drop(entry)
             return entry
 
@@ -194,6 +195,11 @@ class Catalogue:
             self._by_full_path.clear()
             self._by_path.clear()
             return number
+
+
+def _cut(text: str) -> str:
+    """Return text of a client that fits into a message."""
+    return text if len(text) <= _MAX_ECHO else f"{text[:_MAX_ECHO]}..."
 
 
 def _version_of(entry: Entry) -> str:

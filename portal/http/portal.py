@@ -60,7 +60,8 @@ class HTTPPortal(Portal):
         allowed_hosts: the accepted hosts of the Host header, such as "shop.example", "*.shop.example", or "*" for all.
             Other requests get 421. With None a portal that listens on a loopback address accepts localhost, 127.0.0.1,
             ::1 and `host`, and any other portal accepts every host.
-        documents: serve /openapi.json, /openrpc.json and /docs, at the root and below the base path.
+        documents: serve /openapi.json, /openrpc.json and /docs, at the root and below the base path, and the JSON-RPC
+            method rpc.discover.
         name: the portal's own name. It is the namespace of what middleware keeps in a shared store, such as limits and
             idempotency keys. Portals with one name are replicas.
         title, version: title and version of the interface in these documents. The title is by default the name, or
@@ -145,6 +146,7 @@ class HTTPPortal(Portal):
             version=version,
             max_containers=self.listener.config.max_containers,
             max_body=self.listener.config.max_body,
+            max_batch_response=self.listener.config.max_batch_response,
         )
         self._documents = documents
         announce(self)
@@ -286,12 +288,14 @@ class HTTPPortal(Portal):
         """Return the numbers of functions, of calls started, failed and running, and the counters of the listener.
 
         `bodies_rejected` counts bodies with too many objects and arrays, `decompression_rejected` compressed bodies
-        beyond a limit, `hosts_rejected` requests whose Host header was not accepted. "auth" has the counters of
-        authenticators, and "validation" those of `ValidationLimits` in this process.
+        beyond a limit, `batches_cut` JSON-RPC batches whose results were too long, `hosts_rejected` requests whose Host
+        header was not accepted. "auth" has the counters of authenticators, and "validation" those of
+        `ValidationLimits` in this process.
         """
         own = {
             "bodies_rejected": self._app.decoder.rejected.value,
             "decompression_rejected": self._app.decompression.rejected.value,
+            "batches_cut": self._app.batches_cut.value,
             "hosts_rejected": self._hosts.rejected.value,
             "auth": self._app.authentication_counters(),
             "validation": validation_stats(),

@@ -6,11 +6,15 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ..catalogue import Catalogue, Entry
-from ..errors import Fault, ValidationError
+from ..errors import Fault, RegistryError, ValidationError
 from ..function import Function
+from ..schema.function_schema import MAX_NAME, MAX_VERSION
 from ..schema.jsondata import shorten
 
-__all__ = ["Params", "find_method", "method_names", "params_by_name"]
+__all__ = ["Params", "find_method", "look_up_method", "method_names", "params_by_name"]
+
+_MAX_ECHO = 100  # characters of a method name in an error
+_MAX_METHOD = 3 * MAX_NAME + MAX_VERSION + 3  # characters of service, name, id and version
 
 Params = dict[str, Any] | list[Any]
 
@@ -22,13 +26,29 @@ def find_method(catalogue: Catalogue, method: str) -> Entry:
 
     Raises: RegistryError, with similar names.
     """
+    entry = look_up_method(catalogue, method)
+    if entry is not None:
+        return entry
+    if len(method) > _MAX_METHOD:
+        raise RegistryError(f"there is no function {method[:_MAX_ECHO]}...", name=method[:_MAX_ECHO])
+    name, at, version = method.partition("@")
+    return catalogue.get(tuple(name.replace(".", "/").split("/")), version if at else None)
+
+
+def look_up_method(catalogue: Catalogue, method: str) -> Entry | None:
+    """Return the entry of a method name, or None; see `find_method`.
+
+    Raises: RegistryError (invalid) for text after "@" that is neither a version nor a range.
+    """
+    if len(method) > _MAX_METHOD:
+        return None
     name, at, version = method.partition("@")
     wanted = version if at else None
     for path in _paths(name):
         entry = catalogue.find(path, wanted)
         if entry is not None:
             return entry
-    return catalogue.get(tuple(name.replace(".", "/").split("/")), wanted)
+    return None
 
 
 def _paths(name: str) -> Iterator[tuple[str, ...]]:

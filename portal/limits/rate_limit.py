@@ -43,7 +43,8 @@ class RateLimit:
 
     A call beyond the rate is rejected with RateLimitError and does not run. Every reply has the headers `ratelimit` and
     `ratelimit-policy`: a quota of `q` calls in `w` seconds, `r` remaining calls, `t` seconds until the quota is full. A
-    rejection has `retry-after`, too. With several limits a call must pass all of them, in their order; the limits that
+    rejection has `retry-after`, too. Listings, rpc.discover and calls of unknown functions count as calls, unless the
+    limit is for certain functions. With several limits a call must pass all of them, in their order; the limits that
     it passed count it.
 
     Args:
@@ -138,16 +139,27 @@ class RateLimit:
     def __call__(self, call: Call, call_next: CallNext) -> Any:
         """Count the call and pass it on. Raises: RateLimitError, OverloadedError."""
         if self._limits is None or self._limits(call.function):
-            try:
-                key = self._key(call)
-                verdict = self._take(key if len(key) <= _MAX_KEY and key.isascii() else _short(key))
-            except StoreUnavailable:
-                self._without_store(call)
-            else:
-                self._report(call.reply, verdict)
-                if not verdict.allowed:
-                    raise self._rejection(call, verdict)
+            self._count(call)
         return call_next(call)
+
+    def charge(self, call: Call) -> None:
+        """Count a request that runs no function, unless this is a limit of certain functions.
+
+        Raises: RateLimitError, OverloadedError.
+        """
+        if self._limits is None:
+            self._count(call)
+
+    def _count(self, call: Call) -> None:
+        try:
+            key = self._key(call)
+            verdict = self._take(key if len(key) <= _MAX_KEY and key.isascii() else _short(key))
+        except StoreUnavailable:
+            self._without_store(call)
+        else:
+            self._report(call.reply, verdict)
+            if not verdict.allowed:
+                raise self._rejection(call, verdict)
 
     def _report(self, reply: dict[str, str], verdict: Verdict) -> None:
         _, remaining, reset, _ = verdict

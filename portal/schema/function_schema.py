@@ -20,7 +20,8 @@ __all__ = ["FunctionSchema", "check_name", "check_version"]
 _FORBIDDEN = frozenset("/@?#%")
 #: Most characters of a version, or of a range of versions.
 MAX_VERSION = 128
-_MAX_NAME = 200
+#: Most characters of a name.
+MAX_NAME = 200
 _FLAGS = ("idempotent", "cacheable", "streaming", "deprecated")
 
 
@@ -34,7 +35,7 @@ def check_name(name: object) -> str:
     broken = _broken_name_rule(name)
     if broken:
         message = f"the name of a function or service {broken}, got {name!r:.120}"
-        raise RegistryError(message, name=str(name)[:_MAX_NAME], kind="invalid")
+        raise RegistryError(message, name=str(name)[:MAX_NAME], kind="invalid")
     return str(name)
 
 
@@ -42,8 +43,8 @@ def _broken_name_rule(name: object) -> str:
     """Return the rule that a name breaks, worded to follow "the name", or ""."""
     if not isinstance(name, str):
         return "must be a string"
-    if not name or len(name) > _MAX_NAME:
-        return f"must have 1 to {_MAX_NAME} characters"
+    if not name or len(name) > MAX_NAME:
+        return f"must have 1 to {MAX_NAME} characters"
     if name in (".", ".."):
         return "must not be '.' or '..', which have a meaning in paths"
     for character in name:

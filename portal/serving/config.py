@@ -52,6 +52,7 @@ class ServingConfig:
         max_headers: number of headers of a request.
         max_target: size of the request's target, which is the URL without scheme and host.
         max_body: size of a request's body.
+        max_batch_response: size of the results of one JSON-RPC batch. Calls of the batch beyond it get an error.
         max_containers: objects and arrays in the JSON of one body. A body with more gets 413 before it is decoded.
         head_timeout: from the first byte of a request, or the start of a TLS connection, to the end of the head.
         body_timeout: from the end of the head to the end of the body.
@@ -91,6 +92,7 @@ class ServingConfig:
     max_target: int = 8 * 1024
     max_body: int = 1024 * 1024
     max_containers: int = 100_000
+    max_batch_response: int = 8 * 1024 * 1024
     head_timeout: float = 10.0
     body_timeout: float = 30.0
     idle_timeout: float = 60.0

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import pytest
 
 from portal.catalogue.suggestions import most_similar
@@ -27,3 +32,45 @@ def test_similar_paths_are_suggested(path: tuple[str, ...], suggested: list[tupl
 
 def test_at_most_three_paths_are_suggested() -> None:
     assert len(most_similar(("add1",), [(f"add{number}",) for number in range(2, 9)])) == 3
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("a" * 1_000_000,),
+        ("add" * 22,),
+        ("orders", "price" * 1000),
+        ("orders" * 1000, "price"),
+        tuple("a" * 500_000),
+        ("add",) * 5,
+    ],
+)
+def test_a_path_that_is_longer_than_what_is_published_gets_no_suggestions(path: tuple[str, ...]) -> None:
+    with limited_matchers(0):
+        assert most_similar(path, PUBLISHED) == []
+
+
+@pytest.mark.parametrize("path", [("item_500x",), ("shop", "item_77"), ("x",), ("i" * 60,)])
+def test_few_of_many_published_paths_are_compared(path: tuple[str, ...]) -> None:
+    published = [(f"item_{number}",) for number in range(5000)] + [("shop", f"item_{number}") for number in range(5000)]
+    with limited_matchers(210) as compared:
+        found = most_similar(path, published)
+    assert len(found) <= 3
+    assert all(one in published for one in found)
+    assert len(compared) <= 210
+
+
+@contextmanager
+def limited_matchers(most: int) -> Iterator[list[str]]:
+    """Count the segments that difflib compares."""
+    compared: list[str] = []
+    set_seq1 = difflib.SequenceMatcher.set_seq1
+
+    def counted(self: Any, segment: str) -> None:
+        compared.append(segment)
+        set_seq1(self, segment)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(difflib.SequenceMatcher, "set_seq1", counted)
+        yield compared
+    assert len(compared) <= most

@@ -7,7 +7,7 @@ import pytest
 from portal import function
 from portal.catalogue import Catalogue
 from portal.errors import PortalError, RegistryError
-from portal.jsonrpc.methods import find_method, method_names, params_by_name
+from portal.jsonrpc.methods import find_method, look_up_method, method_names, params_by_name
 
 
 def add(a: float, b: float = 1.0) -> float:
@@ -83,3 +83,20 @@ def test_every_entry_is_found_by_its_method_name() -> None:
     for name, entry in names.items():
         assert find_method(catalogue, name) is entry, name
     assert {"orders.price", "orders.price@1", "a.b", "a.b@1", "a/b", "a/b@1"} <= set(names)
+
+
+def test_the_longest_names_are_found() -> None:
+    catalogue = Catalogue()
+    entry = catalogue.add(function(name="n" * 200, version="1")(lambda: None), ("s" * 200,))
+    assert look_up_method(catalogue, ".".join(entry.path)) is entry
+    assert look_up_method(catalogue, "/".join(entry.full_path) + "@1") is entry
+
+
+@pytest.mark.parametrize("method", ["a" * 2000, "a." * 1000, "add@" + "1" * 2000, "add." + "x" * 2000])
+def test_a_long_name_is_cut_in_the_error(method: str) -> None:
+    assert look_up_method(publish(), method) is None
+    with pytest.raises(RegistryError) as caught:
+        find_method(publish(), method)
+    assert len(str(caught.value)) < 200
+    assert caught.value.hint == ""
+    assert len(caught.value.name) <= 100

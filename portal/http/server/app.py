@@ -27,13 +27,14 @@ from ..documents.pages import Documents
 from ..messages.call_headers import context_of
 from ..messages.content_coding import DecompressionLimit
 from ..middleware.base import HTTPMiddleware, build_http_chain
+from .charges import RequestCharges
 from .error_responses import METHODS_OF_FUNCTION, ErrorResponses
 from .function_calls import FunctionCalls, json_response
 from .host_check import HostCheck
 from .listing import Listing
 from .negotiation import is_coded
 from .request_keys import RequestKeys
-from .rpc import RPCEndpoint
+from .rpc import MAX_BATCH_RESPONSE, RPCEndpoint
 from .target import Target, public_base, read_target
 
 __all__ = ["HTTPApp"]
@@ -64,13 +65,15 @@ class HTTPApp:
         http_middleware: around every request, the first outermost. Authentication and calls are inside of it.
         trusted_proxies: networks of proxies whose X-Forwarded-For is trusted.
         max_age: seconds for which clients may keep the results of cacheable functions without asking again.
-        documents: whether /openapi.json, /openrpc.json and /docs are served. Everybody may read them, and they show
-            what is published.
+        documents: whether /openapi.json, /openrpc.json, /docs and rpc.discover are served. Everybody may read the
+            first three, and they show what is published.
         title, version: of the interface, for the documents.
         max_containers: objects and arrays in the JSON of one body at most.
         max_body: bytes of a body at most, also when a middleware has decompressed it.
+        max_batch_response: bytes of the results of a JSON-RPC batch at most.
 
     Attributes:
+        batches_cut: counts the batches whose results were longer.
         decompression: the limit of decompressed bodies, which middleware finds in `request.notes`.
         decoder: decodes the bodies and counts those with too many objects and arrays.
 
@@ -97,6 +100,7 @@ class HTTPApp:
         version: str = "1",
         max_containers: int = MAX_CONTAINERS,
         max_body: int = 1024 * 1024,
+        max_batch_response: int = MAX_BATCH_RESPONSE,
     ) -> None:
         self._base = base_path
         self._hosts = hosts or HostCheck()
@@ -129,14 +133,18 @@ class HTTPApp:
             around_late=self._around_late if self._http_middleware else None,
         )
         self._keys = RequestKeys(base_path, catalogue, self._proxies, self._secrets if self._authenticators else None)
+        self._charges = RequestCharges(dispatcher)
         self._rpc = RPCEndpoint(
             catalogue,
             dispatcher,
-            discover=self._documents.discovered,
+            discover=self._documents.discovered if documents else None,
+            charges=self._charges,
             decoder=self.decoder,
+            max_batch_response=max_batch_response,
             debug=debug,
             key_of=self._keys.name_of,
         )
+        self.batches_cut = self._rpc.batches_cut
         #: See `portal.serving.request.KeyedApp`.
         self.keys = self._keys.of
         self._has_checked_names = False
@@ -205,7 +213,13 @@ class HTTPApp:
                 return self._errors.unsupported_coding(request, context)
             if self._is_rpc(path):
                 return self._rpc.respond(request, context)
-            return self._calls.respond(self._catalogue.get(path, version), request, context)
+            try:
+                entry = self._catalogue.find(path, version)
+            except RegistryError:  # `_reject_unknown` raises it again
+                entry = None
+            if entry is None:
+                return self._reject_unknown(path, version, request, context)
+            return self._calls.respond(entry, request, context)
         except PortalError as error:
             _note_guess(request, error)
             allow = {"Allow": self._allow(request)} if error.status == 405 else {}
@@ -251,15 +265,39 @@ class HTTPApp:
             return self._describe(path, version, request, context)
         raise ProtocolError(f"method {method} is not allowed here", status=405 if method in _METHODS else 501)
 
+    def _reject_unknown(
+        self, path: tuple[str, ...], version: str | None, request: Request, context: CallContext
+    ) -> Response:
+        reply: dict[str, str] = {}
+        try:
+            self._charges.charge(request, context, reply)
+            entry = self._catalogue.get(path, version)
+        except PortalError as error:
+            return self._errors.respond(request, error, context, reply)
+        return self._calls.respond(entry, request, context)  # published meanwhile
+
     def _describe(self, path: tuple[str, ...], version: str | None, request: Request, context: CallContext) -> Response:
         base = public_base(request)
-        response = json_response(200, self._listing.describe(path, version, base), context)
+        reply: dict[str, str] = {}
+        try:
+            if self._listing.is_list(path) or not self._is_published(path, version):
+                self._charges.charge(request, context, reply)
+            response = json_response(200, self._listing.describe(path, version, base), context)
+        except PortalError as error:
+            return self._errors.respond(request, error, context, reply)
+        response.headers.extend(reply.items())
         if base is not None:  # the addresses repeat the Host header, which a client may forge
             response.add_header("Cache-Control", "private, no-store")
         elif self._authenticators:
             # Shared caches store responses unless the request has Authorization (RFC 9111 section 3.5).
             response.add_header("Cache-Control", "private, no-cache")
         return response
+
+    def _is_published(self, path: tuple[str, ...], version: str | None) -> bool:
+        try:
+            return self._catalogue.find(path, version) is not None
+        except RegistryError:
+            return False
 
     def _allow(self, request: Request) -> str:
         """Return the allowed methods of the request's path (RFC 9110 section 10.2.1)."""

@@ -12,25 +12,29 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
+from ..._internal.counter import Counter
 from ..._internal.json_text import BodyDecoder, encode_json
 from ...calls.deadlines import limit_deadline
 from ...calls.dispatcher import Dispatcher
 from ...calls.item_key import ItemKey
 from ...calls.middleware import Call
-from ...catalogue import Catalogue
+from ...catalogue import Catalogue, Entry
 from ...context import CallContext
-from ...errors import PortalError, ProtocolError, SerializationError, ValidationError
+from ...errors import Delivery, PortalError, ProtocolError, RegistryError, SerializationError, ValidationError
 from ...function.failure import limit_exposure
 from ...jsonrpc import messages as jsonrpc
-from ...jsonrpc.methods import Params, find_method, params_by_name
+from ...jsonrpc.methods import Params, find_method, look_up_method, params_by_name
 from ...schema.jsondata import MAX_DEPTH, json_faults, shorten
 from ...serving import Request, Response
 from ..messages.event_stream import JSON
+from .charges import RequestCharges
 from .error_responses import log_failure
 from .negotiation import require_no_page
 
 __all__ = ["RPCEndpoint", "Run", "handle_rpc"]
 
+#: Bytes of the results of a batch.
+MAX_BATCH_RESPONSE = 8 * 1024 * 1024
 _log = logging.getLogger("portal.http")
 
 #: method name, parameters by name or position, the call's own context -> result as JSON data; raises portal errors
@@ -38,7 +42,14 @@ Run = Callable[[str, Params, CallContext], Any]
 
 
 def handle_rpc(
-    body: bytes, run: Run, context: CallContext, *, decoder: BodyDecoder | None = None, debug: bool = False
+    body: bytes,
+    run: Run,
+    context: CallContext,
+    *,
+    decoder: BodyDecoder | None = None,
+    max_size: int = MAX_BATCH_RESPONSE,
+    on_cut: Callable[[], object] = lambda: None,
+    debug: bool = False,
 ) -> bytes | None:
     """Return the response to a body of JSON-RPC; None if it holds notifications only.
 
@@ -46,6 +57,9 @@ def handle_rpc(
         run: makes one call.
         context: of the request; each call is given a child of it.
         decoder: decodes the body; one with the default bound when None.
+        max_size: bytes of the results of a batch at most. The call whose result goes beyond it gets an error, and no
+            further call of the batch runs that would get a response.
+        on_cut: called once if the results of a batch go beyond `max_size`.
         debug: whether the client sees what functions raise.
 
     Raises: ProtocolError (413) for a body with too many objects and arrays.
@@ -53,14 +67,24 @@ def handle_rpc(
     found = jsonrpc.decode(body, (decoder or BodyDecoder()).decode)
     # Each level takes an opening bracket, so counting those settles nearly every body without walking it.
     deep = body.count(b"{") + body.count(b"[") > MAX_DEPTH
-    responses = []
+    responses: list[bytes] = []
+    left = max_size
     for index, message in enumerate(found.messages):
         if isinstance(message, jsonrpc.Request):
             nested = context.child()
             key = context.idempotency_key
             if key is not None:
                 nested.idempotency_key = ItemKey.of(key, index) if found.is_batch else key
-            response = _handle(message, run, nested, deep, debug)
+            if left < 0 and not message.notification:
+                responses.append(_encode_error(message.id, _beyond(max_size, "not_sent", nested), debug))
+                continue
+            response, is_result = _handle(message, run, nested, deep, debug)
+            if found.is_batch and response is not None and left >= 0:
+                left -= len(response)
+                if left < 0:
+                    on_cut()
+                    if is_result:
+                        response = _encode_error(message.id, _beyond(max_size, "executed", nested), debug)
         elif isinstance(message, jsonrpc.Invalid):
             message.error.with_context(request_id=context.request_id)
             response = _encode_error(message.id, message.error, debug)
@@ -73,15 +97,24 @@ def handle_rpc(
     return b"[" + b",".join(responses) + b"]" if found.is_batch else responses[0]
 
 
-def _handle(message: jsonrpc.Request, run: Run, context: CallContext, deep: bool, debug: bool) -> bytes | None:
+def _beyond(max_size: int, delivery: Delivery, context: CallContext) -> PortalError:
+    message = f"the results of a batch must have at most {max_size} bytes"
+    error = ProtocolError(message, status=413, delivery=delivery, hint="make this call alone or in a smaller batch")
+    return error.with_context(request_id=context.request_id)
+
+
+def _handle(
+    message: jsonrpc.Request, run: Run, context: CallContext, deep: bool, debug: bool
+) -> tuple[bytes | None, bool]:
+    """Return the response, which a notification does not get, and whether it has a result."""
     try:
         if deep:
             _check_depth(message.params)
         result = run(message.method, message.params, context)
         if message.notification:
-            return None
+            return None, False
         try:
-            return encode_json(jsonrpc.response(message.id, result))
+            return encode_json(jsonrpc.response(message.id, result)), True
         except SerializationError as error:
             error.delivery = "executed"
             raise
@@ -93,7 +126,7 @@ def _handle(message: jsonrpc.Request, run: Run, context: CallContext, deep: bool
     limit_exposure(failure)
     failure.with_context(request_id=context.request_id)
     log_failure(failure, context.request_id)
-    return None if message.notification else _encode_error(message.id, failure, debug)
+    return (None if message.notification else _encode_error(message.id, failure, debug)), False
 
 
 def _encode_error(found: jsonrpc.Id, error: PortalError, debug: bool) -> bytes:
@@ -118,9 +151,14 @@ class RPCEndpoint:
         catalogue: what is published.
         dispatcher: runs the calls.
         discover: returns the OpenRPC document, for the method rpc.discover; None leaves that method out.
+        charges: counts what runs no function: rpc.discover and unknown methods.
         decoder: decodes the bodies; one with the default bound when None.
+        max_batch_response: bytes of the results of a batch at most.
         debug: whether clients see what functions raise.
         key_of: returns the value of the key of the function at a path; see `RequestKeys.name_of`.
+
+    Attributes:
+        batches_cut: counts the batches whose results were longer.
 
     Threads: any.
     """
@@ -132,13 +170,18 @@ class RPCEndpoint:
         *,
         key_of: Callable[[tuple[str, ...]], str] = "/".join,
         discover: Callable[[], dict[str, Any]] | None = None,
+        charges: RequestCharges | None = None,
         decoder: BodyDecoder | None = None,
+        max_batch_response: int = MAX_BATCH_RESPONSE,
         debug: bool = False,
     ) -> None:
         self._catalogue = catalogue
         self._dispatcher = dispatcher
         self._discover = discover
+        self._charges = charges or RequestCharges(dispatcher)
         self._decoder = decoder or BodyDecoder()
+        self._max_batch_response = max_batch_response
+        self.batches_cut = Counter()
         self._debug = debug
         self._key_of = key_of
 
@@ -154,9 +197,14 @@ class RPCEndpoint:
         waited = monotonic() - request.arrived  # in the queue; the time of earlier calls of a batch is not in it
 
         def run(method: str, params: Params, nested: CallContext) -> Any:
-            if method == "rpc.discover" and self._discover is not None:
-                return self._discover()
-            entry = find_method(self._catalogue, method)
+            entry = self._look_up(method)
+            if entry is None:
+                reply: dict[str, str] = {}
+                replied.append(reply)
+                self._charges.charge(request, nested, reply)
+                if method == "rpc.discover" and self._discover is not None:
+                    return self._discover()
+                entry = find_method(self._catalogue, method)
             by_name = params_by_name(entry.function, params)
             own = entry.function.schema.timeout
             if own is not None:
@@ -172,13 +220,30 @@ class RPCEndpoint:
                 if held is not None:
                     held.drop(key)
 
-        body = handle_rpc(request.body, run, context, decoder=self._decoder, debug=self._debug)
+        body = handle_rpc(
+            request.body,
+            run,
+            context,
+            decoder=self._decoder,
+            max_size=self._max_batch_response,
+            on_cut=self.batches_cut.add,
+            debug=self._debug,
+        )
         headers = [("Content-Type", JSON)] if body is not None else []
         headers += [("X-Request-ID", context.request_id), ("Cache-Control", "no-store")]
         if len(replied) == 1:  # those of several calls would contradict one another
             taken = {name.lower() for name, _ in headers}
             headers += [(name, value) for name, value in replied[0].items() if name not in taken]
         return Response(204 if body is None else 200, headers, body or b"")
+
+    def _look_up(self, method: str) -> Entry | None:
+        """Return the entry of a method name; None for rpc.discover and for a name that `find_method` rejects."""
+        if method == "rpc.discover" and self._discover is not None:
+            return None
+        try:
+            return look_up_method(self._catalogue, method)
+        except RegistryError:
+            return None
 
 
 def _check_type(request: Request) -> None:

@@ -44,7 +44,10 @@ _SETTINGS: dict[Kind, str] = {"call": "middleware", "request": "http_middleware"
 
 
 class NamespacedMiddleware(Protocol):
-    """Middleware that keeps data, such as responses or counts, apart from that of other portals."""
+    """Middleware that keeps data, such as responses or counts, apart from that of other portals.
+
+    A middleware around another one, such as `When`, has this method too, and returns itself around the bound one.
+    """
 
     def bind_namespace(self, name: str | None) -> Callable[..., Any]:
         """Return the middleware for one portal. Each portal and Consumer that takes the middleware calls this once.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from heapq import nsmallest
+from itertools import islice
 
 __all__ = ["most_similar"]
 
@@ -12,7 +13,8 @@ Path = tuple[str, ...]
 _MIN_SIMILARITY = 0.6  # of two segments; 1.0 for equal ones
 _MAX_SEGMENT = 64  # characters; longer names get no suggestions
 _MAX_DEPTH = 4  # segments of a path, of which published ones have at most three
-_MAX_CANDIDATES = 100  # published paths that are compared, those of the closest length first
+_MAX_SCANNED = 1000  # published paths whose lengths are looked at
+_MAX_CANDIDATES = 30  # published paths that are compared
 _LONGEST = 2 / _MIN_SIMILARITY - 1  # how many times as long one of two similar segments may be
 
 
@@ -56,9 +58,17 @@ def most_similar(path: Path, published: Iterable[Path]) -> list[Path]:
 
 
 def _of_similar_length(path: Path, published: Iterable[Path]) -> list[Path]:
-    """Return the published paths whose names may be similar by their lengths, at most `_MAX_CANDIDATES`."""
-    length = len(path[-1])
-    found = [one for one in published if length <= _LONGEST * len(one[-1]) and len(one[-1]) <= _LONGEST * length]
-    if len(found) > _MAX_CANDIDATES:
-        found = nsmallest(_MAX_CANDIDATES, found, key=lambda one: (len(one) != len(path), abs(len(one[-1]) - length)))
-    return found
+    """Return the published paths whose names may be similar by their lengths, at most `_MAX_CANDIDATES`.
+
+    Of more, those that begin alike and have the closest length are returned.
+    """
+    name, length = path[-1], len(path[-1])
+    scanned = islice(published, _MAX_SCANNED)
+    found = [one for one in scanned if length <= _LONGEST * len(one[-1]) and len(one[-1]) <= _LONGEST * length]
+    if len(found) <= _MAX_CANDIDATES:
+        return found
+
+    def distance(one: Path) -> tuple[bool, bool, int]:
+        return len(one) != len(path), one[-1][:2] != name[:2], abs(len(one[-1]) - length)
+
+    return nsmallest(_MAX_CANDIDATES, found, key=distance)

@@ -53,11 +53,28 @@ def test_a_path_that_is_longer_than_what_is_published_gets_no_suggestions(path: 
 @pytest.mark.parametrize("path", [("item_500x",), ("shop", "item_77"), ("x",), ("i" * 60,)])
 def test_few_of_many_published_paths_are_compared(path: tuple[str, ...]) -> None:
     published = [(f"item_{number}",) for number in range(5000)] + [("shop", f"item_{number}") for number in range(5000)]
-    with limited_matchers(210) as compared:
+    with limited_matchers(70) as compared:
         found = most_similar(path, published)
     assert len(found) <= 3
     assert all(one in published for one in found)
-    assert len(compared) <= 210
+    assert len(compared) <= 70
+
+
+def test_the_time_for_a_suggestion_does_not_grow_with_what_is_published() -> None:
+    scanned: list[int] = []
+
+    def published() -> Iterator[tuple[str, ...]]:
+        for number in range(100_000):
+            scanned.append(number)
+            yield (f"item_{number}",)
+
+    most_similar(("item_x",), published())
+    assert len(scanned) <= 1001
+
+
+def test_of_many_published_paths_the_likely_ones_are_compared() -> None:
+    published = [(f"{letter}_function",) for letter in "abcdefghijklmnopqrstuvwxyz"] * 10 + [("price_of_order",)]
+    assert most_similar(("price_of_ordr",), published)[0] == ("price_of_order",)
 
 
 @contextmanager

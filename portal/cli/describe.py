@@ -66,7 +66,9 @@ def echo_schema(schema: FunctionSchema) -> None:
     echo(one_line(f"{schema.name}  version {schema.version}" + "".join(f", {flag}" for flag in flags)))
     if schema.description:
         echo(schema.description)
-    rows = [_parameter_row(name, part, schema) for name, part in _mapping(schema.input.get("properties")).items()]
+    required = _required(schema.input)
+    parts = _mapping(schema.input.get("properties"))
+    rows = [_parameter_row(name, part, name in required) for name, part in parts.items()]
     echo("parameters:" if rows else "parameters: none")
     echo_table(rows)
     echo(f"{'each item' if schema.streaming else 'returns'}: {one_line(type_text(schema.output))}")
@@ -74,16 +76,19 @@ def echo_schema(schema: FunctionSchema) -> None:
         echo(f"example: {json.dumps(example, ensure_ascii=False)}")
 
 
-def _parameter_row(name: str, part: Any, schema: FunctionSchema) -> tuple[str, ...]:
+def _parameter_row(name: str, part: Any, is_required: bool) -> tuple[str, ...]:
     details = _mapping(part)
-    required = name in _list(schema.input.get("required"))
-    default = "required" if required else f"default {json.dumps(details.get('default'), ensure_ascii=False)}"
+    default = "required" if is_required else f"default {json.dumps(details.get('default'), ensure_ascii=False)}"
     return one_line(name), one_line(type_text(part)), default, str(details.get("description", ""))
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     """Return a part of a schema that is an object; an empty one where the server sent something else."""
     return value if isinstance(value, Mapping) else {}
+
+
+def _required(schema: Mapping[str, Any]) -> frozenset[str]:
+    return frozenset(name for name in _list(schema.get("required")) if isinstance(name, str))
 
 
 def _list(value: Any) -> list[Any]:
@@ -112,7 +117,7 @@ def type_text(schema: Any) -> str:
     if "items" in schema:
         text += f" of {type_text(schema['items'])}"
     if "properties" in schema:
-        required = _list(schema.get("required"))
+        required = _required(schema)
         names = (name if name in required else f"{name}?" for name in _mapping(schema["properties"]))
         text += f" {{{', '.join(names)}}}"
     constraints = (f"{name} {schema[name]}" for name in _CONSTRAINTS if name in schema)

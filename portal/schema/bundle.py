@@ -23,6 +23,8 @@ __all__ = ["SchemaBundle", "pascal_case"]
 
 #: Keywords that describe the place where a schema stands, and not the schema itself.
 _ANNOTATIONS_OF_PLACE = ("default", "description", "examples", "deprecated")
+#: Definitions that are compared, each with all that it refers to, for one schema; the others are not shared.
+_MAX_COMPARED = 5_000
 _is_name = re.compile("[A-Za-z][A-Za-z0-9_]*").fullmatch
 
 
@@ -51,6 +53,7 @@ class SchemaBundle:
         self.schemas: dict[str, Any] = {}
         self._name_of_definition: dict[str, str] = {}  # by `_definition_key`
         self._lowercase_names: set[str] = set()
+        self._numbers: dict[str, int] = {}  # lower-case name -> the last number that was added to it
 
     def add(self, name: str, schema: dict[str, Any]) -> dict[str, Any]:
         """Add a component unchanged, under exactly this name, and return a reference to it."""
@@ -103,8 +106,13 @@ class SchemaBundle:
         definitions = root.get("$defs", {})
         names: dict[str, str] = {}
         added: list[str] = []
+        compared = 0
         for definition in definitions:
-            key = _definition_key(definition, root)
+            if compared < _MAX_COMPARED:
+                key, reached = _definition_key(definition, root)
+                compared += reached
+            else:
+                key = f"#{len(self._name_of_definition)}"
             if key not in self._name_of_definition:
                 self._name_of_definition[key] = self._unique_name(_preferred_name(definition, definitions))
                 added.append(definition)
@@ -120,10 +128,9 @@ class SchemaBundle:
     def _unique_name(self, preferred: str) -> str:
         """Return a name that differs from the others in more than case: generators make file names of it."""
         base = name = pascal_case(preferred)
-        number = 2
         while name.lower() in self._lowercase_names:
+            number = self._numbers[base.lower()] = self._numbers.get(base.lower(), 1) + 1
             name = f"{base}{number}"
-            number += 1
         self._lowercase_names.add(name.lower())
         return name
 
@@ -163,6 +170,8 @@ def _move_titled_to_defs(root: dict[str, Any]) -> dict[str, Any]:
     The schema must have no references into its own parts, since the parts move.
     """
     definitions = root.get("$defs", {})
+    keys: dict[str, str] = {}  # title and definition as text -> key of the definition
+    numbers: dict[str, int] = {}  # title -> the last number that was added to it
 
     def move(part: Any) -> Any:
         if not isinstance(part, dict):
@@ -172,10 +181,12 @@ def _move_titled_to_defs(root: dict[str, Any]) -> dict[str, Any]:
         if not (isinstance(title, str) and _is_name(title) and part.get("properties")):
             return part
         definition = {key: value for key, value in part.items() if key not in _ANNOTATIONS_OF_PLACE}
-        key, number = title, 2
+        text = json.dumps([title, definition], sort_keys=True)
+        key = keys.get(text, title)
         while key in definitions and definitions[key] != definition:
-            key = f"{title}{number}"
-            number += 1
+            numbers[title] = numbers.get(title, 1) + 1
+            key = f"{title}{numbers[title]}"
+        keys[text] = key
         definitions[key] = definition
         return {"$ref": f"#/$defs/{key}", **{key: part[key] for key in _ANNOTATIONS_OF_PLACE if key in part}}
 
@@ -197,8 +208,11 @@ def _without_titles(schema: Any) -> Any:
     return schema
 
 
-def _definition_key(definition: str, root: dict[str, Any]) -> str:
-    """Return text that is equal for definitions with the same name, content and content of what they refer to."""
+def _definition_key(definition: str, root: dict[str, Any]) -> tuple[str, int]:
+    """Return text that is equal for definitions with the same name, content and content of what they refer to.
+
+    The number is that of the definitions that were looked at.
+    """
     definitions = root["$defs"]
     reached: dict[str, Any] = {}
     pending = [definition]
@@ -213,7 +227,9 @@ def _definition_key(definition: str, root: dict[str, Any]) -> str:
                 pending.append(found[0])
             elif _is_from_root(reference):
                 reached["#"] = root
-    return json.dumps([_preferred_name(definition, definitions), reached.pop(definition), reached], sort_keys=True)
+    number = len(reached)
+    parts = [_preferred_name(definition, definitions), reached.pop(definition), reached]
+    return json.dumps(parts, sort_keys=True), number
 
 
 def _preferred_name(definition: str, definitions: dict[str, Any]) -> str:

@@ -57,6 +57,9 @@ _UNSUPPORTED = frozenset(
      "unevaluatedProperties", "unevaluatedItems", "minProperties", "maxProperties", "$dynamicRef", "$anchor", "$id"}
 )  # fmt: skip
 _MAX_REFERENCES = 32
+#: Parts of one hint. A hint has no references: definitions that refer twice to the next one would double it each time.
+_MAX_PARTS = 2_000
+_MAX_ALTERNATIVES = 256
 
 
 def hint_from_json(schema: dict[str, Any] | bool) -> Any:
@@ -64,8 +67,16 @@ def hint_from_json(schema: dict[str, Any] | bool) -> Any:
 
     An object without unknown members becomes a TypedDict, a format its native type, `enum` a Literal, and `anyOf` a
     Union. A part without a hint becomes Any; so does a part that refers to itself, and a schema that accepts nothing.
+    A schema of more than `_MAX_PARTS` parts, with its references followed, becomes Any as a whole.
     """
-    return _HintBuilder(schema).build(schema, "Value", ())
+    try:
+        return _HintBuilder(schema).build(schema, "Value", ())
+    except _TooManyParts:
+        return Any
+
+
+class _TooManyParts(Exception):
+    pass
 
 
 class _HintBuilder:
@@ -73,6 +84,7 @@ class _HintBuilder:
 
     def __init__(self, root: dict[str, Any] | bool) -> None:
         self._root = root
+        self._parts_left = _MAX_PARTS
 
     def build(self, schema: Any, name: str, followed: tuple[str, ...]) -> Any:
         """Return the hint of a part.
@@ -82,6 +94,9 @@ class _HintBuilder:
             name: the name of a TypedDict without a title.
             followed: the references that led to the part.
         """
+        self._parts_left -= 1
+        if self._parts_left < 0:
+            raise _TooManyParts
         if not isinstance(schema, dict) or _UNSUPPORTED & schema.keys() or len(followed) > _MAX_REFERENCES:
             return Any
         if "$ref" in schema:
@@ -106,6 +121,8 @@ class _HintBuilder:
         return self.build(definitions[key], key or name, (*followed, reference))
 
     def _union(self, parts: list[Any], name: str, followed: tuple[str, ...]) -> Any:
+        if len(parts) > _MAX_ALTERNATIVES:
+            return Any
         hints = [self.build(part, f"{name}{number}", followed) for number, part in enumerate(parts)]
         if Any in hints or not hints:
             return Any
@@ -134,10 +151,10 @@ class _HintBuilder:
 
     def _object(self, schema: dict[str, Any], name: str, followed: tuple[str, ...]) -> Any:
         properties, additional = schema.get("properties", {}), schema.get("additionalProperties", True)
-        required = schema.get("required", [])
+        required = frozenset(schema.get("required", ()))
         if not properties and isinstance(additional, dict) and not required:
             return dict[str, self.build(additional, f"{name}Value", followed)]  # type: ignore[misc]
-        if additional is not False or set(required) - properties.keys():
+        if additional is not False or required - properties.keys():
             return Any
         fields: dict[str, Any] = {}
         for key, part in properties.items():

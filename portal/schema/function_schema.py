@@ -11,7 +11,7 @@ from typing import Any
 
 from .._internal.settings import flag, positive_seconds, require
 from ..errors import ConfigError, RegistryError, SerializationError, ValidationError
-from .jsondata import copy_json, shorten
+from .jsondata import MAX_DEPTH, copy_json, shorten, too_deep
 from .schema import Schema
 from .subschemas import walk
 
@@ -152,7 +152,7 @@ class FunctionSchema:
         """Return the schema that `to_dict` wrote. Unknown members are ignored: a newer peer may send them.
 
         Raises:
-            SerializationError: a member has the wrong type, or the name is missing.
+            SerializationError: a member has the wrong type, the name is missing, or JSON Schemas are nested too deeply.
             RegistryError: the name or version is invalid.
         """
         if not isinstance(data, Mapping):
@@ -162,6 +162,8 @@ class FunctionSchema:
             raise SerializationError("a function schema must have a name")
         for name, value in members.items():
             _check_member(name, value)
+        if any(too_deep(members.get(name)) for name in ("input", "output", "examples")):
+            raise SerializationError(f"a function schema must be nested at most {MAX_DEPTH} levels deep")
         try:
             return cls(**members)
         except ConfigError as error:

@@ -24,6 +24,7 @@ __all__ = [
     "json_faults",
     "pointer",
     "shorten",
+    "too_deep",
 ]
 
 MAX_DEPTH = 64
@@ -56,6 +57,16 @@ def is_json(value: Any, depth: int = MAX_DEPTH) -> bool:
             if type(key) is not str or not _encodable(key) or not is_json(item, depth - 1):
                 return False
         return True
+    return False
+
+
+def too_deep(value: Any, depth: int = MAX_DEPTH) -> bool:
+    """Return whether containers are nested more than `depth` deep in the value."""
+    kind = type(value)
+    if kind is dict:
+        return depth <= 0 or any(too_deep(item, depth - 1) for item in value.values())
+    if kind is list or kind is tuple:
+        return depth <= 0 or any(too_deep(item, depth - 1) for item in value)
     return False
 
 

@@ -20,7 +20,7 @@ _SCALARS = frozenset(("null", "boolean", "integer", "number", "string"))
 
 def is_strict(schema: Any) -> bool:
     """Return whether the compiled validator alone rejects everything that is not JSON data."""
-    return _Nesting(schema).height(schema, ()) < MAX_DEPTH and _states_types(schema, schema)
+    return _Nesting(schema).height(schema, ()) < MAX_DEPTH and _StatedTypes(schema).are_in(schema)
 
 
 def is_scalar(schema: Any) -> bool:
@@ -81,32 +81,44 @@ class _Nesting:
         return height
 
 
-def _states_types(schema: Any, root: Any) -> bool:
-    """Return whether a schema states the type of every value that it can reach."""
-    if not isinstance(schema, dict):
-        return schema is False
-    if "const" in schema or "enum" in schema:
-        return True
-    if "$ref" in schema and _states_types(resolve(root, schema["$ref"]), root):
-        return True
-    if any(_states_types(part, root) for part in schema.get("allOf", ())):
-        return True
-    for key in ("anyOf", "oneOf"):
-        if key in schema and all(_states_types(part, root) for part in schema[key]):
+class _StatedTypes:
+    """Whether the schemas of a document that is not recursive state types; each is looked at once."""
+
+    def __init__(self, root: Any) -> None:
+        self._root = root
+        self._found: dict[int, bool] = {}
+
+    def are_in(self, schema: Any) -> bool:
+        """Return whether a schema states the type of every value that it can reach."""
+        if not isinstance(schema, dict):
+            return schema is False
+        key = id(schema)
+        if key not in self._found:
+            self._found[key] = self._find(schema)
+        return self._found[key]
+
+    def _find(self, schema: dict[str, Any]) -> bool:
+        if "const" in schema or "enum" in schema:
             return True
-    return "type" in schema and _parts_state_types(schema, root)
+        if "$ref" in schema and self.are_in(resolve(self._root, schema["$ref"])):
+            return True
+        if any(self.are_in(part) for part in schema.get("allOf", ())):
+            return True
+        for key in ("anyOf", "oneOf"):
+            if key in schema and all(self.are_in(part) for part in schema[key]):
+                return True
+        return "type" in schema and self._are_in_parts(schema)
 
-
-def _parts_state_types(schema: dict[str, Any], root: Any) -> bool:
-    stated = schema["type"]
-    for kind in [stated] if isinstance(stated, str) else stated:
-        if kind == "array":
-            parts = [*schema.get("prefixItems", ()), schema.get("items", True)]
-        elif kind == "object":
-            parts = [*schema.get("properties", {}).values(), *schema.get("patternProperties", {}).values()]
-            parts.append(schema.get("additionalProperties", True))
-        else:
-            continue
-        if not all(_states_types(part, root) for part in parts):
-            return False
-    return True
+    def _are_in_parts(self, schema: dict[str, Any]) -> bool:
+        stated = schema["type"]
+        for kind in [stated] if isinstance(stated, str) else stated:
+            if kind == "array":
+                parts = [*schema.get("prefixItems", ()), schema.get("items", True)]
+            elif kind == "object":
+                parts = [*schema.get("properties", {}).values(), *schema.get("patternProperties", {}).values()]
+                parts.append(schema.get("additionalProperties", True))
+            else:
+                continue
+            if not all(self.are_in(part) for part in parts):
+                return False
+        return True

@@ -15,6 +15,7 @@ import jsonschema_rs
 
 from ..errors import ConfigError, Fault
 from ..errors.fault import limit_faults
+from .bounds.expansion import require_bounded
 from .bounds.limits import limits
 from .bounds.patterns import PatternPlan, plan_patterns
 from .formats import BUILTIN_FORMATS, FORMATS
@@ -41,8 +42,8 @@ class Validator:
         strict: whether the compiled schema alone decides, without a walk over the value.
 
     Raises:
-        ConfigError: the schema is not a JSON Schema 2020-12, has a reference that leads out of it, or has a pattern
-            that cannot run in linear time.
+        ConfigError: the schema is not a JSON Schema 2020-12, has a reference that leads out of it, has a pattern
+            that cannot run in linear time, or causes too much work; see `ValidationLimits`.
 
     Threads: immutable; any thread may use it.
     """
@@ -53,6 +54,7 @@ class Validator:
         self.schema = schema
         self.formats = formats
         _require_dialect(schema)
+        require_bounded(schema)
         plan = plan_patterns(schema)
         compiled = _compile(plan, plan.schema, formats)
         self._find_faults: Callable[[Any], list[Fault]] | None = None

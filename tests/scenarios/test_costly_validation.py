@@ -112,7 +112,7 @@ def test_the_caller_gets_an_error_in_time_and_others_their_results(attack: str, 
     # the costly texts take what is left until the deadline
     assert status == 422 or (attack == "texts" and status == 504)
     assert len(json.dumps(problem)) < 3_000_000
-    assert taken < 5
+    assert taken < 10
 
 
 @pytest.mark.parametrize("pattern", ["(?=.*x)(?=.*y)z", r"(a*)\1b", "(?<!a)b"])

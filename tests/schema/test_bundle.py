@@ -162,3 +162,23 @@ def test_a_sentence_as_title_or_a_reference_into_a_part_keeps_the_part_in_place(
     bundle.add_component("f", schema)
     assert bundle.schemas["F"]["properties"]["b"] == {"$ref": "#/components/schemas/F/properties/a/properties/x"}
     assert set(bundle.schemas) == {"F"}
+
+
+def test_of_very_many_definitions_some_are_not_shared() -> None:
+    parts: dict[str, Any] = {f"d{number}": {"items": {"$ref": f"#/$defs/d{number + 1}"}} for number in range(200)}
+    schema = {"$defs": {**parts, "d200": {"type": "integer"}}, "$ref": "#/$defs/d0"}
+    bundle = SchemaBundle()
+    first, second = bundle.inline("A", schema), bundle.inline("B", schema)
+    assert first["$ref"] in (second["$ref"], "#/components/schemas/D0")
+    for name, part in bundle.schemas.items():
+        if "items" in part:
+            assert part["items"]["$ref"].rpartition("/")[2] in bundle.schemas, name
+    assert 201 <= len(bundle.schemas) < 402
+
+
+def test_many_definitions_with_one_title_get_numbers() -> None:
+    parts = {f"d{number}": {"title": "Same", "const": number} for number in range(50)}
+    bundle = SchemaBundle()
+    bundle.inline("A", {"$defs": parts, "anyOf": [{"$ref": f"#/$defs/{name}"} for name in parts]})
+    assert sorted(bundle.schemas, key=len)[:3] == ["Same", "Same2", "Same3"]
+    assert [bundle.schemas[f"Same{number}"]["const"] for number in (2, 50)] == [1, 49]

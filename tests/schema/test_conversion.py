@@ -197,3 +197,25 @@ def test_an_open_object_keeps_unknown_members() -> None:
 def test_only_objects_become_marshmallow_schemas() -> None:
     with pytest.raises(ConfigError):
         marshmallow_from_json({"type": "array"})
+
+
+@pytest.mark.parametrize("kind", ["object", "array", "anyOf"])
+def test_a_hint_with_too_many_parts_is_any(kind: str) -> None:
+    def with_parts(length: int) -> dict[str, Any]:
+        parts: dict[str, Any] = {f"d{length}": {"type": "integer"}}
+        for number in range(length):
+            part = {"$ref": f"#/$defs/d{number + 1}"}
+            parts[f"d{number}"] = {
+                "object": {"type": "object", "properties": {"a": part, "b": part}, "additionalProperties": False},
+                "array": {"type": "array", "prefixItems": [part, part], "items": False, "minItems": 2},
+                "anyOf": {"anyOf": [part, {"type": "array", "items": part}]},
+            }[kind]
+        return {"$defs": parts, "$ref": "#/$defs/d0"}
+
+    assert hint_from_json(with_parts(3)) is not Any
+    assert hint_from_json(with_parts(30)) is Any
+
+
+def test_a_union_of_very_many_alternatives_is_any() -> None:
+    assert hint_from_json({"anyOf": [{"const": number} for number in range(256)]}) is not Any
+    assert hint_from_json({"anyOf": [{"const": number} for number in range(257)]}) is Any

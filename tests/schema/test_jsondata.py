@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from portal.schema.jsondata import copy_json, is_json, json_faults, pointer, shorten
+from portal.schema.jsondata import copy_json, is_json, json_faults, pointer, shorten, too_deep
 
 
 class Unprintable:
@@ -60,3 +60,13 @@ def test_copies_share_no_container() -> None:
 
 def test_pointers_are_escaped() -> None:
     assert pointer(("a/b", 0, "~")) == "/a~1b/0/~0"
+
+
+def test_too_deep() -> None:
+    value: list[object] = []
+    for _ in range(63):
+        value = [value]
+    assert not too_deep(value)
+    assert too_deep([value])
+    assert too_deep({"a": value})
+    assert not too_deep("a")

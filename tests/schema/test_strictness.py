@@ -84,3 +84,11 @@ def test_every_string_gets_a_pattern() -> None:
         "prefixItems": [{"type": "string", "pattern": "a"}, {"type": "integer"}],
         "$defs": {"s": {"type": "string", "pattern": ""}},
     }
+
+
+def test_shared_definitions_are_looked_at_once() -> None:
+    parts: dict[str, object] = {
+        f"d{number}": {"allOf": [{"$ref": f"#/$defs/d{number + 1}"}] * 2} for number in range(20)
+    }
+    assert not is_strict({"$defs": {**parts, "d20": {}}, "$ref": "#/$defs/d0"})
+    assert is_strict({"$defs": {**parts, "d20": {"type": "integer"}}, "$ref": "#/$defs/d0"})

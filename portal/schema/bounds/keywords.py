@@ -43,7 +43,7 @@ _text = _Text()
 def start_report() -> None:
     """Give the report that this thread begins its allowance."""
     allowed = limits()
-    _time.start(allowed.report_time)
+    _time.start(allowed.report_time, allowed.report_time)
     _text.left, _text.alternatives = allowed.report_text, _MAX_ALTERNATIVES
 
 
@@ -159,6 +159,8 @@ def _unevaluated(keyword: str, kind: type, find: Callable[[Any, Any, Any], set[A
                 take_step()
                 if not _fits(validator, instance[key], expected):
                     wrong.append(key if kind is dict else instance[key])
+                    if len(wrong) > _LISTED:
+                        break
         if wrong:
             noun = "properties" if kind is dict else "items"
             listed = ", ".join(shorten(one) for one in wrong[:_LISTED])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from time import monotonic
+from time import monotonic, thread_time
 
 from ..._internal.counter import Counter
 from ..._internal.settings import count, instance, positive_seconds, size
@@ -22,8 +22,9 @@ class ValidationLimits:
     Attributes:
         report_time: seconds that the list of a value's faults may take. The deadline of the call ends it earlier.
         report_text: characters of that list, and of the text that it matches with patterns.
-        pattern_time: seconds that the costly patterns of one value may take, before it is accepted or rejected.
-        max_expansion: how many schemas may apply to one value, with every reference followed.
+        pattern_time: seconds of processor time that the costly patterns of one value may take. It is then rejected.
+        max_schemas: how many schemas may be in one JSON Schema, definitions included.
+        max_expansion: how many of them may apply to one value, with every reference followed.
 
     Raises: ConfigError for a wrong setting.
 
@@ -33,12 +34,14 @@ class ValidationLimits:
     report_time: float = 1.0
     report_text: int = 1024 * 1024
     pattern_time: float = 1.0
+    max_schemas: int = 5_000
     max_expansion: int = 5_000
 
     def __post_init__(self) -> None:
         positive_seconds("validation.report_time", self.report_time, below=_DAY)
         size("validation.report_text", self.report_text)
         positive_seconds("validation.pattern_time", self.pattern_time, below=_DAY)
+        count("validation.max_schemas", self.max_schemas)
         count("validation.max_expansion", self.max_expansion)
 
 
@@ -87,23 +90,30 @@ class Allowance(threading.local):
     """The time that validation in this thread may still take.
 
     Attributes:
-        ends: `time.monotonic()` moment at which it ends.
+        ends: `time.thread_time()` moment at which it ends. Time in which other threads run does not count.
+        deadline: `time.monotonic()` moment at which it ends at the latest; None without one.
         exceeded: whether something asked after that moment.
     """
 
     ends = 0.0
+    deadline: float | None = None
     exceeded = False
 
-    def start(self, seconds: float) -> None:
-        """Start anew, with `seconds` or with what is left until the deadline of the running call."""
-        ends = monotonic() + seconds
+    def start(self, seconds: float, elapsed: float | None = None) -> None:
+        """Start anew.
+
+        Args:
+            seconds: of processor time.
+            elapsed: seconds of all time; None sets no limit. The deadline of the running call is always one.
+        """
         context = CallContext.current()
-        if context is not None and context.deadline is not None and context.deadline < ends:
-            ends = context.deadline
-        self.ends, self.exceeded = ends, False
+        self.deadline = None if context is None else context.deadline
+        if elapsed is not None and (self.deadline is None or self.deadline > monotonic() + elapsed):
+            self.deadline = monotonic() + elapsed
+        self.ends, self.exceeded = thread_time() + seconds, False
 
     def is_over(self) -> bool:
         """Return whether the time has passed."""
-        if not self.exceeded and monotonic() > self.ends:
-            self.exceeded = True
+        if not self.exceeded:
+            self.exceeded = thread_time() > self.ends or (self.deadline is not None and monotonic() > self.deadline)
         return self.exceeded

@@ -7,7 +7,7 @@ the function. Every failure becomes a portal error with the request id.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import ExitStack
 from time import monotonic
@@ -15,6 +15,7 @@ from typing import Any
 
 from .._internal.closing import close_and_log
 from .._internal.counter import Counter
+from .._internal.job_queue import KeyLimit, Keys
 from ..context import CallContext, enter, leave
 from ..errors import CallTimeout, PortalError
 from ..function import Function
@@ -22,7 +23,7 @@ from .deadlines import DeadlineWatch, cancelled_error, expired_error, limit_dead
 from .middleware import Call, Middleware, build_chain
 from .plugins import close_middleware, counters_of, resolve_middleware
 from .stream_worker import END, StreamWorker
-from .workers import DispatchWorkers
+from .workers import DISPATCH_THREADS, DispatchWorkers
 
 __all__ = ["Dispatcher"]
 
@@ -33,6 +34,10 @@ def _call_function(call: Call) -> Any:
     if call.streaming:
         return call.function.iterate(call.params, call.context)
     return call.function.invoke(call.params, call.context)
+
+
+def _no_keys(call: Call) -> Keys:
+    return ()
 
 
 def _middleware_failure(call: Call, error: Exception) -> PortalError:
@@ -59,6 +64,9 @@ class Dispatcher:
             only that can end the wait at the deadline.
         workers: size of that pool.
         name: the portal's `name=`, the namespace of what middleware keeps.
+        limits: how many calls with one key may run at a time in the executor or that pool, by the kind of the key.
+            Further ones are rejected. None limits nothing.
+        keys_of: returns the keys of a call.
 
     Attributes:
         middleware: the middleware, with plug-ins in place of their names.
@@ -76,12 +84,16 @@ class Dispatcher:
         middleware: Iterable[Middleware | str] = (),
         *,
         executor: Executor | None = None,
-        workers: int = 32,
+        workers: int = DISPATCH_THREADS,
         name: str | None = None,
+        limits: Mapping[str, KeyLimit] | None = None,
+        keys_of: Callable[[Call], Keys] = _no_keys,
     ) -> None:
         self.middleware = resolve_middleware(middleware, name=name)
         self._executor = executor
-        self._workers = DispatchWorkers(executor, threads=workers)
+        self._workers = DispatchWorkers(executor, threads=workers, limits=limits)
+        self._keys_of = keys_of
+        self._has_limits = limits is not None
         self._chain = build_chain(self.middleware, _call_function)
         self._watch = DeadlineWatch()
         self.started, self.finished, self._failed = Counter(), Counter(), Counter()
@@ -154,7 +166,8 @@ class Dispatcher:
 
     def _run_in_worker(self, call: Call) -> Any:
         call.context.watched = True
-        return wait_for(self._workers.submit(self._run, call), call.context, call.function.name)
+        future = self._workers.submit(self._run, call, keys=self._keys_of(call))
+        return wait_for(future, call.context, call.function.name)
 
     def _run(self, call: Call) -> Any:
         self.started.add()
@@ -207,7 +220,7 @@ class Dispatcher:
         context = call.context
         enforced = context.watched or context.deadline is None
         if not enforced and on_deadline is None:
-            worker = StreamWorker(self._workers.executor, items, context, call.function.name)
+            worker = StreamWorker(self._workers.with_keys(self._keys_of(call)), items, context, call.function.name)
             stack.callback(worker.close)
             return worker.next
         stack.callback(close_and_log, items, f"the stream of {call.function.name}")
@@ -225,6 +238,8 @@ class Dispatcher:
         failed, expired = self._failed.value, self._expired.value
         counted = counters_of(self.middleware)
         numbers = {"calls": started, "failed": failed, "running": started - finished, "expired": expired}
+        if self._has_limits:
+            numbers["limited"] = self._workers.limited
         return numbers | ({"middleware": counted} if counted else {})
 
     def close(self, timeout: float | None = 0.0) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future
+from functools import partial
 from typing import Any
 
-from .._internal.at_fork import new_lock
+from .._internal.at_fork import new_lock, renew_after_fork
 from .._internal.executor import WorkerPool
+from .._internal.job_queue import JobQueue, KeyLimit, Keys
 
-__all__ = ["DispatchWorkers"]
+__all__ = ["DISPATCH_THREADS", "DispatchWorkers"]
 
-_THREADS = 32
+DISPATCH_THREADS = 32
 
 
 class DispatchWorkers:
@@ -20,12 +23,23 @@ class DispatchWorkers:
     Args:
         executor: runs the calls and is not closed here; None makes a pool without a queue.
         threads: size of that pool.
+        limits: how many calls with one key may run, by the kind of the key; None counts nothing. A call counts until
+            it ends, even if its caller has stopped waiting.
 
     Threads: any.
     """
 
-    def __init__(self, executor: Executor | None = None, *, threads: int = _THREADS) -> None:
+    def __init__(
+        self,
+        executor: Executor | None = None,
+        *,
+        threads: int = DISPATCH_THREADS,
+        limits: Mapping[str, KeyLimit] | None = None,
+    ) -> None:
         self._given = executor
+        self._limits = limits
+        self.after_fork()
+        renew_after_fork(self)
         self._threads = threads
         self._pool: WorkerPool | None = None
         self._lock = new_lock()  # guards making the pool
@@ -40,9 +54,43 @@ class DispatchWorkers:
                 self._pool = WorkerPool(self._threads, 0, name="portal-call")
             return self._pool
 
-    def submit(self, run: Callable[..., Any], /, *args: Any) -> Future[Any]:
-        """Run `run(*args)` in a thread. Raises: OverloadedError when all threads of the pool are busy."""
-        return self.executor.submit(run, *args)
+    def after_fork(self) -> None:
+        """Count from zero; called by `__init__`, and in a child process after a fork."""
+        self._running: JobQueue[None] = JobQueue(None, 0, self._limits)  # guarded by the lock below
+        self._counting = threading.Lock()
+
+    @property
+    def limited(self) -> int:
+        """How many calls were rejected because a key was full."""
+        return self._running.limited
+
+    def submit(self, run: Callable[..., Any], /, *args: Any, keys: Keys = ()) -> Future[Any]:
+        """Run `run(*args)` in a thread.
+
+        Args:
+            keys: of the call.
+
+        Raises: OverloadedError when all threads of the pool are busy, or when a key is full.
+        """
+        if not keys or self._limits is None:
+            return self.executor.submit(run, *args)
+        with self._counting:
+            self._running.add(None, keys)
+        try:
+            future = self.executor.submit(run, *args)
+        except BaseException:
+            self._finish(keys)
+            raise
+        future.add_done_callback(lambda _: self._finish(keys))
+        return future
+
+    def _finish(self, keys: Keys) -> None:
+        with self._counting:
+            self._running.finish(keys)
+
+    def with_keys(self, keys: Keys) -> Executor:
+        """Return the executor for jobs with these keys."""
+        return _KeyedExecutor(self, keys)
 
     def close(self, timeout: float | None) -> None:
         """End the pool, if there is one; running calls that take longer than `timeout` seconds go on."""
@@ -50,3 +98,14 @@ class DispatchWorkers:
             pool, self._pool = self._pool, None
         if pool is not None:
             pool.shutdown(wait=bool(timeout), cancel_futures=True, timeout=timeout)
+
+
+class _KeyedExecutor(Executor):
+    """Submits jobs with the same keys. Its owner closes the workers."""
+
+    def __init__(self, workers: DispatchWorkers, keys: Keys) -> None:
+        self._workers = workers
+        self._keys = keys
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        return self._workers.submit(partial(fn, **kwargs) if kwargs else fn, *args, keys=self._keys)

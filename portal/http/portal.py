@@ -15,10 +15,12 @@ from ..address import Address
 from ..calls.dispatcher import Dispatcher
 from ..calls.middleware import Middleware
 from ..calls.plugins import close_middleware, resolve_middleware
+from ..calls.workers import DISPATCH_THREADS
 from ..catalogue import UniqueIds
 from ..errors import ConfigError, RegistryError
 from ..function import ResolvedFunction
 from ..http11.allowed_hosts import AllowedHosts
+from ..http11.forwarded import trusted_networks
 from ..portal import Portal, announce
 from ..schema import validation_stats
 from ..service import Service, stop_services
@@ -29,6 +31,7 @@ from .documents.pages import DOCUMENT_PATHS
 from .middleware.base import HTTPMiddleware
 from .server.app import HTTPApp
 from .server.host_check import HostCheck
+from .server.request_keys import call_keys
 
 if TYPE_CHECKING:
     from ..auth.server import ServerAuth
@@ -123,7 +126,16 @@ class HTTPPortal(Portal):
         self.listener = listener or Listener(host, port, config=config)
         self._resolver = HTTPResolver(http)
         self._http_middleware = resolve_middleware(http_middleware, "request", name=self.name)
-        self._dispatcher = Dispatcher(middleware, executor=executor, name=self.name)
+        proxies = trusted_networks(trusted_proxies)
+        threads = max(DISPATCH_THREADS, self.listener.config.workers)
+        self._dispatcher = Dispatcher(
+            middleware,
+            executor=executor,
+            workers=threads,
+            name=self.name,
+            limits=self.listener.config.key_limits(threads),
+            keys_of=call_keys(proxies),
+        )
         self._mounted = False
         hosts = None if allowed_hosts is None else AllowedHosts(allowed_hosts, setting="http.allowed_hosts")
         #: As given, or None.
@@ -139,7 +151,7 @@ class HTTPPortal(Portal):
             debug=debug,
             auth=auth,
             http_middleware=self._http_middleware,
-            trusted_proxies=trusted_proxies,
+            trusted_proxies=proxies,
             max_age=max_age,
             documents=documents,
             title=title or self.name or "Portal",

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from portal._internal.job_queue import KeyLimit
 from portal.calls.workers import DispatchWorkers
 from portal.errors import OverloadedError
 
@@ -42,4 +43,51 @@ def test_a_pool_is_made_again_after_close() -> None:
     workers.close(5.0)
     assert workers.submit(lambda: 7).result(30) == 7
     assert workers.executor is not first
+    workers.close(5.0)
+
+
+FUNCTION = (("function", "f"),)
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_a_call_counts_for_its_keys_until_it_ends(given: bool) -> None:
+    executor = ThreadPoolExecutor(4) if given else None
+    workers = DispatchWorkers(executor, threads=4, limits={"function": KeyLimit(2)})
+    finish = threading.Event()
+    running = [workers.submit(finish.wait, 30, keys=FUNCTION) for _ in range(2)]
+    with pytest.raises(OverloadedError, match="2 calls of this function are running"):
+        workers.submit(finish.wait, 30, keys=FUNCTION)
+    assert workers.submit(lambda: "other", keys=(("function", "g"),)).result(30) == "other"
+    assert workers.limited == 1
+    finish.set()
+    assert all(future.result(30) for future in running)
+    assert workers.with_keys(FUNCTION).submit(lambda: "again").result(30) == "again"
+    workers.close(5.0)
+    if executor is not None:
+        executor.shutdown()
+
+
+def test_a_call_that_does_not_start_stops_counting() -> None:
+    started, finish = threading.Event(), threading.Event()
+    with ThreadPoolExecutor(1) as executor:
+        workers = DispatchWorkers(executor, limits={"function": KeyLimit(1)})
+        busy = executor.submit(lambda: started.set() or finish.wait(30))
+        assert started.wait(30)
+        assert workers.submit(lambda: "never", keys=FUNCTION).cancel()
+        waiting = workers.submit(lambda: "ran", keys=FUNCTION)
+        finish.set()
+        assert busy.result(30)
+        assert waiting.result(30) == "ran"
+
+
+def test_a_call_without_a_thread_stops_counting() -> None:
+    finish = threading.Event()
+    workers = DispatchWorkers(threads=1, limits={"function": KeyLimit(1)})
+    busy = workers.submit(finish.wait, 30, keys=(("function", "g"),))
+    with pytest.raises(OverloadedError, match="workers are busy"):
+        workers.submit(finish.wait, 30, keys=FUNCTION)
+    with pytest.raises(OverloadedError, match="workers are busy"):
+        workers.submit(finish.wait, 30, keys=FUNCTION)
+    finish.set()
+    assert busy.result(30)
     workers.close(5.0)

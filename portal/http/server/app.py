@@ -20,7 +20,7 @@ from ...calls.plugins import counters_of
 from ...catalogue import Catalogue
 from ...context import CallContext
 from ...errors import AuthenticationError, PortalError, ProtocolError, RegistryError
-from ...http11.forwarded import client_address, is_trusted_proxy, trusted_networks
+from ...http11.forwarded import Proxy, client_address, is_trusted_proxy, trusted_networks
 from ...service import Service
 from ...serving import Request, Response
 from ..documents.pages import Documents
@@ -93,7 +93,7 @@ class HTTPApp:
         debug: bool = False,
         auth: ServerAuth = None,
         http_middleware: Iterable[HTTPMiddleware] = (),
-        trusted_proxies: Iterable[str] = (),
+        trusted_proxies: Iterable[Proxy] = (),
         max_age: float = 0.0,
         documents: bool = True,
         title: str = "Portal",

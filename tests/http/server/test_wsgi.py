@@ -633,6 +633,54 @@ def test_a_deadline_counts_from_the_moment_at_which_the_application_is_called(
     assert ran == []
 
 
+@pytest.mark.parametrize("kind", ["call", "batch", "stream", "own timeout"])
+def test_abandoned_calls_leave_threads_for_other_functions_and_clients(kind: str) -> None:
+    gate = threading.Event()
+
+    def items() -> Iterator[bool]:
+        yield gate.wait(30)
+
+    def post(path: str, value: Any, peer: str, timeout: str | None = "30") -> tuple[int, dict[str, str], Any]:
+        body = json.dumps(value).encode()
+        given = {"REQUEST_METHOD": "POST", "PATH_INFO": path, "REMOTE_ADDR": peer, "wsgi.input": io.BytesIO(body)}
+        given |= {"CONTENT_LENGTH": str(len(body)), "CONTENT_TYPE": "application/json"}
+        status, headers, pieces = reply(portal.wsgi, **given, HTTP_X_PORTAL_TIMEOUT=timeout)
+        return status, {name.lower(): text for name, text in headers}, json.loads(b"".join(pieces))
+
+    def start_stream() -> None:
+        with pytest.raises(ConnectionAbortedError):
+            post("/api/items", {}, "192.0.2.1")
+
+    path, timeout = {"stream": "/api/items", "own timeout": "/api/brief"}.get(kind, "/api/hold"), "30"
+    message = {"jsonrpc": "2.0", "id": 1, "method": "hold"}
+
+    with HTTPPortal(listen=False) as portal:
+        portal.apply(function(name="hold")(lambda: gate.wait(30)))
+        portal.apply(function(name="brief", timeout=0.03)(lambda: gate.wait(30)))
+        portal.apply(function(name="mark")(lambda: "mark"))
+        portal.apply(items)
+        try:
+            if kind == "batch":
+                rows = [row for number in range(5) for row in post("/api/rpc", [message] * 8, "192.0.2.1", "30")[2]]
+                assert {row["error"]["code"] for row in rows} == {-32004}  # the first holds a thread, the others expire
+                for _ in range(40):
+                    post("/api/rpc", [message], "192.0.2.1")
+            elif kind == "stream":
+                for _ in range(40):
+                    start_stream()
+            else:
+                found = [post(path, {}, "192.0.2.1", None if kind == "own timeout" else timeout) for _ in range(40)]
+                assert [status for status, _, _ in found] == [504] * 24 + [503] * 16
+                assert found[-1][1]["retry-after"] == "1"
+            assert post("/api/mark", {}, "192.0.2.1", "20000")[::2] == (200, "mark")
+            assert post("/api/mark", {}, "192.0.2.2", "20000")[::2] == (200, "mark")
+            if kind != "stream":
+                assert post(path, {}, "192.0.2.2")[2]["code"] == "overloaded"
+            assert portal.stats()["limited"] > 0
+        finally:
+            gate.set()
+
+
 CHUNKED = {"HTTP_TRANSFER_ENCODING": "chunked", "SERVER_PROTOCOL": "HTTP/1.1", "wsgi.input_terminated": True}
 FRAMED = {"SERVER_PROTOCOL": "HTTP/2", "wsgi.input_terminated": True, "CONTENT_TYPE": "application/json"}
 

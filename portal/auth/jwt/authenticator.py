@@ -90,7 +90,7 @@ class JWTAuth:
         jwks_min_interval: float = 10.0,
         jwks_keep: float = 86_400.0,
         jwks_timeout: float = 5.0,
-        jwks_wait: float = 0.5,
+        jwks_wait: float = 1.0,
         tls: ssl.SSLContext | None = None,
         clock: Callable[[], float] = monotonic,
         realm: str = "portal",

@@ -70,7 +70,7 @@ class KeySet:
         min_interval: float = 10.0,
         keep: float = 86_400.0,
         timeout: float = 5.0,
-        wait: float = 0.5,
+        wait: float = 1.0,
         tls: ssl.SSLContext | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:

@@ -185,7 +185,7 @@ def test_nobody_listens(clock: Clock) -> None:
 def test_many_threads_one_fetch(issuer: Issuer, clock: Clock) -> None:
     issuer.publish(jwk(RSA_KEY, "one"))
     issuer.gate.clear()
-    checked, good = by_issuer(issuer, clock), signed("one")
+    checked, good = by_issuer(issuer, clock, jwks_wait=WAIT), signed("one")
 
     def work(number: int) -> str:
         if number == 15:
@@ -305,7 +305,7 @@ def whoami(context: CallContext) -> str:
 
 def test_an_unknown_key_id_takes_one_worker_of_a_portal(issuer: Issuer, clock: Clock) -> None:
     issuer.publish(jwk(RSA_KEY, "one"))
-    config = ServingConfig(workers=2)
+    config = ServingConfig(workers=4)  # one client may hold three
     with HTTPPortal(auth=by_issuer(issuer, clock, jwks_timeout=WAIT), config=config) as portal:
         url, rpc = str(portal.apply(whoami)), f"{portal.base}/rpc"
         assert post(url, signed("one")).status_code == 200

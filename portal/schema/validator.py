@@ -135,6 +135,7 @@ def _compile(plan: PatternPlan, schema: dict[str, Any], formats: bool) -> jsonsc
             formats={**(_RS_FORMATS if formats else _NO_FORMATS), **plan.formats},
             offline=True,
             pattern_options=plan.options,
+            keywords=plan.keywords or None,
         )
     except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
         raise ConfigError(_reason(error), expected="a JSON Schema 2020-12 that refers only to itself") from error

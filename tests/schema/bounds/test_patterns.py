@@ -7,6 +7,7 @@ from random import Random
 from time import monotonic
 from typing import Any
 
+import jsonschema_rs
 import pytest
 
 from portal import ConfigError
@@ -181,3 +182,41 @@ def test_other_formats_are_as_without_costly_patterns(formats: bool) -> None:
     schema = Schema.of({"pattern": f"^a|{COSTLY}", "format": "date"}, formats=formats)
     assert schema.accepts("a") is not formats
     assert Schema.of({"pattern": f"^a|{COSTLY}", "format": "email"}, formats=formats).accepts("a")
+
+
+@pytest.mark.parametrize("value", [0, 0.01, 1.23, 1e300, -5, 7.5, 0.005, 1.234, -0.001, "x", None, {"a": 1}, [0.005]])
+@pytest.mark.parametrize("fraction", [0.01, 2.5])
+def test_multiples_of_a_fraction_are_as_those_of_the_library(value: Any, fraction: float) -> None:
+    schema = {"multipleOf": fraction}
+    expected = jsonschema_rs.Draft202012Validator(schema).is_valid(value)
+    made = Schema.of(schema)
+    assert made.accepts(value) is expected
+    assert (made.faults(value) == []) is expected
+
+
+def test_the_time_for_multiples_of_a_fraction_ends() -> None:
+    schema = Schema.of({"type": "array", "items": {"type": "number", "multipleOf": 0.01}})
+    values = [1e300] * 1_000
+    assert schema.accepts(values)
+    earlier = set_validation_limits(ValidationLimits(pattern_time=1e-9))
+    try:
+        assert not schema.accepts(values)
+    finally:
+        set_validation_limits(earlier)
+    with CallContext(deadline=monotonic() - 1.0).active():
+        assert not schema.accepts(values)
+    turns, stop = [0], threading.Event()
+
+    def take_turns() -> None:
+        while not stop.is_set():
+            turns[0] += 1
+
+    other = threading.Thread(target=take_turns)
+    other.start()
+    try:
+        before = turns[0]
+        assert schema.accepts(values * 5)
+        assert turns[0] > before
+    finally:
+        stop.set()
+        other.join()

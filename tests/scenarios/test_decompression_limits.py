@@ -138,6 +138,50 @@ def test_a_client_rejects_a_bomb() -> None:
         listener.stop(1)
 
 
+class Many:
+    """An application that responds with JSON of many arrays."""
+
+    def __init__(self, status: int, kind: str, body: bytes) -> None:
+        self.response = status, [("Content-Type", kind)], body
+
+    def handle(self, request: Request) -> Response:
+        return Response(*self.response)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "body"),
+    [
+        (200, "application/json", b"[" + b"[]," * (4 * MIB) + b"[]]"),
+        (200, "application/json", b"[" + b"{}," * (4 * MIB) + b"[]]"),
+        (200, "application/json", b"[" * (4 * MIB)),
+        (503, "application/problem+json", b'{"code":"overloaded","errors":[' + b"[]," * (4 * MIB) + b"[]]}"),
+    ],
+)
+def test_a_client_rejects_too_many_containers(status: int, kind: str, body: bytes) -> None:
+    listener = Listener()
+    listener.mount("/api", Many(status, kind, body))
+    listener.start()
+    try:
+        address = f"http://127.0.0.1:{listener.port}/api/length"
+        with Consumer() as consumer, pytest.raises(ProtocolError) as caught, memory(4 * len(body)):
+            consumer.call_at(address, {"text": "a"})
+        assert "2,000,000 objects and arrays" in str(caught.value)
+    finally:
+        listener.stop(1)
+
+
+def test_the_limit_of_containers_is_an_option() -> None:
+    def pairs(count: int) -> list[list[int]]:
+        return [[1, 2]] * count
+
+    with HTTPPortal() as portal:
+        address = portal.apply(pairs)
+        with Consumer(http=HTTPClient(max_containers=1000)) as consumer:
+            assert len(consumer.call_at(address, {"count": 900})) == 900
+            with pytest.raises(ProtocolError):
+                consumer.call_at(address, {"count": 1000})
+
+
 def test_repetitive_parameters_and_results_still_arrive() -> None:
     """What would look like a bomb is sent uncompressed."""
 

@@ -38,7 +38,7 @@ from .function import check_input
 from .pool import ConnectionLimits, ConnectionPools
 from .proxies import Proxies
 from .request import ClientRequest, ClientResponse, SendsRequests
-from .result import ReceivedResponse, decode_result, locate_error, read_response, require_success
+from .result import ReceivedResponse, check_containers, decode_result, locate_error, read_response, require_success
 from .tls import ClientTLS
 from .transport import HTTPTransport
 from .urllib3_transport import Urllib3Transport
@@ -58,6 +58,8 @@ class HTTPClient:
             needed and closed after use.
         max_response_size: bytes of a response, or of one item of a stream.
         max_ratio: decompressed bytes of a response for each compressed byte, beyond 1 MiB; not for streams.
+        max_containers: objects and arrays in the JSON of a response, or of one item of a stream. Each takes more memory
+            than text.
         validate: reject parameters that do not fit the schema before they are sent.
         tls: trusted authorities and the client's certificate for https.
         proxy: the address of an HTTP proxy for all requests, such as "http://user:password@proxy:3128". "environment"
@@ -88,6 +90,7 @@ class HTTPClient:
         max_idle_connections: int = 32,
         max_response_size: int = 64 * 1024 * 1024,
         max_ratio: int = MAX_RATIO,
+        max_containers: int = 2_000_000,
         validate: bool = True,
         tls: ClientTLS | None = None,
         proxy: str | None = None,
@@ -99,6 +102,7 @@ class HTTPClient:
         self.timeout = positive_seconds("client.timeout", timeout, optional=True)
         self._max_response_size = size("client.max_response_size", max_response_size)
         self._max_ratio = count("client.max_ratio", max_ratio)
+        self._max_containers = count("client.max_containers", max_containers)
         self._validate = flag("client.validate", validate)
         min_size = size("client.compress_min_size", compress_min_size, minimum=0, optional=True)
         paths = _by_authority(sockets or {})
@@ -209,6 +213,8 @@ class HTTPClient:
     def _receive(self, response: ClientResponse, request: ClientRequest) -> ReceivedResponse:
         """Read a response to its end. Raises the server's error for an error status."""
         received = read_response(response, request, self._max_response_size, self._max_ratio)
+        if len(received.body) > self._max_containers:
+            check_containers(received.body, self._max_containers, request.address)
         try:
             return require_success(received, request.address)
         except AuthenticationError as error:
@@ -232,6 +238,8 @@ class HTTPClient:
                 elif name == "error":
                     raise locate_error(error_of(500, PROBLEM, data, {}), address)
                 else:
+                    if len(data) > self._max_containers:
+                        check_containers(data, self._max_containers, address)
                     yield decode_json(data)
         finally:
             if not complete:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from ..._internal.json_text import JSONValue, decode_json
+from ..._internal.json_text import JSONValue, count_containers, decode_json
 from ...address import Address
 from ...errors import PortalError, ProtocolError, SerializationError
 from ..messages.content_coding import MAX_RATIO
@@ -15,6 +15,7 @@ from .request import ClientRequest, ClientResponse
 
 __all__ = [
     "ReceivedResponse",
+    "check_containers",
     "decode_result",
     "error_from",
     "locate_error",
@@ -67,6 +68,14 @@ def require_success(received: ReceivedResponse, address: Address) -> ReceivedRes
     if 300 <= status < 400:
         raise _redirect(status, address)
     raise error_from(received, address)
+
+
+def check_containers(data: bytes, limit: int, address: Address) -> None:
+    """Reject JSON text with more objects and arrays than `limit`, before any is made. Raises: ProtocolError."""
+    found = count_containers(data, limit)
+    if found > limit:
+        message = f"the response from {address} must have at most {limit:,} objects and arrays, got {found:,}"
+        raise ProtocolError(message, address=address, hint="pass a larger HTTPClient(max_containers=...)")
 
 
 def decode_result(received: ReceivedResponse, address: Address) -> JSONValue:

@@ -84,7 +84,7 @@ def secure(authority: trustme.CA, tmp_path: pathlib.Path) -> Iterator[str]:
     """The address of `double` over https, behind the proxy."""
     pem = tmp_path / "server.pem"
     authority.issue_cert("orders.invalid").private_key_and_cert_chain_pem.write_to_path(str(pem))
-    with HTTPPortal(config=ServingConfig(tls=TLSConfig(Certificate(str(pem))))) as portal:
+    with HTTPPortal(allowed_hosts=["*"], config=ServingConfig(tls=TLSConfig(Certificate(str(pem))))) as portal:
         yield behind(portal.apply(double))
 
 
@@ -92,7 +92,7 @@ def secure(authority: trustme.CA, tmp_path: pathlib.Path) -> Iterator[str]:
 
 
 def test_all_requests_go_through_one_proxy(secure: str, ca: str) -> None:
-    with HTTPPortal() as portal, ForwardProxy() as proxy:
+    with HTTPPortal(allowed_hosts=["*"]) as portal, ForwardProxy() as proxy:
         plain = behind(portal.apply(double))
         with consumer_of(proxy=proxy.url, tls=ClientTLS(ca=ca)) as (consumer, client):
             for number in range(3):
@@ -110,7 +110,7 @@ def test_all_requests_go_through_one_proxy(secure: str, ca: str) -> None:
 def test_the_connection_to_the_proxy_may_use_tls(secure: str, ca: str, authority: trustme.CA) -> None:
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(tls)
-    with HTTPPortal() as portal, ForwardProxy(tls=tls) as proxy:
+    with HTTPPortal(allowed_hosts=["*"]) as portal, ForwardProxy(tls=tls) as proxy:
         addresses = (behind(portal.apply(double)), secure)
         with consumer_of(proxy=proxy.url, tls=ClientTLS(ca=ca)) as (consumer, _):
             for address in addresses:
@@ -138,7 +138,7 @@ def test_user_and_password_are_sent_to_the_proxy_only(
         seen.append(request.headers.get("proxy-authorization"))
         return call_next(request)
 
-    with HTTPPortal(http_middleware=[note]) as portal, ForwardProxy() as proxy:
+    with HTTPPortal(allowed_hosts=["*"], http_middleware=[note]) as portal, ForwardProxy() as proxy:
         setting = proxy.url.replace("//", f"//{user_info}@")
         if variable is not None:
             environment.setenv(variable, setting)
@@ -157,12 +157,12 @@ def test_user_and_password_are_sent_to_the_proxy_only(
 def test_the_environment_is_ignored_by_default(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("ALL_PROXY", f"http://127.0.0.1:{free_port()}")
     environment.setenv("http_proxy", "nonsense://")
-    with HTTPPortal() as portal, Consumer() as consumer:
+    with HTTPPortal(allowed_hosts=["*"]) as portal, Consumer() as consumer:
         assert consumer.call_at(portal.apply(double), {"number": 2}, timeout=WAIT) == 4
 
 
 def test_the_environment_is_read_once(environment: pytest.MonkeyPatch) -> None:
-    with HTTPPortal() as portal, ForwardProxy() as proxy:
+    with HTTPPortal(allowed_hosts=["*"]) as portal, ForwardProxy() as proxy:
         address = behind(portal.apply(double))
         environment.setenv("http_proxy", proxy.url)
         with consumer_of(proxy="environment") as (consumer, _):
@@ -173,7 +173,7 @@ def test_the_environment_is_read_once(environment: pytest.MonkeyPatch) -> None:
 
 
 def test_a_server_in_no_proxy_is_connected_to_directly(environment: pytest.MonkeyPatch) -> None:
-    with HTTPPortal() as portal, ForwardProxy() as proxy:
+    with HTTPPortal(allowed_hosts=["*"]) as portal, ForwardProxy() as proxy:
         address = portal.apply(double)
         environment.setenv("HTTP_PROXY", proxy.url)
         environment.setenv("NO_PROXY", "127.0.0.1")
@@ -394,7 +394,11 @@ def test_a_407_of_a_function_is_not_one_of_the_proxy() -> None:
     def refuse() -> None:
         raise ProtocolError("no", status=407)
 
-    with HTTPPortal() as portal, ForwardProxy() as proxy, consumer_of(proxy=proxy.url) as (consumer, _):
+    with (
+        HTTPPortal(allowed_hosts=["*"]) as portal,
+        ForwardProxy() as proxy,
+        consumer_of(proxy=proxy.url) as (consumer, _),
+    ):
         with pytest.raises(ProtocolError) as caught:
             consumer.call_at(behind(portal.apply(refuse)), timeout=WAIT)
         assert caught.value.status == 407
@@ -413,7 +417,11 @@ def test_a_proxy_that_closes_after_the_request(idempotent: bool) -> None:
             proxy.drop()
         return 7
 
-    with HTTPPortal() as portal, ForwardProxy() as proxy, consumer_of(proxy=proxy.url) as (consumer, _):
+    with (
+        HTTPPortal(allowed_hosts=["*"]) as portal,
+        ForwardProxy() as proxy,
+        consumer_of(proxy=proxy.url) as (consumer, _),
+    ):
         address = behind(portal.apply(work))
         if idempotent:
             assert consumer.call_at(address, timeout=WAIT) == 7
@@ -426,7 +434,11 @@ def test_a_proxy_that_closes_after_the_request(idempotent: bool) -> None:
 
 
 def test_an_idle_connection_that_the_proxy_closed_is_not_used() -> None:
-    with HTTPPortal() as portal, ForwardProxy() as proxy, consumer_of(proxy=proxy.url) as (consumer, _):
+    with (
+        HTTPPortal(allowed_hosts=["*"]) as portal,
+        ForwardProxy() as proxy,
+        consumer_of(proxy=proxy.url) as (consumer, _),
+    ):
         address = behind(portal.apply(double))
         for number in range(3):
             assert consumer.call_at(address, {"number": number}, timeout=WAIT) == 2 * number

@@ -172,12 +172,24 @@ class FunctionSchema:
     @cached_property
     def input_schema(self) -> Schema:
         """The input schema, compiled on first use. Formats are validated, as they are where the function runs."""
-        return Schema.of(self.input, formats=True)
+        return self._compile("input")
 
     @cached_property
     def output_schema(self) -> Schema:
         """The output schema, compiled on first use. Formats are validated."""
-        return Schema.of(self.output, formats=True)
+        return self._compile("output")
+
+    def _compile(self, member: str) -> Schema:
+        """Return a compiled schema. One that cannot be compiled is tried once, as a server may have sent it."""
+        failures: dict[str, ConfigError] = self.__dict__.setdefault("_failures", {})
+        if member in failures:
+            first = failures[member]
+            raise ConfigError(first.message, path=first.path, expected=first.expected)
+        try:
+            return Schema.of(getattr(self, member), formats=True)
+        except ConfigError as error:
+            failures[member] = error.with_traceback(None)
+            raise
 
     def validate_input(self, params: Any) -> None:
         """Raise ValidationError with every fault if the JSON parameters do not fit."""

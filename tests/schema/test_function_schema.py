@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from portal.errors import ConfigError, RegistryError, SerializationError, ValidationError
-from portal.schema import FunctionSchema, check_name
+from portal.schema import FunctionSchema, check_name, validation_stats
 
 ADD = FunctionSchema(
     "add",
@@ -134,3 +134,17 @@ def test_input_and_output_are_validated_with_formats() -> None:
     assert caught.value.errors[0].rule == "format"
     with pytest.raises(ValidationError):
         ADD.validate_output("1")
+
+
+def test_a_schema_that_cannot_be_compiled_is_tried_once() -> None:
+    doubling = {f"d{number}": {"allOf": [{"$ref": f"#/$defs/d{number + 1}"}] * 2} for number in range(20)}
+    schema = FunctionSchema("f", input={"$defs": {**doubling, "d20": {}}, "$ref": "#/$defs/d0"})
+    before, messages = validation_stats()["schemas_rejected"], set()
+    for _ in range(3):
+        with pytest.raises(ConfigError, match="may apply to one value") as caught:
+            schema.validate_input({})
+        messages.add(str(caught.value))
+    assert len(messages) == 1
+    assert validation_stats()["schemas_rejected"] == before + 1
+    assert pickle.loads(pickle.dumps(schema)) == schema
+    schema.validate_output(1)

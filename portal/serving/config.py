@@ -58,6 +58,9 @@ class ServingConfig:
         body_timeout: from the end of the head to the end of the body.
         idle_timeout: time after which an idle connection is closed.
         write_timeout: time after which a client is given up that reads nothing of its response.
+        max_input: bytes that are kept of all requests whose body has not arrived completely, or that wait or run after
+            that. Above it, the client with the most of them loses its largest request.
+        max_unknown_input: those of callers that have not been authenticated.
         response_timeout: time that a client may take to read a whole response. It does not limit streams.
         min_write_rate: bytes a second that a client must read while output waits for it, averaged over write_timeout; 0
             allows any rate.
@@ -98,6 +101,8 @@ class ServingConfig:
     idle_timeout: float = 60.0
     write_timeout: float = 30.0
     max_wait: float = 30.0
+    max_input: int = 64 * 1024 * 1024
+    max_unknown_input: int = 16 * 1024 * 1024
     response_timeout: float = 300.0
     min_write_rate: int = 1024
     max_output_per_connection: int = 1024 * 1024

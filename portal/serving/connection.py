@@ -6,54 +6,24 @@ from collections.abc import Callable
 from functools import partial
 from math import inf
 from time import monotonic, time
-from typing import Protocol
 
 from ..context import Identity
 from ..errors import ProtocolError
 from ..http11.head_cache import HeadCache
-from .bounds.budget import ByteBudget, Places
+from ..http11.request_head import RequestHead
 from .bounds.slow_reader import SlowReader
 from .config import ServingConfig
-from .output import Output
+from .output import ConnectionOwner, Output
 from .rejections import error_response
 from .request import Received, RequestReader, Upgraded
 from .stream import Stream, TLSStream, plain_stream
 from .timeouts import DRAIN_SECONDS, silence_deadline
 from .tls import identity_of
 
-__all__ = ["Connection", "ConnectionOwner"]
+__all__ = ["INPUT_REFUSED", "Connection"]
 
+INPUT_REFUSED = "too much of other requests is being received"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-
-class ConnectionOwner(Protocol):
-    """Watches connections that are not being served. Threads: any."""
-
-    @property
-    def output_budget(self) -> ByteBudget:
-        """Counts the output that waits for clients."""
-
-    @property
-    def streams(self) -> Places:
-        """Counts the streams that are being sent."""
-
-    def park(self, connection: Connection) -> None:
-        """Watch a connection from now on."""
-
-    def watch_output(self, connection: Connection, pending: bool) -> None:
-        """Send what waits for the client of a connection, until `pending` is False. Its output's lock is held."""
-
-    def reduce_output(self, connection: Connection) -> None:
-        """Abort connections until their output is within its budget.
-
-        Raises: ConnectionAbortedError if `connection` is one of them.
-        """
-
-    def on_hangup(self, connection: Connection, callback: Callable[[], object]) -> None:
-        """Call `callback` once if the client closes its side."""
-
-    def forget_hangup(self, connection: Connection) -> None:
-        """Drop the callback."""
 
 
 class Connection:
@@ -77,6 +47,7 @@ class Connection:
         idle_since: the moment at which it was last parked between requests, or accepted.
         requests, bytes_in: counters.
         armed_otherwise: whether the poller has reported it differently since it was last parked.
+        input: counts what is kept of a request.
         upgraded: the protocol that has taken the connection over, or None while it speaks HTTP.
 
     Threads: a connection belongs to one thread at a time. That is the thread that leads the reactor's loop while the
@@ -86,7 +57,9 @@ class Connection:
     """
 
     __slots__ = (
+        "_checked",
         "_config",
+        "_known",
         "_owner",
         "_parked_in",
         "_reader",
@@ -100,6 +73,7 @@ class Connection:
         "handshaking",
         "identity",
         "idle_since",
+        "input",
         "output",
         "paused",
         "peer",
@@ -124,6 +98,7 @@ class Connection:
         self.output = self._output_to(stream)
         self.peer = peer
         self.client = client
+        self.input = owner.inputs.share(client)
         self.secure = stream.secure
         self.identity: Identity | None = None
         self.closed = False
@@ -136,6 +111,8 @@ class Connection:
         self.requests = self.bytes_in = 0
         self.upgraded: Upgraded | None = None
         self._parked_in = "idle"
+        self._checked = -1  # number of requests before the one whose credential was looked at
+        self._known: tuple[int, Identity | None] = (-1, None)  # of the request with this number
         self._reader = RequestReader(config.max_head, config.max_body, cache)
         self._stopping: list[Callable[[], object]] = []  # `Upgraded.stopping`, until it is called
 
@@ -216,12 +193,34 @@ class Connection:
         found = self._reader.next_request()
         if found is not None:
             self.requests += 1
+            if self.input.held:
+                self.input.complete()
             return found
+        size = self._reader.buffered
+        if size and not self.input.hold(self, size):
+            raise ProtocolError(INPUT_REFUSED, status=503)
         if self._reader.wants_continue:
             self._reader.wants_continue = False
             if not self.send_nowait(_CONTINUE):
                 raise ConnectionAbortedError("the client reads nothing")
         return None
+
+    def begin_authentication(self) -> RequestHead | None:
+        """Return the head of the request whose body is arriving, to look at its credential; None the second time."""
+        if self._checked == self.requests:
+            return None
+        self._checked = self.requests
+        return self._reader.pending_head
+
+    def admit(self, identity: Identity | None) -> None:
+        """Read the body of a request whose caller is known, or needs no credential."""
+        self._known = (self.requests + 1, identity)
+        self.input.admit()
+
+    @property
+    def known_identity(self) -> Identity | None:
+        """The identity of the caller of the present request, if it was authenticated before its body was read."""
+        return self._known[1] if self._known[0] == self.requests else None
 
     @property
     def inside_request(self) -> bool:
@@ -258,6 +257,8 @@ class Connection:
         self.armed_otherwise = False
         if self.draining or self.handshaking or self.upgraded is not None:
             return
+        if self.input.held and self._reader.state == "idle":
+            self.input.release()
         if self.output.pending:
             self.deadline = inf  # `SlowReader` decides
             return
@@ -300,7 +301,8 @@ class Connection:
 
     def reject(self, error: ProtocolError) -> None:
         """Send the response to a request that cannot be read. The connection is drained and closed after it."""
-        self.send_nowait(error_response(error.status, str(error), now=time()))
+        retry_after = 1 if error.status == 503 else None
+        self.send_nowait(error_response(error.status, str(error), now=time(), retry_after=retry_after))
 
     def shut_writing(self) -> None:
         """End the output, so that the client reads the response before the connection is closed.
@@ -309,6 +311,8 @@ class Connection:
         """
         self.draining = True
         self.deadline = inf
+        self._reader.drop()
+        self.input.release()
         self.output.when_sent(self._shut_stream)
 
     def _shut_stream(self) -> None:
@@ -390,6 +394,7 @@ class Connection:
         if not self.closed:
             self.closed = True
             self.output.close()
+            self.input.release()
             self.stream.close()
             if self.upgraded is not None:
                 self.upgraded.lost()

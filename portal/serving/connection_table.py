@@ -9,6 +9,7 @@ from time import monotonic
 
 from .._internal.counter import Counter
 from .bounds.budget import ByteBudget, Places
+from .bounds.input import InputBudgets
 from .bounds.shares import heaviest
 from .connection import Connection
 from .poller import Poller
@@ -30,6 +31,7 @@ class ConnectionTable:
         retire: receives each connection that was closed here.
         output_budget: counts the output that waits for clients.
         streams: counts the streams that are being sent.
+        inputs: counts what is kept of requests.
 
     Attributes:
         parked: connections that wait for their client, by descriptor.
@@ -45,8 +47,14 @@ class ConnectionTable:
     """
 
     def __init__(
-        self, poller: Poller, retire: Callable[[Connection], object], output_budget: ByteBudget, streams: Places
+        self,
+        poller: Poller,
+        retire: Callable[[Connection], object],
+        output_budget: ByteBudget,
+        streams: Places,
+        inputs: InputBudgets,
     ) -> None:
+        self.inputs = inputs
         self.output_budget = output_budget
         self.streams = streams
         self.parked: dict[int, Connection] = {}

@@ -1,4 +1,7 @@
-"""TLSHandshakes: TLS handshakes, made by workers so that the reactor does not compute them."""
+"""What workers compute before a request has arrived completely, so that the reactor does not compute it.
+
+TLSHandshakes makes TLS handshakes. HeadAuthentication authenticates the callers of requests whose body is arriving.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,17 @@ from collections.abc import Callable
 from functools import partial
 
 from ..errors import OverloadedError, ProtocolError
+from ..http11.request_head import RequestHead
 from .connection import Connection
 from .connection_table import ConnectionTable
+from .exchange import Exchange
+from .rejections import RejectionLog
+from .request import Authenticating, Request, Response
 
-__all__ = ["TLSHandshakes"]
+__all__ = ["HeadAuthentication", "TLSHandshakes"]
 
 _log = logging.getLogger("portal.serving")
+_BUSY = "every worker is busy"
 
 
 class TLSHandshakes:
@@ -59,3 +67,73 @@ class TLSHandshakes:
             self._table.close(connection)
         else:
             self._table.park(connection)
+
+
+class HeadAuthentication:
+    """Authenticates the callers of requests before their body is read, in a worker.
+
+    Args:
+        table: parks a connection after that.
+        submit: runs a callable in a worker, or raises OverloadedError.
+        app_for: returns the app that serves a path, or None.
+        rejections: counts requests that are rejected here.
+
+    Threads: only the thread that leads the reactor's loop calls `begin`.
+    """
+
+    def __init__(
+        self,
+        table: ConnectionTable,
+        submit: Callable[[Callable[[], object], bool], object],
+        app_for: Callable[[str], object],
+        rejections: RejectionLog,
+    ) -> None:
+        self._table = table
+        self._submit = submit
+        self._app_for = app_for
+        self._rejections = rejections
+
+    def begin(self, fd: int, connection: Connection) -> None:
+        """Have the credential of a request looked at, unless that was done. Nothing is read from it meanwhile."""
+        head = connection.begin_authentication()
+        if head is None:
+            return
+        app = self._app_for(head.path)
+        when = app.authenticates_at(head) if isinstance(app, Authenticating) else "never"
+        if when == "never":
+            connection.admit(None)
+        elif when == "head" and isinstance(app, Authenticating):
+            del self._table.parked[fd]
+            self._table.release_to_worker(connection)
+            try:
+                self._submit(partial(self._authenticate, connection, head, app), False)
+            except OverloadedError:
+                self._rejections.note(_BUSY)
+                self._end(connection, lambda: connection.reject(ProtocolError(_BUSY, status=503)))
+
+    def _authenticate(self, connection: Connection, head: RequestHead, app: Authenticating) -> None:
+        try:
+            found = app.authenticate_head(Request(head, b"", connection, connection.peer))
+        except BaseException:  # raised further it would end the worker, and nobody would close the connection
+            _log.exception("authenticating a request failed")
+            self._table.close(connection)
+            return
+        if isinstance(found, Response):
+            exchange = Exchange(connection, head, False, _never)
+            self._end(connection, partial(exchange.send, found))
+        else:
+            connection.admit(found)
+            self._table.park(connection)
+
+    def _end(self, connection: Connection, send: Callable[[], object]) -> None:
+        try:
+            send()
+            connection.shut_writing()
+        except OSError:
+            self._table.close(connection)
+        else:
+            self._table.park(connection)
+
+
+def _never(connection: Connection, keeps: bool) -> None:
+    """Take the early response of an exchange that is not shared, so that there is none."""

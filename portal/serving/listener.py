@@ -21,6 +21,7 @@ from .._internal.settings import port as valid_port
 from ..errors import ConfigError
 from .acceptor import Acceptor
 from .bounds.budget import ByteBudget, Places
+from .bounds.input import InputBudgets
 from .config import ServingConfig
 from .connection import Connection
 from .connection_table import ConnectionTable
@@ -241,7 +242,13 @@ class Listener:
         pool = WorkerPool(config.workers, config.queue, name="portal-serve", limits=config.key_limits())
         rejections = RejectionLog()
         poller = open_poller(busy_poll=config.busy_poll if _count_processors() > 1 else 0.0)
-        table = ConnectionTable(poller, self._count, ByteBudget(config.max_output), Places(config.streams))
+        table = ConnectionTable(
+            poller,
+            self._count,
+            ByteBudget(config.max_output),
+            Places(config.streams),
+            InputBudgets(config.max_input, config.max_unknown_input),
+        )
         acceptor = Acceptor(
             sockets,
             poller,
@@ -263,7 +270,7 @@ class Listener:
             max_wait=config.max_wait,
             serves_to_the_end=shared,
         )
-        reactor = Reactor(poller, table, acceptor, scheduler, leader, rejections)
+        reactor = Reactor(poller, table, acceptor, scheduler, leader, rejections, self._app_for)
         return _Engine(pool, rejections, table, acceptor, leader, scheduler, reactor)
 
     def reload_certificates(self) -> None:
@@ -310,8 +317,10 @@ class Listener:
 
         Returns: running, ready, accepted, rejected, expired, waited_too_long, connections, connections_limit,
             connections_evicted (closed to make room for others), handshakes (unfinished), parked, active, requests,
-            bytes_in, bytes_out, output_buffered (bytes that wait for clients), output_aborted (connections cut as
-            their client reads too slowly), streams, streams_rejected, and the counters of the worker pool.
+            bytes_in, bytes_out, input_buffered (bytes of requests), input_unknown (those of them whose caller is not
+            authenticated), input_refused (requests rejected for them), output_buffered (bytes that wait for clients),
+            output_aborted (connections cut as their client reads too slowly), streams, streams_rejected, and the
+            counters of the worker pool.
         """
         engine = self._engine
         if engine is None:
@@ -336,6 +345,9 @@ class Listener:
             "requests": totals[0],
             "bytes_in": totals[1],
             "bytes_out": totals[2],
+            "input_buffered": engine.table.inputs.total.used,
+            "input_unknown": engine.table.inputs.unknown.used,
+            "input_refused": engine.table.inputs.refused,
             "output_buffered": engine.table.output_budget.used,
             "output_aborted": engine.table.output_aborted.value,
             "streams": engine.table.streams.taken,

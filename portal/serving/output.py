@@ -11,12 +11,13 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
-from typing import Protocol
+from typing import Any, Protocol
 
-from .bounds.budget import ByteBudget
+from .bounds.budget import ByteBudget, Places
+from .bounds.input import InputBudgets
 from .bounds.slow_reader import SlowReader
 
-__all__ = ["Output", "Sink"]
+__all__ = ["ConnectionOwner", "Output", "Sink"]
 
 _STEP = 256 * 1024  # bytes that `flush` sends before other connections have their turn
 _OVERHEAD = 256  # bytes of memory that a part takes beside its data
@@ -36,6 +37,40 @@ class Sink(Protocol):
 
     def count_unacknowledged(self) -> int:
         """Return how many sent bytes the system still holds as the client has not acknowledged them, 0 if unknown."""
+
+
+class ConnectionOwner(Protocol):
+    """Watches connections that are not being served. Threads: any."""
+
+    @property
+    def output_budget(self) -> ByteBudget:
+        """Counts the output that waits for clients."""
+
+    @property
+    def inputs(self) -> InputBudgets:
+        """Counts what is held of requests that have not been served."""
+
+    @property
+    def streams(self) -> Places:
+        """Counts the streams that are being sent."""
+
+    def park(self, connection: Any) -> None:
+        """Watch a connection from now on."""
+
+    def watch_output(self, connection: Any, pending: bool) -> None:
+        """Send what waits for the client of a connection, until `pending` is False. Its output's lock is held."""
+
+    def reduce_output(self, connection: Any) -> None:
+        """Abort connections until their output is within its budget.
+
+        Raises: ConnectionAbortedError if `connection` is one of them.
+        """
+
+    def on_hangup(self, connection: Any, callback: Callable[[], object]) -> None:
+        """Call `callback` once if the client closes its side."""
+
+    def forget_hangup(self, connection: Any) -> None:
+        """Drop the callback."""
 
 
 class Output:

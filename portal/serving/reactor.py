@@ -14,9 +14,9 @@ from time import monotonic, time
 
 from ..errors import OverloadedError, ProtocolError
 from .acceptor import Acceptor
-from .connection import Connection
+from .connection import INPUT_REFUSED, Connection
 from .connection_table import ConnectionTable
-from .handshake import TLSHandshakes
+from .handshake import HeadAuthentication, TLSHandshakes
 from .leader import LeaderFollower, Leadership
 from .poller import Poller
 from .rejections import RejectionLog, error_response
@@ -39,6 +39,7 @@ class Reactor:
         scheduler: serves complete requests.
         leader: runs the loop.
         rejections: writes its log line from time to time.
+        app_for: returns the app that serves a path, or None.
 
     Threads: any thread may call `start`, `stop_accepting`, `has_unfinished`, `end` and `abandon`. The thread that
         watches the leader calls `_on_stuck`. Only the thread that leads the loop runs the other methods. Other threads
@@ -53,6 +54,7 @@ class Reactor:
         scheduler: RequestScheduler,
         leader: LeaderFollower,
         rejections: RejectionLog,
+        app_for: Callable[[str], object],
     ) -> None:
         self._poller = poller
         self._table = table
@@ -61,6 +63,7 @@ class Reactor:
         self._leader = leader
         self._rejections = rejections
         self._handshakes = TLSHandshakes(table, scheduler.submit)
+        self._authentication = HeadAuthentication(table, scheduler.submit, app_for, rejections)
         self._reported: list[int] = []  # what the leading thread is working through
         self._accepting = True
         self._has_left = False  # whether it has stopped listening and has looked at all connections since
@@ -197,7 +200,17 @@ class Reactor:
             return None
         if received is None:
             connection.note_parked(monotonic())
+            if connection.input.receiving:
+                self._on_partial_body(fd, connection)
         return received
+
+    def _on_partial_body(self, fd: int, connection: Connection) -> None:
+        """Have the caller authenticated before its body is read, and reject the requests that must give way to it."""
+        self._authentication.begin(fd, connection)
+        for refused in self._table.inputs.take_refused():
+            other = self._table.parked.get(refused.stream.fileno())
+            if other is not None and other is refused and not other.draining:
+                self._reject(other.stream.fileno(), other, ProtocolError(INPUT_REFUSED, status=503))
 
     def _serve(self, fd: int, connection: Connection, received: Received, turn: Leadership) -> None:
         del self._table.parked[fd]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from .._internal.executor import HeldKeys
 from .._internal.job_queue import Keys
@@ -17,6 +17,7 @@ from ..http11.request_head import RequestHead, find_head_end
 
 __all__ = [
     "App",
+    "Authenticating",
     "Client",
     "EarlyResponder",
     "Exchange",
@@ -43,6 +44,10 @@ class Client(Protocol):
     @property
     def identity(self) -> Identity | None:
         """The identity of the client by its certificate, or None."""
+
+    @property
+    def known_identity(self) -> Identity | None:
+        """The identity of the caller if it was authenticated before the body was read, or None."""
 
     def on_hangup(self, callback: Callable[[], object]) -> None:
         """Call `callback`, in another thread, if the client closes its side during a response."""
@@ -132,6 +137,11 @@ class Request:
         """The identity of the client by its certificate, or None."""
         return None if self.connection is None else self.connection.identity
 
+    @property
+    def known_identity(self) -> Identity | None:
+        """The identity of the caller if it was authenticated before the body was read, or None."""
+        return None if self.connection is None else self.connection.known_identity
+
     def resolve_peer(self, peer: str) -> None:
         """Set the address of the client behind a trusted proxy."""
         self.peer = peer
@@ -197,6 +207,17 @@ class App(Protocol):
 
     def handle(self, request: Request) -> Response:
         """Return the response to a request. After `request.share()` another thread may respond first."""
+
+
+@runtime_checkable
+class Authenticating(Protocol):
+    """An app that can authenticate a caller before the body of its request is read."""
+
+    def authenticates_at(self, head: RequestHead) -> Literal["never", "head", "body"]:
+        """Return when the caller of a request is known: it needs no credential, by the head, or by the body."""
+
+    def authenticate_head(self, request: Request) -> Identity | Response:
+        """Return the identity of the caller of a request without its body, or the response that rejects it."""
 
 
 @runtime_checkable
@@ -266,6 +287,20 @@ class RequestReader:
             return "body"
         # An empty line before a request is ignored (RFC 9112 section 2.2).
         return "idle" if self._buffer in (b"", b"\r\n") else "head"
+
+    @property
+    def pending_head(self) -> RequestHead | None:
+        """The head of the request whose body is arriving, or None."""
+        return self._head
+
+    @property
+    def buffered(self) -> int:
+        """How many bytes are kept of a request whose head has arrived, and whose body has not."""
+        return 0 if self._head is None else len(self._body) + len(self._buffer)
+
+    def drop(self) -> None:
+        """Forget all bytes. Nothing more can be read after it."""
+        self._body, self._buffer, self._decoder = bytearray(), b"", None
 
     def feed(self, data: bytes) -> None:
         """Take the bytes that have arrived."""

@@ -138,16 +138,20 @@ def test_an_app_that_fails_closes_only_its_connection() -> None:
 def test_a_connection_past_the_limit_takes_the_place_of_an_idle_one() -> None:
     from portal.serving import ServingConfig
 
+    def until(name: str, value: int) -> None:
+        end, pause = monotonic() + WAIT, threading.Event()
+        while portal.stats()["listener"][name] != value and monotonic() < end:
+            pause.wait(0.005)
+
     with HTTPPortal(config=ServingConfig(connections=1)) as portal, Consumer() as consumer:
         address = portal.apply(add)
         assert consumer.call_at(address, {"a": 1, "b": 2}) == 3.0
-        end, pause = monotonic() + WAIT, threading.Event()
-        while portal.stats()["listener"]["parked"] == 0 and monotonic() < end:
-            pause.wait(0.005)
+        until("parked", 1)
         with socket.create_connection(("127.0.0.1", portal.port), timeout=WAIT) as sock:
             sock.sendall(b"GET /api HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert sock.recv(12) == b"HTTP/1.1 200"
             assert portal.stats()["listener"]["connections_evicted"] == 1
+        until("connections", 0)
         assert consumer.call_at(address, {"a": 1, "b": 2}) == 3.0
 
 

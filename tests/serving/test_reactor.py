@@ -25,6 +25,7 @@ from portal.serving import listener as listener_module
 from portal.serving import poller as poller_module
 from portal.serving.acceptor import Acceptor
 from portal.serving.bounds.budget import ByteBudget, Places
+from portal.serving.bounds.input import InputBudgets
 from portal.serving.connection_table import ConnectionTable
 from portal.serving.handshake import TLSHandshakes
 from portal.serving.leader import Leadership
@@ -211,6 +212,11 @@ class Traffic:
             assert read_response(sock).endswith(b'"done"')
 
     def reject(self, portal: HTTPPortal) -> None:
+        with connect(portal) as sock:  # its body arrives in two parts
+            sock.sendall(request("/api/quick", b'{"wait":false}')[:-5])
+            eventually(lambda: portal.stats()["listener"]["input_buffered"] > 0)
+            sock.sendall(b"alse}")
+            assert read_response(sock).endswith(b'"done"')
         with connect(portal) as sock:
             sock.sendall(b"no request\r\n\r\n")
             while sock.recv(65536):
@@ -370,7 +376,7 @@ def test_a_call_from_another_thread_is_recorded(monkeypatch: pytest.MonkeyPatch)
     recorder = Recorder()
     recorder.install(monkeypatch)
     poller = open_poller()
-    ConnectionTable(poller, lambda connection: None, ByteBudget(1), Places(1)).drop(7)
+    ConnectionTable(poller, lambda connection: None, ByteBudget(1), Places(1), InputBudgets(1, 1)).drop(7)
     poller.close()
     assert (ConnectionTable, "drop") in recorder.by_others
     assert "drop" not in any_thread(ConnectionTable)

@@ -44,6 +44,7 @@ class AuthFailureLimit:
     """
 
     around = "request"  # the kind of middleware; see `resolve_middleware`
+    guards_authentication = True  # see `early_authentication`
 
     def __init__(
         self,

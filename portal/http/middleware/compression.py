@@ -75,6 +75,7 @@ class Compression:
     """
 
     around = "request"  # the kind of middleware; see `resolve_middleware`
+    guards_authentication = False  # see `early_authentication`
 
     def __init__(
         self,

@@ -54,6 +54,7 @@ class CORS:
     """
 
     around = "request"  # the kind of middleware; see `resolve_middleware`
+    guards_authentication = False  # see `early_authentication`
 
     def __init__(
         self,

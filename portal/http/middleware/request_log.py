@@ -66,6 +66,7 @@ class RequestLog:
     """
 
     around = "request"  # the kind of middleware; see `resolve_middleware`
+    guards_authentication = False  # see `early_authentication`
 
     def __init__(
         self,

@@ -37,6 +37,7 @@ class SecurityHeaders:
     """
 
     around = "request"  # the kind of middleware; see `resolve_middleware`
+    guards_authentication = False  # see `early_authentication`
 
     def __init__(
         self,

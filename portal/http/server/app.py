@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Literal
 
 from ..._internal.json_text import MAX_CONTAINERS, BodyDecoder
 from ...address import Address
@@ -18,9 +18,10 @@ from ...auth.server import ServerAuth, authenticate, authenticators_of
 from ...calls.dispatcher import Dispatcher
 from ...calls.plugins import counters_of
 from ...catalogue import Catalogue
-from ...context import CallContext
+from ...context import CallContext, Identity
 from ...errors import AuthenticationError, PortalError, ProtocolError, RegistryError
 from ...http11.forwarded import Proxy, client_address, is_trusted_proxy, trusted_networks
+from ...http11.request_head import RequestHead
 from ...service import Service
 from ...serving import Request, Response
 from ..documents.pages import Documents
@@ -28,6 +29,7 @@ from ..messages.call_headers import context_of
 from ..messages.content_coding import DecompressionLimit
 from ..middleware.base import HTTPMiddleware, build_http_chain
 from .charges import RequestCharges
+from .early_authentication import early_authentication
 from .error_responses import METHODS_OF_FUNCTION, ErrorResponses
 from .function_calls import FunctionCalls, json_response
 from .host_check import HostCheck
@@ -147,6 +149,9 @@ class HTTPApp:
         self.batches_cut = self._rpc.batches_cut
         #: See `portal.serving.request.KeyedApp`.
         self.keys = self._keys.of
+        self._early = early_authentication(
+            self._authenticators, self._http_middleware, self._errors, self._secrets, self._middleware_failed
+        )
         self._has_checked_names = False
 
     def handle(self, request: Request) -> Response:
@@ -164,6 +169,21 @@ class HTTPApp:
         if self._secrets:
             request.notes["secrets"] = self._secrets
         return self._http_chain(request)
+
+    def authenticates_at(self, head: RequestHead) -> Literal["never", "head", "body"]:
+        """Return when the caller of a request is known; see `portal.serving.request.Authenticating`."""
+        if not self._authenticators:
+            return "never"
+        return "head" if self._early is not None and head.method == "POST" else "body"
+
+    def authenticate_head(self, request: Request) -> Identity | Response:
+        """Return the identity of the caller of a request without its body, or the response that rejects it."""
+        assert self._early is not None
+        if request.headers.get("host") not in self._hosts.known and not self._hosts.accepts(request):
+            return self._errors.respond(request, self._hosts.error(request), None)
+        if self._proxies:
+            request.resolve_peer(client_address(request.peer, request.headers.get("x-forwarded-for"), self._proxies))
+        return self._early.authenticate(request)
 
     def trusts(self, peer: str) -> bool:
         """Return whether an address is that of a trusted proxy; see `portal.serving.request.ProxyAware`."""
@@ -202,7 +222,7 @@ class HTTPApp:
                 if document is not None:
                     return self._documents.respond(request, document)
             if self._authenticators:
-                context.identity = authenticate(self._authenticators, request)
+                context.identity = request.known_identity or authenticate(self._authenticators, request)
                 request.notes["identity"] = context.identity.name
                 if request.held is not None:
                     request.held.hold(("identity", context.identity.name))

@@ -1,0 +1,89 @@
+"""InputBudgets: which connection gives up its message when too much is held."""
+
+from __future__ import annotations
+
+from portal.serving.bounds.input import InputBudgets, InputShare
+
+MIB = 1024 * 1024
+
+
+class Connections:
+    """Connections by name; the name begins with that of the client."""
+
+    def __init__(self, total: int = 100, unknown: int = 100) -> None:
+        self.budgets = InputBudgets(total, unknown)
+        self.shares: dict[str, InputShare] = {}
+
+    def hold(self, name: str, size: int) -> bool:
+        share = self.shares.setdefault(name, self.budgets.share(name.rstrip("0123456789")))
+        return share.hold(name, size)
+
+    @property
+    def used(self) -> tuple[int, int]:
+        return self.budgets.total.used, self.budgets.unknown.used
+
+
+def test_what_fits_is_held_and_released() -> None:
+    connections = Connections()
+    assert connections.hold("ann1", 40)
+    assert connections.hold("ann1", 60)
+    assert connections.hold("bob1", 40)
+    assert connections.used == (100, 100)
+    connections.shares["ann1"].release()
+    assert connections.used == (40, 40)
+    assert connections.budgets.take_refused() == []
+
+
+def test_the_client_that_holds_most_gives_up_its_largest_message() -> None:
+    connections = Connections()
+    assert [connections.hold(f"ann{number}", 10 + number) for number in range(6)] == [True] * 6
+    assert connections.hold("bob1", 30)
+    assert connections.budgets.take_refused() == ["ann5"]
+    assert connections.budgets.take_refused() == []
+    assert connections.used == (90, 90)
+    assert not connections.hold("ann5", 16)  # it has not noticed yet
+    assert connections.budgets.refused == 1
+
+
+def test_a_connection_may_have_to_give_up_at_once() -> None:
+    connections = Connections()
+    assert connections.hold("ann1", 10)
+    assert not connections.hold("bob1", 95)
+    assert connections.used == (10, 10)
+    assert connections.budgets.take_refused() == []
+
+
+def test_a_complete_message_is_counted_and_not_dropped() -> None:
+    connections = Connections()
+    assert connections.hold("ann1", 90)
+    connections.shares["ann1"].complete()
+    assert not connections.hold("bob1", 20)
+    assert connections.used == (90, 90)
+    connections.shares["ann1"].release()
+    assert connections.hold("bob2", 20)
+
+
+def test_known_callers_have_room_that_unknown_ones_have_not() -> None:
+    connections = Connections(total=100, unknown=30)
+    assert connections.hold("ann1", 30)
+    assert not connections.hold("ann2", 31)
+    connections.shares["ann1"].admit()
+    assert connections.used == (30, 0)
+    assert connections.hold("ann1", 65)
+    assert connections.hold("bob1", 30)
+    assert connections.used == (95, 30)
+    connections.shares["ann1"].release()
+    assert connections.used == (30, 30)
+    assert not connections.shares["ann1"].known  # the next message is authenticated again
+    assert not connections.hold("eve1", 31)
+
+
+def test_unknown_callers_do_not_drop_the_messages_of_known_ones() -> None:
+    connections = Connections(total=100, unknown=30)
+    assert connections.hold("ann1", 10)
+    connections.shares["ann1"].admit()
+    assert connections.hold("ann1", 90)
+    for number in range(5):
+        connections.hold("bob1", 10)
+        connections.hold(f"eve{number}", 31)
+    assert not connections.shares["ann1"].refused

@@ -43,7 +43,7 @@ class RequestKeys:
         self._base = base_path
         self._catalogue = catalogue
         self._proxies = proxies
-        self._credentials = None if credentials is None else credentials | _CREDENTIALS
+        self._credentials = None if credentials is None else tuple(sorted(credentials | _CREDENTIALS))
 
     def of(self, head: RequestHead, peer: str, identity: Identity | None) -> Keys:
         """Return the keys of a request.
@@ -89,10 +89,11 @@ class RequestKeys:
     def _credential(self, head: RequestHead, identity: Identity | None) -> str | None:
         """Return a text for the credential of a request that does not contain it, or None."""
         assert self._credentials is not None
-        found = [(name, text) for name, text in head.headers.items() if name in self._credentials]
+        headers = head.headers
+        found = [(name, headers[name]) for name in self._credentials if name in headers]
         if identity is not None:
             found.append(("certificate", identity.name))
-        if any(name in head.query for name in self._credentials):
+        if head.query and any(name in head.query for name in self._credentials):
             found.append(("query", head.query))
         return f"credential:{hash(tuple(found)):x}" if found else None
 

@@ -52,7 +52,9 @@ FUNCTIONS: tuple[Callable[..., object], ...] = (add, blob, endless, short_stream
 
 
 def serve(**limits: object) -> HTTPPortal:
-    portal = HTTPPortal(config=ServingConfig(**limits))  # type: ignore[arg-type]
+    """Return a portal in which one function, or one client, may hold every worker, unless `limits` says otherwise."""
+    every = {"max_running_per_function": 99, "max_running_per_client": 99}
+    portal = HTTPPortal(config=ServingConfig(**(every | limits)))  # type: ignore[arg-type]
     for one in FUNCTIONS:
         portal.apply(one)
     return portal

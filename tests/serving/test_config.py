@@ -16,3 +16,23 @@ def test_invalid_limits_are_rejected(name: str, value: object) -> None:
         ServingConfig(**{name: value})  # type: ignore[arg-type]
     assert caught.value.path == f"serving.{name}"
     assert caught.value.expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "threads", "function", "client", "waiting"),
+    [
+        ({}, None, 12, 14, 128),
+        ({}, 32, 24, 28, 128),
+        ({"workers": 1, "queue": 0}, None, 1, 1, 0),
+        ({"workers": 2, "queue": 1}, None, 1, 1, 1),
+        ({"workers": 4}, None, 2, 3, 128),  # one worker for another function, and one for another client
+        ({"max_running_per_function": 16, "max_running_per_client": 3, "queue_per_client": 7}, None, 16, 3, 7),
+    ],
+)
+def test_one_function_and_one_client_get_a_part_of_the_workers(
+    settings: dict[str, int], threads: int | None, function: int, client: int, waiting: int
+) -> None:
+    limits = ServingConfig(**settings).key_limits(threads)  # type: ignore[arg-type]
+    assert limits["function"] == (function, None)
+    assert limits["client"] == (client, waiting)
+    assert limits["identity"] == (client, None)

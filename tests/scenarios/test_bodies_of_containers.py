@@ -61,7 +61,7 @@ def request_over_wsgi(portal: HTTPPortal, path: str, body: bytes) -> tuple[int, 
 
 @pytest.fixture(params=[request_over_http, request_over_wsgi], ids=["http", "wsgi"])
 def sent(request: pytest.FixtureRequest) -> Iterator[tuple[HTTPPortal, Send]]:
-    with HTTPPortal(http_middleware=[Compression()]) as portal:
+    with HTTPPortal(http_middleware=[Compression(max_decompressed=16 * 1024 * 1024, max_ratio=2000)]) as portal:
         portal.apply(size)
         yield portal, lambda path, body: request.param(portal, path, body)
 
@@ -96,7 +96,10 @@ def test_brackets_in_a_string_are_accepted(
 
 
 def test_the_bound_is_an_option() -> None:
-    with HTTPPortal(config=ServingConfig(max_containers=3), http_middleware=[Compression()]) as portal:
+    with HTTPPortal(
+        config=ServingConfig(max_containers=3),
+        http_middleware=[Compression(max_decompressed=16 * 1024 * 1024, max_ratio=2000)],
+    ) as portal:
         portal.apply(size)
         assert request_over_http(portal, "/api/size", b'{"items": [[]]}') == (200, 1)
         assert request_over_http(portal, "/api/size", b'{"items": [[], []]}')[0] == 413

@@ -109,7 +109,7 @@ def parse_traceparent(text: str | None) -> tuple[str, str, str] | None:
 
 
 class CallContext:
-    """What travels with one call.
+    """The data that travels with one call.
 
     Attributes:
         deadline: `time.monotonic()` moment by which the caller wants the result, or None.

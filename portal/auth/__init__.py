@@ -1,4 +1,4 @@
-"""Who calls, and what they may do: authenticators for servers, credentials for clients, scopes."""
+"""Authentication and authorization: authenticators for servers, credentials for clients, scopes."""
 
 from __future__ import annotations
 

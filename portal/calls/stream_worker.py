@@ -1,6 +1,6 @@
 """StreamWorker: produce all items of a stream in one worker, and close the stream there.
 
-What belongs to one thread (a database connection, a lock, thread-local state) therefore works for the whole stream, in
+A database connection, a lock or thread-local state that belongs to one thread therefore works for the whole stream, in
 a generator's `finally` as well. It is the same as if the caller's own thread ran the generator.
 """
 

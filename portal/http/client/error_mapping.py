@@ -38,7 +38,7 @@ MAY_HAVE_RUN = "the call may have been executed"
 
 
 class Failure(Enum):
-    """What went wrong; the value is its description, and whether the request may have been sent."""
+    """A kind of failure; the value is its description, and whether the request may have been sent."""
 
     NOT_CONNECTED = "cannot connect to", False
     UNTRUSTED = "cannot trust the certificate of", False
@@ -55,7 +55,7 @@ class Failure(Enum):
 
     @property
     def description(self) -> str:
-        """What went wrong; the server follows in a message."""
+        """The words for the failure; the name of the server follows them in a message."""
         return self.value[0]
 
     @property

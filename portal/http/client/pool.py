@@ -20,7 +20,7 @@ _MAX_POOLS = 256
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """What every connection of one client keeps to; `HTTPClient` checks the values.
+    """The limits of every connection of one client; `HTTPClient` checks the values.
 
     Attributes:
         connect_timeout: seconds to connect, within the deadline.

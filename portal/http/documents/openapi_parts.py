@@ -92,7 +92,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
                 "enum": ["not_sent", "unknown", "executed"],
                 "description": "Whether the function ran: it did not start, it may have started, it started.",
             },
-            "hint": _TEXT | {"description": "What the caller can do about it."},
+            "hint": _TEXT | {"description": "A step that the caller can take to solve the problem."},
             "errors": {"type": "array", "items": {"$ref": "#/components/schemas/Fault"}},
             "retry_after": {"type": "number", "description": "Seconds."},
         },

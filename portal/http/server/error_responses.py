@@ -76,7 +76,7 @@ class ErrorResponses:
 
 
 def log_failure(error: PortalError, request_id: str) -> None:
-    """Log an error of which the client does not get all."""
+    """Log an error whose details the client does not get."""
     name = error.context.get("operation", "a function")
     if isinstance(error, FunctionError):
         _log.error("%s failed, request %s: %s", name, request_id, error, exc_info=error.__cause__)

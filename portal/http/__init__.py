@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from .._internal.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from ..network.tls import ClientTLS
     from .client.client import HTTPClient
     from .client.resolver import HTTPResolver
-    from .client.tls import ClientTLS
     from .middleware.auth_failure_limit import AuthFailureLimit
     from .middleware.base import HTTPMiddleware
     from .middleware.compression import Compression
@@ -38,7 +38,7 @@ __getattr__, __dir__ = lazy_exports(
     {
         "AuthFailureLimit": "middleware.auth_failure_limit",
         "CORS": "middleware.cors",
-        "ClientTLS": "client.tls",
+        "ClientTLS": ".network.tls",
         "Compression": "middleware.compression",
         "HTTPClient": "client.client",
         "HTTPResolver": "client.resolver",

@@ -20,8 +20,8 @@ from portal.calls.middleware import Call
 from portal.calls.singleflight import SingleFlight
 from portal.function import function
 from portal.http.client.client import HTTPClient
-from portal.http.client.tls import ClientTLS
 from portal.idempotency.middleware import Idempotency
+from portal.network.tls import ClientTLS
 from portal.resilience.breaker import Breaker
 from portal.resilience.retry import Retry
 

@@ -37,7 +37,7 @@ COVERED_BY: dict[str, set[str]] = {
         "http.server.function_calls",
         "http.server.negotiation",
     },
-    "http/client/test_error_mapping.py": {"http.client.urllib3_transport"},
+    "network/test_error_mapping.py": {"http.client.urllib3_transport"},
     "http/documents/test_openapi.py": {"http.documents.openapi_parts"},
 }
 EXCEPTIONS = set().union(*COVERED_BY.values())

@@ -19,7 +19,7 @@ ROWS = (
     {"schema"},
     {"function", "serving"},
     {"portal", "calls", "catalogue", "service"},
-    {"auth", "resilience", "limits", "idempotency", "cache", "jsonrpc", "metrics"},
+    {"auth", "resilience", "limits", "idempotency", "cache", "jsonrpc", "metrics", "network"},
     {"registry", "directory"},
     {"local", "http", "websocket", "javascript", "cluster"},
     {"consumer"},

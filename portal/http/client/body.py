@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from time import monotonic
 
 from ...errors import PortalError, ProtocolError
+from ...network.error_mapping import as_portal_error, located_protocol_error
 from ..messages.content_coding import MAX_RATIO, decompressed
-from .error_mapping import as_portal_error, located_protocol_error
 from .request import ClientRequest, ClientResponse
 
 __all__ = ["iter_body", "read_body"]

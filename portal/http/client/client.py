@@ -26,6 +26,8 @@ from ...errors import (
     ValidationError,
 )
 from ...function import ResolvedFunction
+from ...network.proxies import Proxies
+from ...network.tls import ClientTLS
 from ...schema import FunctionSchema
 from ..messages.content_coding import MAX_RATIO
 from ..messages.event_stream import EVENTS, read_events
@@ -36,10 +38,8 @@ from .caching import CachedCalls
 from .compression import CompressingTransport
 from .function import check_input
 from .pool import ConnectionLimits, ConnectionPools
-from .proxies import Proxies
 from .request import ClientRequest, ClientResponse, SendsRequests
 from .result import ReceivedResponse, check_containers, decode_result, locate_error, read_response, require_success
-from .tls import ClientTLS
 from .transport import HTTPTransport
 from .urllib3_transport import Urllib3Transport
 

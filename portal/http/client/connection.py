@@ -17,9 +17,10 @@ from typing import Protocol
 
 from ...errors import ProtocolError
 from ...http11.response_head import parse_response_head
+from ...network.dial import StaleConnection
 from .response import ConnectionResponse
 
-__all__ = ["ConnectionOwner", "HTTPConnection", "NotSent", "StaleConnection"]
+__all__ = ["ConnectionOwner", "HTTPConnection"]
 
 _READ_SIZE = 64 * 1024
 _MAX_HEAD = 64 * 1024
@@ -27,14 +28,6 @@ _MAX_INTERIM = 16  # 1xx responses before the final one
 _MIN_EXPONENT, _MAX_EXPONENT = -9, 5  # of two: kernel timeouts of 2 ms to 32 s
 _UNSET = -99
 _MAX_TIMEOUT = 32.0  # seconds
-
-
-class NotSent(OSError):
-    """No byte of the request has reached the server."""
-
-
-class StaleConnection(ConnectionError):
-    """The server closed a kept connection without a byte of a response, perhaps before it read the request."""
 
 
 class ConnectionOwner(Protocol):

@@ -7,11 +7,11 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any
 
 from ..._internal.at_fork import new_lock, renew_after_fork
 from ...address import Address
-from .connection import HTTPConnection, NotSent
+from ...network.dial import NotSent, connect_socket, connect_to_host
+from .connection import HTTPConnection
 
 __all__ = ["ConnectionLimits", "ConnectionPool", "ConnectionPools"]
 
@@ -128,8 +128,10 @@ class ConnectionPool:
             limit = min(limit, deadline)
         try:
             if self._path is not None:
-                return HTTPConnection(_connect(socket.AF_UNIX, self._path, limit), self, self._limits.read_timeout)
-            sock = _connect_to_host(self._host, self._port, limit)
+                return HTTPConnection(
+                    connect_socket(socket.AF_UNIX, self._path, limit), self, self._limits.read_timeout
+                )
+            sock = connect_to_host(self._host, self._port, limit)
         except (OSError, UnicodeError) as error:
             if deadline is not None and monotonic() >= deadline:
                 raise TimeoutError("the deadline has passed") from error
@@ -153,30 +155,3 @@ class ConnectionPool:
             self._idle.clear()
         for connection in idle:
             connection.close()
-
-
-def _connect_to_host(host: str, port: int, limit: float) -> socket.socket:
-    """Connect to the first address of a host that accepts. The addresses share the time that is left."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    last: OSError = OSError(f"{host} has no address")
-    for index, (family, _, _, _, address) in enumerate(found):
-        now = monotonic()
-        try:
-            return _connect(family, address, now + (limit - now) / (len(found) - index))
-        except OSError as error:
-            last = error
-    raise last
-
-
-def _connect(family: int, address: Any, limit: float) -> socket.socket:
-    left = limit - monotonic()
-    if left <= 0:
-        raise TimeoutError("no time is left to connect")
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.settimeout(left)
-        sock.connect(address)
-    except BaseException:
-        sock.close()
-        raise
-    return sock

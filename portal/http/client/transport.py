@@ -10,11 +10,11 @@ from __future__ import annotations
 from ...address import Address
 from ...calls.deadlines import expired_error
 from ...errors import CallCancelled, PortalError, ProtocolError, TransportError
+from ...network.dial import StaleConnection
+from ...network.error_mapping import as_portal_error, located_protocol_error
+from ...network.proxies import Proxies
 from ...portal import is_unstarted
-from .connection import StaleConnection
-from .error_mapping import as_portal_error, located_protocol_error
 from .pool import ConnectionPools
-from .proxies import Proxies
 from .request import ClientRequest, ClientResponse
 from .urllib3_transport import Urllib3Transport
 

@@ -7,13 +7,13 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from ..._internal.at_fork import new_lock, renew_after_fork
+from ...network.dial import NotSent
+from ...network.error_mapping import as_os_error
+from ...network.proxies import Proxy
+from ...network.tls import ClientTLS
 from ..messages.problem import PROBLEM
-from .connection import NotSent
-from .error_mapping import as_os_error
 from .pool import ConnectionLimits
-from .proxies import Proxy
 from .request import ClientRequest
-from .tls import ClientTLS
 
 if TYPE_CHECKING:
     import ssl

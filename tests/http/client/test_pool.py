@@ -12,8 +12,9 @@ import pytest
 
 from portal import Address
 from portal.http.client import pool as pool_module
-from portal.http.client.connection import HTTPConnection, NotSent
+from portal.http.client.connection import HTTPConnection
 from portal.http.client.pool import ConnectionLimits, ConnectionPool, ConnectionPools
+from portal.network.dial import NotSent
 from tests.support.ports import free_port
 
 

@@ -10,12 +10,12 @@ import pytest
 
 from portal import Address, CallCancelled, CallContext, CallTimeout, HTTPPortal, ProtocolError, TransportError
 from portal.http import ClientTLS
-from portal.http.client.connection import NotSent, StaleConnection
 from portal.http.client.pool import ConnectionLimits, ConnectionPools
-from portal.http.client.proxies import Proxies
 from portal.http.client.request import ClientRequest
 from portal.http.client.transport import HTTPTransport
 from portal.http.client.urllib3_transport import Urllib3Transport
+from portal.network.dial import NotSent, StaleConnection
+from portal.network.proxies import Proxies
 from tests.support.scripted_transport import ScriptedResponse, request_of
 
 

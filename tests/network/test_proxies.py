@@ -32,7 +32,7 @@ from portal import (
 from portal.address import Address
 from portal.errors import AuthorizationError, PortalError
 from portal.http import ClientTLS, HTTPClient
-from portal.http.client.proxies import Proxies, Proxy
+from portal.network.proxies import Proxies, Proxy
 from tests.support.forward_proxy import ForwardProxy
 from tests.support.ports import free_port
 
@@ -213,6 +213,9 @@ P, Q, R = "http://p:1", "http://q:2", "https://r:3"
         ({}, "http://a.example/", None),
         ({"HTTP_PROXY": P}, "http://a.example/", P),
         ({"HTTP_PROXY": P}, "https://a.example/", None),
+        ({"HTTP_PROXY": P, "https_proxy": R}, "ws://a.example/", P),
+        ({"HTTP_PROXY": P, "https_proxy": R}, "wss://a.example/", R),
+        ({"HTTP_PROXY": P, "https_proxy": R}, "js://a.example/", None),
         ({"https_proxy": R}, "https://a.example/", R),
         ({"ALL_PROXY": P, "HTTPS_PROXY": Q}, "http://a.example/", P),
         ({"ALL_PROXY": P, "HTTPS_PROXY": Q}, "https://a.example/", Q),

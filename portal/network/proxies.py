@@ -17,12 +17,13 @@ from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from urllib.parse import unquote_to_bytes
 
-from ...address import Address
-from ...errors import AddressError, ConfigError
+from ..address import Address
+from ..errors import AddressError, ConfigError
 
 __all__ = ["Proxies", "Proxy"]
 
 _SCHEMES = ("http", "https")
+_USES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}  # a tunnel for ws and wss
 _EXPECTED = 'the URL of a proxy, http[s]://[user:password@]host[:port], or "environment" for proxy='
 _USER_INFO = re.compile(r"[^\s\x00-\x1f\x7f-\x9f\ud800-\udfff]*")
 
@@ -77,7 +78,7 @@ class Proxies:
 
     def find(self, address: Address) -> Proxy | None:
         """Return the proxy for an address, or None for a direct connection."""
-        proxy = self._by_scheme.get(address.scheme)
+        proxy = self._by_scheme.get(_USES.get(address.scheme, ""))
         if proxy is None or address.base in self._sockets or _is_excepted(address, self._no_proxy):
             return None
         return proxy

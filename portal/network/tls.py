@@ -6,8 +6,8 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ..._internal.settings import file_path, text
-from ...errors import ConfigError
+from .._internal.settings import file_path, text
+from ..errors import ConfigError
 
 if TYPE_CHECKING:
     import ssl

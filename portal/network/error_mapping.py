@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterator
 from enum import Enum
 from types import TracebackType
 
-from ...address import Address
-from ...calls.deadlines import timeout_error
-from ...context import CallContext
-from ...errors import (
+from ..address import Address
+from ..calls.deadlines import timeout_error
+from ..context import CallContext
+from ..errors import (
     AddressError,
     ConfigError,
     OverloadedError,
@@ -28,7 +28,7 @@ from ...errors import (
     SerializationError,
     TransportError,
 )
-from .connection import NotSent, StaleConnection
+from .dial import NotSent, StaleConnection
 from .proxies import Proxy
 
 __all__ = ["FAILURES", "Failure", "as_os_error", "as_portal_error", "failure_of", "located_protocol_error"]
@@ -116,7 +116,7 @@ FAILURES: dict[str, Failure] = {
         TIMEOUT="TimeoutError",
     ),
     **_rows("json.decoder", MALFORMED="JSONDecodeError"),
-    **_rows("portal.http.client.connection", NOT_CONNECTED="NotSent", STALE="StaleConnection"),
+    **_rows("portal.network.dial", NOT_CONNECTED="NotSent", STALE="StaleConnection"),
     **_rows("portal.http.client.urllib3_transport", REJECTED_BY_PROXY="ProxyRefused"),
 }
 
@@ -244,7 +244,7 @@ def _transport_error(kind: Failure, detail: str) -> PortalError:
         return TransportError(message, hint=MAY_HAVE_RUN, delivery="unknown")
     hint = "are both running?" if _THROUGH_PROXY in detail else "is the server running?"
     if "WRONG_VERSION_NUMBER" in detail:  # OpenSSL's name for a response that is not TLS
-        hint = "the server does not use TLS on this port; try http://"
+        hint = "the server does not use TLS on this port; try http:// or ws://"
     return TransportError(message, hint=hint, delivery="not_sent")
 
 

@@ -23,8 +23,8 @@ from portal import Consumer, errors, function
 from portal.address import Address
 from portal.context import CallContext
 from portal.errors import PortalError, TransportError
-from portal.http.client.connection import NotSent, StaleConnection
-from portal.http.client.error_mapping import FAILURES, Failure, as_os_error, as_portal_error, failure_of
+from portal.network.dial import NotSent, StaleConnection
+from portal.network.error_mapping import FAILURES, Failure, as_os_error, as_portal_error, failure_of
 
 WAIT = 20.0
 TARGET = Address.parse("https://peer.example:8443/api/f")
@@ -159,9 +159,7 @@ def test_every_row_names_a_class_that_exists() -> None:
 
 
 def test_the_table_imports_no_library() -> None:
-    code = (
-        "import sys, portal.http.client.error_mapping; print([n for n in ('requests', 'urllib3') if n in sys.modules])"
-    )
+    code = "import sys, portal.network.error_mapping; print([n for n in ('requests', 'urllib3') if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"
 

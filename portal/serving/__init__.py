@@ -1,10 +1,12 @@
 """One listener on stdlib http.server, many apps: connections, workers, TLS, limits."""
 
 from .config import ServingConfig
-from .connection import Connection
+from .connections.connection import Connection
+from .io.tls import Certificate, TLSConfig
 from .listener import Listener
-from .request import App, EarlyResponder, Request, Response, Upgraded
-from .tls import Certificate, TLSConfig
+from .messages.app import App
+from .messages.request import EarlyResponder, Request, Response
+from .messages.upgraded import Upgraded
 
 __all__ = [
     "App",

@@ -8,7 +8,7 @@ from typing import Any
 from .._internal.job_queue import KeyLimit
 from .._internal.settings import instance, positive_seconds, seconds, whole_number
 from ..errors import ConfigError
-from .tls import TLSConfig
+from .io.tls import TLSConfig
 
 __all__ = ["ServingConfig"]
 

@@ -19,20 +19,20 @@ from .._internal.executor import WorkerPool
 from .._internal.settings import instance, require
 from .._internal.settings import port as valid_port
 from ..errors import ConfigError
-from .acceptor import Acceptor
 from .bounds.budget import ByteBudget, Places
 from .bounds.input import InputBudgets
 from .config import ServingConfig
-from .connection import Connection
-from .connection_table import ConnectionTable
-from .leader import LeaderFollower
-from .poller import open_poller
-from .reactor import Reactor
-from .rejections import RejectionLog
-from .request import App, ProxyAware
-from .scheduler import RequestScheduler
-from .sockets import bind_free_port, is_bound_to_loopback, is_unix, open_socket, remove_socket_file, start_listening
-from .tls import ServerTLS
+from .connections.connection import Connection
+from .connections.table import ConnectionTable
+from .io.poller import open_poller
+from .io.sockets import bind_free_port, is_bound_to_loopback, is_unix, open_socket, remove_socket_file, start_listening
+from .io.tls import ServerTLS
+from .loop.acceptor import Acceptor
+from .loop.leader import LeaderFollower
+from .loop.reactor import Reactor
+from .loop.scheduler import RequestScheduler
+from .messages.app import App, ProxyAware
+from .messages.rejections import RejectionLog
 
 __all__ = ["Listener"]
 

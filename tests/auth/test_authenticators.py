@@ -26,7 +26,7 @@ from portal.errors import (
     ConfigError,
 )
 from portal.http11.request_head import parse_request_head
-from portal.serving.request import Request
+from portal.serving.messages.request import Request
 from tests.support.credentials import (
     ANN,
     BASIC,

@@ -39,7 +39,8 @@ from portal.http11.head_cache import HeadCache
 from portal.http11.request_head import RequestHead, parse_request_head
 from portal.http11.response_head import encode_head
 from portal.jsonrpc import messages as jsonrpc
-from portal.serving.request import Request, RequestReader
+from portal.serving.messages.request import Request
+from portal.serving.messages.request_reader import RequestReader
 
 __all__ = ["SEEDS", "TARGETS"]
 

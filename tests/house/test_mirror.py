@@ -16,12 +16,12 @@ SHARED = {"scenarios", "behaviour", "house", "long", "fuzz", "conformance", "doc
 COVERED_BY: dict[str, set[str]] = {
     # One engine: its parts have no use apart from each other.
     "serving/test_listener.py": {
-        "serving.acceptor",
-        "serving.connection",
-        "serving.connection_table",
-        "serving.sockets",
+        "serving.loop.acceptor",
+        "serving.connections.connection",
+        "serving.connections.table",
+        "serving.io.sockets",
     },
-    "serving/test_tls.py": {"serving.handshake"},
+    "serving/io/test_tls.py": {"serving.loop.handshake"},
     # What a hint becomes: each kind of hint is a row of the same tables of values.
     "schema/test_hints.py": {
         "schema.codecs",

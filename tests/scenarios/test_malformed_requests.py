@@ -25,7 +25,7 @@ from portal import HTTPPortal, ProtocolError
 from portal.http11.head_cache import HeadCache
 from portal.http11.request_head import parse_request_head
 from portal.serving import Certificate, ServingConfig, TLSConfig
-from portal.serving.request import RequestReader
+from portal.serving.messages.request_reader import RequestReader
 from tests.support import malformed_requests as table
 
 WAIT = 10.0

@@ -147,7 +147,7 @@ class HTTPApp:
             key_of=self._keys.name_of,
         )
         self.batches_cut = self._rpc.batches_cut
-        #: See `portal.serving.request.KeyedApp`.
+        #: See `portal.serving.messages.app.KeyedApp`.
         self.keys = self._keys.of
         self._early = early_authentication(
             self._authenticators, self._http_middleware, self._errors, self._secrets, self._middleware_failed
@@ -171,7 +171,7 @@ class HTTPApp:
         return self._http_chain(request)
 
     def authenticates_at(self, head: RequestHead) -> Literal["never", "head", "body"]:
-        """Return when the caller of a request is known; see `portal.serving.request.Authenticating`."""
+        """Return when the caller of a request is known; see `portal.serving.messages.app.Authenticating`."""
         if not self._authenticators:
             return "never"
         return "head" if self._early is not None and head.method == "POST" else "body"
@@ -186,7 +186,7 @@ class HTTPApp:
         return self._early.authenticate(request)
 
     def trusts(self, peer: str) -> bool:
-        """Return whether an address is that of a trusted proxy; see `portal.serving.request.ProxyAware`."""
+        """Return whether an address is that of a trusted proxy; see `portal.serving.messages.app.ProxyAware`."""
         return is_trusted_proxy(peer, self._proxies)
 
     def openapi(self) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from portal.auth.server import CertificateAuth, authenticate
 from portal.context import CallContext
 from portal.http import CORS, AuthFailureLimit, RequestLog
 from portal.http11.request_head import parse_request_head
-from portal.serving.request import Request, Response
+from portal.serving.messages.request import Request, Response
 from tests.support.clocks import Clock
 from tests.support.credentials import Sent
 

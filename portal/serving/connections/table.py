@@ -1,0 +1,288 @@
+"""ConnectionTable: the open connections of a listener, and which of them wait for their client."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from time import monotonic
+
+from ..._internal.counter import Counter
+from ..bounds.budget import ByteBudget, Places
+from ..bounds.input import InputBudgets
+from ..bounds.shares import heaviest
+from ..io.poller import Poller
+from .connection import Connection
+from .timeouts import FOLLOW_UP_SECONDS
+
+__all__ = ["ConnectionTable"]
+
+_log = logging.getLogger("portal.serving")
+
+
+class ConnectionTable:
+    """The open connections of a listener.
+
+    A connection is either parked, and the reactor watches it, or it belongs to the thread that serves its request. In
+    both cases the reactor sends the output that waits for the client.
+
+    Args:
+        poller: tells the reactor which sockets are ready.
+        retire: receives each connection that was closed here.
+        output_budget: counts the output that waits for clients.
+        streams: counts the streams that are being sent.
+        inputs: counts what is kept of requests.
+
+    Attributes:
+        parked: connections that wait for their client, by descriptor.
+        writing: connections whose output waits for the client, by descriptor.
+        handshaking: connections whose TLS handshake is not complete, in the order in which they were accepted.
+        output_aborted: counts connections that were aborted for their output.
+        open: all open connections.
+
+    Threads: any thread may call `park`, `close`, `release_to_worker`, `on_hangup`, `forget_hangup`, `watch_output`,
+        `reduce_output`, `abort_output`, `connections_of`, `stop_keeping`, `end`, `has_unfinished` and `abandon`, and
+        may read the attributes. The thread that watches the leader calls `hand_over`. Only the thread that leads the
+        reactor's loop calls the other methods.
+    """
+
+    def __init__(
+        self,
+        poller: Poller,
+        retire: Callable[[Connection], object],
+        output_budget: ByteBudget,
+        streams: Places,
+        inputs: InputBudgets,
+    ) -> None:
+        self.inputs = inputs
+        self.output_budget = output_budget
+        self.streams = streams
+        self.parked: dict[int, Connection] = {}
+        self.writing: dict[int, Connection] = {}
+        self.handshaking: dict[Connection, None] = {}
+        self.output_aborted = Counter()
+        self._clients: dict[str, int] = {}  # number of connections
+        self._counting = threading.Lock()  # guards the numbers of the clients
+        self.open: set[Connection] = set()
+        self._reducing = threading.Lock()  # held while connections are chosen and aborted
+        self._poller = poller
+        self._retire = retire
+        self._hangups: dict[int, Callable[[], object]] = {}
+        self._keeping = True
+        self._ended = False
+
+    # any thread
+
+    def park(self, connection: Connection) -> None:
+        """Watch a connection that the calling thread has finished with."""
+        if connection.closed:
+            return
+        if self.handshaking and not connection.handshaking:
+            self.handshaking.pop(connection, None)
+        fd = connection.stream.fileno()
+        with connection.output.lock:
+            self._note_parked(connection)
+            self.parked[fd] = connection
+            self._arm(fd, connection)
+        if self._ended and self.parked.pop(fd, None) is not None:
+            self.close(connection)
+
+    def close(self, connection: Connection) -> None:
+        """Close a connection that belongs to the calling thread."""
+        if not connection.closed:
+            connection.output.close()
+            self.writing.pop(connection.stream.fileno(), None)
+            self._poller.forget(connection.stream.fileno())
+            connection.close()
+            self.open.discard(connection)
+            self.handshaking.pop(connection, None)
+            if connection.client is not None:
+                self._count(connection.client, -1)
+            self._retire(connection)
+
+    def connections_of(self, client: str | None) -> int:
+        """Return how many connections a client has."""
+        return 1 if client is None else self._clients.get(client, 0)
+
+    def _count(self, client: str, change: int) -> None:
+        with self._counting:
+            count = self._clients.get(client, 0) + change
+            if count:
+                self._clients[client] = count
+            else:
+                del self._clients[client]
+
+    def release_to_worker(self, connection: Connection) -> None:
+        """Report no events of a connection until it is parked again."""
+        self._ignoring_closed(self._poller.disarm, connection.stream.fileno())
+
+    def on_hangup(self, connection: Connection, callback: Callable[[], object]) -> None:
+        """Call `callback` once if the client closes its side of a connection that is being served."""
+        fd = connection.stream.fileno()
+        with connection.output.lock:
+            self._hangups[fd] = callback
+            self._arm(fd, connection)
+
+    def forget_hangup(self, connection: Connection) -> None:
+        """Drop the callback of `on_hangup`."""
+        if self._hangups:
+            self._hangups.pop(connection.stream.fileno(), None)
+
+    def watch_output(self, connection: Connection, pending: bool) -> None:
+        """Send what waits for the client of a connection, until `pending` is False. Its output's lock is held."""
+        fd = connection.stream.fileno()
+        connection.armed_otherwise = True
+        if pending:
+            self.writing[fd] = connection
+        else:
+            self.writing.pop(fd, None)
+            if fd in self.parked:
+                self._note_parked(connection)
+        self._arm(fd, connection)
+
+    def reduce_output(self, connection: Connection) -> None:
+        """Abort the connections with the most output until the rest is within its budget.
+
+        A connection that alone has output is kept, as its response exists already.
+
+        Raises: ConnectionAbortedError if `connection` is aborted.
+        """
+        with self._reducing:
+            while self.output_budget.is_exceeded and len(self.writing) > 1:
+                victim = heaviest((one, one.client or one, one.output.held) for one in self.writing.copy().values())
+                if victim is None:
+                    return
+                self.abort_output(victim)
+                if victim is connection:
+                    raise ConnectionAbortedError("too much output waits for clients")
+
+    def stop_keeping(self) -> None:
+        """Close connections soon after their response from now on."""
+        self._keeping = False
+
+    def end(self) -> None:
+        """Close every connection that is parked from now on."""
+        self._keeping = False
+        self._ended = True
+
+    def has_unfinished(self) -> bool:
+        """Return whether a client is sending a request, or may be about to."""
+        now = monotonic()
+        return any(one.is_unfinished(now) for one in list(self.parked.values()))
+
+    def abandon(self) -> None:
+        """Close this process's copies of the sockets in the child of a fork, without a word to the clients."""
+        self.end()
+        for connection in self.open:
+            connection.discard()
+
+    def _arm(self, fd: int, connection: Connection) -> None:
+        """Have the poller report what the connection waits for now. The lock of its output is held."""
+        pending = connection.output.pending > 0
+        if fd in self.parked:
+            if not pending:
+                change = self._poller.disarm if connection.paused else self._poller.arm
+                self._ignoring_closed(change, fd)
+            elif connection.upgraded is None or connection.paused:
+                # Nothing is read before the client has taken its response.
+                self._ignoring_closed(self._poller.arm_output, fd)
+            else:
+                self._ignoring_closed(self._poller.arm, fd, True)
+        elif fd in self._hangups:
+            self._ignoring_closed(self._poller.arm_hangup, fd, pending)
+        else:
+            self._ignoring_closed(self._poller.arm_output if pending else self._poller.disarm, fd)
+
+    def _note_parked(self, connection: Connection) -> None:
+        """Set the deadline of a connection that is parked now."""
+        now = monotonic()
+        connection.note_parked(now)
+        if not self._keeping and connection.awaits_request:
+            connection.set_deadline(now + FOLLOW_UP_SECONDS)
+
+    def abort_output(self, connection: Connection) -> None:
+        """Break a connection for its output. The reactor, or the thread that serves it, then closes it."""
+        self.output_aborted.add()
+        connection.reset()
+
+    # the thread that leads the reactor's loop
+
+    def send_output(self, fd: int, connection: Connection) -> bool:
+        """Send what the client of a connection takes now. Return False if the client is gone."""
+        alive = connection.output.flush()
+        with connection.output.lock:
+            if connection.output.pending and fd in self._hangups:
+                self._arm(fd, connection)  # it was reported once only
+        return alive
+
+    def stop_reading(self, fd: int, connection: Connection) -> None:
+        """Read nothing of a parked connection that is paused."""
+        with connection.output.lock:
+            self._arm(fd, connection)
+
+    def add(self, connection: Connection) -> None:
+        """Watch a new connection."""
+        fd = connection.stream.fileno()
+        self.open.add(connection)
+        if connection.handshaking:
+            self.handshaking[connection] = None
+        if connection.client is not None:
+            self._count(connection.client, 1)
+        self.parked[fd] = connection
+        self._poller.add(fd)
+
+    def take_hangup(self, fd: int) -> Callable[[], object] | None:
+        """Return the callback for a client that has closed its side, and drop it."""
+        return self._hangups.pop(fd, None) if self._hangups else None
+
+    def drop(self, fd: int) -> None:
+        """Close the connection that is parked under a descriptor, if there is one."""
+        connection = self.parked.pop(fd, None)
+        if connection is not None:
+            self.close(connection)
+
+    def drop_all(self) -> None:
+        """Close all parked connections."""
+        for fd in list(self.parked):
+            self.drop(fd)
+
+    def keep_for_follow_up(self, connection: Connection) -> None:
+        """Keep an idle connection for the moment in which the client's next request may already be on its way.
+
+        The client gets a 503 then; see `FOLLOW_UP_SECONDS`.
+        """
+        connection.set_deadline(monotonic() + FOLLOW_UP_SECONDS)
+
+    def is_resting(self, connection: Connection) -> bool:
+        """Return whether the last response is too old for a next request to be on its way."""
+        return self._ended or monotonic() - connection.idle_since >= FOLLOW_UP_SECONDS
+
+    # the thread that watches the leader
+
+    def hand_over(self, fd: int, reported: Iterable[int]) -> None:
+        """Prepare for the next leader while the step that serves `fd` is stuck.
+
+        The poller reports readable sockets again to the next leader. It reports a hang-up only once, so those that the
+        stuck leader has not handled are armed anew.
+
+        Args:
+            reported: descriptors that the poller has reported to the stuck leader and that it has not handled.
+        """
+        self._ignoring_closed(self._poller.disarm, fd)
+        self._arm_again(fd)  # the responder at the deadline may have parked it just now
+        for other in reported:
+            if other in self._hangups:
+                self._ignoring_closed(self._poller.arm_hangup, other)
+                self._arm_again(other)  # its stream may have ended just now
+
+    def _arm_again(self, fd: int) -> None:
+        connection = self.parked.get(fd) or self.writing.get(fd)
+        if connection is not None:
+            with connection.output.lock:
+                self._arm(fd, connection)
+
+    def _ignoring_closed(self, change: Callable[..., object], fd: int, *more: bool) -> None:
+        try:
+            change(fd, *more)
+        except (OSError, ValueError):
+            _log.debug("a connection to be watched was closed already")

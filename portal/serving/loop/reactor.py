@@ -1,0 +1,317 @@
+"""Reactor: watches every connection that is not being served.
+
+    accepted -> parked -> (readable: read) -> request complete? -> served -> parked -> ... -> closed
+
+It accepts, reads until a request is complete, enforces deadlines and drains, and never waits for a client. One thread
+at a time runs its loop. If serving a request holds that thread up, another one continues the loop (`leader.py`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from time import monotonic, time
+
+from ...errors import OverloadedError, ProtocolError
+from ..connections.connection import INPUT_REFUSED, Connection
+from ..connections.table import ConnectionTable
+from ..io.poller import Poller
+from ..messages.rejections import RejectionLog, error_response
+from ..messages.request_reader import Received
+from .acceptor import Acceptor
+from .handshake import HeadAuthentication, TLSHandshakes
+from .leader import LeaderFollower, Leadership
+from .scheduler import RequestScheduler
+
+__all__ = ["Reactor"]
+
+_log = logging.getLogger("portal.serving")
+_SWEEP = 0.5  # seconds between looks at the deadlines of parked connections
+
+
+class Reactor:
+    """Watches the connections of a listener.
+
+    Args:
+        poller: reports which sockets are ready.
+        table: the connections.
+        acceptor: accepts new connections.
+        scheduler: serves complete requests.
+        leader: runs the loop.
+        rejections: writes its log line from time to time.
+        app_for: returns the app that serves a path, or None.
+
+    Threads: any thread may call `start`, `stop_accepting`, `has_unfinished`, `end` and `abandon`. The thread that
+        watches the leader calls `_on_stuck`. Only the thread that leads the loop runs the other methods. Other threads
+        reach a connection by the methods of `ConnectionTable`.
+    """
+
+    def __init__(
+        self,
+        poller: Poller,
+        table: ConnectionTable,
+        acceptor: Acceptor,
+        scheduler: RequestScheduler,
+        leader: LeaderFollower,
+        rejections: RejectionLog,
+        app_for: Callable[[str], object],
+    ) -> None:
+        self._poller = poller
+        self._table = table
+        self._acceptor = acceptor
+        self._scheduler = scheduler
+        self._leader = leader
+        self._rejections = rejections
+        self._handshakes = TLSHandshakes(table, scheduler.submit)
+        self._authentication = HeadAuthentication(table, scheduler.submit, app_for, rejections)
+        self._reported: list[int] = []  # what the leading thread is working through
+        self._accepting = True
+        self._has_left = False  # whether it has stopped listening and has looked at all connections since
+        self._running = True
+        self._next_sweep = monotonic() + _SWEEP
+
+    # any thread
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._leader.start(self._run, self._on_stuck)
+
+    def stop_accepting(self) -> None:
+        """Accept what waits already, then nothing more. Close idle connections and tell upgraded ones."""
+        self._accepting = False
+        self._table.stop_keeping()
+        self._poller.wake()
+
+    def has_unfinished(self) -> bool:
+        """Return whether a client is sending a request or may be about to, or has not been looked at."""
+        return not self._has_left or self._table.has_unfinished()
+
+    def end(self) -> None:
+        """End the loop and close what is parked."""
+        self._accepting = False
+        self._table.end()
+        self._running = False
+        self._poller.wake()
+        self._leader.join()
+
+    def abandon(self) -> None:
+        """Close this process's copies of all sockets in the child of a fork, without a word to the clients."""
+        self._accepting = self._running = False
+        self._poller.close()
+        self._acceptor.abandon()
+        self._table.abandon()
+
+    # the loop
+
+    def _run(self, turn: Leadership) -> None:
+        table = self._table
+        while self._running:
+            alone = len(table.parked) == len(table.open)  # no worker has one
+            self._reported = self._poller.wait(max(0.0, self._next_sweep - monotonic()), alone)
+            # The sweep below uses this moment, so that what has arrived by a deadline is read before it is checked.
+            now = monotonic()
+            for fd in self._reported:
+                try:
+                    self._on_event(fd, turn)
+                except Exception:
+                    _log.exception("watching a connection failed")
+                    table.drop(fd)
+                if turn.over:
+                    return
+            if not self._accepting and not self._has_left:
+                self._leave(turn)
+                if turn.over:
+                    return
+            if now >= self._next_sweep:
+                self._next_sweep = now + _SWEEP
+                self._sweep(now)
+        if not self._has_left:
+            self._leave(turn)
+            if turn.over:
+                return
+        table.drop_all()
+        self._poller.close()
+
+    def _on_stuck(self, fd: int) -> None:
+        """Prepare for the next leader: the thread that serves `fd` is not back in time."""
+        reported = self._reported
+        self._scheduler.note_stuck()
+        self._table.hand_over(fd, reported[reported.index(fd) + 1 :] if fd in reported else ())
+
+    def _on_event(self, fd: int, turn: Leadership) -> None:
+        connection = self._table.parked.get(fd)
+        if connection is None:
+            self._on_other_event(fd)
+        elif self._table.writing and fd in self._table.writing:
+            self._on_writable(fd, connection, turn)
+        elif connection.draining or connection.handshaking or connection.upgraded is not None:
+            self._on_special_state(fd, connection, turn)
+        else:
+            received = self._receive(fd, connection, connection.read_request)
+            if received is not None:
+                self._serve(fd, connection, received, turn)
+
+    def _on_other_event(self, fd: int) -> None:
+        """Handle an event of a listening socket, or of a connection that is not parked."""
+        if fd in self._acceptor:
+            self._acceptor.accept(fd)
+            return
+        connection = self._table.writing.get(fd)
+        if connection is not None:
+            self._table.send_output(fd, connection)
+            if not connection.stream.is_hung_up():
+                return
+        callback = self._table.take_hangup(fd)
+        if callback is not None:
+            callback()
+
+    def _on_writable(self, fd: int, connection: Connection, turn: Leadership) -> None:
+        """Handle an event of a parked connection whose output waits for the client."""
+        if not self._table.send_output(fd, connection):
+            self._table.drop(fd)
+        elif connection.upgraded is not None:
+            self._on_upgraded(fd, connection, turn)
+        elif not connection.output.pending and not connection.draining:
+            # The next request may have been read already, and no event reports it.
+            received = self._receive(fd, connection, connection.take_request)
+            if received is not None:
+                self._serve(fd, connection, received, turn)
+
+    def _on_special_state(self, fd: int, connection: Connection, turn: Leadership) -> None:
+        """Handle an event of a connection that is ending, in its TLS handshake, or upgraded."""
+        if connection.draining:
+            if connection.drain():
+                self._table.drop(fd)
+        elif connection.handshaking:
+            del self._table.parked[fd]
+            self._handshakes.advance(connection)
+        else:
+            self._on_upgraded(fd, connection, turn)
+
+    def _receive(self, fd: int, connection: Connection, take: Callable[[], Received | None]) -> Received | None:
+        """Return a complete request. Part of one takes no worker, however slowly it arrives."""
+        try:
+            received = take()
+        except ProtocolError as error:
+            self._reject(fd, connection, error)
+            return None
+        except OSError:
+            self._table.drop(fd)
+            return None
+        if received is None:
+            connection.note_parked(monotonic())
+            if connection.input.receiving:
+                self._on_partial_body(fd, connection)
+        return received
+
+    def _on_partial_body(self, fd: int, connection: Connection) -> None:
+        """Have the caller authenticated before its body is read, and reject the requests that must give way to it."""
+        self._authentication.begin(fd, connection)
+        for refused in self._table.inputs.take_refused():
+            other = self._table.parked.get(refused.stream.fileno())
+            if other is not None and other is refused and not other.draining:
+                self._reject(other.stream.fileno(), other, ProtocolError(INPUT_REFUSED, status=503))
+
+    def _serve(self, fd: int, connection: Connection, received: Received, turn: Leadership) -> None:
+        del self._table.parked[fd]
+        turn.begin(fd)
+        try:
+            keeps = self._scheduler.take(connection, received)
+        except Exception:
+            _log.exception("serving a connection failed")
+            self._table.close(connection)
+            keeps = False
+        leads = turn.end()
+        if not keeps:
+            return
+        if leads and not connection.armed_otherwise:
+            # The poller still watches the socket, so parking takes no system call.
+            self._table.parked[fd] = connection
+            connection.note_parked(monotonic())
+        else:
+            self._table.park(connection)
+
+    def _on_upgraded(self, fd: int, connection: Connection, turn: Leadership) -> None:
+        handler = connection.upgraded
+        assert handler is not None
+        try:
+            data = connection.read()
+        except OSError:
+            self._table.drop(fd)
+            return
+        work = None if data is None else handler.received(data)
+        if work is not None:
+            try:
+                self._scheduler.submit(work, False)
+            except OverloadedError:
+                handler.overloaded(work)
+        if connection.upgraded is None:  # the handler has given the connection back to HTTP
+            received = self._receive(fd, connection, connection.take_request)
+            if received is not None:
+                self._serve(fd, connection, received, turn)
+        elif connection.paused and not connection.closed:
+            self._stop_reading(fd, connection)
+
+    def _stop_reading(self, fd: int, connection: Connection) -> None:
+        self._table.stop_reading(fd, connection)
+        if not connection.paused:  # another thread has resumed it meanwhile
+            self._table.park(connection)
+
+    def _reject(self, fd: int, connection: Connection, error: ProtocolError) -> None:
+        try:
+            connection.reject(error)
+            connection.shut_writing()
+        except OSError:
+            self._table.drop(fd)
+
+    # deadlines
+
+    def _sweep(self, now: float) -> None:
+        # `copy` is one step of the interpreter, as `list(items())` is not: see `DeadlineWatch`.
+        for fd, connection in self._table.parked.copy().items():
+            if connection.deadline <= now:
+                self._give_up(fd, connection)
+        self._scheduler.reject_overdue(now)
+        for connection in self._table.writing.copy().values():
+            complaint = connection.output.complaint()
+            if complaint is not None:
+                _log.info("a connection is aborted: peer %s: %s", connection.peer, complaint)
+                self._table.abort_output(connection)
+        self._acceptor.listen_again()
+        self._rejections.flush(now)
+
+    def _give_up(self, fd: int, connection: Connection) -> None:
+        if connection.upgraded is not None and connection.upgraded.overdue():
+            return
+        if not connection.draining and not connection.handshaking and connection.inside_request:
+            connection.send_nowait(error_response(408, "the request did not arrive in time", now=time()))
+        self._table.drop(fd)
+
+    # stopping
+
+    def _leave(self, turn: Leadership) -> None:
+        """Stop listening. A connection that the kernel has accepted already gets a response instead of a reset.
+
+        If a request that is served here takes its time, the next leader looks at all connections again.
+        """
+        self._acceptor.close()
+        for fd, connection in self._table.parked.copy().items():
+            if fd in self._table.writing:
+                continue
+            if connection.upgraded is None and not connection.draining and not connection.handshaking:
+                resting = self._table.is_resting(connection)
+                received = self._receive(fd, connection, connection.read_request)
+                if received is not None:
+                    self._serve(fd, connection, received, turn)
+                    if turn.over:
+                        return
+                if fd not in self._table.parked or not connection.awaits_request:
+                    continue
+                if resting:
+                    self._table.drop(fd)
+                else:
+                    self._table.keep_for_follow_up(connection)
+        for connection in list(self._table.parked.values()):
+            if connection.upgraded is not None:
+                connection.notify_stopping()
+        self._has_left = True

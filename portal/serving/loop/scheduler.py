@@ -1,0 +1,393 @@
+"""RequestScheduler: has requests served, by the thread that reads them if that is quick, otherwise by a worker.
+
+A worker lingers briefly on the connection that it has just served, unless others wait for a worker. Then it gives the
+connection back to the reactor.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from functools import partial
+from math import inf
+from time import monotonic, time
+from typing import Any
+
+from ..._internal.counter import Counter
+from ..._internal.executor import HeldKeys, WorkerPool
+from ..._internal.job_queue import Keys
+from ...context import new_request_id
+from ...errors import OverloadedError, ProtocolError
+from ...http11.fields import is_timeout
+from ...http11.request_head import RequestHead
+from ...http11.response_head import PROBLEM
+from ..connections.connection import Connection
+from ..connections.exchange import Exchange
+from ..connections.table import ConnectionTable
+from ..messages.app import App
+from ..messages.rejections import RejectionLog, expired_response, overloaded_response, problem
+from ..messages.request import Request, Response
+from ..messages.request_reader import Received
+from .latency import STUCK, LatencyTracker
+from .leader import LeaderFollower
+
+__all__ = ["RequestScheduler"]
+
+_log = logging.getLogger("portal.serving")
+_BUSY = "every worker is busy"
+_STOPPING = "the server is stopping"
+_WAITED = "the request waited for a worker for too long"
+_STALLED = "earlier calls of this function or client still run after their deadline"
+_EXPIRED = "the call did not run: its deadline passed while it waited for a worker"
+_MAX_PATH = 256  # characters; a client may spell one path in many ways
+_ARRIVE = 1.0  # seconds that a request may take to arrive completely, and get its 503, while the listener stops
+_LOOK = 0.05  # seconds between looks at requests that are still arriving while the listener stops
+
+
+class RequestScheduler:
+    """Serves the requests that the reactor has read.
+
+    Args:
+        table: the connections.
+        leader: tells whether the thread that reads may serve a request itself.
+        pool: workers for calls that take their time.
+        app_for: returns the app that serves a path, or None.
+        prefixes: returns the path prefixes that are served, for the message of a 404.
+        rejections: counts requests that are rejected here.
+        max_wait: seconds that a request may wait for a worker.
+        serves_to_the_end: whether requests that arrive while it stops are served, each as the last of its connection.
+            That is right where another process takes over. Otherwise they are rejected with 503.
+
+    Attributes:
+        active: connections that are being served.
+        stopping: whether each request is the last of its connection.
+        expired: counts requests whose deadline passed while they waited for a worker.
+        waited_too_long: counts requests that waited for longer than `max_wait`.
+
+    Threads: `take` and `reject_overdue` are for the thread that leads the reactor's loop. Any thread may call the other
+        methods.
+    """
+
+    def __init__(
+        self,
+        table: ConnectionTable,
+        leader: LeaderFollower,
+        pool: WorkerPool,
+        app_for: Callable[[str], App | None],
+        prefixes: Callable[[], Iterable[str]],
+        rejections: RejectionLog,
+        *,
+        max_wait: float = 30.0,
+        serves_to_the_end: bool = False,
+    ) -> None:
+        self.active: set[Connection] = set()
+        self.stopping = False
+        self._table = table
+        self._leader = leader
+        self._pool = pool
+        self._app_for = app_for
+        self._prefixes = prefixes
+        self._rejections = rejections
+        self._serves_to_the_end = serves_to_the_end
+        self._max_wait = max_wait
+        self.expired, self.waited_too_long = Counter(), Counter()
+        self._latencies = LatencyTracker()  # by method and path
+        self._inline = ("", "")  # method and path of the latest request of the leading thread
+        self._release = self._continue_after_early_response
+        self._idle = threading.Condition()  # notified, while it stops, of each connection that is no longer served
+
+    def stop(self) -> None:
+        """Let each request be the last of its connection from now on."""
+        self.stopping = True
+
+    def wait_until_idle(self, grace: float, has_unfinished: Callable[[], bool]) -> None:
+        """Wait until no request is served and none waits, for at most `grace` seconds. Call `stop` before.
+
+        Args:
+            has_unfinished: tells whether a request is still arriving; it is waited for briefly.
+        """
+        now = monotonic()
+        end, arrive = now + grace, now + min(grace, _ARRIVE)
+        with self._idle:
+            while (left := end - now) > 0:
+                serving = self.active or self._table.writing or self._pool.waiting
+                if not (serving or (has_unfinished() and now < arrive)):
+                    return
+                self._idle.wait(min(left, _LOOK))
+                now = monotonic()
+
+    def abort_active(self) -> None:
+        """Break the connections that are being served."""
+        for connection in list(self.active):
+            connection.abort()
+
+    # the thread that leads the reactor's loop
+
+    def take(self, connection: Connection, received: Received) -> bool:
+        """Serve a request: in this thread if it usually takes next to no time, otherwise in a worker.
+
+        Returns: whether the response is sent and the connection is to be watched again by the caller.
+        """
+        if self.stopping and not self._serves_to_the_end:
+            self._reject(connection, _STOPPING)
+            return False
+        self.active.add(connection)
+        head = received[0]
+        self._inline = key = (head.method, head.path)
+        if not (self._latencies.is_quick(key) and self._leader.can_serve_inline):
+            self._hand_over(connection, received)
+            return False
+        try:
+            if not self._respond(connection, received, None):
+                return False
+            following = connection.take_request()
+        except BaseException as error:
+            self._end_after(error, connection)
+            return False
+        if following is None:
+            self._forget(connection)
+            return True
+        self._hand_over(connection, following)
+        return False
+
+    def note_stuck(self) -> None:
+        """Have workers serve the calls that are like the one in which the leading thread is stuck.
+
+        Those are counted, and the stuck one is not. The thread that watches the leader calls this.
+        """
+        self._latencies.served_inline(self._inline, STUCK)
+
+    def _hand_over(self, connection: Connection, received: Received) -> None:
+        self._table.release_to_worker(connection)
+        self._enqueue(connection, received)
+
+    def _enqueue(self, connection: Connection, received: Received) -> None:
+        keys = self._keys_of(connection, received[0])
+        try:
+            self._pool.submit_with_keys(keys, self._serve, connection, received, keys, monotonic())
+        except OverloadedError as error:
+            key = error.context.get("key")
+            self._reject(connection, _BUSY if key is None else f"too many calls of this {key} are running or waiting")
+
+    def _keys_of(self, connection: Connection, head: RequestHead) -> Keys:
+        keys = getattr(self._app_for(head.path), "keys", None)
+        found: Keys = () if keys is None else keys(head, connection.peer, connection.identity)
+        return found
+
+    def submit(self, work: Callable[[], object], sparing: bool) -> None:
+        """Run work for a connection in a worker.
+
+        Args:
+            sparing: whether requests that wait for a worker go first.
+        Raises: OverloadedError if there is no worker for it.
+        """
+        if sparing and self._pool.crowded:
+            raise OverloadedError(_BUSY)
+        self._pool.submit(_logging_errors, work)
+
+    def _reject(self, connection: Connection, reason: str) -> None:
+        self._rejections.note(reason)
+        response = expired_response if reason is _EXPIRED else overloaded_response
+        connection.send_nowait(response(reason, now=time()))
+        self._finish(connection)
+
+    def reject_overdue(self, now: float) -> None:
+        """Reject the requests that wait past their deadline, for longer than `max_wait`, or for abandoned calls."""
+        pool = self._pool
+
+        def is_due(run: Callable[..., object], args: tuple[Any, ...]) -> bool:
+            if run != self._serve:
+                return False
+            _, received, keys, queued = args
+            return queued + self._max_wait <= now or _has_expired(received, now) or pool.is_stalled(keys)
+
+        if pool.waiting:
+            for connection, received, _, queued in pool.take_back(is_due):
+                self._reject_overdue(connection, received, queued, now)
+
+    def _reject_overdue(self, connection: Connection, received: Received, queued: float, now: float) -> None:
+        if _has_expired(received, now):
+            self.expired.add()
+            self._reject(connection, _EXPIRED)
+        elif queued + self._max_wait <= now:
+            self.waited_too_long.add()
+            self._reject(connection, _WAITED)
+        else:
+            self._reject(connection, _STALLED)
+
+    # the workers
+
+    def _serve(self, connection: Connection, received: Received, keys: Keys, queued: float) -> None:
+        """Serve a connection until it pauses.
+
+        Args:
+            keys: of the request. A request with other keys goes through the queue.
+            queued: the moment from which the request waited for a worker.
+        """
+        try:
+            now = monotonic()
+            if queued + self._max_wait <= now:
+                self._reject_overdue(connection, received, queued, now)
+                return
+            self._serve_on(connection, received, keys)
+        except BaseException as error:
+            self._end_after(error, connection)
+
+    def _serve_on(self, connection: Connection, received: Received, keys: Keys) -> None:
+        while self._respond_counted(connection, received, keys):
+            following = connection.take_request()
+            head = received[0]
+            if self._pool.waiting or self._latencies.is_quick((head.method, head.path)):
+                # Others wait for a worker, or the reactor does this faster.
+                self._give_back(connection, following)
+                break
+            following = following or connection.next_request()
+            if following is None:
+                self._give_back(connection, None)
+                break
+            if following[0] is not head and self._keys_of(connection, following[0]) != keys:
+                self._give_back(connection, following)
+                break
+            received = following
+
+    def _respond_counted(self, connection: Connection, received: Received, keys: Keys) -> bool:
+        held = HeldKeys(self._pool, keys)
+        try:
+            return self._respond(connection, received, held)
+        finally:
+            held.release()
+
+    def _respond(self, connection: Connection, received: Received, held: HeldKeys | None) -> bool:
+        """Respond to one request.
+
+        Args:
+            held: counts the request for further keys; None in the thread that leads the reactor's loop.
+        Returns: whether the connection still belongs to this thread and speaks HTTP.
+        """
+        head, body, arrived = received
+        release = self._release if held is None else partial(self._abandon, held)
+        exchange = Exchange(connection, head, not self.stopping, release)
+        request = Request(head, body, connection, connection.peer, exchange, arrived, held)
+        started = monotonic()
+        app = self._app_for(head.path)
+        response = app.handle(request) if app is not None else self._no_app(request)
+        self._note_latency(request, response, monotonic() - started, held is None)
+        if not exchange.claim():
+            return False  # the responder at the deadline has sent a response and passed the connection on
+        if self.stopping:
+            exchange.close_after_response()
+        exchange.send(response)
+        if response.upgrade is not None:
+            self._upgrade(connection, response)
+            return False
+        if exchange.keep_alive:
+            return True
+        self._finish(connection)
+        return False
+
+    def _note_latency(self, request: Request, response: Response, seconds: float, inline: bool) -> None:
+        key = (request.method, request.path)
+        if response.body.__class__ is not bytes:
+            seconds = inf  # a stream is never quick
+        if inline:
+            self._latencies.served_inline(key, seconds)
+        elif response.status < 400 and len(request.path) <= _MAX_PATH:
+            # A rejection at once says nothing of the other requests.
+            self._latencies.served_by_worker(key, seconds)
+
+    def _no_app(self, request: Request) -> Response:
+        if request.path == "*":  # OPTIONS of the server as a whole (RFC 9110 section 9.3.7)
+            return Response(204, [("Allow", "GET, HEAD, OPTIONS, POST")])
+        request_id = new_request_id()
+        detail = f"nothing is served at {request.path[:200]}; served paths: {', '.join(sorted(self._prefixes())[:5])}"
+        body = problem(404, detail, request_id)
+        return Response(404, [("Content-Type", PROBLEM), ("X-Request-ID", request_id)], body)
+
+    def _abandon(self, held: HeldKeys, connection: Connection, keeps: bool) -> None:
+        held.abandon()
+        self._continue_after_early_response(connection, keeps)
+
+    def _continue_after_early_response(self, connection: Connection, keeps: bool) -> None:
+        """Watch the connection again, in the place of the thread that the function still holds.
+
+        The client's next request may have been read already, and no event reports it.
+        """
+        if not keeps:
+            self._close(connection)
+            return
+        try:
+            following = connection.take_request()
+        except (ProtocolError, OSError) as error:
+            self._end_after(error, connection)
+        else:
+            if following is not None:
+                self._table.release_to_worker(connection)
+            self._give_back(connection, following)
+
+    def _end_after(self, error: BaseException, connection: Connection) -> None:
+        """End a connection after an error."""
+        if isinstance(error, ProtocolError):
+            connection.reject(error)
+            self._finish(connection)
+            return
+        if not isinstance(error, OSError):
+            # Raised further it would end this thread, or nobody would see it: the connection ends instead.
+            _log.error("serving a connection failed", exc_info=error)
+        self._close(connection)
+
+    def _upgrade(self, connection: Connection, response: Response) -> None:
+        assert response.upgrade is not None
+        rest = connection.upgrade(response.upgrade)
+        work = connection.upgraded.received(rest) if rest and connection.upgraded is not None else None
+        self._table.park(connection)
+        if self.stopping:  # the reactor may have looked at the others already
+            connection.notify_stopping()
+        self._forget(connection)
+        if work is not None:
+            work()
+
+    # leaving a worker
+
+    def _give_back(self, connection: Connection, received: Received | None) -> None:
+        """Give the connection back to the reactor, or to the end of the queue if its next request has been read."""
+        if received is not None and self.stopping and not self._serves_to_the_end:
+            self._reject(connection, _STOPPING)
+        elif received is not None:
+            self._enqueue(connection, received)  # behind the requests that wait already
+        else:
+            self._forget(connection)
+            self._table.park(connection)
+
+    def _finish(self, connection: Connection) -> None:
+        """Close after the response. Drain first: unread bytes of the client would reset the connection."""
+        try:
+            connection.shut_writing()
+        except OSError:
+            self._close(connection)
+            return
+        self._forget(connection)
+        self._table.park(connection)
+
+    def _close(self, connection: Connection) -> None:
+        self._table.close(connection)
+        self._forget(connection)
+
+    def _forget(self, connection: Connection) -> None:
+        self.active.discard(connection)
+        if self.stopping:
+            with self._idle:
+                self._idle.notify_all()
+
+
+def _has_expired(received: Received, now: float) -> bool:
+    head, _, arrived = received
+    timeout = head.headers.get("x-portal-timeout")
+    return timeout is not None and is_timeout(timeout) is not None and arrived + int(timeout) / 1000 <= now
+
+
+def _logging_errors(work: Callable[[], object]) -> None:
+    try:
+        work()
+    except BaseException:  # raised further it would end the worker, or nobody would see it
+        _log.exception("work for a connection failed")

@@ -1,0 +1,153 @@
+"""RequestReader: makes complete requests of bytes. It knows no sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+
+from ...errors import ProtocolError
+from ...http11.chunked import ChunkedDecoder
+from ...http11.head_cache import HeadCache
+from ...http11.request_head import RequestHead, find_head_end
+
+__all__ = ["Received", "RequestReader"]
+
+Received = tuple[RequestHead, bytes, float]
+"""The head and the whole body of a request, and the `time.monotonic()` moment at which the head was complete."""
+
+
+class RequestReader:
+    """Makes complete requests of the bytes of a connection, in order.
+
+    Args:
+        clock: seconds, as `time.monotonic`.
+
+    Attributes:
+        wants_continue: whether the client waits for `100 Continue` before it sends its body (RFC 9110 section 10.1.1).
+
+    Threads: one at a time.
+    """
+
+    __slots__ = (
+        "_arrived",
+        "_body",
+        "_buffer",
+        "_cache",
+        "_clock",
+        "_decoder",
+        "_fed",
+        "_head",
+        "_max_body",
+        "_max_head",
+        "_scanned",
+        "wants_continue",
+    )
+
+    def __init__(self, max_head: int, max_body: int, cache: HeadCache, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._fed = self._arrived = 0.0  # the moments of the latest bytes and of the end of the head
+        self._max_head = max_head
+        self._max_body = max_body
+        self._cache = cache
+        self._buffer = b""
+        self._scanned = 0
+        self._head: RequestHead | None = None
+        self._decoder: ChunkedDecoder | None = None
+        self._body = bytearray()
+        self.wants_continue = False
+
+    @property
+    def state(self) -> str:
+        """ "idle" between requests, "head" or "body" inside one."""
+        if self._head is not None:
+            return "body"
+        # An empty line before a request is ignored (RFC 9112 section 2.2).
+        return "idle" if self._buffer in (b"", b"\r\n") else "head"
+
+    @property
+    def pending_head(self) -> RequestHead | None:
+        """The head of the request whose body is arriving, or None."""
+        return self._head
+
+    @property
+    def buffered(self) -> int:
+        """How many bytes are kept of a request whose head has arrived, and whose body has not."""
+        return 0 if self._head is None else len(self._body) + len(self._buffer)
+
+    def drop(self) -> None:
+        """Forget all bytes. Nothing more can be read after it."""
+        self._body, self._buffer, self._decoder = bytearray(), b"", None
+
+    def feed(self, data: bytes) -> None:
+        """Take the bytes that have arrived."""
+        self._fed = self._clock()
+        if self._head is not None and self._decoder is None:
+            self._body += data
+        else:
+            self._buffer = self._buffer + data if self._buffer else data
+
+    def take_rest(self) -> bytes:
+        """Return and drop the bytes after the last request."""
+        rest, self._buffer = self._buffer, b""
+        return rest
+
+    def next_request(self) -> Received | None:
+        """Return the next complete request, or None until more bytes arrive.
+
+        Raises: ProtocolError with the HTTP status of the response. Nothing more can be read after it.
+        """
+        if self._head is None and not self._read_head():
+            return None
+        return self._read_chunked() if self._decoder is not None else self._read_sized()
+
+    def _read_head(self) -> bool:
+        end = find_head_end(self._buffer, self._scanned)
+        if end < 0:
+            if len(self._buffer) > self._max_head:
+                raise ProtocolError(f"the head is longer than {self._max_head} bytes", status=431)
+            self._scanned = max(0, len(self._buffer) - 3)
+            return False
+        if end > self._max_head:
+            raise ProtocolError(f"the head is longer than {self._max_head} bytes", status=431)
+        head = self._cache.parse(self._buffer[:end])
+        self._buffer = self._buffer[end:]
+        self._scanned = 0
+        if head.content_length is not None and head.content_length > self._max_body:
+            raise ProtocolError(f"the body is longer than {self._max_body} bytes", status=413)
+        self._head = head
+        self._arrived = self._fed
+        if head.chunked:
+            self._decoder = ChunkedDecoder(self._max_body)
+        else:
+            self._body = bytearray(self._buffer)
+            self._buffer = b""
+        self.wants_continue = head.expect_continue and not self._buffer and not self._body
+        return True
+
+    def _read_sized(self) -> Received | None:
+        head = self._head
+        assert head is not None
+        length = head.content_length or 0
+        if len(self._body) < length:
+            return None
+        body = bytes(self._body[:length])
+        return self._complete(head, body, bytes(self._body[length:]))
+
+    def _read_chunked(self) -> Received | None:
+        head, decoder = self._head, self._decoder
+        assert head is not None
+        assert decoder is not None
+        if self._buffer:
+            self._body += decoder.feed(self._buffer)
+            self._buffer = b""
+        if not decoder.complete:
+            return None
+        return self._complete(head, bytes(self._body), bytes(decoder.remainder))
+
+    def _complete(self, head: RequestHead, body: bytes, rest: bytes) -> Received:
+        self._head = None
+        self._decoder = None
+        self._body = bytearray()
+        self._buffer = rest
+        self.wants_continue = False
+        return head, body, self._arrived

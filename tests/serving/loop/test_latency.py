@@ -1,0 +1,93 @@
+"""LatencyTracker on a clock that only the test moves."""
+
+from __future__ import annotations
+
+import pytest
+
+from portal.serving.loop.latency import QUICK, STUCK, LatencyTracker
+from tests.support.clocks import Clock
+
+FAST, SLOW = QUICK / 5, QUICK * 4
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock(100.0)
+
+
+@pytest.fixture
+def latencies(clock: Clock) -> LatencyTracker:
+    return LatencyTracker(clock=clock)
+
+
+def test_an_unknown_call_is_not_quick(latencies: LatencyTracker) -> None:
+    assert not latencies.is_quick("add")
+    latencies.served_inline("add", FAST)
+    assert not latencies.is_quick("add")
+
+
+def test_one_fast_call_in_a_worker_makes_a_call_quick(latencies: LatencyTracker) -> None:
+    for seconds in (SLOW, FAST, SLOW, SLOW):
+        latencies.served_by_worker("add", seconds)
+    assert latencies.is_quick("add")
+    latencies.served_by_worker("nap", SLOW)
+    assert not latencies.is_quick("nap")
+
+
+def test_one_pause_of_the_machine_changes_nothing(latencies: LatencyTracker) -> None:
+    latencies.served_by_worker("add", FAST)
+    latencies.served_inline("add", STUCK * 0.9)
+    assert latencies.is_quick("add")
+
+
+def test_a_call_that_is_often_slow_inline_goes_to_workers(latencies: LatencyTracker) -> None:
+    latencies.served_by_worker("add", FAST)
+    for seconds in (SLOW, FAST) * 40:
+        latencies.served_inline("add", seconds)
+    assert not latencies.is_quick("add")
+
+
+def stick(latencies: LatencyTracker, clock: Clock) -> float:
+    """Let a call get stuck inline. Return how long it is not served inline again, although workers are fast."""
+    assert latencies.is_quick("add")
+    latencies.served_inline("add", STUCK)
+    away = clock.now
+    latencies.served_by_worker("add", FAST)
+    while not latencies.is_quick("add"):
+        clock.now += 0.01
+    return clock.now - away
+
+
+def test_a_call_that_gets_stuck_repeatedly_is_tried_inline_less_often(latencies: LatencyTracker, clock: Clock) -> None:
+    latencies.served_by_worker("add", FAST)
+    pauses = [stick(latencies, clock) for _ in range(12)]
+    assert pauses[0] == pytest.approx(0.05, abs=0.02)
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == pytest.approx(30.0, abs=0.1)
+    clock.now += 1_000.0
+    assert stick(latencies, clock) == pytest.approx(0.05, abs=0.02)  # long ago: as the first time
+
+
+def test_a_slow_call_is_tried_inline_again_after_a_worker_was_fast(latencies: LatencyTracker, clock: Clock) -> None:
+    latencies.served_by_worker("add", FAST)
+    latencies.served_inline("add", STUCK)
+    clock.now += 1_000.0
+    latencies.served_by_worker("add", SLOW)
+    assert not latencies.is_quick("add")
+    latencies.served_by_worker("add", FAST)
+    assert latencies.is_quick("add")
+
+
+def test_a_stream_is_never_quick(latencies: LatencyTracker) -> None:
+    latencies.served_by_worker("ticks", float("inf"))
+    assert not latencies.is_quick("ticks")
+    latencies.served_by_worker("ticks", FAST)
+    latencies.served_inline("ticks", float("inf"))
+    assert not latencies.is_quick("ticks")
+
+
+def test_the_number_of_keys_is_bounded() -> None:
+    latencies = LatencyTracker(max_keys=3)
+    for name in "abcd":
+        latencies.served_by_worker(name, FAST)
+    assert [latencies.is_quick(name) for name in "abcd"] == [False, False, False, True]

@@ -1,0 +1,155 @@
+"""LeaderFollower: another thread continues a loop while a step is stuck."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from time import monotonic
+from typing import Any
+
+import pytest
+
+from portal.serving.loop.leader import LeaderFollower, Leadership
+
+WAIT = 10.0
+
+
+class Loop:
+    """A loop that takes its steps from a queue."""
+
+    def __init__(self, limit: int = 4) -> None:
+        self.steps: queue.Queue[Any] = queue.Queue()
+        self.overtaken: queue.Queue[int] = queue.Queue()
+        self.finished: queue.Queue[tuple[int, bool]] = queue.Queue()
+        self.leader = LeaderFollower(name=f"test-loop-{id(self)}", limit=limit, patience=0.002)
+        self.leader.start(self.lead, self.overtaken.put)
+
+    def lead(self, turn: Leadership) -> None:
+        while True:
+            number, step = self.steps.get(timeout=60)
+            if number == 0:
+                return
+            turn.begin(number)
+            step()
+            leads = turn.end()
+            self.finished.put((number, leads))
+            if not leads:
+                return
+
+    def until_willing(self) -> None:
+        for number in range(100, 10_000):
+            if self.leader.can_serve_inline:
+                return
+            self.steps.put((number, lambda: None))
+            self.finished.get(timeout=WAIT)
+        pytest.fail("the leader never became can_serve_inline")
+
+    def end(self) -> None:
+        self.steps.put((0, None))
+        self.leader.join()
+
+
+def test_steps_that_end_in_time_stay_with_one_thread() -> None:
+    loop = Loop()
+    for number in range(1, 50):
+        loop.steps.put((number, lambda: None))
+    assert [loop.finished.get(timeout=WAIT) for _ in range(1, 50)] == [(number, True) for number in range(1, 50)]
+    assert loop.leader.stuck == 0
+    loop.end()
+
+
+def test_another_thread_continues_the_loop_while_a_step_is_stuck() -> None:
+    loop, gate = Loop(), threading.Event()
+    loop.until_willing()
+    loop.steps.put((1, lambda: gate.wait(WAIT)))
+    assert loop.overtaken.get(timeout=WAIT) == 1
+    assert loop.leader.stuck == 1
+    loop.steps.put((2, lambda: None))
+    assert loop.finished.get(timeout=WAIT) == (2, True)
+    gate.set()
+    assert loop.finished.get(timeout=WAIT) == (1, False)
+    loop.end()
+    assert loop.leader.stuck == 0
+
+
+def test_it_does_not_serve_inline_when_the_limit_of_stuck_threads_is_reached() -> None:
+    loop, gate = Loop(limit=2), threading.Event()
+    loop.until_willing()
+    for number in (1, 2):
+        loop.steps.put((number, lambda: gate.wait(WAIT)))
+        assert loop.overtaken.get(timeout=WAIT) == number
+    assert loop.leader.can_serve_inline is False
+    gate.set()
+    assert {loop.finished.get(timeout=WAIT) for _ in range(2)} == {(1, False), (2, False)}
+    loop.end()
+
+
+def test_its_threads_end_with_the_loop() -> None:
+    loop = Loop()
+    loop.until_willing()
+    loop.end()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith(f"test-loop-{id(loop)}")]
+
+
+def test_a_step_that_starts_as_the_watcher_falls_asleep_is_taken_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, gate = Loop(), threading.Event()
+    loop.until_willing()
+    leader, watching = loop.leader, loop.leader._watching
+    reached, begun = threading.Event(), threading.Event()
+    looks: list[float] = []
+
+    def clock() -> float:
+        now = monotonic()
+        if threading.current_thread() is watching and not reached.is_set():
+            looks.append(now)
+            if len(looks) == 2:
+                # It has noted all earlier steps and compared again; now it sees that nothing was done for long.
+                reached.set()
+                begun.wait(WAIT)
+                return now + 3600.0
+        return now
+
+    def step() -> None:
+        assert leader.can_serve_inline
+        begun.set()
+        gate.wait(WAIT)
+
+    monkeypatch.setattr("portal.serving.loop.leader.monotonic", clock)
+    assert reached.wait(WAIT)
+    loop.steps.put((1, step))
+    assert loop.overtaken.get(timeout=WAIT) == 1
+    gate.set()
+    loop.end()
+
+
+def test_it_continues_after_the_system_could_not_start_a_thread(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    loop, gate = Loop(), threading.Event()
+    loop.until_willing()
+    start, rejections = threading.Thread.start, [RuntimeError("can't start new thread")] * 3
+
+    def failing(thread: threading.Thread) -> None:
+        if rejections and thread.name.startswith(f"test-loop-{id(loop)}"):
+            raise rejections.pop()
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", failing)
+    loop.steps.put((1, lambda: gate.wait(WAIT)))
+    assert loop.overtaken.get(timeout=WAIT) == 1
+    loop.steps.put((2, lambda: None))
+    assert loop.finished.get(timeout=WAIT) == (2, True)
+    assert not rejections
+    assert [record.getMessage() for record in caplog.records].count(
+        "cannot start the thread that watches the connections: can't start new thread"
+    ) == 1
+    gate.set()
+    assert loop.finished.get(timeout=WAIT) == (1, False)
+    loop.end()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_join_returns_after_the_loop_has_failed() -> None:
+    loop = Loop()
+    loop.steps.put((-1, None))  # a step that cannot be run
+    loop.leader.join()

@@ -9,7 +9,6 @@ Source: W3C Trace Context level 1, section 3.2, for the traceparent.
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -23,12 +22,13 @@ from typing import Any
 from weakref import WeakSet
 
 from ._internal.at_fork import new_lock
+from ._internal.log import get_logger
 from ._internal.settings import number
 from .errors import CallCancelled, CallTimeout, ConfigError
 
 __all__ = ["CallContext", "Identity", "enter", "leave", "new_context", "new_request_id", "parse_traceparent", "running"]
 
-_log = logging.getLogger("portal.calls")
+_log = get_logger("portal.calls")
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 _TRACEPARENT = re.compile(  # only versions after 00 may have more text after the flags
     r"(?!ff|00.{54})[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-[ -~]*)?"

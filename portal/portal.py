@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import weakref
 from abc import ABC, abstractmethod
@@ -11,6 +10,7 @@ from contextlib import suppress
 from typing import Any, ClassVar, Self
 
 from ._internal.at_fork import new_lock
+from ._internal.log import get_logger
 from ._internal.settings import namespace
 from .address import Address
 from .catalogue import Catalogue, Entry, UniqueIds
@@ -21,7 +21,7 @@ from .service import Service, ServiceState, is_service, stop_services
 
 __all__ = ["Portal", "Resolver", "announce", "in_process_portals", "is_unstarted", "topology"]
 
-_log = logging.getLogger("portal.portal")
+_log = get_logger("portal.portal")
 
 
 class Resolver(ABC):

@@ -7,12 +7,12 @@ stopped -> starting -> running -> stopping -> stopped
 from __future__ import annotations
 
 import inspect
-import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import Any, TypeVar, overload
 
+from ._internal.log import get_logger
 from ._internal.settings import callback, instance, text
 from .errors import ConfigError, RegistryError
 from .function import Function, function
@@ -22,7 +22,7 @@ __all__ = ["Service", "ServiceState", "is_service", "service", "stop_services"]
 
 T = TypeVar("T")
 
-_log = logging.getLogger("portal.portal")
+_log = get_logger("portal.portal")
 _MARK = "__portal_service__"
 _HOOKS = ("on_start", "on_stop")
 

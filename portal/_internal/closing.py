@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from typing import Any
 
+from .log import get_logger
+
 __all__ = ["ClosingIterator", "close_and_log", "close_resource"]
 
-_log = logging.getLogger("portal.calls")
+_log = get_logger("portal.calls")
 
 
 def close_resource(resource: object) -> None:

@@ -6,18 +6,18 @@ the end of a pause one call tries the server; all other calls fail at once.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from time import monotonic
 from typing import Any, NoReturn, Protocol, TypeVar
 from urllib.parse import quote
 
 from ..errors import ConfigError
+from .log import get_logger
 from .settings import positive_seconds, seconds
 
 __all__ = ["RedisClient", "StoreClient", "StoreUnavailable", "as_text", "namespaced_prefix", "require_namespace"]
 
-_log = logging.getLogger("portal.calls")
+_log = get_logger("portal.calls")
 _Found = TypeVar("_Found")
 _SCHEMES = ("redis://", "rediss://", "unix://", "valkey://", "valkeys://")
 _WARNING_INTERVAL = 60.0  # seconds between two warnings about the same outage

@@ -12,12 +12,12 @@ that its owner calls; `ByAuthority` sends a different one to each server.
 from __future__ import annotations
 
 import base64
-import logging
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Protocol
 
+from .._internal.log import get_logger
 from .._internal.settings import require
 from ..address import Address
 from ..errors import AddressError, AuthenticationError, ConfigError, PortalError
@@ -36,7 +36,7 @@ __all__ = [
     "credentials_of",
 ]
 
-_log = logging.getLogger("portal.auth")
+_log = get_logger("portal.auth")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _MAX_HEADERS = 20
 

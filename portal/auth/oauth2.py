@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import logging
 import math
 import re
 import ssl
@@ -15,6 +14,7 @@ from time import monotonic
 from urllib.parse import quote_plus, urlencode
 
 from .._internal.json_text import JSONObject, JSONValue
+from .._internal.log import get_logger
 from .._internal.settings import callback, instance, positive_seconds, require, seconds
 from ..address import Address
 from ..calls.singleflight import SingleFlight
@@ -24,7 +24,7 @@ from .fetch import Fetched, fetch, require_url
 
 __all__ = ["OAuth2ClientCredentials"]
 
-_log = logging.getLogger("portal.auth")
+_log = get_logger("portal.auth")
 _TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
 _ERROR = re.compile(r"[a-z_]{1,40}")
 _DEFAULT_LIFETIME = 300.0  # seconds, of a token without expires_in

@@ -7,9 +7,9 @@ credential. A request without any credential is rejected.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Sequence
 
+from .._internal.log import get_logger
 from .._internal.settings import require
 from ..context import Identity
 from ..errors import AuthenticationError, AuthorizationError, ConfigError, OverloadedError, RateLimitError
@@ -31,7 +31,7 @@ __all__ = [
     "hash_password",
 ]
 
-_log = logging.getLogger("portal.auth")
+_log = get_logger("portal.auth")
 _NO_CHALLENGE = 'Portal realm="portal"'  # RFC 9110 section 15.5.2: a 401 response has at least one challenge
 _UNCHECKED = "the credential could not be checked"
 #: Errors of an authenticator that the client may see. Any other error is a defect; its message stays hidden.

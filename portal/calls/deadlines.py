@@ -8,7 +8,6 @@ threads.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
@@ -17,12 +16,13 @@ from time import monotonic
 from typing import Any
 
 from .._internal.at_fork import renew_after_fork
+from .._internal.log import get_logger
 from ..context import CallContext
 from ..errors import CallCancelled, CallTimeout, OverloadedError
 
 __all__ = ["DeadlineWatch", "cancelled_error", "expired_error", "limit_deadline", "timeout_error", "wait_for"]
 
-_log = logging.getLogger("portal.calls")
+_log = get_logger("portal.calls")
 
 
 def limit_deadline(context: CallContext, limit: float) -> None:

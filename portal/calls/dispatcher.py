@@ -6,7 +6,6 @@ the function. Every failure becomes a portal error with the request id.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import ExitStack
@@ -16,6 +15,7 @@ from typing import Any
 from .._internal.closing import close_and_log
 from .._internal.counter import Counter
 from .._internal.job_queue import KeyLimit, Keys
+from .._internal.log import get_logger
 from ..context import CallContext, enter, leave
 from ..errors import CallTimeout, PortalError
 from ..function import Function
@@ -27,7 +27,7 @@ from .workers import DISPATCH_THREADS, DispatchWorkers
 
 __all__ = ["Dispatcher"]
 
-_log = logging.getLogger("portal.calls")
+_log = get_logger("portal.calls")
 
 
 def _call_function(call: Call) -> Any:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .._internal.log import get_logger
 from .announce import announce
 from .errors import FAILED, reported
 from .portal import http_portal
@@ -202,7 +203,7 @@ def _reload_certificates(portals: Iterable[Portal]) -> None:
             try:
                 listener.reload_certificates()
             except ValueError as error:  # a ConfigError
-                logging.getLogger("portal.serving").error("certificates not reloaded: %s", error)
+                get_logger("portal.serving").error("certificates not reloaded: %s", error)
 
 
 def _run_gunicorn(workers: int, targets: tuple[str, ...], where: str, as_json: bool, options: dict[str, Any]) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._internal.at_fork import new_lock
+from .._internal.log import get_logger
 from .._internal.settings import instance, positive_seconds
 from ..address import Address
 from ..auth.credentials import ClientAuth, Credential, credentials_of
@@ -34,7 +34,7 @@ __all__ = ["Consumer"]
 
 ResolverT = TypeVar("ResolverT", bound=Resolver)
 
-_log = logging.getLogger("portal.consumer")
+_log = get_logger("portal.consumer")
 
 
 def _send(call: Call) -> Any:

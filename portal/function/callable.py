@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from types import MethodType
@@ -10,6 +9,7 @@ from typing import Any
 
 from .._internal.closing import close_and_log
 from .._internal.executor import shared_executor
+from .._internal.log import get_logger
 from ..address import Address
 from ..context import CallContext
 from ..errors import ConfigError, FunctionError, PortalError, ProtocolError, ValidationError
@@ -19,7 +19,7 @@ from .failure import function_error, is_failure, limit_exposure, portal_errors_o
 
 __all__ = ["Function", "make_function"]
 
-_log = logging.getLogger("portal.function")
+_log = get_logger("portal.function")
 
 
 class Function:

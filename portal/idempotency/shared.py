@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
 
 from .._internal.at_fork import renew_after_fork
+from .._internal.log import get_logger
 from .._internal.redis_client import StoreClient, StoreUnavailable, as_text, require_namespace
 from .store import MARKER_SIZE, NO_ROOM, Bounds, Claim, Found, StoreFull
 
 __all__ = ["SharedOutcomes", "UnnamedOutcomes"]
 
-_log = logging.getLogger("portal.calls")
+_log = get_logger("portal.calls")
 _NO_BOUND = 2**53
 
 # KEYS[1] is a claim or outcome: the digest of the parameters (64 hex digits), then "?" and the token of the claim, or

@@ -7,13 +7,13 @@ Source: NIST SP 800-63B, section 5.2.2.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from copy import copy
 from time import monotonic
 
 from .._internal.at_fork import new_lock
 from .._internal.counter import Counter
+from .._internal.log import get_logger
 from .._internal.redis_client import RedisClient, StoreUnavailable
 from .._internal.settings import count
 from ..errors import RateLimitError
@@ -23,7 +23,7 @@ from .counter import RateCounter
 
 __all__ = ["AuthFailures"]
 
-_log = logging.getLogger("portal.auth")
+_log = get_logger("portal.auth")
 
 
 class AuthFailures:

@@ -9,7 +9,6 @@ Example:
 
 from __future__ import annotations
 
-import logging
 import threading
 from bisect import bisect_left
 from collections import deque
@@ -21,13 +20,14 @@ from typing import Any, NamedTuple
 
 from .._internal.at_fork import renew_after_fork
 from .._internal.closing import ClosingIterator
+from .._internal.log import get_logger
 from .._internal.settings import callback, count, positive_seconds, require
 from ..calls.middleware import Call, CallNext
 from ..errors import CallCancelled, CallTimeout, PortalError
 
 __all__ = ["DURATIONS", "OTHER", "CallMetrics", "CallRecord", "FunctionCounts", "Observe"]
 
-_log = logging.getLogger("portal.calls")
+_log = get_logger("portal.calls")
 _LOG_INTERVAL = 60.0  # seconds between two log lines about a failing hook
 
 #: The default upper boundaries of the duration buckets, in seconds.

@@ -15,6 +15,7 @@ from typing import Any
 
 from .._internal.at_fork import new_lock
 from .._internal.closing import ClosingIterator
+from .._internal.log import get_logger
 from .._internal.settings import callback, count, flag, number, positive_seconds, require
 from ..calls.middleware import Call, CallNext
 from ..errors import (
@@ -37,7 +38,7 @@ __all__ = ["Breaker", "CircuitSnapshot", "CircuitState", "authority_of", "counts
 _Entry = tuple[str, Circuit, Permit]  # an admitted call: key, circuit, permit
 OnChange = Callable[[str, CircuitState, CircuitState], object]
 
-_log = logging.getLogger("portal.calls")
+_log = get_logger("portal.calls")
 #: Errors that only a running peer sends.
 _RESPONSES = (FunctionError, JavaScriptError, AuthenticationError, AuthorizationError, RateLimitError)
 _EVICTION_SCAN = 16  # how many of the least recently used circuits are searched for a closed one to evict

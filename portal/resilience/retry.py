@@ -9,7 +9,6 @@ Portal does not use tenacity: version 9 adds over 10 us to a call that succeeds 
 
 from __future__ import annotations
 
-import logging
 import random as _random
 import threading
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from typing import Any
 
 from .._internal.at_fork import new_lock
 from .._internal.closing import ClosingIterator
+from .._internal.log import get_logger
 from .._internal.settings import callback, count, instance, number, positive_seconds
 from ..calls.middleware import Call, CallNext
 from ..context import CallContext
@@ -31,7 +31,7 @@ from ..errors import (
 
 __all__ = ["Retry", "RetryBudget", "wait"]
 
-_log = logging.getLogger("portal.calls")
+_log = get_logger("portal.calls")
 _NEVER = (ValidationError, CallCancelled)
 _YEAR = 365 * 86_400.0  # seconds; a peer may send a number that is too large for a float
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import json
-import logging
 import math
 import ssl
 from collections.abc import Callable, Iterable, Mapping
@@ -18,6 +17,7 @@ from time import monotonic, time
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from ..._internal.log import get_logger
 from ..._internal.settings import count, seconds, strings, text, whole_number
 from ..._internal.settings import require as require_setting
 from ...context import Identity
@@ -30,7 +30,7 @@ from .keys import PublicKey, is_symmetric, require_algorithms, require_cryptogra
 
 __all__ = ["JWTAuth"]
 
-_log = logging.getLogger("portal.auth")
+_log = get_logger("portal.auth")
 _TIMES = ("exp", "nbf", "iat")
 
 

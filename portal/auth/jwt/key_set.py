@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
 import ssl
 from collections.abc import Callable, Mapping
@@ -12,6 +11,7 @@ from time import monotonic
 
 from ..._internal.counter import Counter
 from ..._internal.json_text import JSONValue
+from ..._internal.log import get_logger
 from ..._internal.settings import callback, instance, positive_seconds
 from ..._internal.settings import seconds as seconds_setting
 from ...calls.singleflight import SingleFlight
@@ -23,7 +23,7 @@ from .keys import PublicKey, VerifyingKey, is_usable, key_of_jwk
 
 __all__ = ["KeySet"]
 
-_log = logging.getLogger("portal.auth")
+_log = get_logger("portal.auth")
 _MAX_KEYS = 100
 _RETRY_AFTER = 1.0  # seconds; most fetches have ended by then
 

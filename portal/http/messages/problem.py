@@ -5,11 +5,11 @@ Source: RFC 9457.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 from ..._internal.json_text import JSONObject, decode_json, encode_json
+from ..._internal.log import get_logger
 from ...errors import (
     AuthenticationError,
     AuthorizationError,
@@ -28,7 +28,7 @@ from ...http11.response_head import PROBLEM
 
 __all__ = ["PROBLEM", "encode_problem", "error_of", "problem_of"]
 
-_log = logging.getLogger("portal.http")
+_log = get_logger("portal.http")
 _MAX_WORDS = 1000  # characters of the title or detail of another library
 
 

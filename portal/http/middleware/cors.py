@@ -5,10 +5,10 @@ Source: Fetch standard, sections 3.2 and 4.8.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable, Iterable
 
+from ..._internal.log import get_logger
 from ..._internal.settings import flag, require, whole_number
 from ...errors import AuthorizationError
 from ...http11.fields import is_token, split_list
@@ -17,7 +17,7 @@ from .base import HTTPNext, add_vary, reject
 
 __all__ = ["CORS"]
 
-_log = logging.getLogger("portal.http")
+_log = get_logger("portal.http")
 #: The form that browsers send (HTML, section "Origin"): lower case; no path, user or default port.
 _ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(?:[a-z0-9._~-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?")
 _MAX_ORIGIN = 512  # characters; longer origins are rejected

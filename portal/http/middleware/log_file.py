@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import threading
 from collections import deque
@@ -13,13 +12,14 @@ from typing import Any, Generic, TypeVar
 from weakref import WeakSet
 
 from ..._internal.at_fork import renew_after_fork
+from ..._internal.log import get_logger
 from ...errors import ConfigError
 
 __all__ = ["GatheredFile", "LogFile"]
 
 ItemT = TypeVar("ItemT")
 
-_log = logging.getLogger("portal.http")
+_log = get_logger("portal.http")
 _CHECK_INTERVAL = 1.0  # seconds between checks whether the file was rotated
 _MAX_WAITING = 10_000  # lines; the thread that adds one more writes them
 _MAX_WRITE = 1_000  # lines of one write

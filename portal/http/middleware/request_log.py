@@ -11,6 +11,7 @@ from time import monotonic, time
 from typing import Any
 from urllib.parse import unquote_plus
 
+from ..._internal.log import get_logger
 from ..._internal.settings import callback, require, seconds
 from ...errors import PortalError
 from ...serving import Request, Response
@@ -20,7 +21,7 @@ from .log_line import MAX_VALUE, log_line, quoted
 
 __all__ = ["RequestLog"]
 
-_log = logging.getLogger("portal.http")
+_log = get_logger("portal.http")
 _SECRET_WORDS = re.compile(
     r"key|token|secret|passw|passphrase|pwd|auth|signature|credential|session|^(?:code|jwt|otp|pass|pin|sid|sig)$",
     re.IGNORECASE,

@@ -7,12 +7,12 @@ GET {service}     its functions           GET {base}       everything published
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any, Literal
 
 from ..._internal.json_text import MAX_CONTAINERS, BodyDecoder
+from ..._internal.log import get_logger
 from ...address import Address
 from ...auth.server import ServerAuth, authenticate, authenticators_of
 from ...calls.dispatcher import Dispatcher
@@ -41,7 +41,7 @@ from .target import Target, public_base, read_target
 
 __all__ = ["HTTPApp"]
 
-_log = logging.getLogger("portal.http")
+_log = get_logger("portal.http")
 _METHODS_OF_DOCUMENT = "GET, HEAD"
 _METHODS_OF_LISTING = "GET, HEAD, OPTIONS"
 _METHODS_OF_RPC = "OPTIONS, POST"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping
 
+from ..._internal.log import get_logger
 from ...auth.server import Authenticator, challenges_of
 from ...context import CallContext, new_request_id
 from ...errors import FunctionError, PortalError, ProtocolError
@@ -15,7 +15,7 @@ from ..middleware.base import problem_response
 
 __all__ = ["METHODS_OF_FUNCTION", "ErrorResponses", "log_failure"]
 
-_log = logging.getLogger("portal.http")
+_log = get_logger("portal.http")
 METHODS_OF_FUNCTION = "GET, HEAD, OPTIONS, POST"
 _NO_HEADERS: Mapping[str, str] = {}
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from math import inf
 from time import monotonic
 
 from ..._internal.counter import Counter
+from ..._internal.log import get_logger
 from ...errors import ProtocolError
 from ...http11.allowed_hosts import LOOPBACK_HOSTS, AllowedHosts
 from ...serving import Request
 
 __all__ = ["HostCheck"]
 
-_log = logging.getLogger("portal.http")
+_log = get_logger("portal.http")
 _MAX_KNOWN = 64  # accepted values of the header
 _PAUSE = 10.0  # seconds between two lines of the log
 

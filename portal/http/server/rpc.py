@@ -7,13 +7,13 @@ whose Content-Type is not JSON is rejected by HTTP.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
 from ..._internal.counter import Counter
 from ..._internal.json_text import BodyDecoder, encode_json
+from ..._internal.log import get_logger
 from ...calls.deadlines import limit_deadline
 from ...calls.dispatcher import Dispatcher
 from ...calls.item_key import ItemKey
@@ -35,7 +35,7 @@ __all__ = ["RPCEndpoint", "Run", "handle_rpc"]
 
 #: Bytes of the results of a batch.
 MAX_BATCH_RESPONSE = 8 * 1024 * 1024
-_log = logging.getLogger("portal.http")
+_log = get_logger("portal.http")
 
 #: method name, parameters by name or position, the call's own context -> result as JSON data; raises portal errors
 Run = Callable[[str, Params, CallContext], Any]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Iterable
 from time import monotonic
 
 from ..._internal.counter import Counter
+from ..._internal.log import get_logger
 from ..bounds.budget import ByteBudget, Places
 from ..bounds.input import InputBudgets
 from ..bounds.shares import heaviest
@@ -17,7 +17,7 @@ from .timeouts import FOLLOW_UP_SECONDS
 
 __all__ = ["ConnectionTable"]
 
-_log = logging.getLogger("portal.serving")
+_log = get_logger("portal.serving")
 
 
 class ConnectionTable:

@@ -7,7 +7,6 @@ Python socket with a timeout calls `poll` first, every time.
 from __future__ import annotations
 
 import fcntl
-import logging
 import select
 import socket
 import ssl
@@ -18,12 +17,13 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
+from ..._internal.log import get_logger
 from ..._internal.openssl import clear_error_queue
 from .output import Sink
 
 __all__ = ["PlainStream", "Stream", "TLSStream", "plain_stream"]
 
-_log = logging.getLogger("portal.serving")
+_log = get_logger("portal.serving")
 _READ_SIZE = 64 * 1024
 _HANG_UP = getattr(select, "POLLRDHUP", 0)
 _DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 from collections import Counter as CountOf
 from collections.abc import Callable, Hashable, Iterable
 from functools import cache, partial
 
+from ..._internal.log import get_logger
 from ...http11.client_network import client_network
 from ...http11.head_cache import HeadCache
 from ..bounds.connections import choose_idle, connection_limits
@@ -22,7 +22,7 @@ from ..messages.rejections import RejectionLog
 
 __all__ = ["Acceptor"]
 
-_log = logging.getLogger("portal.serving")
+_log = get_logger("portal.serving")
 _LIMIT_REACHED = "connection limit reached"
 _SHARE_USED = "connection limit of the client reached"
 _TOO_MANY_HANDSHAKES = "limit of unfinished TLS handshakes reached"

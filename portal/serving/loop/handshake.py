@@ -5,10 +5,10 @@ TLSHandshakes makes TLS handshakes. HeadAuthentication authenticates the callers
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from functools import partial
 
+from ..._internal.log import get_logger
 from ...errors import OverloadedError, ProtocolError
 from ...http11.request_head import RequestHead
 from ..connections.connection import Connection
@@ -20,7 +20,7 @@ from ..messages.request import Request, Response
 
 __all__ = ["HeadAuthentication", "TLSHandshakes"]
 
-_log = logging.getLogger("portal.serving")
+_log = get_logger("portal.serving")
 _BUSY = "every worker is busy"
 
 

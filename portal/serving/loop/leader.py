@@ -7,15 +7,16 @@ connections. So a step that does not end in time keeps its thread, and a new thr
 
 from __future__ import annotations
 
-import logging
 import sys
 import threading
 from collections.abc import Callable
 from time import monotonic, sleep
 
+from ..._internal.log import get_logger
+
 __all__ = ["LeaderFollower", "Leadership"]
 
-_log = logging.getLogger("portal.serving")
+_log = get_logger("portal.serving")
 _QUIET = 1.0  # seconds without a step after which the watching thread sleeps until it is woken
 
 

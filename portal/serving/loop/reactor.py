@@ -8,10 +8,10 @@ at a time runs its loop. If serving a request holds that thread up, another one 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from time import monotonic, time
 
+from ..._internal.log import get_logger
 from ...errors import OverloadedError, ProtocolError
 from ..connections.connection import INPUT_REFUSED, Connection
 from ..connections.table import ConnectionTable
@@ -25,7 +25,7 @@ from .scheduler import RequestScheduler
 
 __all__ = ["Reactor"]
 
-_log = logging.getLogger("portal.serving")
+_log = get_logger("portal.serving")
 _SWEEP = 0.5  # seconds between looks at the deadlines of parked connections
 
 

@@ -6,7 +6,6 @@ connection back to the reactor.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -17,6 +16,7 @@ from typing import Any
 from ..._internal.counter import Counter
 from ..._internal.executor import HeldKeys, WorkerPool
 from ..._internal.job_queue import Keys
+from ..._internal.log import get_logger
 from ...context import new_request_id
 from ...errors import OverloadedError, ProtocolError
 from ...http11.fields import is_timeout
@@ -34,7 +34,7 @@ from .leader import LeaderFollower
 
 __all__ = ["RequestScheduler"]
 
-_log = logging.getLogger("portal.serving")
+_log = get_logger("portal.serving")
 _BUSY = "every worker is busy"
 _STOPPING = "the server is stopping"
 _WAITED = "the request waited for a worker for too long"

@@ -6,17 +6,17 @@ No app handles them, so no request log has them. A flood of them must not flood 
 from __future__ import annotations
 
 import json
-import logging
 import threading
 from http import HTTPStatus
 from math import inf
 
+from ..._internal.log import get_logger
 from ...context import new_request_id
 from ...http11.response_head import PROBLEM, encode_head
 
 __all__ = ["RejectionLog", "error_response", "expired_response", "overloaded_response", "problem"]
 
-_log = logging.getLogger("portal.serving")
+_log = get_logger("portal.serving")
 _PAUSE = 10.0  # seconds between two lines
 _RETRY_AFTER = 1  # seconds
 _CODES = {404: "registry_error", 503: "overloaded", 504: "timeout"}

@@ -3,14 +3,11 @@
 The context of the running call is in a contextvar. A function gets it with `CallContext.current()`, or by annotating a
 parameter with CallContext. The context of a nested call is a child. It inherits request id, trace, identity and
 baggage, has the earlier of the two deadlines, and is cancelled with its parent. Clocks are `time.monotonic` seconds.
-
-Source: W3C Trace Context level 1, section 3.2, for the traceparent.
 """
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -24,15 +21,13 @@ from weakref import WeakSet
 from ._internal.at_fork import new_lock
 from ._internal.log import get_logger
 from ._internal.settings import number
+from ._internal.trace_context import new_span_id, new_trace_id, next_traceparent, parse_traceparent
 from .errors import CallCancelled, CallTimeout, ConfigError
 
 __all__ = ["CallContext", "Identity", "enter", "leave", "new_context", "new_request_id", "parse_traceparent", "running"]
 
 _log = get_logger("portal.calls")
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
-_TRACEPARENT = re.compile(  # only versions after 00 may have more text after the flags
-    r"(?!ff|00.{54})[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-[ -~]*)?"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,19 +97,14 @@ def new_request_id() -> str:
     return f"{_ids.prefix}-{_ids.next():x}"
 
 
-def parse_traceparent(text: str | None) -> tuple[str, str, str] | None:
-    """Return (trace id, parent id, flags) of a W3C traceparent header, or None if it is absent or malformed."""
-    found = _TRACEPARENT.fullmatch(text) if text else None
-    return (found.group(1), found.group(2), found.group(3)) if found else None
-
-
 class CallContext:
     """The data that travels with one call.
 
     Attributes:
         deadline: `time.monotonic()` moment by which the caller wants the result, or None.
         identity: the caller, proved by a credential, or None.
-        traceparent: W3C trace parent of the call, or None.
+        traceparent: W3C traceparent of the call, or None. A nested call has the same trace id and its own parent id.
+        tracestate: W3C tracestate, which belongs to the traceparent, or None.
         baggage: key-value pairs that nested calls inherit.
         metadata: key-value pairs of this call alone.
         idempotency_key: lets a server return its first response to a repeated call, or None; of this call alone.
@@ -129,12 +119,14 @@ class CallContext:
     deadline: float | None = None
     identity: Identity | None = None
     traceparent: str | None = None
+    tracestate: str | None = None
     baggage: Mapping[str, str] = _EMPTY
     metadata: Mapping[str, Any] = _EMPTY
     idempotency_key: str | None = None
     parent: CallContext | None = None
     watched = False
     _request_id: str | None = None
+    _trace_id: str | None = None  # of the trace that nested calls start, as this call has none
     _cancelled = False
     _callbacks: list[Callable[[], object]] | None = None
     _listeners: WeakSet[CallContext] | None = None  # nested calls with callbacks; weak, since most end early
@@ -146,6 +138,7 @@ class CallContext:
         deadline: float | None = None,
         identity: Identity | None = None,
         traceparent: str | None = None,
+        tracestate: str | None = None,
         baggage: Mapping[str, str] = _EMPTY,
         metadata: Mapping[str, Any] = _EMPTY,
         idempotency_key: str | None = None,
@@ -159,6 +152,8 @@ class CallContext:
             self.identity = identity
         if traceparent is not None:
             self.traceparent = traceparent
+        if tracestate is not None:
+            self.tracestate = tracestate
         if idempotency_key is not None:
             self.idempotency_key = idempotency_key
         if parent is not None:
@@ -206,7 +201,7 @@ class CallContext:
 
     def cancel(self) -> None:
         """Cancel the call and its nested calls. A running function is not interrupted; it can read `cancelled`."""
-        with _callback_lock:
+        with _lock:
             if self._cancelled:
                 return
             self._cancelled = True
@@ -226,7 +221,7 @@ class CallContext:
         Args:
             callback: runs in the thread that cancels; it must not block. What it raises there is logged.
         """
-        with _callback_lock:
+        with _lock:
             if not self.cancelled:
                 self._callbacks = [*(self._callbacks or ()), callback]
                 self._listen()
@@ -274,7 +269,9 @@ class CallContext:
         if self.identity is not None:
             nested.identity = self.identity
         if self.traceparent is not None:
-            nested.traceparent = self.traceparent
+            nested.traceparent = next_traceparent(self.traceparent)
+            if self.tracestate is not None and nested.traceparent is not None:
+                nested.tracestate = self.tracestate
         if baggage or self.baggage:
             nested.baggage = {**self.baggage, **baggage}
         if metadata:
@@ -282,6 +279,23 @@ class CallContext:
         if self.watched and deadline == self.deadline:
             nested.watched = True
         return nested
+
+    def start_trace(self) -> str | None:
+        """Set and return a traceparent for a nested call without one; None if this call is not nested.
+
+        All calls nested in one outermost call, at any depth, are in one trace.
+        """
+        outermost = self
+        while outermost.parent is not None:
+            outermost = outermost.parent
+        if outermost is self:
+            return None
+        with _lock:
+            if outermost._trace_id is None:
+                outermost._trace_id = new_trace_id()
+        self.traceparent = f"00-{outermost._trace_id}-{new_span_id()}-02"  # 02: the trace id is random
+        self.tracestate = None
+        return self.traceparent
 
     @staticmethod
     def for_call(timeout: float | None = None, context: CallContext | None = None) -> CallContext:
@@ -316,4 +330,4 @@ _current: ContextVar[CallContext | None] = ContextVar("portal_call_context", def
 running = _current.get
 enter = _current.set
 leave = _current.reset
-_callback_lock = new_lock()  # guards the callback lists; held for a list operation only
+_lock = new_lock()  # guards the callback lists and trace ids; held for an assignment or list operation only

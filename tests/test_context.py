@@ -1,4 +1,4 @@
-"""CallContext, Identity, request ids, traceparent."""
+"""CallContext, Identity, request ids, traces."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portal import context as module
-from portal.context import CallContext, Identity, new_request_id, parse_traceparent
+from portal._internal.trace_context import parse_traceparent
+from portal.context import CallContext, Identity, new_request_id
 from portal.errors import CallCancelled, CallTimeout, ConfigError
+
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 
 @pytest.fixture
@@ -174,15 +177,46 @@ def test_cancel_from_many_threads_calls_back_once() -> None:
 def test_a_nested_call_inherits() -> None:
     identity = Identity("ann", frozenset({"orders"}))
     parent = CallContext(
-        request_id="r1", identity=identity, traceparent="t", baggage={"a": "1"}, metadata={"only": "parent"}
+        request_id="r1", identity=identity, tracestate="a=1", baggage={"a": "1"}, metadata={"only": "parent"}
     )
     nested = parent.child(baggage={"b": "2"}, metadata={"only": "child"})
-    assert (nested.request_id, nested.identity, nested.traceparent, nested.parent) == ("r1", identity, "t", parent)
+    assert (nested.request_id, nested.identity, nested.parent) == ("r1", identity, parent)
     assert nested.baggage == {"a": "1", "b": "2"}
     assert nested.metadata == {"only": "child"}
     assert parent.baggage == {"a": "1"}
     assert parent.child().baggage == {"a": "1"}
     assert parent.child().metadata == {}
+
+
+def test_a_nested_call_is_in_the_trace_with_a_parent_id_of_its_own() -> None:
+    parent = CallContext(traceparent=f"cc-{TRACE}-{SPAN}-ff-future", tracestate="a=1")
+    calls = [parent.child(), parent.child(), parent.child().child()]
+    parts = [str(call.traceparent).split("-") for call in calls]
+    assert [part[:2] + part[3:] for part in parts] == [["00", TRACE, "03"]] * 3
+    assert len({SPAN, *[part[2] for part in parts]}) == 4
+    assert {call.tracestate for call in calls} == {"a=1"}
+
+
+@pytest.mark.parametrize("traceparent", [None, "t"])
+def test_nested_calls_without_a_trace_start_one_and_share_it(traceparent: str | None) -> None:
+    outermost = CallContext(traceparent=traceparent, tracestate="a=1")
+    calls = [outermost.child(), outermost.child(), outermost.child().child()]
+    assert {(call.traceparent, call.tracestate) for call in calls} == {(None, None)}
+    parts = [str(call.start_trace()).split("-") for call in calls]
+    assert [part[0] + part[3] for part in parts] == ["0002"] * 3
+    assert len({part[1] for part in parts}) == 1
+    assert len({part[2] for part in parts}) == 3
+    assert all(parse_traceparent(call.traceparent) for call in calls)
+    assert outermost.start_trace() is None
+    assert outermost.traceparent == traceparent
+
+
+def test_calls_in_many_threads_start_one_trace() -> None:
+    outermost = CallContext()
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: str(outermost.child().start_trace()), range(64)))
+    assert len({one.split("-")[1] for one in found}) == 1
+    assert len(set(found)) == 64
 
 
 def test_a_request_id_made_by_a_nested_call_is_shared() -> None:
@@ -278,44 +312,6 @@ def test_a_forked_process_has_its_own_prefix() -> None:
     prefix, _, number = theirs.partition("-")
     assert (len(prefix), number) == (12, "1")
     assert prefix != mine.partition("-")[0] == new_request_id().partition("-")[0]
-
-
-# traceparent
-
-TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        (f"00-{TRACE}-{SPAN}-01", (TRACE, SPAN, "01")),
-        (f"00-{TRACE}-{SPAN}-00", (TRACE, SPAN, "00")),
-        (f"cc-{TRACE}-{SPAN}-01-what-will-be", (TRACE, SPAN, "01")),
-        (f"cc-{TRACE}-{SPAN}-01", (TRACE, SPAN, "01")),
-        (None, None),
-        ("", None),
-        (f"00-{TRACE}-{SPAN}-01-more", None),
-        (f"00-{TRACE}-{SPAN}-01\n", None),
-        (f"cc-{TRACE}-{SPAN}-01-a\rb", None),
-        (f"cc-{TRACE}-{SPAN}-01-€", None),
-        (f"ff-{TRACE}-{SPAN}-01", None),
-        (f"00-{'0' * 32}-{SPAN}-01", None),
-        (f"00-{TRACE}-{'0' * 16}-01", None),
-        (f"00-{TRACE.upper()}-{SPAN}-01", None),
-        (f"00-{TRACE[1:]}-{SPAN}-01", None),
-        (f"00-{TRACE}-{SPAN}-1", None),
-        (f"00-{TRACE}-{SPAN}-01.", None),
-        (f" 00-{TRACE}-{SPAN}-01", None),
-        (f"00_{TRACE}_{SPAN}_01", None),
-    ],
-)
-def test_traceparent(text: str | None, expected: tuple[str, str, str] | None) -> None:
-    assert parse_traceparent(text) == expected
-
-
-@given(st.text())
-def test_traceparent_of_any_text(text: str) -> None:
-    assert parse_traceparent(text) is None
 
 
 @pytest.mark.parametrize("scopes", ["read", "", b"read"])

@@ -8,7 +8,9 @@ from .request_head import RequestHead, parse_request_head
 __all__ = ["HeadCache"]
 
 #: Headers that differ from call to call; Portal's client sends them last.
-_PER_CALL = frozenset({"x-request-id", "x-portal-timeout", "traceparent", "idempotency-key", "content-length"})
+_PER_CALL = frozenset(
+    {"x-request-id", "x-portal-timeout", "traceparent", "tracestate", "idempotency-key", "content-length"}
+)
 _ID_LINE = b"\r\nX-Request-ID: "
 _CACHED_HEAD = 1024  # bytes; longer heads are not cached
 

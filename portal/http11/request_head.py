@@ -22,10 +22,11 @@ _ABSOLUTE = re.compile(r"https?://([^/?#@]+)((?:[/?][^#]*)?)", re.IGNORECASE)
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(:[0-9]*)?")
 _CACHED_LINE = 256  # bytes; longer request lines are not cached
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
-#: Headers that may appear only once. With two values it would be open which one counts.
+#: Headers that may appear only once. With two values it would be open which one counts. X-Request-ID and traceparent
+#: are not among them. A proxy may add its own, and two joined values are malformed, so that they are replaced.
 _SINGLE = frozenset(
     {"host", "content-length", "content-type", "authorization", "transfer-encoding", "expect", "idempotency-key",
-     "x-portal-timeout", "x-request-id", "traceparent"}
+     "x-portal-timeout"}
 )  # fmt: skip
 
 

@@ -41,6 +41,8 @@ def test_a_head_with_a_cached_prefix_equals_a_parsed_head() -> None:
         b"X-Request-ID: a-9\r\nHost: evil\r\nContent-Length: 4\r\n\r\n",
         b"X-Request-ID: a-10\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n",
         b"X-Request-ID: a-11\r\nX-Request-ID: again\r\nContent-Length: 4\r\n\r\n",
+        b"X-Request-ID: a-11\r\ntraceparent: x\r\ntracestate: a=1\r\nContent-Length: 4\r\n\r\n",
+        b"X-Request-ID: a-11\r\ntracestate: a=1\r\ntracestate: b=1\r\nContent-Length: 4\r\n\r\n",
         b"X-Request-ID: a-12\r\n folded\r\nContent-Length: 4\r\n\r\n",
         b"X-Request-ID: a\x00\r\nContent-Length: 4\r\n\r\n",
         b"X-Request-ID: a-13\r\n\r\n",
@@ -64,7 +66,7 @@ def test_a_head_with_a_cached_prefix_equals_a_parsed_head() -> None:
 
 def test_a_cached_prefix_does_not_raise_the_limit_of_headers() -> None:
     ids = b"X-Request-ID: a\r\nContent-Length: 4\r\n"
-    more = b"X-Portal-Timeout: 1\r\ntraceparent: x\r\nIdempotency-Key: k\r\n"
+    more = b"X-Portal-Timeout: 1\r\ntraceparent: x\r\ntracestate: a=1\r\nIdempotency-Key: k\r\n"
     for repeated in range(93, 98):
         cache = HeadCache()
         for end in (ids, ids, ids + more[:21], ids + more):

@@ -177,8 +177,7 @@ def test_generated_heads_are_parsed(method: str, headers: list[tuple[str, str]])
     if method == "CONNECT":
         return
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
-    single = {"x-portal-timeout", "x-request-id"}
-    if any(name.lower() in single for name, _ in headers):
+    if any(name.lower() == "x-portal-timeout" for name, _ in headers):
         return
     found = parse_request_head(head(f"{method} /p HTTP/1.1".encode(), HOST + lines.encode()))
     expected: dict[str, str] = {"host": "x"}

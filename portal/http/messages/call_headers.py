@@ -1,6 +1,6 @@
 """Request headers that carry a CallContext.
 
-Source: W3C Trace Context, for traceparent.
+Source: W3C Trace Context, for traceparent and tracestate.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ import math
 from collections.abc import Mapping
 from time import monotonic
 
-from ...context import CallContext, new_request_id, parse_traceparent
+from ..._internal.trace_context import parse_traceparent, parse_tracestate
+from ...context import CallContext, new_request_id
 from ...errors import ProtocolError
 from ...http11.fields import MAX_IDEMPOTENCY_KEY, is_idempotency_key, is_request_id, is_timeout
 
@@ -19,8 +20,8 @@ __all__ = ["context_of", "headers_of"]
 def context_of(headers: Mapping[str, str], arrived: float) -> CallContext:
     """Return the context from the headers of a request.
 
-    The headers are X-Request-ID, X-Portal-Timeout (remaining milliseconds), traceparent and Idempotency-Key. A
-    malformed id or trace is replaced, as the specifications require.
+    The headers are X-Request-ID, X-Portal-Timeout (remaining milliseconds), traceparent, tracestate and
+    Idempotency-Key. An id or trace that is malformed or sent twice is replaced, as the specifications require.
 
     Args:
         headers: by lower-case name.
@@ -40,6 +41,9 @@ def context_of(headers: Mapping[str, str], arrived: float) -> CallContext:
     trace = headers.get("traceparent")
     if trace is not None and parse_traceparent(trace):
         context.traceparent = trace
+        state = headers.get("tracestate")
+        if state is not None:
+            context.tracestate = parse_tracestate(state)
     key = headers.get("idempotency-key")
     if key is not None:
         if not is_idempotency_key(key):
@@ -59,8 +63,16 @@ def headers_of(context: CallContext) -> dict[str, str]:
     headers = {"X-Request-ID": request_id}
     if context.deadline is not None:
         headers["X-Portal-Timeout"] = str(max(0, math.ceil((context.deadline - monotonic()) * 1000)))
-    if context.traceparent is not None and parse_traceparent(context.traceparent):
-        headers["traceparent"] = context.traceparent
+    trace = context.traceparent
+    if trace is not None and parse_traceparent(trace) is None:
+        trace = None
+    if trace is None and context.parent is not None:
+        trace = context.start_trace()
+    if trace is not None:
+        headers["traceparent"] = trace
+        state = context.tracestate
+        if state is not None and (state := parse_tracestate(state)) is not None:
+            headers["tracestate"] = state
     key: object = context.idempotency_key  # may contain text of an end user; a line break would end the header
     if key is not None:
         if not isinstance(key, str) or not is_idempotency_key(key):

@@ -24,7 +24,7 @@ _MAX_ORIGIN = 512  # characters; longer origins are rejected
 _DEFAULT_PORTS = {"http": "80", "https": "443", "ws": "80", "wss": "443", "ftp": "21"}
 _EXPOSE = ("X-Request-ID", "Retry-After", "RateLimit", "RateLimit-Policy", "ETag", "Idempotent-Replayed")
 _HEADERS = ("Authorization", "Content-Type", "Idempotency-Key", "If-None-Match", "X-API-Key", "X-Portal-Timeout",
-            "X-Request-ID", "traceparent")  # fmt: skip
+            "X-Request-ID", "traceparent", "tracestate")  # fmt: skip
 _REQUEST_HEADERS = ("Access-Control-Request-Method", "Access-Control-Request-Headers")
 
 Origins = str | Iterable[str] | re.Pattern[str] | Callable[[str], bool]

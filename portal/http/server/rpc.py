@@ -72,6 +72,7 @@ def handle_rpc(
     for index, message in enumerate(found.messages):
         if isinstance(message, jsonrpc.Request):
             nested = context.child()
+            nested.traceparent, nested.tracestate = context.traceparent, context.tracestate  # not a hop
             key = context.idempotency_key
             if key is not None:
                 nested.idempotency_key = ItemKey.of(key, index) if found.is_batch else key

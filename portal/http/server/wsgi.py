@@ -248,7 +248,9 @@ def _head_bytes(environ: WSGIEnvironment, target: str) -> bytes:
     old = environ.get("SERVER_PROTOCOL") == "HTTP/1.0"
     lines = [f"{environ.get('REQUEST_METHOD', '')} {target} HTTP/1.{0 if old else 1}\r\n"]
     for name, value in environ.items():
-        if name.startswith("HTTP_") and name not in _DUPLICATES:
+        if name == "HTTP_X_REQUEST_ID":  # two ids that the outer server has joined must not be read as one
+            lines.append(f"X-Request-ID: {value.replace(',', ', ')}\r\n")
+        elif name.startswith("HTTP_") and name not in _DUPLICATES:
             lines.append(f"{name[5:].replace('_', '-')}: {value}\r\n")
     if "HTTP_HOST" not in environ:
         lines.append(f"Host: {_server_name(environ)}\r\n")

@@ -16,19 +16,21 @@ def test_a_context_survives_its_headers(monkeypatch: pytest.MonkeyPatch) -> None
     clock = Clock()
     monkeypatch.setattr(call_headers, "monotonic", clock)
     context = CallContext(request_id="r-1", deadline=clock.now + 1.5, idempotency_key="k-1")
-    context.traceparent = TRACE
+    context.traceparent, context.tracestate = TRACE, "a=1, b=2"
     headers = headers_of(context)
     assert headers == {
         "X-Request-ID": "r-1",
         "X-Portal-Timeout": "1500",
         "traceparent": TRACE,
+        "tracestate": "a=1,b=2",
         "Idempotency-Key": "k-1",
     }
     found = context_of({name.lower(): value for name, value in headers.items()}, clock.now)
-    assert (found.request_id, found.deadline, found.traceparent, found.idempotency_key) == (
+    assert (found.request_id, found.deadline, found.traceparent, found.tracestate, found.idempotency_key) == (
         "r-1",
         clock.now + 1.5,
         TRACE,
+        "a=1,b=2",
         "k-1",
     )
 
@@ -59,6 +61,29 @@ def test_a_malformed_trace_is_left_out() -> None:
     context = CallContext()
     context.traceparent = "00-xyz"
     assert "traceparent" not in headers_of(context)
+
+
+@pytest.mark.parametrize(
+    ("headers", "state"),
+    [
+        ({"traceparent": TRACE, "tracestate": "a=1"}, "a=1"),
+        ({"traceparent": TRACE, "tracestate": "A=1"}, None),
+        ({"traceparent": "00-xyz", "tracestate": "a=1"}, None),
+        ({"tracestate": "a=1"}, None),
+    ],
+)
+def test_a_tracestate_belongs_to_a_trace(headers: dict[str, str], state: str | None) -> None:
+    assert context_of(headers, 0.0).tracestate == state
+
+
+@pytest.mark.parametrize("traceparent", [None, "00-xyz"])
+def test_a_nested_call_without_a_trace_starts_one(traceparent: str | None) -> None:
+    nested = CallContext().child()
+    nested.traceparent, nested.tracestate = traceparent, "a=1"
+    headers = headers_of(nested)
+    assert headers["traceparent"] == nested.traceparent != traceparent
+    assert "tracestate" not in headers
+    assert headers_of(nested)["traceparent"] == headers["traceparent"]
 
 
 @pytest.mark.parametrize("timeout", ["", "-1", "1.5", "1e3", "99999999999", "\u0663"])

@@ -257,6 +257,8 @@ def test_a_large_body_is_rejected(server: str, request: pytest.FixtureRequest) -
 def test_responses_have_the_request_id(server: str) -> None:
     _, fields, _ = ask(server, "POST", "/api/add", {"a": 1, "b": 2}, X_Request_ID="mine-1")
     assert fields["x-request-id"] == "mine-1"
+    _, replaced, _ = ask(server, "POST", "/api/add", {"a": 1, "b": 2}, X_Request_ID="mine-1,proxy-1")
+    assert "mine-1" not in replaced["x-request-id"]
     assert "transfer-encoding" not in fields
     assert fields["content-length"] == "3"
 

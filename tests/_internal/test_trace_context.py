@@ -76,7 +76,7 @@ _32 = [f"k{number}=v" for number in range(32)]
         ("foo=1 \t , \t bar=2,,\t", "foo=1,bar=2"),
         ("foo= 1", "foo= 1"),  # a blank at the start of a value is part of it
         ("foo=1,foo=2", "foo=1"),
-        ("0/a-b_c*d@e=!\"#~", "0/a-b_c*d@e=!\"#~"),
+        ('0/a-b_c*d@e=!"#~', '0/a-b_c*d@e=!"#~'),
         ("k" * 256 + "=" + "v" * 256, "k" * 256 + "=" + "v" * 256),
         (",".join(_32), ",".join(_32)),
         (", ,".join(_32), ",".join(_32)),

@@ -199,7 +199,7 @@ def test_the_function_sees_the_trace_of_its_caller_at_every_address(hops: Hops) 
     local = LocalPortal()
     called = CallContext(traceparent=GOOD, tracestate="foo=1")
     for address in (hops.called_at, local.apply(hops.called)):
-        got = Consumer().call_at(address, context=called)
+        got = hops.consumer.call_at(address, context=called)
         trace, span, flags = trace_of({"traceparent": got})
         assert (trace, flags) == (TRACE, "01")
         assert span != SPAN

@@ -15,12 +15,13 @@ from enum import Enum
 from typing import Any
 
 from ..errors import ConfigError
-from .codecs import SCALARS, Codec, any_codec, type_name
+from .codecs import Codec, any_codec, type_name
+from .codecs.containers import list_codec, mapping_codec, set_codec, tuple_codec, variadic_tuple_codec
+from .codecs.enums import enum_codec, literal_codec
+from .codecs.records import MISSING, Field, record_codec, typed_dict_codec
+from .codecs.scalars import SCALARS
+from .codecs.unions import union_codec
 from .constraints import constrain
-from .containers import list_codec, mapping_codec, set_codec, tuple_codec, variadic_tuple_codec
-from .enums import enum_codec, literal_codec
-from .records import MISSING, Field, record_codec, typed_dict_codec
-from .unions import union_codec
 
 __all__ = ["HintMapper", "map_hint"]
 

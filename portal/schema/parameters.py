@@ -11,9 +11,9 @@ from typing import Any
 from ..context import CallContext
 from ..errors import ConfigError, Fault, ValidationError
 from .codecs import Converter, generate, plain_test
+from .codecs.records import MISSING, Field, typed_dict_codec
 from .hints import HintMapper
 from .jsondata import shorten
-from .records import MISSING, Field, typed_dict_codec
 from .schema import Schema, require_object
 
 __all__ = ["Parameters", "if_plain", "resolved_hints"]

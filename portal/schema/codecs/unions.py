@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
 
-from .codecs import Codec, Converter, Unencodable
-from .validator import Validator
+from ..validator import Validator
+from .codec import Codec, Converter, Unencodable
 
 __all__ = ["union_codec"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any
 
-from ..errors import ConfigError
-from .codecs import Codec, Unencodable, type_name
-from .jsondata import SCALAR_TYPES, is_json
+from ...errors import ConfigError
+from ..jsondata import SCALAR_TYPES, is_json
+from .codec import Codec, Unencodable, type_name
 
 __all__ = ["enum_codec", "literal_codec"]
 

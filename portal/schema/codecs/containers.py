@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
-from ..errors import ConfigError
-from .codecs import SCALARS, Codec, Converter, Unencodable, generate, map_source
+from ...errors import ConfigError
+from .codec import Codec, Converter, Unencodable, generate, map_source
+from .scalars import SCALARS
 
 __all__ = ["list_codec", "mapping_codec", "set_codec", "tuple_codec", "variadic_tuple_codec"]
 

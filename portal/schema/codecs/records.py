@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .codecs import Codec, Converter, generate
-from .jsondata import copy_json
-from .validator import Validator, is_json
+from ..jsondata import copy_json
+from ..validator import Validator, is_json
+from .codec import Codec, Converter, generate
 
 __all__ = ["MISSING", "Field", "object_schema", "record_codec", "typed_dict_codec"]
 

@@ -1,0 +1,83 @@
+"""Codecs of scalars: the hints whose JSON data is a number, a string, a boolean or null."""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from .. import formats
+from .codec import Codec, Converter, Unencodable
+
+__all__ = ["SCALARS"]
+
+
+def _encode_int(value: Any) -> Any:
+    # bool is a subclass of int, but not an integer in JSON Schema; an IntEnum member becomes a plain int
+    if type(value) is int:
+        return value
+    return int(value) if isinstance(value, int) and type(value) is not bool else _reject_decimal(value)
+
+
+def _encode_float(value: Any) -> Any:
+    if type(value) is float:
+        return value
+    if type(value) is bool:
+        return value
+    return float(value) if isinstance(value, int | float) else _reject_decimal(value)
+
+
+def _reject_decimal(value: Any) -> Any:
+    return Unencodable(value) if isinstance(value, Decimal) else value
+
+
+def _encode_str(value: Any) -> Any:
+    # an instance of a subclass, such as a member of a StrEnum, becomes a plain str
+    return str.__str__(value) if isinstance(value, str) else value
+
+
+def _encode_instance(kind: type, encode: Converter) -> Converter:
+    def encode_checked(value: Any) -> Any:
+        return encode(value) if isinstance(value, kind) else Unencodable(value)
+
+    return encode_checked
+
+
+def _encode_date(value: Any) -> Any:
+    # datetime is a subclass of date, and its time of day must not be lost silently
+    return value.isoformat() if isinstance(value, date) and not isinstance(value, datetime) else Unencodable(value)
+
+
+def _decode_base64(text: str) -> bytes:
+    return b64decode(text, validate=True)
+
+
+def _encode_base64(value: Any) -> Any:
+    return b64encode(value).decode() if isinstance(value, bytes | bytearray | memoryview) else Unencodable(value)
+
+
+def _format_codec(kind: type, name: str, decode: Converter, encode: Converter) -> Codec:
+    return Codec({"type": "string", "format": name}, decode, encode, (kind,))
+
+
+#: Scalar hint -> its codec.
+SCALARS: dict[Any, Codec] = {
+    type(None): Codec({"type": "null"}, native_types=(type(None),)),
+    bool: Codec({"type": "boolean"}, native_types=(bool,)),
+    int: Codec({"type": "integer"}, int, _encode_int, (int,)),
+    float: Codec({"type": "number"}, float, _encode_float, (float, int)),
+    str: Codec({"type": "string"}, None, _encode_str, (str,)),
+    bytes: Codec({"type": "string", "contentEncoding": "base64"}, _decode_base64, _encode_base64, (bytes, bytearray)),
+    datetime: _format_codec(
+        datetime, "date-time", formats.parse_datetime, _encode_instance(datetime, datetime.isoformat)
+    ),
+    date: _format_codec(date, "date", formats.parse_date, _encode_date),
+    time: _format_codec(time, "time", formats.parse_time, _encode_instance(time, time.isoformat)),
+    timedelta: _format_codec(
+        timedelta, "duration", formats.parse_duration, _encode_instance(timedelta, formats.duration_text)
+    ),
+    Decimal: _format_codec(Decimal, "decimal", formats.parse_decimal, _encode_instance(Decimal, str)),
+    UUID: _format_codec(UUID, "uuid", formats.parse_uuid, _encode_instance(UUID, str)),
+}

@@ -1,0 +1,1 @@
+"""The client side of WebSockets: one reading thread, connections that come back, functions, streams, subscriptions."""

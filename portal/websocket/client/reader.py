@@ -1,0 +1,281 @@
+"""Reader: one thread that watches the connections of all clients of this process.
+
+The thread starts with the first connection and ends when there is nothing left to watch. It never runs code of a user.
+A handler that fails loses its own connection and no other; a selector that fails is made anew.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import os
+import selectors
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from time import monotonic
+from typing import Protocol
+
+from ..._internal.at_fork import new_lock, renew_after_fork
+
+__all__ = ["Handler", "Reader", "Timer", "shared_reader"]
+
+_log = logging.getLogger("portal.websocket")
+_READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+_MAX_WAIT = 3600.0  # seconds
+
+
+class Handler(Protocol):
+    """A watched socket. The reader calls its methods in the reading thread; they must not block."""
+
+    def fileno(self) -> int:
+        """Return the descriptor, which stays open until `detached`."""
+
+    def on_readable(self) -> None:
+        """Read what has arrived."""
+
+    def on_writable(self) -> None:
+        """Send what waits to be sent."""
+
+    def on_failure(self, error: BaseException) -> None:
+        """Give up the connection: one of the other methods has failed, or the socket cannot be watched."""
+
+    def on_detached(self) -> None:
+        """Close the descriptor, which is not watched any more."""
+
+
+class Timer:
+    """A callback that runs once in the reading thread. Threads: any may cancel it."""
+
+    __slots__ = ("_callback", "when")
+
+    def __init__(self, when: float, callback: Callable[[], object]) -> None:
+        self.when = when
+        self._callback: Callable[[], object] | None = callback
+
+    def __lt__(self, other: Timer) -> bool:
+        return self.when < other.when
+
+    def cancel(self) -> None:
+        """Make sure that the callback does not start any more."""
+        self._callback = None
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the callback was cancelled or has run."""
+        return self._callback is None
+
+    def fire(self) -> None:
+        """Run the callback, unless it was cancelled."""
+        callback, self._callback = self._callback, None
+        if callback is not None:
+            callback()
+
+
+class Reader:
+    """Watch sockets and timers in one thread.
+
+    Args:
+        clock: seconds, as `time.monotonic`.
+        make_selector: makes a selector.
+
+    Threads: any. Fork: the reader of a child process watches nothing.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = monotonic,
+        make_selector: Callable[[], selectors.BaseSelector] = selectors.DefaultSelector,
+    ) -> None:
+        self._clock = clock
+        self._make_selector = make_selector
+        self._lock = new_lock()  # guards the thread, the timers and `_next`
+        self.after_fork()
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Watch nothing; called by `__init__`, and in a child process after a fork."""
+        self._thread: threading.Thread | None = None
+        self._selector: selectors.BaseSelector | None = None
+        self._changes: deque[tuple[Handler, int]] = deque()  # (handler, events), 0 to stop watching
+        self._watched: dict[Handler, int] = {}  # of the reading thread alone
+        self._timers: list[Timer] = []
+        self._next = float("inf")  # the moment at which the thread wakes by itself
+        self._bell: tuple[int, int] | None = None
+
+    # for other threads
+
+    def watch(self, handler: Handler, *, output: bool = False) -> None:
+        """Watch a socket for input; with `output` also for room to send. Replaces what was watched before."""
+        self._change(handler, _READ | _WRITE if output else _READ)
+
+    def detach(self, handler: Handler) -> None:
+        """Stop watching a socket. Its `on_detached` runs in the reading thread."""
+        self._change(handler, 0)
+
+    def call_at(self, when: float, callback: Callable[[], object]) -> Timer:
+        """Run a callback in the reading thread at a moment of the clock."""
+        timer = Timer(when, callback)
+        with self._lock:
+            heapq.heappush(self._timers, timer)
+            self._start_or_wake(when < self._next)
+        return timer
+
+    def call_soon(self, callback: Callable[[], object]) -> None:
+        """Run a callback in the reading thread."""
+        self.call_at(self._clock(), callback)
+
+    def in_thread(self) -> bool:
+        """Return whether the caller is the reading thread."""
+        return threading.current_thread() is self._thread
+
+    def _change(self, handler: Handler, events: int) -> None:
+        with self._lock:
+            self._changes.append((handler, events))
+            self._start_or_wake(True)
+
+    def _start_or_wake(self, wake: bool) -> None:
+        if self._thread is None:
+            self._open()
+            thread = threading.Thread(target=self._run, name="portal-websocket-reader", daemon=True)
+            self._thread = thread
+            try:
+                thread.start()
+            except BaseException:
+                self._thread = None
+                raise
+        elif wake and threading.current_thread() is not self._thread and self._bell is not None:
+            with suppress(BlockingIOError):  # full: the thread wakes anyway
+                os.write(self._bell[1], b"x")
+
+    # the thread
+
+    def _open(self) -> None:
+        if self._bell is None:
+            self._bell = os.pipe()
+            for end in self._bell:
+                os.set_blocking(end, False)
+        self._selector = self._make_selector()
+        self._selector.register(self._bell[0], _READ)
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self._apply_changes()
+                if self._is_done():
+                    return
+                self._step()
+            except BaseException:  # without this thread no call of the process would get its response
+                _log.exception("the reading thread of WebSockets failed; it starts again")
+                self._recover()
+
+    def _is_done(self) -> bool:
+        """End the thread if there is nothing to watch."""
+        with self._lock:
+            while self._timers and self._timers[0].cancelled:
+                heapq.heappop(self._timers)
+            if self._watched or self._changes or self._timers:
+                return False
+            self._thread = None
+            selector, self._selector = self._selector, None
+            bell, self._bell = self._bell, None
+            if selector is not None:
+                selector.close()
+            for end in bell or ():
+                os.close(end)
+            return True
+
+    def _step(self) -> None:
+        assert self._selector is not None
+        assert self._bell is not None
+        for key, events in self._selector.select(self._time_to_wait()):
+            if key.data is None:
+                with suppress(BlockingIOError):
+                    os.read(self._bell[0], 4096)
+                continue
+            self._serve(key.data, events)
+        self._fire_timers()
+
+    def _time_to_wait(self) -> float:
+        with self._lock:
+            if self._changes:
+                return 0.0
+            self._next = self._timers[0].when if self._timers else float("inf")
+            return max(0.0, min(self._next - self._clock(), _MAX_WAIT))
+
+    def _serve(self, handler: Handler, events: int) -> None:
+        try:
+            if events & _READ:
+                handler.on_readable()
+            if events & _WRITE and handler in self._watched:
+                handler.on_writable()
+        except BaseException as error:
+            self._fail(handler, error)
+
+    def _fail(self, handler: Handler, error: BaseException) -> None:
+        _log.debug("a WebSocket connection failed", exc_info=error)
+        try:
+            handler.on_failure(error)
+        except BaseException:
+            _log.exception("giving up a WebSocket connection failed")
+            self.detach(handler)
+
+    def _apply_changes(self) -> None:
+        while self._changes:
+            handler, events = self._changes.popleft()
+            try:
+                self._apply(handler, events)
+            except BaseException as error:  # its descriptor was closed, or is watched already
+                self._fail(handler, error)
+
+    def _apply(self, handler: Handler, events: int) -> None:
+        selector = self._selector
+        assert selector is not None
+        known = self._watched.get(handler)
+        if events == 0:
+            if self._watched.pop(handler, None) is not None:
+                with suppress(KeyError, ValueError, OSError):
+                    selector.unregister(handler)
+            handler.on_detached()
+        elif known is None:
+            selector.register(handler, events, handler)
+            self._watched[handler] = events
+        elif known != events:
+            selector.modify(handler, events, handler)
+            self._watched[handler] = events
+
+    def _fire_timers(self) -> None:
+        now = self._clock()
+        while True:
+            with self._lock:
+                if not self._timers or self._timers[0].when > now:
+                    return
+                timer = heapq.heappop(self._timers)
+            try:
+                timer.fire()
+            except BaseException:
+                _log.exception("a timer of a WebSocket connection failed")
+
+    def _recover(self) -> None:
+        """Make the selector anew, and watch again whatever still can be watched."""
+        watched, self._watched = self._watched, {}
+        if self._selector is not None:
+            with suppress(Exception):
+                self._selector.close()
+        with self._lock:
+            self._open()
+        for handler, events in watched.items():
+            self._changes.append((handler, events))
+
+
+_shared_lock = new_lock()  # guards the creation of the shared reader
+_shared: list[Reader] = []
+
+
+def shared_reader() -> Reader:
+    """Return the reader of this process."""
+    with _shared_lock:
+        if not _shared:
+            _shared.append(Reader())
+        return _shared[0]

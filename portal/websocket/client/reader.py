@@ -7,7 +7,6 @@ A handler that fails loses its own connection and no other; a selector that fail
 from __future__ import annotations
 
 import heapq
-import logging
 import os
 import selectors
 import threading
@@ -18,10 +17,11 @@ from time import monotonic
 from typing import Protocol
 
 from ..._internal.at_fork import new_lock, renew_after_fork
+from ..._internal.log import get_logger
 
 __all__ = ["Handler", "Reader", "Timer", "shared_reader"]
 
-_log = logging.getLogger("portal.websocket")
+_log = get_logger("portal.websocket")
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 _MAX_WAIT = 3600.0  # seconds
 
@@ -214,7 +214,7 @@ class Reader:
             self._fail(handler, error)
 
     def _fail(self, handler: Handler, error: BaseException) -> None:
-        _log.debug("a WebSocket connection failed", exc_info=error)
+        _log.debug("a WebSocket connection failed: %r", error)
         try:
             handler.on_failure(error)
         except BaseException:

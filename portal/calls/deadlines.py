@@ -16,6 +16,7 @@ from time import monotonic
 from typing import Any
 
 from .._internal.at_fork import renew_after_fork
+from .._internal.background import BackgroundLoop
 from .._internal.log import get_logger
 from ..context import CallContext
 from ..errors import CallCancelled, CallTimeout, OverloadedError
@@ -103,15 +104,15 @@ class DeadlineWatch:
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
+        self._loop = BackgroundLoop("portal-deadlines", self._wait_and_fire)
         self.after_fork()
         renew_after_fork(self)
 
     def after_fork(self) -> None:
-        """Start with no entries and no thread; called by `__init__`, and in a child process after a fork."""
+        """Start with no entries; called by `__init__`, and in a child process after a fork, which has no thread."""
         self._wake = threading.Condition()  # guards the attributes below except the entries
         self._entries: dict[object, tuple[float, Callable[[], object]]] = {}
         self._next = float("inf")
-        self._thread: threading.Thread | None = None
         self._closed = False
 
     def add(self, deadline: float, callback: Callable[[], object]) -> object:
@@ -126,13 +127,16 @@ class DeadlineWatch:
         """
         token = object()
         self._entries[token] = (deadline, callback)
-        if deadline < self._next or self._thread is None:
+        if deadline < self._next or not self._loop.running:
             try:
                 self._wake_by(deadline)
-            except RuntimeError as error:  # the system cannot start a thread
+            except OverloadedError as error:
                 self._entries.pop(token, None)
-                message = f"no thread can be started to enforce the deadline: {error}"
+                message = f"no thread can be started to enforce the deadline: {error.__cause__}"
                 raise OverloadedError(message, retry_after=1.0) from error
+            except BaseException:
+                self._entries.pop(token, None)
+                raise
         return token
 
     def discard(self, token: object) -> bool:
@@ -140,25 +144,26 @@ class DeadlineWatch:
         return self._entries.pop(token, None) is not None
 
     def _wake_by(self, deadline: float) -> None:
+        if not self._closed:
+            self._loop.start()
         with self._wake:
             self._next = min(self._next, deadline)
-            if self._thread is None and not self._closed:
-                thread = threading.Thread(target=self._run, name="portal-deadlines", daemon=True)
-                thread.start()
-                self._thread = thread
             self._wake.notify()
 
-    def _run(self) -> None:
-        while True:
-            with self._wake:
-                if self._closed:
-                    return
-                left = self._next - self._clock()
-                if left > 0:
-                    self._wake.wait(min(left, 3600.0))
-                    continue
-                self._next = float("inf")
+    def _wait_and_fire(self) -> None:
+        with self._wake:
+            if self._closed:
+                return
+            left = self._next - self._clock()
+            if left > 0:
+                self._wake.wait(min(left, 3600.0))
+                return
+            self._next = float("inf")
+        try:
             self.fire_due()
+        except BaseException:
+            self._next = 0.0  # some have not been looked at: the next step does it
+            raise
 
     def fire_due(self) -> None:
         """Run the callback of every entry whose deadline has passed, and find the next deadline."""
@@ -178,10 +183,8 @@ class DeadlineWatch:
         """End the thread. The callbacks of entries that are left never run."""
         with self._wake:
             self._closed = True
-            thread = self._thread
             self._wake.notify()
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(5.0)
+        self._loop.stop()
 
 
 def _run_callback(callback: Callable[[], object]) -> None:

@@ -101,23 +101,35 @@ class MemoryOutcomes:
             running = self._running.get(claim.key)
             if running is not None:
                 return Found(running.digest, None)
+            own = _Running(claim)
             self._reserve(claim.client, now)
-            self._running[claim.key] = _Running(claim)
+            try:
+                self._running[claim.key] = own
+            except BaseException:
+                self._release(claim.client, MARKER_SIZE)
+                raise
             return None
 
     def record(self, claim: Claim, text: str) -> None:
         """Keep the outcome for the window, or NO_ROOM if it is larger than the room that is left."""
         until = self._clock() + self._window
         with self._lock:
-            running = self._running.pop(claim.key)
             share = self._shares[claim.client]
             room = min(self._bounds.size - self._size, self._bounds.client_size - share.size)
             if len(text) - MARKER_SIZE > room:
                 text = NO_ROOM
-            self._done[claim.key] = _Done(claim.digest, text, until, claim.client)
+            growth = len(text) - MARKER_SIZE
+            done = _Done(claim.digest, text, until, claim.client)
+            running = self._running[claim.key]
             share.ends.append(until)
-            share.size += len(text) - MARKER_SIZE
-            self._size += len(text) - MARKER_SIZE
+            try:
+                self._done[claim.key] = done
+            except BaseException:  # all of it or nothing
+                share.ends.pop()
+                raise
+            del self._running[claim.key]
+            share.size += growth
+            self._size += growth
         _wake(running)
 
     def drop(self, claim: Claim) -> None:

@@ -42,6 +42,7 @@ from ..http11.fields import MAX_IDEMPOTENCY_KEY, is_idempotency_key
 from ..schema.jsondata import is_json
 from .memory import MemoryOutcomes
 from .outcomes import not_kept, replay, text_of_error, text_of_result
+from .settle import settle
 from .shared import SharedOutcomes, UnnamedOutcomes
 from .store import MARKER_SIZE, Bounds, Claim, OutcomeStore, StoreFull
 
@@ -217,29 +218,21 @@ class Idempotency:
         try:
             result = call_next(call)
         except Exception as error:
-            self._settle(claim, text_of_error(error) if _is_kept(error, call) else None)
+            self._settle(claim, partial(_text_of_failure, error, call))
             raise
         except BaseException:
-            self._settle(claim, None)  # the process ends; calls that wait for this one must not wait longer
+            self._settle(claim, lambda: None)  # the process ends; calls that wait for this one must not wait longer
             raise
-        self._settle(claim, text_of_result(result))
+        self._settle(claim, partial(text_of_result, result))
         return result
 
-    def _settle(self, claim: Claim, text: str | None) -> None:
-        try:
-            if text is None:
-                self._store.drop(claim)
-            else:
-                self._store.record(claim, self._shorten(text))
-        except StoreUnavailable:
-            pass  # the claim ends with its lease
+    def _settle(self, claim: Claim, make_text: Callable[[], str | None]) -> None:
+        settle(self._store, claim, lambda: self._shorten(make_text()))
 
-    def _shorten(self, text: str) -> str:
-        return (
-            text
-            if len(text) <= self._max_response_size
-            else not_kept(f"was larger than {self._max_response_size} bytes")
-        )
+    def _shorten(self, text: str | None) -> str | None:
+        if text is None or len(text) <= self._max_response_size:
+            return text
+        return not_kept(f"was larger than {self._max_response_size} bytes")
 
     def close(self) -> None:
         """End the thread, and close the connections that were opened for a store URL."""
@@ -355,6 +348,11 @@ def _claim_of(call: Call, key: object, namespace: str) -> Claim:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _text_of_failure(error: Exception, call: Call) -> str | None:
+    """Return the text that keeps an error, or None if the next call may run."""
+    return text_of_error(error) if _is_kept(error, call) else None
 
 
 def _is_kept(error: Exception, call: Call) -> bool:

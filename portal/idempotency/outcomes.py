@@ -8,10 +8,13 @@ from typing import Any
 from ..calls.middleware import Call
 from ..errors import FunctionError, PortalError, ProtocolError
 
-__all__ = ["not_kept", "replay", "text_of_error", "text_of_result"]
+__all__ = ["NOT_MADE", "not_kept", "replay", "text_of_error", "text_of_result"]
 
 _encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 _encode_error = json.JSONEncoder(allow_nan=False, separators=(",", ":"), default=str).encode
+
+#: The marker of a call whose response could not be made into a text, made in advance: memory may be short then.
+NOT_MADE = _encode({"not_kept": "could not be written as JSON"})
 
 
 def text_of_result(result: Any) -> str:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 
 from .._internal.at_fork import renew_after_fork
+from .._internal.background import BackgroundLoop
 from .._internal.log import get_logger
 from .._internal.redis_client import StoreClient, StoreUnavailable, as_text, require_namespace
+from ..errors import OverloadedError
 from .store import MARKER_SIZE, NO_ROOM, Bounds, Claim, Found, StoreFull
 
 __all__ = ["SharedOutcomes", "UnnamedOutcomes"]
@@ -119,16 +122,16 @@ class SharedOutcomes:
         self._claiming = link.client.register_script(_CLAIM)
         self._recording = link.client.register_script(_RECORD)
         self._dropping = link.client.register_script(_DROP)
+        self._loop = BackgroundLoop("portal-leases", self._wait_and_renew)
         self.after_fork()
         renew_after_fork(self)
 
     def after_fork(self) -> None:
-        """Start without claims and without a thread."""
+        """Start without claims. A child process has no thread."""
         self._wake = threading.Condition()  # guards the attributes below
         self._held: set[Claim] = set()
         self._unrecorded: OrderedDict[Claim, tuple[str, float]] = OrderedDict()
         self._bytes = 0
-        self._thread: threading.Thread | None = None
         self._closed = False
 
     def __len__(self) -> int:
@@ -155,17 +158,30 @@ class SharedOutcomes:
             text = as_text(kept)
             if text != value:  # equal if a client with retries made the claim but lost the response
                 return Found(text[:64], text[65:] if text[64:65] == "=" else None)
-        self._hold(claim)
+        try:
+            self._hold(claim)
+        except BaseException:  # without a thread the lease would end before the call
+            with suppress(StoreUnavailable):
+                self.drop(claim)
+            raise
         return None
 
     def record(self, claim: Claim, text: str) -> None:
-        """Keep the outcome for the window. If the store does not respond, it is recorded later."""
+        """Keep the outcome for the window. If that fails, it is recorded later."""
         until = self._clock() + self._window
         try:
             self._send(claim, text, until)
+            with self._wake:
+                self._discard(claim)  # of an earlier attempt
         except StoreUnavailable:
             self._postpone(claim, text, until)
-        self._release(claim)
+        except BaseException as error:
+            self._postpone(claim, text, until)
+            if not isinstance(error, Exception):
+                raise
+            _log.error("idempotency: a response is recorded later: key=%s", claim.key, exc_info=error)
+        finally:
+            self._release(claim)
 
     def drop(self, claim: Claim) -> None:
         """Remove the claim, so that the next call runs. Without the store it ends with its lease."""
@@ -203,9 +219,10 @@ class SharedOutcomes:
             )
 
     def _hold(self, claim: Claim) -> None:
+        self._start_loop()
         with self._wake:
             self._held.add(claim)
-            self._wake_thread()
+            self._wake.notify()
 
     def _release(self, claim: Claim) -> None:
         with self._wake:
@@ -220,47 +237,60 @@ class SharedOutcomes:
                     "max_bytes=%d",
                     self._bounds.size,
                 )
+            self._discard(claim)
             self._unrecorded[claim] = (text, until)
             self._bytes += len(text)
-            self._wake_thread()
+            self._wake.notify()
+        try:
+            self._start_loop()
+        except OverloadedError as error:
+            _log.error("idempotency: a response is recorded later: %s", error)
 
     def _discard(self, claim: Claim) -> None:
         gone = self._unrecorded.pop(claim, None)
         self._bytes -= len(gone[0]) if gone is not None else 0
 
-    def _wake_thread(self) -> None:
-        if self._thread is None and not self._closed:
-            thread = threading.Thread(target=self._run, name="portal-leases", daemon=True)
-            thread.start()
-            self._thread = thread
-        self._wake.notify()
+    def _start_loop(self) -> None:
+        if not self._closed:
+            self._loop.start()
 
-    def _run(self) -> None:
-        while True:
-            with self._wake:
-                while not self._closed and not self._held and not self._unrecorded:
-                    self._wake.wait(3600.0)
-                if not self._closed:
-                    interval = min(1.0, self._interval) if self._unrecorded else self._interval
-                    self._wake.wait_for(lambda: self._closed, interval)
-                if self._closed:
-                    return
-            self.renew_and_record()
+    def _wait_and_renew(self) -> None:
+        with self._wake:
+            if not (self._closed or self._held or self._unrecorded):
+                self._wake.wait(3600.0)
+                return
+            interval = min(1.0, self._interval) if self._unrecorded else self._interval
+            if self._wake.wait_for(lambda: self._closed, interval):
+                return
+        self.renew_and_record()
 
     def renew_and_record(self) -> None:
-        """Renew the leases of running calls and record the outcomes that wait. The thread calls this."""
+        """Renew the leases of running calls and record the outcomes that wait. The thread calls this.
+
+        Raises: the last error of a claim, after all claims, unless the store does not respond.
+        """
         with self._wake:
             held, unrecorded = list(self._held), list(self._unrecorded.items())
-        try:
-            for claim in held:
+        failure: BaseException | None = None
+        for claim in held:
+            try:
                 self._renew(claim)
-            for claim, (text, until) in unrecorded:
+            except StoreUnavailable:
+                return  # already logged; the thread tries again
+            except BaseException as error:  # the lease of another claim must not end for it
+                failure = error
+        for claim, (text, until) in unrecorded:
+            try:
                 if self._clock() < until:
                     self._send(claim, text, until)
                 with self._wake:
                     self._discard(claim)
-        except StoreUnavailable:
-            return  # already logged; the thread tries again
+            except StoreUnavailable:
+                return
+            except BaseException as error:
+                failure = error
+        if failure is not None:
+            raise failure
 
     def _renew(self, claim: Claim) -> None:
         # If the store lost the claim, this makes it again, because the call is still running.
@@ -273,10 +303,8 @@ class SharedOutcomes:
         """End the thread, and close the connections that were opened for a URL."""
         with self._wake:
             self._closed = True
-            thread = self._thread
             self._wake.notify()
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(5.0)
+        self._loop.stop()
         self._link.close()
 
 

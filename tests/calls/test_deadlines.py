@@ -55,7 +55,7 @@ def test_wait_for_a_cancelled_future() -> None:
 def test_callbacks_run_once_at_their_deadline() -> None:
     clock, ran = Clock(100.0), []
     watch = DeadlineWatch(clock)
-    watch._thread = threading.current_thread()  # the test takes the place of the thread
+    watch._loop.running = True  # the test takes the place of the thread
     watch.add(101.0, lambda: ran.append("first"))
     watch.add(103.0, lambda: ran.append("second"))
     token = watch.add(101.0, lambda: ran.append("discarded"))
@@ -75,7 +75,7 @@ def test_callbacks_run_once_at_their_deadline() -> None:
 def test_a_callback_that_fails_does_not_stop_the_others(caplog: pytest.LogCaptureFixture) -> None:
     clock, ran = Clock(100.0), []
     watch = DeadlineWatch(clock)
-    watch._thread = threading.current_thread()
+    watch._loop.running = True
 
     def fail() -> Any:
         raise ValueError("the callback failed")
@@ -97,7 +97,7 @@ def test_the_thread_runs_callbacks_and_ends() -> None:
     assert first.wait(WAIT)
     watch.add(monotonic() - 1, second.set)
     assert second.wait(WAIT)
-    thread = watch._thread
+    thread = watch._loop._thread
     watch.close()
     assert thread is not None
     assert not thread.is_alive()
@@ -117,6 +117,84 @@ def test_add_fails_if_the_system_cannot_start_a_thread(monkeypatch: pytest.Monke
     assert not watch._entries
     watch.add(monotonic(), ran.set)
     assert ran.wait(10)
+    watch.close()
+
+
+class FaultyClock:
+    """A clock that raises once in each phase that a test names."""
+
+    def __init__(self) -> None:
+        self.errors: list[BaseException] = []
+        self.raised = threading.Event()
+
+    def __call__(self) -> float:
+        if self.errors and threading.current_thread().name == "portal-deadlines":
+            self.raised.set()
+            raise self.errors.pop()
+        return monotonic()
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("wrong"), SystemExit(1)])
+def test_deadlines_are_enforced_after_a_fault_in_the_thread(error: BaseException) -> None:
+    clock, first, second = FaultyClock(), threading.Event(), threading.Event()
+    watch = DeadlineWatch(clock)
+    clock.errors = [error]
+    watch.add(monotonic() + 0.01, first.set)
+    assert clock.raised.wait(WAIT)
+    assert first.wait(WAIT)
+    watch.add(monotonic(), second.set)
+    assert second.wait(WAIT)
+    watch.close()
+
+
+def test_a_fault_while_callbacks_run_postpones_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pass over the entries ends by an exception, and no new entry comes to start another one."""
+    watch, ran, fire = DeadlineWatch(), threading.Event(), DeadlineWatch.fire_due
+    faults = [MemoryError(), OSError("wrong")]
+
+    def failing(self: DeadlineWatch) -> None:
+        if faults:
+            raise faults.pop()
+        fire(self)
+
+    monkeypatch.setattr(DeadlineWatch, "fire_due", failing)
+    watch.add(monotonic() + 0.01, ran.set)
+    assert ran.wait(WAIT)
+    watch.close()
+
+
+def test_a_log_handler_that_raises_does_not_stop_the_deadlines() -> None:
+    class Failing(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise MemoryError
+
+    def fail() -> None:
+        raise ValueError("wrong")
+
+    handler, ran, watch = Failing(), threading.Event(), DeadlineWatch()
+    logging.getLogger("portal.calls").addHandler(handler)
+    try:
+        watch.add(monotonic(), fail)
+        watch.add(monotonic() + 0.02, ran.set)
+        assert ran.wait(WAIT)
+    finally:
+        logging.getLogger("portal.calls").removeHandler(handler)
+        watch.close()
+
+
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), MemoryError(), KeyboardInterrupt()])
+def test_an_entry_is_removed_if_its_thread_cannot_be_started(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    def fail(thread: threading.Thread) -> None:
+        raise error
+
+    watch = DeadlineWatch()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        with pytest.raises((OverloadedError, KeyboardInterrupt)):
+            watch.add(monotonic(), lambda: None)
+    assert not watch._entries
     watch.close()
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import redis
 
+from portal._internal.background import restart_lost_loops
 from portal._internal.redis_client import StoreClient, StoreUnavailable
-from portal.errors import ConfigError
+from portal.errors import ConfigError, OverloadedError
 from portal.idempotency.shared import SharedOutcomes, UnnamedOutcomes
 from portal.idempotency.store import MARKER_SIZE, NO_ROOM, Bounds, Claim, Found, StoreFull
 from tests.support import valkey
@@ -30,6 +32,7 @@ def shared(url: str, **settings: Any) -> tuple[SharedOutcomes, redis.Redis, Cloc
     return store, client, clock
 
 
+WAIT = 10.0
 CLAIM = Claim("k", "d" * 64, "token", "c")
 
 
@@ -131,6 +134,110 @@ def test_a_claim_that_is_dropped_while_leases_are_renewed_stays_dropped(
     monkeypatch.setattr(store, "_renew", drop_the_other_one)
     store.renew_and_record()
     assert store.claim(dropped[0]._replace(token="of the next")) is None
+
+
+def no_thread(patch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def fail(thread: threading.Thread) -> None:
+        raise error
+
+    patch.setattr(threading.Thread, "start", fail)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), MemoryError(), KeyboardInterrupt()])
+def test_a_claim_is_put_back_if_no_thread_can_renew_it(
+    url: str, close: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    store, client, _ = shared(url)
+    close(client), close(store)
+    with monkeypatch.context() as patch:
+        no_thread(patch, error)
+        with pytest.raises((OverloadedError, KeyboardInterrupt)):
+            store.claim(CLAIM)
+    assert len(store) == 0
+    assert client.get("p:{c}:k") is None
+    assert store.claim(CLAIM._replace(token="of the next")) is None
+
+
+def test_an_outcome_waits_if_no_thread_can_be_started(
+    url: str, close: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, client, _ = shared(url)
+    close(client), close(store)
+    with monkeypatch.context() as patch:
+        no_thread(patch, RuntimeError("can't start new thread"))
+        store._postpone(CLAIM, "kept", store._clock() + 60)
+    assert len(store) == 1
+    restart_lost_loops()
+    assert store._loop.running
+    store.renew_and_record()
+    assert client.get("p:{c}:k") == f"{CLAIM.digest}=kept"
+
+
+@pytest.mark.parametrize("error", [redis.ResponseError("wrong"), MemoryError(), TypeError("wrong"), SystemExit(1)])
+def test_the_leases_of_other_claims_are_renewed_in_spite_of_an_error(
+    url: str, close: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    store, client, _ = shared(url)
+    close(client), close(store)
+    claims = [Claim(name, "d" * 64, "token", "c") for name in "abc"]
+    for claim in claims:
+        assert store.claim(claim) is None
+        client.pexpire(f"p:{{c}}:{claim.key}", 5000)
+    renew, faults = store._renew, [error]
+
+    def failing(claim: Claim) -> None:
+        if faults:
+            raise faults.pop()
+        renew(claim)
+
+    monkeypatch.setattr(store, "_renew", failing)
+    with pytest.raises(type(error)):
+        store.renew_and_record()
+    assert sum(client.pttl(f"p:{{c}}:{claim.key}") > 20_000 for claim in claims) == 2
+    store.renew_and_record()
+    assert all(client.pttl(f"p:{{c}}:{claim.key}") > 20_000 for claim in claims)
+
+
+def test_the_thread_goes_on_after_an_error(
+    url: str, close: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without it the lease would end during the call, and another call with the key would run."""
+    store, client, _ = shared(url)
+    close(client), close(store)
+    monkeypatch.setattr(store, "_interval", 0.01)
+    faults: list[BaseException] = [redis.ResponseError("wrong"), SystemExit(1), MemoryError()]
+    renewed, renew = threading.Event(), store._renew
+
+    def failing(claim: Claim) -> None:
+        if faults:
+            raise faults.pop()
+        renew(claim)
+        renewed.set()
+
+    monkeypatch.setattr(store, "_renew", failing)
+    assert store.claim(CLAIM) is None
+    assert renewed.wait(WAIT)
+    assert store._loop.guard.failures == 3
+
+
+@pytest.mark.parametrize("error", [redis.ResponseError("OOM command not allowed"), MemoryError(), TypeError("wrong")])
+def test_an_outcome_that_the_store_rejects_is_recorded_later(
+    url: str, close: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    store, client, _ = shared(url)
+    close(client), close(store)
+    assert store.claim(CLAIM) is None
+    with monkeypatch.context() as patch:
+
+        def fail(*values: object) -> bool:
+            raise error
+
+        patch.setattr(store, "_write", fail)
+        store.record(CLAIM, "mine")
+    assert CLAIM not in store._held  # its lease is not renewed for ever
+    store.renew_and_record()
+    assert client.get("p:{c}:k") == f"{CLAIM.digest}=mine"
+    assert len(store) == 0
 
 
 def test_a_store_without_a_namespace_rejects_claims() -> None:

@@ -1,0 +1,241 @@
+"""The threads of this package: BackgroundLoop repeats a step, and start_thread starts any other thread.
+
+A thread that ends by an exception ends in silence, and what it did is not done any more. So an exception ends one step
+of a loop and not the loop. A thread that ends all the same is replaced. If the system has no thread, `failing_loops`
+names the loop, so that the process can say that it is not ready.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from time import monotonic, sleep
+from weakref import WeakSet
+
+from ..errors import OverloadedError
+from .at_fork import new_lock, renew_after_fork
+from .log import get_logger
+
+__all__ = ["BackgroundLoop", "LoopGuard", "failing_loops", "restart_lost_loops", "start_thread"]
+
+_log = get_logger("portal.threads")
+_FIRST_PAUSE = 0.001  # seconds after a failed step; doubles with each further one
+_MAX_PAUSE = 0.25  # seconds
+_TOLERANCE = 0.5  # seconds for which a loop may fail before it counts as failing
+
+
+def start_thread(name: str, run: Callable[[], object]) -> threading.Thread:
+    """Start a daemon thread. What `run` raises is logged, and the thread ends.
+
+    Raises: OverloadedError if the system cannot start a thread.
+    """
+
+    def run_and_log() -> None:
+        try:
+            run()
+        except BaseException:  # raised further, it would go to a hook that may print nothing
+            _log.exception("the thread %s ended by an exception", name)
+
+    try:
+        thread = threading.Thread(target=run_and_log, name=name, daemon=True)
+        thread.start()
+    except (RuntimeError, MemoryError, OSError) as error:  # RuntimeError also while the interpreter ends
+        raise OverloadedError(f"no thread can be started for {name}: {error}", retry_after=1.0) from error
+    return thread
+
+
+class LoopGuard:
+    """Counts the failures of the steps of a loop, logs them, and pauses the loop.
+
+    Args:
+        name: of the loop, for the log.
+        pause: waits for seconds.
+        clock: seconds, as `time.monotonic`.
+
+    Attributes:
+        failures: how many steps have failed.
+
+    Threads: the one that runs the loop; any may read.
+    """
+
+    __slots__ = ("_clock", "_first", "_in_a_row", "_name", "_pause", "failures")
+
+    def __init__(
+        self, name: str, *, pause: Callable[[float], object] = sleep, clock: Callable[[], float] = monotonic
+    ) -> None:
+        self.failures = 0
+        self._name = name
+        self._pause = pause
+        self._clock = clock
+        self._in_a_row = 0
+        self._first = 0.0  # the moment of the first failure in a row
+
+    def clear(self) -> None:
+        """Note a step that did not fail."""
+        if self._in_a_row:
+            self._in_a_row = 0
+
+    def note(self, error: BaseException) -> None:
+        """Count, log and pause after a failed step. Of many failures in a row, the 1st, 2nd, 4th, ... are logged."""
+        self.failures += 1
+        self._in_a_row += 1
+        count = self._in_a_row
+        if count == 1:
+            self._first = self._clock()
+        if count & (count - 1) == 0:
+            _log.error("a step of %s failed: failures in a row %d", self._name, count, exc_info=error)
+        self._pause(min(_MAX_PAUSE, _FIRST_PAUSE * 2 ** min(count - 1, 10)))
+
+    @property
+    def failing(self) -> bool:
+        """Whether at least two steps in a row have failed, and the first of them some time ago."""
+        return self._in_a_row > 1 and self._clock() - self._first >= _TOLERANCE
+
+
+class BackgroundLoop:
+    """Repeats a step in one daemon thread, from the first `start` until `stop`.
+
+    The step waits for its work itself. An exception ends the step; it is logged, and after a pause the next step
+    follows. If the thread ends all the same, another one is started. If the system cannot start one, the next `start`
+    or `restart_lost_loops` tries again.
+
+    Args:
+        name: of the thread.
+        step: does one piece of the work.
+        pause: waits for seconds after a failed step.
+        clock: seconds, as `time.monotonic`.
+
+    Attributes:
+        running: whether a thread repeats the step.
+        guard: counts the failed steps.
+
+    Threads: any. Fork: a child has no thread; it may start the loop again.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        step: Callable[[], object],
+        *,
+        pause: Callable[[float], object] = sleep,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self.name = name
+        self._step = step
+        self._pause = pause
+        self._clock = clock
+        self.after_fork()
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Start without a thread; called by `__init__`, and in a child process after a fork."""
+        self.running = False
+        self.guard = LoopGuard(self.name, pause=self._pause, clock=self._clock)
+        self._lock = threading.Lock()  # guards the attributes around it
+        self._turn: object | None = None  # identifies the thread that may go on
+        self._thread: threading.Thread | None = None
+        self._wanted = False
+        self._lost_at: float | None = None  # since when no thread can be started
+
+    def start(self) -> None:
+        """Start the thread unless it runs. A loop that was stopped starts again.
+
+        Raises: OverloadedError if the system cannot start a thread. `restart_lost_loops` then tries again.
+        """
+        if self.running:
+            return
+        with _lock:
+            _wanted.add(self)
+        with self._lock:
+            self._wanted = True
+            if not self.running:
+                self._start_thread()
+
+    def _start_thread(self) -> None:
+        turn = self._turn = object()
+        self.running = True
+        try:
+            self._thread = start_thread(self.name, lambda: self._run(turn))
+        except BaseException:
+            self._turn = None  # if the thread runs all the same, it ends
+            self.running = False
+            if self._lost_at is None:
+                self._lost_at = self._clock()
+            raise
+        self._lost_at = None
+
+    def stop(self, timeout: float | None = 5.0) -> None:
+        """Let no further step begin, and wait for the present one. The caller wakes a step that waits before this.
+
+        Args:
+            timeout: seconds to wait for the thread; None waits without limit.
+        """
+        with self._lock:
+            self._wanted = self.running = False
+            self._turn = self._lost_at = None
+            thread, self._thread = self._thread, None
+        with _lock:
+            _wanted.discard(self)
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout)
+
+    @property
+    def failing(self) -> bool:
+        """Whether it should run and does not, or whether its steps fail."""
+        if not self._wanted:
+            return False
+        lost_at = self._lost_at
+        return (lost_at is not None and self._clock() - lost_at >= _TOLERANCE) or self.guard.failing
+
+    def _run(self, turn: object) -> None:
+        try:
+            while self._turn is turn:
+                try:
+                    self._step()
+                    self.guard.clear()
+                except BaseException as error:
+                    try:
+                        self.guard.note(error)
+                    except BaseException:
+                        continue  # for example without memory; the next failed step is noted
+        finally:
+            self._replace(turn)
+
+    def _replace(self, turn: object) -> None:
+        """Start another thread if this one ends without being asked to."""
+        with self._lock:
+            if self._turn is not turn or sys.is_finalizing():
+                return
+            self.running = False
+            self._start_thread()
+
+    def restart(self) -> None:
+        """Start the thread of a loop that has lost it. Does nothing if that is not possible now."""
+        with self._lock:
+            if self._wanted and not self.running:
+                try:
+                    self._start_thread()
+                except OverloadedError:
+                    return
+
+
+_lock = new_lock()  # guards the set below
+_wanted: WeakSet[BackgroundLoop] = WeakSet()  # those that should run
+
+
+def _loops() -> list[BackgroundLoop]:
+    with _lock:
+        return list(_wanted)
+
+
+def failing_loops() -> list[str]:
+    """Return the names of the loops of this process that should run and do not."""
+    return sorted({loop.name for loop in _loops() if loop.failing})
+
+
+def restart_lost_loops() -> None:
+    """Start the threads of loops that have lost theirs. The listener calls this from time to time."""
+    for loop in _loops():
+        if not loop.running:
+            loop.restart()

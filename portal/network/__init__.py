@@ -1,1 +1,1 @@
-"""How clients of every transport connect: addresses of a host, proxies, TLS, and what their failures mean."""
+"""What the transports to servers share: how clients connect, what failures mean, functions at addresses."""

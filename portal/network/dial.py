@@ -6,11 +6,15 @@ import socket
 from time import monotonic
 from typing import Any
 
-__all__ = ["NotSent", "StaleConnection", "connect_socket", "connect_to_host"]
+__all__ = ["NotSent", "ProxyRefused", "StaleConnection", "connect_socket", "connect_to_host"]
 
 
 class NotSent(OSError):
     """No byte of the request has reached the server."""
+
+
+class ProxyRefused(NotSent):
+    """The proxy does not permit the connection, and has forwarded nothing."""
 
 
 class StaleConnection(ConnectionError):

@@ -116,8 +116,7 @@ FAILURES: dict[str, Failure] = {
         TIMEOUT="TimeoutError",
     ),
     **_rows("json.decoder", MALFORMED="JSONDecodeError"),
-    **_rows("portal.network.dial", NOT_CONNECTED="NotSent", STALE="StaleConnection"),
-    **_rows("portal.http.client.urllib3_transport", REJECTED_BY_PROXY="ProxyRefused"),
+    **_rows("portal.network.dial", NOT_CONNECTED="NotSent", STALE="StaleConnection", REJECTED_BY_PROXY="ProxyRefused"),
 }
 
 #: OpenSSL's names of alerts about the client's certificate. In TLS 1.3 they may arrive after the client has sent its

@@ -25,7 +25,6 @@ from portal.http.client.connection import HTTPConnection
 from portal.http.client.response import ConnectionResponse
 from portal.http.messages.call_headers import context_of
 from portal.http.messages.event_stream import read_events
-from portal.http.messages.problem import error_of
 from portal.http.middleware.compression import Compression, choose_coding, decompress
 from portal.http.middleware.cors import CORS
 from portal.http.server.app import HTTPApp
@@ -39,6 +38,7 @@ from portal.http11.head_cache import HeadCache
 from portal.http11.request_head import RequestHead, parse_request_head
 from portal.http11.response_head import encode_head
 from portal.jsonrpc import messages as jsonrpc
+from portal.network.problem import error_of
 from portal.serving.messages.request import Request
 from portal.serving.messages.request_reader import RequestReader
 

@@ -26,7 +26,7 @@ from portal.errors import (
     TransportError,
     ValidationError,
 )
-from portal.http.messages.problem import error_of
+from portal.network.problem import error_of
 from portal.resilience.breaker import Breaker
 from portal.resilience.retry import Retry, RetryBudget, wait
 

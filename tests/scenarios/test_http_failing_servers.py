@@ -30,7 +30,7 @@ from portal import (
 from portal.errors import AuthenticationError, AuthorizationError, PortalError, RateLimitError
 from portal.http import Compression
 from portal.http.client.client import HTTPClient
-from portal.http.messages.problem import PROBLEM, error_of
+from portal.network.problem import PROBLEM, error_of
 from portal.serving import Listener, Request, Response, ServingConfig
 from tests.support.ports import free_port
 

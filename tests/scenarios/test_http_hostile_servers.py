@@ -20,8 +20,8 @@ from portal.errors import OverloadedError, PortalError, ProtocolError, RateLimit
 from portal.http.client.connection import HTTPConnection
 from portal.http.client.pool import ConnectionLimits, ConnectionPool
 from portal.http.client.response import ConnectionResponse
-from portal.http.messages.problem import _error_of_problem, error_of
 from portal.http11.fields import _cached_field_line
+from portal.network.problem import _error_of_problem, error_of
 
 OK = b"HTTP/1.1 200 OK\r\n"
 

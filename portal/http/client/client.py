@@ -26,17 +26,17 @@ from ...errors import (
     ValidationError,
 )
 from ...function import ResolvedFunction
+from ...network.function import check_input
+from ...network.problem import PROBLEM, error_of
 from ...network.proxies import Proxies
 from ...network.tls import ClientTLS
 from ...schema import FunctionSchema
 from ..messages.content_coding import MAX_RATIO
 from ..messages.event_stream import EVENTS, read_events
-from ..messages.problem import PROBLEM, error_of
 from .authentication import AuthenticatingTransport
 from .body import iter_body
 from .caching import CachedCalls
 from .compression import CompressingTransport
-from .function import check_input
 from .pool import ConnectionLimits, ConnectionPools
 from .request import ClientRequest, ClientResponse, SendsRequests
 from .result import ReceivedResponse, check_containers, decode_result, locate_error, read_response, require_success

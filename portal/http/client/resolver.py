@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from typing import Any
-
-from ..._internal.json_text import JSONValue
 from ..._internal.settings import instance
-from ...address import Address
-from ...errors import AddressError, RegistryError
-from ...function import ResolvedFunction
-from ...portal import Resolver
-from ...schema import check_name
-from ...service import Service
+from ...network.resolver import RemoteResolver
 from .client import HTTPClient
-from .function import RemoteFunction
 
 __all__ = ["HTTPResolver"]
 
 
-class HTTPResolver(Resolver):
+class HTTPResolver(RemoteResolver):
     """Resolve http and https addresses. It opens no listener and publishes nothing.
 
     Args:
@@ -31,66 +21,8 @@ class HTTPResolver(Resolver):
     """
 
     schemes = ("http", "https")
+    kind = "an HTTP address"
+    base_hint = "a base address ends as in .../api"
 
     def __init__(self, http: HTTPClient | None = None) -> None:
-        self._http = HTTPClient() if http is None else instance("http", http, HTTPClient)
-
-    def resolve_function(self, address: Address | str) -> ResolvedFunction:
-        """Return the Function at an address. It fetches the schema, and again after a redeployment.
-
-        A call without an inherited deadline has the timeout of the client: `HTTPClient(timeout=)`.
-        """
-        return RemoteFunction(self._http, self._checked(address))
-
-    def resolve_service(self, address: Address | str) -> Service:
-        """Return the Service at an address: its functions, each resolved.
-
-        The functions are resolved below that address, by their names and ids, and not at the addresses in the response:
-        the caller decides which server receives its credential. A server bound to all interfaces also cannot know its
-        own name.
-
-        Raises: RegistryError (not_found) when there is no service at the address.
-        """
-        target = self._checked(address)
-        found = self._http.get(target)
-        rows = found.get("functions") if isinstance(found, dict) else None
-        if not isinstance(found, dict) or not isinstance(rows, list) or "state" not in found:
-            raise RegistryError(f"there is no service at {target}", address=target)
-        name = found.get("name")
-        if not isinstance(name, str):
-            raise _not_a_service(target)
-        members = [self.resolve_function(_member_of(target, row)) for row in rows]
-        version, description = found.get("version", "1"), found.get("description", "")
-        return Service(name, members, version=str(version), description=str(description))
-
-    def list_at(self, address: Address | str) -> dict[str, Any]:
-        """Return what a portal publishes at its base address: `{"functions": [...], "services": [...]}`."""
-        target = self._checked(address)
-        found = self._http.get(target)
-        if not isinstance(found, dict) or not isinstance(found.get("functions"), list):
-            raise RegistryError(
-                f"there is no listing at {target}", address=target, hint="a base address ends as in .../api"
-            )
-        return found
-
-    def close(self) -> None:
-        """Close idle connections; connections in use close after their response. May be called twice."""
-        self._http.close()
-
-    def _checked(self, address: Address | str) -> Address:
-        target = Address.of(address)
-        if target.scheme not in self.schemes:
-            raise AddressError(f"{target} is not an HTTP address", position=0, reason="wrong scheme", address=target)
-        return target
-
-
-def _member_of(service: Address, row: JSONValue) -> Address:
-    """Return the address of a function of a service: that of the service, with the name and id in the row."""
-    with suppress(AddressError, RegistryError, IndexError):
-        if isinstance(row, dict) and isinstance(name := row.get("name"), str) and isinstance(row.get("address"), str):
-            return service.child(check_name(name), Address.parse(str(row["address"])).segments[-1])
-    raise _not_a_service(service)
-
-
-def _not_a_service(address: Address) -> RegistryError:
-    return RegistryError(f"the response from {address} is not a description of a service", address=address)
+        super().__init__(HTTPClient() if http is None else instance("http", http, HTTPClient))

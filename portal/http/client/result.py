@@ -8,8 +8,8 @@ from typing import NamedTuple
 from ..._internal.json_text import JSONValue, count_containers, decode_json
 from ...address import Address
 from ...errors import PortalError, ProtocolError, SerializationError
+from ...network.problem import error_of
 from ..messages.content_coding import MAX_RATIO
-from ..messages.problem import error_of
 from .body import read_body
 from .request import ClientRequest, ClientResponse
 

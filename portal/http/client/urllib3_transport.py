@@ -7,11 +7,11 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from ..._internal.at_fork import new_lock, renew_after_fork
-from ...network.dial import NotSent
+from ...network.dial import NotSent, ProxyRefused
 from ...network.error_mapping import as_os_error
+from ...network.problem import PROBLEM
 from ...network.proxies import Proxy
 from ...network.tls import ClientTLS
-from ..messages.problem import PROBLEM
 from .pool import ConnectionLimits
 from .request import ClientRequest
 
@@ -20,13 +20,9 @@ if TYPE_CHECKING:
 
     import urllib3
 
-__all__ = ["ProxyRefused", "Urllib3Response", "Urllib3Transport"]
+__all__ = ["Urllib3Response", "Urllib3Transport"]
 
 _READ_SIZE = 64 * 1024
-
-
-class ProxyRefused(NotSent):
-    """The proxy requires a credential and has forwarded nothing (407, RFC 9110 section 15.5.8)."""
 
 
 class Urllib3Response:

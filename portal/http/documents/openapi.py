@@ -16,11 +16,11 @@ from urllib.parse import quote
 
 from ...catalogue import Entry
 from ...jsonrpc.methods import method_names
+from ...network.problem import PROBLEM
 from ...schema import FunctionSchema
 from ...schema.bundle import SchemaBundle
 from ...service import Service
 from ..messages.event_stream import EVENTS, JSON, NDJSON
-from ..messages.problem import PROBLEM
 from .openapi_parts import ABOUT, HEADERS, PARAMETERS, REASONS, SCHEMAS, rpc_operation, security_schemes
 from .problem_examples import problem_example
 

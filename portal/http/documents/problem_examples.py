@@ -22,7 +22,7 @@ from ...errors import (
     TransportError,
     ValidationError,
 )
-from ..messages.problem import problem_of
+from ...network.problem import problem_of
 
 __all__ = ["problem_example"]
 

@@ -22,8 +22,8 @@ from ...context import new_request_id
 from ...errors import PortalError
 from ...http11.dates import format_retry_after
 from ...http11.fields import is_request_id, split_list
+from ...network.problem import PROBLEM, encode_problem
 from ...serving import Request, Response
-from ..messages.problem import PROBLEM, encode_problem
 
 __all__ = ["HTTPMiddleware", "HTTPNext", "Pieces", "add_vary", "build_http_chain", "problem_response", "reject"]
 

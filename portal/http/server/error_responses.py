@@ -9,8 +9,8 @@ from ...auth.server import Authenticator, challenges_of
 from ...context import CallContext, new_request_id
 from ...errors import FunctionError, PortalError, ProtocolError
 from ...function.failure import limit_exposure
+from ...network.problem import encode_problem
 from ...serving import Request, Response
-from ..messages.problem import encode_problem
 from ..middleware.base import problem_response
 
 __all__ = ["METHODS_OF_FUNCTION", "ErrorResponses", "log_failure"]

@@ -20,8 +20,8 @@ from portal.calls.middleware import Call
 from portal.catalogue import Catalogue
 from portal.errors import AuthorizationError, PortalError
 from portal.http.messages.call_headers import context_of
-from portal.http.messages.problem import problem_of
 from portal.http.server.rpc import RPCEndpoint, handle_rpc
+from portal.network.problem import problem_of
 from portal.serving import Listener, Request, Response
 
 WAIT = 10.0

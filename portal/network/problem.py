@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
-from ..._internal.json_text import JSONObject, decode_json, encode_json
-from ..._internal.log import get_logger
-from ...errors import (
+from .._internal.json_text import JSONObject, decode_json, encode_json
+from .._internal.log import get_logger
+from ..errors import (
     AuthenticationError,
     AuthorizationError,
     CallTimeout,
@@ -23,8 +23,8 @@ from ...errors import (
     TransportError,
     ValidationError,
 )
-from ...http11.dates import parse_retry_after
-from ...http11.response_head import PROBLEM
+from ..http11.dates import parse_retry_after
+from ..http11.response_head import PROBLEM
 
 __all__ = ["PROBLEM", "encode_problem", "error_of", "problem_of"]
 

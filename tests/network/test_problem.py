@@ -18,7 +18,7 @@ from portal.errors import (
     TransportError,
     ValidationError,
 )
-from portal.http.messages.problem import PROBLEM, error_of, problem_of
+from portal.network.problem import PROBLEM, error_of, problem_of
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""RemoteFunction: a function at an http or https address, with the schema that its server sent."""
+"""RemoteFunction: a function at the address of a server, with the schema that its server sent."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from time import monotonic
 from typing import Any, Protocol
 
-from ...address import Address
-from ...context import CallContext
-from ...errors import PortalError, ValidationError
-from ...function import CallTransport, ResolvedFunction
-from ...schema import FunctionSchema, Parameters, Schema
+from ..address import Address
+from ..context import CallContext
+from ..errors import PortalError, ValidationError
+from ..function import CallTransport, ResolvedFunction
+from ..schema import FunctionSchema, Parameters, Schema
 
 __all__ = ["RemoteFunction", "SchemaTransport", "check_input"]
 
@@ -32,7 +32,7 @@ class SchemaTransport(CallTransport, Protocol):
 
 
 class RemoteFunction(ResolvedFunction):
-    """A resolved function at an http or https address.
+    """A resolved function at the address of a server.
 
     A server may be deployed anew with another schema. If the cached schema rejects an input and is older than 5
     seconds, it is fetched again before the input is rejected. An address that ends in the fingerprint of the schema has

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from portal import Address, Consumer, HTTPPortal, RegistryError, TransportError, ValidationError
-from portal.http.client import function as remote
 from portal.http.client.client import HTTPClient
+from portal.network import function as remote
 from tests.support.clocks import Clock
 
 

@@ -56,13 +56,13 @@ _encode = _one_shot_encoder(_encoder)
 _scan: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once  # type: ignore[attr-defined]
 
 
-def decode_json(data: bytes) -> Any:
-    """Return the value of UTF-8 JSON text.
+def decode_json(data: bytes | str) -> Any:
+    """Return the value of JSON text, in UTF-8 if it is bytes.
 
     Raises: SerializationError with the reason and position.
     """
     try:
-        text = data.decode()
+        text = data if isinstance(data, str) else data.decode()
         try:
             value, end = _scan(text, 0)
         except StopIteration:
@@ -110,14 +110,14 @@ class BodyDecoder:
         self.max_containers = count("serving.max_containers", max_containers)
         self.rejected = Counter()
 
-    def decode(self, data: bytes) -> Any:
+    def decode(self, data: bytes | str) -> Any:
         """Return the value of JSON text.
 
         Raises: ProtocolError (413) for too many objects and arrays, before any is made; SerializationError for text
             that is not JSON.
         """
         if len(data) > self.max_containers:
-            self.check(data)
+            self.check(data.encode() if isinstance(data, str) else data)
         return decode_json(data)
 
     def check(self, data: bytes) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple, TypeGuard, TypeVar
 
 from .. import errors
 from .._internal.json_text import JSONObject, JSONValue
@@ -43,6 +43,7 @@ __all__ = [
 MAX_BATCH = 100
 
 Id = str | int | float | None
+Text = TypeVar("Text", bytes, str, bytes | str)
 
 _JSON_TYPES: tuple[tuple[type | tuple[type, ...], str], ...] = (
     (bool, "a boolean"),  # before int, its base class
@@ -80,11 +81,13 @@ class JSONRPCResponse:
         id: the id of the request.
         result: the result; None if there is an error.
         error: the error, in the class that the peer raised, or None.
+        meta: the `meta` member, or None.
     """
 
     id: Id
     result: JSONValue = None
     error: PortalError | None = None
+    meta: JSONObject | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +97,12 @@ class Invalid:
     Attributes:
         id: the id for the response; None if the value has no valid id.
         error: the error for the response.
+        is_response: whether the value is a malformed response, which gets no response itself.
     """
 
     id: Id
     error: PortalError
+    is_response: bool = False
 
 
 Message = Request | JSONRPCResponse | Invalid
@@ -115,11 +120,11 @@ class Messages(NamedTuple):
     is_batch: bool
 
 
-def decode(data: bytes, decode_json: Callable[[bytes], JSONValue], *, responses: bool = False) -> Messages:
+def decode(data: Text, decode_json: Callable[[Text], JSONValue], *, responses: bool = False) -> Messages:
     """Return the messages in a JSON text; one Invalid with code -32700 if it is not JSON.
 
     Args:
-        decode_json: callable (bytes) -> value that raises SerializationError.
+        decode_json: callable (data) -> value that raises SerializationError.
         responses: see `classify`.
     """
     try:
@@ -153,7 +158,8 @@ def _message(value: JSONValue, responses: bool) -> Message:
         return _invalid(None, f"id must be valid Unicode, a finite number or null, got {_json_type(message_id)}")
     reason = _fault(value)
     if reason:
-        return _invalid(message_id, reason)
+        is_response = responses and "method" not in value and ("result" in value or "error" in value)
+        return _invalid(message_id, reason, is_response)
     if responses and "method" not in value:
         return _response(message_id, value)
     reason = _request_fault(value)
@@ -165,14 +171,16 @@ def _message(value: JSONValue, responses: bool) -> Message:
 
 def _response(message_id: Id, value: JSONObject) -> Message:
     if ("result" in value) == ("error" in value):
-        return _invalid(message_id, "a message must have exactly one of method, result and error")
+        return _invalid(message_id, "a message must have exactly one of method, result and error", "result" in value)
+    checked: dict[str, Any] = value
     if "result" in value:
-        return JSONRPCResponse(message_id, value["result"])
-    return JSONRPCResponse(message_id, error=error_from(value["error"]))
+        return JSONRPCResponse(message_id, value["result"], meta=checked.get("meta"))
+    return JSONRPCResponse(message_id, error=error_from(value["error"]), meta=checked.get("meta"))
 
 
-def _invalid(message_id: Id, reason: str) -> Invalid:
-    return Invalid(message_id, ProtocolError(f"invalid request: {reason}"))
+def _invalid(message_id: Id, reason: str, is_response: bool = False) -> Invalid:
+    kind = "response" if is_response else "request"
+    return Invalid(message_id, ProtocolError(f"invalid {kind}: {reason}"), is_response)
 
 
 def _json_type(value: JSONValue) -> str:

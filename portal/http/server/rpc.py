@@ -12,7 +12,7 @@ from time import monotonic
 from typing import Any
 
 from ..._internal.counter import Counter
-from ..._internal.json_text import BodyDecoder, encode_json
+from ..._internal.json_text import BodyDecoder
 from ..._internal.log import get_logger
 from ...calls.deadlines import limit_deadline
 from ...calls.dispatcher import Dispatcher
@@ -20,11 +20,12 @@ from ...calls.item_key import ItemKey
 from ...calls.middleware import Call
 from ...catalogue import Catalogue, Entry
 from ...context import CallContext
-from ...errors import Delivery, PortalError, ProtocolError, RegistryError, SerializationError, ValidationError
+from ...errors import Delivery, PortalError, ProtocolError, RegistryError
 from ...function.failure import limit_exposure
 from ...jsonrpc import messages as jsonrpc
+from ...jsonrpc.encoding import encode_error, encode_response, may_be_deep, require_shallow
 from ...jsonrpc.methods import Params, find_method, look_up_method, params_by_name
-from ...schema.jsondata import MAX_DEPTH, json_faults, shorten
+from ...schema.jsondata import shorten
 from ...serving import Request, Response
 from ..messages.event_stream import JSON
 from .charges import RequestCharges
@@ -65,8 +66,7 @@ def handle_rpc(
     Raises: ProtocolError (413) for a body with too many objects and arrays.
     """
     found = jsonrpc.decode(body, (decoder or BodyDecoder()).decode)
-    # Each level takes an opening bracket, so counting those settles nearly every body without walking it.
-    deep = body.count(b"{") + body.count(b"[") > MAX_DEPTH
+    deep = may_be_deep(body)
     responses: list[bytes] = []
     left = max_size
     for index, message in enumerate(found.messages):
@@ -77,7 +77,7 @@ def handle_rpc(
             if key is not None:
                 nested.idempotency_key = ItemKey.of(key, index) if found.is_batch else key
             if left < 0 and not message.notification:
-                responses.append(_encode_error(message.id, _beyond(max_size, "not_sent", nested), debug))
+                responses.append(encode_error(message.id, _beyond(max_size, "not_sent", nested), debug=debug))
                 continue
             response, is_result = _handle(message, run, nested, deep, debug)
             if found.is_batch and response is not None and left >= 0:
@@ -85,10 +85,10 @@ def handle_rpc(
                 if left < 0:
                     on_cut()
                     if is_result:
-                        response = _encode_error(message.id, _beyond(max_size, "executed", nested), debug)
+                        response = encode_error(message.id, _beyond(max_size, "executed", nested), debug=debug)
         elif isinstance(message, jsonrpc.Invalid):
             message.error.with_context(request_id=context.request_id)
-            response = _encode_error(message.id, message.error, debug)
+            response = encode_error(message.id, message.error, debug=debug)
         else:  # pragma: no cover - nothing is called from here, so `decode` returns no responses
             continue
         if response is not None:
@@ -110,15 +110,11 @@ def _handle(
     """Return the response, which a notification does not get, and whether it has a result."""
     try:
         if deep:
-            _check_depth(message.params)
+            require_shallow(message.params)
         result = run(message.method, message.params, context)
         if message.notification:
             return None, False
-        try:
-            return encode_json(jsonrpc.response(message.id, result)), True
-        except SerializationError as error:
-            error.delivery = "executed"
-            raise
+        return encode_response(message.id, result), True
     except PortalError as error:
         failure = error
     except Exception as error:
@@ -127,22 +123,7 @@ def _handle(
     limit_exposure(failure)
     failure.with_context(request_id=context.request_id)
     log_failure(failure, context.request_id)
-    return (None if message.notification else _encode_error(message.id, failure, debug)), False
-
-
-def _encode_error(found: jsonrpc.Id, error: PortalError, debug: bool) -> bytes:
-    try:
-        return encode_json(jsonrpc.error_response(found, error, debug=debug))
-    except SerializationError:  # the batch gets its responses even if JSON cannot carry the members of one error
-        _log.exception("an error cannot be sent as JSON")
-        plain = PortalError("internal error", context={"request_id": error.request_id})
-        return encode_json(jsonrpc.error_response(found, plain))
-
-
-def _check_depth(params: Params) -> None:
-    faults = [fault for fault in json_faults(params) if fault.rule == "depth"]
-    if faults:
-        raise ValidationError(errors=faults)
+    return (None if message.notification else encode_error(message.id, failure, debug=debug)), False
 
 
 class RPCEndpoint:

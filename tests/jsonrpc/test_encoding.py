@@ -1,0 +1,48 @@
+"""Responses of JSON-RPC as text."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from portal.errors import CallTimeout, ProtocolError, SerializationError, ValidationError
+from portal.jsonrpc.encoding import encode_error, encode_response, may_be_deep, require_shallow
+from portal.schema.jsondata import MAX_DEPTH
+
+
+def test_a_result_is_encoded_with_its_meta() -> None:
+    assert json.loads(encode_response(1, [2])) == {"jsonrpc": "2.0", "result": [2], "id": 1}
+    assert json.loads(encode_response(1, None, {"a": 1}))["meta"] == {"a": 1}
+
+
+def test_a_result_that_json_cannot_carry_has_been_executed() -> None:
+    with pytest.raises(SerializationError) as caught:
+        encode_response(1, float("nan"))
+    assert caught.value.delivery == "executed"
+
+
+def test_an_error_is_encoded_with_its_meta() -> None:
+    found = json.loads(encode_error("a", CallTimeout("late", timeout=2.0), meta={"a": 1}))
+    assert (found["id"], found["error"]["code"], found["meta"]) == ("a", -32004, {"a": 1})
+
+
+def test_an_error_that_json_cannot_carry_becomes_a_plain_one() -> None:
+    found = json.loads(encode_error(1, ProtocolError("no text: \ud800", context={"request_id": "r1"})))
+    assert found["error"]["message"] == "internal error"
+    assert found["error"]["data"]["request_id"] == "r1"
+
+
+@pytest.mark.parametrize("kind", [str, str.encode])
+def test_only_text_with_many_brackets_may_be_deep(kind: type) -> None:
+    assert not may_be_deep(kind("[" * MAX_DEPTH))
+    assert may_be_deep(kind("[" * MAX_DEPTH + "{"))
+
+
+def test_deep_parameters_are_rejected() -> None:
+    value: list[object] = []
+    for _ in range(MAX_DEPTH - 1):
+        value = [value]
+    require_shallow(value)
+    with pytest.raises(ValidationError):
+        require_shallow([value])

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 
-__all__ = ["entity_tag", "lists_weak_tag", "matches_tag", "weak_tag"]
+__all__ = ["entity_tag", "lists_weak_tag", "matches_tag", "not_modified_headers", "weak_tag"]
 
 _TAG = re.compile(r"(?:W/)?(\"[\x21\x23-\x7e\x80-\xff]*\")")
+_OF_CONTENT = frozenset(
+    {"content-encoding", "content-language", "content-length", "content-range", "content-type", "last-modified"}
+)
 _ELEMENT = re.compile(rf"({_TAG.pattern})[ \t]*(?:,|\Z)")
 
 
@@ -39,6 +43,14 @@ def matches_tag(if_none_match: str | None, tag: str | None) -> bool:
     if if_none_match.strip(" \t") == "*":
         return True
     return any(opaque == own[1] for _, opaque in _elements(if_none_match))
+
+
+def not_modified_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the headers of a 304 response: those of the 200 without the ones that describe its content.
+
+    Source: RFC 9110 section 15.4.5.
+    """
+    return [(name, value) for name, value in headers if name.lower() not in _OF_CONTENT]
 
 
 def lists_weak_tag(if_none_match: str | None, tag: str) -> bool:

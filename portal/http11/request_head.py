@@ -14,7 +14,7 @@ from types import MappingProxyType
 from ..errors import ProtocolError
 from .fields import TOKEN, parse_field_line, split_list
 
-__all__ = ["RequestHead", "find_head_end", "parse_request_head"]
+__all__ = ["RequestHead", "check_no_body", "find_head_end", "parse_request_head"]
 
 _LINE = re.compile(rf"({TOKEN}) ([\x21-\x7e]+) HTTP/([0-9])\.([0-9])".encode())
 _LENGTH = re.compile(r"[0-9]{1,18}")
@@ -217,9 +217,23 @@ def _require_length(head: RequestHead) -> None:
     """Reject a body without a known end (RFC 9110 section 15.5.12)."""
     if head.chunked or head.content_length is not None or head.method not in _WITH_BODY:
         return
-    if head.version < (1, 1) or "content-type" in head.headers:
-        message = f"a {head.method} request must have a length; send Content-Length (0 for no parameters)"
-        raise ProtocolError(message, status=411)
+    # Without Content-Type there are no parameters. nginx passes such a request on in HTTP/1.0 and without a length.
+    if "content-type" in head.headers:
+        raise _missing_length(head)
+
+
+def _missing_length(head: RequestHead) -> ProtocolError:
+    message = f"a {head.method} request must have a length; send Content-Length (0 for no parameters)"
+    return ProtocolError(message, status=411)
+
+
+def check_no_body(head: RequestHead, following: bytes) -> None:
+    """Reject an HTTP/1.0 request without a length if bytes follow its head: they are a body, not another request.
+
+    Raises: ProtocolError (411).
+    """
+    if following and head.content_length is None and head.version < (1, 1) and head.method in _WITH_BODY:
+        raise _missing_length(head)
 
 
 def _expects_continue(headers: dict[str, str], version: tuple[int, int]) -> bool:

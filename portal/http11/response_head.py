@@ -31,12 +31,13 @@ PROBLEM = "application/problem+json"
 BODILESS = (204, 304)
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus} | {499: "Client Closed Request"}
-_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [^\x00-\x08\x0a-\x1f\x7f]*)?")
+_STATUS_LINE = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: [^\x00-\x08\x0a-\x1f\x7f]*)?")
 #: The head of the response to nearly every call. The client needs only the length from its headers.
 _COMMON_HEAD = re.compile(
     rb"HTTP/1\.1 200 OK\r\nDate: [ -~]{29}\r\nContent-Type: application/json\r\n"
     rb"X-Request-ID: " + REQUEST_ID.encode() + rb"\r\nContent-Length: ([0-9]{1,15})"
 )
+_FOLD = re.compile(rb"\r\n[\t ]+")
 _MAX_NAMES = 1024
 _checked_names: set[str] = set()
 _starts: tuple[int, dict[int, str]] = (0, {})  # the current second, and the first lines of its heads by status
@@ -125,6 +126,10 @@ def parse_response_head(head: bytes) -> tuple[int, dict[str, str], bool]:
     common = _COMMON_HEAD.fullmatch(head)
     if common is not None:
         return 200, {"content-type": "application/json", "content-length": common[1].decode()}, True
+    if b"\r\n " in head or b"\r\n\t" in head:
+        # A client reads folded lines, a server does not (RFC 9112 section 5.2). The status line has none.
+        start, end, rest = head.partition(b"\r\n")
+        head = start + end + _FOLD.sub(b" ", rest)
     first, *lines = head.split(b"\r\n")
     match = _STATUS_LINE.fullmatch(first)
     if match is None:
@@ -137,5 +142,5 @@ def parse_response_head(head: bytes) -> tuple[int, dict[str, str], bool]:
         # An intermediary may have used the other length (RFC 9112 sections 6.1 and 6.3).
         raise ProtocolError("the response has both Content-Length and Transfer-Encoding, or is HTTP/1.0 and chunked")
     connection = headers.get("connection", "").lower()
-    keep = "close" not in connection and (match[1] == b"1" or "keep-alive" in connection)
+    keep = "close" not in connection and (match[1] != b"0" or "keep-alive" in connection)
     return int(match[2]), headers, keep

@@ -4,7 +4,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal.http11.entity_tags import entity_tag, lists_weak_tag, matches_tag, weak_tag
+from portal.http11.entity_tags import entity_tag, lists_weak_tag, matches_tag, not_modified_headers, weak_tag
+
+
+def test_a_304_has_no_header_that_describes_its_content() -> None:
+    kept = [
+        ("ETag", '"a"'),
+        ("Cache-Control", "no-cache"),
+        ("Content-Location", "/a"),
+        ("Content-Security-Policy", "x"),
+        ("Vary", "Accept"),
+        ("X-Request-ID", "1"),
+    ]
+    dropped = [("content-TYPE", "a/b"), ("Content-Encoding", "gzip"), ("Content-Length", "3"), ("Last-Modified", "x")]
+    assert not_modified_headers([*dropped, *kept]) == kept
 
 
 @given(st.binary(max_size=100), st.binary(max_size=100))

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import string
+from contextlib import nullcontext
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from portal.errors import ProtocolError
-from portal.http11.request_head import find_head_end, parse_request_head
+from portal.http11.request_head import check_no_body, find_head_end, parse_request_head
 
 HOST = b"Host: x\r\n"
 
@@ -141,6 +142,20 @@ def test_malformed_heads_are_rejected(data: bytes, status: int) -> None:
     with pytest.raises(ProtocolError) as caught:
         parse_request_head(data)
     assert caught.value.status == status
+
+
+@pytest.mark.parametrize("line", [b"POST / HTTP/1.0", b"POST / HTTP/1.1", b"PUT / HTTP/1.0"])
+def test_a_request_without_content_type_and_length_has_no_body(line: bytes) -> None:
+    found = parse_request_head(head(line, HOST))
+    assert (found.content_length, found.chunked) == (None, False)
+    check_no_body(found, b"")
+    with pytest.raises(ProtocolError) if b"1.0" in line else nullcontext():
+        check_no_body(found, b"{}")
+
+
+@pytest.mark.parametrize("line", [b"GET / HTTP/1.0", b"POST / HTTP/1.0\r\nContent-Length: 2"])
+def test_bytes_after_other_heads_are_no_concern(line: bytes) -> None:
+    check_no_body(parse_request_head(head(line, HOST)), b"{}")
 
 
 def test_the_error_for_a_missing_length_says_what_to_send() -> None:

@@ -179,6 +179,7 @@ def test_get_head_options(server: HTTPPortal) -> None:
     head = send_request(server, "HEAD", "/api/add")
     assert head.status == 200
     assert head.body == b""
+    assert head.headers["content-length"] == str(len(send_request(server, "GET", "/api/add").body))
     assert int(head.headers["content-length"]) > 0
     assert send_request(server, "OPTIONS", "/api/add").status == 204
     listed = send_request(server, "GET", "/api").json
@@ -330,6 +331,15 @@ def test_a_full_pool_responds_with_503() -> None:
         ("text/event-stream, application/x-ndjson;q=0.5", 200, "text/event-stream"),
         ("Text/Event-Stream", 200, "text/event-stream"),
         ("text/event-stream, */*", 200, "text/event-stream"),
+        ("text/*", 200, "text/event-stream"),
+        ("text/*, */*;q=0.1", 200, "text/event-stream"),
+        ("TEXT/*;q=0.5", 200, "text/event-stream"),
+        ("text/*, application/x-ndjson", 200, "application/x-ndjson"),
+        ("text/*;q=0.5, application/*", 200, "application/x-ndjson"),
+        ("text/html, application/xhtml+xml, application/xml;q=0.9, */*;q=0.8", 200, "application/x-ndjson"),
+        ("text/event-stream;q=0, text/*", 406, "application/problem+json"),
+        ("text/*;q=0", 406, "application/problem+json"),
+        ("text/html", 406, "application/problem+json"),
         ("application/x-ndjson;q=0, */*", 406, "application/problem+json"),
         ("text/event-stream-of-another-kind", 406, "application/problem+json"),
     ],

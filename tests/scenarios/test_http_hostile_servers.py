@@ -58,7 +58,7 @@ def receive(data: bytes) -> tuple[int, bytes, bool]:
         OK + b"A: b\rc\r\nContent-Length: 3\r\n\r\nabc",
         OK + b"A: \x00\r\nContent-Length: 3\r\n\r\nabc",
         OK + b"A b: c\r\nContent-Length: 3\r\n\r\nabc",
-        OK + b"A: b\r\n Content-Length: 3\r\nContent-Length: 3\r\n\r\nabc",
+        OK + b" A: b\r\nContent-Length: 3\r\n\r\nabc",
         OK + b"Content-Length: 3\r\n\r\nabcd",
         b"HTTP/1.1 101 Switching Protocols\r\n\r\n" + OK + b"Content-Length: 0\r\n\r\n",
     ],
@@ -67,6 +67,19 @@ def receive(data: bytes) -> tuple[int, bytes, bool]:
 def test_ambiguous_responses_are_rejected(data: bytes) -> None:
     with pytest.raises(ProtocolError):
         receive(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"HTTP/1.2 200 OK\r\nContent-Length: 3\r\n\r\nabc",
+        OK + b"A: b\r\n Content-Length: 9\r\nContent-Length: 3\r\n\r\nabc",
+        OK + b"Content-Length:\r\n 3\r\n\r\nabc",
+        OK + b"Content-Length: 3\r\nA: b\r\n\t \r\n\r\nabc",
+    ],
+)
+def test_versions_and_folded_lines_that_a_client_must_read(data: bytes) -> None:
+    assert receive(data) == (200, b"abc", True)
 
 
 @pytest.mark.parametrize("status", [b"204 No Content", b"304 Not Modified"])

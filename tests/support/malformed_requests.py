@@ -168,6 +168,10 @@ def _lengths() -> Iterator[Row]:
     yield responded("no blank before a length", post(HOST + b"Content-Length:13\r\n"), 200)
     yield rejected("no length at all", post(HOST + b"Content-Type: application/json\r\n"), 411)
     yield rejected("no length in http/1.0", post(b"", BODY, b"POST /api/add HTTP/1.0"), 411)
+    kept = b"Connection: keep-alive\r\n"
+    yield rejected("no length in a kept http/1.0", post(kept, BODY, b"POST /api/add HTTP/1.0"), 411)
+    typed = b"Content-Type: application/json\r\n"
+    yield rejected("no length of json in http/1.0", post(typed, b"", b"POST /api/add HTTP/1.0"), 411)
 
     yield responded("more than its length, then the end", post(HOST + LENGTH, BODY + b"garbage"), 200)
     yield dropped("less than its length, then the end", post(HOST + LENGTH, BODY[:-1]))

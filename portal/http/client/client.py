@@ -39,7 +39,15 @@ from .caching import CachedCalls
 from .compression import CompressingTransport
 from .pool import ConnectionLimits, ConnectionPools
 from .request import ClientRequest, ClientResponse, SendsRequests
-from .result import ReceivedResponse, check_containers, decode_result, locate_error, read_response, require_success
+from .result import (
+    ReceivedResponse,
+    check_containers,
+    decode_result,
+    locate_error,
+    read_response,
+    require_success,
+    require_type,
+)
 from .transport import HTTPTransport
 from .urllib3_transport import Urllib3Transport
 
@@ -151,7 +159,8 @@ class HTTPClient:
     def describe(self, address: Address) -> FunctionSchema:
         """Return the schema of the function at an address.
 
-        Raises: RegistryError (not_found) when no function is there; TransportError and other portal errors.
+        Raises: RegistryError (not_found) when no function is there; ProtocolError (405) if the address takes other
+            methods only, so that it is not a portal's; TransportError and other portal errors.
         """
         data = self.get(address)
         with suppress(SerializationError, RegistryError, TypeError, KeyError):
@@ -165,6 +174,10 @@ class HTTPClient:
         try:
             return decode_result(self._receive(self._sender.send(request), request), address)
         except PortalError as error:
+            if error.status == 405:
+                words = f"{address} takes no GET (405), so it has no schema; it is not an address of a portal"
+                hint = "call other servers with an HTTP library"
+                raise ProtocolError(words, status=405, address=address, delivery="not_sent", hint=hint) from None
             if error.may_have_executed:
                 error.delivery, error.hint = "not_sent", "the function was not called"
                 error.retryable |= isinstance(error, TransportError)
@@ -194,6 +207,11 @@ class HTTPClient:
         response = self._sender.send(request)
         if response.status != 200:
             decode_result(self._receive(response, request), address)  # raises
+        try:
+            require_type(response.headers, EVENTS, address)
+        except ProtocolError:
+            response.close()
+            raise
         return self._iter_items(response, request)
 
     def _encode(self, function: ResolvedFunction, params: Mapping[str, Any], context: CallContext) -> bytes:

@@ -10,6 +10,7 @@ from ...address import Address
 from ...errors import PortalError, ProtocolError, SerializationError
 from ...network.problem import error_of
 from ..messages.content_coding import MAX_RATIO
+from ..messages.event_stream import JSON
 from .body import read_body
 from .request import ClientRequest, ClientResponse
 
@@ -22,6 +23,7 @@ __all__ = [
     "read_error",
     "read_response",
     "require_success",
+    "require_type",
 ]
 
 
@@ -81,15 +83,24 @@ def check_containers(data: bytes, limit: int, address: Address) -> None:
 def decode_result(received: ReceivedResponse, address: Address) -> JSONValue:
     """Return the JSON result in a response that `require_success` let pass.
 
-    Raises: ProtocolError for a 304, which has no result, and for a body that is not JSON.
+    Raises: ProtocolError for a 304, which has no result, and for a body that is not JSON. It names another media type.
     """
     if received.status != 200:
         raise _redirect(received.status, address)
     try:
         result: JSONValue = decode_json(received.body)
     except SerializationError as error:
+        require_type(received.headers, JSON, address)
         raise ProtocolError(f"the response from {address} must be JSON: {error}") from None
     return result
+
+
+def require_type(headers: Mapping[str, str], expected: str, address: Address) -> None:
+    """Reject a response of another media type, such as a page of a proxy. Raises: ProtocolError that names both."""
+    media = headers.get("content-type", expected).partition(";")[0].strip(" \t").lower()
+    if media != expected and not (expected == JSON and media.endswith("json")):
+        message = f"the response from {address} must be {expected}, got {media[:80]!r}"
+        raise ProtocolError(message, address=address, hint="is the address one of a portal?")
 
 
 def _redirect(status: int, address: Address) -> ProtocolError:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...errors import RegistryError
-from ...http11.entity_tags import entity_tag, matches_tag
+from ...http11.entity_tags import entity_tag, matches_tag, not_modified_headers
 from ...serving import Response
 
 __all__ = ["CONTENT_SECURITY_POLICY", "DocsPage", "docs_response", "file_response"]
@@ -136,7 +136,7 @@ def file_response(body: bytes, kind: str, cache: str, if_none_match: str | None)
 def _respond(found: _File, if_none_match: str | None) -> Response:
     headers = [*_headers(found.kind, found.cache), ("ETag", found.etag)]
     if matches_tag(if_none_match, found.etag):
-        return Response(304, headers)
+        return Response(304, not_modified_headers(headers))
     return Response(200, headers, found.body)
 
 

@@ -123,23 +123,53 @@ def decompressed(pieces: Iterable[bytes], coding: str, max_ratio: int | None = N
         return
     if name not in WINDOWS:
         raise ProtocolError(f"the Content-Encoding of the response must be one of {CODINGS}, got {coding[:40]!r}")
-    machine = zlib.decompressobj(WINDOWS[name])
-    taken = given = 0
+    decoder = _Decoder(name, max_ratio)
     for piece in pieces:
-        rest = piece
-        taken += len(piece)
-        while rest and not machine.eof:
-            try:
-                data = machine.decompress(rest, _PIECE)
-            except zlib.error:
-                raise ProtocolError(f"the Content-Encoding of the response is {name}, but its body is not") from None
-            rest = machine.unconsumed_tail
-            given += len(data)
-            if max_ratio is not None and given > max(_FREE_OF_RESPONSE, max_ratio * taken):
-                raise _ratio_too_high("response", max_ratio)
-            if data:
-                yield data
-        if machine.unused_data or (machine.eof and rest):
-            raise ProtocolError(f"the response has bytes after the end of its {name} body")
-    if not machine.eof:
+        yield from decoder.feed(piece)
+    if not decoder.complete:
         raise ConnectionResetError("the connection closed before the end of the response")
+
+
+class _Decoder:
+    """Decompresses one response body: one zlib stream, or gzip members, which follow each other (RFC 1952, 2.2).
+
+    Args:
+        name, max_ratio: see `decompressed`.
+
+    Raises: ProtocolError, as `decompressed`.
+    """
+
+    def __init__(self, name: str, max_ratio: int | None) -> None:
+        self._name = name
+        self._max_ratio = max_ratio
+        self._machine = zlib.decompressobj(WINDOWS[name])
+        self._taken = self._given = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether the body may end here."""
+        return self._machine.eof
+
+    def feed(self, piece: bytes) -> Iterator[bytes]:
+        """Yield what a piece of the body contains. After each member there is a piece, which may be empty."""
+        self._taken += len(piece)
+        rest = piece
+        while rest:
+            if self._machine.eof:
+                self._begin_member(rest)
+            try:
+                data = self._machine.decompress(rest, _PIECE)
+            except zlib.error:
+                words = f"the Content-Encoding of the response is {self._name}, but its body is not"
+                raise ProtocolError(words) from None
+            rest = self._machine.unused_data if self._machine.eof else self._machine.unconsumed_tail
+            self._given += len(data)
+            if self._max_ratio is not None and self._given > max(_FREE_OF_RESPONSE, self._max_ratio * self._taken):
+                raise _ratio_too_high("response", self._max_ratio)
+            if data or self._machine.eof:
+                yield data  # also if it is empty, so that a reader of many empty members can stop
+
+    def _begin_member(self, rest: bytes) -> None:
+        if self._name == "deflate" or not rest.startswith(b"\x1f"):
+            raise ProtocolError(f"the response has bytes after the end of its {self._name} body")
+        self._machine = zlib.decompressobj(WINDOWS[self._name])

@@ -55,8 +55,9 @@ class Compression:
     """HTTP middleware that decompresses requests, and compresses responses for clients that accept it.
 
     A response stays unchanged if it is small, has no body, is encoded already, says `no-transform`, or would not become
-    smaller; so do responses to HEAD and media types that are compressed already. A response that would become smaller
-    by a factor of more than 100 stays unchanged too, as a client may take it for an attack. Each piece of a stream is
+    smaller; so do media types that are compressed already. A response that would become smaller by a factor of more
+    than 100 stays unchanged too, as a client may take it for an attack. A response to HEAD has the headers of the
+    response to GET, with the length of its compressed body. Each piece of a stream is
     flushed, so that its reader gets every item at once. A strong ETag becomes a weak one (RFC 9110 section 8.8.1).
 
     The length of a compressed response depends on its content. Over TLS, a response that contains a secret and text
@@ -125,11 +126,12 @@ class Compression:
             return response
         if response.status in (204, 206) or response.status < 200 or not _may_change(headers):
             return response
-        if isinstance(body, bytes) and len(body) < self._minimum_size and request.method != "HEAD":
+        omitted = request.method == "HEAD" and body == b""
+        if isinstance(body, bytes) and len(body) < self._minimum_size and not omitted:
             return response
         add_vary(response, "Accept-Encoding")
         coding = choose_coding(request.headers.get("accept-encoding", ""))
-        if coding is None or request.method == "HEAD":
+        if coding is None or omitted:
             return response
         machine = zlib.compressobj(self._level, zlib.DEFLATED, WINDOWS[coding])
         if isinstance(body, bytes):

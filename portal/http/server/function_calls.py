@@ -11,7 +11,7 @@ from ...calls.middleware import Call
 from ...catalogue import Entry
 from ...context import CallContext
 from ...errors import PortalError, SerializationError
-from ...http11.entity_tags import entity_tag, matches_tag
+from ...http11.entity_tags import entity_tag, matches_tag, not_modified_headers
 from ...serving import Request, Response
 from ..messages.event_stream import JSON
 from .deadline_responder import AroundLate, DeadlineResponder
@@ -95,7 +95,7 @@ class FunctionCalls:
             etag = entity_tag(response.body)
             response.headers += [("ETag", etag), ("Cache-Control", self._cache_control)]
             if matches_tag(request.headers.get("if-none-match"), etag):
-                return Response(304, response.headers)
+                return Response(304, not_modified_headers(response.headers))
         return response
 
     def _stream(self, items: Any, call: Call, request: Request, media: str) -> Response:

@@ -86,10 +86,11 @@ _known_type = lru_cache(maxsize=256)(_json_type)
 
 
 def stream_type(accept: str) -> str:
-    """Return the media type of a stream: events only if Accept names them. Raises: ProtocolError (406)."""
+    """Return the media type of a stream: events only if Accept has them or `text/*`. Raises: ProtocolError (406)."""
     weights = _weights(accept)
-    lines, events = _weight(weights, NDJSON), weights.get(EVENTS, 0.0)
-    if events and events >= lines:
+    lines, events = _weight(weights, NDJSON), weights.get(EVENTS, weights.get("text/*", 0.0))
+    preferred = EVENTS in weights or NDJSON not in weights  # with equal weights
+    if events and (events > lines or (events == lines and preferred)):
         return EVENTS
     if lines:
         return NDJSON

@@ -8,7 +8,7 @@ from time import monotonic
 from ...errors import ProtocolError
 from ...http11.chunked import ChunkedDecoder
 from ...http11.head_cache import HeadCache
-from ...http11.request_head import RequestHead, find_head_end
+from ...http11.request_head import RequestHead, check_no_body, find_head_end
 
 __all__ = ["Received", "RequestReader"]
 
@@ -119,6 +119,8 @@ class RequestReader:
         if head.chunked:
             self._decoder = ChunkedDecoder(self._max_body)
         else:
+            if head.content_length is None:
+                check_no_body(head, self._buffer)
             self._body = bytearray(self._buffer)
             self._buffer = b""
         self.wants_continue = head.expect_continue and not self._buffer and not self._body

@@ -64,7 +64,12 @@ def test_a_body_in_pieces_of_any_size_is_decompressed(parts: list[bytes], coding
         ([b"plain"], "gzip, gzip", ProtocolError),
         ([compress(b"x") + b"y"], "gzip", ProtocolError),
         ([compress(b"x"), b"y"], "gzip", ProtocolError),
-        ([compress(b"x") * 2], "gzip", ProtocolError),
+        ([compress(b"x") + bytes(8)], "gzip", ProtocolError),
+        ([compress(b"x"), compress(b"y")[:-1]], "gzip", ConnectionResetError),
+        ([compress(b"x") + compress(b"y")[:5]], "gzip", ConnectionResetError),
+        ([compress(b"x") + zlib.compress(b"y")], "gzip", ProtocolError),
+        ([zlib.compress(b"x") * 2], "deflate", ProtocolError),
+        ([zlib.compress(b"x"), b"y"], "deflate", ProtocolError),
         ([compress(b"x")[:-1]], "gzip", ConnectionResetError),
         ([], "gzip", ConnectionResetError),
     ],
@@ -72,6 +77,25 @@ def test_a_body_in_pieces_of_any_size_is_decompressed(parts: list[bytes], coding
 def test_a_body_in_another_coding_is_rejected(pieces: list[bytes], coding: str, error: type[Exception]) -> None:
     with pytest.raises(error):
         list(decompressed(pieces, coding))
+
+
+@given(st.lists(st.binary(max_size=100), min_size=1), st.integers(1, 60))
+def test_gzip_members_follow_each_other(members: list[bytes], cut: int) -> None:
+    encoded = b"".join(map(compress, members))
+    pieces = [encoded[at : at + cut] for at in range(0, len(encoded), cut)]
+    assert b"".join(decompressed(pieces, "gzip")) == b"".join(members)
+
+
+def test_many_gzip_members_are_bounded_together() -> None:
+    members = compress(bytes(60_000)) * 20
+    with pytest.raises(ProtocolError, match="100 decompressed bytes for each compressed byte"):
+        list(decompressed([members], "gzip", 100))
+    assert len(b"".join(decompressed([members], "gzip", None))) == 1_200_000
+
+
+def test_a_reader_can_stop_between_empty_members() -> None:
+    pieces = decompressed([compress(b"") * 1000], "gzip")
+    assert [next(pieces), next(pieces)] == [b"", b""]
 
 
 def test_a_compression_bomb_is_decompressed_in_small_pieces() -> None:

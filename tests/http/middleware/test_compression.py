@@ -124,7 +124,9 @@ def test_a_long_answer(coding: str) -> None:
         ("gzip", "POST", {"body": LONG[:1023]}, False),
         ("", "POST", {"body": LONG}, True),
         ("br", "POST", {"body": LONG}, True),
-        ("gzip", "HEAD", {"body": LONG}, True),
+        ("gzip", "HEAD", {"body": b""}, True),
+        ("gzip", "HEAD", {"body": LONG[:1023]}, False),
+        ("", "HEAD", {"body": LONG}, True),
         ("gzip", "POST", {"status": 204, "body": b""}, False),
         ("gzip", "POST", {"status": 206, "body": LONG}, False),
         ("gzip", "POST", {"status": 304, "body": b""}, True),
@@ -142,6 +144,17 @@ def test_answers_that_stay_as_they_are(accept: str, method: str, response: dict[
     assert (given.body, found["etag"]) == (body, '"a"')
     assert found.get("content-encoding") == ("br" if "Content_Encoding" in response else None)
     assert (found.get("vary") == "Accept-Encoding") is varies
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+@pytest.mark.parametrize("body", [LONG, b"x" * 1024, LONG[:1023]])
+def test_head_has_the_headers_and_the_length_of_get(coding: str, body: bytes) -> None:
+    found = [
+        Compression()(request_of(method, Accept_Encoding=coding), respond_with(200, body, ETag='"a"'))
+        for method in ("HEAD", "GET")
+    ]
+    assert found[0].headers == found[1].headers
+    assert len(found[0].body) == len(found[1].body)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("held", "tag"), [('W/"a"', 'W/"a"'), ('"a"', '"a"'), ('W/"b"', '"a"')])

@@ -22,6 +22,7 @@ __all__ = [
     "JSONValue",
     "count_containers",
     "decode_json",
+    "encode_error_json",
     "encode_json",
 ]
 
@@ -140,3 +141,26 @@ def encode_json(value: Any) -> bytes:
         raise SerializationError("the value is nested too deeply for JSON") from None
     except (TypeError, ValueError) as error:
         raise SerializationError(f"the value must be JSON data: {error}") from None
+
+
+def encode_error_json(value: Any) -> bytes:
+    """Return the UTF-8 JSON text of the data of an error, with lone surrogates written as escapes such as \\ud800.
+
+    An error quotes what a caller sent, or what user code says, and UTF-8 cannot encode all of that.
+
+    Raises: SerializationError for another value that JSON cannot carry.
+    """
+    try:
+        return encode_json(value)
+    except SerializationError:
+        return encode_json(_escape_surrogates(value))
+
+
+def _escape_surrogates(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_escape_surrogates(name): _escape_surrogates(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_escape_surrogates(item) for item in value]
+    return value

@@ -205,7 +205,20 @@ class Function:
         decode = self.output.decode
         if decode is None or (self.validate_output != "error" and not self.output.accepts(value)):
             return value
-        return decode(value)
+        try:
+            return decode(value)
+        except BaseException as error:
+            if not is_failure(error):
+                raise
+            raise self._undecodable(value, error) from error
+
+    def _undecodable(self, value: Any, error: BaseException) -> PortalError:
+        """Return the error for a result that cannot be converted to its native value."""
+        found = self.output.decode_error(value, error)
+        if not isinstance(found, ValidationError):
+            return found
+        message = f"the result of {self.name} has no native value: {found}"
+        return FunctionError(message, type="InvalidOutput", errors=found.errors, private=True)
 
 
 def _bound(target: Any, instance: object) -> MethodType | None:

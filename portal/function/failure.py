@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,6 +15,7 @@ from ..errors import (
     TransportError,
     ValidationError,
 )
+from ..errors.failure import function_error, is_failure
 
 __all__ = ["function_error", "is_failure", "limit_exposure", "portal_errors_only"]
 
@@ -25,21 +25,6 @@ _CALLING = tuple(
 )
 #: Errors that describe a network, also if another server sent them.
 _OF_NETWORKS = (AddressError, CircuitOpenError, ConfigError, ConsumerError, TransportError)
-
-
-def is_failure(error: BaseException) -> bool:
-    """Return whether an exception is the outcome of a call; if not, it is meant for the process and passes through.
-
-    SystemExit and KeyboardInterrupt are meant for the process in the main thread. In another thread they would end that
-    thread without an outcome for the caller: argparse raises SystemExit for wrong arguments.
-    """
-    return isinstance(error, Exception) or threading.current_thread() is not threading.main_thread()
-
-
-def function_error(error: BaseException) -> FunctionError:
-    """Return the portal error for an exception of a callable that is not a portal error."""
-    kind = type(error).__name__
-    return FunctionError(f"{kind}: {error}", type=kind, private=True)
 
 
 def limit_exposure(error: PortalError, operation: str | None = None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._internal.json_text import JSONObject, JSONValue, encode_json
+from .._internal.json_text import JSONObject, JSONValue, encode_error_json, encode_json
 from .._internal.log import get_logger
 from ..errors import PortalError, SerializationError, ValidationError
 from ..schema.jsondata import MAX_DEPTH, json_faults
@@ -38,7 +38,7 @@ def encode_error(message_id: Id, error: PortalError, *, debug: bool = False, met
         message = error_response(message_id, error, debug=debug)
         if meta:
             message["meta"] = meta
-        return encode_json(message)
+        return encode_error_json(message)
     except SerializationError:  # a batch gets its responses even if JSON cannot carry the members of one error
         _log.exception("an error cannot be sent as JSON")
         plain = PortalError("internal error", context={"request_id": error.request_id})

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
-from .._internal.json_text import JSONObject, decode_json, encode_json
+from .._internal.json_text import JSONObject, decode_json, encode_error_json, encode_json
 from .._internal.log import get_logger
 from ..errors import (
     AuthenticationError,
@@ -63,7 +63,7 @@ def problem_of(error: PortalError, *, debug: bool) -> JSONObject:
 def encode_problem(error: PortalError, *, debug: bool) -> bytes:
     """Return the problem document of an error as JSON text; that of an internal error if JSON cannot carry it."""
     try:
-        return encode_json(problem_of(error, debug=debug))
+        return encode_error_json(problem_of(error, debug=debug))
     except SerializationError:
         _log.exception("an error cannot be sent as JSON: code=%s", error.code)
         plain = PortalError("internal error", context={"request_id": error.request_id})

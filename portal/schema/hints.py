@@ -147,11 +147,11 @@ class HintMapper:
         for field in dataclasses.fields(kind):
             if not field.init:
                 continue
-            default = field.default
-            if default is dataclasses.MISSING:
-                default = MISSING if field.default_factory is dataclasses.MISSING else field.default_factory()
+            default = MISSING if field.default is dataclasses.MISSING else field.default
+            # a factory runs for each value: what it makes now, such as a random id, is not part of the schema
+            required = default is MISSING and field.default_factory is dataclasses.MISSING
             codec = self._field_codec(kind, field.name, hints[field.name])
-            yield Field(field.name, codec, default is MISSING, default)
+            yield Field(field.name, codec, required, default)
 
     def _named_tuple_fields(self, kind: Any, args: tuple[Any, ...]) -> Iterator[Field]:
         hints = self._field_hints(kind, args)

@@ -94,8 +94,12 @@ def copy_json(value: Any, depth: int = MAX_DEPTH) -> Any:
 
 
 def pointer(tokens: Iterable[Any]) -> str:
-    """Return the JSON Pointer (RFC 6901) of a path of names and indexes."""
-    return "".join("/" + str(token).replace("~", "~0").replace("/", "~1") for token in tokens)
+    """Return the JSON Pointer (RFC 6901) of a path of names and indexes.
+
+    A lone surrogate in a name, which UTF-8 cannot encode, is written as its escape, such as \\ud800.
+    """
+    text = "".join("/" + str(token).replace("~", "~0").replace("/", "~1") for token in tokens)
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 class _TooDeep(Exception):

@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Fault, ValidationError
+from ..errors.failure import is_failure
 from ..errors.fault import limit_faults
+from .decoding import describe_error, hook_error
 from .jsondata import is_json, pointer, shorten
 from .schema import Schema, factories
 
@@ -58,28 +60,40 @@ class MarshmallowSchema(Schema):
         self.encode = schema.dump
 
     def faults(self, value: Any) -> list[Fault]:
-        """Return every fault that marshmallow finds; the list is empty exactly if `accepts` is true."""
-        import marshmallow as m
+        """Return every fault that marshmallow finds; the list is empty exactly if `accepts` is true.
 
+        Raises: FunctionError if a hook or a validator raised anything but ValueError and TypeError.
+        """
         if not is_json(value):
             message = f"must be JSON data, got {type(value).__name__}"
             return super().faults(value) or [Fault("", message, "json", None, shorten(value))]
         try:
-            self._schema.load(value)
-        except m.ValidationError as error:
-            return limit_faults(_faults(error.messages, "", value))
+            self._load(value)
+        except ValidationError as error:
+            return list(error.errors)
         return []
 
     def load(self, value: Any) -> Any:
-        """Return what marshmallow's `load` makes of JSON data. Raises ValidationError with every fault."""
-        import marshmallow as m
+        """Return what marshmallow's `load` makes of JSON data.
 
+        Raises: ValidationError with every fault; FunctionError if a hook or a validator raised anything but ValueError
+            and TypeError.
+        """
         if not is_json(value):
             raise ValidationError(errors=self.faults(value))
+        return self._load(value)
+
+    def _load(self, value: Any) -> Any:
+        import marshmallow as m
+
         try:
             return self._schema.load(value)
         except m.ValidationError as error:
             raise ValidationError(errors=limit_faults(_faults(error.messages, "", value))) from None
+        except BaseException as error:  # hooks and validators are user code
+            if not is_failure(error):
+                raise
+            raise hook_error(value, error) from error
 
     def dump(self, native: Any) -> Any:
         """Return what marshmallow's `dump` makes of a native value, validated as `load` would validate it.
@@ -88,8 +102,10 @@ class MarshmallowSchema(Schema):
         """
         try:
             encoded = self._schema.dump(native)
-        except Exception as error:  # fields of marshmallow call methods of the value, which may raise anything
-            message = f"cannot be converted to JSON: {type(error).__name__}: {error}"
+        except BaseException as error:  # fields of marshmallow call methods of the value, which may raise anything
+            if not is_failure(error):
+                raise
+            message = f"cannot be converted to JSON: {describe_error(error)}"
             fault = Fault("", message, "json", None, shorten(native))
             raise ValidationError(errors=[fault]) from error
         faults = self.faults(encoded)

@@ -10,10 +10,11 @@ from typing import Any
 
 from ..context import CallContext
 from ..errors import ConfigError, Fault, ValidationError
+from ..errors.failure import is_failure
 from .codecs import Converter, generate, plain_test
 from .codecs.records import MISSING, Field, typed_dict_codec
 from .hints import HintMapper
-from .jsondata import shorten
+from .jsondata import pointer, shorten
 from .schema import Schema, require_object
 
 __all__ = ["Parameters", "if_plain", "resolved_hints"]
@@ -185,16 +186,16 @@ class Parameters:
         for name in self._positional[: len(args)]:
             if name in kwargs:
                 message = f"{name!r} must be passed once, got it by position and by name"
-                faults.append(Fault(f"/{name}", message, "additionalProperties", False, shorten(kwargs[name])))
+                faults.append(Fault(pointer((name,)), message, "additionalProperties", False, shorten(kwargs[name])))
         if self.schema.json.get("additionalProperties") is False:
             faults.extend(
-                Fault(f"/{name}", f"{name!r} is unknown", "additionalProperties", False, shorten(value))
+                Fault(pointer((name,)), f"{name!r} is unknown", "additionalProperties", False, shorten(value))
                 for name, value in kwargs.items()
                 if name not in self.names
             )
         required = self.schema.json.get("required", [])
         faults.extend(
-            Fault(f"/{name}", f"{name!r} is required", "required", list(required))
+            Fault(pointer((name,)), f"{name!r} is required", "required", list(required))
             for name in required
             if name not in found and name not in kwargs and name not in self.defaults
         )
@@ -262,21 +263,23 @@ def _generate_load(
     source = (
         f"def codec(params):\n{fast_path}"
         " if not accepts(params):\n  params = slow(params, None)\n"
-        f" try:\n  return {{{', '.join(members)}}}\n except Exception as error:\n  raise slow(params, error) from error"
+        f" try:\n  return {{{', '.join(members)}}}\n except BaseException as error:\n  slow(params, error)\n  raise"
     )
     return generate(source, scope)
 
 
-def _slow_load(schema: Schema) -> Callable[[Any, Exception | None], Any]:
+def _slow_load(schema: Schema) -> Callable[[Any, BaseException | None], Any]:
     """Return what generated code calls off its fast path.
 
     For rejected parameters it returns a dict that fits, if the parameters are another Mapping, or raises
-    ValidationError. For the error of a decoder it returns the ValidationError.
+    ValidationError. For what a decoder raised it raises the error to send, or returns if there is none.
     """
 
-    def slow(params: Any, error: Exception | None) -> Any:
+    def slow(params: Any, error: BaseException | None) -> Any:
         if error is not None:
-            return schema.decode_error(params, error)
+            if not is_failure(error):
+                return None
+            raise schema.decode_error(params, error) from error
         if isinstance(params, Mapping) and type(params) is not dict:
             params = dict(params)
             if schema.accepts(params):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-from ..errors import ConfigError, Fault, ValidationError
-from ..errors.fault import limit_faults
+from ..errors import ConfigError, Fault, PortalError, ValidationError
+from ..errors.failure import is_failure
 from .codecs import Codec, generate, plain_test
+from .decoding import decode_error, describe_error
 from .hints import map_hint
-from .jsondata import copy_json, pointer, shorten
+from .jsondata import copy_json, shorten
 from .strictness import is_scalar
 from .validator import Validator
 
@@ -104,6 +105,7 @@ class Schema:
 
         Raises:
             ValidationError: the data does not fit; it lists every fault.
+            FunctionError: user code raised anything but ValueError and TypeError.
         """
         if not self.accepts(value):
             raise ValidationError(errors=self.faults(value))
@@ -111,7 +113,9 @@ class Schema:
             return value
         try:
             return self.decode(value)
-        except Exception as error:  # decoders call constructors of user classes, which may raise anything
+        except BaseException as error:  # decoders call constructors of user classes, which may raise anything
+            if not is_failure(error):
+                raise
             raise self.decode_error(value, error) from error
 
     def dump(self, native: Any) -> Any:
@@ -124,17 +128,19 @@ class Schema:
         if self.encode is not None:
             try:
                 encoded = self.encode(native)
-            except Exception as error:  # encoders read attributes of user classes, and follow cycles
-                fault = Fault("", f"cannot be converted to JSON: {_describe(error)}", "json", None, shorten(native))
+            except BaseException as error:  # encoders read attributes of user classes, and follow cycles
+                if not is_failure(error):
+                    raise
+                message = f"cannot be converted to JSON: {describe_error(error)}"
+                fault = Fault("", message, "json", None, shorten(native))
                 raise ValidationError(errors=[fault]) from error
         if not self.accepts(encoded):
             raise ValidationError(errors=self.faults(encoded))
         return encoded
 
-    def decode_error(self, value: Any, error: Exception) -> ValidationError:
+    def decode_error(self, value: Any, error: BaseException) -> PortalError:
         """Return the error for JSON data that fits and whose decoder raised `error`; it names each failing part."""
-        faults = limit_faults(_decode_faults(self._codec, value, ())) if self._codec is not None else []
-        return ValidationError(errors=faults or [_decode_fault((), value, error)])
+        return decode_error(self._codec, value, error)
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON Schema as a copy."""
@@ -182,31 +188,6 @@ def _from_json_schema(source: dict[str, Any], formats: bool) -> Schema:
     json = copy_json(source)
     codec = None if is_scalar(json) else Codec(json, copy_json, copy_json)
     return Schema(json, kind="json", source=source, codec=codec, formats=formats)
-
-
-def _describe(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"[:200]
-
-
-def _decode_fault(path: tuple[Any, ...], value: Any, error: BaseException) -> Fault:
-    message = f"cannot be converted to its Python type: {_describe(error)}"
-    return Fault(pointer(path), message, "decode", None, shorten(value))
-
-
-def _decode_faults(codec: Codec, value: Any, path: tuple[Any, ...]) -> Iterator[Fault]:
-    """Yield a fault for each innermost part whose decoder raises."""
-    if codec.decode is None:
-        return
-    try:
-        codec.decode(value)
-    except Exception as error:  # as in load
-        found = False
-        for token, child, part in codec.children(value) if codec.children is not None else ():
-            for fault in _decode_faults(child, part, (*path, token)):
-                found = True
-                yield fault
-        if not found:
-            yield _decode_fault(path, value, error)
 
 
 def require_object(schema: Schema, subject: str) -> dict[str, Any]:

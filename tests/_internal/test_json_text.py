@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portal import ProtocolError, SerializationError
-from portal._internal.json_text import BodyDecoder, count_containers, decode_json, encode_json
+from portal._internal.json_text import BodyDecoder, count_containers, decode_json, encode_error_json, encode_json
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
@@ -43,6 +43,13 @@ def test_text_that_is_not_json_is_rejected(text: bytes) -> None:
 def test_a_value_that_is_not_json_data_is_rejected(value: Any) -> None:
     with pytest.raises(SerializationError, match="the value must be JSON data: "):
         encode_json(value)
+
+
+def test_lone_surrogates_in_an_error_become_escapes() -> None:
+    data = {"\ud800": ["a\udfff", ("é", 1)], "b": {"c": None}}
+    assert decode_json(encode_error_json(data)) == {"\\ud800": ["a\\udfff", ["é", 1]], "b": {"c": None}}
+    with pytest.raises(SerializationError):
+        encode_error_json({"a": object()})
 
 
 def test_deep_nesting_is_rejected() -> None:

@@ -93,7 +93,7 @@ class Counted:
 
     def __post_init__(self) -> None:
         if self.count < 0:
-            raise RuntimeError("too few")
+            raise ValueError("too few")
 
 
 ROUND_TRIPS: list[tuple[Any, Any, Any]] = [
@@ -341,7 +341,7 @@ def test_a_recursive_class_is_written_once() -> None:
 def test_defaults_are_written_where_they_are_json() -> None:
     properties = Schema.of(Item).json["properties"]
     assert properties["count"]["default"] == 1
-    assert properties["tags"]["default"] == []
+    assert "default" not in properties["tags"]  # of a factory, which runs for each value
     assert "default" not in properties["name"]
     assert Schema.of(Item).json["required"] == ["name", "price"]
 

@@ -18,6 +18,7 @@ __all__ = [
     "Codec",
     "Converter",
     "Unencodable",
+    "Violation",
     "any_codec",
     "generate",
     "map_source",
@@ -64,9 +65,28 @@ class Unencodable:
         return shorten(self.value)
 
 
+class Violation(ValueError):
+    """A value that fits its JSON Schema and breaks a rule that the schema cannot express.
+
+    Args:
+        message: one sentence, "must be ...".
+        rule: the name of the rule, for `Fault.rule`.
+        expected: what the rule requires, as JSON data.
+    """
+
+    def __init__(self, message: str, rule: str, expected: Any = None) -> None:
+        super().__init__(message)
+        self.rule = rule
+        self.expected = expected
+
+
+#: The file name of generated code, in tracebacks.
+GENERATED = "<portal.schema codec>"
+
+
 @lru_cache(maxsize=512)
 def _compile(source: str) -> CodeType:
-    return compile(source, "<portal.schema codec>", "exec")
+    return compile(source, GENERATED, "exec")
 
 
 def generate(source: str, names: dict[str, Any]) -> Converter:

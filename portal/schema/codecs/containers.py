@@ -46,17 +46,13 @@ def variadic_tuple_codec(item: Codec) -> Codec:
 def set_codec(item: Codec, container: type) -> Codec:
     """Return the codec of set[item] or frozenset[item]: an array without equal items.
 
-    The encoder sorts the items if they can be sorted.
+    The encoder sorts the items: the order of a set of strings differs between processes.
     """
 
     def encode(value: Any) -> Any:
         if not isinstance(value, Set):
             return Unencodable(value)
-        found = list(value) if item.encode is None else list(map(item.encode, value))
-        try:
-            return sorted(found)
-        except TypeError:
-            return found
+        return sorted_items(list(value) if item.encode is None else list(map(item.encode, value)))
 
     def decode(value: Any) -> Any:
         items = value if item.decode is None else list(map(item.decode, value))
@@ -65,6 +61,14 @@ def set_codec(item: Codec, container: type) -> Codec:
 
     json = {"type": "array", "items": item.json, "uniqueItems": True}
     return Codec(json, decode, encode, (container, set, frozenset), _item_children(item))
+
+
+def sorted_items(found: list[Any]) -> list[Any]:
+    """Return the items of a set in an order that does not depend on the process: their own, or that of their text."""
+    try:
+        return sorted(found)
+    except TypeError:
+        return sorted(found, key=repr)
 
 
 def _require_different_hashes(items: list[Any]) -> None:

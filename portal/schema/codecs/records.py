@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..jsondata import copy_json
+from ..jsondata import MAX_DEPTH, copy_json
 from ..validator import Validator, is_json
 from .codec import Codec, Converter, generate
 
@@ -52,7 +53,12 @@ def object_schema(fields: list[Field]) -> dict[str, Any]:
 
 
 def _json_default(field: Field) -> Any:
-    """Return the default of a field as JSON data, or MISSING if it does not fit the schema of the field."""
+    """Return the default of a field as JSON data.
+
+    Returns: MISSING if the default does not fit the schema of the field, or if a factory has made a part of it.
+    """
+    if _has_factory(field.default):
+        return MISSING
     try:
         found = field.default if field.codec.encode is None else field.codec.encode(field.default)
     except Exception:  # a default may be any object; one that JSON cannot carry is left out of the schema
@@ -63,6 +69,23 @@ def _json_default(field: Field) -> Any:
     if "#/$defs/" in str(field.codec.json):
         return found if found is None else MISSING
     return found if Validator(field.codec.json).accepts(found) else MISSING
+
+
+def _has_factory(value: Any, depth: int = MAX_DEPTH) -> bool:
+    """Return whether a value contains an instance of a dataclass with a default factory: its parts may be random."""
+    if depth <= 0:
+        return True
+    if isinstance(value, list | tuple | set | frozenset):
+        return any(_has_factory(item, depth - 1) for item in value)
+    if isinstance(value, Mapping):
+        return any(_has_factory(item, depth - 1) for item in value.values())
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        return False
+    fields = dataclasses.fields(value)
+    return any(
+        field.default_factory is not dataclasses.MISSING or _has_factory(getattr(value, field.name, None), depth - 1)
+        for field in fields
+    )
 
 
 def _field_children(fields: list[Field]) -> Callable[[Any], Iterator[tuple[str, Codec, Any]]]:

@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 INSTALL = $(RUN) -m pip install --quiet --disable-pip-version-check --use-pep517
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint type check schema-suite fuzz conformance long bench bench-http profile clean
+.PHONY: help demo test races lint type check schema-suite fuzz conformance long bench bench-http profile clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -19,6 +19,9 @@ test: $(VENV)/.test  ## run all tests, with branch coverage
 	$(RUN) -m coverage run -m pytest -n 2 -rfEs
 	$(RUN) -m coverage combine --quiet
 	$(RUN) -m coverage report
+
+races: $(VENV)/.test  ## run all tests while CPython switches threads every microsecond
+	PORTAL_SWITCH_INTERVAL=1e-6 $(RUN) -m pytest -n 2 -rfEs
 
 lint: $(VENV)/.lint  ## run ruff
 	$(RUN) -m ruff check .

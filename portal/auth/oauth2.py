@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from time import monotonic
 from urllib.parse import quote_plus, urlencode
 
+from .._internal.at_fork import new_lock
 from .._internal.json_text import JSONObject, JSONValue
 from .._internal.log import get_logger
 from .._internal.settings import callback, instance, positive_seconds, require, seconds
@@ -27,6 +28,8 @@ __all__ = ["OAuth2ClientCredentials"]
 _log = get_logger("portal.auth")
 _TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
 _ERROR = re.compile(r"[a-z_]{1,40}")
+_SECONDS = re.compile(r"[0-9]{1,15}")
+_MIN_LIFETIME = 0.1  # seconds; with a shorter one every call would fetch a token
 _DEFAULT_LIFETIME = 300.0  # seconds, of a token without expires_in
 _RETRY_INTERVAL = 1.0  # seconds between two failed refreshes, and between two rejected tokens
 
@@ -89,7 +92,7 @@ class OAuth2ClientCredentials:
         form = {"grant_type": "client_credentials", "scope": scope, "audience": audience}
         self._form = urlencode({name: text for name, text in form.items() if text is not None}).encode("ascii")
         self._single_flight: SingleFlight[str] = SingleFlight()
-        # Each attribute is replaced as a whole; a race costs one more request.
+        self._lock = new_lock()  # guards replacing the two attributes below; readers take no lock
         self._token: _Token | None = None
         self._discarded_at = -math.inf
         self._sent = threading.local()
@@ -114,15 +117,16 @@ class OAuth2ClientCredentials:
 
         Returns: False if the server just rejected a new token, too, so that another one would not help.
         """
-        token = self._token
-        if token is None or token.text != getattr(self._sent, "token", None):
+        now, sent = self._clock(), getattr(self._sent, "token", None)
+        with self._lock:
+            token = self._token
+            if token is None or token.text != sent:
+                return True
+            if now - self._discarded_at < _RETRY_INTERVAL:
+                return False
+            self._discarded_at = now
+            self._token = None
             return True
-        now = self._clock()
-        if now - self._discarded_at < _RETRY_INTERVAL:
-            return False
-        self._discarded_at = now
-        self._token = None
-        return True
 
     def _obtain(self, deadline: float | None) -> str:
         now = monotonic()
@@ -136,13 +140,15 @@ class OAuth2ClientCredentials:
                 "the token endpoint", context, "the token endpoint", lambda: self._renewed() or self._fetch(until, own)
             )
         except (AuthenticationError, TransportError, CallTimeout) as error:
-            token = self._token
-            if token is None or self._expired():
+            token, now = self._token, self._clock()
+            if token is None or now >= token.expires_at:
                 if isinstance(error, CallTimeout) and until == own:
                     raise TransportError("the token endpoint did not respond", delivery="not_sent") from error
                 raise
             _log.warning("the token was not refreshed before its expiry: %s", error)
-            self._token = _Token(token.text, self._clock() + _RETRY_INTERVAL, token.expires_at)
+            with self._lock:
+                if self._token is token:  # otherwise another thread has replaced or discarded it
+                    self._token = _Token(token.text, now + _RETRY_INTERVAL, token.expires_at)
             return token.text
         return str(found)
 
@@ -166,8 +172,10 @@ class OAuth2ClientCredentials:
             if late:  # other waiters may have more time
                 raise CallTimeout("the token endpoint did not respond in time") from error
             raise TransportError(f"the token endpoint at {error}", delivery="not_sent") from error
-        self._token = self._token_of(_members(response), requested_at)
-        return self._token.text
+        token = self._token_of(_members(response), requested_at)
+        with self._lock:
+            self._token = token
+        return token.text
 
     def _token_of(self, members: JSONObject, now: float) -> _Token:
         text, kind = members.get("access_token"), members.get("token_type")
@@ -199,12 +207,13 @@ def _members(response: Fetched) -> JSONObject:
 def _lifetime(value: JSONValue) -> float:
     if value is None:
         return _DEFAULT_LIFETIME
+    if isinstance(value, str):  # some servers send a number as text; float() also takes "1_0", "1e3" and " 10"
+        value = int(value) if _SECONDS.fullmatch(value) else None
     try:
-        number = isinstance(value, int | float | str) and not isinstance(value, bool)
-        lifetime = float(value) if number else math.nan  # type: ignore[arg-type]
-    except (ValueError, OverflowError):
+        lifetime = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    except OverflowError:
         lifetime = math.nan
-    if not 0 < lifetime < math.inf:
+    if not _MIN_LIFETIME <= lifetime < math.inf:
         raise AuthenticationError("the token endpoint returned a token without a valid expires_in")
     return lifetime
 

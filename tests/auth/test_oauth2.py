@@ -230,6 +230,10 @@ BAD_ANSWERS: list[tuple[int, dict[str, Any] | bytes, type[Exception], str]] = [
     (200, {"expires_in": True}, AuthenticationError, "without a valid expires_in"),
     (200, {"expires_in": [1]}, AuthenticationError, "without a valid expires_in"),
     (200, {"expires_in": 10**400}, AuthenticationError, "without a valid expires_in"),
+    *(
+        (200, {"expires_in": value}, AuthenticationError, "without a valid expires_in")
+        for value in (1e-300, 5e-324, 0.01, "1_0", "1e3", " 60", "+60", "\u0663\u0660\u0660", "0x3c", "60.0")
+    ),
 ]
 
 
@@ -269,6 +273,61 @@ def test_an_early_renewal_that_fails_leaves_the_old_token(
     clock.now += 19
     with pytest.raises(TransportError):
         token_of(credential)
+
+
+class MeddlingClock(Clock):
+    """A clock that another thread's action overtakes: `meddle` runs once, while the reader is about to use the time."""
+
+    meddle: Callable[[], object] | None = None
+
+    def __call__(self) -> float:
+        meddle, self.meddle = self.meddle, None
+        if meddle is not None:
+            meddle()
+        return super().__call__()
+
+
+def test_a_rejection_does_not_discard_the_token_that_another_thread_has_just_fetched(endpoint: Endpoint) -> None:
+    clock = MeddlingClock()
+    credential = client(endpoint, clock)
+    assert token_of(credential) == "token-1"
+
+    def other_thread() -> None:
+        def work(_: int) -> str:
+            token_of(credential)
+            credential.rejected(HERE)
+            return token_of(credential)
+
+        assert together(1, work) == ["token-2"]
+
+    clock.meddle = other_thread
+    assert credential.rejected(HERE)
+    assert token_of(credential) == "token-2"
+    assert endpoint.fetched == 2
+
+
+def test_a_failed_renewal_does_not_bring_back_a_token_that_another_thread_has_discarded(endpoint: Endpoint) -> None:
+    clock = MeddlingClock()
+    credential = client(endpoint, clock)
+    assert token_of(credential) == "token-1"
+    clock.now += 80
+    endpoint.status = 500
+    warned = threading.Event()
+
+    class Discarding(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            warned.set()
+            credential.rejected(HERE)
+
+    handler = Discarding()
+    logging.getLogger("portal.auth").addHandler(handler)
+    try:
+        assert token_of(credential) == "token-1"  # valid, as far as this thread knows
+    finally:
+        logging.getLogger("portal.auth").removeHandler(handler)
+    assert warned.is_set()
+    endpoint.status = 200
+    assert token_of(credential) == "token-3"
 
 
 def test_within_the_callers_deadline(endpoint: Endpoint, clock: Clock) -> None:

@@ -35,9 +35,13 @@ _TIMES = ("exp", "nbf", "iat")
 
 
 class _CachedToken(NamedTuple):
-    """A valid token: its identity, its expiry (seconds since 1970), and the key set that verified it."""
+    """A valid token: its identity, when it is valid (seconds since 1970), and the key set that verified it.
+
+    A clock may step back to before `valid_from`.
+    """
 
     identity: Identity
+    valid_from: float
     expires_at: float
     key_set: object
 
@@ -158,7 +162,7 @@ class JWTAuth:
             claims = self._verified(token)
             found = self._identity(claims)
             identity = _SharedIdentity(found.name, found.scopes, found.claims)
-            self._keep(token, _CachedToken(identity, claims.get("exp", math.inf) + self._leeway, key_set))
+            self._keep(token, _CachedToken(identity, *self._validity(claims), key_set))
             return identity
         except jwt.ExpiredSignatureError:
             failure, guess = "the token has expired", False
@@ -178,10 +182,15 @@ class JWTAuth:
         cached = self._cache.get(digest_of(token))
         if cached is None:
             return None
-        identity, expires_at, key_set = cached
-        if self._now() >= expires_at or (self._keys is not None and self._keys.current is not key_set):
+        identity, valid_from, expires_at, key_set = cached
+        if not valid_from <= self._now() < expires_at or (self._keys is not None and self._keys.current is not key_set):
             return None
         return identity
+
+    def _validity(self, claims: Mapping[str, Any]) -> tuple[float, float]:
+        """Return from when to when PyJWT accepts a token; it also rejects one that was issued in the future."""
+        starts = max(claims.get("nbf", -math.inf), claims.get("iat", -math.inf))
+        return starts - self._leeway, claims.get("exp", math.inf) + self._leeway
 
     def _keep(self, token: str, cached: _CachedToken) -> None:
         # A key set that was fetched during the check may lack the key that verified the token.

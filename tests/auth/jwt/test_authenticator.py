@@ -319,6 +319,28 @@ def test_a_good_token_is_checked_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert seen[2:] == [ATTACKS["another key"]] * 2
 
 
+@pytest.mark.parametrize(
+    ("claims", "leeway", "back", "checks"),
+    [
+        ({"nbf": NOW - 5}, 0.0, 60, 2),
+        ({"iat": NOW - 5}, 0.0, 60, 2),
+        ({"nbf": NOW - 50.5, "iat": NOW - 5}, 0.0, 60, 2),
+        ({"nbf": NOW - 5, "iat": ...}, 30.0, 60, 2),
+        ({"nbf": NOW - 5}, 300.0, 60, 1),
+        ({"iat": ...}, 0.0, DAY, 1),
+    ],
+)
+def test_a_remembered_token_is_checked_again_when_the_clock_steps_back_to_before_its_start(
+    monkeypatch: pytest.MonkeyPatch, claims: dict[str, Any], leeway: float, back: float, checks: int
+) -> None:
+    checked, good = auth(leeway=leeway), token(**claims)
+    seen = count_checks(checked, monkeypatch)
+    checked.identity_of(good)
+    monkeypatch.setattr(checked, "_now", lambda: NOW - back)
+    checked.identity_of(good)
+    assert len(seen) == checks
+
+
 def test_a_set_that_comes_while_a_token_is_checked(
     issuer: Issuer, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

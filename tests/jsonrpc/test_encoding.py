@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -28,9 +29,15 @@ def test_an_error_is_encoded_with_its_meta() -> None:
 
 
 def test_an_error_that_json_cannot_carry_becomes_a_plain_one() -> None:
-    found = json.loads(encode_error(1, ProtocolError("no text: \ud800", context={"request_id": "r1"})))
+    meta: Any = {"offset": object()}
+    found = json.loads(encode_error(1, ProtocolError("no", context={"request_id": "r1"}), meta=meta))
     assert found["error"]["message"] == "internal error"
     assert found["error"]["data"]["request_id"] == "r1"
+
+
+def test_a_lone_surrogate_in_an_error_is_written_as_its_escape() -> None:
+    found = json.loads(encode_error(1, ProtocolError("no text: \ud800")))
+    assert found["error"]["message"] == "no text: \\ud800"
 
 
 @pytest.mark.parametrize("kind", [str, str.encode])

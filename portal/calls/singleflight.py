@@ -48,13 +48,35 @@ class _Flight:
         return self._thread == threading.get_ident()
 
     def finish(self, value: Any) -> None:
-        """End the flight with the result of the call, JSON data; every follower gets a copy."""
-        self._future.set_result(copy_json(value) if self._remove(self) else None)
+        """End the flight with the result of the call, JSON data; every follower gets a copy.
+
+        If it cannot be copied, followers make the call themselves.
+        """
+        try:
+            result = copy_json(value) if self._remove(self) else None
+        except BaseException as error:
+            self.fail(_NotShared(error))
+            if not isinstance(error, Exception):
+                raise
+        else:
+            self._future.set_result(result)
 
     def fail(self, error: BaseException) -> None:
         """End the flight with the error of the call. Followers share it; later callers do not."""
-        self._remove(self)
-        self._future.set_exception(error)
+        try:
+            self._remove(self)
+        finally:
+            if not self._future.done():
+                self._future.set_exception(error)
+
+    def abandon(self) -> None:
+        """End the flight without an outcome; followers make the call themselves. The next caller removes it."""
+        self._future.set_exception(_NotShared())
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has an outcome."""
+        return self._future.done()
 
     def wait(self, context: CallContext, name: str) -> None:
         """Wait for the end of the flight.
@@ -94,6 +116,27 @@ class _Flight:
         raise shared
 
 
+class _NotShared(Exception):
+    """The flight ended without an outcome for its followers."""
+
+
+class _Lead:
+    """Held by the thread that leads a flight. Its end ends the flight.
+
+    An exception of a signal handler may end the leader between two statements, outside of any `try`.
+    """
+
+    __slots__ = ("_flight",)
+
+    def __init__(self, flight: _Flight) -> None:
+        self._flight = flight
+
+    def __del__(self) -> None:
+        # A garbage collection may call this inside of any statement, so it takes no lock of the table.
+        if not self._flight.ended:
+            self._flight.abandon()
+
+
 class SingleFlight(Generic[KeyT]):
     """Calls in progress by key. Their number is bounded by the threads that make them.
 
@@ -110,12 +153,13 @@ class SingleFlight(Generic[KeyT]):
         self._flights = {}
 
     def __len__(self) -> int:
-        return len(self._flights)
+        with self._lock:
+            return sum(not flight.ended for flight in self._flights.values())
 
     @property
     def busy(self) -> bool:
         """Whether any call is in progress."""
-        return len(self._flights) > 0
+        return len(self) > 0
 
     def run(self, key: KeyT, context: CallContext, name: str, make: Callable[[], Any]) -> Any:
         """Call `make` once for all threads that ask for the same key at the same time, and return its result.
@@ -133,8 +177,8 @@ class SingleFlight(Generic[KeyT]):
             CallCancelled according to `context`.
         """
         while True:
-            flight, leads = self._join(key)
-            if leads:
+            flight, lead = self._join(key)
+            if lead is not None:
                 return _lead(flight, make)
             if flight.is_led_here():
                 return make()
@@ -153,15 +197,17 @@ class SingleFlight(Generic[KeyT]):
             for key in [key for key in self._flights if which(key)]:
                 del self._flights[key]
 
-    def _join(self, key: KeyT) -> tuple[_Flight, bool]:
-        """Return the flight of a key and whether this thread leads it."""
+    def _join(self, key: KeyT) -> tuple[_Flight, _Lead | None]:
+        """Return the flight of a key, and its lead if this thread leads it."""
         with self._lock:
             flight = self._flights.get(key)
-            if flight is not None:
+            if flight is not None and not flight.ended:
                 flight.followers += 1
-                return flight, False
-            flight = self._flights[key] = _Flight(lambda ended: self._remove(key, ended))
-            return flight, True
+                return flight, None
+            flight = _Flight(lambda ended: self._remove(key, ended))
+            lead = _Lead(flight)
+            self._flights[key] = flight
+        return flight, lead
 
     def _remove(self, key: KeyT, flight: _Flight) -> bool:
         """Remove a flight, so that no more threads follow it. Return whether any did."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from portal.calls import singleflight
 from portal.calls.singleflight import SingleFlight
 from portal.context import CallContext
 from portal.errors import CallCancelled, CallTimeout, TransportError
@@ -182,4 +183,66 @@ def test_calls_with_other_keys_do_not_wait(pool: ThreadPoolExecutor) -> None:
     assert flights.run("b", CallContext(), "f", lambda: 2) == 2
     maker.go.set()
     assert leader.result(WAIT) == 1
+    assert len(flights) == 0
+
+
+STEPS = ["copy_json", "_remove"]
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("error", [MemoryError(), RecursionError(), RuntimeError("wrong"), KeyboardInterrupt()])
+def test_followers_go_on_whatever_step_of_the_end_raises(
+    pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch, step: str, error: BaseException
+) -> None:
+    flights: SingleFlight[str] = SingleFlight()
+    maker, faults = Maker("value"), [error]
+    where: Any = singleflight if step == "copy_json" else SingleFlight
+    original = getattr(where, step)
+
+    def failing(*args: Any) -> Any:
+        if faults:
+            raise faults.pop()
+        return original(*args)
+
+    monkeypatch.setattr(where, step, failing)
+    leader, others, _ = lead_and_follow(pool, flights, maker, 3)
+    maker.go.set()
+    assert [one.result(WAIT) for one in others] == ["value"] * 3
+    if isinstance(error, Exception):
+        assert leader.result(WAIT) == "value"
+    else:
+        assert leader.exception(WAIT) is error
+    assert len(flights) == 0
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_followers_go_on_if_a_signal_ends_the_leader_outside_of_the_call(
+    pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    flights: SingleFlight[str] = SingleFlight()
+    joined, go, lead = threading.Event(), threading.Event(), singleflight._lead
+
+    def interrupted(*args: Any) -> Any:
+        joined.set()
+        assert go.wait(WAIT)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        if moment == "before":
+            patch.setattr(singleflight, "_lead", interrupted)
+        else:
+            patch.setattr(singleflight._Flight, "finish", interrupted)
+        leader = pool.submit(flights.run, "key", CallContext(), "f", lambda: "unused")
+        assert joined.wait(WAIT)
+    assert singleflight._lead is lead
+    contexts = [Joining() for _ in range(3)]
+    others = [pool.submit(flights.run, "key", context, "f", lambda: "made") for context in contexts]
+    for context in contexts:
+        assert context.joined.wait(WAIT)
+    go.set()
+    error = leader.exception(WAIT)
+    assert isinstance(error, KeyboardInterrupt)
+    error.__traceback__ = None  # its frames hold the lead
+    del error, leader
+    assert [one.result(WAIT) for one in others] == ["made"] * 3
     assert len(flights) == 0

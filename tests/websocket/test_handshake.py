@@ -23,9 +23,7 @@ HEADERS = {
 }
 
 
-def ask(
-    method: str = "GET", version: str = "1.1", *, drop: str = "", **changes: str
-) -> Accepted | Rejected:
+def ask(method: str = "GET", version: str = "1.1", *, drop: str = "", **changes: str) -> Accepted | Rejected:
     rows = HEADERS | {name.replace("_", "-"): value for name, value in changes.items()}
     lines = "".join(f"{name}: {value}\r\n" for name, value in rows.items() if name != drop)
     head = parse_request_head(f"{method} /chat HTTP/{version}\r\n{lines}\r\n".encode("latin-1"))
@@ -82,9 +80,7 @@ def test_requests_that_are_accepted(changes: dict[str, str]) -> None:
         ("GET", "1.1", "", {"Sec_WebSocket_Extensions": "permessage-deflate;;"}, 400),
     ],
 )
-def test_requests_that_are_rejected(
-    method: str, version: str, drop: str, changes: dict[str, str], status: int
-) -> None:
+def test_requests_that_are_rejected(method: str, version: str, drop: str, changes: dict[str, str], status: int) -> None:
     found = ask(method, version, drop=drop, **changes)
     assert isinstance(found, Rejected)
     assert found.status == status

@@ -12,8 +12,9 @@ from typing import Any, Generic, TypeVar
 from weakref import WeakSet
 
 from ..._internal.at_fork import renew_after_fork
+from ..._internal.background import BackgroundLoop
 from ..._internal.log import get_logger
-from ...errors import ConfigError
+from ...errors import ConfigError, OverloadedError
 
 __all__ = ["GatheredFile", "LogFile"]
 
@@ -111,19 +112,19 @@ class GatheredFile(Generic[ItemT]):
         self._file = file
         self._delay = delay
         self._line_of = line_of
+        self._loop = BackgroundLoop("portal-log", self._wait_and_write)
         self.after_fork()
         renew_after_fork(self)
         _living.add(self)
 
     def after_fork(self) -> None:
-        """Start empty: the parent writes its own lines."""
+        """Start empty and without a thread: the parent writes its own lines."""
         self._items: deque[ItemT] = deque()
         self._texts: deque[str] = deque()  # each of up to _BATCH lines
         self._making = threading.Lock()  # held while items are formatted
         self._writing = threading.Lock()  # held during a write; other threads do not wait for it
         self._some = threading.Event()
         self._closed = threading.Event()
-        self._thread: threading.Thread | None = None
 
     def __call__(self, item: ItemT) -> None:
         """Append the line of an item, soon. Raises: OSError if too many lines wait and cannot be written."""
@@ -137,6 +138,8 @@ class GatheredFile(Generic[ItemT]):
         """Format the waiting items unless another thread does."""
         if (len(self._texts) + 1) * _BATCH + len(self._items) > _MAX_WAITING:
             self._make_room()
+        if not self._loop.running:
+            self._wake()
         if self._making.acquire(blocking=False):
             try:
                 self._make_lines()
@@ -162,18 +165,20 @@ class GatheredFile(Generic[ItemT]):
             self.flush()
             return
         self._some.set()
-        if self._thread is None:
-            with self._writing:
-                if self._thread is None:
-                    self._thread = threading.Thread(target=self._run, name="portal-log", daemon=True)
-                    self._thread.start()
-
-    def _run(self) -> None:
-        while not self._closed.is_set():
-            self._some.wait(60.0)
-            self._closed.wait(self._delay)
+        try:
+            self._loop.start()
+        except OverloadedError:  # this thread writes, as no other can be started
             self._some.clear()
             self.flush()
+        except BaseException:
+            self._some.clear()
+            raise
+
+    def _wait_and_write(self) -> None:
+        self._some.wait(60.0)
+        self._closed.wait(self._delay)
+        self._some.clear()
+        self.flush()
 
     def flush(self) -> None:
         """Write all waiting lines now."""
@@ -196,9 +201,7 @@ class GatheredFile(Generic[ItemT]):
         """Write all waiting lines, end the thread and close the file."""
         self._closed.set()
         self._some.set()
-        thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(5.0)
+        self._loop.stop()
         self._some.clear()
         self.flush()
         self._file.close()

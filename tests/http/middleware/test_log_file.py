@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import requests
@@ -209,3 +209,73 @@ def test_wrong_delays_are_named(path: Path, delay: Any) -> None:
     with pytest.raises(ConfigError) as raised:
         RequestLog(path, delay=delay)
     assert raised.value.path == "request_log.delay"
+
+
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), MemoryError(), OSError(11, "again")])
+def test_lines_are_written_at_once_if_no_thread_can_be_started(
+    path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    file = GatheredFile(LogFile(path), 0.01, str)
+
+    def fail(thread: threading.Thread) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        file("first")
+        file("second")
+        assert path.read_text() == "first\nsecond\n"
+    file("third")
+    assert file._loop.running
+    file.close()
+    assert path.read_text() == "first\nsecond\nthird\n"
+
+
+def test_a_log_closes_although_its_thread_never_started(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(thread: threading.Thread) -> None:
+        raise KeyboardInterrupt
+
+    file = GatheredFile(LogFile(path), FOREVER, str)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        with pytest.raises(KeyboardInterrupt):
+            file("kept")
+        file.close()
+    assert path.read_text() == "kept\n"
+
+
+@pytest.mark.parametrize("error", [SystemExit(1), MemoryError(), RuntimeError("wrong")])
+def test_the_thread_goes_on_after_a_write_that_raises(path: Path, error: BaseException) -> None:
+    class Faulty(LogFile):
+        faults: ClassVar[list[BaseException]] = [error]
+        failed, wrote = threading.Event(), threading.Event()
+
+        def __call__(self, line: str) -> None:
+            if self.faults:
+                self.failed.set()
+                raise self.faults.pop()
+            super().__call__(line)
+            self.wrote.set()
+
+    faulty = Faulty(path)
+    file = GatheredFile(faulty, 0.001, str)
+    file("lost")
+    assert faulty.failed.wait(20)
+    file("kept")
+    assert faulty.wrote.wait(20)
+    file.close()
+    assert "kept" in path.read_text()
+
+
+def test_a_portal_with_a_log_stops_when_no_thread_can_be_started(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(thread: threading.Thread) -> None:
+        if thread.name == "portal-log":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    start = threading.Thread.start
+    with HTTPPortal(http_middleware=[RequestLog(path)]) as portal:
+        monkeypatch.setattr(threading.Thread, "start", fail)
+        for _ in range(3):
+            requests.get(str(portal.base), timeout=20)
+    assert len(path.read_text().splitlines()) == 3

@@ -1,0 +1,1 @@
+"""Topics: named sequences of events that remember the last ones, so that a subscriber can resume."""

@@ -341,16 +341,24 @@ class Topic:
         with self._lock:
             return offset.epoch == self._ring.epoch and offset.offset <= self._ring.head
 
-    def receive(self, epoch: str, events: Iterable[TopicEvent]) -> None:
-        """Take events of the store, in order; those that are known already are skipped."""
+    def fresh_epoch(self) -> str:
+        """Return the name for a new epoch, if the store has to begin one."""
+        return new_epoch()
+
+    def receive(self, epoch: str, events: Iterable[TopicEvent], *, head: int = 0) -> None:
+        """Take events of the store, in order; those that are known already are skipped.
+
+        Args:
+            head: the last offset, if it is known; the events before it that did not come are no longer kept.
+        """
         with self._lock:
             for event in events:
                 if epoch != self._ring.epoch:
                     self._ring.reset(epoch, event.offset - 1)
                 if event.offset > self._ring.head:
                     self._ring.append(event)
-            if epoch != self._ring.epoch:
-                self._ring.reset(epoch)
+            if epoch != self._ring.epoch or head > self._ring.head:
+                self._ring.reset(epoch, head)
             self._ring.expire(self._clock())
             subscriptions = self._subscriptions
         self._wake(subscriptions)

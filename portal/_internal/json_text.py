@@ -21,6 +21,7 @@ __all__ = [
     "JSONObject",
     "JSONValue",
     "count_containers",
+    "decode_finite_json",
     "decode_json",
     "encode_error_json",
     "encode_json",
@@ -39,7 +40,15 @@ def _reject_constant(text: str) -> Any:
     raise ValueError(f"{text} is not a JSON value")
 
 
+def _finite(text: str) -> float:
+    value = float(text)
+    if value - value != 0.0:
+        raise ValueError(f"{text[:40]} is beyond the range of numbers")
+    return value
+
+
 _decoder = json.JSONDecoder(parse_constant=_reject_constant)
+_finite_decoder = json.JSONDecoder(parse_constant=_reject_constant, parse_float=_finite)
 _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
 
 
@@ -55,20 +64,35 @@ def _one_shot_encoder(encoder: json.JSONEncoder) -> Callable[[Any], str]:
 
 _encode = _one_shot_encoder(_encoder)
 _scan: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once  # type: ignore[attr-defined]
+_scan_finite: Callable[[str, int], tuple[Any, int]] = _finite_decoder.scan_once  # type: ignore[attr-defined]
 
 
 def decode_json(data: bytes | str) -> Any:
     """Return the value of JSON text, in UTF-8 if it is bytes.
 
+    A number that is too large for a float is infinite, as 1e999 is. Validation rejects it with its path.
+
     Raises: SerializationError with the reason and position.
     """
+    return _decode(data, _scan, _decoder)
+
+
+def decode_finite_json(data: bytes | str) -> Any:
+    """Return the value of JSON text that is not validated later, such as a result.
+
+    Raises: SerializationError also for a number that is too large for a float, such as 1e999; as `decode_json`.
+    """
+    return _decode(data, _scan_finite, _finite_decoder)
+
+
+def _decode(data: bytes | str, scan: Callable[[str, int], tuple[Any, int]], decoder: json.JSONDecoder) -> Any:
     try:
         text = data if isinstance(data, str) else data.decode()
         try:
-            value, end = _scan(text, 0)
+            value, end = scan(text, 0)
         except StopIteration:
-            return _decoder.decode(text)  # leading white space, or an error with its position
-        return value if end == len(text) else _decoder.decode(text)
+            return decoder.decode(text)  # leading white space, or an error with its position
+        return value if end == len(text) else decoder.decode(text)
     except RecursionError:
         raise SerializationError("the JSON text is nested too deeply") from None
     except ValueError as error:  # not UTF-8, not JSON, NaN, or a number with too many digits

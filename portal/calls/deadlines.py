@@ -18,6 +18,7 @@ from typing import Any
 from .._internal.at_fork import renew_after_fork
 from .._internal.background import BackgroundLoop
 from .._internal.log import get_logger
+from .._internal.shutdown import raise_if_shutting_down
 from ..context import CallContext
 from ..errors import CallCancelled, CallTimeout, OverloadedError
 
@@ -123,7 +124,7 @@ class DeadlineWatch:
             callback: runs in the thread of the watch; it must not block.
 
         Returns: a token for `discard`.
-        Raises: OverloadedError when the system cannot start the thread.
+        Raises: OverloadedError when the system cannot start the thread. PortalError while the interpreter ends.
         """
         token = object()
         self._entries[token] = (deadline, callback)
@@ -132,6 +133,7 @@ class DeadlineWatch:
                 self._wake_by(deadline)
             except OverloadedError as error:
                 self._entries.pop(token, None)
+                raise_if_shutting_down(error)
                 message = f"no thread can be started to enforce the deadline: {error.__cause__}"
                 raise OverloadedError(message, retry_after=1.0) from error
             except BaseException:

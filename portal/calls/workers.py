@@ -11,6 +11,8 @@ from typing import Any
 from .._internal.at_fork import new_lock, renew_after_fork
 from .._internal.executor import WorkerPool
 from .._internal.job_queue import JobQueue, KeyLimit, Keys
+from .._internal.shutdown import raise_if_shutting_down
+from ..errors import OverloadedError
 
 __all__ = ["DISPATCH_THREADS", "DispatchWorkers"]
 
@@ -70,19 +72,27 @@ class DispatchWorkers:
         Args:
             keys: of the call.
 
-        Raises: OverloadedError when all threads of the pool are busy, or when a key is full.
+        Raises: OverloadedError when all threads of the pool are busy, or when a key is full. PortalError while the
+            interpreter ends.
         """
         if not keys or self._limits is None:
-            return self.executor.submit(run, *args)
+            return self._start(run, *args)
         with self._counting:
             self._running.add(None, keys)
         try:
-            future = self.executor.submit(run, *args)
+            future = self._start(run, *args)
         except BaseException:
             self._finish(keys)
             raise
         future.add_done_callback(lambda _: self._finish(keys))
         return future
+
+    def _start(self, run: Callable[..., Any], *args: Any) -> Future[Any]:
+        try:
+            return self.executor.submit(run, *args)
+        except (OverloadedError, RuntimeError) as error:
+            raise_if_shutting_down(error)
+            raise
 
     def _finish(self, keys: Keys) -> None:
         with self._counting:

@@ -11,7 +11,7 @@ import click
 
 from .connect import client_options, connected
 from .errors import reported
-from .output import echo_json
+from .output import OutputError, echo_json
 
 if TYPE_CHECKING:
     from ..schema import FunctionSchema
@@ -62,12 +62,14 @@ def call(
     with reported(output == "json"), connected(address, timeout, **client) as consumer:
         schema = consumer.resolve(address).schema
         params = parse_arguments(arguments, schema) if given is None else given
-        if schema.streaming:
-            for item in consumer.stream_at(address, params):
-                echo_json(item)
-                sys.stdout.flush()
-        else:
-            echo_json(consumer.call_at(address, params, idempotency_key=idempotency_key), pretty=output == "pretty")
+        try:
+            if schema.streaming:
+                for item in consumer.stream_at(address, params):
+                    echo_json(item)
+            else:
+                echo_json(consumer.call_at(address, params, idempotency_key=idempotency_key), pretty=output == "pretty")
+        except OutputError as error:
+            raise OutputError(f"the function was called, but {error.message}") from error
 
 
 def parse_arguments(arguments: Iterable[str], schema: FunctionSchema) -> dict[str, Any]:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["client_options", "connected"]
 
+_MARGIN = 0.1  # seconds; a server responds at its deadline, which is a little before that of the command
+
 
 def client_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options for the token, the trusted certificate authorities and the socket."""
@@ -41,11 +43,12 @@ def connected(
     """
     from ..consumer import Consumer
     from ..context import CallContext
-    from ..errors import AuthenticationError, RegistryError, TransportError
+    from ..errors import AuthenticationError, CallTimeout, RegistryError, TransportError
     from ..http import ClientTLS, HTTPClient
 
     auth = None if token is None else secret(token, "--token")
-    limit = nullcontext() if timeout is None else CallContext.for_call(timeout).active()
+    context = None if timeout is None else CallContext.for_call(timeout)
+    limit = nullcontext() if context is None else context.active()
     tls = None if tls_ca is None else ClientTLS(ca=tls_ca)
     sockets = None if socket is None else {_authority(address): socket}
     http = None if tls is None and sockets is None else HTTPClient(tls=tls, sockets=sockets)
@@ -56,6 +59,14 @@ def connected(
             if token is None:
                 error.hint = "pass a token with --token"
             raise
+        except CallTimeout as error:
+            left = None if context is None else context.remaining()
+            if timeout is None or left is None or left > _MARGIN:
+                raise  # a timeout of the function or of the client
+            message = f"{address} was not called within {timeout:g} s"
+            if error.may_have_executed:
+                message = f"{address} did not respond within {timeout:g} s; it may still be running"
+            raise CallTimeout(message, timeout=timeout, delivery=error.delivery, context=error.context) from error
         except RegistryError as error:
             scheme = address.partition("://")[0]
             if all(scheme not in resolver.schemes for resolver in consumer.resolvers()):

@@ -11,9 +11,20 @@ from .output import echo_error
 if TYPE_CHECKING:
     from ..errors import PortalError
 
-__all__ = ["EXIT_CODES", "FAILED", "INVALID", "MISUSED", "NOT_FOUND", "UNREACHABLE", "exit_code", "reported"]
+__all__ = [
+    "EXIT_CODES",
+    "FAILED",
+    "INTERRUPTED",
+    "INVALID",
+    "MISUSED",
+    "NOT_FOUND",
+    "UNREACHABLE",
+    "exit_code",
+    "reported",
+]
 
 FAILED, MISUSED, INVALID, NOT_FOUND, UNREACHABLE = range(1, 6)
+INTERRUPTED = 130  # as shells have it for SIGINT
 
 EXIT_CODES = """\b
 Exit codes:
@@ -23,6 +34,7 @@ Exit codes:
   3  invalid input (ValidationError, AddressError)
   4  no function is published at this address
   5  the server is unreachable, overloaded or too slow
+  130  interrupted by Ctrl-C
 """
 
 

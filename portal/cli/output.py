@@ -1,16 +1,22 @@
 """Print results, tables and errors of the `portal` command.
 
 Text from a server or a module may contain control characters, which a terminal would execute, and characters that hide
-or reorder text. `echo` prints everything and escapes them.
+or reorder text. `echo` prints everything and escapes them. It also escapes characters that the encoding of the terminal
+does not have, as JSON does, so that printed JSON stays JSON.
 """
 
 from __future__ import annotations
 
+import codecs
+import errno
+import io
 import json
 import logging
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,7 +24,18 @@ import click
 if TYPE_CHECKING:
     from ..errors import PortalError
 
-__all__ = ["LogFormatter", "echo", "echo_error", "echo_json", "echo_table", "error_lines", "one_line", "printable"]
+__all__ = [
+    "LogFormatter",
+    "OutputError",
+    "echo",
+    "echo_error",
+    "echo_json",
+    "echo_table",
+    "error_lines",
+    "escape_unencodable",
+    "one_line",
+    "printable",
+]
 
 #: C0 and C1 control characters but tab and newline; controls that change the direction of text; invisible characters,
 #: but not the joiners that scripts and emoji need; lone surrogates, which some terminals get as bytes (PEP 383).
@@ -40,11 +57,40 @@ def one_line(text: object) -> str:
 
 
 def _escaped(found: re.Match[str]) -> str:
-    code = ord(found[0])
+    return _escape(found[0])
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
     if code <= 0xFFFF:
         return f"\\u{code:04x}"
     high, low = divmod(code - 0x10000, 0x400)  # JSON has a surrogate pair (RFC 8259 section 7)
     return f"\\u{0xD800 + high:04x}\\u{0xDC00 + low:04x}"
+
+
+def _escape_all(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    return "".join(map(_escape, error.object[error.start : error.end])), error.end
+
+
+codecs.register_error("portal-json-escape", _escape_all)
+
+
+def escape_unencodable() -> None:
+    """Have stdout and stderr write `\\uXXXX` for a character that their encoding does not have."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="portal-json-escape")
+
+
+class OutputError(click.ClickException):
+    """stdout cannot be written, for example because the disk is full."""
+
+    exit_code = 1
+
+    def show(self, file: Any = None) -> None:
+        """Print the message to stderr."""
+        echo(f"error: {self.message}", err=True)
 
 
 class LogFormatter(logging.Formatter):
@@ -60,8 +106,31 @@ def echo(text: str, *, err: bool = False) -> None:
 
     Args:
         err: print to stderr, not stdout.
+
+    Raises: OutputError if stdout cannot be written. BrokenPipeError if its reader has gone, which click handles.
     """
-    click.echo(printable(text), err=err)
+    _write(printable(text), err)
+
+
+def _write(text: str, err: bool = False) -> None:
+    stream = sys.stderr if err else sys.stdout
+    if stream is None:
+        return
+    try:
+        stream.write(f"{text}\n")
+        stream.flush()
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            raise
+        if not err:
+            _discard_stdout()
+            raise OutputError(f"the output cannot be written: {error.strerror}") from error
+
+
+def _discard_stdout() -> None:
+    """Let the interpreter write what is left in the buffer to nowhere, so that it does not fail again when it ends."""
+    with suppress(OSError, ValueError):  # stdout may have no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def echo_json(value: Any, *, pretty: bool = False, err: bool = False) -> None:
@@ -80,11 +149,10 @@ def echo_table(rows: list[tuple[str, ...]]) -> None:
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 1000)
-    with console.capture() as captured:
-        console.print(table)
-    for line in captured.get().splitlines():
-        click.echo(line.rstrip())
+    text = io.StringIO()
+    Console(file=text, highlight=False, width=None if sys.stdout.isatty() else 1000).print(table)
+    for line in text.getvalue().splitlines():
+        _write(line.rstrip())
 
 
 def echo_error(error: PortalError, *, as_json: bool) -> None:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from .._internal.at_fork import new_lock, renew_after_fork
 from .._internal.executor import WorkerPool
+from .._internal.shutdown import raise_if_shutting_down
 from ..errors import OverloadedError
 from .closed import closed_error
 
@@ -45,9 +46,14 @@ class CallWorkers:
     def submit(self, call: Callable[..., Any], /, *args: Any, **options: Any) -> Future[Any]:
         """Run `call(*args, **options)` in a thread.
 
-        Raises: ConsumerError after `close`; OverloadedError when the pool and its queue are full.
+        Raises: ConsumerError after `close`; OverloadedError when the pool and its queue are full;
+            PortalError while the interpreter ends.
         """
-        return self._open_executor().submit(call, *args, **options)
+        try:
+            return self._open_executor().submit(call, *args, **options)
+        except (OverloadedError, RuntimeError) as error:
+            raise_if_shutting_down(error)
+            raise
 
     def _open_executor(self) -> Executor:
         if self._closed:

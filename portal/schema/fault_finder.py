@@ -19,7 +19,7 @@ from ..errors import Fault
 from ..errors.fault import MAX_FAULTS
 from .bounds.keywords import KEYWORDS, ReportEnded, start_report, unknown_names
 from .bounds.limits import counters, limits
-from .formats import FORMATS
+from .formats import FORMATS, lacks_time_zone
 from .jsondata import SCALAR_TYPES, pointer, shorten
 from .subschemas import APPLICATORS
 
@@ -162,6 +162,8 @@ def _message(error: Any, rule: str) -> str:
         kinds = [expected] if isinstance(expected, str) else expected
         kind = _JSON_TYPES.get(type(value), type(value).__name__)
         return f"must be {' or '.join(_TYPE_WORDS[kind] for kind in kinds)}, got {_TYPE_WORDS.get(kind, kind)}"
+    if rule == "format" and expected == "date-time" and lacks_time_zone(value):
+        return f"must have a time zone, as in 2026-01-31T09:00:00Z, got {shorten(value)}"
     if rule in _MESSAGES:
         return _MESSAGES[rule].format(expected=shorten(expected, 160), value=shorten(value))
     if rule in _LENGTHS:

@@ -20,6 +20,7 @@ __all__ = [
     "BUILTIN_FORMATS",
     "FORMATS",
     "duration_text",
+    "lacks_time_zone",
     "parse_date",
     "parse_datetime",
     "parse_decimal",
@@ -33,6 +34,7 @@ _TIME = r"(?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?"
 _OFFSET = r"(?:[Zz]|[+-][0-9]{2}:[0-9]{2})"
 _DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _is_datetime = re.compile(f"{_DATE}[Tt]{_TIME}{_OFFSET}").fullmatch
+_is_naive = re.compile(rf"{_DATE}[Tt ](?:[01][0-9]|2[0-3]):[0-9]{{2}}(?::[0-9]{{2}}(?:\.[0-9]+)?)?").fullmatch
 _is_date = re.compile(_DATE).fullmatch
 _is_time = re.compile(f"{_TIME}{_OFFSET}?").fullmatch
 _is_decimal = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,9})?").fullmatch
@@ -114,6 +116,11 @@ def duration_text(span: timedelta) -> str:
     day_part = f"{days}D" if days else ""
     second_part = f"T{seconds}" + (f".{fraction:06d}".rstrip("0") if fraction else "") + "S"
     return f"{sign}P{day_part}{second_part if rest or not days else ''}"
+
+
+def lacks_time_zone(text: str) -> bool:
+    """Return whether text would be a date-time if it had an offset, as ISO 8601 text of a naive datetime would."""
+    return _is_naive(text) is not None
 
 
 def _format_test(parse: Callable[[str], object]) -> Callable[[Any], bool]:

@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portal import ProtocolError, SerializationError
-from portal._internal.json_text import BodyDecoder, count_containers, decode_json, encode_error_json, encode_json
+from portal._internal.json_text import (
+    BodyDecoder,
+    count_containers,
+    decode_finite_json,
+    decode_json,
+    encode_error_json,
+    encode_json,
+)
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
@@ -37,6 +44,18 @@ def test_white_space_around_a_value_is_accepted() -> None:
 def test_text_that_is_not_json_is_rejected(text: bytes) -> None:
     with pytest.raises(SerializationError, match="the text must be JSON: "):
         decode_json(text)
+
+
+@pytest.mark.parametrize("text", [b"1e999", b'{"a": [-1e400]}', b"1" * 400 + b".5", b"[1E+309]", b" 2e308"])
+def test_a_number_beyond_the_range_of_floats_is_rejected_where_nothing_validates_it(text: bytes) -> None:
+    with pytest.raises(SerializationError, match=r"the text must be JSON: .*is beyond the range of numbers"):
+        decode_finite_json(text)
+    assert "inf" in repr(decode_json(text))
+
+
+@pytest.mark.parametrize("text", [b"1e308", b"-1.7976931348623157e308", b"1e-999", b"[0.5, 10, 1E2]", b'"1e999"'])
+def test_numbers_in_range_are_decoded_alike(text: bytes) -> None:
+    assert decode_finite_json(text) == decode_json(text) == json.loads(text)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), {1, 2}, object(), b"bytes", {(1, 2): 3}, "\ud800"])

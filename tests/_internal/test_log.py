@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from portal._internal.log import SafeLogger, get_logger
+from portal._internal.log import SafeLogger, _silent, get_logger
 
 
 class FailingHandler(logging.Handler):
@@ -91,3 +92,101 @@ def test_an_exception_that_is_not_an_error_is_raised(logger: logging.Logger) -> 
     logger.addHandler(Interrupting())
     with pytest.raises(KeyboardInterrupt):
         get_logger(logger.name).warning("stopped")
+
+
+@pytest.fixture
+def lonely() -> Iterator[logging.Logger]:
+    """A logger without handlers and without a parent."""
+    made = logging.Logger("portal.tests.lonely")
+    _silent.discard(made.name)
+    yield made
+    _silent.discard(made.name)
+
+
+class ListHandler(logging.Handler):
+    def __init__(self, level: int = logging.NOTSET) -> None:
+        super().__init__(level)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+def disable(logger: logging.Logger) -> None:
+    logger.addHandler(ListHandler())
+    logger.disabled = True  # as `logging.config.dictConfig` does
+
+
+def silence(logger: logging.Logger) -> None:
+    logger.addHandler(ListHandler())
+    logger.setLevel(logging.CRITICAL)
+
+
+WAYS = [
+    disable,
+    silence,
+    lambda logger: logger.addHandler(logging.NullHandler()),
+    lambda logger: logger.addHandler(ListHandler(logging.CRITICAL)),
+]
+
+
+@pytest.mark.parametrize("hide", WAYS)
+def test_an_error_that_no_handler_gets_is_one_line_on_stderr(
+    lonely: logging.Logger, hide: Callable[[logging.Logger], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    hide(lonely)
+    log_in_every_way(SafeLogger(lonely))
+    printed = capsys.readouterr().err
+    assert printed.count("\n") == 1
+    assert f"the logger {lonely.name} has no handler" in printed
+    assert "disable_existing_loggers=False" in printed
+    assert printed.endswith("not logged: error 4\n")
+
+
+def test_the_line_has_the_exception_on_one_line(lonely: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:
+    disable(lonely)
+    log = SafeLogger(lonely)
+    try:
+        raise LookupError("no\nuser \x1b[2J" + "x" * 9_999)
+    except LookupError as error:
+        log.error("first", exc_info=error)
+        log.exception("second")
+    printed = capsys.readouterr().err
+    assert printed.count("\n") == 1
+    assert r"not logged: first: LookupError: no\nuser \x1b[2Jxxx" in printed
+    assert len(printed) < 800
+
+
+def test_the_line_comes_again_after_errors_were_logged(
+    lonely: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    disable(lonely)
+    log = SafeLogger(lonely)
+    log.error("one")
+    lonely.disabled = False
+    log.error("two")
+    lonely.disabled = True
+    log.error("three")
+    assert [line.rpartition(": ")[2] for line in capsys.readouterr().err.splitlines()] == ["one", "three"]
+
+
+def test_errors_that_are_logged_print_nothing(lonely: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:
+    handler = ListHandler(logging.ERROR)
+    lonely.addHandler(handler)
+    SafeLogger(lonely).error("kept")
+    lonely.handlers.clear()
+    lonely.addHandler(ListHandler(logging.CRITICAL))
+    lonely.disabled = True
+    SafeLogger(lonely).warning("not an error")
+    assert handler.lines == ["kept"]
+    assert capsys.readouterr().err == ""
+
+
+def test_a_stderr_that_is_closed_is_ignored(lonely: logging.Logger, monkeypatch: pytest.MonkeyPatch) -> None:
+    disable(lonely)
+    stream = io.StringIO()
+    stream.close()
+    for one in (None, stream):
+        _silent.discard(lonely.name)
+        monkeypatch.setattr("sys.stderr", one)
+        log_in_every_way(SafeLogger(lonely))

@@ -21,6 +21,12 @@ MESSAGES: list[tuple[dict[str, Any], Any, str]] = [
     ({"minItems": 1}, [], "must have at least 1 item, got 0"),
     ({"maxProperties": 0}, {"a": 1}, "must have at most 0 members, got 1"),
     ({"pattern": "^a$"}, "b", "must match '^a$', got 'b'"),
+    ({"format": "date-time"}, "x", "must have the format 'date-time', got 'x'"),
+    ({"format": "date-time"}, "2026-01-31", "must have the format 'date-time', got '2026-01-31'"),
+    *[
+        ({"format": "date-time"}, text, f"must have a time zone, as in 2026-01-31T09:00:00Z, got '{text}'")
+        for text in ("2026-01-31T09:00:00", "2026-01-31T09:00:00.123456", "2026-01-31 09:00:00", "2026-01-31t09:00")
+    ],
     ({"format": "date"}, "x", "must have the format 'date', got 'x'"),
     ({"enum": ["a", 1]}, "b", "must be one of ['a', 1], got 'b'"),
     ({"const": None}, 1, "must be None, got 1"),

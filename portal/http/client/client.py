@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-from ..._internal.json_text import JSONValue, decode_json, encode_json
+from ..._internal.json_text import JSONValue, decode_finite_json, encode_json
 from ..._internal.settings import count, flag, instance, positive_seconds, size
 from ...address import Address
 from ...auth.credentials import ClientAuth, Credential, credentials_of
@@ -258,7 +258,7 @@ class HTTPClient:
                 else:
                     if len(data) > self._max_containers:
                         check_containers(data, self._max_containers, address)
-                    yield decode_json(data)
+                    yield decode_finite_json(data)
         finally:
             if not complete:
                 response.close()

@@ -23,6 +23,7 @@ from .response import ConnectionResponse
 __all__ = ["ConnectionOwner", "HTTPConnection"]
 
 _READ_SIZE = 64 * 1024
+_START = b"HTTP/"
 _MAX_HEAD = 64 * 1024
 _MAX_INTERIM = 16  # 1xx responses before the final one
 _MIN_EXPONENT, _MAX_EXPONENT = -9, 5  # of two: kernel timeouts of 2 ms to 32 s
@@ -152,6 +153,8 @@ class HTTPConnection:
 
     def _read_one_head(self, deadline: float | None) -> tuple[int, dict[str, str], bool]:
         while (end := self._buffer.find(b"\r\n\r\n")) < 0:
+            if not self._buffer.startswith(_START[: len(self._buffer)]):  # such as the greeting of another protocol
+                raise ProtocolError(f"the server does not speak HTTP; it sent {self._buffer[:80]!r}")
             if len(self._buffer) > _MAX_HEAD:
                 raise ProtocolError(f"the head of the response must have at most {_MAX_HEAD} bytes")
             data = self.receive(deadline)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from ..._internal.json_text import JSONValue, count_containers, decode_json
+from ..._internal.json_text import JSONValue, count_containers, decode_finite_json
 from ...address import Address
 from ...errors import PortalError, ProtocolError, SerializationError
 from ...network.problem import error_of
@@ -88,7 +88,7 @@ def decode_result(received: ReceivedResponse, address: Address) -> JSONValue:
     if received.status != 200:
         raise _redirect(received.status, address)
     try:
-        result: JSONValue = decode_json(received.body)
+        result: JSONValue = decode_finite_json(received.body)
     except SerializationError as error:
         require_type(received.headers, JSON, address)
         raise ProtocolError(f"the response from {address} must be JSON: {error}") from None

@@ -89,6 +89,23 @@ def test_a_malformed_head_closes_the_connection(
     assert not is_open(connection)
 
 
+@pytest.mark.parametrize(
+    "greeting",
+    [b"SSH-2.0-OpenSSH_9.6\r\n", b"220 mail.example ESMTP\r\n", b"\x4a\x00\x00\x00\x0a8.0.36", b"-ERR wrong\r\n", b"Ho",
+     b"\r\n", b"HTTP 200"],
+)  # fmt: skip
+def test_the_greeting_of_another_protocol_is_rejected_at_once(
+    pair: tuple[HTTPConnection, socket.socket], greeting: bytes
+) -> None:
+    """The server sends no more, and keeps the connection open."""
+    connection, server = pair
+    server.sendall(greeting)
+    with pytest.raises(ProtocolError, match="the server does not speak HTTP; it sent") as info:
+        connection.exchange(b"r", monotonic() + WAIT)
+    assert repr(greeting)[2:-1] in str(info.value)
+    assert not is_open(connection)
+
+
 def test_only_a_kept_connection_is_stale(pair: tuple[HTTPConnection, socket.socket]) -> None:
     """A server may close an idle connection while a request is on its way, but not a new one."""
     connection, server = pair

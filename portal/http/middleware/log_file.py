@@ -1,40 +1,84 @@
-"""Append lines to a file: LogFile writes each line at once, GatheredFile writes the lines of a short time together."""
+"""LogFile: append lines to a file, a FIFO or a device, each at once."""
 
 from __future__ import annotations
 
-import atexit
+import errno
 import os
+import select
+import stat
 import threading
-from collections import deque
 from collections.abc import Callable
 from time import monotonic
-from typing import Any, Generic, TypeVar
-from weakref import WeakSet
 
 from ..._internal.at_fork import renew_after_fork
-from ..._internal.background import BackgroundLoop
 from ..._internal.log import get_logger
-from ...errors import ConfigError, OverloadedError
+from ..._internal.throttle import Throttle
+from ...errors import ConfigError
 
-__all__ = ["GatheredFile", "LogFile"]
-
-ItemT = TypeVar("ItemT")
+__all__ = ["LogFile"]
 
 _log = get_logger("portal.http")
 _CHECK_INTERVAL = 1.0  # seconds between checks whether the file was rotated
-_MAX_WAITING = 10_000  # lines; the thread that adds one more writes them
-_MAX_WRITE = 1_000  # lines of one write
-_BATCH = 50  # lines that are formatted together
+_WARN_INTERVAL = 60.0  # seconds between two warnings
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+_PIPE_BUF = getattr(select, "PIPE_BUF", 512)
+_PIPE_WAIT = 0.1  # seconds for which the reader of a FIFO may take nothing
+_STALLED = "the reader takes nothing"
 
 
 class _File:
-    """A file descriptor that closes when its last reference is gone, so never while a thread writes to it."""
+    """A file descriptor that closes when its last reference is gone, so never while a thread writes to it.
 
-    __slots__ = ("fd", "inode")
+    A write never waits for a reader. Opening a FIFO without a reader fails.
+
+    Threads: any.
+    """
+
+    __slots__ = ("_lock", "_pipe", "_torn", "fd", "inode")
 
     def __init__(self, path: str) -> None:
-        self.fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
-        self.inode = _inode_of(os.fstat(self.fd))
+        self.fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | _NO_WAIT, 0o640)
+        status = os.fstat(self.fd)
+        self.inode = _inode_of(status)
+        regular = stat.S_ISREG(status.st_mode)
+        self._pipe = None if regular else _Pipe(self.fd)
+        self._lock = threading.Lock()  # guards the attribute below
+        self._torn = regular and _ends_inside_line(path)  # whether the last line in the file lacks its end
+
+    def write(self, data: bytes) -> None:
+        """Append lines. Raises: OSError if only a part is written; a later write does not continue that part."""
+        if self._pipe is not None:
+            self._pipe.write(data)
+            return
+        torn = self._torn and self._take_torn()
+        if torn:
+            data = b"\n" + data
+        written = 0
+        try:
+            written = os.write(self.fd, data)
+        finally:
+            if written < len(data) and (written or torn):
+                self._end_torn_line()
+        if written < len(data):
+            raise OSError(errno.ENOSPC, "only part of the line was written")
+
+    def _take_torn(self) -> bool:
+        with self._lock:
+            torn, self._torn = self._torn, False
+            return torn
+
+    def _end_torn_line(self) -> None:
+        """Write a line end: another process that appends does not know of the part. Most likely the disk is full."""
+        try:
+            os.write(self.fd, b"\n")
+        except OSError:
+            with self._lock:
+                self._torn = True
+
+    @property
+    def is_unlinked(self) -> bool:
+        """Whether the file has no name any more, so that nobody will read it."""
+        return os.fstat(self.fd).st_nlink == 0
 
     def __del__(self) -> None:
         fd = getattr(self, "fd", None)
@@ -42,42 +86,127 @@ class _File:
             os.close(fd)
 
 
+class _Pipe:
+    """A FIFO, or a terminal. Lines arrive whole: a write of PIPE_BUF bytes at most is atomic (pipe(7)).
+
+    Threads: any. One thread writes at a time. If the reader takes nothing, the others fail at once.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._lock = threading.Lock()  # guards the attributes below; also held while a write waits
+        self._stalled_until = 0.0
+        self._rest = b""  # of a line longer than PIPE_BUF; nothing else is written before it
+
+    def write(self, data: bytes) -> None:
+        """Write lines. Raises: OSError if the reader takes nothing for a tenth of a second, and then for a second."""
+        if not self._lock.acquire(timeout=self._patience()):
+            raise BlockingIOError(errno.EAGAIN, _STALLED)
+        try:
+            self._rest, rest = b"", self._rest
+            self._rest = self._send(rest)
+            while data:
+                if self._rest:
+                    raise BlockingIOError(errno.EAGAIN, _STALLED)
+                cut = data.rfind(b"\n", 0, _PIPE_BUF) + 1 or data.index(b"\n") + 1
+                lines, data = data[:cut], data[cut:]
+                left = self._send(lines)
+                if len(left) == len(lines):
+                    raise BlockingIOError(errno.EAGAIN, _STALLED)
+                self._rest = left
+        finally:
+            self._lock.release()
+
+    def _patience(self) -> float:
+        return 0.0 if monotonic() < self._stalled_until else _PIPE_WAIT
+
+    def _send(self, data: bytes) -> bytes:
+        """Write what the reader takes, and return what is left."""
+        while data:
+            try:
+                data = data[os.write(self._fd, data) :]
+            except BlockingIOError:
+                if not _is_writable(self._fd, self._patience()):
+                    self._stalled_until = monotonic() + _CHECK_INTERVAL
+                    break
+        return data
+
+
+def _is_writable(fd: int, timeout: float) -> bool:
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    return bool(poll.poll(timeout * 1000))
+
+
+def _ends_inside_line(path: str) -> bool:
+    """Return whether a file ends without a line end: the process that wrote it was killed, or the disk was full."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return file.seek(0, os.SEEK_END) > 0 and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n"
+    except OSError:  # it may be writable only
+        return False
+
+
 class LogFile:
     """Appends lines to a file that several processes may share. After a rotation it opens the file again.
 
-    Each call is one write to a file opened with O_APPEND, so lines of several processes never mix.
+    Each call is one write to a file opened with O_APPEND, so lines of several processes never mix. If only a part of a
+    line could be written, that part becomes a line of its own.
+
+    The first line opens the file. So a process that changes its user before it serves opens it as that user. If the
+    directory is removed later, it is made again. If the reader of a FIFO takes nothing, lines are lost.
 
     Raises: ConfigError for a file that cannot be opened.
 
-    Threads: any, without a lock. Threads that notice a rotation together open the file twice, and one is dropped.
-    Fork: safe.
+    Threads: any. A file that was opened before stays in use while a thread opens it again. Fork: safe.
     """
 
     def __init__(self, path: str | os.PathLike[str], clock: Callable[[], float] = monotonic) -> None:
         self._path = os.fspath(path)
         self._clock = clock
-        self._checked_at = clock()
-        try:
-            self._file: _File | None = _File(self._path)
-        except OSError as error:
-            expected = f"a file that can be opened for appending ({error.strerror})"
-            raise ConfigError.invalid("request_log.target", self._path, expected, cause=error) from error
+        self._warnings = Throttle(_WARN_INTERVAL)
+        _require_writable(self._path)
+        self.after_fork()
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Open the file again for the next line; a child process may change its user."""
+        self._opening = threading.Lock()  # held by the thread that opens the file, and replaces the attributes below
+        self._file: _File | None = None
+        self._checked_at = self._clock()
 
     def __call__(self, line: str) -> None:
         """Append a line, or several with line breaks between them. Raises: OSError, for example if the disk is full."""
-        data = line.encode("utf-8", "replace") + b"\n"
-        file = self._current()
-        if os.write(file.fd, data) != len(data):
-            raise OSError("only part of the line was written")
+        self._current().write(line.encode("utf-8", "replace") + b"\n")
 
     def _current(self) -> _File:
         file, now = self._file, self._clock()
         if file is not None and now - self._checked_at < _CHECK_INTERVAL:
             return file
-        self._checked_at = now
-        if file is None or not self._is_current(file):
-            file = self._file = _File(self._path)
-        return file
+        if not self._opening.acquire(blocking=file is None):
+            assert file is not None
+            return file  # another thread checks
+        try:
+            file = self._file
+            if file is None or not self._is_current(file):
+                file = self._file = self._open(file)
+            self._checked_at = now
+            return file
+        finally:
+            self._opening.release()
+
+    def _open(self, before: _File | None) -> _File:
+        """Open the file. If that fails, a file that was renamed stays in use. Raises: OSError."""
+        try:
+            if before is not None:
+                os.makedirs(os.path.dirname(self._path) or ".", exist_ok=True)
+            return _File(self._path)
+        except OSError as error:
+            if before is None or before.is_unlinked:
+                raise
+            if self._warnings.allows(self._clock()):
+                _log.warning("the request log stays in the renamed file: it cannot be opened again: %s", error)
+            return before
 
     def _is_current(self, file: _File) -> bool:
         try:
@@ -87,130 +216,27 @@ class LogFile:
 
     def close(self) -> None:
         """Close the file; a later call opens it again."""
-        self._file = None
+        with self._opening:
+            self._file = None
+
+
+def _require_writable(path: str) -> None:
+    """Raise ConfigError for a path at which no file can be written, as far as that is known before it is opened."""
+    reason = 0
+    try:
+        if stat.S_ISDIR(os.stat(path).st_mode):
+            reason = errno.EISDIR
+        elif not os.access(path, os.W_OK):
+            reason = errno.EACCES
+    except FileNotFoundError:
+        folder = os.path.dirname(path) or "."
+        reason = errno.ENOENT if not os.path.isdir(folder) else 0 if os.access(folder, os.W_OK) else errno.EACCES
+    except OSError as error:
+        reason = error.errno or errno.EINVAL
+    if reason:
+        expected = f"a file that can be opened for appending ({os.strerror(reason)})"
+        raise ConfigError.invalid("request_log.target", path, expected)
 
 
 def _inode_of(status: os.stat_result) -> tuple[int, int]:
     return status.st_dev, status.st_ino
-
-
-class GatheredFile(Generic[ItemT]):
-    """A LogFile whose lines wait for a short time, so that one write takes many of them.
-
-    Waiting lines are written after the delay, by `close`, and when the interpreter exits. A process that is killed or
-    calls `os._exit` loses them. Lines of one thread stay in order. If a write fails, a warning is logged.
-
-    Args:
-        delay: seconds.
-        line_of: formats an item as a line. The caller that completes a batch formats it: a batch costs half as much as
-            single lines, and the writing thread would otherwise hold the interpreter's lock for long.
-
-    Threads: any. The first line starts the writing thread. Fork: a child does not write lines of its parent.
-    """
-
-    def __init__(self, file: LogFile, delay: float, line_of: Callable[[ItemT], str]) -> None:
-        self._file = file
-        self._delay = delay
-        self._line_of = line_of
-        self._loop = BackgroundLoop("portal-log", self._wait_and_write)
-        self.after_fork()
-        renew_after_fork(self)
-        _living.add(self)
-
-    def after_fork(self) -> None:
-        """Start empty and without a thread: the parent writes its own lines."""
-        self._items: deque[ItemT] = deque()
-        self._texts: deque[str] = deque()  # each of up to _BATCH lines
-        self._making = threading.Lock()  # held while items are formatted
-        self._writing = threading.Lock()  # held during a write; other threads do not wait for it
-        self._some = threading.Event()
-        self._closed = threading.Event()
-
-    def __call__(self, item: ItemT) -> None:
-        """Append the line of an item, soon. Raises: OSError if too many lines wait and cannot be written."""
-        if len(self._items) >= _BATCH:
-            self._make_lines_soon()
-        self._items.append(item)
-        if not self._some.is_set():
-            self._wake()
-
-    def _make_lines_soon(self) -> None:
-        """Format the waiting items unless another thread does."""
-        if (len(self._texts) + 1) * _BATCH + len(self._items) > _MAX_WAITING:
-            self._make_room()
-        if not self._loop.running:
-            self._wake()
-        if self._making.acquire(blocking=False):
-            try:
-                self._make_lines()
-            finally:
-                self._making.release()
-
-    def _make_lines(self) -> None:
-        items, line_of = self._items, self._line_of
-        count = min(len(items), _BATCH)  # other threads go on adding
-        if count:
-            self._texts.append("\n".join([line_of(items.popleft()) for _ in range(count)]))
-
-    def _make_room(self) -> None:
-        if not self._writing.acquire(blocking=False):
-            raise OSError("lines are added faster than they are written")
-        try:
-            self._write()
-        finally:
-            self._writing.release()
-
-    def _wake(self) -> None:
-        if self._closed.is_set():
-            self.flush()
-            return
-        self._some.set()
-        try:
-            self._loop.start()
-        except OverloadedError:  # this thread writes, as no other can be started
-            self._some.clear()
-            self.flush()
-        except BaseException:
-            self._some.clear()
-            raise
-
-    def _wait_and_write(self) -> None:
-        self._some.wait(60.0)
-        self._closed.wait(self._delay)
-        self._some.clear()
-        self.flush()
-
-    def flush(self) -> None:
-        """Write all waiting lines now."""
-        with self._writing:
-            try:
-                with self._making:
-                    while self._items:
-                        self._make_lines()
-                self._write()
-            except Exception as error:  # a full disk, or an item that cannot be formatted: the thread goes on
-                _log.warning("requests are not logged: the file failed: %s: %s", type(error).__name__, error)
-
-    def _write(self) -> None:
-        texts = self._texts
-        while texts:
-            count = min(len(texts), _MAX_WRITE // _BATCH)
-            self._file("\n".join([texts.popleft() for _ in range(count)]))
-
-    def close(self) -> None:
-        """Write all waiting lines, end the thread and close the file."""
-        self._closed.set()
-        self._some.set()
-        self._loop.stop()
-        self._some.clear()
-        self.flush()
-        self._file.close()
-
-
-_living: WeakSet[GatheredFile[Any]] = WeakSet()
-
-
-@atexit.register
-def _flush_all() -> None:
-    for file in list(_living):
-        file.flush()

@@ -13,10 +13,12 @@ from urllib.parse import unquote_plus
 
 from ..._internal.log import get_logger
 from ..._internal.settings import callback, require, seconds
+from ..._internal.throttle import Throttle
 from ...errors import PortalError
 from ...serving import Request, Response
 from .base import HTTPNext, Pieces
-from .log_file import GatheredFile, LogFile
+from .gathered_file import GatheredFile
+from .log_file import LogFile
 from .log_line import MAX_VALUE, log_line, quoted
 
 __all__ = ["RequestLog"]
@@ -85,7 +87,7 @@ class RequestLog:
         self._secret = frozenset(_names("secret_parameters", secret_parameters))
         self._clock = clock
         self._timer = timer
-        self._warned_at = float("-inf")
+        self._warnings = Throttle(_WARN_INTERVAL)
         seconds("request_log.delay", delay, maximum=_MAX_DELAY)
         self._file: GatheredFile[_Record] | LogFile | None = None
         if isinstance(target, str | os.PathLike):
@@ -130,9 +132,7 @@ class RequestLog:
         try:
             self._write(self._record(request, response, started, size, sent))
         except Exception as error:  # a full disk, a target of user code that fails
-            now = self._timer()
-            if now - self._warned_at >= _WARN_INTERVAL:
-                self._warned_at = now
+            if self._warnings.allows(self._timer()):
                 _log.warning("requests are not logged: the target failed: %s: %s", type(error).__name__, error)
 
     def _record(self, request: Request, response: Response, started: float, size: int, sent: int) -> _Record:

@@ -1,15 +1,19 @@
-"""Files that lines are appended to, one by one or those of a moment together."""
+"""A file that lines are appended to, on full disks, in pipes, and while others remove it."""
 
 from __future__ import annotations
 
+import errno
+import json
 import logging
 import os
+import shutil
+import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import requests
@@ -18,264 +22,369 @@ from portal import HTTPPortal
 from portal.errors import ConfigError
 from portal.http import RequestLog
 from portal.http.middleware import log_file
-from portal.http.middleware.log_file import GatheredFile, LogFile
+from portal.http.middleware.log_file import LogFile
 
-FOREVER = 3600.0  # a delay that no test waits for
-
-
-class Slow(LogFile):
-    """A file whose writes wait until they may go on; it counts them."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self.may_write, self.begun, self.writes = threading.Event(), threading.Event(), 0
-
-    def __call__(self, line: str) -> None:
-        self.begun.set()
-        assert self.may_write.wait(20)
-        self.writes += 1
-        super().__call__(line)
+WAIT = 20.0
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return tmp_path / "lines"
+    return tmp_path / "log"
 
 
-@pytest.fixture
-def gathered(path: Path) -> Iterator[GatheredFile[str]]:
-    file = GatheredFile(LogFile(path), FOREVER, str)
-    yield file
-    file.close()
+class FullDisk:
+    """Lets `os.write` of the log write the first bytes only, then nothing, until `freed`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
+        self.room = room
+        self._write = os.write
+        monkeypatch.setattr(log_file.os, "write", self)
+
+    def __call__(self, fd: int, data: bytes) -> int:
+        if not self.room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        taken = self._write(fd, data[: self.room])
+        self.room -= taken
+        return taken
 
 
-def test_lines_wait_and_are_written_together(path: Path) -> None:
-    slow = Slow(path)
-    slow.may_write.set()
-    file = GatheredFile(slow, FOREVER, str)
-    for number in range(100):
-        file(f"line {number}")
-    assert path.read_text() == ""
-    file.flush()
-    assert path.read_text().splitlines() == [f"line {number}" for number in range(100)]
-    assert slow.writes == 1
-    file.close()
-
-
-def test_they_are_written_after_the_delay(path: Path) -> None:
-    slow = Slow(path)
-    file = GatheredFile(slow, 0.001, str)
-    file("line")
-    assert slow.begun.wait(20)
-    slow.may_write.set()
-    file.close()
-    assert path.read_text() == "line\n"
-
-
-def test_what_comes_after_the_end_is_written_at_once(path: Path, gathered: GatheredFile[str]) -> None:
-    gathered("before")
-    gathered.close()
-    for name in ("one", "two"):
-        gathered(name)
-        assert path.read_text().endswith(f"{name}\n")
-
-
-def test_those_that_wait_have_a_bound(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log_file, "_MAX_WAITING", 10)
-    monkeypatch.setattr(log_file, "_BATCH", 2)
-    slow = Slow(path)
-    file = GatheredFile(slow, 0.001, str)
-    file("line")
-    assert slow.begun.wait(20)  # the thread writes, and the disk hangs
-    for _ in range(10):
-        file("line")
-    with pytest.raises(OSError, match="faster"):
-        file("line")
-    slow.may_write.set()
-    file.close()
-    assert path.read_text() == "line\n" * 11
-
-
-def test_the_thread_that_adds_too_many_lines_writes_them(
-    path: Path, gathered: GatheredFile[str], monkeypatch: Any
+@pytest.mark.parametrize("room", [1, 5, 9])
+def test_a_part_of_a_line_is_not_continued_by_the_next_line(
+    path: Path, monkeypatch: pytest.MonkeyPatch, room: int
 ) -> None:
-    monkeypatch.setattr(log_file, "_MAX_WAITING", 10)
-    monkeypatch.setattr(log_file, "_BATCH", 2)
-    for number in range(25):
-        gathered(f"line {number}")
-    written = path.read_text().splitlines()
-    assert len(written) >= 14
-    assert written == [f"line {number}" for number in range(len(written))]
+    target = LogFile(path)
+    target("first")
+    disk = FullDisk(monkeypatch, room)
+    with pytest.raises(OSError, match="part"):
+        target("the second")
+    with pytest.raises(OSError, match="No space"):
+        target("third")
+    disk.room = 1000
+    target("fourth")
+    target("fifth")
+    assert path.read_text().splitlines() == ["first", "the second"[:room], "fourth", "fifth"]
 
 
-def test_the_thread_that_completes_a_batch_formats_it(path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(log_file, "_BATCH", 5)
-    made: list[int] = []
-
-    def line_of(number: int) -> str:
-        made.append(number)
-        return f"line {number}"
-
-    file = GatheredFile(LogFile(path), FOREVER, line_of)
-    for number in range(5):
-        file(number)
-    assert made == []
-    for number in range(5, 12):
-        file(number)
-    assert made == list(range(10))
-    assert path.read_text() == ""
-    file.close()
-    assert path.read_text().splitlines() == [f"line {number}" for number in range(12)]
+def test_a_part_that_leaves_room_for_a_line_end_gets_it_at_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process that appends to the file does not know of the part."""
+    target = LogFile(path)
+    write = os.write
+    monkeypatch.setattr(log_file.os, "write", lambda fd, data: write(fd, data[:3]))
+    with pytest.raises(OSError, match="part"):
+        target("the second")
+    assert path.read_text() == "the\n"
 
 
-def test_what_no_line_can_be_made_of_costs_a_warning(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    def line_of(number: int) -> str:
-        return f"line {1 // number}"
-
-    file = GatheredFile(LogFile(path), FOREVER, line_of)
-    with caplog.at_level(logging.WARNING):
-        file(0)
-        file.flush()
-        file(1)
-        file.close()
-    assert "ZeroDivisionError" in caplog.text
-    assert path.read_text() == "line 1\n"
+def test_a_line_end_that_does_not_fit_is_tried_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = LogFile(path)
+    disk = FullDisk(monkeypatch, 3)
+    for line in ("one line", "two lines", "three lines"):
+        with pytest.raises(OSError):
+            target(line)
+        disk.room = 1 if line == "two lines" else 0
+    disk.room = 100
+    target("four")
+    assert path.read_text().split() == ["one", "four"]
 
 
-def test_no_line_of_many_threads_is_lost(path: Path) -> None:
-    file = GatheredFile(LogFile(path), 0.0005, str)
+@pytest.mark.parametrize(("before", "expected"), [("", "1\n"), ("whole\n", "whole\n1\n"), ('{"a', '{"a\n1\n')])
+def test_a_part_that_a_killed_process_left_becomes_a_line(path: Path, before: str, expected: str) -> None:
+    path.write_text(before)
+    LogFile(path)("1")
+    assert path.read_text() == expected
 
-    def write(name: int) -> None:
-        for number in range(2000):
-            file(f"{name} {number}")
 
-    threads = [threading.Thread(target=write, args=(name,)) for name in range(4)]
+def test_many_threads_after_a_full_disk_write_whole_lines(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = LogFile(path)
+    disk = FullDisk(monkeypatch, 3)
+    with pytest.raises(OSError):
+        target("a part")
+    disk.room = 10**9
+
+    def work(name: int) -> None:
+        for number in range(200):
+            target(f"{name} {number}")
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
-    file.close()
-    rows = [tuple(map(int, line.split())) for line in path.read_text().splitlines()]
-    assert sorted(rows) == [(name, number) for name in range(4) for number in range(2000)]
-    for name in range(4):
-        assert [number for who, number in rows if who == name] == list(range(2000))
+        thread.join(WAIT)
+    first, *rest = path.read_text().splitlines()
+    assert first == "a p"
+    assert sorted(rest) == sorted(f"{name} {number}" for name in range(4) for number in range(200))
 
 
-def test_a_file_that_cannot_be_written_costs_a_warning(
-    tmp_path: Path, gathered: GatheredFile[str], path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.WARNING):
-        gathered("line")
-        gathered._file.close()
-        path.unlink()
-        path.mkdir()
-        gathered.flush()
-    assert "are not logged" in caplog.text
-    path.rmdir()
+# pipes
 
 
-CODE = """
-import os, sys
-from portal.http.middleware.log_file import GatheredFile, LogFile
-file = GatheredFile(LogFile(sys.argv[1]), 3600.0, str)
-file("parent")
-child = os.fork()
-file("child" if child == 0 else "parent again")
-if child:
-    os.waitpid(child, 0)
-"""
+@pytest.fixture
+def fifo(path: Path) -> Path:
+    os.mkfifo(path)
+    return path
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_at_its_end_each_process_writes_its_own_lines_once(path: Path) -> None:
-    subprocess.run([sys.executable, "-W", "ignore", "-c", CODE, str(path)], check=True, timeout=60)
-    assert sorted(path.read_text().splitlines()) == ["child", "parent", "parent again"]
+def in_time(work: Callable[[], Any]) -> Any:
+    """Return the result of `work`, which must not hang."""
+    found: list[Any] = []
+    thread = threading.Thread(target=lambda: found.append(work()), daemon=True)
+    thread.start()
+    thread.join(WAIT)
+    assert found, "it hangs"
+    return found[0]
 
 
-def test_a_portal_that_closes_writes_its_lines(path: Path) -> None:
+def test_a_fifo_without_a_reader_hangs_nothing(fifo: Path) -> None:
+    target = in_time(lambda: LogFile(fifo))
+
+    def fail() -> int | None:
+        try:
+            target("lost")
+        except OSError as error:
+            return error.errno
+        return None
+
+    assert in_time(fail) == errno.ENXIO
+    with open(os.open(fifo, os.O_RDONLY | os.O_NONBLOCK), "rb") as reader:
+        target("read")
+        assert reader.read() == b"read\n"
+    with pytest.raises(BrokenPipeError):
+        target("the reader has gone")
+    with open(os.open(fifo, os.O_RDONLY | os.O_NONBLOCK), "rb") as reader:
+        target("another reader")
+        assert reader.read() == b"another reader\n"
+
+
+def test_a_reader_that_has_stopped_gets_whole_lines_when_it_goes_on(fifo: Path) -> None:
+    with open(os.open(fifo, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as reader:
+        target, written = LogFile(fifo), []
+
+        def fill() -> int | None:
+            for number in range(100_000):
+                line = f"{number} " + "x" * (number % 700)
+                try:
+                    target(line)
+                except OSError as error:
+                    return error.errno
+                written.append(line)
+            return None
+
+        assert in_time(fill) == errno.EAGAIN
+        with pytest.raises(BlockingIOError):
+            target("z" * 4000)  # fails at once
+        data = b""
+        while piece := reader.read(1 << 20):
+            data += piece
+        assert data.decode().splitlines() == written
+
+
+def test_a_line_longer_than_a_pipe_writes_at_once_is_not_continued_by_another(fifo: Path) -> None:
+    with open(os.open(fifo, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as reader:
+        target = LogFile(fifo)
+        long = "y" * 200_000  # more than the pipe holds
+
+        def fill() -> None:
+            target(long)
+            with pytest.raises(BlockingIOError):
+                target("lost, as the rest of the long line waits")
+
+        in_time(lambda: fill() or True)
+        data, rest = reader.read(1 << 20), False
+        while not rest:
+            target._file._pipe._stalled_until = 0.0  # type: ignore[union-attr]
+            try:
+                target("after it")
+                rest = True
+            except BlockingIOError:
+                data += reader.read(1 << 20) or b""
+        data += reader.read(1 << 20)
+        assert data.decode().splitlines() == [long, "after it"]
+
+
+def test_more_lines_than_a_pipe_holds_reach_a_reader_that_reads(fifo: Path) -> None:
+    received: list[bytes] = []
+
+    def read() -> None:
+        with open(fifo, "rb") as reader:
+            opened.set()
+            received.append(reader.read())
+
+    opened = threading.Event()
+    thread = threading.Thread(target=read)
+    thread.start()
+    keep = os.open(fifo, os.O_WRONLY)  # waits for the reader
+    target = LogFile(fifo)
+    lines = [f"{number} " + "z" * 300 for number in range(1000)]
+    target("\n".join(lines))
+    target.close()
+    os.close(keep)
+    thread.join(WAIT)
+    assert received[0].decode().splitlines() == lines
+
+
+def test_requests_are_served_while_the_reader_of_the_log_has_stopped(fifo: Path) -> None:
     def add(a: float, b: float) -> float:
         return a + b
 
-    with HTTPPortal(http_middleware=[RequestLog(path, delay=10.0)]) as portal:
-        address = str(portal.apply(add))
-        assert requests.post(address, json={"a": 1, "b": 2}, timeout=10).json() == 3.0
-        assert path.read_text() == ""
-    portal.close()
-    assert '"function":"add"' in path.read_text()
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    writer = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+    try:
+        while True:
+            os.write(writer, b"x" * 4096)
+    except BlockingIOError:
+        pass
+    try:
+        with HTTPPortal(http_middleware=[RequestLog(fifo)]) as portal, requests.Session() as session:
+            address = str(portal.apply(add))
+            for _ in range(20):
+                assert session.post(address, json={"a": 1, "b": 2}, timeout=WAIT).json() == 3.0
+    finally:
+        os.close(writer)
+        os.close(reader)
 
 
-@pytest.mark.parametrize("delay", [-1, True, "1", 11.0, float("nan")])
-def test_wrong_delays_are_named(path: Path, delay: Any) -> None:
-    with pytest.raises(ConfigError) as raised:
-        RequestLog(path, delay=delay)
-    assert raised.value.path == "request_log.delay"
+# files that others move and remove
 
 
-@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), MemoryError(), OSError(11, "again")])
-def test_lines_are_written_at_once_if_no_thread_can_be_started(
-    path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+@pytest.mark.parametrize("nested", ["", "deeper", "deeper/still"])
+def test_a_directory_that_was_removed_is_made_again(tmp_path: Path, nested: str) -> None:
+    now = [0.0]
+    folder = tmp_path / "logs" / nested
+    folder.mkdir(parents=True)
+    target = LogFile(folder / "log", lambda: now[0])
+    target("before")
+    shutil.rmtree(tmp_path / "logs")
+    now[0] = 1.0
+    target("after")
+    assert (folder / "log").read_text() == "after\n"
+
+
+def test_a_directory_that_was_renamed_is_made_again(tmp_path: Path) -> None:
+    now = [0.0]
+    (tmp_path / "logs").mkdir()
+    target = LogFile(tmp_path / "logs" / "log", lambda: now[0])
+    target("1")
+    (tmp_path / "logs").rename(tmp_path / "logs.old")
+    now[0] = 1.0
+    target("2")
+    assert (tmp_path / "logs.old" / "log").read_text() == "1\n"
+    assert (tmp_path / "logs" / "log").read_text() == "2\n"
+
+
+def test_a_renamed_file_stays_in_use_while_its_directory_cannot_be_made(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    file = GatheredFile(LogFile(path), 0.01, str)
-
-    def fail(thread: threading.Thread) -> None:
-        raise error
-
-    with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", fail)
-        file("first")
-        file("second")
-        assert path.read_text() == "first\nsecond\n"
-    file("third")
-    assert file._loop.running
-    file.close()
-    assert path.read_text() == "first\nsecond\nthird\n"
-
-
-def test_a_log_closes_although_its_thread_never_started(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(thread: threading.Thread) -> None:
-        raise KeyboardInterrupt
-
-    file = GatheredFile(LogFile(path), FOREVER, str)
-    with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", fail)
-        with pytest.raises(KeyboardInterrupt):
-            file("kept")
-        file.close()
-    assert path.read_text() == "kept\n"
-
-
-@pytest.mark.parametrize("error", [SystemExit(1), MemoryError(), RuntimeError("wrong")])
-def test_the_thread_goes_on_after_a_write_that_raises(path: Path, error: BaseException) -> None:
-    class Faulty(LogFile):
-        faults: ClassVar[list[BaseException]] = [error]
-        failed, wrote = threading.Event(), threading.Event()
-
-        def __call__(self, line: str) -> None:
-            if self.faults:
-                self.failed.set()
-                raise self.faults.pop()
-            super().__call__(line)
-            self.wrote.set()
-
-    faulty = Faulty(path)
-    file = GatheredFile(faulty, 0.001, str)
-    file("lost")
-    assert faulty.failed.wait(20)
-    file("kept")
-    assert faulty.wrote.wait(20)
-    file.close()
-    assert "kept" in path.read_text()
-
-
-def test_a_portal_with_a_log_stops_when_no_thread_can_be_started(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(thread: threading.Thread) -> None:
-        if thread.name == "portal-log":
-            raise RuntimeError("can't start new thread")
-        start(thread)
-
-    start = threading.Thread.start
-    with HTTPPortal(http_middleware=[RequestLog(path)]) as portal:
-        monkeypatch.setattr(threading.Thread, "start", fail)
+    now = [0.0]
+    (tmp_path / "logs").mkdir()
+    target = LogFile(tmp_path / "logs" / "log", lambda: now[0])
+    target("1")
+    (tmp_path / "logs").rename(tmp_path / "logs.old")
+    (tmp_path / "logs").write_text("a file in the way")
+    with caplog.at_level(logging.WARNING, "portal.http"):
         for _ in range(3):
-            requests.get(str(portal.base), timeout=20)
-    assert len(path.read_text().splitlines()) == 3
+            now[0] += 1.0
+            target(f"{now[0]:.0f} s")
+    assert (tmp_path / "logs.old" / "log").read_text().splitlines() == ["1", "1 s", "2 s", "3 s"]
+    assert len(caplog.records) == 1
+    (tmp_path / "logs").unlink()
+    now[0] += 1.0
+    target("4 s")
+    assert (tmp_path / "logs" / "log").read_text() == "4 s\n"
+
+
+def test_a_file_that_is_gone_and_cannot_be_made_again_costs_an_error_for_each_line(tmp_path: Path) -> None:
+    now = [0.0]
+    (tmp_path / "logs").mkdir()
+    target = LogFile(tmp_path / "logs" / "log", lambda: now[0])
+    target("1")
+    shutil.rmtree(tmp_path / "logs")
+    (tmp_path / "logs").write_text("a file in the way")
+    now[0] = 1.0
+    for _ in range(3):
+        with pytest.raises(OSError):
+            target("lost")
+    (tmp_path / "logs").unlink()
+    target("2")
+    assert (tmp_path / "logs" / "log").read_text() == "2\n"
+
+
+# who opens the file
+
+
+def test_the_first_line_makes_the_file(path: Path) -> None:
+    target = LogFile(path)
+    assert not path.exists()
+    target("1")
+    assert stat.S_IMODE(path.stat().st_mode) & 0o137 == 0
+
+
+AS_USER = """
+import os, sys
+from portal.http.middleware.gathered_file import GatheredFile
+from portal.http.middleware.log_file import LogFile
+plain = LogFile(sys.argv[1])
+gathered = GatheredFile(LogFile(sys.argv[2]), 3600.0, str)
+if len(sys.argv) > 3:
+    plain("of root")  # before the fork, as a server that loads the portal first may do
+child = os.fork()
+if child == 0:
+    os.setuid(65534)
+    plain("of a worker")
+    gathered("of a worker")
+    gathered.close()
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may change its user")
+def test_a_worker_with_another_user_opens_the_file(tmp_path: Path) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        os.chmod(folder, 0o777)
+        plain, gathered = Path(folder, "plain"), Path(folder, "gathered")
+        subprocess.run([sys.executable, "-W", "ignore", "-c", AS_USER, plain, gathered], check=True, timeout=60)
+        for file in (plain, gathered):
+            assert file.read_text() == "of a worker\n"
+            assert file.stat().st_uid == 65534
+
+
+@pytest.mark.parametrize("kind", ["directory", "no folder", "a file as folder", "loop"])
+def test_a_path_that_cannot_be_written_is_rejected(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "log"
+    if kind == "directory":
+        path.mkdir()
+    elif kind == "no folder":
+        path = tmp_path / "none" / "log"
+    elif kind == "a file as folder":
+        path.write_text("")
+        path = path / "log"
+    else:
+        path.symlink_to(path)
+    with pytest.raises(ConfigError) as raised:
+        LogFile(path)
+    assert raised.value.path == "request_log.target"
+
+
+def test_threads_that_notice_a_rotation_together_lose_no_line(tmp_path: Path) -> None:
+    path, now = tmp_path / "log", [0.0]
+    target = LogFile(path, lambda: now[0])
+
+    def work(name: int) -> None:
+        for number in range(300):
+            target(json.dumps([name, number]))
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in range(4)]
+    for thread in threads:
+        thread.start()
+    for number in range(20):
+        now[0] += 1.0
+        try:
+            path.rename(tmp_path / f"log.{number}")
+        except FileNotFoundError:
+            continue
+    for thread in threads:
+        thread.join(WAIT)
+    rows = [json.loads(line) for file in tmp_path.iterdir() for line in file.read_text().splitlines()]
+    assert sorted(rows) == [[name, number] for name in range(4) for number in range(300)]

@@ -1,6 +1,6 @@
 """Host and port of an address: parse, normalise and write them.
 
-Source: RFC 3986 section 3.2.2, RFC 3490 (IDN), RFC 5952 (IPv6 text).
+Source: RFC 3986 section 3.2.2, RFC 5891 and UTS 46 (IDN), RFC 5952 (IPv6 text).
 """
 
 from __future__ import annotations
@@ -50,9 +50,8 @@ def parse_host_port(text: str, authority: str, start: int) -> tuple[str, int | N
 def _parse_name(text: str, host: str, start: int) -> str:
     if "%" in host:
         host = unquote(normalize_segment(text, host, start))
-    if not host.isascii() and len(host) <= 254:  # the codec takes quadratic time
-        with suppress(UnicodeError):
-            host = host.encode("idna").decode("ascii")
+    if not host.isascii() and len(host) <= 254:
+        host = _to_ascii(host) or host
     host = host.lower()
     if len(host) > 254 or not _HOST_NAME.fullmatch(host):
         reject(text, start, "not a valid host name")
@@ -62,6 +61,19 @@ def _parse_name(text: str, host: str, start: int) -> str:
         except AddressValueError:
             reject(text, start, "not a valid IPv4 address")
     return host
+
+
+def _to_ascii(host: str) -> str | None:
+    """Return a host with its labels as IDNA 2008 encodes them; None if it is not valid.
+
+    The codec of the standard library is of 2003. To it, "faß.de" is another domain, fass.de.
+    """
+    import idna  # here, because most addresses have no such host
+
+    with suppress(UnicodeError):  # the base of the errors of idna
+        labels = idna.uts46_remap(host, std3_rules=False, transitional=False).split(".")
+        return ".".join([label if label.isascii() else idna.alabel(label).decode("ascii") for label in labels])
+    return None
 
 
 def _parse_ipv6(text: str, host: str, start: int) -> str:

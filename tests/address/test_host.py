@@ -27,6 +27,14 @@ GOOD: list[tuple[str, str, dict[str, Any]]] = [
     ("http://[::FFFF:1.2.3.4]/", "http://[::ffff:1.2.3.4]/", {"host": "::ffff:1.2.3.4"}),
     ("http://Bücher.example/", "http://xn--bcher-kva.example/", {"host": "xn--bcher-kva.example"}),
     ("http://b%C3%BCcher.example/", "http://xn--bcher-kva.example/", {}),
+    ("http://faß.de/", "http://xn--fa-hia.de/", {"host": "xn--fa-hia.de"}),
+    ("http://FASS.de/", "http://fass.de/", {}),
+    ("http://βόλος.com/", "http://xn--nxasmm1c.com/", {}),  # final sigma; IDNA 2003 has xn--nxasmq6b
+    ("http://نامه\u200cای.com/", "http://xn--mgba3gch31f060k.com/", {}),  # zero-width non-joiner, in Persian
+    ("http://Ⅷ．example。/", "http://viii.example./", {}),  # UTS 46 maps forms of letters and dots
+    ("http://１２７。0.0.1/", "http://127.0.0.1/", {"host": "127.0.0.1"}),
+    ("http://my_host.bücher.example/", "http://my_host.xn--bcher-kva.example/", {}),
+    ("http://ẞ.example/", "http://xn--zca.example/", {}),
 ]
 
 BAD: list[tuple[str, int, str]] = [
@@ -57,6 +65,13 @@ BAD: list[tuple[str, int, str]] = [
     ("http://a%2Fb/", 7, "host name"),
     ("http://℀/", 7, "host name"),
     ("http://" + "ü" * 64 + "/", 7, "host name"),
+    ("http://☃.example/", 7, "host name"),  # IDNA 2008 has no symbols
+    ("http://a\u200cb.example/", 7, "host name"),
+    ("http://\u0301a.example/", 7, "host name"),
+    ("http://אa1.example/", 7, "host name"),
+    ("http://ü..example/", 7, "host name"),
+    ("http://ü-/", 7, "host name"),
+    ("http://１２７。0.0.999/", 7, "IPv4"),
     ("http://" + "ü" * 300 + "/", 7, "host name"),
     ("http://" + "a" * 64 + "/", 7, "host name"),
     ("http://" + "a." * 140 + "/", 7, "host name"),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .._internal.closing import close_and_log
 from .._internal.settings import flag, instance, text, url_path, whole_number
 from ..address import Address
+from ..calls.client import call_keys
 from ..calls.dispatcher import Dispatcher
 from ..calls.middleware import Middleware
 from ..calls.plugins import close_middleware, resolve_middleware
@@ -31,7 +32,6 @@ from .documents.pages import DOCUMENT_PATHS
 from .middleware.base import HTTPMiddleware
 from .server.app import HTTPApp
 from .server.host_check import HostCheck
-from .server.request_keys import call_keys
 
 if TYPE_CHECKING:
     from ..auth.server import ServerAuth

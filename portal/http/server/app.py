@@ -22,18 +22,18 @@ from ...context import CallContext, Identity
 from ...errors import AuthenticationError, PortalError, ProtocolError, RegistryError
 from ...http11.forwarded import Proxy, client_address, is_trusted_proxy, trusted_networks
 from ...http11.request_head import RequestHead
+from ...network.charges import RequestCharges
+from ...network.listing import Listing
 from ...service import Service
 from ...serving import Request, Response
 from ..documents.pages import Documents
 from ..messages.call_headers import context_of
 from ..messages.content_coding import DecompressionLimit
 from ..middleware.base import HTTPMiddleware, build_http_chain
-from .charges import RequestCharges
 from .early_authentication import early_authentication
 from .error_responses import METHODS_OF_FUNCTION, ErrorResponses
 from .function_calls import FunctionCalls, json_response
 from .host_check import HostCheck
-from .listing import Listing
 from .negotiation import is_coded
 from .request_keys import RequestKeys
 from .rpc import MAX_BATCH_RESPONSE, RPCEndpoint
@@ -290,7 +290,7 @@ class HTTPApp:
     ) -> Response:
         reply: dict[str, str] = {}
         try:
-            self._charges.charge(request, context, reply)
+            self._charges.charge(request.peer, context, reply)
             entry = self._catalogue.get(path, version)
         except PortalError as error:
             return self._errors.respond(request, error, context, reply)
@@ -301,7 +301,7 @@ class HTTPApp:
         reply: dict[str, str] = {}
         try:
             if self._listing.is_list(path) or not self._is_published(path, version):
-                self._charges.charge(request, context, reply)
+                self._charges.charge(request.peer, context, reply)
             response = json_response(200, self._listing.describe(path, version, base), context)
         except PortalError as error:
             return self._errors.respond(request, error, context, reply)

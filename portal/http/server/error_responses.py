@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping
 from ..._internal.log import get_logger
 from ...auth.server import Authenticator, challenges_of
 from ...context import CallContext, new_request_id
-from ...errors import FunctionError, PortalError, ProtocolError
+from ...errors import PortalError, ProtocolError
 from ...function.failure import limit_exposure
+from ...network.failure_log import log_failure
 from ...network.problem import encode_problem
 from ...serving import Request, Response
 from ..middleware.base import problem_response
 
-__all__ = ["METHODS_OF_FUNCTION", "ErrorResponses", "log_failure"]
+__all__ = ["METHODS_OF_FUNCTION", "ErrorResponses"]
 
 _log = get_logger("portal.http")
 METHODS_OF_FUNCTION = "GET, HEAD, OPTIONS, POST"
@@ -55,7 +56,7 @@ class ErrorResponses:
             rows.append(("Allow", METHODS_OF_FUNCTION))
         if error.status == 401:
             rows += [("WWW-Authenticate", challenge) for challenge in challenges_of(error, self._authenticators)]
-        log_failure(error, request_id)
+        log_failure(_log, error, request_id)
         return problem_response(error, request_id, rows, debug=self._debug)
 
     def internal(self, request: Request, error: Exception, context: CallContext | None) -> Response:
@@ -71,14 +72,5 @@ class ErrorResponses:
     def problem(self, error: PortalError, context: CallContext | None) -> bytes:
         """Return the problem document of an error, and log it if a function raised it."""
         limit_exposure(error)
-        log_failure(error, context.request_id if context is not None else "-")
+        log_failure(_log, error, context.request_id if context is not None else "-")
         return encode_problem(error, debug=self._debug)
-
-
-def log_failure(error: PortalError, request_id: str) -> None:
-    """Log an error whose details the client does not get."""
-    name = error.context.get("operation", "a function")
-    if isinstance(error, FunctionError):
-        _log.error("%s failed, request %s: %s", name, request_id, error, exc_info=error.__cause__)
-    elif error.exposure == "hidden":
-        _log.error("%s failed in a nested call, request %s: %s: %s", name, request_id, type(error).__name__, error)

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from ..._internal.job_queue import Keys
-from ...calls.client import client_of
-from ...calls.middleware import Call
 from ...catalogue import Catalogue
 from ...context import Identity
 from ...errors import PortalError
@@ -15,7 +11,7 @@ from ...http11.forwarded import Proxy, client_address, is_trusted_proxy
 from ...http11.request_head import RequestHead
 from .target import read_target
 
-__all__ = ["RequestKeys", "call_keys"]
+__all__ = ["RequestKeys"]
 
 #: Headers that may have a credential, beside those that the authenticators name.
 _CREDENTIALS = frozenset({"authorization", "cookie", "x-api-key"})
@@ -96,20 +92,3 @@ class RequestKeys:
         if head.query and any(name in head.query for name in self._credentials):
             found.append(("query", head.query))
         return f"credential:{hash(tuple(found)):x}" if found else None
-
-
-def call_keys(proxies: tuple[Proxy, ...]) -> Callable[[Call], Keys]:
-    """Return a callable that returns the keys of a call, after authentication.
-
-    Args:
-        proxies: networks of trusted proxies. A proxy itself is not a client.
-    """
-
-    def keys_of(call: Call) -> Keys:
-        name = call.function.name
-        function = ("function", f"{call.group}/{name}" if call.group else name)
-        if call.context.identity is None and is_trusted_proxy(call.peer, proxies):
-            return (function,)
-        return function, ("client", client_of(call))
-
-    return keys_of

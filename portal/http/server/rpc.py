@@ -25,11 +25,11 @@ from ...function.failure import limit_exposure
 from ...jsonrpc import messages as jsonrpc
 from ...jsonrpc.encoding import encode_error, encode_response, may_be_deep, require_shallow
 from ...jsonrpc.methods import Params, find_method, look_up_method, params_by_name
+from ...network.charges import RequestCharges
+from ...network.failure_log import log_failure
 from ...schema.jsondata import shorten
 from ...serving import Request, Response
 from ..messages.event_stream import JSON
-from .charges import RequestCharges
-from .error_responses import log_failure
 from .negotiation import require_no_page
 
 __all__ = ["RPCEndpoint", "Run", "handle_rpc"]
@@ -122,7 +122,7 @@ def _handle(
         failure = PortalError("internal error", cause=error)
     limit_exposure(failure)
     failure.with_context(request_id=context.request_id)
-    log_failure(failure, context.request_id)
+    log_failure(_log, failure, context.request_id)
     return (None if message.notification else encode_error(message.id, failure, debug=debug)), False
 
 
@@ -183,7 +183,7 @@ class RPCEndpoint:
             if entry is None:
                 reply: dict[str, str] = {}
                 replied.append(reply)
-                self._charges.charge(request, nested, reply)
+                self._charges.charge(request.peer, nested, reply)
                 if method == "rpc.discover" and self._discover is not None:
                     return self._discover()
                 entry = find_method(self._catalogue, method)

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, unquote_to_bytes
 
 from ..._internal.closing import ClosingIterator, close_and_log
+from ..._internal.log import get_logger
 from ..._internal.settings import size, url_path
 from ...context import new_request_id
 from ...errors import ConfigError, PortalError, ProtocolError, RegistryError
@@ -32,9 +33,9 @@ from ...function.failure import limit_exposure
 from ...http11.head_cache import HeadCache
 from ...http11.request_head import RequestHead
 from ...http11.response_head import BODILESS, check_field, status_line
+from ...network.failure_log import log_failure
 from ...serving import Request, Response
 from ..middleware.base import problem_response
-from .error_responses import log_failure
 from .target import check_encoding
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = ["App", "WSGIApp", "WSGIRequest", "mount"]
 
+_log = get_logger("portal.http")
 _PIECE = 64 * 1024
 _SAFE = "/!$&'()*+,;=:@~"  # unencoded in a path, like letters, digits and -._~ (RFC 3986 section 3.3)
 _PLAIN = re.compile(r"[/!$&'()*+,;=:@~A-Za-z0-9_.\-]*")
@@ -136,7 +138,7 @@ class WSGIApp:
         except PortalError as error:
             request_id = new_request_id()
             limit_exposure(error)  # of a call that a service makes when it starts
-            log_failure(error, request_id)
+            log_failure(_log, error, request_id)
             response = problem_response(error, request_id)
         else:
             response = self._app.handle(request)

@@ -1,13 +1,13 @@
-"""Listing: what a GET returns: everything published, a service, or the schema of a function."""
+"""Listing: describes everything published, a service, or a function, for clients."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ...address import Address
-from ...catalogue import Catalogue, Entry
-from ...service import Service
+from ..address import Address
+from ..catalogue import Catalogue, Entry
+from ..service import Service
 
 __all__ = ["Listing"]
 

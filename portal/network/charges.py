@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from ...calls.dispatcher import Dispatcher
-from ...calls.middleware import Call
-from ...context import CallContext
-from ...function import function
-from ...serving import Request
+from ..calls.dispatcher import Dispatcher
+from ..calls.middleware import Call
+from ..context import CallContext
+from ..function import function
 
 __all__ = ["UNCALLED", "RequestCharges"]
 
@@ -30,17 +29,18 @@ class RequestCharges:
         self._charges = tuple(charge for charge in found if callable(charge))
         self._function = function(name=UNCALLED)(lambda: None)
 
-    def charge(self, request: Request, context: CallContext, reply: dict[str, str]) -> None:
+    def charge(self, peer: str, context: CallContext, reply: dict[str, str]) -> None:
         """Count one request.
 
         Args:
+            peer: network address of the client.
             reply: gets the headers of the limits, also if one of them rejects the request.
 
         Raises: RateLimitError, OverloadedError.
         """
         if not self._charges:
             return
-        call = Call(self._function, {}, context, peer=request.peer)
+        call = Call(self._function, {}, context, peer=peer)
         try:
             for charge in self._charges:
                 charge(call)

@@ -6,7 +6,7 @@ import pytest
 
 from portal import Address, RegistryError, Service, function
 from portal.catalogue import Catalogue
-from portal.http.server.listing import Listing
+from portal.network.listing import Listing
 
 BASE = Address.parse("http://127.0.0.1:8080/api")
 

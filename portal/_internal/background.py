@@ -11,13 +11,14 @@ import sys
 import threading
 from collections.abc import Callable
 from time import monotonic, sleep
+from typing import Protocol
 from weakref import WeakSet
 
 from ..errors import OverloadedError
 from .at_fork import new_lock, renew_after_fork
 from .log import get_logger
 
-__all__ = ["BackgroundLoop", "LoopGuard", "failing_loops", "restart_lost_loops", "start_thread"]
+__all__ = ["BackgroundLoop", "LoopGuard", "failing_loops", "restart_lost_loops", "start_thread", "supervise"]
 
 _log = get_logger("portal.threads")
 _FIRST_PAUSE = 0.001  # seconds after a failed step; doubles with each further one
@@ -43,6 +44,26 @@ def start_thread(name: str, run: Callable[[], object]) -> threading.Thread:
     except (RuntimeError, MemoryError, OSError) as error:  # RuntimeError also while the interpreter ends
         raise OverloadedError(f"no thread can be started for {name}: {error}", retry_after=1.0) from error
     return thread
+
+
+class Supervised(Protocol):
+    """What `supervise` takes: it may lose its threads.
+
+    Attributes:
+        name: of the threads, for the log.
+        failing: whether it should have a thread and has none, or whether what its thread does fails.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def failing(self) -> bool: ...
+
+    def restart(self) -> None:
+        """Start the threads that are missing. Does nothing if that is not possible now."""
+
+    def __hash__(self) -> int: ...
 
 
 class LoopGuard:
@@ -77,7 +98,16 @@ class LoopGuard:
             self._in_a_row = 0
 
     def note(self, error: BaseException) -> None:
-        """Count, log and pause after a failed step. Of many failures in a row, the 1st, 2nd, 4th, ... are logged."""
+        """Count, log and pause after a failed step. Of many failures in a row, the 1st, 2nd, 4th, ... are logged.
+
+        This raises nothing. If it fails itself, for example without memory, the next failed step is noted.
+        """
+        try:
+            self._note(error)
+        except BaseException:
+            return
+
+    def _note(self, error: BaseException) -> None:
         self.failures += 1
         self._in_a_row += 1
         count = self._in_a_row
@@ -145,8 +175,7 @@ class BackgroundLoop:
         """
         if self.running:
             return
-        with _lock:
-            _wanted.add(self)
+        supervise(self)
         with self._lock:
             self._wanted = True
             if not self.running:
@@ -175,8 +204,6 @@ class BackgroundLoop:
             self._wanted = self.running = False
             self._turn = self._lost_at = None
             thread, self._thread = self._thread, None
-        with _lock:
-            _wanted.discard(self)
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout)
 
@@ -189,16 +216,14 @@ class BackgroundLoop:
         return (lost_at is not None and self._clock() - lost_at >= _TOLERANCE) or self.guard.failing
 
     def _run(self, turn: object) -> None:
+        guard = self.guard
         try:
             while self._turn is turn:
                 try:
                     self._step()
-                    self.guard.clear()
+                    guard.clear()
                 except BaseException as error:
-                    try:
-                        self.guard.note(error)
-                    except BaseException:
-                        continue  # for example without memory; the next failed step is noted
+                    guard.note(error)
         finally:
             self._replace(turn)
 
@@ -212,6 +237,8 @@ class BackgroundLoop:
 
     def restart(self) -> None:
         """Start the thread of a loop that has lost it. Does nothing if that is not possible now."""
+        if self.running:
+            return
         with self._lock:
             if self._wanted and not self.running:
                 try:
@@ -221,21 +248,26 @@ class BackgroundLoop:
 
 
 _lock = new_lock()  # guards the set below
-_wanted: WeakSet[BackgroundLoop] = WeakSet()  # those that should run
+_supervised: WeakSet[Supervised] = WeakSet()
 
 
-def _loops() -> list[BackgroundLoop]:
+def supervise(owner: Supervised) -> None:
+    """Include an object in `failing_loops` and `restart_lost_loops` as long as it lives."""
     with _lock:
-        return list(_wanted)
+        _supervised.add(owner)
+
+
+def _living() -> list[Supervised]:
+    with _lock:
+        return list(_supervised)
 
 
 def failing_loops() -> list[str]:
-    """Return the names of the loops of this process that should run and do not."""
-    return sorted({loop.name for loop in _loops() if loop.failing})
+    """Return the names of the loops and pools of this process that should run and do not."""
+    return sorted({one.name for one in _living() if one.failing})
 
 
 def restart_lost_loops() -> None:
-    """Start the threads of loops that have lost theirs. The listener calls this from time to time."""
-    for loop in _loops():
-        if not loop.running:
-            loop.restart()
+    """Start the threads that are missing. The listener calls this from time to time."""
+    for one in _living():
+        one.restart()

@@ -12,16 +12,20 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future
+from time import monotonic
 from typing import Any
 
 from ..errors import OverloadedError
 from .at_fork import new_lock, renew_after_fork
+from .background import LoopGuard, start_thread, supervise
 from .job_queue import JobQueue, Key, KeyLimit, Keys
 from .settings import count, whole_number
 
 __all__ = ["HeldKeys", "WorkerPool", "shared_executor"]
 
+_TOLERANCE = 0.5  # seconds without a thread after which the pool counts as failing
 _Job = tuple["Future[Any]", Callable[..., Any], tuple[Any, ...], dict[str, Any], Keys]
+_Outcome = tuple[Any, BaseException | None]  # what a job returned or raised
 
 
 class WorkerPool(Executor):
@@ -51,10 +55,11 @@ class WorkerPool(Executor):
     ) -> None:
         self.workers = count("workers", workers)
         self.queue = whole_number("queue", queue, minimum=0)
-        self._name = name
+        self.name = name
         self._limits = limits
         self.after_fork()
         renew_after_fork(self)
+        supervise(self)
 
     def after_fork(self) -> None:
         """Start with no threads and an empty queue; called by `__init__`, and in a child process after a fork."""
@@ -64,6 +69,7 @@ class WorkerPool(Executor):
         self._threads: set[threading.Thread] = set()
         self._started = 0
         self._closed = False
+        self._lost_at: float | None = None  # since when it has no thread, as the system cannot start one
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Run `fn(*args, **kwargs)` in a thread of the pool.
@@ -88,7 +94,12 @@ class WorkerPool(Executor):
             job = (future, contextvars.copy_context().run, (fn, *args), kwargs, keys)
             if self._queue.add(job, keys):
                 self._jobs.append(job)
-                self._provide_thread()
+                try:
+                    self._provide_thread()
+                except BaseException:
+                    self._jobs.pop()
+                    self._run_next(self._queue.finish(keys))
+                    raise
         return future
 
     def hold(self, key: Key) -> None:
@@ -116,10 +127,13 @@ class WorkerPool(Executor):
         return self._queue.is_stalled(keys)
 
     def _run_next(self, jobs: list[_Job]) -> None:
-        for job in jobs:
-            self._jobs.append(job)
+        self._jobs.extend(jobs)
+        for _ in jobs:
             if not self._closed:
-                self._provide_thread()
+                try:
+                    self._provide_thread()
+                except OverloadedError:
+                    return  # they wait for `restart`; the caller has nothing to do with them
 
     def _provide_thread(self) -> None:
         """Have a thread take the job that was added last. One that is about to end its job takes it, too."""
@@ -129,39 +143,86 @@ class WorkerPool(Executor):
             self._ready.notify()
 
     def _start_thread(self) -> None:
-        thread = threading.Thread(target=self._work, name=f"{self._name}-{self._started + 1}", daemon=True)
-        self._threads.add(thread)
         try:
-            thread.start()
-        except RuntimeError as error:  # the system has no more threads, or the interpreter is ending
-            self._threads.discard(thread)
+            thread = start_thread(f"{self.name}-{self._started + 1}", self._work)
+        except OverloadedError:  # the system has no more threads, or the interpreter is ending
             if self._threads:
+                self._ready.notify()
                 return  # an existing thread will run the job
-            job = self._jobs.pop()
-            self._queue.finish(job[4])
-            raise OverloadedError(f"no thread can be started: {error}", retry_after=1.0) from error
+            if self._lost_at is None:
+                self._lost_at = monotonic()
+            raise
+        self._threads.add(thread)
         self._started += 1
+        self._lost_at = None
+
+    def restart(self) -> None:
+        """Start a thread for a job that waits as the system could not start one. Does nothing if it cannot now."""
+        if self._lost_at is None and not self._jobs:
+            return
+        with self._ready:
+            if self._closed or (self._lost_at is None and len(self._threads) >= self._queue.running):
+                return
+            try:
+                self._start_thread()
+            except OverloadedError:
+                return
+
+    @property
+    def failing(self) -> bool:
+        """Whether it has no thread, as the system cannot start one."""
+        lost_at = self._lost_at
+        return lost_at is not None and monotonic() - lost_at >= _TOLERANCE
+
+    # the threads
 
     def _work(self) -> None:
-        while (job := self._next_job()) is not None:
-            future, run, args, kwargs, keys = job
-            outcome = _run(run, args, kwargs) if future.set_running_or_notify_cancel() else None
+        guard = LoopGuard(self.name)
+        job: _Job | None = None
+        outcome: _Outcome | None = None
+        with self._ready:
+            self._threads.add(threading.current_thread())
+        try:
+            while True:
+                try:
+                    if (job := self._next_job()) is None:
+                        return
+                    try:
+                        if job[0].set_running_or_notify_cancel():
+                            outcome = job[1](*job[2], **job[3]), None
+                    except BaseException as error:  # the caller that waits for the job gets it
+                        outcome = None, error
+                    self._end_job(job, outcome)
+                    guard.clear()
+                except BaseException as error:
+                    guard.note(error)
+                finally:
+                    # This frame must not keep the job's arguments alive while the thread waits for the next job.
+                    job = outcome = None
+        finally:
+            self._leave()
+
+    def _end_job(self, job: _Job, outcome: _Outcome | None) -> None:
+        try:
             with self._ready:
                 # Before the result is set, so that a caller that waits for the result can submit again at once.
-                self._run_next(self._queue.finish(keys))
+                self._run_next(self._queue.finish(job[4]))
+        finally:
             if outcome is not None:
-                _set_outcome(future, *outcome)
-            # This frame must not keep the job's arguments alive while the thread waits for the next job.
-            del job, future, run, args, kwargs, keys, outcome
+                _set_outcome(job[0], *outcome)
+
+    def _leave(self) -> None:
+        """End this thread; another one goes on if it has ended by an exception."""
+        with self._ready:
+            self._threads.discard(threading.current_thread())
+            if self._jobs and not self._closed:
+                self._provide_thread()
 
     def _next_job(self) -> _Job | None:
         with self._ready:
             while not self._jobs and not self._closed:
                 self._ready.wait()
-            if self._jobs:
-                return self._jobs.popleft()
-            self._threads.discard(threading.current_thread())
-            return None
+            return self._jobs.popleft() if self._jobs else None
 
     def take_back(self, is_due: Callable[[Callable[..., Any], tuple[Any, ...]], bool]) -> list[tuple[Any, ...]]:
         """Cancel the waiting jobs that are due, and return their arguments.
@@ -208,6 +269,7 @@ class WorkerPool(Executor):
         """
         with self._ready:
             self._closed = True
+            self._lost_at = None
             waiting = self._cancel_all() if cancel_futures else []
             threads = [thread for thread in self._threads if thread is not threading.current_thread()]
             self._ready.notify_all()
@@ -247,24 +309,27 @@ class HeldKeys:
 
     def hold(self, key: Key) -> None:
         """Count a key until `release`. Raises: OverloadedError if the key is full."""
+        keys = (*self._keys, key)
         self._pool.hold(key)
-        self._keys = (*self._keys, key)
+        self._keys = keys
 
     def drop(self, key: Key) -> None:
         """Stop counting one key."""
         kept = list(self._keys)
         kept.remove(key)
-        self._keys = tuple(kept)
         self._pool.release((key,))
+        self._keys = tuple(kept)
 
     def release(self) -> None:
         """Stop counting all keys, as the job ends."""
-        with self._lock:
-            self._over = True
-            if self._abandoned:
-                self._pool.recover(self._abandoned)
-        if self._keys:
-            self._pool.release(self._keys)
+        try:
+            with self._lock:
+                self._over = True
+                if self._abandoned:
+                    self._pool.recover(self._abandoned)
+        finally:
+            if self._keys:
+                self._pool.release(self._keys)
 
     def abandon(self) -> None:
         """Note that nobody waits for the job any more, until `release`."""
@@ -274,23 +339,19 @@ class HeldKeys:
                 self._pool.abandon(self._abandoned)
 
 
-def _run(run: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, BaseException | None]:
-    try:
-        return run(*args, **kwargs), None
-    except BaseException as error:  # the caller that waits for the job gets it, as in ThreadPoolExecutor
-        return None, error
-
-
 def _set_outcome(future: Future[Any], result: Any, error: BaseException | None) -> None:
-    if error is None:
-        future.set_result(result)
-    else:
-        future.set_exception(error)
+    try:
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)
+    except BaseException as failure:
+        if future.done():
+            raise  # by the log line of a callback that failed
+        future.set_exception(failure)
 
 
 def _join(threads: list[threading.Thread], timeout: float | None) -> None:
-    from time import monotonic
-
     end = None if timeout is None else monotonic() + timeout
     for thread in threads:
         thread.join(None if end is None else max(0.0, end - monotonic()))

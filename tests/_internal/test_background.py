@@ -16,6 +16,7 @@ from portal._internal.background import (
     failing_loops,
     restart_lost_loops,
     start_thread,
+    supervise,
 )
 from portal.errors import OverloadedError
 from tests.support.clocks import Clock
@@ -271,8 +272,7 @@ def test_a_child_has_no_thread_and_may_start_one(loops: Callable[..., Background
 
 def test_a_dropped_loop_is_forgotten() -> None:
     loop = BackgroundLoop("dropped-loop", lambda: None)
-    with background._lock:
-        background._wanted.add(loop)
-    assert loop in background._loops()
+    supervise(loop)
+    assert loop in background._living()
     del loop
-    assert "dropped-loop" not in {one.name for one in background._loops()}
+    assert "dropped-loop" not in {one.name for one in background._living()}

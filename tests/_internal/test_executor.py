@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
 from contextvars import ContextVar
 
 import pytest
 
-from portal._internal.executor import WorkerPool, shared_executor
+from portal._internal import executor
+from portal._internal.background import LoopGuard, failing_loops, restart_lost_loops
+from portal._internal.executor import HeldKeys, WorkerPool, shared_executor
 from portal._internal.job_queue import KeyLimit
 from portal.errors import ConfigError, OverloadedError
 
@@ -223,3 +226,156 @@ def test_a_shutdown_cancels_jobs_that_wait_for_their_key() -> None:
     assert waiting.cancelled()
     gate.set()
     assert running.result(WAIT)
+
+
+def no_thread(patch: pytest.MonkeyPatch) -> None:
+    def fail(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    patch.setattr(threading.Thread, "start", fail)
+
+
+def test_a_job_that_a_release_has_let_run_waits_for_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that releases a key has nothing to do with the job, and the job must not be lost."""
+    pool, key = WorkerPool(2, 4, limits={"function": KeyLimit(1, 4)}), ("function", "f")
+    pool.hold(key)
+    future = pool.submit_with_keys((key,), lambda: "ran")
+    with monkeypatch.context() as patch:
+        no_thread(patch)
+        pool.release((key,))
+        pool.restart()
+        assert not future.done()
+        assert pool.waiting == 1
+    restart_lost_loops()
+    assert future.result(WAIT) == "ran"
+    pool.shutdown(timeout=WAIT)
+
+
+def test_a_rejected_job_leaves_its_place_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = WorkerPool(1, 4)
+    for error in (MemoryError(), KeyboardInterrupt(), RuntimeError("can't start new thread")):
+        with monkeypatch.context() as patch:
+
+            def fail(thread: threading.Thread, error: BaseException = error) -> None:
+                raise error
+
+            patch.setattr(threading.Thread, "start", fail)
+            with pytest.raises((OverloadedError, KeyboardInterrupt)):
+                pool.submit(int)
+        assert pool.stats() == {"threads": 0, "waiting": 0, "unfinished": 0}
+    assert pool.submit(lambda: 1).result(WAIT) == 1
+    pool.shutdown(timeout=WAIT)
+
+
+def test_a_pool_without_threads_is_failing_until_one_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executor, "_TOLERANCE", 0.0)
+    pool = WorkerPool(1, 0, name="failing-pool")
+    with monkeypatch.context() as patch:
+        no_thread(patch)
+        with pytest.raises(OverloadedError):
+            pool.submit(int)
+        assert "failing-pool" in failing_loops()
+        restart_lost_loops()
+        assert "failing-pool" in failing_loops()
+    restart_lost_loops()
+    assert "failing-pool" not in failing_loops()
+    assert pool.stats()["threads"] == 1
+    assert pool.submit(lambda: 1).result(WAIT) == 1
+    pool.shutdown(timeout=WAIT)
+
+
+#: Each step of a thread around a job.
+STEPS = [(executor, "_set_outcome"), (WorkerPool, "_next_job"), (Future, "set_result"), (LoopGuard, "clear")]
+
+
+@pytest.mark.parametrize(("where", "name"), STEPS, ids=[name for _, name in STEPS])
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("wrong"), SystemExit(1)], ids=repr)
+def test_no_step_that_raises_costs_a_thread_or_a_place(
+    monkeypatch: pytest.MonkeyPatch, where: object, name: str, error: BaseException
+) -> None:
+    pool, original, faults = WorkerPool(2, 4), getattr(where, name), [error]
+
+    def failing(*args: object) -> object:
+        if faults:
+            raise faults.pop()
+        return original(*args)
+
+    monkeypatch.setattr(where, name, failing)
+    first = pool.submit(int)
+    gate, both = threading.Event(), threading.Barrier(3)
+
+    def work() -> int:
+        both.wait(WAIT)
+        gate.wait(WAIT)
+        return 1
+
+    futures = [pool.submit(work) for _ in range(2)]
+    both.wait(WAIT)  # both workers run
+    gate.set()
+    assert [future.result(WAIT) for future in futures] == [1, 1]
+    assert not faults
+    assert name != "set_result" or first.exception(WAIT) is error  # no job is lost without an error
+    assert pool.stats() == {"threads": 2, "waiting": 0, "unfinished": 0}
+    pool.shutdown(timeout=WAIT)
+
+
+def test_a_thread_that_ends_by_an_exception_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two faults at once: the handler of the first one fails, too."""
+    pool, faults = WorkerPool(1, 4), [MemoryError()]
+
+    def broken(guard: LoopGuard, error: BaseException | None = None) -> None:
+        if faults:
+            raise faults[-1] if error is None else faults.pop()
+
+    monkeypatch.setattr(LoopGuard, "clear", broken)
+    monkeypatch.setattr(LoopGuard, "note", broken)
+    assert pool.submit(int).result(WAIT) == 0
+    assert pool.submit(lambda: 1).result(WAIT) == 1
+    assert not faults
+    assert pool.stats()["threads"] <= 1
+    pool.shutdown(timeout=WAIT)
+
+
+def test_a_callback_whose_log_line_fails_does_not_cost_a_thread() -> None:
+    class Failing(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise MemoryError
+
+    def fail(future: object) -> None:
+        raise ValueError("wrong")
+
+    handler, pool, gate = Failing(), WorkerPool(1, 4), threading.Event()
+    logging.getLogger("concurrent.futures").addHandler(handler)
+    try:
+        future = pool.submit(gate.wait, WAIT)
+        future.add_done_callback(fail)
+        gate.set()
+        assert pool.submit(lambda: 1).result(WAIT) == 1
+    finally:
+        logging.getLogger("concurrent.futures").removeHandler(handler)
+    pool.shutdown(timeout=WAIT)
+
+
+def test_keys_are_counted_right_whatever_step_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool, key = WorkerPool(2, 4, limits={"function": KeyLimit(1, 4)}), ("function", "f")
+    held = HeldKeys(pool)
+
+    def fail(*args: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pool, "hold", fail)
+        with pytest.raises(MemoryError):
+            held.hold(key)
+    held.hold(key)
+    with monkeypatch.context() as patch:
+        patch.setattr(pool, "release", fail)
+        with pytest.raises(MemoryError):
+            held.drop(key)
+    held.abandon()
+    with monkeypatch.context() as patch:
+        patch.setattr(pool, "recover", fail)
+        with pytest.raises(MemoryError):
+            held.release()
+    assert pool.submit_with_keys((key,), lambda: 1).result(WAIT) == 1
+    pool.shutdown(timeout=WAIT)

@@ -1,22 +1,24 @@
 """One listener on stdlib http.server, many apps: connections, workers, TLS, limits."""
 
 from .config import ServingConfig
-from .connections.connection import Connection
+from .connections.channel import Channel
 from .io.tls import Certificate, TLSConfig
 from .listener import Listener
 from .messages.app import App
 from .messages.request import EarlyResponder, Request, Response
-from .messages.upgraded import Upgraded
+from .messages.upgraded import Run, Upgraded, Work
 
 __all__ = [
     "App",
     "Certificate",
-    "Connection",
+    "Channel",
     "EarlyResponder",
     "Listener",
     "Request",
     "Response",
+    "Run",
     "ServingConfig",
     "TLSConfig",
     "Upgraded",
+    "Work",
 ]

@@ -31,6 +31,7 @@ from .loop.acceptor import Acceptor
 from .loop.leader import LeaderFollower
 from .loop.reactor import Reactor
 from .loop.scheduler import RequestScheduler
+from .loop.upgraded_work import UpgradedWork
 from .messages.app import App, ProxyAware
 from .messages.rejections import RejectionLog
 
@@ -260,6 +261,7 @@ class Listener:
             shared=shared,
         )
         leader = LeaderFollower(name="portal-listener", limit=config.workers)
+        work = UpgradedWork(leader, pool, max_wait=config.max_wait)
         scheduler = RequestScheduler(
             table,
             leader,
@@ -267,10 +269,11 @@ class Listener:
             self._app_for,
             self._prefixes,
             rejections,
+            work.run_in_worker,
             max_wait=config.max_wait,
             serves_to_the_end=shared,
         )
-        reactor = Reactor(poller, table, acceptor, scheduler, leader, rejections, self._app_for)
+        reactor = Reactor(poller, table, acceptor, scheduler, work, leader, rejections, self._app_for)
         return _Engine(pool, rejections, table, acceptor, leader, scheduler, reactor)
 
     def reload_certificates(self) -> None:

@@ -35,7 +35,7 @@ NOT_SETTINGS = {
     # constraints in type hints, which the mapping of the hint checks
     *("Description", "Example", "Ge", "Gt", "Le", "Lt", "MaxLen", "MinLen", "MultipleOf", "Pattern", "Unique"),
     # parts that only the library constructs
-    *("Connection", "Mock", "ResolvedFunction"),
+    *("Channel", "Mock", "ResolvedFunction"),
     # the base class of portals, which is abstract
     "Portal",
     # functions of values

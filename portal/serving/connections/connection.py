@@ -19,6 +19,7 @@ from ..io.tls import identity_of
 from ..messages.rejections import error_response
 from ..messages.request_reader import Received, RequestReader
 from ..messages.upgraded import Upgraded
+from .channel import Channel
 from .timeouts import DRAIN_SECONDS, silence_deadline
 
 __all__ = ["INPUT_REFUSED", "Connection"]
@@ -49,12 +50,12 @@ class Connection:
         requests, bytes_in: counters.
         armed_otherwise: whether the poller has reported it differently since it was last parked.
         input: counts what is kept of a request.
-        upgraded: the protocol that has taken the connection over, or None while it speaks HTTP.
+        channel: of the protocol that has taken the connection over, or None while it speaks HTTP.
 
     Threads: a connection belongs to one thread at a time. That is the thread that leads the reactor's loop while the
         connection is parked, and otherwise the worker that serves it, or the responder at its deadline. After an
-        upgrade it stays with the reactor, and one other thread at a time may call `send`. Any thread may call `abort`,
-        `reset`, `resume` and `notify_stopping`.
+        upgrade one thread at a time may call `send_part`. Any thread may call `abort`, `reset`, `cut`, `pause`,
+        `resume` and `shut_writing` then.
     """
 
     __slots__ = (
@@ -64,9 +65,9 @@ class Connection:
         "_owner",
         "_parked_in",
         "_reader",
-        "_stopping",
         "armed_otherwise",
         "bytes_in",
+        "channel",
         "client",
         "closed",
         "deadline",
@@ -81,7 +82,6 @@ class Connection:
         "requests",
         "secure",
         "stream",
-        "upgraded",
     )
 
     def __init__(
@@ -110,12 +110,11 @@ class Connection:
         self.idle_since = monotonic()
         self.deadline = self.idle_since + config.head_timeout
         self.requests = self.bytes_in = 0
-        self.upgraded: Upgraded | None = None
+        self.channel: Channel | None = None
         self._parked_in = "idle"
         self._checked = -1  # number of requests before the one whose credential was looked at
         self._known: tuple[int, Identity | None] = (-1, None)  # of the request with this number
         self._reader = RequestReader(config.max_head, config.max_body, cache)
-        self._stopping: list[Callable[[], object]] = []  # `Upgraded.stopping`, until it is called
 
     def _output_to(self, stream: Stream) -> Output:
         return Output(
@@ -230,7 +229,7 @@ class Connection:
     @property
     def awaits_request(self) -> bool:
         """Whether it is idle between two requests."""
-        return not self.draining and self.upgraded is None and self._reader.state == "idle"
+        return not self.draining and self.channel is None and self._reader.state == "idle"
 
     @property
     def rank(self) -> tuple[int, float] | None:
@@ -238,13 +237,13 @@ class Connection:
 
         Idle connections come first, then those that have not sent all of a request or a handshake.
         """
-        if self.output.pending or self.upgraded is not None:
+        if self.output.pending or self.channel is not None:
             return None
         return (0 if self.draining or (self.awaits_request and not self.handshaking) else 1), self.idle_since
 
     def is_unfinished(self, now: float) -> bool:
         """Return whether the client is sending a request or may be about to, as its deadline is ahead."""
-        if self.draining or self.upgraded is not None:
+        if self.draining or self.channel is not None:
             return False
         return self._reader.state != "idle" or (self.deadline > now and not self.handshaking)
 
@@ -255,7 +254,7 @@ class Connection:
     def note_parked(self, now: float) -> None:
         """Set the deadline of the connection, which is parked now; see `silence_deadline`."""
         self.armed_otherwise = False
-        if self.draining or self.handshaking or self.upgraded is not None:
+        if self.draining or self.handshaking or self.channel is not None:
             return
         if self.input.held and self._reader.state == "idle":
             self.input.release()
@@ -328,26 +327,16 @@ class Connection:
 
     # upgrades
 
-    def upgrade(self, take_over: Callable[[Connection], Upgraded]) -> bytes:
+    def upgrade(self, take_over: Callable[[Channel], Upgraded]) -> bytes:
         """Give the connection to a protocol other than HTTP; return the bytes already read that belong to it."""
         rest = self._reader.take_rest()
-        self.deadline = monotonic() + self._config.idle_timeout
-        self.upgraded = take_over(self)
-        self._stopping = [self.upgraded.stopping]
+        self.deadline = inf
+        self.channel = Channel(self, self._owner, take_over)
         return rest
 
-    def notify_stopping(self) -> None:
-        """Tell the upgraded protocol once that the listener stops. Any thread."""
-        try:
-            stopping = self._stopping.pop()
-        except IndexError:
-            return
-        stopping()
-
-    def resume_http(self, rest: bytes = b"") -> None:
-        """Speak HTTP again, beginning with `rest`. Only `Upgraded.received` may call this."""
-        self.upgraded = None
-        self._stopping.clear()
+    def downgrade(self, rest: bytes) -> None:
+        """Speak HTTP again, beginning with `rest`."""
+        self.channel = None
         self._reader.feed(rest)
 
     def pause(self) -> None:
@@ -356,8 +345,9 @@ class Connection:
 
     def resume(self) -> None:
         """Read again. Any thread."""
-        self.paused = False
-        self._owner.park(self)
+        if self.paused:
+            self.paused = False
+            self._owner.resume(self)
 
     def on_hangup(self, callback: Callable[[], object]) -> None:
         """Call `callback`, in the thread that leads the reactor's loop, if the client closes its side.
@@ -384,6 +374,15 @@ class Connection:
         self.output.discard()
         self.stream.reset()
 
+    def cut(self) -> None:
+        """Break the connection for its output. A protocol other than HTTP may say why first. Any thread."""
+        if self.channel is None or self.draining:
+            self.reset()
+        else:
+            # If nothing waits any more, another thread may be writing: then the end comes without the words.
+            self.output.replace(self.channel.handler.farewell())
+            self.channel.finish()
+
     def discard(self) -> None:
         """Close this process's copy of the socket in the child of a fork. The client does not notice."""
         self.closed = True
@@ -396,5 +395,5 @@ class Connection:
             self.output.close()
             self.input.release()
             self.stream.close()
-            if self.upgraded is not None:
-                self.upgraded.lost()
+            if self.channel is not None:
+                self.channel.handler.lost()

@@ -40,10 +40,10 @@ class ConnectionTable:
         output_aborted: counts connections that were aborted for their output.
         open: all open connections.
 
-    Threads: any thread may call `park`, `close`, `release_to_worker`, `on_hangup`, `forget_hangup`, `watch_output`,
-        `reduce_output`, `abort_output`, `connections_of`, `stop_keeping`, `end`, `has_unfinished` and `abandon`, and
-        may read the attributes. The thread that watches the leader calls `hand_over`. Only the thread that leads the
-        reactor's loop calls the other methods.
+    Threads: any thread may call `park`, `close`, `resume`, `release_to_worker`, `on_hangup`, `forget_hangup`,
+        `watch_output`, `reduce_output`, `abort_output`, `connections_of`, `stop_keeping`, `end`, `has_unfinished`,
+        `has_upgraded` and `abandon`, and may read the attributes. The thread that watches the leader calls `hand_over`.
+        Only the thread that leads the reactor's loop calls the other methods.
     """
 
     def __init__(
@@ -116,6 +116,14 @@ class ConnectionTable:
         """Report no events of a connection until it is parked again."""
         self._ignoring_closed(self._poller.disarm, connection.stream.fileno())
 
+    def resume(self, connection: Connection) -> None:
+        """Read a parked connection again that was paused. One that is being served is read when it is parked."""
+        fd = connection.stream.fileno()
+        with connection.output.lock:
+            connection.armed_otherwise = True
+            if fd in self.parked:
+                self._arm(fd, connection)
+
     def on_hangup(self, connection: Connection, callback: Callable[[], object]) -> None:
         """Call `callback` once if the client closes its side of a connection that is being served."""
         fd = connection.stream.fileno()
@@ -165,6 +173,10 @@ class ConnectionTable:
         self._keeping = False
         self._ended = True
 
+    def has_upgraded(self) -> bool:
+        """Return whether a connection speaks another protocol than HTTP, which has not said goodbye yet."""
+        return any(one.channel is not None and not one.draining for one in list(self.open))
+
     def has_unfinished(self) -> bool:
         """Return whether a client is sending a request, or may be about to."""
         now = monotonic()
@@ -183,7 +195,7 @@ class ConnectionTable:
             if not pending:
                 change = self._poller.disarm if connection.paused else self._poller.arm
                 self._ignoring_closed(change, fd)
-            elif connection.upgraded is None or connection.paused:
+            elif connection.channel is None or connection.paused:
                 # Nothing is read before the client has taken its response.
                 self._ignoring_closed(self._poller.arm_output, fd)
             else:
@@ -203,7 +215,7 @@ class ConnectionTable:
     def abort_output(self, connection: Connection) -> None:
         """Break a connection for its output. The reactor, or the thread that serves it, then closes it."""
         self.output_aborted.add()
-        connection.reset()
+        connection.cut()
 
     # the thread that leads the reactor's loop
 
@@ -214,11 +226,6 @@ class ConnectionTable:
             if connection.output.pending and fd in self._hangups:
                 self._arm(fd, connection)  # it was reported once only
         return alive
-
-    def stop_reading(self, fd: int, connection: Connection) -> None:
-        """Read nothing of a parked connection that is paused."""
-        with connection.output.lock:
-            self._arm(fd, connection)
 
     def add(self, connection: Connection) -> None:
         """Watch a new connection."""

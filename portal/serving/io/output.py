@@ -57,6 +57,9 @@ class ConnectionOwner(Protocol):
     def park(self, connection: Any) -> None:
         """Watch a connection from now on."""
 
+    def resume(self, connection: Any) -> None:
+        """Read a connection again that was paused."""
+
     def watch_output(self, connection: Any, pending: bool) -> None:
         """Send what waits for the client of a connection, until `pending` is False. Its output's lock is held."""
 
@@ -95,6 +98,7 @@ class Output:
 
     __slots__ = (
         "_aborted",
+        "_begun",
         "_budget",
         "_changed",
         "_clock",
@@ -130,6 +134,7 @@ class Output:
         self._held = 0
         self._delivered = 0  # bytes that the client has acknowledged, when it was last looked at
         self._aborted = False
+        self._begun = False  # whether some of the first part was sent
         self._on_sent: Callable[[], object] | None = None
         self._changed: threading.Condition | None = None  # on `lock`, while a stream waits
         self.lock = threading.RLock()
@@ -198,6 +203,7 @@ class Output:
                 raise ConnectionAbortedError(_ABORTED)
             begins = not self.pending
             if begins:
+                self._begun = len(rest) < size - _OVERHEAD
                 self._delivered = self.sent - self._sink.count_unacknowledged()
                 self._reader.begin(self._clock())
             if timeout is not None:
@@ -247,11 +253,12 @@ class Output:
             if not taken:
                 break
             count += taken
-            if taken == len(part):
+            self._begun = taken < len(part)
+            if self._begun:
+                self._parts[0] = (part[taken:], size)
+            else:
                 self._parts.popleft()
                 self._release(size)
-            else:
-                self._parts[0] = (part[taken:], size)
         if count:
             self.sent += count
             self.pending -= count
@@ -284,6 +291,25 @@ class Output:
             if self.pending:
                 self.pending = 0
                 self._on_pending(False)
+
+    def replace(self, last: bytes) -> bool:
+        """Drop the parts of which nothing was sent, and keep `last` in their place.
+
+        The caller lets nothing be written after it.
+
+        Returns: False, with nothing changed, if nothing waits for the client.
+        """
+        with self.lock:
+            if not self.pending:
+                return False
+            kept = [self._parts[0]] if self._begun else []
+            dropped = sum(size for _, size in self._parts) - sum(size for _, size in kept)
+            self._parts = deque([*kept, (memoryview(last), len(last) + _OVERHEAD)])
+            self.pending = sum(len(part) for part, _ in self._parts)
+            self._held += len(last) + _OVERHEAD
+            self._budget.add(len(last) + _OVERHEAD)
+            self._release(dropped)
+            return True
 
     def close(self) -> None:
         """Drop everything for good; the connection is closed."""

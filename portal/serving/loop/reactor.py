@@ -12,7 +12,7 @@ from collections.abc import Callable
 from time import monotonic, time
 
 from ..._internal.log import get_logger
-from ...errors import OverloadedError, ProtocolError
+from ...errors import ProtocolError
 from ..connections.connection import INPUT_REFUSED, Connection
 from ..connections.table import ConnectionTable
 from ..io.poller import Poller
@@ -22,6 +22,7 @@ from .acceptor import Acceptor
 from .handshake import HeadAuthentication, TLSHandshakes
 from .leader import LeaderFollower, Leadership
 from .scheduler import RequestScheduler
+from .upgraded_work import UpgradedWork
 
 __all__ = ["Reactor"]
 
@@ -37,6 +38,7 @@ class Reactor:
         table: the connections.
         acceptor: accepts new connections.
         scheduler: serves complete requests.
+        work: has the work of upgraded connections done.
         leader: runs the loop.
         rejections: writes its log line from time to time.
         app_for: returns the app that serves a path, or None.
@@ -52,6 +54,7 @@ class Reactor:
         table: ConnectionTable,
         acceptor: Acceptor,
         scheduler: RequestScheduler,
+        work: UpgradedWork,
         leader: LeaderFollower,
         rejections: RejectionLog,
         app_for: Callable[[str], object],
@@ -60,6 +63,7 @@ class Reactor:
         self._table = table
         self._acceptor = acceptor
         self._scheduler = scheduler
+        self._work = work
         self._leader = leader
         self._rejections = rejections
         self._handshakes = TLSHandshakes(table, scheduler.submit)
@@ -67,6 +71,7 @@ class Reactor:
         self._reported: list[int] = []  # what the leading thread is working through
         self._accepting = True
         self._has_left = False  # whether it has stopped listening and has looked at all connections since
+        self._upgraded: Connection | None = None  # which the leading thread reads from now
         self._running = True
         self._next_sweep = monotonic() + _SWEEP
 
@@ -134,9 +139,14 @@ class Reactor:
 
     def _on_stuck(self, fd: int) -> None:
         """Prepare for the next leader: the thread that serves `fd` is not back in time."""
-        reported = self._reported
-        self._scheduler.note_stuck()
+        reported, upgraded = self._reported, self._upgraded
+        self._upgraded = None
+        (self._scheduler if upgraded is None else self._work).note_stuck()
         self._table.hand_over(fd, reported[reported.index(fd) + 1 :] if fd in reported else ())
+        if upgraded is not None:
+            # One message takes its time. Others of the same connection go on, as they may overtake it.
+            self._table.park(upgraded)
+            self._work.go_on_reading(upgraded)
 
     def _on_event(self, fd: int, turn: Leadership) -> None:
         connection = self._table.parked.get(fd)
@@ -144,7 +154,7 @@ class Reactor:
             self._on_other_event(fd)
         elif self._table.writing and fd in self._table.writing:
             self._on_writable(fd, connection, turn)
-        elif connection.draining or connection.handshaking or connection.upgraded is not None:
+        elif connection.draining or connection.handshaking or connection.channel is not None:
             self._on_special_state(fd, connection, turn)
         else:
             received = self._receive(fd, connection, connection.read_request)
@@ -159,6 +169,7 @@ class Reactor:
         connection = self._table.writing.get(fd)
         if connection is not None:
             self._table.send_output(fd, connection)
+            _notify_writable(connection)
             if not connection.stream.is_hung_up():
                 return
         callback = self._table.take_hangup(fd)
@@ -169,8 +180,9 @@ class Reactor:
         """Handle an event of a parked connection whose output waits for the client."""
         if not self._table.send_output(fd, connection):
             self._table.drop(fd)
-        elif connection.upgraded is not None:
-            self._on_upgraded(fd, connection, turn)
+        elif connection.channel is not None:
+            _notify_writable(connection)
+            self._on_special_state(fd, connection, turn)
         elif not connection.output.pending and not connection.draining:
             # The next request may have been read already, and no event reports it.
             received = self._receive(fd, connection, connection.take_request)
@@ -207,9 +219,16 @@ class Reactor:
     def _on_partial_body(self, fd: int, connection: Connection) -> None:
         """Have the caller authenticated before its body is read, and reject the requests that must give way to it."""
         self._authentication.begin(fd, connection)
+        self._reject_refused()
+
+    def _reject_refused(self) -> None:
         for refused in self._table.inputs.take_refused():
             other = self._table.parked.get(refused.stream.fileno())
-            if other is not None and other is refused and not other.draining:
+            if other is None or other is not refused or other.draining:
+                continue
+            if other.channel is not None:
+                other.channel.handler.refused()
+            else:
                 self._reject(other.stream.fileno(), other, ProtocolError(INPUT_REFUSED, status=503))
 
     def _serve(self, fd: int, connection: Connection, received: Received, turn: Leadership) -> None:
@@ -232,30 +251,48 @@ class Reactor:
             self._table.park(connection)
 
     def _on_upgraded(self, fd: int, connection: Connection, turn: Leadership) -> None:
-        handler = connection.upgraded
-        assert handler is not None
+        channel = connection.channel
+        assert channel is not None
         try:
             data = connection.read()
         except OSError:
             self._table.drop(fd)
             return
-        work = None if data is None else handler.received(data)
-        if work is not None:
-            try:
-                self._scheduler.submit(work, False)
-            except OverloadedError:
-                handler.overloaded(work)
-        if connection.upgraded is None:  # the handler has given the connection back to HTTP
+        if data is None:
+            return
+        del self._table.parked[fd]
+        self._upgraded = connection
+        turn.begin(fd)
+        failed = False
+        try:
+            channel.handler.received(data, self._work.runner(turn))
+        except OSError:
+            failed = True
+        except Exception:
+            _log.exception("reading from a connection failed")
+            failed = True
+        if not turn.end():  # the next leader watches the connection already
+            if failed:
+                connection.abort()
+            return
+        self._upgraded = None
+        if failed:
+            self._table.close(connection)
+        elif not connection.closed:
+            self._watch_again(fd, connection, turn)
+
+    def _watch_again(self, fd: int, connection: Connection, turn: Leadership) -> None:
+        """Watch a connection that is upgraded, or was before the bytes that have just been read."""
+        if connection.paused or connection.armed_otherwise or connection.channel is None:
+            self._table.park(connection)
+        else:
+            self._table.parked[fd] = connection
+        if connection.channel is None:  # the handler has given the connection back to HTTP
             received = self._receive(fd, connection, connection.take_request)
             if received is not None:
                 self._serve(fd, connection, received, turn)
-        elif connection.paused and not connection.closed:
-            self._stop_reading(fd, connection)
-
-    def _stop_reading(self, fd: int, connection: Connection) -> None:
-        self._table.stop_reading(fd, connection)
-        if not connection.paused:  # another thread has resumed it meanwhile
-            self._table.park(connection)
+        elif connection.input.receiving:
+            self._reject_refused()
 
     def _reject(self, fd: int, connection: Connection, error: ProtocolError) -> None:
         try:
@@ -272,6 +309,7 @@ class Reactor:
             if connection.deadline <= now:
                 self._give_up(fd, connection)
         self._scheduler.reject_overdue(now)
+        self._work.reject_overdue(now)
         for connection in self._table.writing.copy().values():
             complaint = connection.output.complaint()
             if complaint is not None:
@@ -281,7 +319,7 @@ class Reactor:
         self._rejections.flush(now)
 
     def _give_up(self, fd: int, connection: Connection) -> None:
-        if connection.upgraded is not None and connection.upgraded.overdue():
+        if connection.channel is not None and not connection.draining and connection.channel.handler.overdue():
             return
         if not connection.draining and not connection.handshaking and connection.inside_request:
             connection.send_nowait(error_response(408, "the request did not arrive in time", now=time()))
@@ -298,7 +336,7 @@ class Reactor:
         for fd, connection in self._table.parked.copy().items():
             if fd in self._table.writing:
                 continue
-            if connection.upgraded is None and not connection.draining and not connection.handshaking:
+            if connection.channel is None and not connection.draining and not connection.handshaking:
                 resting = self._table.is_resting(connection)
                 received = self._receive(fd, connection, connection.read_request)
                 if received is not None:
@@ -312,6 +350,11 @@ class Reactor:
                 else:
                     self._table.keep_for_follow_up(connection)
         for connection in list(self._table.parked.values()):
-            if connection.upgraded is not None:
-                connection.notify_stopping()
+            if connection.channel is not None and not connection.draining:
+                connection.channel.notify_stopping()
         self._has_left = True
+
+
+def _notify_writable(connection: Connection) -> None:
+    if connection.channel is not None and not connection.output.pending and not connection.draining:
+        connection.channel.handler.writable()

@@ -29,6 +29,7 @@ from ..messages.app import App
 from ..messages.rejections import RejectionLog, expired_response, overloaded_response, problem
 from ..messages.request import Request, Response
 from ..messages.request_reader import Received
+from ..messages.upgraded import Run
 from .latency import STUCK, LatencyTracker
 from .leader import LeaderFollower
 
@@ -55,6 +56,7 @@ class RequestScheduler:
         app_for: returns the app that serves a path, or None.
         prefixes: returns the path prefixes that are served, for the message of a 404.
         rejections: counts requests that are rejected here.
+        run_in_worker: has work of an upgraded connection done by a worker.
         max_wait: seconds that a request may wait for a worker.
         serves_to_the_end: whether requests that arrive while it stops are served, each as the last of its connection.
             That is right where another process takes over. Otherwise they are rejected with 503.
@@ -77,6 +79,7 @@ class RequestScheduler:
         app_for: Callable[[str], App | None],
         prefixes: Callable[[], Iterable[str]],
         rejections: RejectionLog,
+        run_in_worker: Run,
         *,
         max_wait: float = 30.0,
         serves_to_the_end: bool = False,
@@ -89,6 +92,7 @@ class RequestScheduler:
         self._app_for = app_for
         self._prefixes = prefixes
         self._rejections = rejections
+        self._run_in_worker = run_in_worker
         self._serves_to_the_end = serves_to_the_end
         self._max_wait = max_wait
         self.expired, self.waited_too_long = Counter(), Counter()
@@ -111,7 +115,7 @@ class RequestScheduler:
         end, arrive = now + grace, now + min(grace, _ARRIVE)
         with self._idle:
             while (left := end - now) > 0:
-                serving = self.active or self._table.writing or self._pool.waiting
+                serving = self.active or self._table.writing or self._pool.waiting or self._table.has_upgraded()
                 if not (serving or (has_unfinished() and now < arrive)):
                     return
                 self._idle.wait(min(left, _LOOK))
@@ -339,13 +343,13 @@ class RequestScheduler:
     def _upgrade(self, connection: Connection, response: Response) -> None:
         assert response.upgrade is not None
         rest = connection.upgrade(response.upgrade)
-        work = connection.upgraded.received(rest) if rest and connection.upgraded is not None else None
+        channel = connection.channel
+        if rest and channel is not None:
+            channel.handler.received(rest, self._run_in_worker)
         self._table.park(connection)
-        if self.stopping:  # the reactor may have looked at the others already
-            connection.notify_stopping()
+        if channel is not None and self.stopping:  # the reactor may have looked at the others already
+            channel.notify_stopping()
         self._forget(connection)
-        if work is not None:
-            work()
 
     # leaving a worker
 

@@ -1,31 +1,67 @@
-"""Upgraded: a protocol other than HTTP on a connection of a listener."""
+"""Upgraded: a protocol other than HTTP on a connection of a listener, and the work for its messages."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Protocol
 
-__all__ = ["Upgraded"]
+from ..._internal.executor import HeldKeys
+from ..._internal.job_queue import Keys
+from ...errors import OverloadedError
+
+__all__ = ["Run", "Upgraded", "Work"]
+
+
+class Work(Protocol):
+    """What an upgraded protocol has done for one message, in the thread that reads or in a worker."""
+
+    def __call__(self, held: HeldKeys | None) -> bool:
+        """Do it.
+
+        Args:
+            held: counts the work for further keys; None in the thread that reads.
+        Returns: whether its time tells how long the next work of its kind takes; that of an error does not.
+        """
+
+    def reject(self, error: OverloadedError) -> None:
+        """Take it back, as it waited for a worker for too long. The reactor calls this; it must not wait."""
+
+
+Run = Callable[[Hashable, Keys, Work], None]
+"""Has work done: here if work of its kind usually takes next to no time, otherwise in a worker.
+
+It takes the kind of the work, the keys that limit how much of it runs and waits, and the work. It raises
+OverloadedError if there is no worker for it.
+"""
 
 
 class Upgraded(Protocol):
-    """A protocol that has taken a connection over, such as WebSocket."""
+    """A protocol that has taken a connection over, such as WebSocket. It uses the connection through a `Channel`."""
 
-    def received(self, data: bytes) -> Callable[[], object] | None:
-        """Take the bytes that have arrived, and return work for a worker, or None.
+    def received(self, data: bytes, run: Run) -> None:
+        """Take the bytes that have arrived.
 
-        The reactor calls this, or a worker the first time. It must not wait. It may call `connection.resume_http(rest)`
-        to give the connection back.
+        The reactor calls this, or a worker. It must not wait, except in what it passes to `run`. If that takes too
+        long, another thread calls this method meanwhile: with further bytes, and with b"" to go on with what is left.
         """
 
-    def overloaded(self, work: Callable[[], object]) -> None:
-        """Take back work that no worker can do, as all are busy and the queue is full."""
+    def writable(self) -> None:
+        """Go on sending: everything that waited for the client was sent. The reactor calls this; it must not wait."""
 
     def overdue(self) -> bool:
-        """React to the passing of `connection.deadline`.
+        """React to the passing of the deadline of the channel. The reactor calls this; it must not wait.
 
         Returns: whether a later deadline is set. Otherwise the connection is closed.
         """
+
+    def farewell(self) -> bytes:
+        """Return the last bytes for a client that reads too slowly, and send nothing after that.
+
+        Any thread calls this, also while another one holds locks of this object. It takes no lock.
+        """
+
+    def refused(self) -> None:
+        """End the connection, as too much of incomplete messages is kept. The reactor calls this; it must not wait."""
 
     def stopping(self) -> None:
         """Say goodbye to the client, as the listener stops. Called once, by the reactor or by a worker."""

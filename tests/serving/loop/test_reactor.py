@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 import trustme
 
-from portal import CallContext, HTTPPortal
-from portal.serving import Certificate, Connection, Request, Response, ServingConfig, TLSConfig
+from portal import CallContext, HTTPPortal, OverloadedError
+from portal.serving import Certificate, Channel, Request, Response, Run, ServingConfig, TLSConfig
 from portal.serving import listener as listener_module
 from portal.serving.bounds.budget import ByteBudget, Places
 from portal.serving.bounds.input import InputBudgets
@@ -118,6 +118,15 @@ def read_response(sock: socket.socket) -> bytes:
     return head + b"\r\n\r\n" + body
 
 
+def read_exactly(sock: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        piece = sock.recv(65536)
+        assert piece
+        data += piece
+    return data
+
+
 def connect(portal: HTTPPortal) -> socket.socket:
     return socket.create_connection(("127.0.0.1", portal.port), timeout=WAIT)
 
@@ -207,6 +216,10 @@ class Traffic:
             assert sock.recv(65536) == b"TEXT"
             sock.sendall(b"pause")  # a worker resumes it
             assert sock.recv(65536) == b"resumed"
+            sock.sendall(b"blob")  # part of it waits, and the reactor sends the rest
+            assert len(read_exactly(sock, BLOB)) == BLOB
+            sock.sendall(b"<half of a message")
+            eventually(lambda: portal.stats()["listener"]["input_buffered"] > 0)
             sock.sendall(b"http")
             sock.sendall(request("/api/quick", b'{"wait":false}'))
             assert read_response(sock).endswith(b'"done"')
@@ -233,33 +246,54 @@ class Traffic:
             assert read_response(held).endswith(b'"done"')
 
 
+class Resume:
+    """Work that ends the pause of a connection."""
+
+    def __init__(self, upper: Upper) -> None:
+        self.upper = upper
+
+    def __call__(self, held: object) -> bool:
+        self.upper.resume()
+        return True
+
+    def reject(self, error: OverloadedError) -> None:
+        raise AssertionError("there are enough workers")
+
+
 class Upper:
     """A protocol that returns text in capitals."""
 
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
         self.pauses = 0
 
-    def received(self, data: bytes) -> Callable[[], object] | None:
+    def received(self, data: bytes, run: Run) -> None:
         if data.startswith(b"http"):
-            self.connection.resume_http(data.removeprefix(b"http"))
+            self.channel.resume_http(data.removeprefix(b"http"))
         elif data == b"pause":
-            self.connection.pause()
+            self.channel.pause()
             self.pauses += 1
-            return self.resume
+            run("resume", (), Resume(self))
+        elif data == b"blob":
+            self.channel.send(b"x" * BLOB)
+        elif data[:1] == b"<":
+            self.channel.hold_input(len(data))
         else:
-            self.connection.send(data.upper())
-        return None
+            self.channel.send(data.upper())
 
     def resume(self) -> None:
-        self.connection.resume()
-        self.connection.send(b"resumed")
+        self.channel.resume()
+        self.channel.send(b"resumed")
 
-    def overloaded(self, work: Callable[[], object]) -> None:
-        raise AssertionError("there are enough workers")
+    def writable(self) -> None: ...
 
     def overdue(self) -> bool:
         return False
+
+    def farewell(self) -> bytes:
+        return b"slow"
+
+    def refused(self) -> None: ...
 
     def stopping(self) -> None: ...
 
@@ -330,13 +364,14 @@ def test_other_threads_call_only_the_methods_that_any_thread_may_call(
 
 def test_a_resume_while_the_reactor_pauses_a_connection_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Upper] = []
+    resuming: list[threading.Thread] = []
 
     class PausedApp:
         def handle(self, request: Request) -> Response:
             return Response(101, [("Connection", "upgrade"), ("Upgrade", "upper")], upgrade=self.take)
 
-        def take(self, connection: Connection) -> Upper:
-            made.append(Upper(connection))
+        def take(self, channel: Channel) -> Upper:
+            made.append(Upper(channel))
             return made[-1]
 
     with HTTPPortal() as portal:
@@ -348,8 +383,9 @@ def test_a_resume_while_the_reactor_pauses_a_connection_is_not_lost(monkeypatch:
         disarm = poller.disarm
 
         def resume_and_disarm(fd: int) -> None:
-            if made and made[0].connection.paused:
-                made[0].connection.resume()
+            if made and made[0].pauses and not resuming:
+                resuming.append(threading.Thread(target=made[0].channel.resume))
+                resuming[0].start()
             disarm(fd)
 
         monkeypatch.setattr(poller, "disarm", resume_and_disarm)
@@ -358,9 +394,10 @@ def test_a_resume_while_the_reactor_pauses_a_connection_is_not_lost(monkeypatch:
             sock.sendall(b"GET /upper HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: upper\r\n\r\n")
             assert b"101" in sock.recv(65536)
             sock.sendall(b"pause")
-            eventually(lambda: bool(made) and not made[0].connection.paused and made[0].pauses == 1)
+            eventually(lambda: bool(made) and not made[0].channel._connection.paused and made[0].pauses == 1)
             sock.sendall(b"text")
             assert sock.recv(65536) == b"TEXT"
+            resuming[0].join(WAIT)
 
 
 @pytest.mark.parametrize("cls", CONTRACTS, ids=lambda cls: cls.__name__)

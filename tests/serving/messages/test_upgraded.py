@@ -9,8 +9,9 @@ from time import monotonic
 
 import pytest
 
-from portal import HTTPPortal
-from portal.serving import Connection, Request, Response
+from portal import HTTPPortal, OverloadedError
+from portal._internal.executor import HeldKeys
+from portal.serving import Channel, Request, Response, Run, ServingConfig
 
 BODY = b'{"a":1,"b":2}'
 POST = b"POST /api/add HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY
@@ -55,36 +56,78 @@ def eventually(condition: Callable[[], bool]) -> None:
         pause.wait(0.005)
 
 
-class Echo:
-    """A protocol of lines. It returns each in capitals. `back` returns to HTTP, and a worker does `work`."""
+class Job:
+    """Work that a test does."""
 
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
+    def __init__(self, do: Callable[[], object], counts: bool = True) -> None:
+        self.do = do
+        self.counts = counts
+        self.rejected: list[str] = []
+
+    def __call__(self, held: HeldKeys | None) -> bool:
+        self.do()
+        return self.counts
+
+    def reject(self, error: OverloadedError) -> None:
+        self.rejected.append(str(error))
+
+
+class Echo:
+    """A protocol of lines. It returns each in capitals.
+
+    `back` returns to HTTP, `thread` has the name of its thread sent as work, `hold` has work wait for the test, `keep`
+    reports what it was sent as kept input, and `big` sends much.
+    """
+
+    def __init__(self, channel: Channel, app: EchoApp) -> None:
+        self.channel = channel
+        self.app = app
         self.buffer = b""
         self.events: list[str] = []
 
-    def received(self, data: bytes) -> Callable[[], object] | None:
+    def received(self, data: bytes, run: Run) -> None:
         self.buffer += data
         while b"\n" in self.buffer:
             line, _, self.buffer = self.buffer.partition(b"\n")
             if line == b"back":
                 rest, self.buffer = self.buffer, b""
-                self.connection.resume_http(rest)
-                return None
-            if line == b"work":
-                return lambda: self.connection.send(threading.current_thread().name.encode() + b"\n")
-            self.connection.send(line.upper() + b"\n")
-        return None
+                self.channel.resume_http(rest)
+                return
+            if line == b"thread":
+                run("thread", (), Job(self.send_thread))
+            elif line == b"hold":
+                run("thread", (), Job(self.app.hold))
+            elif line == b"queued":
+                self.app.queued = Job(self.send_thread)
+                run("queued", (), self.app.queued)
+            elif line.startswith(b"big"):
+                self.channel.send(b"x" * int(line[3:]))
+            else:
+                self.channel.send(line.upper() + b"\n")
+        if not self.channel.hold_input(len(self.buffer)):
+            self.refused()
 
-    def overloaded(self, work: Callable[[], object]) -> None:
-        self.events.append("overloaded")
+    def send_thread(self) -> None:
+        self.channel.send(threading.current_thread().name.encode() + b"\n")
+
+    def writable(self) -> None:
+        self.events.append("writable")
 
     def overdue(self) -> bool:
         self.events.append("overdue")
-        return False
+        self.channel.finish(b"late\n")
+        return True
+
+    def farewell(self) -> bytes:
+        self.events.append("farewell")
+        return b"too slow\n"
+
+    def refused(self) -> None:
+        self.events.append("refused")
+        self.channel.finish(b"too much\n")
 
     def stopping(self) -> None:
-        self.connection.send(b"goodbye\n")
+        self.channel.send(b"goodbye\n")
         self.events.append("stopping")
 
     def lost(self) -> None:
@@ -94,13 +137,19 @@ class Echo:
 class EchoApp:
     def __init__(self) -> None:
         self.echoes: list[Echo] = []
+        self.held, self.gate = threading.Event(), threading.Event()
+        self.queued: Job | None = None
+
+    def hold(self) -> None:
+        self.held.set()
+        self.gate.wait(WAIT)
 
     def handle(self, request: Request) -> Response:
         assert request.head.upgrade == "echo"
         return Response(101, [("Connection", "upgrade"), ("Upgrade", "echo")], upgrade=self.take)
 
-    def take(self, connection: Connection) -> Echo:
-        self.echoes.append(Echo(connection))
+    def take(self, channel: Channel) -> Echo:
+        self.echoes.append(Echo(channel, self))
         return self.echoes[-1]
 
 
@@ -131,7 +180,7 @@ def test_an_upgraded_connection_returns_to_http() -> None:
             assert answer.startswith(b"HTTP/1.1 101 Switching Protocols\r\n")
             sock.sendall(b"f\nmore\n")
             assert lines(sock, 2) == [b"HALF", b"MORE"]
-            sock.sendall(b"work\n")
+            sock.sendall(b"thread\n")
             assert lines(sock, 1)[0].startswith(b"portal-serve")
             sock.sendall(b"back\n" + POST)
             assert read_response(sock).endswith(b"3.0")
@@ -162,10 +211,10 @@ def test_an_upgrade_during_the_stop_is_notified_once(monkeypatch: pytest.MonkeyP
     taken, gate = threading.Event(), threading.Event()
 
     class Late(EchoApp):
-        def take(self, connection: Connection) -> Echo:
+        def take(self, channel: Channel) -> Echo:
             taken.set()
             gate.wait(WAIT)
-            return super().take(connection)
+            return super().take(channel)
 
     app = Late()
     with HTTPPortal() as portal:
@@ -173,7 +222,7 @@ def test_an_upgrade_during_the_stop_is_notified_once(monkeypatch: pytest.MonkeyP
         with connect(portal) as sock:
             sock.sendall(UPGRADE + b"hi\n")
             assert taken.wait(WAIT)
-            stopping = threading.Thread(target=portal.stop, args=(WAIT,))
+            stopping = threading.Thread(target=portal.stop, args=(1.0,))
             stopping.start()
             engine = portal.listener._engine
             assert engine is not None
@@ -192,12 +241,201 @@ def test_reading_can_be_paused() -> None:
             sock.sendall(UPGRADE + b"hi\n")
             assert b"101" in sock.recv(1000)
             eventually(lambda: bool(app.echoes))
-            app.echoes[0].connection.pause()
+            app.echoes[0].channel.pause()
             sock.sendall(b"one\n")
             sock.sendall(b"two\n")
-            app.echoes[0].connection.resume()
+            app.echoes[0].channel.resume()
             received = b""
             while not received.endswith(b"ONE\nTWO\n"):
                 piece = sock.recv(65536)
                 assert piece
                 received += piece
+
+
+def upgrade(sock: socket.socket, app: EchoApp) -> Echo:
+    """Upgrade a connection, and return its protocol."""
+    before = len(app.echoes)
+    sock.sendall(UPGRADE)
+    data = b""
+    while not data.endswith(b"\r\n\r\n"):
+        data += sock.recv(1)
+    assert data.startswith(b"HTTP/1.1 101 ")
+    eventually(lambda: len(app.echoes) > before)
+    return app.echoes[before]
+
+
+def make_quick(sock: socket.socket) -> None:
+    """Have the reading thread do the work of `thread`."""
+    end = monotonic() + WAIT
+    while monotonic() < end:
+        sock.sendall(b"thread\n")
+        if lines(sock, 1) == [b"portal-listener"]:
+            return
+    pytest.fail("the reading thread never did it")
+
+
+def test_short_work_is_done_by_the_thread_that_reads() -> None:
+    app = EchoApp()
+    with HTTPPortal() as portal:
+        portal.listener.mount("/echo", app)
+        with connect(portal) as sock:
+            upgrade(sock, app)
+            sock.sendall(b"thread\n")
+            assert lines(sock, 1)[0].startswith(b"portal-serve")
+            make_quick(sock)
+
+
+def test_work_that_gets_stuck_holds_up_neither_its_connection_nor_others() -> None:
+    app = EchoApp()
+    with HTTPPortal() as portal:
+        portal.apply(add)
+        portal.listener.mount("/echo", app)
+        with connect(portal) as sock, connect(portal) as other:
+            upgrade(sock, app)
+            make_quick(sock)
+            sock.sendall(b"hold\nleft\n")  # the second line has been read when the first one gets stuck
+            assert app.held.wait(WAIT)
+            assert lines(sock, 1) == [b"LEFT"]
+            sock.sendall(b"more\n")
+            assert lines(sock, 1) == [b"MORE"]
+            other.sendall(POST)
+            assert read_response(other).endswith(b"3.0")
+            app.gate.set()
+            sock.sendall(b"after\n")
+            assert lines(sock, 1) == [b"AFTER"]
+            sock.sendall(b"thread\n")
+            assert lines(sock, 1)[0].startswith(b"portal-serve")  # for a while
+
+
+def test_a_connection_that_returns_to_http_while_its_work_is_stuck() -> None:
+    app = EchoApp()
+    with HTTPPortal() as portal:
+        portal.apply(add)
+        portal.listener.mount("/echo", app)
+        with connect(portal) as sock:
+            upgrade(sock, app)
+            make_quick(sock)
+            sock.sendall(b"hold\n")
+            assert app.held.wait(WAIT)
+            sock.sendall(b"up\n")
+            assert lines(sock, 1) == [b"UP"]
+            sock.close()
+        eventually(lambda: app.echoes[0].events == ["lost"])
+        app.gate.set()
+        with connect(portal) as sock:
+            sock.sendall(POST)
+            assert read_response(sock).endswith(b"3.0")
+
+
+def test_work_that_waits_for_too_long_is_taken_back() -> None:
+    app = EchoApp()
+    with HTTPPortal(config=ServingConfig(workers=1, max_wait=0.05)) as portal:
+        portal.listener.mount("/echo", app)
+        with connect(portal) as sock:
+            upgrade(sock, app)
+            sock.sendall(b"hold\n")
+            assert app.held.wait(WAIT)
+            sock.sendall(b"queued\n")
+            eventually(lambda: app.queued is not None and app.queued.rejected != [])
+            assert app.queued is not None
+            assert app.queued.rejected == ["the call waited for a worker for too long"]
+            app.gate.set()
+
+
+def test_a_deadline_is_reported_and_the_last_bytes_arrive() -> None:
+    app = EchoApp()
+    with HTTPPortal() as portal:
+        portal.listener.mount("/echo", app)
+        with connect(portal) as sock:
+            upgrade(sock, app)
+            sock.sendall(b"hi\n")
+            assert lines(sock, 1) == [b"HI"]
+            app.echoes[0].channel.set_deadline(monotonic())
+            assert read_all(sock) == b"late\n"
+        eventually(lambda: app.echoes[0].events == ["overdue", "lost"])
+
+
+def test_output_that_waits_is_sent_and_its_end_is_reported() -> None:
+    app = EchoApp()
+    with HTTPPortal() as portal:
+        portal.listener.mount("/echo", app)
+        with connect(portal) as sock:
+            upgrade(sock, app)
+            sock.sendall(b"big20000000\n")
+            eventually(lambda: app.echoes[0].channel.queued > 0)
+            assert app.echoes[0].events == []
+            left = 20_000_000
+            while left:
+                left -= len(sock.recv(min(left, 1 << 20)))
+            eventually(lambda: app.echoes[0].events == ["writable"])
+            assert app.echoes[0].channel.queued == 0
+
+
+def test_a_client_that_reads_too_slowly_is_told_so_and_gets_nothing_more() -> None:
+    """Two clients exceed the budget. The one with more loses the messages that have not been begun, and reads why."""
+    app = EchoApp()
+    with HTTPPortal(config=ServingConfig(max_output=20_000_000)) as portal:
+        portal.listener.mount("/echo", app)
+        with connect(portal) as slow, connect(portal) as other:
+            upgrade(slow, app)
+            upgrade(other, app)
+            slow.sendall(b"big1000000\n" * 18 + b"lost\n")
+            eventually(lambda: app.echoes[0].channel.queued > 10_000_000)
+            other.sendall(b"big14000000\n")
+            eventually(lambda: "farewell" in app.echoes[0].events)
+            received = read_all(slow)
+            assert received.endswith(b"xtoo slow\n")
+            assert len(received) % 1_000_000 == len(b"too slow\n")  # no message is torn
+            assert b"LOST" not in received
+            left = 14_000_000
+            while left:
+                left -= len(other.recv(min(left, 1 << 20)))
+            other.sendall(b"alive\n")
+            assert lines(other, 1) == [b"ALIVE"]
+        eventually(lambda: app.echoes[0].events == ["farewell", "lost"])
+
+
+def test_kept_input_counts_for_all_connections() -> None:
+    app = EchoApp()
+    with HTTPPortal(config=ServingConfig(max_input=100_000, max_unknown_input=50_000)) as portal:
+        portal.listener.mount("/echo", app)
+        with connect(portal) as heavy, connect(portal) as light:
+            upgrade(heavy, app)
+            upgrade(light, app)
+            heavy.sendall(b"x" * 40_000)
+            eventually(lambda: portal.stats()["listener"]["input_unknown"] == 40_000)
+            light.sendall(b"y" * 30_000)
+            assert read_all(heavy) == b"too much\n"
+            light.sendall(b"y\n")
+            assert lines(light, 1) == [b"Y" * 30_001]
+            eventually(lambda: portal.stats()["listener"]["input_unknown"] == 0)
+            app.echoes[1].channel.admit()
+            light.sendall(b"y" * 60_000)
+            eventually(lambda: portal.stats()["listener"]["input_buffered"] == 60_000)
+            assert portal.stats()["listener"]["input_unknown"] == 0
+            light.sendall(b"\n")
+            assert lines(light, 1) == [b"Y" * 60_000]
+
+
+def test_a_stop_waits_for_connections_that_say_goodbye() -> None:
+    class Polite(Echo):
+        def stopping(self) -> None:
+            self.events.append("stopping")
+            self.channel.finish(b"goodbye\n")
+
+    class PoliteApp(EchoApp):
+        def take(self, channel: Channel) -> Echo:
+            self.echoes.append(Polite(channel, self))
+            return self.echoes[-1]
+
+    app = PoliteApp()
+    with HTTPPortal() as portal:
+        portal.listener.mount("/echo", app)
+        with connect(portal) as sock:
+            upgrade(sock, app)
+            sock.sendall(b"hi\n")
+            assert lines(sock, 1) == [b"HI"]
+            started = monotonic()
+            portal.stop(WAIT)
+            assert monotonic() - started < WAIT / 2
+            assert read_all(sock) == b"goodbye\n"

@@ -1,0 +1,112 @@
+"""UpgradedWork: has the work of upgraded connections done, by the reading thread if that is quick, else by a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from functools import partial
+from time import monotonic
+from typing import Any
+
+from ..._internal.executor import HeldKeys, WorkerPool
+from ..._internal.job_queue import Keys
+from ..._internal.log import get_logger
+from ...errors import OverloadedError
+from ..connections.connection import Connection
+from ..messages.upgraded import Run, Work
+from .latency import STUCK, LatencyTracker
+from .leader import LeaderFollower, Leadership
+
+__all__ = ["UpgradedWork"]
+
+_log = get_logger("portal.serving")
+_WAITED = "the call waited for a worker for too long"
+_STALLED = "earlier calls of this function or client still run after their deadline"
+_MAX_INLINE = 0.002  # seconds for which the reading thread works for one connection, as others wait
+
+
+class UpgradedWork:
+    """Has the work of upgraded connections done.
+
+    Args:
+        leader: tells whether the thread that reads may do work itself.
+        pool: workers for work that takes its time.
+        max_wait: seconds that work may wait for a worker.
+
+    Threads: the thread that leads the reactor's loop calls `runner` and `reject_overdue`, and the thread that watches
+        the leader calls `note_stuck`. Any thread may call the other methods.
+    """
+
+    def __init__(self, leader: LeaderFollower, pool: WorkerPool, *, max_wait: float) -> None:
+        self._leader = leader
+        self._pool = pool
+        self._max_wait = max_wait
+        self._latencies = LatencyTracker()  # by kind of work
+        self._inline: Hashable = None  # the kind of what the leading thread does now
+
+    def runner(self, turn: Leadership) -> Run:
+        """Return what has work done for the bytes that the leading thread has just read."""
+        return partial(self._run, turn, monotonic() + _MAX_INLINE)
+
+    def _run(self, turn: Leadership, end: float, kind: Hashable, keys: Keys, work: Work) -> None:
+        started = monotonic()
+        if started >= end or turn.over or not (self._latencies.is_quick(kind) and self._leader.can_serve_inline):
+            self.run_in_worker(kind, keys, work)
+            return
+        self._inline = kind
+        work(None)
+        if not turn.over:
+            self._inline = None
+            self._latencies.served_inline(kind, monotonic() - started)
+
+    def note_stuck(self) -> None:
+        """Have workers do work of the kind in which the leading thread is stuck."""
+        kind, self._inline = self._inline, None
+        if kind is not None:
+            self._latencies.served_inline(kind, STUCK)
+
+    def run_in_worker(self, kind: Hashable, keys: Keys, work: Work) -> None:
+        """Have work done by a worker. Raises: OverloadedError if there is none for it."""
+        self._pool.submit_with_keys(keys, self._work, kind, keys, work, monotonic())
+
+    def _work(self, kind: Hashable, keys: Keys, work: Work, queued: float) -> None:
+        held = HeldKeys(self._pool, keys)
+        started = monotonic()
+        try:
+            if queued + self._max_wait <= started:
+                work.reject(OverloadedError(_WAITED, retry_after=1.0))
+            elif work(held):
+                self._latencies.served_by_worker(kind, monotonic() - started)
+        except BaseException:  # raised further it would end the worker, or nobody would see it
+            _log.exception("work for a connection failed")
+        finally:
+            held.release()
+
+    def go_on_reading(self, connection: Connection) -> None:
+        """Have a worker go on with what has been read from a connection, if one is free."""
+        try:
+            self._pool.submit(self._read, connection)
+        except OverloadedError:
+            _log.debug("no worker is free to go on with a connection")
+
+    def _read(self, connection: Connection) -> None:
+        channel = connection.channel
+        try:
+            if channel is not None:
+                channel.handler.received(b"", self.run_in_worker)
+        except BaseException:
+            _log.exception("reading from a connection failed")
+            connection.abort()
+
+    def reject_overdue(self, now: float) -> None:
+        """Reject the work that waits for too long, or for abandoned calls."""
+        if not self._pool.waiting:
+            return
+        for _, _, work, queued in self._pool.take_back(partial(self._is_due, now)):
+            waited = queued + self._max_wait <= now
+            work.reject(OverloadedError(_WAITED if waited else _STALLED, retry_after=1.0))
+
+    def _is_due(self, now: float, run: Callable[..., object], args: tuple[Any, ...]) -> bool:
+        if run != self._work:
+            return False
+        _, keys, _, queued = args
+        return bool(queued + self._max_wait <= now) or self._pool.is_stalled(keys)

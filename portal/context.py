@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from itertools import count
 from time import monotonic
 from types import MappingProxyType
 from typing import Any
 from weakref import WeakSet
 
 from ._internal.at_fork import new_lock
+from ._internal.counter import number_source
 from ._internal.log import get_logger
 from ._internal.settings import number
 from ._internal.trace_context import new_span_id, new_trace_id, next_traceparent, parse_traceparent
@@ -82,7 +82,7 @@ class _RequestIds:
 
     def renew(self) -> None:
         self.prefix = os.urandom(6).hex()
-        self.next = count(1).__next__
+        self.next = number_source(1)
 
 
 _ids = _RequestIds()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from .fields import parse_field_line
 from .request_head import RequestHead, parse_request_head
 
@@ -25,12 +27,13 @@ class HeadCache:
         max_entries: the largest number of whole heads, and of prefixes.
         max_headers, max_target: see `parse_request_head`.
 
-    Threads: any. In a race a head is parsed twice.
+    Threads: any; a look-up takes no lock.
     """
 
-    __slots__ = ("_heads", "_max_entries", "_max_headers", "_max_target", "_prefixes", "_seen")
+    __slots__ = ("_heads", "_lock", "_max_entries", "_max_headers", "_max_target", "_prefixes", "_seen")
 
     def __init__(self, max_entries: int = 256, *, max_headers: int = 100, max_target: int = 8192) -> None:
+        self._lock = threading.Lock()  # guards adding to the three tables and clearing them
         self._heads: dict[bytes, RequestHead] = {}
         self._prefixes: dict[bytes, RequestHead] = {}
         self._seen: set[int] = set()
@@ -67,14 +70,15 @@ class HeadCache:
 
     def _keep(self, data: bytes, head: RequestHead) -> None:
         mark = hash(data)
-        if mark not in self._seen:
-            if len(self._seen) >= 4 * self._max_entries:
-                self._seen.clear()
-            self._seen.add(mark)
-        elif len(self._heads) < self._max_entries:
-            self._heads[data] = head.become_template()
-        else:
-            self._heads.clear()
+        with self._lock:
+            if mark not in self._seen:
+                if len(self._seen) >= 4 * self._max_entries:
+                    self._seen.clear()
+                self._seen.add(mark)
+            elif len(self._heads) < self._max_entries:
+                self._heads.setdefault(data, head.become_template())
+            else:
+                self._heads.clear()
 
     def _keep_prefix(self, data: bytes, head: RequestHead) -> None:
         lines = data.removeprefix(b"\r\n").split(b"\r\n")[1:]
@@ -83,10 +87,11 @@ class HeadCache:
         names = {parse_field_line(line)[0] for line in lines}
         simple = not head.chunked and not head.expect_continue and names.isdisjoint(_PER_CALL)
         if simple and _PER_CALL.issuperset(head.headers.keys() - names):
-            if len(self._prefixes) >= self._max_entries:
-                self._prefixes.clear()
-            prefix = head.with_headers({name: head.headers[name] for name in names})
-            self._prefixes[data] = prefix.become_template()
+            prefix = head.with_headers({name: head.headers[name] for name in names}).become_template()
+            with self._lock:
+                if len(self._prefixes) >= self._max_entries:
+                    self._prefixes.clear()
+                self._prefixes.setdefault(data, prefix)
 
 
 def _continued(prefix: RequestHead, rest: bytes) -> RequestHead | None:

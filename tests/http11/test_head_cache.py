@@ -5,6 +5,7 @@ from collections.abc import Callable
 from portal.errors import ProtocolError
 from portal.http11.head_cache import HeadCache
 from portal.http11.request_head import RequestHead, parse_request_head
+from tests.support.races import fast_switches, in_threads
 
 HOST = b"Host: x\r\n"
 
@@ -93,3 +94,19 @@ def test_heads_that_repeat_or_continue_a_cached_one_share_its_template() -> None
     assert second.template.headers == {"host": "x", "a": "b"}
     assert (second.template.method, second.template.path) == ("POST", "/a")
     assert second.headers["x-request-id"] == "1"
+
+
+def test_threads_together_keep_no_more_heads_than_the_limit() -> None:
+    cache = HeadCache(max_entries=4)
+    prefix = b"POST /%d HTTP/1.1\r\nHost: x\r\nX-Request-ID: a\r\nContent-Length: 0\r\n\r\n"
+
+    def work(number: int) -> int:
+        most = 0
+        for index in range(1500):
+            for data in (head(b"GET /%d HTTP/1.1" % (index // 2)), prefix % (4 * index + number)):
+                assert cache.parse(data).path.startswith("/")
+                most = max(most, len(cache._heads), len(cache._prefixes), len(cache._seen) // 4)
+        return most
+
+    with fast_switches():
+        assert max(in_threads(4, work)) <= 4

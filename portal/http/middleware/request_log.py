@@ -6,11 +6,11 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from itertools import count
 from time import monotonic, time
 from typing import Any
 from urllib.parse import unquote_plus
 
+from ..._internal.counter import number_source
 from ..._internal.log import get_logger
 from ..._internal.settings import callback, require, seconds
 from ..._internal.throttle import Throttle
@@ -37,7 +37,7 @@ _MAX_DELAY = 10.0  # seconds
 
 _Entry = list[tuple[float, int]]
 _Record = tuple[Any, ...]  # the arguments of `log_line`
-_numbers = count(1)  # not id(), which may be reused
+_next_number = number_source(1)  # not id(), which may be reused
 
 
 class RequestLog:
@@ -96,7 +96,7 @@ class RequestLog:
         write: Any = target.info if isinstance(target, logging.Logger) else self._file or target
         callback("request_log.target", write, expected="a path, a Logger or a callable")
         self._write: Callable[[_Record], object] = write if delay and self._file else lambda it: write(log_line(*it))
-        self._note = f"request_log.{next(_numbers)}"
+        self._note = f"request_log.{_next_number()}"
 
     def close(self) -> None:
         """Close the file that was opened for a path."""

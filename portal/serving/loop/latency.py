@@ -9,6 +9,7 @@ calls look slow, and calls that look slow go to workers and keep them busy.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Hashable
 from time import monotonic
 
@@ -36,12 +37,13 @@ class LatencyTracker:
     Args:
         max_keys: number of keys. When there are more, all are forgotten.
 
-    Threads: any. A race loses one measurement.
+    Threads: any; `is_quick` takes no lock.
     """
 
     def __init__(self, max_keys: int = 4096, clock: Callable[[], float] = monotonic) -> None:
         self._max_keys = max_keys
         self._clock = clock
+        self._lock = threading.Lock()  # guards changes of the table and of what it holds
         self._latencies: dict[Hashable, _Latency] = {}
 
     def is_quick(self, key: Hashable) -> bool:
@@ -51,25 +53,27 @@ class LatencyTracker:
 
     def served_by_worker(self, key: Hashable, seconds: float) -> None:
         """Note the time of a call that a worker has served."""
-        latency = self._latencies.get(key)
-        if latency is None:
-            if len(self._latencies) >= self._max_keys:
-                self._latencies.clear()
-            latency = self._latencies[key] = _Latency()
-        latency.usual = min(latency.usual, seconds)
+        with self._lock:
+            latency = self._latencies.get(key)
+            if latency is None:
+                if len(self._latencies) >= self._max_keys:
+                    self._latencies.clear()
+                latency = self._latencies[key] = _Latency()
+            latency.usual = min(latency.usual, seconds)
 
     def served_inline(self, key: Hashable, seconds: float) -> None:
         """Note the time of a call that the reading thread has served."""
         latency = self._latencies.get(key)
         if latency is None:
             return
-        latency.usual += (min(seconds, _MAX_SAMPLE) - latency.usual) * _WEIGHT
-        if seconds >= STUCK or latency.usual >= QUICK:
-            self._send_away(latency)
+        with self._lock:
+            latency.usual += (min(seconds, _MAX_SAMPLE) - latency.usual) * _WEIGHT
+            if seconds >= STUCK or latency.usual >= QUICK:
+                self._send_away(latency)
 
     def _send_away(self, latency: _Latency) -> None:
         now = self._clock()
         again = latency.pause and now < latency.until + _SOON * latency.pause
         latency.pause = min(2 * latency.pause, _MAX_PAUSE) if again else _PAUSE
-        latency.until = now + latency.pause
+        latency.until = now + latency.pause  # before `usual`, as `is_quick` takes no lock
         latency.usual = float("inf")  # until a worker is quicker

@@ -175,6 +175,22 @@ def test_a_line_that_is_added_while_the_file_closes_is_written(path: Path, monke
     assert path.read_text() == "one\ntwo\nthree\n"
 
 
+def test_a_close_does_not_wait_for_ever_for_a_disk_that_hangs(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(gathered_file, "_CLOSE_WAIT", 0.01)
+    slow = Slow(path)
+    file = GatheredFile(slow, 0.0, str)
+    file("line")
+    assert slow.begun.wait(20)
+    with caplog.at_level(logging.WARNING):
+        file.close()
+    assert "not closed" in caplog.text
+    slow.may_write.set()
+    file.close()
+    assert path.read_text() == "line\n"
+
+
 @pytest.mark.parametrize("delay", [0.0, 0.0005])
 def test_no_line_is_lost_while_the_file_closes(path: Path, delay: float) -> None:
     before = sys.getswitchinterval()

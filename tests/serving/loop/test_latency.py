@@ -6,6 +6,7 @@ import pytest
 
 from portal.serving.loop.latency import QUICK, STUCK, LatencyTracker
 from tests.support.clocks import Clock
+from tests.support.races import fast_switches, in_threads
 
 FAST, SLOW = QUICK / 5, QUICK * 4
 
@@ -91,3 +92,46 @@ def test_the_number_of_keys_is_bounded() -> None:
     for name in "abcd":
         latencies.served_by_worker(name, FAST)
     assert [latencies.is_quick(name) for name in "abcd"] == [False, False, False, True]
+
+
+def test_of_the_times_of_many_workers_the_shortest_counts(latencies: LatencyTracker) -> None:
+    times = [SLOW, FAST, 2 * SLOW, 3 * SLOW]
+
+    def work(number: int) -> None:
+        for key in range(3000):
+            latencies.served_by_worker(key, times[number])
+
+    with fast_switches():
+        in_threads(4, work)
+    assert [key for key in range(3000) if not latencies.is_quick(key)] == []
+
+
+def test_no_time_of_two_reading_threads_is_lost(clock: Clock) -> None:
+    """A thread that was stuck notes its time while the next one notes another."""
+    latencies, alone = LatencyTracker(clock=clock), LatencyTracker(clock=clock)
+    for one in (latencies, alone):
+        one.served_by_worker("add", 0.0)
+    for _ in range(4 * 2000):
+        alone.served_inline("add", FAST)
+
+    def work(_: int) -> None:
+        for _ in range(2000):
+            latencies.served_inline("add", FAST)
+
+    with fast_switches():
+        in_threads(4, work)
+    assert latencies._latencies["add"].usual == alone._latencies["add"].usual
+
+
+def test_threads_together_keep_no_more_keys_than_the_limit(clock: Clock) -> None:
+    latencies = LatencyTracker(max_keys=5, clock=clock)
+
+    def work(number: int) -> int:
+        most = 0
+        for key in range(2000):
+            latencies.served_by_worker((number, key), FAST)
+            most = max(most, len(latencies._latencies))
+        return most
+
+    with fast_switches():
+        assert max(in_threads(4, work)) <= 5

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from .function import Function, ResolvedFunction, function
     from .http import HTTPPortal
     from .idempotency.middleware import Idempotency
+    from .javascript import JavaScriptPortal, JSFunction
     from .limits.rate_limit import RateLimit
     from .local.portal import LocalPortal
     from .portal import Portal, Resolver
@@ -88,8 +89,10 @@ __all__ = [
     "HTTPPortal",
     "Idempotency",
     "Identity",
+    "JSFunction",
     "JWTAuth",
     "JavaScriptError",
+    "JavaScriptPortal",
     "LocalPortal",
     "Middleware",
     "OAuth2ClientCredentials",
@@ -141,7 +144,9 @@ _HOME = {
     "HTTPPortal": "http",
     "Idempotency": "idempotency",
     "Identity": "context",
+    "JSFunction": "javascript",
     "JWTAuth": "auth",
+    "JavaScriptPortal": "javascript",
     "LocalPortal": "local",
     "Middleware": "calls.middleware",
     "OAuth2ClientCredentials": "auth",

@@ -14,7 +14,8 @@ class JavaScriptError(PortalError):
     """JavaScript code of the user failed.
 
     Attributes:
-        stage: "syntax", "load", "execution", "timeout" or "memory".
+        stage: where it failed. "syntax", "analysis" and "compile" come before any call. "validate", "execute", "host"
+            and "convert" are parts of a call. "timeout", "memory", "stack" and "fuel" are limits.
         line, column: place in the JavaScript, from 1, or None.
         js_stack: the engine's stack as text.
     """
@@ -28,7 +29,7 @@ class JavaScriptError(PortalError):
         self,
         message: str = "",
         *,
-        stage: str = "execution",
+        stage: str = "execute",
         line: int | None = None,
         column: int | None = None,
         js_stack: str = "",

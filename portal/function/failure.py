@@ -11,6 +11,7 @@ from ..errors import (
     ConfigError,
     ConsumerError,
     FunctionError,
+    JavaScriptError,
     PortalError,
     TransportError,
     ValidationError,
@@ -46,7 +47,7 @@ def limit_exposure(error: PortalError, operation: str | None = None) -> None:
     if error.received:
         is_relayed = not isinstance(error, _OF_NETWORKS)
     else:
-        is_relayed = isinstance(error, ValidationError | FunctionError) or not _is_own(modules)
+        is_relayed = isinstance(error, ValidationError | FunctionError | JavaScriptError) or not _is_own(modules)
     error.exposure = "relayed" if is_relayed else "hidden"
     if error.received:
         error.context.pop("request_id", None)  # the other server chose it; this one logs its own

@@ -330,7 +330,7 @@ def test_defaults_of_a_class_and_values_of_one_error() -> None:
     assert RateLimitError(retry_after=1).retryable
     assert ProtocolError("m").status == 400
     assert ProtocolError("m", status=405).status == 405
-    assert JavaScriptError("m").stage == "execution"
+    assert JavaScriptError("m").stage == "execute"
     assert ConsumerError(attempts=iter([{"a": 1}])).attempts == [{"a": 1}]
 
 

@@ -31,7 +31,7 @@ _WRONG: tuple[Any, ...] = (True, _NAN, _INFINITY, -1, "x", None)
 NOT_SETTINGS = {
     # values that calls, requests and documents consist of
     *("Address", "AddressBuilder", "CallContext", "CallRecord", "Fault", "Function", "FunctionSchema", "Identity"),
-    *("Parameters", "RecordedCall", "Request", "Response", "Schema"),
+    *("Capabilities", "Parameters", "Program", "RecordedCall", "Request", "Response", "Schema"),
     # constraints in type hints, which the mapping of the hint checks
     *("Description", "Example", "Ge", "Gt", "Le", "Lt", "MaxLen", "MinLen", "MultipleOf", "Pattern", "Unique"),
     # parts that only the library constructs
@@ -53,6 +53,7 @@ OTHER_PARAMETERS = {
     "Observe",
     "PortalRegistry",
     "RequireScopes",
+    "Sandbox",
     "When",
     "set_validation_limits",
 }
@@ -67,6 +68,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "CORS": {"origins": "*"},
     "Certificate": {"chain": "chain.pem"},
     "FaultProxy": {"target": 1},
+    "JSFunction": {"code": "() => 1", "name": "one"},
     "JWTAuth": {"algorithms": ["RS256"], "jwks_url": "https://issuer.example/keys"},
     "Latency": {"duration": 1.0},
     "OAuth2ClientCredentials": {"token_url": "https://issuer.example/", "client_id": "a", "client_secret": "b"},
@@ -93,7 +95,11 @@ ERROR_PATHS = {("BasicCredential", "user"): "credentials.basic", ("BasicCredenti
 #: Numbers that may be negative.
 NUMBERS_BELOW_ZERO = {("FaultProxy", "seed")}
 #: Names and versions of functions and services: RegistryError, kind "invalid", as in any look-up.
-NAMES = {("Service", "name"), ("service", "name"), ("function", "name"), ("function", "version")}
+NAMES = {
+    *(("Service", "name"), ("service", "name"), ("function", "name"), ("function", "version")),
+    *(("JSFunction", "name"), ("JSFunction", "version")),
+}
+
 
 _TYPES = {
     "int": "int",

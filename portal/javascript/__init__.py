@@ -1,0 +1,43 @@
+"""JavaScript functions at `js://` addresses: engines, sandboxes, and the pools in which untrusted code runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .._internal.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from .engine import Capabilities, Engine, EngineError
+    from .function import JSFunction
+    from .limits import Limits
+    from .pool.runner import PoolSettings
+    from .portal import JavaScriptPortal
+    from .program import Program
+    from .sandbox import Sandbox
+
+__all__ = [
+    "Capabilities",
+    "Engine",
+    "EngineError",
+    "JSFunction",
+    "JavaScriptPortal",
+    "Limits",
+    "PoolSettings",
+    "Program",
+    "Sandbox",
+]
+
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "Capabilities": "engine",
+        "Engine": "engine",
+        "EngineError": "engine",
+        "JSFunction": "function",
+        "JavaScriptPortal": "portal",
+        "Limits": "limits",
+        "PoolSettings": "pool.runner",
+        "Program": "program",
+        "Sandbox": "sandbox",
+    },
+)

@@ -1,0 +1,171 @@
+"""Engine: the interface between Portal and a JavaScript engine.
+
+A package offers an engine with an entry point in the group `portal.javascript_engines`; its value is a subclass of
+`Engine`. JSON text is all that crosses the border between Python and JavaScript.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from .limits import Limits
+from .program import Program
+
+__all__ = ["Capabilities", "Engine", "EngineError", "Host", "Stage"]
+
+#: Where JavaScript code failed.
+Stage = Literal[
+    "syntax",
+    "analysis",
+    "compile",
+    "validate",
+    "execute",
+    "timeout",
+    "memory",
+    "stack",
+    "fuel",
+    "host",
+    "convert",
+]
+
+#: Handles a request of a script: (kind, JSON text) -> JSON text. A kind is "call", "get", "set", "delete" or "log".
+Host = Callable[[str, str], str]
+
+
+class EngineError(Exception):
+    """A failure of JavaScript code, in the same form for every engine.
+
+    Attributes:
+        stage: where the code failed.
+        name: the name of the JavaScript error, such as "TypeError".
+        message: its message.
+        line, column: the place in the user's source, from 1, or None.
+        stack: the JavaScript stack as text.
+        broken: whether the engine cannot be used any more, and must be replaced.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        message: str,
+        *,
+        name: str = "",
+        line: int | None = None,
+        column: int | None = None,
+        stack: str = "",
+        broken: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.stage = stage
+        self.name = name
+        self.message = message
+        self.line = line
+        self.column = column
+        self.stack = stack
+        self.broken = broken
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the attributes as JSON data."""
+        return dict(vars(self))
+
+    @staticmethod
+    def from_dict(data: dict[str, Any]) -> EngineError:
+        """Return the error that `to_dict` wrote."""
+        known = dict(data)
+        return EngineError(known.pop("stage"), known.pop("message"), **known)
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What an engine can do.
+
+    Attributes:
+        version: the version of the engine.
+        edition: the ECMAScript edition that it supports, such as 5 or 2023.
+        isolation: where it may run untrusted code: "process", "wasm", or both.
+        trusted: whether it may run trusted code in threads of this process.
+        limits: the names of the limits that it enforces itself. A child process enforces the time in any case.
+        promises: whether it runs async functions.
+        address_space: bytes of virtual memory that a child needs beside the heap; None if it cannot bear RLIMIT_AS.
+    """
+
+    version: str
+    edition: int
+    isolation: frozenset[str]
+    trusted: bool
+    limits: frozenset[str]
+    promises: bool
+    address_space: int | None
+
+
+class Engine(ABC):
+    """Runs JavaScript programs.
+
+    Attributes:
+        name: the name in settings and addresses.
+        install: what to install if it is absent, as an argument of pip.
+
+    Threads: one thread at a time. Different threads may use it one after the other if `thread_bound` is False.
+    """
+
+    name: ClassVar[str]
+    install: ClassVar[str] = ""
+    thread_bound: ClassVar[bool] = False
+
+    @staticmethod
+    @abstractmethod
+    def is_available() -> bool:
+        """Return whether the packages that it needs are installed. Nothing is imported."""
+
+    @staticmethod
+    @abstractmethod
+    def capabilities() -> Capabilities:
+        """Return what the engine can do."""
+
+    @classmethod
+    def in_threads(cls, time_factor: float) -> Engine:
+        """Return a new engine for trusted code in threads of this process.
+
+        Args:
+            time_factor: multiplies a limit on processor time, which several threads use up together.
+        """
+        return cls()
+
+    @abstractmethod
+    def compile(self, program: Program, limits: Limits) -> Any:
+        """Load a program into a global object of its own, and return a handle for `call`.
+
+        Raises: EngineError.
+        """
+
+    @abstractmethod
+    def call(self, handle: Any, text: str, limits: Limits, host: Host) -> str:
+        """Call the function of a compiled program.
+
+        Args:
+            handle: what `compile` returned.
+            text: the parameters, a JSON object.
+            limits: of this call.
+            host: handles requests of the script.
+
+        Returns: the result as JSON text.
+        Raises: EngineError.
+        """
+
+    def prepare(self, program: Program, limits: Limits) -> None:  # noqa: B027 - an engine may have nothing to do
+        """Use idle time to make the next `compile` of a program with the same options fast. It runs no user code."""
+
+    def settle(self, handle: Any, limits: Limits) -> bool:
+        """Run the promise jobs that a call has left behind. Return False if the handle must not be used again."""
+        return True
+
+    @abstractmethod
+    def release(self, handle: Any) -> None:
+        """Free what belongs to a handle."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free everything. May be called twice."""

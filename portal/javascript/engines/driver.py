@@ -1,0 +1,158 @@
+"""Drive a script through the prelude: call it, run its promise jobs, and pass its requests to the host.
+
+Engines of ECMAScript 2020 and later have this in common; each provides a `Realm`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from abc import ABC, abstractmethod
+from time import monotonic
+from typing import Any
+
+from ..engine import EngineError, Host
+from ..limits import Limits
+from ..prelude import HIDDEN, MARKS
+from ..program import Program
+
+__all__ = ["Realm", "call_realm", "error_of", "load_realm", "place_of", "settle_realm"]
+
+_PLACE = re.compile(r":(\d+):(\d+)\)?\s*$")
+_MAX_STACK = 4000
+
+
+class Realm(ABC):
+    """A global object with the prelude.
+
+    Every method takes the seconds that it may use, and raises EngineError.
+    """
+
+    added_lines = 0
+
+    @abstractmethod
+    def evaluate(self, source: str, seconds: float) -> None:
+        """Evaluate a script."""
+
+    @abstractmethod
+    def send(self, op: str, text: str, seconds: float) -> str:
+        """Call the function of the prelude."""
+
+    @abstractmethod
+    def run_job(self, seconds: float) -> bool:
+        """Run one promise job. Return False if there is none."""
+
+    @abstractmethod
+    def require_memory(self, limits: Limits) -> None:
+        """Apply the limits of memory and stack."""
+
+    def explain(self, error: EngineError) -> EngineError:
+        """Return the error of a call in the form that it has for every engine."""
+        return error
+
+
+def load_realm(realm: Realm, program: Program, limits: Limits) -> None:
+    """Evaluate the modules and the source of a program.
+
+    Raises: EngineError with the stage "syntax" or "compile", or that of a breached limit.
+    """
+    end = monotonic() + limits.time
+    for name, source in program.modules:
+        realm.evaluate(f"__module__ = {source}", _left(end))
+        realm.send("module", name, _left(end))
+    realm.added_lines = program.added_lines
+    realm.evaluate(program.source, _left(end))
+    problem = realm.send("ready", program.name, _left(end))
+    if problem:
+        raise EngineError("compile", problem)
+
+
+def call_realm(realm: Realm, text: str, limits: Limits, host: Host) -> str:
+    """Call the function of a loaded program; see `Engine.call`."""
+    end = monotonic() + limits.time
+    reply = realm.send("call", text, limits.time)
+    if reply[0] in "~?":
+        reply = _wait(realm, reply, end, limits, host)
+    if reply[0] == "!":
+        raise realm.explain(error_of(json.loads(reply[1:]), realm.added_lines))
+    if len(reply) > limits.output:
+        raise EngineError("memory", f"the result must have at most {limits.output:,} characters, got {len(reply):,}")
+    return reply
+
+
+def settle_realm(realm: Realm, limits: Limits) -> bool:
+    """Run the promise jobs that a call has left behind, within the limits of a call; see `Engine.settle`."""
+    end = monotonic() + limits.time
+    try:
+        for _ in range(limits.jobs):
+            if not realm.run_job(_left(end)):
+                return True
+    except EngineError:
+        pass
+    return False
+
+
+def _wait(realm: Realm, reply: str, end: float, limits: Limits, host: Host) -> str:
+    jobs = 0
+    while True:
+        if reply[0] == "~":
+            _exchange(realm, end, host)
+            reply = reply[1:]
+        if reply[0] != "?":
+            return reply
+        ran = jobs
+        while realm.run_job(_left(end)):
+            jobs += 1
+            if jobs > limits.jobs:
+                raise EngineError("timeout", f"the call must run at most {limits.jobs:,} promise jobs")
+        last, reply = reply, realm.send("poll", "", _left(end))
+        if reply == last and jobs == ran:
+            raise EngineError("execute", "the promise that the function returned can never settle")
+
+
+def _exchange(realm: Realm, end: float, host: Host) -> None:
+    for number, kind, body in json.loads(realm.send("outbox", "", _left(end))):
+        if kind == "log":
+            host(kind, body)
+            continue
+        try:
+            answer = [number, True, host(kind, body)]
+        except EngineError as error:
+            answer = [number, False, json.dumps({"name": error.name, "message": error.message})]
+        realm.send("resolve", json.dumps(answer), _left(end))
+
+
+def _left(end: float) -> float:
+    left = end - monotonic()
+    if left <= 0:
+        raise EngineError("timeout", "the time limit has passed")
+    return left
+
+
+def error_of(data: dict[str, Any], added_lines: int) -> EngineError:
+    """Return the error that the prelude has described."""
+    stack, line, column = place_of(str(data.get("stack") or ""), added_lines)
+    return EngineError(
+        data["stage"], str(data["message"]), name=str(data["name"]), line=line, column=column, stack=stack
+    )
+
+
+def place_of(stack: str, added_lines: int) -> tuple[str, int | None, int | None]:
+    """Return a stack without the frames of the prelude, and the line and column of its first frame."""
+    lines = []
+    for row in stack.strip().splitlines():
+        if any(mark in row for mark in MARKS):
+            break
+        if HIDDEN in row:
+            continue
+        place = _PLACE.search(row)
+        if place is not None and added_lines:
+            line = max(1, int(place[1]) - added_lines)
+            row = f"{row[: place.start()]}:{line}:{place[2]}{')' if row.rstrip().endswith(')') else ''}"
+        lines.append(row.strip())
+    text = "\n".join(lines)[:_MAX_STACK]
+    for row in lines:
+        place = _PLACE.search(row)
+        if place is not None:
+            return text, int(place[1]), int(place[2])
+    return text, None, None

@@ -1,0 +1,193 @@
+"""The engine quickjs: QuickJS-ng through the package quickjs-ng.
+
+It bounds the time, the memory and the stack itself. Its clock is the processor time of the process, so that several
+threads use up a limit together; `TIME_FACTOR` makes up for it. Loops in native code, such as `new Array(1e9).join()`,
+do not look at the clock; only a child process can be stopped then.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+from typing import Any
+
+from ..engine import Capabilities, Engine, EngineError, Host, Stage
+from ..limits import Limits
+from ..prelude import CORE, LATE, is_needed
+from ..program import Program
+from .driver import Realm, call_realm, load_realm, place_of, settle_realm
+
+__all__ = ["QuickJSEngine"]
+
+_MIB = 1024 * 1024
+_OUT_OF_MEMORY = "the memory limit has been reached"
+#: What a context is made for: the options and arguments of the prelude as JSON text, and whether all of it is needed.
+_Key = tuple[str, str, bool]
+
+
+class QuickJSEngine(Engine):
+    """Runs programs in QuickJS-ng; see `Engine`.
+
+    Args:
+        time_factor: multiplies the time limit of the engine, where other threads use processor time as well.
+    """
+
+    name = "quickjs"
+    install = "quickjs-ng"
+
+    def __init__(self, time_factor: float = 1.0) -> None:
+        self._factor = time_factor
+        self._spare: tuple[_Key, QuickJSRealm] | None = None
+
+    @staticmethod
+    def is_available() -> bool:
+        """Return whether the package quickjs-ng is installed."""
+        return find_spec("quickjs") is not None and _version() != ""
+
+    @staticmethod
+    def capabilities() -> Capabilities:
+        """Return what QuickJS-ng can do."""
+        return Capabilities(
+            version=_version(),
+            edition=2023,
+            isolation=frozenset(("process",)),
+            trusted=True,
+            limits=frozenset(("time", "memory", "stack", "output", "log", "jobs")),
+            promises=True,
+            address_space=448 * _MIB,
+        )
+
+    @classmethod
+    def in_threads(cls, time_factor: float) -> QuickJSEngine:
+        """Return an engine whose limit on processor time is raised."""
+        return cls(time_factor)
+
+    def compile(self, program: Program, limits: Limits) -> Any:
+        """Load a program into a new context."""
+        key = _key_of(program)
+        spare, self._spare = self._spare, None
+        realm = spare[1] if spare is not None and spare[0] == key else QuickJSRealm(key, self._factor)
+        realm.require_memory(limits)
+        load_realm(realm, program, limits)
+        return realm
+
+    def prepare(self, program: Program, limits: Limits) -> None:
+        """Make the context for the next program."""
+        key = _key_of(program)
+        if self._spare is None or self._spare[0] != key:
+            self._spare = key, QuickJSRealm(key, self._factor)
+
+    def call(self, handle: Any, text: str, limits: Limits, host: Host) -> str:
+        """Call the function in its context."""
+        return call_realm(handle, text, limits, host)
+
+    def settle(self, handle: Any, limits: Limits) -> bool:
+        """Run the promise jobs that a call has left behind."""
+        return settle_realm(handle, limits)
+
+    def release(self, handle: Any) -> None:
+        """Drop the context."""
+        handle.close()
+
+    def close(self) -> None:
+        """Drop the spare context."""
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            spare[1].close()
+
+
+class QuickJSRealm(Realm):
+    """A context of QuickJS with the prelude."""
+
+    def __init__(self, key: _Key, factor: float) -> None:
+        import _quickjs as quickjs  # the package around it starts a thread
+
+        self._failure = quickjs.JSException
+        self._overflow = quickjs.StackOverflow
+        self._factor = factor
+        self._context: Any = quickjs.Context()
+        self._context.set_max_stack_size(_MIB)
+        self._limits: Limits | None = None
+        self._source = ""
+        options, arguments, eager = key
+        self._send = self._context.eval(CORE)(options, arguments, LATE, eager)
+
+    def close(self) -> None:
+        """Drop the context; its memory is freed at once."""
+        self._send = self._context = None
+
+    def require_memory(self, limits: Limits) -> None:
+        """Apply the limits of memory and stack."""
+        if limits is not self._limits:
+            self._context.set_memory_limit(limits.memory)
+            self._context.set_max_stack_size(limits.stack)
+            self._limits = limits
+
+    def evaluate(self, source: str, seconds: float) -> None:
+        """Evaluate a script."""
+        self._source = source
+        self._context.set_time_limit(seconds * self._factor)
+        try:
+            self._context.eval(source)
+        except self._overflow as error:
+            raise self._error(error, "stack") from None
+        except self._failure as error:
+            raise self._error(error, "compile") from None
+
+    def send(self, op: str, text: str, seconds: float) -> str:
+        """Call the function of the prelude."""
+        self._context.set_time_limit(seconds * self._factor)
+        try:
+            reply: str = self._send(op, text)
+        except self._overflow as error:
+            raise self._error(error, "stack") from None
+        except self._failure as error:
+            raise self._error(error, "execute") from None
+        return reply
+
+    def run_job(self, seconds: float) -> bool:
+        """Run one promise job."""
+        self._context.set_time_limit(seconds * self._factor)
+        try:
+            ran: bool = self._context.execute_pending_job()
+        except self._failure as error:
+            raise self._error(error, "execute") from None
+        return ran
+
+    def explain(self, error: EngineError) -> EngineError:
+        """Return the error of a call. With no memory left for an error object or its text, QuickJS throws less."""
+        is_null = error.message == "null" and not error.stack
+        if is_null and "throw null" not in self._source and "reject" not in self._source:
+            return EngineError("memory", _OUT_OF_MEMORY)
+        if error.name == "InternalError" and error.message in ("", "out of memory"):
+            return EngineError("memory", _OUT_OF_MEMORY, line=error.line, column=error.column, stack=error.stack)
+        return error
+
+    def _error(self, error: Exception, stage: Stage) -> EngineError:
+        """Return the error for an exception that no JavaScript code could catch, or that the source threw."""
+        head, _, stack = str(error).partition("\n")
+        name, colon, message = head.partition(": ")
+        if not colon or not name.isidentifier():
+            name, message = "Error", head
+        stack, line, column = place_of(stack, self.added_lines)
+        if head == "InternalError: interrupted":
+            return EngineError("timeout", "the time limit has passed", line=line, column=column)
+        if head in ("InternalError: out of memory", "InternalError: ", "InternalError", "null"):
+            return EngineError("memory", _OUT_OF_MEMORY, line=line, column=column, stack=stack)
+        if name == "SyntaxError" and stage == "compile" and stack.startswith("at <input>"):
+            stage = "syntax"
+        return EngineError(stage, message, name=name, line=line, column=column, stack=stack)
+
+
+def _key_of(program: Program) -> _Key:
+    return program.options, json.dumps(program.arguments), is_needed(program)
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("quickjs-ng")
+    except PackageNotFoundError:
+        return ""
+

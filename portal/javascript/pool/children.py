@@ -1,0 +1,269 @@
+"""ChildPool: the child processes of one engine."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from time import monotonic
+
+from ..._internal.at_fork import renew_after_fork
+from ...errors import ConfigError, OverloadedError
+from ..engine import EngineError, Host
+from ..limits import Limits
+from ..program import Program
+from .process import ChildProcess, ChildSettings
+from .runner import PoolSettings, Runner
+
+__all__ = ["ChildPool"]
+
+_log = logging.getLogger("portal.javascript")
+_MEMORY_INTERVAL = 64  # calls between two looks at the memory of a child
+_inherited: list[ChildProcess] = []  # children of the process that this one was forked from
+
+
+class ChildPool(Runner):
+    """Runs each call in a child process, in a global object of its own.
+
+    A thread of the pool replaces children that were killed and ends those that are idle for long. It starts with the
+    first child.
+
+    Args:
+        child: how to start a child.
+        settings: how many there are.
+        start: starts a child.
+
+    Threads: any. Fork: a forked process starts children of its own.
+    """
+
+    isolation = "process"
+
+    def __init__(
+        self,
+        child: ChildSettings,
+        settings: PoolSettings,
+        start: Callable[[ChildSettings], ChildProcess] = ChildProcess,
+    ) -> None:
+        self._child = child
+        self._settings = settings
+        self._start_child = start
+        self._closed = False
+        self._children: set[ChildProcess] = set()
+        self._reset()
+        renew_after_fork(self)
+
+    def _reset(self) -> None:
+        self._changed = threading.Condition()  # guards the attributes below
+        self._idle: list[tuple[ChildProcess, float]] = []  # with the moment of the last use; the latest at the end
+        self._children = set()
+        self._starting = 0
+        self._waiting = 0
+        self._ending: list[tuple[ChildProcess, bool]] = []  # to be closed by the keeper, with whether to kill it
+        self._keeper: threading.Thread | None = None
+        self._sleeps = False  # whether the keeper waits without a limit
+        self._started = self._killed = self._crashed = self._recycled = self._calls = 0
+        self._memory_at_start: dict[ChildProcess, int] = {}
+        self._measures: list[str] = []
+
+    def after_fork(self) -> None:
+        """Forget the children, which belong to the parent of this process; called in a forked process."""
+        _inherited.extend(self._children)  # so that they are not waited for
+        for child in self._children:
+            child.abandon()
+        self._reset()
+
+    def run(self, program: Program, text: str, limits: Limits, host: Host, wait: float | None) -> str:
+        """Make one call in a child; see `Runner.run`."""
+        child = self._take(limits.time if wait is None else wait)
+        broken = True
+        try:
+            reply = child.call(program, text, limits, host)
+            broken = False
+            return reply
+        except EngineError as error:
+            broken = error.broken
+            raise
+        finally:
+            self._give_back(child, broken)
+
+    def _take(self, wait: float) -> ChildProcess:
+        end = monotonic() + wait
+        with self._changed:
+            self._calls += 1
+            while True:
+                if self._closed:
+                    raise EngineError("host", "the portal is closed")
+                if self._idle:
+                    child, _ = self._idle.pop()
+                    if child.alive:
+                        return child
+                    self._discard(child, kill=False)
+                    self._crashed += 1
+                    continue
+                if len(self._children) + self._starting < self._settings.max_size:
+                    self._starting += 1
+                    break
+                self._wait(end - monotonic())
+        return self._start(idle=False)
+
+    def _wait(self, left: float) -> None:
+        busy = f"all {self._settings.max_size} JavaScript processes are busy"
+        if self._waiting >= self._settings.max_waiting:
+            raise OverloadedError(f"{busy} and {self._waiting} calls wait", retry_after=1.0)
+        self._waiting += 1
+        try:
+            if left <= 0 or not self._changed.wait(left):
+                raise OverloadedError(busy, retry_after=1.0)
+        finally:
+            self._waiting -= 1
+
+    def _start(self, *, idle: bool) -> ChildProcess:
+        """Start a child that is counted in `_starting`."""
+        child = None
+        try:
+            child = self._start_child(self._child)
+            child_memory = child.memory()
+        finally:
+            with self._changed:
+                self._starting -= 1
+                if child is not None:
+                    self._started += 1
+                    self._measures = child.active
+                    self._children.add(child)
+                    self._memory_at_start[child] = child_memory
+                    if self._closed:
+                        self._discard(child, kill=True)
+                    elif idle:
+                        self._idle.append((child, monotonic()))
+                    self._ensure_keeper()
+                self._changed.notify_all()
+        return child
+
+    def _give_back(self, child: ChildProcess, broken: bool) -> None:
+        with self._changed:
+            if broken or self._closed:
+                self._killed += 1
+                self._discard(child, kill=True)
+            elif self._is_worn(child):
+                self._recycled += 1
+                self._discard(child, kill=False)
+            else:
+                self._idle.append((child, monotonic()))
+                if self._waiting or (self._sleeps and len(self._children) > self._settings.min_size):
+                    self._changed.notify_all()
+
+    def _is_worn(self, child: ChildProcess) -> bool:
+        if child.uses >= self._settings.max_uses or child.is_full:
+            return True
+        if child.uses % _MEMORY_INTERVAL:
+            return False
+        return child.memory() - self._memory_at_start.get(child, 0) > self._settings.max_growth
+
+    def _discard(self, child: ChildProcess, *, kill: bool) -> None:
+        if kill:
+            child.kill()
+        self._children.discard(child)
+        self._memory_at_start.pop(child, None)
+        self._ending.append((child, kill))
+        self._changed.notify_all()
+
+    # the keeper
+
+    def _ensure_keeper(self) -> None:
+        if self._keeper is None and not self._closed:
+            self._keeper = threading.Thread(target=self._keep, name="portal-javascript-pool", daemon=True)
+            try:
+                self._keeper.start()
+            except RuntimeError:  # no more threads
+                self._keeper = None
+
+    def _keep(self) -> None:
+        while True:
+            with self._changed:
+                ending, self._ending = self._ending, []
+                needed = self._needed()
+                self._starting += needed
+                if not ending and not needed:
+                    if self._closed:
+                        return
+                    left = self._until_expiry()
+                    self._sleeps = left is None
+                    self._changed.wait(left)
+                    self._sleeps = False
+                    self._expire()
+                    continue
+            for _ in range(needed):
+                with suppress(EngineError):
+                    self._start(idle=True)
+            for child, _ in ending:
+                child.close()
+
+    def _needed(self) -> int:
+        if self._closed or (not self._children and not self._killed):
+            return 0
+        return max(0, self._settings.min_size - len(self._children) - self._starting)
+
+    def _until_expiry(self) -> float | None:
+        if len(self._children) <= self._settings.min_size or not self._idle:
+            return None
+        return max(0.0, self._idle[0][1] + self._settings.idle_time - monotonic())
+
+    def _expire(self) -> None:
+        while self._until_expiry() == 0.0:
+            child, _ = self._idle.pop(0)
+            self._discard(child, kill=False)
+
+    def warm_up(self) -> None:
+        """Start children until `min_size` are ready.
+
+        Raises: ConfigError if none can be started.
+        """
+        while True:
+            with self._changed:
+                if self._closed or len(self._children) + self._starting >= max(1, self._settings.min_size):
+                    return
+                self._starting += 1
+            try:
+                self._start(idle=True)
+            except EngineError as error:
+                raise ConfigError(error.message, path="javascript.engine") from error
+
+    def measures(self) -> list[str]:
+        """Return the measures that are in force in the children."""
+        return list(self._measures)
+
+    def pids(self) -> list[int]:
+        """Return the process ids of the children."""
+        with self._changed:
+            return sorted(child.pid for child in self._children)
+
+    def stats(self) -> dict[str, int]:
+        """Return the numbers of children, and of those started, killed, crashed and recycled so far."""
+        with self._changed:
+            return {
+                "calls": self._calls,
+                "children": len(self._children),
+                "idle": len(self._idle),
+                "waiting": self._waiting,
+                "started": self._started,
+                "killed": self._killed,
+                "crashed": self._crashed,
+                "recycled": self._recycled,
+            }
+
+    def close(self) -> None:
+        """End all children and the thread of the pool; running calls fail. May be called twice."""
+        with self._changed:
+            self._closed = True
+            for child in list(self._children):
+                self._discard(child, kill=True)
+            self._idle.clear()
+            keeper = self._keeper
+            self._changed.notify_all()
+        if keeper is not None and keeper is not threading.current_thread():
+            keeper.join(10.0)
+        with self._changed:
+            ending, self._ending = self._ending, []
+        for child, _ in ending:
+            child.close()

@@ -1,0 +1,170 @@
+"""ThreadRunner: runs trusted code in the threads of the callers, in contexts that stay warm."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+from ..._internal.at_fork import renew_after_fork
+from ...errors import OverloadedError
+from ..engine import Engine, EngineError, Host
+from ..limits import Limits
+from ..program import Program
+from .runner import PoolSettings, Runner
+
+__all__ = ["ThreadRunner"]
+
+_MAX_HANDLES = 64  # compiled programs of one engine
+#: Stages after which a context is as good as before.
+_HARMLESS = frozenset(("execute", "convert", "host"))
+
+
+class _Slot:
+    """An engine with its compiled programs. One thread uses it at a time."""
+
+    __slots__ = ("engine", "handles")
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.handles: OrderedDict[str, Any] = OrderedDict()
+
+    def handle_for(self, program: Program, limits: Limits) -> Any:
+        handle = self.handles.get(program.digest)
+        if handle is None:
+            handle = self.engine.compile(program, limits)
+            self.handles[program.digest] = handle
+            if len(self.handles) > _MAX_HANDLES:
+                self.engine.release(self.handles.popitem(last=False)[1])
+        return handle
+
+    def drop(self, program: Program) -> None:
+        handle = self.handles.pop(program.digest, None)
+        if handle is not None:
+            self.engine.release(handle)
+
+    def close(self) -> None:
+        for handle in self.handles.values():
+            self.engine.release(handle)
+        self.handles.clear()
+        self.engine.close()
+
+
+class ThreadRunner(Runner):
+    """Runs each call in the calling thread. Contexts keep their state between calls.
+
+    Args:
+        make_engine: returns a new engine.
+        settings: `max_size` bounds the engines, thus the calls that run at a time.
+
+    Threads: any. Fork: a forked process makes engines of its own.
+    """
+
+    isolation = "thread"
+
+    def __init__(self, make_engine: Callable[[], Engine], settings: PoolSettings) -> None:
+        self._make_engine = make_engine
+        self._settings = settings
+        self._closed = False
+        self._reset()
+        renew_after_fork(self)
+
+    def _reset(self) -> None:
+        self._changed = threading.Condition()  # guards the attributes below
+        self._idle: list[_Slot] = []
+        self._slots = self._waiting = self._calls = self._discarded = 0
+
+    def after_fork(self) -> None:
+        """Start anew; called in a forked process."""
+        self._reset()
+
+    def run(self, program: Program, text: str, limits: Limits, host: Host, wait: float | None) -> str:
+        """Make one call in this thread; see `Runner.run`."""
+        slot = self._take(limits.time if wait is None else wait)
+        usable = False
+        try:
+            handle = slot.handle_for(program, limits)
+            reply = slot.engine.call(handle, text, limits, host) if text else ""
+            if not slot.engine.settle(handle, limits):
+                slot.drop(program)
+            usable = True
+            return reply
+        except EngineError as error:
+            if error.stage not in _HARMLESS:
+                slot.drop(program)
+            usable = not error.broken
+            raise
+        finally:
+            self._give_back(slot, usable)
+
+    def _take(self, wait: float) -> _Slot:
+        end = monotonic() + wait
+        with self._changed:
+            self._calls += 1
+            while not self._idle:
+                if self._closed:
+                    raise EngineError("host", "the portal is closed")
+                if self._slots < self._settings.max_size:
+                    self._slots += 1
+                    break
+                self._wait(end - monotonic())
+            else:
+                return self._idle.pop()
+        try:
+            return _Slot(self._make_engine())
+        except BaseException:
+            with self._changed:
+                self._slots -= 1
+                self._changed.notify()
+            raise
+
+    def _wait(self, left: float) -> None:
+        busy = f"all {self._settings.max_size} JavaScript contexts are busy"
+        if self._waiting >= self._settings.max_waiting:
+            raise OverloadedError(f"{busy} and {self._waiting} calls wait", retry_after=1.0)
+        self._waiting += 1
+        try:
+            if left <= 0 or not self._changed.wait(left):
+                raise OverloadedError(busy, retry_after=1.0)
+        finally:
+            self._waiting -= 1
+
+    def _give_back(self, slot: _Slot, usable: bool) -> None:
+        with self._changed:
+            keeps = usable and not self._closed
+            if keeps:
+                self._idle.append(slot)
+            else:
+                self._slots -= 1
+                self._discarded += 1
+            if self._waiting:
+                self._changed.notify()
+        if not keeps:
+            slot.close()
+
+    def measures(self) -> list[str]:
+        """Return nothing: the code runs in this process."""
+        return []
+
+    def stats(self) -> dict[str, int]:
+        """Return the numbers of engines, and of those discarded so far."""
+        with self._changed:
+            return {
+                "calls": self._calls,
+                "engines": self._slots,
+                "idle": len(self._idle),
+                "waiting": self._waiting,
+                "discarded": self._discarded,
+            }
+
+    def close(self) -> None:
+        """Free the idle engines now, and each other one after its call. May be called twice."""
+        with self._changed:
+            self._closed = True
+            idle, self._idle = self._idle, []
+            self._slots -= len(idle)
+            self._changed.notify_all()
+        for slot in idle:
+            slot.close()

@@ -1,0 +1,244 @@
+"""JavaScriptPortal: publish JavaScript functions inside this process, at `js://` addresses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Executor
+from dataclasses import replace
+from time import monotonic
+from typing import Any, ClassVar
+
+from .._internal.settings import choice
+from ..address import Address
+from ..calls.deadlines import limit_deadline
+from ..calls.dispatcher import Dispatcher
+from ..calls.middleware import Call, Middleware
+from ..catalogue import Entry, UniqueIds
+from ..context import CallContext
+from ..errors import AddressError, ConfigError, RegistryError
+from ..function import Function, ResolvedFunction
+from ..portal import Portal, announce, topology
+from .engines.registry import engine_names
+from .function import JSFunction
+from .host import CallHost
+from .runtime import Runtime
+from .sandbox import Place, Sandbox, limits_for
+from .script import Script, ScriptFunction
+
+__all__ = ["JavaScriptPortal"]
+
+
+class JavaScriptPortal(Portal):
+    """Publish JavaScript functions. Each answers at `js://engine/name/fingerprint`, and at `js://name`.
+
+    A function is untrusted unless it says otherwise: each call runs in a child process, in a global object of its own,
+    under the limits of the sandbox. Code with `trusted=True` runs in threads of this process and keeps its state
+    between calls. The sandbox must permit it.
+
+    The portal need not be started. `start`, or the first call, starts the child processes, and tries whether a loop, a
+    hog and a deep recursion are stopped. To publish a function over HTTP as well, pass `resolve_function(address)` to
+    `HTTPPortal.apply`.
+
+    Args:
+        engine: the engine of functions that name none; "auto" takes the first that is installed.
+        sandbox: "untrusted", "trusted", "hostile", or a Sandbox.
+        executor: where every call runs; None for the thread of the caller.
+        middleware: around every call, the first outermost.
+        unique_ids: "fingerprint" or "random" for the last segment of addresses.
+        name: the portal's own name.
+
+    Raises: ConfigError for a wrong setting.
+
+    Threads: any. Fork: a forked process starts children of its own.
+    """
+
+    schemes: ClassVar[tuple[str, ...]] = ("js",)
+    in_process = True
+
+    def __init__(
+        self,
+        *,
+        engine: str = "auto",
+        sandbox: Sandbox | str = "untrusted",
+        executor: Executor | None = None,
+        middleware: Iterable[Middleware | str] = (),
+        unique_ids: UniqueIds = "fingerprint",
+        name: str | None = None,
+    ) -> None:
+        super().__init__(unique_ids=unique_ids, name=name)
+        self.sandbox = Sandbox.of(sandbox)
+        self._engine = _engine_setting(engine)
+        self._runtime = Runtime(self.sandbox)
+        self.dispatcher = Dispatcher(middleware, executor=executor, name=self.name)
+        announce(self)
+
+    # publishing
+
+    def apply(self, function: JSFunction | Function | Callable[..., Any]) -> Address:
+        """Publish a JSFunction.
+
+        A portal that runs loads the code first. Otherwise it is loaded by the first call.
+
+        Returns: the address.
+        Raises: ConfigError for anything else, or if the function asks for more than the sandbox permits;
+            JavaScriptError for code that cannot be loaded; RegistryError (conflict) if another function has this name
+            and version.
+        """
+        if not isinstance(function, JSFunction):
+            raise ConfigError.invalid("javascript.function", function, "a JSFunction")
+        place = self.sandbox.place(function.engine or self._engine, function.trusted)
+        limits = limits_for(self.sandbox, {"time": function.timeout, "memory": function.memory})
+        script = self._script(function, place)
+        made = ScriptFunction(script, place=place, limits=limits, runner=self._runtime.runner, host=CallHost)
+        if self._services_run:
+            made.check(script)
+        return super().apply(made)
+
+    def replace(self, name: str, code: str) -> Address:
+        """Run other code under the address of a function. The schema stays; calls that run finish with the old code.
+
+        Args:
+            name: the name of the function, or its address.
+            code: the new source.
+
+        Returns: the address.
+        Raises: JavaScriptError if the new code cannot be loaded, and the old one stays; RegistryError (not_found).
+        """
+        entry = self._entry_named(name)
+        function = _script_function(entry)
+        script = self._script(function.script.declaration.with_code(code), function.place)
+        function.check(script)
+        function.replace(script)
+        topology.changed()
+        return self._address_of(entry.full_path)
+
+    def rollback(self, name: str) -> Address:
+        """Run the code from before the last `replace`.
+
+        Raises: RegistryError (not_found) if there is no such function, or no earlier code.
+        """
+        entry = self._entry_named(name)
+        _script_function(entry).rollback()
+        topology.changed()
+        return self._address_of(entry.full_path)
+
+    def _script(self, function: JSFunction, place: Place) -> Script:
+        options: dict[str, Any] = {"log": self.sandbox.limits.log}
+        if denied := self.sandbox.denied(place.trusted):
+            options["deny"] = denied
+        program = function.program(json.dumps(options, sort_keys=True), {})
+        facts = ("javascript", place.engine, place.isolation, place.trust, f"sha256:{function.code_hash[:16]}")
+        schema = replace(function.schema, tags=(*dict.fromkeys((*function.schema.tags, *facts)),))
+        return Script(function, program, schema)
+
+    def _entry_named(self, name: str) -> Entry:
+        path = self._path_of(Address.parse(name)) if "://" in name else tuple(name.split("/"))
+        return self._catalogue.get(path)
+
+    # addresses
+
+    def _address_of(self, path: tuple[str, ...]) -> Address:
+        entry = self._catalogue.find(path)
+        engine = None if entry is None else _script_function(entry).place.engine
+        return Address.local("js", path if engine is None else (engine, *path))
+
+    def _path_of(self, address: Address) -> tuple[str, ...]:
+        segments = address.segments
+        return segments[1:] if len(segments) > 1 and segments[0] in engine_names() else segments
+
+    def entry_at(self, address: Address) -> Entry:
+        """Return what is published at an address now.
+
+        Raises: AddressError for an address of another scheme; RegistryError (not_found) if nothing is published there,
+            or if the function runs on another engine.
+        """
+        if address.scheme not in self.schemes:
+            message = f"the scheme of {address} must be js, got {address.scheme}"
+            raise AddressError(message, position=0, reason="wrong scheme", address=address)
+        path = self._path_of(address)
+        entry = self._catalogue.get(path, address.version, address=address)
+        engine = _script_function(entry).place.engine
+        if path != address.segments and address.segments[0] != engine:
+            message = f"{entry.function.name} runs on {engine}, got {address.segments[0]}"
+            raise RegistryError(message, name=entry.function.name, address=address)
+        return entry
+
+    def resolve_function(self, address: Address | str) -> ResolvedFunction:
+        """Return the Function at an address. Each call looks it up again, so that a removed function is rejected.
+
+        Raises: AddressError for an address of another scheme; RegistryError (not_found) if nothing is published there.
+        """
+        target = Address.of(address)
+        found = self.entry_at(target).function
+        return ResolvedFunction(
+            self, schema=found.schema, address=target, parameters=found.parameters, output=found.output
+        )
+
+    # calls
+
+    def invoke(self, function: ResolvedFunction, params: Mapping[str, Any], context: CallContext) -> Any:
+        """Make one call of a resolved function with JSON data, and return JSON data."""
+        assert function.address is not None
+        entry = self.entry_at(function.address)
+        found = _script_function(entry)
+        if found.place.isolation != "thread" and self.dispatcher.is_passthrough:
+            # the runner ends the call at the deadline, so that no worker has to
+            if found.schema.timeout is not None:
+                limit_deadline(context, monotonic() + found.schema.timeout)
+            context.watched = True
+        return self.dispatcher.dispatch(Call(found, params, context, function.address, group=entry.group))
+
+    def iterate(self, function: ResolvedFunction, params: Mapping[str, Any], context: CallContext) -> Iterator[Any]:
+        """Raise ProtocolError: JavaScript functions do not stream."""
+        assert function.address is not None
+        return self.entry_at(function.address).function.iterate(params, context)
+
+    # lifecycle
+
+    def start(self) -> None:
+        """Start the child processes, and prove the limits of the sandbox.
+
+        Raises: ConfigError if a limit does not hold; JavaScriptError for code that cannot be loaded.
+        """
+        for entry in self._catalogue.entries():
+            function = _script_function(entry)
+            function.check(function.script)
+        super().start()
+
+    def stop(self, grace: float = 5.0) -> None:
+        """End the child processes; running calls fail. A later call starts them again, unless the portal is closed."""
+        try:
+            super().stop(grace)
+        finally:
+            if self._closed:
+                self._runtime.close()
+                self.dispatcher.close(grace)
+            else:
+                self._runtime.stop()
+
+    def health(self) -> dict[str, Any]:
+        """Return the health of the portal, with the last proof of each engine and a row for each function."""
+        scripts = {}
+        for entry in self._catalogue.entries():
+            found = _script_function(entry)
+            scripts["/".join(entry.path)] = {
+                "engine": found.place.engine,
+                "isolation": found.place.isolation,
+                "trust": found.place.trust,
+                "code": found.script.declaration.code_hash,
+            }
+        return super().health() | {"engines": self._runtime.health(), "scripts": scripts}
+
+    def stats(self) -> dict[str, Any]:
+        """Return counters of functions and calls, and those of each engine."""
+        return super().stats() | self.dispatcher.stats() | {"engines": self._runtime.stats()}
+
+
+def _script_function(entry: Entry) -> ScriptFunction:
+    assert isinstance(entry.function, ScriptFunction)
+    return entry.function
+
+
+def _engine_setting(engine: str) -> str:
+    return choice("javascript.engine", engine, ("auto", *engine_names()))

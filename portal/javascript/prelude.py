@@ -1,0 +1,252 @@
+"""The prelude: JavaScript that every engine of ECMAScript 2020 and later evaluates before the user's source.
+
+It returns one function `(op, text) -> text`, by which Python drives the script:
+
+    call, parameters            call the user's function; return a reply
+    poll                        return the reply of a call that waits for promises
+    outbox                      return the requests to the host since the last time, as JSON: [[id, kind, text], ...]
+    resolve, [id, ok, text]     settle the promise of a request
+    module, name                register the module that was assigned to `__module__`
+    ready, name                 "" if there is a function, otherwise the reason
+
+A reply is JSON text; or "!" and an error as JSON; or "?" while promises are pending. A reply begins with "~" if there
+is something in the outbox.
+
+A fresh global object for each call has to be cheap, and parsing is what costs. So the core is small. The rest is a
+string that is evaluated when it is first needed. The prelude runs in the user's global object, so a script can spoil
+its own results. It cannot reach anything else.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+from .program import Program
+
+__all__ = ["CORE", "HIDDEN", "LATE", "MARKS", "is_needed", "prelude_source"]
+
+#: Names of functions in a stack; from there on the frames are the prelude's.
+MARKS = ("__portal_invoke__", "__portal_encode__")
+#: The name of a function of the prelude that user code calls.
+HIDDEN = "__portal_require__"
+
+CORE = r"""(function (options, args, source, eager) {
+"use strict";
+const G = globalThis, evaluate = eval, { parse, stringify } = JSON, { apply } = Reflect;
+const { includes } = String.prototype, P = Promise, core = { outbox: [], result: "?", encode: __portal_encode__ };
+let entry, late;
+args = parse(args);
+function more() {
+  return late || (late = evaluate(source)(core, parse(options)));
+}
+function __portal_encode__(value) {
+  const found = stringify(value);
+  if (found === undefined) return more().nothing(value);
+  if (apply(includes, found, ["null"])) more().check(value);
+  return found;
+}
+function __portal_invoke__(json) {
+  const value = parse(json);
+  if (args === null) return entry(value);
+  for (let i = 0, all = []; ; i++) {
+    if (i === args.length) return entry(...all);
+    all[i] = value[args[i]];
+  }
+}
+G.__default__ = undefined;
+if (eager) more().setup();
+return function (op, body) {
+  if (op === "call") {
+    core.result = "?";
+    let stage = "execute";
+    try {
+      const value = __portal_invoke__(body);
+      if (typeof value === "object" && value !== null && (value instanceof P || typeof value.then === "function"))
+        more().wait(value);
+      else {
+        stage = "convert";
+        core.result = __portal_encode__(value);
+      }
+    } catch (error) {
+      core.result = more().describe(error, stage);
+    }
+  } else if (op === "ready") {
+    entry = G.__default__;
+    delete G.__default__;
+    return typeof entry === "function" ? "" : "there is no function " + body;
+  } else if (op !== "poll") return more().serve(op, body);
+  return core.outbox.length ? "~" + core.result : core.result;
+};
+})"""
+
+LATE = r"""(function (core, options) {
+"use strict";
+const G = globalThis, { defineProperty } = Object;
+const { rawJSON, parse, stringify } = JSON, { apply } = Reflect;
+const { from } = Array, { isFinite } = Number, { isView } = ArrayBuffer, P = Promise, { then } = P.prototype;
+const text = String, Fail = Error, Range = RangeError, Internal = G.InternalError, { push } = Array.prototype;
+const Bytes = Uint8Array, Buffer = ArrayBuffer, Maps = Map, Sets = Set;
+let logged = 0, serial = 0, pending = null, module;
+const waiting = new Maps(), modules = new Maps(), loaded = new Maps();
+function hidden(target, name, value) {
+  defineProperty(target, name, { value, writable: true, configurable: true, enumerable: false });
+}
+
+// what JSON does not have
+class ConvertError extends Fail {}
+const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+function base64(bytes) {
+  const out = [];
+  for (let i = 0; i < bytes.length; i += 3) {
+    const n = (bytes[i] << 16) | ((bytes[i + 1] || 0) << 8) | (bytes[i + 2] || 0), left = bytes.length - i;
+    out.push(alphabet[n >> 18] + alphabet[(n >> 12) & 63] + (left > 1 ? alphabet[(n >> 6) & 63] : "=") +
+      (left > 2 ? alphabet[n & 63] : "="));
+  }
+  return out.join("");
+}
+function toJSON(value) {
+  if (typeof value === "bigint") return rawJSON(text(value));
+  if (value instanceof Bytes) return base64(value);
+  if (value instanceof Buffer) return base64(new Bytes(value));
+  if (isView(value) || value instanceof Sets) return from(value);
+  if (!(value instanceof Maps)) return rawJSON(text(value));
+  const found = {};
+  for (const [key, item] of value) {
+    if (typeof key !== "string" && typeof key !== "number") throw new ConvertError("the keys of a Map must be strings");
+    defineProperty(found, key, { value: item, writable: true, configurable: true, enumerable: true });
+  }
+  return found;
+}
+function finite(key, value) {
+  if (typeof value === "number" && !isFinite(value))
+    throw new ConvertError(text(value) + (key === "" ? "" : " at " + stringify(key)) + " is not a JSON value");
+  return value;
+}
+function nothing(value) {
+  if (value === undefined) return "null";
+  throw new ConvertError("a " + typeof value + " is not a JSON value");
+}
+
+// errors
+class HostError extends Fail {
+  constructor(data) {
+    super(data.message);
+    this.name = data.name;
+  }
+}
+function safely(read) {
+  try { return text(read()); } catch (_) { return ""; }
+}
+function describe(error, stage) {
+  let name = "Error", message = "", stack = "";
+  if (error instanceof Fail) {
+    name = safely(() => error.name);
+    message = safely(() => error.message);
+    stack = safely(() => error.stack);
+    if (error instanceof ConvertError) [stage, stack] = ["convert", ""];
+    else if (error instanceof HostError) stage = "host";
+    else if (error instanceof Range && message === "Maximum call stack size exceeded") stage = "stack";
+    else if (Internal && error instanceof Internal && message === "out of memory") stage = "memory";
+    else if (Internal && error instanceof Internal && message === "stack overflow") stage = "stack";
+  } else {
+    message = typeof error === "object" && error !== null
+      ? safely(() => core.encode(error)) || "[object]" : safely(() => error);
+  }
+  return "!" + stringify({ stage, name, message, stack });
+}
+
+// promises and the host
+function done(value) {
+  try { return core.encode(value); } catch (error) { return describe(error, "convert"); }
+}
+function wait(value) {
+  const mine = pending = {};
+  apply(then, value instanceof P ? value : P.resolve(value), [
+    (found) => { if (pending === mine) (core.result = done(found)); },
+    (error) => { if (pending === mine) (core.result = describe(error, "execute")); },
+  ]);
+}
+function request(kind, body) {
+  const id = ++serial;
+  apply(push, core.outbox, [[id, kind, body]]);
+  return new P((resolve, reject) => { waiting.set(id, [resolve, reject]); });
+}
+function settle(id, ok, body) {
+  const both = waiting.get(id);
+  waiting.delete(id);
+  if (both) ok ? both[0](parse(body)) : both[1](new HostError(parse(body)));
+}
+function show(value) {
+  if (typeof value === "string") return value;
+  if (value instanceof Fail) return safely(() => value.name) + ": " + safely(() => value.message);
+  try { return core.encode(value); } catch (_) { return safely(() => value); }
+}
+const console = {};
+for (const level of ["debug", "log", "info", "warn", "error"])
+  console[level] = function (...values) {
+    if (logged >= options.log) return;
+    let line = "";
+    for (let i = 0; i < values.length; i++) line += (i ? " " : "") + show(values[i]);
+    line = line.slice(0, options.log - logged);
+    logged += line.length + 1;
+    apply(push, core.outbox, [[0, "log", stringify([level, line])]]);
+  };
+
+// modules
+function __portal_require__(name) {
+  name = text(name);
+  if (loaded.has(name)) return loaded.get(name).exports;
+  const body = modules.get(name);
+  if (body === undefined) throw new Fail("there is no module " + stringify(name) + " for this function");
+  const found = { exports: {} };
+  loaded.set(name, found);
+  body(__portal_require__, found, found.exports);
+  return found.exports;
+}
+__portal_require__.default = (name) => {
+  const found = __portal_require__(name);
+  return found !== null && typeof found === "object" && "default" in found ? found.default : found;
+};
+
+function setup() {
+  for (const kind of [BigInt, Maps, Sets, Buffer, Object.getPrototypeOf(Bytes)])
+    hidden(kind.prototype, "toJSON", function () { return toJSON(this); });
+  hidden(G, "console", console);
+  hidden(G, "require", __portal_require__);
+  hidden(G, "__exports__", {});
+  defineProperty(G, "__module__", { configurable: true, set(value) { module = value; } });
+  /* EXTENSIONS */
+  for (const name of options.deny || []) delete G[name];
+}
+function serve(op, body) {
+  if (op === "resolve") settle(...parse(body));
+  if (op === "module") modules.set(body, module);
+  if (op === "fresh") logged = 0;
+  if (op !== "outbox") return "";
+  const found = stringify(core.outbox);
+  core.outbox = [];
+  return found;
+}
+return { nothing, check(value) { stringify(value, finite); }, describe, wait, setup, serve };
+})"""
+
+#: What code may use that only the second part of the prelude provides. Code that finds it in another way, such as
+#: `this["conso" + "le"]`, does without.
+_NEEDED = re.compile(
+    r"\b(?:console|require|portal|crypto|Map|Set|BigInt|(?:Big)?(?:Uint|Int|Float)\w*Array|ArrayBuffer|DataView"
+    r"|eval|Function|constructor|globalThis|import|groupBy|__exports__)\b|\dn\b"
+)
+
+
+def is_needed(program: Program) -> bool:
+    """Return whether a program needs the second part of the prelude at once."""
+    options = program.options
+    asks = '"deny"' in options or '"setup"' in options
+    return asks or bool(program.modules) or _NEEDED.search(program.source) is not None
+
+
+def prelude_source(program: Program, options: str) -> str:
+    """Return the source of the prelude as one expression; its value is the function of the prelude."""
+    values = (options, json.dumps(program.arguments), LATE, is_needed(program))
+    return f"{CORE}({', '.join(map(json.dumps, values))})"

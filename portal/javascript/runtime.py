@@ -1,0 +1,177 @@
+"""Runtime: the runners of a portal, one for each engine and kind of isolation, made and proved when first needed."""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from ..errors import ConfigError
+from .engine import EngineError
+from .engines.registry import engine_reference, require_engine
+from .limits import Limits
+from .pool.children import ChildPool
+from .pool.process import ChildSettings
+from .pool.runner import Runner
+from .pool.threads import ThreadRunner
+from .program import Program
+from .sandbox import Place, Sandbox
+
+__all__ = ["Proof", "Runtime", "make_runner", "prove"]
+
+_MIB = 1024 * 1024
+#: Programs that exceed a limit, and the stages that show that the limit holds.
+_BREACHES = {
+    "loop": ("__default__ = function () { for (;;) {} };", ("timeout", "fuel")),
+    "hog": (
+        "__default__ = function () { for (var a = [];;) a.push(new Array(1000).join('x') + a.length); };",
+        ("memory",),
+    ),
+    "recursion": ("__default__ = function f() { return f() + 1; };", ("stack",)),
+}
+_PROOF_LIMITS = Limits(time=0.05, memory=8 * _MIB, stack=256 * 1024)
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What was seen when a sandbox was tried.
+
+    Attributes:
+        engine: name and version of the engine.
+        isolation: where it ran.
+        stopped: the stage with which each program was stopped.
+        at: the moment.
+    """
+
+    engine: str
+    isolation: str
+    stopped: dict[str, str]
+    at: datetime
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the proof as JSON data."""
+        return {
+            "engine": self.engine,
+            "isolation": self.isolation,
+            "stopped": self.stopped,
+            "at": self.at.isoformat(),
+        }
+
+
+_proofs: dict[tuple[str, str, str, Sandbox], Proof] = {}
+
+
+class Runtime:
+    """The runners of a portal.
+
+    Args:
+        sandbox: the limits and pools.
+
+    Threads: any.
+    """
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
+        self._lock = threading.Lock()  # guards the attributes below; held while a runner is started, as others need it
+        self._runners: dict[Place, Runner] = {}
+        self._proofs: dict[Place, Proof] = {}
+        self._closed = False
+
+    def runner(self, place: Place) -> Runner:
+        """Return the runner of a place. It is made and proved if it does not exist.
+
+        Raises: ConfigError if a limit does not hold.
+        """
+        found = self._runners.get(place)
+        if found is not None:
+            return found
+        with self._lock:
+            if self._closed:
+                raise EngineError("host", "the portal is closed")
+            found = self._runners.get(place)
+            if found is None:
+                found = make_runner(place, self._sandbox)
+                try:
+                    self._proofs[place] = self._prove(place, found)
+                except BaseException:
+                    found.close()
+                    raise
+                self._runners = {**self._runners, place: found}
+            return found
+
+    def _prove(self, place: Place, runner: Runner) -> Proof:
+        version = require_engine(place.engine).capabilities().version
+        key = (place.engine, version, place.isolation, self._sandbox)
+        if key not in _proofs:
+            _proofs[key] = prove(f"{place.engine} {version}", runner)
+        return _proofs[key]
+
+    def health(self) -> list[dict[str, Any]]:
+        """Return each place with its proof and the measures in force, as JSON data."""
+        return [
+            {"trust": place.trust, "measures": runner.measures(), **self._proofs[place].to_dict()}
+            for place, runner in self._runners.items()
+        ]
+
+    def stats(self) -> dict[str, dict[str, int]]:
+        """Return the counters of each runner by engine and isolation."""
+        return {f"{place.engine}/{place.isolation}": one.stats() for place, one in self._runners.items()}
+
+    def stop(self) -> None:
+        """Close the runners. A later call makes new ones."""
+        with self._lock:
+            runners, self._runners = self._runners, {}
+        for runner in runners.values():
+            runner.close()
+
+    def close(self) -> None:
+        """Close the runners for good. May be called twice."""
+        with self._lock:
+            self._closed = True
+        self.stop()
+
+
+def make_runner(place: Place, sandbox: Sandbox) -> Runner:
+    """Return the runner of a place. Raises ConfigError if it cannot be started."""
+    engine = require_engine(place.engine)
+    if place.isolation == "thread":
+        factor = float(os.cpu_count() or 1)
+        return ThreadRunner(lambda: engine.in_threads(factor), sandbox.pool)
+    space = engine.capabilities().address_space
+    child = ChildSettings(
+        engine_reference(place.engine), address_space=None if space is None else space + 2 * sandbox.limits.memory
+    )
+    pool = ChildPool(child, sandbox.pool)
+    try:
+        pool.warm_up()
+    except BaseException:
+        pool.close()
+        raise
+    return pool
+
+
+def prove(engine: str, runner: Runner) -> Proof:
+    """Run a loop, a hog and a deep recursion, each of which must be stopped.
+
+    Raises: ConfigError if one is not stopped by the limit that it exceeds.
+    """
+    stopped = {}
+    for name, (source, stages) in _BREACHES.items():
+        limits = _PROOF_LIMITS if name == "loop" else replace(_PROOF_LIMITS, time=2.0)
+        program = Program(name, source)
+        try:
+            runner.run(program, "{}", limits, _no_host, 5.0)
+            stage = "nothing"
+        except EngineError as error:
+            stage = error.stage
+        if stage not in stages:
+            message = f"the sandbox of {engine} must stop a {name} at the limit of {stages[0]}, got {stage}"
+            raise ConfigError(message, path="javascript.sandbox", expected="another engine or isolation")
+        stopped[name] = stage
+    return Proof(engine, runner.isolation, stopped, datetime.now(UTC))
+
+
+def _no_host(kind: str, text: str) -> str:
+    return "null"

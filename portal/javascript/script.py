@@ -1,0 +1,129 @@
+"""ScriptFunction: a published JavaScript function, with the versions of its code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from ..context import CallContext
+from ..errors import CallTimeout, JavaScriptError, RegistryError
+from ..function import Function
+from ..schema import FunctionSchema, Parameters, Schema
+from .conversion import decode_result, encode_parameters
+from .engine import EngineError, Host
+from .function import JSFunction
+from .limits import Limits
+from .pool.runner import Runner
+from .program import Program
+from .sandbox import Place
+
+__all__ = ["Script", "ScriptFunction", "javascript_error"]
+
+_MAX_VERSIONS = 20  # kept for rollback
+
+
+class Script(NamedTuple):
+    """One version of the code of a function."""
+
+    declaration: JSFunction
+    program: Program
+    schema: FunctionSchema
+
+
+class ScriptFunction(Function):
+    """A JavaScript function at a portal.
+
+    Args:
+        script: the code.
+        place: where it runs.
+        limits: of each call.
+        runner: returns the runner of the place.
+        host: makes the host of one call.
+
+    Threads: any. `replace` and `rollback` swap the code at once; calls that run finish with the code they began with.
+    """
+
+    def __init__(
+        self,
+        script: Script,
+        *,
+        place: Place,
+        limits: Limits,
+        runner: Callable[[Place], Runner],
+        host: Callable[[str, CallContext], Host],
+    ) -> None:
+        schema = script.schema
+        parameters = Parameters.from_schema(Schema.of(schema.input, formats=True))
+        output = Schema.of(schema.output, formats=True)
+        super().__init__(self._run_native, schema=schema, parameters=parameters, output=output)
+        self.place = place
+        self.limits = limits
+        self._runner = runner
+        self._host = host
+        self._versions: tuple[Script, ...] = (script,)
+        self._accepts = parameters.schema.accepts
+        self._has_defaults = bool(parameters.defaults)
+
+    @property
+    def script(self) -> Script:
+        """The code that the next call runs."""
+        return self._versions[-1]
+
+    def check(self, script: Script) -> None:
+        """Load a script where it would run. Raises: JavaScriptError."""
+        try:
+            self._runner(self.place).run(script.program, "", self.limits, _no_host, None)
+        except EngineError as error:
+            raise javascript_error(error, self.name) from None
+
+    def replace(self, script: Script) -> None:
+        """Run other code from now on; the present code is kept for `rollback`."""
+        self._versions = (*self._versions[1 - _MAX_VERSIONS :], script)
+        self.schema = script.schema
+
+    def rollback(self) -> None:
+        """Run the code from before the last `replace`. Raises: RegistryError if there is none."""
+        if len(self._versions) < 2:
+            raise RegistryError(f"{self.name} has no earlier code", name=self.name, kind="not_found")
+        self._versions = self._versions[:-1]
+        self.schema = self._versions[-1].schema
+
+    def invoke(self, params: Mapping[str, Any], context: CallContext) -> Any:
+        """Make one call with JSON data, and return JSON data."""
+        if self._has_defaults or params.__class__ is not dict or not self._accepts(params):
+            params = self.parameters.load(params)
+        return self._run(encode_parameters(params), context)
+
+    def _run_native(self, **params: Any) -> Any:
+        return self._run(encode_parameters(params), CallContext.current() or CallContext.for_call())
+
+    def _run(self, text: str, context: CallContext) -> Any:
+        left = context.remaining()
+        limits = self.limits if left is None else self.limits.with_time(max(left, 0.001))
+        try:
+            runner = self._runner(self.place)
+            reply = runner.run(self._versions[-1].program, text, limits, self._host(self.name, context), left)
+            result = decode_result(reply)
+        except EngineError as error:
+            if error.stage == "timeout" and context.expired:
+                message = f"{self.name} was stopped at its deadline"
+                raise CallTimeout(message, delivery="executed", timeout=limits.time) from None
+            raise javascript_error(error, self.name) from None
+        return result if self.output.accepts(result) else self.encode_result(result)
+
+
+def javascript_error(error: EngineError, name: str) -> JavaScriptError:
+    """Return the portal error for a failure of an engine."""
+    kind = f"{error.name}: " if error.name and error.name != "Error" else ""
+    return JavaScriptError(
+        f"{name}: {kind}{error.message}",
+        stage=error.stage,
+        line=error.line,
+        column=error.column,
+        js_stack=error.stack,
+        delivery="executed",
+    )
+
+
+def _no_host(kind: str, text: str) -> str:
+    return "null"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import logging
 
+from .._internal.log import get_logger
 from ..context import CallContext
 from .engine import EngineError
 
 __all__ = ["CallHost"]
 
-_log = logging.getLogger("portal.javascript.console")
+_log = get_logger("portal.javascript.console")
 _LEVELS = {"debug": logging.DEBUG, "log": logging.INFO, "info": logging.INFO, "warn": logging.WARNING}
 
 
@@ -38,6 +39,6 @@ class CallHost:
         if kind != "log":
             raise EngineError("host", f"{kind} is not granted to this function", name="HostError")
         level, line = json.loads(text)
-        facts = {"function": self._name, "request_id": self._context.request_id}
-        _log.log(_LEVELS.get(level, logging.ERROR), "%s: %s", self._name, line, extra=facts)
+        words = "%s: request_id=%s: %s"
+        _log.log(_LEVELS.get(level, logging.ERROR), words, self._name, self._context.request_id, line)
         return "null"

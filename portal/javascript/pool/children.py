@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from time import monotonic
 
 from ..._internal.at_fork import renew_after_fork
+from ..._internal.log import get_logger
 from ...errors import ConfigError, OverloadedError
 from ..engine import EngineError, Host
 from ..limits import Limits
@@ -18,7 +17,7 @@ from .runner import PoolSettings, Runner
 
 __all__ = ["ChildPool"]
 
-_log = logging.getLogger("portal.javascript")
+_log = get_logger("portal.javascript")
 _MEMORY_INTERVAL = 64  # calls between two looks at the memory of a child
 _inherited: list[ChildProcess] = []  # children of the process that this one was forked from
 
@@ -194,8 +193,10 @@ class ChildPool(Runner):
                     self._expire()
                     continue
             for _ in range(needed):
-                with suppress(EngineError):
+                try:
                     self._start(idle=True)
+                except EngineError as error:  # the next call tries again, and reports it
+                    _log.error("a JavaScript process was not replaced: %s", error.message)
             for child, _ in ending:
                 child.close()
 

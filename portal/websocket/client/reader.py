@@ -17,6 +17,7 @@ from time import monotonic
 from typing import Protocol
 
 from ..._internal.at_fork import new_lock, renew_after_fork
+from ..._internal.background import BackgroundLoop
 from ..._internal.log import get_logger
 
 __all__ = ["Handler", "Reader", "Timer", "shared_reader"]
@@ -90,13 +91,15 @@ class Reader:
     ) -> None:
         self._clock = clock
         self._make_selector = make_selector
-        self._lock = new_lock()  # guards the thread, the timers and `_next`
+        self._lock = new_lock()  # guards the start and end of the loop, the timers and `_next`
+        self._loop = BackgroundLoop("portal-websocket-reader", self._step)
         self.after_fork()
         renew_after_fork(self)
 
     def after_fork(self) -> None:
         """Watch nothing; called by `__init__`, and in a child process after a fork."""
-        self._thread: threading.Thread | None = None
+        self._active = False
+        self._reading: threading.Thread | None = None
         self._selector: selectors.BaseSelector | None = None
         self._changes: deque[tuple[Handler, int]] = deque()  # (handler, events), 0 to stop watching
         self._watched: dict[Handler, int] = {}  # of the reading thread alone
@@ -128,7 +131,7 @@ class Reader:
 
     def in_thread(self) -> bool:
         """Return whether the caller is the reading thread."""
-        return threading.current_thread() is self._thread
+        return threading.current_thread() is self._reading
 
     def _change(self, handler: Handler, events: int) -> None:
         with self._lock:
@@ -136,16 +139,11 @@ class Reader:
             self._start_or_wake(True)
 
     def _start_or_wake(self, wake: bool) -> None:
-        if self._thread is None:
+        if not self._active:
             self._open()
-            thread = threading.Thread(target=self._run, name="portal-websocket-reader", daemon=True)
-            self._thread = thread
-            try:
-                thread.start()
-            except BaseException:
-                self._thread = None
-                raise
-        elif wake and threading.current_thread() is not self._thread and self._bell is not None:
+            self._loop.start()
+            self._active = True
+        elif wake and self._bell is not None and not self.in_thread():
             with suppress(BlockingIOError):  # full: the thread wakes anyway
                 os.write(self._bell[1], b"x")
 
@@ -159,16 +157,15 @@ class Reader:
         self._selector = self._make_selector()
         self._selector.register(self._bell[0], _READ)
 
-    def _run(self) -> None:
-        while True:
-            try:
-                self._apply_changes()
-                if self._is_done():
-                    return
-                self._step()
-            except BaseException:  # without this thread no call of the process would get its response
-                _log.exception("the reading thread of WebSockets failed; it starts again")
-                self._recover()
+    def _step(self) -> None:
+        self._reading = threading.current_thread()
+        try:
+            self._apply_changes()
+            if not self._is_done():
+                self._wait_and_serve()
+        except BaseException:
+            self._recover()
+            raise
 
     def _is_done(self) -> bool:
         """End the thread if there is nothing to watch."""
@@ -177,7 +174,8 @@ class Reader:
                 heapq.heappop(self._timers)
             if self._watched or self._changes or self._timers:
                 return False
-            self._thread = None
+            self._loop.stop()
+            self._active = False
             selector, self._selector = self._selector, None
             bell, self._bell = self._bell, None
             if selector is not None:
@@ -186,7 +184,7 @@ class Reader:
                 os.close(end)
             return True
 
-    def _step(self) -> None:
+    def _wait_and_serve(self) -> None:
         assert self._selector is not None
         assert self._bell is not None
         for key, events in self._selector.select(self._time_to_wait()):
@@ -265,6 +263,7 @@ class Reader:
                 self._selector.close()
         with self._lock:
             self._open()
+            self._active = True
         for handler, events in watched.items():
             self._changes.append((handler, events))
 

@@ -79,7 +79,7 @@ def pair() -> Iterator[Callable[..., tuple[Recorder, socket.socket]]]:
 
 def stop(reader: Reader, *handlers: Recorder) -> None:
     """Detach the handlers and wait until the thread has ended."""
-    thread = reader._thread
+    thread = reader._loop._thread
     for handler in handlers:
         reader.detach(handler)
     for handler in handlers:
@@ -87,7 +87,7 @@ def stop(reader: Reader, *handlers: Recorder) -> None:
     if thread is not None:
         thread.join(WAIT)
         assert not thread.is_alive()
-    assert reader._thread is None
+    assert not reader._loop.running
 
 
 def test_one_thread_serves_all_sockets_and_ends_with_the_last(reader: Reader, pair: Any) -> None:
@@ -134,7 +134,7 @@ def test_timers_run_in_order_and_may_be_cancelled(reader: Reader) -> None:
 
 def test_a_cancelled_timer_does_not_keep_the_thread(reader: Reader) -> None:
     reader.call_at(reader._clock() + 3600, lambda: None).cancel()
-    handler_thread = reader._thread
+    handler_thread = reader._loop._thread
     reader.call_soon(lambda: None)
     if handler_thread is not None:
         handler_thread.join(WAIT)
@@ -202,7 +202,7 @@ def test_a_selector_that_fails_is_made_anew(pair: Any, caplog: Any) -> None:
     reader.watch(handler)
     other.send(b"x")
     handler.wait_for("read b'x'")
-    assert "the reading thread of WebSockets failed" in caplog.text
+    assert "a step of portal-websocket-reader failed" in caplog.text
     stop(reader, handler)
 
 

@@ -1,0 +1,298 @@
+"""Transport: one open WebSocket connection of a client, over a socket that the reader watches."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from time import monotonic
+from typing import TYPE_CHECKING, Protocol
+
+from ..close_codes import CloseCode
+from ..frames import BinaryMessage, Close, Failure, FrameProtocol, Ping, TextMessage
+from .reader import Reader, Timer
+
+if TYPE_CHECKING:
+    import ssl
+
+__all__ = ["Transport", "TransportOwner"]
+
+_READ_SIZE = 256 * 1024
+_CLOSE_SECONDS = 5.0  # for the peer's close frame
+
+
+class TransportOwner(Protocol):
+    """Gets what arrives. Its methods run in the reading thread, each text before the next one is read."""
+
+    def on_text(self, transport: Transport, text: str | bytes) -> None:
+        """Take a message."""
+
+    def on_lost(self, transport: Transport, code: int, reason: str) -> None:
+        """Note that the connection has ended; called once, after the last text.
+
+        Args:
+            code: of the peer's close frame, or of this side's for a peer that broke the protocol; ABNORMAL without one.
+            reason: text for messages.
+        """
+
+
+class Transport:
+    """Send and receive the messages of an open connection.
+
+    Args:
+        sock: a connected socket that does not block; closed here.
+        frames: parses and builds the frames.
+        reader: watches the socket.
+        owner: gets what arrives.
+        heartbeat: seconds of silence of the peer after which it gets a ping, and after a second such time counts as
+            lost; None for no limit.
+        max_queued: bytes that may wait to be sent before `wait_for_room` waits.
+        clock: seconds, as `time.monotonic`.
+
+    Threads: any may send and close.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        frames: FrameProtocol,
+        reader: Reader,
+        owner: TransportOwner,
+        *,
+        heartbeat: float | None = 20.0,
+        max_queued: int = 4 * 1024 * 1024,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._sock = sock
+        self._frames = frames
+        self._reader = reader
+        self._owner = owner
+        self._heartbeat = heartbeat
+        self._max_queued = max_queued
+        self._clock = clock
+        self._tls: ssl.SSLSocket | None = sock if hasattr(sock, "pending") else None  # type: ignore[assignment]
+        # Guards sending and the output; over TLS also receiving, as OpenSSL allows one operation at a time.
+        self._lock = threading.Lock()
+        self._room = threading.Condition(self._lock)
+        self._output = bytearray()
+        self._ended = False
+        self._lost: tuple[int, str] | None = None
+        self._heard_at = clock()
+        self._timers: list[Timer] = []
+
+    def start(self, rest: bytes = b"") -> None:
+        """Begin to receive.
+
+        Args:
+            rest: bytes that arrived with the response to the handshake.
+        """
+        if rest:
+            self._reader.call_soon(lambda: self._receive_first(rest))
+        else:
+            self._reader.watch(self, output=bool(self._output))
+        if self._heartbeat is not None:
+            self._set_timer(self._heartbeat, self._check_heartbeat)
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._sock.fileno()
+
+    # sending
+
+    def send(self, text: bytes) -> None:
+        """Send a text message, or keep it until the peer has read what was sent before. It never blocks."""
+        with self._lock:
+            self._send(self._frames.text(text))
+
+    def wait_for_room(self, deadline: float | None) -> bool:
+        """Wait until less than `max_queued` bytes wait to be sent. Return False at the deadline.
+
+        Threads: not the reading thread.
+        """
+        if len(self._output) < self._max_queued:
+            return True
+        with self._room:
+            while len(self._output) >= self._max_queued and not self._ended:
+                left = None if deadline is None else deadline - self._clock()
+                if left is not None and left <= 0:
+                    return False
+                self._room.wait(left)
+        return True
+
+    @property
+    def queued(self) -> int:
+        """The bytes that wait to be sent."""
+        return len(self._output)
+
+    def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
+        """Send a close frame, and end the connection when the peer has responded or after 5 seconds."""
+        with self._lock:
+            if self._ended or self._frames.closing:
+                return
+            self._send(self._frames.close(code, reason))
+        self._set_timer(_CLOSE_SECONDS, lambda: self._end(CloseCode.ABNORMAL, "the close was not confirmed in time"))
+
+    def abort(self, reason: str) -> None:
+        """End the connection at once."""
+        self._end(CloseCode.ABNORMAL, reason)
+
+    def _send(self, data: bytes) -> None:
+        """Send bytes in their order; the lock is held."""
+        if self._ended or not data:
+            return
+        if self._output:
+            self._output += data
+            return
+        sent = self._try_send(data)
+        if sent < len(data):
+            self._output += data[sent:] if sent else data
+            self._reader.watch(self, output=True)
+
+    def _try_send(self, data: bytes | bytearray | memoryview) -> int:
+        if self._tls is not None:
+            return self._try_send_tls(data)
+        try:
+            return self._sock.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            self._end_later(error)
+            return len(data)
+
+    def _try_send_tls(self, data: bytes | bytearray | memoryview) -> int:
+        import ssl
+
+        from ..._internal.openssl import clear_error_queue
+
+        clear_error_queue()  # the calling thread may have left errors of a TLS connection of its own
+        try:
+            return self._sock.send(data)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError):
+            return 0
+        except OSError as error:
+            self._end_later(error)
+            return len(data)
+
+    def _end_later(self, error: OSError) -> None:
+        """End the connection in the reading thread: the owner may hold a lock of its own here."""
+        reason = str(error) or type(error).__name__
+        self._reader.call_soon(lambda: self._end(CloseCode.ABNORMAL, reason))
+
+    # in the reading thread
+
+    def on_writable(self) -> None:
+        """Send what waits."""
+        with self._room:
+            while self._output:
+                sent = self._try_send(memoryview(self._output)[: 1 << 20])
+                if not sent:
+                    return
+                del self._output[:sent]
+            self._room.notify_all()
+            self._reader.watch(self)
+
+    def on_readable(self) -> None:
+        """Receive what has arrived, and hand on the messages."""
+        if self._tls is not None:
+            self._receive_tls()
+            return
+        try:
+            data = self._sock.recv(_READ_SIZE)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._end(CloseCode.ABNORMAL, str(error))
+            return
+        self._receive(data)
+
+    def _receive_tls(self) -> None:
+        import ssl
+
+        while not self._ended:
+            with self._lock:
+                try:
+                    data = self._sock.recv(_READ_SIZE)
+                except (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError):
+                    return
+                except OSError as error:
+                    data, reason = b"", str(error)
+                else:
+                    reason = ""
+            if reason:
+                self._end(CloseCode.ABNORMAL, reason)
+                return
+            self._receive(data)
+
+    def _receive_first(self, rest: bytes) -> None:
+        self._receive(rest)
+        if not self._ended:
+            self._reader.watch(self, output=bool(self._output))
+
+    def _receive(self, data: bytes) -> None:
+        if not data:
+            self._end(CloseCode.ABNORMAL, "the server closed the connection")
+            return
+        self._heard_at = self._clock()
+        frames = self._frames
+        frames.receive(data)
+        while (event := frames.next_event()) is not None:
+            if isinstance(event, TextMessage):
+                self._owner.on_text(self, event.text)
+            elif isinstance(event, Ping):
+                with self._lock:
+                    self._send(frames.pong(event.payload))
+            elif isinstance(event, BinaryMessage):
+                self._owner.on_text(self, event.data)
+            elif isinstance(event, Close | Failure):
+                with self._lock:
+                    self._send(frames.close(event.code, "" if isinstance(event, Close) else event.reason))
+                self._end(event.code, event.reason)
+
+    def on_failure(self, error: BaseException) -> None:
+        """End the connection after a fault in the reading thread."""
+        self._end(CloseCode.ABNORMAL, f"{type(error).__name__}: {error}")
+
+    def on_detached(self) -> None:
+        """Close the socket. Runs after `on_lost`."""
+        with self._lock, suppress(OSError):
+            self._sock.close()
+
+    def _end(self, code: int, reason: str) -> None:
+        with self._room:
+            if self._ended:
+                return
+            self._ended = True
+            self._output.clear()
+            self._room.notify_all()
+            timers, self._timers = self._timers, []
+        for timer in timers:
+            timer.cancel()
+        self._reader.detach(self)
+        self._owner.on_lost(self, code, reason)
+
+    # timers
+
+    def _set_timer(self, seconds: float, callback: Callable[[], object]) -> None:
+        timer = self._reader.call_at(self._clock() + seconds, callback)
+        with self._lock:
+            self._timers = [one for one in self._timers if not one.cancelled]
+            if self._ended:
+                timer.cancel()
+            else:
+                self._timers.append(timer)
+
+    def _check_heartbeat(self) -> None:
+        """Send a ping after one time of silence; end the connection after two."""
+        heartbeat = self._heartbeat
+        assert heartbeat is not None
+        silent = self._clock() - self._heard_at
+        if silent >= 2 * heartbeat:
+            self._end(CloseCode.ABNORMAL, f"the server was silent for {silent:.0f} seconds")
+            return
+        if silent >= heartbeat:
+            with self._lock:
+                self._send(self._frames.ping())
+            self._set_timer(max(0.001, 2 * heartbeat - silent), self._check_heartbeat)
+        else:
+            self._set_timer(max(0.001, heartbeat - silent), self._check_heartbeat)

@@ -1,0 +1,83 @@
+"""The `meta` member of a request: the context of a call, as the headers of an HTTP request carry it.
+
+    timeout           milliseconds that are left
+    request_id        id of the call in logs
+    traceparent, tracestate   W3C Trace Context
+    idempotency_key   lets a server with `Idempotency` run the call once
+    credit            items of a stream that the caller accepts; of the session
+"""
+
+from __future__ import annotations
+
+import math
+
+from .._internal.json_text import JSONObject
+from .._internal.trace_context import parse_traceparent, parse_tracestate
+from ..context import CallContext, new_request_id
+from ..errors import ProtocolError
+from ..http11.fields import MAX_IDEMPOTENCY_KEY, is_idempotency_key, is_request_id, is_timeout
+
+__all__ = ["context_of", "meta_of"]
+
+
+def meta_of(context: CallContext, now: float) -> JSONObject:
+    """Return the `meta` member that carries a context to the peer.
+
+    Args:
+        now: `time.monotonic()` moment at which the request is sent.
+
+    Raises: ProtocolError for a request id or idempotency key that HTTP could not carry either.
+    """
+    request_id = context.request_id
+    if not is_request_id(request_id):
+        raise ProtocolError("the request id must be 1 to 128 visible ASCII characters")
+    meta: JSONObject = {"request_id": request_id}
+    if context.deadline is not None:
+        meta["timeout"] = max(0, math.ceil((context.deadline - now) * 1000))
+    trace = context.traceparent
+    if trace is not None and parse_traceparent(trace) is None:
+        trace = None
+    if trace is None and context.parent is not None:
+        trace = context.start_trace()
+    if trace is not None:
+        meta["traceparent"] = trace
+        if context.tracestate is not None and (state := parse_tracestate(context.tracestate)) is not None:
+            meta["tracestate"] = state
+    key: object = context.idempotency_key
+    if key is not None:
+        if not isinstance(key, str) or not is_idempotency_key(key):
+            words = f"the idempotency key must have 1 to {MAX_IDEMPOTENCY_KEY} visible ASCII characters"
+            raise ProtocolError(words, status=400)
+        meta["idempotency_key"] = key
+    return meta
+
+
+def context_of(meta: JSONObject | None, arrived: float) -> CallContext:
+    """Return the context from the `meta` member of a request.
+
+    An id or trace that is malformed is replaced, as with HTTP.
+
+    Args:
+        arrived: `time.monotonic()` moment at which the request was complete. The deadline counts from it.
+
+    Raises: ProtocolError for a malformed timeout or idempotency key.
+    """
+    context = CallContext()
+    given = meta or {}
+    request_id, timeout, key = given.get("request_id"), given.get("timeout"), given.get("idempotency_key")
+    valid = isinstance(request_id, str) and is_request_id(request_id)
+    context.request_id = str(request_id) if valid else new_request_id()
+    if timeout is not None:
+        if not isinstance(timeout, int) or isinstance(timeout, bool) or not is_timeout(str(timeout)):
+            raise ProtocolError(f"meta.timeout must be a whole number of milliseconds, got {str(timeout)[:40]}")
+        context.deadline = arrived + timeout / 1000
+    trace, state = given.get("traceparent"), given.get("tracestate")
+    if isinstance(trace, str) and parse_traceparent(trace):
+        context.traceparent = trace
+        if isinstance(state, str):
+            context.tracestate = parse_tracestate(state)
+    if key is not None:
+        if not isinstance(key, str) or not is_idempotency_key(key):
+            raise ProtocolError(f"meta.idempotency_key must have 1 to {MAX_IDEMPOTENCY_KEY} visible ASCII characters")
+        context.idempotency_key = key
+    return context

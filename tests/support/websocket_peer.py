@@ -17,9 +17,9 @@ __all__ = ["respond_with", "websocket_peer"]
 
 @contextmanager
 def websocket_peer(
-    handler: Callable[[ServerConnection], Any], tls: ssl.SSLContext | None = None, **options: Any
+    handler: Callable[[ServerConnection], Any], tls: ssl.SSLContext | None = None, port: int = 0, **options: Any
 ) -> Iterator[int]:
-    """Serve connections with `handler` on a free port; yield the port."""
+    """Serve connections with `handler`, on a free port if 0; yield the port."""
 
     def handle(connection: ServerConnection) -> None:
         try:
@@ -27,7 +27,7 @@ def websocket_peer(
         except ConnectionClosed:
             return
 
-    with serve(handle, "127.0.0.1", 0, ssl=tls, **options) as server:
+    with serve(handle, "127.0.0.1", port, ssl=tls, **options) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:

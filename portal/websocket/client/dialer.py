@@ -82,10 +82,13 @@ class Dialer:
         self._max_message_size = max_message_size
         self._deflate = deflate
 
-    def dial(self, address: Address) -> Dialed:
+    def dial(self, address: Address, *, renew: bool = False) -> Dialed:
         """Return an open connection to the portal at an address.
 
         If the server rejects a credential that can be renewed, the handshake is made once more with a new one.
+
+        Args:
+            renew: whether the server has rejected the credential of an earlier connection.
 
         Raises: portal errors only, none of which may have executed a call.
         """
@@ -93,6 +96,8 @@ class Dialer:
         credential = self._credential
         if credential is None:
             return self._dial(address, {}, limit)
+        if renew:
+            credential.rejected(address)
         headers = dict(credential.headers(address, limit))
         try:
             return self._dial(address, headers, limit)

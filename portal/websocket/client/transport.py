@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,7 +9,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
 from ..close_codes import CloseCode
-from ..frames import BinaryMessage, Close, Failure, FrameProtocol, Ping, TextMessage
+from ..frames import BinaryMessage, Close, Failure, Ping, TextMessage
+from .dialer import Dialed
 from .reader import Reader, Timer
 
 if TYPE_CHECKING:
@@ -41,8 +41,7 @@ class Transport:
     """Send and receive the messages of an open connection.
 
     Args:
-        sock: a connected socket that does not block; closed here.
-        frames: parses and builds the frames.
+        dialed: the connection; closed here.
         reader: watches the socket.
         owner: gets what arrives.
         heartbeat: seconds of silence of the peer after which it gets a ping, and after a second such time counts as
@@ -55,8 +54,7 @@ class Transport:
 
     def __init__(
         self,
-        sock: socket.socket,
-        frames: FrameProtocol,
+        dialed: Dialed,
         reader: Reader,
         owner: TransportOwner,
         *,
@@ -64,8 +62,9 @@ class Transport:
         max_queued: int = 4 * 1024 * 1024,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        self._sock = sock
-        self._frames = frames
+        sock = self._sock = dialed.sock
+        self._frames = dialed.frames
+        self._rest = dialed.rest
         self._reader = reader
         self._owner = owner
         self._heartbeat = heartbeat
@@ -76,21 +75,16 @@ class Transport:
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)
         self._output = bytearray()
-        self._ended = False
-        self._lost: tuple[int, str] | None = None
+        self._ended = self._started = False
         self._heard_at = clock()
         self._timers: list[Timer] = []
 
-    def start(self, rest: bytes = b"") -> None:
-        """Begin to receive.
-
-        Args:
-            rest: bytes that arrived with the response to the handshake.
-        """
-        if rest:
-            self._reader.call_soon(lambda: self._receive_first(rest))
+    def start(self) -> None:
+        """Begin to receive."""
+        if self._rest:
+            self._reader.call_soon(self._receive_rest)
         else:
-            self._reader.watch(self, output=bool(self._output))
+            self._watch()
         if self._heartbeat is not None:
             self._set_timer(self._heartbeat, self._check_heartbeat)
 
@@ -134,8 +128,8 @@ class Transport:
         self._set_timer(_CLOSE_SECONDS, lambda: self._end(CloseCode.ABNORMAL, "the close was not confirmed in time"))
 
     def abort(self, reason: str) -> None:
-        """End the connection at once."""
-        self._end(CloseCode.ABNORMAL, reason)
+        """End the connection at once, without a close frame."""
+        self._reader.call_soon(lambda: self._end(CloseCode.ABNORMAL, reason))
 
     def _send(self, data: bytes) -> None:
         """Send bytes in their order; the lock is held."""
@@ -147,7 +141,8 @@ class Transport:
         sent = self._try_send(data)
         if sent < len(data):
             self._output += data[sent:] if sent else data
-            self._reader.watch(self, output=True)
+            if self._started:
+                self._reader.watch(self, output=True)
 
     def _try_send(self, data: bytes | bytearray | memoryview) -> int:
         if self._tls is not None:
@@ -176,8 +171,7 @@ class Transport:
 
     def _end_later(self, error: OSError) -> None:
         """End the connection in the reading thread: the owner may hold a lock of its own here."""
-        reason = str(error) or type(error).__name__
-        self._reader.call_soon(lambda: self._end(CloseCode.ABNORMAL, reason))
+        self.abort(str(error) or type(error).__name__)
 
     # in the reading thread
 
@@ -224,10 +218,16 @@ class Transport:
                 return
             self._receive(data)
 
-    def _receive_first(self, rest: bytes) -> None:
+    def _receive_rest(self) -> None:
+        rest, self._rest = self._rest, b""
         self._receive(rest)
-        if not self._ended:
-            self._reader.watch(self, output=bool(self._output))
+        self._watch()
+
+    def _watch(self) -> None:
+        with self._lock:
+            self._started = True
+            if not self._ended:
+                self._reader.watch(self, output=bool(self._output))
 
     def _receive(self, data: bytes) -> None:
         if not data:

@@ -1,0 +1,349 @@
+"""WebSocketClient: calls, streams and subscriptions over connections that many threads share."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+from ..._internal.closing import ClosingIterator
+from ..._internal.json_text import JSONValue
+from ..._internal.settings import callback, choice, count, flag, instance, positive_seconds, size
+from ...address import Address
+from ...auth.credentials import ClientAuth, Credential, credentials_of
+from ...calls.deadlines import cancelled_error, expired_error, timeout_error
+from ...context import CallContext
+from ...errors import (
+    AuthenticationError,
+    CallCancelled,
+    CallTimeout,
+    Fault,
+    PortalError,
+    ProtocolError,
+    RegistryError,
+    SerializationError,
+    TransportError,
+    ValidationError,
+)
+from ...function import ResolvedFunction
+from ...network.function import check_input
+from ...network.proxies import Proxies
+from ...network.tls import ClientTLS
+from ...schema import FunctionSchema
+from ..deflate import Deflate
+from .backoff import Reconnect
+from .dialer import Dialer
+from .exchange import Exchange, StreamExchange
+from .lifecycle import ConnectionState
+from .link import Link
+from .pool import LinkPool, callback_threads, dial_threads
+from .reader import shared_reader
+from .settings import LinkSettings
+from .subscription import SlowReader, Subscription
+
+__all__ = ["WebSocketClient"]
+
+StateObserver = Callable[[Address, ConnectionState, ConnectionState], object]
+
+
+class WebSocketClient:
+    """Send calls to WebSocket servers; the transport of resolved functions.
+
+    Many threads share a connection, and their calls overtake each other. One thread reads for all clients of the
+    process. A lost connection comes back by itself while calls or subscriptions need it.
+
+    A call that was not sent yet waits for a lost connection to come back, until its deadline. A server that was never
+    reached fails it at once. A call that was sent gets its one response after a reconnect to the same server; if the
+    server has lost the session, the call fails with `may_have_executed`, or is sent once more if it is idempotent.
+
+    Args:
+        connect_timeout: seconds to connect, TLS and handshake included.
+        timeout: seconds for a call without a deadline, such as fetching a schema; None for no limit.
+        connections: connections to each portal.
+        max_response_size: bytes of a received message.
+        max_message_size: bytes of a message to send; the server's limit is 1 MiB by default.
+        validate: reject parameters that do not fit the schema before they are sent.
+        tls: trusted authorities and the client's certificate for wss.
+        proxy: as for `HTTPClient`; the proxy opens a tunnel (CONNECT).
+        auth: as for `HTTPClient`; it is sent in the handshake.
+        deflate: settings of compression (permessage-deflate); None for none.
+        reconnect: when a lost connection comes back.
+        heartbeat: seconds of silence after which the server gets a ping; twice as many end the connection. None for
+            neither.
+        sessions: whether calls in flight survive a lost connection.
+        on_state: callable (address, old, new) for each change of the state of a connection, in a thread of its own.
+
+    Raises: ConfigError for a wrong setting.
+
+    Threads: any; connections are shared. Fork: a child process opens connections of its own.
+    """
+
+    def __init__(
+        self,
+        *,
+        connect_timeout: float = 5.0,
+        timeout: float | None = 30.0,
+        connections: int = 1,
+        max_response_size: int = 64 * 1024 * 1024,
+        max_message_size: int = 1024 * 1024,
+        validate: bool = True,
+        tls: ClientTLS | None = None,
+        proxy: str | None = None,
+        auth: ClientAuth = None,
+        deflate: Deflate | None = None,
+        reconnect: Reconnect | None = None,
+        heartbeat: float | None = 20.0,
+        sessions: bool = True,
+        on_state: StateObserver | None = None,
+    ) -> None:
+        self.timeout = positive_seconds("client.timeout", timeout, optional=True)
+        self._validate = flag("client.validate", validate)
+        self._tls = instance("client.tls", tls, ClientTLS, optional=True) or ClientTLS()
+        self._proxies = Proxies(proxy)
+        self._on_state = callback("client.on_state", on_state) if on_state is not None else None
+        self._connections = count("client.connections", connections)
+        self._dialing: dict[str, Any] = {
+            "connect_timeout": positive_seconds("client.connect_timeout", connect_timeout),
+            "max_message_size": size("client.max_response_size", max_response_size),
+            "deflate": instance("client.deflate", deflate, Deflate, optional=True),
+        }
+        self._settings = LinkSettings(
+            reconnect=instance("client.reconnect", reconnect, Reconnect, optional=True) or Reconnect(),
+            heartbeat=positive_seconds("client.heartbeat", heartbeat, optional=True),
+            max_message_size=size("client.max_message_size", max_message_size),
+            sessions=flag("client.sessions", sessions),
+        )
+        self._use(None if auth is None else credentials_of(auth))
+
+    def _use(self, credential: Credential | None) -> None:
+        self._credential = credential
+        self._dialer = Dialer(self._tls, self._proxies, credential, **self._dialing)
+        self._links = LinkPool(self._make_link, self._connections)
+
+    def with_credentials(self, auth: Credential | None) -> WebSocketClient:
+        """Return a client with a credential if this one has none. It has connections of its own."""
+        if self._credential is not None or auth is None:
+            return self
+        other = copy.copy(self)
+        other._use(auth)
+        return other
+
+    def _make_link(self, address: Address) -> Link:
+        observe = None
+        if (notify := self._on_state) is not None:
+
+            def observe(old: ConnectionState, new: ConnectionState) -> None:
+                callback_threads().submit(notify, address, old, new)
+
+        return Link(address, self._dialer, shared_reader(), dial_threads(), self._settings, observe=observe)
+
+    def close(self) -> None:
+        """Close the connections; those with calls in flight close after their responses. Subscriptions end."""
+        self._links.close()
+
+    def connections(self) -> list[tuple[Address, ConnectionState]]:
+        """Return the address and the state of each connection."""
+        return [(link.address, link.state) for link in self._links.all()]
+
+    # describing
+
+    def describe(self, address: Address) -> FunctionSchema:
+        """Return the schema of the function at an address.
+
+        Raises: RegistryError (not_found) when no function is there; TransportError and other portal errors.
+        """
+        data = self._get(address, is_base=False)
+        with suppress(SerializationError, RegistryError, TypeError, KeyError):
+            if isinstance(data, dict):
+                return FunctionSchema.from_dict(data)
+        raise RegistryError(f"there is no function at {address}", address=address)
+
+    def get(self, address: Address) -> JSONValue:
+        """Return what the server says about an address: a listing, a service, a function or a topic.
+
+        Raises: portal errors only, which say that no function was called.
+        """
+        return self._get(address, is_base=True)
+
+    def _get(self, address: Address, *, is_base: bool) -> JSONValue:
+        context = CallContext.for_call(self.timeout)
+        exchange = Exchange(address, None, context, idempotent=True, method="rpc.describe", named="path")
+        try:
+            return self._call(exchange, address, is_base=is_base)
+        except PortalError as error:
+            if error.may_have_executed:
+                error.delivery, error.hint = "not_sent", "the function was not called"
+                error.retryable |= isinstance(error, TransportError)
+            raise
+
+    # calling
+
+    def invoke(self, function: ResolvedFunction, params: Mapping[str, Any], context: CallContext) -> Any:
+        """Send one call and return its result. Raises portal errors only."""
+        address, schema = function.address, function.schema
+        assert address is not None
+        if schema.streaming:
+            words = f"{function.name} is a stream; iterate it with stream or stream_at"
+            raise ProtocolError(words, status=406, address=address)
+        given = self._checked(function, params, context)
+        return self._call(Exchange(address, given, context, idempotent=schema.idempotent), address)
+
+    def iterate(self, function: ResolvedFunction, params: Mapping[str, Any], context: CallContext) -> Iterator[Any]:
+        """Send one streaming call and return its items as they arrive. Raises portal errors only."""
+        address = function.address
+        assert address is not None
+        if not function.streaming:
+            raise ProtocolError(f"{function.name} is not a stream; call it", status=406, address=address)
+        exchange = StreamExchange(address, self._checked(function, params, context), context)
+        link = self._start(exchange, address)
+        return _Items(self, link, exchange, address)
+
+    def _checked(self, function: ResolvedFunction, params: Mapping[str, Any], context: CallContext) -> dict[str, Any]:
+        given = params if type(params) is dict else dict(params)
+        if self._validate:
+            check_input(function, given, context)
+        return given
+
+    def _call(self, exchange: Exchange, address: Address, *, is_base: bool = False) -> JSONValue:
+        link = self._start(exchange, address, is_base=is_base)
+        self._wait(exchange, link, address)
+        if exchange.error is not None:
+            raise self._located(exchange.error, exchange, address)
+        return exchange.result
+
+    def _start(self, exchange: Exchange, address: Address, *, is_base: bool = False) -> Link:
+        context = exchange.context
+        if context.cancelled:
+            raise CallCancelled("the caller cancelled the call", address=address, delivery="not_sent")
+        if context.expired:
+            raise expired_error(context, str(address))
+        link = self._links.link_for(address, is_base=is_base)
+        if not link.wait_for_room(context.deadline):
+            raise expired_error(context, str(address))
+        try:
+            link.start(exchange)
+        except SerializationError as error:
+            # A ValidationError, as where the function runs in this process.
+            raise ValidationError(errors=[Fault("", str(error), "json", None)]) from None
+        context.on_cancel(lambda: link.give_up(exchange, cancelled_error(context)))
+        return link
+
+    def _wait(self, exchange: Exchange, link: Link, address: Address) -> None:
+        """Wait for a response, an item of a stream or the end of the call, until the deadline."""
+        context = exchange.context
+        try:
+            if exchange.wait(context.remaining()):
+                return
+        except BaseException:  # a signal stopped the caller, which no longer needs the result
+            link.give_up(exchange, cancelled_error(context))
+            raise
+        link.give_up(exchange, self._expiry(exchange, link, address))
+        context.cancel()
+
+    def _expiry(self, exchange: Exchange, link: Link, address: Address) -> CallTimeout:
+        error = timeout_error(exchange.context, str(address))
+        if exchange.sends == 0:
+            error.delivery = "not_sent"  # type: ignore[assignment]  # it is declared as one value
+            error.hint = "there was no connection" if link.last_error is None else link.last_error.message
+        return error
+
+    def _located(self, error: PortalError, exchange: Exchange, address: Address) -> PortalError:
+        error.address, error.scheme = str(address), address.scheme
+        error.with_context(request_id=exchange.context.request_id)
+        if isinstance(error, AuthenticationError) and self._credential is None and not error.executed:
+            error.hint = "pass Consumer(auth=...)"
+        return error
+
+    # topics
+
+    def subscribe(
+        self,
+        address: Address | str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        resume: bool = True,
+        slow: SlowReader = "close",
+        max_bytes: int = 1024 * 1024,
+        load: Callable[[JSONValue], Any] | None = None,
+        since: tuple[str, int] | None = None,
+        timeout: float | None = None,
+    ) -> Subscription[Any]:
+        """Subscribe to the topic at an address, and wait until the server has confirmed it.
+
+        Args:
+            params: the parameters of the subscription, as JSON data.
+            resume, slow, max_bytes, load, since: see `Subscription`.
+            timeout: seconds to wait for the server; None for that of the client.
+
+        Raises: portal errors only.
+        """
+        target = Address.of(address)
+        link = self._links.link_for(target)
+        subscription: Subscription[Any] = Subscription(
+            target,
+            params,
+            resume=flag("subscribe.resume", resume),
+            slow=choice("subscribe.slow", slow, ("close", "drop_oldest", "latest", "block")),
+            max_bytes=size("subscribe.max_bytes", max_bytes),
+            load=load,
+            close=link.unsubscribe,
+            grant=link.grant_events,
+            since=since,
+        )
+        limit = positive_seconds("subscribe.timeout", self.timeout if timeout is None else timeout, optional=True)
+        link.subscribe(subscription)
+        if not subscription.wait_until_begun(limit):
+            subscription.close()
+            words = f"{target} did not confirm the subscription in time"
+            raise CallTimeout(words, timeout=limit, address=target, delivery="not_sent")
+        return subscription
+
+    def publish(
+        self, address: Address | str, data: JSONValue, *, key: str | None = None, context: CallContext | None = None
+    ) -> JSONValue:
+        """Publish data to the topic at an address, where its server allows clients to. Return epoch and offset."""
+        target = Address.of(address)
+        params: dict[str, JSONValue] = {"data": data} if key is None else {"data": data, "key": key}
+        call_context = CallContext.for_call(self.timeout) if context is None else context
+        return self._call(Exchange(target, params, call_context, method="rpc.publish", named="topic"), target)
+
+
+class _Items(ClosingIterator):
+    """The items of a stream. Threads: one at a time."""
+
+    __slots__ = ("_address", "_client", "_closed", "_exchange", "_link")
+
+    def __init__(self, client: WebSocketClient, link: Link, exchange: StreamExchange, address: Address) -> None:
+        super().__init__(None)
+        self._client = client
+        self._link = link
+        self._exchange = exchange
+        self._address = address
+        self._closed = False
+
+    def __next__(self) -> Any:
+        exchange = self._exchange
+        while not self._closed:
+            found, item, grant = exchange.take()
+            if grant:
+                self._link.grant(exchange, grant)
+            if found:
+                return item
+            if exchange.finished:
+                if exchange.error is not None:
+                    error, exchange.error = exchange.error, None
+                    raise self._client._located(error, exchange, self._address)
+                break
+            self._client._wait(exchange, self._link, self._address)
+        raise StopIteration
+
+    def close(self) -> None:
+        """End the call, which stops the generator on the server."""
+        self._closed = True
+        self._link.give_up(self._exchange, cancelled_error(self._exchange.context))
+
+    def __del__(self) -> None:
+        with suppress(Exception):
+            if not self._exchange.finished:
+                self.close()

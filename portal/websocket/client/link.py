@@ -1,0 +1,396 @@
+"""Link: one connection to a server that comes back by itself, and the calls that many threads make over it.
+
+A link outlives its transports. What happens to a call when a transport is lost:
+
+    not sent                      it waits for the next one, within the deadline of its caller
+    sent, within a session        it waits: the server keeps its response for the next connection of the session
+    sent, without a session       an idempotent call is sent once more; any other fails, and may have been executed
+    a stream that has started     it fails, and may have been executed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Executor
+from time import monotonic
+from typing import Any
+from urllib.parse import unquote
+
+from ..._internal.at_fork import new_lock
+from ..._internal.json_text import JSONObject, JSONValue
+from ...address import Address
+from ...errors import OverloadedError, PortalError, ProtocolError, TransportError
+from ..close_codes import CloseCode
+from ..events import CallEnded, CallReceived, Event, GoAwayReceived, ItemReceived, Send
+from .calls import LinkCalls
+from .dialer import Dialed, Dialer
+from .exchange import Control, Exchange, Sendable, StreamExchange
+from .failures import as_failure, close_error, is_final
+from .lifecycle import ConnectionState, Lifecycle, Observer
+from .reader import Reader, Timer
+from .resumption import Resumption
+from .settings import LinkSettings
+from .subscriptions import SubscriptionTable
+from .transport import Transport
+
+__all__ = ["Link"]
+
+S = ConnectionState
+
+
+class Link:
+    """One connection to the portal at an address.
+
+    Args:
+        address: where to connect to.
+        dialer: opens connections.
+        reader: watches them.
+        threads: runs the dialer.
+        settings: bounds and waits.
+        observe: called with the old and the new state; it must not block.
+        clock: seconds, as `time.monotonic`.
+
+    Attributes:
+        base: segments of the path of the portal.
+
+    Threads: any.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        dialer: Dialer,
+        reader: Reader,
+        threads: Executor,
+        settings: LinkSettings,
+        *,
+        observe: Observer | None = None,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self.address = address
+        self.base = address.segments
+        self._dialer = dialer
+        self._reader = reader
+        self._threads = threads
+        self._settings = settings
+        self._clock = clock
+        self._lock = new_lock()  # guards the attributes below; never held while a caller waits
+        self._lifecycle = Lifecycle(settings.reconnect, observe=observe)
+        self._calls = LinkCalls(address)
+        self._session = self._calls.session
+        self._resumption = Resumption(settings.sessions, clock)
+        self._transport: Transport | None = None
+        self._subscriptions = SubscriptionTable(self._send_now, self._notify)
+        self._delay = 0.0  # that the server asked for before the next connection
+        self._retry: Timer | None = None
+        self._last_error: PortalError | None = None
+        self._closing_when_idle = False
+        self._renew = False  # whether the server has rejected the credential
+
+    # for callers
+
+    @property
+    def state(self) -> ConnectionState:
+        """The state of the connection."""
+        return self._lifecycle.state
+
+    @property
+    def load(self) -> int:
+        """How many calls and subscriptions it has."""
+        return len(self._calls) + len(self._subscriptions)
+
+    @property
+    def last_error(self) -> PortalError | None:
+        """Why there is no connection now, or None."""
+        return self._last_error
+
+    def start(self, exchange: Sendable) -> None:
+        """Send a call now, or as soon as there is a connection.
+
+        Raises: TransportError after `close`; what sending raises: OverloadedError with too many calls,
+            SerializationError, ProtocolError for a message that is too long.
+        """
+        with self._lock:
+            self._require_open()
+            if self._is_ready():
+                self._send_now(exchange)
+            else:
+                self._calls.wait(exchange)
+                self._connect()
+
+    def wait_for_room(self, deadline: float | None) -> bool:
+        """Wait while too many bytes wait to be sent. Return False at the deadline."""
+        transport = self._transport
+        return transport is None or transport.wait_for_room(deadline)
+
+    def give_up(self, exchange: Exchange, error: PortalError) -> None:
+        """End a call whose caller does not wait any more, and tell the server."""
+        with self._lock:
+            if exchange.finished:
+                return
+            self._calls.discard(exchange)
+            if exchange.call is not None:
+                self._handle(self._session.cancel(exchange.call, error))
+            exchange.finish(None, error)
+            self._after_a_call()
+
+    def grant(self, exchange: StreamExchange, items: int) -> None:
+        """Accept more items of a stream."""
+        with self._lock:
+            text = None if exchange.call is None else self._session.grant(exchange.call, items)
+            if text is not None:
+                self._send_text(text)
+
+    def subscribe(self, subscriber: Any) -> None:
+        """Add a subscription; it is made again on each connection until `unsubscribe`. Raises: as `start`."""
+        with self._lock:
+            self._require_open()
+            self._subscriptions.add(subscriber)
+            if self._is_ready():
+                self._subscriptions.request(subscriber)
+            else:
+                self._connect()
+
+    def unsubscribe(self, subscriber: Any) -> None:
+        """Remove a subscription."""
+        with self._lock:
+            self._subscriptions.remove(subscriber)
+            self._after_a_call()
+
+    def grant_events(self, subscription: str, items: int) -> None:
+        """Accept more events of a subscription."""
+        with self._lock:
+            self._notify("rpc.credit", {"subscription": subscription, "items": items})
+
+    def close(self) -> None:
+        """End the subscriptions, and the connection once the calls in flight have their ends. May be called twice."""
+        with self._lock:
+            self._subscriptions.end_all(None)
+            self._closing_when_idle = True
+            self._after_a_call()
+
+    # the connection; the lock is held
+
+    def _require_open(self) -> None:
+        if self._closing_when_idle:
+            raise TransportError("the client is closed", address=self.address, delivery="not_sent", retryable=False)
+
+    def _is_ready(self) -> bool:
+        return self._transport is not None and self._lifecycle.state is S.OPEN and not self._resumption.in_progress
+
+    def _is_wanted(self) -> bool:
+        return bool(self._calls) or bool(self._subscriptions)
+
+    def _connect(self) -> None:
+        """Start to connect unless that is under way or must wait."""
+        if self._lifecycle.connect(self._clock()):
+            try:
+                self._threads.submit(self._dial)
+            except (OverloadedError, RuntimeError) as error:
+                self._failed(as_failure(error, self.address))
+
+    def _failed(self, error: PortalError) -> None:
+        self._last_error = error
+        final = is_final(error)
+        if final or not self._lifecycle.was_open:
+            self._calls.fail_waiting(error)
+            self._subscriptions.end_all(error)
+        if final:
+            self._calls.fail_in_flight(error)
+        self._lifecycle.failed(self._clock(), wanted=self._is_wanted())
+        self._schedule()
+
+    def _schedule(self) -> None:
+        """Arrange for the next attempt of a connection that waits for it."""
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        if self._lifecycle.state is S.WAITING:
+            when = self._lifecycle.retry_at
+            expiry = self._resumption.expires_at
+            if expiry is not None and self._calls.in_flight:
+                when = min(when, expiry)
+            self._retry = self._reader.call_at(when, self._on_timer)
+
+    def _after_a_call(self) -> None:
+        """Close an idle link that is to be closed; end a connection that the server wants to end."""
+        if not self._calls.idle:
+            return
+        state = self._lifecycle.state
+        if self._closing_when_idle:
+            if self._lifecycle.close() and self._transport is not None:
+                self._transport.close()
+            self._schedule()
+        elif state is S.CLOSING and self._transport is not None:
+            self._transport.close(CloseCode.NORMAL, "going away")
+        elif state is S.WAITING and not self._is_wanted():
+            self._lifecycle.unwanted()
+            self._schedule()
+
+    # threads of the dialer and timers
+
+    def _dial(self) -> None:
+        try:
+            renew, self._renew = self._renew, False
+            dialed = self._dialer.dial(self.address, renew=renew)
+        except BaseException as error:
+            with self._lock:
+                self._failed(as_failure(error, self.address))
+            return
+        self._attach(dialed)
+
+    def _attach(self, dialed: Dialed) -> None:
+        settings = self._settings
+        transport = Transport(dialed, self._reader, self, heartbeat=settings.heartbeat, max_queued=settings.max_queued)
+        with self._lock:
+            opened = self._lifecycle.opened(self._clock())
+            if opened:
+                self._take_base(dialed.base)
+                self._transport, self._last_error, self._delay = transport, None, 0.0
+                self._begin()
+        transport.start()
+        if not opened:
+            transport.close()
+
+    def _on_timer(self) -> None:
+        with self._lock:
+            if self._lifecycle.state is not S.WAITING:
+                return
+            if self._resumption.has_expired():
+                self._resumption.forget()
+                self._calls.settle(self._reason())
+                self._after_a_call()
+            if self._lifecycle.is_due(self._clock()):
+                self._connect()
+            else:
+                self._schedule()
+
+    # a new transport; the lock is held
+
+    def _take_base(self, path: str | None) -> None:
+        """Take the path of the portal from its server; a path that does not contain the address is not believed."""
+        segments = (
+            tuple(unquote(part) for part in path.split("/") if part) if path is not None else self.address.segments
+        )
+        if self.address.segments[: len(segments)] == segments:
+            self.base = segments
+
+    def _begin(self) -> None:
+        """Resume the session if calls of it are in flight; otherwise ask for one and go on at once."""
+        calls = self._calls.resumable
+        if calls and self._resumption.session is not None:
+            self._send_now(Control("rpc.resume", self._resumption.request(calls), self._on_resumed))
+            when = self._clock() + self._settings.resume_timeout
+            self._resumption.start(self._reader.call_at(when, self._on_resume_timeout))
+            return
+        if self._settings.sessions:
+            self._resumption.forget()
+            self._send_now(Control("rpc.resume", {}, self._resumption.on_session))
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Subscribe again, and send what waits."""
+        for subscriber in self._subscriptions:
+            self._subscriptions.request(subscriber)
+        for exchange in self._calls.take_waiting():
+            try:
+                self._send_now(exchange)
+            except PortalError as error:
+                exchange.finish(None, error)
+
+    def _on_resumed(self, result: JSONValue, error: PortalError | None) -> None:
+        missing = self._resumption.on_resumed(result, error)
+        if missing is None:
+            self._calls.settle(self._reason())
+        else:
+            for call in self._calls.resumable:
+                if call.id in missing:
+                    self._send_text(call.tag.text)
+        self._go_on()
+
+    def _reason(self) -> str:
+        return "the server has lost the session" if self._last_error is None else self._last_error.message
+
+    def _on_resume_timeout(self) -> None:
+        with self._lock:
+            if self._resumption.in_progress and self._transport is not None:
+                self._transport.abort("the server did not respond to rpc.resume in time")
+
+    # sending; the lock is held
+
+    def _send_now(self, exchange: Sendable) -> None:
+        method, params = exchange.request(len(self.base))
+        meta = exchange.meta(self._clock())
+        call, text = self._session.call(method, params, tag=exchange, meta=meta, credit=exchange.credit)
+        limit = self._settings.max_message_size
+        if len(text) > limit:
+            self._session.cancel(call)
+            words = f"a message must have at most {limit} bytes, got {len(text)}"
+            hint = "pass a larger WebSocketClient(max_message_size=...), if the server accepts it"
+            raise ProtocolError(words, status=413, delivery="not_sent", address=self.address, hint=hint)
+        exchange.call = call
+        exchange.sends += 1
+        if exchange.resumable and self._settings.sessions:
+            exchange.text = text
+        self._send_text(text)
+
+    def _notify(self, method: str, params: JSONObject) -> None:
+        if self._is_ready():
+            self._send_text(self._session.notify(method, params))
+
+    def _send_text(self, text: bytes) -> None:
+        if self._transport is not None:
+            self._transport.send(text)
+
+    # what arrives, in the reading thread
+
+    def on_text(self, transport: Transport, text: str | bytes) -> None:
+        """Take a message of the server."""
+        with self._lock:
+            if transport is self._transport:
+                self._handle(self._session.receive(text, self._clock()), len(text))
+                if self._closing_when_idle or self._lifecycle.state is S.CLOSING:
+                    self._after_a_call()
+
+    def _handle(self, events: list[Event], size: int = 0) -> None:
+        for event in events:
+            if isinstance(event, CallEnded):
+                event.call.tag.finish(event.result, event.error)
+            elif isinstance(event, Send):
+                self._send_text(event.text)
+            elif isinstance(event, ItemReceived):
+                event.call.tag.add(event.data)
+            elif isinstance(event, GoAwayReceived):
+                self._delay = event.delay
+                self._lifecycle.closing()
+            elif isinstance(event, CallReceived):
+                error = ProtocolError(f"this client publishes no function {event.call.method[:100]}", status=404)
+                text = self._session.fail(event.call, error)
+                if text is not None:
+                    self._send_text(text)
+            else:
+                self._subscriptions.handle(event, size)
+
+    def on_lost(self, transport: Transport, code: int, reason: str) -> None:
+        """Settle the calls in flight, and come back if the connection is wanted."""
+        with self._lock:
+            if transport is not self._transport:
+                return
+            self._transport = None
+            self._resumption.interrupt(code)
+            self._renew = self._renew or code == CloseCode.CREDENTIALS_EXPIRED
+            error = self._last_error = close_error(code, reason, self.address)
+            self._calls.drop_controls()
+            if self._resumption.session is None:
+                self._calls.settle(error.message)
+            else:
+                self._calls.settle(error.message, resumable=False)
+                self._resumption.keep()
+            if code == CloseCode.FORBIDDEN:
+                self._calls.fail_waiting(error)
+                self._calls.fail_in_flight(error)
+                self._subscriptions.end_all(error)
+            self._subscriptions.lost()
+            self._lifecycle.lost(self._clock(), wanted=self._is_wanted(), delay=self._delay)
+            self._schedule()
+            self._after_a_call()

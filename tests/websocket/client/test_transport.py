@@ -1,0 +1,224 @@
+"""Transport, over pairs of sockets with a FrameProtocol at the other end."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from portal.websocket.client.dialer import Dialed
+from portal.websocket.client.reader import Reader
+from portal.websocket.client.transport import Transport
+from portal.websocket.frames import Close, FrameProtocol, Ping, TextMessage
+
+WAIT = 20.0
+
+
+class Owner:
+    def __init__(self) -> None:
+        self.texts: list[Any] = []
+        self.lost: list[tuple[int, str]] = []
+        self.changed = threading.Condition()
+        self.fails = False
+
+    def on_text(self, transport: Transport, text: Any) -> None:
+        with self.changed:
+            self.texts.append(text)
+            self.changed.notify_all()
+        if self.fails:
+            raise RuntimeError("scripted")
+
+    def on_lost(self, transport: Transport, code: int, reason: str) -> None:
+        with self.changed:
+            self.lost.append((code, reason))
+            self.changed.notify_all()
+
+    def wait_for(self, condition: Callable[[], Any]) -> None:
+        with self.changed:
+            assert self.changed.wait_for(condition, WAIT)
+
+
+class Peer:
+    """The server's end of a connection."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.frames = FrameProtocol("server", max_message=1 << 26)
+        self.events: list[Any] = []
+
+    def send(self, data: bytes) -> None:
+        self.sock.sendall(data)
+
+    def next(self) -> Any:
+        while not self.events:
+            data = self.sock.recv(1 << 20)
+            if not data:
+                return None
+            self.events += self.frames.feed(data)
+        return self.events.pop(0)
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[..., tuple[Transport, Peer, Owner]]]:
+    reader, opened = Reader(), []
+
+    def make(rest: bytes = b"", **options: Any) -> tuple[Transport, Peer, Owner]:
+        mine, other = socket.socketpair()
+        mine.setblocking(False)
+        other.settimeout(WAIT)
+        owner = Owner()
+        transport = Transport(Dialed(mine, FrameProtocol("client"), rest, None), reader, owner, **options)
+        opened.append((transport, other))
+        return transport, Peer(other), owner
+
+    yield make
+    loop = reader._loop._thread
+    for transport, other in opened:
+        transport.abort("the test ends")
+        other.close()
+    if loop is not None:
+        loop.join(WAIT)
+        assert not loop.is_alive()
+
+
+def test_messages_both_ways(connect: Any) -> None:
+    transport, peer, owner = connect()
+    transport.start()
+    transport.send(b'"a"')
+    assert peer.next() == TextMessage('"a"')
+    peer.send(peer.frames.text("b") + peer.frames.binary(b"c"))
+    owner.wait_for(lambda: len(owner.texts) == 2)
+    assert owner.texts == ["b", b"c"]
+    assert transport.queued == 0
+
+
+def test_bytes_after_the_handshake_come_first(connect: Any) -> None:
+    frame = FrameProtocol("server").text("first")
+    transport, peer, owner = connect(rest=frame[:3])
+    peer.send(frame[3:] + FrameProtocol("server").text("second"))
+    transport.start()
+    owner.wait_for(lambda: len(owner.texts) == 2)
+    assert owner.texts == ["first", "second"]
+
+
+def test_a_ping_is_answered(connect: Any) -> None:
+    transport, peer, _ = connect()
+    transport.start()
+    peer.send(peer.frames.ping(b"xy"))
+    assert peer.next().payload == b"xy"
+
+
+def test_no_message_of_16_threads_is_torn(connect: Any) -> None:
+    transport, peer, _ = connect()
+    transport.start()
+    texts = [bytes([65 + number]) * (1 << 20) for number in range(16)]
+    threads = [threading.Thread(target=transport.send, args=(text,)) for text in texts]
+    for thread in threads:
+        thread.start()
+    got = {peer.next().text.encode() for _ in texts}
+    for thread in threads:
+        thread.join(WAIT)
+    assert got == set(texts)
+
+
+def test_a_caller_waits_for_room(connect: Any) -> None:
+    transport, peer, _ = connect(max_queued=1000)
+    transport.start()
+    assert transport.wait_for_room(None)
+    transport.send(b"x" * (8 << 20))
+    assert transport.queued > 1000
+    assert not transport.wait_for_room(transport._clock() + 0.01)
+    waited: list[bool] = []
+    thread = threading.Thread(target=lambda: waited.append(transport.wait_for_room(None)))
+    thread.start()
+    assert len(peer.next().text) == 8 << 20
+    thread.join(WAIT)
+    assert waited == [True]
+
+
+def test_a_caller_that_waits_for_room_is_woken_by_the_end(connect: Any) -> None:
+    transport, _, owner = connect(max_queued=1000)
+    transport.start()
+    transport.send(b"x" * (8 << 20))
+    waited: list[bool] = []
+    thread = threading.Thread(target=lambda: waited.append(transport.wait_for_room(None)))
+    thread.start()
+    transport.abort("enough")
+    thread.join(WAIT)
+    assert waited == [True]
+    owner.wait_for(lambda: owner.lost)
+    assert owner.lost == [(1006, "enough")]
+    transport.send(b"y")  # does nothing
+
+
+def test_the_peer_closes(connect: Any) -> None:
+    transport, peer, owner = connect()
+    transport.start()
+    peer.send(peer.frames.close(4401, "expired"))
+    assert peer.next() == Close(4401, "")
+    owner.wait_for(lambda: owner.lost)
+    assert owner.lost == [(4401, "expired")]
+    assert peer.next() is None
+
+
+def test_this_side_closes_and_waits_for_the_peer(connect: Any) -> None:
+    transport, peer, owner = connect()
+    transport.start()
+    transport.close(1000, "done")
+    transport.close()
+    assert peer.next() == Close(1000, "done")
+    assert owner.lost == []
+    peer.send(peer.frames.close(1000))
+    owner.wait_for(lambda: owner.lost)
+    assert owner.lost[0][0] == 1000
+
+
+def test_a_peer_that_ends_without_a_close_frame(connect: Any) -> None:
+    transport, peer, owner = connect()
+    transport.start()
+    peer.sock.close()
+    owner.wait_for(lambda: owner.lost)
+    assert owner.lost[0][0] == 1006
+
+
+def test_a_peer_that_breaks_the_protocol(connect: Any) -> None:
+    transport, peer, owner = connect()
+    transport.start()
+    peer.send(b"\xff\xff\xff\xff")
+    assert isinstance(peer.next(), Close)
+    owner.wait_for(lambda: owner.lost)
+    assert owner.lost[0][0] == 1002
+
+
+def test_a_fault_of_the_owner_ends_its_own_connection(connect: Any) -> None:
+    transport, peer, owner = connect()
+    other, other_peer, other_owner = connect()
+    transport.start()
+    other.start()
+    owner.fails = True
+    peer.send(peer.frames.text("x"))
+    owner.wait_for(lambda: owner.lost)
+    assert owner.lost == [(1006, "RuntimeError: scripted")]
+    other_peer.send(other_peer.frames.text("y"))
+    other_owner.wait_for(lambda: other_owner.texts)
+
+
+def test_a_silent_peer_gets_a_ping_and_then_counts_as_lost(connect: Any) -> None:
+    transport, peer, owner = connect(heartbeat=0.02)
+    transport.start()
+    assert isinstance(peer.next(), Ping)
+    owner.wait_for(lambda: owner.lost)
+    assert "silent" in owner.lost[0][1]
+
+
+def test_a_peer_that_answers_pings_stays(connect: Any) -> None:
+    transport, peer, owner = connect(heartbeat=0.02)
+    transport.start()
+    for _ in range(5):
+        ping = peer.next()
+        assert isinstance(ping, Ping)
+        peer.send(peer.frames.pong(ping.payload))
+    assert owner.lost == []

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 from .._internal.settings import choice, instance
 from ..errors import ConfigError
 from ..schema import FunctionSchema, Parameters, Schema
-from ..schema.parameters import resolved_hints
+from ..schema.callables import resolved_hints
 
 __all__ = ["CallableDescription", "OutputCheck", "check_output_option", "describe"]
 

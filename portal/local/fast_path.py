@@ -15,7 +15,7 @@ from ..function import Function, is_failure
 from ..function.failure import function_error
 from ..portal import topology
 from ..schema.codecs import generate
-from ..schema.parameters import if_plain
+from ..schema.loading import if_plain
 
 __all__ = ["FastCall", "compile_call", "general_call"]
 

@@ -8,6 +8,7 @@ function: it is logged, and its text does not reach the caller.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from ..errors import Fault, PortalError, ValidationError
@@ -79,7 +80,7 @@ def _is_raised_here(error: BaseException) -> bool:
 
 def _fault(path: tuple[Any, ...], value: Any, error: BaseException) -> Fault:
     if isinstance(error, Violation):
-        return Fault(pointer(path), str(error), error.rule, error.expected, shorten(value))
+        return replace(error.fault, path=pointer(path), value=shorten(value))
     text = str(error)
     if not text.startswith("must "):  # the texts of this library do
         text = f"cannot be converted to its Python type: {describe_error(error)}"

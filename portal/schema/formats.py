@@ -10,9 +10,11 @@ finite decimal number as text.
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 from uuid import UUID
 
@@ -21,10 +23,13 @@ __all__ = [
     "FORMATS",
     "duration_text",
     "lacks_time_zone",
+    "parse_base64",
     "parse_date",
     "parse_datetime",
     "parse_decimal",
     "parse_duration",
+    "parse_fraction",
+    "parse_ip",
     "parse_time",
     "parse_uuid",
 ]
@@ -38,6 +43,7 @@ _is_naive = re.compile(rf"{_DATE}[Tt ](?:[01][0-9]|2[0-3]):[0-9]{{2}}(?::[0-9]{{
 _is_date = re.compile(_DATE).fullmatch
 _is_time = re.compile(f"{_TIME}{_OFFSET}?").fullmatch
 _is_decimal = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,9})?").fullmatch
+_is_fraction = re.compile(r"[+-]?[0-9]{1,4000}(?:/[0-9]{1,4000}|\.[0-9]{1,4000})?").fullmatch
 _is_uuid = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}").fullmatch
 _match_duration = re.compile(
     r"(-)?P(?=[0-9T])(?:(?:([0-9]{1,8})W)|(?:([0-9]{1,9})D)?"
@@ -121,6 +127,38 @@ def duration_text(span: timedelta) -> str:
 def lacks_time_zone(text: str) -> bool:
     """Return whether text would be a date-time if it had an offset, as ISO 8601 text of a naive datetime would."""
     return _is_naive(text) is not None
+
+
+def parse_base64(text: str) -> bytes:
+    """Return the bytes of base64 text with padding (RFC 4648, section 4). Raises ValueError for other text."""
+    try:
+        return b64decode(text, validate=True)
+    except ValueError:
+        raise ValueError("must be base64 text of whole groups of 4 characters, such as aGVsbG8=") from None
+
+
+def parse_fraction(text: str) -> Fraction:
+    """Return an integer, a quotient of integers or a decimal number as a Fraction. Raises ValueError for other text."""
+    # an exponent is left out: 1e999999999 would be a number of a billion digits
+    if _is_fraction(text) is None:
+        raise ValueError("must be a fraction, such as 1/3")
+    try:
+        return Fraction(text)
+    except ZeroDivisionError:
+        raise ValueError("must be a fraction with a denominator other than 0") from None
+
+
+def parse_ip(kind: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return the parser of a class of the module ipaddress. It raises ValueError for other text."""
+
+    def parse(text: str) -> Any:
+        try:
+            return kind(text)
+        except ValueError as error:
+            name = getattr(kind, "__name__", "IP address")
+            raise ValueError(f"must be an {name}: {error}") from None
+
+    return parse
 
 
 def _format_test(parse: Callable[[str], object]) -> Callable[[Any], bool]:

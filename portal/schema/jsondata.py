@@ -7,9 +7,13 @@ JSON data is dict with str keys, list, str without lone surrogates, int, finite 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import date, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from fractions import Fraction
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import PurePath
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +23,7 @@ from ..errors.fault import limit_faults
 __all__ = [
     "MAX_DEPTH",
     "SCALAR_TYPES",
+    "Unencodable",
     "copy_json",
     "is_json",
     "json_faults",
@@ -28,6 +33,28 @@ __all__ = [
 ]
 
 MAX_DEPTH = 64
+
+
+class Unencodable:
+    """A native value that does not match its hint, wrapped so that validation rejects it.
+
+    jsonschema-rs would accept some of these values, such as a Decimal as a number.
+
+    Args:
+        value: the value.
+        fault: what is wrong with it, without a path; None if it is its class.
+    """
+
+    __slots__ = ("fault", "value")
+
+    def __init__(self, value: object, fault: Fault | None = None) -> None:
+        self.value = value
+        self.fault = fault
+
+    def __repr__(self) -> str:
+        return shorten(self.value)
+
+
 #: Class of a scalar -> its JSON type.
 SCALAR_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
 _INF = float("inf")
@@ -140,10 +167,19 @@ def _find_faults(value: Any, path: tuple[Any, ...], depth: int) -> Iterator[Faul
     elif kind is float:
         if not -_INF < value < _INF:
             yield Fault(pointer(path), f"must be a finite number, got {value}", "finite", None, shorten(value))
+    elif kind is Unencodable:
+        yield _unencodable_fault(value, path)
     elif kind is not int and kind is not bool and value is not None:
         name = getattr(kind, "__qualname__", str(kind))
         advice = f"; convert it with Schema.of({name}).dump(value)" if _has_schema(kind) else ""
         yield Fault(pointer(path), f"must be JSON data, got {name}{advice}", "json", None, shorten(value))
+
+
+def _unencodable_fault(found: Unencodable, path: tuple[Any, ...]) -> Fault:
+    if found.fault is not None:
+        return replace(found.fault, path=pointer(path), value=shorten(found.value))
+    name = type(found.value).__qualname__
+    return Fault(pointer(path), f"must have the type of the hint, got {name}", "json", None, shorten(found.value))
 
 
 def _find_member_faults(value: dict[Any, Any], path: tuple[Any, ...], depth: int) -> Iterator[Fault]:
@@ -158,4 +194,7 @@ def _find_member_faults(value: dict[Any, Any], path: tuple[Any, ...], depth: int
 
 def _has_schema(kind: type) -> bool:
     """Return whether the class is a type hint with a schema, among those that callers often pass by mistake."""
-    return issubclass(kind, Enum | Decimal | date | time | timedelta | UUID) or hasattr(kind, "__dataclass_fields__")
+    return issubclass(kind, _NATIVE) or hasattr(kind, "__dataclass_fields__")
+
+
+_NATIVE = (Enum, Decimal, Fraction, date, time, timedelta, UUID, bytes, bytearray, PurePath, IPv4Address, IPv6Address)

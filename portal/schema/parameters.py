@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import typing
 from collections.abc import Callable, Mapping
@@ -10,42 +9,25 @@ from typing import Any
 
 from ..context import CallContext
 from ..errors import ConfigError, Fault, ValidationError
-from ..errors.failure import is_failure
-from .codecs import Converter, generate, plain_test
+from .callables import resolved_hints
+from .codecs import Converter
 from .codecs.records import MISSING, Field, typed_dict_codec
 from .hints import HintMapper
+from .hints.fields import require_plain_default
+from .hints.forms import form_name, is_typed_dict
 from .jsondata import pointer, shorten
+from .loading import generate_load, plain_tests
 from .schema import Schema, require_object
 
-__all__ = ["Parameters", "if_plain", "resolved_hints"]
+__all__ = ["Parameters"]
 
 _REJECTED_KINDS = {
     inspect.Parameter.POSITIONAL_ONLY: "is positional-only, but parameters are passed by name; remove the '/'",
     inspect.Parameter.VAR_POSITIONAL: "takes any number of arguments, but parameters are passed by name; take a list",
-    inspect.Parameter.VAR_KEYWORD: "takes any name, but every parameter must be declared; take a dict",
+    inspect.Parameter.VAR_KEYWORD: (
+        "takes any name, but every parameter must be declared; take a dict, or give it the hint Unpack[a TypedDict]"
+    ),
 }
-
-
-def resolved_hints(target: Callable[..., Any]) -> dict[str, Any]:
-    """Return the type hints of a callable by parameter name, with "return" for the result.
-
-    Raises:
-        ConfigError: a hint contains a name that cannot be resolved.
-    """
-    while isinstance(target, functools.partial):
-        target = target.func
-    if not (inspect.isroutine(target) or inspect.isclass(target)):
-        target = type(target).__call__
-    if inspect.isclass(target):
-        target = target.__init__
-    target = inspect.unwrap(target)
-    try:
-        return typing.get_type_hints(target, include_extras=True)
-    except (NameError, AttributeError, TypeError) as error:
-        name = getattr(target, "__qualname__", str(target))
-        raise ConfigError(
-            f"{name}: a type hint cannot be resolved: {error}", path=name, expected="names defined at module level"
-        ) from error
 
 
 class Parameters:
@@ -59,6 +41,8 @@ class Parameters:
         positional: names of those that `bind` accepts by position; all of them when None.
         defaults: native defaults of the optional ones.
         decoders: name -> decoder, if the schema was made from a signature; None if `schema` decodes the whole object.
+        absent: names of those that are left out if the caller leaves them out, as members of `**kwargs` are.
+        unhashable: names of those whose native values are not hashable.
         inject: name of the parameter with the hint CallContext; it is not in the schema. None if there is none.
 
     Attributes:
@@ -69,7 +53,8 @@ class Parameters:
     Threads: immutable; any thread may use it. Every call gets the same objects of `defaults`, as in Python itself.
     """
 
-    __slots__ = ("_encode", "_positional", "defaults", "inject", "load", "names", "plain_tests", "schema")
+    __slots__ = ("_encode", "_positional", "defaults", "inject", "load", "names", "plain_tests", "schema",
+                 "unhashable")  # fmt: skip
 
     plain_tests: tuple[str, ...] | None
     load: Callable[[Mapping[str, Any]], dict[str, Any]]
@@ -82,19 +67,22 @@ class Parameters:
         positional: tuple[str, ...] | None = None,
         defaults: Mapping[str, Any] | None = None,
         decoders: Mapping[str, Converter | None] | None = None,
+        absent: frozenset[str] = frozenset(),
+        unhashable: tuple[str, ...] = (),
         inject: str | None = None,
     ) -> None:
         self.schema = schema
         self.names = names
         self.defaults = dict(defaults or {})
         self.inject = inject
+        self.unhashable = unhashable
         self._positional = names if positional is None else positional
         self._encode = schema.encode
-        self.plain_tests = None if decoders is None else _plain_tests(schema, names)
+        self.plain_tests = None if decoders is None else plain_tests(schema, names)
         if decoders is None:
             self.load = self._load_object
         else:
-            self.load = _generate_load(schema, names, self.defaults, decoders, self.plain_tests)
+            self.load = generate_load(schema, names, self.defaults, decoders, self.plain_tests, absent)
 
     @staticmethod
     def of(target: Callable[..., Any]) -> Parameters:
@@ -109,9 +97,12 @@ class Parameters:
         fields: list[Field] = []
         inject: str | None = None
         for name, parameter in inspect.signature(target).parameters.items():
+            hint = hints.get(name, Any)
+            if parameter.kind is inspect.Parameter.VAR_KEYWORD and form_name(typing.get_origin(hint)) == "Unpack":
+                fields += _unpacked(mapper, where, parameter, typing.get_args(hint)[0], fields)
+                continue
             if parameter.kind in _REJECTED_KINDS:
                 raise ConfigError(f"{where}: {parameter} {_REJECTED_KINDS[parameter.kind]}", path=f"{where}.{name}")
-            hint = hints.get(name, Any)
             if not _is_context(hint):
                 fields.append(_field(mapper, where, parameter, hint))
             elif inject is None:
@@ -126,6 +117,8 @@ class Parameters:
             positional=tuple(field.name for field in fields if not field.keyword),
             defaults={field.name: field.default for field in fields if field.default is not MISSING},
             decoders={field.name: field.codec.decode for field in fields},
+            absent=frozenset(field.name for field in fields if not field.required and field.default is MISSING),
+            unhashable=tuple(field.name for field in fields if not field.codec.hashable),
             inject=inject,
         )
 
@@ -218,72 +211,19 @@ def _field(mapper: HintMapper, where: str, parameter: inspect.Parameter, hint: A
         place = f"{where}({parameter.name})"
         raise ConfigError(f"{place}: {error.message}", path=place, expected=error.expected) from error
     required = parameter.default is inspect.Parameter.empty
+    require_plain_default(parameter.default, f"{where}({parameter.name})")
     keyword = parameter.kind is inspect.Parameter.KEYWORD_ONLY
     return Field(parameter.name, codec, required, MISSING if required else parameter.default, keyword)
 
 
-def _plain_tests(schema: Schema, names: tuple[str, ...]) -> tuple[str, ...] | None:
-    tests = [plain_test(schema.json.get("properties", {}).get(name)) for name in names]
-    found = tuple(test for test in tests if test is not None)
-    return found if len(found) == len(names) else None
-
-
-def if_plain(tests: tuple[str, ...], names: tuple[str, ...]) -> str:
-    """Return source text that ends in an `if`: `params` is a dict of exactly these names, and every value passes.
-
-    The body, indented by two spaces, finds the values in value0, value1, and so on.
-    """
-    values = "".join(f"   value{index} = params[{name!r}]\n" for index, name in enumerate(names))
-    fit = " and ".join(test.format(f"value{index}") for index, test in enumerate(tests)) or "True"
-    return (
-        f" fits = False\n if params.__class__ is dict and len(params) == {len(names)}:\n"
-        f"  try:\n{values}   fits = {fit}\n  except KeyError:\n   fits = False\n if fits:\n"
-    )
-
-
-def _generate_load(
-    schema: Schema,
-    names: tuple[str, ...],
-    defaults: Mapping[str, Any],
-    decoders: Mapping[str, Converter | None],
-    tests: tuple[str, ...] | None,
-) -> Callable[[Any], dict[str, Any]]:
-    """Generate `Parameters.load`: one test of the whole object, then one expression for each parameter."""
-    scope: dict[str, Any] = {"accepts": schema.accepts, "slow": _slow_load(schema)}
-    members = []
-    for index, name in enumerate(names):
-        scope[f"decode{index}"] = decoders[name]
-        got = f"params[{name!r}]" if decoders[name] is None else f"decode{index}(params[{name!r}])"
-        if name in defaults:
-            scope[f"default{index}"] = defaults[name]
-            got += f" if {name!r} in params else default{index}"
-        members.append(f"{name!r}: {got}")
-    unchanged = ", ".join(f"{name!r}: value{index}" for index, name in enumerate(names))
-    fast_path = "" if tests is None else f"{if_plain(tests, names)}  return {{{unchanged}}}\n"
-    source = (
-        f"def codec(params):\n{fast_path}"
-        " if not accepts(params):\n  params = slow(params, None)\n"
-        f" try:\n  return {{{', '.join(members)}}}\n except BaseException as error:\n  slow(params, error)\n  raise"
-    )
-    return generate(source, scope)
-
-
-def _slow_load(schema: Schema) -> Callable[[Any, BaseException | None], Any]:
-    """Return what generated code calls off its fast path.
-
-    For rejected parameters it returns a dict that fits, if the parameters are another Mapping, or raises
-    ValidationError. For what a decoder raised it raises the error to send, or returns if there is none.
-    """
-
-    def slow(params: Any, error: BaseException | None) -> Any:
-        if error is not None:
-            if not is_failure(error):
-                return None
-            raise schema.decode_error(params, error) from error
-        if isinstance(params, Mapping) and type(params) is not dict:
-            params = dict(params)
-            if schema.accepts(params):
-                return params
-        raise ValidationError(errors=schema.faults(params))
-
-    return slow
+def _unpacked(
+    mapper: HintMapper, where: str, parameter: inspect.Parameter, hint: Any, others: list[Field]
+) -> list[Field]:
+    """Return the parameters that `**kwargs: Unpack[hint]` stands for: the members of a TypedDict."""
+    place = f"{where}({parameter.name})"
+    fields = mapper.record_fields(hint) if is_typed_dict(typing.get_origin(hint) or hint) else None
+    if fields is None:
+        raise ConfigError(f"{place}: Unpack must have a TypedDict, got {hint!r:.80}", path=place)
+    if taken := {field.name for field in fields} & {field.name for field in others}:
+        raise ConfigError(f"{place}: {', '.join(sorted(taken))} is a parameter already", path=place)
+    return fields

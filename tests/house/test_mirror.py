@@ -23,7 +23,8 @@ COVERED_BY: dict[str, set[str]] = {
     },
     "serving/io/test_tls.py": {"serving.loop.handshake"},
     # What a hint becomes: each kind of hint is a row of the same tables of values.
-    "schema/test_hints.py": {
+    "schema/hints/test_mapper.py": {
+        "schema.codecs.mappings",
         "schema.codecs.codec",
         "schema.codecs.containers",
         "schema.codecs.records",

@@ -12,7 +12,8 @@ from functools import lru_cache
 from types import CodeType
 from typing import Any, get_origin
 
-from ..jsondata import copy_json, shorten
+from ...errors import Fault
+from ..jsondata import Unencodable, copy_json
 
 __all__ = [
     "Codec",
@@ -41,6 +42,7 @@ class Codec:
         native_types: the classes of the native values, the one that `decode` makes first.
         children: JSON data that fits -> (name or index, codec, part) for each part; it locates the fault if `decode`
             raises.
+        hashable: whether the native values are hashable, as far as the hint says.
     """
 
     json: dict[str, Any]
@@ -48,21 +50,7 @@ class Codec:
     encode: Converter | None = None
     native_types: tuple[type, ...] = (object,)
     children: Children | None = None
-
-
-class Unencodable:
-    """A native value that does not match its hint, wrapped so that validation rejects it.
-
-    jsonschema-rs would accept some of these values, such as a Decimal as a number.
-    """
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: object) -> None:
-        self.value = value
-
-    def __repr__(self) -> str:
-        return shorten(self.value)
+    hashable: bool = True
 
 
 class Violation(ValueError):
@@ -76,8 +64,7 @@ class Violation(ValueError):
 
     def __init__(self, message: str, rule: str, expected: Any = None) -> None:
         super().__init__(message)
-        self.rule = rule
-        self.expected = expected
+        self.fault = Fault("", message, rule, expected)
 
 
 #: The file name of generated code, in tracebacks.

@@ -1,15 +1,22 @@
-"""Codecs of lists, sets, tuples and dicts. Each decoder and encoder copies the container, so that nothing is shared."""
+"""Codecs of lists, sets and tuples. Each decoder and encoder copies the container, so that nothing is shared."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections import abc, deque
+from collections.abc import Iterator, Sequence, Set
 from typing import Any
 
 from ...errors import ConfigError
-from .codec import Codec, Converter, Unencodable, generate, map_source
-from .scalars import SCALARS
+from .codec import Codec, Unencodable, generate, map_source
 
-__all__ = ["list_codec", "mapping_codec", "set_codec", "tuple_codec", "variadic_tuple_codec"]
+__all__ = [
+    "list_codec",
+    "require_different_hashes",
+    "sequence_codec",
+    "set_codec",
+    "tuple_codec",
+    "variadic_tuple_codec",
+]
 
 _MAX_EQUAL_HASHES = 1000  # a set of so many items with one hash takes a few milliseconds
 
@@ -22,32 +29,65 @@ def _item_children(item: Codec) -> Any:
     return children
 
 
-def _array_codec(item: Codec, container: str, native_type: type) -> Codec:
-    decode = generate(f"def codec(value):\n return {map_source(item.decode, container)}", {"convert_item": item.decode})
+def _array_codec(item: Codec, container: str, native_types: tuple[type, ...]) -> Codec:
+    names = {"convert_item": item.decode, "deque": deque, "accepted": native_types}
+    decode = generate(f"def codec(value):\n return {map_source(item.decode, container)}", names)
     encode = generate(
-        f"def codec(value):\n return {map_source(item.encode)} if isinstance(value, (list, tuple)) else value",
-        {"convert_item": item.encode},
+        f"def codec(value):\n return {map_source(item.encode)} if isinstance(value, accepted) else value",
+        {**names, "convert_item": item.encode},
     )
+    hashable = container == "tuple" and item.hashable
     return Codec(
-        {"type": "array", "items": item.json}, decode, encode, (native_type, list, tuple), _item_children(item)
+        {"type": "array", "items": item.json}, decode, encode, native_types, _item_children(item), hashable=hashable
     )
 
 
-def list_codec(item: Codec) -> Codec:
-    """Return the codec of list[item] and Sequence[item]: an array. The encoder accepts a tuple as well."""
-    return _array_codec(item, "list", list)
+def list_codec(item: Codec, container: type = list) -> Codec:
+    """Return the codec of list[item] or deque[item]: an array. The encoder accepts a tuple as well."""
+    return _array_codec(item, container.__name__, (container, list, tuple))
 
 
 def variadic_tuple_codec(item: Codec) -> Codec:
     """Return the codec of tuple[item, ...]: an array; the decoder makes a tuple."""
-    return _array_codec(item, "tuple", tuple)
+    return _array_codec(item, "tuple", (tuple, list))
 
 
-def set_codec(item: Codec, container: type) -> Codec:
+#: Classes whose items are characters or bytes: one of them in place of a sequence is nearly always a mistake.
+_TEXTS = (str, bytes, bytearray, memoryview)
+
+
+def sequence_codec(item: Codec, kind: type) -> Codec:
+    """Return the codec of an abstract class, such as Sequence[item] or Iterable[item]: an array.
+
+    The decoder makes a list. The encoder accepts what has items: a range, a deque, a set, a view of a dict, and a
+    generator for Iterable. It accepts no text, bytes or mapping.
+    """
+    accepted = abc.Iterable if kind is abc.Iterable else abc.Collection
+
+    def encode(value: Any) -> Any:
+        if not isinstance(value, accepted) or isinstance(value, (*_TEXTS, abc.Mapping)):
+            return value
+        found = list(value) if item.encode is None else list(map(item.encode, value))
+        return sorted_items(found) if isinstance(value, Set) and not isinstance(value, _VIEWS) else found
+
+    array = list_codec(item)
+    return Codec(array.json, array.decode, encode, (list, tuple, accepted), array.children, hashable=False)
+
+
+#: Sets whose order is that of a dict.
+_VIEWS: tuple[type, ...] = (type({}.keys()), type({}.items()))
+
+
+def set_codec(item: Codec, container: type, hint_name: str) -> Codec:
     """Return the codec of set[item] or frozenset[item]: an array without equal items.
 
     The encoder sorts the items: the order of a set of strings differs between processes.
+
+    Raises: ConfigError if the items are not hashable.
     """
+    if not item.hashable:
+        message = f"{hint_name}: the items must be hashable, as those of every set in Python; take a list"
+        raise ConfigError(message, path=hint_name, expected="a frozen dataclass, a tuple or a scalar")
 
     def encode(value: Any) -> Any:
         if not isinstance(value, Set):
@@ -56,11 +96,15 @@ def set_codec(item: Codec, container: type) -> Codec:
 
     def decode(value: Any) -> Any:
         items = value if item.decode is None else list(map(item.decode, value))
-        _require_different_hashes(items)
-        return container(items)
+        require_different_hashes(items)
+        found = container(items)
+        if len(found) != len(items):
+            raise ValueError("must not have items that are equal in Python, such as 1.0 and 1.00 as Decimal")
+        return found
 
     json = {"type": "array", "items": item.json, "uniqueItems": True}
-    return Codec(json, decode, encode, (container, set, frozenset), _item_children(item))
+    native_types = (container, set, frozenset)
+    return Codec(json, decode, encode, native_types, _item_children(item), hashable=container is frozenset)
 
 
 def sorted_items(found: list[Any]) -> list[Any]:
@@ -71,7 +115,7 @@ def sorted_items(found: list[Any]) -> list[Any]:
         return sorted(found, key=repr)
 
 
-def _require_different_hashes(items: list[Any]) -> None:
+def require_different_hashes(items: list[Any]) -> None:
     """Raise ValueError if too many items share their hashes: a set of them would take quadratic time.
 
     Only hashes of text are secret. Anyone can choose numbers, and values made of numbers, that have equal hashes.
@@ -103,58 +147,4 @@ def tuple_codec(items: Sequence[Codec]) -> Codec:
     json: dict[str, Any] = {"type": "array", "minItems": len(items), "maxItems": len(items), "items": False}
     if items:
         json["prefixItems"] = [item.json for item in items]
-    return Codec(json, decode, encode, (tuple, list), children)
-
-
-def mapping_codec(key: Codec, value: Codec, hint_name: str) -> Codec:
-    """Return the codec of dict[key, value] and Mapping[key, value]: an object.
-
-    Raises: ConfigError if the JSON form of a key is not a string, as it must be in a JSON object.
-    """
-    if not _is_string_schema(key.json):
-        raise ConfigError(
-            f"{hint_name}: the keys must be strings in JSON",
-            path=hint_name,
-            expected="str, UUID, a date or another key type whose JSON form is a string",
-        )
-    json: dict[str, Any] = {"type": "object", "additionalProperties": value.json}
-    if key.json != {"type": "string"}:
-        json["propertyNames"] = key.json
-
-    def children(data: Any) -> Iterator[tuple[str, Codec, Any]]:
-        for name, part in data.items():
-            yield name, key, name
-            yield name, value, part
-
-    if key.decode is None:
-        decode = _mapping_converter(None, value.decode, guarded=False)
-    else:
-        decode = _key_decoder(key.decode, value.decode)
-    encode = _mapping_converter(None if key is SCALARS[str] else key.encode, value.encode, guarded=True)
-    return Codec(json, decode, encode, (dict, Mapping), children)
-
-
-def _mapping_converter(convert_key: Converter | None, convert_value: Converter | None, *, guarded: bool) -> Converter:
-    """Return generated code that converts a mapping; if guarded, it returns other values unchanged."""
-    key = "k" if convert_key is None else "convert_key(k)"
-    item = "v" if convert_value is None else "convert_value(v)"
-    made = "dict(value)" if (key, item) == ("k", "v") else f"{{{key}: {item} for k, v in value.items()}}"
-    guard = " if isinstance(value, Mapping) else value" if guarded else ""
-    names = {"convert_key": convert_key, "convert_value": convert_value, "Mapping": Mapping}
-    return generate(f"def codec(value):\n return {made}{guard}", names)
-
-
-def _key_decoder(decode_key: Callable[[Any], Any], decode_value: Converter | None) -> Converter:
-    def decode(data: Any) -> Any:
-        keys = list(map(decode_key, data))
-        _require_different_hashes(keys)
-        values = data.values() if decode_value is None else map(decode_value, data.values())
-        return dict(zip(keys, values, strict=True))
-
-    return decode
-
-
-def _is_string_schema(json: dict[str, Any]) -> bool:
-    if "enum" in json:
-        return all(isinstance(item, str) for item in json["enum"])
-    return json.get("type") == "string" or isinstance(json.get("const"), str)
+    return Codec(json, decode, encode, (tuple, list), children, hashable=all(item.hashable for item in items))

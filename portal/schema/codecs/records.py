@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ..jsondata import MAX_DEPTH, copy_json
 from ..validator import Validator, is_json
-from .codec import Codec, Converter, generate
+from .codec import Codec, Converter, Violation, generate
 
 __all__ = ["MISSING", "Field", "object_schema", "record_codec", "typed_dict_codec"]
 
@@ -26,6 +27,7 @@ class Field:
         required: whether it must be present.
         default: its native default, or MISSING.
         keyword: whether it is passed by keyword only.
+        computed: whether the class computes it: it is sent, and takes no argument.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Field:
     required: bool
     default: Any = MISSING
     keyword: bool = True
+    computed: bool = False
 
 
 def object_schema(fields: list[Field]) -> dict[str, Any]:
@@ -43,6 +46,8 @@ def object_schema(fields: list[Field]) -> dict[str, Any]:
         if field.default is not MISSING:
             default = _json_default(field)
             json = json if default is MISSING else {**json, "default": default}
+        if field.computed:
+            json = {**json, "readOnly": True}
         properties[field.name] = json
     schema: dict[str, Any] = {"type": "object", "properties": properties}
     required = [field.name for field in fields if field.required]
@@ -100,10 +105,29 @@ def _field_children(fields: list[Field]) -> Callable[[Any], Iterator[tuple[str, 
 def record_codec(kind: type, fields: list[Field]) -> Codec:
     """Return the codec of a class that takes its fields by keyword and has them as attributes.
 
-    Dataclasses and named tuples are such classes.
+    Dataclasses and named tuples are such classes. A computed field is read-only: it is sent if the value has it, and
+    accepted if it is what the class computes.
     """
     decode, encode = _record_decoder(kind, fields), _record_encoder(kind, fields)
-    return Codec(object_schema(fields), decode, encode, (kind,), _field_children(fields))
+    hashable = _is_hashable(kind, fields)
+    return Codec(object_schema(fields), decode, encode, (kind,), _field_children(fields), hashable=hashable)
+
+
+def _is_hashable(kind: type, fields: list[Field]) -> bool:
+    """Return whether the instances are hashable, as far as hints say; a generated `__hash__` hashes the fields."""
+    method: Any = kind.__hash__
+    if method is None or (inspect.isfunction(method) and method.__code__.co_filename != _GENERATED_METHOD):
+        return method is not None
+    compared = {field.name: field.compare if field.hash is None else field.hash for field in _dataclass_fields(kind)}
+    return all(field.codec.hashable for field in fields if compared.get(field.name, True))
+
+
+#: The file name of the methods that the dataclass decorator generates.
+_GENERATED_METHOD = "<string>"
+
+
+def _dataclass_fields(kind: Any) -> tuple[Any, ...]:
+    return dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ()
 
 
 def _record_decoder(kind: type, fields: list[Field]) -> Converter:
@@ -114,6 +138,8 @@ def _record_decoder(kind: type, fields: list[Field]) -> Converter:
         names[f"decode{index}"] = field.codec.decode
         got = f"value[{field.name!r}]"
         expression = got if field.codec.decode is None else f"decode{index}({got})"
+        if field.computed:
+            continue
         if field.required:
             arguments.append(f"{field.name}={expression}")
         else:
@@ -123,7 +149,25 @@ def _record_decoder(kind: type, fields: list[Field]) -> Converter:
         lines += [" optional = {}", *optional]
         arguments.append("**optional")
     lines.append(f" return kind({', '.join(arguments)})")
-    return generate("\n".join(lines), names)
+    decode = generate("\n".join(lines), names)
+    computed = [field for field in fields if field.computed]
+    return _checked_decoder(decode, computed) if computed else decode
+
+
+def _checked_decoder(decode: Converter, computed: list[Field]) -> Converter:
+    """Return a decoder that also rejects a computed field with another value than the class computes."""
+
+    def decode_checked(value: Any) -> Any:
+        found = decode(value)
+        for field in computed:
+            if field.name in value:
+                sent, decode_part = value[field.name], field.codec.decode
+                if getattr(found, field.name, MISSING) != (sent if decode_part is None else decode_part(sent)):
+                    message = f"must leave out {field.name!r}, which is computed, or have the value that is computed"
+                    raise Violation(message, "readOnly", True)
+        return found
+
+    return decode_checked
 
 
 def _record_encoder(kind: type, fields: list[Field]) -> Converter:
@@ -132,11 +176,26 @@ def _record_encoder(kind: type, fields: list[Field]) -> Converter:
     for index, field in enumerate(fields):
         names[f"encode{index}"] = field.codec.encode
         got = f"value.{field.name}"
-        members.append(f"{field.name!r}: " + (got if field.codec.encode is None else f"encode{index}({got})"))
-    return generate(
+        if not field.computed:
+            members.append(f"{field.name!r}: " + (got if field.codec.encode is None else f"encode{index}({got})"))
+    encode = generate(
         f"def codec(value):\n if isinstance(value, kind):\n  return {{{', '.join(members)}}}\n return copy_json(value)",
         names,
     )
+    computed = [field for field in fields if field.computed]
+    if not computed:
+        return encode
+
+    def encode_all(value: Any) -> Any:
+        found = encode(value)
+        if isinstance(value, kind):
+            for field in computed:
+                part = getattr(value, field.name, MISSING)
+                if part is not MISSING:
+                    found[field.name] = part if field.codec.encode is None else field.codec.encode(part)
+        return found
+
+    return encode_all
 
 
 def typed_dict_codec(fields: list[Field]) -> Codec:
@@ -144,7 +203,7 @@ def typed_dict_codec(fields: list[Field]) -> Codec:
     decoders = {field.name: field.codec.decode for field in fields if field.codec.decode is not None}
     encoders = {field.name: field.codec.encode for field in fields if field.codec.encode is not None}
     decode, encode = _member_converter(decoders), _member_converter(encoders)
-    return Codec(object_schema(fields), decode, encode, (dict,), _field_children(fields))
+    return Codec(object_schema(fields), decode, encode, (dict,), _field_children(fields), hashable=False)
 
 
 def _member_converter(converters: dict[str, Converter]) -> Converter:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
+from base64 import b64encode
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from fractions import Fraction
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import Any
 from uuid import UUID
 
@@ -51,7 +54,11 @@ def _encode_date(value: Any) -> Any:
 
 
 def _decode_base64(text: str) -> bytes:
-    return b64decode(text, validate=True)
+    return formats.parse_base64(text)
+
+
+def _decode_bytearray(text: str) -> bytearray:
+    return bytearray(formats.parse_base64(text))
 
 
 def _encode_base64(value: Any) -> Any:
@@ -62,6 +69,14 @@ def _format_codec(kind: type, name: str, decode: Converter, encode: Converter) -
     return Codec({"type": "string", "format": name}, decode, encode, (kind,))
 
 
+def _path_codec(kind: type) -> Codec:
+    return _format_codec(kind, "path", kind, _encode_instance(PurePath, str))
+
+
+def _ip_codec(kind: type, name: str) -> Codec:
+    return _format_codec(kind, name, formats.parse_ip(kind), _encode_instance(kind, str))
+
+
 #: Scalar hint -> its codec.
 SCALARS: dict[Any, Codec] = {
     type(None): Codec({"type": "null"}, native_types=(type(None),)),
@@ -70,6 +85,13 @@ SCALARS: dict[Any, Codec] = {
     float: Codec({"type": "number"}, float, _encode_float, (float, int)),
     str: Codec({"type": "string"}, None, _encode_str, (str,)),
     bytes: Codec({"type": "string", "contentEncoding": "base64"}, _decode_base64, _encode_base64, (bytes, bytearray)),
+    bytearray: Codec(
+        {"type": "string", "contentEncoding": "base64"},
+        _decode_bytearray,
+        _encode_base64,
+        (bytearray, bytes),
+        hashable=False,
+    ),
     datetime: _format_codec(
         datetime, "date-time", formats.parse_datetime, _encode_instance(datetime, datetime.isoformat)
     ),
@@ -80,4 +102,17 @@ SCALARS: dict[Any, Codec] = {
     ),
     Decimal: _format_codec(Decimal, "decimal", formats.parse_decimal, _encode_instance(Decimal, str)),
     UUID: _format_codec(UUID, "uuid", formats.parse_uuid, _encode_instance(UUID, str)),
+    Fraction: _format_codec(Fraction, "fraction", formats.parse_fraction, _encode_instance(Fraction, str)),
+    **{kind: _path_codec(kind) for kind in (Path, PurePath, PurePosixPath, PureWindowsPath)},
+    **{
+        kind: _ip_codec(kind, name)
+        for kind, name in (
+            (IPv4Address, "ipv4"),
+            (IPv6Address, "ipv6"),
+            (IPv4Network, "ipv4network"),
+            (IPv6Network, "ipv6network"),
+            (IPv4Interface, "ipv4interface"),
+            (IPv6Interface, "ipv6interface"),
+        )
+    },
 }

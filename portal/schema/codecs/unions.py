@@ -1,7 +1,7 @@
 """Codecs of unions: they find the member that a value belongs to.
 
-The decoder tries the members in order. The encoder tries only the members with the class of the value. Each takes the
-first member whose schema accepts the value.
+The decoder tries the members in order, and goes on if one of them raises. The encoder tries only the members with the
+class of the value. Each takes the first member whose schema accepts the value.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ def union_codec(members: list[Codec], defs: dict[str, Any]) -> Codec:
     """
     union = _Union(members, defs)
     native_types = tuple(kind for member in members for kind in member.native_types)
+    hashable = all(member.hashable for member in members)
     other = _only_other_than_null(members)
     if other is not None:
         decode, encode = _unless_none(other.decode), _unless_none(other.encode)
-        return Codec(_union_schema(members), decode, encode, native_types, union.children)
+        return Codec(_union_schema(members), decode, encode, native_types, union.children, hashable=hashable)
     decode = None if all(member.decode is None for member in members) else union.decode
-    return Codec(_union_schema(members), decode, union.encode, native_types, union.children)
+    return Codec(_union_schema(members), decode, union.encode, native_types, union.children, hashable=hashable)
 
 
 def _only_other_than_null(members: list[Codec]) -> Codec | None:
@@ -89,19 +90,29 @@ class _Union:
         ]
         return tuple(exact + inherited)
 
-    def _member_for_json(self, value: Any) -> Codec | None:
-        """Return the member that accepts JSON data; a float such as 1.0 belongs to `float` rather than `int`."""
+    def _members_for_json(self, value: Any) -> Iterator[Codec]:
+        """Yield the members that accept JSON data; a float such as 1.0 belongs to `float` rather than `int`."""
         order = list(range(len(self._members)))
         if type(value) is float:
             order.sort(key=lambda i: self._members[i].json.get("type") == "integer")
-        return next((self._members[i] for i in order if self._accepts(i)(value)), None)
+        return (self._members[i] for i in order if self._accepts(i)(value))
 
     def decode(self, value: Any) -> Any:
-        member = self._member_for_json(value)
-        return value if member is None or member.decode is None else member.decode(value)
+        """Return the native value of the first member that has one; raise what the first member raises."""
+        first: Exception | None = None
+        for member in self._members_for_json(value):
+            if member.decode is None:
+                return value
+            try:
+                return member.decode(value)
+            except (ValueError, TypeError) as error:  # such as "::1" as the first of two classes of IP addresses
+                first = first or error
+        if first is not None:
+            raise first
+        return value
 
     def children(self, value: Any) -> Iterator[tuple[Any, Codec, Any]]:
-        member = self._member_for_json(value)
+        member = next(self._members_for_json(value), None)
         if member is not None and member.children is not None:
             yield from member.children(value)
 

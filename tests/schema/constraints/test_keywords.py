@@ -57,13 +57,14 @@ def test_a_constraint_adds_its_keywords(hint: Any, json: dict[str, Any]) -> None
     [
         (Annotated[bool, Ge(1)], "bool"),
         (Annotated[int, MinLen(1)], "int"),
-        (Annotated[Decimal, Gt(0)], "Decimal"),
+        (Annotated[Decimal, MinLen(1)], "Decimal"),
         (Annotated[int, Pattern("a")], "int"),
+        (Annotated[bytes, Pattern("a")], "bytes"),
         (Annotated[int, Unique()], "int"),
     ],
 )
 def test_a_constraint_must_apply_to_the_type(hint: Any, name: str) -> None:
-    with pytest.raises(ConfigError, match=f"cannot constrain {name}: it does not apply to the JSON form") as caught:
+    with pytest.raises(ConfigError, match=f"cannot constrain {name}: it does not apply to values") as caught:
         Schema.of(hint)
     assert repr(hint.__metadata__[0]) in caught.value.message
 

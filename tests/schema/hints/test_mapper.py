@@ -142,7 +142,7 @@ ROUND_TRIPS: list[tuple[Any, Any, Any]] = [
     (bytes, b"\x00\xff", "AP8="),
     (UserId, 5, 5),
     (Annotated[int, Ge(1), "a note"], 5, 5),
-    (Item, Item("a", Decimal("1.5")), {"name": "a", "price": "1.5", "count": 1, "tags": []}),
+    (Item, Item("a", Decimal("1.5")), {"name": "a", "price": "1.5", "count": 1, "tags": [], "made": 0}),
     (
         Tree,
         Tree(1, [Tree(2)]),
@@ -291,7 +291,7 @@ NOT_MAPPED: list[tuple[Any, str]] = [
     (T, "type hint ~T is a type variable"),
     (complex, "complex"),
     (list[complex], "complex"),
-    (dict[int, str], "keys must be strings"),
+    (dict[float, str], "keys must be strings or integers"),
     ("Nowhere", "Nowhere"),
     (Literal[b"a"], "Literal"),
     (Annotated[str, Pattern("(")], "not a valid"),

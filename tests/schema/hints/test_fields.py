@@ -1,0 +1,202 @@
+"""The fields of classes, and what becomes of their values."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import pydantic
+import pydantic.dataclasses
+import pytest
+import typing_extensions
+from typing_extensions import TypeAliasType, TypedDict
+
+from portal import function
+from portal.errors import ConfigError, ValidationError
+from portal.schema import Schema
+from portal.schema.hints.fields import alias_value, fields_of, require_plain_default
+
+T = TypeVar("T")
+S = TypeVar("S")
+
+
+@dataclass
+class Base(Generic[T, S]):
+    first: T
+    second: S
+
+
+@dataclass
+class Swapped(Base[S, list[T]], Generic[T, S]):
+    third: T
+
+
+@dataclass
+class Fixed(Swapped[int, date]):
+    fourth: str = ""
+
+
+@dataclass
+class Redeclared(Base[int, int]):
+    first: str  # type: ignore[assignment]
+
+
+class Left(TypedDict, Generic[T]):
+    left: T
+
+
+class Right(TypedDict, Generic[T]):
+    right: list[T]
+
+
+class Both(Left[int], Right[date]):
+    both: str
+
+
+class Deep(Both):
+    deep: typing_extensions.NotRequired[int]
+
+
+def hints(kind: Any, *args: Any) -> dict[str, Any]:
+    fields = fields_of(kind, kind, args)
+    assert fields is not None
+    return {each.name: each.hint for each in fields}
+
+
+def test_each_class_has_its_own_type_arguments() -> None:
+    assert hints(Fixed) == {"first": date, "second": list[int], "third": int, "fourth": str}
+    assert hints(Swapped, str, bytes) == {"first": bytes, "second": list[str], "third": str}
+    assert hints(Redeclared) == {"first": str, "second": int}
+    assert hints(Both) == {"left": int, "right": list[date], "both": str}
+    assert hints(Deep)["right"] == list[date]
+
+
+def test_other_classes_have_no_fields() -> None:
+    assert fields_of(int, int, ()) is None
+
+
+@dataclass
+class Order:
+    prices: list[Decimal]
+    total: Decimal = field(init=False)
+    late: str = field(init=False, repr=False, compare=False)
+    _lock: Any = field(init=False, repr=False, compare=False, default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.total = sum(self.prices, Decimal())
+
+
+def test_a_computed_field_is_sent_and_never_taken_from_the_caller() -> None:
+    schema = Schema.of(Order)
+    assert schema.json["properties"]["total"] == {"type": "string", "format": "decimal", "readOnly": True}
+    assert schema.json["required"] == ["prices"]
+    assert schema.dump(Order([Decimal("1.5")])) == {"prices": ["1.5"], "total": "1.5"}
+    assert schema.load({"prices": ["1.5"]}) == Order([Decimal("1.5")])
+    assert schema.load({"prices": ["1.5"], "total": "1.50"}).total == Decimal("1.5")
+    for wrong in ({"total": "9"}, {"late": "x"}, {"_lock": None}):
+        with pytest.raises(ValidationError):
+            schema.load({"prices": ["1.5"], **wrong})
+
+
+def test_the_result_with_a_computed_field_may_be_sent_back() -> None:
+    @function
+    def echo(order: Order) -> Order:
+        return order
+
+    found = echo(Order([Decimal(2)]))
+    assert (found.total, echo(found)) == (Decimal(2), found)
+
+
+@dataclass
+class WithLock:
+    lock: threading.Lock = field(init=False, default_factory=threading.Lock)
+
+
+@dataclass
+class WithInitVar:
+    a: int
+    seed: dataclasses.InitVar[int] = 0
+
+
+class Renamed(NamedTuple("Renamed", [("a", int)])):
+    def __new__(cls, b: int) -> Any:
+        return super().__new__(cls, b)
+
+
+@dataclass
+class NeedsMore(Order):
+    def __init__(self, prices: list[Decimal], rate: float) -> None: ...
+
+
+class Open(TypedDict, extra_items=int):  # type: ignore[call-arg]
+    a: int
+
+
+class Closed(TypedDict, closed=True):  # type: ignore[call-arg]
+    a: int
+
+
+@pydantic.dataclasses.dataclass
+class OfPydantic:
+    a: int = pydantic.Field(ge=1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        (WithLock, r"WithLock\.lock"),
+        (WithInitVar, r"WithInitVar\.seed is an InitVar"),
+        (Renamed, "Renamed cannot be made from its fields"),
+        (NeedsMore, "NeedsMore cannot be made from its fields"),
+        (Open, "extra_items"),
+        (OfPydantic, "inside Annotated"),
+    ],
+)
+def test_a_class_that_cannot_be_kept_is_rejected(kind: Any, reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        Schema.of(kind)
+
+
+def test_a_closed_typed_dict_is_like_any_other() -> None:
+    assert Schema.of(Closed).json["additionalProperties"] is False
+
+
+def test_a_dataclass_of_pydantic_validates_itself() -> None:
+    @pydantic.dataclasses.dataclass
+    class Even:
+        n: int
+
+        @pydantic.field_validator("n")
+        @classmethod
+        def check(cls, n: int) -> int:
+            if n % 2:
+                raise ValueError("odd")
+            return n
+
+    schema = Schema.of(Even)
+    assert schema.load({"n": 2}) == Even(2)
+    with pytest.raises(ValidationError, match="odd"):
+        schema.load({"n": 1})
+
+
+def test_a_default_must_be_a_value() -> None:
+    def take(a: int = pydantic.Field(3, ge=1)) -> None: ...
+
+    require_plain_default(3, "take(a)")
+    with pytest.raises(ConfigError, match=r"take\(a\): .*inside Annotated"):
+        function(take)
+
+
+Names = TypeAliasType("Names", "list[Word]")
+Word = str
+Lost = TypeAliasType("Lost", "list[Nowhere]")  # noqa: F821
+
+
+def test_names_in_an_alias_are_looked_up_in_its_module() -> None:
+    assert alias_value(Names) == list[str]
+    with pytest.raises(ConfigError, match="Nowhere"):
+        alias_value(Lost)

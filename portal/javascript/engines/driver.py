@@ -19,7 +19,7 @@ from ..program import Program
 __all__ = ["Realm", "call_realm", "error_of", "load_realm", "place_of", "settle_realm"]
 
 _PLACE = re.compile(r":(\d+):(\d+)\)?\s*$")
-_MAX_STACK = 4000
+_MAX_NAME, _MAX_MESSAGE, _MAX_STACK = 100, 2000, 4000  # characters
 
 
 class Realm(ABC):
@@ -132,9 +132,8 @@ def _left(end: float) -> float:
 def error_of(data: dict[str, Any], added_lines: int) -> EngineError:
     """Return the error that the prelude has described."""
     stack, line, column = place_of(str(data.get("stack") or ""), added_lines)
-    return EngineError(
-        data["stage"], str(data["message"]), name=str(data["name"]), line=line, column=column, stack=stack
-    )
+    name, message = str(data["name"])[:_MAX_NAME], str(data["message"])[:_MAX_MESSAGE]
+    return EngineError(data["stage"], message, name=name, line=line, column=column, stack=stack)
 
 
 def place_of(stack: str, added_lines: int) -> tuple[str, int | None, int | None]:

@@ -133,6 +133,8 @@ class QuickJSRealm(Realm):
             raise self._error(error, "stack") from None
         except self._failure as error:
             raise self._error(error, "compile") from None
+        except TypeError as error:
+            raise _no_memory(error) from None
 
     def send(self, op: str, text: str, seconds: float) -> str:
         """Call the function of the prelude."""
@@ -143,6 +145,8 @@ class QuickJSRealm(Realm):
             raise self._error(error, "stack") from None
         except self._failure as error:
             raise self._error(error, "execute") from None
+        except TypeError as error:
+            raise _no_memory(error) from None
         return reply
 
     def run_job(self, seconds: float) -> bool:
@@ -159,7 +163,8 @@ class QuickJSRealm(Realm):
         is_null = error.message == "null" and not error.stack
         if is_null and "throw null" not in self._source and "reject" not in self._source:
             return EngineError("memory", _OUT_OF_MEMORY)
-        if error.name == "InternalError" and error.message in ("", "out of memory"):
+        lost = error.name == "InternalError" and error.message in ("", "out of memory")
+        if lost or error.message == "[uninitialized]":
             return EngineError("memory", _OUT_OF_MEMORY, line=error.line, column=error.column, stack=error.stack)
         return error
 
@@ -169,6 +174,7 @@ class QuickJSRealm(Realm):
         name, colon, message = head.partition(": ")
         if not colon or not name.isidentifier():
             name, message = "Error", head
+        name, message = name[:100], message[:2000]
         stack, line, column = place_of(stack, self.added_lines)
         if head == "InternalError: interrupted":
             return EngineError("timeout", "the time limit has passed", line=line, column=column)
@@ -177,6 +183,13 @@ class QuickJSRealm(Realm):
         if name == "SyntaxError" and stage == "compile" and stack.startswith("at <input>"):
             stage = "syntax"
         return EngineError(stage, message, name=name, line=line, column=column, stack=stack)
+
+
+def _no_memory(error: TypeError) -> EngineError:
+    """Return the error for a value that the package does not know. QuickJS throws such a one with no memory left."""
+    if "quickjs tag" not in str(error):
+        raise error
+    return EngineError("memory", _OUT_OF_MEMORY)
 
 
 def _key_of(program: Program) -> _Key:

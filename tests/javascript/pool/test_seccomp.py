@@ -30,7 +30,7 @@ attempt("exec", lambda: os.execv("/bin/true", ["true"]))
 attempt("kill", lambda: os.kill(os.getppid(), 0))
 attempt("unlink", lambda: os.unlink("/tmp/none"))
 attempt("read", lambda: os.read(data, 1))
-attempt("thread", lambda: threading.Thread(target=print, args=("ran",)).start())
+attempt("thread", lambda: threading.Thread(target=int).start())
 """
 
 

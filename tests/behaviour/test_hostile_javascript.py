@@ -1,0 +1,176 @@
+"""Every hostile program at every engine and trust level where it is claimed to be stopped, without analysis.
+
+A cell says which stage of JavaScriptError a call may end with. After the programs of a place, the portal serves as
+before, uses no processor time, and has given back memory, descriptors and processes.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from itertools import count
+from time import monotonic, process_time
+
+import psutil
+import pytest
+
+from portal import Consumer, JavaScriptError, JavaScriptPortal, JSFunction
+from portal.javascript import Limits, PoolSettings, Sandbox
+from tests.support.hostile_javascript import PROGRAMS, Hostile
+from tests.support.javascript import MIB, open_files
+
+LIMITS = Limits(time=0.05, memory=16 * MIB, stack=256 * 1024, output=MIB, log=10_000)
+#: By id: engine and whether the code is trusted.
+PLACES = {"quickjs-untrusted": ("quickjs", False), "quickjs-trusted": ("quickjs", True)}
+#: Seconds beyond the limit: a busy machine, and native code between two looks at the clock.
+SLACK = 3.0
+
+
+class Attacked:
+    """A portal at which the programs of one place run, and what it used before the first."""
+
+    def __init__(self, engine: str, trusted: bool) -> None:
+        self.files, self.threads = open_files(), threading.active_count()
+        self.trusted = trusted
+        pool = PoolSettings(min_size=1, max_size=2)
+        self.portal = JavaScriptPortal(engine=engine, sandbox=Sandbox("trusted", limits=LIMITS, pool=pool))
+        self.consumer = Consumer([self.portal])
+        self.numbers = count(1)
+        self.good = self.portal.apply(JSFunction("p => p.a + 1", "good", trusted=trusted))
+        self.serves()
+        self.memory = psutil.Process().memory_info().rss
+
+    def serves(self) -> None:
+        assert list(self.consumer.map_at(self.good, [{"a": n} for n in range(20)], max_in_flight=1)) == [
+            n + 1 for n in range(20)
+        ]
+
+    def attack(self, program: Hostile) -> tuple[str, float]:
+        """Run a program; return how it ended and the seconds that it took."""
+        function = JSFunction(program.source, f"f{next(self.numbers)}", trusted=self.trusted)
+        address = self.portal.apply(function)
+        started, ended, text = monotonic(), "ok", ""
+        try:
+            self.consumer.call_at(address, {})
+        except JavaScriptError as error:
+            ended, text = error.stage, f"{error.message}{error.js_stack}"
+        finally:
+            self.portal.remove(address)
+        assert "portal" not in text.replace("__portal_invoke__", "")
+        assert len(text) < 10_000
+        return ended, monotonic() - started
+
+    def settle(self) -> list[psutil.Process]:
+        """Wait until no child is being replaced; return the children."""
+        (stats,) = self.portal.stats()["engines"].values()
+        if not self.trusted:
+            wait_until(lambda: self.replaced())
+        assert stats["waiting"] == 0
+        return [one for one in psutil.Process().children(recursive=True) if one.status() != psutil.STATUS_ZOMBIE]
+
+    def replaced(self) -> bool:
+        (stats,) = self.portal.stats()["engines"].values()
+        return bool(stats["idle"] == stats["children"] >= 1)
+
+    def close(self) -> None:
+        self.portal.close()
+        self.consumer.close()
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 30.0) -> None:
+    end, pause = monotonic() + seconds, threading.Event()
+    while not holds():
+        assert monotonic() < end
+        pause.wait(0.01)
+
+
+@pytest.fixture(scope="module", params=PLACES.values(), ids=list(PLACES))
+def attacked(request: pytest.FixtureRequest) -> Iterator[Attacked]:
+    made = Attacked(*request.param)
+    yield made
+    made.close()
+    assert open_files() <= made.files
+    assert threading.active_count() <= made.threads
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.name)
+def test_a_hostile_program_is_stopped(attacked: Attacked, program: Hostile) -> None:
+    if attacked.trusted and program.native:
+        pytest.skip("trusted code does not claim to stop loops in native code")
+    ended, seconds = attacked.attack(program)
+    assert ended in program.ends
+    assert seconds < LIMITS.time + SLACK
+
+
+def test_afterwards_everything_is_as_before(attacked: Attacked) -> None:
+    attacked.attack(PROGRAMS[0])
+    children = attacked.settle()
+    assert len(children) <= 2
+
+    def used() -> float:
+        return process_time() + sum(sum(one.cpu_times()[:2]) for one in children)
+
+    before = used()
+    threading.Event().wait(0.2)
+    assert used() - before < 0.05
+    attacked.serves()
+    assert psutil.Process().memory_info().rss - attacked.memory < 64 * MIB
+    if not attacked.trusted:
+        attacked.portal.stop()
+        assert [one for one in psutil.Process().children(recursive=True) if one in children] == []
+        assert all(not os.path.exists(f"/proc/{one.pid}/stat") or not one.is_running() for one in children)
+
+
+def test_there_are_enough_programs() -> None:
+    assert len(PROGRAMS) == len({program.name for program in PROGRAMS}) >= 60
+
+
+LEFT_BEHIND = [
+    "globalThis.x = 1",
+    "var y = globalThis.y2 = 1",
+    "Object.prototype.x = 1",
+    "Array.prototype.x = 1",
+    "String.prototype.x = function () {}",
+    "Function.prototype.x = 1",
+    "Object.defineProperty(Object.prototype, 'x', {get() { return 1 }})",
+    "JSON.parse = JSON.stringify = null",
+    "Math.x = 1",
+    "Date.now = () => 0",
+    "Promise.prototype.then = null",
+    "Symbol.for('x').description; globalThis[Symbol.for('x')] = 1",
+    "Error.prepareStackTrace = () => 'x'",
+    "Map.prototype.get = null",
+    "RegExp.prototype.exec = null; /(x)/.test('x')",
+    "setX = 1",
+    "Reflect.x = Proxy.x = 1",
+    "queueMicrotask(() => { globalThis.x = 1 })",
+    "(async () => { await null; Object.prototype.x = 1 })()",
+    "new FinalizationRegistry(() => { globalThis.x = 1 }).register({}, 1)",
+    "Object.freeze(Object.prototype); Object.freeze(globalThis)",
+    "console.log = null; delete globalThis.console",
+]
+PROBE = """
+() => [
+  Object.getOwnPropertyNames(globalThis), Object.getOwnPropertyNames(Object.prototype),
+  Object.getOwnPropertyNames(Array.prototype), Object.getOwnPropertyNames(String.prototype),
+  Object.getOwnPropertyNames(Function.prototype), Object.getOwnPropertyNames(Math), Object.keys(Reflect),
+  Object.getOwnPropertySymbols(globalThis).length, typeof JSON.parse, typeof Map.prototype.get, typeof console.log,
+  typeof Promise.prototype.then, typeof RegExp.prototype.exec, Date.now() > 0, Object.isFrozen(Object.prototype),
+  typeof Error.prepareStackTrace,
+]
+"""
+
+
+def test_nothing_is_left_for_the_next_call_in_the_same_child() -> None:
+    sandbox = Sandbox(limits=Limits(time=10.0), pool=PoolSettings(min_size=1, max_size=1))
+    with JavaScriptPortal(sandbox=sandbox) as portal, Consumer([portal]) as consumer:
+        probe = portal.apply(JSFunction(PROBE, "probe"))
+        clean = consumer.call_at(probe, {})
+        for number, code in enumerate(LEFT_BEHIND):
+            address = portal.apply(JSFunction(f"() => {{ {code}; return 1 }}", f"leaves{number}"))
+            assert consumer.call_at(address, {}) == 1
+            assert consumer.call_at(probe, {}) == clean, code
+        (stats,) = portal.stats()["engines"].values()
+        assert stats["started"] == 1
+    assert len(LEFT_BEHIND) >= 20

@@ -1,0 +1,150 @@
+"""Hostile programs. Each is `function f(p)`, an expression, or code that runs when it is loaded.
+
+A program names how it may end: the stages of the error, or "ok" where it only tries to reach something that is not
+there. Those that loop in native code can be stopped only by ending a process; trusted code does not claim to stop them.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ["PROGRAMS", "Hostile"]
+
+
+class Hostile(NamedTuple):
+    name: str
+    source: str
+    ends: frozenset[str]
+    native: bool = False
+
+
+def _row(name: str, source: str, ends: str, native: bool = False) -> Hostile:
+    return Hostile(name, source, frozenset(ends.split()), native)
+
+
+PROGRAMS = [
+    # loops
+    _row("for", "() => { for (;;) {} }", "timeout"),
+    _row("while", "() => { while (true) {} }", "timeout"),
+    _row("do", "() => { let i = 0; do { i++ } while (i >= 0) }", "timeout"),
+    _row("at load", "for (;;) {}\nfunction f() {}", "timeout"),
+    _row("catch", "() => { for (;;) { try { for (;;) {} } catch (e) {} } }", "timeout"),
+    _row("finally continue", "() => { for (;;) { try { for (;;) {} } finally { continue } } }", "timeout"),
+    _row("finally return", "function f() { try { for (;;) {} } finally { return f() } }", "timeout stack"),
+    _row("finally throw",
+         "() => { for (;;) { try { try { for (;;) {} } finally { throw 1 } } catch (e) {} } }", "timeout"),
+    _row("finally break", "() => { for (;;) { a: try { for (;;) {} } finally { break a } } }", "timeout"),
+    _row("generator", "() => { function* g() { for (;;) yield 1 }; for (const x of g()); }", "timeout"),
+    _row("iterator", "() => [...{[Symbol.iterator]: () => ({next: () => ({value: 1})})}]", "timeout memory"),
+    _row("getter of the result", "() => ({get a() { for (;;) {} }})", "timeout"),
+    _row("toJSON of the result", "() => ({toJSON() { for (;;) {} }})", "timeout"),
+    _row("toString", "() => `${{toString() { for (;;) {} }}}`", "timeout"),
+    _row("valueOf", "() => +{valueOf() { for (;;) {} }}", "timeout"),
+    _row("proxy", "() => new Proxy({}, {ownKeys() { for (;;) {} }})", "timeout"),
+    _row("setter", "() => { const o = {set a(v) { for (;;) {} }}; o.a = 1 }", "timeout"),
+    _row("message of an error", "() => { throw {get message() { for (;;) {} }, toJSON() { for (;;) {} }} }", "timeout"),
+    _row("name of an error",
+         "() => { const e = new Error(); Object.defineProperty(e, 'name', {get() { for (;;) {} "
+         "}}); throw e }", "timeout"),
+    _row("clock", "() => { const end = Date.now() + 1e9; while (Date.now() < end); }", "timeout"),
+    _row("sort", "() => Array.from({length: 1e6}, (_, i) => -i).sort((a, b) => { for (;;) {} })", "timeout memory"),
+    _row("replace", "() => 'aaaa'.replace(/a/g, () => { for (;;) {} })", "timeout"),
+    _row("bind", "() => { let g = () => 1; for (;;) g = g.bind(null) }", "timeout memory"),
+    _row("labels", "() => { a: for (;;) { b: for (;;) { continue a } } }", "timeout"),
+    # promises
+    _row("await", "async () => { for (;;) await null }", "timeout"),
+    _row("then", "() => new Promise(r => { (function l() { Promise.resolve().then(l) })() })", "timeout"),
+    _row("microtasks", "() => new Promise(() => { (function l() { queueMicrotask(l) })() })", "timeout execute"),
+    _row("job", "() => Promise.resolve().then(() => { for (;;) {} })", "timeout"),
+    _row("thenable", "() => ({get then() { for (;;) {} }})", "timeout"),
+    _row("thenables", "() => { const t = {then(r) { r(t) }}; return t }", "timeout"),
+    _row("flood of promises", "async () => { const a = []; for (;;) a.push(new Promise(() => {})) }", "timeout memory"),
+    _row("never settles", "() => new Promise(() => {})", "execute"),
+    _row("async generator",
+         "async () => { async function* g() { for (;;) yield 1 }; for await (const x of g()); }", "timeout"),
+    # regular expressions
+    _row("nested quantifiers", "() => /(a+)+$/.test('a'.repeat(40) + 'b')", "timeout"),
+    _row("alternatives", "() => /^(a|aa)+$/.test('a'.repeat(60) + 'b')", "timeout"),
+    _row("backreference", "() => /(.*)*\\1x/.test('a'.repeat(40))", "timeout ok"),
+    _row("lookbehind", "() => /(?<=(a+)+)b/.test('a'.repeat(3e4))", "timeout"),
+    _row("many groups",
+         "() => new RegExp('(?:a?){5000}a{5000}').test('a'.repeat(5000))", "timeout execute stack memory"),
+    _row("huge pattern", "() => new RegExp('(' .repeat(1e5) + ')'.repeat(1e5))", "execute stack memory timeout"),
+    # memory
+    _row("array", "() => { const a = []; for (;;) a.push('x'.repeat(1000) + a.length) }", "memory timeout"),
+    _row("doubling", "() => { let s = 'x'; for (;;) s += s }", "memory execute timeout"),
+    _row("repeat", "() => 'x'.repeat(2 ** 29).length", "memory execute"),
+    _row("padding", "() => 'x'.padStart(2 ** 29, 'ab').length", "memory execute timeout", True),
+    _row("spread", "() => { let a = [1]; for (;;) a = [...a, ...a] }", "memory timeout"),
+    _row("concat", "() => { let a = [1]; for (;;) a = a.concat(a) }", "memory timeout"),
+    _row("fill", "() => new Array(2 ** 32 - 2).fill(0)", "memory timeout", True),
+    _row("sparse", "() => { const a = []; a[2 ** 32 - 2] = 1; return a.length }", "ok memory"),
+    _row("typed array", "() => new Uint8Array(2 ** 30).length", "memory execute"),
+    _row("typed arrays",
+         "() => { const a = []; for (;;) a.push(new Float64Array(1e5).fill(1)) }", "memory execute timeout"),
+    _row("buffer",
+         "() => { const b = new ArrayBuffer(8, {maxByteLength: 2 ** 30}); b.resize(2 ** 30); "
+         "return b.byteLength }", "memory execute ok"),
+    _row("map", "() => { const m = new Map(); for (let i = 0;; i++) m.set(i, 'x'.repeat(100) + i) }", "memory timeout"),
+    _row("set", "() => { const s = new Set(); for (let i = 0;; i++) s.add('x'.repeat(100) + i) }", "memory timeout"),
+    _row("properties", "() => { const o = {}; for (let i = 0;; i++) o['k' + i] = i }", "memory timeout"),
+    _row("closures", "() => { let f = null; for (;;) { const g = f; f = () => g } }", "memory timeout"),
+    _row("symbols", "() => { const a = []; for (;;) a.push(Symbol('x'.repeat(1000) + a.length)) }", "memory timeout"),
+    _row("power", "() => 2n ** (10n ** 9n)", "memory execute timeout", True),
+    _row("products", "() => { let n = 3n; for (;;) n *= n }", "memory execute timeout", True),
+    _row("factorial", "() => { let n = 1n; for (let i = 1n;; i++) n *= i }", "memory execute timeout"),
+    _row("split", "() => 'x'.repeat(1e6).split('').map(c => c.repeat(1000)).length", "memory timeout"),
+    _row("finalizers",
+         "() => { const r = new FinalizationRegistry(() => {}); for (;;) r.register({}, 1) }", "memory timeout"),
+    _row("arguments", "() => Math.max.apply(null, new Array(1e7).fill(1))", "memory stack execute timeout"),
+    # native loops
+    _row("join", "() => new Array(1e9).join('x')", "memory execute timeout", True),
+    _row("from", "() => Array.from({length: 2 ** 32})", "memory execute timeout", True),
+    _row("indexOf", "() => Array.prototype.indexOf.call({length: 2 ** 53 - 1}, 1)", "timeout", True),
+    _row("includes", "() => Array.prototype.includes.call({length: 2 ** 53 - 1}, 1)", "timeout", True),
+    _row("reverse", "() => Array.prototype.reverse.call({length: 2 ** 53 - 1})", "timeout", True),
+    _row("number", "() => BigInt('9'.repeat(3e6)) % 7n", "timeout memory execute ok", True),
+    # the stack
+    _row("recursion", "function f() { return f() + 1 }", "stack"),
+    _row("mutual recursion", "() => { const a = () => b() + 1, b = () => a() + 1; return a() }", "stack"),
+    _row("recursive toString", "() => { const o = {toString() { return `${o}` }}; return `${o}` }", "stack"),
+    _row("recursive proxy", "() => { const p = new Proxy({}, {get: (t, k) => p[k]}); return p.x }", "stack"),
+    _row("recursive toJSON", "() => { const o = {toJSON() { return JSON.stringify(o) }}; return o }", "stack convert"),
+    _row("recursive constructor", "() => { class A { constructor() { new A() } } new A() }", "stack"),
+    _row("recursive replace", "() => { const g = s => s.replace(/./g, g); return g('ab') }", "stack timeout"),
+    _row("recursive sort", "() => { const g = () => [2, 1].sort(g); return g() }", "stack timeout"),
+    _row("nested source", "() => eval('['.repeat(1e5))", "stack execute memory timeout"),
+    _row("nested JSON", "() => JSON.parse('['.repeat(1e5))", "stack execute memory timeout"),
+    _row("nested result",
+         "() => { let a = []; for (let i = 0; i < 1e5; i++) a = [a]; return a "
+         "}", "stack convert execute memory timeout"),
+    _row("long source", "() => eval('1' + '+1'.repeat(1e6))", "stack execute memory timeout ok"),
+    # results and logs
+    _row("long result", "() => 'x'.repeat(3e6)", "memory"),
+    _row("cycle", "() => { const a = []; a.push(a); return a }", "convert"),
+    _row("shared result",
+         "() => { let a = ['x']; for (let i = 0; i < 40; i++) a = [a, a]; return a }", "memory timeout"),
+    _row("log", "() => { for (;;) console.log('x'.repeat(100)) }", "timeout"),
+    _row("long line", "() => { console.log('x'.repeat(4e6)); return 1 }", "ok memory"),
+    _row("long error", "() => { throw new Error('x'.repeat(2e6)) }", "execute memory"),
+    _row("thrown proxy", "() => { throw new Proxy({}, {get() { throw 1 }, getPrototypeOf() { throw 1 }}) }", "execute"),
+    _row("thrown null", "() => { throw null }", "execute"),
+    # reaching for what is not there
+    _row("process", "() => process.exit(1)", "execute"),
+    _row("constructor", "() => this.constructor.constructor('return process')()", "execute"),
+    _row("function constructor", "() => (function () {}).constructor('for (;;) {}')()", "timeout"),
+    _row("require", "() => require('fs')", "execute"),
+    _row("import", "() => import('fs')", "execute"),
+    _row("import of a file", "() => import('/etc/passwd')", "execute"),
+    _row("std", "() => std.exit(1)", "execute"),
+    _row("WebAssembly",
+         "() => typeof WebAssembly === 'undefined' ? 1 : new WebAssembly.Memory({initial: "
+         "65536})", "ok execute memory"),
+    _row("shared memory", "() => new SharedArrayBuffer(2 ** 30)", "execute memory"),
+    _row("Atomics", "() => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)", "execute timeout"),
+    _row("stack of an error",
+         "() => { Error.prepareStackTrace = () => { for (;;) {} }; throw new Error('x') }", "execute timeout"),
+    _row("builtins", "() => { JSON.stringify = JSON.parse = () => { for (;;) {} }; return 1 }", "ok"),
+    _row("frozen", "() => { Object.freeze(Object.prototype); Object.freeze(globalThis); return 1 }", "ok"),
+    _row("prelude", "() => { __portal_invoke__('x') }", "execute"),
+]  # fmt: skip

@@ -1,10 +1,10 @@
 """The `meta` member of a request: the context of a call, as the headers of an HTTP request carry it.
 
-    timeout           milliseconds that are left
-    request_id        id of the call in logs
-    traceparent, tracestate   W3C Trace Context
-    idempotency_key   lets a server with `Idempotency` run the call once
-    credit            items of a stream that the caller accepts; of the session
+timeout           milliseconds that are left
+request_id        id of the call in logs
+traceparent, tracestate   W3C Trace Context
+idempotency_key   lets a server with `Idempotency` run the call once
+credit            items of a stream that the caller accepts; of the session
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from ..._internal.json_text import JSONValue, encode_json
 from ..._internal.log import get_logger
 from ..._internal.settings import callback, choice, instance, positive_seconds, require
 from ...address import Address
-from ...errors import ConfigError, OverloadedError, PortalError
+from ...errors import ConfigError, Fault, OverloadedError, PortalError, ValidationError
 from ...schema import Schema, check_name, to_builtins
 from .event import Offset, Retain, TopicEvent
 from .rights import TopicRights
@@ -128,6 +128,32 @@ class Topic:
         """The offset of the last event."""
         with self._lock:
             return Offset(self._ring.epoch, self._ring.head)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the description for clients, as JSON data."""
+        found = {
+            "topic": self.name,
+            "description": self.description,
+            "item": self.item.to_json(),
+            "slow": self.slow,
+            "clients_publish": self.rights.publish_scopes is not None,
+        }
+        return found if self.params is None else found | {"params": self.params.to_json()}
+
+    def checked_params(self, params: JSONValue) -> dict[str, Any]:
+        """Return the parameters of a subscription. Raises: ValidationError."""
+        given = {} if params is None else params
+        if self.params is not None:
+            self.params.load(given)
+        elif given != {}:
+            raise ValidationError(errors=[Fault("/params", f"{self.name} has no parameters", "maxProperties")])
+        return given if isinstance(given, dict) else {"params": given}
+
+    def checked_item(self, data: JSONValue) -> JSONValue:
+        """Return data that a client publishes, if it fits. Raises: ValidationError."""
+        if not self.item.accepts(data):
+            raise ValidationError(errors=self.item.faults(data))
+        return data
 
     # publishing
 

@@ -1,0 +1,173 @@
+"""The reserved methods of a server: rpc.describe, rpc.discover, rpc.subscribe and the others that begin with "rpc."."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..._internal.json_text import JSONObject, JSONValue
+from ...calls.dispatcher import Dispatcher
+from ...calls.middleware import Call
+from ...context import CallContext
+from ...errors import Fault, RegistryError, ValidationError
+from ...function import Function, function
+from ...network.listing import Listing
+from ..events import IncomingCall
+from ..reserved import MAX_CREDIT
+from ..topics.event import Offset
+from ..topics.topic import Topic
+from .authentication import Authentication, expiry_of
+from .calls import ReservedMethod
+from .running import Peer
+
+__all__ = ["Methods"]
+
+
+class Methods:
+    """The reserved methods.
+
+    Args:
+        listing: describes what is published.
+        topics: by name.
+        dispatcher: runs rpc.publish, as it runs calls.
+        authentication: checks renewed credentials.
+        discover: returns the OpenRPC document; None leaves rpc.discover out.
+        clock: seconds, as `time.monotonic`.
+
+    Attributes:
+        table: the methods by name.
+
+    Threads: any.
+    """
+
+    def __init__(
+        self,
+        listing: Listing,
+        topics: Mapping[str, Topic],
+        dispatcher: Dispatcher,
+        authentication: Authentication,
+        *,
+        discover: Callable[[], dict[str, Any]] | None = None,
+    ) -> None:
+        self._listing = listing
+        self._topics = topics
+        self._dispatcher = dispatcher
+        self._authentication = authentication
+        self._discover_document = discover
+        self._publishing: Function = function(name="rpc.publish")(self._publish_in_call)
+        self.table: dict[str, ReservedMethod] = {
+            "rpc.describe": self._describe,
+            "rpc.subscribe": self._subscribe,
+            "rpc.unsubscribe": self._unsubscribe,
+            "rpc.publish": self._publish,
+            "rpc.authenticate": self._authenticate,
+        }
+        if discover is not None:
+            self.table["rpc.discover"] = self._discover
+
+    def _discover(self, peer: Peer, call: IncomingCall, context: CallContext) -> None:
+        assert self._discover_document is not None
+        peer.respond(call, self._discover_document())
+
+    def _describe(self, peer: Peer, call: IncomingCall, context: CallContext) -> None:
+        """Describe what is at a path below the portal's: everything, a service, a function or a topic."""
+        path = _params(call, "path").get("path", "")
+        if not isinstance(path, str):
+            raise _invalid("path", "a string")
+        name, _, version = path.partition("@")
+        topic = self._topics.get(name)
+        if topic is not None and not version:
+            peer.respond(call, topic.describe())
+            return
+        segments = tuple(part for part in name.split("/") if part)
+        peer.respond(call, self._listing.describe(segments, version or None, None))
+
+    def _subscribe(self, peer: Peer, call: IncomingCall, context: CallContext) -> None:
+        params = _params(call, "topic", "params", "from", "credit")
+        topic = self._topic(params)
+        topic.rights.require_subscribe(context.identity)
+        found = peer.subscriptions.add(
+            topic,
+            context.identity,
+            topic.checked_params(params.get("params")),
+            after=_offset(params.get("from")),
+            credit=_credit(params.get("credit")),
+        )
+        try:
+            peer.respond(call, found.to_json())
+        except BaseException:  # a snapshot that JSON cannot carry
+            peer.subscriptions.remove(found.subscription.id)
+            raise
+        found.subscription.release()
+
+    def _unsubscribe(self, peer: Peer, call: IncomingCall, context: CallContext) -> None:
+        name = _params(call, "subscription").get("subscription")
+        if not isinstance(name, str):
+            raise _invalid("subscription", "a string")
+        peer.respond(call, peer.subscriptions.remove(name))
+
+    def _publish(self, peer: Peer, call: IncomingCall, context: CallContext) -> None:
+        """Publish for a client. Middleware sees a call of the function rpc.publish."""
+        params = _params(call, "topic", "data", "key")
+        self._topic(params).rights.require_publish(context.identity)
+        made = Call(self._publishing, params, context, peer=peer.address)
+        peer.respond(call, self._dispatcher.dispatch(made))
+
+    def _publish_in_call(self, topic: str, data: Any, key: str | None = None) -> dict[str, Any]:
+        found = self._topic({"topic": topic})
+        epoch, offset = found.publish_json(found.checked_item(data), key=key)
+        return {"epoch": epoch, "offset": offset}
+
+    def _authenticate(self, peer: Peer, call: IncomingCall, context: CallContext) -> None:
+        """Take a new credential of the connection. The right to each of its subscriptions is checked again."""
+        params = _params(call, "authorization", "headers")
+        identity = self._authentication.renewed(peer.request, peer.identity, params)
+        peer.renew(identity)
+        peer.subscriptions.check_rights(identity)
+        left = expiry_of(identity)
+        peer.respond(call, {"identity": identity.name, "expires": left is not None})
+
+    def _topic(self, params: JSONObject) -> Topic:
+        name = params.get("topic")
+        if not isinstance(name, str):
+            raise _invalid("topic", "a string")
+        topic = self._topics.get(name)
+        if topic is None:
+            raise RegistryError(f"there is no topic {name[:100]}", name=name[:100])
+        return topic
+
+
+def _params(call: IncomingCall, *names: str) -> JSONObject:
+    """Return the parameters by name. Raises: ValidationError for others."""
+    params = call.params
+    if isinstance(params, list):
+        if len(params) > len(names):
+            raise ValidationError(errors=[Fault("", f"must be at most {len(names)} parameters", "maxItems")])
+        return dict(zip(names, params, strict=False))
+    unknown = [name for name in params if name not in names]
+    if unknown:
+        words = f"is not a parameter of {call.method}"
+        raise ValidationError(errors=[Fault(f"/{name[:100]}", words, "additionalProperties") for name in unknown])
+    return params
+
+
+def _invalid(name: str, expected: str) -> ValidationError:
+    return ValidationError(errors=[Fault(f"/{name}", f"must be {expected}", "type")])
+
+
+def _offset(value: JSONValue) -> Offset | None:
+    if value is None:
+        return None
+    if isinstance(value, dict):
+        epoch, offset = value.get("epoch"), value.get("offset")
+        if isinstance(epoch, str) and isinstance(offset, int) and not isinstance(offset, bool):
+            return Offset(epoch, offset)
+    raise _invalid("from", "an object with epoch and offset")
+
+
+def _credit(value: JSONValue) -> int | None:
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_CREDIT:
+        raise _invalid("credit", f"a whole number from 0 to {MAX_CREDIT:,}")
+    return value

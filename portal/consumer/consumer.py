@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,7 +11,7 @@ from .._internal.at_fork import new_lock
 from .._internal.log import get_logger
 from .._internal.settings import instance, positive_seconds
 from ..address import Address
-from ..auth.credentials import ClientAuth, Credential, credentials_of
+from ..auth.credentials import ClientAuth, credentials_of
 from ..cache.response_cache import ResponseCache
 from ..calls.deadlines import expired_error
 from ..calls.middleware import Call, Middleware, build_chain
@@ -24,11 +24,15 @@ from ..registry.portals import resolve_first
 from ..schema import Schema
 from .function_cache import FunctionCache
 from .pending import PendingFunction
+from .remote import RemoteResolvers
 from .resolvers import ResolverTable, check_resolvers
+from .topics import publish, subscribe, topics_of
 from .workers import CallWorkers
 
 if TYPE_CHECKING:
     from ..http.client.client import HTTPClient
+    from ..websocket.client.client import WebSocketClient
+    from ..websocket.client.subscription import SlowReader, Subscription
 
 __all__ = ["Consumer"]
 
@@ -55,6 +59,8 @@ class Consumer:
         resolvers, portals: the only resolvers and portals to use; empty for every scheme.
         http: settings for http:// and https:// addresses: TLS, proxy, Unix sockets, timeouts. `auth` and `cache` also
             apply to its calls, unless it has its own.
+        websocket: settings for ws:// and wss:// addresses: TLS, proxy, timeouts, when a lost connection comes back.
+            `auth` also applies to its handshakes, unless it has its own.
         auth: the credential to send: a bearer token, (user, password), headers by name such as {"X-API-Key": key}, a
             callable of the address, or a credential of `portal.auth.credentials`. A plain value goes to every server
             that is called; ByAuthority sends each secret to its own server only.
@@ -77,6 +83,7 @@ class Consumer:
         *,
         portals: Iterable[Resolver] = (),
         http: HTTPClient | None = None,
+        websocket: WebSocketClient | None = None,
         auth: ClientAuth = None,
         cache: ResponseCache | None = None,
         middleware: Iterable[Middleware | str] = (),
@@ -90,12 +97,9 @@ class Consumer:
         if credential is not None or cache is not None:
             _require_own_credentials(given)
         self._timeout = positive_seconds("consumer.timeout", timeout, optional=True)
-        make_http = partial(_http_resolver, credential=credential, cache=cache, timeout=self._timeout)
-        self._resolvers = ResolverTable(
-            given,
-            configured=None if http is None else make_http(http),
-            make_built_in=lambda scheme: make_http() if scheme in ("http", "https") else None,
-        )
+        remote = RemoteResolvers(credential, cache, self._timeout)
+        configured = remote.configured(http, websocket)
+        self._resolvers = ResolverTable(given, configured=configured, make_built_in=remote.make)
         self._functions = FunctionCache(self._resolvers)
         self._workers = CallWorkers(executor)
         self._lock = new_lock()  # guards replacing the middleware
@@ -224,6 +228,58 @@ class Consumer:
             raise expired_error(nested, function.name)
         return Call(function, {} if params is None else params, nested, function.address)
 
+    # topics
+
+    def subscribe(
+        self,
+        address: Address | str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        returns: Any = None,
+        resume: bool = True,
+        slow: SlowReader = "close",
+        max_bytes: int = 1024 * 1024,
+        since: tuple[str, int] | None = None,
+        callback: Callable[[Any], object] | None = None,
+        timeout: float | None = None,
+    ) -> Subscription[Any]:
+        """Subscribe to the topic at an address; iterate the result for Event and Gap.
+
+        Args:
+            params: parameters of the subscription, as JSON data.
+            returns: a type to load the data of events into; None for JSON data.
+            resume: whether to get what was published while there was no connection.
+            slow: what happens if events come faster than they are taken; see `portal.websocket.Subscription`.
+            max_bytes: bytes of the messages that wait to be taken.
+            since: `position` of an earlier subscription, after which this one goes on.
+            callback: gets each Event and Gap in a thread; the callbacks of a process share four.
+            timeout: seconds to wait for the server to confirm it.
+
+        Raises: portal errors only. RegistryError if there is no topic at the address.
+        """
+        target = Address.of(address)
+        resolver = topics_of(self._resolvers.resolvers_for(target), target)
+        load = None if returns is None else partial(_load, returns=returns, name=str(target))
+        wait = positive_seconds("timeout", self._timeout if timeout is None else timeout, optional=True)
+        options = {"resume": resume, "slow": slow, "max_bytes": max_bytes, "since": since, "timeout": wait}
+        return subscribe(resolver, target, params, load, callback, **options)
+
+    def publish(
+        self, address: Address | str, data: Any, *, key: str | None = None, timeout: float | None = None
+    ) -> tuple[str, int] | None:
+        """Publish data to the topic at an address, where its server allows clients to.
+
+        Args:
+            key: what the event is about.
+
+        Returns: epoch and offset of the event.
+        Raises: portal errors only. AuthorizationError if the server does not allow it.
+        """
+        target = Address.of(address)
+        resolver = topics_of(self._resolvers.resolvers_for(target), target)
+        context = CallContext.for_call(self._timeout if timeout is None else timeout)
+        return publish(resolver, target, data, key, context)
+
     # resolving
 
     def resolve(self, address: Address | str) -> Function:
@@ -291,20 +347,6 @@ def _require_own_credentials(given: Iterable[Resolver]) -> None:
         if not resolver.in_process:
             expected = "left out where remote resolvers are given: HTTPResolver(HTTPClient(auth=..., cache=...))"
             raise ConfigError(f"auth and cache must be {expected}", path="auth", expected=expected)
-
-
-def _http_resolver(
-    http: HTTPClient | None = None,
-    *,
-    credential: Credential | None,
-    cache: ResponseCache | None,
-    timeout: float | None,
-) -> Resolver:
-    from ..http.client.client import HTTPClient
-    from ..http.client.resolver import HTTPResolver
-
-    client = instance("consumer.http", http, HTTPClient, optional=True) or HTTPClient(timeout=timeout)
-    return HTTPResolver(client.with_credentials(credential, cache))
 
 
 def _load(result: Any, returns: Any, name: str) -> Any:

@@ -25,7 +25,7 @@ class ResolverTable:
 
     Args:
         given: the resolvers that the user passed, which are not closed here.
-        configured: a resolver with settings of the user's, which is closed here; None when there is none.
+        configured: resolvers with settings of the user's, which are closed here.
         make_built_in: returns a new resolver for a scheme that needs no plug-in, or None for any other scheme.
 
     Threads: any; a look-up takes no lock. Fork: a child process makes resolvers of its own.
@@ -35,12 +35,12 @@ class ResolverTable:
         self,
         given: Iterable[Resolver],
         *,
-        configured: Resolver | None = None,
+        configured: Iterable[Resolver] = (),
         make_built_in: Callable[[str], Resolver | None],
     ) -> None:
         self._given = PortalRegistry(given)
         self._only_given = bool(self._given.schemes())
-        self._configured = {} if configured is None else dict.fromkeys(configured.schemes, configured)
+        self._configured = {scheme: resolver for resolver in configured for scheme in resolver.schemes}
         self._own = dict(self._configured)  # resolvers to close; replaced as a whole
         self._make_built_in = make_built_in
         self._lock = new_lock()  # guards replacing `_own`; not held while a resolver is made
@@ -50,7 +50,7 @@ class ResolverTable:
     def after_fork(self) -> None:
         """Drop the resolvers made by the parent process and their connections; a child calls this by itself.
 
-        The configured resolver stays: it opens connections of its own in a child.
+        The configured resolvers stay: they open connections of their own in a child.
         """
         self._own = dict(self._configured)
 
@@ -95,7 +95,7 @@ class ResolverTable:
         return list(dict.fromkeys([*self._given.portals(), *self._own.values()]))
 
     def close(self) -> None:
-        """Close the resolvers made here and the configured one. May be called twice."""
+        """Close the resolvers made here and the configured ones. May be called twice."""
         with self._lock:
             self._closed = True
             own, self._own = list(dict.fromkeys(self._own.values())), {}

@@ -1,1 +1,40 @@
 """The WebSocket portal: JSON-RPC 2.0 over WebSockets, in both directions, and topics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .._internal.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from .client.backoff import Reconnect
+    from .client.client import WebSocketClient
+    from .client.lifecycle import ConnectionState
+    from .client.resolver import WebSocketResolver
+    from .client.subscription import Event, Gap, Subscription
+    from .deflate import Deflate
+
+__all__ = [
+    "ConnectionState",
+    "Deflate",
+    "Event",
+    "Gap",
+    "Reconnect",
+    "Subscription",
+    "WebSocketClient",
+    "WebSocketResolver",
+]
+
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "ConnectionState": "client.lifecycle",
+        "Deflate": "deflate",
+        "Event": "client.subscription",
+        "Gap": "client.subscription",
+        "Reconnect": "client.backoff",
+        "Subscription": "client.subscription",
+        "WebSocketClient": "client.client",
+        "WebSocketResolver": "client.resolver",
+    },
+)

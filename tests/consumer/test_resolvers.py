@@ -76,7 +76,7 @@ def test_one_resolver_is_made_for_all_its_schemes_and_closed_once() -> None:
 def test_a_configured_resolver_stays_after_a_fork_and_a_made_one_does_not() -> None:
     configured = CountingResolver()
     configured.schemes = ("http",)  # type: ignore[misc]
-    table = ResolverTable([], configured=configured, make_built_in=lambda scheme: CountingResolver())
+    table = ResolverTable([], configured=[configured], make_built_in=lambda scheme: CountingResolver())
     made = table.resolvers_for(Address.parse("https://host/api"))
     assert table.all() == [configured, *made]
     table.after_fork()

@@ -35,7 +35,7 @@ NOT_SETTINGS = {
     # constraints in type hints, which the mapping of the hint checks
     *("Description", "Example", "Ge", "Gt", "Le", "Lt", "MaxLen", "MinLen", "MultipleOf", "Pattern", "Unique"),
     # parts that only the library constructs
-    *("Channel", "Mock", "ResolvedFunction"),
+    *("Channel", "ConnectionState", "Event", "Gap", "Mock", "ResolvedFunction", "Subscription"),
     # the base class of portals, which is abstract
     "Portal",
     # functions of values
@@ -54,6 +54,7 @@ OTHER_PARAMETERS = {
     "PortalRegistry",
     "RequireScopes",
     "Sandbox",
+    "WebSocketResolver",
     "When",
     "set_validation_limits",
 }

@@ -301,12 +301,19 @@ class WebSocketClient:
 
     def publish(
         self, address: Address | str, data: JSONValue, *, key: str | None = None, context: CallContext | None = None
-    ) -> JSONValue:
-        """Publish data to the topic at an address, where its server allows clients to. Return epoch and offset."""
+    ) -> tuple[str, int] | None:
+        """Publish data to the topic at an address, where its server allows clients to.
+
+        Returns: epoch and offset of the event, if the server tells them.
+        Raises: portal errors only.
+        """
         target = Address.of(address)
         params: dict[str, JSONValue] = {"data": data} if key is None else {"data": data, "key": key}
         call_context = CallContext.for_call(self.timeout) if context is None else context
-        return self._call(Exchange(target, params, call_context, method="rpc.publish", named="topic"), target)
+        found = self._call(Exchange(target, params, call_context, method="rpc.publish", named="topic"), target)
+        if isinstance(found, dict) and isinstance(found.get("epoch"), str) and isinstance(found.get("offset"), int):
+            return str(found["epoch"]), int(found["offset"])  # type: ignore[arg-type]
+        return None
 
 
 class _Items(ClosingIterator):

@@ -165,6 +165,11 @@ class Subscription(Generic[T]):
         """Whether it has ended; events may still wait."""
         return self._ended
 
+    @property
+    def error(self) -> PortalError | None:
+        """What ended it, or None."""
+        return self._error
+
     def wait_until_begun(self, timeout: float | None = None) -> bool:
         """Wait until the server has confirmed the subscription, or it has ended. Return False if neither is so.
 

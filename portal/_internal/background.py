@@ -11,14 +11,22 @@ import sys
 import threading
 from collections.abc import Callable
 from time import monotonic, sleep
-from typing import Protocol
+from typing import Any, Protocol
 from weakref import WeakSet
 
 from ..errors import OverloadedError
 from .at_fork import new_lock, renew_after_fork
 from .log import get_logger
 
-__all__ = ["BackgroundLoop", "LoopGuard", "failing_loops", "restart_lost_loops", "start_thread", "supervise"]
+__all__ = [
+    "BackgroundLoop",
+    "LoopGuard",
+    "failing_loops",
+    "logging_errors",
+    "restart_lost_loops",
+    "start_thread",
+    "supervise",
+]
 
 _log = get_logger("portal.threads")
 _FIRST_PAUSE = 0.001  # seconds after a failed step; doubles with each further one
@@ -26,24 +34,25 @@ _MAX_PAUSE = 0.25  # seconds
 _TOLERANCE = 0.5  # seconds for which a loop may fail before it counts as failing
 
 
-def start_thread(name: str, run: Callable[[], object]) -> threading.Thread:
-    """Start a daemon thread. What `run` raises is logged, and the thread ends.
+def start_thread(name: str, run: Callable[..., object], *args: Any) -> threading.Thread:
+    """Start a daemon thread that calls `run(*args)`, which handles its errors itself; see `logging_errors`.
 
     Raises: OverloadedError if the system cannot start a thread.
     """
-
-    def run_and_log() -> None:
-        try:
-            run()
-        except BaseException:  # raised further, it would go to a hook that may print nothing
-            _log.exception("the thread %s ended by an exception", name)
-
     try:
-        thread = threading.Thread(target=run_and_log, name=name, daemon=True)
+        thread = threading.Thread(target=run, args=args, name=name, daemon=True)
         thread.start()
     except (RuntimeError, MemoryError, OSError) as error:  # RuntimeError also while the interpreter ends
         raise OverloadedError(f"no thread can be started for {name}: {error}", retry_after=1.0) from error
     return thread
+
+
+def logging_errors(name: str, run: Callable[..., object], *args: Any) -> None:
+    """Call `run(*args)` and log what it raises, for the thread `name` that does nothing else."""
+    try:
+        run(*args)
+    except BaseException:
+        _log.exception("the thread %s ended by an exception", name)
 
 
 class Supervised(Protocol):
@@ -185,7 +194,7 @@ class BackgroundLoop:
         turn = self._turn = object()
         self.running = True
         try:
-            self._thread = start_thread(self.name, lambda: self._run(turn))
+            self._thread = start_thread(self.name, self._run, turn)
         except BaseException:
             self._turn = None  # if the thread runs all the same, it ends
             self.running = False
@@ -233,7 +242,7 @@ class BackgroundLoop:
             if self._turn is not turn or sys.is_finalizing():
                 return
             self.running = False
-            self._start_thread()
+            self._start_if_possible()
 
     def restart(self) -> None:
         """Start the thread of a loop that has lost it. Does nothing if that is not possible now."""
@@ -241,10 +250,15 @@ class BackgroundLoop:
             return
         with self._lock:
             if self._wanted and not self.running:
-                try:
-                    self._start_thread()
-                except OverloadedError:
-                    return
+                self._start_if_possible()
+
+    def _start_if_possible(self) -> None:
+        known = self._lost_at is not None
+        try:
+            self._start_thread()
+        except OverloadedError as error:
+            if not known:
+                _log.error("the loop %s has no thread: %s", self.name, error.__cause__)
 
 
 _lock = new_lock()  # guards the set below

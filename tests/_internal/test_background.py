@@ -14,6 +14,7 @@ from portal._internal.background import (
     BackgroundLoop,
     LoopGuard,
     failing_loops,
+    logging_errors,
     restart_lost_loops,
     start_thread,
     supervise,
@@ -234,8 +235,8 @@ def test_a_guard_pauses_longer_and_logs_less_with_each_failure_in_a_row(caplog: 
     assert guard.failures == 21
 
 
-def test_start_thread_logs_what_the_thread_raises(caplog: pytest.LogCaptureFixture) -> None:
-    thread = start_thread("test-thread", raising(SystemExit(1)))
+def test_what_a_thread_raises_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    thread = start_thread("test-thread", logging_errors, "test-thread", raising(SystemExit(1)))
     thread.join(WAIT)
     assert thread.daemon
     assert "the thread test-thread ended by an exception" in caplog.text

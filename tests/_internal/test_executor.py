@@ -319,6 +319,7 @@ def test_no_step_that_raises_costs_a_thread_or_a_place(
     pool.shutdown(timeout=WAIT)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_thread_that_ends_by_an_exception_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two faults at once: the handler of the first one fails, too."""
     pool, faults = WorkerPool(1, 4), [MemoryError()]

@@ -7,17 +7,20 @@ connections. So a step that does not end in time keeps its thread, and a new thr
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable
 from time import monotonic, sleep
 
+from ..._internal.background import BackgroundLoop, LoopGuard, start_thread
 from ..._internal.log import get_logger
+from ...errors import OverloadedError
 
 __all__ = ["LeaderFollower", "Leadership"]
 
 _log = get_logger("portal.serving")
 _QUIET = 1.0  # seconds without a step after which the watching thread sleeps until it is woken
+_TOLERANCE = 0.5  # seconds without a leader after which the loop counts as failing
+_LOOK = 0.1  # seconds between looks at a loop that is to end, as its thread may be lost
 
 
 class Leadership:
@@ -63,7 +66,9 @@ class Leadership:
 
 
 class LeaderFollower:
-    """Runs a loop that goes on even if a step gets stuck.
+    """Runs a loop that goes on even if a step gets stuck, raises, or ends its thread.
+
+    One thread leads, and another one watches it. Each of the two starts again if it ends by an exception.
 
     Args:
         name: of the threads.
@@ -86,7 +91,12 @@ class LeaderFollower:
         self._stuck = 0
         self._done = threading.Event()
         self._turn = Leadership(self._lock)
-        self._watching: threading.Thread | None = None
+        self._steps = (self._turn, 0)  # that the watching thread has seen
+        self._quiet_since = 0.0
+        self._unled_since: float | None = None  # since when no thread leads, as the last leader is stuck or has ended
+        self._logged = False  # whether the log says that no thread can be started
+        self._guard = LoopGuard(name)
+        self._watching = BackgroundLoop(f"{name}-watch", self._watch)
         self._leading: threading.Thread | None = None
 
     def start(self, lead: Callable[[Leadership], None], on_stuck: Callable[[int], None]) -> None:
@@ -94,18 +104,21 @@ class LeaderFollower:
 
         Args:
             lead: the loop. It gets its Leadership, marks its steps, and returns when its leadership is over or when
-                there is nothing left to do.
+                there is nothing left to do. If it raises, it is called again.
             on_stuck: receives the token of a stuck step before the next thread leads.
+        Raises: OverloadedError if the system cannot start a thread. Then none of its threads runs.
         """
         self._lead, self._on_stuck = lead, on_stuck
-        self._watching = threading.Thread(target=self._watch, name=f"{self._name}-watch", daemon=True)
-        self._watching.start()
-        self._start_leader(self._turn)
+        try:
+            self._watching.start()
+            self._start_leader(self._turn)
+        except BaseException:
+            self._turn.over = True
+            self._end_watching()
+            raise
 
     def _start_leader(self, turn: Leadership) -> None:
-        leading = threading.Thread(target=self._run, args=(turn,), name=self._name, daemon=True)
-        leading.start()
-        self._leading = leading
+        self._leading = start_thread(self._name, self._run, turn)
 
     @property
     def can_serve_inline(self) -> bool:
@@ -113,79 +126,127 @@ class LeaderFollower:
         if not self._awake:
             self._wake.set()
             return False
-        return self._stuck < self._limit
+        return self._stuck < self._limit and self._watching.running
 
     @property
     def stuck(self) -> int:
         """How many threads have a stuck step."""
         return self._stuck
 
+    @property
+    def failures(self) -> int:
+        """How often the loop or the watching of its leader has failed."""
+        return self._guard.failures + self._watching.guard.failures
+
+    @property
+    def failing(self) -> bool:
+        """Whether no thread has led for some time, as the system cannot start one."""
+        since = self._unled_since
+        return since is not None and monotonic() - since >= _TOLERANCE
+
     def join(self) -> None:
         """Wait until the loop has returned by itself, and end the watching thread."""
-        if self._watching is None:
+        if self._leading is None:
             return
-        self._done.wait()
+        while not self._done.wait(_LOOK):
+            if self._take_lead() is not None:
+                self._run(self._turn)  # the end of the loop needs no thread of its own
+        self._end_watching()
+        self._leading.join()
+
+    def _end_watching(self) -> None:
         self._running = False
         self._wake.set()
-        self._watching.join()
-        if self._leading is not None:
-            self._leading.join()
+        self._watching.stop(None)
 
     def _run(self, turn: Leadership) -> None:
         assert self._lead is not None
+        ended = False
         try:
-            self._lead(turn)
+            while not (ended or turn.over):
+                try:
+                    self._lead(turn)
+                    ended = True
+                except BaseException as error:
+                    self._guard.note(error)
         finally:
-            with self._lock:
-                if turn.over:
-                    self._stuck -= 1
-                else:
-                    self._done.set()
+            self._leave(turn, ended)
+
+    def _leave(self, turn: Leadership, ended: bool) -> None:
+        """Let another thread lead, unless the loop has returned by itself."""
+        with self._lock:
+            if turn.over:
+                self._stuck -= 1
+            elif ended:
+                self._done.set()
+            else:
+                self._unled_since = monotonic()
+        self._wake.set()
+        self._watching.restart()  # if it has lost its thread
+
+    # the watching thread
 
     def _watch(self) -> None:
-        quiet_since, steps = monotonic(), (self._turn, 0)
-        while self._running:
-            if self._awake:
-                sleep(self._patience)
-            else:
-                self._wake.wait()
-                self._wake.clear()
+        if self._awake:
+            sleep(self._patience)
+        else:
+            self._wake.wait()
+            self._wake.clear()
+            self._awake = True
+            self._quiet_since = monotonic()
+        if not self._running:
+            return
+        if self._unled_since is None:
+            self._check(self._turn)
+        if self._unled_since is not None:
+            self._replace_leader()
+        turn = self._turn
+        if self._steps != (turn, turn.steps):
+            self._quiet_since, self._steps = monotonic(), (turn, turn.steps)
+        elif monotonic() - self._quiet_since > _QUIET:
+            self._awake = self._unled_since is not None
+            # A step that has started meanwhile found this thread awake and relies on it. So each side first
+            # publishes its own state and then reads the other's.
+            if self._steps != (self._turn, self._turn.steps):
                 self._awake = True
-                quiet_since = monotonic()
-            turn = self._turn
-            self._check(turn)
-            if steps != (turn, turn.steps):
-                quiet_since, steps = monotonic(), (turn, turn.steps)
-            elif monotonic() - quiet_since > _QUIET:
-                self._awake = False
-                # A step that has started meanwhile found this thread awake and relies on it. So each side first
-                # publishes its own state and then reads the other's.
-                if steps != (self._turn, self._turn.steps):
-                    self._awake = True
 
     def _check(self, turn: Leadership) -> None:
+        """End the leadership of a thread that is stuck in its step."""
         since = turn.since
         if not since or monotonic() - since < self._patience or not turn.take_away(since):
             return
         with self._lock:
             self._stuck += 1
-        following = self._turn = Leadership(self._lock)
+            self._unled_since = monotonic()
         assert self._on_stuck is not None
-        self._on_stuck(turn.token)
-        self._start_following(following)
+        try:
+            self._on_stuck(turn.token)
+        except BaseException as error:  # a connection may be lost, but the loop goes on
+            self._guard.note(error)
 
-    def _start_following(self, turn: Leadership) -> None:
-        """Start the next leader. Retry for as long as the system cannot start a thread, as there is no leader."""
-        logged = False
-        while True:
-            try:
-                self._start_leader(turn)
-            except RuntimeError as error:
-                if sys.is_finalizing():  # from CPython 3.12 on no thread can start then
-                    return
-                if not logged:
-                    logged = True
-                    _log.error("cannot start the thread that watches the connections: %s", error)
-                sleep(self._patience)
-            else:
-                return
+    def _replace_leader(self) -> None:
+        """Start the next leader. If the system cannot start a thread, the next step of the watching thread tries."""
+        since = self._take_lead()
+        if since is None:
+            return
+        try:
+            self._start_leader(self._turn)
+        except BaseException as error:
+            self._turn.over = True  # if the thread runs all the same, it does nothing
+            with self._lock:
+                self._unled_since = since
+            if not isinstance(error, OverloadedError):
+                raise
+            if not self._logged:
+                self._logged = True
+                _log.error("cannot start the thread that watches the connections: %s", error.__cause__)
+        else:
+            self._logged = False
+
+    def _take_lead(self) -> float | None:
+        """Make a new leadership if no thread leads. Return since when none did, or None."""
+        with self._lock:
+            since, self._unled_since = self._unled_since, None
+            if since is not None:
+                self._turn = Leadership(self._lock)
+            return since

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from portal._internal.background import LoopGuard
+from portal.errors import OverloadedError
 from portal.serving.loop.leader import LeaderFollower, Leadership
 
 WAIT = 10.0
@@ -94,7 +96,7 @@ def test_its_threads_end_with_the_loop() -> None:
 def test_a_step_that_starts_as_the_watcher_falls_asleep_is_taken_over(monkeypatch: pytest.MonkeyPatch) -> None:
     loop, gate = Loop(), threading.Event()
     loop.until_willing()
-    leader, watching = loop.leader, loop.leader._watching
+    leader, watching = loop.leader, loop.leader._watching._thread
     reached, begun = threading.Event(), threading.Event()
     looks: list[float] = []
 
@@ -148,8 +150,128 @@ def test_it_continues_after_the_system_could_not_start_a_thread(
     loop.end()
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_join_returns_after_the_loop_has_failed() -> None:
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("wrong"), SystemExit(1)], ids=repr)
+def test_a_loop_that_raises_goes_on(error: BaseException) -> None:
     loop = Loop()
-    loop.steps.put((-1, None))  # a step that cannot be run
-    loop.leader.join()
+
+    def fail() -> None:
+        raise error
+
+    loop.steps.put((1, fail))
+    loop.steps.put((2, lambda: None))
+    assert loop.finished.get(timeout=WAIT) == (2, True)
+    assert loop.leader.failures == 1
+    assert not loop.leader.failing
+    loop.end()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_ends_unasked_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two exceptions at once: the second one hits the handler of the first."""
+    loop, faults = Loop(), [MemoryError()]
+    first = loop.leader._leading
+
+    def note(self: LoopGuard, error: BaseException) -> None:
+        if faults:
+            raise faults.pop()
+
+    monkeypatch.setattr(LoopGuard, "note", note)
+    loop.steps.put((1, None))  # cannot be called
+    loop.steps.put((2, lambda: None))
+    assert loop.finished.get(timeout=WAIT) == (2, True)
+    assert not faults
+    assert loop.leader._leading is not first
+    assert loop.leader.stuck == 0
+    loop.end()
+
+
+#: Each step of the watching thread.
+WATCHING = ["_check", "_replace_leader", "_take_lead", "_start_leader"]
+
+
+@pytest.mark.parametrize("name", WATCHING)
+@pytest.mark.parametrize("error", [MemoryError(), OSError("wrong"), SystemExit(1)], ids=repr)
+def test_the_loop_is_passed_on_whatever_step_of_the_watching_thread_raises(
+    monkeypatch: pytest.MonkeyPatch, name: str, error: BaseException
+) -> None:
+    loop, gate, faults = Loop(), threading.Event(), [error]
+    loop.until_willing()
+    original = getattr(loop.leader, name)
+
+    def failing(*args: Any) -> Any:
+        if faults:
+            raise faults.pop()
+        return original(*args)
+
+    monkeypatch.setattr(loop.leader, name, failing)
+    loop.steps.put((1, lambda: gate.wait(WAIT)))
+    assert loop.overtaken.get(timeout=WAIT) == 1
+    loop.steps.put((2, lambda: None))
+    assert loop.finished.get(timeout=WAIT) == (2, True)
+    assert not faults
+    gate.set()
+    assert loop.finished.get(timeout=WAIT) == (1, False)
+    loop.until_willing()
+    assert loop.leader.stuck == 0
+    loop.end()
+
+
+def test_the_loop_is_passed_on_if_the_hand_over_raises() -> None:
+    steps: queue.Queue[Any] = queue.Queue()
+    done, gate, leader = threading.Event(), threading.Event(), LeaderFollower(name="test-loop", limit=2)
+
+    def lead(turn: Leadership) -> None:
+        while (step := steps.get(timeout=60)) is not None:
+            turn.begin(1)
+            step()
+            if not turn.end():
+                return
+
+    def fail(token: int) -> None:
+        raise MemoryError
+
+    leader.start(lead, fail)
+    while not leader.can_serve_inline:
+        threading.Event().wait(0.001)
+    steps.put(lambda: gate.wait(WAIT))
+    steps.put(done.set)
+    assert done.wait(WAIT)
+    gate.set()
+    steps.put(None)
+    leader.join()
+
+
+def test_a_loop_without_a_thread_is_failing_and_still_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, gate = Loop(), threading.Event()
+    loop.until_willing()
+
+    def fail(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("portal.serving.loop.leader._TOLERANCE", 0.0)
+    monkeypatch.setattr(threading.Thread, "start", fail)
+    loop.steps.put((1, lambda: gate.wait(WAIT)))
+    assert loop.overtaken.get(timeout=WAIT) == 1
+    assert loop.leader.failing
+    loop.steps.put((0, None))
+    loop.leader.join()  # in this thread
+    gate.set()
+    assert loop.finished.get(timeout=WAIT) == (1, False)
+    assert not loop.leader.failing
+
+
+def test_a_start_that_fails_leaves_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
+    name = "test-loop-that-fails"
+
+    def failing(thread: threading.Thread) -> None:
+        if thread.name == name:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    leader = LeaderFollower(name=name, limit=2)
+    monkeypatch.setattr(threading.Thread, "start", failing)
+    with pytest.raises(OverloadedError):
+        leader.start(lambda turn: None, lambda token: None)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith(name)]
+    leader.join()

@@ -85,11 +85,12 @@ class LoopGuard:
 
     Attributes:
         failures: how many steps have failed.
+        in_a_row: how many of the last steps have failed.
 
     Threads: the one that runs the loop; any may read.
     """
 
-    __slots__ = ("_clock", "_first", "_in_a_row", "_name", "_pause", "failures")
+    __slots__ = ("_clock", "_first", "_name", "_pause", "failures", "in_a_row")
 
     def __init__(
         self, name: str, *, pause: Callable[[float], object] = sleep, clock: Callable[[], float] = monotonic
@@ -98,13 +99,13 @@ class LoopGuard:
         self._name = name
         self._pause = pause
         self._clock = clock
-        self._in_a_row = 0
+        self.in_a_row = 0
         self._first = 0.0  # the moment of the first failure in a row
 
     def clear(self) -> None:
         """Note a step that did not fail."""
-        if self._in_a_row:
-            self._in_a_row = 0
+        if self.in_a_row:
+            self.in_a_row = 0
 
     def note(self, error: BaseException) -> None:
         """Count, log and pause after a failed step. Of many failures in a row, the 1st, 2nd, 4th, ... are logged.
@@ -118,8 +119,8 @@ class LoopGuard:
 
     def _note(self, error: BaseException) -> None:
         self.failures += 1
-        self._in_a_row += 1
-        count = self._in_a_row
+        self.in_a_row += 1
+        count = self.in_a_row
         if count == 1:
             self._first = self._clock()
         if count & (count - 1) == 0:
@@ -129,7 +130,7 @@ class LoopGuard:
     @property
     def failing(self) -> bool:
         """Whether at least two steps in a row have failed, and the first of them some time ago."""
-        return self._in_a_row > 1 and self._clock() - self._first >= _TOLERANCE
+        return self.in_a_row > 1 and self._clock() - self._first >= _TOLERANCE
 
 
 class BackgroundLoop:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from .log import get_logger
 
-__all__ = ["ClosingIterator", "close_and_log", "close_resource"]
+__all__ = ["ClosingIterator", "close_and_log", "close_resource", "run_all"]
 
 _log = get_logger("portal.calls")
 
@@ -33,6 +33,21 @@ def close_and_log(resource: object, name: str) -> None:
         close_resource(resource)
     except Exception:
         _log.exception("closing %s failed", name)
+
+
+def run_all(*steps: Callable[[], object]) -> None:
+    """Call each of the steps, also after one has raised.
+
+    Raises: what the last failed step has raised.
+    """
+    failure: BaseException | None = None
+    for step in steps:
+        try:
+            step()
+        except BaseException as error:
+            failure = error
+    if failure is not None:
+        raise failure
 
 
 class ClosingIterator(Iterator[Any]):

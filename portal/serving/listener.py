@@ -12,49 +12,21 @@ import threading
 import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from .._internal.executor import WorkerPool
+from .._internal.background import failing_loops
+from .._internal.closing import run_all
 from .._internal.settings import instance, require
 from .._internal.settings import port as valid_port
 from ..errors import ConfigError
-from .bounds.budget import ByteBudget, Places
-from .bounds.input import InputBudgets
 from .config import ServingConfig
 from .connections.connection import Connection
-from .connections.table import ConnectionTable
-from .io.poller import open_poller
+from .engine import Engine, build_engine
 from .io.sockets import bind_free_port, is_bound_to_loopback, is_unix, open_socket, remove_socket_file, start_listening
 from .io.tls import ServerTLS
-from .loop.acceptor import Acceptor
-from .loop.leader import LeaderFollower
-from .loop.reactor import Reactor
-from .loop.scheduler import RequestScheduler
-from .loop.upgraded_work import UpgradedWork
 from .messages.app import App, ProxyAware
-from .messages.rejections import RejectionLog
 
 __all__ = ["Listener"]
-
-
-@dataclass(frozen=True, slots=True)
-class _Engine:
-    """The parts of a listener that serves."""
-
-    pool: WorkerPool
-    rejections: RejectionLog
-    table: ConnectionTable
-    acceptor: Acceptor
-    leader: LeaderFollower
-    scheduler: RequestScheduler
-    reactor: Reactor
-
-
-def _count_processors() -> int:
-    """Return how many processors this process may use. On one, a busy poll would keep clients from sending."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 class Listener:
@@ -86,7 +58,7 @@ class Listener:
         self._lock = threading.Lock()  # guards starting, stopping and mounting
         self._running = False
         self._loopback = False
-        self._engine: _Engine | None = None  # of the latest start
+        self._engine: Engine | None = None  # of the latest start
         self._tls: ServerTLS | None = None
         self._counting = threading.Lock()  # guards the totals of closed connections
         self._closed_totals = [0, 0, 0]  # requests, bytes in, bytes out
@@ -130,13 +102,24 @@ class Listener:
 
     @property
     def running(self) -> bool:
-        """Whether it serves, even if only to finish running calls."""
-        return self._running
+        """Whether it serves, even if only to finish running calls. False while no thread watches its connections."""
+        return self._running and self._engine is not None and not self._engine.reactor.failing
 
     @property
     def ready(self) -> bool:
-        """Whether it takes new calls. False as soon as `stop` is called."""
-        return self._running and self._engine is not None and not self._engine.scheduler.stopping
+        """Whether it takes new calls. False as soon as `stop` is called, and while `failing` names something."""
+        return self._running and self._engine is not None and not self._engine.scheduler.stopping and not self.failing
+
+    @property
+    def failing(self) -> list[str]:
+        """The names of what must run and does not: its own loop, and loops and pools of this process.
+
+        Each starts again as soon as that is possible. Empty while it does not serve.
+        """
+        engine = self._engine
+        if engine is None or not self._running:
+            return []
+        return ["portal-listener", *failing_loops()] if engine.reactor.failing else failing_loops()
 
     @property
     def loopback(self) -> bool:
@@ -211,9 +194,10 @@ class Listener:
         if self._adopted:
             self._release_port()
             return self._adopted
-        bound, self._bound = self._bound, None
-        if bound is not None:
-            return [start_listening(bound, self.config.backlog)]
+        if self._bound is not None:
+            listening = [start_listening(self._bound, self.config.backlog)]
+            self._bound = None
+            return listening
         return [open_socket(self.host, self.port, self.config.backlog, self.config.socket_mode)]
 
     def start(self) -> None:
@@ -227,54 +211,43 @@ class Listener:
             config = self.config
             self._tls = None if config.tls is None else ServerTLS(config.tls)
             sockets = self._open_sockets()
-            name = sockets[0].getsockname()
-            if isinstance(name, tuple):
-                self.port = int(name[1])
-                self.host = str(name[0]) if self._adopted else self.host
-            self._loopback = all(is_bound_to_loopback(one) for one in sockets)
-            self._engine = self._build(sockets)
-            self._running = True
-            self._engine.reactor.start()
-            _open.add(self)
+            engine = None
+            try:
+                self._take_names(sockets)
+                engine = self._build(sockets)
+                self._engine, self._running = engine, True
+                engine.reactor.start()
+                _open.add(self)
+            except BaseException:
+                self._engine, self._running = None, False
+                self._undo_start(sockets, engine)
+                raise
 
-    def _build(self, sockets: list[socket.socket]) -> _Engine:
-        """Make the parts in order. Each gets the parts that it needs when it is made."""
-        config, shared = self.config, bool(self._adopted)
-        pool = WorkerPool(config.workers, config.queue, name="portal-serve", limits=config.key_limits())
-        rejections = RejectionLog()
-        poller = open_poller(busy_poll=config.busy_poll if _count_processors() > 1 else 0.0)
-        table = ConnectionTable(
-            poller,
-            self._count,
-            ByteBudget(config.max_output),
-            Places(config.streams),
-            InputBudgets(config.max_input, config.max_unknown_input),
-        )
-        acceptor = Acceptor(
+    def _take_names(self, sockets: list[socket.socket]) -> None:
+        name = sockets[0].getsockname()
+        if isinstance(name, tuple):
+            self.port = int(name[1])
+            self.host = str(name[0]) if self._adopted else self.host
+        self._loopback = all(is_bound_to_loopback(one) for one in sockets)
+
+    def _undo_start(self, sockets: list[socket.socket], engine: Engine | None) -> None:
+        """Close what a failed start has opened. The sockets of a supervisor stay open for another attempt."""
+        if engine is not None:
+            engine.reactor.abort_start()
+        if not self._adopted:
+            run_all(*(one.close for one in sockets), self._remove_socket_file)
+
+    def _build(self, sockets: list[socket.socket]) -> Engine:
+        return build_engine(
             sockets,
-            poller,
-            table,
-            config,
+            self.config,
             tls=self._tls,
-            rejections=rejections,
+            shared=bool(self._adopted),
+            retire=self._count,
+            app_for=self._app_for,
+            prefixes=self._prefixes,
             trusts=self._trusts,
-            shared=shared,
         )
-        leader = LeaderFollower(name="portal-listener", limit=config.workers)
-        work = UpgradedWork(leader, pool, max_wait=config.max_wait)
-        scheduler = RequestScheduler(
-            table,
-            leader,
-            pool,
-            self._app_for,
-            self._prefixes,
-            rejections,
-            work.run_in_worker,
-            max_wait=config.max_wait,
-            serves_to_the_end=shared,
-        )
-        reactor = Reactor(poller, table, acceptor, scheduler, work, leader, rejections, self._app_for)
-        return _Engine(pool, rejections, table, acceptor, leader, scheduler, reactor)
 
     def reload_certificates(self) -> None:
         """Read the certificate files again. Open connections keep their certificate. Raises: ConfigError."""
@@ -294,18 +267,27 @@ class Listener:
             engine = self._engine
             if not self._running or engine is None:
                 return
-            engine.scheduler.stop()
-            engine.reactor.stop_accepting()
-            if not self._adopted:
-                remove_socket_file(self.host)
             wait = self.config.grace if grace is None else grace
-            engine.scheduler.wait_until_idle(wait, engine.reactor.has_unfinished)
-            self._running = False
-            engine.scheduler.abort_active()
-            engine.reactor.end()
-            engine.pool.shutdown(wait=True, cancel_futures=True, timeout=0.5)
-            self._adopted = []
-            _open.discard(self)
+            try:
+                run_all(
+                    engine.scheduler.stop,
+                    engine.reactor.stop_accepting,
+                    self._remove_socket_file,
+                    lambda: engine.scheduler.wait_until_idle(wait, engine.reactor.has_unfinished),
+                )
+            finally:
+                self._running = False
+                self._adopted = []
+                _open.discard(self)
+                run_all(
+                    engine.scheduler.abort_active,
+                    engine.reactor.end,
+                    lambda: engine.pool.shutdown(wait=True, cancel_futures=True, timeout=0.5),
+                )
+
+    def _remove_socket_file(self) -> None:
+        if not self._adopted:
+            remove_socket_file(self.host)
 
     def abandon(self) -> None:
         """Close the copies of the parent's sockets in the child of a fork. The parent does not notice."""
@@ -318,12 +300,12 @@ class Listener:
     def stats(self) -> dict[str, Any]:
         """Return counters of connections, requests, bytes and workers. Takes no lock that serving needs.
 
-        Returns: running, ready, accepted, rejected, expired, waited_too_long, connections, connections_limit,
-            connections_evicted (closed to make room for others), handshakes (unfinished), parked, active, requests,
-            bytes_in, bytes_out, input_buffered (bytes of requests), input_unknown (those of them whose caller is not
-            authenticated), input_refused (requests rejected for them), output_buffered (bytes that wait for clients),
-            output_aborted (connections cut as their client reads too slowly), streams, streams_rejected, and the
-            counters of the worker pool.
+        Returns: running, ready, failing (see there), failures (of steps of its own loop), accepted, rejected, expired,
+            waited_too_long, connections, connections_limit, connections_evicted (closed to make room for others),
+            handshakes (unfinished), parked, active, requests, bytes_in, bytes_out, input_buffered (bytes of requests),
+            input_unknown (those of them whose caller is not authenticated), input_refused (requests rejected for them),
+            output_buffered (bytes that wait for clients), output_aborted (connections cut as their client reads too
+            slowly), streams, streams_rejected, and the counters of the worker pool.
         """
         engine = self._engine
         if engine is None:
@@ -335,6 +317,8 @@ class Listener:
         return {
             "running": self._running,
             "ready": self.ready,
+            "failing": self.failing,
+            "failures": engine.reactor.failures,
             "accepted": engine.acceptor.accepted,
             "rejected": engine.rejections.total,
             "expired": engine.scheduler.expired.value,

@@ -203,4 +203,3 @@ def _version() -> str:
         return version("quickjs-ng")
     except PackageNotFoundError:
         return ""
-

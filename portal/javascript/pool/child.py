@@ -55,9 +55,7 @@ def serve(connection: socket.socket) -> None:
     gc.freeze()
     active, able = [], []
     if settings["lock_down"]:
-        active = lock_down(
-            address_space=settings["address_space"], data=settings["data"], threads=settings["threads"]
-        )
+        active = lock_down(address_space=settings["address_space"], data=settings["data"], threads=settings["threads"])
         able = opens_nothing() if "seccomp" in active else []
     connection.sendall(pack(["ready", {"active": active, "able": able, "pid": os.getpid()}]))
     while True:
@@ -120,4 +118,3 @@ class _Child:
         if head[0] == "failed":
             raise EngineError("host", head[2], name=head[1])
         return body
-

@@ -1,8 +1,8 @@
 """The messages between this process and a child: a head of JSON and a body of text, both with their lengths.
 
-    to the child      the settings; program, digest + program; call, digest, limits + parameters; done + result of a
-                      request; failed, name, message of a request
-    from the child    ready, facts; failed, reason; ok + result; error, facts; host, kind + text; log + text
+to the child      the settings; program, digest + program; call, digest, limits + parameters; done + result of a
+                  request; failed, name, message of a request
+from the child    ready, facts; failed, reason; ok + result; error, facts; host, kind + text; log + text
 """
 
 from __future__ import annotations

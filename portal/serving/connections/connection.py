@@ -7,6 +7,7 @@ from functools import partial
 from math import inf
 from time import monotonic, time
 
+from ..._internal.closing import run_all
 from ...context import Identity
 from ...errors import ProtocolError
 from ...http11.head_cache import HeadCache
@@ -392,8 +393,5 @@ class Connection:
         """Close the socket. Only the thread that owns the connection calls this."""
         if not self.closed:
             self.closed = True
-            self.output.close()
-            self.input.release()
-            self.stream.close()
-            if self.channel is not None:
-                self.channel.handler.lost()
+            told = () if self.channel is None else (self.channel.handler.lost,)
+            run_all(self.output.close, self.input.release, self.stream.close, *told)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from time import time
 
-from ..._internal.closing import close_and_log
+from ..._internal.closing import close_and_log, run_all
 from ...http11.request_head import RequestHead
 from ...http11.response_head import BODILESS, LAST_CHUNK, encode_chunk, encode_head
 from ..messages.rejections import overloaded_response
@@ -112,6 +113,20 @@ class Exchange:
         if not self._connection.begin_stream():
             self._reject_stream(body)
             return
+        try:
+            self._write_stream(response, body)
+        except OSError:
+            self.keep_alive = False
+            raise
+        finally:
+            self._streaming = False
+            run_all(
+                self._connection.end_stream,
+                self._connection.forget_hangup,
+                partial(close_and_log, body, "the body of a response"),
+            )
+
+    def _write_stream(self, response: Response, body: Iterator[bytes]) -> None:
         if self._chunked:
             response.add_header("Transfer-Encoding", "chunked")
         else:
@@ -129,23 +144,14 @@ class Exchange:
                     raise ConnectionAbortedError("the stream was aborted")
                 self._connection.send_part(data)
 
-        try:
-            write(self._encode_head(response, None))
-            if self._head.method == "HEAD":
-                return
-            for piece in body:
-                if piece:
-                    write(encode_chunk(piece) if self._chunked else piece)
-            if self._chunked:
-                write(LAST_CHUNK)
-        except OSError:
-            self.keep_alive = False
-            raise
-        finally:
-            self._streaming = False
-            self._connection.end_stream()
-            self._connection.forget_hangup()
-            close_and_log(body, "the body of a response")
+        write(self._encode_head(response, None))
+        if self._head.method == "HEAD":
+            return
+        for piece in body:
+            if piece:
+                write(encode_chunk(piece) if self._chunked else piece)
+        if self._chunked:
+            write(LAST_CHUNK)
 
     # another thread
 
@@ -159,9 +165,13 @@ class Exchange:
         if not self.claim():
             self._abort_stream(response.abort_chunk)
             return False
-        assert isinstance(response.body, bytes)
-        sent = self._connection.send_nowait(self._encode(response, response.body))
-        self._release(self._connection, sent and self.keep_alive)
+        keeps = False
+        try:
+            assert isinstance(response.body, bytes)
+            sent = self._connection.send_nowait(self._encode(response, response.body))
+            keeps = sent and self.keep_alive
+        finally:
+            self._release(self._connection, keeps)  # nobody else responds now
         return True
 
     def _abort_stream(self, chunk: bytes) -> None:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterable
 from time import monotonic
 
+from ..._internal.closing import run_all
 from ..._internal.counter import Counter
 from ..._internal.log import get_logger
 from ..bounds.budget import ByteBudget, Places
@@ -89,16 +90,28 @@ class ConnectionTable:
 
     def close(self, connection: Connection) -> None:
         """Close a connection that belongs to the calling thread."""
-        if not connection.closed:
-            connection.output.close()
-            self.writing.pop(connection.stream.fileno(), None)
-            self._poller.forget(connection.stream.fileno())
-            connection.close()
-            self.open.discard(connection)
-            self.handshaking.pop(connection, None)
-            if connection.client is not None:
-                self._count(connection.client, -1)
-            self._retire(connection)
+        if connection.closed:
+            return
+        fd = connection.stream.fileno()
+        try:
+            run_all(
+                connection.output.close,
+                lambda: self.writing.pop(fd, None),
+                lambda: self._hangups.pop(fd, None),
+                lambda: self._poller.forget(fd),
+                connection.close,
+                lambda: self._forget(connection),
+            )
+        except Exception:  # of an upgraded protocol that is told
+            _log.exception("closing a connection failed")
+
+    def _forget(self, connection: Connection) -> None:
+        """Stop counting a closed connection."""
+        self.open.discard(connection)
+        self.handshaking.pop(connection, None)
+        if connection.client is not None:
+            self._count(connection.client, -1)
+        self._retire(connection)
 
     def connections_of(self, client: str | None) -> int:
         """Return how many connections a client has."""
@@ -228,15 +241,20 @@ class ConnectionTable:
         return alive
 
     def add(self, connection: Connection) -> None:
-        """Watch a new connection."""
+        """Watch a new connection. If that fails, it is closed."""
         fd = connection.stream.fileno()
-        self.open.add(connection)
-        if connection.handshaking:
-            self.handshaking[connection] = None
         if connection.client is not None:
             self._count(connection.client, 1)
-        self.parked[fd] = connection
-        self._poller.add(fd)
+        try:
+            self.open.add(connection)
+            if connection.handshaking:
+                self.handshaking[connection] = None
+            self.parked[fd] = connection
+            self._poller.add(fd)
+        except BaseException:
+            self.parked.pop(fd, None)
+            self.close(connection)
+            raise
 
     def take_hangup(self, fd: int) -> Callable[[], object] | None:
         """Return the callback for a client that has closed its side, and drop it."""

@@ -90,6 +90,11 @@ class Acceptor:
         # One process must not take everything that waits at a shared socket while another is idle.
         self._accept(fd, 1 if self._shared else _BATCH)
 
+    def pause(self, fd: int) -> None:
+        """Accept nothing at a socket until `listen_again`."""
+        self._paused = True
+        self._poller.forget(fd)
+
     def _accept(self, fd: int, count: int) -> None:
         for _ in range(count):
             try:
@@ -100,15 +105,18 @@ class Acceptor:
                 # Most likely the process is out of descriptors. The connection stays ready: another attempt at once
                 # would spin, and a pause here would hold up all others.
                 _log.warning("a connection could not be accepted: %s", error)
-                self._poller.forget(fd)
-                self._paused = True
+                self.pause(fd)
                 return
             self.accepted += 1
-            if isinstance(peer, tuple):
-                address = str(peer[0])
-                self._admit(sock, address, None if self._trusts(address) else client_network(address))
-            else:
-                self._admit(sock, "unix:", None)
+            try:
+                if isinstance(peer, tuple):
+                    address = str(peer[0])
+                    self._admit(sock, address, None if self._trusts(address) else client_network(address))
+                else:
+                    self._admit(sock, "unix:", None)
+            except BaseException:
+                sock.close()
+                raise
 
     def _admit(self, sock: socket.socket, peer: str, client: str | None) -> None:
         reason = self._make_room(client)
@@ -173,20 +181,22 @@ class Acceptor:
     def listen_again(self) -> None:
         """Listen again on sockets where a connection could not be accepted."""
         if self._paused:
-            self._paused = False
             for fd in self._open:
                 self._poller.forget(fd)
                 self._poller.listen(fd)
+            self._paused = False
 
     def close(self) -> None:
         """Close the sockets. Unless they are shared, accept first what the kernel has accepted already."""
         while self._open:
             fd, sock = next(iter(self._open.items()))
-            if not self._shared:
-                self._accept(fd, self._config.backlog)
-            self._poller.forget(fd)
-            del self._open[fd]
-            sock.close()
+            try:
+                if not self._shared:
+                    self._accept(fd, self._config.backlog)
+                self._poller.forget(fd)
+            finally:
+                del self._open[fd]
+                sock.close()
 
     def abandon(self) -> None:
         """Close this process's copies of the sockets in the child of a fork."""

@@ -41,14 +41,24 @@ class TLSHandshakes:
 
     def advance(self, connection: Connection) -> None:
         """Continue the handshake of a connection that is not parked."""
-        self._table.release_to_worker(connection)
         step = partial(self._step, connection)
         try:
+            self._table.release_to_worker(connection)
             self._submit(step, True)
         except OverloadedError:
             step()  # about a millisecond; a handshake must not take a place in the queue from a request
+        except BaseException:
+            self._table.close(connection)
+            raise
 
     def _step(self, connection: Connection) -> None:
+        try:
+            self._handshake(connection)
+        except BaseException:  # nobody else has the connection
+            _log.exception("a TLS handshake failed")
+            self._table.close(connection)
+
+    def _handshake(self, connection: Connection) -> None:
         try:
             connection.do_handshake()
         except (OSError, ValueError) as error:
@@ -111,26 +121,30 @@ class HeadAuthentication:
             except OverloadedError:
                 self._rejections.note(_BUSY)
                 self._end(connection, lambda: connection.reject(ProtocolError(_BUSY, status=503)))
+            except BaseException:
+                self._table.close(connection)
+                raise
 
     def _authenticate(self, connection: Connection, head: RequestHead, app: Authenticating) -> None:
         try:
             found = app.authenticate_head(Request(head, b"", connection, connection.peer))
+            if isinstance(found, Response):
+                exchange = Exchange(connection, head, False, _never)
+                self._end(connection, partial(exchange.send, found))
+            else:
+                connection.admit(found)
+                self._table.park(connection)
         except BaseException:  # raised further it would end the worker, and nobody would close the connection
             _log.exception("authenticating a request failed")
             self._table.close(connection)
-            return
-        if isinstance(found, Response):
-            exchange = Exchange(connection, head, False, _never)
-            self._end(connection, partial(exchange.send, found))
-        else:
-            connection.admit(found)
-            self._table.park(connection)
 
     def _end(self, connection: Connection, send: Callable[[], object]) -> None:
         try:
             send()
             connection.shut_writing()
-        except OSError:
+        except BaseException as error:
+            if not isinstance(error, OSError):
+                _log.error("rejecting a request failed", exc_info=error)
             self._table.close(connection)
         else:
             self._table.park(connection)

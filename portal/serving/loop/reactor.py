@@ -9,25 +9,28 @@ at a time runs its loop. If serving a request holds that thread up, another one 
 from __future__ import annotations
 
 from collections.abc import Callable
-from time import monotonic, time
+from time import monotonic
 
+from ..._internal.background import LoopGuard
 from ..._internal.log import get_logger
 from ...errors import ProtocolError
 from ..connections.connection import INPUT_REFUSED, Connection
 from ..connections.table import ConnectionTable
 from ..io.poller import Poller
-from ..messages.rejections import RejectionLog, error_response
+from ..messages.rejections import RejectionLog
 from ..messages.request_reader import Received
 from .acceptor import Acceptor
 from .handshake import HeadAuthentication, TLSHandshakes
 from .leader import LeaderFollower, Leadership
 from .scheduler import RequestScheduler
 from .upgraded_work import UpgradedWork
+from .upkeep import Upkeep
 
 __all__ = ["Reactor"]
 
 _log = get_logger("portal.serving")
-_SWEEP = 0.5  # seconds between looks at the deadlines of parked connections
+_SWEEP = 0.5  # seconds between the times of the regular work
+_STALLED = 5.0  # seconds by which that may be late before the loop counts as failing
 
 
 class Reactor:
@@ -43,9 +46,9 @@ class Reactor:
         rejections: writes its log line from time to time.
         app_for: returns the app that serves a path, or None.
 
-    Threads: any thread may call `start`, `stop_accepting`, `has_unfinished`, `end` and `abandon`. The thread that
-        watches the leader calls `_on_stuck`. Only the thread that leads the loop runs the other methods. Other threads
-        reach a connection by the methods of `ConnectionTable`.
+    Threads: any thread may call `start`, `stop_accepting`, `has_unfinished`, `end`, `abort_start` and `abandon`, and
+        may read the properties. The thread that watches the leader calls `_on_stuck`. Only the thread that leads the
+        loop runs the other methods. Other threads reach a connection by the methods of `ConnectionTable`.
     """
 
     def __init__(
@@ -74,6 +77,9 @@ class Reactor:
         self._upgraded: Connection | None = None  # which the leading thread reads from now
         self._running = True
         self._next_sweep = monotonic() + _SWEEP
+        self._guard = LoopGuard("the reactor")
+        self._failed_events = 0
+        self._upkeep = Upkeep(table, acceptor, scheduler, work, rejections, self._end_failed)
 
     # any thread
 
@@ -91,6 +97,17 @@ class Reactor:
         """Return whether a client is sending a request or may be about to, or has not been looked at."""
         return not self._has_left or self._table.has_unfinished()
 
+    @property
+    def failures(self) -> int:
+        """How many steps of the loop have failed, with those of the thread that watches it."""
+        return self._guard.failures + self._upkeep.guard.failures + self._leader.failures + self._failed_events
+
+    @property
+    def failing(self) -> bool:
+        """Whether connections are not watched: no thread runs the loop, its steps fail, or one does not end."""
+        late = monotonic() - self._next_sweep >= _STALLED
+        return late or self._leader.failing or self._guard.failing or self._upkeep.guard.failing
+
     def end(self) -> None:
         """End the loop and close what is parked."""
         self._accepting = False
@@ -98,6 +115,11 @@ class Reactor:
         self._running = False
         self._poller.wake()
         self._leader.join()
+
+    def abort_start(self) -> None:
+        """Close what `start` would use, after a start that has failed."""
+        self._accepting = self._running = False
+        self._poller.close()
 
     def abandon(self) -> None:
         """Close this process's copies of all sockets in the child of a fork, without a word to the clients."""
@@ -109,33 +131,55 @@ class Reactor:
     # the loop
 
     def _run(self, turn: Leadership) -> None:
-        table = self._table
+        table, guard = self._table, self._guard
         while self._running:
-            alone = len(table.parked) == len(table.open)  # no worker has one
-            self._reported = self._poller.wait(max(0.0, self._next_sweep - monotonic()), alone)
-            # The sweep below uses this moment, so that what has arrived by a deadline is read before it is checked.
-            now = monotonic()
-            for fd in self._reported:
-                try:
-                    self._on_event(fd, turn)
-                except Exception:
-                    _log.exception("watching a connection failed")
-                    table.drop(fd)
+            try:
+                alone = len(table.parked) == len(table.open)  # no worker has one
+                self._reported = self._poller.wait(max(0.0, self._next_sweep - monotonic()), alone)
+                # The sweep below uses this moment, so that what has arrived by a deadline is read before it is checked.
+                now = monotonic()
+                for fd in self._reported:
+                    try:
+                        self._on_event(fd, turn)
+                    except BaseException as error:
+                        self._fail(fd, error, turn)
+                    if turn.over:
+                        return
+                if not self._accepting and not self._has_left:
+                    self._leave(turn)
+                    if turn.over:
+                        return
+                if now >= self._next_sweep:
+                    self._next_sweep = now + _SWEEP
+                    self._upkeep.run(now)
+                if guard.in_a_row:
+                    guard.clear()
+            except BaseException as error:
+                guard.note(error)
                 if turn.over:
                     return
-            if not self._accepting and not self._has_left:
-                self._leave(turn)
-                if turn.over:
-                    return
-            if now >= self._next_sweep:
-                self._next_sweep = now + _SWEEP
-                self._sweep(now)
         if not self._has_left:
             self._leave(turn)
             if turn.over:
                 return
         table.drop_all()
         self._poller.close()
+
+    def _fail(self, fd: int, error: BaseException, turn: Leadership) -> None:
+        self._failed_events += 1
+        _log.error("watching a connection failed", exc_info=error)
+        if not turn.over:  # else the next leader watches it
+            self._end_failed(fd)
+
+    def _end_failed(self, fd: int) -> None:
+        """End what an event has failed for, so that the poller does not report it again at once."""
+        connection = self._table.writing.get(fd)
+        if fd in self._acceptor:
+            self._acceptor.pause(fd)
+        elif fd in self._table.parked:
+            self._table.drop(fd)
+        elif connection is not None:
+            self._table.abort_output(connection)
 
     def _on_stuck(self, fd: int) -> None:
         """Prepare for the next leader: the thread that serves `fd` is not back in time."""
@@ -236,7 +280,7 @@ class Reactor:
         turn.begin(fd)
         try:
             keeps = self._scheduler.take(connection, received)
-        except Exception:
+        except BaseException:
             _log.exception("serving a connection failed")
             self._table.close(connection)
             keeps = False
@@ -268,7 +312,7 @@ class Reactor:
             channel.handler.received(data, self._work.runner(turn))
         except OSError:
             failed = True
-        except Exception:
+        except BaseException:
             _log.exception("reading from a connection failed")
             failed = True
         if not turn.end():  # the next leader watches the connection already
@@ -301,30 +345,6 @@ class Reactor:
         except OSError:
             self._table.drop(fd)
 
-    # deadlines
-
-    def _sweep(self, now: float) -> None:
-        # `copy` is one step of the interpreter, as `list(items())` is not: see `DeadlineWatch`.
-        for fd, connection in self._table.parked.copy().items():
-            if connection.deadline <= now:
-                self._give_up(fd, connection)
-        self._scheduler.reject_overdue(now)
-        self._work.reject_overdue(now)
-        for connection in self._table.writing.copy().values():
-            complaint = connection.output.complaint()
-            if complaint is not None:
-                _log.info("a connection is aborted: peer %s: %s", connection.peer, complaint)
-                self._table.abort_output(connection)
-        self._acceptor.listen_again()
-        self._rejections.flush(now)
-
-    def _give_up(self, fd: int, connection: Connection) -> None:
-        if connection.channel is not None and not connection.draining and connection.channel.handler.overdue():
-            return
-        if not connection.draining and not connection.handshaking and connection.inside_request:
-            connection.send_nowait(error_response(408, "the request did not arrive in time", now=time()))
-        self._table.drop(fd)
-
     # stopping
 
     def _leave(self, turn: Leadership) -> None:
@@ -334,25 +354,33 @@ class Reactor:
         """
         self._acceptor.close()
         for fd, connection in self._table.parked.copy().items():
-            if fd in self._table.writing:
-                continue
-            if connection.channel is None and not connection.draining and not connection.handshaking:
-                resting = self._table.is_resting(connection)
-                received = self._receive(fd, connection, connection.read_request)
-                if received is not None:
-                    self._serve(fd, connection, received, turn)
-                    if turn.over:
-                        return
-                if fd not in self._table.parked or not connection.awaits_request:
-                    continue
-                if resting:
-                    self._table.drop(fd)
-                else:
-                    self._table.keep_for_follow_up(connection)
-        for connection in list(self._table.parked.values()):
-            if connection.channel is not None and not connection.draining:
-                connection.channel.notify_stopping()
+            try:
+                self._leave_one(fd, connection, turn)
+            except BaseException as error:
+                self._fail(fd, error, turn)
+            if turn.over:
+                return
         self._has_left = True
+
+    def _leave_one(self, fd: int, connection: Connection, turn: Leadership) -> None:
+        """Look at a parked connection for the last time before it is closed or kept for what its client has sent."""
+        if connection.channel is not None and not connection.draining:
+            connection.channel.notify_stopping()
+            return
+        if fd in self._table.writing or connection.draining or connection.handshaking:
+            return
+        resting = self._table.is_resting(connection)
+        received = self._receive(fd, connection, connection.read_request)
+        if received is not None:
+            self._serve(fd, connection, received, turn)
+            if turn.over:
+                return
+        if fd not in self._table.parked or not connection.awaits_request:
+            return
+        if resting:
+            self._table.drop(fd)
+        else:
+            self._table.keep_for_follow_up(connection)
 
 
 def _notify_writable(connection: Connection) -> None:

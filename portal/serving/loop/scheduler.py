@@ -133,26 +133,25 @@ class RequestScheduler:
 
         Returns: whether the response is sent and the connection is to be watched again by the caller.
         """
+        self.active.add(connection)
         if self.stopping and not self._serves_to_the_end:
             self._reject(connection, _STOPPING)
             return False
-        self.active.add(connection)
         head = received[0]
         self._inline = key = (head.method, head.path)
-        if not (self._latencies.is_quick(key) and self._leader.can_serve_inline):
-            self._hand_over(connection, received)
-            return False
         try:
+            if not (self._latencies.is_quick(key) and self._leader.can_serve_inline):
+                self._hand_over(connection, received)
+                return False
             if not self._respond(connection, received, None):
                 return False
             following = connection.take_request()
+            if following is None:
+                self._forget(connection)
+                return True
+            self._hand_over(connection, following)
         except BaseException as error:
             self._end_after(error, connection)
-            return False
-        if following is None:
-            self._forget(connection)
-            return True
-        self._hand_over(connection, following)
         return False
 
     def note_stuck(self) -> None:
@@ -175,9 +174,8 @@ class RequestScheduler:
             self._reject(connection, _BUSY if key is None else f"too many calls of this {key} are running or waiting")
 
     def _keys_of(self, connection: Connection, head: RequestHead) -> Keys:
-        keys = getattr(self._app_for(head.path), "keys", None)
-        found: Keys = () if keys is None else keys(head, connection.peer, connection.identity)
-        return found
+        keys: Callable[..., Keys] | None = getattr(self._app_for(head.path), "keys", None)
+        return () if keys is None else keys(head, connection.peer, connection.identity)
 
     def submit(self, work: Callable[[], object], sparing: bool) -> None:
         """Run work for a connection in a worker.
@@ -191,10 +189,13 @@ class RequestScheduler:
         self._pool.submit(_logging_errors, work)
 
     def _reject(self, connection: Connection, reason: str) -> None:
-        self._rejections.note(reason)
-        response = expired_response if reason is _EXPIRED else overloaded_response
-        connection.send_nowait(response(reason, now=time()))
-        self._finish(connection)
+        try:
+            self._rejections.note(reason)
+            response = expired_response if reason is _EXPIRED else overloaded_response
+            connection.send_nowait(response(reason, now=time()))
+            self._finish(connection)
+        except BaseException as error:
+            self._end_after(error, connection)
 
     def reject_overdue(self, now: float) -> None:
         """Reject the requests that wait past their deadline, for longer than `max_wait`, or for abandoned calls."""
@@ -247,10 +248,7 @@ class RequestScheduler:
                 self._give_back(connection, following)
                 break
             following = following or connection.next_request()
-            if following is None:
-                self._give_back(connection, None)
-                break
-            if following[0] is not head and self._keys_of(connection, following[0]) != keys:
+            if following is None or (following[0] is not head and self._keys_of(connection, following[0]) != keys):
                 self._give_back(connection, following)
                 break
             received = following
@@ -322,21 +320,22 @@ class RequestScheduler:
             return
         try:
             following = connection.take_request()
-        except (ProtocolError, OSError) as error:
-            self._end_after(error, connection)
-        else:
             if following is not None:
                 self._table.release_to_worker(connection)
             self._give_back(connection, following)
+        except BaseException as error:
+            self._end_after(error, connection)
 
     def _end_after(self, error: BaseException, connection: Connection) -> None:
         """End a connection after an error."""
-        if isinstance(error, ProtocolError):
-            connection.reject(error)
-            self._finish(connection)
-            return
-        if not isinstance(error, OSError):
-            # Raised further it would end this thread, or nobody would see it: the connection ends instead.
+        try:
+            if isinstance(error, ProtocolError):
+                connection.reject(error)
+                self._finish(connection)
+                return
+        except BaseException as failure:
+            error = failure
+        if not isinstance(error, OSError):  # raised further it would end this thread, or nobody would see it
             _log.error("serving a connection failed", exc_info=error)
         self._close(connection)
 
@@ -374,8 +373,10 @@ class RequestScheduler:
         self._table.park(connection)
 
     def _close(self, connection: Connection) -> None:
-        self._table.close(connection)
-        self._forget(connection)
+        try:
+            self._table.close(connection)
+        finally:
+            self._forget(connection)
 
     def _forget(self, connection: Connection) -> None:
         self.active.discard(connection)

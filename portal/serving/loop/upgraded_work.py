@@ -103,7 +103,10 @@ class UpgradedWork:
             return
         for _, _, work, queued in self._pool.take_back(partial(self._is_due, now)):
             waited = queued + self._max_wait <= now
-            work.reject(OverloadedError(_WAITED if waited else _STALLED, retry_after=1.0))
+            try:
+                work.reject(OverloadedError(_WAITED if waited else _STALLED, retry_after=1.0))
+            except BaseException:  # the others are rejected, too
+                _log.exception("rejecting work for a connection failed")
 
     def _is_due(self, now: float, run: Callable[..., object], args: tuple[Any, ...]) -> bool:
         if run != self._work:

@@ -168,7 +168,7 @@ def test_a_loop_that_raises_goes_on(error: BaseException) -> None:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_thread_that_ends_unasked_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two exceptions at once: the second one hits the handler of the first."""
-    loop, faults = Loop(), [MemoryError()]
+    loop, faults, leaders = Loop(), [MemoryError()], list[threading.Thread]()
     first = loop.leader._leading
 
     def note(self: LoopGuard, error: BaseException) -> None:
@@ -177,10 +177,10 @@ def test_a_thread_that_ends_unasked_is_replaced(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(LoopGuard, "note", note)
     loop.steps.put((1, None))  # cannot be called
-    loop.steps.put((2, lambda: None))
+    loop.steps.put((2, lambda: leaders.append(threading.current_thread())))
     assert loop.finished.get(timeout=WAIT) == (2, True)
     assert not faults
-    assert loop.leader._leading is not first
+    assert leaders != [first]
     assert loop.leader.stuck == 0
     loop.end()
 

@@ -1,0 +1,102 @@
+"""Engine: the parts of a listener that serves, made in order."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from .._internal.executor import WorkerPool
+from .bounds.budget import ByteBudget, Places
+from .bounds.input import InputBudgets
+from .config import ServingConfig
+from .connections.connection import Connection
+from .connections.table import ConnectionTable
+from .io.poller import open_poller
+from .io.tls import ServerTLS
+from .loop.acceptor import Acceptor
+from .loop.leader import LeaderFollower
+from .loop.reactor import Reactor
+from .loop.scheduler import RequestScheduler
+from .loop.upgraded_work import UpgradedWork
+from .messages.app import App
+from .messages.rejections import RejectionLog
+
+__all__ = ["Engine", "build_engine"]
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """The parts of a listener that serves."""
+
+    pool: WorkerPool
+    rejections: RejectionLog
+    table: ConnectionTable
+    acceptor: Acceptor
+    leader: LeaderFollower
+    scheduler: RequestScheduler
+    reactor: Reactor
+
+
+def _count_processors() -> int:
+    """Return how many processors this process may use. On one, a busy poll would keep clients from sending."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+
+
+def build_engine(
+    sockets: Iterable[socket.socket],
+    config: ServingConfig,
+    *,
+    tls: ServerTLS | None,
+    shared: bool,
+    retire: Callable[[Connection], object],
+    app_for: Callable[[str], App | None],
+    prefixes: Callable[[], Iterable[str]],
+    trusts: Callable[[str], bool],
+) -> Engine:
+    """Make the parts in order. Each gets the parts that it needs when it is made. No thread is started.
+
+    Args:
+        sockets: listening sockets.
+        shared: whether other processes listen on them, too.
+        retire: receives each connection that was closed.
+        app_for: returns the app that serves a path, or None.
+        prefixes: returns the path prefixes that are served.
+        trusts: returns whether an address is that of a trusted proxy.
+
+    Raises: OSError if the system has no descriptors left. Then nothing stays open but the sockets.
+    """
+    pool = WorkerPool(config.workers, config.queue, name="portal-serve", limits=config.key_limits())
+    rejections = RejectionLog()
+    poller = open_poller(busy_poll=config.busy_poll if _count_processors() > 1 else 0.0)
+    try:
+        table = ConnectionTable(
+            poller,
+            retire,
+            ByteBudget(config.max_output),
+            Places(config.streams),
+            InputBudgets(config.max_input, config.max_unknown_input),
+        )
+        acceptor = Acceptor(
+            sockets, poller, table, config, tls=tls, rejections=rejections, trusts=trusts, shared=shared
+        )
+        leader = LeaderFollower(name="portal-listener", limit=config.workers)
+        work = UpgradedWork(leader, pool, max_wait=config.max_wait)
+        scheduler = RequestScheduler(
+            table,
+            leader,
+            pool,
+            app_for,
+            prefixes,
+            rejections,
+            work.run_in_worker,
+            max_wait=config.max_wait,
+            serves_to_the_end=shared,
+        )
+        reactor = Reactor(poller, table, acceptor, scheduler, work, leader, rejections, app_for)
+    except BaseException:
+        poller.close()
+        raise
+    return Engine(pool, rejections, table, acceptor, leader, scheduler, reactor)

@@ -1,0 +1,95 @@
+"""Upkeep: the work that the reactor does twice a second, whether or not a socket is ready."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import time
+
+from ..._internal.background import LoopGuard, restart_lost_loops
+from ..._internal.log import get_logger
+from ..connections.connection import Connection
+from ..connections.table import ConnectionTable
+from ..messages.rejections import RejectionLog, error_response
+from .acceptor import Acceptor
+from .scheduler import RequestScheduler
+from .upgraded_work import UpgradedWork
+
+__all__ = ["Upkeep"]
+
+_log = get_logger("portal.serving")
+
+
+class Upkeep:
+    """Ends overdue connections, waiting requests and slow readers, and starts again what could not start before.
+
+    Args:
+        end_failed: ends what is watched under a descriptor, after an error.
+
+    Attributes:
+        guard: counts the times when a step has failed.
+
+    Threads: the one that leads the reactor's loop.
+    """
+
+    def __init__(
+        self,
+        table: ConnectionTable,
+        acceptor: Acceptor,
+        scheduler: RequestScheduler,
+        work: UpgradedWork,
+        rejections: RejectionLog,
+        end_failed: Callable[[int], object],
+    ) -> None:
+        self.guard = LoopGuard("the upkeep of the reactor", pause=_no_pause)
+        self._table = table
+        self._end_failed = end_failed
+        self._steps: tuple[Callable[[float], object], ...] = (
+            self._end_overdue,
+            scheduler.reject_overdue,
+            work.reject_overdue,
+            self._end_slow_readers,
+            lambda now: acceptor.listen_again(),
+            lambda now: restart_lost_loops(),
+            rejections.flush,
+        )
+
+    def run(self, now: float) -> None:
+        """Take each step, also after one has failed."""
+        failure: BaseException | None = None
+        for step in self._steps:
+            try:
+                step(now)
+            except BaseException as error:
+                failure = error
+        if failure is None:
+            self.guard.clear()
+        else:
+            self.guard.note(failure)
+
+    def _end_overdue(self, now: float) -> None:
+        # `copy` is one step of the interpreter, as `list(items())` is not: see `DeadlineWatch`.
+        for fd, connection in self._table.parked.copy().items():
+            if connection.deadline <= now:
+                try:
+                    self._give_up(fd, connection)
+                except BaseException:
+                    _log.exception("ending an overdue connection failed")
+                    self._end_failed(fd)
+
+    def _give_up(self, fd: int, connection: Connection) -> None:
+        if connection.channel is not None and not connection.draining and connection.channel.handler.overdue():
+            return
+        if not connection.draining and not connection.handshaking and connection.inside_request:
+            connection.send_nowait(error_response(408, "the request did not arrive in time", now=time()))
+        self._table.drop(fd)
+
+    def _end_slow_readers(self, now: float) -> None:
+        for connection in self._table.writing.copy().values():
+            complaint = connection.output.complaint()
+            if complaint is not None:
+                _log.info("a connection is aborted: peer %s: %s", connection.peer, complaint)
+                self._table.abort_output(connection)
+
+
+def _no_pause(seconds: float) -> None:
+    """Do not pause: the next time is half a second later."""

@@ -22,6 +22,8 @@ from ..errors import ConfigError, RegistryError
 from ..function import ResolvedFunction
 from ..http11.allowed_hosts import AllowedHosts
 from ..http11.forwarded import trusted_networks
+from ..network.host_check import HostCheck
+from ..network.mount import ListenerMount, Place, address_on
 from ..portal import Portal, announce
 from ..schema import validation_stats
 from ..service import Service, stop_services
@@ -31,7 +33,6 @@ from .client.resolver import HTTPResolver
 from .documents.pages import DOCUMENT_PATHS
 from .middleware.base import HTTPMiddleware
 from .server.app import HTTPApp
-from .server.host_check import HostCheck
 
 if TYPE_CHECKING:
     from ..auth.server import ServerAuth
@@ -122,7 +123,7 @@ class HTTPPortal(Portal):
         _require_plain_host(host)
         self._base_path = url_path("http.base_path", base_path)
         self._listen = listen
-        self._owns_listener = listener is None
+        owned = listener is None
         self.listener = listener or Listener(host, port, config=config)
         self._resolver = HTTPResolver(http)
         self._http_middleware = resolve_middleware(http_middleware, "request", name=self.name)
@@ -136,7 +137,6 @@ class HTTPPortal(Portal):
             limits=self.listener.config.key_limits(threads),
             keys_of=call_keys(proxies),
         )
-        self._mounted = False
         hosts = None if allowed_hosts is None else AllowedHosts(allowed_hosts, setting="http.allowed_hosts")
         #: As given, or None.
         self.allowed_hosts = None if hosts is None else hosts.patterns
@@ -161,6 +161,10 @@ class HTTPPortal(Portal):
             max_batch_response=self.listener.config.max_batch_response,
         )
         self._documents = documents
+        places = [Place(self._base_path or "/", self._app)]
+        if documents and self._base_path:
+            places += [Place(path, self._app, shared=True) for path in DOCUMENT_PATHS]
+        self._mount = ListenerMount(self.listener, owned=owned, listen=listen, places=places)
         announce(self)
 
     @cached_property
@@ -197,13 +201,7 @@ class HTTPPortal(Portal):
         return self.listener.port
 
     def _address_of(self, path: tuple[str, ...]) -> Address:
-        prefix = tuple(segment for segment in self._base_path.split("/") if segment)
-        listener = self.listener
-        scheme = "https" if listener.secure else "http"
-        if listener.host.startswith("unix:"):
-            return Address.network(scheme, "localhost", None, (*prefix, *path))
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(listener.host, listener.host)
-        return Address.network(scheme, host, listener.port, (*prefix, *path))
+        return address_on(self.listener, ("http", "https"), self._base_path, path)
 
     def _loopback_host(self) -> str | None:
         return self.listener.host if self.listener.loopback else None
@@ -226,7 +224,7 @@ class HTTPPortal(Portal):
     @property
     def accepting(self) -> bool:
         """Whether the portal, or the server that hosts it, accepts connections now."""
-        return self.listener.running or not self._listen
+        return self._mount.accepting
 
     def start(self) -> None:
         """Start the services, then listen and serve. Does nothing if the portal serves already.
@@ -246,28 +244,12 @@ class HTTPPortal(Portal):
     def _serve(self) -> None:
         with self._lifecycle:
             self._require_open()
-            if not self._listen and not self.listener.adopted:  # adopted sockets are served even with listen=False
-                return
-            if not self._mounted:
-                self.listener.mount(self._base_path or "/", self._app)
-                if self._documents and self._base_path:
-                    for path in DOCUMENT_PATHS:
-                        self.listener.mount(path, self._app, shared=True)
-                self._mounted = True
-            try:
-                self.listener.start()
-            except BaseException:
-                self._unmount()
-                raise
+            self._mount.start()
 
     def stop(self, grace: float = 5.0) -> None:
         """Stop serving: finish running calls within `grace` seconds, then stop the services and the client."""
         with self._lifecycle:
-            if self._owns_listener:
-                self.listener.stop(grace)
-                self._unmount()
-            elif not self._unmount():
-                self.listener.stop(grace)
+            self._mount.stop(grace)
         try:
             super().stop(grace)
         finally:
@@ -275,10 +257,6 @@ class HTTPPortal(Portal):
                 self._dispatcher.close()
                 close_and_log(self._resolver, "the resolver of a portal")
                 close_middleware(self._http_middleware)
-
-    def _unmount(self) -> int:
-        self._mounted = False
-        return self.listener.unmount(self._app)
 
     def resolve_function(self, address: Address | str) -> ResolvedFunction:
         """Return the Function at an http or https address; see `HTTPResolver.resolve_function`."""

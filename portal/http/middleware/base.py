@@ -20,12 +20,11 @@ from collections.abc import Callable, Iterable
 from ..._internal.closing import ClosingIterator
 from ...context import new_request_id
 from ...errors import PortalError
-from ...http11.dates import format_retry_after
 from ...http11.fields import is_request_id, split_list
-from ...network.problem import PROBLEM, encode_problem
+from ...network.problem_response import problem_response
 from ...serving import Request, Response
 
-__all__ = ["HTTPMiddleware", "HTTPNext", "Pieces", "add_vary", "build_http_chain", "problem_response", "reject"]
+__all__ = ["HTTPMiddleware", "HTTPNext", "Pieces", "add_vary", "build_http_chain", "reject"]
 
 HTTPNext = Callable[[Request], Response]
 HTTPMiddleware = Callable[[Request, HTTPNext], Response]
@@ -92,23 +91,3 @@ def reject(request: Request, error: PortalError) -> Response:
     given = request.headers.get("x-request-id", "")
     request.notes["code"] = error.code
     return problem_response(error, given if is_request_id(given) else new_request_id())
-
-
-def problem_response(
-    error: PortalError, request_id: str, headers: Iterable[tuple[str, str]] = (), *, debug: bool = False
-) -> Response:
-    """Return the response for an error, a problem document.
-
-    Args:
-        headers: further headers. Without a Retry-After among them, the error's `retry_after` is sent.
-        debug: whether the client sees what functions raise.
-
-    Source: RFC 9457.
-    """
-    error.with_context(request_id=request_id)
-    rows = [("Content-Type", PROBLEM), ("X-Request-ID", request_id), *headers]
-    wait = getattr(error, "retry_after", None)
-    retry_after = format_retry_after(wait) if isinstance(wait, int | float) else None
-    if retry_after is not None and not any(name.lower() == "retry-after" for name, _ in rows):
-        rows.append(("Retry-After", retry_after))
-    return Response(error.status, rows, encode_problem(error, debug=debug))

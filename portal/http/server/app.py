@@ -23,6 +23,7 @@ from ...errors import AuthenticationError, PortalError, ProtocolError, RegistryE
 from ...http11.forwarded import Proxy, client_address, is_trusted_proxy, trusted_networks
 from ...http11.request_head import RequestHead
 from ...network.charges import RequestCharges
+from ...network.host_check import HostCheck
 from ...network.listing import Listing
 from ...service import Service
 from ...serving import Request, Response
@@ -33,7 +34,6 @@ from ..middleware.base import HTTPMiddleware, build_http_chain
 from .early_authentication import early_authentication
 from .error_responses import METHODS_OF_FUNCTION, ErrorResponses
 from .function_calls import FunctionCalls, json_response
-from .host_check import HostCheck
 from .negotiation import is_coded
 from .request_keys import RequestKeys
 from .rpc import MAX_BATCH_RESPONSE, RPCEndpoint

@@ -11,8 +11,8 @@ from ...errors import PortalError, ProtocolError
 from ...function.failure import limit_exposure
 from ...network.failure_log import log_failure
 from ...network.problem import encode_problem
+from ...network.problem_response import problem_response
 from ...serving import Request, Response
-from ..middleware.base import problem_response
 
 __all__ = ["METHODS_OF_FUNCTION", "ErrorResponses"]
 

@@ -34,8 +34,8 @@ from ...http11.head_cache import HeadCache
 from ...http11.request_head import RequestHead
 from ...http11.response_head import BODILESS, check_field, status_line
 from ...network.failure_log import log_failure
+from ...network.problem_response import problem_response
 from ...serving import Request, Response
-from ..middleware.base import problem_response
 from .target import check_encoding
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from math import inf
 from time import monotonic
 
-from ..._internal.counter import Counter
-from ..._internal.log import get_logger
-from ...errors import ProtocolError
-from ...http11.allowed_hosts import LOOPBACK_HOSTS, AllowedHosts
-from ...serving import Request
+from .._internal.counter import Counter
+from .._internal.log import get_logger
+from ..errors import ProtocolError
+from ..http11.allowed_hosts import LOOPBACK_HOSTS, AllowedHosts
+from ..serving import Request
 
 __all__ = ["HostCheck"]
 
@@ -73,7 +73,7 @@ class HostCheck:
         """Return the error for a request that is not accepted."""
         host = request.headers.get("host", "")
         message = f"this server does not serve the host {host[:80]!r}"
-        return ProtocolError(message, status=421, hint="the server must name the host in HTTPPortal(allowed_hosts=...)")
+        return ProtocolError(message, status=421, hint="the server must name the host in allowed_hosts= of its portal")
 
     def _is_accepted(self, header: str | None, request: Request) -> bool:
         if header is None:  # HTTP/1.0; every browser sends the header

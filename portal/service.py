@@ -6,8 +6,11 @@ stopped -> starting -> running -> stopping -> stopped
 
 from __future__ import annotations
 
+import functools
 import inspect
 import threading
+import types
+import typing
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import Any, TypeVar, overload
@@ -16,6 +19,7 @@ from ._internal.log import get_logger
 from ._internal.settings import callback, instance, text
 from .errors import ConfigError, RegistryError
 from .function import Function, function
+from .function.wrappers import wrapped_by
 from .schema import check_name
 
 __all__ = ["Service", "ServiceState", "is_service", "service", "stop_services"]
@@ -205,8 +209,8 @@ def service(*, name: str | None = None, version: str = "1") -> Callable[[type[T]
 def service(cls: Any = None, /, *, name: str | None = None, version: str = "1") -> Any:
     """Mark a class as a service: its public methods become functions, `on_start` and `on_stop` its lifecycle.
 
-    The class itself does not change. A method may have `@function(...)` with options. Names that begin with an
-    underscore, properties and nested classes are left out.
+    The class itself does not change. A method may have `@function(...)` with options, and other decorators. Names that
+    begin with an underscore, properties and nested classes are left out.
 
     Args:
         cls: the class, when used as `@service` without arguments.
@@ -214,7 +218,8 @@ def service(cls: Any = None, /, *, name: str | None = None, version: str = "1") 
         version: version of the service, for documents.
 
     Returns: the class.
-    Raises: ConfigError for anything but a class. A method without a usable schema raises when the service is published.
+    Raises: ConfigError for anything but a class. A method without a usable schema, and a callable
+        that is not a method, raise when the service is published.
 
     Threads: several threads may call a published instance at once, so its attributes need a lock of their own.
     """
@@ -252,16 +257,55 @@ def stop_services(services: Iterable[Service]) -> None:
         raise errors[0]
 
 
+#: Attributes that are no methods of the service: properties, nested classes, and methods of classes in C.
+_LEFT_OUT = (
+    property,
+    functools.cached_property,
+    type,
+    types.GenericAlias,
+    types.BuiltinFunctionType,
+    types.MethodDescriptorType,
+    types.WrapperDescriptorType,
+    types.ClassMethodDescriptorType,
+    types.GetSetDescriptorType,
+    types.MemberDescriptorType,
+)
+
+
+def _member(instance: Any, attribute: str, value: Any) -> Function | None:
+    """Return the Function of a public attribute of a service class; None if it is not a method.
+
+    A method may be under a decorator: functools.cache, partialmethod, or an object with `__get__`.
+
+    Raises: ConfigError for a method that cannot be called by name, and for another callable.
+    """
+    if isinstance(value, Function):
+        return value.__get__(instance, type(instance))
+    if isinstance(value, _LEFT_OUT) or typing.get_origin(value) is not None:
+        return None
+    where = f"{type(instance).__qualname__}.{attribute}"
+    if isinstance(value, functools.singledispatchmethod):
+        message = f"{where} is a singledispatchmethod, which takes its first argument by position only"
+        raise ConfigError(message, path=where, expected="a method with a parameter of a union of types")
+    if not callable(value) and not isinstance(value, functools.partialmethod | classmethod):
+        return None  # data, or a descriptor that works as a property does
+    if any(isinstance(inner, Function) for inner in wrapped_by(value)):
+        message = f"{where} has a decorator around @function, which must be the outermost one"
+        raise ConfigError(message, path=where)
+    if not hasattr(type(value), "__get__"):
+        message = f"{where} is callable and is not bound to the instance, as it has no __get__"
+        raise ConfigError(message, path=where, expected="a method, or a name that begins with an underscore")
+    bound = getattr(instance, attribute)
+    return bound if isinstance(bound, Function) else function(name=attribute)(bound)
+
+
 def _from_instance(instance: Any, options: Mapping[str, str]) -> Service:
     members = []
     for attribute in dir(type(instance)):
-        value = inspect.getattr_static(type(instance), attribute)
-        if attribute.startswith("_") or attribute in _HOOKS:
-            continue
-        if isinstance(value, Function):
-            members.append(value.__get__(instance, type(instance)))
-        elif inspect.isfunction(value) or isinstance(value, staticmethod | classmethod):
-            members.append(function(getattr(instance, attribute)))
+        if not attribute.startswith("_") and attribute not in _HOOKS:
+            member = _member(instance, attribute, inspect.getattr_static(type(instance), attribute))
+            if member is not None:
+                members.append(member)
     return Service(
         options["name"],
         members,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import gc
+import operator
 import threading
 import weakref
 from collections.abc import Iterator
 from decimal import Decimal
+from types import MethodType
 from typing import Any
 
 import pytest
@@ -339,3 +342,162 @@ def test_functions_bind_only_where_python_binds() -> None:
         assert Shop().remote(2) == Shop().static(2) == 4
         assert Shop.remote is resolved
         assert Shop().of_class() == 3
+
+
+def logged(target: Any) -> Any:
+    @functools.wraps(target)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return target(*args, **kwargs)
+
+    return wrapper
+
+
+def nameless(target: Any) -> Any:
+    def wrapper(self: Any, n: int) -> Any:
+        return target(self, n)
+
+    return wrapper
+
+
+class Decorator:
+    """Is a decorator object that binds as functions do."""
+
+    def __init__(self, target: Any) -> None:
+        functools.update_wrapper(self, target)
+        self.target = target
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.target(*args, **kwargs)
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self if instance is None else MethodType(self, instance)
+
+
+class PartialDecorator(Decorator):
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return functools.partial(self, instance)
+
+
+@mark
+class Decorated:
+    base = 10
+
+    @functools.cache  # noqa: B019
+    def cached(self, n: int) -> int:
+        """Add."""
+        return self.base + n
+
+    @functools.lru_cache(maxsize=4)  # noqa: B019
+    def limited(self, n: int = 1) -> int:
+        return self.base + n
+
+    def plus(self, n: int, sign: int = 1) -> int:
+        return self.base + sign * n
+
+    minus = functools.partialmethod(plus, sign=-1)
+    by_position = functools.partialmethod(plus, 5)
+    also = plus
+    anonymous = lambda self, n: self.base + n  # noqa: E731
+
+    @Decorator
+    def decorated(self, n: int) -> int:
+        return self.base + n
+
+    @PartialDecorator
+    def partly(self, n: int) -> int:
+        return self.base + n
+
+    @logged
+    @Decorator
+    @functools.cache  # noqa: B019
+    def often(self, n: int) -> int:
+        return self.base + n
+
+    @nameless
+    def renamed(self, n: int) -> int:
+        return self.base + n
+
+    @classmethod
+    @logged
+    def of_class(cls, n: int) -> int:
+        return cls.base + n
+
+    @staticmethod
+    @functools.cache
+    def static(n: int) -> int:
+        return 10 + n
+
+    @functools.cached_property
+    def lazy(self) -> int:
+        raise AssertionError("a property must not be read")
+
+    Alias = list[int]
+    Nested = Decorator
+
+
+def test_methods_under_decorators_are_functions() -> None:
+    found = Service.of(Decorated).functions
+    assert sorted(found) == [
+        "also", "anonymous", "by_position", "cached", "decorated", "limited", "minus", "of_class", "often", "partly",
+        "plus", "renamed", "static",
+    ]  # fmt: skip
+    results = {
+        name: each.invoke({} if name == "by_position" else {"n": 2}, CallContext()) for name, each in found.items()
+    }
+    assert results == dict.fromkeys(found, 12) | {"minus": 8, "by_position": 15}
+    assert found["cached"].schema.description == "Add."
+    assert found["decorated"].schema.input == found["cached"].schema.input
+
+
+class HasSingleDispatch:
+    @functools.singledispatchmethod
+    def show(self, value: object) -> str:
+        return "object"
+
+
+class HasCallable:
+    encoder = operator.itemgetter(0)
+
+
+class Unbound:
+    def __call__(self, n: int) -> int:
+        return n
+
+
+class HasObject:
+    helper = Unbound()
+
+
+class HasCachedList:
+    @functools.cache  # noqa: B019
+    def total(self, numbers: list[int]) -> int:
+        return sum(numbers)
+
+
+class HasInnerFunction:
+    @functools.cache  # noqa: B019
+    @make
+    def total(self, n: int) -> int:
+        return n
+
+
+class HasAsync:
+    @functools.cache  # noqa: B019
+    async def later(self, n: int) -> int:
+        return n
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        (HasSingleDispatch, r"HasSingleDispatch\.show is a singledispatchmethod"),
+        (HasCallable, r"HasCallable\.encoder is callable and is not bound"),
+        (HasObject, r"HasObject\.helper is callable and is not bound"),
+        (HasCachedList, "needs hashable arguments; numbers is not"),
+        (HasInnerFunction, "decorator around @function"),
+        (HasAsync, "without async"),
+    ],
+)
+def test_a_method_that_cannot_be_kept_is_rejected_when_it_is_published(kind: type, reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        Service.of(mark(kind))

@@ -93,11 +93,11 @@ class Function:
             validate_output=self.validate_output,
         )
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call the function with native values; see `call`."""
         return self.call(*args, **kwargs)
 
-    def call(self, *args: Any, **kwargs: Any) -> Any:
+    def call(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call the function in this thread with native values.
 
         Returns: the native result, or the iterator of a stream.
@@ -109,14 +109,21 @@ class Function:
         native = self._native_arguments(args, kwargs)
         return self._native(self.encode_result(self.target(**native)))
 
-    def stream(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
+    def stream(self, /, *args: Any, **kwargs: Any) -> Iterator[Any]:
         """Return an iterator of the native items of a stream. The parameters are validated before this returns."""
         self._require_stream(True)
         native = self._native_arguments(args, kwargs)
         return (self._native(self.encode_result(item)) for item in self.target(**native))
 
-    def submit(self, *args: Any, executor: Executor | None = None, **kwargs: Any) -> Future[Any]:
-        """Call the function in a thread of `executor`, by default the shared one of this process; return a Future."""
+    def submit(self, /, *args: Any, executor: Executor | None = None, **kwargs: Any) -> Future[Any]:
+        """Call the function in a thread of `executor`, by default the shared one of this process; return a Future.
+
+        A function with a parameter `executor` gets the argument, and runs in the shared one.
+        """
+        if "executor" in self.parameters.names:
+            if executor is not None:
+                kwargs["executor"] = executor
+            executor = None
         return (executor or shared_executor()).submit(self.call, *args, **kwargs)
 
     def invoke(self, params: Mapping[str, Any], context: CallContext) -> Any:

@@ -12,7 +12,9 @@ from typing import Any, Literal, NamedTuple
 from .._internal.settings import choice, instance
 from ..errors import ConfigError
 from ..schema import FunctionSchema, Parameters, Schema
-from ..schema.callables import resolved_hints
+from ..schema.callables import implementation_of, resolved_hints
+from .signature import given_parameters
+from .wrappers import own_code, require_callable_by_name
 
 __all__ = ["CallableDescription", "OutputCheck", "check_output_option", "describe"]
 
@@ -53,7 +55,8 @@ def describe(target: Callable[..., Any], options: Mapping[str, Any]) -> Callable
     """
     if not callable(target):
         raise ConfigError.invalid("function", target, "a callable")
-    if inspect.iscoroutinefunction(target) or inspect.isasyncgenfunction(target):
+    code = own_code(target)
+    if inspect.iscoroutinefunction(code) or inspect.isasyncgenfunction(code):
         message = f"{_name_of(target)} must be a function without async, got a coroutine function"
         raise ConfigError(message, path="function")
     settings = dict(options)
@@ -65,13 +68,14 @@ def describe(target: Callable[..., Any], options: Mapping[str, Any]) -> Callable
         )
     input_source, output_source = settings.pop("input", None), settings.pop("output", None)
     check = check_output_option(settings.pop("validate_output", "error"))
-    streaming = inspect.isgeneratorfunction(inspect.unwrap(target))
-    parameters = Parameters.of(target) if input_source is None else Parameters.from_schema(Schema.of(input_source))
+    streaming = inspect.isgeneratorfunction(implementation_of(target))
+    parameters = Parameters.of(target) if input_source is None else given_parameters(target, input_source)
+    require_callable_by_name(target, parameters, streaming)
     output = Schema.of(_output_hint(target, streaming) if output_source is None else output_source)
-    description = settings.pop("description", None)
+    description, name = settings.pop("description", None), settings.pop("name", None)
     instance("function.description", description, str, expected="a string", optional=True)
     schema = FunctionSchema(
-        name=settings.pop("name", None) or _name_of(target),
+        name=_name_of(target) if name is None else name,
         input=parameters.schema.json,
         output=output.json,
         description=inspect.getdoc(target) or "" if description is None else description,

@@ -72,7 +72,7 @@ class ResolvedFunction(Function):
         """The output schema. If none was given, it is made from the JSON Schema, with native types for its formats."""
         return self._given_output or Schema.of(Schema.of(self.schema.output).to_hint())
 
-    def call(self, *args: Any, **kwargs: Any) -> Any:
+    def call(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call the function at its address with native values.
 
         Raises: portal errors only; FunctionError if the function raised another exception.
@@ -81,7 +81,7 @@ class ResolvedFunction(Function):
             return self.stream(*args, **kwargs)
         return self._native(self.invoke(self._params(args, kwargs), CallContext.for_call(self.timeout)))
 
-    def stream(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
+    def stream(self, /, *args: Any, **kwargs: Any) -> Iterator[Any]:
         """Return an iterator of the native items of a stream."""
         params = self._params(args, kwargs)
         return (self._native(item) for item in self.iterate(params, CallContext.for_call(self.timeout)))

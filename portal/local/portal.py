@@ -59,7 +59,7 @@ class LocalFunction(ResolvedFunction):
         self._plain_result = found.output.plain
         self._fast: FastCall | None = None if self._is_direct else general_call
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call the function with native values; see `ResolvedFunction.call`."""
         fast = self._fast
         if fast is None:

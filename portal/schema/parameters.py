@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NoReturn
 
 from ..context import CallContext
-from ..errors import ConfigError, Fault, ValidationError
+from ..errors import ConfigError, Fault, FunctionError, ValidationError
 from .callables import resolved_hints
 from .codecs import Converter
 from .codecs.records import MISSING, Field, typed_dict_codec
@@ -18,8 +18,9 @@ from .hints.forms import form_name, is_typed_dict
 from .jsondata import pointer, shorten
 from .loading import generate_load, plain_tests
 from .schema import Schema, require_object
+from .strictness import is_scalar
 
-__all__ = ["Parameters"]
+__all__ = ["Parameters", "is_context"]
 
 _REJECTED_KINDS = {
     inspect.Parameter.POSITIONAL_ONLY: "is positional-only, but parameters are passed by name; remove the '/'",
@@ -43,6 +44,7 @@ class Parameters:
         decoders: name -> decoder, if the schema was made from a signature; None if `schema` decodes the whole object.
         absent: names of those that are left out if the caller leaves them out, as members of `**kwargs` are.
         unhashable: names of those whose native values are not hashable.
+        accepted: names that the callable takes; None for any.
         inject: name of the parameter with the hint CallContext; it is not in the schema. None if there is none.
 
     Attributes:
@@ -53,7 +55,7 @@ class Parameters:
     Threads: immutable; any thread may use it. Every call gets the same objects of `defaults`, as in Python itself.
     """
 
-    __slots__ = ("_encode", "_positional", "defaults", "inject", "load", "names", "plain_tests", "schema",
+    __slots__ = ("_accepted", "_encode", "_positional", "defaults", "inject", "load", "names", "plain_tests", "schema",
                  "unhashable")  # fmt: skip
 
     plain_tests: tuple[str, ...] | None
@@ -69,6 +71,7 @@ class Parameters:
         decoders: Mapping[str, Converter | None] | None = None,
         absent: frozenset[str] = frozenset(),
         unhashable: tuple[str, ...] = (),
+        accepted: frozenset[str] | None = None,
         inject: str | None = None,
     ) -> None:
         self.schema = schema
@@ -76,6 +79,7 @@ class Parameters:
         self.defaults = dict(defaults or {})
         self.inject = inject
         self.unhashable = unhashable
+        self._accepted = accepted
         self._positional = names if positional is None else positional
         self._encode = schema.encode
         self.plain_tests = None if decoders is None else plain_tests(schema, names)
@@ -103,7 +107,7 @@ class Parameters:
                 continue
             if parameter.kind in _REJECTED_KINDS:
                 raise ConfigError(f"{where}: {parameter} {_REJECTED_KINDS[parameter.kind]}", path=f"{where}.{name}")
-            if not _is_context(hint):
+            if not is_context(hint):
                 fields.append(_field(mapper, where, parameter, hint))
             elif inject is None:
                 inject = name
@@ -123,8 +127,13 @@ class Parameters:
         )
 
     @staticmethod
-    def from_schema(schema: Schema) -> Parameters:
+    def from_schema(schema: Schema, *, inject: str | None = None, accepted: frozenset[str] | None = None) -> Parameters:
         """Return the parameters that a schema declares: its properties, with their defaults.
+
+        Args:
+            schema: the schema.
+            inject: name of the parameter for the CallContext; None if there is none.
+            accepted: names that the callable takes; others are rejected, also if the schema allows them. None for any.
 
         Raises:
             ConfigError: the schema is not an object.
@@ -135,7 +144,10 @@ class Parameters:
             for name, part in properties.items()
             if isinstance(part, dict) and (schema_default := part.get("default", MISSING)) is not MISSING
         }
-        return Parameters(schema, tuple(properties), defaults=defaults)
+        unhashable = tuple(name for name, part in properties.items() if not is_scalar(part))
+        return Parameters(
+            schema, tuple(properties), defaults=defaults, inject=inject, accepted=accepted, unhashable=unhashable
+        )
 
     def _load_object(self, params: Mapping[str, Any]) -> dict[str, Any]:
         data = params if isinstance(params, dict) or not isinstance(params, Mapping) else dict(params)
@@ -144,9 +156,26 @@ class Parameters:
             data = {**{name: value for name, value in self.defaults.items() if name not in data}, **data}
         found = self.schema.load(data)
         if not isinstance(found, dict):
-            message = f"must be an object, got {type(params).__name__}"
-            raise ValidationError(errors=[Fault("", message, "type", "object", shorten(params))])
+            return self._reject_native(params, found)
+        if self._accepted is not None and not self._accepted.issuperset(found):
+            raise ValidationError(errors=list(self._unknown(found)))
         return dict(found) if found is params else found
+
+    def _unknown(self, found: dict[Any, Any]) -> Iterator[Fault]:
+        """Yield a fault for each parameter that the callable does not take."""
+        for name, value in found.items():
+            if self._accepted is not None and name not in self._accepted:
+                message = f"{shorten(name)} is unknown"
+                yield Fault(pointer((name,)), message, "additionalProperties", False, shorten(value))
+
+    def _reject_native(self, params: object, found: object) -> NoReturn:
+        """Raise the error for a schema that makes no dict of parameters: the caller's if they are no object."""
+        if isinstance(params, Mapping):
+            kind = type(found).__name__
+            message = f"the input schema must load a dict of arguments, got {kind}; return a dict from post_load"
+            raise FunctionError(message, type="InvalidInput", private=True)
+        message = f"must be an object, got {type(params).__name__}"
+        raise ValidationError(errors=[Fault("", message, "type", "object", shorten(params))])
 
     def dump(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Return native parameters as JSON parameters. Raises ValidationError with every fault."""
@@ -198,7 +227,8 @@ class Parameters:
         return f"Parameters({', '.join(self.names)})"
 
 
-def _is_context(hint: Any) -> bool:
+def is_context(hint: Any) -> bool:
+    """Return whether a hint is CallContext, or Optional or Annotated of it."""
     if typing.get_origin(hint) is typing.Annotated:
         hint = typing.get_args(hint)[0]
     return hint is CallContext or CallContext in typing.get_args(hint)

@@ -27,7 +27,7 @@ class Expectation:
         self.maximum: int | None = None
         self.is_ordered = False
 
-    def with_params(self, **params: Any) -> Expectation:
+    def with_params(self, /, **params: Any) -> Expectation:
         """Count only calls with these parameters; values may be matchers."""
         self.params = params
         return self

@@ -74,7 +74,7 @@ class Mock:
         """
         return self.function.resolve()
 
-    def when(self, **params: Any) -> Mock:
+    def when(self, /, **params: Any) -> Mock:
         """Restrict the next behaviour to calls with these parameters, as JSON data; values may be matchers."""
         self._params = params
         return self
@@ -226,13 +226,13 @@ class MockFunction(Function):
             raise ConfigError.invalid("mock.yields", self.name, "used on a mock of a streaming function")
         self.schema = replace(self.schema, streaming=True)
 
-    def call(self, *args: Any, **kwargs: Any) -> Any:
+    def call(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call it in this thread with native values; errors of its Mock are those that a portal raises."""
         if self.streaming:
             return self.stream(*args, **kwargs)
         return self._native(self.invoke(self._sent(args, kwargs), CallContext.for_call()))
 
-    def stream(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
+    def stream(self, /, *args: Any, **kwargs: Any) -> Iterator[Any]:
         """Yield the items of a mocked stream as native values."""
         items = self.iterate(self._sent(args, kwargs), CallContext.for_call())
         return (self._native(item) for item in items)

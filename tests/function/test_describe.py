@@ -11,6 +11,7 @@ from portal import (
     CallContext,
     ConfigError,
     FunctionSchema,
+    RegistryError,
     SerializationError,
     ValidationError,
 )
@@ -122,3 +123,11 @@ def test_a_flag_must_be_true_or_false() -> None:
     given: Any = "no"
     with pytest.raises(ConfigError, match=r"function\.idempotent must be True or False, got 'no'"):
         make(idempotent=given)(lambda: None)
+
+
+@pytest.mark.parametrize("name", ["", " ", "a/b", 3])
+def test_a_name_that_is_given_is_taken_or_rejected(name: Any) -> None:
+    with pytest.raises(RegistryError) as caught:
+        make(name=name)(add.target)
+    assert caught.value.kind == "invalid"
+    assert make(name=None)(add.target).name == "add"

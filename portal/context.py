@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from time import monotonic
 from types import MappingProxyType
 from typing import Any
-from weakref import WeakSet
 
 from ._internal.at_fork import new_lock
 from ._internal.counter import number_source
 from ._internal.log import get_logger
 from ._internal.settings import number
 from ._internal.trace_context import new_span_id, new_trace_id, next_traceparent, parse_traceparent
+from ._internal.weak_bag import WeakBag
 from .errors import CallCancelled, CallTimeout, ConfigError
 
 __all__ = ["CallContext", "Identity", "enter", "leave", "new_context", "new_request_id", "parse_traceparent", "running"]
@@ -129,7 +129,7 @@ class CallContext:
     _trace_id: str | None = None  # of the trace that nested calls start, as this call has none
     _cancelled = False
     _callbacks: list[Callable[[], object]] | None = None
-    _listeners: WeakSet[CallContext] | None = None  # nested calls with callbacks; weak, since most end early
+    _listeners: WeakBag[CallContext] | None = None  # nested calls with callbacks; weak, since most end early
 
     def __init__(
         self,
@@ -175,9 +175,14 @@ class CallContext:
     @property
     def request_id(self) -> str:
         """The id of this call in logs and errors; made on first use."""
-        if self._request_id is None:
-            self._request_id = self.parent.request_id if self.parent is not None else new_request_id()
-        return self._request_id
+        found = self._request_id
+        if found is None:
+            made = self.parent.request_id if self.parent is not None else new_request_id()
+            with _lock:
+                found = self._request_id
+                if found is None:
+                    found = self._request_id = made
+        return found
 
     @request_id.setter
     def request_id(self, request_id: str) -> None:
@@ -206,7 +211,7 @@ class CallContext:
                 return
             self._cancelled = True
             callbacks, self._callbacks = self._callbacks, None
-            listeners, self._listeners = list(self._listeners or ()), None
+            listeners, self._listeners = [] if self._listeners is None else self._listeners.items(), None
         for callback in callbacks or ():
             try:
                 callback()
@@ -232,7 +237,7 @@ class CallContext:
         nested, parent = self, self.parent
         while parent is not None:
             if parent._listeners is None:
-                parent._listeners = WeakSet()
+                parent._listeners = WeakBag()
             parent._listeners.add(nested)
             nested, parent = parent, parent.parent
 

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self
 from ._internal.at_fork import new_lock
 from ._internal.log import get_logger
 from ._internal.settings import namespace
+from ._internal.weak_bag import WeakBag
 from .address import Address
 from .catalogue import Catalogue, Entry, UniqueIds
 from .errors import ConfigError, FunctionError, PortalError, RegistryError
@@ -113,8 +114,9 @@ class Portal(Resolver):
 
     def close(self) -> None:
         """Stop, and close every thread and socket. May be called twice."""
-        if not self._closed:
-            self._closed = True
+        with self._lifecycle:
+            was_closed, self._closed = self._closed, True
+        if not was_closed:
             _withdraw(self)
             self.stop()
 
@@ -355,7 +357,7 @@ topology = Topology()
 _alive_lock = new_lock()  # guards the two tables below
 # By scheme, newest first; each tuple is replaced as a whole, so that readers need no lock.
 _alive: dict[str, tuple[weakref.ref[Portal], ...]] = {}
-_served: weakref.WeakSet[Portal] = weakref.WeakSet()  # portals that accept connections after `start`
+_served: WeakBag[Portal] = WeakBag()  # portals that accept connections after `start`
 
 
 def announce(portal: Portal) -> None:
@@ -391,5 +393,5 @@ def in_process_portals(scheme: str) -> list[Portal]:
 def is_unstarted(address: Address) -> bool:
     """Whether an address belongs to a portal of this process that has not been started."""
     with _alive_lock:
-        served = list(_served)
+        served = _served.items()
     return any(not portal.accepting and portal.owns(address) for portal in served)

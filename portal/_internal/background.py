@@ -12,11 +12,11 @@ import threading
 from collections.abc import Callable
 from time import monotonic, sleep
 from typing import Any, Protocol
-from weakref import WeakSet
 
 from ..errors import OverloadedError
 from .at_fork import new_lock, renew_after_fork
 from .log import get_logger
+from .weak_bag import WeakBag
 
 __all__ = [
     "BackgroundLoop",
@@ -262,8 +262,8 @@ class BackgroundLoop:
                 _log.error("the loop %s has no thread: %s", self.name, error.__cause__)
 
 
-_lock = new_lock()  # guards the set below
-_supervised: WeakSet[Supervised] = WeakSet()
+_lock = new_lock()  # guards the bag below
+_supervised: WeakBag[Supervised] = WeakBag()
 
 
 def supervise(owner: Supervised) -> None:
@@ -274,7 +274,7 @@ def supervise(owner: Supervised) -> None:
 
 def _living() -> list[Supervised]:
     with _lock:
-        return list(_supervised)
+        return _supervised.items()
 
 
 def failing_loops() -> list[str]:

@@ -12,8 +12,10 @@ from typing import Any, NoReturn, Protocol, TypeVar
 from urllib.parse import quote
 
 from ..errors import ConfigError
+from .at_fork import new_lock
 from .log import get_logger
 from .settings import positive_seconds, seconds
+from .throttle import Throttle
 
 __all__ = ["RedisClient", "StoreClient", "StoreUnavailable", "as_text", "namespaced_prefix", "require_namespace"]
 
@@ -67,22 +69,17 @@ class StoreClient:
         self._over_tls = _is_over_tls(self.client)
         self._pause = seconds("store.pause", pause)
         self._clock = clock
-        # Written without a lock: at worst, two threads try the store, or log a warning, at the same time.
+        self._lock = new_lock()  # guards changes of the two attributes below
         self._failed = False
         self._paused_until = 0.0
-        self._warned_at = float("-inf")
+        self._warnings = Throttle(_WARNING_INTERVAL)
 
     def run(self, use: Callable[[Any], _Found]) -> _Found:
         """Call `use` with the client and return its result.
 
         Raises: StoreUnavailable if the store fails, or during the pause after a failure.
         """
-        probing = self._failed
-        if probing:
-            now = self._clock()
-            if now < self._paused_until:
-                raise StoreUnavailable("the shared store failed and is not used for now")
-            self._paused_until = now + self._pause
+        probing = self._failed and self._begin_probe()
         try:
             if self._over_tls:
                 _clear_error_queue()
@@ -91,18 +88,31 @@ class StoreClient:
             self._fail(error)
             raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
         # A response to a request from before the failure does not show that the store is available again.
-        if probing and self._failed:
-            self._failed = False
-            self._warned_at = float("-inf")
+        if probing and self._end_outage():
+            self._warnings.reset()
             _log.warning("the shared store responds again")
         return found
 
+    def _begin_probe(self) -> bool:
+        """Begin the next pause and return True: one of the threads tries the store. Raises: StoreUnavailable."""
+        now = self._clock()
+        with self._lock:
+            if now < self._paused_until:
+                raise StoreUnavailable("the shared store failed and is not used for now")
+            self._paused_until = now + self._pause
+        return True
+
+    def _end_outage(self) -> bool:
+        with self._lock:
+            failed, self._failed = self._failed, False
+        return failed
+
     def _fail(self, error: Exception) -> None:
         now = self._clock()
-        self._paused_until = now + self._pause
-        self._failed = True
-        if now - self._warned_at >= _WARNING_INTERVAL:
-            self._warned_at = now
+        with self._lock:
+            self._paused_until = now + self._pause
+            self._failed = True
+        if self._warnings.allows(now):
             _log.warning("the shared store does not respond: %s: %s", type(error).__name__, error)
 
     def close(self) -> None:

@@ -111,7 +111,9 @@ class DeadlineWatch:
 
     def after_fork(self) -> None:
         """Start with no entries; called by `__init__`, and in a child process after a fork, which has no thread."""
-        self._wake = threading.Condition()  # guards the attributes below except the entries
+        # Guards the attributes below. A finaliser that the garbage collector runs meanwhile may make a call.
+        self._lock = threading.RLock()
+        self._wake = threading.Condition(self._lock)
         self._entries: dict[object, tuple[float, Callable[[], object]]] = {}
         self._next = float("inf")
         self._closed = False
@@ -127,30 +129,32 @@ class DeadlineWatch:
         Raises: OverloadedError when the system cannot start the thread. PortalError while the interpreter ends.
         """
         token = object()
-        self._entries[token] = (deadline, callback)
-        if deadline < self._next or not self._loop.running:
+        with self._lock:
+            self._entries[token] = (deadline, callback)
+            if deadline < self._next:
+                self._next = deadline
+                self._wake.notify()
+        if not self._loop.running:
             try:
-                self._wake_by(deadline)
+                self._start()
             except OverloadedError as error:
-                self._entries.pop(token, None)
+                self.discard(token)
                 raise_if_shutting_down(error)
                 message = f"no thread can be started to enforce the deadline: {error.__cause__}"
                 raise OverloadedError(message, retry_after=1.0) from error
             except BaseException:
-                self._entries.pop(token, None)
+                self.discard(token)
                 raise
         return token
 
     def discard(self, token: object) -> bool:
         """Remove an entry, so that its callback does not run. Return whether it was still pending."""
-        return self._entries.pop(token, None) is not None
+        with self._lock:
+            return self._entries.pop(token, None) is not None
 
-    def _wake_by(self, deadline: float) -> None:
+    def _start(self) -> None:
         if not self._closed:
             self._loop.start()
-        with self._wake:
-            self._next = min(self._next, deadline)
-            self._wake.notify()
 
     def _wait_and_fire(self) -> None:
         with self._wake:
@@ -164,21 +168,22 @@ class DeadlineWatch:
         try:
             self.fire_due()
         except BaseException:
-            self._next = 0.0  # some have not been looked at: the next step does it
+            with self._lock:
+                self._next = 0.0  # some have not been looked at: the next step does it
             raise
 
     def fire_due(self) -> None:
         """Run the callback of every entry whose deadline has passed, and find the next deadline."""
         now = self._clock()
         soonest = float("inf")
-        # `copy` is atomic. `list(items())` allocates a tuple for each item, so the garbage collector may run during it.
-        # A finaliser may then let another thread add an entry (CPython 3.11).
-        for token, (deadline, callback) in self._entries.copy().items():
+        with self._lock:
+            entries = self._entries.copy()
+        for token, (deadline, callback) in entries.items():
             if deadline > now:
                 soonest = min(soonest, deadline)
-            elif self._entries.pop(token, None) is not None:
+            elif self.discard(token):
                 _run_callback(callback)
-        with self._wake:
+        with self._lock:
             self._next = min(self._next, soonest)
 
     def close(self) -> None:

@@ -7,7 +7,7 @@ from functools import partial
 from time import monotonic
 from typing import NamedTuple
 
-from .._internal.at_fork import renew_after_fork
+from .._internal.at_fork import new_lock, renew_after_fork
 from ..address import Address
 from ..context import CallContext
 from ..function import Function
@@ -58,15 +58,18 @@ class FunctionCache:
 
     def __init__(self, resolvers: ResolverTable) -> None:
         self._resolvers = resolvers
+        self._lock = new_lock()  # guards adding to the tables, and replacing the local one by another version
         self.clear()
         renew_after_fork(self)
 
     def clear(self) -> None:
-        """Forget every function."""
+        """Forget every function. What other threads are resolving is not kept either."""
         self.local = LocalFunctions(-1)
         self._remote: dict[str, _RemoteEntry] = {}
 
-    after_fork = clear
+    def after_fork(self) -> None:
+        """Start empty; a child process calls this by itself."""
+        self.clear()
 
     def forget(self, address: str) -> None:
         """Forget the remote function at an address, as nothing may be there any more."""
@@ -83,32 +86,42 @@ class FunctionCache:
 
         Raises: AddressError; for an address of this process RegistryError; as `ResolverTable.resolvers_for`.
         """
-        entry = self._remote.get(text)
+        # `clear` replaces both tables. So what is found by resolvers from before it goes into a table that is dropped.
+        local, entries = self.local, self._remote
+        entry = entries.get(text)
         if entry is not None and entry.expires_at > monotonic():
             return entry.function, True
         target = Address.of(address)
         resolvers = self._resolvers.resolvers_for(target)
         if resolvers[0].in_process:
-            return self._find_local(target, text, resolvers), False
+            return self._find_local(target, text, resolvers, local), False
         schema = None if entry is None else entry.function.schema
-        return PendingFunction(target, partial(self._fetch, target, text, resolvers), schema), True
+        return PendingFunction(target, partial(self._fetch, target, text, resolvers, entries), schema), True
 
-    def _find_local(self, target: Address, text: str, resolvers: Sequence[Resolver]) -> Function:
+    def _find_local(self, target: Address, text: str, resolvers: Sequence[Resolver], local: LocalFunctions) -> Function:
         version = topology.version
         function = resolve_first(resolvers, target)
         if isinstance(function, LocalFunction):
-            local = self.local
-            if local.version != version or len(local) >= _MAX_ENTRIES:
-                local = self.local = LocalFunctions(version)
-            local[text] = function
+            with self._lock:
+                if local is self.local:
+                    if local.version != version or len(local) >= _MAX_ENTRIES:
+                        local = self.local = LocalFunctions(version)
+                    local[text] = function
         return function
 
-    def _fetch(self, target: Address, text: str, resolvers: Sequence[Resolver], context: CallContext) -> Function:
+    def _fetch(
+        self,
+        target: Address,
+        text: str,
+        resolvers: Sequence[Resolver],
+        entries: dict[str, _RemoteEntry],
+        context: CallContext,
+    ) -> Function:
         """Resolve a remote function within the deadline of a call."""
-        entries = self._remote  # `clear` replaces it, so that an older result is not kept
         with context.active():
             function = resolve_first(resolvers, target)
-        if len(entries) >= _MAX_ENTRIES:
-            entries.clear()
-        entries[text] = _RemoteEntry(function, monotonic() + _SCHEMA_SECONDS)
+        with self._lock:
+            if len(entries) >= _MAX_ENTRIES:
+                entries.clear()
+            entries[text] = _RemoteEntry(function, monotonic() + _SCHEMA_SECONDS)
         return function

@@ -63,10 +63,12 @@ class ResolverTable:
         if self._closed:
             raise closed_error()
         scheme = address.scheme
-        if scheme in self._given.schemes():
-            return self._given.get(scheme)
-        if scheme in self._own:
-            return (self._own[scheme],)
+        given = self._given.find(scheme)
+        if given:
+            return given
+        own = self._own.get(scheme)
+        if own is not None:
+            return (own,)
         if self._only_given:
             return self._given.get(scheme)  # raises: the scheme is unknown
         return in_process_portals(scheme) or (self._make(scheme),)

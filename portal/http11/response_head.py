@@ -39,7 +39,8 @@ _COMMON_HEAD = re.compile(
 )
 _FOLD = re.compile(rb"\r\n[\t ]+")
 _MAX_NAMES = 1024
-_checked_names: set[str] = set()
+# Each of the two is replaced as a whole, so that threads need no lock.
+_checked_names: frozenset[str] = frozenset()
 _starts: tuple[int, dict[int, str]] = (0, {})  # the current second, and the first lines of its heads by status
 
 
@@ -66,11 +67,13 @@ def check_field(name: str, value: str) -> None:
 
     Raises: ProtocolError (500).
     """
+    global _checked_names
     if name not in _checked_names:
         if not is_token(name):
             raise ProtocolError(f"the name of a header must be a token (RFC 9110), got {name[:40]!r}", status=500)
-        if len(_checked_names) < _MAX_NAMES:
-            _checked_names.add(name)
+        known = _checked_names
+        if len(known) < _MAX_NAMES:
+            _checked_names = known | {name}
     if not is_field_value(value):
         raise ProtocolError(f"header {name[:40]} must not contain control characters", status=500)
 

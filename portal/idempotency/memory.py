@@ -6,9 +6,9 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import NamedTuple
-from weakref import WeakSet
 
 from .._internal.at_fork import new_lock, renew_after_fork
+from .._internal.weak_bag import WeakBag
 from .store import MARKER_SIZE, NO_ROOM, Bounds, Claim, Found, StoreFull
 
 __all__ = ["MemoryOutcomes"]
@@ -22,7 +22,7 @@ class _Running:
         self.client = claim.client
         self.digest = claim.digest
         self.token = claim.token
-        self.watchers: WeakSet[threading.Event] = WeakSet()  # weak, so that a waiter that stops leaves the set
+        self.watchers: WeakBag[threading.Event] = WeakBag()  # weak, so that a waiter that stops leaves the set
 
 
 class _Done(NamedTuple):
@@ -181,5 +181,5 @@ class MemoryOutcomes:
 
 
 def _wake(running: _Running) -> None:
-    for woken in list(running.watchers):
+    for woken in running.watchers.items():
         woken.set()

@@ -174,7 +174,9 @@ class LocalPortal(Portal):
         """
         entry = self.entry_at(address)
         if not self.is_ready_for(entry):
-            self._start_on_demand(self._services[entry.group])
+            service = self._services.get(entry.group)
+            if service is not None:  # otherwise it was removed just now
+                self._start_on_demand(service)
         return entry
 
     def resolve_function(self, address: Address | str) -> ResolvedFunction:

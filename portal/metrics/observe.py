@@ -22,6 +22,7 @@ from .._internal.at_fork import renew_after_fork
 from .._internal.closing import ClosingIterator
 from .._internal.log import get_logger
 from .._internal.settings import callback, count, positive_seconds, require
+from .._internal.throttle import Throttle
 from ..calls.middleware import Call, CallNext
 from ..errors import CallCancelled, CallTimeout, PortalError
 
@@ -83,7 +84,7 @@ class Observe:
     def __init__(self, on_call: Callable[[CallRecord], object], *, clock: Callable[[], float] = monotonic) -> None:
         self._on_call = callback("observe.on_call", on_call, expected="a callable (CallRecord)")
         self._clock = clock
-        self._logged_at = float("-inf")
+        self._failures = Throttle(_LOG_INTERVAL)
 
     def __call__(self, call: Call, call_next: CallNext) -> Any:
         started = self._clock()
@@ -107,9 +108,7 @@ class Observe:
         try:
             self._on_call(_new_record(CallRecord, values))
         except Exception:
-            now = self._clock()
-            if now - self._logged_at >= _LOG_INTERVAL:  # two threads may log it at the same time
-                self._logged_at = now
+            if self._failures.allows(self._clock()):
                 _log.exception("the hook of Observe failed")
 
 
@@ -301,7 +300,7 @@ class CallMetrics:
                 self._live.append(owner.cells)
         if name not in self._names:
             with self._lock:
-                if len(self._names) < self._max_functions:
+                if name in self._names or len(self._names) < self._max_functions:
                     self._names.add(name)
                 else:
                     name = OTHER

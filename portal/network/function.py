@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from time import monotonic
 from typing import Any, Protocol
 
+from .._internal.at_fork import new_lock
 from ..address import Address
 from ..context import CallContext
 from ..errors import PortalError, ValidationError
@@ -46,6 +47,7 @@ class RemoteFunction(ResolvedFunction):
     transport: SchemaTransport
 
     def __init__(self, transport: SchemaTransport, address: Address) -> None:
+        self._lock = new_lock()  # guards replacing the schema
         self._codec: tuple[FunctionSchema, Parameters, Schema] | None = None
         super().__init__(transport, schema=transport.describe(address), address=address, timeout=transport.timeout)
         self._fetched_at = monotonic()
@@ -96,7 +98,9 @@ class RemoteFunction(ResolvedFunction):
             self._fetched_at = monotonic()
         if found == schema:
             return False
-        self.schema = found
+        with self._lock:
+            if self.schema is schema:  # otherwise another thread has put a schema there that may be newer
+                self.schema = found
         return True
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import inf
 from time import monotonic
 
+from .._internal.at_fork import new_lock
 from .._internal.counter import Counter
 from .._internal.log import get_logger
+from .._internal.throttle import Throttle
 from ..errors import ProtocolError
 from ..http11.allowed_hosts import LOOPBACK_HOSTS, AllowedHosts
 from ..serving import Request
@@ -46,7 +47,8 @@ class HostCheck:
         self._hosts = hosts
         self._loopback_host = loopback_host
         self._clock = clock
-        self._logged_at = -inf
+        self._warnings = Throttle(_PAUSE)
+        self._lock = new_lock()  # guards adding to the set below and clearing it
         self.known: set[str | None] = set()
         self.rejected = Counter()
 
@@ -58,16 +60,15 @@ class HostCheck:
                 self._keep(header)
             return True
         self.rejected.add()
-        now = self._clock()
-        if now >= self._logged_at + _PAUSE:
-            self._logged_at = now
+        if self._warnings.allows(self._clock()):
             _log.warning("rejected: Host %.80r is not one of the allowed hosts", header)
         return False
 
     def _keep(self, header: str | None) -> None:
-        if len(self.known) >= _MAX_KNOWN:
-            self.known.clear()
-        self.known.add(header)
+        with self._lock:
+            if len(self.known) >= _MAX_KNOWN:
+                self.known.clear()
+            self.known.add(header)
 
     def error(self, request: Request) -> ProtocolError:
         """Return the error for a request that is not accepted."""

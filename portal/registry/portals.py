@@ -67,14 +67,18 @@ class PortalRegistry:
         """Return every portal once."""
         return list(dict.fromkeys(portal for rest in self._by_scheme.values() for portal in rest))
 
+    def find(self, scheme: str) -> tuple[Resolver, ...]:
+        """Return the portals of a scheme, the newest first; none if there is none."""
+        return self._by_scheme.get(scheme, ())
+
     def get(self, scheme: str) -> tuple[Resolver, ...]:
         """Return the portals of a scheme, the newest first.
 
         Raises: RegistryError (not_found) if there is none.
         """
-        found = self._by_scheme.get(scheme)
+        found = self.find(scheme)
         if not found:
-            registered = ", ".join(f"{one}://" for one in self._by_scheme) or "none"
+            registered = ", ".join(f"{one}://" for one in self.schemes()) or "none"
             raise RegistryError(f"no portal is registered for {scheme}://; registered: {registered}", name=scheme)
         return found
 

@@ -17,6 +17,7 @@ from time import monotonic, time
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from ..._internal.at_fork import new_lock
 from ..._internal.log import get_logger
 from ..._internal.settings import count, seconds, strings, text, whole_number
 from ..._internal.settings import require as require_setting
@@ -127,6 +128,7 @@ class JWTAuth:
         self._name_claim = text("jwt.name_claim", name_claim)
         self._options: dict[str, Any] = {"require": [*_names("require", require), name_claim]}
         self._max_length = count("jwt.max_length", max_length)
+        self._lock = new_lock()  # guards adding to the dict below and clearing it
         self._cache: dict[bytes, _CachedToken] = {}
         self._max_cached_tokens = whole_number("jwt.max_cached_tokens", max_cached_tokens, minimum=0)
         self._now = time
@@ -196,10 +198,13 @@ class JWTAuth:
         # A key set that was fetched during the check may lack the key that verified the token.
         if self._keys is not None and (cached.key_set is None or self._keys.current is not cached.key_set):
             return
-        if len(self._cache) >= self._max_cached_tokens:
-            self._cache.clear()
-        if self._max_cached_tokens:
-            self._cache[digest_of(token)] = cached
+        if not self._max_cached_tokens:
+            return
+        digest = digest_of(token)
+        with self._lock:
+            if len(self._cache) >= self._max_cached_tokens:
+                self._cache.clear()
+            self._cache[digest] = cached
 
     def _verified(self, token: str) -> dict[str, Any]:
         """Return the claims. An invalid token may raise any exception."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..._internal.at_fork import new_lock
 from ..messages.content_coding import compress, exceeds_ratio
 from .request import ClientRequest, ClientResponse, SendsRequests
 
@@ -23,6 +24,7 @@ class CompressingTransport:
     def __init__(self, transport: SendsRequests, min_size: int) -> None:
         self._transport = transport
         self._min_size = min_size
+        self._lock = new_lock()  # guards adding to the set below and clearing it
         self._uncompressed: set[str] = set()  # authorities of servers that do not accept gzip
 
     def send(self, request: ClientRequest) -> ClientResponse:
@@ -39,7 +41,8 @@ class CompressingTransport:
         if response.status != 415 or "accept-encoding" not in response.headers:
             return response
         response.close()
-        if len(self._uncompressed) >= _MAX_AUTHORITIES:
-            self._uncompressed.clear()
-        self._uncompressed.add(authority)
+        with self._lock:
+            if len(self._uncompressed) >= _MAX_AUTHORITIES:
+                self._uncompressed.clear()
+            self._uncompressed.add(authority)
         return self._transport.send(request)

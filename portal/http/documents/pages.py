@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from ..._internal.at_fork import new_lock
 from ..._internal.json_text import encode_json
 from ...catalogue import Catalogue, Entry
 from ...errors import ProtocolError, RegistryError
@@ -61,6 +62,7 @@ class Documents:
         self._authenticators = tuple(authenticators)
         self._page = DocsPage(title=title)
         self._discovered: tuple[list[Entry], dict[str, Any]] | None = None
+        self._lock = new_lock()  # guards adding to the dict below and clearing it
         self._made: dict[tuple[str, str | None], tuple[list[Entry], bytes]] = {}
 
     def find(self, path: str) -> str | None:
@@ -100,9 +102,11 @@ class Documents:
         entries = self._catalogue.entries()
         made = self._made.get((path, mount_path))
         if made is None or made[0] != entries:
-            if len(self._made) >= _MAX_CACHED:
-                self._made.clear()
-            made = self._made[path, mount_path] = (entries, encode_json(make(entries, mount_path)))
+            made = (entries, encode_json(make(entries, mount_path)))
+            with self._lock:
+                if len(self._made) >= _MAX_CACHED:
+                    self._made.clear()
+                self._made[path, mount_path] = made
         return made[1]
 
     def discovered(self) -> dict[str, Any]:

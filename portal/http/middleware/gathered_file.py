@@ -7,11 +7,11 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
-from weakref import WeakSet
 
-from ..._internal.at_fork import renew_after_fork
+from ..._internal.at_fork import new_lock, renew_after_fork
 from ..._internal.background import BackgroundLoop
 from ..._internal.log import get_logger
+from ..._internal.weak_bag import WeakBag
 from ...errors import OverloadedError
 from .log_file import LogFile
 
@@ -47,7 +47,8 @@ class GatheredFile(Generic[ItemT]):
         self._loop = BackgroundLoop("portal-log", self._wait_and_write)
         self.after_fork()
         renew_after_fork(self)
-        _living.add(self)
+        with _lock:
+            _living.add(self)
 
     def after_fork(self) -> None:
         """Start empty and without a thread: the parent writes its own lines."""
@@ -157,10 +158,13 @@ class GatheredFile(Generic[ItemT]):
         self._file.close()
 
 
-_living: WeakSet[GatheredFile[Any]] = WeakSet()
+_lock = new_lock()  # guards the bag below
+_living: WeakBag[GatheredFile[Any]] = WeakBag()
 
 
 @atexit.register
 def _flush_all() -> None:
-    for file in list(_living):
+    with _lock:
+        files = _living.items()
+    for file in files:
         file.flush()

@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
-from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from .._internal.closing import close_and_log
-from .._internal.settings import flag, instance, text, url_path, whole_number
-from ..address import Address
-from ..calls.client import call_keys
-from ..calls.dispatcher import Dispatcher
+from .._internal.settings import flag, instance, text, whole_number
 from ..calls.middleware import Middleware
 from ..calls.plugins import close_middleware, resolve_middleware
-from ..calls.workers import DISPATCH_THREADS
 from ..catalogue import UniqueIds
-from ..errors import ConfigError, RegistryError
-from ..function import ResolvedFunction
-from ..http11.allowed_hosts import AllowedHosts
-from ..http11.forwarded import trusted_networks
-from ..network.host_check import HostCheck
-from ..network.mount import ListenerMount, Place, address_on
-from ..portal import Portal, announce
+from ..network.mount import Place
+from ..network.portal import NetworkPortal
 from ..schema import validation_stats
-from ..service import Service, stop_services
 from ..serving import Listener, ServingConfig
 from .client.client import HTTPClient
 from .client.resolver import HTTPResolver
@@ -41,10 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["HTTPPortal"]
 
 _YEAR = 365 * 24 * 3600  # seconds
-_WITH_PORT = re.compile(r"(?!unix:)(?:https?://)?(\[[0-9A-Fa-f:.]+\]|[^:/\[\]]+):([0-9]+)/?")
 
 
-class HTTPPortal(Portal):
+class HTTPPortal(NetworkPortal):
     """Publish functions over HTTP/1.1 and resolve http and https addresses.
 
     The portal serves from `start()` or `with` on, or when another server hosts it. `apply` does not start it: with port
@@ -112,35 +98,28 @@ class HTTPPortal(Portal):
         unique_ids: UniqueIds = "fingerprint",
         listen: bool = True,
     ) -> None:
-        super().__init__(unique_ids=unique_ids, name=name)
-        instance("http.listener", listener, Listener, optional=True)
-        instance("http.config", config, ServingConfig, optional=True)
+        super().__init__(
+            "http",
+            host,
+            port,
+            base_path=base_path,
+            resolver=HTTPResolver(http),
+            name=name,
+            trusted_proxies=trusted_proxies,
+            allowed_hosts=allowed_hosts,
+            middleware=middleware,
+            executor=executor,
+            listener=listener,
+            serving=instance("http.config", config, ServingConfig, optional=True),
+            unique_ids=unique_ids,
+            listen=listen,
+        )
         whole_number("http.max_age", max_age, minimum=0, maximum=_YEAR, unit="a whole number of seconds")
         text("http.title", title, optional=True)
         text("http.version", version)
-        for setting, value in (("documents", documents), ("debug", debug), ("listen", listen)):
+        for setting, value in (("documents", documents), ("debug", debug)):
             flag(f"http.{setting}", value)
-        _require_plain_host(host)
-        self._base_path = url_path("http.base_path", base_path)
-        self._listen = listen
-        owned = listener is None
-        self.listener = listener or Listener(host, port, config=config)
-        self._resolver = HTTPResolver(http)
         self._http_middleware = resolve_middleware(http_middleware, "request", name=self.name)
-        proxies = trusted_networks(trusted_proxies)
-        threads = max(DISPATCH_THREADS, self.listener.config.workers)
-        self._dispatcher = Dispatcher(
-            middleware,
-            executor=executor,
-            workers=threads,
-            name=self.name,
-            limits=self.listener.config.key_limits(threads),
-            keys_of=call_keys(proxies),
-        )
-        hosts = None if allowed_hosts is None else AllowedHosts(allowed_hosts, setting="http.allowed_hosts")
-        #: As given, or None.
-        self.allowed_hosts = None if hosts is None else hosts.patterns
-        self._hosts = HostCheck(hosts, self._loopback_host)
         self._app = HTTPApp(
             self._catalogue,
             self._services,
@@ -151,7 +130,7 @@ class HTTPPortal(Portal):
             debug=debug,
             auth=auth,
             http_middleware=self._http_middleware,
-            trusted_proxies=proxies,
+            trusted_proxies=self._proxies,
             max_age=max_age,
             documents=documents,
             title=title or self.name or "Portal",
@@ -164,8 +143,7 @@ class HTTPPortal(Portal):
         places = [Place(self._base_path or "/", self._app)]
         if documents and self._base_path:
             places += [Place(path, self._app, shared=True) for path in DOCUMENT_PATHS]
-        self._mount = ListenerMount(self.listener, owned=owned, listen=listen, places=places)
-        announce(self)
+        self._serve_at(places)
 
     @cached_property
     def wsgi(self) -> WSGIApp:
@@ -190,85 +168,13 @@ class HTTPPortal(Portal):
         """Respond to one WSGI request."""
         return self.wsgi(environ, start_response)
 
-    @property
-    def base(self) -> Address:
-        """The address below which everything is published; `GET` lists it."""
-        return self._address_of(())
-
-    @property
-    def port(self) -> int:
-        """The port of the listener; 0 until port 0 has been bound."""
-        return self.listener.port
-
-    def _address_of(self, path: tuple[str, ...]) -> Address:
-        return address_on(self.listener, ("http", "https"), self._base_path, path)
-
-    def _loopback_host(self) -> str | None:
-        return self.listener.host if self.listener.loopback else None
-
-    def owns(self, address: Address) -> bool:
-        """Return whether an address is below this portal's base, published or not."""
-        base = self.base
-        return address.authority == base.authority and address.segments[: len(base.segments)] == base.segments
-
-    def _path_of(self, address: Address) -> tuple[str, ...]:
-        base = self.base
-        if not self.owns(address):
-            raise RegistryError(f"{address} is not published here", address=address)
-        return address.segments[len(base.segments) :]
-
-    def _bind(self) -> None:
-        if self._listen:
-            self.listener.bind()
-
-    @property
-    def accepting(self) -> bool:
-        """Whether the portal, or the server that hosts it, accepts connections now."""
-        return self._mount.accepting
-
-    def start(self) -> None:
-        """Start the services, then listen and serve. Does nothing if the portal serves already.
-
-        Raises: TransportError when the port is in use; what a service's `on_start` raises.
-        """
-        started = self._start_services()
-        try:
-            self._serve()
-        except BaseException:
-            with self._lifecycle:
-                self._services_run = False
-            with suppress(Exception):  # stop_services has logged it
-                stop_services(reversed(started))
-            raise
-
-    def _serve(self) -> None:
-        with self._lifecycle:
-            self._require_open()
-            self._mount.start()
-
     def stop(self, grace: float = 5.0) -> None:
         """Stop serving: finish running calls within `grace` seconds, then stop the services and the client."""
-        with self._lifecycle:
-            self._mount.stop(grace)
         try:
             super().stop(grace)
         finally:
             if self._closed:
-                self._dispatcher.close()
-                close_and_log(self._resolver, "the resolver of a portal")
                 close_middleware(self._http_middleware)
-
-    def resolve_function(self, address: Address | str) -> ResolvedFunction:
-        """Return the Function at an http or https address; see `HTTPResolver.resolve_function`."""
-        return self._resolver.resolve_function(address)
-
-    def resolve_service(self, address: Address | str) -> Service:
-        """Return the Service at an http or https address; see `HTTPResolver.resolve_service`."""
-        return self._resolver.resolve_service(address)
-
-    def list_at(self, address: Address | str) -> dict[str, Any]:
-        """Return what a portal publishes at its base address; see `HTTPResolver.list_at`."""
-        return self._resolver.list_at(address)
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document of the published functions, also if /openapi.json is not served."""
@@ -291,11 +197,3 @@ class HTTPPortal(Portal):
             "validation": validation_stats(),
         }
         return super().stats() | self._dispatcher.stats() | own | {"listener": self.listener.stats()}
-
-
-def _require_plain_host(host: object) -> None:
-    """Reject a host that contains a port, which DNS would not find. Raises ConfigError."""
-    found = _WITH_PORT.fullmatch(host) if isinstance(host, str) else None
-    if found:
-        expected = f'host and port as two arguments: HTTPPortal("{found[1].strip("[]")}", {found[2]})'
-        raise ConfigError.invalid("http.host", host, expected)

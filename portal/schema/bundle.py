@@ -10,28 +10,19 @@ Source: JSON Schema 2020-12 Core, section 9.3 (bundling); OpenAPI 3.1, Component
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import unquote
 
 from .jsondata import copy_json, pointer
+from .naming import ANNOTATIONS_OF_PLACE, has_inner_references, is_name, name_choices, pascal_case
 from .portable import portable
 from .subschemas import map_subschemas, subschemas, walk
 
-__all__ = ["SchemaBundle", "pascal_case"]
+__all__ = ["SchemaBundle"]
 
-#: Keywords that describe the place where a schema stands, and not the schema itself.
-_ANNOTATIONS_OF_PLACE = ("default", "description", "examples", "deprecated")
 #: Definitions that are compared, each with all that it refers to, for one schema; the others are not shared.
 _MAX_COMPARED = 5_000
-_is_name = re.compile("[A-Za-z][A-Za-z0-9_]*").fullmatch
-
-
-def pascal_case(text: str, otherwise: str = "Schema") -> str:
-    """Return a name of ASCII letters and digits that begins with a letter: "get_user/input" gives "GetUserInput"."""
-    name = "".join(part[:1].upper() + part[1:] for part in re.split("[^A-Za-z0-9]+", text))
-    return name if name[:1].isalpha() else otherwise + name
 
 
 class SchemaBundle:
@@ -87,6 +78,8 @@ class SchemaBundle:
         root = portable(copy_json(schema), _pointers_for_anchors(schema), formats=formats)
         if not _refers_to_root(root):
             root = _move_titled_to_defs(root)
+            if not has_inner_references(root):
+                root = name_choices(_with_items(root), name)
             as_component = as_component and "$ref" not in root
         as_component = as_component or _refers_to_root(root)
         own_name = self._unique_name(name) if as_component else ""
@@ -178,9 +171,9 @@ def _move_titled_to_defs(root: dict[str, Any]) -> dict[str, Any]:
             return part
         part = map_subschemas(part, move)
         title = part.get("title")
-        if not (isinstance(title, str) and _is_name(title) and part.get("properties")):
+        if not (isinstance(title, str) and is_name(title) and part.get("properties")):
             return part
-        definition = {key: value for key, value in part.items() if key not in _ANNOTATIONS_OF_PLACE}
+        definition = {key: value for key, value in part.items() if key not in ANNOTATIONS_OF_PLACE}
         text = json.dumps([title, definition], sort_keys=True)
         key = keys.get(text, title)
         while key in definitions and definitions[key] != definition:
@@ -188,12 +181,22 @@ def _move_titled_to_defs(root: dict[str, Any]) -> dict[str, Any]:
             key = f"{title}{numbers[title]}"
         keys[text] = key
         definitions[key] = definition
-        return {"$ref": f"#/$defs/{key}", **{key: part[key] for key in _ANNOTATIONS_OF_PLACE if key in part}}
+        return {"$ref": f"#/$defs/{key}", **{key: part[key] for key in ANNOTATIONS_OF_PLACE if key in part}}
 
     for name, definition in list(definitions.items()):
         definitions[name] = map_subschemas(definition, move) if isinstance(definition, dict) else definition
     found: dict[str, Any] = move({key: value for key, value in root.items() if key != "$defs"})
     return {**found, "$defs": definitions} if definitions else found
+
+
+def _with_items(root: dict[str, Any]) -> dict[str, Any]:
+    """Add `items: {}` to each array without `items`, in place, and return the schema: some readers require it."""
+    parts = list(walk(root))
+    if not any("unevaluatedItems" in part for part in parts):  # `items` would make all items evaluated ones
+        for part in parts:
+            if part.get("type") == "array":
+                part.setdefault("items", {})
+    return root
 
 
 def _without_titles(schema: Any) -> Any:
@@ -203,7 +206,7 @@ def _without_titles(schema: Any) -> Any:
     """
     for part in walk(schema):
         title = part.pop("title", None)
-        if isinstance(title, str) and not _is_name(title):
+        if isinstance(title, str) and not is_name(title):
             part.setdefault("description", title)
     return schema
 
@@ -235,7 +238,7 @@ def _definition_key(definition: str, root: dict[str, Any]) -> tuple[str, int]:
 def _preferred_name(definition: str, definitions: dict[str, Any]) -> str:
     """Return the title of a definition if it is a name, else its key; the key may have got a number."""
     title = definitions[definition].get("title") if isinstance(definitions[definition], dict) else None
-    return title if isinstance(title, str) and _is_name(title) else definition
+    return title if isinstance(title, str) and is_name(title) else definition
 
 
 def _changes_base_uri(schema: dict[str, Any]) -> bool:

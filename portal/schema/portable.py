@@ -1,7 +1,7 @@
 """Rewrite a JSON Schema for readers of OpenAPI and OpenRPC documents, such as client generators.
 
-Many of them support less than JSON Schema 2020-12: no boolean schemas, no `const` of an array, and no formats that
-Portal defines. The rewritten schema accepts the same values.
+Many of them support less than JSON Schema 2020-12: no boolean schemas, no `const` of an array, no type null but beside
+another one, no list of several types, and no formats that Portal defines. The rewritten schema accepts the same values.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ _DROPPED = frozenset(("$schema", "$id", "$anchor", "$comment"))
 
 #: Formats that accept more than JSON Schema defines: a time without an offset, a duration with a sign or fractions.
 _WIDER_FORMATS = frozenset(("time", "duration"))
+_SCALARS = frozenset(("boolean", "integer", "number", "string"))
+_NULL = {"type": "null"}
+_NULL_ALONE = {"const": None}
 
 _SECONDS = "[0-9]{1,8}([.][0-9]{1,6})?S"
 _TIME = f"T([0-9]{{1,8}}H([0-9]{{1,8}}M)?({_SECONDS})?|[0-9]{{1,8}}M({_SECONDS})?|{_SECONDS})"
@@ -57,14 +60,56 @@ def portable(schema: Any, rename: Callable[[str], str], *, formats: bool) -> Any
             found["enum"] = [value]  # generators support const for scalars only
         elif key not in _DROPPED:
             found[key] = map_value(key, value, lambda part: portable(part, rename, formats=formats))
-    if isinstance(found.get("enum"), list) and isinstance(found.get("type"), list) and "anyOf" not in found:
-        found = _split_enum(found)
+    if isinstance(found.get("enum"), list):
+        found = _with_typed_enum(found)
+    found = _with_one_type(_with_short_tuple(found))
+    if found.get("format") == "decimal":  # some generators take such text for a binary float
+        found["x-format"] = found.pop("format")
     return _with_pattern(found) if formats else found
+
+
+def _with_one_type(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema with `anyOf` in place of several types, and without the type null where no other one is."""
+    if schema.get("type") in ("null", ["null"]):
+        del schema["type"]
+        schema |= _NULL_ALONE
+    for union in ("anyOf", "oneOf"):
+        if isinstance(schema.get(union), list):
+            schema[union] = [_NULL if member == _NULL_ALONE else member for member in schema[union]]
+    if {"type": "number"} in schema.get("anyOf", ()):  # each integer is a number
+        schema["anyOf"] = [
+            one for one in schema["anyOf"] if not (isinstance(one, dict) and one.get("type") == "integer")
+        ]
+        if len(schema["anyOf"]) == 1:
+            del schema["anyOf"]
+            schema["type"] = "number"
+    kinds = schema.get("type")
+    if isinstance(kinds, list) and len(kinds) == 1:
+        schema["type"] = kinds[0]
+    elif isinstance(kinds, list) and len(set(kinds) - {"null"}) > 1 and not {"anyOf", "enum", "const"} & schema.keys():
+        del schema["type"]
+        schema["anyOf"] = [{"type": kind} for kind in kinds]
+    return schema
+
+
+def _with_short_tuple(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema with `maxItems` in place of `items: false` after `prefixItems`.
+
+    `items` then applies to nothing. It tells a reader that knows no `prefixItems` the type that all items have.
+    """
+    prefix = schema.get("prefixItems")
+    if isinstance(prefix, list) and schema.get("items") == {"not": {}}:
+        kinds = {str(part.get("type")) if isinstance(part, dict) else "" for part in prefix}
+        schema["items"] = {"type": kinds.pop()} if len(kinds) == 1 and kinds <= _SCALARS else {}
+        limit = schema.get("maxItems", len(prefix))
+        schema["maxItems"] = min(limit, len(prefix)) if isinstance(limit, int | float) else len(prefix)
+    return schema
 
 
 def _with_pattern(schema: dict[str, Any]) -> dict[str, Any]:
     """Return the schema with a pattern for its format; a format that means more here becomes `x-format`."""
-    pattern = _PATTERNS.get(str(schema.get("format", schema.get("contentEncoding"))))
+    kind = schema.get("format", schema.get("x-format", schema.get("contentEncoding")))
+    pattern = _PATTERNS.get(str(kind))
     if pattern is not None and not {"pattern", "enum", "const"} & schema.keys():
         schema["pattern"] = pattern
     if schema.get("format") in _WIDER_FORMATS:
@@ -72,7 +117,7 @@ def _with_pattern(schema: dict[str, Any]) -> dict[str, Any]:
     return schema
 
 
-def _split_enum(schema: dict[str, Any]) -> dict[str, Any]:
+def _with_typed_enum(schema: dict[str, Any]) -> dict[str, Any]:
     """Return the schema with its choices grouped by type: generators make enumerations of one type only."""
     by_type: dict[str, list[Any]] = {}
     for value in schema["enum"]:
@@ -80,7 +125,9 @@ def _split_enum(schema: dict[str, Any]) -> dict[str, Any]:
         if kind is None:
             return schema
         by_type.setdefault(kind, []).append(value)
-    if len(by_type) < 2:
+    if isinstance(schema.get("type"), str) or "anyOf" in schema:
         return schema
+    if len(by_type) == 1:
+        return {**schema, "type": next(iter(by_type))}
     parts = [{"type": name, **({} if name == "null" else {"enum": values})} for name, values in by_type.items()]
     return {key: value for key, value in schema.items() if key not in ("type", "enum")} | {"anyOf": parts}

@@ -160,7 +160,10 @@ def test_schemas_and_json_rpc(package: str, client: Any, models: ModuleType) -> 
         schema = call(package, f"schemas.describe_orders_{name}", client)
         assert (schema.name, schema.fingerprint) == (name, orders.service[name].schema.fingerprint)
     request = {"jsonrpc": "2.0", "method": "orders.add", "params": {"a": 1, "b": 2}, "id": 1}
-    assert call(package, "json_rpc.call_json_rpc", client, body=request).result == 3.0
+    single = models.RPCRequest.from_dict(request)
+    assert call(package, "json_rpc.call_json_rpc", client, body=single).result == 3.0
+    batch = [models.RPCRequest.from_dict(request | {"id": number}) for number in (1, "b")]
+    assert [one.id for one in call(package, "json_rpc.call_json_rpc", client, body=batch)] == [1, "b"]
 
 
 def test_no_warning_for_any_kind_of_type(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_the_pattern_accepts_what_the_format_accepts(form: str, text: str) -> No
 
 def test_a_pattern_is_added_only_for_validated_formats_without_one() -> None:
     plain = {"type": "string", "format": "decimal"}
-    assert rewritten(plain) == plain
+    assert rewritten(plain) == {"type": "string", "x-format": "decimal"}
     assert rewritten(plain | {"pattern": "^1$"}, formats=True)["pattern"] == "^1$"
     blob = rewritten({"type": "string", "contentEncoding": "base64"}, formats=True)
     check = jsonschema.Draft202012Validator(blob).is_valid
@@ -83,4 +83,48 @@ def test_choices_of_several_types_are_grouped_by_type() -> None:
     }
     mixed: dict[str, object] = {"type": ["object", "string"], "enum": [{}, "a"]}
     assert rewritten(mixed) == mixed
-    assert rewritten({"enum": ["a", 1]}) == {"enum": ["a", 1]}
+    grouped = {"anyOf": [{"type": "string", "enum": ["a"]}, {"type": "integer", "enum": [1]}]}
+    assert rewritten({"enum": ["a", 1]}) == grouped
+    assert rewritten({"enum": ["a", "b"]}) == {"type": "string", "enum": ["a", "b"]}
+    assert rewritten({"type": ["string"], "enum": ["a", "b"]}) == {"type": "string", "enum": ["a", "b"]}
+    assert rewritten({"type": "string", "enum": ["a", 1]}) == {"type": "string", "enum": ["a", 1]}
+
+
+EQUAL: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"type": "null"}, {"const": None}),
+    ({"properties": {"a": {"type": ["null"]}}}, {"properties": {"a": {"const": None}}}),
+    ({"anyOf": [{"type": "string"}, {"type": "null"}]}, {"anyOf": [{"type": "string"}, {"type": "null"}]}),
+    ({"oneOf": [{"type": "string"}, {"const": None}]}, {"oneOf": [{"type": "string"}, {"type": "null"}]}),
+    ({"type": ["string", "null"]}, {"type": ["string", "null"]}),
+    (
+        {"type": ["integer", "string", "null"], "maxLength": 2},
+        {"anyOf": [{"type": "integer"}, {"type": "string"}, {"type": "null"}], "maxLength": 2},
+    ),
+    ({"anyOf": [{"type": "integer"}, {"type": "number"}], "minimum": 1}, {"type": "number", "minimum": 1}),
+    (
+        {"anyOf": [{"type": "integer", "minimum": 9}, {"type": "number"}, {"type": "null"}]},
+        {"anyOf": [{"type": "number"}, {"type": "null"}]},
+    ),
+    (
+        {"type": "array", "prefixItems": [{"type": "integer"}, {"type": "integer"}], "items": False},
+        {
+            "type": "array",
+            "prefixItems": [{"type": "integer"}, {"type": "integer"}],
+            "items": {"type": "integer"},
+            "maxItems": 2,
+        },
+    ),
+    (
+        {"prefixItems": [{"type": "integer"}, True], "items": False, "maxItems": 1},
+        {"prefixItems": [{"type": "integer"}, {}], "items": {}, "maxItems": 1},
+    ),
+]
+VALUES = [None, True, 0, 1, 9, 1.5, "", "a", "abc", [], [1], [1, 2], [1, "a"], [1, 2, 3], {}, {"a": None}, {"a": 1}]
+
+
+@pytest.mark.parametrize(("schema", "expected"), EQUAL)
+def test_types_that_generators_lack_are_written_otherwise(schema: dict[str, Any], expected: dict[str, Any]) -> None:
+    written = rewritten(schema)
+    assert written == rewritten(written) == expected
+    for value in VALUES:
+        assert jsonschema.Draft202012Validator(written).is_valid(value) == Schema.of(schema).accepts(value), value

@@ -33,6 +33,8 @@ VERSION = "3.1.1"
 _SCHEMAS = "schemas"
 _FUNCTIONS = "functions"  # the tag of functions without a service or a tag
 
+_THIS_SERVER = {"url": "/", "description": "The server that has this document."}
+
 _CALL_STATUSES = (400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 502, 503, 504)
 _GET_STATUSES = (400, 401, 403, 404, 408, 429, 500, 503)
 
@@ -56,7 +58,7 @@ def openapi_document(
         entries: what is published, from a Catalogue.
         services: the published services, for the descriptions of tags.
         base_path: "" or "/api".
-        servers: URLs without the base path, or Server Objects.
+        servers: URLs without the base path, or Server Objects. Without any it is the server that has the document.
         title, version, description: of the document.
         authenticators: of the portal. Each is an instance of one of Portal's classes or has a `security_scheme`, a
             tuple of a name and a Security Scheme Object. Others, such as plain functions, are left out.
@@ -72,10 +74,8 @@ def openapi_document(
     }
     options: dict[str, Any] = {"info": {"description": f"{description}\n\n{ABOUT}".strip()}}
     urls = [{"url": one} if isinstance(one, str) else dict(one) for one in servers]
-    if urls:
-        options["servers"] = urls
-    if schemes:
-        options["security"] = [{name: []} for name in schemes]
+    options["servers"] = urls or [_THIS_SERVER]
+    options["security"] = [{name: []} for name in schemes]
     spec = APISpec(title=title, version=version, openapi_version=VERSION, **options)
     for name, scheme in schemes.items():
         spec.components.security_scheme(name, scheme)
@@ -159,9 +159,9 @@ def _call(entry: Entry, name: str, bundle: SchemaBundle) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": name,
         "tags": [_group(entry)],
-        **_words(schema.description, _flags(schema)),
-        # an empty body counts as an empty object
-        "requestBody": {"required": bool(schema.input.get("required")), "content": {JSON: body}},
+        **_words(schema.description or f"Call {schema.name}.", _flags(schema)),
+        # The server takes an empty body for an empty object. Generated clients have optional bodies after the headers.
+        "requestBody": {"required": True, "content": {JSON: body}},
         "responses": {
             200: _stream_response(entry, name, bundle) if schema.streaming else _response(entry, name, bundle),
             **{status: f"Problem{status}" for status in sorted(statuses)},
@@ -240,7 +240,8 @@ def _description(entry: Entry, name: str) -> dict[str, Any]:
     return {
         "operationId": f"describe_{name}",
         "tags": [_SCHEMAS],
-        "summary": f"The schema of {entry.function.name}: input, output, version and flags.",
+        "summary": f"The schema of {entry.function.name}.",
+        "description": "Its input and output, as JSON Schema, its version and its flags.",
         "parameters": ["RequestID"],
         "responses": {
             200: {
@@ -264,13 +265,11 @@ def _rpc_example(entries: Iterable[Entry]) -> tuple[str, Any] | tuple[()]:
 
 
 def _rpc_responses() -> dict[int, Any]:
-    response = {"$ref": "#/components/schemas/RPCResponse"}
-    either = {"anyOf": [response, {"type": "array", "items": response, "minItems": 1}]}
     return {
         200: {
             "description": "One response, or a list of them for a batch. It includes the errors of calls.",
             "headers": _headers("X-Request-ID"),
-            "content": {JSON: {"schema": either}},
+            "content": {JSON: {"schema": {"$ref": "#/components/schemas/RPCReply"}}},
         },
         204: {"description": "The request held notifications only.", "headers": _headers("X-Request-ID")},
         **{status: f"Problem{status}" for status in (400, 401, 403, 408, 413, 415, 429, 500, 503)},
@@ -311,10 +310,10 @@ def _tags(
     entries: Collection[Entry], services: Mapping[str, Service] | Iterable[Service], rpc: bool
 ) -> list[dict[str, str]]:
     known = services.values() if isinstance(services, Mapping) else services
-    words = {_SCHEMAS: "The input, output and flags of each function, as JSON."} if entries else {}
+    words = {_SCHEMAS: "The input, output and flags of each function, as JSON.", _FUNCTIONS: "Functions of no service."}
     if rpc:
         words["json-rpc"] = "Calls of all functions at one address."
-    words |= {service.name: service.description for service in known}
+    words |= {service.name: service.description for service in known if service.description}
     found = dict.fromkeys(_group(entry) for entry in entries)
     found |= dict.fromkeys(["json-rpc"] * rpc + [_SCHEMAS] * bool(entries))
-    return [{"name": tag, "description": words[tag]} if words.get(tag) else {"name": tag} for tag in found]
+    return [{"name": tag, "description": words.get(tag, f"The functions of {tag}.")} for tag in found]

@@ -71,7 +71,8 @@ PARAMETERS: dict[str, dict[str, Any]] = {
 _TEXT = {"type": "string"}
 _FLAG = {"type": "boolean"}
 _OBJECT = {"type": "object", "additionalProperties": True}
-_ID = {"type": ["string", "number", "null"]}
+_REF = "#/components/schemas/"
+_ID = {"anyOf": [{"$ref": f"{_REF}RPCId"}, {"type": "null"}]}
 _VERSION = {"type": "string", "const": "2.0"}
 _NUMBERS = {"a": 1, "b": 2}
 
@@ -87,18 +88,18 @@ SCHEMAS: dict[str, dict[str, Any]] = {
             "code": _TEXT | {"description": "A code for programs, such as `validation_error`."},
             "request_id": {"type": ["string", "null"]},
             "retryable": _FLAG | {"description": "Whether the same call may succeed if it is sent again."},
-            "delivery": _TEXT
-            | {
-                "enum": ["not_sent", "unknown", "executed"],
+            "delivery": {
+                "$ref": f"{_REF}ProblemDelivery",
                 "description": "Whether the function ran: it did not start, it may have started, it started.",
             },
             "hint": _TEXT | {"description": "A step that the caller can take to solve the problem."},
-            "errors": {"type": "array", "items": {"$ref": "#/components/schemas/Fault"}},
+            "errors": {"type": "array", "items": {"$ref": f"{_REF}Fault"}},
             "retry_after": {"type": "number", "description": "Seconds."},
         },
         "required": ["type", "title", "status", "detail", "code", "request_id", "retryable"],
         "additionalProperties": True,
     },
+    "ProblemDelivery": _TEXT | {"enum": ["not_sent", "unknown", "executed"]},
     "Fault": {
         "type": "object",
         "description": "One fault of one value.",
@@ -137,12 +138,25 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         "properties": {
             "jsonrpc": _VERSION,
             "method": _TEXT,
-            "params": {"anyOf": [_OBJECT, {"type": "array", "items": {}}]},
+            "params": {"$ref": f"{_REF}RPCParams"},
             "id": _ID,
-            "meta": _OBJECT,
+            "meta": {"$ref": f"{_REF}RPCMeta"},
         },
         "required": ["jsonrpc", "method"],
     },
+    "RPCMeta": _OBJECT,
+    "RPCId": {"oneOf": [_TEXT, {"type": "number"}]},
+    "RPCParams": {"description": "By name, or by position.", "oneOf": [_OBJECT, {"type": "array", "items": {}}]},
+    "RPCCall": {
+        "description": "One request, or a batch of them.",
+        "oneOf": [
+            {"$ref": f"{_REF}RPCRequest"},
+            {"type": "array", "items": {"$ref": f"{_REF}RPCBatchItem"}, "minItems": 1, "maxItems": MAX_BATCH},
+        ],
+    },
+    # Generators confuse an item of the batch with a single request if both are the same component.
+    "RPCBatchItem": {"allOf": [{"$ref": f"{_REF}RPCRequest"}]},
+    "RPCReplyItem": {"allOf": [{"$ref": f"{_REF}RPCResponse"}]},
     "RPCError": {
         "type": "object",
         "properties": {"code": {"type": "integer"}, "message": _TEXT, "data": _OBJECT},
@@ -154,10 +168,17 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         "properties": {
             "jsonrpc": _VERSION,
             "result": {},
-            "error": {"$ref": "#/components/schemas/RPCError"},
+            "error": {"$ref": f"{_REF}RPCError"},
             "id": _ID,
         },
         "required": ["jsonrpc", "id"],
+    },
+    "RPCReply": {
+        "description": "The response to a request, or the responses to a batch.",
+        "oneOf": [
+            {"$ref": f"{_REF}RPCResponse"},
+            {"type": "array", "items": {"$ref": f"{_REF}RPCReplyItem"}, "minItems": 1},
+        ],
     },
 }
 
@@ -165,7 +186,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
 def rpc_operation(method: str = "add", params: Any = _NUMBERS) -> dict[str, Any]:
     """Return the operation of the JSON-RPC endpoint, without its responses. Its examples call `method` with `params`.
 
-    Its schema accepts any JSON: JSON-RPC reports an invalid request by an error in a response with status 200.
+    The status of a body that does not fit its schema is 200: JSON-RPC reports it by an error in the response.
     """
     request = {"jsonrpc": "2.0", "method": method, "params": params, "id": 1}
     return {
@@ -176,10 +197,10 @@ def rpc_operation(method: str = "add", params: Any = _NUMBERS) -> dict[str, Any]
         "the name of a path, with dots or slashes: `orders.price`, `add@2`. An invalid request gets an error. "
         "X-Request-ID, X-Portal-Timeout and Idempotency-Key have the same effect as in a call by path.",
         "requestBody": {
-            "required": False,  # JSON-RPC has an error even for a body that is not JSON
+            "required": True,
             "content": {
                 "application/json": {
-                    "schema": {},
+                    "schema": {"$ref": f"{_REF}RPCCall"},
                     "examples": {
                         "request": {"value": request},
                         "batch": {"value": [request, request | {"id": 2}]},

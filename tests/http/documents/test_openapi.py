@@ -166,8 +166,8 @@ def test_flags_and_words() -> None:
     assert call["deprecated"]
     assert (call["x-timeout"], call["tags"], call["x-tags"]) == (2.5, ["a"], ["a"])
     assert call["description"] == "Version 1, at most 2.5 s."
-    assert "summary" not in call
-    assert not call["requestBody"]["required"]
+    assert call["summary"] == "Call plain."
+    assert call["requestBody"]["required"]
     call = document["paths"]["/api/told"]["post"]
     assert (call["summary"], call["description"]) == ("One line.", "And more.\nOf it.\n\nVersion 1.")
     assert not {"deprecated", "x-timeout", "x-tags"} & call.keys()
@@ -178,8 +178,8 @@ def test_title_servers_and_description() -> None:
     assert document["info"] == {"title": "T", "version": "7", "description": f"D\n\n{ABOUT}"}
     assert document_of([])["info"]["description"] == ABOUT
     assert document["servers"] == [{"url": "/x", "description": "d"}]
-    assert "servers" not in document_of([])
-    assert "security" not in document_of([])
+    assert [one["url"] for one in document_of([])["servers"]] == ["/"]
+    assert document_of([])["security"] == []
 
 
 def test_every_status_that_an_error_has_is_there() -> None:

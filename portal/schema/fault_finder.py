@@ -21,6 +21,7 @@ from .bounds.keywords import KEYWORDS, ReportEnded, start_report, unknown_names
 from .bounds.limits import counters, limits
 from .formats import FORMATS, lacks_time_zone
 from .jsondata import SCALAR_TYPES, pointer, shorten
+from .nearest import TYPE_WORDS, form_words, nearest_form
 from .subschemas import APPLICATORS
 
 __all__ = ["fault_finder"]
@@ -30,15 +31,6 @@ _extend: Any = extend
 _NOT_QUOTED = APPLICATORS | {"$ref"}
 _MAX_MESSAGE = 400  # characters
 _JSON_TYPES: dict[type, str] = {**SCALAR_TYPES, dict: "object", list: "array"}
-_TYPE_WORDS = {
-    "object": "an object",
-    "array": "an array",
-    "string": "a string",
-    "boolean": "a boolean",
-    "integer": "an integer",
-    "number": "a number",
-    "null": "null",
-}
 #: Keyword -> message.
 _MESSAGES = {
     "const": "must be {expected}, got {value}",
@@ -131,9 +123,8 @@ def _faults(error: Any) -> Iterator[Fault]:
         for name in unknown_names(error.instance, error.schema):
             value = shorten(error.instance[name])
             yield Fault(pointer([*path, name]), f"{shorten(name, _MAX_MESSAGE)} is unknown", rule, False, value)
-    elif rule in ("anyOf", "oneOf") and (inner := _errors_of_likely_branch(error)):
-        for part in inner:
-            yield from _faults(part)
+    elif rule in ("anyOf", "oneOf") and error.context:
+        yield from _alternative_faults(error)
     elif rule == "None":  # the schema is `false`
         value = shorten(error.instance)
         yield Fault(pointer(path), f"no value is allowed here, got {value}", "false", None, value)
@@ -142,18 +133,23 @@ def _faults(error: Any) -> Iterator[Fault]:
         yield Fault(pointer(path), _message(error, rule), rule, expected, shorten(error.instance))
 
 
-def _errors_of_likely_branch(error: Any) -> list[Any] | None:
-    """Return the errors of the branch that accepts the type of the value, if exactly one branch does."""
-    branches: dict[int, list[Any]] = {}
-    for part in error.context:
-        if part.relative_schema_path:  # the error of a branch that is `false` has no path
-            branches.setdefault(part.relative_schema_path[0], []).append(part)
-    likely = [
-        parts
-        for parts in branches.values()
-        if not any(part.validator in ("type", "const", "enum") and not part.relative_path for part in parts)
-    ]
-    return likely[0] if len(likely) == 1 else None
+def _alternative_faults(error: Any) -> Iterator[Fault]:
+    """Yield the faults of `anyOf` or `oneOf`: which alternatives there are, and the faults of the nearest one."""
+    nearest = nearest_form(error)
+    if nearest is None or not nearest.is_certain:
+        found = f", got {_kind_words(error.instance)}" if nearest is None else f"; the nearest is {nearest.name}"
+        message = f"must be {form_words(error.validator_value)}{found}"
+        path = pointer(error.absolute_path)
+        yield Fault(path, message[:_MAX_MESSAGE], str(error.validator), None, shorten(error.instance))
+    for part in () if nearest is None else nearest.errors:
+        yield from _faults(part)
+
+
+def _kind_words(value: Any) -> str:
+    kind = _JSON_TYPES.get(type(value), type(value).__name__)
+    if kind in ("object", "array"):
+        return TYPE_WORDS[kind]
+    return shorten(value)
 
 
 def _message(error: Any, rule: str) -> str:
@@ -161,7 +157,7 @@ def _message(error: Any, rule: str) -> str:
     if rule == "type":
         kinds = [expected] if isinstance(expected, str) else expected
         kind = _JSON_TYPES.get(type(value), type(value).__name__)
-        return f"must be {' or '.join(_TYPE_WORDS[kind] for kind in kinds)}, got {_TYPE_WORDS.get(kind, kind)}"
+        return f"must be {' or '.join(TYPE_WORDS[kind] for kind in kinds)}, got {TYPE_WORDS.get(kind, kind)}"
     if rule == "format" and expected == "date-time" and lacks_time_zone(value):
         return f"must have a time zone, as in 2026-01-31T09:00:00Z, got {shorten(value)}"
     if rule in _MESSAGES:
@@ -171,6 +167,4 @@ def _message(error: Any, rule: str) -> str:
         return f"must have {words} {expected} {noun}{'' if expected == 1 else 's'}, got {len(value)}"
     if rule == "items" and expected is False:
         return f"must have at most {len(error.schema.get('prefixItems', ()))} items, got {len(value)}"
-    if rule in ("anyOf", "oneOf") and error.context:
-        return "must match one of the allowed schemas"
     return str(error.message) if len(error.message) <= 200 else f"must satisfy the keyword {rule!r} of the schema"

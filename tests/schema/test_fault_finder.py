@@ -34,7 +34,7 @@ MESSAGES: list[tuple[dict[str, Any], Any, str]] = [
     ({"prefixItems": [True, True], "items": False}, [1, 2, 3], "must have at most 2 items, got 3"),
     ({"required": ["a"]}, {}, "'a' is required"),
     ({"additionalProperties": False}, {"a": 1}, "'a' is unknown"),
-    ({"anyOf": [{"type": "null"}, {"type": "string"}]}, 1, "must match one of the allowed schemas"),
+    ({"anyOf": [{"type": "null"}, {"type": "string"}]}, 1, "must be null or a string, got 1"),
     ({"properties": {"a": False}}, {"a": 1}, "no value is allowed here, got 1"),
     ({"not": {"enum": list(range(200))}}, 1, "must satisfy the keyword 'not' of the schema"),
 ]

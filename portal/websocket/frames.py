@@ -157,6 +157,11 @@ class _Rules(Extension):
     def offer(self) -> bool | str:
         return False  # the handshake is not wsproto's
 
+    @property
+    def kept(self) -> int:
+        """Bytes of the present message, decompressed if it is compressed."""
+        return self._length if self._compressed else self._received
+
     def _fail(self, code: CloseReason, reason: str) -> CloseReason:
         self.failure = reason
         return code
@@ -263,6 +268,11 @@ class FrameProtocol:
         self.ended = self.closing = False
 
     # receiving
+
+    @property
+    def buffered(self) -> int:
+        """The bytes that are kept of a message which has not arrived completely."""
+        return self._rules.kept
 
     def feed(self, data: bytes) -> list[FrameEvent]:
         """Take bytes from the peer and return the events that they complete."""

@@ -280,6 +280,16 @@ def test_many_fragments_take_little_more_than_their_text() -> None:
     assert protocol.feed(server_frame(0x80)) == [TextMessage("x" + "\u00e9" * 75_000)]
 
 
+@pytest.mark.parametrize("deflate", [None, FRESH])
+def test_the_bytes_of_an_incomplete_message_are_known(deflate: Agreement | None) -> None:
+    protocol = FrameProtocol("server", deflate=deflate)
+    data = FrameProtocol("client", deflate=deflate).text("x" * 1000)
+    assert protocol.feed(data[:-1]) == []
+    assert protocol.buffered >= 990
+    assert protocol.feed(data[-1:]) == [TextMessage("x" * 1000)]
+    assert protocol.buffered == 0
+
+
 def test_events_can_be_taken_one_at_a_time() -> None:
     """A reader that stops at a limit does not pay for the rest."""
     protocol = FrameProtocol("server")

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ...context import Identity
-from ..io.output import ConnectionOwner
-from ..messages.upgraded import Upgraded
+from ..messages.upgraded import Run, Upgraded
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -20,22 +19,21 @@ class Channel:
 
     Args:
         connection: the connection.
-        owner: watches it.
+        run_in_worker: see below.
         take_over: makes the protocol; it may send at once.
 
     Attributes:
         handler: the protocol.
+        run_in_worker: has work done by a worker.
 
     Threads: one at a time may call `send`, `finish` and `resume_http`. Any thread may call the other methods.
     """
 
-    __slots__ = ("_connection", "_known", "_owner", "_stopping", "handler")
+    __slots__ = ("_connection", "_known", "_stopping", "handler", "run_in_worker")
 
-    def __init__(
-        self, connection: Connection, owner: ConnectionOwner, take_over: Callable[[Channel], Upgraded]
-    ) -> None:
+    def __init__(self, connection: Connection, run_in_worker: Run, take_over: Callable[[Channel], Upgraded]) -> None:
         self._connection = connection
-        self._owner = owner
+        self.run_in_worker = run_in_worker
         self._known = False
         self.handler = take_over(self)
         self._stopping: list[Callable[[], object]] = [self.handler.stopping]  # until it is called

@@ -19,7 +19,7 @@ from ..io.stream import Stream, TLSStream, plain_stream
 from ..io.tls import identity_of
 from ..messages.rejections import error_response
 from ..messages.request_reader import Received, RequestReader
-from ..messages.upgraded import Upgraded
+from ..messages.upgraded import Run, Upgraded
 from .channel import Channel
 from .timeouts import DRAIN_SECONDS, silence_deadline
 
@@ -328,11 +328,11 @@ class Connection:
 
     # upgrades
 
-    def upgrade(self, take_over: Callable[[Channel], Upgraded]) -> bytes:
+    def upgrade(self, take_over: Callable[[Channel], Upgraded], run_in_worker: Run) -> bytes:
         """Give the connection to a protocol other than HTTP; return the bytes already read that belong to it."""
         rest = self._reader.take_rest()
         self.deadline = inf
-        self.channel = Channel(self, self._owner, take_over)
+        self.channel = Channel(self, run_in_worker, take_over)
         return rest
 
     def downgrade(self, rest: bytes) -> None:
@@ -379,10 +379,12 @@ class Connection:
         """Break the connection for its output. A protocol other than HTTP may say why first. Any thread."""
         if self.channel is None or self.draining:
             self.reset()
-        else:
+        elif last := self.channel.handler.farewell():
             # If nothing waits any more, another thread may be writing: then the end comes without the words.
-            self.output.replace(self.channel.handler.farewell())
+            self.output.replace(last)
             self.channel.finish()
+        else:
+            self.reset()
 
     def discard(self) -> None:
         """Close this process's copy of the socket in the child of a fork. The client does not notice."""

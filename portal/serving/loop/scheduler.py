@@ -341,7 +341,7 @@ class RequestScheduler:
 
     def _upgrade(self, connection: Connection, response: Response) -> None:
         assert response.upgrade is not None
-        rest = connection.upgrade(response.upgrade)
+        rest = connection.upgrade(response.upgrade, self._run_in_worker)
         channel = connection.channel
         if rest and channel is not None:
             channel.handler.received(rest, self._run_in_worker)

@@ -82,17 +82,17 @@ class UpgradedWork:
             held.release()
 
     def go_on_reading(self, connection: Connection) -> None:
-        """Have a worker go on with what has been read from a connection, if one is free."""
+        """Have a worker go on with what has been read from a connection. If there is none, reject its work."""
         try:
-            self._pool.submit(self._read, connection)
-        except OverloadedError:
-            _log.debug("no worker is free to go on with a connection")
+            self._pool.submit(self._read, connection, self.run_in_worker)
+        except OverloadedError as error:
+            self._read(connection, partial(_reject, error))
 
-    def _read(self, connection: Connection) -> None:
+    def _read(self, connection: Connection, run: Run) -> None:
         channel = connection.channel
         try:
             if channel is not None:
-                channel.handler.received(b"", self.run_in_worker)
+                channel.handler.received(b"", run)
         except BaseException:
             _log.exception("reading from a connection failed")
             connection.abort()
@@ -113,3 +113,7 @@ class UpgradedWork:
             return False
         _, keys, _, queued = args
         return bool(queued + self._max_wait <= now) or self._pool.is_stalled(keys)
+
+
+def _reject(error: OverloadedError, kind: Hashable, keys: Keys, work: Work) -> None:
+    raise error

@@ -55,7 +55,7 @@ class Upgraded(Protocol):
         """
 
     def farewell(self) -> bytes:
-        """Return the last bytes for a client that reads too slowly, and send nothing after that.
+        """Return the last bytes for a client that reads too slowly, and send nothing after that; b"" for none.
 
         Any thread calls this, also while another one holds locks of this object. It takes no lock.
         """

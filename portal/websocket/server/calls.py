@@ -107,7 +107,8 @@ class Calls:
             call.tag = running = RunningCall(context)
             if call.cancelled:
                 context.cancel()
-            self._identify(peer, call, context, held)
+            if call.method != "rpc.authenticate" or entry is not None:
+                self._identify(peer, call, context, held)
             if entry is None:
                 self._run_without_entry(peer, call, context, reply)
             else:

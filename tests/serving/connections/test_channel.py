@@ -69,7 +69,7 @@ def connection(budgets: InputBudgets) -> Connection:
 
 @pytest.fixture
 def channel(connection: Connection) -> Channel:
-    return Channel(connection, None, Handler)  # type: ignore[arg-type]
+    return Channel(connection, lambda kind, keys, work: None, Handler)  # type: ignore[arg-type]
 
 
 def test_it_tells_what_the_connection_knows(channel: Channel) -> None:

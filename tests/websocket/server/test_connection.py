@@ -1,0 +1,336 @@
+"""ServerConnection: calls in both directions on one connection, its subscriptions, and how it ends."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from portal import BearerAuth, CallContext, Identity, TransportError
+from portal.errors import CallTimeout, PortalError
+from portal.websocket.frames import Close, TextMessage
+from portal.websocket.server.settings import WebSocketConfig
+from portal.websocket.topics.topic import Topic
+from tests.support.websocket_listener import PLAIN, WAIT, WebSocketServer, eventually
+
+
+class Functions:
+    """Functions that a test holds up."""
+
+    def __init__(self) -> None:
+        self.held, self.gate, self.cancelled = threading.Event(), threading.Event(), threading.Event()
+        self.produced = 0
+
+    def add(self, a: float, b: float) -> float:
+        return a + b
+
+    def thread(self) -> str:
+        return threading.current_thread().name
+
+    def hold(self) -> str:
+        self.held.set()
+        self.gate.wait(WAIT)
+        return "held"
+
+    def until_cancelled(self) -> str:
+        context = CallContext.current()
+        assert context is not None
+        context.on_cancel(self.cancelled.set)
+        self.held.set()
+        self.cancelled.wait(WAIT)
+        return "late"
+
+    def numbers(self, count: int) -> Iterator[int]:
+        for number in range(count):
+            self.produced += 1
+            yield number
+
+    def texts(self, count: int, size: int) -> Iterator[str]:
+        for _ in range(count):
+            self.produced += 1
+            yield "x" * size
+
+    def all(self) -> tuple[Any, ...]:
+        return self.add, self.thread, self.hold, self.until_cancelled, self.numbers, self.texts
+
+
+@pytest.fixture
+def functions() -> Functions:
+    return Functions()
+
+
+def request(method: str, params: Any = None, id: Any = 1) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "method": method, "params": params or {}, "id": id}
+
+
+# calls
+
+
+def test_short_calls_are_served_by_the_thread_that_reads(functions: Functions) -> None:
+    with WebSocketServer(*functions.all()) as server, server.connect() as client:
+        names = [client.call("thread") for _ in range(200)]
+        assert names[0].startswith("portal-serve")
+        assert "portal-listener" in names
+
+
+def test_calls_overtake_one_that_takes_its_time(functions: Functions) -> None:
+    with WebSocketServer(*functions.all()) as server, server.connect() as client:
+        client.request("hold", id="slow")
+        assert functions.held.wait(WAIT)
+        assert [client.call("add", {"a": 1, "b": number}, id=number) for number in range(5)] == [1, 2, 3, 4, 5]
+        functions.gate.set()
+        assert client.receive()["id"] == "slow"
+
+
+def test_a_call_that_gets_stuck_in_the_thread_that_reads_holds_nothing_up(functions: Functions) -> None:
+    functions.gate.set()
+    with WebSocketServer(*functions.all()) as server, server.connect() as client, server.connect() as other:
+        for _ in range(50):
+            client.call("hold")  # the reading thread does it from now on
+        functions.gate.clear()
+        functions.held.clear()
+        client.send(request("hold", id="stuck"), request("add", {"a": 1, "b": 2}, id="behind"))
+        assert functions.held.wait(WAIT)
+        assert client.receive() == {"jsonrpc": "2.0", "result": 3.0, "id": "behind"}
+        assert client.call("add", {"a": 2, "b": 2}) == 4.0
+        assert other.call("add", {"a": 3, "b": 3}) == 6.0
+        functions.gate.set()
+        assert client.receive()["id"] == "stuck"
+
+
+def test_many_calls_in_one_piece_each_get_their_response(functions: Functions) -> None:
+    with WebSocketServer(*functions.all(), config=WebSocketConfig(max_calls=1000)) as server:
+        with server.connect() as client:
+            client.send(*(request("add", {"a": 1, "b": number}, id=number) for number in range(500)))
+            found = [client.receive() for _ in range(500)]
+        assert {one["id"]: one["result"] for one in found} == {number: 1.0 + number for number in range(500)}
+
+
+def test_a_batch_has_one_response(functions: Functions) -> None:
+    with WebSocketServer(*functions.all()) as server, server.connect() as client:
+        client.send([request("add", {"a": 1, "b": number}, id=number) for number in range(3)])
+        assert {one["id"]: one["result"] for one in client.receive()} == {0: 1.0, 1: 2.0, 2: 3.0}
+
+
+def test_calls_in_flight_are_limited(functions: Functions) -> None:
+    config = WebSocketConfig(deflate=None, max_calls=2)
+    with WebSocketServer(*functions.all(), config=config) as server, server.connect() as client:
+        client.request("hold", id="a")
+        client.request("hold", id="b")
+        assert client.error("add", {"a": 1, "b": 2}, id="c")["data"]["code"] == "overloaded"
+        functions.gate.set()
+        assert {client.receive()["id"], client.receive()["id"]} == {"a", "b"}
+        assert client.call("add", {"a": 1, "b": 2}) == 3.0
+
+
+def test_a_deadline_is_kept_while_the_function_runs(functions: Functions) -> None:
+    with WebSocketServer(*functions.all()) as server, server.connect() as client:
+        error = client.error("hold", meta={"timeout": 50})
+        assert error["data"]["code"] == "timeout"
+        functions.gate.set()
+        assert client.call("add", {"a": 1, "b": 2}, id=2) == 3.0  # the late result is not sent
+
+
+def test_a_client_cancels_its_call(functions: Functions) -> None:
+    with WebSocketServer(*functions.all()) as server, server.connect() as client:
+        client.request("until_cancelled", id="x")
+        assert functions.held.wait(WAIT)
+        client.send({"jsonrpc": "2.0", "method": "rpc.cancel", "params": {"id": "x"}})
+        assert functions.cancelled.wait(WAIT)
+        assert client.receive()["error"]["data"]["code"] == "cancelled"
+
+
+def test_the_calls_of_a_client_that_is_gone_are_cancelled(functions: Functions) -> None:
+    with WebSocketServer(*functions.all()) as server:
+        with server.connect() as client:
+            client.request("until_cancelled")
+            assert functions.held.wait(WAIT)
+        assert functions.cancelled.wait(WAIT)
+        eventually(lambda: len(server.connections) == 0)
+
+
+def test_a_stream_goes_as_far_as_its_credit_and_holds_no_worker(functions: Functions) -> None:
+    with WebSocketServer(*functions.all()) as server, server.connect() as client:
+        client.request("numbers", {"count": 5}, id="s", meta={"credit": 2})
+        assert [client.receive()["params"]["data"] for _ in range(2)] == [0, 1]
+        eventually(lambda: server.listener.stats()["unfinished"] == 0)
+        assert functions.produced == 2
+        client.send({"jsonrpc": "2.0", "method": "rpc.credit", "params": {"id": "s", "items": 10}})
+        assert [client.receive()["params"]["data"] for _ in range(3)] == [2, 3, 4]
+        assert client.receive() == {"jsonrpc": "2.0", "result": None, "id": "s"}
+
+
+def test_a_slow_reader_slows_the_stream_and_holds_no_worker(functions: Functions) -> None:
+    config = WebSocketConfig(deflate=None, max_queued=50_000)
+    with (
+        WebSocketServer(*functions.all(), config=config) as server,
+        server.connect(receive_buffer=4096) as client,
+    ):
+        client.request("texts", {"count": 2000, "size": 10_000}, id="s")
+        eventually(lambda: server.only().describe()["queued"] > 50_000)
+        eventually(lambda: server.listener.stats()["unfinished"] == 0)
+        assert functions.produced < 1500
+        items = 0
+        while "result" not in client.receive():
+            items += 1
+    assert items == 2000
+
+
+# the server calls the client
+
+
+def test_the_server_calls_a_function_of_the_client(functions: Functions) -> None:
+    with WebSocketServer(*functions.all()) as server, server.connect() as client:
+        future = server.only().call("double", {"number": 4})
+        asked = client.receive()
+        assert (asked["method"], asked["params"]) == ("double", {"number": 4})
+        client.send({"jsonrpc": "2.0", "result": 8, "id": asked["id"]})
+        assert future.result(WAIT) == 8
+
+
+def test_a_call_of_the_server_ends_at_its_deadline(functions: Functions) -> None:
+    with WebSocketServer(*functions.all()) as server, server.connect() as client:
+        future = server.only().call("double", timeout=0.05)
+        asked = client.receive()
+        with pytest.raises(CallTimeout):
+            future.result(WAIT)
+        assert client.receive()["method"] == "rpc.cancel"
+        client.send({"jsonrpc": "2.0", "result": 8, "id": asked["id"]})  # too late, and ignored
+        assert client.call("add", {"a": 1, "b": 2}) == 3.0
+
+
+def test_a_call_of_the_server_ends_with_the_connection(functions: Functions) -> None:
+    with WebSocketServer(*functions.all()) as server:
+        with server.connect():
+            connection = server.only()
+            future = connection.call("double")
+        with pytest.raises(TransportError, match="lost"):
+            future.result(WAIT)
+        with pytest.raises(TransportError, match="closed"):
+            connection.call("double")
+
+
+# subscriptions
+
+
+def test_events_reach_the_subscribers(functions: Functions) -> None:
+    topic = Topic("ticks", item=int)
+    with WebSocketServer(topics=[topic]) as server, server.connect() as one, server.connect() as two:
+        for client in (one, two):
+            assert client.call("rpc.subscribe", {"topic": "ticks"})["subscription"] == "ticks"
+        for number in range(100):
+            topic.publish(number)
+        for client in (one, two):
+            assert [client.receive()["params"]["data"] for _ in range(100)] == list(range(100))
+        assert {row["subscriptions"] for row in server.connections.list_clients()} == {1}
+        one.sock.close()
+        eventually(lambda: len(topic.subscriptions) == 1)
+
+
+def test_a_subscriber_that_never_reads_is_closed_and_others_are_not_held_up(functions: Functions) -> None:
+    topic = Topic("ticks", item=str)
+    config = WebSocketConfig(deflate=None, max_queued=100_000)
+    with (
+        WebSocketServer(topics=[topic], config=config) as server,
+        server.connect(receive_buffer=4096) as slow,
+        server.connect() as quick,
+    ):
+        slow.call("rpc.subscribe", {"topic": "ticks"})
+        quick.call("rpc.subscribe", {"topic": "ticks"})
+        number = 0
+        while server.connections.stats()["closed_slow"] == 0:
+            topic.publish("x" * 10_000)
+            number += 1
+            assert quick.receive()["params"]["offset"] == number
+            assert number < 50_000
+        queued = [row["queued"] for row in server.connections.list_clients()]
+        assert all(one < 200_000 for one in queued)
+        last: Any = None
+        while not isinstance(event := slow.event(), Close):
+            last = event
+        assert event == Close(4413, "the client reads too slowly")
+        assert isinstance(last, TextMessage)  # no event is torn
+        topic.publish("after")
+        assert quick.receive()["params"]["data"] == "after"
+        slow.sock.close()
+        eventually(lambda: len(topic.subscriptions) == 1)
+
+
+# credentials
+
+
+def test_a_renewed_credential_keeps_the_connection(functions: Functions) -> None:
+    from time import time
+
+    auth = BearerAuth(
+        {
+            "old": Identity("ann", claims={"exp": time() + 0.2}),
+            "new": Identity("ann", claims={"exp": time() + 1000}),
+            "other": Identity("bob"),
+        }
+    )
+    config = WebSocketConfig(deflate=None, credential_grace=0.1)
+    headers = [("Authorization", "Bearer old")]
+    with (
+        WebSocketServer(*functions.all(), auth=auth, config=config) as server,
+        server.connect(headers=headers) as client,
+        server.connect(headers=headers) as lazy,
+    ):
+        error = client.error("rpc.authenticate", {"authorization": "Bearer other"})
+        assert error["data"]["code"] == "authorization_error"
+        client.call("rpc.authenticate", {"authorization": "Bearer new"})
+        assert lazy.closed() == (4401, "the credential has expired")
+        assert client.call("add", {"a": 1, "b": 2}) == 3.0
+
+
+# the end
+
+
+def test_a_stop_lets_calls_end_and_says_goodbye(functions: Functions) -> None:
+    config = WebSocketConfig(deflate=None, goaway_delay=3.0)
+    with WebSocketServer(*functions.all(), config=config) as server, server.connect() as busy, server.connect() as idle:
+        busy.request("hold", id="running")
+        assert functions.held.wait(WAIT)
+        stopping = threading.Thread(target=server.listener.stop, args=(WAIT,))
+        stopping.start()
+        goaway = {"reason": "the server stops", "delay": 3.0}
+        for client in (busy, idle):
+            assert client.receive() == {"jsonrpc": "2.0", "method": "rpc.goaway", "params": goaway}
+        assert idle.closed() == (1001, "the server stops")
+        assert busy.error("add", {"a": 1, "b": 2}, id="late")["data"]["code"] == "overloaded"
+        functions.gate.set()
+        assert busy.receive() == {"jsonrpc": "2.0", "result": "held", "id": "running"}
+        assert busy.closed() == (1001, "the server stops")
+        stopping.join(WAIT)
+        assert not stopping.is_alive()
+
+
+def test_an_error_that_is_not_foreseen_is_responded_to(functions: Functions) -> None:
+    with WebSocketServer(*functions.all(), config=PLAIN) as server, server.connect() as client:
+        connection = server.only()
+
+        class Broken:
+            def prepare(self, peer: Any, call: Any) -> Any:
+                raise PortalError("on purpose")
+
+        connection._calls = Broken()
+        assert client.error("add")["message"] == "on purpose"
+
+
+def test_sixteen_threads_send_on_one_connection_and_no_message_is_torn(functions: Functions) -> None:
+    with WebSocketServer(*functions.all()) as server, server.connect() as client:
+        connection = server.only()
+        text = "x" * 100_000
+        threads = [
+            threading.Thread(target=lambda name=name: [connection.call(name, [text]) for _ in range(5)])
+            for name in map(str, range(16))
+        ]
+        for thread in threads:
+            thread.start()
+        found = [client.receive() for _ in range(80)]
+        for thread in threads:
+            thread.join(WAIT)
+        assert all(one["params"] == [text] for one in found)
+        assert sorted(one["method"] for one in found) == sorted(str(number) for number in range(16) for _ in range(5))

@@ -202,6 +202,11 @@ class Session:
         """The calls of this side that have no end yet, in order."""
         return self._pending.all()
 
+    @property
+    def pending_count(self) -> int:
+        """The number of calls of this side that have no end yet."""
+        return len(self._pending)
+
     # calls of the peer
 
     def respond(self, call: IncomingCall, result: JSONValue, *, meta: JSONObject | None = None) -> bytes | None:

@@ -30,7 +30,7 @@ class LinkCalls:
         self.session = Session()
 
     def __len__(self) -> int:
-        return len(self._waiting) + len(self.session.pending)
+        return len(self._waiting) + self.session.pending_count
 
     @property
     def in_flight(self) -> list[OutgoingCall]:

@@ -233,7 +233,7 @@ class WebSocketClient:
         """Wait for a response, an item of a stream or the end of the call, until the deadline."""
         context = exchange.context
         try:
-            if exchange.wait(context.remaining()):
+            if link.wait(exchange, context.deadline):
                 return
         except BaseException:  # a signal stopped the caller, which no longer needs the result
             link.give_up(exchange, cancelled_error(context))

@@ -11,6 +11,7 @@ import socket
 from contextlib import suppress
 from time import monotonic
 from typing import NamedTuple
+from urllib.parse import unquote
 
 from ..._internal.openssl import clear_error_queue
 from ...address import Address
@@ -42,13 +43,13 @@ class Dialed(NamedTuple):
         sock: the socket, which does not block.
         frames: parses and builds the frames.
         rest: bytes that arrived after the handshake.
-        base: the path of the portal, as its server has told it, or None.
+        base: segments of the path of the portal.
     """
 
     sock: socket.socket
     frames: FrameProtocol
     rest: bytes
-    base: str | None
+    base: tuple[str, ...]
 
 
 class Dialer:
@@ -169,9 +170,8 @@ class Dialer:
         if isinstance(agreed, Declined):
             raise _rejection(sock, agreed, rest, limit)
         frames = FrameProtocol("client", max_message=self._max_message_size, deflate=agreed.deflate)
-        base = _base_of(head)
         sock.setblocking(False)
-        return Dialed(sock, frames, rest, base)
+        return Dialed(sock, frames, rest, _base_of(head, address.segments))
 
 
 def _target_of(address: Address) -> str:
@@ -179,13 +179,14 @@ def _target_of(address: Address) -> str:
     return target if target.startswith("/") else f"/{target}"
 
 
-def _base_of(head: bytes) -> str | None:
-    """Return the value of Portal-Path, the path below which the server's functions are."""
+def _base_of(head: bytes, asked: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the path of the portal: Portal-Path of the response, unless that does not contain the path asked for."""
     for line in head.split(b"\r\n")[1:]:
         name, _, value = line.partition(b":")
         if name.lower() == b"portal-path":
-            return value.strip().decode("latin-1")
-    return None
+            told = tuple(unquote(part) for part in value.strip().decode("latin-1").split("/") if part)
+            return told if asked[: len(told)] == told else asked
+    return asked
 
 
 def _rejection(sock: socket.socket, declined: Declined, body: bytes, limit: float) -> PortalError:

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from time import monotonic
 from typing import Any
-from urllib.parse import unquote
 
 from ..._internal.at_fork import new_lock
 from ..._internal.json_text import JSONObject, JSONValue
@@ -52,6 +51,7 @@ class Link:
 
     Attributes:
         base: segments of the path of the portal.
+        last_error: why there is no connection now, or None.
 
     Threads: any.
     """
@@ -83,9 +83,8 @@ class Link:
         self._subscriptions = SubscriptionTable(self._send_now, self._notify)
         self._delay = 0.0  # that the server asked for before the next connection
         self._retry: Timer | None = None
-        self._last_error: PortalError | None = None
-        self._closing_when_idle = False
-        self._renew = False  # whether the server has rejected the credential
+        self.last_error: PortalError | None = None
+        self._closing_when_idle = self._renew = False  # whether to close; whether the credential was rejected
 
     # for callers
 
@@ -98,11 +97,6 @@ class Link:
     def load(self) -> int:
         """How many calls and subscriptions it has."""
         return len(self._calls) + len(self._subscriptions)
-
-    @property
-    def last_error(self) -> PortalError | None:
-        """Why there is no connection now, or None."""
-        return self._last_error
 
     def start(self, exchange: Sendable) -> None:
         """Send a call now, or as soon as there is a connection.
@@ -120,8 +114,21 @@ class Link:
 
     def wait_for_room(self, deadline: float | None) -> bool:
         """Wait while too many bytes wait to be sent. Return False at the deadline."""
+        return (transport := self._transport) is None or transport.wait_for_room(deadline)
+
+    def wait(self, exchange: Exchange, deadline: float | None) -> bool:
+        """Wait for the end of a call. Return False at the deadline.
+
+        A caller that is alone on the connection receives its response itself.
+        """
         transport = self._transport
-        return transport is None or transport.wait_for_room(deadline)
+        if transport is not None:
+            if exchange.resumable and self._session.pending_count == 1 and not self._subscriptions:
+                transport.receive_until(lambda: exchange.finished or self._transport is not transport, deadline)
+            if exchange.finished and not self._session.pending_count and not self._subscriptions:
+                return True
+            transport.hand_over()  # others wait
+        return exchange.wait(None if deadline is None else max(0.0, deadline - self._clock()))
 
     def give_up(self, exchange: Exchange, error: PortalError) -> None:
         """End a call whose caller does not wait any more, and tell the server."""
@@ -133,6 +140,8 @@ class Link:
                 self._handle(self._session.cancel(exchange.call, error))
             exchange.finish(None, error)
             self._after_a_call()
+            if self._transport is not None:
+                self._transport.wake()
 
     def grant(self, exchange: StreamExchange, items: int) -> None:
         """Accept more items of a stream."""
@@ -190,7 +199,7 @@ class Link:
                 self._failed(as_failure(error, self.address))
 
     def _failed(self, error: PortalError) -> None:
-        self._last_error = error
+        self.last_error = error
         final = is_final(error)
         if final or not self._lifecycle.was_open:
             self._calls.fail_waiting(error)
@@ -245,8 +254,8 @@ class Link:
         with self._lock:
             opened = self._lifecycle.opened(self._clock())
             if opened:
-                self._take_base(dialed.base)
-                self._transport, self._last_error, self._delay = transport, None, 0.0
+                self.base = dialed.base
+                self._transport, self.last_error, self._delay = transport, None, 0.0
                 self._begin()
         transport.start()
         if not opened:
@@ -266,14 +275,6 @@ class Link:
                 self._schedule()
 
     # a new transport; the lock is held
-
-    def _take_base(self, path: str | None) -> None:
-        """Take the path of the portal from its server; a path that does not contain the address is not believed."""
-        segments = (
-            tuple(unquote(part) for part in path.split("/") if part) if path is not None else self.address.segments
-        )
-        if self.address.segments[: len(segments)] == segments:
-            self.base = segments
 
     def _begin(self) -> None:
         """Resume the session if calls of it are in flight; otherwise ask for one and go on at once."""
@@ -309,7 +310,7 @@ class Link:
         self._go_on()
 
     def _reason(self) -> str:
-        return "the server has lost the session" if self._last_error is None else self._last_error.message
+        return "the server has lost the session" if self.last_error is None else self.last_error.message
 
     def _on_resume_timeout(self) -> None:
         with self._lock:
@@ -379,7 +380,7 @@ class Link:
             self._transport = None
             self._resumption.interrupt(code)
             self._renew = self._renew or code == CloseCode.CREDENTIALS_EXPIRED
-            error = self._last_error = close_error(code, reason, self.address)
+            error = self.last_error = close_error(code, reason, self.address)
             self._calls.drop_controls()
             if self._resumption.session is None:
                 self._calls.settle(error.message)

@@ -13,6 +13,7 @@ from .link import Link
 __all__ = ["LinkPool", "callback_threads", "dial_threads"]
 
 _MAX_PORTALS = 256
+_MAX_RECENT = 1024
 _Base = tuple[str, tuple[str, ...]]  # scheme://authority, and segments of a path
 _GONE = (ConnectionState.CLOSING, ConnectionState.CLOSED)
 
@@ -56,11 +57,12 @@ class LinkPool:
         self._connections = connections
         self._lock = new_lock()  # guards the dicts
         self._links: dict[_Base, list[Link]] = {}
+        self._recent: dict[Address, Link] = {}  # open links by address; a look-up takes no lock
         renew_after_fork(self)
 
     def after_fork(self) -> None:
         """Drop the links, whose connections the parent process uses; a child process calls this by itself."""
-        self._links = {}
+        self._links, self._recent = {}, {}
 
     def link_for(self, address: Address, *, is_base: bool = False) -> Link:
         """Return a link to the portal of an address.
@@ -68,6 +70,9 @@ class LinkPool:
         Args:
             is_base: whether the address is that of the portal itself, if no known portal has it.
         """
+        recent = self._recent.get(address)
+        if recent is not None and recent.state is ConnectionState.OPEN:
+            return recent
         with self._lock:
             key = self._find(address) or (address.base, address.segments if is_base else _container_of(address))
             links = self._links.setdefault(key, [])
@@ -80,7 +85,16 @@ class LinkPool:
                 evicted = []
         for link in evicted:
             link.close()
-        return min(usable, key=lambda link: link.load)
+        chosen = min(usable, key=lambda link: link.load)
+        if self._connections == 1:
+            self._remember(address, chosen)
+        return chosen
+
+    def _remember(self, address: Address, link: Link) -> None:
+        recent = self._recent
+        if len(recent) >= _MAX_RECENT:
+            recent = self._recent = {}
+        recent[address] = link
 
     def _find(self, address: Address) -> _Base | None:
         """Return the key of the portal whose path is the longest that contains an address."""
@@ -112,6 +126,7 @@ class LinkPool:
         """Close the links; those with calls in flight close after them. A later call makes a new link."""
         with self._lock:
             links, self._links = self._links, {}
+            self._recent = {}
         for group in links.values():
             for link in group:
                 link.close()

@@ -19,16 +19,20 @@ from typing import Protocol
 from ..._internal.at_fork import new_lock, renew_after_fork
 from ..._internal.background import BackgroundLoop
 from ..._internal.log import get_logger
+from .poller import EpollPoller, Poller, make_poller
 
-__all__ = ["Handler", "Reader", "Timer", "shared_reader"]
+__all__ = ["READ", "WRITE", "Handler", "Reader", "Timer", "shared_reader"]
 
 _log = get_logger("portal.websocket")
-_READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 _MAX_WAIT = 3600.0  # seconds
 
 
 class Handler(Protocol):
     """A watched socket. The reader calls its methods in the reading thread; they must not block."""
+
+    def with_interest(self, apply: Callable[[int], object]) -> None:
+        """Call `apply` with the events that are wanted now: READ, WRITE, both or 0. They must not change meanwhile."""
 
     def fileno(self) -> int:
         """Return the descriptor, which stays open until `detached`."""
@@ -87,7 +91,7 @@ class Reader:
     def __init__(
         self,
         clock: Callable[[], float] = monotonic,
-        make_selector: Callable[[], selectors.BaseSelector] = selectors.DefaultSelector,
+        make_selector: Callable[[], Poller] = make_poller,
     ) -> None:
         self._clock = clock
         self._make_selector = make_selector
@@ -100,22 +104,36 @@ class Reader:
         """Watch nothing; called by `__init__`, and in a child process after a fork."""
         self._active = False
         self._reading: threading.Thread | None = None
-        self._selector: selectors.BaseSelector | None = None
-        self._changes: deque[tuple[Handler, int]] = deque()  # (handler, events), 0 to stop watching
-        self._watched: dict[Handler, int] = {}  # of the reading thread alone
+        self._selector: Poller | None = None
+        self._changes: deque[tuple[Handler, bool]] = deque()  # (handler, whether to watch it)
+        self._watched: dict[Handler, None] = {}  # changed by the reading thread alone
         self._timers: list[Timer] = []
         self._next = float("inf")  # the moment at which the thread wakes by itself
         self._bell: tuple[int, int] | None = None
 
     # for other threads
 
-    def watch(self, handler: Handler, *, output: bool = False) -> None:
-        """Watch a socket for input; with `output` also for room to send. Replaces what was watched before."""
-        self._change(handler, _READ | _WRITE if output else _READ)
+    def watch(self, handler: Handler) -> None:
+        """Watch a socket for the events that it wants; once more when they have changed."""
+        self._change(handler, True)
+
+    def set_events(self, handler: Handler, events: int) -> bool:
+        """Watch a socket for other events at once. Return False if it is not watched, or the system cannot do that.
+
+        The handler makes sure that the events it wants do not change meanwhile.
+        """
+        selector = self._selector
+        if handler not in self._watched or not isinstance(selector, EpollPoller):
+            return False
+        try:
+            selector.set_events(handler.fileno(), events)
+        except (OSError, ValueError):
+            return False
+        return True
 
     def detach(self, handler: Handler) -> None:
         """Stop watching a socket. Its `on_detached` runs in the reading thread."""
-        self._change(handler, 0)
+        self._change(handler, False)
 
     def call_at(self, when: float, callback: Callable[[], object]) -> Timer:
         """Run a callback in the reading thread at a moment of the clock."""
@@ -133,9 +151,9 @@ class Reader:
         """Return whether the caller is the reading thread."""
         return threading.current_thread() is self._reading
 
-    def _change(self, handler: Handler, events: int) -> None:
+    def _change(self, handler: Handler, wanted: bool) -> None:
         with self._lock:
-            self._changes.append((handler, events))
+            self._changes.append((handler, wanted))
             self._start_or_wake(True)
 
     def _start_or_wake(self, wake: bool) -> None:
@@ -155,7 +173,7 @@ class Reader:
             for end in self._bell:
                 os.set_blocking(end, False)
         self._selector = self._make_selector()
-        self._selector.register(self._bell[0], _READ)
+        self._selector.register(self._bell[0], READ)
 
     def _step(self) -> None:
         self._reading = threading.current_thread()
@@ -204,9 +222,9 @@ class Reader:
 
     def _serve(self, handler: Handler, events: int) -> None:
         try:
-            if events & _READ:
+            if events & READ:
                 handler.on_readable()
-            if events & _WRITE and handler in self._watched:
+            if events & WRITE and handler in self._watched:
                 handler.on_writable()
         except BaseException as error:
             self._fail(handler, error)
@@ -221,27 +239,26 @@ class Reader:
 
     def _apply_changes(self) -> None:
         while self._changes:
-            handler, events = self._changes.popleft()
+            handler, wanted = self._changes.popleft()
             try:
-                self._apply(handler, events)
+                self._apply(handler, wanted)
             except BaseException as error:  # its descriptor was closed, or is watched already
                 self._fail(handler, error)
 
-    def _apply(self, handler: Handler, events: int) -> None:
+    def _apply(self, handler: Handler, wanted: bool) -> None:
         selector = self._selector
         assert selector is not None
-        known = self._watched.get(handler)
-        if events == 0:
-            if self._watched.pop(handler, None) is not None:
-                with suppress(KeyError, ValueError, OSError):
-                    selector.unregister(handler)
-            handler.on_detached()
-        elif known is None:
-            selector.register(handler, events, handler)
-            self._watched[handler] = events
-        elif known != events:
-            selector.modify(handler, events, handler)
-            self._watched[handler] = events
+        known = handler in self._watched
+        if wanted:
+            set_events = selector.modify if known else selector.register
+            handler.with_interest(lambda events: set_events(handler, events, handler))
+            self._watched[handler] = None
+            return
+        if known:
+            del self._watched[handler]
+            with suppress(KeyError, ValueError, OSError):
+                selector.unregister(handler)
+        handler.on_detached()
 
     def _fire_timers(self) -> None:
         now = self._clock()
@@ -264,8 +281,8 @@ class Reader:
         with self._lock:
             self._open()
             self._active = True
-        for handler, events in watched.items():
-            self._changes.append((handler, events))
+        for handler in watched:
+            self._changes.append((handler, True))
 
 
 _shared_lock = new_lock()  # guards the creation of the shared reader

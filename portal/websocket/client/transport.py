@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 from ..close_codes import CloseCode
 from ..frames import BinaryMessage, Close, Failure, Ping, TextMessage
 from .dialer import Dialed
-from .reader import Reader, Timer
+from .reader import READ, WRITE, Reader, Timer
+from .receiving import ReceivingCaller
 
 if TYPE_CHECKING:
     import ssl
@@ -20,6 +21,7 @@ __all__ = ["Transport", "TransportOwner"]
 
 _READ_SIZE = 256 * 1024
 _CLOSE_SECONDS = 5.0  # for the peer's close frame
+_LINGER = 0.01  # seconds for which a caller that has received may come back before the reader receives
 
 
 class TransportOwner(Protocol):
@@ -75,7 +77,11 @@ class Transport:
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)
         self._output = bytearray()
-        self._ended = self._started = False
+        self._ended = self._started = self._detached = False
+        self._receiving = threading.Lock()  # held by the thread that receives: the reader, or a caller
+        self._watched = True  # whether the reader watches for input
+        self._lingers = False  # whether a timer will have the reader watch again
+        self._caller = ReceivingCaller(self._receive_now, self.on_failure, clock)
         self._heard_at = clock()
         self._timers: list[Timer] = []
 
@@ -142,7 +148,7 @@ class Transport:
         if sent < len(data):
             self._output += data[sent:] if sent else data
             if self._started:
-                self._reader.watch(self, output=True)
+                self._update()
 
     def _try_send(self, data: bytes | bytearray | memoryview) -> int:
         if self._tls is not None:
@@ -173,6 +179,80 @@ class Transport:
         """End the connection in the reading thread: the owner may hold a lock of its own here."""
         self.abort(str(error) or type(error).__name__)
 
+    def with_interest(self, apply: Callable[[int], object]) -> None:
+        """Call `apply` with the events that the reader watches for."""
+        with self._lock:
+            apply(self._interest())
+
+    def _interest(self) -> int:
+        return (READ if self._watched else 0) | (WRITE if self._output else 0)
+
+    def _update(self) -> None:
+        """Have the reader watch for the events that are wanted now; the lock is held."""
+        if not self._reader.set_events(self, self._interest()):
+            self._reader.watch(self)
+
+    def receive_until(self, is_done: Callable[[], bool], deadline: float | None) -> bool:
+        """Receive in the thread of a caller until `is_done` or the deadline, which saves a hand-over between threads.
+
+        Returns: False if that is not possible now: another thread receives, or bytes wait to be sent.
+        """
+        if not self._receiving.acquire(blocking=False):
+            return False
+        began = False
+        try:
+            with self._lock:
+                began = self._started and not self._ended and not self._output and self._unwatch()
+                if began:
+                    self._caller.begin(self._sock.fileno())
+            if began:
+                self._caller.receive_until(is_done, deadline)
+            return began
+        finally:
+            with self._lock:
+                self._receiving.release()
+                self._caller.end()
+            if began:
+                self._close_unless_in_use()
+                self._linger()
+
+    def wake(self) -> None:
+        """Let a caller that receives look whether it is done."""
+        with self._lock:
+            self._caller.wake()
+
+    def hand_over(self) -> None:
+        """Have the reader receive from now on, as other callers wait."""
+        if self._watched:
+            return
+        with self._lock:
+            if not self._caller.is_receiving and not self._watched and not self._ended:
+                self._watched = True
+                self._update()
+
+    def _unwatch(self) -> bool:
+        if not self._watched:
+            return True
+        self._watched = not self._reader.set_events(self, 0)
+        return not self._watched
+
+    def _linger(self) -> None:
+        """Have the reader receive if no caller does for a moment; one that calls again saves the two changes."""
+        with self._lock:
+            if self._lingers or self._ended:
+                return
+            self._lingers = True
+        self._reader.call_at(self._clock() + _LINGER, self._end_lingering)
+
+    def _end_lingering(self) -> None:
+        with self._lock:
+            self._lingers = False
+            again = self._caller.is_receiving or self._clock() - self._caller.ended_at < _LINGER
+        if again:
+            self._linger()
+        else:
+            self.hand_over()
+
     # in the reading thread
 
     def on_writable(self) -> None:
@@ -184,10 +264,17 @@ class Transport:
                     return
                 del self._output[:sent]
             self._room.notify_all()
-            self._reader.watch(self)
+            self._update()
 
     def on_readable(self) -> None:
         """Receive what has arrived, and hand on the messages."""
+        if self._receiving.acquire(blocking=False):  # if not, a caller receives
+            try:
+                self._receive_now()
+            finally:
+                self._receiving.release()
+
+    def _receive_now(self) -> None:
         if self._tls is not None:
             self._receive_tls()
             return
@@ -227,7 +314,7 @@ class Transport:
         with self._lock:
             self._started = True
             if not self._ended:
-                self._reader.watch(self, output=bool(self._output))
+                self._update()
 
     def _receive(self, data: bytes) -> None:
         if not data:
@@ -254,9 +341,17 @@ class Transport:
         self._end(CloseCode.ABNORMAL, f"{type(error).__name__}: {error}")
 
     def on_detached(self) -> None:
-        """Close the socket. Runs after `on_lost`."""
-        with self._lock, suppress(OSError):
-            self._sock.close()
+        """Close the socket, once no caller receives from it."""
+        with self._lock:
+            self._detached = True
+        self._close_unless_in_use()
+
+    def _close_unless_in_use(self) -> None:
+        with self._lock:
+            if not self._detached or self._caller.is_receiving:
+                return
+            with suppress(OSError):
+                self._sock.close()
 
     def _end(self, code: int, reason: str) -> None:
         with self._room:
@@ -265,6 +360,7 @@ class Transport:
             self._ended = True
             self._output.clear()
             self._room.notify_all()
+            self._caller.wake()
             timers, self._timers = self._timers, []
         for timer in timers:
             timer.cancel()

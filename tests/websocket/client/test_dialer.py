@@ -210,11 +210,18 @@ def test_a_rejected_credential_is_renewed_once(tokens: list[str], accepted: bool
     assert seen == tokens
 
 
-def test_the_path_of_the_portal_is_read() -> None:
+@pytest.mark.parametrize(
+    ("told", "base"),
+    [("/ws", ("ws",)), ("/", ()), (None, ("ws", "users")), ("/other", ("ws", "users")), ("/w%73/", ("ws",))],
+)
+def test_the_path_of_the_portal_is_read(told: str | None, base: tuple[str, ...]) -> None:
+    """A path that does not contain the one that was asked for is not believed."""
+
     def process(connection: Any, request: Any, response: Any) -> None:
-        response.headers["Portal-Path"] = "/ws"
+        if told is not None:
+            response.headers["Portal-Path"] = told
 
     with websocket_peer(echo, process_response=process) as port:
-        dialed = dialer_of().dial(address_of(port))
-        assert dialed.base == "/ws"
+        dialed = dialer_of().dial(address_of(port).child("users"))
+        assert dialed.base == base
         dialed.sock.close()

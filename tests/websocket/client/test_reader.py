@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import selectors
 import socket
 import threading
@@ -11,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from portal.websocket.client.reader import Reader, shared_reader
+from portal.websocket.client.poller import EpollPoller
+from portal.websocket.client.reader import READ, WRITE, Reader, shared_reader
 
 WAIT = 20.0
 
@@ -23,12 +25,16 @@ class Recorder:
         sock.setblocking(False)
         self.sock = sock
         self.fails = fails
+        self.interest = READ
         self.received = bytearray()
         self.changed = threading.Condition()
         self.notes: list[str] = []
 
     def fileno(self) -> int:
         return self.sock.fileno()
+
+    def with_interest(self, apply: Callable[[int], object]) -> None:
+        apply(self.interest)
 
     def on_readable(self) -> None:
         data = self.sock.recv(65536)
@@ -110,8 +116,10 @@ def test_one_thread_serves_all_sockets_and_ends_with_the_last(reader: Reader, pa
 
 def test_output_is_watched_only_when_wanted(reader: Reader, pair: Any) -> None:
     handler, other = pair()
-    reader.watch(handler, output=True)
+    handler.interest = READ | WRITE
+    reader.watch(handler)
     handler.wait_for("writable")
+    handler.interest = READ
     reader.watch(handler)
     other.send(b"x")
     handler.wait_for("read b'x'")
@@ -184,7 +192,37 @@ def test_a_closed_descriptor_fails_its_own_handler(reader: Reader, pair: Any) ->
     stop(reader)
 
 
-class FailingSelector(selectors.DefaultSelector):
+@pytest.mark.skipif(not hasattr(select, "epoll"), reason="needs epoll")
+def test_events_may_be_changed_at_once_from_another_thread(reader: Reader, pair: Any) -> None:
+    handler, other = pair()
+    assert not reader.set_events(handler, READ)  # it is not watched
+    reader.watch(handler)
+    other.send(b"x")
+    handler.wait_for("read b'x'")
+    handler.interest = 0
+    assert reader.set_events(handler, 0)
+    other.send(b"y")
+    done = threading.Event()
+    reader.call_soon(done.set)
+    assert done.wait(WAIT)
+    assert "read b'y'" not in handler.notes
+    assert reader.set_events(handler, READ)
+    handler.wait_for("read b'y'")
+    stop(reader, handler)
+    assert not reader.set_events(handler, READ)
+
+
+def test_a_reader_without_epoll(pair: Any) -> None:
+    reader = Reader(make_selector=selectors.SelectSelector)
+    handler, other = pair()
+    reader.watch(handler)
+    other.send(b"x")
+    handler.wait_for("read b'x'")
+    assert not reader.set_events(handler, 0)
+    stop(reader, handler)
+
+
+class FailingSelector(EpollPoller):
     """A selector that fails once."""
 
     failed = False

@@ -70,7 +70,7 @@ def connect() -> Iterator[Callable[..., tuple[Transport, Peer, Owner]]]:
         mine.setblocking(False)
         other.settimeout(WAIT)
         owner = Owner()
-        transport = Transport(Dialed(mine, FrameProtocol("client"), rest, None), reader, owner, **options)
+        transport = Transport(Dialed(mine, FrameProtocol("client"), rest, ()), reader, owner, **options)
         opened.append((transport, other))
         return transport, Peer(other), owner
 

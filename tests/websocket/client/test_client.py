@@ -295,7 +295,13 @@ def test_an_idempotent_call_in_flight_is_sent_once_more() -> None:
 
 
 def test_a_call_that_is_not_sent_waits_for_the_server_to_come_back() -> None:
-    client = WebSocketClient(reconnect=Reconnect(initial_backoff=0.001, max_backoff=0.01))
+    lost = threading.Event()
+
+    def note(address: Address, old: ConnectionState, new: ConnectionState) -> None:
+        if new is ConnectionState.IDLE:
+            lost.set()
+
+    client = WebSocketClient(reconnect=Reconnect(initial_backoff=0.001, max_backoff=0.01), on_state=note)
     first, second = Server(), Server()
     with websocket_peer(first.handle) as port:
         base = f"ws://127.0.0.1:{port}"
@@ -303,6 +309,7 @@ def test_a_call_that_is_not_sent_waits_for_the_server_to_come_back() -> None:
         assert remote(a=1, b=2) == 3
         link = client._links.all()[0]
         first.drop()
+        assert lost.wait(WAIT)
     with ThreadPoolExecutor(2) as pool:
         waiting = pool.submit(remote, a=3, b=4)
         expiring = pool.submit(remote.invoke, {"a": 3, "b": 4}, CallContext.for_call(0.05))

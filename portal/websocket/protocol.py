@@ -70,10 +70,6 @@ __all__ = ["Session"]
 
 Params = Mapping[str, JSONValue] | list[JSONValue] | None
 
-_MAX_CALLS = 1000
-_MAX_PENDING = 10_000
-_MAX_BATCH_RESPONSE = 8 * 1024 * 1024
-
 
 class Session:
     """One side of a conversation.
@@ -93,9 +89,9 @@ class Session:
     def __init__(
         self,
         *,
-        max_calls: int = _MAX_CALLS,
-        max_pending: int = _MAX_PENDING,
-        max_batch_response: int = _MAX_BATCH_RESPONSE,
+        max_calls: int = 1000,
+        max_pending: int = 10_000,
+        max_batch_response: int = 8 * 1024 * 1024,
         decoder: BodyDecoder | None = None,
         debug: bool = False,
     ) -> None:

@@ -159,8 +159,18 @@ def test_one_caller_at_a_time(rig: Rig) -> None:
 
 
 def test_a_connection_that_ends_while_a_caller_receives(rig: Rig) -> None:
+    began = threading.Event()
+
+    def is_done() -> bool:
+        began.set()
+        return rig.owner.lost.is_set()
+
+    thread = threading.Thread(target=rig.receive, args=(is_done,))
+    thread.start()
+    assert began.wait(WAIT)
     rig.other.close()
-    assert rig.receive(rig.owner.lost.is_set)
+    thread.join(WAIT)
+    assert rig.owner.lost.is_set()
     assert not rig.receive(lambda: True)
 
 

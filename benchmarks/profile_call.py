@@ -17,7 +17,8 @@ from time import time
 from typing import Any
 
 from portal import CallContext, Consumer, LocalPortal, function
-from portal._internal.json_text import decode_json, encode_json
+from portal._internal.json_encoder import encode_json
+from portal._internal.json_text import decode_json
 from portal.address import Address
 from portal.calls.deadlines import DeadlineWatch
 from portal.calls.dispatcher import Dispatcher

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from portal import CallContext, function
-from portal._internal.json_text import decode_json, encode_json
+from portal._internal.json_encoder import encode_json
+from portal._internal.json_text import decode_json
 from portal.calls.dispatcher import Dispatcher
 from portal.calls.middleware import Call
 from portal.function import Function

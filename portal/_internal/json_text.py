@@ -1,4 +1,4 @@
-"""Encode and decode JSON as UTF-8 bytes, strictly by RFC 8259.
+"""Decode JSON from UTF-8 bytes, strictly by RFC 8259.
 
 `BodyDecoder` decodes the bodies of strangers: it counts their objects and arrays before it makes any.
 """
@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import json.encoder
 import re
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -23,8 +22,6 @@ __all__ = [
     "count_containers",
     "decode_finite_json",
     "decode_json",
-    "encode_error_json",
-    "encode_json",
 ]
 
 #: Objects and arrays in one body by default. An empty one takes 3 bytes of text and 64 bytes of memory or more.
@@ -49,20 +46,6 @@ def _finite(text: str) -> float:
 
 _decoder = json.JSONDecoder(parse_constant=_reject_constant)
 _finite_decoder = json.JSONDecoder(parse_constant=_reject_constant, parse_float=_finite)
-_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
-
-
-def _one_shot_encoder(encoder: json.JSONEncoder) -> Callable[[Any], str]:
-    """Return `encoder.encode` with the C encoder made once instead of for each call."""
-    make = getattr(json.encoder, "c_make_encoder", None)
-    if make is None:
-        return encoder.encode
-    text = json.encoder.encode_basestring_ascii if encoder.ensure_ascii else json.encoder.encode_basestring
-    encode = make(None, encoder.default, text, None, ":", ",", False, False, False)
-    return lambda value: "".join(encode(value, 0))
-
-
-_encode = _one_shot_encoder(_encoder)
 _scan: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once  # type: ignore[attr-defined]
 _scan_finite: Callable[[str, int], tuple[Any, int]] = _finite_decoder.scan_once  # type: ignore[attr-defined]
 
@@ -152,39 +135,3 @@ class BodyDecoder:
             self.rejected.add()
             message = f"the body must have at most {self.max_containers:,} objects and arrays, got {found:,}"
             raise ProtocolError(message, status=413)
-
-
-def encode_json(value: Any) -> bytes:
-    """Return the UTF-8 JSON text of a value.
-
-    Raises: SerializationError for a value that JSON cannot carry.
-    """
-    try:
-        return _encode(value).encode()
-    except RecursionError:
-        raise SerializationError("the value is nested too deeply for JSON") from None
-    except (TypeError, ValueError) as error:
-        raise SerializationError(f"the value must be JSON data: {error}") from None
-
-
-def encode_error_json(value: Any) -> bytes:
-    """Return the UTF-8 JSON text of the data of an error, with lone surrogates written as escapes such as \\ud800.
-
-    An error quotes what a caller sent, or what user code says, and UTF-8 cannot encode all of that.
-
-    Raises: SerializationError for another value that JSON cannot carry.
-    """
-    try:
-        return encode_json(value)
-    except SerializationError:
-        return encode_json(_escape_surrogates(value))
-
-
-def _escape_surrogates(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()
-    if isinstance(value, dict):
-        return {_escape_surrogates(name): _escape_surrogates(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_escape_surrogates(item) for item in value]
-    return value

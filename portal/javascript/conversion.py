@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from .._internal.json_text import decode_finite_json, encode_json
+from .._internal.json_encoder import encode_json
+from .._internal.json_text import decode_finite_json
 from ..errors import Fault, SerializationError, ValidationError
 from .engine import EngineError
 

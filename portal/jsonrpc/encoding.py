@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .._internal.json_text import JSONObject, JSONValue, encode_error_json, encode_json
+from .._internal.json_encoder import encode_error_json, encode_json
+from .._internal.json_text import JSONObject, JSONValue
 from .._internal.log import get_logger
 from ..errors import PortalError, SerializationError, ValidationError
 from ..schema.jsondata import MAX_DEPTH, json_faults

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
-from .._internal.json_text import JSONObject, decode_json, encode_error_json, encode_json
+from .._internal.json_encoder import encode_error_json, encode_json
+from .._internal.json_text import JSONObject, decode_json
 from .._internal.log import get_logger
 from ..errors import (
     AuthenticationError,

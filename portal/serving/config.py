@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from .._internal.job_queue import KeyLimit
+from .._internal.processors import count_processors
 from .._internal.settings import instance, positive_seconds, seconds, whole_number
 from ..errors import ConfigError
 from .io.tls import TLSConfig
@@ -22,7 +23,7 @@ _MAY_BE_ZERO = ("queue", "min_write_rate")
 _OPTIONAL = frozenset(
     (
         *("max_streams", "connections_per_client", "max_handshakes"),
-        *("queue_per_client", "max_running_per_function", "max_running_per_client"),
+        *("queue_per_client", "max_running_per_function", "max_running_per_client", "max_computing"),
     )
 )
 _MAX_BUSY_POLL = 0.01  # seconds
@@ -42,6 +43,9 @@ class ServingConfig:
             hold. Further calls wait in the queue. A call that was answered at its deadline counts until it ends; if
             all of them are such calls, further ones get 503 at once. None for three quarters of `workers` for a
             function and seven eighths for a client, at least one less than there are.
+        max_computing: most requests at a time of those that usually take more than a millisecond of processor time.
+            Further ones wait, and the clients take turns. One that has run for half a second no longer counts. None
+            for half of the processors, at least one: threads that compute wait for each other, and everybody for them.
         connections: most open connections, and no more than the limit of open files allows. A further one takes the
             place of the longest idle one, of the client with the most connections first.
         connections_per_client: most open connections of one client; None for half of `connections`. Trusted proxies and
@@ -86,6 +90,7 @@ class ServingConfig:
     queue_per_client: int | None = None
     max_running_per_function: int | None = None
     max_running_per_client: int | None = None
+    max_computing: int | None = None
     connections: int = 10_000
     connections_per_client: int | None = None
     max_handshakes: int | None = None
@@ -140,6 +145,16 @@ class ServingConfig:
             return self.max_streams
         return max(1, self.workers - max(1, self.workers // 4))
 
+    @property
+    def computing(self) -> int:
+        """The number of requests that may keep a processor busy at a time."""
+        return max(1, count_processors() // 2) if self.max_computing is None else self.max_computing
+
+    @property
+    def waiting_per_client(self) -> int:
+        """The number of requests of one client that may wait for a worker."""
+        return (self.queue + 1) // 2 if self.queue_per_client is None else self.queue_per_client
+
     def key_limits(self, threads: int | None = None) -> dict[str, KeyLimit]:
         """Return how many calls of one function and one client may run and wait.
 
@@ -150,10 +165,9 @@ class ServingConfig:
         per_client = self.max_running_per_client or max(1, count - max(1, count // 8))
         share = min(count - max(1, count // 4), per_client - 1)  # another function of the client gets through, too
         per_function = self.max_running_per_function or max(1, share)
-        waiting = (self.queue + 1) // 2 if self.queue_per_client is None else self.queue_per_client
         return {
             "function": KeyLimit(per_function),
-            "client": KeyLimit(per_client, waiting),
+            "client": KeyLimit(per_client, self.waiting_per_client),
             "identity": KeyLimit(per_client),
         }
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from .._internal.executor import WorkerPool
+from .._internal.processors import count_processors
 from .bounds.budget import ByteBudget, Places
 from .bounds.input import InputBudgets
 from .config import ServingConfig
@@ -16,6 +16,7 @@ from .connections.table import ConnectionTable
 from .io.poller import open_poller
 from .io.tls import ServerTLS
 from .loop.acceptor import Acceptor
+from .loop.busy_lane import BusyLane
 from .loop.leader import LeaderFollower
 from .loop.reactor import Reactor
 from .loop.scheduler import RequestScheduler
@@ -37,12 +38,6 @@ class Engine:
     leader: LeaderFollower
     scheduler: RequestScheduler
     reactor: Reactor
-
-
-def _count_processors() -> int:
-    """Return how many processors this process may use. On one, a busy poll would keep clients from sending."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 def build_engine(
@@ -70,7 +65,8 @@ def build_engine(
     """
     pool = WorkerPool(config.workers, config.queue, name="portal-serve", limits=config.key_limits())
     rejections = RejectionLog()
-    poller = open_poller(busy_poll=config.busy_poll if _count_processors() > 1 else 0.0)
+    # On one processor, a busy poll would keep clients from sending.
+    poller = open_poller(busy_poll=config.busy_poll if count_processors() > 1 else 0.0)
     try:
         table = ConnectionTable(
             poller,
@@ -88,6 +84,7 @@ def build_engine(
             table,
             leader,
             pool,
+            BusyLane(config.computing, config.queue, config.waiting_per_client),
             app_for,
             prefixes,
             rejections,

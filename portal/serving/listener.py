@@ -301,7 +301,8 @@ class Listener:
         """Return counters of connections, requests, bytes and workers. Takes no lock that serving needs.
 
         Returns: running, ready, failing (see there), failures (of steps of its own loop), accepted, rejected, expired,
-            waited_too_long, connections, connections_limit, connections_evicted (closed to make room for others),
+            waited_too_long, computing (requests that keep a processor busy), computing_waiting, computing_rejected,
+            connections, connections_limit, connections_evicted (closed to make room for others),
             handshakes (unfinished), parked, active, requests, bytes_in, bytes_out, input_buffered (bytes of requests),
             input_unknown (those of them whose caller is not authenticated), input_refused (requests rejected for them),
             output_buffered (bytes that wait for clients), output_aborted (connections cut as their client reads too
@@ -321,8 +322,7 @@ class Listener:
             "failures": engine.reactor.failures,
             "accepted": engine.acceptor.accepted,
             "rejected": engine.rejections.total,
-            "expired": engine.scheduler.expired.value,
-            "waited_too_long": engine.scheduler.waited_too_long.value,
+            **engine.scheduler.queue.stats(),
             "connections": len(engine.table.open),
             "connections_limit": engine.acceptor.limits.total,
             "connections_evicted": engine.acceptor.evicted,

@@ -28,7 +28,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from .._internal.json_text import BodyDecoder, JSONObject, JSONValue, encode_json
+from .._internal.json_encoder import encode_json
+from .._internal.json_text import BodyDecoder, JSONObject, JSONValue
 from .._internal.settings import count, size
 from ..errors import (
     CallCancelled,

@@ -5,7 +5,8 @@ The data of an event is already JSON text, so that it is encoded once for all su
 
 from __future__ import annotations
 
-from .._internal.json_text import JSONObject, JSONValue, encode_json
+from .._internal.json_encoder import encode_json
+from .._internal.json_text import JSONObject, JSONValue
 from ..errors import PortalError
 from ..jsonrpc.messages import Id, error_response, request
 

@@ -9,14 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portal import ProtocolError, SerializationError
-from portal._internal.json_text import (
-    BodyDecoder,
-    count_containers,
-    decode_finite_json,
-    decode_json,
-    encode_error_json,
-    encode_json,
-)
+from portal._internal.json_encoder import encode_error_json, encode_json
+from portal._internal.json_text import BodyDecoder, count_containers, decode_finite_json, decode_json
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))

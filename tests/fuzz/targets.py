@@ -17,7 +17,8 @@ from functools import cache
 from typing import Any
 
 from portal import Address, HTTPPortal
-from portal._internal.json_text import decode_json, encode_json
+from portal._internal.json_encoder import encode_json
+from portal._internal.json_text import decode_json
 from portal.cache.cache_control import freshness
 from portal.context import CallContext
 from portal.errors import AddressError, FunctionError, PortalError, ProtocolError, SerializationError

@@ -87,7 +87,8 @@ def measure(port: int, seconds: float) -> Victim:
 def test_an_attack_does_not_stop_others(
     run: Callable[..., Any], kinds: tuple[str, ...], clients: int, seconds: float
 ) -> None:
-    config = {"workers": 16, "write_timeout": 2.0, "response_timeout": 20.0, "body_timeout": 3.0, "idle_timeout": 3.0}
+    times = {"write_timeout": 2.0, "response_timeout": 20.0, "body_timeout": 3.0, "idle_timeout": 3.0, "max_wait": 3.0}
+    config = {"workers": 16, **times}
     server = run("attacked_server.py", config=config)
     port = server.read()
     quiet = measure(port, min(seconds, 5.0))

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-from ..._internal.json_text import JSONValue, decode_finite_json, encode_json
+from ..._internal.json_encoder import encode_json
+from ..._internal.json_text import JSONValue, decode_finite_json
 from ..._internal.settings import count, flag, instance, positive_seconds, size
 from ...address import Address
 from ...auth.credentials import ClientAuth, Credential, credentials_of

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..._internal.at_fork import new_lock
-from ..._internal.json_text import encode_json
+from ..._internal.json_encoder import encode_json
 from ...catalogue import Catalogue, Entry
 from ...errors import ProtocolError, RegistryError
 from ...jsonrpc.openrpc import openrpc_document

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..._internal.json_text import BodyDecoder, encode_json
+from ..._internal.json_encoder import encode_json
+from ..._internal.json_text import BodyDecoder
 from ...calls.deadlines import limit_deadline
 from ...calls.dispatcher import Dispatcher
 from ...calls.middleware import Call

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..._internal.closing import close_and_log
-from ..._internal.json_text import encode_json
+from ..._internal.json_encoder import encode_json
 from ...context import CallContext
 from ...errors import PortalError
 from ..messages.event_stream import EVENTS, write_event

@@ -16,6 +16,8 @@ from .connection import Connection
 
 __all__ = ["Exchange"]
 
+_LARGE = 64 * 1024  # bytes of a body that is not copied behind its head
+
 
 class Exchange:
     """One request and its one response.
@@ -82,7 +84,11 @@ class Exchange:
         """
         body = response.body
         if isinstance(body, bytes):
-            self._connection.send(self._encode(response, body))
+            if len(body) > _LARGE and response.status not in BODILESS and self._head.method != "HEAD":
+                self._connection.send_part(self._encode_head(response, len(body)))
+                self._connection.send(body)
+            else:
+                self._connection.send(self._encode(response, body))
         else:
             self._send_stream(response, body)
 

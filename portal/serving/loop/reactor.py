@@ -79,7 +79,7 @@ class Reactor:
         self._next_sweep = monotonic() + _SWEEP
         self._guard = LoopGuard("the reactor")
         self._failed_events = 0
-        self._upkeep = Upkeep(table, acceptor, scheduler, work, rejections, self._end_failed)
+        self._upkeep = Upkeep(table, acceptor, scheduler.queue, work, rejections, self._end_failed)
 
     # any thread
 

@@ -10,16 +10,13 @@ import threading
 from collections.abc import Callable, Iterable
 from functools import partial
 from math import inf
-from time import monotonic, time
-from typing import Any
+from time import monotonic, thread_time, time
 
-from ..._internal.counter import Counter
 from ..._internal.executor import HeldKeys, WorkerPool
 from ..._internal.job_queue import Keys
 from ..._internal.log import get_logger
 from ...context import new_request_id
 from ...errors import OverloadedError, ProtocolError
-from ...http11.fields import is_timeout
 from ...http11.request_head import RequestHead
 from ...http11.response_head import PROBLEM
 from ..connections.connection import Connection
@@ -30,17 +27,15 @@ from ..messages.rejections import RejectionLog, expired_response, overloaded_res
 from ..messages.request import Request, Response
 from ..messages.request_reader import Received
 from ..messages.upgraded import Run
+from .busy_lane import BusyLane
 from .latency import STUCK, LatencyTracker
 from .leader import LeaderFollower
+from .request_queue import EXPIRED, NO_WORKER, QueuedRequest, RequestQueue
 
 __all__ = ["RequestScheduler"]
 
 _log = get_logger("portal.serving")
-_BUSY = "every worker is busy"
 _STOPPING = "the server is stopping"
-_WAITED = "the request waited for a worker for too long"
-_STALLED = "earlier calls of this function or client still run after their deadline"
-_EXPIRED = "the call did not run: its deadline passed while it waited for a worker"
 _MAX_PATH = 256  # characters; a client may spell one path in many ways
 _ARRIVE = 1.0  # seconds that a request may take to arrive completely, and get its 503, while the listener stops
 _LOOK = 0.05  # seconds between looks at requests that are still arriving while the listener stops
@@ -53,6 +48,7 @@ class RequestScheduler:
         table: the connections.
         leader: tells whether the thread that reads may serve a request itself.
         pool: workers for calls that take their time.
+        lane: for requests that keep a processor busy.
         app_for: returns the app that serves a path, or None.
         prefixes: returns the path prefixes that are served, for the message of a 404.
         rejections: counts requests that are rejected here.
@@ -64,10 +60,9 @@ class RequestScheduler:
     Attributes:
         active: connections that are being served.
         stopping: whether each request is the last of its connection.
-        expired: counts requests whose deadline passed while they waited for a worker.
-        waited_too_long: counts requests that waited for longer than `max_wait`.
+        queue: the requests that wait for a worker.
 
-    Threads: `take` and `reject_overdue` are for the thread that leads the reactor's loop. Any thread may call the other
+    Threads: `take` is for the thread that leads the reactor's loop. Any thread may call the other
         methods.
     """
 
@@ -76,6 +71,7 @@ class RequestScheduler:
         table: ConnectionTable,
         leader: LeaderFollower,
         pool: WorkerPool,
+        lane: BusyLane[QueuedRequest],
         app_for: Callable[[str], App | None],
         prefixes: Callable[[], Iterable[str]],
         rejections: RejectionLog,
@@ -94,8 +90,7 @@ class RequestScheduler:
         self._rejections = rejections
         self._run_in_worker = run_in_worker
         self._serves_to_the_end = serves_to_the_end
-        self._max_wait = max_wait
-        self.expired, self.waited_too_long = Counter(), Counter()
+        self.queue = RequestQueue(pool, lane, app_for, self._serve, self._reject, max_wait)
         self._latencies = LatencyTracker()  # by method and path
         self._inline = ("", "")  # method and path of the latest request of the leading thread
         self._release = self._continue_after_early_response
@@ -115,7 +110,7 @@ class RequestScheduler:
         end, arrive = now + grace, now + min(grace, _ARRIVE)
         with self._idle:
             while (left := end - now) > 0:
-                serving = self.active or self._table.writing or self._pool.waiting or self._table.has_upgraded()
+                serving = self.active or self._table.writing or self.queue.waiting or self._table.has_upgraded()
                 if not (serving or (has_unfinished() and now < arrive)):
                     return
                 self._idle.wait(min(left, _LOOK))
@@ -163,19 +158,7 @@ class RequestScheduler:
 
     def _hand_over(self, connection: Connection, received: Received) -> None:
         self._table.release_to_worker(connection)
-        self._enqueue(connection, received)
-
-    def _enqueue(self, connection: Connection, received: Received) -> None:
-        keys = self._keys_of(connection, received[0])
-        try:
-            self._pool.submit_with_keys(keys, self._serve, connection, received, keys, monotonic())
-        except OverloadedError as error:
-            key = error.context.get("key")
-            self._reject(connection, _BUSY if key is None else f"too many calls of this {key} are running or waiting")
-
-    def _keys_of(self, connection: Connection, head: RequestHead) -> Keys:
-        keys: Callable[..., Keys] | None = getattr(self._app_for(head.path), "keys", None)
-        return () if keys is None else keys(head, connection.peer, connection.identity)
+        self.queue.add(connection, received)
 
     def submit(self, work: Callable[[], object], sparing: bool) -> None:
         """Run work for a connection in a worker.
@@ -185,80 +168,53 @@ class RequestScheduler:
         Raises: OverloadedError if there is no worker for it.
         """
         if sparing and self._pool.crowded:
-            raise OverloadedError(_BUSY)
+            raise OverloadedError(NO_WORKER)
         self._pool.submit(_logging_errors, work)
 
     def _reject(self, connection: Connection, reason: str) -> None:
         try:
             self._rejections.note(reason)
-            response = expired_response if reason is _EXPIRED else overloaded_response
+            response = expired_response if reason is EXPIRED else overloaded_response
             connection.send_nowait(response(reason, now=time()))
             self._finish(connection)
         except BaseException as error:
             self._end_after(error, connection)
 
-    def reject_overdue(self, now: float) -> None:
-        """Reject the requests that wait past their deadline, for longer than `max_wait`, or for abandoned calls."""
-        pool = self._pool
-
-        def is_due(run: Callable[..., object], args: tuple[Any, ...]) -> bool:
-            if run != self._serve:
-                return False
-            _, received, keys, queued = args
-            return queued + self._max_wait <= now or _has_expired(received, now) or pool.is_stalled(keys)
-
-        if pool.waiting:
-            for connection, received, _, queued in pool.take_back(is_due):
-                self._reject_overdue(connection, received, queued, now)
-
-    def _reject_overdue(self, connection: Connection, received: Received, queued: float, now: float) -> None:
-        if _has_expired(received, now):
-            self.expired.add()
-            self._reject(connection, _EXPIRED)
-        elif queued + self._max_wait <= now:
-            self.waited_too_long.add()
-            self._reject(connection, _WAITED)
-        else:
-            self._reject(connection, _STALLED)
-
     # the workers
 
-    def _serve(self, connection: Connection, received: Received, keys: Keys, queued: float) -> None:
-        """Serve a connection until it pauses.
-
-        Args:
-            keys: of the request. A request with other keys goes through the queue.
-            queued: the moment from which the request waited for a worker.
-        """
+    def _serve(self, request: QueuedRequest) -> None:
+        """Serve a connection, from a request that was queued, until it pauses."""
         try:
-            now = monotonic()
-            if queued + self._max_wait <= now:
-                self._reject_overdue(connection, received, queued, now)
-                return
-            self._serve_on(connection, received, keys)
+            self._serve_on(*request[:3])
         except BaseException as error:
-            self._end_after(error, connection)
+            self._end_after(error, request.connection)
 
     def _serve_on(self, connection: Connection, received: Received, keys: Keys) -> None:
-        while self._respond_counted(connection, received, keys):
+        """Serve the requests of a connection. One with other keys, or that computes, goes through the queue."""
+        while True:
+            held, began, head = HeldKeys(self._pool, keys), thread_time(), received[0]
+            try:
+                continues = self._respond(connection, received, held)
+            finally:
+                held.release()
+                self.queue.note_processor_time(head, keys, thread_time() - began)
+            if not continues:
+                return
             following = connection.take_request()
-            head = received[0]
-            if self._pool.waiting or self._latencies.is_quick((head.method, head.path)):
-                # Others wait for a worker, or the reactor does this faster.
-                self._give_back(connection, following)
-                break
-            following = following or connection.next_request()
-            if following is None or (following[0] is not head and self._keys_of(connection, following[0]) != keys):
-                self._give_back(connection, following)
-                break
-            received = following
+            quick = self._latencies.is_quick((head.method, head.path))
+            if not (self.queue.waiting or quick or self.queue.computes(head, keys)):
+                following = following or connection.next_request()
+                if following is not None and self._may_follow(connection, head, following[0], keys):
+                    received = following
+                    continue
+            # Others wait for a worker, the reactor does this faster, the client pauses, or it is not its turn.
+            self._give_back(connection, following)
+            return
 
-    def _respond_counted(self, connection: Connection, received: Received, keys: Keys) -> bool:
-        held = HeldKeys(self._pool, keys)
-        try:
-            return self._respond(connection, received, held)
-        finally:
-            held.release()
+    def _may_follow(self, connection: Connection, head: RequestHead, following: RequestHead, keys: Keys) -> bool:
+        if following is head:
+            return True
+        return self.queue.keys_of(connection, following) == keys and not self.queue.computes(following, keys)
 
     def _respond(self, connection: Connection, received: Received, held: HeldKeys | None) -> bool:
         """Respond to one request.
@@ -357,7 +313,7 @@ class RequestScheduler:
         if received is not None and self.stopping and not self._serves_to_the_end:
             self._reject(connection, _STOPPING)
         elif received is not None:
-            self._enqueue(connection, received)  # behind the requests that wait already
+            self.queue.add(connection, received)  # behind the requests that wait already
         else:
             self._forget(connection)
             self._table.park(connection)
@@ -383,12 +339,6 @@ class RequestScheduler:
         if self.stopping:
             with self._idle:
                 self._idle.notify_all()
-
-
-def _has_expired(received: Received, now: float) -> bool:
-    head, _, arrived = received
-    timeout = head.headers.get("x-portal-timeout")
-    return timeout is not None and is_timeout(timeout) is not None and arrived + int(timeout) / 1000 <= now
 
 
 def _logging_errors(work: Callable[[], object]) -> None:

@@ -11,7 +11,7 @@ from ..connections.connection import Connection
 from ..connections.table import ConnectionTable
 from ..messages.rejections import RejectionLog, error_response
 from .acceptor import Acceptor
-from .scheduler import RequestScheduler
+from .request_queue import RequestQueue
 from .upgraded_work import UpgradedWork
 
 __all__ = ["Upkeep"]
@@ -35,7 +35,7 @@ class Upkeep:
         self,
         table: ConnectionTable,
         acceptor: Acceptor,
-        scheduler: RequestScheduler,
+        requests: RequestQueue,
         work: UpgradedWork,
         rejections: RejectionLog,
         end_failed: Callable[[int], object],
@@ -45,7 +45,7 @@ class Upkeep:
         self._end_failed = end_failed
         self._steps: tuple[Callable[[float], object], ...] = (
             self._end_overdue,
-            scheduler.reject_overdue,
+            requests.reject_overdue,
             work.reject_overdue,
             self._end_slow_readers,
             lambda now: acceptor.listen_again(),

@@ -9,7 +9,8 @@ from time import monotonic
 from typing import Any
 
 from ..._internal.counter import Counter
-from ..._internal.json_text import JSONValue, encode_json
+from ..._internal.json_encoder import encode_json
+from ..._internal.json_text import JSONValue
 from ..._internal.log import get_logger
 from ..._internal.settings import callback, choice, instance, positive_seconds, require
 from ...address import Address

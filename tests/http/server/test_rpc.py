@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from portal import CallContext, Service, function
-from portal._internal.json_text import encode_json
+from portal._internal.json_encoder import encode_json
 from portal.calls.dispatcher import Dispatcher
 from portal.calls.item_key import ItemKey
 from portal.calls.middleware import Call

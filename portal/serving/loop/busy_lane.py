@@ -1,0 +1,118 @@
+"""BusyLane: lets few processor-bound requests run at a time. It knows no threads and runs nothing.
+
+More computing threads than processors gain nothing, and each one delays all requests of other clients. So those that
+compute go through the lane one after the other, and the clients take turns. A request that computes for long leaves the
+lane while it runs on, so that it does not hold up short ones.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from ...errors import OverloadedError
+
+__all__ = ["MAX_TURN", "BusyLane", "Pass"]
+
+Job = TypeVar("Job")
+
+MAX_TURN = 0.5  # seconds after which a running request no longer counts
+
+
+class Pass:
+    """The place of one running request in the lane."""
+
+    __slots__ = ("since",)
+
+    def __init__(self, since: float) -> None:
+        self.since = since
+
+
+class BusyLane(Generic[Job]):
+    """The processor-bound jobs that run and wait.
+
+    Args:
+        places: jobs that run at a time.
+        queue: jobs that may wait.
+        queue_per_client: jobs of one client that may wait.
+
+    Attributes:
+        rejected: jobs that could not wait.
+
+    Threads: one at a time.
+    """
+
+    def __init__(self, places: int, queue: int, queue_per_client: int) -> None:
+        self.places = places
+        self.rejected = 0
+        self._queue = queue
+        self._queue_per_client = queue_per_client
+        self._running: set[Pass] = set()
+        self._waiting: OrderedDict[str, deque[Job]] = OrderedDict()  # by client; the first is next
+        self._count = 0
+
+    def __len__(self) -> int:
+        """Return how many jobs wait."""
+        return self._count
+
+    @property
+    def running(self) -> int:
+        """How many jobs count as running."""
+        return len(self._running)
+
+    def enter(self, client: str, job: Job, now: float) -> Pass | None:
+        """Add a job. Return its pass if it may run at once; otherwise it waits.
+
+        Raises: OverloadedError if it may not wait either.
+        """
+        if len(self._running) < self.places:  # then nothing waits
+            return self._admit(now)
+        jobs = self._waiting.get(client)
+        if self._count >= self._queue or (jobs is not None and len(jobs) >= self._queue_per_client):
+            self.rejected += 1
+            raise OverloadedError(f"{self._count} calls that compute are waiting", retry_after=1.0)
+        if jobs is None:
+            jobs = self._waiting[client] = deque()
+        jobs.append(job)
+        self._count += 1
+        return None
+
+    def leave(self, ticket: Pass, now: float) -> list[tuple[Job, Pass]]:
+        """Note the end of a job. Return the waiting jobs that run from now on. A pass may be given back twice."""
+        self._running.discard(ticket)
+        return self._admit_waiting(now)
+
+    def pass_long(self, now: float) -> list[tuple[Job, Pass]]:
+        """Stop counting the jobs that have run for long. Return the waiting jobs that run from now on."""
+        self._running = {one for one in self._running if one.since + MAX_TURN > now}
+        return self._admit_waiting(now)
+
+    def take_back(self, is_due: Callable[[Job], bool]) -> list[Job]:
+        """Remove the waiting jobs that are due, and return them."""
+        due: list[Job] = []
+        for client, jobs in list(self._waiting.items()):
+            kept: deque[Job] = deque()
+            for job in jobs:
+                (due if is_due(job) else kept).append(job)
+            if kept:
+                self._waiting[client] = kept
+            else:
+                del self._waiting[client]
+        self._count -= len(due)
+        return due
+
+    def _admit(self, now: float) -> Pass:
+        ticket = Pass(now)
+        self._running.add(ticket)
+        return ticket
+
+    def _admit_waiting(self, now: float) -> list[tuple[Job, Pass]]:
+        admitted = []
+        while self._waiting and len(self._running) < self.places:
+            client, jobs = self._waiting.popitem(last=False)
+            admitted.append((jobs.popleft(), self._admit(now)))
+            self._count -= 1
+            if jobs:
+                self._waiting[client] = jobs  # behind the other clients
+        return admitted

@@ -1,0 +1,201 @@
+"""RequestQueue: the requests that wait for a worker, until one runs them or they are rejected.
+
+Requests that keep a processor busy go through a lane of their own first; see `BusyLane`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from time import monotonic
+from typing import Any, NamedTuple
+
+from ..._internal.counter import Counter
+from ..._internal.executor import WorkerPool
+from ..._internal.job_queue import Keys
+from ...errors import OverloadedError
+from ...http11.fields import is_timeout
+from ...http11.request_head import RequestHead
+from ..connections.connection import Connection
+from ..messages.app import App
+from ..messages.request_reader import Received
+from .busy_lane import BusyLane, Pass
+from .processor_time import ProcessorTime
+
+__all__ = ["EXPIRED", "NO_WORKER", "QueuedRequest", "RequestQueue"]
+
+NO_WORKER = "every worker is busy"
+EXPIRED = "the call did not run: its deadline passed while it waited for a worker"
+_WAITED = "the request waited for a worker for too long"
+_STALLED = "earlier calls of this function or client still run after their deadline"
+_COMPUTING = "too many calls that compute are waiting"
+_MAX_PATH = 256  # characters of a path that tell requests apart
+
+
+class QueuedRequest(NamedTuple):
+    """A request that waits for a worker.
+
+    Attributes:
+        keys: its function and its client.
+        queued: the moment from which it waits.
+    """
+
+    connection: Connection
+    received: Received
+    keys: Keys
+    queued: float
+
+    def has_expired(self, now: float) -> bool:
+        """Return whether the deadline that the client has set has passed."""
+        head, _, arrived = self.received
+        timeout = head.headers.get("x-portal-timeout")
+        return timeout is not None and is_timeout(timeout) is not None and arrived + int(timeout) / 1000 <= now
+
+
+class RequestQueue:
+    """Has a worker run each request that is added, in turn.
+
+    Args:
+        pool: the workers.
+        lane: for requests that keep a processor busy.
+        app_for: returns the app that serves a path, or None.
+        serve: serves a request, in a worker. It must not raise.
+        reject: sends 503, or 504 for EXPIRED, with the reason.
+        max_wait: seconds that a request may wait.
+
+    Attributes:
+        expired: counts requests whose deadline passed while they waited.
+        waited_too_long: counts requests that waited for longer than `max_wait`.
+
+    Threads: any. `reject_overdue` is for the thread that leads the reactor's loop.
+    """
+
+    def __init__(
+        self,
+        pool: WorkerPool,
+        lane: BusyLane[QueuedRequest],
+        app_for: Callable[[str], App | None],
+        serve: Callable[[QueuedRequest], None],
+        reject: Callable[[Connection, str], None],
+        max_wait: float,
+    ) -> None:
+        self.expired, self.waited_too_long = Counter(), Counter()
+        self._pool = pool
+        self._lane = lane
+        self._app_for = app_for
+        self._serve = serve
+        self._reject = reject
+        self._max_wait = max_wait
+        self._times = ProcessorTime()
+        self._lock = threading.Lock()  # guards the lane
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait. No lock is taken."""
+        return self._pool.waiting + len(self._lane)
+
+    def keys_of(self, connection: Connection, head: RequestHead) -> Keys:
+        """Return the function and the client that a request counts for."""
+        keys = getattr(self._app_for(head.path), "keys", None)
+        found: Keys = () if keys is None else keys(head, connection.peer, connection.identity)
+        return found
+
+    def computes(self, head: RequestHead, keys: Keys) -> bool:
+        """Return whether a request is likely to keep a processor busy."""
+        return self._times.is_busy(_client(keys), _path(head))
+
+    def note_processor_time(self, head: RequestHead, keys: Keys, seconds: float) -> None:
+        """Note the processor time that a worker has needed for a request."""
+        self._times.note(_client(keys), _path(head), seconds)
+
+    def add(self, connection: Connection, received: Received) -> None:
+        """Have a request run, or reject it if it may not wait."""
+        head = received[0]
+        keys = self.keys_of(connection, head)
+        request = QueuedRequest(connection, received, keys, monotonic())
+        if not self.computes(head, keys):
+            self._submit(request, None)
+            return
+        try:
+            with self._lock:
+                place = self._lane.enter(_client(keys), request, request.queued)
+        except OverloadedError:
+            self._reject(connection, _COMPUTING)
+            return
+        if place is not None:
+            self._submit(request, place)
+
+    def _submit(self, request: QueuedRequest, place: Pass | None) -> None:
+        try:
+            self._pool.submit_with_keys(request.keys, self._run, request, place)
+        except OverloadedError as error:
+            key = error.context.get("key")
+            reason = NO_WORKER if key is None else f"too many calls of this {key} are running or waiting"
+            self._reject(request.connection, reason)
+            self._leave(place)
+
+    def _leave(self, place: Pass | None) -> None:
+        if place is not None:
+            with self._lock:
+                admitted = self._lane.leave(place, monotonic())
+            self._submit_all(admitted)
+
+    def _submit_all(self, admitted: list[tuple[QueuedRequest, Pass]]) -> None:
+        for request, place in admitted:
+            self._submit(request, place)
+
+    def _run(self, request: QueuedRequest, place: Pass | None) -> None:
+        try:
+            now = monotonic()
+            if request.queued + self._max_wait <= now:
+                self._reject_one(request, now)
+            else:
+                self._serve(request)
+        finally:
+            self._leave(place)
+
+    def reject_overdue(self, now: float) -> None:
+        """Reject the requests that wait past their deadline, for longer than `max_wait`, or for abandoned calls."""
+        if self.waiting:
+            due_jobs = self._pool.take_back(lambda run, args: run == self._run and self._is_due(args[0], now))
+            for request, place in due_jobs:
+                self._reject_one(request, now)
+                self._leave(place)
+        if len(self._lane):
+            with self._lock:
+                due = self._lane.take_back(lambda request: self._is_due(request, now))
+                admitted = self._lane.pass_long(now)
+            for request in due:
+                self._reject_one(request, now)
+            self._submit_all(admitted)
+
+    def _is_due(self, request: QueuedRequest, now: float) -> bool:
+        return request.queued + self._max_wait <= now or request.has_expired(now) or self._pool.is_stalled(request.keys)
+
+    def _reject_one(self, request: QueuedRequest, now: float) -> None:
+        if request.has_expired(now):
+            self.expired.add()
+            self._reject(request.connection, EXPIRED)
+        elif request.queued + self._max_wait <= now:
+            self.waited_too_long.add()
+            self._reject(request.connection, _WAITED)
+        else:
+            self._reject(request.connection, _STALLED)
+
+    def stats(self) -> dict[str, Any]:
+        """Return the counters of the queue and the lane. No lock is taken."""
+        return {
+            "expired": self.expired.value,
+            "waited_too_long": self.waited_too_long.value,
+            "computing": self._lane.running,
+            "computing_waiting": len(self._lane),
+            "computing_rejected": self._lane.rejected,
+        }
+
+
+def _client(keys: Keys) -> str:
+    return next((value for kind, value in keys if kind == "client"), "")
+
+
+def _path(head: RequestHead) -> tuple[str, str]:
+    return head.method, head.path[:_MAX_PATH]

@@ -1,0 +1,69 @@
+"""BusyLane: few requests compute at a time, clients take turns, long ones leave."""
+
+from __future__ import annotations
+
+import pytest
+
+from portal.errors import OverloadedError
+from portal.serving.loop.busy_lane import MAX_TURN, BusyLane
+
+
+def test_jobs_run_while_there_is_a_place() -> None:
+    lane: BusyLane[str] = BusyLane(2, 10, 10)
+    assert lane.enter("ann", "1", 0.0) is not None
+    assert lane.enter("ann", "2", 0.0) is not None
+    assert lane.enter("ann", "3", 0.0) is None
+    assert (lane.running, len(lane)) == (2, 1)
+
+
+def test_clients_take_turns() -> None:
+    lane: BusyLane[str] = BusyLane(1, 10, 10)
+    place = lane.enter("ann", "a0", 0.0)
+    for job in ("a1", "a2", "a3"):
+        lane.enter("ann", job, 0.0)
+    lane.enter("bob", "b1", 0.0)
+    order = []
+    for _ in range(4):
+        assert place is not None
+        [(job, place)] = lane.leave(place, 0.0)
+        order.append(job)
+    assert lane.leave(place, 0.0) == []
+    assert order == ["a1", "b1", "a2", "a3"]
+    assert (lane.running, len(lane)) == (0, 0)
+
+
+def test_a_long_job_lets_the_next_one_in_and_is_not_counted_twice() -> None:
+    lane: BusyLane[str] = BusyLane(1, 10, 10)
+    first = lane.enter("ann", "long", 0.0)
+    assert first is not None
+    lane.enter("bob", "short", 0.1)
+    lane.enter("bob", "next", 0.1)
+    assert lane.pass_long(MAX_TURN / 2) == []
+    [(job, second)] = lane.pass_long(MAX_TURN)
+    assert job == "short"
+    assert lane.leave(first, MAX_TURN) == []  # it has no place any more: nobody else runs for it
+    assert [job for job, _ in lane.leave(second, MAX_TURN)] == ["next"]
+
+
+def test_the_queue_is_bounded_in_all_and_by_client() -> None:
+    lane: BusyLane[int] = BusyLane(1, 3, 2)
+    assert lane.enter("ann", 0, 0.0) is not None
+    assert [lane.enter("ann", number, 0.0) for number in (1, 2)] == [None, None]
+    with pytest.raises(OverloadedError):
+        lane.enter("ann", 3, 0.0)
+    assert lane.enter("bob", 4, 0.0) is None
+    with pytest.raises(OverloadedError):
+        lane.enter("eve", 5, 0.0)
+    assert lane.rejected == 2
+
+
+def test_due_jobs_are_taken_back_in_order_and_the_rest_stays() -> None:
+    lane: BusyLane[int] = BusyLane(1, 10, 10)
+    place = lane.enter("ann", 0, 0.0)
+    assert place is not None
+    for number in (1, 2, 3):
+        lane.enter("ann", number, 0.0)
+    lane.enter("bob", 5, 0.0)
+    assert lane.take_back(lambda job: job % 2 == 1) == [1, 3, 5]
+    assert len(lane) == 1
+    assert [job for job, _ in lane.leave(place, 0.0)] == [2]

@@ -1,0 +1,54 @@
+"""ProcessorTime: which requests keep a processor busy."""
+
+from __future__ import annotations
+
+from portal.serving.loop.processor_time import BUSY, ProcessorTime
+
+PATH = ("POST", "/api/report")
+
+
+def test_an_unknown_request_does_not_compute() -> None:
+    assert not ProcessorTime().is_busy("ann", PATH)
+
+
+def test_the_first_request_of_a_client_counts_as_the_others_of_the_path() -> None:
+    times = ProcessorTime()
+    times.note("ann", PATH, 10 * BUSY)
+    assert times.is_busy("ann", PATH)
+    assert times.is_busy("bob", PATH)
+    assert not times.is_busy("bob", ("POST", "/api/add"))
+
+
+def test_a_client_that_sends_little_is_not_taken_for_the_others() -> None:
+    times = ProcessorTime()
+    times.note("bob", PATH, BUSY / 10)
+    for _ in range(20):
+        times.note("ann", PATH, 10 * BUSY)
+    assert times.is_busy("ann", PATH)
+    assert not times.is_busy("bob", PATH)
+
+
+def test_one_pause_of_the_interpreter_does_not_make_a_request_long() -> None:
+    times = ProcessorTime()
+    times.note("ann", PATH, BUSY / 10)
+    times.note("ann", PATH, 1000 * BUSY)
+    assert not times.is_busy("ann", PATH)
+    for _ in range(20):
+        times.note("ann", PATH, 1000 * BUSY)
+    assert times.is_busy("ann", PATH)
+
+
+def test_a_request_that_becomes_short_is_found_soon() -> None:
+    times = ProcessorTime()
+    times.note("ann", PATH, 1000 * BUSY)
+    for _ in range(30):
+        times.note("ann", PATH, BUSY / 10)
+    assert not times.is_busy("ann", PATH)
+
+
+def test_the_number_of_averages_is_bounded() -> None:
+    times = ProcessorTime(max_keys=10)
+    for number in range(100):
+        times.note(f"client {number}", ("POST", f"/{number}"), BUSY)
+    assert len(times._of_clients) <= 10
+    assert len(times._of_paths) <= 10

@@ -11,7 +11,7 @@ from .._internal.processors import count_processors
 from .bounds.budget import ByteBudget, Places
 from .bounds.input import InputBudgets
 from .config import ServingConfig
-from .connections.connection import Connection
+from .connections.open_connections import OpenConnections, Totals
 from .connections.table import ConnectionTable
 from .io.poller import open_poller
 from .io.tls import ServerTLS
@@ -46,7 +46,7 @@ def build_engine(
     *,
     tls: ServerTLS | None,
     shared: bool,
-    retire: Callable[[Connection], object],
+    before: Totals,
     app_for: Callable[[str], App | None],
     prefixes: Callable[[], Iterable[str]],
     trusts: Callable[[str], bool],
@@ -56,7 +56,7 @@ def build_engine(
     Args:
         sockets: listening sockets.
         shared: whether other processes listen on them, too.
-        retire: receives each connection that was closed.
+        before: totals of the connections of earlier engines.
         app_for: returns the app that serves a path, or None.
         prefixes: returns the path prefixes that are served.
         trusts: returns whether an address is that of a trusted proxy.
@@ -70,7 +70,7 @@ def build_engine(
     try:
         table = ConnectionTable(
             poller,
-            retire,
+            OpenConnections(before),
             ByteBudget(config.max_output),
             Places(config.streams),
             InputBudgets(config.max_input, config.max_unknown_input),

@@ -14,13 +14,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
+from .._internal.at_fork import new_lock
 from .._internal.background import failing_loops
 from .._internal.closing import run_all
 from .._internal.settings import instance, require
 from .._internal.settings import port as valid_port
+from .._internal.weak_bag import WeakBag
 from ..errors import ConfigError
 from .config import ServingConfig
-from .connections.connection import Connection
 from .engine import Engine, build_engine
 from .io.sockets import bind_free_port, is_bound_to_loopback, is_unix, open_socket, remove_socket_file, start_listening
 from .io.tls import ServerTLS
@@ -41,7 +42,9 @@ class Listener:
         open and may start the listener again.
     """
 
-    _supervised: ClassVar[bool] = False  # of all listeners of this process
+    # Of all listeners of this process:
+    _supervised: ClassVar[bool] = False  # whether they wait for the sockets of a supervisor
+    _withheld: ClassVar[int] = 0  # how many threads are in `never_opening_sockets`
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0, *, config: ServingConfig | None = None) -> None:
         host_ok = isinstance(host, str) and host != "unix:"
@@ -60,8 +63,6 @@ class Listener:
         self._loopback = False
         self._engine: Engine | None = None  # of the latest start
         self._tls: ServerTLS | None = None
-        self._counting = threading.Lock()  # guards the totals of closed connections
-        self._closed_totals = [0, 0, 0]  # requests, bytes in, bytes out
 
     # apps
 
@@ -143,11 +144,17 @@ class Listener:
     @contextmanager
     def never_opening_sockets(cls) -> Iterator[None]:
         """Let `bind` and `start` do nothing inside a `with` block, in all threads of this process."""
-        before, cls._supervised = cls._supervised, True
+        with _lock:
+            cls._withheld += 1
         try:
             yield
         finally:
-            cls._supervised = before
+            with _lock:
+                cls._withheld -= 1
+
+    @property
+    def _waits_for_sockets(self) -> bool:
+        return self._supervised or self._withheld > 0
 
     def assign_port(self, number: int) -> None:
         """Set the port that a supervisor has bound, so that addresses have it before `adopt`."""
@@ -177,13 +184,14 @@ class Listener:
         Raises: TransportError if the host is not an address of this machine.
         """
         with self._lock:
-            if self._running or self.port or is_unix(self.host) or self._adopted or self._supervised:
+            if self._running or self.port or is_unix(self.host) or self._adopted or self._waits_for_sockets:
                 return
             self._bound = bind_free_port(self.host)
             self.port = int(self._bound.getsockname()[1])
             # A portal that publishes and is dropped without `close` gives its port back.
             weakref.finalize(self, self._bound.close).atexit = False
-            _open.add(self)
+            with _lock:
+                _open.add(self)
 
     def _release_port(self) -> None:
         if self._bound is not None:
@@ -206,7 +214,7 @@ class Listener:
         Raises: TransportError if the address is in use or not of this machine; ConfigError for bad certificates.
         """
         with self._lock:
-            if self._running or (self._supervised and not self._adopted):
+            if self._running or (self._waits_for_sockets and not self._adopted):
                 return
             config = self.config
             self._tls = None if config.tls is None else ServerTLS(config.tls)
@@ -217,7 +225,8 @@ class Listener:
                 engine = self._build(sockets)
                 self._engine, self._running = engine, True
                 engine.reactor.start()
-                _open.add(self)
+                with _lock:
+                    _open.add(self)
             except BaseException:
                 self._engine, self._running = None, False
                 self._undo_start(sockets, engine)
@@ -243,7 +252,7 @@ class Listener:
             self.config,
             tls=self._tls,
             shared=bool(self._adopted),
-            retire=self._count,
+            before=(0, 0, 0) if self._engine is None else self._engine.table.open.totals(),
             app_for=self._app_for,
             prefixes=self._prefixes,
             trusts=self._trusts,
@@ -278,7 +287,8 @@ class Listener:
             finally:
                 self._running = False
                 self._adopted = []
-                _open.discard(self)
+                with _lock:
+                    _open.discard(self)
                 run_all(
                     engine.scheduler.abort_active,
                     engine.reactor.end,
@@ -311,10 +321,7 @@ class Listener:
         engine = self._engine
         if engine is None:
             return {"running": False, "ready": False}
-        totals = list(self._closed_totals)
-        for connection in list(engine.table.open):
-            for index, value in enumerate((connection.requests, connection.bytes_in, connection.bytes_out)):
-                totals[index] += value
+        totals = engine.table.open.totals()
         return {
             "running": self._running,
             "ready": self.ready,
@@ -342,20 +349,15 @@ class Listener:
             **engine.pool.stats(),
         }
 
-    def _count(self, connection: Connection) -> None:
-        with self._counting:
-            self._closed_totals[0] += connection.requests
-            self._closed_totals[1] += connection.bytes_in
-            self._closed_totals[2] += connection.bytes_out
 
-
-_open: weakref.WeakSet[Listener] = weakref.WeakSet()
+_lock = new_lock()  # guards the bag below, and the number of threads in `never_opening_sockets`
+_open: WeakBag[Listener] = WeakBag()
 
 
 def _abandon_all() -> None:
-    for listener in list(_open):
+    for listener in _open.items():
         listener.abandon()
-    _open.clear()
+        _open.discard(listener)
 
 
 # Otherwise a child would keep the parent's port and connections open.

@@ -23,6 +23,7 @@ class InputShare:
 
     Attributes:
         held: bytes that are counted for it.
+        receiving: whether its present message has not arrived completely.
         known: whether its present message comes from a caller that has been authenticated, or needs not be.
         refused: whether the connection must give up, as too much is held.
 
@@ -41,9 +42,12 @@ class InputShare:
         """Count `size` bytes of a message that has not arrived completely. Return False if they must be dropped."""
         return self._budgets.hold(self, connection, size)
 
-    def complete(self) -> None:
-        """Note that the message has arrived. It is counted until `release`, and the connection is not chosen."""
-        self.receiving = False
+    def complete(self) -> bool:
+        """Note that the message has arrived. It is counted until `release`, and the connection is not chosen.
+
+        Returns: False if the message must be dropped, as another thread has chosen it just now.
+        """
+        return self._budgets.complete(self)
 
     def admit(self) -> None:
         """Note that the caller is known."""
@@ -101,6 +105,12 @@ class InputBudgets:
             self._waiting = [one for one in self._waiting if one is not connection]  # it learns it here
             return False
 
+    def complete(self, share: InputShare) -> bool:
+        """Note that a message has arrived. Return False if it must be dropped."""
+        with self._lock:
+            share.receiving = False
+            return not share.refused
+
     def admit(self, share: InputShare) -> None:
         """Count a share as one of a known caller."""
         with self._lock:
@@ -112,7 +122,7 @@ class InputBudgets:
         """Count nothing for a share any more."""
         with self._lock:
             self._forget(share)
-            share.known = False
+            share.receiving = share.known = False
 
     def take_refused(self) -> list[Any]:
         """Return the connections that must give up and have not been told."""
@@ -144,5 +154,4 @@ class InputBudgets:
 
     def _forget(self, share: InputShare) -> None:
         self._add(share, -share.held)
-        share.receiving = False
         self._holders.pop(share, None)

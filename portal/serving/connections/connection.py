@@ -51,6 +51,7 @@ class Connection:
         requests, bytes_in: counters.
         armed_otherwise: whether the poller has reported it differently since it was last parked.
         input: counts what is kept of a request.
+        streams: places for streams.
         channel: of the protocol that has taken the connection over, or None while it speaks HTTP.
 
     Threads: a connection belongs to one thread at a time. That is the thread that leads the reactor's loop while the
@@ -83,6 +84,7 @@ class Connection:
         "requests",
         "secure",
         "stream",
+        "streams",
     )
 
     def __init__(
@@ -101,6 +103,7 @@ class Connection:
         self.peer = peer
         self.client = client
         self.input = owner.inputs.share(client)
+        self.streams = owner.streams
         self.secure = stream.secure
         self.identity: Identity | None = None
         self.closed = False
@@ -125,11 +128,6 @@ class Connection:
             self._config.max_output_per_connection,
             partial(self._owner.watch_output, self),
         )
-
-    @property
-    def bytes_out(self) -> int:
-        """How many bytes were sent."""
-        return self.output.sent
 
     # reading
 
@@ -193,8 +191,8 @@ class Connection:
         found = self._reader.next_request()
         if found is not None:
             self.requests += 1
-            if self.input.held:
-                self.input.complete()
+            if self.input.receiving and not self.input.complete():
+                raise ProtocolError(INPUT_REFUSED, status=503)
             return found
         size = self._reader.buffered
         if size and not self.input.hold(self, size):
@@ -287,14 +285,6 @@ class Connection:
         """Wait before the next part of a stream if the client reads slowly. Raises: ConnectionAbortedError."""
         self.output.wait_for_room()
 
-    def begin_stream(self) -> bool:
-        """Take a place for a stream. Return False if all are taken."""
-        return self._owner.streams.take()
-
-    def end_stream(self) -> None:
-        """Give the place of a stream back."""
-        self._owner.streams.leave()
-
     def send_nowait(self, data: bytes) -> bool:
         """Send `data` if the system takes all of it at once, and return whether it did; see `Output.write_now`."""
         return self.output.write_now(data)
@@ -367,13 +357,17 @@ class Connection:
 
     def abort(self) -> None:
         """Break the connection and drop its output. Any thread, even while another one uses it."""
-        self.output.discard()
-        self.stream.abort()
+        self._break(self.stream.abort)
 
     def reset(self) -> None:
         """Break the connection and drop all that waits for the client, also in the system. Any thread."""
-        self.output.discard()
-        self.stream.reset()
+        self._break(self.stream.reset)
+
+    def _break(self, end: Callable[[], object]) -> None:
+        with self.output.lock:  # a closed descriptor may belong to another connection already
+            if not self.closed:
+                self.output.discard()
+                end()
 
     def cut(self) -> None:
         """Break the connection for its output. A protocol other than HTTP may say why first. Any thread."""
@@ -391,9 +385,12 @@ class Connection:
         self.closed = True
         self.stream.discard()
 
-    def close(self) -> None:
-        """Close the socket. Only the thread that owns the connection calls this."""
-        if not self.closed:
-            self.closed = True
-            told = () if self.channel is None else (self.channel.handler.lost,)
-            run_all(self.output.close, self.input.release, self.stream.close, *told)
+    def close_socket(self) -> None:
+        """Close the socket. The thread that owns the connection calls this, and holds the lock of its output."""
+        self.closed = True
+        run_all(self.output.close, self.input.release, self.stream.close)
+
+    def notify_lost(self) -> None:
+        """Tell the upgraded protocol of the end of the connection. No lock is held."""
+        if self.channel is not None:
+            self.channel.handler.lost()

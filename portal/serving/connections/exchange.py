@@ -116,7 +116,7 @@ class Exchange:
         )
 
     def _send_stream(self, response: Response, body: Iterator[bytes]) -> None:
-        if not self._connection.begin_stream():
+        if not self._connection.streams.take():
             self._reject_stream(body)
             return
         try:
@@ -127,7 +127,7 @@ class Exchange:
         finally:
             self._streaming = False
             run_all(
-                self._connection.end_stream,
+                self._connection.streams.leave,
                 self._connection.forget_hangup,
                 partial(close_and_log, body, "the body of a response"),
             )

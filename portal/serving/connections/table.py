@@ -14,6 +14,7 @@ from ..bounds.input import InputBudgets
 from ..bounds.shares import heaviest
 from ..io.poller import Poller
 from .connection import Connection
+from .open_connections import OpenConnections
 from .timeouts import FOLLOW_UP_SECONDS
 
 __all__ = ["ConnectionTable"]
@@ -29,7 +30,7 @@ class ConnectionTable:
 
     Args:
         poller: tells the reactor which sockets are ready.
-        retire: receives each connection that was closed here.
+        open_connections: counts the connections.
         output_budget: counts the output that waits for clients.
         streams: counts the streams that are being sent.
         inputs: counts what is kept of requests.
@@ -50,7 +51,7 @@ class ConnectionTable:
     def __init__(
         self,
         poller: Poller,
-        retire: Callable[[Connection], object],
+        open_connections: OpenConnections,
         output_budget: ByteBudget,
         streams: Places,
         inputs: InputBudgets,
@@ -62,12 +63,9 @@ class ConnectionTable:
         self.writing: dict[int, Connection] = {}
         self.handshaking: dict[Connection, None] = {}
         self.output_aborted = Counter()
-        self._clients: dict[str, int] = {}  # number of connections
-        self._counting = threading.Lock()  # guards the numbers of the clients
-        self.open: set[Connection] = set()
+        self.open = open_connections
         self._reducing = threading.Lock()  # held while connections are chosen and aborted
         self._poller = poller
-        self._retire = retire
         self._hangups: dict[int, Callable[[], object]] = {}
         self._keeping = True
         self._ended = False
@@ -76,12 +74,12 @@ class ConnectionTable:
 
     def park(self, connection: Connection) -> None:
         """Watch a connection that the calling thread has finished with."""
-        if connection.closed:
-            return
-        if self.handshaking and not connection.handshaking:
-            self.handshaking.pop(connection, None)
-        fd = connection.stream.fileno()
         with connection.output.lock:
+            if connection.closed:
+                return
+            if self.handshaking and not connection.handshaking:
+                self.handshaking.pop(connection, None)
+            fd = connection.stream.fileno()
             self._note_parked(connection)
             self.parked[fd] = connection
             self._arm(fd, connection)
@@ -90,40 +88,33 @@ class ConnectionTable:
 
     def close(self, connection: Connection) -> None:
         """Close a connection that belongs to the calling thread."""
-        if connection.closed:
-            return
-        fd = connection.stream.fileno()
-        try:
-            run_all(
+        # With the lock held, no other thread can register its descriptor, which the next connection may get.
+        with connection.output.lock:
+            if connection.closed:
+                return
+            fd = connection.stream.fileno()
+            _try_all(
                 connection.output.close,
-                lambda: self.writing.pop(fd, None),
-                lambda: self._hangups.pop(fd, None),
+                lambda: self._unregister(fd, connection),
                 lambda: self._poller.forget(fd),
-                connection.close,
-                lambda: self._forget(connection),
+                connection.close_socket,
             )
-        except Exception:  # of an upgraded protocol that is told
-            _log.exception("closing a connection failed")
+        _try_all(connection.notify_lost, lambda: self._forget(connection))
+
+    def _unregister(self, fd: int, connection: Connection) -> None:
+        self.writing.pop(fd, None)
+        self._hangups.pop(fd, None)
+        if self.parked.get(fd) is connection:
+            self.parked.pop(fd, None)
 
     def _forget(self, connection: Connection) -> None:
         """Stop counting a closed connection."""
-        self.open.discard(connection)
         self.handshaking.pop(connection, None)
-        if connection.client is not None:
-            self._count(connection.client, -1)
-        self._retire(connection)
+        self.open.leave(connection)
 
     def connections_of(self, client: str | None) -> int:
         """Return how many connections a client has."""
-        return 1 if client is None else self._clients.get(client, 0)
-
-    def _count(self, client: str, change: int) -> None:
-        with self._counting:
-            count = self._clients.get(client, 0) + change
-            if count:
-                self._clients[client] = count
-            else:
-                del self._clients[client]
+        return self.open.connections_of(client)
 
     def release_to_worker(self, connection: Connection) -> None:
         """Report no events of a connection until it is parked again."""
@@ -131,18 +122,19 @@ class ConnectionTable:
 
     def resume(self, connection: Connection) -> None:
         """Read a parked connection again that was paused. One that is being served is read when it is parked."""
-        fd = connection.stream.fileno()
         with connection.output.lock:
             connection.armed_otherwise = True
-            if fd in self.parked:
+            fd = connection.stream.fileno()
+            if self.parked.get(fd) is connection:
                 self._arm(fd, connection)
 
     def on_hangup(self, connection: Connection, callback: Callable[[], object]) -> None:
         """Call `callback` once if the client closes its side of a connection that is being served."""
-        fd = connection.stream.fileno()
         with connection.output.lock:
-            self._hangups[fd] = callback
-            self._arm(fd, connection)
+            if not connection.closed:
+                fd = connection.stream.fileno()
+                self._hangups[fd] = callback
+                self._arm(fd, connection)
 
     def forget_hangup(self, connection: Connection) -> None:
         """Drop the callback of `on_hangup`."""
@@ -151,13 +143,15 @@ class ConnectionTable:
 
     def watch_output(self, connection: Connection, pending: bool) -> None:
         """Send what waits for the client of a connection, until `pending` is False. Its output's lock is held."""
+        if connection.closed:
+            return
         fd = connection.stream.fileno()
         connection.armed_otherwise = True
         if pending:
             self.writing[fd] = connection
         else:
             self.writing.pop(fd, None)
-            if fd in self.parked:
+            if self.parked.get(fd) is connection:
                 self._note_parked(connection)
         self._arm(fd, connection)
 
@@ -188,23 +182,25 @@ class ConnectionTable:
 
     def has_upgraded(self) -> bool:
         """Return whether a connection speaks another protocol than HTTP, which has not said goodbye yet."""
-        return any(one.channel is not None and not one.draining for one in list(self.open))
+        return any(one.channel is not None and not one.draining for one in self.open.snapshot())
 
     def has_unfinished(self) -> bool:
         """Return whether a client is sending a request, or may be about to."""
         now = monotonic()
-        return any(one.is_unfinished(now) for one in list(self.parked.values()))
+        return any(one.is_unfinished(now) for one in self.parked.copy().values())
 
     def abandon(self) -> None:
         """Close this process's copies of the sockets in the child of a fork, without a word to the clients."""
         self.end()
-        for connection in self.open:
+        for connection in list(self.open):  # no other thread runs, and one may have held the lock at the fork
             connection.discard()
 
     def _arm(self, fd: int, connection: Connection) -> None:
         """Have the poller report what the connection waits for now. The lock of its output is held."""
+        if connection.closed:
+            return
         pending = connection.output.pending > 0
-        if fd in self.parked:
+        if self.parked.get(fd) is connection:
             if not pending:
                 change = self._poller.disarm if connection.paused else self._poller.arm
                 self._ignoring_closed(change, fd)
@@ -243,10 +239,8 @@ class ConnectionTable:
     def add(self, connection: Connection) -> None:
         """Watch a new connection. If that fails, it is closed."""
         fd = connection.stream.fileno()
-        if connection.client is not None:
-            self._count(connection.client, 1)
+        self.open.enter(connection)
         try:
-            self.open.add(connection)
             if connection.handshaking:
                 self.handshaking[connection] = None
             self.parked[fd] = connection
@@ -268,7 +262,7 @@ class ConnectionTable:
 
     def drop_all(self) -> None:
         """Close all parked connections."""
-        for fd in list(self.parked):
+        for fd in self.parked.copy():
             self.drop(fd)
 
     def keep_for_follow_up(self, connection: Connection) -> None:
@@ -311,3 +305,11 @@ class ConnectionTable:
             change(fd, *more)
         except (OSError, ValueError):
             _log.debug("a connection to be watched was closed already")
+
+
+def _try_all(*steps: Callable[[], object]) -> None:
+    """Call each of the steps, and log what the last failed one has raised."""
+    try:
+        run_all(*steps)
+    except Exception:  # for example of an upgraded protocol that is told
+        _log.exception("closing a connection failed")

@@ -90,8 +90,8 @@ class Output:
     Attributes:
         sent: how many bytes were sent.
         pending: how many bytes wait until the client reads.
-        lock: guards what is kept. It is also held where another thread changes what the poller reports of this
-            connection.
+        lock: guards the attributes. It is also held where a thread changes what the poller reports of this connection,
+            and where it closes or breaks the connection.
 
     Threads: one at a time may write. Any thread may call the other methods and read the attributes.
     """
@@ -152,27 +152,31 @@ class Output:
         Raises: OSError if the client is gone, or if the connection was aborted.
         """
         rest: bytes | memoryview = data
-        if not self.pending:  # the other threads send only while something is pending
-            while taken := self._sink.send_some(rest):
-                self.sent += taken
-                if taken == len(rest):
-                    return True
-                rest = memoryview(rest)[taken:]
-        return self._keep(memoryview(rest), len(data) + _OVERHEAD, timeout) if rest else True
+        with self.lock:
+            if self._aborted:
+                raise ConnectionAbortedError(_ABORTED)
+            if not self.pending:
+                while taken := self._sink.send_some(rest):
+                    self.sent += taken
+                    if taken == len(rest):
+                        return True
+                    rest = memoryview(rest)[taken:]
+            return self._keep(memoryview(rest), len(data) + _OVERHEAD, timeout) if rest else True
 
     def write_now(self, data: bytes) -> bool:
         """Send `data` if the system takes all of it at once. Never waits.
 
         Returns: whether all was sent. Otherwise the connection cannot be used any more, as part may have been sent.
         """
-        if self.pending:
-            return False
-        try:
-            taken = self._sink.send_some(data)
-        except OSError:
-            return False
-        self.sent += taken
-        return taken == len(data)
+        with self.lock:
+            if self.pending or self._aborted:
+                return False
+            try:
+                taken = self._sink.send_some(data)
+            except OSError:
+                return False
+            self.sent += taken
+            return taken == len(data)
 
     def wait_for_room(self) -> None:
         """Wait while a stream would keep too much. Raises: ConnectionAbortedError if the client is too slow."""
@@ -198,23 +202,21 @@ class Output:
         callback()
 
     def _keep(self, rest: memoryview, size: int, timeout: float | None) -> bool:
-        with self.lock:
-            if self._aborted:
-                raise ConnectionAbortedError(_ABORTED)
-            begins = not self.pending
-            if begins:
-                self._begun = len(rest) < size - _OVERHEAD
-                self._delivered = self.sent - self._sink.count_unacknowledged()
-                self._reader.begin(self._clock())
-            if timeout is not None:
-                self._reader.limit(self._clock() + timeout)
-            self._parts.append((rest, size))
-            self.pending += len(rest)
-            self._held += size
-            self._budget.add(size)
-            if begins:
-                self._on_pending(True)
-            return not self._budget.is_exceeded  # after the report: of two connections, the later one sees both
+        """Keep what the system does not take now. The lock is held."""
+        begins = not self.pending
+        if begins:
+            self._begun = len(rest) < size - _OVERHEAD
+            self._delivered = self.sent - self._sink.count_unacknowledged()
+            self._reader.begin(self._clock())
+        if timeout is not None:
+            self._reader.limit(self._clock() + timeout)
+        self._parts.append((rest, size))
+        self.pending += len(rest)
+        self._held += size
+        self._budget.add(size)
+        if begins:
+            self._on_pending(True)
+        return not self._budget.is_exceeded  # after the report: of two connections, the later one sees both
 
     # any thread
 
@@ -313,8 +315,9 @@ class Output:
 
     def close(self) -> None:
         """Drop everything for good; the connection is closed."""
-        self.discard()
-        self._on_pending = _ignore
+        with self.lock:
+            self.discard()
+            self._on_pending = _ignore
 
     def _release(self, size: int) -> None:
         self._held -= size

@@ -13,6 +13,7 @@ import socket
 from collections import deque
 from typing import Protocol
 
+from ..._internal.at_fork import new_lock
 from .busy_poll import BusyPoll
 
 __all__ = ["Poller", "open_poller"]
@@ -80,10 +81,12 @@ class _Bell:
         self.out, self._in = socket.socketpair()
         self.out.setblocking(False)
         self._in.setblocking(False)
+        self._lock = new_lock()  # held while it rings, so that no other socket with its descriptor gets the byte
 
     def ring(self) -> None:
         try:
-            self._in.send(b"\0")
+            with self._lock:
+                self._in.send(b"\0")
         except OSError:
             return  # full, and the thread will wake anyway; or closed, and no thread waits
 
@@ -94,8 +97,9 @@ class _Bell:
             return
 
     def close(self) -> None:
-        self.out.close()
-        self._in.close()
+        with self._lock:
+            self.out.close()
+            self._in.close()
 
 
 class _EpollPoller:
@@ -106,33 +110,41 @@ class _EpollPoller:
         self._wait = BusyPoll(lambda timeout: self._epoll.poll(timeout, _BATCH), busy_poll).wait
         self._ready = select.EPOLLIN | select.EPOLLRDHUP
         self._hangup = select.EPOLLRDHUP | select.EPOLLONESHOT
+        self._lock = new_lock()  # held during a change, so that none reaches a descriptor that `close` has freed
         self._bell = _Bell()
         self._epoll.register(self._bell.out.fileno(), select.EPOLLIN)
 
     def listen(self, fd: int) -> None:
         # If several processes wait at the same socket, the kernel needs to wake only one.
-        self._epoll.register(fd, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+        with self._lock:
+            self._epoll.register(fd, select.EPOLLIN | select.EPOLLEXCLUSIVE)
 
     def add(self, fd: int) -> None:
-        self._epoll.register(fd, self._ready)
+        with self._lock:
+            self._epoll.register(fd, self._ready)
 
     def arm(self, fd: int, output: bool = False) -> None:
-        self._epoll.modify(fd, self._ready | select.EPOLLOUT if output else self._ready)
+        self._modify(fd, self._ready | select.EPOLLOUT if output else self._ready)
 
     def disarm(self, fd: int) -> None:
         # The kernel reports a broken connection all the same. With one-shot it does so once only.
-        self._epoll.modify(fd, select.EPOLLONESHOT)
+        self._modify(fd, select.EPOLLONESHOT)
 
     def arm_hangup(self, fd: int, output: bool = False) -> bool:
-        self._epoll.modify(fd, self._hangup | select.EPOLLOUT if output else self._hangup)
+        self._modify(fd, self._hangup | select.EPOLLOUT if output else self._hangup)
         return True
 
     def arm_output(self, fd: int) -> None:
-        self._epoll.modify(fd, select.EPOLLOUT)
+        self._modify(fd, select.EPOLLOUT)
+
+    def _modify(self, fd: int, events: int) -> None:
+        with self._lock:
+            self._epoll.modify(fd, events)
 
     def forget(self, fd: int) -> None:
         try:
-            self._epoll.unregister(fd)
+            with self._lock:
+                self._epoll.unregister(fd)
         except (OSError, ValueError):
             return  # it is not registered any more
 
@@ -148,7 +160,8 @@ class _EpollPoller:
         self._bell.ring()
 
     def close(self) -> None:
-        self._epoll.close()
+        with self._lock:
+            self._epoll.close()
         self._bell.close()
 
 

@@ -84,7 +84,8 @@ class _SocketStream:
             return 0
 
     def is_hung_up(self) -> bool:
-        return bool(_HANG_UP) and _wait(self._sock.fileno(), _HANG_UP, 0.0)
+        fd = self._sock.fileno()
+        return fd < 0 or (bool(_HANG_UP) and _wait(fd, _HANG_UP, 0.0))
 
     def shut_writing(self) -> None:
         self._sock.shutdown(socket.SHUT_WR)

@@ -157,7 +157,7 @@ class Acceptor:
 
     def _evict_handshake(self) -> bool:
         """Close the oldest of the handshakes of the client that has the most of them."""
-        handshaking = list(self._table.handshaking)
+        handshaking = list(self._table.handshaking.copy())
         counts: CountOf[Hashable] = CountOf(one.client or one for one in handshaking)
         rows = [(one.stream.fileno(), one.client or one, (0, one.idle_since)) for one in handshaking]
         parked = [row for row in rows if row[0] in self._table.parked]

@@ -46,9 +46,10 @@ class Leadership:
 
     def begin(self, token: int) -> None:
         """Mark the beginning of a step that may take long."""
-        self.token = token
-        self.since = monotonic()
-        self.steps += 1
+        with self._lock:
+            self.token = token
+            self.since = monotonic()
+            self.steps += 1
 
     def end(self) -> bool:
         """Mark the end of the step and return whether this thread still leads."""
@@ -204,11 +205,11 @@ class LeaderFollower:
         if self._steps != (turn, turn.steps):
             self._quiet_since, self._steps = monotonic(), (turn, turn.steps)
         elif monotonic() - self._quiet_since > _QUIET:
-            self._awake = self._unled_since is not None
-            # A step that has started meanwhile found this thread awake and relies on it. So each side first
-            # publishes its own state and then reads the other's.
-            if self._steps != (self._turn, self._turn.steps):
-                self._awake = True
+            # A step that has started meanwhile may have found this thread awake and rely on it. The step begins with
+            # the lock held, and looks after that. So either it is counted here, or it finds this thread asleep.
+            with self._lock:
+                counted = self._steps == (self._turn, self._turn.steps)
+                self._awake = not counted or self._unled_since is not None
 
     def _check(self, turn: Leadership) -> None:
         """End the leadership of a thread that is stuck in its step."""
@@ -232,8 +233,8 @@ class LeaderFollower:
         try:
             self._start_leader(self._turn)
         except BaseException as error:
-            self._turn.over = True  # if the thread runs all the same, it does nothing
             with self._lock:
+                self._turn.over = True  # if the thread runs all the same, it does nothing
                 self._unled_since = since
             if not isinstance(error, OverloadedError):
                 raise

@@ -118,7 +118,7 @@ class RequestScheduler:
 
     def abort_active(self) -> None:
         """Break the connections that are being served."""
-        for connection in list(self.active):
+        for connection in self.active.copy():
             connection.abort()
 
     # the thread that leads the reactor's loop

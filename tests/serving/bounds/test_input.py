@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from portal.serving.bounds.input import InputBudgets, InputShare
+from tests.support.races import fast_switches, in_threads
 
 MIB = 1024 * 1024
 
@@ -87,3 +88,33 @@ def test_unknown_callers_do_not_drop_the_messages_of_known_ones() -> None:
         connections.hold("bob1", 10)
         connections.hold(f"eve{number}", 31)
     assert not connections.shares["ann1"].refused
+
+
+def test_a_message_that_arrives_while_another_thread_refuses_it_is_dropped() -> None:
+    """Otherwise it is served, and the next message of its connection is refused for it."""
+    connections = Connections()
+    assert connections.hold("ann1", 90)
+    share = connections.shares["ann1"]
+    assert connections.hold("bob1", 20)  # ann gives way, and has not been told
+    assert share.receiving
+    assert not share.complete()
+    other = connections.shares["bob1"]
+    assert other.complete()
+    assert not other.receiving
+
+
+def test_a_message_is_either_complete_or_refused() -> None:
+    for _ in range(200):
+        connections = Connections()
+        connections.hold("ann1", 90)
+        connections.hold("bob1", 5)
+        ann = connections.shares["ann1"]
+
+        def work(thread: int, connections: Connections = connections, ann: InputShare = ann) -> bool:
+            return ann.complete() if thread else connections.hold("bob1", 20)
+
+        with fast_switches():
+            kept, is_complete = in_threads(2, work)
+        assert is_complete is not ann.refused
+        assert kept is not is_complete or connections.used[0] <= 110
+        assert (connections.budgets.take_refused() == ["ann1"]) is ann.refused

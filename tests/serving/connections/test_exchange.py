@@ -10,6 +10,7 @@ import pytest
 
 from portal.http11.head_cache import HeadCache
 from portal.serving import Response
+from portal.serving.bounds.budget import Places
 from portal.serving.connections.exchange import Exchange
 
 WAIT = 10.0
@@ -21,19 +22,11 @@ class RecordingConnection:
     def __init__(self) -> None:
         self.sent = b""
         self.aborted = False
-        self.has_room = True  # for a stream
-        self.streams = 0
+        self.streams = Places(1)
         self.takes = True  # whether `send_nowait` succeeds
         self.is_writing: threading.Event | None = None  # set once a piece is being written
         self.go_on = threading.Event()
         self.released: list[bool] = []  # for each early response, whether the connection can be kept
-
-    def begin_stream(self) -> bool:
-        self.streams += 1
-        return self.has_room
-
-    def end_stream(self) -> None:
-        self.streams -= 1
 
     def wait_for_room(self) -> None:
         pass

@@ -12,6 +12,7 @@ import pytest
 from portal._internal.background import LoopGuard
 from portal.errors import OverloadedError
 from portal.serving.loop.leader import LeaderFollower, Leadership
+from tests.support.races import fast_switches
 
 WAIT = 10.0
 
@@ -275,3 +276,30 @@ def test_a_start_that_fails_leaves_no_thread(monkeypatch: pytest.MonkeyPatch) ->
         leader.start(lambda turn: None, lambda token: None)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith(name)]
     leader.join()
+
+
+def test_no_step_that_relies_on_the_watching_thread_goes_unwatched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The watching thread goes to sleep again and again, just as steps begin."""
+    monkeypatch.setattr("portal.serving.loop.leader._QUIET", 0.0)
+    overtaken, ended = threading.Semaphore(0), threading.Event()
+    relied: list[int] = []
+    leader = LeaderFollower(name="test-quiet", limit=1_000, patience=0.0005)
+
+    def lead(turn: Leadership) -> None:
+        while len(relied) < 100:
+            turn.begin(len(relied) + 1)
+            if leader.can_serve_inline:
+                relied.append(turn.token)
+                assert overtaken.acquire(timeout=WAIT), "nobody watches"
+            if not turn.end():
+                return
+        ended.set()
+
+    with fast_switches():
+        leader.start(lead, lambda token: overtaken.release())
+        assert ended.wait(3 * WAIT)
+        leader.join()
+    assert relied == list(range(1, 101))
+    for thread in [one for one in threading.enumerate() if one.name == "test-quiet"]:
+        thread.join(WAIT)
+    assert leader.stuck == 0

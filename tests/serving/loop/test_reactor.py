@@ -24,6 +24,7 @@ from portal.serving import Certificate, Channel, Request, Response, Run, Serving
 from portal.serving import engine as engine_module
 from portal.serving.bounds.budget import ByteBudget, Places
 from portal.serving.bounds.input import InputBudgets
+from portal.serving.connections.open_connections import OpenConnections
 from portal.serving.connections.table import ConnectionTable
 from portal.serving.io import poller as poller_module
 from portal.serving.io.poller import Poller, open_poller
@@ -413,7 +414,7 @@ def test_a_call_from_another_thread_is_recorded(monkeypatch: pytest.MonkeyPatch)
     recorder = Recorder()
     recorder.install(monkeypatch)
     poller = open_poller()
-    ConnectionTable(poller, lambda connection: None, ByteBudget(1), Places(1), InputBudgets(1, 1)).drop(7)
+    ConnectionTable(poller, OpenConnections(), ByteBudget(1), Places(1), InputBudgets(1, 1)).drop(7)
     poller.close()
     assert (ConnectionTable, "drop") in recorder.by_others
     assert "drop" not in any_thread(ConnectionTable)

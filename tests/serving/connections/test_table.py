@@ -1,0 +1,172 @@
+"""ConnectionTable: connections that one thread closes while another one parks, watches or breaks them."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from portal.http11.head_cache import HeadCache
+from portal.serving import ServingConfig
+from portal.serving.bounds.budget import ByteBudget, Places
+from portal.serving.bounds.input import InputBudgets
+from portal.serving.connections.connection import Connection
+from portal.serving.connections.open_connections import OpenConnections
+from portal.serving.connections.table import ConnectionTable
+from portal.serving.io.poller import open_poller
+from portal.serving.io.stream import plain_stream
+from tests.support.races import fast_switches, in_threads
+
+CONFIG = ServingConfig()
+
+
+class Tables:
+    """A table, and connections to it by pairs of sockets."""
+
+    def __init__(self, stack: ExitStack, portable: bool = False) -> None:
+        self._stack = stack
+        self.poller = open_poller(portable=portable)
+        stack.callback(self.poller.close)
+        self.open = OpenConnections()
+        self.table = ConnectionTable(
+            self.poller, self.open, ByteBudget(1 << 20), Places(4), InputBudgets(1 << 20, 1 << 20)
+        )
+        self.heads = HeadCache()
+        stack.callback(self._close_all)
+
+    def _close_all(self) -> None:
+        for one in self.open.snapshot():
+            self.table.close(one)
+
+    def connect(self, client: str | None = None) -> tuple[Connection, socket.socket]:
+        ours, theirs = socket.socketpair()
+        self._stack.callback(theirs.close)
+        made = Connection(plain_stream(ours, 0.01), "unix:", CONFIG, self.heads, self.table, client)
+        self.table.add(made)
+        return made, theirs
+
+    def connect_as(self, fd: int) -> Connection:
+        """Return a connection that gets the descriptor of one that was closed."""
+        kept = []
+        while True:
+            made, theirs = self.connect()
+            if made.stream.fileno() == fd:
+                return made
+            kept.append((made, theirs))
+            assert len(kept) < 50, "another thread has the descriptor"
+
+
+@pytest.fixture(params=[False, True], ids=["epoll", "selectors"])
+def tables(request: pytest.FixtureRequest) -> Iterator[Tables]:
+    with ExitStack() as stack:
+        yield Tables(stack, request.param)
+
+
+def late_calls(table: ConnectionTable, old: Connection) -> dict[str, Callable[[], Any]]:
+    """What another thread may still do with a connection that was just closed."""
+    return {
+        "park": lambda: table.park(old),
+        "close": lambda: table.close(old),
+        "resume": lambda: table.resume(old),
+        "on_hangup": lambda: table.on_hangup(old, lambda: None),
+        "forget_hangup": lambda: table.forget_hangup(old),
+        "watch_output": lambda: table.watch_output(old, True),
+        "release_to_worker": lambda: table.release_to_worker(old),
+        "abort": old.abort,
+        "reset": old.reset,
+        "send": lambda: old.send_nowait(b"stray"),
+    }
+
+
+LATE = ["park", "close", "resume", "on_hangup", "forget_hangup", "watch_output", "release_to_worker", "abort", "reset"]
+
+
+@pytest.mark.parametrize("name", [*LATE, "send"])
+def test_a_late_call_for_a_closed_connection_leaves_the_next_one_with_its_descriptor_alone(
+    tables: Tables, name: str
+) -> None:
+    table = tables.table
+    old, _ = tables.connect("ann")
+    fd = old.stream.fileno()
+    table.close(old)
+    new = tables.connect_as(fd)
+    late_calls(table, old)[name]()
+    assert table.parked[fd] is new
+    assert fd not in table.writing
+    assert fd not in table._hangups
+    assert (tables.open.connections_of("ann"), new in tables.open, old in tables.open) == (0, True, False)
+    assert new.stream.read_now() is None  # not shut down
+
+
+def test_a_closed_connection_is_in_no_table(tables: Tables) -> None:
+    table = tables.table
+    one, _ = tables.connect()
+    fd = one.stream.fileno()
+    table.on_hangup(one, lambda: None)
+    one.send(b"x" * 5_000_000)  # more than the kernel takes
+    assert table.writing[fd] is one
+    table.close(one)
+    assert (table.parked, table.writing, table._hangups, len(table.open)) == ({}, {}, {}, 0)
+    assert table.output_budget.used == 0
+
+
+@pytest.mark.parametrize("other", ["park", "resume", "abort", "send", "close"])
+def test_a_connection_is_closed_once_while_another_thread_uses_it(tables: Tables, other: str) -> None:
+    table, lost = tables.table, threading.Lock()
+    losses: list[Connection] = []
+    monitored = type("Monitored", (Connection,), {"__slots__": (), "notify_lost": lambda one: note(one)})
+
+    def note(one: Connection) -> None:
+        with lost:
+            losses.append(one)
+
+    made = []
+    for _ in range(150):
+        ours, theirs = socket.socketpair()
+        tables._stack.callback(theirs.close)
+        one = monitored(plain_stream(ours, 0.01), "unix:", CONFIG, tables.heads, table)
+        table.add(one)
+        made.append(one)
+    together = threading.Barrier(2)
+
+    def work(thread: int) -> None:
+        for one in made:
+            together.wait(30)
+            if thread == 0:
+                table.parked.pop(one.stream.fileno(), None)
+                table.close(one)
+            else:
+                late_calls(table, one)[other]()
+
+    with fast_switches():
+        in_threads(2, work)
+    assert losses == made
+    assert (table.parked, table.writing, table._hangups, len(table.open)) == ({}, {}, {}, 0)
+
+
+def test_a_poller_that_closes_reaches_no_descriptor_that_another_thread_has_got(tables: Tables) -> None:
+    """A ring or a change at that moment would go to whatever has the descriptor now."""
+    for _ in range(100):
+        poller, together = open_poller(), threading.Barrier(2)
+
+        def work(thread: int, poller: Any = poller, together: threading.Barrier = together) -> None:
+            together.wait(30)
+            if thread == 0:
+                poller.close()
+                with ExitStack() as stack:
+                    for ours, theirs in [socket.socketpair() for _ in range(4)]:
+                        stack.callback(ours.close)
+                        stack.callback(theirs.close)
+                        theirs.setblocking(False)
+                        with pytest.raises(BlockingIOError):
+                            theirs.recv(1)
+                return
+            for _ in range(20):
+                poller.wake()
+
+        with fast_switches():
+            in_threads(2, work)

@@ -90,6 +90,9 @@ class Capabilities:
         limits: the names of the limits that it enforces itself. A child process enforces the time in any case.
         promises: whether it runs async functions.
         address_space: bytes of virtual memory that a child needs beside the heap; None if it cannot bear RLIMIT_AS.
+        data: bytes of private memory that a child needs beside the heap; None if it has another limit.
+        threads: whether the engine starts threads of its own.
+        forks: whether a child has to fork for each call, as a new global object shares built-in objects with others.
     """
 
     version: str
@@ -99,6 +102,9 @@ class Capabilities:
     limits: frozenset[str]
     promises: bool
     address_space: int | None
+    data: int | None = None
+    threads: bool = False
+    forks: bool = False
 
 
 class Engine(ABC):

@@ -6,7 +6,10 @@ from portal import ConfigError
 from portal.javascript import EngineError, Limits, PoolSettings, Program, Sandbox
 from portal.javascript.engine import Host
 from portal.javascript.pool.runner import Runner
-from portal.javascript.runtime import Runtime, prove
+from portal.javascript.runtime import Runtime, claimed, prove
+from portal.javascript.sandbox import Place
+
+QUICKJS = Place("quickjs", "process", False)
 
 
 class FakeRunner(Runner):
@@ -34,7 +37,7 @@ class FakeRunner(Runner):
 
 def test_a_proof_says_how_each_program_was_stopped() -> None:
     stages = {"loop": "timeout", "hog": "memory", "recursion": "stack"}
-    proof = prove("fake 1", FakeRunner(stages))
+    proof = prove("fake 1", FakeRunner(stages), claimed(QUICKJS))
     assert proof.stopped == stages
     assert proof.to_dict()["engine"] == "fake 1"
 
@@ -44,7 +47,13 @@ def test_a_limit_that_does_not_hold_is_no_proof(lost: str) -> None:
     stages = {"loop": "timeout", "hog": "memory", "recursion": "stack"}
     del stages[lost]
     with pytest.raises(ConfigError, match=f"must stop a {lost}"):
-        prove("fake 1", FakeRunner(stages))
+        prove("fake 1", FakeRunner(stages), claimed(QUICKJS))
+
+
+def test_what_is_claimed() -> None:
+    assert claimed(QUICKJS)["hog"] == claimed(Place("quickjs", "thread", True))["hog"] == ("memory",)
+    assert claimed(Place("js2py", "process", False))["hog"] == ("memory", "timeout")
+    assert set(claimed(Place("js2py", "thread", True))) == {"loop", "recursion"}
 
 
 def test_a_runner_is_proved_once_and_closed_with_its_runtime() -> None:

@@ -6,9 +6,10 @@ there. Those that loop in native code can be stopped only by ending a process; t
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
-__all__ = ["PROGRAMS", "Hostile"]
+__all__ = ["PROGRAMS", "Hostile", "as_es5"]
 
 
 class Hostile(NamedTuple):
@@ -16,6 +17,14 @@ class Hostile(NamedTuple):
     source: str
     ends: frozenset[str]
     native: bool = False
+
+
+def as_es5(source: str) -> str:
+    """Return a program as ECMAScript 5.1, as far as its arrow at the start and its declarations go."""
+    source = re.sub(r"\b(?:const|let)\b", "var", source)
+    if source.startswith("() => {"):
+        return f"function f() {source[6:]}"
+    return f"function f() {{ return {source[6:]} }}" if source.startswith("() => ") else source
 
 
 def _row(name: str, source: str, ends: str, native: bool = False) -> Hostile:

@@ -12,7 +12,10 @@ __all__ = ["AUTO", "GROUP", "available_engines", "engine_names", "engine_referen
 
 #: Entry point group. The name is that of the engine; the value is a subclass of Engine.
 GROUP = "portal.javascript_engines"
-_BUILT_IN = {"quickjs": "portal.javascript.engines.quickjs:QuickJSEngine"}
+_BUILT_IN = {
+    "js2py": "portal.javascript.engines.js2py.engine:Js2PyEngine",
+    "quickjs": "portal.javascript.engines.quickjs:QuickJSEngine",
+}
 #: The order in which `engine="auto"` looks for an engine.
 AUTO = ("quickjs", "js2py", "v8")
 

@@ -7,10 +7,12 @@ takes far too long, so that no child survives its parent in a loop.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import signal
 import socket
+import sys
 from contextlib import suppress
 from importlib import import_module
 from typing import Any
@@ -25,6 +27,7 @@ __all__ = ["main", "serve"]
 
 #: Seconds that a call may take beyond its time limit before the system ends the process.
 _GRACE = 1.0
+_PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
@@ -49,17 +52,58 @@ def serve(connection: socket.socket) -> None:
     """Configure this process, and serve calls until the connection is closed."""
     settings, _ = read_message(connection.recv)
     engine = load_engine(settings["engine"])()
-    child = _Child(connection, engine)
+    child = _Child(connection, engine, 0.0 if settings["forks"] else _GRACE)
     child.warm_up()
     gc.collect()
     gc.freeze()
-    active, able = [], []
-    if settings["lock_down"]:
-        active = lock_down(address_space=settings["address_space"], data=settings["data"], threads=settings["threads"])
-        able = opens_nothing() if "seccomp" in active else []
-    connection.sendall(pack(["ready", {"active": active, "able": able, "pid": os.getpid()}]))
+    facts: dict[str, Any] = {"active": [], "able": []}
+    if settings["forks"]:
+        facts = _try_in_fork(settings)
+    elif settings["lock_down"]:
+        facts = _locked_down(settings)
+    connection.sendall(pack(["ready", facts]))
     while True:
-        child.serve_message(*read_message(connection.recv))
+        head, body = read_message(connection.recv)
+        if settings["forks"] and head[0] == "call":
+            child.serve_in_fork(head, body, settings)
+        else:
+            child.serve_message(head, body)
+
+
+def _locked_down(settings: dict[str, Any]) -> dict[str, Any]:
+    active = lock_down(address_space=settings["address_space"], data=settings["data"], threads=settings["threads"])
+    return {"active": active, "able": opens_nothing() if "seccomp" in active else []}
+
+
+def _try_in_fork(settings: dict[str, Any]) -> dict[str, Any]:
+    """Lock a fork down, and return what is in force there."""
+    read, write = os.pipe()
+    fork = os.fork()
+    if fork == 0:
+        os.write(write, pack(_locked_down(settings)))
+        os._exit(0)
+    os.close(write)
+    try:
+        facts: dict[str, Any] = read_message(lambda length: os.read(read, length))[0]
+    finally:
+        os.close(read)
+        os.waitpid(fork, 0)
+    return facts
+
+
+def _die_with_parent() -> None:
+    """Have the system end this fork with its parent."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+
+
+def _virtual_memory() -> int:
+    """Return the bytes of virtual memory of this process; a large number where they are not known."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return 512 * 1024 * 1024
 
 
 def load_engine(reference: str) -> type[Engine]:
@@ -70,7 +114,8 @@ def load_engine(reference: str) -> type[Engine]:
 
 
 class _Child:
-    def __init__(self, connection: socket.socket, engine: Engine) -> None:
+    def __init__(self, connection: socket.socket, engine: Engine, grace: float) -> None:
+        self._grace = grace
         self._connection = connection
         self._engine = engine
         self._programs: dict[str, Program] = {}
@@ -94,7 +139,7 @@ class _Child:
             return
         _, digest, values = head
         program, limits = self._programs[digest], Limits(*values)
-        signal.setitimer(signal.ITIMER_REAL, limits.time + _GRACE)
+        signal.setitimer(signal.ITIMER_REAL, limits.time + self._grace)
         handle = None
         try:
             handle = self._engine.compile(program, limits)
@@ -108,6 +153,30 @@ class _Child:
         if handle is not None:
             self._engine.release(handle)
         self._engine.prepare(program, limits)
+
+    def serve_in_fork(self, head: list[Any], body: str, settings: dict[str, Any]) -> None:
+        """Make a call in a fork of this process, which has loaded the engine and runs no code of a user itself."""
+        limits = Limits(*head[2])
+        fork = os.fork()
+        if fork == 0:
+            try:
+                _die_with_parent()
+                lock_down(
+                    address_space=_virtual_memory() + limits.memory, data=settings["data"], threads=settings["threads"]
+                )
+                self.serve_message(head, body)
+            finally:
+                os._exit(0)
+        status = os.waitpid(fork, 0)[1]
+        if os.WIFSIGNALED(status):
+            number = os.WTERMSIG(status)
+            late = number in (signal.SIGALRM, signal.SIGXCPU)
+            error = EngineError("execute", f"the child process crashed: {signal.Signals(number).name}", name="Crash")
+            if late:
+                error = EngineError("timeout", "the time limit has passed")
+            elif number == signal.SIGKILL:
+                error = EngineError("memory", "the system ended the child process")
+            self._connection.sendall(pack(["error", error.to_dict()]))
 
     def _host(self, kind: str, text: str) -> str:
         if kind == "log":

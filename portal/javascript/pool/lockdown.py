@@ -10,8 +10,15 @@ import os
 import socket
 import sys
 from contextlib import suppress
+from typing import Any
 
 from .seccomp import install_filter
+
+resource: Any
+try:  # imported before the files are out of reach
+    import resource
+except ImportError:  # Windows
+    resource = None
 
 __all__ = ["lock_down", "opens_nothing"]
 
@@ -29,29 +36,27 @@ def lock_down(*, address_space: int | None, data: int | None = None, threads: bo
         data: bytes of private memory, for an engine that maps much that it never touches; None sets no limit.
         threads: whether the engine starts threads of its own.
 
-    Returns: the names of the measures in force: "rlimits", "no_new_privs", "landlock", "seccomp".
+    Returns: the names of the measures in force: "no_new_privs", "landlock", "rlimits", "seccomp".
     """
     active = []
-    if _set_resource_limits(address_space, data):
-        active.append("rlimits")
+    highest = max((int(one) for one in _open_files()), default=64)
     if sys.platform == "linux":
         libc = ctypes.CDLL(None, use_errno=True)
         libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
         if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0:
             active.append("no_new_privs")
-            if _landlock(libc):
+            if _landlock(libc):  # before the limit on open files, as a ruleset is one
                 active.append("landlock")
-        if install_filter(threads=threads):
-            active.append("seccomp")
+    if _set_resource_limits(address_space, data, highest):
+        active.append("rlimits")
+    if install_filter(threads=threads):
+        active.append("seccomp")
     return active
 
 
-def _set_resource_limits(address_space: int | None, data: int | None) -> bool:
-    try:
-        import resource
-    except ImportError:  # Windows
+def _set_resource_limits(address_space: int | None, data: int | None, highest: int) -> bool:
+    if resource is None:
         return False
-    highest = max((int(one) for one in _open_files()), default=64)
     wanted = {
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_FSIZE: 0,

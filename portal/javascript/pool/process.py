@@ -32,6 +32,7 @@ class ChildSettings:
         address_space: bytes of virtual memory, or None.
         data: bytes of private memory, or None.
         threads: whether the engine starts threads of its own.
+        forks: whether the child forks for each call.
         start_timeout: seconds within which the child must be ready.
         grace: seconds that a call may exceed its time limit before the child is killed.
         max_programs: different programs that a child may hold before it is replaced.
@@ -41,6 +42,7 @@ class ChildSettings:
     address_space: int | None = None
     data: int | None = None
     threads: bool = False
+    forks: bool = False
     start_timeout: float = 15.0
     grace: float = 0.03
     max_programs: int = 128
@@ -53,6 +55,7 @@ class ChildSettings:
             "address_space": self.address_space,
             "data": self.data,
             "threads": self.threads,
+            "forks": self.forks,
         }
 
 

@@ -45,7 +45,8 @@ def peer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Peer]:
     mine.settimeout(30.0)
     with mine:
         peer = Peer(mine)
-        peer.send({"engine": QUICKJS, "lock_down": False, "address_space": None, "data": None, "threads": False})
+        settings = {"engine": QUICKJS, "lock_down": False, "address_space": None, "data": None}
+        peer.send(settings | {"threads": False, "forks": False})
         assert peer.read()[0][0] == "ready"
         yield peer
     thread.join(30.0)

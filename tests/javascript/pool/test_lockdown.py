@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import subprocess
@@ -13,7 +14,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the measures ar
 LIMITS = """
 import json, resource
 from portal.javascript.pool import lockdown
-assert lockdown._set_resource_limits(400 * 2**20, None)
+assert lockdown._set_resource_limits(400 * 2**20, None, 9)
 print(json.dumps({name: resource.getrlimit(getattr(resource, name))[0] for name in NAMES}))
 try:
     bytearray(2**30)
@@ -21,6 +22,7 @@ except MemoryError:
     print("memory")
 """
 LOCKED = """
+import ctypes
 import json
 from portal.javascript.pool.lockdown import lock_down, opens_nothing
 print(json.dumps([lock_down(address_space=400 * 2**20), opens_nothing()]))
@@ -46,6 +48,12 @@ def test_resource_limits() -> None:
     first, second = run(LIMITS.replace("NAMES", repr(list(wanted))))
     assert json.loads(first) == wanted
     assert second == "memory"
+
+
+def test_landlock_is_used_where_the_kernel_has_it() -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    version = libc.syscall(444, None, ctypes.c_size_t(0), ctypes.c_uint32(1))
+    assert ("landlock" in json.loads(run(LOCKED)[0])[0]) is (version >= 1)
 
 
 def test_this_process_is_not_locked_down() -> None:

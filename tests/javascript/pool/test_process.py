@@ -102,3 +102,28 @@ def test_no_program_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nonexistent/python")
     with pytest.raises(EngineError, match="cannot be started"):
         ChildProcess(CHILD)
+
+
+def test_a_child_that_forks_survives_its_calls() -> None:
+    settings = ChildSettings("portal.javascript.engines.js2py.engine:Js2PyEngine", forks=True, grace=5.0)
+    child = ChildProcess(settings)
+    try:
+        assert {"rlimits", "no_new_privs"} <= set(child.active)
+        assert child.able == []
+        spoil = program("function f() { Array.prototype.x = Object.prototype.y = 1; return 1 }")
+        assert child.call(spoil, "{}", PATIENT, no_host) == "1"
+        probe = program("function f() { return [[].x, {}.y] }")
+        assert child.call(probe, "{}", PATIENT, no_host) == "[null, null]"
+        for source, stage in (
+            ("function f() { return /(a+)+$/.test('aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab') }", "timeout"),
+            ("function f() { var a = []; for (;;) a.push(new Array(1000).join('x') + a.length) }", "memory timeout"),
+            ("function f() { return f() + 1 }", "stack"),
+        ):
+            with pytest.raises(EngineError) as caught:
+                child.call(program(source), "{}", Limits(time=1.0, memory=8 * 2**20), no_host)
+            assert caught.value.stage in stage.split()
+            assert not caught.value.broken or caught.value.stage == "memory"
+        assert child.call(probe, "{}", PATIENT, no_host) == "[null, null]"
+    finally:
+        child.kill()
+        child.close()

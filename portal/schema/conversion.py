@@ -10,12 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from fractions import Fraction
 from functools import reduce
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from operator import or_
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, Required, TypedDict
 from uuid import UUID
 
 from ..errors import ConfigError
+from .codecs.mappings import INTEGER_NAME
 from .constraints import Ge, Gt, Le, Lt, MaxLen, MinLen, MultipleOf, Pattern, Unique
 from .jsondata import shorten
 
@@ -31,6 +35,14 @@ _FORMATS: dict[str, Any] = {
     "duration": timedelta,
     "uuid": UUID,
     "decimal": Decimal,
+    "fraction": Fraction,
+    "path": Path,
+    "ipv4": IPv4Address,
+    "ipv6": IPv6Address,
+    "ipv4network": IPv4Network,
+    "ipv6network": IPv6Network,
+    "ipv4interface": IPv4Interface,
+    "ipv6interface": IPv6Interface,
 }
 _SCALARS: dict[str, Any] = {"string": str, "integer": int, "number": float, "boolean": bool, "null": None}
 _CONSTRAINTS: dict[str, Callable[[Any], Any]] = {
@@ -56,6 +68,8 @@ _UNSUPPORTED = frozenset(
     {"not", "if", "allOf", "patternProperties", "propertyNames", "dependentSchemas", "dependentRequired", "contains",
      "unevaluatedProperties", "unevaluatedItems", "minProperties", "maxProperties", "$dynamicRef", "$anchor", "$id"}
 )  # fmt: skip
+#: The members of a schema of a mapping with other keys than strings.
+_KEYED = {"type", "additionalProperties", "propertyNames"}
 _MAX_REFERENCES = 32
 #: Parts of one hint. A hint has no references: definitions that refer twice to the next one would double it each time.
 _MAX_PARTS = 2_000
@@ -97,8 +111,10 @@ class _HintBuilder:
         self._parts_left -= 1
         if self._parts_left < 0:
             raise _TooManyParts
-        if not isinstance(schema, dict) or _UNSUPPORTED & schema.keys() or len(followed) > _MAX_REFERENCES:
+        if not isinstance(schema, dict) or len(followed) > _MAX_REFERENCES:
             return Any
+        if _UNSUPPORTED & schema.keys():
+            return self._mapping(schema, name, followed) if schema.keys() == _KEYED else Any
         if "$ref" in schema:
             return self._reference(schema["$ref"], name, followed)
         if "const" in schema:
@@ -148,6 +164,19 @@ class _HintBuilder:
             return Any
         hints = tuple(self.build(part, f"{name}{number}", followed) for number, part in enumerate(parts))
         return tuple.__class_getitem__(hints)
+
+    def _mapping(self, schema: dict[str, Any], name: str, followed: tuple[str, ...]) -> Any:
+        """Return the hint of an object whose names are integers, or have a format: dict[int, ...], dict[date, ...]."""
+        names = schema["propertyNames"]
+        if schema["type"] != "object" or not isinstance(names, dict):
+            return Any
+        if names == {"type": "string", "pattern": INTEGER_NAME}:
+            key: Any = int
+        elif names.keys() == {"type", "format"} and names["type"] == "string":
+            key = self.build(names, name, followed)
+        else:
+            return Any
+        return dict[key, self.build(schema["additionalProperties"], f"{name}Value", followed)]  # type: ignore[misc]
 
     def _object(self, schema: dict[str, Any], name: str, followed: tuple[str, ...]) -> Any:
         properties, additional = schema.get("properties", {}), schema.get("additionalProperties", True)

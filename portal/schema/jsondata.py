@@ -6,14 +6,15 @@ JSON data is dict with str keys, list, str without lone surrogates, int, finite 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import replace
-from datetime import date, time, timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
-from ipaddress import IPv4Address, IPv6Address
-from pathlib import PurePath
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 from uuid import UUID
 
@@ -171,8 +172,7 @@ def _find_faults(value: Any, path: tuple[Any, ...], depth: int) -> Iterator[Faul
         yield _unencodable_fault(value, path)
     elif kind is not int and kind is not bool and value is not None:
         name = getattr(kind, "__qualname__", str(kind))
-        advice = f"; convert it with Schema.of({name}).dump(value)" if _has_schema(kind) else ""
-        yield Fault(pointer(path), f"must be JSON data, got {name}{advice}", "json", None, shorten(value))
+        yield Fault(pointer(path), f"must be JSON data, got {name}{_advice(kind)}", "json", None, shorten(value))
 
 
 def _unencodable_fault(found: Unencodable, path: tuple[Any, ...]) -> Fault:
@@ -192,9 +192,21 @@ def _find_member_faults(value: dict[Any, Any], path: tuple[Any, ...], depth: int
             yield Fault(pointer(path), message, "json", "string", name)
 
 
-def _has_schema(kind: type) -> bool:
-    """Return whether the class is a type hint with a schema, among those that callers often pass by mistake."""
-    return issubclass(kind, _NATIVE) or hasattr(kind, "__dataclass_fields__")
+def _advice(kind: type) -> str:
+    """Return what to do with a value of a class that callers often pass by mistake, for the end of a message."""
+    if issubclass(kind, Enum) or hasattr(kind, "__dataclass_fields__") or hasattr(kind, "_fields"):
+        name = kind.__qualname__
+    elif issubclass(kind, tuple | Set | deque):
+        return "; pass a list"
+    elif issubclass(kind, Mapping):
+        return "; pass a dict"
+    else:
+        name = next((each.__name__ for each in _NATIVE if issubclass(kind, each)), "")
+    return f"; convert it with Schema.of({name}).dump(value)" if name else ""
 
 
-_NATIVE = (Enum, Decimal, Fraction, date, time, timedelta, UUID, bytes, bytearray, PurePath, IPv4Address, IPv6Address)
+#: Classes of values that are no JSON data and have a schema, each subclass before its base class.
+_NATIVE = (
+    *(Decimal, Fraction, datetime, date, time, timedelta, UUID, bytes, bytearray, Path, PurePosixPath, PurePath),
+    *(IPv4Interface, IPv6Interface, IPv4Address, IPv6Address, IPv4Network, IPv6Network),
+)

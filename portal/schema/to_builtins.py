@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence, Set
 from enum import Enum
 from typing import Any
 
+from .codecs.containers import sorted_items
 from .jsondata import MAX_DEPTH
 
 __all__ = ["to_builtins"]
@@ -14,9 +16,9 @@ __all__ = ["to_builtins"]
 def to_builtins(value: Any, depth: int = MAX_DEPTH) -> Any:
     """Return the value without classes that a JSON Schema does not name, at any depth.
 
-    Dataclasses and named tuples become dicts, other tuples and sets become lists, and enum members become their values,
-    also as keys. A set is sorted if its items can be sorted. Other values are returned unchanged, such as a datetime or
-    a Decimal: the codec of the schema converts them. So is what is nested more than `depth` containers deep.
+    Dataclasses, named tuples and other mappings become dicts. Other sequences and sets become lists, and enum members
+    become their values. An integer key becomes its digits. A set is sorted. Other values are returned unchanged: a
+    datetime or a Decimal, which the codec of the schema converts, and what is nested more than `depth` containers deep.
     """
     if depth <= 0:
         return value
@@ -25,12 +27,6 @@ def to_builtins(value: Any, depth: int = MAX_DEPTH) -> Any:
         return {_builtin_key(name): to_builtins(item, depth - 1) for name, item in value.items()}
     if kind is list or kind is tuple:
         return [to_builtins(item, depth - 1) for item in value]
-    if kind is set or kind is frozenset:
-        items = [to_builtins(item, depth - 1) for item in value]
-        try:
-            return sorted(items)
-        except TypeError:
-            return items
     if isinstance(value, Enum):
         return value.value
     if dataclasses.is_dataclass(kind):
@@ -38,9 +34,19 @@ def to_builtins(value: Any, depth: int = MAX_DEPTH) -> Any:
         return {name: to_builtins(getattr(value, name), depth - 1) for name in names}
     if isinstance(value, tuple) and hasattr(kind, "_fields"):
         return {name: to_builtins(item, depth - 1) for name, item in zip(kind._fields, value, strict=True)}
+    if isinstance(value, str | bytes | bytearray | memoryview):
+        return value
+    if isinstance(value, Set):
+        return sorted_items([to_builtins(item, depth - 1) for item in value])
+    if isinstance(value, Sequence):
+        return [to_builtins(item, depth - 1) for item in value]
+    if isinstance(value, Mapping):
+        return {_builtin_key(name): to_builtins(item, depth - 1) for name, item in value.items()}
     return value
 
 
 def _builtin_key(name: Any) -> Any:
-    """Return the value of an enum member if it is a string, as the keys of a JSON object are."""
-    return name.value if isinstance(name, Enum) and isinstance(name.value, str) else name
+    """Return the value of an enum member as a key, and an integer as its digits: names in JSON are strings."""
+    if isinstance(name, Enum):
+        name = name.value
+    return str(name) if type(name) is int else name

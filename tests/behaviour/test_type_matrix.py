@@ -13,7 +13,7 @@ import enum
 import sys
 import typing
 from collections import Counter, OrderedDict, abc, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import InitVar, dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -28,7 +28,7 @@ import pytest
 import typing_extensions
 from typing_extensions import NotRequired, ReadOnly, Required, TypeAliasType, TypedDict
 
-from portal import ConfigError, Consumer, LocalPortal
+from portal import ConfigError, Consumer, HTTPPortal, LocalPortal
 from portal.schema import Ge, MaxLen, MinLen, Pattern
 
 T = TypeVar("T")
@@ -409,6 +409,27 @@ def test_a_hint_that_is_published_works(name: str, place: str) -> None:
         address = portal.apply(defaulting(hint, native))
         assert consumer.call_at(address) == consumer.call_at(address, {"value": data}) == data
         assert consumer.resolve(address)() == native
+
+
+@pytest.mark.parametrize("name", WORKS)
+def test_a_native_value_is_sent_by_a_client_that_knows_the_json_schema_only(name: str, http: HTTPPortal) -> None:
+    written, value, _ = WORKS[name]
+    for place in ("itself", "list", "dict", "dataclass"):
+        hint = PLACES[place][0](written)
+        take, native = taking(hint), native_in(place, hint, value)
+        address = http.apply(take)
+        try:
+            with Consumer() as consumer:
+                consumer.resolve(address)(value=native)
+        finally:
+            http.remove(address)
+        assert [(type(found), found) for found in take.taken] == [(type(native), native)]
+
+
+@pytest.fixture(scope="module")
+def http() -> Iterator[HTTPPortal]:
+    with HTTPPortal() as portal:
+        yield portal
 
 
 @pytest.mark.parametrize("place", PLACES)

@@ -6,6 +6,9 @@ import typing
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from fractions import Fraction
+from ipaddress import IPv4Network
+from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, NotRequired, TypedDict
 from uuid import UUID
 
@@ -219,3 +222,34 @@ def test_a_hint_with_too_many_parts_is_any(kind: str) -> None:
 def test_a_union_of_very_many_alternatives_is_any() -> None:
     assert hint_from_json({"anyOf": [{"const": number} for number in range(256)]}) is not Any
     assert hint_from_json({"anyOf": [{"const": number} for number in range(257)]}) is Any
+
+
+@pytest.mark.parametrize(
+    ("hint", "native"),
+    [
+        (dict[int, str], {-1: "a"}),
+        (dict[UUID, Fraction], {UUID(int=1): Fraction(1, 3)}),
+        (dict[date, list[int]], {date(2026, 1, 31): [1]}),
+        (list[IPv4Network], [IPv4Network("10.0.0.0/8")]),
+        (Path, Path("a")),
+    ],
+)
+def test_the_hint_of_a_json_schema_has_the_same_native_values(hint: Any, native: Any) -> None:
+    schema = Schema.of(hint)
+    found = Schema.of(hint_from_json(schema.json))
+    assert found.json == schema.json
+    assert found.load(schema.dump(native)) == native
+
+
+@pytest.mark.parametrize(
+    "names",
+    [{"pattern": "^a"}, {"type": "string", "pattern": "^a"}, {"enum": ["1"]}, True, {"type": "integer", "format": "x"}],
+)
+def test_an_object_with_other_names_is_any(names: Any) -> None:
+    json = {"type": "object", "propertyNames": names, "additionalProperties": {}}
+    hint = hint_from_json(json)
+    assert hint is Any
+
+
+def test_an_object_with_names_of_a_wrong_type_is_any() -> None:
+    assert hint_from_json({"type": "array", "propertyNames": True, "additionalProperties": True}) is Any

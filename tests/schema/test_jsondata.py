@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
 from portal.schema.jsondata import copy_json, is_json, json_faults, pointer, shorten, too_deep
+
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+@dataclass
+class Order:
+    n: int
+
+
+class Pair(NamedTuple):
+    n: int
 
 
 class Unprintable:
@@ -35,7 +50,14 @@ def test_depth_64_is_the_limit() -> None:
         ({"a": {1: 2}}, "/a", "must have strings that UTF-8 can encode as member names, got 1"),
         ({"a/b": "\ud800"}, "/a~1b", "must not contain a lone surrogate, which UTF-8 cannot encode"),
         (b"x", "", "must be JSON data, got bytes; convert it with Schema.of(bytes).dump(value)"),
-        ({1}, "", "must be JSON data, got set"),
+        ({1}, "", "must be JSON data, got set; pass a list"),
+        ([(1, 2)], "/0", "must be JSON data, got tuple; pass a list"),
+        (OrderedDict(a=1), "", "must be JSON data, got OrderedDict; pass a dict"),
+        (Order(1), "", "must be JSON data, got Order; convert it with Schema.of(Order).dump(value)"),
+        ([Pair(1)], "/0", "must be JSON data, got Pair; convert it with Schema.of(Pair).dump(value)"),
+        (Path("a"), "", "must be JSON data, got PosixPath; convert it with Schema.of(Path).dump(value)"),
+        (NOON, "", "must be JSON data, got datetime; convert it with Schema.of(datetime).dump(value)"),
+        (1j, "", "must be JSON data, got complex"),
         (Decimal(1), "", "must be JSON data, got Decimal; convert it with Schema.of(Decimal).dump(value)"),
         (nested(65), "/0" * 64, "must not be nested more than 64 levels deep"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, OrderedDict, deque
 from dataclasses import dataclass, field
 from datetime import date
 from enum import Enum
@@ -38,6 +39,16 @@ def test_tuples_and_sets_become_lists_and_members_keys() -> None:
     assert to_builtins({3, 1}) == [1, 3]
     assert sorted(to_builtins(frozenset({None, Colour.RED})), key=str) == [None, "red"]
     assert to_builtins({Colour.RED: 1, "a": 2, (1,): 3}) == {"red": 1, "a": 2, (1,): 3}
+
+
+def test_other_sequences_and_mappings_become_lists_and_dicts() -> None:
+    assert to_builtins(deque([Colour.RED])) == ["red"]
+    assert to_builtins(range(2)) == [0, 1]
+    assert to_builtins({"a": 1}.keys()) == ["a"]
+    assert to_builtins(OrderedDict(a=(1,))) == {"a": [1]}
+    assert to_builtins(Counter("aab")) == {"a": 2, "b": 1}
+    assert to_builtins({1: {-2: Colour.RED}}) == {"1": {"-2": "red"}}
+    assert to_builtins("text") == "text"
 
 
 def test_other_values_are_unchanged() -> None:

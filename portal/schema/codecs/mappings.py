@@ -11,10 +11,10 @@ from .codec import Codec, Converter, Violation, generate
 from .containers import require_different_hashes
 from .scalars import SCALARS
 
-__all__ = ["mapping_codec"]
+__all__ = ["INTEGER_NAME", "mapping_codec"]
 
 #: The digits of an integer, in one way only: two names must not stand for one key.
-_INTEGER = "^(0|-?[1-9][0-9]*)$"
+INTEGER_NAME = "^(0|-?[1-9][0-9]*)$"
 
 
 def mapping_codec(key: Codec, value: Codec, hint_name: str, container: type = dict) -> Codec:
@@ -69,7 +69,7 @@ def _name_codec(key: Codec, hint_name: str) -> Codec:
         number = native if encode_number is None else encode_number(native)
         return str(number) if type(number) is int else number
 
-    names = {"enum": list(map(str, json["enum"]))} if "enum" in json else {"pattern": _INTEGER}
+    names = {"enum": list(map(str, json["enum"]))} if "enum" in json else {"pattern": INTEGER_NAME}
     return Codec({"type": "string", **names}, decode, encode, key.native_types)
 
 

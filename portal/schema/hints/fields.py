@@ -93,7 +93,8 @@ def _named_tuple_fields(kind: Any, hints: dict[str, Any]) -> Iterator[ClassField
 
 def _typed_dict_fields(hint: Any, kind: Any, args: tuple[Any, ...]) -> Iterator[ClassField]:
     extra = getattr(kind, "__extra_items__", None)
-    if extra is not None and type(extra).__name__ != "NoExtraItemsType" and form_name(extra) != "Never":
+    absent = [getattr(sys.modules.get(name), "NoExtraItems", None) for name in ("typing", "typing_extensions")]
+    if extra not in (None, *absent) and form_name(extra) != "Never":
         where = type_name(kind)
         raise ConfigError(f"{where} has extra_items, but every member must be declared; take a dict", path=where)
     for name, found in _typed_dict_hints(kind, variables_of(kind, args))[1].items():
@@ -179,6 +180,9 @@ def alias_value(alias: Any) -> Any:
 
 def _require_constructor(kind: Any, fields: list[ClassField]) -> None:
     """Raise ConfigError if a class does not take its fields by name, as one with an `__init__` of its own may not."""
+    if inspect.isabstract(kind):
+        name = type_name(kind)
+        raise ConfigError(f"{name} is abstract, so that no value can be made of it; take a union of classes", path=name)
     try:
         signature = inspect.signature(kind)
     except ValueError:  # a class of an extension may have none

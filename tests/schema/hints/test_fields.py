@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import threading
 from dataclasses import dataclass, field
@@ -132,6 +133,14 @@ class NeedsMore(Order):
     def __init__(self, prices: list[Decimal], rate: float) -> None: ...
 
 
+@dataclass
+class Shape(abc.ABC):
+    name: str
+
+    @abc.abstractmethod
+    def area(self) -> float: ...
+
+
 class Open(TypedDict, extra_items=int):  # type: ignore[call-arg]
     a: int
 
@@ -152,6 +161,7 @@ class OfPydantic:
         (WithInitVar, r"WithInitVar\.seed is an InitVar"),
         (Renamed, "Renamed cannot be made from its fields"),
         (NeedsMore, "NeedsMore cannot be made from its fields"),
+        (Shape, "Shape is abstract"),
         (Open, "extra_items"),
         (OfPydantic, "inside Annotated"),
     ],

@@ -24,6 +24,7 @@ __all__ = [
     "failing_loops",
     "logging_errors",
     "restart_lost_loops",
+    "run_apart",
     "start_thread",
     "supervise",
 ]
@@ -53,6 +54,14 @@ def logging_errors(name: str, run: Callable[..., object], *args: Any) -> None:
         run(*args)
     except BaseException:
         _log.exception("the thread %s ended by an exception", name)
+
+
+def run_apart(name: str, run: Callable[..., object], *args: Any) -> None:
+    """Call `run(*args)` in a daemon thread of its own, or here if the system cannot start one. Log what it raises."""
+    try:
+        start_thread(name, logging_errors, name, run, *args)
+    except OverloadedError:
+        logging_errors(name, run, *args)
 
 
 class Supervised(Protocol):

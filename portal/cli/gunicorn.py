@@ -1,16 +1,19 @@
-"""The gunicorn application and worker class of `portal serve --workers`."""
+"""The gunicorn application and worker class of `portal serve --workers`.
+
+It is also gunicorn's configuration file and sets nothing, so that gunicorn does not run a `gunicorn.conf.py` of the
+current directory.
+"""
 
 from __future__ import annotations
 
-import json
-import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, cast
 
 from ..serving.gunicorn import Worker as PortalWorker
 from .announce import announce
+from .handover import read_options
 from .portal import http_portal
-from .serve import SETTINGS, publish
+from .serve import publish
 from .targets import load_all
 
 if TYPE_CHECKING:
@@ -21,7 +24,7 @@ __all__ = ["Worker", "from_environment"]
 
 def from_environment() -> HTTPPortal:
     """Return the portal that the options of `portal serve --workers` describe, with its functions published."""
-    settings = json.loads(os.environ[SETTINGS])
+    settings = read_options()
     targets, where = settings.pop("targets"), settings.pop("where")
     del settings["as_json"]
     settings["origins"] = tuple(settings["origins"])
@@ -45,7 +48,7 @@ class Worker(PortalWorker):
         super().load_wsgi()
         if self.age > 1:  # gunicorn numbers all workers it ever starts
             return
-        http, settings = cast("HTTPPortal", self.wsgi), json.loads(os.environ[SETTINGS])
+        http, settings = cast("HTTPPortal", self.wsgi), read_options()
         name = self.sockets[0].getsockname()
         if isinstance(name, tuple):
             http.listener.assign_port(name[1])  # addresses have the real port in place of 0

@@ -27,15 +27,27 @@ def serve_and_reload() -> int:
     signals = StopSignals(on_hangup=lambda: None)
     while True:
         before, server = _modification_times(), subprocess.Popen(command, env=environment)
-        ended = False
-        while _modification_times() == before:
-            if signals.wait(_INTERVAL):
-                return _stop(server)
-            if not ended and server.poll() is not None:
-                ended = True
-                echo("the server has stopped; it restarts when a Python file changes", err=True)
-        echo("a Python file has changed; restarting the server", err=True)
+        try:
+            if not _until_change(before, server, signals):
+                break
+            echo("a Python file has changed; restarting the server", err=True)
+        except BaseException:
+            _stop(server)  # it must not outlive this process
+            raise
         _stop(server)
+    return _stop(server)
+
+
+def _until_change(before: dict[str, int], server: subprocess.Popen[bytes], signals: StopSignals) -> bool:
+    """Wait until a file changes and return True, or return False after a signal to stop."""
+    ended = False
+    while _modification_times() == before:
+        if signals.wait(_INTERVAL):
+            return False
+        if not ended and server.poll() is not None:
+            ended = True
+            echo("the server has stopped; it restarts when a Python file changes", err=True)
+    return True
 
 
 def _stop(server: subprocess.Popen[bytes]) -> int:
@@ -57,6 +69,6 @@ def _modification_times() -> dict[str, int]:
                 path = os.path.join(folder, name)
                 try:
                     times[path] = os.stat(path).st_mtime_ns
-                except FileNotFoundError:
+                except OSError:  # removed, or not to be read
                     continue
     return times

@@ -6,7 +6,6 @@ With `--reload`, a child process serves and this process watches the files.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
@@ -21,17 +20,18 @@ import click
 from .._internal.log import get_logger
 from .announce import announce
 from .errors import FAILED, reported
+from .handover import hand_over
 from .portal import http_portal
 from .reload import WATCHED, serve_and_reload
 from .signals import StopSignals
 from .targets import Target, apply, load_all, service_of
+from .watch import wait_and_watch
 
 if TYPE_CHECKING:
     from ..portal import Portal
 
-__all__ = ["SETTINGS", "publish", "serve"]
+__all__ = ["publish", "serve"]
 
-SETTINGS = "PORTAL_SERVE"  # environment variable with the options as JSON, for gunicorn's workers
 #: The options that an HTTPPortal given as a target does not use, by parameter name.
 _PORTAL_OPTIONS = {
     "tokens": "--token",
@@ -158,7 +158,7 @@ def serve(targets: tuple[str, ...], where: str, workers: int, reload: bool, as_j
         for portal in portals:
             portal.start()
         announce(portals, http, where, as_json)
-        signals.wait()
+        wait_and_watch(portals, signals)
 
 
 def publish(targets: Iterable[Target], http: Portal, stack: ExitStack) -> list[Portal]:
@@ -215,8 +215,9 @@ def _run_gunicorn(workers: int, targets: tuple[str, ...], where: str, as_json: b
         for target in load_all(targets, options["debug"]):
             _require_no_portal(target)
             service_of(target)
-    os.environ[SETTINGS] = json.dumps({"targets": targets, "where": where, "as_json": as_json, **options})
+    hand_over({"targets": targets, "where": where, "as_json": as_json, **options})
     arguments = {
+        "-c": "python:portal.cli.gunicorn",  # sets nothing; without it ./gunicorn.conf.py is run
         "-k": "portal.cli.gunicorn.Worker",
         "-w": str(workers),
         "-b": where,

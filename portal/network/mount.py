@@ -47,11 +47,11 @@ class ListenerMount:
         """Serve. Does nothing if they are served already. Raises: TransportError when the port is in use."""
         if not self._listen and not self._listener.adopted:  # adopted sockets are served even with listen=False
             return
-        if not self._mounted:
-            for prefix, app, shared in self._places:
-                self._listener.mount(prefix, app, shared=shared)
-            self._mounted = True
         try:
+            if not self._mounted:
+                for prefix, app, shared in self._places:
+                    self._listener.mount(prefix, app, shared=shared)
+                self._mounted = True
             self._listener.start()
         except BaseException:
             self._unmount()
@@ -60,8 +60,10 @@ class ListenerMount:
     def stop(self, grace: float) -> None:
         """Stop serving: finish running calls within `grace` seconds."""
         if self._owned:
-            self._listener.stop(grace)
-            self._unmount()
+            try:
+                self._listener.stop(grace)
+            finally:
+                self._unmount()
         elif not self._unmount():
             self._listener.stop(grace)
 

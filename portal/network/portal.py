@@ -161,14 +161,27 @@ class NetworkPortal(Portal):
 
     def stop(self, grace: float = 5.0) -> None:
         """Stop serving: finish running calls within `grace` seconds, then stop the services and the client."""
-        with self._lifecycle:
-            self._mount.stop(grace)
+        try:
+            with self._lifecycle:
+                self._mount.stop(grace)
+        finally:
+            self._stop_rest(grace)
+
+    def _stop_rest(self, grace: float) -> None:
         try:
             super().stop(grace)
         finally:
             if self._closed:
                 self._dispatcher.close()
                 close_and_log(self._resolver, "the resolver of a portal")
+
+    def health(self) -> dict[str, Any]:
+        """Return the health of the portal; see `Portal.health`.
+
+        "failing" names the threads that must run and do not (`Listener.failing`). The status is "down" then.
+        """
+        failing = self.listener.failing
+        return super().health() | ({"status": "down", "failing": failing} if failing else {})
 
     def resolve_function(self, address: Address | str) -> ResolvedFunction:
         """Return the Function at the address of a server; see `RemoteResolver.resolve_function`."""

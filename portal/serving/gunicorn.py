@@ -11,7 +11,9 @@
 | SIGUSR1 | reopens the log files |
 
 Threads, limits and TLS are settings of the portal (ServingConfig). gunicorn's settings for processes, sockets and logs
-apply. gunicorn's access log does not show the requests.
+apply; a setting that this worker ignores is named in a warning. gunicorn's access log does not show the requests.
+
+A worker whose portal does not serve sends no heartbeat. It ends after some seconds, and gunicorn starts another one.
 """
 
 from __future__ import annotations
@@ -19,22 +21,74 @@ from __future__ import annotations
 import os
 import select
 import socket
-import threading
 import traceback
 from collections.abc import Sequence
+from time import monotonic
 from typing import Any, Protocol
 
+from gunicorn.config import Config
 from gunicorn.errors import AppImportError
 from gunicorn.workers.base import Worker as BaseWorker
 
+from .._internal.background import logging_errors, restart_lost_loops, start_thread
+from ..errors import OverloadedError
 from .listener import Listener
 
 __all__ = ["Worker"]
 
 _HEARTBEAT = 1.0  # seconds
+_MAX_FAILING = 5.0  # seconds after which a worker ends whose portal does not serve
+#: The settings that have no effect on this worker, and what has it.
+_IGNORED = {
+    "threads": "ServingConfig(workers=)",
+    "worker_connections": "ServingConfig(connections=)",
+    "keepalive": "ServingConfig(idle_timeout=)",
+    "limit_request_line": "ServingConfig(max_target=)",
+    "limit_request_fields": "ServingConfig(max_headers=)",
+    "limit_request_field_size": "ServingConfig(max_head=)",
+    "forwarded_allow_ips": "HTTPPortal(trusted_proxies=)",
+    "secure_scheme_headers": "HTTPPortal(trusted_proxies=)",
+    "proxy_protocol": "a proxy that sends X-Forwarded-For, and HTTPPortal(trusted_proxies=)",
+    "proxy_allow_ips": "HTTPPortal(trusted_proxies=)",
+    "accesslog": "HTTPPortal(http_middleware=[RequestLog(...)])",
+    "access_log_format": "HTTPPortal(http_middleware=[RequestLog(...)])",
+    "pre_request": "HTTPPortal(http_middleware=)",
+    "post_request": "HTTPPortal(http_middleware=)",
+    "ssl_context": "ServingConfig(tls=)",
+    "ssl_version": "ServingConfig(tls=)",
+    "cert_reqs": "ServingConfig(tls=)",
+    "ca_certs": "ServingConfig(tls=)",
+    "ciphers": "ServingConfig(tls=)",
+    "suppress_ragged_eofs": "nothing, as it concerns gunicorn's own TLS",
+    "do_handshake_on_connect": "nothing, as it concerns gunicorn's own TLS",
+    "sendfile": "nothing, as responses are not files",
+    "root_path": "HTTPPortal(base_path=)",
+    "protocol": "nothing, as the portal speaks HTTP/1.1",
+    "uwsgi_allow_ips": "nothing, as the portal speaks HTTP/1.1",
+    "http_protocols": "nothing, as the portal speaks HTTP/1.1",
+    "http2_cleartext": "nothing, as the portal speaks HTTP/1.1",
+    "http2_max_concurrent_streams": "nothing, as the portal speaks HTTP/1.1",
+    "http2_initial_window_size": "nothing, as the portal speaks HTTP/1.1",
+    "http2_max_frame_size": "nothing, as the portal speaks HTTP/1.1",
+    "http2_max_header_list_size": "nothing, as the portal speaks HTTP/1.1",
+    "permit_obsolete_folding": "nothing, as the portal has its own parser",
+    "strip_header_spaces": "nothing, as the portal has its own parser",
+    "permit_unconventional_http_method": "nothing, as the portal has its own parser",
+    "permit_unconventional_http_version": "nothing, as the portal has its own parser",
+    "casefold_http_method": "nothing, as the portal has its own parser",
+    "forwarder_headers": "nothing, as the portal has its own parser",
+    "header_map": "nothing, as the portal has its own parser",
+    "http_parser": "nothing, as the portal has its own parser",
+    "asgi_loop": "nothing, as the portal is not an ASGI application",
+    "asgi_lifespan": "nothing, as the portal is not an ASGI application",
+    "asgi_disconnect_grace_period": "nothing, as the portal is not an ASGI application",
+    "websocket_max_message_size": "nothing, as the portal is not an ASGI application",
+}
 
 
 class _Listener(Protocol):
+    failing: list[str]
+
     def adopt(self, sockets: Sequence[socket.socket]) -> None: ...
     def stats(self) -> dict[str, Any]: ...
 
@@ -53,6 +107,8 @@ class Worker(BaseWorker):  # type: ignore[misc]  # gunicorn has no types
     """
 
     wsgi: _Served | None
+    _failing: Sequence[str] = ()  # what did not run at the last heartbeat
+    _failing_since = 0.0
 
     @classmethod
     def setup(cls) -> None:
@@ -67,8 +123,12 @@ class Worker(BaseWorker):  # type: ignore[misc]  # gunicorn has no types
                 "this worker does not use gunicorn's certfile and keyfile; set the certificates of the portal with "
                 "HTTPPortal(config=ServingConfig(tls=...))"
             )
-        if cfg.threads > 1:
-            log.warning("this worker ignores --threads; use HTTPPortal(config=ServingConfig(workers=%d))", cfg.threads)
+        usual = Config().settings
+        for name, instead in _IGNORED.items():
+            setting = cfg.settings.get(name)  # each release of gunicorn has others
+            if setting is not None and setting.get() != usual[name].get():
+                option = setting.cli[-1] if setting.cli else name
+                log.warning("this worker ignores %s=%r; use %s", option, setting.get(), instead)
 
     def load_wsgi(self) -> None:
         """Import the portal. With --reload, an error is logged, and the worker waits until a file changes.
@@ -101,7 +161,7 @@ class Worker(BaseWorker):  # type: ignore[misc]  # gunicorn has no types
         portal.listener.adopt([getattr(one, "sock", one) for one in self.sockets])
         portal.start()
         while self._goes_on(portal):
-            self._beat()
+            self._beat(serves=not self._failing)
         self._end(portal)
 
     def _goes_on(self, portal: _Served) -> bool:
@@ -113,11 +173,32 @@ class Worker(BaseWorker):  # type: ignore[misc]  # gunicorn has no types
         if portal.listener.stats().get("requests", 0) >= self.max_requests:
             self.log.info("Autorestarting worker after current requests.")
             return False
+        return self._check(portal.listener.failing)
+
+    def _check(self, failing: list[str]) -> bool:
+        """Log that the portal does not serve, or serves again. Return False when it has not served for long."""
+        if failing:
+            restart_lost_loops()  # the thread that does this otherwise may be the one that is lost
+            now = monotonic()
+            if not self._failing:
+                self._failing_since = now
+                self.log.error("the worker is not ready: failing=%s", ",".join(failing))
+            elif now - self._failing_since >= _MAX_FAILING:
+                self.log.error("the worker ends, as it does not serve: failing=%s", ",".join(failing))
+                return False
+        elif self._failing:
+            self.log.warning("the worker is ready again")
+        self._failing = failing
         return True
 
-    def _beat(self) -> None:
-        """Send a heartbeat and wait. Signals and the reloader end the wait through gunicorn's pipe."""
-        self.notify()
+    def _beat(self, *, serves: bool = True) -> None:
+        """Send a heartbeat and wait. Signals and the reloader end the wait through gunicorn's pipe.
+
+        Args:
+            serves: whether to send it.
+        """
+        if serves:
+            self.notify()
         ready, _, _ = select.select([self.PIPE[0]], [], [], min(_HEARTBEAT, self.timeout or _HEARTBEAT))
         if ready:
             os.read(self.PIPE[0], 4096)
@@ -126,8 +207,12 @@ class Worker(BaseWorker):  # type: ignore[misc]  # gunicorn has no types
         self.alive = False
         grace = float(self.cfg.graceful_timeout)
         # In a thread, as gunicorn would kill a worker that sends no heartbeat while it stops.
-        stopping = threading.Thread(target=portal.stop, args=(grace,), name="portal-gunicorn-stop", daemon=True)
-        stopping.start()
+        name = "portal-gunicorn-stop"
+        try:
+            stopping = start_thread(name, logging_errors, name, portal.stop, grace)
+        except OverloadedError:
+            logging_errors(name, portal.stop, grace)
+            return
         while stopping.is_alive():
             self.notify()
             stopping.join(_HEARTBEAT)

@@ -23,7 +23,15 @@ from .._internal.weak_bag import WeakBag
 from ..errors import ConfigError
 from .config import ServingConfig
 from .engine import Engine, build_engine
-from .io.sockets import bind_free_port, is_bound_to_loopback, is_unix, open_socket, remove_socket_file, start_listening
+from .io.sockets import (
+    SocketFile,
+    bind_free_port,
+    is_bound_to_loopback,
+    is_unix,
+    open_socket,
+    socket_file,
+    start_listening,
+)
 from .io.tls import ServerTLS
 from .messages.app import App, ProxyAware
 
@@ -63,6 +71,7 @@ class Listener:
         self._loopback = False
         self._engine: Engine | None = None  # of the latest start
         self._tls: ServerTLS | None = None
+        self._file: SocketFile | None = None  # of a Unix socket that is open
 
     # apps
 
@@ -206,7 +215,9 @@ class Listener:
             listening = [start_listening(self._bound, self.config.backlog)]
             self._bound = None
             return listening
-        return [open_socket(self.host, self.port, self.config.backlog, self.config.socket_mode)]
+        opened = [open_socket(self.host, self.port, self.config.backlog, self.config.socket_mode)]
+        self._file = socket_file(self.host)
+        return opened
 
     def start(self) -> None:
         """Bind and serve. Does nothing if it serves already.
@@ -244,7 +255,7 @@ class Listener:
         if engine is not None:
             engine.reactor.abort_start()
         if not self._adopted:
-            run_all(*(one.close for one in sockets), self._remove_socket_file)
+            run_all(self._remove_socket_file, *(one.close for one in sockets))
 
     def _build(self, sockets: list[socket.socket]) -> Engine:
         return build_engine(
@@ -280,8 +291,8 @@ class Listener:
             try:
                 run_all(
                     engine.scheduler.stop,
+                    self._remove_socket_file,  # before the socket is closed
                     engine.reactor.stop_accepting,
-                    self._remove_socket_file,
                     lambda: engine.scheduler.wait_until_idle(wait, engine.reactor.has_unfinished),
                 )
             finally:
@@ -296,8 +307,9 @@ class Listener:
                 )
 
     def _remove_socket_file(self) -> None:
-        if not self._adopted:
-            remove_socket_file(self.host)
+        file, self._file = self._file, None
+        if file is not None:
+            file.remove()
 
     def abandon(self) -> None:
         """Close the copies of the parent's sockets in the child of a fork. The parent does not notice."""

@@ -19,8 +19,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from .._internal.background import logging_errors, start_thread
 from .._internal.settings import instance, number, require, whole_number
 from ..address import Address
+from ..errors import OverloadedError
 from .faults import Cut, HalfOpen, NetworkFault, Refuse, Reset
 from .faulty_connection import FaultyConnection, shut_down
 
@@ -128,8 +130,13 @@ class FaultProxy:
             wanted = self._started and not self._closed.is_set() and not _refuses(self._faults)
             if wanted and self._listening is None:
                 self._listening = _bound_socket(self.port)
-                self._listening.listen(128)
-                self._start_thread(self._accept, self._listening)
+                try:
+                    self._listening.listen(128)
+                    self._start_thread(self._accept, self._listening)
+                except BaseException:
+                    self._listening.close()
+                    self._listening = None
+                    raise
             if wanted:
                 return
             listening, self._listening = self._listening, None
@@ -141,9 +148,8 @@ class FaultProxy:
             connection.close()
 
     def _start_thread(self, target: Callable[..., None], *args: Any) -> None:
-        thread = threading.Thread(target=target, args=args, name="portal-faults", daemon=True)
+        thread = start_thread("portal-faults", logging_errors, "portal-faults", target, *args)
         self._threads = [one for one in self._threads if one.is_alive()] + [thread]
-        thread.start()
 
     def _accept(self, listening: socket.socket) -> None:
         while True:
@@ -157,7 +163,11 @@ class FaultProxy:
                     client.close()
                     return
                 self._connections.add(connection)
-                self._start_thread(self._serve, connection)
+                try:
+                    self._start_thread(self._serve, connection)
+                except OverloadedError:  # the client sees a broken connection, and the next one is accepted
+                    self._connections.discard(connection)
+                    client.close()
 
     def _serve(self, connection: FaultyConnection) -> None:
         try:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
+from .._internal.background import logging_errors, start_thread
 from .faults import BlackHole, Cut, Direction, HalfOpen, Latency, NetworkFault, Reset, Rewrite, SlowBytes
 
 __all__ = ["FaultyConnection", "shut_down"]
@@ -54,10 +55,10 @@ class FaultyConnection:
         with self._lock:
             self._server = server
             closed = self._closed
-        responses = threading.Thread(target=self._pump, args=("response", server, self._client), daemon=True)
         try:
             if not closed:
-                responses.start()
+                pump = (self._pump, "response", server, self._client)
+                responses = start_thread("portal-faults-response", logging_errors, "portal-faults-response", *pump)
                 self._pump("request", self._client, server)
                 responses.join()
         finally:

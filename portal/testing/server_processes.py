@@ -21,6 +21,7 @@ from contextlib import ExitStack, suppress
 from types import ModuleType
 from typing import Any
 
+from .._internal.background import logging_errors, start_thread
 from .._internal.settings import require, text
 from ..address import Address
 from ..errors import ConfigError
@@ -66,9 +67,9 @@ class ServerProcesses:
         )
         assert process.stdin is not None
         assert process.stdout is not None
-        timer = threading.Timer(_READY, process.kill)
-        timer.start()
+        answered = threading.Event()
         try:
+            start_thread("portal-server-start", logging_errors, "portal-server-start", _kill_late, process, answered)
             with suppress(BrokenPipeError):  # it has ended already; its output is empty
                 process.stdin.write(order + "\n")
                 process.stdin.flush()
@@ -79,7 +80,7 @@ class ServerProcesses:
             process.kill()
             raise
         finally:
-            timer.cancel()
+            answered.set()
         if not ready:
             _kill(process)
             raise RuntimeError(f"the server process of {order} ended with {process.returncode}; see its error output")
@@ -170,3 +171,9 @@ def _load(target: str) -> Any:
     for part in path.split("."):
         value = getattr(value, part)
     return value
+
+
+def _kill_late(process: subprocess.Popen[str], answered: threading.Event) -> None:
+    """Kill a process that does not answer in time."""
+    if not answered.wait(_READY):
+        process.kill()

@@ -16,6 +16,7 @@ from portal._internal.background import (
     failing_loops,
     logging_errors,
     restart_lost_loops,
+    run_apart,
     start_thread,
     supervise,
 )
@@ -277,3 +278,24 @@ def test_a_dropped_loop_is_forgotten() -> None:
     assert loop in background._living()
     del loop
     assert "dropped-loop" not in {one.name for one in background._living()}
+
+
+def test_what_runs_apart_runs_here_if_no_thread_can_be_started(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ran, done = list[threading.Thread](), threading.Event()
+
+    def run() -> None:
+        ran.append(threading.current_thread())
+        done.set()
+        raise ValueError("wrong")
+
+    run_apart("apart", run)
+    assert done.wait(WAIT)
+    with monkeypatch.context() as patch:
+        no_thread(patch)
+        run_apart("apart", run)
+    assert ran[0].name == "apart"
+    assert ran[1] is threading.current_thread()
+    ran[0].join(WAIT)
+    assert caplog.text.count("the thread apart ended by an exception") == 2

@@ -82,7 +82,7 @@ def stopped(monkeypatch):
         def __init__(self, on_hangup):
             assert callable(on_hangup)
 
-        def wait(self):
+        def wait(self, timeout=None):
             return True
 
     monkeypatch.setattr(serve_module, "StopSignals", Stopped)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import pathlib
 import subprocess
 
+import psutil
 import pytest
 
 from portal import Consumer
@@ -45,3 +47,30 @@ def test_workers_print_the_addresses_once(here):
             assert consumer.call_at(printed["functions"][0]["address"]) is True
         server.terminate()
         assert set(server.stdout.read().splitlines()) <= {"stopping"}
+
+
+def test_no_token_is_in_the_environment_of_a_worker(here):
+    port = free_port()
+    secret, password = "s3cret-token", "hunter2-hunter2"
+    options = ("--token", f"ann={secret}", "--limit", "100/second", "--limit-store", f"redis://:{password}@127.0.0.1:1")
+    where = ("--http", f"127.0.0.1:{port}", "--workers", "2", "--name", "shop")
+    with serving(here, "served_things:plain", *where, *options) as server:
+        assert server.stdout.readline().startswith("http://")  # a worker has read the options
+        processes = [psutil.Process(server.pid), *psutil.Process(server.pid).children(recursive=True)]
+        assert len(processes) >= 2
+        for process in processes:
+            seen = str(process.environ()) + str(process.cmdline())
+            assert secret not in seen
+            assert password not in seen
+
+
+@pytest.mark.parametrize("name", ["gunicorn.conf.py"])
+def test_a_configuration_file_of_the_current_directory_is_not_run(here, name):
+    ran = pathlib.Path(here) / "ran"
+    (pathlib.Path(here) / name).write_text(f"open({str(ran)!r}, 'w').close()\nbind = '127.0.0.1:1'\nworkers = 7\n")
+    port = free_port()
+    with serving(here, "served_things:plain", "--http", f"127.0.0.1:{port}", "--workers", "2"):
+        wait_for_port(port)
+        with Consumer() as consumer:
+            assert consumer.call_at(f"http://127.0.0.1:{port}/api/plain") == 1
+    assert not ran.exists()

@@ -18,7 +18,6 @@ COVERED_BY: dict[str, set[str]] = {
     "serving/test_listener.py": {
         "serving.loop.acceptor",
         "serving.connections.connection",
-        "serving.io.sockets",
     },
     "serving/io/test_tls.py": {"serving.loop.handshake"},
     # What a hint becomes: each kind of hint is a row of the same tables of values.

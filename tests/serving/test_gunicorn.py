@@ -23,7 +23,11 @@ from portal import Consumer, PortalError, TransportError
 from portal.serving import Listener
 
 pytest.importorskip("gunicorn")
+from gunicorn.config import Config
+
+from portal.serving import gunicorn as gunicorn_module
 from portal.serving.gunicorn import Worker
+from tests.support.clocks import Clock
 
 ROOT = pathlib.Path(portal.__file__).parent.parent
 WAIT = 20.0
@@ -256,12 +260,89 @@ def test_unusable_settings_are_rejected(
         assert said in running.log.read_text()
 
 
-def test_a_warning_says_that_threads_are_ignored() -> None:
-    said: list[Any] = []
-    log = SimpleNamespace(warning=lambda *words: said.append(words))
-    Worker.check_config(SimpleNamespace(is_ssl=False, threads=8), log)
-    assert said[0][1] == 8
-    Worker.check_config(SimpleNamespace(is_ssl=False, threads=1), log)
-    assert len(said) == 1
+def warnings_for(**settings: Any) -> list[str]:
+    said: list[str] = []
+    cfg = Config()
+    for name, value in settings.items():
+        cfg.set(name, value)
+    Worker.check_config(cfg, SimpleNamespace(warning=lambda words, *values: said.append(words % values)))
+    return said
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("threads", 8, "--threads=8; use ServingConfig(workers=)"),
+        ("keepalive", 75, "--keep-alive=75; use ServingConfig(idle_timeout=)"),
+        ("worker_connections", 10, "--worker-connections=10; use ServingConfig(connections=)"),
+        ("limit_request_line", 100, "--limit-request-line=100; use ServingConfig(max_target=)"),
+        ("limit_request_fields", 10, "--limit-request-fields=10; use ServingConfig(max_headers=)"),
+        ("forwarded_allow_ips", "10.0.0.1", "use HTTPPortal(trusted_proxies=)"),
+        ("secure_scheme_headers", {"X-PROTO": "https"}, "use HTTPPortal(trusted_proxies=)"),
+        ("proxy_protocol", True, "use a proxy that sends X-Forwarded-For"),
+        ("accesslog", "-", "use HTTPPortal(http_middleware=[RequestLog(...)])"),
+        ("access_log_format", "%(h)s", "use HTTPPortal(http_middleware=[RequestLog(...)])"),
+        ("post_request", lambda worker, req, environ, resp: None, "use HTTPPortal(http_middleware=)"),
+        ("ca_certs", "ca.pem", "--ca-certs='ca.pem'; use ServingConfig(tls=)"),
+        ("strip_header_spaces", True, "the portal has its own parser"),
+    ],
+)
+def test_a_warning_names_a_setting_that_is_ignored(name: str, value: Any, words: str) -> None:
+    (said,) = warnings_for(**{name: value})
+    assert "this worker ignores " in said
+    assert words in said
+
+
+def test_nothing_is_said_of_settings_that_apply() -> None:
+    assert warnings_for() == []
+    assert warnings_for(workers=4, timeout=60, graceful_timeout=5, max_requests=100, backlog=64, preload_app=True) == []
     with pytest.raises(RuntimeError, match="certificates"):
-        Worker.check_config(SimpleNamespace(is_ssl=True, threads=1), log)
+        warnings_for(certfile=__file__)
+
+
+class Beats:
+    """A worker without processes: its portal fails as told."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.worker = Worker.__new__(Worker)
+        log = lambda words, *values: self.said.append(words % values)  # noqa: E731
+        self.worker.log = SimpleNamespace(error=log, warning=log, info=log)
+
+    def look(self, *failing: str) -> bool:
+        return self.worker._check(list(failing))
+
+
+def test_a_worker_that_does_not_serve_sends_no_heartbeat_and_then_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, beats = Clock(100.0), Beats()
+    monkeypatch.setattr(gunicorn_module, "monotonic", clock)
+    assert beats.look()
+    assert not beats.worker._failing
+    assert beats.look("portal-listener")
+    assert beats.worker._failing
+    clock.now += 4
+    assert beats.look("portal-listener")
+    assert beats.look()
+    assert not beats.worker._failing
+    assert beats.said == ["the worker is not ready: failing=portal-listener", "the worker is ready again"]
+    assert beats.look("portal-listener")
+    clock.now += 5
+    assert not beats.look("portal-listener")
+    assert beats.said[-1] == "the worker ends, as it does not serve: failing=portal-listener"
+
+
+def test_a_heartbeat_is_sent_only_while_the_portal_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[int] = []
+    worker = Beats().worker
+    reading, writing = os.pipe()
+    try:
+        os.write(writing, b"12")
+        worker.PIPE, worker.timeout = (reading, writing), 30
+        monkeypatch.setattr(worker, "notify", lambda: sent.append(1), raising=False)
+        worker._beat()
+        os.write(writing, b"3")
+        worker._beat(serves=False)
+    finally:
+        os.close(reading)
+        os.close(writing)
+    assert sent == [1]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic
 
 from ..._internal.at_fork import renew_after_fork
+from ..._internal.background import BackgroundLoop
+from ..._internal.closing import run_all
 from ..._internal.log import get_logger
 from ...errors import ConfigError, OverloadedError
 from ..engine import EngineError, Host
@@ -59,7 +62,7 @@ class ChildPool(Runner):
         self._starting = 0
         self._waiting = 0
         self._ending: list[tuple[ChildProcess, bool]] = []  # to be closed by the keeper, with whether to kill it
-        self._keeper: threading.Thread | None = None
+        self._keeper = BackgroundLoop("portal-javascript-pool", self._keep)
         self._sleeps = False  # whether the keeper waits without a limit
         self._started = self._killed = self._crashed = self._recycled = self._calls = 0
         self._memory_at_start: dict[ChildProcess, int] = {}
@@ -170,35 +173,38 @@ class ChildPool(Runner):
     # the keeper
 
     def _ensure_keeper(self) -> None:
-        if self._keeper is None and not self._closed:
-            self._keeper = threading.Thread(target=self._keep, name="portal-javascript-pool", daemon=True)
-            try:
+        if not self._closed:
+            with suppress(OverloadedError):  # it starts with the next child
                 self._keeper.start()
-            except RuntimeError:  # no more threads
-                self._keeper = None
 
     def _keep(self) -> None:
-        while True:
-            with self._changed:
-                ending, self._ending = self._ending, []
-                needed = self._needed()
-                self._starting += needed
-                if not ending and not needed:
-                    if self._closed:
-                        return
+        with self._changed:
+            ending, self._ending = self._ending, []
+            needed = self._needed()
+            self._starting += needed
+            if not ending and not needed:
+                if not self._closed:
                     left = self._until_expiry()
                     self._sleeps = left is None
                     self._changed.wait(left)
                     self._sleeps = False
                     self._expire()
-                    continue
-            for _ in range(needed):
+                return
+        run_all(lambda: self._start_more(needed), *(child.close for child, _ in ending))
+
+    def _start_more(self, needed: int) -> None:
+        """Start children that are counted in `_starting`."""
+        left = needed
+        try:
+            while left:
+                left -= 1
                 try:
                     self._start(idle=True)
                 except EngineError as error:  # the next call tries again, and reports it
                     _log.error("a JavaScript process was not replaced: %s", error.message)
-            for child, _ in ending:
-                child.close()
+        finally:
+            with self._changed:
+                self._starting -= left
 
     def _needed(self) -> int:
         if self._closed or (not self._children and not self._killed):
@@ -260,10 +266,8 @@ class ChildPool(Runner):
             for child in list(self._children):
                 self._discard(child, kill=True)
             self._idle.clear()
-            keeper = self._keeper
             self._changed.notify_all()
-        if keeper is not None and keeper is not threading.current_thread():
-            keeper.join(10.0)
+        self._keeper.stop(10.0)
         with self._changed:
             ending, self._ending = self._ending, []
         for child, _ in ending:

@@ -8,30 +8,34 @@ import os
 import socket
 import socketserver
 import stat
+from dataclasses import dataclass
 
+from ..._internal.log import get_logger
 from ...errors import TransportError
 from ...http11.allowed_hosts import is_loopback
 
 __all__ = [
+    "SocketFile",
     "bind_free_port",
     "descriptor_limit",
     "is_bound_to_loopback",
     "is_unix",
     "open_socket",
-    "remove_socket_file",
+    "socket_file",
     "start_listening",
 ]
 
+_log = get_logger("portal.serving")
 _UNIX = "unix:"
 
 
 class _Server(http.server.HTTPServer):
     """The listening socket of http.server, without its one-request-at-a-time loop."""
 
-    def __init__(self, family: int, address: object, backlog: int) -> None:
+    def __init__(self, family: int, address: object, backlog: int, *, listens: bool = True) -> None:
         self.address_family = family
         self.request_queue_size = backlog
-        super().__init__(address, http.server.BaseHTTPRequestHandler)  # type: ignore[arg-type]
+        super().__init__(address, http.server.BaseHTTPRequestHandler, listens)  # type: ignore[arg-type]
 
     def server_bind(self) -> None:
         # HTTPServer.server_bind asks DNS for the host's full name, which can take seconds and is not needed here.
@@ -118,34 +122,79 @@ def _cannot_listen(host: str, port: int, error: OSError) -> TransportError:
 
 def _listen_at_path(path: str, backlog: int, mode: int) -> socket.socket:
     _remove_stale(path)
-    # Between bind and chmod only the owner may connect.
-    before = os.umask(0o177)
+    server = _Server(socket.AF_UNIX, path, backlog, listens=False)
     try:
-        server = _Server(socket.AF_UNIX, path, backlog)
-    finally:
-        os.umask(before)
-    os.chmod(path, mode)
+        server.server_bind()
+        file = SocketFile.at(path)
+        try:
+            os.chmod(path, mode)  # nobody can connect before it listens, whatever the mode is until then
+            server.server_activate()
+        except BaseException:
+            file.remove()
+            raise
+    except BaseException:
+        server.server_close()
+        raise
     return server.socket
 
 
 def _remove_stale(path: str) -> None:
-    """Remove the socket file of a process that was killed. A socket that accepts connections is left alone."""
+    """Remove the socket file of a process that was killed. A socket that accepts connections is left alone.
+
+    So is one whose process does not accept at the moment, so that its backlog is full.
+    """
     try:
-        if not stat.S_ISSOCK(os.stat(path).st_mode):
-            return
+        status = os.stat(path)
     except FileNotFoundError:
         return
+    if not stat.S_ISSOCK(status.st_mode):
+        return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
         try:
             probe.connect(path)
         except ConnectionRefusedError:
-            os.unlink(path)
+            if _identity(os.stat(path)) == _identity(status):  # not that of another process which starts now
+                os.unlink(path)
+        except OSError:
+            return  # to bind the path fails, and says why
 
 
-def remove_socket_file(host: str) -> None:
-    """Remove the file of a Unix socket."""
-    if is_unix(host):
+@dataclass(frozen=True, slots=True)
+class SocketFile:
+    """The file of a Unix socket.
+
+    Attributes:
+        path: its absolute path, as the current directory may change.
+        identity: device and inode. As long as its socket is open, no other file has them.
+    """
+
+    path: str
+    identity: tuple[int, int]
+
+    @classmethod
+    def at(cls, path: str) -> SocketFile:
+        """Return the file that is at a path now. Raises: OSError."""
+        return cls(os.path.abspath(path), _identity(os.stat(path)))
+
+    def remove(self) -> None:
+        """Remove the file, unless another one has its path by now, such as that of a successor of this process.
+
+        Call this before the socket is closed.
+        """
         try:
-            os.unlink(host.removeprefix(_UNIX))
-        except FileNotFoundError:
-            return
+            if _identity(os.stat(self.path)) == self.identity:
+                os.unlink(self.path)
+        except (FileNotFoundError, NotADirectoryError):
+            return  # with its directory
+        except OSError as error:
+            _log.warning("the file of a socket was not removed: %s: %s", self.path, error)
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+def socket_file(host: str) -> SocketFile | None:
+    """Return the file of a socket that has just been bound, or None for a host that is not a Unix socket."""
+    return SocketFile.at(host.removeprefix(_UNIX)) if is_unix(host) else None

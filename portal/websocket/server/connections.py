@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from ..._internal.background import start_thread
+from ..._internal.background import run_apart
 from ..._internal.counter import Counter
 from ..._internal.executor import HeldKeys
 from ..._internal.log import get_logger
@@ -201,7 +201,7 @@ class _HookWork:
         return False
 
     def reject(self, error: OverloadedError) -> None:
-        start_thread("portal-websocket-hook", lambda: self(None))
+        run_apart("portal-websocket-hook", self, None)
 
 
 def _run(connection: ServerConnection, work: _HookWork) -> None:

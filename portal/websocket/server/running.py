@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any, Protocol
 
-from ..._internal.background import start_thread
+from ..._internal.background import run_apart
 from ..._internal.closing import close_and_log
 from ..._internal.executor import HeldKeys
 from ..._internal.job_queue import Keys
@@ -181,4 +181,4 @@ class StreamWork:
 
     def reject(self, error: OverloadedError) -> None:
         """End the stream, as no worker is free to go on with it."""
-        start_thread("portal-stream-end", lambda: self._end(error))  # closing it runs code of the function
+        run_apart("portal-stream-end", self._end, error)  # closing it runs code of the function

@@ -114,9 +114,7 @@ def test_a_client_that_does_not_read_its_responses_is_read_no_more() -> None:
         server.connect(receive_buffer=4096) as client,
     ):
         number = 400
-        client.send(
-            *({"jsonrpc": "2.0", "method": "blob", "params": [2_000_000], "id": index} for index in range(4))
-        )
+        client.send(*({"jsonrpc": "2.0", "method": "blob", "params": [2_000_000], "id": index} for index in range(4)))
         connection = server.only()
         eventually(lambda: connection.describe()["queued"] > 100_000)
         pings = client.frames.ping() * number

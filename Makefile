@@ -1,6 +1,7 @@
 # Each target installs its requirements in .venv. It needs only CPython 3.11 or later and a package index.
 PYTHON ?= python3
 EXAMPLES ?= 300
+NODE_PACKAGES = typescript@5 @types/node@20 @redocly/cli@2 @stoplight/spectral-cli@6
 VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALL = $(RUN) -m pip install --quiet --disable-pip-version-check --use-pep517
@@ -39,8 +40,8 @@ fuzz: $(VENV)/.test $(VENV)/.fuzz  ## fuzz schemas and parsers with 10,000 cases
 	PORTAL_FUZZ_CASES=10000 $(RUN) -m pytest $$(grep -rl --include='test_*.py' PORTAL_FUZZ_CASES tests)
 	$(RUN) -m tests.fuzz.coverage_guided
 
-conformance: $(VENV)/.test  ## run schemathesis against served portals, and a client generated from their document
-	PORTAL_CONFORMANCE=$(EXAMPLES) $(RUN) -m pytest tests/conformance -p no:randomly -s
+conformance: $(VENV)/.test $(VENV)/.conformance $(VENV)/.node  ## run schemathesis, linters and generated clients against served portals (some need Java or Node)
+	PORTAL_CONFORMANCE=$(EXAMPLES) PORTAL_NODE_MODULES=$(CURDIR)/$(VENV)/node/node_modules $(RUN) -m pytest tests/conformance -p no:randomly -s -rs
 
 long: $(VENV)/.test  ## run the long tests: idle and slow connections, a million calls, broken connections
 	PORTAL_LONG=1 $(RUN) -m pytest tests/long $$(grep -rl --include='test_*.py' PORTAL_LONG tests | grep -v tests/long) -p no:randomly -s
@@ -67,6 +68,11 @@ $(VENV)/.demo: setup.cfg $(VENV)/.created
 	$(INSTALL) --editable .
 	@touch $@
 
-$(VENV)/.test $(VENV)/.lint $(VENV)/.type $(VENV)/.bench $(VENV)/.fuzz: $(VENV)/.%: setup.cfg $(VENV)/.created
+# Without npm the tests that need its packages are skipped.
+$(VENV)/.node: Makefile $(VENV)/.created
+	@if command -v npm >/dev/null; then npm install --silent --no-fund --no-audit --prefix $(VENV)/node $(NODE_PACKAGES); fi
+	@touch $@
+
+$(VENV)/.test $(VENV)/.lint $(VENV)/.type $(VENV)/.bench $(VENV)/.fuzz $(VENV)/.conformance: $(VENV)/.%: setup.cfg $(VENV)/.created
 	$(INSTALL) --editable '.[$*]'
 	@touch $@

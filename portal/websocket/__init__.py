@@ -13,15 +13,24 @@ if TYPE_CHECKING:
     from .client.resolver import WebSocketResolver
     from .client.subscription import Event, Gap, Subscription
     from .deflate import Deflate
+    from .portal import WebSocketPortal
+    from .server.settings import WebSocketConfig
+    from .topics.event import Offset, Retain
+    from .topics.topic import Topic
 
 __all__ = [
     "ConnectionState",
     "Deflate",
     "Event",
     "Gap",
+    "Offset",
     "Reconnect",
+    "Retain",
     "Subscription",
+    "Topic",
     "WebSocketClient",
+    "WebSocketConfig",
+    "WebSocketPortal",
     "WebSocketResolver",
 ]
 
@@ -32,9 +41,14 @@ __getattr__, __dir__ = lazy_exports(
         "Deflate": "deflate",
         "Event": "client.subscription",
         "Gap": "client.subscription",
+        "Offset": "topics.event",
         "Reconnect": "client.backoff",
+        "Retain": "topics.event",
         "Subscription": "client.subscription",
+        "Topic": "topics.topic",
         "WebSocketClient": "client.client",
+        "WebSocketConfig": "server.settings",
+        "WebSocketPortal": "portal",
         "WebSocketResolver": "client.resolver",
     },
 )

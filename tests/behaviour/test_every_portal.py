@@ -27,12 +27,18 @@ from portal import (
     RegistryError,
     TestingPortal,
     ValidationError,
+    WebSocketPortal,
     function,
 )
 from portal.errors import PortalError
 from portal.schema.constraints import Ge, MaxLen
 
-PORTALS: dict[str, Callable[[], Portal]] = {"local": LocalPortal, "http": HTTPPortal, "testing": TestingPortal}
+PORTALS: dict[str, Callable[[], Portal]] = {
+    "local": LocalPortal,
+    "http": HTTPPortal,
+    "websocket": WebSocketPortal,
+    "testing": TestingPortal,
+}
 
 
 class Colour(Enum):

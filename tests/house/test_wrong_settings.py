@@ -31,7 +31,7 @@ _WRONG: tuple[Any, ...] = (True, _NAN, _INFINITY, -1, "x", None)
 NOT_SETTINGS = {
     # values that calls, requests and documents consist of
     *("Address", "AddressBuilder", "CallContext", "CallRecord", "Fault", "Function", "FunctionSchema", "Identity"),
-    *("Capabilities", "Parameters", "Program", "RecordedCall", "Request", "Response", "Schema"),
+    *("Offset", "Capabilities", "Parameters", "Program", "RecordedCall", "Request", "Response", "Schema"),
     # constraints in type hints, which the mapping of the hint checks
     *("Description", "Example", "Ge", "Gt", "Le", "Lt", "MaxLen", "MinLen", "MultipleOf", "Pattern", "Unique"),
     # parts that only the library constructs
@@ -69,6 +69,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "CORS": {"origins": "*"},
     "Certificate": {"chain": "chain.pem"},
     "FaultProxy": {"target": 1},
+    "Topic": {"name": "ticks"},
     "JSFunction": {"code": "() => 1", "name": "one"},
     "JWTAuth": {"algorithms": ["RS256"], "jwks_url": "https://issuer.example/keys"},
     "Latency": {"duration": 1.0},
@@ -95,10 +96,12 @@ EXPECTED = {
 ERROR_PATHS = {("BasicCredential", "user"): "credentials.basic", ("BasicCredential", "password"): "credentials.basic"}
 #: Numbers that may be negative.
 NUMBERS_BELOW_ZERO = {("FaultProxy", "seed")}
-#: Names and versions of functions and services: RegistryError, kind "invalid", as in any look-up.
+#: A path of URLs, with the name that other constructors give to the path of a file.
+URL_PATHS = {("WebSocketPortal", "path")}
+#: Names and versions of functions, services and topics: RegistryError, kind "invalid", as in any look-up.
 NAMES = {
     *(("Service", "name"), ("service", "name"), ("function", "name"), ("function", "version")),
-    *(("JSFunction", "name"), ("JSFunction", "version")),
+    *(("JSFunction", "name"), ("JSFunction", "version"), ("Topic", "name")),
 }
 
 
@@ -205,7 +208,8 @@ def test_settings_of_the_same_kind_expect_the_same() -> None:
     """A host, a path, a count or a rate has one wording in all constructors."""
     by_name: dict[str, set[str]] = {}
     for setting in all_settings():
-        if setting.name in ("host", "path", "max_entries", "timeout", "key_prefix", "realm", "rate"):
+        named = setting.name in ("host", "path", "max_entries", "timeout", "key_prefix", "realm", "rate")
+        if named and (setting.constructor, setting.name) not in URL_PATHS:
             with pytest.raises(ConfigError) as caught:
                 construct(setting, _NAN)
             by_name.setdefault(f"{setting.kind} {setting.name}", set()).add(caught.value.expected)

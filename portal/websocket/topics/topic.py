@@ -88,6 +88,7 @@ class Topic:
     ) -> None:
         check_name(name)
         self.name = name
+        require(isinstance(description, str), "topic.description", description, "a string")
         self.description = description
         self.item = Schema.of(item)
         self.params = None if params is None else Schema.of(params)

@@ -49,6 +49,11 @@ class PendingCalls:
         """Return the pending call with an id, or None. 1 and 1.0 are one number in JSON."""
         return None if call_id is None else self._calls.get(call_id)  # type: ignore[arg-type]
 
+    @property
+    def first(self) -> int:
+        """The smallest id that is pending; the next one if there is none."""
+        return next(iter(self._calls), self._last + 1)
+
     def was_made(self, call_id: Id) -> bool:
         """Return whether a call with this id was ever made."""
         return isinstance(call_id, int | float) and 1 <= call_id <= self._last and call_id == int(call_id)

@@ -33,6 +33,7 @@ from .server.calls import Calls
 from .server.connections import Connections, Hook
 from .server.methods import Methods
 from .server.origins import OriginCheck, Origins
+from .server.sessions import SessionStore
 from .server.settings import WebSocketConfig
 from .topics.event import Retain
 from .topics.redis_store import RedisTopicStore
@@ -137,7 +138,9 @@ class WebSocketPortal(NetworkPortal):
         self._authenticators = authenticators
         self._topics: dict[str, Topic] = {}
         self._stores: dict[Any, RedisTopicStore] = {}
-        self._connections = Connections(config, on_connect=on_connect, on_disconnect=on_disconnect)
+        self._sessions = SessionStore(config.session_keep, config.max_session, config.max_lost_sessions)
+        sessions = self._sessions if config.session_keep else None
+        self._connections = Connections(config, on_connect=on_connect, on_disconnect=on_disconnect, sessions=sessions)
         authentication = Authentication(authenticators, self._http_middleware)
         discovery = Discovery(
             self._catalogue,
@@ -151,6 +154,7 @@ class WebSocketPortal(NetworkPortal):
             self._topics,
             self._dispatcher,
             authentication,
+            sessions=sessions,
             discover=discovery.document if documents else None,
         )
         charges = RequestCharges(self._dispatcher)
@@ -335,6 +339,7 @@ class WebSocketPortal(NetworkPortal):
             if not self._owns_listener:  # the listener may go on for others
                 self._connections.disconnect(lambda _: True, code=CloseCode.GOING_AWAY, reason="the server stops")
             if self._closed:
+                self._sessions.close()
                 for topic in self._topics.values():
                     topic.close()
                 for store in self._stores.values():
@@ -347,6 +352,7 @@ class WebSocketPortal(NetworkPortal):
             topics = {name: topic.stats() for name, topic in self._topics.items()}
         own = {
             "connections": self._connections.stats(),
+            "sessions": self._sessions.stats(),
             "topics": topics,
             "hosts_rejected": self._hosts.rejected.value,
             "auth": counters_of((*self._authenticators, *self._http_middleware)),

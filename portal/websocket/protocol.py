@@ -200,9 +200,9 @@ class Session:
         return self._pending.all()
 
     @property
-    def pending_count(self) -> int:
-        """The number of calls of this side that have no end yet."""
-        return len(self._pending)
+    def outgoing(self) -> PendingCalls:
+        """The calls of this side that have no end yet; only the session changes them."""
+        return self._pending
 
     # calls of the peer
 

@@ -212,7 +212,7 @@ def test_a_window_stays_between_messages_only_if_that_was_agreed() -> None:
 )
 def test_compressed_messages_that_break_the_protocol(name: str, data: str, code: int) -> None:
     events = FrameProtocol("client", deflate=STAYING).feed(bytes.fromhex(data))
-    assert without_words(events) == [Failure(code, "")], name
+    assert without_words(events) == named([Failure(code, "")]), name
 
 
 # bounds

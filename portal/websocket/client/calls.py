@@ -30,7 +30,7 @@ class LinkCalls:
         self.session = Session()
 
     def __len__(self) -> int:
-        return len(self._waiting) + self.session.pending_count
+        return len(self._waiting) + len(self.session.outgoing)
 
     @property
     def in_flight(self) -> list[OutgoingCall]:

@@ -123,9 +123,9 @@ class Link:
         """
         transport = self._transport
         if transport is not None:
-            if exchange.resumable and self._session.pending_count == 1 and not self._subscriptions:
+            if exchange.resumable and len(self._session.outgoing) == 1 and not self._subscriptions:
                 transport.receive_until(lambda: exchange.finished or self._transport is not transport, deadline)
-            if exchange.finished and not self._session.pending_count and not self._subscriptions:
+            if exchange.finished and not self._session.outgoing and not self._subscriptions:
                 return True
             transport.hand_over()  # others wait
         return exchange.wait(None if deadline is None else max(0.0, deadline - self._clock()))
@@ -322,6 +322,8 @@ class Link:
     def _send_now(self, exchange: Sendable) -> None:
         method, params = exchange.request(len(self.base))
         meta = exchange.meta(self._clock())
+        if self._resumption.session is not None and meta is not None:
+            meta["pending"] = self._session.outgoing.first  # the server need not keep the responses before it
         call, text = self._session.call(method, params, tag=exchange, meta=meta, credit=exchange.credit)
         limit = self._settings.max_message_size
         if len(text) > limit:

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Hashable
-from concurrent.futures import Future
 from time import monotonic, time
 from typing import Any, Protocol
 
 from ..._internal.job_queue import Keys
-from ..._internal.json_text import BodyDecoder, JSONObject, JSONValue
+from ..._internal.json_text import BodyDecoder
 from ..._internal.log import get_logger
 from ...calls.client import client_name
 from ...context import Identity
-from ...errors import OverloadedError, PortalError, TransportError
+from ...errors import OverloadedError, PortalError
 from ...serving import Channel, Request, Run, Work
 from .. import wire
 from ..close_codes import CloseCode
 from ..events import CallEnded, CallReceived, CancelReceived, CreditReceived, Event, IncomingCall, Send
 from ..handshake import Accepted
-from ..protocol import Params, Session
+from ..protocol import Session
 from ..topics.subscription import Subscription
 from .authentication import expiry_of
+from .call_session import CallSession, set_outcome
 from .calls import Prepared
 from .connections import Connections
 from .settings import WebSocketConfig
@@ -41,7 +41,7 @@ class CallSource(Protocol):
         """Return the work of a call. It is quick, so the thread that reads calls it. Raises portal errors."""
 
 
-class ServerConnection:
+class ServerConnection(CallSession):
     """One client; a `Peer` for its calls, a `Sink` for its subscriptions, and `Upgraded` for the listener.
 
     Args:
@@ -82,6 +82,14 @@ class ServerConnection:
         decoder: BodyDecoder | None = None,
         debug: bool = False,
     ) -> None:
+        session = Session(
+            max_calls=config.max_calls,
+            max_pending=config.max_pending,
+            max_batch_response=config.max_batch_response,
+            decoder=decoder,
+            debug=debug,
+        )
+        super().__init__(session)
         self.id = owner.next_id()
         self.request = request
         self.address = request.peer
@@ -96,22 +104,11 @@ class ServerConnection:
         self._owner = owner
         self._debug = debug
         self._transport = Transport(channel, accepted.deflate, config, owner, awaits_credential=awaits_credential)
-        self._session = Session(
-            max_calls=config.max_calls,
-            max_pending=config.max_pending,
-            max_batch_response=config.max_batch_response,
-            decoder=decoder,
-            debug=debug,
-        )
         if identity is not None:
             self._transport.liveness.authenticated(expiry_of(identity))
-        self._lock = threading.Lock()  # guards the session, the transport and the attributes below
         self._reading = threading.Lock()  # held by the thread that takes frames; nobody waits for it
         self._reader = 0  # the thread that reads now; what it sends is collected
-        self._stopping = False
         self._received = 0  # calls
-        self._sizes: dict[IncomingCall, int] = {}  # of the larger messages whose calls run
-        self._counted = 0  # their sum
         self._set_deadline()
 
     def __repr__(self) -> str:
@@ -151,31 +148,6 @@ class ServerConnection:
 
     # Peer: calls of the client
 
-    def respond(self, call: IncomingCall, result: JSONValue, *, meta: JSONObject | None = None) -> None:
-        """Send the result of a call. Raises: SerializationError; the call has not ended then."""
-        with self._lock:
-            self._end(call, self._session.respond(call, result, meta=meta))
-
-    def fail(self, call: IncomingCall, error: PortalError, *, meta: JSONObject | None = None) -> None:
-        """Send the error of a call."""
-        with self._lock:
-            self._end(call, self._session.fail(call, error, meta=meta))
-
-    def _end(self, call: IncomingCall, text: bytes | None) -> None:
-        if self._sizes:
-            self._counted -= self._sizes.pop(call, 0)
-        if text is not None:
-            self._send(text)
-        elif self._stopping:
-            self._flush()
-
-    def send_item(self, call: IncomingCall, data: JSONValue) -> None:
-        """Send an item of a stream. Raises: SerializationError."""
-        with self._lock:
-            text = self._session.item(call, data)
-            if text is not None:
-                self._send(text)
-
     def has_room(self, call: IncomingCall) -> bool:
         """Return whether the client accepts another item of a stream, and reads what it is sent."""
         return call.credit != 0 and not self._transport.outbox.is_full
@@ -193,29 +165,6 @@ class ServerConnection:
         self._channel.admit()
         if not self._owner.identified(self, identity):
             self.close(CloseCode.TOO_MANY, "the client has too many connections")
-
-    # calls of the server
-
-    def call(
-        self, method: str, params: Params = None, *, timeout: float | None = None, meta: JSONObject | None = None
-    ) -> Future[JSONValue]:
-        """Call a function that the client publishes, and return the future of its result.
-
-        Args:
-            timeout: seconds after which the future has CallTimeout, within half a second.
-        Raises: OverloadedError with too many pending calls; TransportError if the connection is closed;
-            SerializationError.
-        """
-        future: Future[JSONValue] = Future()
-        future.set_running_or_notify_cancel()
-        with self._lock:
-            if self.closing:
-                raise TransportError("the connection of the client is closed", delivery="not_sent")
-            deadline = None if timeout is None else monotonic() + timeout
-            _, text = self._session.call(method, params, tag=future, deadline=deadline, meta=meta)
-            self._send(text)
-            self._set_deadline()
-        return future
 
     # Sink: messages of subscriptions
 
@@ -299,6 +248,10 @@ class ServerConnection:
         """Handle an event that needs no code of others. Return whether it was one."""
         if isinstance(event, CallReceived):
             self._received += 1
+            if self.kept is not None:
+                self.kept.received(self, event.call)
+            elif event.call.method == "rpc.resume" and self._owner.sessions is not None:
+                self.kept = self._owner.sessions.begin(self)  # now: the next calls are part of it
             if size >= _COUNTED:
                 self._sizes[event.call] = size
                 self._counted += size
@@ -333,7 +286,7 @@ class ServerConnection:
             elif event.call is not None and event.call.tag is not None:
                 event.call.tag.go_on()
         elif isinstance(event, CallEnded):
-            _set_outcome(event)
+            set_outcome(event)
 
     def writable(self) -> None:
         """Go on sending and reading; see `portal.serving.Upgraded`."""
@@ -358,7 +311,7 @@ class ServerConnection:
             self._set_deadline()
         for event in events:
             if isinstance(event, CallEnded):
-                _set_outcome(event)
+                set_outcome(event)
         return alive
 
     def farewell(self) -> bytes:
@@ -381,19 +334,13 @@ class ServerConnection:
     def lost(self) -> None:
         """End everything, as the connection is gone; see `portal.serving.Upgraded`."""
         with self._lock:
-            self._transport.lost = True
-            events = self._session.close(TransportError("the connection of the client was lost"))
+            abrupt, self._transport.lost = not self.closing, True
             self._transport.outbox.drop()
-        for event in events:
-            self._handle(event, self._channel.run_in_worker)
         self.subscriptions.close()
         self._owner.remove(self)
+        if self.kept is None or not self.kept.lost(self, abrupt=abrupt):
+            self.abandon()
 
-
-def _set_outcome(event: CallEnded) -> None:
-    future = event.call.tag
-    if isinstance(future, Future):
-        if event.error is None:
-            future.set_result(event.result)
-        else:
-            future.set_exception(event.error)
+    def _dispatch(self, events: list[Event]) -> None:
+        for event in events:
+            self._handle(event, self._channel.run_in_worker)

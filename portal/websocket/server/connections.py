@@ -15,6 +15,7 @@ from ...calls.client import client_name
 from ...context import Identity
 from ...errors import OverloadedError, RateLimitError
 from ..close_codes import CloseCode
+from .sessions import SessionStore
 from .settings import WebSocketConfig
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Connections:
     Args:
         config: the limits.
         on_connect, on_disconnect: called in a worker with the description of a connection, the second after the first.
+        sessions: keeps the sessions of clients, or None.
 
     Attributes:
         closed_slow: counts the connections that were closed because their client read too slowly.
@@ -45,9 +47,15 @@ class Connections:
     """
 
     def __init__(
-        self, config: WebSocketConfig, *, on_connect: Hook | None = None, on_disconnect: Hook | None = None
+        self,
+        config: WebSocketConfig,
+        *,
+        on_connect: Hook | None = None,
+        on_disconnect: Hook | None = None,
+        sessions: SessionStore | None = None,
     ) -> None:
         self.closed_slow, self.dead, self.failures, self.rejected = Counter(), Counter(), Counter(), Counter()
+        self.sessions = sessions
         self._config = config
         self._on_connect = on_connect
         self._on_disconnect = on_disconnect

@@ -19,8 +19,11 @@ from ..topics.topic import Topic
 from .authentication import Authentication, expiry_of
 from .calls import ReservedMethod
 from .running import Peer
+from .sessions import SessionStore
 
 __all__ = ["Methods"]
+
+_MAX_PENDING = 10_000  # ids in one rpc.resume
 
 
 class Methods:
@@ -31,6 +34,7 @@ class Methods:
         topics: by name.
         dispatcher: runs rpc.publish, as it runs calls.
         authentication: checks renewed credentials.
+        sessions: keeps the sessions of clients; None leaves rpc.resume out.
         discover: returns the OpenRPC document; None leaves rpc.discover out.
         clock: seconds, as `time.monotonic`.
 
@@ -47,6 +51,7 @@ class Methods:
         dispatcher: Dispatcher,
         authentication: Authentication,
         *,
+        sessions: SessionStore | None = None,
         discover: Callable[[], dict[str, Any]] | None = None,
     ) -> None:
         self._listing = listing
@@ -62,6 +67,9 @@ class Methods:
             "rpc.publish": self._publish,
             "rpc.authenticate": self._authenticate,
         }
+        self._sessions = sessions
+        if sessions is not None:
+            self.table["rpc.resume"] = self._resume
         if discover is not None:
             self.table["rpc.discover"] = self._discover
 
@@ -126,6 +134,32 @@ class Methods:
         peer.subscriptions.check_rights(identity)
         left = expiry_of(identity)
         peer.respond(call, {"identity": identity.name, "expires": left is not None})
+
+    def _resume(self, peer: Peer, call: IncomingCall, context: CallContext) -> None:
+        """Begin a session, or go on with one: send the responses to its calls that have ended."""
+        store = self._sessions
+        assert store is not None
+        params = _params(call, "session", "pending")
+        session_id, pending = params.get("session"), params.get("pending", [])
+        if session_id is not None and not isinstance(session_id, str):
+            raise _invalid("session", "a string")
+        if not isinstance(pending, list) or len(pending) > _MAX_PENDING or not all(type(one) is int for one in pending):
+            raise _invalid("pending", f"at most {_MAX_PENDING} whole numbers")
+        ids: list[Any] = pending
+        begun = peer.kept
+        assert begun is not None  # the connection began it when the call arrived
+        found = None if session_id is None else store.resume(session_id, peer)
+        session = begun if found is None else found
+        result: dict[str, Any] = {"session": session.id, "resumed": found is not None, "keep": store.keep}
+        if found is None:
+            peer.respond(call, result)
+            return
+        store.discard(begun)
+        peer.kept = found
+        responses = found.responses(ids)
+        peer.respond(call, result | {"missing": found.missing(ids)})
+        for text in responses:
+            peer.send_text(text)
 
     def _topic(self, params: JSONObject) -> Topic:
         name = params.get("topic")

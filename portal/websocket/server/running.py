@@ -15,7 +15,9 @@ from ..._internal.log import get_logger
 from ...context import CallContext, Identity
 from ...errors import CallCancelled, OverloadedError, PortalError
 from ...serving import Request, Work
+from ..close_codes import CloseCode
 from ..events import IncomingCall
+from .sessions import KeptSession
 from .subscriptions import Subscriptions
 
 __all__ = ["Peer", "RunningCall", "StreamWork"]
@@ -36,6 +38,8 @@ class Peer(Protocol):
         address: the network address of the client, behind trusted proxies.
         identity: of the client, by its last credential, or None.
         subscriptions: of the connection.
+        client: the name of the client; see `client_name`.
+        kept: the session in which the client may come back, or None.
 
     Threads: any.
     """
@@ -45,6 +49,8 @@ class Peer(Protocol):
     address: str
     identity: Identity | None
     subscriptions: Subscriptions
+    client: str
+    kept: KeptSession | None
 
     def respond(self, call: IncomingCall, result: JSONValue, *, meta: JSONObject | None = None) -> None:
         """End a call; see `Session.respond`. Raises: SerializationError."""
@@ -54,6 +60,15 @@ class Peer(Protocol):
 
     def send_item(self, call: IncomingCall, data: JSONValue) -> None:
         """Send an item of a stream; see `Session.item`. Raises: SerializationError."""
+
+    def send_text(self, text: bytes) -> None:
+        """Send a text that was made elsewhere, unless the connection is lost."""
+
+    def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
+        """Send a close frame."""
+
+    def abandon(self) -> None:
+        """Cancel the calls that run: their client does not come back."""
 
     def has_room(self, call: IncomingCall) -> bool:
         """Return whether the client accepts another item of a stream, and reads what it is sent."""

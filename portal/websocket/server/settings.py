@@ -12,9 +12,17 @@ from ..deflate import Deflate
 __all__ = ["WebSocketConfig"]
 
 _SECONDS = frozenset(("ping_interval", "ping_timeout", "close_timeout", "idle_timeout", "handshake_timeout"))
-_MAY_BE_ZERO = frozenset(("credential_grace", "goaway_delay"))
-_COUNTS = ("max_connections", "max_calls", "max_pending", "max_subscriptions", "messages_per_second", "max_fragments")
-_SIZES = ("max_message", "max_queued", "max_batch_response")
+_MAY_BE_ZERO = frozenset(("credential_grace", "goaway_delay", "session_keep"))
+_COUNTS = (
+    "max_connections",
+    "max_calls",
+    "max_pending",
+    "max_subscriptions",
+    "messages_per_second",
+    "max_fragments",
+    "max_lost_sessions",
+)
+_SIZES = ("max_message", "max_queued", "max_batch_response", "max_session")
 _DAY = 86_400  # seconds
 
 
@@ -48,6 +56,10 @@ class WebSocketConfig:
             Then the connection is closed with 4401.
         goaway_delay: clients are asked to connect again within this time when the server stops, so that not all of them
             come at once.
+        session_keep: time for which the responses of a client are kept whose connection is lost without a close frame.
+            0 keeps none.
+        max_session: size of the responses of one client that are kept.
+        max_lost_sessions: clients without a connection whose responses are kept.
         deflate: settings of permessage-deflate; None does not compress.
 
     Raises: ConfigError for a wrong setting.
@@ -72,6 +84,9 @@ class WebSocketConfig:
     close_timeout: float = 2.0
     credential_grace: float = 25.0
     goaway_delay: float = 5.0
+    session_keep: float = 60.0
+    max_session: int = 256 * 1024
+    max_lost_sessions: int = 1000
     deflate: Deflate | None = field(default_factory=Deflate)
 
     def __post_init__(self) -> None:

@@ -1,0 +1,140 @@
+"""CallSession: the calls of one client in both directions, and the session in which their responses are kept."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from concurrent.futures import Future
+from time import monotonic
+
+from ..._internal.json_text import JSONObject, JSONValue
+from ...errors import PortalError, TransportError
+from ..close_codes import CloseCode
+from ..events import CallEnded, Event, IncomingCall
+from ..protocol import Params, Session
+from .sessions import KeptSession
+
+__all__ = ["CallSession", "set_outcome"]
+
+
+class CallSession(ABC):
+    """The calls of one client; the base of ServerConnection.
+
+    Args:
+        session: the calls.
+
+    Attributes:
+        client: the name of the client; see `client_name`.
+        kept: the session in which the client may come back, or None.
+
+    Threads: any.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.client = ""
+        self.kept: KeptSession | None = None
+        self._session = session
+        self._lock = threading.Lock()  # guards the session, the transport and the attributes of a connection
+        self._stopping = False
+        self._sizes: dict[IncomingCall, int] = {}  # of the larger messages whose calls run
+        self._counted = 0  # their sum
+
+    # with the lock
+
+    @abstractmethod
+    def _send(self, text: bytes) -> None:
+        """Send a text; the lock is held."""
+
+    @abstractmethod
+    def _flush(self) -> None:
+        """Send what was added, and close a connection that is to be closed after its calls; the lock is held."""
+
+    @abstractmethod
+    def _set_deadline(self) -> None:
+        """Have the listener report when something is due; the lock is held."""
+
+    @property
+    @abstractmethod
+    def closing(self) -> bool:
+        """Whether nothing more is sent to the client."""
+
+    @abstractmethod
+    def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
+        """Send a close frame."""
+
+    @abstractmethod
+    def _dispatch(self, events: list[Event]) -> None:
+        """Handle events; the lock is not held."""
+
+    # calls of the client
+
+    def respond(self, call: IncomingCall, result: JSONValue, *, meta: JSONObject | None = None) -> None:
+        """Send the result of a call. Raises: SerializationError; the call has not ended then."""
+        with self._lock:
+            self._end(call, self._session.respond(call, result, meta=meta))
+
+    def fail(self, call: IncomingCall, error: PortalError, *, meta: JSONObject | None = None) -> None:
+        """Send the error of a call."""
+        with self._lock:
+            self._end(call, self._session.fail(call, error, meta=meta))
+
+    def _end(self, call: IncomingCall, text: bytes | None) -> None:
+        if self._sizes:
+            self._counted -= self._sizes.pop(call, 0)
+        if text is not None:
+            self._send(text)
+            if self.kept is not None:
+                self.kept.ended(self, call, text)
+        elif self._stopping:
+            self._flush()
+
+    def send_item(self, call: IncomingCall, data: JSONValue) -> None:
+        """Send an item of a stream. Raises: SerializationError."""
+        with self._lock:
+            text = self._session.item(call, data)
+            if text is not None:
+                self._send(text)
+
+    def send_text(self, text: bytes) -> None:
+        """Send a text that was made elsewhere, unless the connection is lost."""
+        with self._lock:
+            self._send(text)
+
+    def abandon(self) -> None:
+        """Cancel the calls that run and end those of the server: the client is gone and does not come back."""
+        with self._lock:
+            events = self._session.close(TransportError("the connection of the client was lost"))
+        self._dispatch(events)
+
+    # calls of the server
+
+    def call(
+        self, method: str, params: Params = None, *, timeout: float | None = None, meta: JSONObject | None = None
+    ) -> Future[JSONValue]:
+        """Call a function that the client publishes, and return the future of its result.
+
+        Args:
+            timeout: seconds after which the future has CallTimeout, within half a second.
+        Raises: OverloadedError with too many pending calls; TransportError if the connection is closed;
+            SerializationError.
+        """
+        future: Future[JSONValue] = Future()
+        future.set_running_or_notify_cancel()
+        with self._lock:
+            if self.closing:
+                raise TransportError("the connection of the client is closed", delivery="not_sent")
+            deadline = None if timeout is None else monotonic() + timeout
+            _, text = self._session.call(method, params, tag=future, deadline=deadline, meta=meta)
+            self._send(text)
+            self._set_deadline()
+        return future
+
+
+def set_outcome(event: CallEnded) -> None:
+    """Give the outcome of a call of the server to its future."""
+    future = event.call.tag
+    if isinstance(future, Future):
+        if event.error is None:
+            future.set_result(event.result)
+        else:
+            future.set_exception(event.error)

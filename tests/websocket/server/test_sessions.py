@@ -1,0 +1,179 @@
+"""Sessions: what is kept, for whom, and for how long."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from portal.websocket.close_codes import CloseCode
+from portal.websocket.events import IncomingCall
+from portal.websocket.server.sessions import KeptSession, SessionStore
+
+
+class Connection:
+    def __init__(self, client: str = "network:1") -> None:
+        self.client = client
+        self.sent: list[bytes] = []
+        self.closed: list[int] = []
+        self.abandoned = False
+
+    def send_text(self, text: bytes) -> None:
+        self.sent.append(text)
+
+    def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
+        self.closed.append(code)
+
+    def abandon(self) -> None:
+        self.abandoned = True
+
+
+class Watch:
+    """A DeadlineWatch whose entries fire when the test says so."""
+
+    def __init__(self) -> None:
+        self.entries: dict[object, tuple[float, Any]] = {}
+
+    def add(self, deadline: float, callback: Any) -> object:
+        token = object()
+        self.entries[token] = (deadline, callback)
+        return token
+
+    def discard(self, token: object) -> bool:
+        return self.entries.pop(token, None) is not None
+
+    def fire(self) -> None:
+        for token in list(self.entries):
+            self.entries.pop(token)[1]()
+
+    def close(self) -> None:
+        self.entries.clear()
+
+
+def store_of(**options: Any) -> tuple[SessionStore, Watch]:
+    watch = Watch()
+    return SessionStore(watch=watch, clock=lambda: 100.0, **options), watch  # type: ignore[arg-type]
+
+
+def call(call_id: Any, pending: Any = None) -> IncomingCall:
+    return IncomingCall(call_id, "add", {}, meta=None if pending is None else {"pending": pending})
+
+
+def run(session: KeptSession, connection: Connection, *ids: Any) -> None:
+    for one in ids:
+        made = call(one)
+        session.received(connection, made)
+        session.ended(connection, made, f"r{one}".encode())
+
+
+def test_a_lost_connection_is_resumed_by_another_one() -> None:
+    store, watch = store_of(keep=30.0)
+    old, new = Connection(), Connection()
+    session = store.begin(old)
+    run(session, old, 1, 2)
+    session.received(old, call(3))  # it runs
+    assert session.lost(old, abrupt=True)
+    assert [moment for moment, _ in watch.entries.values()] == [130.0]
+    found = store.resume(session.id, new)
+    assert found is session
+    assert watch.entries == {}
+    assert session.missing([1, 2, 3, 4, 9]) == [4, 9]
+    assert session.responses([2, 3, 4]) == [b"r2"]
+    session.ended(old, call(3), b"r3")  # the call of the old connection ends now
+    assert new.sent == [b"r3"]
+    assert old.closed == [CloseCode.SESSION_TAKEN_OVER]
+    assert store.stats() == {"open": 1, "lost": 0, "resumed": 1, "expired": 0}
+
+
+def test_a_response_that_is_not_kept_is_an_error_that_says_that_the_call_ran() -> None:
+    store, _ = store_of(max_bytes=10)
+    session = store.begin(Connection())
+    run(session, Connection(), *range(1, 20))
+    first, last = session.responses([1, 19])
+    error = json.loads(first)
+    assert error["id"] == 1
+    assert error["error"]["data"]["delivery"] == "executed"
+    assert last == b"r19"
+
+
+def test_responses_that_the_client_has_are_not_kept() -> None:
+    store, _ = store_of()
+    connection = Connection()
+    session = store.begin(connection)
+    run(session, connection, *range(1, 11))
+    session.received(connection, call(11, pending=9))
+    assert list(session._responses) == [9, 10]
+    assert session._bytes == len("r9r10")
+    for number in range(11, 100):
+        session.received(connection, call(number, pending=11))
+        session.ended(connection, call(number), b"x")
+    session.received(connection, call(100, pending=12))  # many are kept: they are not searched for one
+    assert len(session._responses) == 89
+    session.received(connection, call(101, pending=99))
+    assert list(session._responses) == [99]
+
+
+@pytest.mark.parametrize("call_id", [None, "x", 1.5, True])
+def test_other_ids_are_not_kept(call_id: Any) -> None:
+    store, _ = store_of()
+    session = store.begin(Connection())
+    run(session, Connection(), call_id)
+    assert session._responses == {}
+    session.received(Connection(), call(1, pending="x"))
+    assert session.missing([1, 2]) == [2]
+
+
+def test_a_connection_that_was_closed_is_not_waited_for() -> None:
+    store, watch = store_of()
+    connection = Connection()
+    session = store.begin(connection)
+    assert not session.lost(connection, abrupt=False)
+    assert store.resume(session.id, Connection()) is None
+    assert watch.entries == {}
+
+
+def test_a_session_expires_and_its_calls_are_cancelled() -> None:
+    store, watch = store_of()
+    connection = Connection()
+    session = store.begin(connection)
+    earlier = Connection()
+    session.received(earlier, call(1))  # a call of an earlier connection runs on
+    session.lost(connection, abrupt=True)
+    assert not connection.abandoned
+    watch.fire()
+    assert connection.abandoned
+    assert earlier.abandoned
+    assert store.resume(session.id, Connection()) is None
+    assert store.stats()["expired"] == 1
+
+
+def test_a_session_is_of_one_client() -> None:
+    store, _ = store_of()
+    session = store.begin(Connection("identity:ann"))
+    assert store.resume(session.id, Connection("identity:bob")) is None
+    assert store.resume("unknown", Connection("identity:ann")) is None
+    assert store.resume(session.id, Connection("identity:ann")) is not None
+
+
+def test_a_connection_that_is_still_open_is_fenced() -> None:
+    store, watch = store_of()
+    old, new = Connection(), Connection()
+    session = store.begin(old)
+    assert store.resume(session.id, new) is not None
+    assert old.closed == [CloseCode.SESSION_TAKEN_OVER]
+    assert session.lost(old, abrupt=False)  # its calls go on: the session is that of the new connection
+    assert watch.entries == {}
+    assert session.lost(new, abrupt=True)
+
+
+def test_lost_sessions_are_bounded() -> None:
+    store, watch = store_of(max_lost=2)
+    connections = [Connection() for _ in range(3)]
+    sessions = [store.begin(one) for one in connections]
+    for session, connection in zip(sessions, connections, strict=True):
+        session.lost(connection, abrupt=True)
+    assert [one.abandoned for one in connections] == [True, False, False]
+    assert len(watch.entries) == 2
+    store.close()
+    assert all(one.abandoned for one in connections)

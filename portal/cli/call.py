@@ -16,7 +16,7 @@ from .output import OutputError, echo_json
 if TYPE_CHECKING:
     from ..schema import FunctionSchema
 
-__all__ = ["call", "parse_arguments"]
+__all__ = ["call", "parse_arguments", "parse_json", "parse_object"]
 
 _MAX_ALTERNATIVES = 1000
 
@@ -58,7 +58,7 @@ def call(
     """
     if text is not None and arguments:
         raise click.UsageError("pass parameters as NAME=VALUE or with --json, not both")
-    given = None if text is None else _parse_object(sys.stdin.read() if text == "-" else text)
+    given = None if text is None else parse_object(sys.stdin.read() if text == "-" else text)
     with reported(output == "json"), connected(address, timeout, **client) as consumer:
         schema = consumer.resolve(address).schema
         params = parse_arguments(arguments, schema) if given is None else given
@@ -82,7 +82,7 @@ def parse_arguments(arguments: Iterable[str], schema: FunctionSchema) -> dict[st
             raise click.BadParameter(f"must be NAME=VALUE or NAME:=JSON, got {argument}", param_hint="NAME=VALUE")
         if name in params:
             raise click.BadParameter(f"{name} is passed twice", param_hint="NAME=VALUE")
-        params[name] = _parse_json(text, argument) if left.endswith(":") else _parse_value(text, name, schema.input)
+        params[name] = parse_json(text, argument) if left.endswith(":") else _parse_value(text, name, schema.input)
     return params
 
 
@@ -96,14 +96,16 @@ def _parse_value(text: str, name: str, schema: Mapping[str, Any]) -> Any:
         return text
 
 
-def _parse_object(text: str) -> dict[str, Any]:
-    value = _parse_json(text, "--json")
+def parse_object(text: str, hint: str = "--json") -> dict[str, Any]:
+    """Return the object that a text is. Raises: click.BadParameter, which names the option `hint`."""
+    value = parse_json(text, hint)
     if not isinstance(value, dict):
-        raise click.BadParameter(f"must be a JSON object, got {type(value).__name__}", param_hint="--json")
+        raise click.BadParameter(f"must be a JSON object, got {type(value).__name__}", param_hint=hint)
     return value
 
 
-def _parse_json(text: str, hint: str) -> Any:
+def parse_json(text: str, hint: str) -> Any:
+    """Return the value of JSON text. Raises: click.BadParameter, which names the option or argument `hint`."""
     try:
         return _strict_json(text)
     except ValueError as error:

@@ -22,7 +22,9 @@ def client_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options for the token, the trusted certificate authorities and the socket."""
     token = click.option("--token", metavar="TOKEN", help="Bearer token to send. $NAME reads an environment variable.")
     authorities = click.option(
-        "--tls-ca", metavar="PEM", help="Certificate authorities to trust for HTTPS, in place of the default ones."
+        "--tls-ca",
+        metavar="PEM",
+        help="Certificate authorities to trust for https:// and wss://, in place of the default ones.",
     )
     socket = click.option(
         "--socket", metavar="PATH", help="Unix socket of the server. The address is then http://localhost/..."
@@ -45,6 +47,7 @@ def connected(
     from ..context import CallContext
     from ..errors import AuthenticationError, CallTimeout, RegistryError, TransportError
     from ..http import ClientTLS, HTTPClient
+    from ..websocket import WebSocketClient
 
     auth = None if token is None else secret(token, "--token")
     context = None if timeout is None else CallContext.for_call(timeout)
@@ -52,7 +55,8 @@ def connected(
     tls = None if tls_ca is None else ClientTLS(ca=tls_ca)
     sockets = None if socket is None else {_authority(address): socket}
     http = None if tls is None and sockets is None else HTTPClient(tls=tls, sockets=sockets)
-    with Consumer(http=http, auth=auth) as consumer, limit:
+    websocket = None if tls is None else WebSocketClient(tls=tls)
+    with Consumer(http=http, websocket=websocket, auth=auth) as consumer, limit:
         try:
             yield consumer
         except AuthenticationError as error:
@@ -70,7 +74,9 @@ def connected(
         except RegistryError as error:
             scheme = address.partition("://")[0]
             if all(scheme not in resolver.schemes for resolver in consumer.resolvers()):
-                error.hint = "the command calls http:// and https:// addresses, and schemes of installed packages"
+                error.hint = (
+                    "the command calls http://, https://, ws:// and wss:// addresses, and schemes of packages"
+                )
             raise
         except TransportError as error:
             if "CERTIFICATE_VERIFY_FAILED" in error.message:  # OpenSSL's name of the failure

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 from ..serving.gunicorn import Worker as PortalWorker
 from .announce import announce
 from .handover import read_options
-from .portal import http_portal
+from .portal import Served, http_portal
 from .serve import publish
 from .targets import load_all
 
@@ -29,7 +29,7 @@ def from_environment() -> HTTPPortal:
     del settings["as_json"]
     settings["origins"] = tuple(settings["origins"])
     http = http_portal(where, **settings)
-    publish(load_all(targets, settings["debug"]), http, ExitStack())
+    publish(load_all(targets, settings["debug"]), Served(http), ExitStack())
     return http
 
 

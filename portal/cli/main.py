@@ -14,6 +14,7 @@ from .errors import EXIT_CODES, INTERRUPTED
 from .openapi import openapi
 from .output import LogFormatter, echo, escape_unencodable
 from .serve import serve
+from .topics import publish, subscribe
 
 __all__ = ["main"]
 
@@ -36,5 +37,5 @@ def main() -> None:
         logging.lastResort.setFormatter(LogFormatter())
 
 
-for _command in (call, describe, list_, openapi, serve):
+for _command in (call, describe, list_, openapi, publish, serve, subscribe):
     main.add_command(_command)

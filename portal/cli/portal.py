@@ -1,9 +1,9 @@
-"""Build the HTTPPortal that the options of `portal serve` describe."""
+"""Build the HTTPPortal and the WebSocketPortal that the options of `portal serve` describe."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -12,8 +12,16 @@ from .targets import load
 
 if TYPE_CHECKING:
     from ..http import HTTPPortal
+    from ..websocket import WebSocketPortal
 
-__all__ = ["http_portal"]
+__all__ = ["Served", "http_portal", "served_portals"]
+
+
+class Served(NamedTuple):
+    """The portals of one server; `websocket` is None without --ws."""
+
+    http: HTTPPortal
+    websocket: WebSocketPortal | None = None
 
 
 def http_portal(where: str, **options: Any) -> HTTPPortal:
@@ -25,22 +33,40 @@ def http_portal(where: str, **options: Any) -> HTTPPortal:
 
     Raises: click.UsageError for options that contradict each other, ConfigError for wrong values.
     """
+    return served_portals(where, False, **options).http
+
+
+def served_portals(where: str, websocket: bool, **options: Any) -> Served:
+    """Return the portals, which do not listen yet. They share authenticators, limits and the listener.
+
+    Args:
+        websocket: whether to serve WebSockets as well.
+        where, options: see `http_portal`.
+
+    Raises: as `http_portal`.
+    """
     from ..http import HTTPPortal
 
     host, port = _host_and_port(where)
-    return HTTPPortal(
-        host,
-        port,
-        name=options["name"],
-        title=options["title"],
-        trusted_proxies=options["proxies"],
-        allowed_hosts=options["allowed_hosts"] or None,
-        debug=options["debug"],
-        config=_serving_config(options),
-        auth=_all_authenticators(options) or None,
-        middleware=_call_middleware(options),
-        http_middleware=_http_middleware(options),
-    )
+    common: dict[str, Any] = {
+        "name": options["name"],
+        "title": options["title"],
+        "trusted_proxies": options["proxies"],
+        "allowed_hosts": options["allowed_hosts"] or None,
+        "debug": options["debug"],
+        "auth": _all_authenticators(options) or None,
+        "middleware": _call_middleware(options),
+    }
+    failures = _failure_limits(options)
+    outer = _http_middleware(options)
+    http = HTTPPortal(host, port, config=_serving_config(options), http_middleware=[*outer, *failures], **common)
+    if not websocket:
+        return Served(http)
+    from ..websocket import WebSocketPortal
+
+    origins = options["origins"]
+    allowed = "*" if "*" in origins else origins or None
+    return Served(http, WebSocketPortal(listener=http.listener, http_middleware=failures, origins=allowed, **common))
 
 
 def _serving_config(options: dict[str, Any]) -> Any:
@@ -111,14 +137,20 @@ def _call_middleware(options: dict[str, Any]) -> list[Any]:
 
 
 def _http_middleware(options: dict[str, Any]) -> list[Any]:
-    from ..http import CORS, AuthFailureLimit, RequestLog
+    from ..http import CORS, RequestLog
 
-    log, origins, failures = options["log"], options["origins"], options["failure_limit"]
+    log, origins = options["log"], options["origins"]
     return [
         *([RequestLog(log)] if log else []),
         *([CORS("*" if "*" in origins else origins)] if origins else []),
-        *([AuthFailureLimit(failures, store=options["limit_store"])] if failures else []),
     ]
+
+
+def _failure_limits(options: dict[str, Any]) -> list[Any]:
+    from ..http import AuthFailureLimit
+
+    failures = options["failure_limit"]
+    return [AuthFailureLimit(failures, store=options["limit_store"])] if failures else []
 
 
 def _host_and_port(where: str) -> tuple[str, int]:

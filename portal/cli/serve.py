@@ -21,7 +21,7 @@ from .._internal.log import get_logger
 from .announce import announce
 from .errors import FAILED, reported
 from .handover import hand_over
-from .portal import http_portal
+from .portal import Served, http_portal, served_portals
 from .reload import WATCHED, serve_and_reload
 from .signals import StopSignals
 from .targets import Target, apply, load_all, service_of
@@ -48,6 +48,7 @@ _PORTAL_OPTIONS = {
 _EXAMPLES = """\b
 Examples:
   portal serve shop.orders:service
+  portal serve shop.orders:service --ws
   portal serve shop.orders:service --http 0.0.0.0:8080 --token 'ann=$ANN_TOKEN'
   portal serve shop.orders:add shop.orders:price --workers 4 --limit 100/minute
 """
@@ -63,6 +64,7 @@ Examples:
     metavar="HOST:PORT",
     help="Address to listen on. Port 0 chooses a free port; unix:PATH is a Unix socket.",
 )
+@click.option("--ws", "websocket", is_flag=True, help="Serve WebSockets as well, on the same port below /ws.")
 @click.option(
     "--token",
     "tokens",
@@ -132,8 +134,10 @@ Examples:
 )
 @click.option("--debug", is_flag=True, help="Send tracebacks to clients; log at DEBUG. For development only.")
 @click.option("--json", "as_json", is_flag=True, help="Print the addresses as one line of JSON.")
-def serve(targets: tuple[str, ...], where: str, workers: int, reload: bool, as_json: bool, **options: Any) -> None:
-    """Publish functions, services or portals over HTTP.
+def serve(
+    targets: tuple[str, ...], where: str, websocket: bool, workers: int, reload: bool, as_json: bool, **options: Any
+) -> None:
+    """Publish functions, services or portals over HTTP, and with --ws over WebSockets.
 
     MODULE:TARGET names a function, a service, a @service class or a portal. Modules in the current directory can be
     imported. The options apply to functions and services; a portal keeps its own settings.
@@ -145,27 +149,29 @@ def serve(targets: tuple[str, ...], where: str, workers: int, reload: bool, as_j
         raise click.UsageError("--reload runs one process; leave out --workers")
     if reload and not os.environ.get(WATCHED):
         raise SystemExit(serve_and_reload())
+    if websocket and workers > 1:
+        raise click.UsageError("--ws runs one process; leave out --workers")
     if workers > 1:
         _run_gunicorn(workers, targets, where, as_json, options)
     debug = options["debug"]
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level="DEBUG" if debug else "INFO")
     with reported(as_json, unreachable=FAILED), ExitStack() as stack:
-        http = http_portal(where, **options)
+        served = served_portals(where, websocket, **options)
         loaded = load_all(targets, debug)
         _reject_unused_options(loaded, options)
-        portals = publish(loaded, http, stack)
+        portals = publish(loaded, served, stack)
         signals = StopSignals(on_hangup=partial(_reload_certificates, portals))
         for portal in portals:
             portal.start()
-        announce(portals, http, where, as_json)
+        announce(portals, served.http, where, as_json)
         wait_and_watch(portals, signals)
 
 
-def publish(targets: Iterable[Target], http: Portal, stack: ExitStack) -> list[Portal]:
+def publish(targets: Iterable[Target], served: Served, stack: ExitStack) -> list[Portal]:
     """Publish the targets.
 
     Args:
-        http: the portal for targets that are not portals.
+        served: the portals for targets that are not portals.
         stack: closes the portals at its end.
 
     Returns: the portals to start.
@@ -174,12 +180,15 @@ def publish(targets: Iterable[Target], http: Portal, stack: ExitStack) -> list[P
 
     portals: list[Portal] = []
     for target in targets:
-        portal = target.value if isinstance(target.value, Portal) else http
-        if portal not in portals:
-            portals.append(portal)
-            stack.callback(portal.close)
-        if portal is not target.value:
-            apply(portal, target)
+        is_portal = isinstance(target.value, Portal)
+        for portal in (target.value,) if is_portal else served:
+            if portal is None:
+                continue
+            if portal not in portals:
+                portals.append(portal)
+                stack.callback(portal.close)
+            if not is_portal:
+                apply(portal, target)
     return portals
 
 

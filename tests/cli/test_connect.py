@@ -66,7 +66,8 @@ def test_messages_name_the_missing_option(protected):
 def test_the_hint_for_an_unknown_scheme_is_for_the_command(command):
     result = run(command, "nothing://here/add")
     assert result.exit_code == errors_module.NOT_FOUND
-    assert "; the command calls http:// and https:// addresses, and schemes of installed packages\n" in result.stderr
+    hint = "the command calls http://, https://, ws:// and wss:// addresses, and schemes of packages"
+    assert f"; {hint}\n" in result.stderr
 
 
 @pytest.mark.parametrize(

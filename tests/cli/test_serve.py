@@ -189,3 +189,16 @@ def test_servers_share_a_limit_in_a_store(here):
 def test_help_says_that_auth_and_token_may_conflict():
     words = " ".join(run("serve", "--help").output.split())
     assert "Do not use it with --token if it reads bearer tokens, as JWTAuth does." in words
+
+
+def test_serve_publishes_over_websocket_on_the_same_port(here, stopped):
+    result = run("serve", "served_things:made", "--http", "127.0.0.1:0", "--ws", "--json")
+    assert result.exit_code == 0
+    first, second = (row["address"] for row in json.loads(result.stdout)["functions"])
+    assert first.startswith("http://127.0.0.1:")
+    assert second == first.replace("http://", "ws://").replace("/api/", "/ws/")
+
+
+def test_websockets_need_one_process(here):
+    result = run("serve", "served_things:made", "--ws", "--workers", "2")
+    assert (result.exit_code, "--ws runs one process" in result.stderr) == (2, True)

@@ -18,7 +18,7 @@ import trustme
 from portal import CallContext, HTTPPortal
 from portal.serving import Certificate, ServingConfig, TLSConfig
 
-WAIT = 10.0
+WAIT = 10.0  # seconds; less than the timeouts after which the server gives up a client by default
 BLOB = 30_000_000  # more than the kernel takes at once
 GATE = threading.Event()
 
@@ -80,13 +80,11 @@ def connect(portal: HTTPPortal, receive_buffer: int = 4096) -> socket.socket:
     return sock
 
 
-def call_add(portal: HTTPPortal) -> float:
-    """Call `add` on a connection of its own and return the seconds that the response took."""
-    began = monotonic()
+def call_add(portal: HTTPPortal) -> None:
+    """Call `add` on a connection of its own. It fails if a client that does not read holds the only worker."""
     with socket.create_connection(("127.0.0.1", portal.port), timeout=WAIT) as sock:
         sock.sendall(request("add", b'{"a":1,"b":2}'))
         assert read_response(sock).endswith(b"3.0")
-    return monotonic() - began
 
 
 def read_response(sock: socket.socket) -> bytes:
@@ -135,17 +133,18 @@ def test_clients_that_do_not_read_hold_no_worker_that_others_need(call: bytes) -
             sock = rude.enter_context(connect(portal))
             sock.sendall(call)
             assert sock.recv(10)
-        assert max(call_add(portal) for _ in range(5)) < 2.0
+        for _ in range(5):
+            call_add(portal)
 
 
 def test_a_response_that_is_read_slowly_arrives_whole_and_holds_no_worker() -> None:
     with serve(workers=1, queue=4) as portal, connect(portal, 65536) as slow:
         slow.sendall(request("blob") + request("add", b'{"a":2,"b":2}'))  # the second one waits for its turn
         eventually(lambda: stats(portal)["output_buffered"] > 0)
-        assert call_add(portal) < 2.0
+        call_add(portal)
         assert read_response(slow).endswith(b"x" * 100 + b'"')
         assert read_response(slow).endswith(b"4.0")
-        assert stats(portal)["output_buffered"] == 0
+        eventually(lambda: stats(portal)["output_buffered"] == 0)
         slow.sendall(request("add", b'{"a":3,"b":3}'))
         assert read_response(slow).endswith(b"6.0")
 
@@ -153,12 +152,12 @@ def test_a_response_that_is_read_slowly_arrives_whole_and_holds_no_worker() -> N
 @pytest.mark.parametrize("name", ["blob", "endless"])
 def test_the_write_timeout_takes_as_long_as_it_says(name: str) -> None:
     with serve(workers=2, write_timeout=1.0) as portal, connect(portal) as rude:
+        began = monotonic()
         rude.sendall(request(name))
         assert rude.recv(10)
         eventually(lambda: stats(portal)["output_buffered"] > 0)
-        began = monotonic()
         eventually(lambda: stats(portal)["connections"] == 0)
-        assert 0.5 < monotonic() - began < 2.5
+        assert monotonic() - began >= 1.0  # and within WAIT, not after the default of 30 seconds
         assert stats(portal)["output_buffered"] == 0
         assert stats(portal)["streams"] == 0
 
@@ -172,10 +171,8 @@ def test_a_client_that_reads_a_little_now_and_then_is_cut(limits: dict[str, floa
     """Each part comes within the write timeout."""
     with serve(workers=2, **limits) as portal, connect(portal) as drip:
         drip.sendall(request("blob"))
-        began = monotonic()
         with pytest.raises(ConnectionError):
             drip_for(drip, WAIT)
-        assert monotonic() - began < 4.0
         assert stats(portal)["output_aborted"] == 1
 
 
@@ -199,7 +196,7 @@ def test_streams_never_take_the_last_worker() -> None:
         assert rejected.startswith(b"HTTP/1.1 503 ")
         assert b"retry-after: 1" in rejected.lower()
         assert b"every place for a stream is taken" in rejected
-        assert call_add(portal) < 2.0
+        call_add(portal)
         assert (stats(portal)["streams"], stats(portal)["streams_rejected"]) == (3, 1)
         open_streams.close()
         eventually(lambda: stats(portal)["streams"] == 0)
@@ -214,7 +211,7 @@ def test_a_short_stream_frees_its_worker_before_its_client_has_read_it() -> None
         assert slow.recv(10) == b"HTTP/1.1 2"
         eventually(lambda: stats(portal)["streams"] == 0)
         assert stats(portal)["output_buffered"] > 0
-        assert call_add(portal) < 2.0
+        call_add(portal)
         rest = b""
         while not rest.endswith(b"0\r\n\r\n"):
             rest = rest[-1000:] + slow.recv(1 << 20)
@@ -276,8 +273,8 @@ def test_the_heaviest_connection_is_cut_when_all_of_them_keep_too_much() -> None
             sock = rude.enter_context(connect(portal))
             sock.sendall(request("blob"))
         eventually(lambda: stats(portal)["output_aborted"] == 3)
-        assert stats(portal)["output_buffered"] <= 50_000_000
-        assert call_add(portal) < 2.0
+        eventually(lambda: stats(portal)["output_buffered"] <= 50_000_000)
+        call_add(portal)
 
 
 def test_a_response_above_the_bound_of_all_output_reaches_a_client_that_is_alone() -> None:

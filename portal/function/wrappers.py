@@ -5,6 +5,7 @@ Some of them cannot be called by name with parameters from JSON. They are reject
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 from collections.abc import Iterator
@@ -16,6 +17,9 @@ from ..schema import Parameters
 __all__ = ["own_code", "require_callable_by_name", "wrapped_by"]
 
 _CACHED: Any = type(functools.lru_cache(lambda: None))
+_DECORATORS: tuple[Any, ...] = (contextlib.contextmanager, contextlib.asynccontextmanager)
+#: The code of the functions that contextlib makes of generator functions.
+_CONTEXT_MANAGERS = [decorate(lambda: None).__code__ for decorate in _DECORATORS]
 
 
 def own_code(target: Any) -> Any:
@@ -47,6 +51,8 @@ def require_callable_by_name(target: Any, parameters: Parameters, streaming: boo
     if any(hasattr(layer, "dispatch") and hasattr(layer, "registry") for layer in layers):
         message = f"{name} is a singledispatch function, which takes its first argument by position only"
         raise ConfigError(message, path="function", expected="a function with a parameter of a union of types")
+    if any(getattr(layer, "__code__", None) in _CONTEXT_MANAGERS for layer in layers if inspect.isfunction(layer)):
+        raise ConfigError(f"{name} makes a context manager, which JSON cannot carry", path="function")
     if not any(isinstance(layer, _CACHED) for layer in layers):
         return
     if streaming:

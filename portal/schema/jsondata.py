@@ -7,7 +7,7 @@ JSON data is dict with str keys, list, str without lone surrogates, int, finite 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Set
 from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -200,6 +200,8 @@ def _advice(kind: type) -> str:
         return "; pass a list"
     elif issubclass(kind, Mapping):
         return "; pass a dict"
+    elif issubclass(kind, Coroutine):
+        return "; run it to its end, for example with asyncio.run"
     else:
         name = next((each.__name__ for each in _NATIVE if issubclass(kind, each)), "")
     return f"; convert it with Schema.of({name}).dump(value)" if name else ""

@@ -342,6 +342,8 @@ REJECTED: dict[str, tuple[Any, str]] = {
     "Annotated[date, Ge(1)]": (Annotated[date, Ge(1)], "needs a limit of the class date"),
     "Annotated[datetime, Ge(naive)]": (Annotated[datetime, Ge(datetime(2026, 1, 1))], "needs a time zone"),
     "Annotated[str, Pattern('(')]": (Annotated[str, Pattern("(")], "valid"),
+    "Iterator[int]": (abc.Iterator[int], "yield the items for a stream"),
+    "Generator": (abc.Generator[int, None, None], "yield the items for a stream"),
     "defaultdict": (collections.defaultdict[str, int], "has no JSON Schema"),
     "string": ("Nowhere", "cannot be resolved"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
@@ -151,9 +152,22 @@ class Hashable:
         return self.n
 
 
+@contextlib.contextmanager
+def opened(n: int) -> Iterator[int]:
+    yield n
+
+
+@contextlib.asynccontextmanager
+async def opened_later(n: int) -> AsyncIterator[int]:
+    yield n
+
+
 @pytest.mark.parametrize(
     ("target", "reason"),
     [
+        (opened, "opened makes a context manager"),
+        (opened_later, "opened_later makes a context manager"),
+        (functools.partial(opened, 1), "makes a context manager"),
         (show, "singledispatch"),
         (functools.partial(show), "singledispatch"),
         (total_of_list, "hashable arguments; numbers is not"),

@@ -175,7 +175,15 @@ class Basket:
 class Point:
     x: str
 
+@dataclass
+class Computed:
+    key: str = field(init=False)
+
+    def __post_init__(self):
+        self.key = secrets.token_hex(4)
+
 def place(basket: Basket, order: Order = Order(), more: dict[str, Order] = {"a": Order()},
+          computed: Computed = Computed(),
           points: frozenset[Point] = frozenset(map(Point, "abcdef"))) -> Basket: ...
 
 print(Function.of(place).schema.fingerprint)

@@ -60,7 +60,8 @@ def object_schema(fields: list[Field]) -> dict[str, Any]:
 def _json_default(field: Field) -> Any:
     """Return the default of a field as JSON data.
 
-    Returns: MISSING if the default does not fit the schema of the field, or if a factory has made a part of it.
+    Returns: MISSING if the default does not fit the schema of the field, or if a factory or `__post_init__` has made a
+        part of it.
     """
     if _has_factory(field.default):
         return MISSING
@@ -77,7 +78,7 @@ def _json_default(field: Field) -> Any:
 
 
 def _has_factory(value: Any, depth: int = MAX_DEPTH) -> bool:
-    """Return whether a value contains an instance of a dataclass with a default factory: its parts may be random."""
+    """Return whether a value contains an instance of a dataclass with parts that code has made: they may be random."""
     if depth <= 0:
         return True
     if isinstance(value, list | tuple | set | frozenset):
@@ -88,7 +89,9 @@ def _has_factory(value: Any, depth: int = MAX_DEPTH) -> bool:
         return False
     fields = dataclasses.fields(value)
     return any(
-        field.default_factory is not dataclasses.MISSING or _has_factory(getattr(value, field.name, None), depth - 1)
+        field.default_factory is not dataclasses.MISSING
+        or not field.init
+        or _has_factory(getattr(value, field.name, None), depth - 1)
         for field in fields
     )
 

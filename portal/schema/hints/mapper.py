@@ -202,6 +202,11 @@ def _unsupported(hint: Any) -> ConfigError:
     if isinstance(hint, typing.TypeVar):
         message = f"the type hint {name} is a type variable; give its class arguments, such as Box[int]"
         return ConfigError(message, path=name)
+    if (typing.get_origin(hint) or hint) in (abc.Iterator, abc.Generator):
+        message = (
+            f"the type hint {name} has no JSON Schema; yield the items for a stream, or take Iterable for an array"
+        )
+        return ConfigError(message, path=name)
     if form_name(hint) == "Self":
         return ConfigError("the type hint Self has a meaning only inside a class", path=name)
     return ConfigError(f"the type hint {name} has no JSON Schema", path=name, expected=_SUPPORTED)

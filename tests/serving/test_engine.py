@@ -169,7 +169,7 @@ def test_no_part_starts_a_thread_when_it_is_made() -> None:
             ServingConfig(),
             tls=None,
             shared=False,
-            retire=lambda connection: None,
+            before=(0, 0, 0),
             app_for=lambda path: None,
             prefixes=list,
             trusts=lambda address: False,

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from ..errors import OverloadedError
 from .at_fork import new_lock, renew_after_fork
+from .closing import run_all
 from .log import get_logger
 from .weak_bag import WeakBag
 
@@ -256,9 +257,9 @@ class BackgroundLoop:
 
     def restart(self) -> None:
         """Start the thread of a loop that has lost it. Does nothing if that is not possible now."""
-        if self.running:
-            return
         with self._lock:
+            if self.running and self._thread is not None and not self._thread.is_alive():
+                self.running = False  # an exception has ended it where no code could see that
             if self._wanted and not self.running:
                 self._start_if_possible()
 
@@ -293,5 +294,4 @@ def failing_loops() -> list[str]:
 
 def restart_lost_loops() -> None:
     """Start the threads that are missing. The listener calls this from time to time."""
-    for one in _living():
-        one.restart()
+    run_all(*(one.restart for one in _living()))

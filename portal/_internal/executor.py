@@ -157,10 +157,12 @@ class WorkerPool(Executor):
         self._lost_at = None
 
     def restart(self) -> None:
-        """Start a thread for a job that waits as the system could not start one. Does nothing if it cannot now."""
+        """Start a thread for a job that waits without one. Does nothing if the system cannot start one now."""
         if self._lost_at is None and not self._jobs:
             return
         with self._ready:
+            # An exception may have ended a thread where no code could see that.
+            self._threads = {thread for thread in self._threads if thread.is_alive()}
             if self._closed or (self._lost_at is None and len(self._threads) >= self._queue.running):
                 return
             try:

@@ -44,8 +44,8 @@ class Steps:
         self.over.wait(WAIT)
 
 
-def raising(error: BaseException) -> Callable[[], None]:
-    def step() -> None:
+def raising(error: BaseException) -> Callable[..., None]:
+    def step(*args: object) -> None:
         raise error
 
     return step
@@ -138,6 +138,24 @@ def test_a_thread_that_ends_unasked_is_replaced(
     steps.over.set()
     first.join(WAIT)
     assert not first.is_alive()  # only the new one goes on
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_ends_unseen_is_replaced_later(
+    loops: Callable[..., BackgroundLoop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An exception before the first and after the last statement of the thread."""
+    steps = Steps()
+    loop = loops(steps)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_run", raising(MemoryError()))
+        loop.start()
+        thread = loop._thread
+        assert thread is not None
+        thread.join(WAIT)
+        assert loop.running  # nobody has seen it
+    restart_lost_loops()
+    assert steps.all_done.wait(WAIT)
 
 
 def test_a_lost_thread_starts_again_later(

@@ -330,9 +330,11 @@ def test_a_thread_that_ends_by_an_exception_is_replaced(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(LoopGuard, "clear", broken)
     monkeypatch.setattr(LoopGuard, "note", broken)
-    assert pool.submit(int).result(WAIT) == 0
+    ended = pool.submit(threading.current_thread).result(WAIT)
     assert pool.submit(lambda: 1).result(WAIT) == 1
     assert not faults
+    ended.join(WAIT)
+    assert not ended.is_alive()
     assert pool.stats()["threads"] <= 1
     pool.shutdown(timeout=WAIT)
 

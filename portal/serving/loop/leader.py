@@ -19,6 +19,7 @@ __all__ = ["LeaderFollower", "Leadership"]
 
 _log = get_logger("portal.serving")
 _QUIET = 1.0  # seconds without a step after which the watching thread sleeps until it is woken
+_SLEEP = 0.5  # seconds after which it looks whether a thread leads
 _TOLERANCE = 0.5  # seconds without a leader after which the loop counts as failing
 _LOOK = 0.1  # seconds between looks at a loop that is to end, as its thread may be lost
 
@@ -190,12 +191,14 @@ class LeaderFollower:
     def _watch(self) -> None:
         if self._awake:
             sleep(self._patience)
-        else:
-            self._wake.wait()
+        elif self._wake.wait(_SLEEP):
             self._wake.clear()
             self._awake = True
             self._quiet_since = monotonic()
         if not self._running:
+            return
+        if not self._awake:
+            self._notice_lost_leader()
             return
         if self._unled_since is None:
             self._check(self._turn)
@@ -210,6 +213,14 @@ class LeaderFollower:
             with self._lock:
                 counted = self._steps == (self._turn, self._turn.steps)
                 self._awake = not counted or self._unled_since is not None
+
+    def _notice_lost_leader(self) -> None:
+        """Have the leader replaced if an exception has ended its thread where no code could see that."""
+        leading = self._leading
+        if leading is not None and not leading.is_alive() and not self._done.is_set():
+            with self._lock:
+                self._unled_since = self._unled_since or monotonic()
+            self._wake.set()
 
     def _check(self, turn: Leadership) -> None:
         """End the leadership of a thread that is stuck in its step."""

@@ -186,6 +186,23 @@ def test_a_thread_that_ends_unasked_is_replaced(monkeypatch: pytest.MonkeyPatch)
     loop.end()
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_leader_that_ends_unseen_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exception before the first statement of the leading thread."""
+    run, faults, ran = LeaderFollower._run, [MemoryError()], threading.Event()
+
+    def broken(self: LeaderFollower, turn: Leadership) -> None:
+        if faults:
+            raise faults.pop()
+        run(self, turn)
+
+    monkeypatch.setattr(LeaderFollower, "_run", broken)
+    loop = Loop()
+    loop.steps.put((1, ran.set))
+    assert ran.wait(WAIT)
+    loop.end()
+
+
 #: Each step of the watching thread.
 WATCHING = ["_check", "_replace_leader", "_take_lead", "_start_leader"]
 

@@ -11,6 +11,8 @@ from typing import Any
 from ..catalogue import Entry
 from ..errors import PortalError, error_table
 from ..schema.bundle import SchemaBundle
+from ..schema.jsondata import copy_json
+from ..schema.naming import add_titles, pascal_case
 from ..schema.subschemas import walk
 from .methods import method_names
 
@@ -30,6 +32,7 @@ def openrpc_document(
     version: str = "1",
     server_url: str | None = None,
     description: str = "",
+    streams: bool = False,
 ) -> dict[str, Any]:
     """Return the OpenRPC document of published functions as JSON data.
 
@@ -39,6 +42,7 @@ def openrpc_document(
         entries: the published functions, from a Catalogue.
         title, version, description: of the document.
         server_url: the URL of the JSON-RPC endpoint, or None.
+        streams: whether the endpoint can call streams; otherwise they are left out.
     """
     bundle = SchemaBundle()
     info = {"title": title, "version": version}
@@ -47,14 +51,30 @@ def openrpc_document(
     document: dict[str, Any] = {"openrpc": VERSION, "info": info}
     if server_url is not None:
         document["servers"] = [{"name": title, "url": server_url}]
-    document["methods"] = [_method(name, entry, bundle) for name, entry in method_names(entries).items()]
+    document["methods"] = [
+        _method(name, entry, bundle)
+        for name, entry in method_names(entries).items()
+        if streams or not entry.function.schema.streaming
+    ]
     document["components"] = {"schemas": bundle.schemas, "errors": _errors()}
+    _add_titles(document["methods"], bundle)
     for method in document["methods"]:
         for one in (*method["params"], method["result"]):
             _to_draft_7(one["schema"])
     for schema in bundle.schemas.values():
         _to_draft_7(schema)
     return document
+
+
+def _add_titles(methods: list[dict[str, Any]], bundle: SchemaBundle) -> None:
+    """Give each schema a title: generators make the names of types of them, and of hashes where there is none."""
+    taken = set(bundle.schemas)
+    for name, schema in bundle.schemas.items():
+        taken.discard(name)
+        add_titles(schema, name, taken)
+    for method in methods:
+        for one in (*method["params"], method["result"]):
+            add_titles(one["schema"], pascal_case(method["name"]) + pascal_case(one["name"], "Value"), taken)
 
 
 def _method(name: str, entry: Entry, bundle: SchemaBundle) -> dict[str, Any]:
@@ -89,7 +109,7 @@ def _params(name: str, entry: Entry, bundle: SchemaBundle) -> list[dict[str, Any
     function = entry.function
     placed = bundle.inline(f"{name}_input", function.schema.input, formats=function.parameters.schema.formats)
     if "$ref" in placed:  # a schema that refers to its own root has become a component
-        placed = bundle.schemas[placed["$ref"].rpartition("/")[2]]
+        placed = copy_json(bundle.schemas[placed["$ref"].rpartition("/")[2]])
     required = placed.get("required", ())
     properties = placed.get("properties", {})
     found = []

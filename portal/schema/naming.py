@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from .subschemas import walk
+from .subschemas import subschemas, walk
 
-__all__ = ["ANNOTATIONS_OF_PLACE", "has_inner_references", "is_name", "name_choices", "pascal_case"]
+__all__ = ["ANNOTATIONS_OF_PLACE", "add_titles", "has_inner_references", "is_name", "name_choices", "pascal_case"]
 
 #: Keywords that describe the place where a schema stands, and not the schema itself.
 ANNOTATIONS_OF_PLACE = ("default", "description", "examples", "deprecated")
@@ -80,7 +80,7 @@ class _Choices:
         if len(others) == len(members):
             return self._move(union, place)
         beside = {key: union.pop(key) for key in ANNOTATIONS_OF_PLACE if key in union}
-        return {kind: [self._move(union, place), _NULL], **beside}
+        return {kind: [self._move(union, place), dict(_NULL)], **beside}
 
     def _exclude_each_other(self, members: list[Any]) -> bool:
         """Return whether no value fits two members. Some generators read the members of `oneOf` only.
@@ -173,6 +173,49 @@ def _kind_of(schema: Any) -> str:
 
 def _is_enumeration(schema: dict[str, Any]) -> bool:
     return isinstance(schema.get("enum"), list) and isinstance(schema.get("type"), str)
+
+
+def add_titles(schema: Any, title: str, taken: set[str]) -> None:
+    """Give a schema and each part of it a title, in place, that no other schema of the document has.
+
+    A part has the title of the whole and the name of its place. A reference gets no title.
+
+    Args:
+        title: of the schema.
+        taken: the titles of the document; those of this schema are added.
+    """
+    if not isinstance(schema, dict):
+        return
+    if "$ref" not in schema:
+        schema["title"] = _free_title(title, taken)
+        title = schema["title"]
+    for path, part in subschemas(schema):
+        word = _WORDS.get(str(path[0]), "")
+        member = str(path[-1]) if len(path) > 1 else ""
+        if word == "Choice":
+            word, member = _kind_of(part), ""
+        add_titles(part, title + word + pascal_case(member, ""), taken)
+
+
+#: The words for places in titles; the name of a member or the number of a branch follows.
+_WORDS = {
+    "items": "Item",
+    "additionalProperties": "Value",
+    "prefixItems": "Item",
+    "anyOf": "Choice",
+    "oneOf": "Choice",
+    "allOf": "Part",
+    "not": "Not",
+}
+
+
+def _free_title(title: str, taken: set[str]) -> str:
+    found, number = title, 1
+    while found in taken:
+        number += 1
+        found = f"{title}{number}"
+    taken.add(found)
+    return found
 
 
 def has_inner_references(schema: Any) -> bool:

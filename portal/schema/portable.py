@@ -75,7 +75,7 @@ def _with_one_type(schema: dict[str, Any]) -> dict[str, Any]:
         schema |= _NULL_ALONE
     for union in ("anyOf", "oneOf"):
         if isinstance(schema.get(union), list):
-            schema[union] = [_NULL if member == _NULL_ALONE else member for member in schema[union]]
+            schema[union] = [dict(_NULL) if member == _NULL_ALONE else member for member in schema[union]]
     if {"type": "number"} in schema.get("anyOf", ()):  # each integer is a number
         schema["anyOf"] = [
             one for one in schema["anyOf"] if not (isinstance(one, dict) and one.get("type") == "integer")

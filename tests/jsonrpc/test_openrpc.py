@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import jsonschema
+import requests
 
 import portal.examples.orders as orders
-from portal import function
+from portal import HTTPPortal, function
 from portal.catalogue import Catalogue, Entry
 from portal.errors import error_table
+from portal.http.documents.openapi import openapi_document
 from portal.jsonrpc.openrpc import VERSION, openrpc_document
 from portal.schema.subschemas import walk
-from tests.support import hostile_schemas
+from tests.support import every_type_service, hostile_schemas
 
 NAME = {"type": "string", "minLength": 1}
 TEXT = {"type": "string"}
@@ -134,7 +137,9 @@ def by_name(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def test_the_document_conforms_to_the_specification() -> None:
-    document = openrpc_document(ALL_ENTRIES, title="T", version="3", server_url="http://127.0.0.1/api/rpc")
+    document = openrpc_document(
+        ALL_ENTRIES, title="T", version="3", server_url="http://127.0.0.1/api/rpc", streams=True
+    )
     jsonschema.Draft7Validator(DOCUMENT).validate(document)
     assert json.loads(json.dumps(document)) == document
     assert document["info"] == {"title": "T", "version": "3"}
@@ -188,9 +193,60 @@ def test_a_method_has_summary_tags_parameters_result_and_examples() -> None:
 
 
 def test_the_result_of_a_stream_is_an_item_and_incomplete_examples_are_left_out() -> None:
-    methods = by_name(openrpc_document(ALL_ENTRIES))
+    methods = by_name(openrpc_document(ALL_ENTRIES, streams=True))
     assert (methods["trees"]["result"]["name"], methods["trees"]["x-streaming"]) == ("item", True)
     assert "examples" not in methods["orders.fail"]
+
+
+def test_streams_are_listed_only_where_they_can_be_called() -> None:
+    streams = {"trees", "orders.history"}
+    assert by_name(openrpc_document(ALL_ENTRIES, streams=True)).keys() >= streams
+    assert by_name(openrpc_document(ALL_ENTRIES)).keys().isdisjoint(streams)
+    with HTTPPortal() as portal:
+        portal.apply_service(orders.service)
+        listed = requests.get(f"http://127.0.0.1:{portal.port}/openrpc.json", timeout=10).json()
+        call = {"jsonrpc": "2.0", "id": 1, "method": "rpc.discover"}
+        discovered = requests.post(f"{portal.base}/rpc", json=call, timeout=10).json()["result"]
+        stream = call | {"method": "orders.history", "params": {"customer": "ann"}}
+        rejected = requests.post(f"{portal.base}/rpc", json=stream, timeout=10).json()["error"]
+    assert (
+        by_name(listed).keys()
+        == by_name(discovered).keys()
+        == {f"orders.{name}" for name in orders.service.functions} - streams
+    )
+    assert rejected["data"]["status"] == 406
+
+
+def test_each_schema_has_a_title_of_its_own() -> None:
+    document = openrpc_document(
+        ALL_ENTRIES + entries_of(every_type_service.service.functions.values(), ("all",)), streams=True
+    )
+    schemas = document["components"]["schemas"]
+    assert all(schema["title"] == name for name, schema in schemas.items() if "$ref" not in schema)
+    titles = [
+        part["title"]
+        for schema in schemas_of(document)
+        for part in walk(schema)
+        if "$ref" not in part and "x-schema" not in part
+    ]
+    assert len(set(titles)) == len(titles)
+    assert all(re.fullmatch("[A-Z][A-Za-z0-9]*", title) for title in titles)
+    price = by_name(document)["orders.price"]
+    assert (price["params"][0]["schema"], price["result"]["schema"]) == (
+        {"$ref": "#/components/schemas/Order"},
+        {"$ref": "#/components/schemas/Invoice"},
+    )
+    add = by_name(document)["orders.add"]
+    assert [one["schema"]["title"] for one in (*add["params"], add["result"])] == [
+        "OrdersAddA",
+        "OrdersAddB",
+        "OrdersAddResult",
+    ]
+
+
+def test_documents_do_not_change_one_another() -> None:
+    first = [json.dumps(openapi_document(ALL_ENTRIES)), json.dumps(openrpc_document(ALL_ENTRIES))]
+    assert [json.dumps(openapi_document(ALL_ENTRIES)), json.dumps(openrpc_document(ALL_ENTRIES))] == first
 
 
 def test_versions_deprecation_and_description() -> None:

@@ -246,7 +246,7 @@ def is_needed(program: Program) -> bool:
     return asks or bool(program.modules) or _NEEDED.search(program.source) is not None
 
 
-def prelude_source(program: Program, options: str) -> str:
+def prelude_source(program: Program) -> str:
     """Return the source of the prelude as one expression; its value is the function of the prelude."""
-    values = (options, json.dumps(program.arguments), LATE, is_needed(program))
+    values = (program.options, json.dumps(program.arguments), LATE, is_needed(program))
     return f"{CORE}({', '.join(map(json.dumps, values))})"

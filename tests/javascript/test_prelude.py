@@ -137,5 +137,5 @@ def test_the_second_part_is_evaluated_at_once_only_where_it_is_used(source: str,
 
 
 def test_one_expression_makes_the_same_function() -> None:
-    made = Context().eval(prelude_source(Program("f", "x", arguments=("a",)), '{"log": 1}'))
+    made = Context().eval(prelude_source(Program("f", "x", arguments=("a",), options='{"log": 1}')))
     assert made("ready", "f") == "there is no function f"

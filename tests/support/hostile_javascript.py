@@ -75,7 +75,7 @@ PROGRAMS = [
     _row("nested quantifiers", "() => /(a+)+$/.test('a'.repeat(40) + 'b')", "timeout"),
     _row("alternatives", "() => /^(a|aa)+$/.test('a'.repeat(60) + 'b')", "timeout"),
     _row("backreference", "() => /(.*)*\\1x/.test('a'.repeat(40))", "timeout ok"),
-    _row("lookbehind", "() => /(?<=(a+)+)b/.test('a'.repeat(3e4))", "timeout"),
+    _row("lookbehind", "() => /(?<=(a+)+)b/.test('a'.repeat(3e4))", "timeout ok"),
     _row("many groups",
          "() => new RegExp('(?:a?){5000}a{5000}').test('a'.repeat(5000))", "timeout execute stack memory"),
     _row("huge pattern", "() => new RegExp('(' .repeat(1e5) + ')'.repeat(1e5))", "execute stack memory timeout"),

@@ -15,6 +15,7 @@ GROUP = "portal.javascript_engines"
 _BUILT_IN = {
     "js2py": "portal.javascript.engines.js2py.engine:Js2PyEngine",
     "quickjs": "portal.javascript.engines.quickjs:QuickJSEngine",
+    "v8": "portal.javascript.engines.v8:V8Engine",
 }
 #: The order in which `engine="auto"` looks for an engine.
 AUTO = ("quickjs", "js2py", "v8")

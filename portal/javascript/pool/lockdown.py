@@ -22,6 +22,7 @@ except ImportError:  # Windows
 
 __all__ = ["lock_down", "opens_nothing"]
 
+_FILES_OF_THREADS = 32  # descriptors for the event loops of an engine with threads
 _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38
 _LANDLOCK_CREATE, _LANDLOCK_RESTRICT = 444, 446
 #: Rights of the file system by version of the Landlock interface, then those of the network.
@@ -47,7 +48,7 @@ def lock_down(*, address_space: int | None, data: int | None = None, threads: bo
             active.append("no_new_privs")
             if _landlock(libc):  # before the limit on open files, as a ruleset is one
                 active.append("landlock")
-    if _set_resource_limits(address_space, data, highest):
+    if _set_resource_limits(address_space, data, highest + (_FILES_OF_THREADS if threads else 0)):
         active.append("rlimits")
     if install_filter(threads=threads):
         active.append("seccomp")

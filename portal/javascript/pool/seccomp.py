@@ -30,6 +30,9 @@ _MACHINES: dict[str, tuple[int, dict[str, int]]] = {
             "clone": 56, "clone3": 435, "set_robust_list": 273, "prctl": 157, "sched_getparam": 143,
             "sched_getscheduler": 145, "pkey_alloc": 330, "pkey_free": 331, "pkey_mprotect": 329, "sysinfo": 99,
             "ppoll": 271, "getcpu": 309,
+            "socketpair": 53, "epoll_create1": 291, "epoll_ctl": 233, "epoll_wait": 232, "epoll_pwait": 281,
+            "eventfd2": 290, "pipe2": 293, "fcntl": 72, "ioctl": 16, "set_tid_address": 218, "mincore": 27,
+            "arch_prctl": 158, "prlimit64": 302,
         },
     ),
     "aarch64": (
@@ -43,14 +46,16 @@ _MACHINES: dict[str, tuple[int, dict[str, int]]] = {
             "clock_getres": 114, "clock_nanosleep": 115, "exit_group": 94, "getrandom": 278, "membarrier": 283,
             "rseq": 293, "clone": 220, "clone3": 435, "set_robust_list": 99, "prctl": 167, "sched_getparam": 121,
             "sched_getscheduler": 120, "pkey_alloc": 289, "pkey_free": 290, "pkey_mprotect": 288, "sysinfo": 179,
-            "getcpu": 168,
+            "getcpu": 168, "socketpair": 199, "epoll_create1": 20, "epoll_ctl": 21, "epoll_pwait": 22, "eventfd2": 19,
+            "pipe2": 59, "fcntl": 25, "ioctl": 29, "set_tid_address": 96, "mincore": 232, "prlimit64": 261,
         },
     ),
 }  # fmt: skip
 #: What an engine with threads of its own needs beside the others.
 _THREADS = frozenset(
     ("clone", "clone3", "set_robust_list", "prctl", "sched_getparam", "sched_getscheduler", "pkey_alloc", "pkey_free",
-     "pkey_mprotect", "sysinfo", "getcpu", "ppoll")
+     "pkey_mprotect", "sysinfo", "getcpu", "ppoll", "socketpair", "epoll_create1", "epoll_ctl", "epoll_wait",
+     "epoll_pwait", "eventfd2", "pipe2", "fcntl", "ioctl", "set_tid_address", "mincore", "arch_prctl", "prlimit64")
 )  # fmt: skip
 
 

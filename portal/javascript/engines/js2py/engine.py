@@ -193,6 +193,8 @@ def _to_js(base: Any, value: Any) -> Any:
         return made
     if isinstance(value, list):
         return base.PyJsArray([_to_js(base, item) for item in value], base.ArrayPrototype)
+    if value is None:
+        return base.null
     return base.Js(float(value) if isinstance(value, int) and not isinstance(value, bool) else value)
 
 

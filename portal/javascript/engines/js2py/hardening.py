@@ -48,6 +48,7 @@ class Runtime:
         self.base: Any = base
         self.translate: Any = lambda source: translator.translate_js(source, "")
         _block_python(base)
+        _translate_exceptions(base)
         jseval.executor = _blocked(base)
         for name in ("Object", "Math", "Boolean", "Function"):
             _harden(base, name, getattr(pyjs, name))
@@ -104,11 +105,25 @@ def _block_python(base: Any) -> None:
     base.Scope.pyimport = blocked
 
 
+def _translate_exceptions(base: Any) -> None:
+    """Let JavaScript see what its built-in functions raise in Python as an error of its own."""
+    original = base.PyJsFunction.call
+
+    def call(self: Any, this: Any, args: Any = ()) -> Any:
+        try:
+            return original(self, this, args)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise base.MakeError("TypeError", str(error)[:200]) from None
+
+    base.PyJsFunction.call = call
+
+
 def _harden(base: Any, name: str, builtin: Any) -> None:
     if name == "Object":
         _replace(base, builtin, "getOwnPropertyNames", _own_property_names(base))
     elif name == "Math":
         _replace(base, builtin, "sqrt", _square_root(base))
+        _replace(base, builtin, "round", _rounded(base))
     elif name == "Boolean":
         for method in ("toString", "valueOf"):
             _replace(base, base.BooleanPrototype, method, _boolean_method(base, method))
@@ -136,6 +151,14 @@ def _square_root(base: Any) -> Any:
         return base.Js(math.sqrt(value)) if value >= 0 else base.NaN
 
     return sqrt
+
+
+def _rounded(base: Any) -> Any:
+    def round(x: Any, this: Any, arguments: Any, var: Any = None) -> Any:
+        value = x.to_number().value  # js2py rounds halves to even numbers
+        return base.Js(float(math.floor(value + 0.5)) if math.isfinite(value) else value)
+
+    return round
 
 
 def _boolean_method(base: Any, method: str) -> Any:

@@ -7,7 +7,7 @@ RUN := $(VENV)/bin/python
 INSTALL = $(RUN) -m pip install --quiet --disable-pip-version-check --use-pep517
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test races lint type check schema-suite fuzz conformance long bench bench-http profile clean
+.PHONY: help demo test races lint type check schema-suite fuzz conformance autobahn long bench bench-http profile clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -42,6 +42,9 @@ fuzz: $(VENV)/.test $(VENV)/.fuzz  ## fuzz schemas and parsers with 10,000 cases
 
 conformance: $(VENV)/.test $(VENV)/.conformance $(VENV)/.node  ## run schemathesis, linters and generated clients against served portals (some need Java or Node)
 	PORTAL_CONFORMANCE=$(EXAMPLES) PORTAL_NODE_MODULES=$(CURDIR)/$(VENV)/node/node_modules $(RUN) -m pytest tests/conformance -p no:randomly -s -rs
+
+autobahn: $(VENV)/.test  ## run the Autobahn test suite of WebSockets in both directions (needs CPython 2.7)
+	$(RUN) -m tests.conformance.autobahn $(VENV)/autobahn
 
 long: $(VENV)/.test  ## run the long tests: idle and slow connections, a million calls, broken connections
 	PORTAL_LONG=1 $(RUN) -m pytest tests/long $$(grep -rl --include='test_*.py' PORTAL_LONG tests | grep -v tests/long) -p no:randomly -s

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -26,14 +27,15 @@ class Channel:
         handler: the protocol.
         run_in_worker: has work done by a worker.
 
-    Threads: one at a time may call `send`, `finish` and `resume_http`. Any thread may call the other methods.
+    Threads: one at a time may call `send`, `finish`, `take` and `resume_http`. Any thread may call the other methods.
     """
 
-    __slots__ = ("_connection", "_known", "_stopping", "handler", "run_in_worker")
+    __slots__ = ("_arrived", "_connection", "_known", "_stopping", "handler", "run_in_worker")
 
     def __init__(self, connection: Connection, run_in_worker: Run, take_over: Callable[[Channel], Upgraded]) -> None:
         self._connection = connection
         self.run_in_worker = run_in_worker
+        self._arrived: deque[bytes] = deque()
         self._known = False
         self.handler = take_over(self)
         self._stopping: list[Callable[[], object]] = [self.handler.stopping]  # until it is called
@@ -101,6 +103,25 @@ class Channel:
         self._connection.abort()
 
     # reading
+
+    def put(self, data: bytes) -> None:
+        """Add bytes that have arrived. Only the listener calls this, one thread at a time."""
+        self._arrived.append(data)
+
+    def take(self) -> bytes:
+        """Return the bytes that have arrived since the last call, in order; b"" for none."""
+        arrived = self._arrived
+        if not arrived:
+            return b""
+        data = arrived.popleft()
+        while arrived:
+            data += arrived.popleft()
+        return data
+
+    @property
+    def has_arrived(self) -> bool:
+        """Whether `take` would return bytes."""
+        return bool(self._arrived)
 
     def pause(self) -> None:
         """Read nothing until `resume`. The kernel holds what the client sends meanwhile, and then the client waits."""

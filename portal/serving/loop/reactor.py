@@ -304,12 +304,13 @@ class Reactor:
             return
         if data is None:
             return
+        channel.put(data)  # while this thread certainly leads, so that the bytes keep their order
         del self._table.parked[fd]
         self._upgraded = connection
         turn.begin(fd)
         failed = False
         try:
-            channel.handler.received(data, self._work.runner(turn))
+            channel.handler.received(self._work.runner(turn))
         except OSError:
             failed = True
         except BaseException:

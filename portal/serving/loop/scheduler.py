@@ -300,7 +300,8 @@ class RequestScheduler:
         rest = connection.upgrade(response.upgrade, self._run_in_worker)
         channel = connection.channel
         if rest and channel is not None:
-            channel.handler.received(rest, self._run_in_worker)
+            channel.put(rest)
+            channel.handler.received(self._run_in_worker)
         self._table.park(connection)
         if channel is not None and self.stopping:  # the reactor may have looked at the others already
             channel.notify_stopping()

@@ -92,7 +92,7 @@ class UpgradedWork:
         channel = connection.channel
         try:
             if channel is not None:
-                channel.handler.received(b"", run)
+                channel.handler.received(run)
         except BaseException:
             _log.exception("reading from a connection failed")
             connection.abort()

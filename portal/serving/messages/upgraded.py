@@ -38,11 +38,11 @@ OverloadedError if there is no worker for it.
 class Upgraded(Protocol):
     """A protocol that has taken a connection over, such as WebSocket. It uses the connection through a `Channel`."""
 
-    def received(self, data: bytes, run: Run) -> None:
-        """Take the bytes that have arrived.
+    def received(self, run: Run) -> None:
+        """Take the bytes that have arrived from the channel, and go on with what earlier calls have left.
 
         The reactor calls this, or a worker. It must not wait, except in what it passes to `run`. If that takes too
-        long, another thread calls this method meanwhile: with further bytes, and with b"" to go on with what is left.
+        long, another thread calls this method meanwhile. So the bytes are taken in order while a lock is held.
         """
 
     def writable(self) -> None:

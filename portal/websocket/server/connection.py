@@ -213,10 +213,8 @@ class ServerConnection(CallSession):
 
     # Upgraded: what the listener calls
 
-    def received(self, data: bytes, run: Run) -> None:
+    def received(self, run: Run) -> None:
         """Take bytes; see `portal.serving.Upgraded`."""
-        if data:
-            self._transport.receive(data)
         has_read = False
         while self._reading.acquire(blocking=False):
             has_read = True
@@ -299,7 +297,7 @@ class ServerConnection(CallSession):
             if call.tag is not None:
                 call.tag.go_on()
         if resumes:
-            self.received(b"", self._channel.run_in_worker)  # what was read before the pause
+            self.received(self._channel.run_in_worker)  # what was read before the pause
 
     def overdue(self) -> bool:
         """Do what is due by the time; see `portal.serving.Upgraded`."""

@@ -45,11 +45,11 @@ class Transport:
         paused: whether nothing is read until the client has read what waits for it.
         lost: whether the connection is gone.
 
-    Threads: any thread may call `receive` and `farewell`. Its owner has a lock for the other methods.
+    Threads: any thread may call `farewell` and read `has_more`. Its owner has a lock for the other methods.
     """
 
     __slots__ = (
-        *("_channel", "_config", "_counters", "_frames", "_inbox", "_rate"),
+        *("_channel", "_config", "_counters", "_frames", "_rate", "_unread"),
         *("liveness", "lost", "outbox", "paused"),
     )
 
@@ -69,10 +69,10 @@ class Transport:
         self._frames = FrameProtocol(
             "server", max_message=config.max_message, max_fragments=config.max_fragments, deflate=deflate
         )
-        self._inbox: list[bytes] = []
         self._rate = MessageRate(config.messages_per_second, now)
         self.liveness = Liveness(config, now, awaits_credential=awaits_credential)
         self.outbox = Outbox(channel, self._frames, config.max_queued)
+        self._unread = False  # whether the frames may have a message that was not taken
         self.paused = self.lost = False
 
     @property
@@ -82,14 +82,10 @@ class Transport:
 
     # reading
 
-    def receive(self, data: bytes) -> None:
-        """Take bytes; `next_text` reads them."""
-        self._inbox.append(data)
-
     @property
     def has_more(self) -> bool:
-        """Whether bytes were received that `next_text` may read and has not read."""
-        return bool(self._inbox) and not self.paused
+        """Whether bytes have arrived that `next_text` may read and has not read."""
+        return not self.paused and (self._unread or self._channel.has_arrived)
 
     def next_text(self, now: float, kept: int) -> str | None:
         """Return the next text of the client; None if none has arrived, or if it may not be read now.
@@ -98,17 +94,20 @@ class Transport:
             kept: bytes that are kept of earlier texts.
         """
         frames = self._frames
-        if self._inbox:
+        data = self._channel.take()
+        if data:
             self.liveness.heard(now)
-            while self._inbox:
-                frames.receive(self._inbox.pop(0))
+            frames.receive(data)
         while True:
             if self.outbox.is_full and not frames.closing:
-                self.paused = True
-                self._channel.pause()
-                return None
+                self.flush()
+                if self.outbox.is_full:  # so the listener will report that everything was sent
+                    self.paused = self._unread = True
+                    self._channel.pause()
+                    return None
             frame = frames.next_event()
             if frame is None:
+                self._unread = False
                 if not self._channel.hold_input(frames.buffered + kept):
                     self.refuse()
                 return None

@@ -72,6 +72,15 @@ def channel(connection: Connection) -> Channel:
     return Channel(connection, lambda kind, keys, work: None, Handler)  # type: ignore[arg-type]
 
 
+def test_bytes_are_taken_in_order(channel: Channel) -> None:
+    assert (channel.take(), channel.has_arrived) == (b"", False)
+    channel.put(b"a")
+    channel.put(b"b")
+    assert channel.has_arrived
+    assert channel.take() == b"ab"
+    assert channel.take() == b""
+
+
 def test_it_tells_what_the_connection_knows(channel: Channel) -> None:
     assert (channel.peer, channel.secure, channel.identity) == ("192.0.2.1", True, None)
     assert (channel.queued, channel.bytes_in, channel.bytes_out) == (7, 5, 11)

@@ -280,7 +280,8 @@ class Upper:
         self.channel = channel
         self.pauses = 0
 
-    def received(self, data: bytes, run: Run) -> None:
+    def received(self, run: Run) -> None:
+        data = self.channel.take()
         if data.startswith(b"http"):
             self.channel.resume_http(data.removeprefix(b"http"))
         elif data == b"pause":

@@ -85,8 +85,8 @@ class Echo:
         self.buffer = b""
         self.events: list[str] = []
 
-    def received(self, data: bytes, run: Run) -> None:
-        self.buffer += data
+    def received(self, run: Run) -> None:
+        self.buffer += self.channel.take()
         while b"\n" in self.buffer:
             line, _, self.buffer = self.buffer.partition(b"\n")
             if line == b"back":

@@ -1,0 +1,1 @@
+"""The Autobahn test suite against Portal's frames, in both directions."""

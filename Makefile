@@ -1,7 +1,7 @@
 # Each target installs its requirements in .venv. It needs only CPython 3.11 or later and a package index.
 PYTHON ?= python3
 EXAMPLES ?= 300
-NODE_PACKAGES = typescript@5 @types/node@20 @redocly/cli@2 @stoplight/spectral-cli@6
+NODE_PACKAGES = ws@8 typescript@5 @types/node@20 @redocly/cli@2 @stoplight/spectral-cli@6
 VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALL = $(RUN) -m pip install --quiet --disable-pip-version-check --use-pep517

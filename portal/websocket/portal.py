@@ -23,6 +23,7 @@ from ..network.mount import Place
 from ..network.portal import NetworkPortal
 from ..service import Service, is_service
 from ..serving import Listener, ServingConfig
+from .browser.files import PATHS, BrowserFiles
 from .client.client import WebSocketClient
 from .client.resolver import WebSocketResolver
 from .close_codes import CloseCode
@@ -67,7 +68,7 @@ class WebSocketPortal(NetworkPortal):
         listener: an existing Listener to share, which has its own host, port and config.
         config: limits and timeouts of the connections.
         serving: limits and timeouts of a listener of its own.
-        documents: serve the method rpc.discover.
+        documents: serve the method rpc.discover, and /portal.js, the client for pages in browsers.
         title, version: of the document that it returns. The title is by default the name, or "Portal".
         on_connect, on_disconnect: called in a worker with the description of a connection, as `list_clients` returns
             it.
@@ -173,7 +174,10 @@ class WebSocketPortal(NetworkPortal):
             decoder=BodyDecoder(self.listener.config.max_containers),
             debug=debug,
         )
-        self._serve_at([Place(self._base_path or "/", app)])
+        places = [Place(self._base_path or "/", app)]
+        if documents:
+            places += [Place(path, BrowserFiles(), shared=True) for path in PATHS]
+        self._serve_at(places)
 
     # publishing
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from itertools import pairwise
+from types import FrameType
+from typing import Any
 
 from .data import FunctionError
 
-__all__ = ["function_error", "is_failure"]
+__all__ = ["function_error", "is_failure", "is_raised_by_signal"]
 
 
 def is_failure(error: BaseException) -> bool:
@@ -22,3 +26,32 @@ def function_error(error: BaseException) -> FunctionError:
     """Return the portal error for an exception of user code that is not a portal error."""
     kind = type(error).__name__
     return FunctionError(f"{kind}: {error}", type=kind, private=True)
+
+
+def is_raised_by_signal(error: BaseException) -> bool:
+    """Return whether the handler of a signal raised an exception, and not the code that it interrupted.
+
+    For example a soft time limit: it says nothing of the data that is being validated. A handler gets the number of the
+    signal and the frame that it interrupts, and only the main thread runs handlers.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return False
+    trace = error.__traceback__
+    while trace is not None:
+        frame = trace.tb_frame
+        caller = frame.f_back
+        if caller is not None:
+            for number, interrupted in pairwise(_arguments(frame)):
+                if interrupted is caller and isinstance(number, int):
+                    return True
+        trace = trace.tb_next
+    return False
+
+
+def _arguments(frame: FrameType) -> Iterator[Any]:
+    """Yield the positional arguments that a frame was called with, as far as they have not been replaced since."""
+    code, values = frame.f_code, frame.f_locals
+    for name in code.co_varnames[: code.co_argcount]:
+        yield values.get(name)
+    if code.co_flags & 0x04:  # CO_VARARGS
+        yield from values.get(code.co_varnames[code.co_argcount + code.co_kwonlyargcount], ())

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import Fault, PortalError, ValidationError
-from ..errors.failure import function_error
+from ..errors.failure import function_error, is_raised_by_signal
 from ..errors.fault import limit_faults
 from .codecs import Codec
 from .codecs.codec import GENERATED, Violation
@@ -63,6 +63,8 @@ class _Failed(Exception):
 
 
 def _is_of_data(error: BaseException) -> bool:
+    if is_raised_by_signal(error):
+        return False
     # a float does not hold every integer: float(10**400) in a codec of this library is an OverflowError
     return isinstance(error, _DATA_ERRORS) or (isinstance(error, ArithmeticError) and _is_raised_here(error))
 

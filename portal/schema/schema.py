@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import ConfigError, Fault, PortalError, ValidationError
-from ..errors.failure import is_failure
+from ..errors.failure import function_error, is_failure, is_raised_by_signal
 from .codecs import Codec, generate, plain_test
 from .decoding import decode_error, describe_error
 from .hints import map_hint
@@ -131,6 +131,8 @@ class Schema:
             except BaseException as error:  # encoders read attributes of user classes, and follow cycles
                 if not is_failure(error):
                     raise
+                if is_raised_by_signal(error):
+                    raise function_error(error) from error
                 message = f"cannot be converted to JSON: {describe_error(error)}"
                 fault = Fault("", message, "json", None, shorten(native))
                 raise ValidationError(errors=[fault]) from error

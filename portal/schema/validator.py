@@ -14,6 +14,7 @@ from typing import Any
 import jsonschema_rs
 
 from ..errors import ConfigError, Fault
+from ..errors.failure import function_error, is_raised_by_signal
 from ..errors.fault import limit_faults
 from .bounds.expansion import require_bounded
 from .bounds.limits import limits
@@ -88,7 +89,8 @@ class Validator:
             self._find_faults = fault_finder(self.schema, self.formats)
         try:
             return self._find_faults(value)
-        except Exception:  # jsonschema may raise anything for names that are not strings; `json_faults` lists those
+        except Exception as error:  # jsonschema may raise anything for names that are not strings; see `json_faults`
+            _require_no_signal(error)
             return []
 
 
@@ -102,7 +104,8 @@ def _strict_test(is_valid: Callable[[Any], bool]) -> Callable[[Any], bool]:
             # those. This is the fastest test of exact types at any depth.
             marshal.dumps(value, 2)
             return True
-        except Exception:  # jsonschema-rs raises several classes for a value that is not JSON data
+        except Exception as error:  # jsonschema-rs raises several classes for a value that is not JSON data
+            _require_no_signal(error)
             return False
 
     return accepts
@@ -112,10 +115,17 @@ def _walking_test(is_valid: Callable[[Any], bool]) -> Callable[[Any], bool]:
     def accepts(value: Any) -> bool:
         try:
             return is_json(value) and is_valid(value)
-        except Exception:  # as in _strict_test
+        except Exception as error:  # as in _strict_test
+            _require_no_signal(error)
             return False
 
     return accepts
+
+
+def _require_no_signal(error: Exception) -> None:
+    """Raise FunctionError for what the handler of a signal raised; the data may be valid."""
+    if is_raised_by_signal(error):
+        raise function_error(error) from error
 
 
 def _require_dialect(schema: dict[str, Any]) -> None:

@@ -288,7 +288,10 @@ def _member(instance: Any, attribute: str, value: Any) -> Function | None:
         message = f"{where} is a singledispatchmethod, which takes its first argument by position only"
         raise ConfigError(message, path=where, expected="a method with a parameter of a union of types")
     if not callable(value) and not isinstance(value, functools.partialmethod | classmethod):
-        return None  # data, or a descriptor that works as a property does
+        if hasattr(type(value), "__get__") and not hasattr(type(value), "__set__"):
+            kind = type(value).__qualname__
+            _log.warning("%s is left out of the service: a %s is not callable, as a property is not", where, kind)
+        return None
     if any(isinstance(inner, Function) for inner in wrapped_by(value)):
         message = f"{where} has a decorator around @function, which must be the outermost one"
         raise ConfigError(message, path=where)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import logging
 import operator
 import threading
 import weakref
@@ -501,3 +502,30 @@ class HasAsync:
 def test_a_method_that_cannot_be_kept_is_rejected_when_it_is_published(kind: type, reason: str) -> None:
     with pytest.raises(ConfigError, match=reason):
         Service.of(mark(kind))
+
+
+class Lazy:
+    """Is a descriptor that is not callable, such as a lazy property."""
+
+    def __init__(self, target: Any) -> None:
+        self.target = target
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        raise AssertionError("a descriptor that may be a property must not be read")
+
+
+def test_a_descriptor_that_is_left_out_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    @mark
+    class Shop:
+        @Lazy
+        def stock(self) -> int:
+            return 1
+
+        @property
+        def size(self) -> int:
+            return 1
+
+    with caplog.at_level(logging.WARNING, "portal"):
+        assert not Service.of(Shop).functions
+    assert "Shop.stock is left out of the service: a Lazy is not callable" in caplog.text
+    assert "size" not in caplog.text

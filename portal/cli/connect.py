@@ -74,9 +74,7 @@ def connected(
         except RegistryError as error:
             scheme = address.partition("://")[0]
             if all(scheme not in resolver.schemes for resolver in consumer.resolvers()):
-                error.hint = (
-                    "the command calls http://, https://, ws:// and wss:// addresses, and schemes of packages"
-                )
+                error.hint = "the command calls http://, https://, ws:// and wss:// addresses, and schemes of packages"
             raise
         except TransportError as error:
             if "CERTIFICATE_VERIFY_FAILED" in error.message:  # OpenSSL's name of the failure

@@ -95,7 +95,7 @@ def _name_of(target: Any) -> str:
 
 def _output_hint(target: Callable[..., Any], streaming: bool) -> Any:
     """Return the type hint of the result, or of one item of a stream."""
-    hint = Any if inspect.isclass(target) else resolved_hints(target).get("return", Any)
+    hint = target if inspect.isclass(target) else resolved_hints(target).get("return", Any)
     if not streaming:
         return hint
     if typing.get_origin(hint) in _STREAM_ORIGINS:

@@ -70,7 +70,7 @@ def _accepted(target: Callable[..., Any], where: str) -> _Accepted | None:
     """Return what a callable takes; None if it has no signature, as some functions in C."""
     try:
         signature = inspect.signature(target)
-    except ValueError:
+    except (ValueError, TypeError):
         return None
     try:
         hints = resolved_hints(target)

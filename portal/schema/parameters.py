@@ -100,7 +100,7 @@ class Parameters:
         mapper = HintMapper()
         fields: list[Field] = []
         inject: str | None = None
-        for name, parameter in inspect.signature(target).parameters.items():
+        for name, parameter in _signature_of(target, where).parameters.items():
             hint = hints.get(name, Any)
             if parameter.kind is inspect.Parameter.VAR_KEYWORD and form_name(typing.get_origin(hint)) == "Unpack":
                 fields += _unpacked(mapper, where, parameter, typing.get_args(hint)[0], fields)
@@ -225,6 +225,14 @@ class Parameters:
 
     def __repr__(self) -> str:
         return f"Parameters({', '.join(self.names)})"
+
+
+def _signature_of(target: Callable[..., Any], where: str) -> inspect.Signature:
+    try:
+        return inspect.signature(target)
+    except (ValueError, TypeError) as error:  # some functions in C, and an object whose `__call__` is a property
+        message = f"{where} has no signature: {error}; write a function around it"
+        raise ConfigError(message, path=where) from error
 
 
 def is_context(hint: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -131,3 +132,33 @@ def test_a_name_that_is_given_is_taken_or_rejected(name: Any) -> None:
         make(name=name)(add.target)
     assert caught.value.kind == "invalid"
     assert make(name=None)(add.target).name == "add"
+
+
+@dataclass
+class Made:
+    n: int
+
+
+class Opaque:
+    def __init__(self, n: int) -> None:
+        self.n = n
+
+
+class CallIsProperty:
+    @property
+    def __call__(self) -> Any:
+        return add
+
+
+def test_the_result_of_a_class_is_an_instance_of_it() -> None:
+    made = make(Made)
+    assert made.invoke({"n": 1}, CallContext()) == {"n": 1}
+    assert made(n=1) == Made(1)
+    with pytest.raises(ConfigError, match="Opaque has no JSON Schema"):
+        make(Opaque)
+
+
+@pytest.mark.parametrize("target", [CallIsProperty(), dict])
+def test_a_callable_without_a_signature_is_rejected(target: Any) -> None:
+    with pytest.raises(ConfigError, match="has no signature"):
+        make(target)

@@ -25,7 +25,7 @@ Source: JSON-RPC 2.0 specification.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .._internal.json_encoder import encode_json
@@ -44,28 +44,16 @@ from . import wire
 from .events import (
     CallEnded,
     CallReceived,
-    CancelReceived,
-    CreditReceived,
     Event,
     Ignored,
     IncomingCall,
-    ItemReceived,
     OutgoingCall,
     Send,
 )
+from .extensions import HANDLERS, cancel_incoming, give_up
 from .incoming import Batch, IncomingCalls
 from .pending import PendingCalls
-from .reserved import (
-    MAX_CREDIT,
-    complete_of,
-    credit_of,
-    event_of,
-    gap_of,
-    go_away_of,
-    id_of,
-    initial_credit,
-    item_of,
-)
+from .reserved import initial_credit
 
 __all__ = ["Session"]
 
@@ -169,10 +157,7 @@ class Session:
         Args:
             error: its end; CallCancelled when None.
         """
-        if not self._pending.end(call):
-            return []
-        error = error or CallCancelled(f"the call of {call.method} was cancelled")
-        return [Send(wire.cancel(call.id)), CallEnded(call, None, error)]
+        return give_up(self._pending, call, error or CallCancelled(f"the call of {call.method} was cancelled"))
 
     def grant(self, call: OutgoingCall, items: int) -> bytes | None:
         """Accept more items of a stream. Return the text for the peer, or None if the call has ended."""
@@ -284,13 +269,29 @@ class Session:
         return events
 
     def close(self, error: PortalError) -> list[Event]:
-        """End every call of this side with an error, and cancel those of the peer: the connection is gone."""
+        """End every call of this side with an error, and cancel those of the peer: the connection is gone.
+
+        The owner responds to those all the same.
+        """
+        events = self.fail_pending(error)
+        for incoming in self._incoming.all():
+            events += cancel_incoming(incoming)
+        return events
+
+    def fail_pending(self, error: PortalError) -> list[Event]:
+        """End every call of this side with an error: no response can come any more."""
         events: list[Event] = []
         for call in self._pending.all():
             self._pending.end(call)
             events.append(CallEnded(call, None, error))
-        for incoming in self._incoming.all():
-            events += _cancel(incoming)
+        return events
+
+    def drop_running(self) -> list[Event]:
+        """Cancel and end the calls of the peer without a response: it has forgotten them, or uses their ids anew."""
+        events: list[Event] = []
+        for call in self._incoming.all():
+            events += cancel_incoming(call)
+            self._incoming.end(call)
         return events
 
     def _reply(self, part: bytes, batch: Batch | None, events: list[Event]) -> None:
@@ -315,8 +316,8 @@ class Session:
         try:
             if deep:
                 require_shallow(message.params)
-            if method.startswith("rpc.") and (handle := _HANDLERS.get(method)) is not None:
-                result = handle(self, message, events)
+            if method.startswith("rpc.") and (handle := HANDLERS.get(method)) is not None:
+                result = handle(self._pending, self._incoming, message, events)
                 if not message.notification:
                     self._reply(encode_response(message.id, result), batch, events)
                 return
@@ -337,64 +338,3 @@ class Session:
                 self._reply(encode_error(message.id, error, debug=self._debug), batch, events)
             return
         events.append(CallReceived(self._incoming.add(message, now, batch, credit)))
-
-    # reserved methods
-
-    def _on_ping(self, message: jsonrpc.Request, events: list[Event]) -> JSONValue:
-        return {}
-
-    def _on_cancel(self, message: jsonrpc.Request, events: list[Event]) -> JSONValue:
-        call = self._incoming.get(id_of(message))
-        if call is not None:  # if not, its response is under way
-            events += _cancel(call)
-        return call is not None
-
-    def _on_credit(self, message: jsonrpc.Request, events: list[Event]) -> JSONValue:
-        call_id, subscription, items = credit_of(message)
-        call = self._incoming.get(call_id)
-        if subscription is None and call is None:  # the stream has ended
-            return False
-        if call is not None and call.credit is not None:
-            call.credit = min(call.credit + items, MAX_CREDIT)
-        events.append(CreditReceived(call, subscription, items))
-        return True
-
-    def _on_item(self, message: jsonrpc.Request, events: list[Event]) -> JSONValue:
-        call_id, data = item_of(message)
-        call = self._pending.get(call_id)
-        if call is None:
-            events.append(Ignored("late" if self._pending.was_made(call_id) else "unknown", call_id))
-            return False
-        if call.credit is not None:
-            if call.credit <= 0:
-                events += self.cancel(call, ProtocolError(f"{call.method} sent more items than were accepted"))
-                return False
-            call.credit -= 1
-        events.append(ItemReceived(call, data))
-        return True
-
-    def _on_subscription(self, message: jsonrpc.Request, events: list[Event]) -> JSONValue:
-        events.append(_READERS[message.method](message))
-        return True
-
-
-def _cancel(call: IncomingCall) -> list[Event]:
-    if call.cancelled:
-        return []
-    call.cancelled = True
-    return [CancelReceived(call)]
-
-
-_READERS: dict[str, Callable[[jsonrpc.Request], Event]] = {
-    "rpc.event": event_of,
-    "rpc.gap": gap_of,
-    "rpc.complete": complete_of,
-    "rpc.goaway": go_away_of,
-}
-_HANDLERS: dict[str, Callable[[Session, jsonrpc.Request, list[Event]], JSONValue]] = {
-    "rpc.ping": Session._on_ping,
-    "rpc.cancel": Session._on_cancel,
-    "rpc.credit": Session._on_credit,
-    "rpc.item": Session._on_item,
-    **dict.fromkeys(_READERS, Session._on_subscription),
-}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -26,7 +26,7 @@ from ...errors import (
     TransportError,
     ValidationError,
 )
-from ...function import ResolvedFunction
+from ...function import Function, ResolvedFunction
 from ...network.function import check_input
 from ...network.proxies import Proxies
 from ...network.tls import ClientTLS
@@ -37,8 +37,9 @@ from .dialer import Dialer
 from .exchange import Exchange, StreamExchange
 from .lifecycle import ConnectionState
 from .link import Link
-from .pool import LinkPool, callback_threads, dial_threads
+from .pool import LinkPool, callback_threads, dial_threads, function_threads
 from .reader import shared_reader
+from .served import ServedFunctions
 from .settings import LinkSettings
 from .subscription import SlowReader, Subscription
 
@@ -72,6 +73,7 @@ class WebSocketClient:
         heartbeat: seconds of silence after which the server gets a ping; twice as many end the connection. None for
             neither.
         sessions: whether calls in flight survive a lost connection.
+        functions: functions, or plain callables with hints, that the servers may call over the connections.
         on_state: callable (address, old, new) for each change of the state of a connection, in a thread of its own.
 
     Raises: ConfigError for a wrong setting.
@@ -95,6 +97,7 @@ class WebSocketClient:
         reconnect: Reconnect | None = None,
         heartbeat: float | None = 20.0,
         sessions: bool = True,
+        functions: Iterable[Function | Callable[..., Any]] = (),
         on_state: StateObserver | None = None,
     ) -> None:
         self.timeout = positive_seconds("client.timeout", timeout, optional=True)
@@ -114,6 +117,8 @@ class WebSocketClient:
             max_message_size=size("client.max_message_size", max_message_size),
             sessions=flag("client.sessions", sessions),
         )
+        served = ServedFunctions(functions, function_threads)
+        self._functions = served if len(served) else None
         self._use(None if auth is None else credentials_of(auth))
 
     def _use(self, credential: Credential | None) -> None:
@@ -136,7 +141,15 @@ class WebSocketClient:
             def observe(old: ConnectionState, new: ConnectionState) -> None:
                 callback_threads().submit(notify, address, old, new)
 
-        return Link(address, self._dialer, shared_reader(), dial_threads(), self._settings, observe=observe)
+        return Link(
+            address,
+            self._dialer,
+            shared_reader(),
+            dial_threads(),
+            self._settings,
+            observe=observe,
+            functions=self._functions,
+        )
 
     def close(self) -> None:
         """Close the connections; those with calls in flight close after their responses. Subscriptions end."""

@@ -20,7 +20,7 @@ from ..._internal.json_text import JSONObject, JSONValue
 from ...address import Address
 from ...errors import OverloadedError, PortalError, ProtocolError, TransportError
 from ..close_codes import CloseCode
-from ..events import CallEnded, CallReceived, Event, GoAwayReceived, ItemReceived, Send
+from ..events import CallEnded, Event, GoAwayReceived, ItemReceived, Send
 from .calls import LinkCalls
 from .dialer import Dialed, Dialer
 from .exchange import Control, Exchange, Sendable, StreamExchange
@@ -28,6 +28,7 @@ from .failures import as_failure, close_error, is_final
 from .lifecycle import ConnectionState, Lifecycle, Observer
 from .reader import Reader, Timer
 from .resumption import Resumption
+from .served import LinkPeer, ServedFunctions
 from .settings import LinkSettings
 from .subscriptions import SubscriptionTable
 from .transport import Transport
@@ -47,6 +48,7 @@ class Link:
         threads: runs the dialer.
         settings: bounds and waits.
         observe: called with the old and the new state; it must not block.
+        functions: what the server may call, or None.
         clock: seconds, as `time.monotonic`.
 
     Attributes:
@@ -65,6 +67,7 @@ class Link:
         settings: LinkSettings,
         *,
         observe: Observer | None = None,
+        functions: ServedFunctions | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self.address = address
@@ -78,6 +81,7 @@ class Link:
         self._lifecycle = Lifecycle(settings.reconnect, observe=observe)
         self._calls = LinkCalls(address)
         self._session = self._calls.session
+        self._peer = LinkPeer(functions, self._session, self._lock, self._send_text)
         self._resumption = Resumption(settings.sessions, clock)
         self._transport: Transport | None = None
         self._subscriptions = SubscriptionTable(self._send_now, self._notify)
@@ -366,12 +370,7 @@ class Link:
             elif isinstance(event, GoAwayReceived):
                 self._delay = event.delay
                 self._lifecycle.closing()
-            elif isinstance(event, CallReceived):
-                error = ProtocolError(f"this client publishes no function {event.call.method[:100]}", status=404)
-                text = self._session.fail(event.call, error)
-                if text is not None:
-                    self._send_text(text)
-            else:
+            elif not self._peer.handle(event):
                 self._subscriptions.handle(event, size)
 
     def on_lost(self, transport: Transport, code: int, reason: str) -> None:
@@ -380,6 +379,7 @@ class Link:
             if transport is not self._transport:
                 return
             self._transport = None
+            self._peer.lost()
             self._resumption.interrupt(code)
             self._renew = self._renew or code == CloseCode.CREDENTIALS_EXPIRED
             error = self.last_error = close_error(code, reason, self.address)

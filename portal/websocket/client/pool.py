@@ -10,7 +10,7 @@ from ...address import Address
 from .lifecycle import ConnectionState
 from .link import Link
 
-__all__ = ["LinkPool", "callback_threads", "dial_threads"]
+__all__ = ["LinkPool", "callback_threads", "dial_threads", "function_threads"]
 
 _MAX_PORTALS = 256
 _MAX_RECENT = 1024
@@ -37,6 +37,11 @@ def dial_threads() -> WorkerPool:
 def callback_threads() -> WorkerPool:
     """Return the threads that run the callbacks of subscriptions and of states: 4 at most."""
     return _shared_pool("portal-websocket-callback", 4)
+
+
+def function_threads() -> WorkerPool:
+    """Return the threads that run the functions which the clients of this process publish: 16 at most."""
+    return _shared_pool("portal-websocket-function", 16)
 
 
 class LinkPool:

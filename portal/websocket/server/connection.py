@@ -12,7 +12,7 @@ from ..._internal.json_text import BodyDecoder
 from ..._internal.log import get_logger
 from ...calls.client import client_name
 from ...context import Identity
-from ...errors import OverloadedError, PortalError
+from ...errors import OverloadedError, PortalError, TransportError
 from ...serving import Channel, Request, Run, Work
 from .. import wire
 from ..close_codes import CloseCode
@@ -334,6 +334,8 @@ class ServerConnection(CallSession):
         with self._lock:
             abrupt, self._transport.lost = not self.closing, True
             self._transport.outbox.drop()
+            events = self._session.fail_pending(TransportError("the connection of the client was lost"))
+        self._dispatch(events)  # its own calls; a session keeps those of the client
         self.subscriptions.close()
         self._owner.remove(self)
         if self.kept is None or not self.kept.lost(self, abrupt=abrupt):

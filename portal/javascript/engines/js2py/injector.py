@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import sys
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from types import CellType, CodeType, FunctionType, ModuleType
@@ -35,8 +36,7 @@ def _compile(code: CodeType) -> CodeType:
     found = _functions(code.co_filename).get((code.co_name, code.co_firstlineno))
     if found is None:
         raise ImportError(f"the source of {code.co_name} in {code.co_filename} cannot be found")
-    definition = ast.parse(ast.unparse(found)).body[0]
-    assert isinstance(definition, ast.FunctionDef)
+    definition = deepcopy(found)  # with its line numbers, by which a function inside of it is found later
     definition.decorator_list = []
     definition.name = "injected"  # its own name would hide a global of that name, such as abs
     definition.args.args += [ast.arg(name) for name in _ADDED]

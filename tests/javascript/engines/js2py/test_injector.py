@@ -37,6 +37,19 @@ def test_a_closure_keeps_its_variables() -> None:
     assert made(1, 2, 3) == (1, 7, 2, 3)
 
 
+def nested(a):  # type: ignore[no-untyped-def]
+    def inside(b):  # type: ignore[no-untyped-def]
+        return b, this  # type: ignore[name-defined]  # noqa: F821
+
+    return inside
+
+
+def test_a_function_inside_of_one_that_was_changed() -> None:
+    outside: Any = fix_js_args(nested)  # type: ignore[arg-type]
+    inside: Any = fix_js_args(outside(1, 2, 3))
+    assert inside(4, 5, 6) == (4, 5)
+
+
 def test_a_function_that_has_them_is_returned() -> None:
     assert isinstance(complete, FunctionType)
     assert fix_js_args(complete) is complete

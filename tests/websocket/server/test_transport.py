@@ -7,7 +7,7 @@ from time import monotonic
 import pytest
 
 from portal.serving import ServingConfig
-from portal.websocket.frames import Close, Ping, Pong
+from portal.websocket.frames import Close, Ping, Pong, TextMessage
 from portal.websocket.server.settings import WebSocketConfig
 from tests.support.websocket_listener import WebSocketServer, eventually
 
@@ -120,11 +120,8 @@ def test_a_client_that_does_not_read_its_responses_is_read_no_more() -> None:
         pings = client.frames.ping() * number
         client.sock.sendall(pings)
         eventually(lambda: connection._transport.paused)
-        found = [client.receive()["id"] for _ in range(4)]
-        assert sorted(found) == [0, 1, 2, 3]
-        pongs = 0
-        while pongs < number:
-            pongs += isinstance(client.event(), Pong)
+        kinds = [type(client.event()) for _ in range(4 + number)]
+        assert (kinds.count(TextMessage), kinds.count(Pong)) == (4, number)
         assert client.call("blob", {"length": 1}) == "x"
 
 

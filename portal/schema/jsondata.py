@@ -175,6 +175,13 @@ def _find_faults(value: Any, path: tuple[Any, ...], depth: int) -> Iterator[Faul
         yield Fault(pointer(path), f"must be JSON data, got {name}{_advice(kind)}", "json", None, shorten(value))
 
 
+def _text_of(key: Any) -> str:
+    try:
+        return str(key)[:80]
+    except Exception:  # a __str__ of user code may raise anything
+        return shorten(key)
+
+
 def _unencodable_fault(found: Unencodable, path: tuple[Any, ...]) -> Fault:
     if found.fault is not None:
         return replace(found.fault, path=pointer(path), value=shorten(found.value))
@@ -186,6 +193,8 @@ def _find_member_faults(value: dict[Any, Any], path: tuple[Any, ...], depth: int
     for key, item in value.items():
         if type(key) is str and _encodable(key):
             yield from _find_faults(item, (*path, key), depth - 1)
+        elif type(key) is Unencodable and key.fault is not None:
+            yield _unencodable_fault(key, (*path, _text_of(key.value)))
         else:
             name = shorten(key)
             message = f"must have strings that UTF-8 can encode as member names, got {name}"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ...errors import ConfigError
+from ...errors import ConfigError, Fault
 from ..validator import Validator
-from .codec import Codec, Converter, Violation, generate
+from .codec import Codec, Converter, Unencodable, Violation, generate
 from .containers import require_different_hashes
 from .scalars import SCALARS
 
@@ -59,15 +59,19 @@ def _name_codec(key: Codec, hint_name: str) -> Codec:
     convert, encode_number = key.decode, key.encode
     accepts = Validator(json).accepts
 
+    wrong_key = Fault("", f"must be a key of {hint_name}", "propertyNames", json)
+
     def decode(text: str) -> Any:
         number = int(text)
         if not accepts(number):
-            raise Violation(f"must be a name that is one of the keys of {hint_name}", "propertyNames", json)
+            raise Violation(wrong_key.message, wrong_key.rule, json)
         return number if convert is None else convert(number)
 
     def encode(native: Any) -> Any:
         number = native if encode_number is None else encode_number(native)
-        return str(number) if type(number) is int else number
+        if type(number) is not int:
+            return number
+        return str(number) if accepts(number) else Unencodable(native, wrong_key)
 
     names = {"enum": list(map(str, json["enum"]))} if "enum" in json else {"pattern": INTEGER_NAME}
     return Codec({"type": "string", **names}, decode, encode, key.native_types)

@@ -71,6 +71,8 @@ class _Constraints:
         elif rule.name in LIMITS:
             self._require_applicable(list(self._limits(rule)), rule)
         elif rule.name in LENGTHS:
+            if type(rule.value) is not int or rule.value < 0:
+                raise rejected(rule.source, self._hint_name, "a length must be an int of 0 or more")
             self._require_applicable(list(self._lengths(rule)), rule)
         elif rule.name == "pattern":
             # of a Decimal or a date it is the pattern of its text; base64 says nothing about bytes
@@ -80,6 +82,8 @@ class _Constraints:
             self._require_applicable("array" in self._types, rule)
             self._add_keyword("uniqueItems", True)
         elif rule.name == "predicate":
+            if not callable(rule.value):
+                raise rejected(rule.source, self._hint_name, "a predicate must be callable")
             name = getattr(rule.value, "__qualname__", type(rule.value).__qualname__)
             self._add_check("x-predicate", predicate_check(rule.value, name), name)
         else:

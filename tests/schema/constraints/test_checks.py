@@ -92,6 +92,7 @@ class Price:
         (dict[str, tuple[Price, int]], {"a": (Price(Decimal(-1)), 1)}, {"a": [{"net": "-1"}, 1]}, "/a/0/net"),
         (Annotated[Decimal, Ge(0)] | None, Decimal(-1), "-1", ""),
         (Annotated[Decimal | None, Ge(0)], Decimal(-1), "-1", ""),
+        (dict[Annotated[Decimal, Ge(0)], int], {Decimal(-1): 1}, {"-1": 1}, "/-1"),
     ],
 )
 def test_a_fault_names_the_part(hint: Any, bad: Any, data: Any, path: str) -> None:
@@ -100,7 +101,7 @@ def test_a_fault_names_the_part(hint: Any, bad: Any, data: Any, path: str) -> No
         with pytest.raises(ValidationError) as caught:
             action()
         found = [(fault.path, fault.rule) for fault in caught.value.errors]
-        assert found == [(path, "ge")] or (path, "anyOf") in found
+        assert (path, "ge") in found or (path, "anyOf") in found
 
 
 def test_none_has_no_limit() -> None:
@@ -167,6 +168,10 @@ def test_a_predicate_that_fails_is_user_code() -> None:
         (Annotated[UUID, Ge(UUID(int=1))], "does not apply"),
         (Annotated[str | bytes, MaxLen(3)], "member of the union"),
         (Annotated[str | date, MinLen(3)], "member of the union"),
+        (Annotated[bytes, MaxLen("3")], "a length must be an int"),  # type: ignore[arg-type]
+        (Annotated[str, MaxLen(-1)], "a length must be an int"),
+        (Annotated[list[int], MinLen(1.5)], "a length must be an int"),  # type: ignore[arg-type]
+        (Annotated[int, annotated_types.Predicate(3)], "must be callable"),  # type: ignore[arg-type]
         (Annotated[datetime, annotated_types.Timezone(None)], "always has an offset"),
         (Annotated[datetime, annotated_types.Timezone("Europe/Paris")], "not the name of its zone"),
         (Annotated[int, annotated_types.Timezone(...)], "datetime and time only"),

@@ -249,6 +249,32 @@ def test_dump_coerces_nothing(hint: Any, native: Any) -> None:
     assert caught.value.errors
 
 
+def test_an_integer_key_obeys_its_constraints_on_both_ways() -> None:
+    schema = Schema.of(dict[Annotated[int, Ge(1)], str])
+    for action in (lambda: schema.load({"0": "a"}), lambda: schema.dump({0: "a"})):
+        with pytest.raises(ValidationError) as caught:
+            action()
+        assert ("/0", "propertyNames") in [(fault.path, fault.rule) for fault in caught.value.errors]
+
+
+@pytest.mark.parametrize(
+    ("hint", "data"),
+    [
+        (dict[int, int], {"01": 1}),
+        (dict[int, int], {"-0": 1}),
+        (dict[int, int], {"1.0": 1}),
+        (dict[int, int], {"1": 1, "+1": 2}),
+        (dict[int, int], {"9" * 5_000: 1}),
+        (dict[UUID, int], {"0" * 7 + "a" + str(UUID(int=1))[8:]: 1, "0" * 7 + "A" + str(UUID(int=1))[8:]: 2}),
+        (set[Decimal], ["1.0", "1.00"]),
+        (set[int | bool], [1, True]),
+    ],
+)
+def test_what_is_equal_in_python_only_is_rejected_and_not_dropped(hint: Any, data: Any) -> None:
+    with pytest.raises(ValidationError):
+        Schema.of(hint).load(data)
+
+
 def test_numbers_take_the_type_of_the_hint() -> None:
     assert repr(Schema.of(int).load(1.0)) == "1"
     assert repr(Schema.of(float).load(1)) == "1.0"

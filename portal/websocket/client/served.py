@@ -67,7 +67,7 @@ class ServedFunctions:
 
 
 class LinkPeer:
-    """The server of one link as the caller of functions; see `portal.websocket.server.running.Peer`.
+    """The server of one link as the caller of functions; see `portal.websocket.server.running.Caller`.
 
     Args:
         functions: what may be called; None rejects every call.
@@ -80,13 +80,11 @@ class LinkPeer:
 
     identity: Any = None
     request: Any = None  # there is no handshake to authenticate
-    subscriptions: Any = None
-    kept: Any = None
 
     def __init__(
         self, functions: ServedFunctions | None, session: Session, lock: threading.Lock, send: Callable[[bytes], object]
     ) -> None:
-        self.id = self.address = self.client = ""
+        self.id = self.address = ""
         self._functions = functions
         self._session = session
         self._lock = lock
@@ -129,7 +127,7 @@ class LinkPeer:
         if text is not None:
             self._send(text)
 
-    # Peer
+    # Caller
 
     def respond(self, call: IncomingCall, result: JSONValue, *, meta: JSONObject | None = None) -> None:
         """Send the result of a call. Raises: SerializationError."""
@@ -154,6 +152,3 @@ class LinkPeer:
         """Have work done by a thread. Raises: OverloadedError."""
         assert self._functions is not None
         self._functions.run(lambda: work(None))
-
-    def renew(self, identity: Any) -> None:
-        """Do nothing: a server does not authenticate itself by messages."""

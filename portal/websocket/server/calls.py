@@ -25,14 +25,14 @@ from ...serving import Work
 from ..events import IncomingCall
 from ..meta import context_of
 from .authentication import Authentication
-from .running import Peer, RunningCall, StreamWork
+from .running import Caller, RunningCall, StreamWork
 
 __all__ = ["Calls", "Prepared", "ReservedMethod"]
 
 _log = get_logger("portal.websocket")
 
-#: A method whose name begins with "rpc.": it responds to the call. It raises portal errors.
-ReservedMethod = Callable[[Peer, IncomingCall, CallContext], None]
+#: A method whose name begins with "rpc.": it responds to the call of a `Peer`. It raises portal errors.
+ReservedMethod = Callable[[Any, IncomingCall, CallContext], None]
 
 
 class Prepared(NamedTuple):
@@ -79,7 +79,7 @@ class Calls:
         self._reserved = reserved
         self._base = base
 
-    def prepare(self, peer: Peer, call: IncomingCall) -> Prepared:
+    def prepare(self, peer: Caller, call: IncomingCall) -> Prepared:
         """Return the work of a call. It is quick, so the thread that reads calls it."""
         client = ("client", client_name(peer.identity, peer.address))
         method = call.method
@@ -98,7 +98,7 @@ class Calls:
         except RegistryError:
             return None
 
-    def run(self, peer: Peer, call: IncomingCall, entry: Entry | None, keys: Keys, held: HeldKeys | None) -> bool:
+    def run(self, peer: Caller, call: IncomingCall, entry: Entry | None, keys: Keys, held: HeldKeys | None) -> bool:
         """Run one call and respond to it. Return whether its time tells how long the next one takes."""
         context: CallContext | None = None
         reply: dict[str, str] = {}
@@ -122,14 +122,14 @@ class Calls:
         fail(peer, call, failure, context, reply)
         return False
 
-    def _identify(self, peer: Peer, call: IncomingCall, context: CallContext, held: HeldKeys | None) -> None:
+    def _identify(self, peer: Caller, call: IncomingCall, context: CallContext, held: HeldKeys | None) -> None:
         known = peer.identity
         identity = self._authentication.of_message(peer.request, known, call.meta)
         context.identity = identity
         if held is not None and identity is not None and identity is not known:
             held.hold(("client", client_name(identity, peer.address)))
 
-    def _run_without_entry(self, peer: Peer, call: IncomingCall, context: CallContext, reply: dict[str, str]) -> None:
+    def _run_without_entry(self, peer: Caller, call: IncomingCall, context: CallContext, reply: dict[str, str]) -> None:
         self._charges.charge(peer.address, context, reply)
         reserved = self._reserved.get(call.method)
         if reserved is None:
@@ -139,7 +139,7 @@ class Calls:
 
     def _dispatch(
         self,
-        peer: Peer,
+        peer: Caller,
         call: IncomingCall,
         entry: Entry,
         keys: Keys,
@@ -183,7 +183,7 @@ class _CallWork:
 
     __slots__ = ("_call", "_calls", "_entry", "_keys", "_peer")
 
-    def __init__(self, calls: Calls, peer: Peer, call: IncomingCall, entry: Entry | None, keys: Keys) -> None:
+    def __init__(self, calls: Calls, peer: Caller, call: IncomingCall, entry: Entry | None, keys: Keys) -> None:
         self._calls = calls
         self._peer = peer
         self._call = call
@@ -198,7 +198,7 @@ class _CallWork:
         self._peer.fail(self._call, error)
 
 
-def fail(peer: Peer, call: IncomingCall, error: PortalError, context: CallContext | None, reply: Any = None) -> None:
+def fail(peer: Caller, call: IncomingCall, error: PortalError, context: CallContext | None, reply: Any = None) -> None:
     """Respond with an error, and log it if the client does not get its details."""
     limit_exposure(error)
     if context is not None:

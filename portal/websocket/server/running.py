@@ -1,4 +1,4 @@
-"""Peer: one connection of a client; RunningCall: a call of it; StreamWork: one whose items wait for the client."""
+"""Caller: the other side of a connection; RunningCall: a call of it; StreamWork: one whose items wait for it."""
 
 from __future__ import annotations
 
@@ -20,26 +20,24 @@ from ..events import IncomingCall
 from .sessions import KeptSession
 from .subscriptions import Subscriptions
 
-__all__ = ["Peer", "RunningCall", "StreamWork"]
+__all__ = ["Caller", "Peer", "RunningCall", "StreamWork"]
 
 _log = get_logger("portal.websocket")
 _END: Any = object()
 
 
-class Peer(Protocol):
-    """A connection with its session. Texts are sent in the order in which they were made, and sending never waits.
+class Caller(Protocol):
+    """The other side of a connection, as its calls use it: a client of a server, or the server of a client.
 
-    On CancelReceived the connection calls `call.tag.cancel()`, and on CreditReceived, and when the client has read what
-    waited for it, `call.tag.go_on()`, unless the tag is None; see `RunningCall`.
+    Texts are sent in the order in which they were made, and sending never waits. On CancelReceived the connection calls
+    `call.tag.cancel()`, and on CreditReceived, and when the other side has read what waited for it, `call.tag.go_on()`,
+    unless the tag is None; see `RunningCall`.
 
     Attributes:
         id: tells connections apart.
         request: the request of the handshake.
-        address: the network address of the client, behind trusted proxies.
-        identity: of the client, by its last credential, or None.
-        subscriptions: of the connection.
-        client: the name of the client; see `client_name`.
-        kept: the session in which the client may come back, or None.
+        address: the network address of a client, behind trusted proxies.
+        identity: of a client, by its last credential, or None.
 
     Threads: any.
     """
@@ -48,9 +46,6 @@ class Peer(Protocol):
     request: Request
     address: str
     identity: Identity | None
-    subscriptions: Subscriptions
-    client: str
-    kept: KeptSession | None
 
     def respond(self, call: IncomingCall, result: JSONValue, *, meta: JSONObject | None = None) -> None:
         """End a call; see `Session.respond`. Raises: SerializationError."""
@@ -61,6 +56,28 @@ class Peer(Protocol):
     def send_item(self, call: IncomingCall, data: JSONValue) -> None:
         """Send an item of a stream; see `Session.item`. Raises: SerializationError."""
 
+    def has_room(self, call: IncomingCall) -> bool:
+        """Return whether the other side accepts another item of a stream, and reads what it is sent."""
+
+    def run_in_worker(self, kind: Hashable, keys: Keys, work: Work) -> None:
+        """Have work done later; see `portal.serving.Run`. Raises: OverloadedError if there is no worker for it."""
+
+
+class Peer(Caller, Protocol):
+    """A client, as the reserved methods of its server use it.
+
+    Attributes:
+        subscriptions: of the connection.
+        client: the name of the client; see `client_name`.
+        kept: the session in which the client may come back, or None.
+
+    Threads: any.
+    """
+
+    subscriptions: Subscriptions
+    client: str
+    kept: KeptSession | None
+
     def send_text(self, text: bytes) -> None:
         """Send a text that was made elsewhere, unless the connection is lost."""
 
@@ -69,12 +86,6 @@ class Peer(Protocol):
 
     def abandon(self) -> None:
         """Cancel the calls that run: their client does not come back."""
-
-    def has_room(self, call: IncomingCall) -> bool:
-        """Return whether the client accepts another item of a stream, and reads what it is sent."""
-
-    def run_in_worker(self, kind: Hashable, keys: Keys, work: Work) -> None:
-        """Have work done later; see `portal.serving.Run`. Raises: OverloadedError if there is no worker for it."""
 
     def renew(self, identity: Identity) -> None:
         """Take the identity of a new credential, and its expiry."""
@@ -113,7 +124,7 @@ class StreamWork:
     """Produces the items of a stream as fast as the client takes them. While it waits it holds no worker.
 
     Args:
-        peer: the connection.
+        peer: the other side of the connection.
         call: the call.
         items: what the function yields.
         context: of the call; the stream ends when it is cancelled.
@@ -127,7 +138,7 @@ class StreamWork:
 
     def __init__(
         self,
-        peer: Peer,
+        peer: Caller,
         call: IncomingCall,
         items: Iterator[Any],
         context: CallContext,

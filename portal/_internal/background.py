@@ -97,14 +97,15 @@ class LoopGuard:
         failures: how many steps have failed.
         in_a_row: how many of the last steps have failed.
 
-    Threads: the one that runs the loop; any may read.
+    Threads: any. A thread that was overtaken may note a failure beside the one that runs the loop.
     """
 
-    __slots__ = ("_clock", "_first", "_name", "_pause", "failures", "in_a_row")
+    __slots__ = ("_clock", "_first", "_lock", "_name", "_pause", "failures", "in_a_row")
 
     def __init__(
         self, name: str, *, pause: Callable[[float], object] = sleep, clock: Callable[[], float] = monotonic
     ) -> None:
+        self._lock = threading.Lock()  # guards counting
         self.failures = 0
         self._name = name
         self._pause = pause
@@ -115,7 +116,8 @@ class LoopGuard:
     def clear(self) -> None:
         """Note a step that did not fail."""
         if self.in_a_row:
-            self.in_a_row = 0
+            with self._lock:
+                self.in_a_row = 0
 
     def note(self, error: BaseException) -> None:
         """Count, log and pause after a failed step. Of many failures in a row, the 1st, 2nd, 4th, ... are logged.
@@ -128,11 +130,13 @@ class LoopGuard:
             return
 
     def _note(self, error: BaseException) -> None:
-        self.failures += 1
-        self.in_a_row += 1
-        count = self.in_a_row
-        if count == 1:
-            self._first = self._clock()
+        now = self._clock()
+        with self._lock:
+            self.failures += 1
+            self.in_a_row += 1
+            count = self.in_a_row
+            if count == 1:
+                self._first = now
         if count & (count - 1) == 0:
             _log.error("a step of %s failed: failures in a row %d", self._name, count, exc_info=error)
         self._pause(min(_MAX_PAUSE, _FIRST_PAUSE * 2 ** min(count - 1, 10)))

@@ -131,7 +131,8 @@ class Catalogue:
             name, _, version = path[-1].partition("@")
             versions = self._by_path.get((*path[:-1], name))
         if versions is None and version is not None:
-            versions = (self._by_full_path[path],) if path in self._by_full_path else None
+            entry = self._by_full_path.get(path)
+            versions = None if entry is None else (entry,)
         if not versions:
             return None
         return versions[0] if version is None else first_match(versions, version, _version_of)

@@ -47,7 +47,7 @@ class Listing:
         if not path:
             return {
                 "functions": [self._row(entry, base) for entry in self._catalogue.entries()],
-                "services": [service.status() for service in list(self._services.values())],
+                "services": [service.status() for service in dict(self._services).values()],
             }
         service = self._services.get(path[0]) if len(path) == 1 else None
         if service is not None:

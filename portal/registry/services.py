@@ -104,7 +104,7 @@ class ServiceRegistry:
         stop_services(services)
 
     def _unknown(self, name: str) -> RegistryError:
-        registered = ", ".join(self._services) or "none"
+        registered = ", ".join(self._services.copy()) or "none"
         return RegistryError(f"no service {name} is registered; registered: {registered}", name=name)
 
     def __contains__(self, name: object) -> bool:

@@ -43,7 +43,7 @@ class Discovery:
 
     def document(self) -> dict[str, Any]:
         """Return the document. It is cached, so the caller must not change it."""
-        entries, topics = self._catalogue.entries(), list(self._topics.values())
+        entries, topics = self._catalogue.entries(), list(dict(self._topics).values())
         made = self._made
         if made is None or made[0] != (entries, topics):
             document = openrpc_document(entries, title=self._title, version=self._version, server_url=self._url())

@@ -344,9 +344,9 @@ class WebSocketPortal(NetworkPortal):
                 self._connections.disconnect(lambda _: True, code=CloseCode.GOING_AWAY, reason="the server stops")
             if self._closed:
                 self._sessions.close()
-                for topic in self._topics.values():
+                for topic in self._topics.copy().values():
                     topic.close()
-                for store in self._stores.values():
+                for store in self._stores.copy().values():
                     close_and_log(store, "the store of topics")
                 close_middleware(self._http_middleware)
 

@@ -126,7 +126,7 @@ class Documents:
         """
         return openapi_document(
             self._catalogue.entries() if entries is None else entries,
-            list(self._services.values()),
+            list(dict(self._services).values()),
             base_path=self._base_path if mount_path is None else mount_path,
             authenticators=self._authenticators,
             rpc=self._rpc_url is not None,

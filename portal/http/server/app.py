@@ -7,6 +7,7 @@ GET {service}     its functions           GET {base}       everything published
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any, Literal
@@ -153,6 +154,7 @@ class HTTPApp:
             self._authenticators, self._http_middleware, self._errors, self._secrets, self._middleware_failed
         )
         self._has_checked_names = False
+        self._name_check = threading.Lock()  # acquired once, by the thread that checks, and never released
 
     def handle(self, request: Request) -> Response:
         """Return the response to a request; see `portal.serving.App`.
@@ -212,7 +214,7 @@ class HTTPApp:
 
     def _respond(self, request: Request) -> Response:
         context: CallContext | None = None
-        if not self._has_checked_names:
+        if not self._has_checked_names and self._name_check.acquire(blocking=False):
             self._has_checked_names = True
             self._check_names()
         try:

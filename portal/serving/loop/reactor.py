@@ -12,6 +12,7 @@ from collections.abc import Callable
 from time import monotonic
 
 from ..._internal.background import LoopGuard
+from ..._internal.counter import Counter
 from ..._internal.log import get_logger
 from ...errors import ProtocolError
 from ..connections.connection import INPUT_REFUSED, Connection
@@ -78,7 +79,7 @@ class Reactor:
         self._running = True
         self._next_sweep = monotonic() + _SWEEP
         self._guard = LoopGuard("the reactor")
-        self._failed_events = 0
+        self._failed_events = Counter()
         self._upkeep = Upkeep(table, acceptor, scheduler.queue, work, rejections, self._end_failed)
 
     # any thread
@@ -100,7 +101,7 @@ class Reactor:
     @property
     def failures(self) -> int:
         """How many steps of the loop have failed, with those of the thread that watches it."""
-        return self._guard.failures + self._upkeep.guard.failures + self._leader.failures + self._failed_events
+        return self._guard.failures + self._upkeep.guard.failures + self._leader.failures + self._failed_events.value
 
     @property
     def failing(self) -> bool:
@@ -166,7 +167,7 @@ class Reactor:
         self._poller.close()
 
     def _fail(self, fd: int, error: BaseException, turn: Leadership) -> None:
-        self._failed_events += 1
+        self._failed_events.add()
         _log.error("watching a connection failed", exc_info=error)
         if not turn.over:  # else the next leader watches it
             self._end_failed(fd)

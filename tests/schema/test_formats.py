@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
+from fractions import Fraction
+from ipaddress import IPv4Address, IPv6Network
 from uuid import UUID
 
 import pytest
@@ -14,10 +16,13 @@ from hypothesis import strategies as st
 from portal.schema.formats import (
     FORMATS,
     duration_text,
+    parse_base64,
     parse_date,
     parse_datetime,
     parse_decimal,
     parse_duration,
+    parse_fraction,
+    parse_ip,
     parse_time,
     parse_uuid,
 )
@@ -65,3 +70,34 @@ def test_a_value_that_is_not_text_has_every_format() -> None:
 @given(st.timedeltas())
 def test_durations_round_trip_exactly(span: timedelta) -> None:
     assert parse_duration(duration_text(span)) == span
+
+
+@pytest.mark.parametrize(
+    ("parse", "text", "value"),
+    [
+        (parse_base64, "aGVsbG8=", b"hello"),
+        (parse_base64, "", b""),
+        (parse_fraction, "1/3", Fraction(1, 3)),
+        (parse_fraction, "-0.5", Fraction(-1, 2)),
+        (parse_fraction, "7", Fraction(7)),
+        (parse_ip(IPv4Address), "10.0.0.1", IPv4Address("10.0.0.1")),
+        (parse_ip(IPv6Network), "fe80::/10", IPv6Network("fe80::/10")),
+    ],
+)
+def test_text_of_other_classes_is_parsed(parse: Callable[[str], object], text: str, value: object) -> None:
+    assert parse(text) == value
+
+
+@pytest.mark.parametrize(
+    ("parse", "text", "words"),
+    [
+        *((parse_base64, text, "must be base64 text") for text in ("abc", "ab=c", "YWI", "YWI=\n", "\u00e9", "a_-=")),
+        *((parse_fraction, text, "must be a fraction") for text in ("1e9", "1/0", "a", "1/-3", " 1", "0x1", "inf")),
+        (parse_ip(IPv4Address), "::1", "must be an IPv4Address: "),
+        (parse_ip(IPv4Address), "1.2.3", "must be an IPv4Address: "),
+        (parse_ip(IPv6Network), "fe80::1/10", "must be an IPv6Network: "),
+    ],
+)
+def test_other_text_is_rejected_in_plain_words(parse: Callable[[str], object], text: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        parse(text)

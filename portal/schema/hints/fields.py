@@ -110,15 +110,18 @@ def _typed_dict_hints(kind: Any, variables: dict[Any, Any]) -> tuple[dict[str, A
     A TypedDict has the annotations of its bases as its own, and no base class but dict.
     """
     written = _resolved(kind)
+    own = inspect.get_annotations(kind)
     inherited: dict[str, Any] = {}
+    of_bases: dict[str, Any] = {}
     found: dict[str, Any] = {}
     for base, values in _generic_bases(kind, variables):
         if is_typed_dict(base):
             of_base, replaced = _typed_dict_hints(base, values)
             inherited |= of_base
+            of_bases |= inspect.get_annotations(base)
             found |= replaced
     for name, hint in written.items():
-        if name not in inherited or inherited[name] != hint:
+        if name not in inherited or (inherited[name] != hint and of_bases[name] != own[name]):
             found[name] = substitute(hint, variables)
     return written, {name: found[name] for name in written}
 
@@ -156,8 +159,18 @@ def _generic_bases(kind: Any, variables: dict[Any, Any]) -> Iterator[tuple[Any, 
 def _resolved(kind: Any) -> dict[str, Any]:
     """Return the hints of a class and its bases, with names resolved."""
     # names: a class that is defined inside a function may refer to itself; type parameters may be in quotes
-    names = {kind.__name__: kind} | {name.__name__: name for name in getattr(kind, "__type_params__", ())}
+    names = {kind.__name__: kind} | _type_parameters(kind)
     return typing.get_type_hints(kind, localns=names, include_extras=True)
+
+
+def _type_parameters(kind: Any) -> dict[str, Any]:
+    """Return the type parameters in brackets of a class and its bases by name, those of the class before others."""
+    found: dict[str, Any] = {}
+    for written in vars(kind).get("__orig_bases__", kind.__bases__):
+        base = typing.get_origin(written) or written
+        if isinstance(base, type) and base is not typing.Generic:
+            found |= _type_parameters(base)
+    return found | {name.__name__: name for name in getattr(kind, "__type_params__", ())}
 
 
 def alias_value(alias: Any) -> Any:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import sys
 import threading
+import types
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -210,3 +212,63 @@ def test_names_in_an_alias_are_looked_up_in_its_module() -> None:
     assert alias_value(Names) == list[str]
     with pytest.raises(ConfigError, match="Nowhere"):
         alias_value(Lost)
+
+
+MODERN = """
+from __future__ import annotations
+from dataclasses import dataclass
+from datetime import date
+from typing import NamedTuple, TypedDict
+
+type Pair[T] = tuple[T, T]
+type Json = dict[str, Json] | list[Json] | int
+type Either[A, B] = A | list[Pair[B]]
+type Days = dict[date, Pair[Days | None]]
+
+@dataclass
+class Box[T]:
+    content: T
+    pair: Pair[T]
+    quoted: "T | None" = None
+
+@dataclass
+class Dates(Box[date]):
+    days: Days | None = None
+
+class Held[T](TypedDict):
+    held: T
+
+class HeldDate(Held[date]):
+    more: int
+
+class Row[T](NamedTuple):
+    cell: T
+"""
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="the statement type is of CPython 3.12")
+@pytest.mark.parametrize("future", [True, False])
+def test_type_parameters_in_brackets(future: bool) -> None:
+    module = types.ModuleType(f"modern_{future}")
+    sys.modules[module.__name__] = module
+    source = MODERN if future else MODERN.replace("from __future__ import annotations", "")
+    exec(compile(source, module.__name__, "exec", dont_inherit=True), vars(module))
+    day, text = date(2026, 1, 31), "2026-01-31"
+    rows = [
+        (module.Pair[int], (1, 2), [1, 2]),
+        (module.Json, {"a": [1]}, {"a": [1]}),
+        (module.Either[int, date], [(day, day)], [[text, text]]),
+        (module.Days, {day: (None, {})}, {text: [None, {}]}),
+        (module.Box[date], module.Box(day, (day, day)), {"content": text, "pair": [text, text], "quoted": None}),
+        (module.HeldDate, {"held": day, "more": 1}, {"held": text, "more": 1}),
+        (module.Row[date], module.Row(day), {"cell": text}),
+        (module.Dates, module.Dates(day, (day, day)),
+         {"content": text, "pair": [text, text], "quoted": None, "days": None}),
+    ]  # fmt: skip
+    for hint, native, data in rows:
+        schema = Schema.of(hint)
+        assert schema.dump(native) == data
+        assert schema.load(data) == native
+    for hint in (module.Pair, module.Box, module.Held, module.Row):
+        with pytest.raises(ConfigError, match="is a type variable"):
+            Schema.of(hint)

@@ -60,12 +60,11 @@ def test_two_portals_share_a_listener() -> None:
 
 
 def test_a_service_that_fails_leaves_nothing_running() -> None:
-    class Broken(Service):
-        def on_start(self) -> None:
-            raise OSError("no database")
+    def fail() -> None:
+        raise OSError("no database")
 
     portal = Speaking()
-    portal.apply_service(Broken("shop", [add]))
+    portal.apply_service(Service("shop", [add], on_start=fail))
     with pytest.raises(OSError, match="no database"):
         portal.start()
     assert not portal.accepting

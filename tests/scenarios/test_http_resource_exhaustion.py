@@ -167,7 +167,7 @@ def test_a_connection_parked_during_garbage_collection_is_watched() -> None:
     gc.collect()
     gc.callbacks.append(park)
     try:
-        reactor._sweep(monotonic())
+        reactor._upkeep.run(monotonic())
     finally:
         gc.callbacks.remove(park)
         reactor.abandon()

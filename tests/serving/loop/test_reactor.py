@@ -44,8 +44,8 @@ CONTRACTS: dict[type, type] = {
     poller_module._EpollPoller: Poller,
     poller_module._SelectorPoller: Poller,
 }
-#: Methods that the traffic of this module does not reach: `abandon` runs in the child of a fork.
-NOT_REACHED = {"abandon", "abort_start", "pause", "_fail", "_end_failed"}  # after a fork or a fault
+#: Methods that the traffic of this module does not reach, or only if two pieces of a body arrive apart.
+NOT_REACHED = {"abandon", "abort_start", "pause", "_fail", "_end_failed", "_on_partial_body"}  # after a fork or a fault
 
 
 def any_thread(cls: type) -> set[str]:

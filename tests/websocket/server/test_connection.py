@@ -103,9 +103,9 @@ def test_a_call_that_gets_stuck_in_the_thread_that_reads_holds_nothing_up(functi
 def test_many_calls_in_one_piece_each_get_their_response(functions: Functions) -> None:
     with WebSocketServer(*functions.all(), config=WebSocketConfig(max_calls=1000)) as server:
         with server.connect() as client:
-            client.send(*(request("add", {"a": 1, "b": number}, id=number) for number in range(500)))
-            found = [client.receive() for _ in range(500)]
-        assert {one["id"]: one["result"] for one in found} == {number: 1.0 + number for number in range(500)}
+            client.send(*(request("add", {"a": 1, "b": number}, id=number) for number in range(100)))
+            found = [client.receive() for _ in range(100)]  # as many as may wait of one client
+        assert {one["id"]: one["result"] for one in found} == {number: 1.0 + number for number in range(100)}
 
 
 def test_a_batch_has_one_response(functions: Functions) -> None:

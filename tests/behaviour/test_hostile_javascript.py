@@ -41,6 +41,10 @@ SAMPLED = {"v8": 5}
 SLACK = 3.0
 
 
+#: On a busy machine the time may be over before the program has done anything.
+TRIES = 5
+
+
 class Attacked:
     """A portal at which the programs of one place run, and what it used before the first."""
 
@@ -116,9 +120,13 @@ def test_a_hostile_program_is_stopped(attacked: Attacked, program: Hostile) -> N
         pytest.skip("trusted code does not claim to stop loops in native code")
     if not os.environ.get("PORTAL_LONG") and PROGRAMS.index(program) % SAMPLED.get(attacked.engine, 1):
         pytest.skip("set PORTAL_LONG=1 to run all programs at this engine")
-    ended, seconds = attacked.attack(program)
+    expected = program.ends | ALSO.get(attacked.engine, frozenset())
+    for _ in range(TRIES):
+        ended, seconds = attacked.attack(program)
+        if ended != "timeout" or "timeout" in expected:
+            break
     if program.name not in HARMLESS.get(attacked.engine, ()):
-        assert ended in program.ends | ALSO.get(attacked.engine, frozenset())
+        assert ended in expected
     assert seconds < attacked.limits.time + SLACK
 
 

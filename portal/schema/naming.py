@@ -85,12 +85,21 @@ class _Choices:
     def _exclude_each_other(self, members: list[Any]) -> bool:
         """Return whether no value fits two members. Some generators read the members of `oneOf` only.
 
-        They cannot tell a date from other text, so a union with a date does not count.
+        They cannot tell a date from other text, nor handle objects and arrays of anything there, so a union with one of
+        these does not count.
         """
         found = [self._resolved(member) for member in members]
-        if any(not isinstance(one.get("type"), str) or str(one.get("format")).startswith("date") for one in found):
+        if not all(map(self._is_told_apart, found)):
             return False
         return all(_exclude(one, other) for number, one in enumerate(found) for other in found[:number])
+
+    def _is_told_apart(self, schema: dict[str, Any]) -> bool:
+        kind = schema.get("type")
+        if kind == "object":
+            return bool(schema.get("properties"))
+        if kind == "array":
+            return "type" in self._resolved(schema.get("items"))
+        return isinstance(kind, str) and not str(schema.get("format")).startswith("date")
 
     def _resolved(self, schema: Any, depth: int = 8) -> dict[str, Any]:
         reference = schema.get("$ref") if isinstance(schema, dict) else None

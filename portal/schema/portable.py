@@ -60,6 +60,8 @@ def portable(schema: Any, rename: Callable[[str], str], *, formats: bool) -> Any
             found["enum"] = [value]  # generators support const for scalars only
         elif key not in _DROPPED:
             found[key] = map_value(key, value, lambda part: portable(part, rename, formats=formats))
+    if isinstance(found.get("const"), str) and "type" not in found:  # generators would take it for any value
+        found = {"type": "string", **found}
     if isinstance(found.get("enum"), list):
         found = _with_typed_enum(found)
     found = _with_one_type(_with_short_tuple(found))
@@ -125,9 +127,18 @@ def _with_typed_enum(schema: dict[str, Any]) -> dict[str, Any]:
         if kind is None:
             return schema
         by_type.setdefault(kind, []).append(value)
-    if isinstance(schema.get("type"), str) or "anyOf" in schema:
+    if "anyOf" in schema or (isinstance(schema.get("type"), str) and list(by_type) != [schema["type"]]):
         return schema
     if len(by_type) == 1:
-        return {**schema, "type": next(iter(by_type))}
-    parts = [{"type": name, **({} if name == "null" else {"enum": values})} for name, values in by_type.items()]
+        return {key: value for key, value in schema.items() if key != "enum"} | _one_type_of(*by_type.popitem())
+    parts = [_one_type_of(name, values) for name, values in by_type.items()]
     return {key: value for key, value in schema.items() if key not in ("type", "enum")} | {"anyOf": parts}
+
+
+def _one_type_of(kind: str, values: list[Any]) -> dict[str, Any]:
+    """Return the schema of choices of one type. Generators have no enumerations of booleans, and null is a type."""
+    if kind == "null":
+        return {"type": kind}
+    if kind == "boolean":
+        return {"type": kind} if len(set(values)) == 2 else {"type": kind, "not": {"const": not values[0]}}
+    return {"type": kind, "enum": values}

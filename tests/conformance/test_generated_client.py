@@ -6,7 +6,7 @@ import importlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +18,7 @@ import requests
 
 from portal import HTTPPortal
 from portal.examples import orders
+from tests.conformance import odd_types
 from tests.support import every_type_service
 
 WAIT = 60.0
@@ -166,7 +167,8 @@ def test_schemas_and_json_rpc(package: str, client: Any, models: ModuleType) -> 
     assert [one.id for one in call(package, "json_rpc.call_json_rpc", client, body=batch)] == [1, "b"]
 
 
-def test_no_warning_for_any_kind_of_type(tmp_path: Path) -> None:
-    with every_type_service.protected() as portal:
+@pytest.mark.parametrize("make", [every_type_service.protected, odd_types.portal])
+def test_no_warning_for_any_kind_of_type(tmp_path: Path, make: Callable[[], HTTPPortal]) -> None:
+    with make() as portal:
         document = requests.get(f"http://127.0.0.1:{portal.port}/openapi.json", timeout=WAIT).text
     generate(document, tmp_path, "generated_every_type_client")

@@ -20,6 +20,7 @@ import pytest
 
 from portal import HTTPPortal
 from portal.examples import orders
+from tests.conformance import odd_types
 from tests.conformance.generated_calls import EVERY_TYPE, ORDERS, PROBLEM, Call, fits
 from tests.support import every_type_service
 
@@ -47,6 +48,7 @@ def example() -> HTTPPortal:
 PORTALS: dict[str, tuple[Callable[[], HTTPPortal], list[Call]]] = {
     "orders": (example, ORDERS),
     "every-type": (every_type_service.portal, EVERY_TYPE),
+    "odd-types": (odd_types.portal, odd_types.CALLS),
 }
 
 
@@ -79,7 +81,7 @@ class Served(NamedTuple):
                 assert fits(outcome["problem"], {"status": 500, "code": "function_error", "retryable": False}), outcome
             else:
                 assert "result" in outcome, (call, outcome)
-                assert fits(snake_case(outcome["result"]), call.result), (call, outcome)
+                assert fits(snake_case(outcome["result"]), snake_case(call.result)), (call, outcome)
         names = [one["post"]["operationId"] for one in self.document["paths"].values() if "get" in one]
         assert len(found["described"]) == len(names)
         assert all(len(one["fingerprint"]) == 8 for one in found["described"].values())

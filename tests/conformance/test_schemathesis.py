@@ -17,6 +17,7 @@ import pytest
 
 from portal import HTTPPortal
 from portal.examples import orders
+from tests.conformance import odd_types
 from tests.support import every_type_service
 
 HERE = Path(__file__).parent
@@ -39,6 +40,7 @@ RUNS: dict[str, tuple[Callable[[], HTTPPortal], list[str]]] = {
     "bearer": (every_type_service.protected, [f"Authorization: Bearer {every_type_service.TOKEN}"]),
     "key": (every_type_service.protected, [f"X-API-Key: {every_type_service.API_KEY}"]),
     "basic": (every_type_service.protected, [f"Authorization: Basic {BASIC}"]),
+    **({"odd-types": (odd_types.portal, [])} if EXAMPLES else {}),
 }
 
 

@@ -81,6 +81,10 @@ DATE = {"type": "string", "format": "date"}
         ([POINT, {"type": "object", "properties": {"x": {}}}], "anyOf"),
         ([POINT, LINE | {"additionalProperties": True}], "anyOf"),
         ([INTEGER, {}], "anyOf"),
+        ([INTEGER, {"type": "object"}], "anyOf"),
+        ([INTEGER, {"type": "array"}], "anyOf"),
+        ([INTEGER, {"type": "array", "items": {}}], "anyOf"),
+        ([INTEGER, {"type": "array", "items": {"type": ["integer", "null"]}}], "oneOf"),
     ],
 )
 def test_a_union_has_a_name_and_is_exclusive_if_that_is_sure(members: list[Any], kind: str) -> None:

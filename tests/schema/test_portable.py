@@ -78,7 +78,7 @@ def test_choices_of_several_types_are_grouped_by_type() -> None:
             {"type": "string", "enum": ["a"]},
             {"type": "integer", "enum": [1, 2]},
             {"type": "null"},
-            {"type": "boolean", "enum": [True]},
+            {"type": "boolean", "not": {"const": False}},
         ],
     }
     mixed: dict[str, object] = {"type": ["object", "string"], "enum": [{}, "a"]}
@@ -96,6 +96,12 @@ EQUAL: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"anyOf": [{"type": "string"}, {"type": "null"}]}, {"anyOf": [{"type": "string"}, {"type": "null"}]}),
     ({"oneOf": [{"type": "string"}, {"const": None}]}, {"oneOf": [{"type": "string"}, {"type": "null"}]}),
     ({"type": ["string", "null"]}, {"type": ["string", "null"]}),
+    ({"const": "a"}, {"type": "string", "const": "a"}),
+    ({"const": 1}, {"const": 1}),
+    ({"enum": [True]}, {"type": "boolean", "not": {"const": False}}),
+    ({"type": "boolean", "enum": [False, True]}, {"type": "boolean"}),
+    ({"enum": [False, None]}, {"anyOf": [{"type": "boolean", "not": {"const": True}}, {"type": "null"}]}),
+    ({"type": ["null", "integer"], "enum": [None]}, {"const": None}),
     (
         {"type": ["integer", "string", "null"], "maxLength": 2},
         {"anyOf": [{"type": "integer"}, {"type": "string"}, {"type": "null"}], "maxLength": 2},

@@ -94,7 +94,8 @@ def openapi_document(
         spec.components.parameter(name, "header", parameter)
     for name, header in HEADERS.items():
         spec.components.header(name, header)
-    for status in sorted({*_CALL_STATUSES, *_GET_STATUSES, 406}):
+    streams = any(entry.function.schema.streaming for entry in published.values())
+    for status in sorted({*_CALL_STATUSES, *_GET_STATUSES, *([406] if streams else [])}):
         spec.components.response(f"Problem{status}", _problem_response(status))
     for tag in _tags(published.values(), services, rpc):
         spec.tag(tag)

@@ -84,7 +84,7 @@ def shared_fields() -> dict[str, set[str]]:
 
 
 def listed_fields() -> dict[str, set[str]]:
-    rows = re.findall(r"^\| `([\w.]+)` \| (.+?) \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    rows = re.findall(r"^\| `portal\.([\w.]+)` \| (.+?) \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     found: dict[str, set[str]] = {}
     for cls, fields in rows:
         found.setdefault(cls, set()).update(re.findall(r"`(\w+)`", fields))

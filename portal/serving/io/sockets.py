@@ -170,7 +170,7 @@ class SocketFile:
     """
 
     path: str
-    identity: tuple[int, int]
+    identity: tuple[int, int, int]
 
     @classmethod
     def at(cls, path: str) -> SocketFile:
@@ -191,8 +191,9 @@ class SocketFile:
             _log.warning("the file of a socket was not removed: %s: %s", self.path, error)
 
 
-def _identity(status: os.stat_result) -> tuple[int, int]:
-    return status.st_dev, status.st_ino
+def _identity(status: os.stat_result) -> tuple[int, int, int]:
+    # A file system may give the number of a removed file to the next one at once.
+    return status.st_dev, status.st_ino, status.st_mtime_ns
 
 
 def socket_file(host: str) -> SocketFile | None:

@@ -38,7 +38,8 @@ def make_pool() -> Iterator[MakePool]:
         for pid in pids:
             with pytest.raises(ProcessLookupError):
                 os.kill(pid, 0)
-    assert (open_files(), threading.active_count()) == (files, threads)
+    assert open_files() <= files
+    assert threading.active_count() <= threads
 
 
 def wait_until(holds: Callable[[], bool], seconds: float = 30.0) -> None:

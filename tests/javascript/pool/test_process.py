@@ -23,7 +23,7 @@ def child() -> Iterator[ChildProcess]:
     found.kill()
     found.close()
     assert not found.alive
-    assert open_files() == files
+    assert open_files() <= files
 
 
 def test_calls_in_fresh_global_objects(child: ChildProcess) -> None:
@@ -95,7 +95,7 @@ def test_a_child_that_does_not_start(settings: ChildSettings, words: str) -> Non
     with pytest.raises(EngineError, match=words) as caught:
         ChildProcess(settings)
     assert caught.value.stage == "host"
-    assert open_files() == files
+    assert open_files() <= files
 
 
 def test_no_program_to_run(monkeypatch: pytest.MonkeyPatch) -> None:

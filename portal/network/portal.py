@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
+from time import monotonic
 from typing import Any, ClassVar
 
 from .._internal.closing import close_and_log
@@ -161,9 +162,11 @@ class NetworkPortal(Portal):
 
     def stop(self, grace: float = 5.0) -> None:
         """Stop serving: finish running calls within `grace` seconds, then stop the services and the client."""
+        deadline = monotonic() + grace
         try:
             with self._lifecycle:
                 self._mount.stop(grace)
+            self._drain(max(0.0, deadline - monotonic()))
         finally:
             self._stop_rest(grace)
 
@@ -182,6 +185,9 @@ class NetworkPortal(Portal):
         """
         failing = self.listener.failing
         return super().health() | ({"status": "down", "failing": failing} if failing else {})
+
+    def _drain(self, grace: float) -> None:
+        """Let what runs on connections of a listener that goes on for others end within `grace` seconds."""
 
     def resolve_function(self, address: Address | str) -> ResolvedFunction:
         """Return the Function at the address of a server; see `RemoteResolver.resolve_function`."""

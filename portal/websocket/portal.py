@@ -340,8 +340,6 @@ class WebSocketPortal(NetworkPortal):
         try:
             super().stop(grace)
         finally:
-            if not self._owns_listener:  # the listener may go on for others
-                self._connections.disconnect(lambda _: True, code=CloseCode.GOING_AWAY, reason="the server stops")
             if self._closed:
                 self._sessions.close()
                 for topic in self._topics.copy().values():
@@ -349,6 +347,10 @@ class WebSocketPortal(NetworkPortal):
                 for store in self._stores.copy().values():
                     close_and_log(store, "the store of topics")
                 close_middleware(self._http_middleware)
+
+    def _drain(self, grace: float) -> None:
+        if not self._connections.wait_until_empty(grace):
+            self._connections.disconnect(lambda _: True, code=CloseCode.GOING_AWAY, reason="the server stops")
 
     def stats(self) -> dict[str, Any]:
         """Return the numbers of functions, calls, connections and topics, and the counters of the listener."""

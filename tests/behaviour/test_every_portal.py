@@ -32,11 +32,13 @@ from portal import (
 )
 from portal.errors import PortalError
 from portal.schema.constraints import Ge, MaxLen
+from tests.support.secure_portals import secure_websocket_portal
 
 PORTALS: dict[str, Callable[[], Portal]] = {
     "local": LocalPortal,
     "http": HTTPPortal,
     "websocket": WebSocketPortal,
+    "wss": secure_websocket_portal,
     "testing": TestingPortal,
 }
 

@@ -274,6 +274,45 @@ def test_a_stopped_portal_says_goodbye_and_may_start_again(consumer: Consumer) -
         assert consumer.call_at(address, {"a": 1, "b": 2}, timeout=20) == 3
 
 
+def test_calls_finish_when_the_portal_leaves_a_shared_listener(consumer: Consumer) -> None:
+    started, release = threading.Event(), threading.Event()
+
+    def wait() -> str:
+        started.set()
+        return "done" if release.wait(30) else "late"
+
+    with HTTPPortal() as http, WebSocketPortal(listener=http.listener) as ws:
+        over_http, address = http.apply(add), ws.apply(wait)
+        future = consumer.submit_at(address, {})
+        assert started.wait(20)
+        stopping = threading.Thread(target=ws.stop, args=(20,))
+        stopping.start()
+        release.set()
+        assert future.result(20) == "done"
+        stopping.join(20)
+        assert not stopping.is_alive()
+        assert ws.list_clients() == []
+        assert consumer.call_at(over_http, {"a": 1, "b": 2}) == 3
+
+
+def test_a_call_that_takes_longer_than_the_grace_is_cut_off(consumer: Consumer) -> None:
+    started, release = threading.Event(), threading.Event()
+
+    def wait() -> bool:
+        started.set()
+        return release.wait(30)
+
+    with HTTPPortal() as http, WebSocketPortal(listener=http.listener, config=WebSocketConfig(session_keep=0)) as ws:
+        http.apply(add)
+        future = consumer.submit_at(ws.apply(wait), {}, timeout=20)
+        assert started.wait(20)
+        ws.stop(grace=0.05)
+        with pytest.raises(TransportError) as caught:
+            future.result(20)
+        assert caught.value.may_have_executed
+        release.set()
+
+
 @pytest.mark.parametrize(
     ("options", "setting"),
     [

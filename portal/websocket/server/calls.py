@@ -30,6 +30,8 @@ from .running import Caller, RunningCall, StreamWork
 __all__ = ["Calls", "Prepared", "ReservedMethod"]
 
 _log = get_logger("portal.websocket")
+# Reserved methods that count for limits by themselves, or not at all, as the GET of a schema over HTTP.
+_UNCHARGED = frozenset({"rpc.authenticate", "rpc.describe", "rpc.publish", "rpc.resume", "rpc.unsubscribe"})
 
 #: A method whose name begins with "rpc.": it responds to the call of a `Peer`. It raises portal errors.
 ReservedMethod = Callable[[Any, IncomingCall, CallContext], None]
@@ -130,8 +132,9 @@ class Calls:
             held.hold(("client", client_name(identity, peer.address)))
 
     def _run_without_entry(self, peer: Caller, call: IncomingCall, context: CallContext, reply: dict[str, str]) -> None:
-        self._charges.charge(peer.address, context, reply)
         reserved = self._reserved.get(call.method)
+        if reserved is None or call.method not in _UNCHARGED:
+            self._charges.charge(peer.address, context, reply)
         if reserved is None:
             find_method(self._catalogue, call.method)  # raises an error that names similar functions
             raise RegistryError(f"there is no function {shorten(call.method)} any more", name=shorten(call.method))

@@ -324,7 +324,7 @@ class ServerConnection(CallSession):
     def stopping(self) -> None:
         """Ask the client to connect again elsewhere, and close once its calls have ended."""
         with self._lock:
-            if not self.closing:
+            if not self.closing and not self._stopping:
                 self._stopping = True
                 self._transport.outbox.add(wire.go_away("the server stops", self._config.goaway_delay))
                 self._flush()

@@ -60,6 +60,7 @@ class Connections:
         self._on_connect = on_connect
         self._on_disconnect = on_disconnect
         self._lock = threading.Lock()  # guards the attributes below
+        self._emptied = threading.Condition(self._lock)  # notified when the last connection is gone
         self._numbers = count(1)
         self._open: dict[str, ServerConnection] = {}
         self._clients: dict[str, int] = {}  # number of connections
@@ -121,9 +122,16 @@ class Connections:
             if self._open.pop(connection.id, None) is None:
                 return
             self._leave(connection.client)
+            if not self._open:
+                self._emptied.notify_all()
         begun = self._connecting.pop(connection.id, None)
         if self._on_disconnect is not None and (begun is not None or self._on_connect is None):
             _run(connection, _HookWork(self._on_disconnect, connection, after=begun))
+
+    def wait_until_empty(self, timeout: float) -> bool:
+        """Wait until there is no connection, at most so many seconds. Return whether there is none."""
+        with self._emptied:
+            return self._emptied.wait_for(lambda: not self._open, timeout)
 
     def _leave(self, client: str) -> None:
         left = self._clients.get(client, 0) - 1

@@ -11,6 +11,7 @@ from ...calls.middleware import Call
 from ...context import CallContext
 from ...errors import Fault, RegistryError, ValidationError
 from ...function import Function, function
+from ...network.charges import RequestCharges
 from ...network.listing import Listing
 from ..events import IncomingCall
 from ..reserved import MAX_CREDIT
@@ -36,7 +37,7 @@ class Methods:
         authentication: checks renewed credentials.
         sessions: keeps the sessions of clients; None leaves rpc.resume out.
         discover: returns the OpenRPC document; None leaves rpc.discover out.
-        clock: seconds, as `time.monotonic`.
+        charges: counts listings; that of the dispatcher when None.
 
     Attributes:
         table: the methods by name.
@@ -53,12 +54,14 @@ class Methods:
         *,
         sessions: SessionStore | None = None,
         discover: Callable[[], dict[str, Any]] | None = None,
+        charges: RequestCharges | None = None,
     ) -> None:
         self._listing = listing
         self._topics = topics
         self._dispatcher = dispatcher
         self._authentication = authentication
         self._discover_document = discover
+        self._charges = charges or RequestCharges(dispatcher)
         self._publishing: Function = function(name="rpc.publish")(self._publish_in_call)
         self.table: dict[str, ReservedMethod] = {
             "rpc.describe": self._describe,
@@ -88,7 +91,13 @@ class Methods:
             peer.respond(call, topic.describe())
             return
         segments = tuple(part for part in name.split("/") if part)
-        peer.respond(call, self._listing.describe(segments, version or None, None))
+        try:
+            if self._listing.is_list(segments):
+                self._charges.charge(peer.address, context, {})
+            peer.respond(call, self._listing.describe(segments, version or None, None))
+        except RegistryError:
+            self._charges.charge(peer.address, context, {})
+            raise
 
     def _subscribe(self, peer: Peer, call: IncomingCall, context: CallContext) -> None:
         params = _params(call, "topic", "params", "from", "credit")

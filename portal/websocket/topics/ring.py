@@ -36,7 +36,7 @@ class Ring:
         self.first = head + 1
         self.size = 0
         self._events: dict[int, TopicEvent] = {}
-        self._by_key: dict[str, int] = {}  # the newest offset of each key that is kept
+        self._by_key: dict[object, int] = {}  # the newest offset of each key and audience that is kept
 
     def __len__(self) -> int:
         return len(self._events)
@@ -56,7 +56,7 @@ class Ring:
         self.head = event.offset
         self.size += event.size
         if event.key is not None:
-            self._by_key[event.key] = event.offset
+            self._by_key[event.key, event.to] = event.offset
         retain = self._retain
         while len(self._events) > 1 and (len(self._events) > retain.events or self.size > retain.bytes):
             self._drop_first()
@@ -80,12 +80,13 @@ class Ring:
             self._drop_first()
 
     def is_superseded(self, event: TopicEvent) -> bool:
-        """Return whether there is a newer event with the same key."""
-        return event.key is not None and self._by_key[event.key] != event.offset
+        """Return whether there is a newer event with the same key for the same audience."""
+        return event.key is not None and self._by_key[event.key, event.to] != event.offset
 
     def _drop_first(self) -> None:
         event = self._events.pop(self.first)
         self.first += 1
         self.size -= event.size
-        if event.key is not None and self._by_key[event.key] == event.offset:
-            del self._by_key[event.key]
+        place = (event.key, event.to)
+        if event.key is not None and self._by_key[place] == event.offset:
+            del self._by_key[place]

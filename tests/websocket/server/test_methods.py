@@ -217,10 +217,30 @@ def test_publishing_passes_the_middleware() -> None:
 
     server = Server([], [Topic("chat", publish_scopes=())], middleware=[note, RateLimit("2/hour")])
     peer = server.connect()
-    peer.result("rpc.publish", {"topic": "chat", "data": 1})
-    assert seen == ["rpc.publish"]
+    for _ in range(2):
+        peer.result("rpc.publish", {"topic": "chat", "data": 1})
+    assert seen == ["rpc.publish"] * 2
     with pytest.raises(RateLimitError):
         peer.result("rpc.publish", {"topic": "chat", "data": 1})
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "counts"),
+    [
+        ("rpc.describe", ["add"], False),
+        ("rpc.describe", ["ticks"], False),
+        ("rpc.unsubscribe", ["ticks"], False),
+        ("rpc.describe", [""], True),
+        ("rpc.describe", ["nothing"], True),
+        ("rpc.subscribe", ["ticks"], True),
+        ("rpc.nothing", [], True),
+    ],
+)
+def test_what_runs_no_function_counts_as_over_http(method: str, params: Any, counts: bool) -> None:
+    peer = Server([add], [Topic("ticks")], middleware=[RateLimit("1/hour")]).connect()
+    first, second = peer.call(method, params), peer.call(method, params)
+    assert not isinstance(first.error, RateLimitError)
+    assert isinstance(second.error, RateLimitError) == counts
 
 
 def test_a_credential_is_renewed_for_the_same_identity_only() -> None:

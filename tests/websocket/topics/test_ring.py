@@ -99,4 +99,4 @@ def test_against_a_list(published: list[tuple[int, str | None]], events: int, si
         newest = {found.key: found.offset for found in kept}
         for found in kept:
             assert ring.is_superseded(found) == (found.key is not None and newest[found.key] != found.offset)
-        assert set(ring._by_key) == {found.key for found in kept if found.key is not None}
+        assert set(ring._by_key) == {(found.key, None) for found in kept if found.key is not None}

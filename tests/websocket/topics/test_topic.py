@@ -177,6 +177,17 @@ def test_events_without_a_key_do_not_supersede_each_other() -> None:
     assert slow.short == [1, 2, ("gap", 1, "latest"), 4]
 
 
+def test_an_event_for_another_client_does_not_supersede() -> None:
+    topic = Topic("ticks", slow="latest")
+    ann = Reader(reading=False)
+    ann.subscribe(topic, client="identity:ann")
+    topic.publish("all", key="k")
+    topic.publish("for ann", key="k", to="identity:ann")
+    topic.publish("for bob", key="k", to="identity:bob")
+    ann.read()
+    assert ann.short == ["all", "for ann"]
+
+
 def test_block_waits_for_the_slowest_and_loses_nothing() -> None:
     topic = Topic("ticks", retain=Retain(events=2), slow="block")
     slow = Reader(reading=False)

@@ -57,6 +57,8 @@ class _Choices:
         """Return a schema, or a reference to its definition if it is an enumeration or a union."""
         if not isinstance(schema, dict):
             return schema
+        title = schema.get("title")
+        place = title if isinstance(title, str) and is_name(title) else place
         found = self.inside(schema, place)
         if _is_enumeration(found):
             return self._move(found, place)

@@ -87,6 +87,8 @@ def _member_codec(choices: list[tuple[Any, Any]], hint: Any, kind: type | None) 
         name = type_name(hint)
         raise ConfigError(f"{name}: two choices must not have the same JSON form", path=name)
     json = _choice_schema([value for value, _ in choices], hint)
+    if kind is not None:  # generated clients name their class after it, as for a dataclass
+        json = {"title": kind.__name__, **json}
     value_of_id = {id(member): value for value, member in choices if isinstance(member, Enum)}
     has_bool = any(is_bool for is_bool, _ in members)
 

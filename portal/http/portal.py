@@ -159,11 +159,6 @@ class HTTPPortal(NetworkPortal):
             prepare=self._start_hosted_services,
         )
 
-    def _start_hosted_services(self) -> None:
-        """Start the services at the first request of a hosting server."""
-        if not self._services_run and not self._closed:
-            self._start_services(self._start_on_demand)
-
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Respond to one WSGI request."""
         return self.wsgi(environ, start_response)

@@ -160,6 +160,11 @@ class NetworkPortal(Portal):
                 stop_services(reversed(started))
             raise
 
+    def _start_hosted_services(self) -> None:
+        """Start the services at the first request of a hosting server."""
+        if not self._services_run and not self._closed:
+            self._start_services(self._start_on_demand)
+
     def stop(self, grace: float = 5.0) -> None:
         """Stop serving: finish running calls within `grace` seconds, then stop the services and the client."""
         deadline = monotonic() + grace

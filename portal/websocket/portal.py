@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from .._internal.closing import close_and_log
 from .._internal.json_text import BodyDecoder, JSONObject, JSONValue
@@ -41,6 +42,9 @@ from .topics.redis_store import RedisTopicStore
 from .topics.subscription import Slow
 from .topics.topic import Topic
 
+if TYPE_CHECKING:
+    from .wsgi.app import WebSocketWSGI
+
 __all__ = ["WebSocketPortal"]
 
 
@@ -74,6 +78,8 @@ class WebSocketPortal(NetworkPortal):
             it.
         debug: send the exceptions of functions to clients, with tracebacks.
         client: the client for calls of other servers.
+        listen: False opens no socket. Another server then hosts the portal as the WSGI application `wsgi`, or passes
+            its sockets on, as gunicorn does to `portal.serving.gunicorn.Worker`.
         unique_ids: "fingerprint" or "random" last segments of addresses.
 
     Raises: ConfigError for a wrong setting. `start` raises TransportError when the port is in use.
@@ -108,6 +114,7 @@ class WebSocketPortal(NetworkPortal):
         on_disconnect: Hook | None = None,
         debug: bool = False,
         client: WebSocketClient | None = None,
+        listen: bool = True,
         unique_ids: UniqueIds = "fingerprint",
     ) -> None:
         super().__init__(
@@ -124,7 +131,7 @@ class WebSocketPortal(NetworkPortal):
             listener=listener,
             serving=instance("websocket.serving", serving, ServingConfig, optional=True),
             unique_ids=unique_ids,
-            listen=True,
+            listen=listen,
         )
         config = instance("websocket.config", config, WebSocketConfig, optional=True) or WebSocketConfig()
         text("websocket.title", title, optional=True)
@@ -160,7 +167,7 @@ class WebSocketPortal(NetworkPortal):
         )
         charges = RequestCharges(self._dispatcher)
         calls = Calls(self._catalogue, self._dispatcher, authentication, charges, methods.table, base=self._base_path)
-        app = WebSocketApp(
+        self._app = WebSocketApp(
             self._base_path or "/",
             calls,
             self._connections,
@@ -174,10 +181,26 @@ class WebSocketPortal(NetworkPortal):
             decoder=BodyDecoder(self.listener.config.max_containers),
             debug=debug,
         )
-        places = [Place(self._base_path or "/", app)]
+        places = [Place(self._base_path or "/", self._app)]
         if documents:
             places += [Place(path, BrowserFiles(), shared=True) for path in PATHS]
         self._serve_at(places)
+
+    @cached_property
+    def wsgi(self) -> WebSocketWSGI:
+        """The portal as a WSGI application, whose server gives a thread to each connection; see its module."""
+        from .wsgi.app import WebSocketWSGI
+
+        return WebSocketWSGI(
+            self._app,
+            base_path=self._base_path,
+            config=self.listener.config,
+            prepare=self._start_hosted_services,
+        )
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Respond to one WSGI request; see `wsgi`."""
+        return self.wsgi(environ, start_response)
 
     # publishing
 
@@ -347,6 +370,8 @@ class WebSocketPortal(NetworkPortal):
                 for store in self._stores.copy().values():
                     close_and_log(store, "the store of topics")
                 close_middleware(self._http_middleware)
+                if "wsgi" in vars(self):
+                    self.wsgi.close()
 
     def _drain(self, grace: float) -> None:
         if not self._connections.wait_until_empty(grace):

@@ -133,14 +133,18 @@ class Client:
         if receive_buffer is not None:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.sock.settimeout(WAIT)
-        self.sock.connect(("127.0.0.1", port))
         handshake = ClientHandshake(host, path, headers=headers, subprotocols=subprotocols, deflate=deflate)
-        self.sock.sendall(handshake.request() + glued)
-        data = b""
-        while b"\r\n\r\n" not in data:
-            piece = self.sock.recv(65536)
-            assert piece, data
-            data += piece
+        try:
+            self.sock.connect(("127.0.0.1", port))
+            self.sock.sendall(handshake.request() + glued)
+            data = b""
+            while b"\r\n\r\n" not in data:
+                piece = self.sock.recv(65536)
+                assert piece, data
+                data += piece
+        except BaseException:
+            self.sock.close()
+            raise
         self.head, _, rest = data.partition(b"\r\n\r\n")
         self.agreed = handshake.read_response(self.head)
         self.body = b""

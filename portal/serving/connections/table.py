@@ -261,8 +261,10 @@ class ConnectionTable:
             self.close(connection)
 
     def drop_all(self) -> None:
-        """Close all parked connections."""
-        for fd in self.parked.copy():
+        """Close all parked connections. Other protocols than HTTP may say why first."""
+        for fd, connection in self.parked.copy().items():
+            if connection.channel is not None and not connection.draining:
+                connection.channel.handler.ending()
             self.drop(fd)
 
     def keep_for_follow_up(self, connection: Connection) -> None:

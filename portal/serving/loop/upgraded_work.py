@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from functools import partial
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
 from ..._internal.executor import HeldKeys, WorkerPool
 from ..._internal.job_queue import Keys
@@ -14,7 +14,7 @@ from ...errors import OverloadedError
 from ..connections.connection import Connection
 from ..messages.upgraded import Run, Work
 from .latency import STUCK, LatencyTracker
-from .leader import LeaderFollower, Leadership
+from .leader import Leadership
 
 __all__ = ["UpgradedWork"]
 
@@ -22,6 +22,14 @@ _log = get_logger("portal.serving")
 _WAITED = "the call waited for a worker for too long"
 _STALLED = "earlier calls of this function or client still run after their deadline"
 _MAX_INLINE = 0.002  # seconds for which the reading thread works for one connection, as others wait
+
+
+class Leads(Protocol):
+    """What is asked of a LeaderFollower."""
+
+    @property
+    def can_serve_inline(self) -> bool:
+        """Whether the thread that reads may do work that may get stuck."""
 
 
 class UpgradedWork:
@@ -36,7 +44,7 @@ class UpgradedWork:
         the leader calls `note_stuck`. Any thread may call the other methods.
     """
 
-    def __init__(self, leader: LeaderFollower, pool: WorkerPool, *, max_wait: float) -> None:
+    def __init__(self, leader: Leads, pool: WorkerPool, *, max_wait: float) -> None:
         self._leader = leader
         self._pool = pool
         self._max_wait = max_wait

@@ -66,5 +66,8 @@ class Upgraded(Protocol):
     def stopping(self) -> None:
         """Say goodbye to the client, as the listener stops. Called once, by the reactor or by a worker."""
 
+    def ending(self) -> None:
+        """Send the last bytes: the listener has waited for long enough and closes the connection after this."""
+
     def lost(self) -> None:
         """React to the end of the connection."""

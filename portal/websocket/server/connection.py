@@ -329,6 +329,11 @@ class ServerConnection(CallSession):
                 self._transport.outbox.add(wire.go_away("the server stops", self._config.goaway_delay))
                 self._flush()
 
+    def ending(self) -> None:
+        """Close, although calls still run; see `portal.serving.Upgraded`."""
+        with self._lock:
+            self._transport.close(CloseCode.GOING_AWAY, "the server has stopped", at_once=True)
+
     def lost(self) -> None:
         """End everything, as the connection is gone; see `portal.serving.Upgraded`."""
         with self._lock:

@@ -63,6 +63,8 @@ class Echo:
     def stopping(self) -> None:
         self._channel.finish(self._frames.close(1001))
 
+    def ending(self) -> None: ...
+
     def lost(self) -> None: ...
 
 

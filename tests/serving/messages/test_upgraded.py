@@ -130,6 +130,9 @@ class Echo:
         self.channel.send(b"goodbye\n")
         self.events.append("stopping")
 
+    def ending(self) -> None:
+        self.channel.finish(b"the end\n")
+
     def lost(self) -> None:
         self.events.append("lost")
 

@@ -1,0 +1,170 @@
+"""Clients of the comparison over WebSockets: `python -m benchmarks.ws_clients KIND MODE ADDRESS SECONDS`.
+
+Each prints one figure: calls a second, or for "fan-out" the deliveries a second of 100 messages to 1,000 subscribers.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+__all__ = ["MODES"]
+
+_MESSAGES = 100
+_SUBSCRIBERS = 1000
+
+
+def rate(call: Callable[[], object], seconds: float, threads: int = 1) -> float:
+    """Return the calls a second of so many threads, after a short warm-up."""
+    for _ in range(50):
+        call()
+    counts = [0] * threads
+    over = threading.Event()
+
+    def run(index: int) -> None:
+        while not over.is_set():
+            call()
+            counts[index] += 1
+
+    workers = [threading.Thread(target=run, args=(index,)) for index in range(threads)]
+    began = perf_counter()
+    for worker in workers:
+        worker.start()
+    over.wait(seconds)
+    over.set()
+    for worker in workers:
+        worker.join()
+    return sum(counts) / (perf_counter() - began)
+
+
+def portal_call(address: str) -> Callable[[], object]:
+    from portal import Consumer
+
+    consumer = Consumer()
+    params = {"a": 1, "b": 2}
+    return lambda: consumer.call_at(address, params)
+
+
+def websockets_call(address: str) -> Callable[[], object]:
+    from websockets.sync.client import connect
+
+    local = threading.local()
+
+    def call() -> object:
+        if not hasattr(local, "connection"):
+            local.connection = connect(address, compression=None, legacy=True)
+        local.connection.send(json.dumps({"jsonrpc": "2.0", "id": 1, "method": "add", "params": {"a": 1, "b": 2}}))
+        return json.loads(local.connection.recv())["result"]
+
+    return call
+
+
+def simple_websocket_call(address: str) -> Callable[[], object]:
+    from simple_websocket import Client
+
+    local = threading.local()
+
+    def call() -> object:
+        if not hasattr(local, "connection"):
+            local.connection = Client(address)
+        local.connection.send(json.dumps({"jsonrpc": "2.0", "id": 1, "method": "add", "params": {"a": 1, "b": 2}}))
+        return json.loads(local.connection.receive())["result"]
+
+    return call
+
+
+def rpyc_call(address: str) -> Callable[[], object]:
+    import rpyc
+
+    port = int(address.rpartition(":")[2])
+    local = threading.local()
+
+    def call() -> object:
+        if not hasattr(local, "add"):
+            local.connection = rpyc.connect("127.0.0.1", port)
+            local.add = local.connection.root.add
+        return local.add(1, 2)
+
+    return call
+
+
+CALLS = {
+    "portal": portal_call,
+    "websockets": websockets_call,
+    "simple-websocket": simple_websocket_call,
+    "rpyc": rpyc_call,
+}
+
+
+class Inbox:
+    """Counts the events of each subscriber and checks their order."""
+
+    def __init__(self) -> None:
+        self.left = _SUBSCRIBERS * _MESSAGES
+        self.done = threading.Event()
+        self._next = [0] * _SUBSCRIBERS
+        self._lock = threading.Lock()
+
+    def take(self, index: int, number: int) -> None:
+        assert number == self._next[index], f"subscriber {index} got {number} after {self._next[index]}"
+        self._next[index] += 1
+        with self._lock:
+            self.left -= 1
+            if not self.left:
+                self.done.set()
+
+
+def fan_out(kind: str, address: str) -> float:
+    """Return the deliveries a second. The subscribers read with one selector, so that the server is measured."""
+    import selectors
+
+    from portal import Address
+    from portal.network.proxies import Proxies
+    from portal.network.tls import ClientTLS
+    from portal.websocket.client.dialer import Dialer
+    from portal.websocket.frames import TextMessage
+
+    target = Address.parse(address.rsplit("/add", 1)[0] + "/")
+    dialer, inbox, watched = Dialer(ClientTLS(), Proxies(), connect_timeout=60.0), Inbox(), selectors.DefaultSelector()
+    method, params = ("rpc.subscribe", {"topic": "news"}) if kind == "portal" else ("subscribe", {})
+    request = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
+    connections = []
+    for index in range(_SUBSCRIBERS):
+        dialed = dialer.dial(target)
+        dialed.sock.setblocking(True)
+        dialed.sock.sendall(dialed.frames.text(request))
+        while not dialed.frames.feed(dialed.sock.recv(65536)):
+            pass
+        dialed.sock.setblocking(False)
+        watched.register(dialed.sock, selectors.EVENT_READ, (index, dialed))
+        connections.append(dialed)
+    publisher = dialer.dial(target)
+    publisher.sock.setblocking(True)
+    began = perf_counter()
+
+    def publish() -> None:
+        for number in range(_MESSAGES):
+            params: Any = {"topic": "news", "data": number} if kind == "portal" else {"data": number}
+            method = "rpc.publish" if kind == "portal" else "publish"
+            text = json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": params})
+            publisher.sock.sendall(publisher.frames.text(text))
+
+    threading.Thread(target=publish, daemon=True).start()
+    while not inbox.done.is_set():
+        for key, _ in watched.select(60):
+            index, dialed = key.data
+            for event in dialed.frames.feed(dialed.sock.recv(65536)):
+                if isinstance(event, TextMessage):
+                    inbox.take(index, json.loads(event.text)["params"]["data"])
+    return _SUBSCRIBERS * _MESSAGES / (perf_counter() - began)
+
+
+MODES = {"sequential": 1, "16 threads": 16, "64 in flight": 64}
+
+if __name__ == "__main__":
+    kind, mode, address, seconds = sys.argv[1:]
+    print(fan_out(kind, address) if mode == "fan-out" else rate(CALLS[kind](address), float(seconds), MODES[mode]))

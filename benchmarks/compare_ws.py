@@ -20,7 +20,13 @@ from .report import Part, Target
 
 __all__ = ["compare", "main"]
 
-_MODULES = {"portal": "portal", "websockets": "websockets", "simple-websocket": "simple_websocket", "rpyc": "rpyc"}
+_MODULES = {
+    "portal": "portal",
+    "websockets": "websockets",
+    "simple-websocket": "simple_websocket",
+    "rpyc": "rpyc",
+    "rpyc-root": "rpyc",
+}
 _IDLE = 200  # connections whose memory is measured
 
 
@@ -109,14 +115,16 @@ def compare(rounds: int, seconds: float) -> Iterator[Part]:
             "calls/s, median",
             (
                 Target(one, "websockets", ">=", 1.3),
-                Target(one, "rpyc", ">=", 1.0),
+                Target(one, "rpyc, conn.root.add(...)", ">=", 1.0),
+                Target(one, "rpyc, add = conn.root.add kept"),
                 Target(many, one, ">=", 2.5),
             ),
         ),
         (
             (one, "portal", "sequential"),
             ("websockets", "websockets", "sequential"),
-            ("rpyc", "rpyc", "sequential"),
+            ("rpyc, conn.root.add(...)", "rpyc-root", "sequential"),
+            ("rpyc, add = conn.root.add kept", "rpyc", "sequential"),
             (many, "portal", "64 in flight"),
         ),
         rounds,

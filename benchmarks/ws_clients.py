@@ -6,6 +6,7 @@ Each prints one figure: calls a second, or for "fan-out" the deliveries a second
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -92,7 +93,15 @@ def rpyc_call(address: str) -> Callable[[], object]:
     return call
 
 
+def rpyc_root_call(address: str) -> Callable[[], object]:
+    import rpyc
+
+    root = rpyc.connect("127.0.0.1", int(address.rpartition(":")[2])).root
+    return lambda: root.add(1, 2)  # asks the server twice: for the method, then for the result
+
+
 CALLS = {
+    "rpyc-root": rpyc_root_call,
     "portal": portal_call,
     "websockets": websockets_call,
     "simple-websocket": simple_websocket_call,
@@ -167,4 +176,6 @@ MODES = {"sequential": 1, "16 threads": 16, "64 in flight": 64}
 
 if __name__ == "__main__":
     kind, mode, address, seconds = sys.argv[1:]
-    print(fan_out(kind, address) if mode == "fan-out" else rate(CALLS[kind](address), float(seconds), MODES[mode]))
+    found = fan_out(kind, address) if mode == "fan-out" else rate(CALLS[kind](address), float(seconds), MODES[mode])
+    print(found, flush=True)
+    os._exit(0)  # some libraries have threads that do not end by themselves

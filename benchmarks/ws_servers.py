@@ -105,7 +105,13 @@ def rpyc() -> None:
     sys.stdin.read()
 
 
-SERVERS = {"portal": portal, "websockets": websockets, "simple-websocket": simple_websocket, "rpyc": rpyc}
+SERVERS = {
+    "portal": portal,
+    "websockets": websockets,
+    "simple-websocket": simple_websocket,
+    "rpyc": rpyc,
+    "rpyc-root": rpyc,
+}
 
 if __name__ == "__main__":
     SERVERS[sys.argv[1]]()

@@ -25,7 +25,15 @@ def is_failure(error: BaseException) -> bool:
 def function_error(error: BaseException) -> FunctionError:
     """Return the portal error for an exception of user code that is not a portal error."""
     kind = type(error).__name__
-    return FunctionError(f"{kind}: {error}", type=kind, private=True)
+    return FunctionError(f"{kind}: {text_of(error)}", type=kind, private=True)
+
+
+def text_of(error: BaseException) -> str:
+    """Return what an exception says; a note in its place if its `__str__` raises."""
+    try:
+        return str(error)
+    except Exception:
+        return "<its text cannot be read>"
 
 
 def is_raised_by_signal(error: BaseException) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from .data import FunctionError
 
-__all__ = ["function_error", "is_failure", "is_raised_by_signal"]
+__all__ = ["function_error", "is_failure", "is_raised_by_signal", "text_of"]
 
 
 def is_failure(error: BaseException) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import Fault, PortalError, ValidationError
-from ..errors.failure import function_error, is_raised_by_signal
+from ..errors.failure import function_error, is_raised_by_signal, text_of
 from ..errors.fault import limit_faults
 from .codecs import Codec
 from .codecs.codec import GENERATED, Violation
@@ -52,7 +52,7 @@ def hook_error(value: Any, error: BaseException) -> PortalError:
 
 def describe_error(error: BaseException) -> str:
     """Return class and text of an exception in one line."""
-    return f"{type(error).__name__}: {error}"[:_MAX_TEXT]
+    return f"{type(error).__name__}: {text_of(error)}"[:_MAX_TEXT]
 
 
 class _Failed(Exception):
@@ -83,7 +83,7 @@ def _is_raised_here(error: BaseException) -> bool:
 def _fault(path: tuple[Any, ...], value: Any, error: BaseException) -> Fault:
     if isinstance(error, Violation):
         return replace(error.fault, path=pointer(path), value=shorten(value))
-    text = str(error)
+    text = text_of(error)
     if not text.startswith("must "):  # the texts of this library do
         text = f"cannot be converted to its Python type: {describe_error(error)}"
     return Fault(pointer(path), text[:_MAX_TEXT], "decode", None, shorten(value))

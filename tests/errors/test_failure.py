@@ -15,7 +15,7 @@ import pytest
 
 from portal import Consumer, LocalPortal
 from portal.errors import FunctionError
-from portal.errors.failure import function_error, is_failure, is_raised_by_signal
+from portal.errors.failure import function_error, is_failure, is_raised_by_signal, text_of
 from portal.schema import Schema
 
 
@@ -150,3 +150,13 @@ def test_a_local_call_whose_validation_is_interrupted_is_not_a_wrong_call(
             consumer.call_at(address, {"item": {"sku": "PEN"}})
         monkeypatch.undo()
         assert consumer.call_at(address, {"item": {"sku": "PEN"}}) == "PEN"
+
+
+class Silent(ValueError):
+    def __str__(self) -> str:
+        raise RuntimeError("secret")
+
+
+def test_an_exception_that_cannot_say_what_it_is_has_a_note() -> None:
+    assert text_of(ValueError("odd")) == "odd"
+    assert function_error(Silent()).message == "Silent: <its text cannot be read>"

@@ -17,6 +17,12 @@ from portal.errors import AuthorizationError, FunctionError, PortalError, Valida
 from portal.schema import Parameters, Schema
 from portal.schema.decoding import decode_error, describe_error, hook_error
 
+
+class Silent(ValueError):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
 ERRORS: dict[str, BaseException] = {
     "value": ValueError("must be even"),
     "type": TypeError("odd"),
@@ -187,6 +193,16 @@ def test_a_failure_while_the_fault_is_located_is_one_of_the_function() -> None:
 def test_a_number_that_a_codec_cannot_hold_is_the_callers(hint: Any, data: Any) -> None:
     with pytest.raises(ValidationError):
         Schema.of(hint).load(data)
+
+
+def test_an_error_without_text_is_still_the_callers() -> None:
+    for error in (Silent(), ValueError(), TypeError(object())):
+        ERRORS["silent"] = error
+        try:
+            assert isinstance(raised_by(lambda: Schema.of(Checked).load({"kind": "silent"})), ValidationError)
+            assert isinstance(raised_by(lambda: Schema.of(BeforeLoad).load({"kind": "silent"})), ValidationError)
+        finally:
+            del ERRORS["silent"]
 
 
 def test_what_an_encoder_raises_ends_no_worker() -> None:

@@ -9,6 +9,7 @@ from .._internal.lazy import lazy_exports
 if TYPE_CHECKING:
     from .engine import Capabilities, Engine, EngineError
     from .function import JSFunction
+    from .host import Grant, HostAPI, Scratch
     from .limits import Limits
     from .pool.runner import PoolSettings
     from .portal import JavaScriptPortal
@@ -19,12 +20,15 @@ __all__ = [
     "Capabilities",
     "Engine",
     "EngineError",
+    "Grant",
+    "HostAPI",
     "JSFunction",
     "JavaScriptPortal",
     "Limits",
     "PoolSettings",
     "Program",
     "Sandbox",
+    "Scratch",
 ]
 
 __getattr__, __dir__ = lazy_exports(
@@ -33,11 +37,14 @@ __getattr__, __dir__ = lazy_exports(
         "Capabilities": "engine",
         "Engine": "engine",
         "EngineError": "engine",
+        "Grant": "host",
+        "HostAPI": "host",
         "JSFunction": "function",
         "JavaScriptPortal": "portal",
         "Limits": "limits",
         "PoolSettings": "pool.runner",
         "Program": "program",
         "Sandbox": "sandbox",
+        "Scratch": "host",
     },
 )

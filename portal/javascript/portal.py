@@ -6,10 +6,11 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import replace
+from functools import partial
 from time import monotonic
 from typing import Any, ClassVar
 
-from .._internal.settings import choice
+from .._internal.settings import callback, choice, instance
 from ..address import Address
 from ..calls.deadlines import limit_deadline
 from ..calls.dispatcher import Dispatcher
@@ -21,7 +22,7 @@ from ..function import Function, ResolvedFunction
 from ..portal import Portal, announce, topology
 from .engines.registry import engine_names
 from .function import JSFunction
-from .host import CallHost
+from .host import Caller, HostAPI
 from .runtime import Runtime
 from .sandbox import Place, Sandbox, limits_for
 from .script import Script, ScriptFunction
@@ -43,6 +44,8 @@ class JavaScriptPortal(Portal):
     Args:
         engine: the engine of functions that name none; "auto" takes the first that is installed.
         sandbox: "untrusted", "trusted", "hostile", or a Sandbox.
+        host: what scripts may ask of this process; None grants nothing but `console`.
+        caller: makes the calls of `portal.call` in scripts, such as `Consumer.call_at`.
         executor: where every call runs; None for the thread of the caller.
         middleware: around every call, the first outermost.
         unique_ids: "fingerprint" or "random" for the last segment of addresses.
@@ -61,6 +64,8 @@ class JavaScriptPortal(Portal):
         *,
         engine: str = "auto",
         sandbox: Sandbox | str = "untrusted",
+        host: HostAPI | None = None,
+        caller: Caller | None = None,
         executor: Executor | None = None,
         middleware: Iterable[Middleware | str] = (),
         unique_ids: UniqueIds = "fingerprint",
@@ -69,6 +74,8 @@ class JavaScriptPortal(Portal):
         super().__init__(unique_ids=unique_ids, name=name)
         self.sandbox = Sandbox.of(sandbox)
         self._engine = _engine_setting(engine)
+        self._host = instance("javascript.host", host, HostAPI, optional=True) or HostAPI()
+        self._caller = callback("javascript.caller", caller, optional=True)
         self._runtime = Runtime(self.sandbox)
         self.dispatcher = Dispatcher(middleware, executor=executor, name=self.name)
         announce(self)
@@ -90,7 +97,13 @@ class JavaScriptPortal(Portal):
         place = self.sandbox.place(function.engine or self._engine, function.trusted)
         limits = limits_for(self.sandbox, {"time": function.timeout, "memory": function.memory})
         script = self._script(function, place)
-        made = ScriptFunction(script, place=place, limits=limits, runner=self._runtime.runner, host=CallHost)
+        made = ScriptFunction(
+            script,
+            place=place,
+            limits=limits,
+            runner=self._runtime.runner,
+            host=partial(self._host.for_call, self._caller),
+        )
         if self._services_run:
             made.check(script)
         return super().apply(made)
@@ -124,10 +137,10 @@ class JavaScriptPortal(Portal):
         return self._address_of(entry.full_path)
 
     def _script(self, function: JSFunction, place: Place) -> Script:
-        options: dict[str, Any] = {"log": self.sandbox.limits.log}
+        options: dict[str, Any] = {"log": self.sandbox.limits.log, **self._host.options()}
         if denied := self.sandbox.denied(place.trusted):
             options["deny"] = denied
-        program = function.program(json.dumps(options, sort_keys=True), {})
+        program = function.program(json.dumps(options, sort_keys=True), self._host.modules)
         facts = ("javascript", place.engine, place.isolation, place.trust, f"sha256:{function.code_hash[:16]}")
         schema = replace(function.schema, tags=(*dict.fromkeys((*function.schema.tags, *facts)),))
         return Script(function, program, schema)

@@ -5,6 +5,7 @@ It returns one function `(op, text) -> text`, by which Python drives the script:
     call, parameters            call the user's function; return a reply
     poll                        return the reply of a call that waits for promises
     outbox                      return the requests to the host since the last time, as JSON: [[id, kind, text], ...]
+    begin, hex digits           begin a call with random digits; only where the options have "setup"
     resolve, [id, ok, text]     settle the promise of a request
     module, name                register the module that was assigned to `__module__`
     ready, name                 "" if there is a function, otherwise the reason
@@ -34,7 +35,7 @@ HIDDEN = "__portal_require__"
 CORE = r"""(function (options, args, source, eager) {
 "use strict";
 const G = globalThis, evaluate = eval, { parse, stringify } = JSON, { apply } = Reflect;
-const { includes } = String.prototype, P = Promise, core = { outbox: [], result: "?", encode: __portal_encode__ };
+const { includes } = String.prototype, P = Promise, core = { outbox: [], logged: 0, result: "?", encode: __portal_encode__ };
 let entry, late;
 args = parse(args);
 function more() {
@@ -59,6 +60,7 @@ if (eager) more().setup();
 return function (op, body) {
   if (op === "call") {
     core.result = "?";
+    core.logged = 0;
     let stage = "execute";
     try {
       const value = __portal_invoke__(body);
@@ -87,7 +89,7 @@ const { rawJSON, parse, stringify } = JSON, { apply } = Reflect;
 const { from } = Array, { isFinite } = Number, { isView } = ArrayBuffer, P = Promise, { then } = P.prototype;
 const text = String, Fail = Error, Range = RangeError, Internal = G.InternalError, { push } = Array.prototype;
 const Bytes = Uint8Array, Buffer = ArrayBuffer, Maps = Map, Sets = Set;
-let logged = 0, serial = 0, pending = null, module;
+let serial = 0, pending = null, module;
 const waiting = new Maps(), modules = new Maps(), loaded = new Maps();
 function hidden(target, name, value) {
   defineProperty(target, name, { value, writable: true, configurable: true, enumerable: false });
@@ -185,11 +187,11 @@ function show(value) {
 const console = {};
 for (const level of ["debug", "log", "info", "warn", "error"])
   console[level] = function (...values) {
-    if (logged >= options.log) return;
+    if (core.logged >= options.log) return;
     let line = "";
     for (let i = 0; i < values.length; i++) line += (i ? " " : "") + show(values[i]);
-    line = line.slice(0, options.log - logged);
-    logged += line.length + 1;
+    line = line.slice(0, options.log - core.logged);
+    core.logged += line.length + 1;
     apply(push, core.outbox, [[0, "log", stringify([level, line])]]);
   };
 
@@ -209,6 +211,51 @@ __portal_require__.default = (name) => {
   return found !== null && typeof found === "object" && "default" in found ? found.default : found;
 };
 
+// what the host grants
+function mulberry(a) {
+  return () => {
+    a = (a + 0x6d2b79f5) | 0;
+    let t = Math_imul(a ^ (a >>> 15), 1 | a);
+    t = (t + Math_imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+}
+const Math_imul = Math.imul;
+let entropy = "";
+function begin(random) {
+  entropy = random;
+  if (options.seed !== undefined) Math.random = mulberry(options.seed);
+}
+function extend() {
+  const ask = (kind) => (...values) =>
+    request(kind, stringify(values.map((value) => (value === undefined ? null : value))));
+  if (options.call) {
+    const send = ask("call");
+    hidden(G, "portal", { call: (address, params) => send(address, params === undefined ? {} : params) });
+  }
+  if (options.scratch) hidden(G, "scratch", { get: ask("get"), set: ask("set"), delete: ask("delete") });
+  if (options.uuid)
+    hidden(G, "crypto", {
+      randomUUID() {
+        if (entropy.length < 32) throw new Fail("crypto.randomUUID may be used 64 times in a call");
+        const hex = entropy.slice(0, 12) + "4" + entropy.slice(13, 16) + "89ab"[parseInt(entropy[16], 16) & 3] +
+          entropy.slice(17, 32);
+        entropy = entropy.slice(32);
+        return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
+      },
+    });
+  if (options.now !== undefined) {
+    const D = Date, now = options.now;
+    const fixed = new Proxy(D, {
+      apply: () => new D(now).toString(),
+      construct: (target, values, made) => Reflect.construct(target, values.length ? values : [now], made),
+      get: (target, name) => (name === "now" ? () => now : Reflect.get(target, name)),
+    });
+    hidden(D.prototype, "constructor", fixed);
+    hidden(G, "Date", fixed);
+    delete G.performance;
+  }
+}
 function setup() {
   for (const kind of [BigInt, Maps, Sets, Buffer, Object.getPrototypeOf(Bytes)])
     hidden(kind.prototype, "toJSON", function () { return toJSON(this); });
@@ -216,13 +263,13 @@ function setup() {
   hidden(G, "require", __portal_require__);
   hidden(G, "__exports__", {});
   defineProperty(G, "__module__", { configurable: true, set(value) { module = value; } });
-  /* EXTENSIONS */
+  extend();
   for (const name of options.deny || []) delete G[name];
 }
 function serve(op, body) {
   if (op === "resolve") settle(...parse(body));
   if (op === "module") modules.set(body, module);
-  if (op === "fresh") logged = 0;
+  if (op === "begin") begin(body);
   if (op !== "outbox") return "";
   const found = stringify(core.outbox);
   core.outbox = [];

@@ -10,8 +10,9 @@ from ..errors import CallTimeout, JavaScriptError, RegistryError
 from ..function import Function
 from ..schema import FunctionSchema, Parameters, Schema
 from .conversion import decode_result, encode_parameters
-from .engine import EngineError, Host
+from .engine import EngineError
 from .function import JSFunction
+from .host import CallHost
 from .limits import Limits
 from .pool.runner import Runner
 from .program import Program
@@ -50,7 +51,7 @@ class ScriptFunction(Function):
         place: Place,
         limits: Limits,
         runner: Callable[[Place], Runner],
-        host: Callable[[str, CallContext], Host],
+        host: Callable[[str, CallContext], CallHost],
     ) -> None:
         schema = script.schema
         parameters = Parameters.from_schema(Schema.of(schema.input, formats=True))
@@ -98,13 +99,16 @@ class ScriptFunction(Function):
         return self._run(encode_parameters(params), CallContext.current() or CallContext.for_call())
 
     def _run(self, text: str, context: CallContext) -> Any:
-        left = context.remaining()
+        left, host = context.remaining(), self._host(self.name, context)
         limits = self.limits if left is None else self.limits.with_time(max(left, 0.001))
         try:
             runner = self._runner(self.place)
-            reply = runner.run(self._versions[-1].program, text, limits, self._host(self.name, context), left)
+            reply = runner.run(self._versions[-1].program, text, limits, host, left)
             result = decode_result(reply)
         except EngineError as error:
+            original = host.errors.get(error.message) if error.stage == "host" else None
+            if original is not None:  # the script has not caught what its own call raised
+                raise original from None
             if error.stage == "timeout" and context.expired:
                 message = f"{self.name} was stopped at its deadline"
                 raise CallTimeout(message, delivery="executed", timeout=limits.time) from None

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from portal import CallContext, CallTimeout, FunctionError, JavaScriptError, JSFunction, RegistryError, ValidationError
-from portal.javascript import EngineError, Limits, Program
+from portal.javascript import EngineError, HostAPI, Limits, Program
 from portal.javascript.engine import Host
 from portal.javascript.sandbox import Place
 from portal.javascript.script import Script, ScriptFunction, javascript_error
@@ -44,13 +46,13 @@ def published(reply: str | EngineError) -> tuple[ScriptFunction, Replies]:
     script = Script(ADD, ADD.program("{}", {}), ADD.schema)
     place = Place("quickjs", "process", False)
     made = ScriptFunction(
-        script, place=place, limits=Limits(time=1.0), runner=lambda place: runner, host=lambda name, context: _no_host
+        script,
+        place=place,
+        limits=Limits(time=1.0),
+        runner=lambda place: runner,
+        host=partial(HostAPI().for_call, None),
     )
     return made, runner
-
-
-def _no_host(kind: str, text: str) -> str:
-    return "null"
 
 
 def test_defaults_are_filled_in_and_the_result_is_validated() -> None:

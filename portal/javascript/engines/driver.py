@@ -6,8 +6,10 @@ Engines of ECMAScript 2020 and later have this in common; each provides a `Realm
 from __future__ import annotations
 
 import json
+import os
 import re
 from abc import ABC, abstractmethod
+from random import Random
 from time import monotonic
 from typing import Any
 
@@ -16,7 +18,7 @@ from ..limits import Limits
 from ..prelude import HIDDEN, MARKS
 from ..program import Program
 
-__all__ = ["Realm", "call_realm", "error_of", "load_realm", "place_of", "settle_realm"]
+__all__ = ["Realm", "call_realm", "error_of", "load_realm", "place_of", "random_digits", "settle_realm"]
 
 _PLACE = re.compile(r":(\d+):(\d+)\)?\s*$")
 _MAX_NAME, _MAX_MESSAGE, _MAX_STACK = 100, 2000, 4000  # characters
@@ -29,6 +31,7 @@ class Realm(ABC):
     """
 
     added_lines = 0
+    seed: tuple[int | None] | None = None  # the seed of the options, if they have "setup"
 
     @abstractmethod
     def evaluate(self, source: str, seconds: float) -> None:
@@ -61,6 +64,8 @@ def load_realm(realm: Realm, program: Program, limits: Limits) -> None:
         realm.evaluate(f"__module__ = {source}", _left(end))
         realm.send("module", name, _left(end))
     realm.added_lines = program.added_lines
+    if '"setup"' in program.options:
+        realm.seed = (json.loads(program.options).get("seed"),)
     realm.evaluate(program.source, _left(end))
     problem = realm.send("ready", program.name, _left(end))
     if problem:
@@ -70,6 +75,8 @@ def load_realm(realm: Realm, program: Program, limits: Limits) -> None:
 def call_realm(realm: Realm, text: str, limits: Limits, host: Host) -> str:
     """Call the function of a loaded program; see `Engine.call`."""
     end = monotonic() + limits.time
+    if realm.seed is not None:
+        realm.send("begin", random_digits(realm.seed), limits.time)
     reply = realm.send("call", text, limits.time)
     if reply[0] in "~?":
         reply = _wait(realm, reply, end, limits, host)
@@ -78,6 +85,13 @@ def call_realm(realm: Realm, text: str, limits: Limits, host: Host) -> str:
     if len(reply) > limits.output:
         raise EngineError("memory", f"the result must have at most {limits.output:,} characters, got {len(reply):,}")
     return reply
+
+
+def random_digits(seed: tuple[int | None]) -> str:
+    """Return hex digits for 64 UUIDs: those of a seed, or random ones."""
+    if seed[0] is None:
+        return os.urandom(16 * 64).hex()
+    return Random(seed[0]).randbytes(16 * 64).hex()
 
 
 def settle_realm(realm: Realm, limits: Limits) -> bool:

@@ -35,7 +35,8 @@ HIDDEN = "__portal_require__"
 CORE = r"""(function (options, args, source, eager) {
 "use strict";
 const G = globalThis, evaluate = eval, { parse, stringify } = JSON, { apply } = Reflect;
-const { includes } = String.prototype, P = Promise, core = { outbox: [], logged: 0, result: "?", encode: __portal_encode__ };
+const { includes } = String.prototype, P = Promise;
+const core = { outbox: [], logged: 0, result: "?", encode: __portal_encode__ };
 let entry, late;
 args = parse(args);
 function more() {

@@ -82,7 +82,7 @@ def test_each_grant_has_a_quota_and_a_schema() -> None:
 
 @pytest.mark.parametrize("body", ["[]", "[1, {}]", '["local://stock", 3]', '["local://stock", {}, 1]', "{", '"x"'])
 def test_wrong_arguments(body: str) -> None:
-    fails(lambda: host_of(HostAPI(grants=(Grant("local://stock"),)), Caller())("call", body), "")
+    fails(lambda: host_of(HostAPI(grants=(Grant("local://stock"),)), Caller())("call", body), ".")
 
 
 def test_an_error_keeps_its_class_and_hides_what_is_private() -> None:

@@ -1,4 +1,4 @@
-"""JavaScript functions of an application: a discount calculator, an order validator, and scripts that call functions."""
+"""JavaScript functions of an application: a discount calculator, an order validator, scripts that call functions."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from .. import __version__
 from .call import call
 from .describe import describe, list_
 from .errors import EXIT_CODES, INTERRUPTED
+from .javascript import js
 from .openapi import openapi
 from .output import LogFormatter, echo, escape_unencodable
 from .serve import serve
@@ -37,5 +38,5 @@ def main() -> None:
         logging.lastResort.setFormatter(LogFormatter())
 
 
-for _command in (call, describe, list_, openapi, publish, serve, subscribe):
+for _command in (call, describe, js, list_, openapi, publish, serve, subscribe):
     main.add_command(_command)

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -50,6 +51,7 @@ Examples:
   portal serve shop.orders:service
   portal serve shop.orders:service --ws
   portal serve shop.orders:service --http 0.0.0.0:8080 --token 'ann=$ANN_TOKEN'
+  portal serve rules/
   portal serve shop.orders:add shop.orders:price --workers 4 --limit 100/minute
 """
 
@@ -139,7 +141,8 @@ def serve(
 ) -> None:
     """Publish functions, services or portals over HTTP, and with --ws over WebSockets.
 
-    MODULE:TARGET names a function, a service, a @service class or a portal. Modules in the current directory can be
+    MODULE:TARGET names a function, a service, a @service class or a portal. A folder of JavaScript files publishes a
+    function for each file, and follows edits. Modules in the current directory can be
     imported. The options apply to functions and services; a portal keeps its own settings.
 
     SIGTERM or Ctrl-C stops the server after running calls have finished; a second one stops it at once. SIGHUP reads
@@ -180,6 +183,9 @@ def publish(targets: Iterable[Target], served: Served, stack: ExitStack) -> list
 
     portals: list[Portal] = []
     for target in targets:
+        if isinstance(target.value, Path):
+            portals += [portal for portal in _serve_folder(target.value, served, stack) if portal not in portals]
+            continue
         is_portal = isinstance(target.value, Portal)
         for portal in (target.value,) if is_portal else served:
             if portal is None:
@@ -189,6 +195,20 @@ def publish(targets: Iterable[Target], served: Served, stack: ExitStack) -> list
                 stack.callback(portal.close)
             if not is_portal:
                 apply(portal, target)
+    return portals
+
+
+def _serve_folder(path: Path, served: Served, stack: ExitStack) -> list[Portal]:
+    """Publish the JavaScript files of a folder, and follow their edits. Return the portals to start."""
+    from ..javascript import JavaScriptPortal
+    from ..javascript.folder import RulesFolder
+
+    portals: list[Portal] = [portal for portal in served if portal is not None]
+    for portal in portals:
+        stack.callback(portal.close)
+    folder = RulesFolder(path, JavaScriptPortal(), portals=portals)
+    stack.callback(folder.close)
+    folder.start()
     return portals
 
 

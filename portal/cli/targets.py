@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -29,8 +30,8 @@ class Target(NamedTuple):
 
 
 def load_all(targets: Iterable[str], debug: bool = False) -> list[Target]:
-    """Import the targets in order. Modules in the current directory are found first."""
-    return [Target(text, load(text, debug)) for text in targets]
+    """Import the targets in order. Modules in the current directory are found first. A folder is given as its path."""
+    return [Target(text, Path(text) if os.path.isdir(text) else load(text, debug)) for text in targets]
 
 
 def load(text: str, debug: bool = False, hint: str = "TARGET") -> Any:

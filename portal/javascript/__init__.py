@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from .._internal.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from .analysis import Analysis
     from .engine import Capabilities, Engine, EngineError
     from .function import JSFunction
     from .host import Grant, HostAPI, Scratch
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from .sandbox import Sandbox
 
 __all__ = [
+    "Analysis",
     "Capabilities",
     "Engine",
     "EngineError",
@@ -34,6 +36,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "Analysis": "analysis",
         "Capabilities": "engine",
         "Engine": "engine",
         "EngineError": "engine",

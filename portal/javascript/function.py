@@ -12,6 +12,7 @@ from .._internal.settings import choice, file_path, flag, instance, positive_sec
 from ..errors import ConfigError, JavaScriptError
 from ..schema import FunctionSchema, Schema, check_name
 from .engines.registry import engine_names
+from .jsdoc import read_jsdoc
 from .lexer import position
 from .program import Program, Source, arguments_for, prepare, prepare_module
 
@@ -29,8 +30,8 @@ class JSFunction:
             declared at the top, else the source itself if it is an expression such as `(p) => p.a + p.b`.
         name: the name in addresses.
         schema: a FunctionSchema; or a dict with "input" and "output", each a type hint, a marshmallow schema or a JSON
-            Schema; or one JSON Schema, that of the parameters. None takes the names of the function's parameters, of
-            any type.
+            Schema; or one JSON Schema, that of the parameters. None takes the JSDoc comment of the function,
+            else the names of its parameters, of any type.
         version: the version of the schema, by PEP 440.
         idempotent: whether two calls have the same effect as one.
         timeout: seconds that a call may take; None for the limit of the sandbox.
@@ -76,7 +77,7 @@ class JSFunction:
         self._source = prepare(code, name)
         _require_prepared(self._source, code, name)
         options: dict[str, Any] = {"version": version, "idempotent": idempotent, "timeout": timeout}
-        self.schema = _schema_of(name, schema, self._source, options)
+        self.schema = _schema_of(name, schema, code, self._source, options)
 
     @staticmethod
     def from_file(path: str | Path, **options: Any) -> JSFunction:
@@ -171,12 +172,12 @@ def _require_prepared(source: Source, code: str, name: str) -> None:
         raise JavaScriptError(f"{name}: {message}", stage="syntax", line=line, column=column)
 
 
-def _schema_of(name: str, given: Any, source: Source, options: dict[str, Any]) -> FunctionSchema:
+def _schema_of(name: str, given: Any, code: str, source: Source, options: dict[str, Any]) -> FunctionSchema:
     if isinstance(given, FunctionSchema):
         return given if given.name == name else replace(given, name=name)
     instance("javascript.schema", given, Mapping, expected="a FunctionSchema or a dict", optional=True)
     if given is None:
-        members = {"input": _input_of(source)}
+        members = _members_of(code, source)
     elif "input" in given or "output" in given:
         members = dict(given)
     else:
@@ -189,6 +190,23 @@ def _schema_of(name: str, given: Any, source: Source, options: dict[str, Any]) -
     except TypeError:
         expected = 'a dict with "input", "output", "description", "tags" and "examples"'
         raise ConfigError.invalid("javascript.schema", sorted(members), expected) from None
+
+
+def _members_of(code: str, source: Source) -> dict[str, Any]:
+    """Return the members of the schema that the JSDoc of the function declares, or the names of its parameters."""
+    found = read_jsdoc(code, source.start)
+    if found is None:
+        return {"input": _input_of(source)}
+    members: dict[str, Any] = {"description": found.description}
+    if found.result is not None:
+        members["output"] = found.result
+    parameters, names = found.parameters, source.parameters or ()
+    if parameters is None:
+        return members | {"input": _input_of(source)}
+    only = next(iter(parameters["properties"].values()))
+    if len(parameters["properties"]) == len(names) == 1 and only.get("properties"):
+        parameters = only  # the one parameter is the object of all parameters
+    return members | {"input": parameters}
 
 
 def _input_of(source: Source) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from functools import partial
 from time import monotonic
 from typing import Any, ClassVar
 
+from .._internal.log import get_logger
 from .._internal.settings import callback, choice, instance
 from ..address import Address
 from ..calls.deadlines import limit_deadline
@@ -28,6 +29,8 @@ from .sandbox import Place, Sandbox, limits_for
 from .script import Script, ScriptFunction
 
 __all__ = ["JavaScriptPortal"]
+
+_log = get_logger("portal.javascript")
 
 
 class JavaScriptPortal(Portal):
@@ -137,6 +140,8 @@ class JavaScriptPortal(Portal):
         return self._address_of(entry.full_path)
 
     def _script(self, function: JSFunction, place: Place) -> Script:
+        for finding in self.sandbox.analysis.check(function.name, function.code):
+            _log.warning("javascript %s: %s", function.name, finding)
         options: dict[str, Any] = {"log": self.sandbox.limits.log, **self._host.options()}
         if denied := self.sandbox.denied(place.trusted):
             options["deny"] = denied

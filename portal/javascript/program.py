@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from .lexer import Token, code_tokens, position, tokens
+from .lexer import Token, code_tokens
 
 __all__ = ["Program", "Source", "arguments_for", "prepare", "prepare_module"]
 
@@ -310,21 +310,3 @@ def _parameters(code: list[Token], index: int) -> tuple[str | None, ...] | None:
         elif token.text == "," and token.depth == outer + 1:
             starts = True
     return tuple(found)
-
-
-def comment_before(source: str, index: int) -> str:
-    """Return the text of the last `/** */` comment before an index, or ""."""
-    last = ""
-    for token in tokens(source):
-        if token.start >= index:
-            break
-        if token.kind == "comment" and token.text.startswith("/**"):
-            last = token.text
-        elif token.kind != "comment" and token.text not in ("export", "default", "async", "const", "let", "var", "="):
-            last = last if token.kind == "word" and token.depth == 0 else ""
-    return last
-
-
-def problem_position(source: str, problem: tuple[str, int]) -> tuple[str, int, int]:
-    """Return the message, line and column of a problem."""
-    return problem[0], *position(source, problem[1])

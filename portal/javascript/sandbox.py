@@ -9,6 +9,7 @@ from typing import Literal
 
 from .._internal.settings import choice, instance, strings
 from ..errors import ConfigError
+from .analysis import Analysis
 from .engine import Engine
 from .engines.registry import AUTO, available_engines, engine_names, require_engine
 from .limits import Limits
@@ -60,6 +61,7 @@ class Sandbox:
         pool: how many children or contexts there are for each engine.
         deny: names of globals that functions do not get.
         allow: names of globals to keep although they are denied by default.
+        analysis: looks at code before it first runs, and rejects it or logs a warning.
 
     Raises: ConfigError for a wrong value.
 
@@ -73,6 +75,7 @@ class Sandbox:
     pool: PoolSettings = field(default_factory=PoolSettings)
     deny: tuple[str, ...] = ()
     allow: tuple[str, ...] = ()
+    analysis: Analysis = field(default_factory=Analysis)
 
     def __post_init__(self) -> None:
         choice("sandbox.level", self.level, _LEVELS)
@@ -84,6 +87,7 @@ class Sandbox:
         instance("sandbox.pool", self.pool, PoolSettings)
         strings("sandbox.deny", self.deny)
         strings("sandbox.allow", self.allow)
+        instance("sandbox.analysis", self.analysis, Analysis)
 
     @staticmethod
     def of(value: Sandbox | str) -> Sandbox:

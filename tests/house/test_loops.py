@@ -32,6 +32,7 @@ THREADS = {
     ("http.middleware.gathered_file", "BackgroundLoop"): "writes the request log; goes on",
     ("websocket.client.reader", "BackgroundLoop"): "reads the connections of clients; goes on",
     ("websocket.topics.redis_store", "BackgroundLoop"): "receives events of topics from Redis; goes on",
+    ("javascript.folder", "BackgroundLoop"): "follows the edits of a folder; goes on",
     ("javascript.pool.children", "BackgroundLoop"): "replaces child processes; goes on",
     ("websocket.server.running", "run_apart"): "closes a stream that is not sent on; its error is logged",
     ("websocket.server.connections", "run_apart"): "runs a hook of the application; its error is logged",

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from portal.javascript import Program
-from portal.javascript.program import arguments_for, comment_before, prepare, prepare_module
+from portal.javascript.program import arguments_for, prepare, prepare_module
 
 
 @pytest.mark.parametrize(
@@ -95,10 +95,3 @@ def test_a_program_travels_as_text() -> None:
     again = Program.from_json(program.to_json())
     assert again == program
     assert again.digest == program.digest != Program("f", "x").digest
-
-
-def test_the_comment_before_a_function() -> None:
-    source = "/** first */\nlet a = 1;\n/** second */\nexport default async function f() {}"
-    assert comment_before(source, source.index("async")) == "/** second */"
-    assert comment_before(source, source.index("let")) == "/** first */"
-    assert comment_before("/** a */ let x = f(1); function g() {}", 24) == ""

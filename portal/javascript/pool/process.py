@@ -43,7 +43,7 @@ class ChildSettings:
     data: int | None = None
     threads: bool = False
     forks: bool = False
-    start_timeout: float = 15.0
+    start_timeout: float = 60.0
     grace: float = 0.03
     max_programs: int = 128
 

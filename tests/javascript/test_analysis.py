@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import pytest
+
+from portal import Consumer, JavaScriptError, JavaScriptPortal, JSFunction
+from portal.javascript import Analysis, Sandbox
+from portal.javascript.analysis import analyse
+
+
+@pytest.mark.parametrize(
+    ("source", "rule"),
+    [
+        ("f = () => eval('1')", "eval"),
+        ("new Function('return 1')", "Function"),
+        ("Function('return 1')", "Function"),
+        ("a.constructor.constructor('x')", "constructor"),
+        ("import('x')", "dynamic-import"),
+        ("with (a) {}", "with"),
+        ("Array.prototype.x = 1", "prototype"),
+        ("a.__proto__.x += 1", "prototype"),
+        ("while (true) {}", "endless-loop"),
+        ("for (;;) { (() => { return 1 })() }", "endless-loop"),
+        ("do { x++ } while (1)", "endless-loop"),
+        ("/(a+)+$/.test(s)", "regex"),
+        ("x = " + "[" * 300 + "]" * 300, "nesting"),
+        ("x = '" + "y" * 70_000 + "'", "literal"),
+        ("function f( {", "syntax"),
+        ("x" * 300_000, "size"),
+    ],
+)
+def test_what_is_found(source: str, rule: str) -> None:
+    assert rule in {finding.rule for finding in analyse(source)}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "export default async ({ a, b = 2 }) => a?.b ?? `${b}`",
+        "function f() { for (;;) { if (x) break } while (true) { return 1 } }",
+        "const o = { eval: 1, with: 2 }; o.eval; 'eval(1)'; // eval(2)",
+        "class A { #x = 1n; get x() { return this.#x } }",
+        "/^(?:[a-z]+)$/.test(s); /(ab)+/.test(s)",
+        "import x from 'y'; x.prototype",
+    ],
+)
+def test_ordinary_code_has_no_findings(source: str) -> None:
+    assert analyse(source) == []
+
+
+def test_places_count_characters_from_one() -> None:
+    found = analyse("let é = 'ü';\n  /* é */ eval('1'); with (a) {}")
+    assert [(one.rule, one.line, one.column) for one in found] == [("eval", 2, 11), ("with", 2, 22)]
+    assert str(found[0]) == "2:11: code must not be loaded or made while it runs (eval)"
+
+
+def test_the_policy_rejects_warns_or_does_not_look(caplog: pytest.LogCaptureFixture) -> None:
+    function = JSFunction("() => eval('1')", "f")
+    with JavaScriptPortal(sandbox=Sandbox(analysis=Analysis("reject"))) as portal:
+        with pytest.raises(JavaScriptError) as caught:
+            portal.apply(function)
+        assert (caught.value.stage, caught.value.line, caught.value.column) == ("analysis", 1, 7)
+        with pytest.raises(JavaScriptError) as broken:
+            portal.apply(JSFunction("() => {", "f"))
+        assert broken.value.stage == "syntax"
+    with JavaScriptPortal() as portal, Consumer([portal]) as consumer:
+        assert consumer.call_at(portal.apply(function), {}) == 1
+        assert "javascript f: 1:7: code must not be loaded" in caplog.text
+    assert Analysis("off").check("f", "eval('1')") == []

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from portal import ConfigError, Consumer, HTTPPortal, JavaScriptPortal, RegistryError
+from portal.javascript import Limits, Sandbox
+from portal.javascript.folder import RulesFolder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[tuple[Path, RulesFolder, HTTPPortal, JavaScriptPortal]]:
+    (tmp_path / "price.js").write_text("/** @param {number} n */ export default (n) => n * 2")
+    (tmp_path / "notes.txt").write_text("no code")
+    threads = threading.active_count()
+    javascript, http = JavaScriptPortal(sandbox=Sandbox(limits=Limits(time=10.0))), HTTPPortal()
+    rules = RulesFolder(tmp_path, javascript, portals=[http], interval=60.0)
+    rules.start()
+    http.start()
+    yield tmp_path, rules, http, javascript
+    rules.close()
+    rules.close()
+    http.close()
+    assert threading.active_count() <= threads
+
+
+def test_edits_are_followed(
+    folder: tuple[Path, RulesFolder, HTTPPortal, JavaScriptPortal], caplog: pytest.LogCaptureFixture
+) -> None:
+    path, rules, http, javascript = folder
+    with Consumer() as consumer:
+        there = http.generate_address("price")
+        assert consumer.call_at(there, {"n": 4}) == 8
+        (path / "price.js").write_text("(n) => n * 3")
+        rules.refresh()
+        assert consumer.call_at(there, {"n": 4}) == 12
+        (path / "price.js").write_text("(n) => {")
+        rules.refresh()
+        assert "price.js was not loaded" in caplog.text
+        assert consumer.call_at(there, {"n": 4}) == 12
+        (path / "tax.mjs").write_text("export default () => 0.2")
+        rules.refresh()
+        assert consumer.call_at(http.generate_address("tax"), {}) == 0.2
+        (path / "price.js").unlink()
+        rules.refresh()
+        with pytest.raises(RegistryError):
+            consumer.call_at(there, {"n": 4})
+        assert [address.segments[1] for address in javascript.functions()] == ["tax"]
+
+
+def test_a_path_that_is_not_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="must be a folder"):
+        RulesFolder(tmp_path / "none", JavaScriptPortal())
+
+
+def test_the_thread_looks_at_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "one.js").write_text("() => 1")
+    javascript = JavaScriptPortal()
+    looked = threading.Event()
+
+    class Watched(RulesFolder):
+        def refresh(self) -> None:
+            looked.set()
+            raise OSError("gone")
+
+    rules = Watched(tmp_path, javascript, interval=0.01)
+    rules.start()
+    try:
+        assert looked.wait(30)
+        looked.clear()
+        assert looked.wait(30)
+    finally:
+        rules.close()

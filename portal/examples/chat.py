@@ -13,9 +13,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from time import time
 
-from portal import Consumer
+from portal import Consumer, WebSocketPortal
 from portal.websocket import Event, Subscription
-from portal.websocket.portal import WebSocketPortal
 
 __all__ = ["Message", "chat_portal", "join", "main"]
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import time
 
+from portal import WebSocketPortal
 from portal.serving import Request, Response
-from portal.websocket.portal import WebSocketPortal
 
 __all__ = ["Dashboard", "Sample", "main", "read_load"]
 

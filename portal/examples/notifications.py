@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from typing import Any, TypedDict
 from uuid import uuid4
 
-from portal import Consumer
+from portal import Consumer, WebSocketPortal
 from portal.websocket import Event
-from portal.websocket.portal import WebSocketPortal
 
 __all__ = ["Progress", "follow", "job_portal", "main"]
 

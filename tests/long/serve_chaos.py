@@ -37,7 +37,7 @@ def main() -> None:
 
     def publish() -> None:
         number = 0
-        while not over.wait(0.002):
+        while not over.wait(SETTINGS.get("interval", 0.002)):
             number += 1
             numbers.publish(number)
 

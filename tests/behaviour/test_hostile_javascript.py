@@ -21,7 +21,7 @@ from portal.javascript import Limits, PoolSettings, Sandbox
 from tests.support.hostile_javascript import PROGRAMS, Hostile, as_es5
 from tests.support.javascript import MIB, open_files
 
-LIMITS = Limits(time=0.05, memory=16 * MIB, stack=256 * 1024, output=MIB, log=10_000)
+LIMITS = Limits(time=0.15, memory=16 * MIB, stack=256 * 1024, output=MIB, log=10_000)
 #: By id: engine and whether the code is trusted.
 PLACES = {
     "quickjs-untrusted": ("quickjs", False),

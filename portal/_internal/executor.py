@@ -98,7 +98,8 @@ class WorkerPool(Executor):
                     self._provide_thread()
                 except BaseException:
                     self._jobs.pop()
-                    self._run_next(self._queue.finish(keys))
+                    self._jobs.extend(started := self._queue.finish(keys))
+                    self._provide_threads(len(started))
                     raise
         return future
 
@@ -110,7 +111,8 @@ class WorkerPool(Executor):
     def release(self, keys: Keys) -> None:
         """Stop counting keys that were held."""
         with self._ready:
-            self._run_next(self._queue.release(keys))
+            self._jobs.extend(started := self._queue.release(keys))
+            self._provide_threads(len(started))
 
     def abandon(self, keys: Keys) -> None:
         """Note that nobody waits for a running job with these keys; see `JobQueue.abandon`."""
@@ -126,9 +128,9 @@ class WorkerPool(Executor):
         """Return whether a key is full of abandoned jobs. No lock is taken."""
         return self._queue.is_stalled(keys)
 
-    def _run_next(self, jobs: list[_Job]) -> None:
-        self._jobs.extend(jobs)
-        for _ in jobs:
+    def _provide_threads(self, count: int) -> None:
+        """Have threads take the jobs that were added last."""
+        for _ in range(count):
             if not self._closed:
                 try:
                     self._provide_thread()
@@ -161,8 +163,9 @@ class WorkerPool(Executor):
         if self._lost_at is None and not self._jobs:
             return
         with self._ready:
-            # An exception may have ended a thread where no code could see that.
+            # An exception may have ended a thread, or what would have notified it, where no code could see that.
             self._threads = {thread for thread in self._threads if thread.is_alive()}
+            self._ready.notify_all()
             if self._closed or (self._lost_at is None and len(self._threads) >= self._queue.running):
                 return
             try:
@@ -208,7 +211,8 @@ class WorkerPool(Executor):
         try:
             with self._ready:
                 # Before the result is set, so that a caller that waits for the result can submit again at once.
-                self._run_next(self._queue.finish(job[4]))
+                self._jobs.extend(started := self._queue.finish(job[4]))
+                self._provide_threads(len(started))
         finally:
             if outcome is not None:
                 _set_outcome(job[0], *outcome)
@@ -337,8 +341,9 @@ class HeldKeys:
         """Note that nobody waits for the job any more, until `release`."""
         with self._lock:
             if not self._over:
-                self._abandoned = (*self._own, *self._keys)
-                self._pool.abandon(self._abandoned)
+                keys = (*self._own, *self._keys)
+                self._pool.abandon(keys)
+                self._abandoned = keys
 
 
 def _set_outcome(future: Future[Any], result: Any, error: BaseException | None) -> None:

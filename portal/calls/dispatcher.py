@@ -153,11 +153,14 @@ class Dispatcher:
         timeout = context.remaining()
 
         def fire() -> None:
-            context.cancel()
-            on_deadline(timeout_error(context, call.function.name, timeout))
+            try:
+                context.cancel()
+            finally:
+                on_deadline(timeout_error(context, call.function.name, timeout))
 
+        token = self._watch.add(context.deadline, fire)
         context.watched = True
-        return self._watch.add(context.deadline, fire)
+        return token
 
     def _require_in_time(self, call: Call, result: Any) -> Any:
         if call.context.expired:
@@ -165,15 +168,23 @@ class Dispatcher:
         return result
 
     def _run_in_worker(self, call: Call) -> Any:
-        call.context.watched = True
-        future = self._workers.submit(self._run, call, keys=self._keys_of(call))
-        return wait_for(future, call.context, call.function.name)
+        context = call.context
+        before, context.watched = context.watched, True
+        try:
+            future = self._workers.submit(self._run, call, keys=self._keys_of(call))
+        except BaseException:
+            context.watched = before  # nothing watches it
+            raise
+        return wait_for(future, context, call.function.name)
 
     def _run(self, call: Call) -> Any:
         self.started.add()
-        token = enter(call.context)
         try:
-            return self._chain(call)
+            token = enter(call.context)
+            try:
+                return self._chain(call)
+            finally:
+                leave(token)
         except PortalError:
             self._failed.add()
             raise
@@ -181,7 +192,6 @@ class Dispatcher:
             self._failed.add()
             raise _middleware_failure(call, error) from error
         finally:
-            leave(token)
             self.finished.add()
 
     def _iterate(

@@ -84,7 +84,12 @@ class DispatchWorkers:
         except BaseException:
             self._finish(keys)
             raise
-        future.add_done_callback(lambda _: self._finish(keys))
+        try:
+            future.add_done_callback(lambda _: self._finish(keys))
+        except BaseException:
+            if future.cancel():
+                self._finish(keys)
+            raise
         return future
 
     def _start(self, run: Callable[..., Any], *args: Any) -> Future[Any]:

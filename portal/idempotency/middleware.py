@@ -171,7 +171,19 @@ class Idempotency:
             call.reply["retry-after"] = "1"
             message = "the store of idempotency keys does not respond; without it this call could run twice"
             raise OverloadedError(message, retry_after=1.0) from None
-        return self._first(call, call_next, claim) if kept is None else replay(call, kept)
+        if kept is not None:
+            return replay(call, kept)
+        try:
+            result = call_next(call)
+        except Exception as error:
+            failure = error
+            settle(self._store, claim, lambda: self._shorten(_text_of_failure(failure, call)))
+            raise
+        except BaseException:
+            settle(self._store, claim, lambda: None)  # the process ends; calls that wait for this one go on
+            raise
+        settle(self._store, claim, lambda: self._shorten(text_of_result(result)))
+        return result
 
     def _find(self, call: Call, claim: Claim) -> str | None:
         """Return the recorded outcome, after a wait if the first call is running; None if this call is the first."""
@@ -213,21 +225,6 @@ class Idempotency:
             "idempotency_rejected": self._rejected.value,
             "idempotency_rejected_per_client": self._rejected_clients.value,
         }
-
-    def _first(self, call: Call, call_next: CallNext, claim: Claim) -> Any:
-        try:
-            result = call_next(call)
-        except Exception as error:
-            self._settle(claim, partial(_text_of_failure, error, call))
-            raise
-        except BaseException:
-            self._settle(claim, lambda: None)  # the process ends; calls that wait for this one must not wait longer
-            raise
-        self._settle(claim, partial(text_of_result, result))
-        return result
-
-    def _settle(self, claim: Claim, make_text: Callable[[], str | None]) -> None:
-        settle(self._store, claim, lambda: self._shorten(make_text()))
 
     def _shorten(self, text: str | None) -> str | None:
         if text is None or len(text) <= self._max_response_size:

@@ -156,7 +156,12 @@ class Breaker:
             if permit is None:
                 retry_after = circuit.retry_after(now)
         if before != after:
-            self._report(key, before, after)
+            try:
+                self._report(key, before, after)
+            except BaseException:  # of `on_change`
+                if permit is not None:
+                    self._settle_as((key, circuit, permit), None)
+                raise
         if permit is None:
             raise _open_error(call, key, retry_after)
         return key, circuit, permit
@@ -177,8 +182,14 @@ class Breaker:
         del self._circuits[closed[0] if closed else oldest[0][0]]
 
     def _settle(self, entry: _Entry, error: BaseException | None) -> None:
+        failed: bool | None = None
+        try:
+            failed = self._failed(error)
+        finally:  # also if `is_failure` raises
+            self._settle_as(entry, failed)
+
+    def _settle_as(self, entry: _Entry, failed: bool | None) -> None:
         key, circuit, permit = entry
-        failed = self._failed(error)
         now = self._clock()
         with self._lock:
             before = circuit.state
@@ -268,8 +279,10 @@ class _CountedStream(ClosingIterator):
 
     def close(self) -> None:
         """End the call and close the generator behind it."""
-        self._settle_once(GeneratorExit())
-        super().close()
+        try:
+            self._settle_once(GeneratorExit())
+        finally:
+            super().close()
 
 
 def _open_error(call: Call, key: str, retry_after: float | None) -> CircuitOpenError:

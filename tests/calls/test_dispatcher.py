@@ -315,3 +315,52 @@ def test_an_error_while_a_stream_closes_does_not_replace_the_error_that_ended_it
     one.context.cancel()
     with pytest.raises(CallCancelled):
         next(items)
+
+
+def cannot_start(patch: pytest.MonkeyPatch) -> None:
+    def fail(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    patch.setattr(threading.Thread, "start", fail)
+
+
+@pytest.mark.parametrize("responds", [True, False])
+def test_a_call_that_nothing_could_watch_is_not_taken_for_watched(
+    monkeypatch: pytest.MonkeyPatch, responds: bool
+) -> None:
+    """A middleware may try it again."""
+    dispatcher, one = Dispatcher(), call(timeout=5.0)
+    on_deadline = (lambda error: None) if responds else None
+    with monkeypatch.context() as patch:
+        cannot_start(patch)
+        with pytest.raises(OverloadedError):
+            dispatcher.dispatch(one, on_deadline)
+    assert not one.context.watched
+    assert dispatcher.stats()["running"] == 0
+    dispatcher.dispatch(one, on_deadline)
+    assert one.context.watched
+    dispatcher.close()
+
+
+def test_the_caller_gets_its_response_although_the_cancellation_fails() -> None:
+    dispatcher, release, responded = Dispatcher(), threading.Event(), threading.Event()
+
+    def wait() -> None:
+        release.wait(10)
+
+    class Failing(CallContext):
+        __slots__ = ()
+
+        def cancel(self) -> None:
+            raise MemoryError
+
+    one = Call(make(wait, name="wait"), {}, Failing.for_call(0.02))
+
+    def respond(error: CallTimeout) -> None:
+        responded.set()
+        release.set()
+
+    with pytest.raises(CallTimeout):
+        dispatcher.dispatch(one, respond)
+    assert responded.is_set()
+    dispatcher.close()

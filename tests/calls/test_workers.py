@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -91,3 +92,29 @@ def test_a_call_without_a_thread_stops_counting() -> None:
     finish.set()
     assert busy.result(30)
     workers.close(5.0)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("wrong"), KeyboardInterrupt()], ids=repr)
+@pytest.mark.parametrize("step", ["submit", "add_done_callback"])
+def test_a_key_is_put_back_whatever_step_raises(step: str, error: BaseException) -> None:
+    faults = [error]
+
+    def fail(*args: Any) -> Any:
+        raise faults.pop()
+
+    class Given(ThreadPoolExecutor):
+        def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+            if faults and step == "submit":
+                fail()
+            if faults:
+                future: Future[Any] = Future()  # never starts, so that it can be cancelled
+                future.add_done_callback = fail  # type: ignore[method-assign]
+                return future
+            return super().submit(fn, *args, **kwargs)
+
+    with Given(1) as given:
+        workers = DispatchWorkers(given, limits={"function": KeyLimit(1)})
+        with pytest.raises(type(error)):
+            workers.submit(int, keys=(("function", "f"),))
+        assert not faults
+        assert workers.submit(lambda: 1, keys=(("function", "f"),)).result(10) == 1

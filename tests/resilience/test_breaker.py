@@ -582,3 +582,39 @@ def test_force_open_rejects_negative_seconds() -> None:
     with pytest.raises(ConfigError) as caught:
         Breaker().force_open("a:1", -1.0)
     assert caught.value.path == "breaker.force_open"
+
+
+@pytest.mark.parametrize("step", ["on_change", "is_failure", "log"])
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("wrong"), SystemExit(1)], ids=repr)
+def test_a_half_open_place_is_put_back_whatever_step_raises(
+    monkeypatch: pytest.MonkeyPatch, step: str, error: BaseException
+) -> None:
+    clock, faults = Clock(100.0), list[BaseException]()
+
+    def raise_one(*args: Any) -> bool:
+        if faults:
+            raise faults.pop()
+        return True
+
+    class Failing(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise_one()
+
+    breaker = opened(clock, on_change=raise_one if step == "on_change" else None, is_failure=raise_one)
+    handler = Failing()
+    logging.getLogger("portal.calls").addHandler(handler)
+    try:
+        clock.now += 1000
+        faults.append(error)
+        for peer in (fail, fail, fail):
+            try:
+                breaker(call_of(), peer)
+            except BaseException:  # the error of the peer, or the one that was injected
+                clock.now += 1000
+    finally:
+        logging.getLogger("portal.calls").removeHandler(handler)
+    assert not faults
+    assert state(breaker).half_open_calls == 0
+    clock.now += 1000
+    assert try_call(breaker, succeed) == "ok"
+    assert state(breaker).state == "closed"

@@ -41,6 +41,7 @@ class Exchange:
         "_head",
         "_release",
         "_streaming",
+        "_unreleased",
         "_writing",
         "keep_alive",
     )
@@ -59,7 +60,13 @@ class Exchange:
         self._chunked = head.version >= (1, 1)
         self._writing: threading.Lock | None = None  # of a stream: held while a piece is written
         self._streaming = False  # whether a stream is being sent and may go on
+        self._unreleased = False  # whether the early response was sent, and the connection is still of this thread
         self.keep_alive = keep_alive and head.keep_alive
+
+    def check_released(self) -> None:
+        """Raise ConnectionAbortedError if the connection is to be closed after the early response."""
+        if self._unreleased:
+            raise ConnectionAbortedError("the connection was not released after an early response")
 
     def share(self) -> Exchange:
         """Let another thread call `respond_early` from now on. Only the serving thread calls this."""
@@ -177,8 +184,16 @@ class Exchange:
             sent = self._connection.send_nowait(self._encode(response, response.body))
             keeps = sent and self.keep_alive
         finally:
-            self._release(self._connection, keeps)  # nobody else responds now
+            self._release_connection(keeps)  # nobody else responds now
         return True
+
+    def _release_connection(self, keeps: bool) -> None:
+        try:
+            self._release(self._connection, keeps)
+        except BaseException:
+            self._unreleased = True
+            self._connection.abort()
+            raise
 
     def _abort_stream(self, chunk: bytes) -> None:
         """End the stream that is being sent, if there is one.

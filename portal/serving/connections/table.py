@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable, Iterable
+from functools import partial
 from time import monotonic
 
 from ..._internal.closing import run_all
@@ -20,6 +22,7 @@ from .timeouts import FOLLOW_UP_SECONDS
 __all__ = ["ConnectionTable"]
 
 _log = get_logger("portal.serving")
+_CLOSED = (None, errno.EBADF, errno.ENOENT)  # of changes at the poller; None of a ValueError
 
 
 class ConnectionTable:
@@ -73,16 +76,20 @@ class ConnectionTable:
     # any thread
 
     def park(self, connection: Connection) -> None:
-        """Watch a connection that the calling thread has finished with."""
-        with connection.output.lock:
-            if connection.closed:
-                return
-            if self.handshaking and not connection.handshaking:
-                self.handshaking.pop(connection, None)
-            fd = connection.stream.fileno()
-            self._note_parked(connection)
-            self.parked[fd] = connection
-            self._arm(fd, connection)
+        """Watch a connection that the calling thread has finished with. If that fails, it is closed."""
+        try:
+            with connection.output.lock:
+                if connection.closed:
+                    return
+                fd = connection.stream.fileno()
+                if self.handshaking and not connection.handshaking:
+                    self.handshaking.pop(connection, None)
+                self._note_parked(connection)
+                self.parked[fd] = connection
+                self._arm(fd, connection)
+        except BaseException:
+            self.close(connection)
+            raise
         if self._ended and self.parked.pop(fd, None) is not None:
             self.close(connection)
 
@@ -93,13 +100,16 @@ class ConnectionTable:
             if connection.closed:
                 return
             fd = connection.stream.fileno()
-            _try_all(
-                connection.output.close,
-                lambda: self._unregister(fd, connection),
-                lambda: self._poller.forget(fd),
-                connection.close_socket,
-            )
-        _try_all(connection.notify_lost, lambda: self._forget(connection))
+            try:
+                _try_all(
+                    connection.output.close,
+                    lambda: self._unregister(fd, connection),
+                    lambda: self._poller.forget(fd),
+                    connection.close_socket,
+                )
+            finally:
+                _try_all(lambda: self._forget(connection))
+        _try_all(connection.notify_lost)
 
     def _unregister(self, fd: int, connection: Connection) -> None:
         self.writing.pop(fd, None)
@@ -289,12 +299,13 @@ class ConnectionTable:
         Args:
             reported: descriptors that the poller has reported to the stuck leader and that it has not handled.
         """
-        self._ignoring_closed(self._poller.disarm, fd)
-        self._arm_again(fd)  # the responder at the deadline may have parked it just now
+        steps = [partial(self._ignoring_closed, self._poller.disarm, fd)]
+        steps.append(partial(self._arm_again, fd))  # the responder at the deadline may have parked it just now
         for other in reported:
             if other in self._hangups:
-                self._ignoring_closed(self._poller.arm_hangup, other)
-                self._arm_again(other)  # its stream may have ended just now
+                steps.append(partial(self._ignoring_closed, self._poller.arm_hangup, other))
+                steps.append(partial(self._arm_again, other))  # its stream may have ended just now
+        run_all(*steps)
 
     def _arm_again(self, fd: int) -> None:
         connection = self.parked.get(fd) or self.writing.get(fd)
@@ -305,7 +316,9 @@ class ConnectionTable:
     def _ignoring_closed(self, change: Callable[..., object], fd: int, *more: bool) -> None:
         try:
             change(fd, *more)
-        except (OSError, ValueError):
+        except (OSError, ValueError) as error:
+            if getattr(error, "errno", None) not in _CLOSED:
+                raise  # for example without memory: nothing would report the connection
             _log.debug("a connection to be watched was closed already")
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from time import monotonic
 
 from ..._internal.background import LoopGuard
+from ..._internal.closing import run_all
 from ..._internal.counter import Counter
 from ..._internal.log import get_logger
 from ...errors import ProtocolError
@@ -186,12 +187,13 @@ class Reactor:
         """Prepare for the next leader: the thread that serves `fd` is not back in time."""
         reported, upgraded = self._reported, self._upgraded
         self._upgraded = None
-        (self._scheduler if upgraded is None else self._work).note_stuck()
-        self._table.hand_over(fd, reported[reported.index(fd) + 1 :] if fd in reported else ())
+        rest = reported[reported.index(fd) + 1 :] if fd in reported else ()
+        note_stuck = (self._scheduler if upgraded is None else self._work).note_stuck
+        steps = [note_stuck, lambda: self._table.hand_over(fd, rest)]
         if upgraded is not None:
             # One message takes its time. Others of the same connection go on, as they may overtake it.
-            self._table.park(upgraded)
-            self._work.go_on_reading(upgraded)
+            steps += [lambda: self._table.park(upgraded), lambda: self._work.go_on_reading(upgraded)]
+        run_all(*steps)
 
     def _on_event(self, fd: int, turn: Leadership) -> None:
         connection = self._table.parked.get(fd)
@@ -278,14 +280,14 @@ class Reactor:
 
     def _serve(self, fd: int, connection: Connection, received: Received, turn: Leadership) -> None:
         del self._table.parked[fd]
-        turn.begin(fd)
         try:
+            turn.begin(fd)
             keeps = self._scheduler.take(connection, received)
         except BaseException:
             _log.exception("serving a connection failed")
             self._table.close(connection)
             keeps = False
-        leads = turn.end()
+        leads = self._end(turn)
         if not keeps:
             return
         if leads and not connection.armed_otherwise:
@@ -308,16 +310,16 @@ class Reactor:
         channel.put(data)  # while this thread certainly leads, so that the bytes keep their order
         del self._table.parked[fd]
         self._upgraded = connection
-        turn.begin(fd)
         failed = False
         try:
+            turn.begin(fd)
             channel.handler.received(self._work.runner(turn))
         except OSError:
             failed = True
         except BaseException:
             _log.exception("reading from a connection failed")
             failed = True
-        if not turn.end():  # the next leader watches the connection already
+        if not self._end(turn):  # the next leader watches the connection already
             if failed:
                 connection.abort()
             return
@@ -326,6 +328,14 @@ class Reactor:
             self._table.close(connection)
         elif not connection.closed:
             self._watch_again(fd, connection, turn)
+
+    def _end(self, turn: Leadership) -> bool:
+        """Mark the end of a step and return whether this thread still leads."""
+        try:
+            return turn.end()
+        except BaseException as error:
+            self._guard.note(error)
+            return False  # the watching thread finds the step stuck and lets another thread lead
 
     def _watch_again(self, fd: int, connection: Connection, turn: Leadership) -> None:
         """Watch a connection that is upgraded, or was before the bytes that have just been read."""

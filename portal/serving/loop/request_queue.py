@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -61,6 +63,7 @@ class RequestQueue:
         app_for: returns the app that serves a path, or None.
         serve: serves a request, in a worker. It must not raise.
         reject: sends 503, or 504 for EXPIRED, with the reason.
+        end: ends a connection after an error.
         max_wait: seconds that a request may wait.
 
     Attributes:
@@ -77,6 +80,7 @@ class RequestQueue:
         app_for: Callable[[str], App | None],
         serve: Callable[[QueuedRequest], None],
         reject: Callable[[Connection, str], None],
+        end: Callable[[BaseException, Connection], None],
         max_wait: float,
     ) -> None:
         self.expired, self.waited_too_long = Counter(), Counter()
@@ -85,6 +89,7 @@ class RequestQueue:
         self._app_for = app_for
         self._serve = serve
         self._reject = reject
+        self._end = end
         self._max_wait = max_wait
         self._times = ProcessorTime()
         self._lock = threading.Lock()  # guards the lane
@@ -127,22 +132,33 @@ class RequestQueue:
 
     def _submit(self, request: QueuedRequest, place: Pass | None) -> None:
         try:
-            self._pool.submit_with_keys(request.keys, self._run, request, place)
+            job = self._pool.submit_with_keys(request.keys, self._run, request, place)
         except OverloadedError as error:
             key = error.context.get("key")
             reason = NO_WORKER if key is None else f"too many calls of this {key} are running or waiting"
             self._reject(request.connection, reason)
             self._leave(place)
+        except BaseException as error:
+            self._end(error, request.connection)
+            self._leave(place)
+        else:
+            job.add_done_callback(partial(self._end_failed, request))
+
+    def _end_failed(self, request: QueuedRequest, job: Future[Any]) -> None:
+        """End the connection of a request if an exception has come before the worker could handle it."""
+        error = None if job.cancelled() else job.exception()
+        if error is not None:
+            self._end(error, request.connection)
 
     def _leave(self, place: Pass | None) -> None:
         if place is not None:
             with self._lock:
                 admitted = self._lane.leave(place, monotonic())
-            self._submit_all(admitted)
-
-    def _submit_all(self, admitted: list[tuple[QueuedRequest, Pass]]) -> None:
-        for request, place in admitted:
-            self._submit(request, place)
+            for request, place in admitted:
+                try:
+                    self._submit(request, place)
+                except BaseException as error:  # the others go on
+                    self._end(error, request.connection)
 
     def _run(self, request: QueuedRequest, place: Pass | None) -> None:
         try:
@@ -151,6 +167,8 @@ class RequestQueue:
                 self._reject_one(request, now)
             else:
                 self._serve(request)
+        except BaseException as error:
+            self._end(error, request.connection)
         finally:
             self._leave(place)
 
@@ -167,12 +185,22 @@ class RequestQueue:
                 admitted = self._lane.pass_long(now)
             for request in due:
                 self._reject_one(request, now)
-            self._submit_all(admitted)
+            for request, place in admitted:
+                try:
+                    self._submit(request, place)
+                except BaseException as error:  # the others go on
+                    self._end(error, request.connection)
 
     def _is_due(self, request: QueuedRequest, now: float) -> bool:
         return request.queued + self._max_wait <= now or request.has_expired(now) or self._pool.is_stalled(request.keys)
 
     def _reject_one(self, request: QueuedRequest, now: float) -> None:
+        try:
+            self._reject_for(request, now)
+        except BaseException as error:  # the others are rejected, too
+            self._end(error, request.connection)
+
+    def _reject_for(self, request: QueuedRequest, now: float) -> None:
         if request.has_expired(now):
             self.expired.add()
             self._reject(request.connection, EXPIRED)

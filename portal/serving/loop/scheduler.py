@@ -90,7 +90,7 @@ class RequestScheduler:
         self._rejections = rejections
         self._run_in_worker = run_in_worker
         self._serves_to_the_end = serves_to_the_end
-        self.queue = RequestQueue(pool, lane, app_for, self._serve, self._reject, max_wait)
+        self.queue = RequestQueue(pool, lane, app_for, self._serve, self._reject, self._end_after, max_wait)
         self._latencies = LatencyTracker()  # by method and path
         self._inline = ("", "")  # method and path of the latest request of the leading thread
         self._release = self._continue_after_early_response
@@ -232,6 +232,7 @@ class RequestScheduler:
         response = app.handle(request) if app is not None else self._no_app(request)
         self._note_latency(request, response, monotonic() - started, held is None)
         if not exchange.claim():
+            exchange.check_released()
             return False  # the responder at the deadline has sent a response and passed the connection on
         if self.stopping:
             exchange.close_after_response()
@@ -263,18 +264,20 @@ class RequestScheduler:
         return Response(404, [("Content-Type", PROBLEM), ("X-Request-ID", request_id)], body)
 
     def _abandon(self, held: HeldKeys, connection: Connection, keeps: bool) -> None:
-        held.abandon()
-        self._continue_after_early_response(connection, keeps)
+        try:
+            held.abandon()
+        finally:
+            self._continue_after_early_response(connection, keeps)
 
     def _continue_after_early_response(self, connection: Connection, keeps: bool) -> None:
         """Watch the connection again, in the place of the thread that the function still holds.
 
         The client's next request may have been read already, and no event reports it.
         """
-        if not keeps:
-            self._close(connection)
-            return
         try:
+            if not keeps:
+                self._close(connection)
+                return
             following = connection.take_request()
             if following is not None:
                 self._table.release_to_worker(connection)

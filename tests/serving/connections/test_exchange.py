@@ -195,3 +195,85 @@ def test_a_stream_that_has_ended_is_not_aborted() -> None:
     assert not exchange.respond_early(Response(504, abort_chunk=b"last"))
     assert not connection.aborted
     assert connection.sent.endswith(b"1\r\na\r\n0\r\n\r\n")
+
+
+class Failing(RecordingConnection):
+    def send_nowait(self, data: bytes) -> bool:
+        raise MemoryError
+
+
+def test_a_connection_is_released_although_the_early_response_fails() -> None:
+    connection = Failing()
+    exchange = exchange_on(connection).share()
+    with pytest.raises(MemoryError):
+        exchange.respond_early(Response(504, body=b"late"))
+    assert connection.released == [False]
+    assert not exchange.claim()
+    exchange.check_released()
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("wrong"), SystemExit(1)], ids=repr)
+def test_a_connection_that_is_not_released_is_broken_and_ended_by_the_serving_thread(error: BaseException) -> None:
+    connection = RecordingConnection()
+
+    def fail(_: Any, keeps: bool) -> None:
+        raise error
+
+    given: Any = connection
+    exchange = Exchange(given, HeadCache().parse(b"POST /f HTTP/1.1\r\nHost: x\r\n\r\n"), True, fail).share()
+    with pytest.raises(type(error)):
+        exchange.respond_early(Response(504, body=b"late"))
+    assert connection.aborted
+    with pytest.raises(ConnectionAbortedError):
+        exchange.check_released()
+
+
+class Streaming(RecordingConnection):
+    """Each step of a stream may fail."""
+
+    def __init__(self, fails: str) -> None:
+        super().__init__()
+        self.fails = fails
+
+    def wait_for_room(self) -> None:
+        if self.fails == "wait_for_room":
+            raise MemoryError
+
+    def send_part(self, data: bytes) -> None:
+        if self.fails == "send_part":
+            raise MemoryError
+        super().send_part(data)
+
+    def forget_hangup(self) -> None:
+        if self.fails == "forget_hangup":
+            raise MemoryError
+
+
+class Items:
+    """The body of a stream, which notes that it was closed."""
+
+    def __init__(self, fails: str) -> None:
+        self.fails = fails
+        self.closed = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        if self.fails == "body":
+            raise MemoryError
+        yield b"one"
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize("step", ["wait_for_room", "send_part", "body", "headers", "forget_hangup"])
+def test_the_place_of_a_stream_is_put_back_whatever_step_raises(step: str) -> None:
+    connection, body = Streaming(step), Items(step)
+    exchange = exchange_on(connection)  # type: ignore[arg-type]
+    assert exchange.claim()
+    response = Response(200, body=body)  # type: ignore[arg-type]
+    if step == "headers":
+        response.headers = None  # type: ignore[assignment]
+    with pytest.raises((MemoryError, TypeError, AttributeError)):
+        exchange.send(response)
+    assert connection.streams.taken == 0
+    assert body.closed

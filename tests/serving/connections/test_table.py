@@ -170,3 +170,61 @@ def test_a_poller_that_closes_reaches_no_descriptor_that_another_thread_has_got(
 
         with fast_switches():
             in_threads(2, work)
+
+
+ERRORS = [MemoryError(), OSError(12, "Cannot allocate memory"), RuntimeError("wrong")]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=repr)
+def test_a_connection_that_cannot_be_watched_is_closed(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """Otherwise nothing would report its next request, and its client would wait for ever."""
+
+    def fail(*args: object) -> None:
+        raise error
+
+    with ExitStack() as stack:
+        tables = Tables(stack)
+        parked, client = tables.connect("one")
+        with monkeypatch.context() as patch:
+            patch.setattr(tables.poller, "arm", fail)
+            with pytest.raises(type(error)):
+                tables.table.park(parked)
+            patch.setattr(tables.poller, "add", fail)
+            with pytest.raises(type(error)):
+                tables.connect("one")
+        assert parked.closed
+        assert client.recv(1) == b""
+        assert len(tables.open) == 0
+        assert tables.open.connections_of("one") == 0
+        assert tables.table.parked == {}
+
+
+@pytest.mark.parametrize("step", ["forget", "output", "input", "stream"])
+@pytest.mark.parametrize("error", [*ERRORS, SystemExit(1)], ids=repr)
+def test_a_closed_connection_counts_no_more_whatever_step_raises(
+    monkeypatch: pytest.MonkeyPatch, step: str, error: BaseException
+) -> None:
+    def fail(*args: object) -> None:
+        raise error
+
+    with ExitStack() as stack:
+        tables = Tables(stack)
+        made, client = tables.connect("one")
+        with monkeypatch.context() as patch:
+            if step == "forget":
+                patch.setattr(tables.poller, "forget", fail)
+            elif step == "output":
+                patch.setattr(type(made.output), "discard", fail)
+            elif step == "input":
+                patch.setattr(type(made.input), "release", fail)
+            else:
+                patch.setattr(type(made.stream), "close", fail)
+            try:
+                tables.table.close(made)
+            except SystemExit:
+                assert isinstance(error, SystemExit)
+        assert made.closed
+        assert len(tables.open) == 0
+        assert tables.open.connections_of("one") == 0
+        made.stream.close()
+        assert client.recv(1) == b""

@@ -1,10 +1,11 @@
-"""Call the same functions over HTTP, in this process and in a test portal.
+"""Call the same functions over HTTP and WebSocket, in this process and in a test portal.
 
     python -m portal.examples.demo
 
-A server process publishes the order service over HTTP and requires a token. This process publishes the same service at
-local:// and test://. The demo calls the functions at each address and compares the results with the expected ones. Then
-it makes calls that must fail and checks the error classes. The exit code is 0 only if every check passes.
+A server process publishes the order service over HTTP and WebSocket, and requires a token. This process publishes the
+same service at local:// and test://. The demo calls the functions at each address and compares the results with the
+expected ones. Then it makes calls that must fail and checks the error classes. At last it replaces the server of a
+subscription, which goes on. The exit code is 0 only if every check passes.
 """
 
 from __future__ import annotations
@@ -27,14 +28,18 @@ from portal import (
     AuthenticationError,
     CallTimeout,
     Consumer,
+    Event,
     FunctionError,
+    Gap,
     LocalPortal,
     PortalError,
     RegistryError,
     TestingPortal,
     TransportError,
     ValidationError,
+    WebSocketPortal,
 )
+from portal.websocket import WebSocketConfig
 
 from .orders import service
 
@@ -159,7 +164,7 @@ class Report:
             portals: for each portal, the addresses by function name.
         """
         table = Table("function", "address", "result", "ms", title="Successful calls", title_justify="left")
-        table.caption = "The first HTTP call is slower: it loads the client, connects and fetches the schema."
+        table.caption = "The first calls over the network are slower: they load a client, connect and fetch schemas."
         table.caption_justify = "left"
         portals = list(portals)
         for call in calls:
@@ -194,6 +199,24 @@ class Report:
         scheme = address.partition(":")[0]
         self.console.print(f"  {'ok' if passed else 'WRONG':<6} {scheme:<6} {call.title:<19} {text}")
 
+    def subscription(self) -> None:
+        """Subscribe to a topic, replace its server, and print what the subscription gets."""
+        config = WebSocketConfig(goaway_delay=0)  # clients connect again at once
+        with Consumer() as consumer:
+            with WebSocketPortal(config=config) as first:
+                port = first.port
+                prices = first.topic("prices")
+                subscription = consumer.subscribe(prices.address)
+                prices.publish(1.07)
+                found: list[Any] = [subscription.next(timeout=20)]
+            with WebSocketPortal(port=port, config=config) as second:
+                second.topic("prices").publish(1.08)
+                found += [subscription.next(timeout=20) for _ in range(2)]
+        shown = [one.data if isinstance(one, Event) else one for one in found]
+        passed = shown == [1.07, Gap(None, "epoch"), 1.08]
+        self.failed += not passed
+        self.console.print(f"  {'ok' if passed else 'WRONG':<6} ws     {', '.join(map(str, shown))}")
+
     def _call(self, address: str, params: dict[str, Any], *, stream: bool) -> Any:
         if stream:
             return list(self.consumer.stream_at(address, params))
@@ -215,16 +238,16 @@ def portal_command() -> str:
 def main() -> int:
     """Run the demo. Returns: 0 if every check passed, else 1."""
     console = Console(markup=False, highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 140)
-    console.print("This demo calls an order service over HTTP, in this process and in a test portal.")
+    console.print("This demo calls an order service over HTTP and WebSocket, in this process and in a test portal.")
     console.print("The service is in portal/examples/orders.py. The calls are in portal/examples/demo.py.\n")
     with (
-        serve("portal.examples.orders:service", "--token", f"demo={TOKEN}") as (server, rows),
+        serve("portal.examples.orders:service", "--ws", "--token", f"demo={TOKEN}") as (server, rows),
         LocalPortal() as local,
         TestingPortal() as testing,
         Consumer(auth=TOKEN) as consumer,
         Consumer() as anonymous,
     ):
-        portals = [by_name(rows)]
+        portals = [by_name(row for row in rows if row["address"].startswith(scheme)) for scheme in ("http:", "ws:")]
         for portal in (local, testing):
             portal.apply_service(service)
             published = portal.functions().items()
@@ -240,6 +263,10 @@ def main() -> int:
         report.failing(no_credential, add, consumer=anonymous)
         code = stop(server)
         report.failing(FailingCall("stopped server", "add", {"a": 1, "b": 2}, TransportError), add)
+        console.print(
+            "\nA subscription whose server is replaced: its events, and the gap in between"
+        )
+        report.subscription()
     result = f"{report.failed} checks failed" if report.failed else "All checks passed"
     console.print(f"\n{result}. The server stopped with exit code {code}.")
     if not report.failed:

@@ -19,9 +19,10 @@ def test_the_demo_passes_every_check():
     assert done.returncode == 0, done.stdout + done.stderr
     assert "WRONG" not in done.stdout
     for call in demo.FAILING:
-        assert done.stdout.count(f" {call.title:<19} {call.error.__name__}: ") == 3
+        assert done.stdout.count(f" {call.title:<19} {call.error.__name__}: ") == 4
     assert "no credential       AuthenticationError" in done.stdout
     assert "stopped server      TransportError" in done.stdout
+    assert "ws     1.07, Gap(count=None, reason='epoch'), 1.08" in done.stdout
     assert "All checks passed. The server stopped with exit code 0." in done.stdout
     assert done.stdout.endswith(f"  {demo.portal_command()} serve portal.examples.orders:service\n")
     assert done.stderr == ""

@@ -161,6 +161,8 @@ def fan_out(kind: str, address: str) -> float:
             method = "rpc.publish" if kind == "portal" else "publish"
             text = json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": params})
             publisher.sock.sendall(publisher.frames.text(text))
+            while kind == "portal" and not publisher.frames.feed(publisher.sock.recv(65536)):
+                pass  # calls of one connection may overtake each other; the messages must not
 
     threading.Thread(target=publish, daemon=True).start()
     while not inbox.done.is_set():

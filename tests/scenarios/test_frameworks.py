@@ -251,7 +251,7 @@ def test_publish_in_a_framework(framework: str, name: str, site: pathlib.Path, p
 def test_call_from_a_framework(framework: str, name: str, site: pathlib.Path, published: Published) -> None:
     pytest.importorskip(framework)
     published.http.apply(add)
-    (site / "site_urls.py").write_text(shown(framework, published)[-1])
+    (site / "site_urls.py").write_text(next(code for code in shown(framework, published) if "sum/<int:a>" in code))
     module = "site_urls" if framework == "flask" else "django_site"
     with serving(site, module, name) as base:
         assert get(f"{base}/sum/1/2") == {"sum": 3.0}

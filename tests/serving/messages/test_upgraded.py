@@ -205,7 +205,7 @@ def test_an_upgraded_protocol_is_notified_of_the_stop_and_of_the_end() -> None:
             eventually(lambda: any(echo.events == ["lost"] for echo in app.echoes))
             eventually(lambda: portal.stats()["listener"]["parked"] == 1)  # a worker may not have let go of it yet
             portal.stop(0.1)
-            assert read_all(kept).endswith(b"goodbye\n")
+            assert read_all(kept).endswith(b"goodbye\nthe end\n")
     assert sorted(echo.events for echo in app.echoes) == [["lost"], ["stopping", "lost"]]
 
 
@@ -231,7 +231,7 @@ def test_an_upgrade_during_the_stop_is_notified_once(monkeypatch: pytest.MonkeyP
             assert engine is not None
             eventually(lambda: engine.reactor._has_left)
             gate.set()
-            assert read_all(sock).endswith(b"HI\ngoodbye\n")
+            assert read_all(sock).endswith(b"HI\ngoodbye\nthe end\n")
             stopping.join(WAIT)
     assert app.echoes[0].events == ["stopping", "lost"]
 

@@ -7,7 +7,7 @@ RUN := $(VENV)/bin/python
 INSTALL = $(RUN) -m pip install --quiet --disable-pip-version-check --use-pep517
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test races lint type check schema-suite fuzz conformance autobahn long bench bench-http bench-ws profile clean
+.PHONY: bench-js help demo test races lint type check schema-suite fuzz conformance autobahn long bench bench-http bench-ws profile clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -57,6 +57,9 @@ bench-http: $(VENV)/.bench  ## compare Portal with its peers (with wrk, if it is
 
 bench-ws: $(VENV)/.bench  ## compare Portal over WebSockets with its peers
 	$(RUN) -m benchmarks.compare_ws
+
+bench-js: $(VENV)/.bench  ## compare JavaScript functions with the bare engine
+	$(RUN) -m benchmarks.javascript
 
 profile: $(VENV)/.bench  ## print the time of each part of a call
 	$(RUN) -m benchmarks.profile_call

@@ -13,12 +13,12 @@ from typing import Any, ClassVar
 from .._internal.log import get_logger
 from .._internal.settings import callback, choice, instance
 from ..address import Address
-from ..calls.deadlines import limit_deadline
+from ..calls.deadlines import cancelled_error, limit_deadline
 from ..calls.dispatcher import Dispatcher
 from ..calls.middleware import Call, Middleware
 from ..catalogue import Entry, UniqueIds
-from ..context import CallContext
-from ..errors import AddressError, ConfigError, RegistryError
+from ..context import CallContext, enter, leave
+from ..errors import AddressError, ConfigError, PortalError, RegistryError
 from ..function import Function, ResolvedFunction
 from ..portal import Portal, announce, topology
 from .engines.registry import engine_names
@@ -31,6 +31,35 @@ from .script import Script, ScriptFunction
 __all__ = ["JavaScriptPortal"]
 
 _log = get_logger("portal.javascript")
+
+
+class PublishedScript(ResolvedFunction):
+    """A resolved function of a JavaScriptPortal. It looks its function up again when something was published.
+
+    Args:
+        portal: publishes the function.
+        entry: of the function in the portal's catalogue.
+        address: the address that was resolved.
+        version: `topology.version` from before the entry was looked up.
+
+    Threads: any.
+    """
+
+    def __init__(self, portal: JavaScriptPortal, entry: Entry, address: Address, version: int) -> None:
+        found = entry.function
+        super().__init__(portal, schema=found.schema, address=address, parameters=found.parameters, output=found.output)
+        self._portal = portal
+        self._at = address
+        self._found = version, entry
+
+    def entry(self) -> Entry:
+        """Return what is published at the address now. Raises: RegistryError (not_found)."""
+        version, entry = self._found
+        if topology.version != version:
+            version = topology.version
+            entry = self._portal.entry_at(self._at)
+            self._found = version, entry
+        return entry
 
 
 class JavaScriptPortal(Portal):
@@ -187,19 +216,18 @@ class JavaScriptPortal(Portal):
 
         Raises: AddressError for an address of another scheme; RegistryError (not_found) if nothing is published there.
         """
-        target = Address.of(address)
-        found = self.entry_at(target).function
-        return ResolvedFunction(
-            self, schema=found.schema, address=target, parameters=found.parameters, output=found.output
-        )
+        target, version = Address.of(address), topology.version
+        return PublishedScript(self, self.entry_at(target), target, version)
 
     # calls
 
     def invoke(self, function: ResolvedFunction, params: Mapping[str, Any], context: CallContext) -> Any:
         """Make one call of a resolved function with JSON data, and return JSON data."""
-        assert function.address is not None
-        entry = self.entry_at(function.address)
+        assert isinstance(function, PublishedScript)
+        entry = function.entry()
         found = _script_function(entry)
+        if context.deadline is None and found.schema.timeout is None and self.dispatcher.is_passthrough:
+            return self._invoke_directly(found, params, context)
         if found.place.isolation != "thread" and self.dispatcher.is_passthrough:
             # the runner ends the call at the deadline, so that no worker has to
             if found.schema.timeout is not None:
@@ -207,10 +235,25 @@ class JavaScriptPortal(Portal):
             context.watched = True
         return self.dispatcher.dispatch(Call(found, params, context, function.address, group=entry.group))
 
+    def _invoke_directly(self, found: ScriptFunction, params: Mapping[str, Any], context: CallContext) -> Any:
+        """Make a call that has nothing around it but its context, as the dispatcher would."""
+        if context.parent is not None and context.cancelled:
+            raise cancelled_error(context)
+        self.dispatcher.started.add()
+        token = enter(context)
+        try:
+            return found.invoke(params, context)
+        except PortalError as error:
+            self.dispatcher.count_failure(found, error, context)
+            raise
+        finally:
+            leave(token)
+            self.dispatcher.finished.add()
+
     def iterate(self, function: ResolvedFunction, params: Mapping[str, Any], context: CallContext) -> Iterator[Any]:
         """Raise ProtocolError: JavaScript functions do not stream."""
-        assert function.address is not None
-        return self.entry_at(function.address).function.iterate(params, context)
+        assert isinstance(function, PublishedScript)
+        return function.entry().function.iterate(params, context)
 
     # lifecycle
 

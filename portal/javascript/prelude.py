@@ -57,6 +57,7 @@ function __portal_invoke__(json) {
   }
 }
 G.__default__ = undefined;
+for (const name of parse(options).deny || []) delete G[name];
 if (eager) more().setup();
 return function (op, body) {
   if (op === "call") {
@@ -265,7 +266,6 @@ function setup() {
   hidden(G, "__exports__", {});
   defineProperty(G, "__module__", { configurable: true, set(value) { module = value; } });
   extend();
-  for (const name of options.deny || []) delete G[name];
 }
 function serve(op, body) {
   if (op === "resolve") settle(...parse(body));
@@ -290,8 +290,7 @@ _NEEDED = re.compile(
 def is_needed(program: Program) -> bool:
     """Return whether a program needs the second part of the prelude at once."""
     options = program.options
-    asks = '"deny"' in options or '"setup"' in options
-    return asks or bool(program.modules) or _NEEDED.search(program.source) is not None
+    return '"setup"' in options or bool(program.modules) or _NEEDED.search(program.source) is not None
 
 
 def prelude_source(program: Program) -> str:

@@ -83,7 +83,7 @@ class QuickJSEngine(Engine):
 
     def settle(self, handle: Any, limits: Limits) -> bool:
         """Run the promise jobs that a call has left behind."""
-        return settle_realm(handle, limits)
+        return handle.is_settled() or settle_realm(handle, limits)
 
     def release(self, handle: Any) -> None:
         """Drop the context."""
@@ -115,6 +115,13 @@ class QuickJSRealm(Realm):
     def close(self) -> None:
         """Drop the context; its memory is freed at once."""
         self._send = self._context = None
+
+    def is_settled(self) -> bool:
+        """Return whether there are no promise jobs; if there are, one runs under the limit that was set last."""
+        try:
+            return not self._context.execute_pending_job()
+        except self._failure:
+            return False
 
     def require_memory(self, limits: Limits) -> None:
         """Apply the limits of memory and stack."""

@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 from contextlib import suppress
+from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
@@ -106,6 +107,11 @@ def _virtual_memory() -> int:
         return 512 * 1024 * 1024
 
 
+@lru_cache(maxsize=64)
+def _limits_of(*values: Any) -> Limits:
+    return Limits(*values)
+
+
 def load_engine(reference: str) -> type[Engine]:
     """Return the engine class that `module:name` names."""
     module, _, name = reference.partition(":")
@@ -138,7 +144,7 @@ class _Child:
             self._programs[head[1]] = Program.from_json(body)
             return
         _, digest, values = head
-        program, limits = self._programs[digest], Limits(*values)
+        program, limits = self._programs[digest], _limits_of(*values)
         signal.setitimer(signal.ITIMER_REAL, limits.time + self._grace)
         handle = None
         try:

@@ -9,6 +9,7 @@ from time import monotonic
 from typing import Any
 
 from ..._internal.at_fork import renew_after_fork
+from ..._internal.counter import Counter
 from ...errors import OverloadedError
 from ..engine import Engine, EngineError, Host
 from ..limits import Limits
@@ -74,7 +75,8 @@ class ThreadRunner(Runner):
     def _reset(self) -> None:
         self._changed = threading.Condition()  # guards the attributes below
         self._idle: list[_Slot] = []
-        self._slots = self._waiting = self._calls = self._discarded = 0
+        self._slots = self._waiting = self._discarded = 0
+        self._calls = Counter()
 
     def after_fork(self) -> None:
         """Start anew; called in a forked process."""
@@ -100,18 +102,27 @@ class ThreadRunner(Runner):
             self._give_back(slot, usable)
 
     def _take(self, wait: float) -> _Slot:
+        self._calls.add()
+        try:
+            return self._idle.pop()  # one operation, so that it needs no lock
+        except IndexError:
+            pass
         end = monotonic() + wait
         with self._changed:
-            self._calls += 1
-            while not self._idle:
-                if self._closed:
-                    raise EngineError("host", "the portal is closed")
-                if self._slots < self._settings.max_size:
-                    self._slots += 1
-                    break
-                self._wait(end - monotonic())
-            else:
-                return self._idle.pop()
+            # counted before the look at the idle ones, as a slot is given back without the lock
+            self._waiting += 1
+            try:
+                while not self._idle:
+                    if self._closed:
+                        raise EngineError("host", "the portal is closed")
+                    if self._slots < self._settings.max_size:
+                        self._slots += 1
+                        break
+                    self._wait(end - monotonic())
+                else:
+                    return self._idle.pop()
+            finally:
+                self._waiting -= 1
         try:
             return _Slot(self._make_engine())
         except BaseException:
@@ -122,27 +133,26 @@ class ThreadRunner(Runner):
 
     def _wait(self, left: float) -> None:
         busy = f"all {self._settings.max_size} JavaScript contexts are busy"
-        if self._waiting >= self._settings.max_waiting:
-            raise OverloadedError(f"{busy} and {self._waiting} calls wait", retry_after=1.0)
-        self._waiting += 1
-        try:
-            if left <= 0 or not self._changed.wait(left):
-                raise OverloadedError(busy, retry_after=1.0)
-        finally:
-            self._waiting -= 1
+        others = self._waiting - 1
+        if others >= self._settings.max_waiting:
+            raise OverloadedError(f"{busy} and {others} calls wait", retry_after=1.0)
+        if left <= 0 or not self._changed.wait(left):
+            raise OverloadedError(busy, retry_after=1.0)
 
     def _give_back(self, slot: _Slot, usable: bool) -> None:
-        with self._changed:
-            keeps = usable and not self._closed
-            if keeps:
-                self._idle.append(slot)
-            else:
-                self._slots -= 1
-                self._discarded += 1
+        if usable:
+            self._idle.append(slot)  # one operation, so that it needs no lock
             if self._waiting:
-                self._changed.notify()
-        if not keeps:
-            slot.close()
+                with self._changed:
+                    self._changed.notify()
+            if self._closed:
+                self.close()  # it may have been closed before the slot was there
+            return
+        with self._changed:
+            self._slots -= 1
+            self._discarded += 1
+            self._changed.notify()
+        slot.close()
 
     def measures(self) -> list[str]:
         """Return nothing: the code runs in this process."""
@@ -152,7 +162,7 @@ class ThreadRunner(Runner):
         """Return the numbers of engines, and of those discarded so far."""
         with self._changed:
             return {
-                "calls": self._calls,
+                "calls": self._calls.value,
                 "engines": self._slots,
                 "idle": len(self._idle),
                 "waiting": self._waiting,

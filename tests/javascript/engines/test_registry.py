@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint, EntryPoints
-from typing import Any
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint
 
 import pytest
 
@@ -20,19 +20,13 @@ class AbsentEngine(QuickJSEngine):
 
 
 @pytest.fixture
-def plug_ins(monkeypatch: pytest.MonkeyPatch) -> None:
-    group = registry.GROUP
-    offered = EntryPoints(
-        (
-            EntryPoint("absent", f"{__name__}:AbsentEngine", group),
-            EntryPoint("broken", "json:dumps", group),
-        )
-    )
-
-    def find(**wanted: Any) -> EntryPoints:
-        return offered.select(**wanted)
-
-    monkeypatch.setattr(registry, "entry_points", find)
+def plug_ins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    offered = {"absent": f"{__name__}:AbsentEngine", "broken": "json:dumps"}
+    entries = [EntryPoint(name, value, registry.GROUP) for name, value in offered.items()]
+    monkeypatch.setattr(registry, "entry_points", lambda group: entries)
+    registry._offered.cache_clear()
+    yield
+    registry._offered.cache_clear()
 
 
 def test_the_engines_that_come_with_portal() -> None:

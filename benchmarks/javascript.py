@@ -1,0 +1,182 @@
+"""Measure JavaScript functions against the bare engine in one run: `make bench-js`.
+
+Each row is the best of several rounds, which alternate, so that a busy machine slows all of them alike.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter
+from typing import Any
+
+from portal import CallContext, JavaScriptPortal, JSFunction, ResolvedFunction
+from portal.javascript import Limits, PoolSettings, Sandbox
+from portal.javascript.engines.registry import available_engines, find_engine
+from portal.javascript.pool.messages import pack, read_message
+
+__all__ = ["main"]
+
+DISCOUNT = """
+function discount(p) {
+  const rates = { bronze: 0.05, silver: 0.1, gold: 0.15, platinum: 0.2 };
+  let rate = rates[p.tier] || 0;
+  if (p.amount > 1000) rate += 0.05;
+  let total = p.amount * (1 - rate);
+  if (p.code === "SAVE20") total -= p.amount * 0.2;
+  return { total: Math.round(total * 100) / 100, rate };
+}
+"""
+SCHEMA = {
+    "input": {
+        "type": "object",
+        "properties": {"tier": {"type": "string"}, "amount": {"type": "number"}, "code": {"type": "string"}},
+        "required": ["tier", "amount"],
+        "additionalProperties": False,
+    },
+    "output": {
+        "type": "object",
+        "properties": {"total": {"type": "number"}, "rate": {"type": "number"}},
+        "required": ["total", "rate"],
+    },
+}
+PARAMS = {"tier": "gold", "amount": 1500}
+HEAVY = "function heavy(p) { let t = 0; for (let i = 0; i < p.n; i++) t = (t * 31 + i) % 1000003; return t }"
+#: A child without anything of Portal but its messages: a new context for each call.
+BARE_CHILD = """
+import socket, sys
+sys.path[:] = {path!r}
+from _quickjs import Context
+from portal.javascript.pool.messages import pack, read_message
+connection = socket.socket(fileno=0)
+while True:
+    _, text = read_message(connection.recv)
+    context = Context()
+    context.eval({source!r})
+    call = context.eval("(text) => JSON.stringify(discount(JSON.parse(text)))")
+    connection.sendall(pack(["ok"], call(text)))
+"""
+ROUNDS = 3
+
+
+def main() -> None:
+    """Print the table."""
+    rows: list[tuple[str, str]] = []
+    with JavaScriptPortal(sandbox=Sandbox("trusted", limits=Limits(time=10.0))) as portal:
+        trusted = publish(portal, JSFunction(DISCOUNT, "discount", schema=SCHEMA, trusted=True))
+        untrusted = publish(portal, JSFunction(DISCOUNT, "isolated", schema=SCHEMA))
+        bare, child = bare_engine(), BareChild()
+        try:
+            best = fastest(
+                {"bare": bare, "trusted": lambda: call(trusted), "child": child, "untrusted": lambda: call(untrusted)},
+                {"bare": 2000, "trusted": 2000, "child": 200, "untrusted": 200},
+            )
+        finally:
+            child.close()
+        rows.append(("bare engine, warm, with JSON", f"{1 / best['bare']:,.0f}/s"))
+        rows.append(("trusted, warm, with validation", f"{1 / best['trusted']:,.0f}/s"))
+        rows.append(("  of the bare engine (at least 0.67)", f"{best['bare'] / best['trusted']:.2f}"))
+        rows.append(("bare child, a new context for each call", f"{best['child'] * 1e6:,.0f} us"))
+        rows.append(("untrusted, in a child", f"{best['untrusted'] * 1e6:,.0f} us"))
+        rows.append(("  times the bare child (at most 1.5)", f"{best['untrusted'] / best['child']:.2f}"))
+        one, four = threads(portal, 1), threads(portal, 4)
+        rows.append(("4 threads of heavy code, times one thread (at least 1.6)", f"{four / one:.2f}"))
+    rows.append(("first call, trusted (at most 5 ms)", f"{cold(True) * 1e3:.1f} ms"))
+    rows.append(("first call, untrusted (at most 60 ms)", f"{cold(False) * 1e3:.1f} ms"))
+    others = [one for one in available_engines() if one != "quickjs" and find_engine(one).capabilities().trusted]
+    rows += ((f"{engine}, trusted, warm", f"{other_engine(engine):,.0f}/s") for engine in others)
+    width = max(len(name) for name, _ in rows)
+    print("\n".join(f"{name:{width}}  {value:>14}" for name, value in rows))
+
+
+def publish(portal: JavaScriptPortal, function: JSFunction) -> ResolvedFunction:
+    return portal.resolve_function(portal.apply(function))
+
+
+def call(function: ResolvedFunction) -> Any:
+    return function.invoke(PARAMS, CallContext())
+
+
+def bare_engine() -> Callable[[], Any]:
+    from _quickjs import Context
+
+    context = Context()
+    context.eval(DISCOUNT)
+    function = context.eval("(text) => JSON.stringify(discount(JSON.parse(text)))")
+    return lambda: json.loads(function(json.dumps(PARAMS)))
+
+
+class BareChild:
+    """A child process that makes a new context for each call."""
+
+    def __init__(self) -> None:
+        self._socket, theirs = socket.socketpair()
+        code = BARE_CHILD.format(path=sys.path, source=DISCOUNT)
+        with theirs:
+            self._process = subprocess.Popen([sys.executable, "-c", code], stdin=theirs.fileno())
+
+    def __call__(self) -> Any:
+        self._socket.sendall(pack(["call"], json.dumps(PARAMS)))
+        return json.loads(read_message(self._socket.recv)[1])
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._socket.close()
+
+
+def fastest(calls: dict[str, Callable[[], Any]], numbers: dict[str, int]) -> dict[str, float]:
+    """Return the seconds of one call in the best round."""
+    best = dict.fromkeys(calls, float("inf"))
+    for function in calls.values():
+        function()
+    for _ in range(ROUNDS):
+        for name, function in calls.items():
+            started = perf_counter()
+            for _ in range(numbers[name]):
+                function()
+            best[name] = min(best[name], (perf_counter() - started) / numbers[name])
+    return best
+
+
+def threads(portal: JavaScriptPortal, number: int) -> float:
+    """Return the calls of heavy code in a second."""
+    function = publish(portal, JSFunction(HEAVY, f"heavy{number}", trusted=True))
+    best = 0.0
+    with ThreadPoolExecutor(number) as pool:
+        for _ in range(3):
+            started = perf_counter()
+            list(pool.map(lambda _: function.invoke({"n": 300_000}, CallContext()), range(8)))
+            best = max(best, 8 / (perf_counter() - started))
+    return best
+
+
+def cold(trusted: bool) -> float:
+    """Return the seconds of the first call of a function, where its engine has been proved before."""
+    best = float("inf")
+    sandbox = Sandbox("trusted", limits=Limits(time=10.0), pool=PoolSettings(min_size=0))
+    for _ in range(3):
+        with JavaScriptPortal(sandbox=sandbox) as portal:
+            function = publish(portal, JSFunction(DISCOUNT, "discount", schema=SCHEMA, trusted=trusted))
+            if trusted:
+                call(publish(portal, JSFunction("() => 1", "other", trusted=True)))
+            portal.stop()
+            started = perf_counter()
+            call(function)
+            best = min(best, perf_counter() - started)
+    return best
+
+
+def other_engine(engine: str) -> float:
+    source = DISCOUNT.replace("const ", "var ").replace("let ", "var ").replace(", rate }", ", rate: rate }")
+    with JavaScriptPortal(engine=engine, sandbox=Sandbox("trusted", limits=Limits(time=30.0))) as portal:
+        function = publish(portal, JSFunction(source, "discount", schema=SCHEMA, trusted=True))
+        return 1 / fastest({"it": lambda: call(function)}, {"it": 100})["it"]
+
+
+if __name__ == "__main__":
+    main()

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import functools
 import inspect
-import threading
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import Any, TypeVar, overload
 
+from ._internal.conditions import Condition
 from ._internal.log import get_logger
 from ._internal.settings import callback, instance, text
 from .errors import ConfigError, RegistryError
@@ -89,7 +89,7 @@ class Service:
             self._add(Function.of(member))
         self._state = ServiceState.STOPPED
         self._error: BaseException | None = None
-        self._changed = threading.Condition()  # guards the state; not held while a hook runs
+        self._changed = Condition()  # guards the state; not held while a hook runs
 
     def _add(self, member: Function) -> None:
         if member.name in self._functions:

@@ -18,6 +18,7 @@ from typing import Any
 from ..errors import OverloadedError
 from .at_fork import new_lock, renew_after_fork
 from .background import LoopGuard, start_thread, supervise
+from .conditions import Condition, PoolFuture, in_main_thread
 from .job_queue import JobQueue, Key, KeyLimit, Keys
 from .settings import count, whole_number
 
@@ -63,7 +64,7 @@ class WorkerPool(Executor):
 
     def after_fork(self) -> None:
         """Start with no threads and an empty queue; called by `__init__`, and in a child process after a fork."""
-        self._ready = threading.Condition()  # guards the attributes below; never held while a job runs
+        self._ready = Condition()  # guards the attributes below; never held while a job runs
         self._jobs: deque[_Job] = deque()  # those that may run, until a thread takes them
         self._queue: JobQueue[_Job] = JobQueue(self.workers, self.queue, self._limits)
         self._threads: set[threading.Thread] = set()
@@ -87,21 +88,35 @@ class WorkerPool(Executor):
         return self._submit(keys, fn, args, {})
 
     def _submit(self, keys: Keys, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
-        future: Future[Any] = Future()
+        future: Future[Any] = PoolFuture()
         with self._ready:
             if self._closed:
                 raise RuntimeError("the worker pool is shut down")
             job = (future, contextvars.copy_context().run, (fn, *args), kwargs, keys)
-            if self._queue.add(job, keys):
-                self._jobs.append(job)
-                try:
+            before = self._queue.snapshot() if in_main_thread() else None
+            try:
+                if self._queue.add(job, keys):
+                    self._jobs.append(job)
                     self._provide_thread()
-                except BaseException:
-                    self._jobs.pop()
-                    self._jobs.extend(started := self._queue.finish(keys))
-                    self._provide_threads(len(started))
-                    raise
+            except BaseException as error:
+                self._take_out(job, keys, None if isinstance(error, OverloadedError) else before)
+                raise
         return future
+
+    def _take_out(self, job: _Job, keys: Keys, before: object) -> None:
+        """Put back what the submission of a job has changed.
+
+        Args:
+            before: a snapshot of the queue, if the handler of a signal may have interrupted a change of it.
+        """
+        was_to_run = any(one is job for one in self._jobs)
+        if was_to_run:
+            self._jobs = deque(one for one in self._jobs if one is not job)
+        if before is not None:
+            self._queue.restore(before)
+        elif was_to_run:
+            self._jobs.extend(started := self._queue.finish(keys))
+            self._provide_threads(len(started))
 
     def hold(self, key: Key) -> None:
         """Count a key for a job that runs already, until `release`. Raises: OverloadedError if the key is full."""

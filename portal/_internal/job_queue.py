@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from itertools import count
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from ..errors import OverloadedError
 
@@ -146,6 +146,17 @@ class JobQueue(Generic[Job]):
                 if limit is not None and abandoned >= limit:
                     return True
         return False
+
+    def snapshot(self) -> object:
+        """Return the state, for `restore`."""
+        counts = (self._running_by_key, self._waiting_by_key, self._abandoned_by_key)
+        numbers = (self.running, self.limited, self._abandoned)
+        return numbers, self._waiting.copy(), [one.copy() for one in counts], self._full.copy()
+
+    def restore(self, state: Any) -> None:
+        """Go back to a state, after an exception has interrupted a change."""
+        (self.running, self.limited, self._abandoned), self._waiting, counts, self._full = state
+        self._running_by_key, self._waiting_by_key, self._abandoned_by_key = counts
 
     def take_back(self, is_due: Callable[[Job], bool]) -> list[Job]:
         """Remove the waiting jobs that are due, and return them."""

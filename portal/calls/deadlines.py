@@ -17,10 +17,12 @@ from typing import Any
 
 from .._internal.at_fork import renew_after_fork
 from .._internal.background import BackgroundLoop
+from .._internal.conditions import Condition
 from .._internal.log import get_logger
 from .._internal.shutdown import raise_if_shutting_down
 from ..context import CallContext
 from ..errors import CallCancelled, CallTimeout, OverloadedError
+from ..errors.failure import is_raised_by_signal
 
 __all__ = ["DeadlineWatch", "cancelled_error", "expired_error", "limit_deadline", "timeout_error", "wait_for"]
 
@@ -78,17 +80,24 @@ def wait_for(future: Future[Any], context: CallContext, name: str) -> Any:
     try:
         return future.result(timeout)
     except FutureTimeout as error:
+        if is_raised_by_signal(error):
+            _give_up(future, context)
+            raise
         if future.done() and not future.cancelled() and future.exception() is error:
             raise  # the function itself raised a TimeoutError
-        future.cancel()
-        context.cancel()
+        _give_up(future, context)
         raise timeout_error(context, name, timeout) from None
     except CancelledError:
         raise CallCancelled(f"the call of {name} was cancelled before it started") from None
-    except KeyboardInterrupt:  # a signal stopped the caller, which no longer needs the result
-        future.cancel()
-        context.cancel()
+    except BaseException:
+        if not future.done():  # a signal stopped the caller, which no longer needs the result
+            _give_up(future, context)
         raise
+
+
+def _give_up(future: Future[Any], context: CallContext) -> None:
+    future.cancel()
+    context.cancel()
 
 
 class DeadlineWatch:
@@ -113,7 +122,7 @@ class DeadlineWatch:
         """Start with no entries; called by `__init__`, and in a child process after a fork, which has no thread."""
         # Guards the attributes below. A finaliser that the garbage collector runs meanwhile may make a call.
         self._lock = threading.RLock()
-        self._wake = threading.Condition(self._lock)
+        self._wake = Condition(self._lock)
         self._entries: dict[object, tuple[float, Callable[[], object]]] = {}
         self._next = float("inf")
         self._closed = False

@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from typing import Any, Generic, TypeVar
 
 from .._internal.at_fork import new_lock, renew_after_fork
+from .._internal.conditions import PoolFuture
 from ..context import CallContext
 from ..errors import CallCancelled, CallTimeout, PortalError
 from ..schema.jsondata import copy_json
@@ -40,7 +41,7 @@ class _Flight:
     def __init__(self, remove: Callable[[_Flight], bool]) -> None:
         self.followers = 0
         self._remove = remove
-        self._future: Future[Any] = Future()
+        self._future: Future[Any] = PoolFuture()
         self._thread = threading.get_ident()
 
     def is_led_here(self) -> bool:

@@ -12,6 +12,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from .._internal.closing import close_and_log
+from .._internal.conditions import PoolFuture
 from ..context import CallContext
 from .deadlines import wait_for
 
@@ -49,7 +50,7 @@ class StreamWorker:
 
         Raises: what the stream raises; CallTimeout at the deadline.
         """
-        future: Future[Any] = Future()
+        future: Future[Any] = PoolFuture()
         self._requests.put(future)
         return wait_for(future, self._context, self._name)
 

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from .._internal.at_fork import new_lock, renew_after_fork
+from .._internal.conditions import in_main_thread
 from .._internal.executor import WorkerPool
 from .._internal.job_queue import JobQueue, KeyLimit, Keys
 from .._internal.shutdown import raise_if_shutting_down
@@ -77,20 +78,31 @@ class DispatchWorkers:
         """
         if not keys or self._limits is None:
             return self._start(run, *args)
-        with self._counting:
-            self._running.add(None, keys)
+        counted = _Counted(self, keys)
+        future: Future[Any] | None = None
         try:
+            counted.begin()
             future = self._start(run, *args)
+            future.add_done_callback(counted.end)
         except BaseException:
-            self._finish(keys)
-            raise
-        try:
-            future.add_done_callback(lambda _: self._finish(keys))
-        except BaseException:
-            if future.cancel():
-                self._finish(keys)
+            if future is not None:
+                future.cancel()
+            counted.end()
             raise
         return future
+
+    def begin(self, keys: Keys, counts: list[bool]) -> None:
+        """Count a call, and note it in `counts`. Raises: OverloadedError when a key is full."""
+        with self._counting:
+            before = self._running.snapshot() if in_main_thread() else None
+            try:
+                self._running.add(None, keys)
+                counts.append(True)
+            except BaseException as error:
+                if before is not None and not isinstance(error, OverloadedError):  # of the handler of a signal
+                    counts.clear()
+                    self._running.restore(before)
+                raise
 
     def _start(self, run: Callable[..., Any], *args: Any) -> Future[Any]:
         try:
@@ -99,9 +111,21 @@ class DispatchWorkers:
             raise_if_shutting_down(error)
             raise
 
-    def _finish(self, keys: Keys) -> None:
+    def finish(self, keys: Keys, counts: list[bool]) -> None:
+        """Stop counting a call, if it is noted in `counts`."""
         with self._counting:
-            self._running.finish(keys)
+            if not counts:
+                return
+            before = self._running.snapshot() if in_main_thread() else None
+            try:
+                self._running.finish(keys)
+                counts.clear()
+            except BaseException:
+                if before is not None:  # the handler of a signal interrupted it, and nothing else will do it
+                    self._running.restore(before)
+                    self._running.finish(keys)
+                    counts.clear()
+                raise
 
     def with_keys(self, keys: Keys) -> Executor:
         """Return the executor for jobs with these keys."""
@@ -113,6 +137,26 @@ class DispatchWorkers:
             pool, self._pool = self._pool, None
         if pool is not None:
             pool.shutdown(wait=bool(timeout), cancel_futures=True, timeout=timeout)
+
+
+class _Counted:
+    """One call that counts from `begin` to the first `end`, also if the handler of a signal raises in between.
+
+    Threads: the one that submits the call, and then the one that ends it.
+    """
+
+    def __init__(self, workers: DispatchWorkers, keys: Keys) -> None:
+        self._workers = workers
+        self._keys = keys
+        self._counts: list[bool] = []  # one item while it counts; changed under the lock of the workers
+
+    def begin(self) -> None:
+        """Begin to count. Raises: OverloadedError when a key is full."""
+        self._workers.begin(self._keys, self._counts)
+
+    def end(self, _: object = None) -> None:
+        """Stop counting, the first time."""
+        self._workers.finish(self._keys, self._counts)
 
 
 class _KeyedExecutor(Executor):

@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from .._internal.at_fork import renew_after_fork
 from .._internal.background import BackgroundLoop
+from .._internal.conditions import Condition
 from .._internal.log import get_logger
 from .._internal.redis_client import StoreClient, StoreUnavailable, as_text, require_namespace
 from ..errors import OverloadedError
@@ -128,7 +129,7 @@ class SharedOutcomes:
 
     def after_fork(self) -> None:
         """Start without claims. A child process has no thread."""
-        self._wake = threading.Condition()  # guards the attributes below
+        self._wake = Condition()  # guards the attributes below
         self._held: set[Claim] = set()
         self._unrecorded: OrderedDict[Claim, tuple[str, float]] = OrderedDict()
         self._bytes = 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
@@ -10,6 +9,7 @@ from time import monotonic
 from ..._internal.at_fork import renew_after_fork
 from ..._internal.background import BackgroundLoop
 from ..._internal.closing import run_all
+from ..._internal.conditions import Condition
 from ..._internal.log import get_logger
 from ...errors import ConfigError, OverloadedError
 from ..engine import EngineError, Host
@@ -56,7 +56,7 @@ class ChildPool(Runner):
         renew_after_fork(self)
 
     def _reset(self) -> None:
-        self._changed = threading.Condition()  # guards the attributes below
+        self._changed = Condition()  # guards the attributes below
         self._idle: list[tuple[ChildProcess, float]] = []  # with the moment of the last use; the latest at the end
         self._children = set()
         self._starting = 0

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
 from ..._internal.at_fork import renew_after_fork
+from ..._internal.conditions import Condition
 from ..._internal.counter import Counter
 from ...errors import OverloadedError
 from ..engine import Engine, EngineError, Host
@@ -73,7 +73,7 @@ class ThreadRunner(Runner):
         renew_after_fork(self)
 
     def _reset(self) -> None:
-        self._changed = threading.Condition()  # guards the attributes below
+        self._changed = Condition()  # guards the attributes below
         self._idle: list[_Slot] = []
         self._slots = self._waiting = self._discarded = 0
         self._calls = Counter()

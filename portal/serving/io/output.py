@@ -13,6 +13,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any, Protocol
 
+from ..._internal.conditions import Condition
 from ..bounds.budget import ByteBudget, Places
 from ..bounds.input import InputBudgets
 from ..bounds.slow_reader import SlowReader
@@ -136,7 +137,7 @@ class Output:
         self._aborted = False
         self._begun = False  # whether some of the first part was sent
         self._on_sent: Callable[[], object] | None = None
-        self._changed: threading.Condition | None = None  # on `lock`, while a stream waits
+        self._changed: Condition | None = None  # on `lock`, while a stream waits
         self.lock = threading.RLock()
         self.pending = 0
         self.sent = 0
@@ -183,7 +184,7 @@ class Output:
         if self._held <= self._stream_limit:
             return
         with self.lock:
-            self._changed = self._changed or threading.Condition(self.lock)
+            self._changed = self._changed or Condition(self.lock)
             while self._held > self._stream_limit:
                 complaint = self.complaint()
                 if complaint is not None:

@@ -6,12 +6,12 @@ connection back to the reactor.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable
 from functools import partial
 from math import inf
 from time import monotonic, thread_time, time
 
+from ..._internal.conditions import Condition
 from ..._internal.executor import HeldKeys, WorkerPool
 from ..._internal.job_queue import Keys
 from ..._internal.log import get_logger
@@ -94,7 +94,7 @@ class RequestScheduler:
         self._latencies = LatencyTracker()  # by method and path
         self._inline = ("", "")  # method and path of the latest request of the leading thread
         self._release = self._continue_after_early_response
-        self._idle = threading.Condition()  # notified, while it stops, of each connection that is no longer served
+        self._idle = Condition()  # notified, while it stops, of each connection that is no longer served
 
     def stop(self) -> None:
         """Let each request be the last of its connection from now on."""

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..._internal.conditions import Condition
 from ..._internal.json_text import JSONObject, JSONValue
 from ...address import Address
 from ...context import CallContext
@@ -174,7 +175,7 @@ class StreamExchange(Exchange):
 
     def __init__(self, address: Address, params: Mapping[str, JSONValue] | None, context: CallContext) -> None:
         super().__init__(address, params, context)
-        self._changed = threading.Condition()
+        self._changed = Condition()
         self._items: deque[Any] = deque()
         self._taken = 0
 

@@ -6,12 +6,12 @@ after the last event in the queue, so that each event comes once, or is part of 
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
+from ..._internal.conditions import Condition
 from ..._internal.json_text import JSONObject, JSONValue
 from ...address import Address
 from ...errors import CallTimeout, OverloadedError, PortalError
@@ -117,7 +117,7 @@ class Subscription(Generic[T]):
         self._load = load
         self._close = close
         self._grant = grant
-        self._changed = threading.Condition()  # guards the attributes below
+        self._changed = Condition()  # guards the attributes below
         self._items: deque[_Waiting] = deque()
         self._by_key: dict[str, _Waiting] = {}
         self._bytes = 0

@@ -1,0 +1,78 @@
+"""Condition and PoolFuture: what a thread may leave by the exception of a signal's handler at any moment.
+
+CPython runs the handlers of signals in the main thread, after a call or at the start of a function. A handler may
+raise, for example a soft time limit. `threading.Condition` enters by a Python function that acquires the lock and then
+returns. An exception between the two leaves the lock owned by the main thread for ever. A lock itself enters in C code,
+and no handler runs between that and the body of the `with` statement.
+"""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future
+from threading import get_ident
+from typing import Any
+
+__all__ = ["Condition", "PoolFuture", "in_main_thread"]
+
+
+def in_main_thread() -> bool:
+    """Return whether the handlers of signals run in this thread."""
+    return threading.current_thread() is threading.main_thread()
+
+
+class Condition(threading.Condition):
+    """A condition on an RLock. Its lock is free after every `with` block, whatever a handler of a signal raises.
+
+    Args:
+        lock: as made by `threading.RLock()`; None makes one.
+
+    Threads: any.
+    """
+
+    def __init__(self, lock: Any = None) -> None:
+        super().__init__(threading.RLock() if lock is None else lock)
+        self._owned_lock: Any = self._lock  # type: ignore[attr-defined]
+
+    @property
+    def __enter__(self) -> Any:
+        """The method of the lock, which is C code. This getter runs before the lock is acquired."""
+        return self._owned_lock.__enter__
+
+    @property
+    def __exit__(self) -> Any:
+        """The method of the lock."""
+        return self._owned_lock.__exit__
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until notified; see `threading.Condition.wait`. The lock is owned again when this returns or raises."""
+        lock: Any = self._owned_lock
+        waiter = threading.Lock()
+        waiter.acquire()
+        state: Any = (1, get_ident())
+        self._waiters.append(waiter)  # type: ignore[attr-defined]
+        try:
+            state = lock._release_save()
+            return waiter.acquire() if timeout is None else waiter.acquire(timeout > 0, max(0.0, timeout) or -1)
+        finally:
+            try:
+                _own_again(lock, state)
+            except BaseException:  # of a second signal
+                _own_again(lock, state)
+                raise
+            # Also if it was notified: an exception in `notify` may have left it there, to take the next notification.
+            if waiter in self._waiters:  # type: ignore[attr-defined]
+                self._waiters.remove(waiter)  # type: ignore[attr-defined]
+
+
+def _own_again(lock: Any, state: Any) -> None:
+    if not lock._is_owned():
+        lock._acquire_restore(state)
+
+
+class PoolFuture(Future[Any]):
+    """A future whose lock a signal's handler cannot leave owned: otherwise the worker could never set the result."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._condition = Condition()

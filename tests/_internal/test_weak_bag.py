@@ -45,7 +45,7 @@ def test_one_thread_lists_while_others_add_and_drop_objects() -> None:
     def work(number: int) -> int:
         listed = 0
         if number == 0:
-            while not done.is_set():
+            while not (listed and done.is_set()):
                 with lock:
                     found = bag.items()
                 assert found[0] is kept

@@ -14,8 +14,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pytest
-
 from portal import Consumer, PortalError
 from portal.websocket import Event, Gap, Reconnect, WebSocketClient
 from tests.support.ports import free_port
@@ -176,6 +174,5 @@ def test_a_server_that_is_killed(run: Callable[..., Any], tmp_path: Path) -> Non
     run_chaos(run, tmp_path, connections=10, subscriptions=4, kills=2, calls=600)
 
 
-@pytest.mark.timeout(1800)
 def test_a_server_that_is_killed_long(run: Callable[..., Any], tmp_path: Path) -> None:
     run_chaos(run, tmp_path, connections=200, subscriptions=20, kills=20, calls=20_000)

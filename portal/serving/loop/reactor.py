@@ -48,10 +48,9 @@ class Reactor:
         rejections: writes its log line from time to time.
         app_for: returns the app that serves a path, or None.
 
-    Threads: any thread may call `start`, `stop_accepting`, `has_unfinished`, `end`, `abort_start` and `abandon`, and
-        may read the properties. The thread that watches the leader calls `_on_stuck`, and one that has lost the lead
-        during a step calls `_end`. Only the thread that leads the loop runs the other methods. Other threads reach a
-        connection by the methods of `ConnectionTable`.
+    Threads: any may call `start`, `stop_accepting`, `has_unfinished`, `end`, `abort_start`, `abandon`, and `_end`
+        after a step, and may read the properties. The thread that watches the leader calls `_on_stuck`. Only the
+        thread that leads runs the other methods. Other threads reach a connection by `ConnectionTable`.
     """
 
     def __init__(

@@ -263,9 +263,7 @@ def main() -> int:
         report.failing(no_credential, add, consumer=anonymous)
         code = stop(server)
         report.failing(FailingCall("stopped server", "add", {"a": 1, "b": 2}, TransportError), add)
-        console.print(
-            "\nA subscription whose server is replaced: its events, and the gap in between"
-        )
+        console.print("\nA subscription whose server is replaced: its events, and the gap in between")
         report.subscription()
     result = f"{report.failed} checks failed" if report.failed else "All checks passed"
     console.print(f"\n{result}. The server stopped with exit code {code}.")

@@ -58,8 +58,8 @@ class Service:
         functions: its members; their names must differ.
         version: for documents.
         description: for documents.
-        on_start: called once at each start; no lock is held.
-        on_stop: called once at each stop; no lock is held.
+        on_start: called once at each start, no lock is held. A subclass may have a method of that name instead.
+        on_stop: called once at each stop; likewise.
 
     Raises: ConfigError for a wrong setting; RegistryError (conflict) for two functions of one name, (invalid) for a
         name that is not a path segment.
@@ -81,8 +81,8 @@ class Service:
         self.version = text("service.version", version)
         self.description = instance("service.description", description, str, expected="a string")
         self._hooks = {
-            ServiceState.STARTING: callback("service.on_start", on_start, optional=True),
-            ServiceState.STOPPING: callback("service.on_stop", on_stop, optional=True),
+            ServiceState.STARTING: self._hook("on_start", on_start),
+            ServiceState.STOPPING: self._hook("on_stop", on_stop),
         }
         self._functions: dict[str, Function] = {}
         for member in functions:
@@ -90,6 +90,11 @@ class Service:
         self._state = ServiceState.STOPPED
         self._error: BaseException | None = None
         self._changed = Condition()  # guards the state; not held while a hook runs
+
+    def _hook(self, name: str, given: Callable[[], object] | None) -> Callable[[], object] | None:
+        """Return the hook that was given, else the method of a subclass."""
+        found = getattr(self, name, None) if given is None else given
+        return callback(f"service.{name}", found, optional=True)
 
     def _add(self, member: Function) -> None:
         if member.name in self._functions:

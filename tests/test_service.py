@@ -529,3 +529,22 @@ def test_a_descriptor_that_is_left_out_is_logged(caplog: pytest.LogCaptureFixtur
         assert not Service.of(Shop).functions
     assert "Shop.stock is left out of the service: a Lazy is not callable" in caplog.text
     assert "size" not in caplog.text
+
+
+def test_a_subclass_has_its_lifecycle_as_methods() -> None:
+    class Shop(Service):
+        def on_start(self) -> None:
+            calls.append("start")
+
+        def on_stop(self) -> None:
+            calls.append("stop")
+
+    calls: list[str] = []
+    shop = Shop("shop")
+    shop.start()
+    shop.stop()
+    assert calls == ["start", "stop"]
+    given = Shop("shop", on_start=lambda: calls.append("given"))
+    given.start()
+    assert calls[-1] == "given"
+    given.stop()

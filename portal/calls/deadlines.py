@@ -24,7 +24,15 @@ from ..context import CallContext
 from ..errors import CallCancelled, CallTimeout, OverloadedError
 from ..errors.failure import is_raised_by_signal
 
-__all__ = ["DeadlineWatch", "cancelled_error", "expired_error", "limit_deadline", "timeout_error", "wait_for"]
+__all__ = [
+    "DeadlineWatch",
+    "cancelled_error",
+    "expired_error",
+    "limit_deadline",
+    "timeout_error",
+    "uncalled_error",
+    "wait_for",
+]
 
 _log = get_logger("portal.calls")
 
@@ -48,6 +56,20 @@ def timeout_error(context: CallContext, name: str, timeout: float | None = None)
     return CallTimeout(
         f"{name} did not respond{after}; it may still be running",
         timeout=timeout,
+        context={"request_id": context.request_id},
+    )
+
+
+def uncalled_error(context: CallContext, name: str, hint: str = "the function was not called") -> CallTimeout:
+    """Return the error for a call of `name` that could not be sent before its deadline.
+
+    Args:
+        hint: why it was not sent, or what that means.
+    """
+    return CallTimeout(
+        f"{name} did not respond in time",
+        delivery="not_sent",
+        hint=hint,
         context={"request_id": context.request_id},
     )
 

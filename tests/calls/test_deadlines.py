@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from portal.calls.deadlines import DeadlineWatch, wait_for
+from portal.calls.deadlines import DeadlineWatch, uncalled_error, wait_for
 from portal.context import CallContext
 from portal.errors import CallCancelled, CallTimeout, OverloadedError
 from tests.support.clocks import Clock
@@ -217,3 +217,9 @@ def test_entries_may_be_added_while_the_garbage_collector_runs() -> None:
     finally:
         gc.callbacks.remove(add)
         watch.close()
+
+
+def test_a_call_that_was_not_sent_is_not_said_to_be_running() -> None:
+    error = uncalled_error(CallContext(), "http://other/api/add", "there was no connection")
+    assert str(error) == "http://other/api/add did not respond in time; there was no connection"
+    assert not error.may_have_executed

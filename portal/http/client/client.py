@@ -13,10 +13,12 @@ from ..._internal.settings import count, flag, instance, positive_seconds, size
 from ...address import Address
 from ...auth.credentials import ClientAuth, Credential, credentials_of
 from ...cache.response_cache import ResponseCache
+from ...calls.deadlines import uncalled_error
 from ...context import CallContext
 from ...errors import (
     AddressError,
     AuthenticationError,
+    CallTimeout,
     ConfigError,
     Fault,
     PortalError,
@@ -179,6 +181,8 @@ class HTTPClient:
                 words = f"{address} takes no GET (405), so it has no schema; it is not an address of a portal"
                 hint = "call other servers with an HTTP library"
                 raise ProtocolError(words, status=405, address=address, delivery="not_sent", hint=hint) from None
+            if error.may_have_executed and isinstance(error, CallTimeout):
+                raise uncalled_error(request.context, str(address)) from error
             if error.may_have_executed:
                 error.delivery, error.hint = "not_sent", "the function was not called"
                 error.retryable |= isinstance(error, TransportError)

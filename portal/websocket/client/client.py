@@ -12,7 +12,7 @@ from ..._internal.json_text import JSONValue
 from ..._internal.settings import callback, choice, count, flag, instance, positive_seconds, size
 from ...address import Address
 from ...auth.credentials import ClientAuth, Credential, credentials_of
-from ...calls.deadlines import cancelled_error, expired_error, timeout_error
+from ...calls.deadlines import cancelled_error, expired_error, timeout_error, uncalled_error
 from ...context import CallContext
 from ...errors import (
     AuthenticationError,
@@ -185,6 +185,8 @@ class WebSocketClient:
         try:
             return self._call(exchange, address, is_base=is_base)
         except PortalError as error:
+            if error.may_have_executed and isinstance(error, CallTimeout):
+                raise uncalled_error(context, str(address)) from error
             if error.may_have_executed:
                 error.delivery, error.hint = "not_sent", "the function was not called"
                 error.retryable |= isinstance(error, TransportError)
@@ -255,11 +257,10 @@ class WebSocketClient:
         context.cancel()
 
     def _expiry(self, exchange: Exchange, link: Link, address: Address) -> CallTimeout:
-        error = timeout_error(exchange.context, str(address))
-        if exchange.sends == 0:
-            error.delivery = "not_sent"  # type: ignore[assignment]  # it is declared as one value
-            error.hint = "there was no connection" if link.last_error is None else link.last_error.message
-        return error
+        if exchange.sends:
+            return timeout_error(exchange.context, str(address))
+        reason = "there was no connection" if link.last_error is None else link.last_error.message
+        return uncalled_error(exchange.context, str(address), reason)
 
     def _located(self, error: PortalError, exchange: Exchange, address: Address) -> PortalError:
         error.address, error.scheme = str(address), address.scheme

@@ -7,7 +7,6 @@ import threading
 import tracemalloc
 from collections.abc import Callable
 from contextlib import ExitStack
-from time import monotonic
 
 import pytest
 
@@ -16,6 +15,7 @@ from portal.auth.server import CredentialSource
 from portal.http.middleware.auth_failure_limit import AuthFailureLimit
 from portal.http.middleware.security_headers import SecurityHeaders
 from portal.serving import Request, Response, ServingConfig
+from tests.support.waiting import eventually
 
 WAIT = 10.0
 KIB = 1024
@@ -53,14 +53,6 @@ def body(size: int) -> bytes:
 def stats(portal: HTTPPortal) -> dict[str, int]:
     found: dict[str, int] = portal.listener.stats()
     return found
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    """Wait for what another thread is about to do; there is no event to wait for."""
-    end, pause = monotonic() + WAIT, threading.Event()
-    while not condition():
-        assert monotonic() < end, "the condition never became true"
-        pause.wait(0.005)
 
 
 def read_response(sock: socket.socket) -> bytes:

@@ -8,16 +8,15 @@ import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from time import monotonic
 
 import pytest
 import trustme
 
 from portal import HTTPPortal
 from portal.serving import Certificate, ServingConfig, TLSConfig
+from tests.support.waiting import eventually
 
 WAIT = 10.0
 BODY = b'{"a":1,"b":2}'
@@ -61,14 +60,6 @@ def is_served(portal: HTTPPortal, source: str = "127.0.0.1") -> bool:
 def stats(portal: HTTPPortal) -> dict[str, int]:
     found: dict[str, int] = portal.listener.stats()
     return found
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    """Wait for what another thread is about to do; there is no event to wait for."""
-    end, pause = monotonic() + WAIT, threading.Event()
-    while not condition():
-        assert monotonic() < end, "the condition never became true"
-        pause.wait(0.005)
 
 
 HALF = b"POST /api/add HTTP/1.1\r\nHost: loc"

@@ -17,6 +17,7 @@ import trustme
 
 from portal import CallContext, HTTPPortal
 from portal.serving import Certificate, ServingConfig, TLSConfig
+from tests.support.waiting import eventually
 
 WAIT = 10.0  # seconds; less than the timeouts after which the server gives up a client by default
 BLOB = 30_000_000  # more than the kernel takes at once
@@ -114,14 +115,6 @@ def read_to_end(sock: socket.socket) -> bytes:
 def stats(portal: HTTPPortal) -> dict[str, int]:
     found: dict[str, int] = portal.listener.stats()
     return found
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    """Wait for what another thread is about to do; there is no event to wait for."""
-    end, pause = monotonic() + WAIT, threading.Event()
-    while not condition():
-        assert monotonic() < end, "the condition never became true"
-        pause.wait(0.005)
 
 
 @pytest.mark.parametrize(

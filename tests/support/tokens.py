@@ -68,7 +68,7 @@ def certificate(key: Any) -> bytes:
 
 def claims(**changes: Any) -> dict[str, Any]:
     now = int(time.time())
-    made = {"sub": "ann", "exp": now + 600, "iat": now - 5, "aud": "orders", "iss": "https://id.example"} | changes
+    made = {"sub": "ann", "exp": now + 86_400, "iat": now - 5, "aud": "orders", "iss": "https://id.example"} | changes
     return {name: value for name, value in made.items() if value is not ...}
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
 from collections.abc import Callable, Iterable
-from time import monotonic
 from typing import Any, Self
 
 from portal import Function
@@ -30,17 +28,10 @@ from portal.websocket.server.methods import Methods
 from portal.websocket.server.origins import OriginCheck
 from portal.websocket.server.settings import WebSocketConfig
 from portal.websocket.topics.topic import Topic
+from tests.support.waiting import eventually
 
 WAIT = 10.0
 PLAIN = WebSocketConfig(deflate=None)
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    """Wait for what another thread is about to do; there is no event to wait for."""
-    end, pause = monotonic() + WAIT, threading.Event()
-    while not condition():
-        assert monotonic() < end, "the condition never became true"
-        pause.wait(0.005)
 
 
 class WebSocketServer:

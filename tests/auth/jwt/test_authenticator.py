@@ -298,7 +298,7 @@ def count_checks(checked: JWTAuth, monkeypatch: pytest.MonkeyPatch) -> list[str]
 
 
 def test_a_good_token_is_checked_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    checked, good = auth(), token(scope="read")
+    checked, good = auth(), token(scope="read", exp=int(time.time()) + 600)
     seen = count_checks(checked, monkeypatch)
     first = checked.identity_of(good)
     second = checked.identity_of(good)
@@ -333,7 +333,7 @@ def test_a_good_token_is_checked_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_remembered_token_is_checked_again_when_the_clock_steps_back_to_before_its_start(
     monkeypatch: pytest.MonkeyPatch, claims: dict[str, Any], leeway: float, back: float, checks: int
 ) -> None:
-    checked, good = auth(leeway=leeway), token(**claims)
+    checked, good = auth(leeway=leeway), token(**{"iat": NOW - 5, "exp": NOW + DAY} | claims)
     seen = count_checks(checked, monkeypatch)
     checked.identity_of(good)
     monkeypatch.setattr(checked, "_now", lambda: NOW - back)

@@ -300,13 +300,15 @@ def test_no_step_that_relies_on_the_watching_thread_goes_unwatched(monkeypatch: 
     monkeypatch.setattr("portal.serving.loop.leader._QUIET", 0.0)
     overtaken, ended = threading.Semaphore(0), threading.Event()
     relied: list[int] = []
+    tokens = count(1)
     leader = LeaderFollower(name="test-quiet", limit=1_000, patience=0.0005)
 
     def lead(turn: Leadership) -> None:
         while len(relied) < 100:
-            turn.begin(len(relied) + 1)
+            token = next(tokens)
+            turn.begin(token)
             if leader.can_serve_inline:
-                relied.append(turn.token)
+                relied.append(token)  # a step that was overtaken before this line goes on beside the next one
                 assert overtaken.acquire(timeout=WAIT), "nobody watches"
             if not turn.end():
                 return
@@ -316,7 +318,7 @@ def test_no_step_that_relies_on_the_watching_thread_goes_unwatched(monkeypatch: 
         leader.start(lead, lambda token: overtaken.release())
         assert ended.wait(3 * WAIT)
         leader.join()
-    assert relied == list(range(1, 101))
+    assert len(set(relied)) == len(relied) >= 100
     for thread in [one for one in threading.enumerate() if one.name == "test-quiet"]:
         thread.join(WAIT)
     assert leader.stuck == 0

@@ -32,6 +32,7 @@ from portal.serving.loop.acceptor import Acceptor
 from portal.serving.loop.handshake import TLSHandshakes
 from portal.serving.loop.leader import Leadership
 from portal.serving.loop.reactor import Reactor
+from tests.support.waiting import eventually
 
 WAIT = 10.0
 BLOB = 20_000_000  # more than the kernel takes at once
@@ -95,14 +96,6 @@ class Recorder:
 
 
 # traffic
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    """Wait for what another thread is about to do; there is no event to wait for."""
-    end, pause = monotonic() + WAIT, threading.Event()
-    while not condition():
-        assert monotonic() < end
-        pause.wait(0.005)
 
 
 def request(path: str, body: bytes = b"") -> bytes:

@@ -12,6 +12,7 @@ import pytest
 from portal import HTTPPortal, OverloadedError
 from portal._internal.executor import HeldKeys
 from portal.serving import Channel, Request, Response, Run, ServingConfig
+from tests.support.waiting import eventually
 
 BODY = b'{"a":1,"b":2}'
 POST = b"POST /api/add HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY
@@ -46,14 +47,6 @@ def read_all(sock: socket.socket) -> bytes:
     while piece := sock.recv(65536):
         data += piece
     return data
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    """Wait for what another thread is about to do; there is no event to wait for."""
-    end, pause = monotonic() + WAIT, threading.Event()
-    while not condition():
-        assert monotonic() < end, "the condition never became true"
-        pause.wait(0.005)
 
 
 class Job:
@@ -382,15 +375,15 @@ def test_a_client_that_reads_too_slowly_is_told_so_and_gets_nothing_more() -> No
         with connect(portal) as slow, connect(portal) as other:
             upgrade(slow, app)
             upgrade(other, app)
-            slow.sendall(b"big1000000\n" * 18 + b"lost\n")
-            eventually(lambda: app.echoes[0].channel.queued > 10_000_000)
-            other.sendall(b"big14000000\n")
+            slow.sendall(b"big1000000\n" * 19 + b"lost\n")
+            eventually(lambda: app.echoes[0].channel.queued > 12_500_000)  # more than the other one will have
+            other.sendall(b"big12000000\n")
             eventually(lambda: "farewell" in app.echoes[0].events)
             received = read_all(slow)
             assert received.endswith(b"xtoo slow\n")
             assert len(received) % 1_000_000 == len(b"too slow\n")  # no message is torn
             assert b"LOST" not in received
-            left = 14_000_000
+            left = 12_000_000
             while left:
                 left -= len(other.recv(min(left, 1 << 20)))
             other.sendall(b"alive\n")

@@ -16,7 +16,8 @@ from portal.serving import ServingConfig
 from portal.websocket.deflate import Deflate
 from portal.websocket.handshake import Agreed, Declined
 from portal.websocket.server.settings import WebSocketConfig
-from tests.support.websocket_listener import PLAIN, Client, WebSocketServer, eventually
+from tests.support.waiting import eventually
+from tests.support.websocket_listener import PLAIN, Client, WebSocketServer
 
 ANN = Identity("ann", scopes=["a"])
 

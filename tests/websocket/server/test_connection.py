@@ -13,7 +13,8 @@ from portal.errors import CallTimeout, PortalError
 from portal.websocket.frames import Close, TextMessage
 from portal.websocket.server.settings import WebSocketConfig
 from portal.websocket.topics.topic import Topic
-from tests.support.websocket_listener import PLAIN, WAIT, WebSocketServer, eventually
+from tests.support.waiting import eventually
+from tests.support.websocket_listener import PLAIN, WAIT, WebSocketServer
 
 
 class Functions:

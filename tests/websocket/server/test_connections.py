@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from tests.support.websocket_listener import WAIT, WebSocketServer, eventually
+from tests.support.waiting import eventually
+from tests.support.websocket_listener import WAIT, WebSocketServer
 
 
 def add(a: float, b: float) -> float:

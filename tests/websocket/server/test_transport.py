@@ -9,7 +9,8 @@ import pytest
 from portal.serving import ServingConfig
 from portal.websocket.frames import Close, Ping, Pong, TextMessage
 from portal.websocket.server.settings import WebSocketConfig
-from tests.support.websocket_listener import WebSocketServer, eventually
+from tests.support.waiting import eventually
+from tests.support.websocket_listener import WebSocketServer
 
 
 def size(text: str) -> int:

@@ -28,7 +28,8 @@ from portal.websocket.frames import Close, FrameProtocol, Pong
 from portal.websocket.handshake import Agreed, ClientHandshake, Declined
 from portal.websocket.portal import WebSocketPortal
 from portal.websocket.server.settings import WebSocketConfig
-from tests.support.websocket_listener import WAIT, Client, eventually
+from tests.support.waiting import eventually
+from tests.support.websocket_listener import WAIT, Client
 
 ROOT = Path(portal.__file__).parent.parent
 PLAIN = WebSocketConfig(deflate=None)

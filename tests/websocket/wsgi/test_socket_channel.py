@@ -12,6 +12,7 @@ import pytest
 
 from portal.serving import Channel, Run
 from portal.websocket.wsgi.socket_channel import SocketChannel, SocketChannels
+from tests.support.waiting import eventually
 
 WAIT = 10.0
 
@@ -101,13 +102,6 @@ class Served:
         assert not self.thread.is_alive()
 
 
-def eventually(condition: Any) -> None:
-    end, pause = monotonic() + WAIT, threading.Event()
-    while not condition():
-        assert monotonic() < end, "the condition never became true"
-        pause.wait(0.005)
-
-
 def channels(**changes: Any) -> SocketChannels:
     settings = {
         "max_output": 64_000_000,
@@ -181,12 +175,12 @@ def test_a_client_that_reads_nothing_is_given_up() -> None:
 def test_the_heaviest_client_is_cut_and_told() -> None:
     together = channels(max_output=20_000_000)
     slow, other = Served(together), Served(together)
-    slow.client.sendall(b"big1000000\n" * 18)
-    eventually(lambda: slow.channel.queued > 10_000_000)
-    other.client.sendall(b"big14000000\n")
+    slow.client.sendall(b"big1000000\n" * 19)
+    eventually(lambda: slow.channel.queued > 12_500_000)  # more than the other one will have
+    other.client.sendall(b"big12000000\n")
     eventually(lambda: slow.handler.events == ["farewell"])
     assert slow.read_all().endswith(b"xtoo slow\n")
-    left = 14_000_000
+    left = 12_000_000
     while left:
         left -= len(other.client.recv(min(left, 1 << 20)))
     other.client.sendall(b"alive\n")

@@ -116,6 +116,7 @@ class LeaderFollower:
             self._start_leader(self._turn)
         except BaseException:
             self._turn.over = True
+            self._lead = None
             self._end_watching()
             raise
 
@@ -147,14 +148,15 @@ class LeaderFollower:
         return since is not None and monotonic() - since >= _TOLERANCE
 
     def join(self) -> None:
-        """Wait until the loop has returned by itself, and end the watching thread."""
-        if self._leading is None:
+        """Wait until the loop has returned by itself, and end the watching thread. Do not wait for stuck steps."""
+        if self._lead is None:
             return
         while not self._done.wait(_LOOK):
             if self._take_lead() is not None:
                 self._run(self._turn)  # the end of the loop needs no thread of its own
         self._end_watching()
-        self._leading.join()
+        if self._leading is not None:
+            self._leading.join()
 
     def _end_watching(self) -> None:
         self._running = False
@@ -230,6 +232,7 @@ class LeaderFollower:
         with self._lock:
             self._stuck += 1
             self._unled_since = monotonic()
+            self._leading = None
         assert self._on_stuck is not None
         try:
             self._on_stuck(turn.token)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from itertools import count
 from time import monotonic
 from typing import Any
 
@@ -272,7 +273,8 @@ def test_a_loop_without_a_thread_is_failing_and_still_ends(monkeypatch: pytest.M
     assert loop.overtaken.get(timeout=WAIT) == 1
     assert loop.leader.failing
     loop.steps.put((0, None))
-    loop.leader.join()  # in this thread
+    loop.leader.join()  # in this thread, and without waiting for the step that is stuck
+    assert loop.finished.empty()
     gate.set()
     assert loop.finished.get(timeout=WAIT) == (1, False)
     assert not loop.leader.failing
@@ -298,26 +300,31 @@ def test_a_start_that_fails_leaves_no_thread(monkeypatch: pytest.MonkeyPatch) ->
 def test_no_step_that_relies_on_the_watching_thread_goes_unwatched(monkeypatch: pytest.MonkeyPatch) -> None:
     """The watching thread goes to sleep again and again, just as steps begin."""
     monkeypatch.setattr("portal.serving.loop.leader._QUIET", 0.0)
-    overtaken, ended = threading.Semaphore(0), threading.Event()
+    overtaken: dict[int, threading.Event] = {}
+    ended = threading.Event()
     relied: list[int] = []
+    unwatched: list[int] = []
     tokens = count(1)
     leader = LeaderFollower(name="test-quiet", limit=1_000, patience=0.0005)
 
     def lead(turn: Leadership) -> None:
-        while len(relied) < 100:
+        while len(relied) < 100 and not unwatched:
             token = next(tokens)
+            overtaken[token] = threading.Event()
             turn.begin(token)
             if leader.can_serve_inline:
-                relied.append(token)  # a step that was overtaken before this line goes on beside the next one
-                assert overtaken.acquire(timeout=WAIT), "nobody watches"
+                relied.append(token)
+                if not overtaken[token].wait(WAIT):
+                    unwatched.append(token)
             if not turn.end():
                 return
         ended.set()
 
     with fast_switches():
-        leader.start(lead, lambda token: overtaken.release())
+        leader.start(lead, lambda token: overtaken[token].set())
         assert ended.wait(3 * WAIT)
         leader.join()
+    assert unwatched == []
     assert len(set(relied)) == len(relied) >= 100
     for thread in [one for one in threading.enumerate() if one.name == "test-quiet"]:
         thread.join(WAIT)

@@ -71,6 +71,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "FaultProxy": {"target": 1},
     "Topic": {"name": "ticks"},
     "Grant": {"address": "local://add"},
+    "Instance": {"address": "local://add"},
     "JSFunction": {"code": "() => 1", "name": "one"},
     "JWTAuth": {"algorithms": ["RS256"], "jwks_url": "https://issuer.example/keys"},
     "Latency": {"duration": 1.0},

@@ -53,6 +53,8 @@ if TYPE_CHECKING:
     from .portal import Portal, Resolver
     from .registry import FunctionRegistry, PortalRegistry, ServiceRegistry
     from .resilience.breaker import Breaker
+    from .resilience.bulkhead import Bulkhead
+    from .resilience.policy import Policy
     from .resilience.retry import Retry, RetryBudget
     from .schema import FunctionSchema, Schema
     from .service import Service, service
@@ -72,6 +74,7 @@ __all__ = [
     "BasicAuth",
     "BearerAuth",
     "Breaker",
+    "Bulkhead",
     "ByAuthority",
     "CallCancelled",
     "CallContext",
@@ -100,6 +103,7 @@ __all__ = [
     "Middleware",
     "OAuth2ClientCredentials",
     "OverloadedError",
+    "Policy",
     "Portal",
     "PortalError",
     "PortalRegistry",
@@ -139,6 +143,7 @@ _HOME = {
     "BasicAuth": "auth",
     "BearerAuth": "auth",
     "Breaker": "resilience",
+    "Bulkhead": "resilience",
     "ByAuthority": "auth",
     "CallContext": "context",
     "Certificate": "serving",
@@ -159,6 +164,7 @@ _HOME = {
     "LocalPortal": "local",
     "Middleware": "calls.middleware",
     "OAuth2ClientCredentials": "auth",
+    "Policy": "resilience",
     "Portal": "portal",
     "PortalRegistry": "registry",
     "RateLimit": "limits",

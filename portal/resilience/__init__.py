@@ -1,4 +1,4 @@
-"""Retries and circuit breakers: the middleware of a client against failures."""
+"""Policy and its stages: the middleware of a client against failures and overload."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ from .._internal.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from .breaker import Breaker
+    from .bulkhead import Bulkhead
+    from .policy import Policy, PolicyState
     from .retry import Retry, RetryBudget
 
 __all__ = [
     "Breaker",
+    "Bulkhead",
+    "Policy",
+    "PolicyState",
     "Retry",
     "RetryBudget",
 ]
@@ -20,6 +25,9 @@ __getattr__, __dir__ = lazy_exports(
     __name__,
     {
         "Breaker": "breaker",
+        "Bulkhead": "bulkhead",
+        "Policy": "policy",
+        "PolicyState": "policy",
         "Retry": "retry",
         "RetryBudget": "retry",
     },

@@ -9,6 +9,7 @@ import logging
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from copy import copy
 from itertools import islice
 from time import monotonic
 from typing import Any
@@ -126,6 +127,13 @@ class Breaker:
         self._clock = clock
         self._lock = new_lock()  # guards the circuits and their contents
         self._circuits: OrderedDict[str, Circuit] = OrderedDict()  # the most recently used is last
+
+    def for_consumer(self) -> Breaker:
+        """Return a breaker with the same settings and no circuits."""
+        made = copy(self)
+        made._lock = new_lock()
+        made._circuits = OrderedDict()
+        return made
 
     def __call__(self, call: Call, call_next: CallNext) -> Any:
         """Make the call, or raise CircuitOpenError without a call."""

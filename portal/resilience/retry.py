@@ -12,6 +12,7 @@ from __future__ import annotations
 import random as _random
 import threading
 from collections.abc import Callable, Iterator
+from copy import copy
 from time import monotonic
 from typing import Any
 
@@ -159,6 +160,14 @@ class Retry:
         self._sleep = sleep
         self._clock = clock
         self._random = random
+        self._shares_budget = budget is not None
+
+    def for_consumer(self) -> Retry:
+        """Return a Retry with the same settings and a budget of its own, unless it was given one."""
+        made = copy(self)
+        if not self._shares_budget:
+            made.budget = RetryBudget(clock=self._clock)
+        return made
 
     def __call__(self, call: Call, call_next: CallNext) -> Any:
         """Make the call, and repeat it after a temporary failure. Raises the last error."""

@@ -1,0 +1,71 @@
+"""KeyedState: the state of a stage for each service or instance, bounded in number."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from itertools import islice
+from typing import Generic, TypeVar
+
+from .._internal.at_fork import new_lock
+
+__all__ = ["KeyedState"]
+
+StateT = TypeVar("StateT")
+
+_EVICTION_SCAN = 16  # how many of the least recently used states are searched for an idle one to evict
+
+
+class KeyedState(Generic[StateT]):
+    """States by key, each made on first use. Beyond the bound the least recently used idle one is removed.
+
+    If none of the oldest is idle, the oldest is removed. A call that uses it keeps it until the call ends.
+
+    Args:
+        make: returns a new state.
+        max_entries: the largest number of states.
+        is_idle: whether a state may be removed without loss; None takes every state for idle.
+
+    Threads: any. `make` and `is_idle` run under the lock and must be quick.
+    """
+
+    def __init__(
+        self, make: Callable[[], StateT], max_entries: int, is_idle: Callable[[StateT], bool] | None = None
+    ) -> None:
+        self._make = make
+        self._max_entries = max_entries
+        self._is_idle = is_idle
+        self._lock = new_lock()  # guards the states by key, not what is in each state
+        self._states: OrderedDict[str, StateT] = OrderedDict()  # the most recently used is last
+
+    def get(self, key: str) -> StateT:
+        """Return the state of a key, made now if there is none."""
+        with self._lock:
+            states = self._states
+            found = states.get(key)
+            if found is not None:
+                states.move_to_end(key)
+                return found
+            if len(states) >= self._max_entries:
+                self._evict()
+            made = states[key] = self._make()
+            return made
+
+    def _evict(self) -> None:
+        oldest = list(islice(self._states.items(), _EVICTION_SCAN))
+        idle = [key for key, state in oldest if self._is_idle is None or self._is_idle(state)]
+        del self._states[idle[0] if idle else oldest[0][0]]
+
+    def find(self, key: str) -> StateT | None:
+        """Return the state of a key, or None; nothing is made and the order does not change."""
+        return self._states.get(key)
+
+    def items(self) -> list[tuple[str, StateT]]:
+        """Return the states by key, the least recently used first."""
+        with self._lock:
+            return list(self._states.items())
+
+    def clear(self) -> None:
+        """Remove every state."""
+        with self._lock:
+            self._states.clear()

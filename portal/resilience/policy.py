@@ -1,0 +1,166 @@
+"""Policy: how a Consumer makes each call, as one value that is the same at every scheme.
+
+The stages of one call, the outermost first:
+
+    Consumer(middleware=)   around the call
+    timeout                 the deadline over all attempts
+    bulkhead                a place among the calls of the service
+    retry                   attempts, within the retry budget
+      an instance is picked for each attempt
+      breaker               the circuit of the instance
+      attempt middleware    around the attempt
+    the call is sent
+
+A Policy has the settings. What a stage learns (circuits, tokens, running calls) is in the PolicyState of the Consumer.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+from typing import Any, Protocol, cast
+
+from .._internal.at_fork import new_lock
+from .._internal.settings import instance, positive_seconds, require, strings
+from ..calls.middleware import Middleware
+from ..errors import ConfigError
+from .breaker import Breaker
+from .bulkhead import Bulkhead
+from .retry import Retry
+
+__all__ = ["Policy", "PolicyState", "Stage"]
+
+_MAX_STAGES = 256  # stages that one Consumer keeps the state of
+
+
+class Stage(Protocol):
+    """A middleware that a Policy holds as a setting."""
+
+    def for_consumer(self) -> Middleware:
+        """Return a stage with the same settings and a state of its own."""
+
+    def __hash__(self) -> int: ...
+
+
+class PolicyState:
+    """What the stages of the policies of one Consumer have learned.
+
+    Policies that hold the same stage object share its state. So `policy.replace(timeout=5)` for one call uses the same
+    circuits and retry budget. At most 256 stages are kept, the most recently used ones.
+
+    Threads: any.
+    """
+
+    def __init__(self) -> None:
+        self._lock = new_lock()  # guards the stages
+        self._stages: OrderedDict[Stage, Middleware] = OrderedDict()  # the most recently used is last
+
+    def stage(self, setting: Stage) -> Middleware:
+        """Return the stage of this Consumer for a stage of a Policy; made on first use."""
+        with self._lock:
+            found = self._stages.get(setting)
+            if found is None:
+                if len(self._stages) >= _MAX_STAGES:
+                    self._stages.popitem(last=False)
+                found = self._stages[setting] = setting.for_consumer()
+            else:
+                self._stages.move_to_end(setting)
+            return found
+
+    def find(self, setting: Stage) -> Middleware | None:
+        """Return the stage of this Consumer for a stage of a Policy, or None if no call has used it."""
+        return self._stages.get(setting)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """How calls are made. A field that is None leaves its stage out.
+
+        consumer = Consumer(policy=Policy(timeout=2.0, retry=Retry(), breaker=Breaker()))
+        consumer.call_at(address, params, policy=consumer.policy.replace(timeout=10.0))
+
+    Attributes:
+        timeout: seconds for a call, over all attempts; a timeout or deadline of the call itself is used instead.
+        retry: repeats a call after a temporary failure.
+        breaker: rejects calls to an instance that keeps failing.
+        bulkhead: bounds the calls of a service that run at a time.
+        balance: how an instance is picked where there are several: the name of a method, or a picker.
+        transports: the schemes to use where an instance has several, the preferred one first; None uses the order of
+            the addresses.
+
+    Raises: ConfigError for a wrong setting.
+
+    Threads: immutable; any thread may use it.
+    """
+
+    timeout: float | None = None
+    retry: Retry | None = None
+    breaker: Breaker | None = None
+    bulkhead: Bulkhead | None = None
+    balance: Any = "round_robin"
+    transports: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        positive_seconds("policy.timeout", self.timeout, optional=True)
+        instance("policy.retry", self.retry, Retry, optional=True)
+        instance("policy.breaker", self.breaker, Breaker, optional=True)
+        instance("policy.bulkhead", self.bulkhead, Bulkhead, optional=True)
+        require(self.balance not in (None, ""), "policy.balance", self.balance, "the name of a method, or a picker")
+        if self.transports is not None:
+            expected = 'a list of schemes, such as ["ws", "http"]'
+            strings("policy.transports", self.transports, expected=expected, optional=True)
+            require(len(self.transports) > 0, "policy.transports", self.transports, expected, optional=True)
+            object.__setattr__(self, "transports", tuple(self.transports))
+
+    def replace(self, **changes: Any) -> Policy:
+        """Return a policy with some fields changed; None removes a stage.
+
+        Raises: ConfigError for a wrong setting or an unknown field.
+        """
+        known = [one.name for one in fields(self)]
+        for name in changes:
+            if name not in known:
+                raise ConfigError.invalid("policy", name, f"one of {', '.join(known)}")
+        return replace(self, **changes)
+
+    def __or__(self, other: Policy) -> Policy:
+        """Return this policy with the fields of another one that differ from their defaults."""
+        if not isinstance(other, Policy):
+            return NotImplemented
+        given = {one.name: value for one in fields(self) if (value := getattr(other, one.name)) != one.default}
+        return replace(self, **given)
+
+    def call_stages(self, state: PolicyState) -> tuple[Middleware, ...]:
+        """Return the middleware around a call with all its attempts, the outermost first.
+
+        The timeout is not among them: the Consumer gives it to the context of the call.
+
+        Args:
+            state: of the Consumer that makes the call.
+        """
+        return _stages(state, self.bulkhead, self.retry)
+
+    def attempt_stages(self, state: PolicyState, middleware: Iterable[Middleware] = ()) -> tuple[Middleware, ...]:
+        """Return the middleware around each attempt, inside of the choice of an instance, the outermost first.
+
+        `call.address` must be the address of the instance, since there is a circuit for each.
+
+        Args:
+            state: of the Consumer that makes the call.
+            middleware: further middleware around each attempt, in its place.
+        """
+        return (*_stages(state, self.breaker), *middleware)
+
+    def require_one_retry(self, middleware: Iterable[object]) -> None:
+        """Check that calls are not repeated by the policy and by a middleware as well.
+
+        Raises: ConfigError if this policy has `retry` and the middleware of its Consumer has a Retry.
+        """
+        if self.retry is not None and any(isinstance(one, Retry) for one in middleware):
+            expected = "in one place: Policy(retry=...) or Consumer(middleware=[Retry(...)])"
+            raise ConfigError(f"Retry must be {expected}", path="policy.retry", expected=expected)
+
+
+def _stages(state: PolicyState, *settings: object) -> tuple[Middleware, ...]:
+    return tuple(state.stage(cast(Stage, setting)) for setting in settings if setting is not None)

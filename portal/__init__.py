@@ -55,7 +55,8 @@ if TYPE_CHECKING:
     from .resilience.breaker import Breaker
     from .resilience.bulkhead import Bulkhead
     from .resilience.policy import Policy
-    from .resilience.retry import Retry, RetryBudget
+    from .resilience.retry import Retry
+    from .resilience.retry_budget import RetryBudget
     from .schema import FunctionSchema, Schema
     from .service import Service, service
     from .serving import Certificate, ServingConfig, TLSConfig

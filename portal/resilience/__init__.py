@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from .breaker import Breaker
     from .bulkhead import Bulkhead
     from .policy import Policy, PolicyState
-    from .retry import Retry, RetryBudget
+    from .retry import Retry
+    from .retry_budget import RetryBudget
 
 __all__ = [
     "Breaker",
@@ -29,6 +30,6 @@ __getattr__, __dir__ = lazy_exports(
         "Policy": "policy",
         "PolicyState": "policy",
         "Retry": "retry",
-        "RetryBudget": "retry",
+        "RetryBudget": "retry_budget",
     },
 )

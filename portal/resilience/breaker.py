@@ -33,6 +33,7 @@ from ..errors import (
     TransportError,
 )
 from .circuit import Circuit, CircuitSnapshot, CircuitState, Permit, Thresholds
+from .keyed import authority_of
 
 __all__ = ["Breaker", "CircuitSnapshot", "CircuitState", "authority_of", "counts_as_failure"]
 
@@ -43,12 +44,6 @@ _log = get_logger("portal.calls")
 #: Errors that only a running peer sends.
 _RESPONSES = (FunctionError, JavaScriptError, AuthenticationError, AuthorizationError, RateLimitError)
 _EVICTION_SCAN = 16  # how many of the least recently used circuits are searched for a closed one to evict
-
-
-def authority_of(call: Call) -> str:
-    """Return the `host:port` of a call's address; the function's name if the address has no host."""
-    address = call.address
-    return (address.authority if address is not None else "") or call.function.name
 
 
 def counts_as_failure(error: PortalError) -> bool:

@@ -11,8 +11,7 @@ from .._internal.closing import ClosingIterator
 from .._internal.settings import callback, count, seconds, whole_number
 from ..calls.middleware import Call, CallNext
 from .admission import Admission
-from .breaker import authority_of
-from .keyed import KeyedState
+from .keyed import KeyedState, authority_of
 
 __all__ = ["Bulkhead", "HeldStream"]
 

@@ -8,12 +8,19 @@ from itertools import islice
 from typing import Generic, TypeVar
 
 from .._internal.at_fork import new_lock
+from ..calls.middleware import Call
 
-__all__ = ["KeyedState"]
+__all__ = ["KeyedState", "authority_of"]
 
 StateT = TypeVar("StateT")
 
 _EVICTION_SCAN = 16  # how many of the least recently used states are searched for an idle one to evict
+
+
+def authority_of(call: Call) -> str:
+    """Return the `host:port` of a call's address; the function's name if the address has no host."""
+    address = call.address
+    return (address.authority if address is not None else "") or call.function.name
 
 
 class KeyedState(Generic[StateT]):

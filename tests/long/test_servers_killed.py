@@ -107,7 +107,7 @@ class Clients:
 
     def _run(self, index: int) -> None:
         name, retried = ("work", "safe")[index % 2], index % 4 >= 2
-        budget = RetryBudget(1.0, 10_000, maximum=10_000)
+        budget = RetryBudget(1000, token_ratio=1000)
         retries = [Retry(attempts=10_000, initial_backoff=0.05, max_backoff=0.2, budget=budget)] if retried else []
         with Consumer(middleware=retries) as consumer:
             while not self._over.is_set():

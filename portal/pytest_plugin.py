@@ -1,6 +1,6 @@
 """Fixtures for pytest.
 
-    portal_testing      a TestingPortal, verified when the test has passed
+    portal_testing      a TestingPortal, whose expectations are verified at the end of the test
     portal_consumer     a Consumer that sees this TestingPortal alone
     local_portal        a LocalPortal
     portal_server       serves functions over HTTP in another process
@@ -25,29 +25,26 @@ if TYPE_CHECKING:
 
 __all__ = ["local_portal", "portal_consumer", "portal_faults", "portal_server", "portal_testing"]
 
-_PASSED = pytest.StashKey[bool]()
+_PORTALS = pytest.StashKey["list[TestingPortal]"]()
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Note whether the test itself passed, for `portal_testing`."""
-    report = yield
-    if report.when == "call":
-        item.stash[_PASSED] = report.passed
-    return report
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """Verify the TestingPortal as the last step of a test that has passed; a failed expectation fails the test."""
+    yield
+    for portal in item.stash.get(_PORTALS, ()):
+        portal.verify()
 
 
 @pytest.fixture
 def portal_testing(request: pytest.FixtureRequest) -> Iterator[TestingPortal]:
-    """Yield a TestingPortal; verify its expectations if the test has passed, and close it in any case."""
+    """Yield a TestingPortal. If the test passes, its expectations are verified. The portal is closed in any case."""
     from .testing import TestingPortal
 
     with TestingPortal() as portal:
+        request.node.stash[_PORTALS] = [portal]
         yield portal
-        if request.node.stash.get(_PASSED, False):
-            portal.verify()
+        del request.node.stash[_PORTALS]  # a plug-in may run the test again
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from ..function import Function
 from ..local.portal import LocalFunction
 from ..portal import Resolver, topology
 from ..registry.portals import resolve_first
+from .intercepts import intercepts
 from .pending import PendingFunction
 from .resolvers import ResolverTable
 
@@ -40,6 +41,7 @@ class LocalFunctions(dict[str, LocalFunction]):
 class _RemoteEntry(NamedTuple):
     function: Function
     expires_at: float
+    version: int  # of `intercepts` from before it was resolved
 
 
 class FunctionCache:
@@ -88,15 +90,15 @@ class FunctionCache:
         """
         # `clear` replaces both tables. So what is found by resolvers from before it goes into a table that is dropped.
         local, entries = self.local, self._remote
-        entry = entries.get(text)
-        if entry is not None and entry.expires_at > monotonic():
+        entry, version = entries.get(text), intercepts.version
+        if entry is not None and entry.expires_at > monotonic() and entry.version == version:
             return entry.function, True
         target = Address.of(address)
         resolvers = self._resolvers.resolvers_for(target)
         if resolvers[0].in_process:
             return self._find_local(target, text, resolvers, local), False
         schema = None if entry is None else entry.function.schema
-        return PendingFunction(target, partial(self._fetch, target, text, resolvers, entries), schema), True
+        return PendingFunction(target, partial(self._fetch, target, text, resolvers, entries, version), schema), True
 
     def _find_local(self, target: Address, text: str, resolvers: Sequence[Resolver], local: LocalFunctions) -> Function:
         version = topology.version
@@ -115,6 +117,7 @@ class FunctionCache:
         text: str,
         resolvers: Sequence[Resolver],
         entries: dict[str, _RemoteEntry],
+        version: int,
         context: CallContext,
     ) -> Function:
         """Resolve a remote function within the deadline of a call."""
@@ -123,5 +126,5 @@ class FunctionCache:
         with self._lock:
             if len(entries) >= _MAX_ENTRIES:
                 entries.clear()
-            entries[text] = _RemoteEntry(function, monotonic() + _SCHEMA_SECONDS)
+            entries[text] = _RemoteEntry(function, monotonic() + _SCHEMA_SECONDS, version)
         return function

@@ -12,6 +12,7 @@ from ..errors import ConfigError
 from ..portal import Resolver, in_process_portals
 from ..registry.portals import PortalRegistry
 from .closed import closed_error
+from .intercepts import intercepts
 from .schemes import make_resolver
 
 __all__ = ["ResolverTable", "check_resolvers"]
@@ -20,8 +21,9 @@ __all__ = ["ResolverTable", "check_resolvers"]
 class ResolverTable:
     """Choose the resolvers for an address.
 
-    Given resolvers come first. A scheme without one is resolved by `configured`. If no resolver was given, the
-    portals of this process come next, and a built-in resolver or a plug-in is made for any other scheme.
+    An intercept of the process that owns the address responds alone. Otherwise given resolvers come first. A scheme
+    without one is resolved by `configured`. If no resolver was given, the portals of this process come next, and a
+    built-in resolver or a plug-in is made for any other scheme.
 
     Args:
         given: the resolvers that the user passed, which are not closed here.
@@ -62,6 +64,9 @@ class ResolverTable:
         """
         if self._closed:
             raise closed_error()
+        intercept = intercepts.find(address)
+        if intercept is not None:
+            return (intercept,)
         scheme = address.scheme
         given = self._given.find(scheme)
         if given:

@@ -9,6 +9,7 @@ from .portal import TestingPortal
 from .recording import Recorder, RecordingPortal, recording
 from .replay import Replay
 from .server_processes import ServerProcesses
+from .service_mock import ServiceMock
 
 __all__ = [
     "ANY",
@@ -27,6 +28,7 @@ __all__ = [
     "Reset",
     "Rewrite",
     "ServerProcesses",
+    "ServiceMock",
     "SlowBytes",
     "TestingPortal",
     "any_of",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -11,14 +10,17 @@ from typing import Any
 from .._internal.settings import require
 from ..address import Address
 from ..context import CallContext
-from ..errors import ConfigError, PortalError, RegistryError
+from ..errors import ConfigError, PortalError, RegistryError, TransportError
 from ..function import Function
 from ..function.failure import portal_errors_only
 from ..schema import FunctionSchema, Parameters
+from .call_faults import CallFaults, fresh_error, is_error
 from .matchers import params_match
 
 __all__ = ["Mock", "MockFunction"]
 
+#: What can be raised.
+Raisable = BaseException | type[BaseException]
 _Action = Callable[[dict[str, Any]], Any]
 _Resolve = Callable[[Address], Function]
 
@@ -44,15 +46,24 @@ class Mock:
     Each of `returns`, `raises`, `side_effect` and `yields` adds a behaviour. A behaviour with `when` takes precedence
     over one without. Among those the one with the largest `after` that was reached applies, the last added of several.
 
+    `slow`, `fails` and `drops_after_execution` add faults of the network between the caller and the mock. The seed of
+    the portal decides which calls have one.
+
+    Args:
+        function: the function that is published.
+        seed: of the faults.
+
     Attributes:
         function: the function that is published.
-        calls: the number of calls so far.
+        calls: the number of calls so far that reached the mock.
+        faults: the faults of the network.
 
     Threads: one sets it up; any may call it.
     """
 
-    def __init__(self, function: MockFunction) -> None:
+    def __init__(self, function: MockFunction, seed: int = 0) -> None:
         self.function = function
+        self.faults = CallFaults(f"{seed}/{function.name}")
         self.calls = 0
         self._behaviours: tuple[_Behaviour, ...] = ()  # replaced whole, so that a call sees one state of it
         self._params: Mapping[str, Any] = {}
@@ -100,15 +111,26 @@ class Mock:
 
         return self._add(act)
 
-    def raises(self, error: BaseException | type[BaseException]) -> Mock:
-        """Raise an error; the caller gets a FunctionError unless it is a PortalError, as from a real function.
+    def raises(self, *errors: Raisable | Iterable[Raisable]) -> Mock:
+        """Raise these errors, one a call; the last one repeats.
+
+        The caller gets a FunctionError for one that is not a PortalError, as from a real function.
+
+        Args:
+            errors: exceptions or exception classes, or one sequence of them.
 
         Raises: ConfigError for a value that cannot be raised.
         """
-        require(_is_error(error), "mock.raises", error, "an exception or an exception class")
+        first = errors[0] if len(errors) == 1 else errors
+        given = [first] if is_error(first) or not isinstance(first, Iterable) else list(first)
+        require(given, "mock.raises", given, "at least one exception or exception class")
+        for one in given:
+            require(is_error(one), "mock.raises", one, "an exception or an exception class")
 
         def act(_: dict[str, Any]) -> Any:
-            raise _fresh(error)
+            with self._lock:
+                error = given.pop(0) if len(given) > 1 else given[0]
+            raise fresh_error(error)
 
         return self._add(act)
 
@@ -129,8 +151,8 @@ class Mock:
                 except StopIteration:
                     message = f"the side effect of mock {self.function.name} has no more values"
                     raise RegistryError(message, kind="invalid") from None
-            if _is_error(value):
-                raise _fresh(value)
+            if is_error(value):
+                raise fresh_error(value)
             return value
 
         return self._add(act)
@@ -143,6 +165,38 @@ class Mock:
         self.function.become_stream()
         kept = list(items)
         return self._add(lambda _: _play(kept))
+
+    # faults of the network
+
+    def slow(self, seconds: float, share: float = 1.0) -> Mock:
+        """Delay calls by that many seconds before they reach the mock; a call ends at its deadline all the same.
+
+        Args:
+            share: the part of the calls, from 0 to 1.
+        """
+        self.faults.slow(seconds, share)
+        return self
+
+    def fails(self, share: float, error: PortalError | type[PortalError] = TransportError) -> Mock:
+        """Raise an error in a part of the calls, which do not reach the mock.
+
+        Args:
+            share: the part of the calls, from 0 to 1.
+            error: the error, or its class.
+        """
+        self.faults.fails(share, error)
+        return self
+
+    def drops_after_execution(self, share: float = 1.0) -> Mock:
+        """Lose the response of a part of the calls.
+
+        The mock is called, and its caller gets a TransportError whose `may_have_executed` is True.
+
+        Args:
+            share: the part of the calls, from 0 to 1.
+        """
+        self.faults.drops(share)
+        return self
 
     def respond(self, params: Mapping[str, Any], native: dict[str, Any]) -> Any:
         """Return the result of one call, or raise its error.
@@ -165,7 +219,9 @@ class Mock:
 class MockFunction(Function):
     """A Function with the behaviour of its Mock; with a schema it validates like the real function."""
 
-    def __init__(self, schema: FunctionSchema, original: Function | None = None, *, any_schema: bool = False) -> None:
+    def __init__(
+        self, schema: FunctionSchema, original: Function | None = None, *, any_schema: bool = False, seed: int = 0
+    ) -> None:
         super().__init__(
             self._respond,
             schema=schema,
@@ -175,17 +231,18 @@ class MockFunction(Function):
         )
         self._any_schema = any_schema
         self._resolve: _Resolve | None = None
-        self.mock = Mock(self)
+        self.mock = Mock(self, seed)
 
     @classmethod
-    def of(cls, source: Any) -> MockFunction:
+    def of(cls, source: Any, seed: int = 0) -> MockFunction:
         """Make one for a name, or with the schema of a FunctionSchema, a Function or a plain callable."""
         if isinstance(source, str):
-            return cls(FunctionSchema(name=source, input={"type": "object"}, output={}), any_schema=True)
+            schema = FunctionSchema(name=source, input={"type": "object"}, output={})
+            return cls(schema, any_schema=True, seed=seed)
         if isinstance(source, FunctionSchema):
-            return cls(source)
+            return cls(source, seed=seed)
         original = Function.of(source)
-        return cls(original.schema, original)
+        return cls(original.schema, original, seed=seed)
 
     def publish(self, apply: Callable[[Function], Address], resolve: _Resolve) -> Mock:
         """Publish it through a portal and return its Mock.
@@ -263,22 +320,8 @@ class MockFunction(Function):
         return self.mock.respond(params, native)
 
 
-def _is_error(value: Any) -> bool:
-    return isinstance(value, BaseException) or (isinstance(value, type) and issubclass(value, BaseException))
-
-
-def _fresh(error: Any) -> Any:
-    """Return an error for one call: the request id and the traceback are written on it."""
-    if not isinstance(error, PortalError):
-        return error
-    own = copy.copy(error)
-    own.context = dict(error.context)
-    own.__cause__ = error.__cause__
-    return own
-
-
 def _play(items: Iterable[Any]) -> Iterator[Any]:
     for item in items:
-        if _is_error(item):
-            raise _fresh(item)
+        if is_error(item):
+            raise fresh_error(item)
         yield item

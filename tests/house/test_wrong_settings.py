@@ -35,7 +35,7 @@ NOT_SETTINGS = {
     # constraints in type hints, which the mapping of the hint checks
     *("Description", "Example", "Ge", "Gt", "Le", "Lt", "MaxLen", "MinLen", "MultipleOf", "Pattern", "Unique"),
     # parts that only the library constructs
-    *("Channel", "ConnectionState", "Event", "Gap", "Mock", "ResolvedFunction", "Subscription"),
+    *("Channel", "ConnectionState", "Event", "Gap", "Mock", "ResolvedFunction", "ServiceMock", "Subscription"),
     # the base class of portals, which is abstract
     "Portal",
     # functions of values
@@ -97,7 +97,7 @@ EXPECTED = {
 #: Settings whose error names another setting, because the two belong together.
 ERROR_PATHS = {("BasicCredential", "user"): "credentials.basic", ("BasicCredential", "password"): "credentials.basic"}
 #: Numbers that may be negative.
-NUMBERS_BELOW_ZERO = {("FaultProxy", "seed")}
+NUMBERS_BELOW_ZERO = {("FaultProxy", "seed"), ("TestingPortal", "seed")}
 #: A path of URLs, with the name that other constructors give to the path of a file.
 URL_PATHS = {("WebSocketPortal", "path")}
 #: Names and versions of functions, services and topics: RegistryError, kind "invalid", as in any look-up.

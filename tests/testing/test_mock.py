@@ -331,3 +331,23 @@ def test_eight_threads_take_from_one_generator(portal: TestingPortal, consumer: 
         thread.join(30)
     assert failures == []
     assert sorted(values) == list(range(160))
+
+
+@pytest.mark.parametrize("as_list", [True, False])
+def test_errors_are_raised_in_turn(portal: TestingPortal, consumer: Consumer, as_list: bool) -> None:
+    errors = [OverloadedError("busy"), RegistryError("gone")]
+    mock = portal.mock("charge")
+    mock.raises(errors) if as_list else mock.raises(*errors)
+    found = []
+    for _ in range(3):
+        with pytest.raises(PortalError) as caught:
+            consumer.call_at("test://charge")
+        found.append(type(caught.value))
+    assert found == [OverloadedError, RegistryError, RegistryError]
+
+
+def test_a_sequence_of_errors_holds_only_errors() -> None:
+    for wrong in ([], [OverloadedError("busy"), "gone"], [None]):
+        mock = MockFunction.of("charge").mock
+        with pytest.raises(ConfigError, match="exception"):
+            mock.raises(wrong)  # type: ignore[arg-type]

@@ -8,13 +8,16 @@ from typing import Any
 import pytest
 
 from portal import (
+    Address,
     CallTimeout,
     ConfigError,
     Consumer,
     FunctionError,
     FunctionSchema,
+    HTTPPortal,
     LocalPortal,
     OverloadedError,
+    PortalError,
     RegistryError,
     Service,
     TestingPortal,
@@ -198,3 +201,118 @@ def test_eight_threads_share_a_mock(portal_testing: TestingPortal, portal_consum
         thread.join(30)
     assert sorted(seen) == list(range(800))
     assert mock.calls == len(portal_testing.calls("next")) == 800
+
+
+# in the place of a server
+
+BASE = "http://stock.example/api"
+
+
+def test_every_consumer_calls_it_by_url() -> None:
+    level = f"{BASE}/level"
+    with TestingPortal(base=BASE) as portal, Consumer() as one, Consumer([LocalPortal()]) as two:
+        portal.mock("level").returns(7)
+        portal.mock("warehouse/price").returns(12)
+        assert [one.call_at(level, {"sku": "PEN"}), two.call_at(level, {"sku": "PEN"})] == [7, 7]
+        assert two.call_at(f"{BASE}/warehouse/price") == 12
+        assert one.resolve(level).schema.name == "level"
+        assert [call.name for call in portal.calls()] == ["level", "level", "warehouse/price"]
+        rows = one.list_at(BASE)["functions"]
+        assert [row["address"] for row in rows] == [f"{BASE}/level/1", f"{BASE}/warehouse/price/1"]
+        assert one.list_at(f"{BASE}/warehouse")["state"] == "stopped"
+        with pytest.raises(RegistryError, match="no listing"):
+            one.list_at(f"{BASE}/nothing")
+
+
+def test_addresses_elsewhere_go_to_their_server() -> None:
+    def add(a: int, b: int) -> int:
+        return a + b
+
+    with TestingPortal(base=BASE) as portal, HTTPPortal() as http, Consumer() as consumer:
+        portal.mock("add").returns(7)
+        assert consumer.call_at(http.apply(add), {"a": 1, "b": 2}) == 3
+        with Consumer([portal]) as alone, pytest.raises(RegistryError, match="not below"):
+            alone.call_at("http://bank.example/api/add", {"a": 1, "b": 2})
+
+
+def test_a_server_is_called_before_and_after() -> None:
+    def add(a: int, b: int) -> int:
+        return a + b
+
+    with HTTPPortal() as http, Consumer() as consumer:
+        address = http.apply(add)
+        assert consumer.call_at(address, {"a": 1, "b": 2}) == 3
+        with TestingPortal(base=http.base) as portal:
+            portal.mock(add).returns(30)
+            assert consumer.call_at(http.base.child("add"), {"a": 1, "b": 2}) == 30
+            with pytest.raises(RegistryError):
+                consumer.call_at(address, {"a": 1, "b": 2})
+        assert consumer.call_at(address, {"a": 1, "b": 2}) == 3
+
+
+def failing(number: int) -> int:
+    raise RuntimeError("the password is x")
+
+
+def feed(number: int) -> Iterator[int]:
+    yield 1
+    if number:
+        raise OverloadedError("busy", retry_after=2.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        ("failing", {"number": 3}),
+        ("failing", {"number": "3"}),
+        ("nothing", {}),
+        ("feed", {"number": 1}),
+        ("rejecting", {}),
+    ],
+)
+def test_errors_are_those_of_a_server(name: str, params: dict[str, Any]) -> None:
+    """The same functions are published by a server and by its mock, and the errors are compared."""
+
+    def rejecting() -> None:
+        raise OverloadedError("busy", retry_after=2.0)
+
+    found = []
+    with HTTPPortal() as http, TestingPortal(base=BASE) as portal, Consumer() as consumer:
+        for one, base in ((http, http.base), (portal, Address.parse(BASE))):
+            for published in (failing, feed, rejecting):
+                one.apply(published)
+            call = consumer.stream_at if name == "feed" else consumer.call_at
+            with pytest.raises(PortalError) as caught:
+                list(call(base.child(name), params))
+            error = caught.value
+            shown = (
+                str(error).replace(str(base), "BASE").replace(str(error.request_id), "ID"),
+                {member: getattr(error, member) for member in error.members},
+            )
+            found.append((type(error), error.code, error.delivery, error.retryable, error.scheme, *shown))
+    assert found[0] == found[1]
+
+
+def test_calls_have_the_deadline_of_a_remote_call(caplog: pytest.LogCaptureFixture) -> None:
+    with TestingPortal(base=BASE) as portal, Consumer(timeout=0.01) as consumer:
+        portal.mock("level").returns(7).slow(3600)
+        with pytest.raises(CallTimeout) as caught:
+            consumer.call_at(f"{BASE}/level")
+        assert caught.value.scheme == "http"
+        portal.mock(failing).raises(RuntimeError("the password is x"))
+        with pytest.raises(FunctionError) as failed:
+            consumer.call_at(f"{BASE}/failing", {"number": 1}, timeout=30)
+    assert "password" not in str(failed.value)
+    assert "the password is x" in caplog.text
+
+
+def test_websocket_addresses_have_mocks_too() -> None:
+    with TestingPortal(base="wss://stock.example/ws") as portal, Consumer() as consumer:
+        portal.mock("level").returns(7)
+        assert consumer.call_at("wss://stock.example/ws/level") == 7
+
+
+@pytest.mark.parametrize("settings", [{"base": "stock"}, {"base": "test://stock"}, {"seed": 1.5}, {"seed": True}])
+def test_wrong_settings_of_the_portal_are_rejected(settings: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        TestingPortal(**settings)

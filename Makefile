@@ -27,8 +27,9 @@ races: $(VENV)/.test  ## run all tests while CPython switches threads every micr
 lint: $(VENV)/.lint  ## run ruff
 	$(RUN) -m ruff check .
 
-type: $(VENV)/.type  ## run mypy --strict on the package
+type: $(VENV)/.type  ## run mypy --strict on the package; mypy and basedpyright on code of users
 	$(RUN) -m mypy
+	$(RUN) -m tests.checkers
 
 check: lint type test  ## run lint, type and test
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from types import MethodType
-from typing import Any
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, overload
 
 from .._internal.closing import close_and_log
 from .._internal.executor import shared_executor
@@ -16,14 +16,33 @@ from ..errors import ConfigError, FunctionError, PortalError, ProtocolError, Val
 from ..schema import FunctionSchema, Parameters, Schema
 from .describe import OutputCheck, check_output_option, describe
 from .failure import function_error, is_failure, limit_exposure, portal_errors_only
+from .metadata import attributes_of, reference_to
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from typing_extensions import ParamSpec, TypeVar  # with defaults (PEP 696): `Function` alone is any function
+
+    P = ParamSpec("P", default=...)
+    R_co = TypeVar("R_co", covariant=True, default=Any)
+    Q = ParamSpec("Q")
+    T = TypeVar("T")
+    OwnerT = TypeVar("OwnerT")
+else:
+    from typing import ParamSpec, TypeVar
+
+    P = ParamSpec("P")
+    R_co = TypeVar("R_co", covariant=True)
 
 __all__ = ["Function", "make_function"]
 
 _log = get_logger("portal.function")
 
 
-class Function:
+class Function(Generic[P, R_co]):
     """A callable with a name and a FunctionSchema. Portals publish Functions and resolve addresses to them.
+
+    Type checkers see the parameters and the result of the callable: `Function[[float, float], float]`.
 
     Args:
         target: the Python callable; takes the parameters by keyword.
@@ -33,8 +52,9 @@ class Function:
         validate_output: what to do with a result that does not fit: "error" (raise), "warn" (log it and return it) or
             "off" (return it).
         address: the address that was resolved to it, or None.
+        options: the options of `@function`, from which another process makes it again if it finds it under no name.
 
-    Threads: any; a Function holds no state between calls.
+    Threads: any; a Function holds no state between calls. Pickle: as the name under which it is found in its module.
     """
 
     def __init__(
@@ -46,6 +66,7 @@ class Function:
         output: Schema,
         validate_output: OutputCheck = "error",
         address: Address | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> None:
         self.target = target
         self.schema = schema
@@ -57,6 +78,8 @@ class Function:
         self.__name__ = schema.name
         self.__doc__ = schema.description
         self.__wrapped__ = target
+        self.__dict__.update(attributes_of(target, schema.name))
+        self._options = options
 
     @staticmethod
     def of(source: Any) -> Function:
@@ -77,7 +100,15 @@ class Function:
         """Whether a call returns a stream of items."""
         return self.schema.streaming
 
-    def __get__(self, instance: object, owner: type | None = None) -> Function:
+    @overload
+    def __get__(self, instance: None, owner: type | None = None) -> Self: ...
+
+    @overload
+    def __get__(
+        self: Function[Concatenate[OwnerT, Q], T], instance: OwnerT, owner: type | None = None
+    ) -> Function[Q, T]: ...
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
         """Return a Function bound to an instance, as Python binds methods; return itself for the class."""
         bound = None if instance is None else _bound(self.target, instance)
         if bound is None:
@@ -93,11 +124,14 @@ class Function:
             validate_output=self.validate_output,
         )
 
-    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+    def __reduce__(self) -> Any:
+        return reference_to(self, self._options, make_function)
+
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Call the function with native values; see `call`."""
         return self.call(*args, **kwargs)
 
-    def call(self, /, *args: Any, **kwargs: Any) -> Any:
+    def call(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Call the function in this thread with native values.
 
         Returns: the native result, or the iterator of a stream.
@@ -105,9 +139,17 @@ class Function:
             exception of the callable.
         """
         if self.streaming:
-            return self.stream(*args, **kwargs)
+            items: Any = self.stream(*args, **kwargs)
+            return items  # type: ignore[no-any-return]
         native = self._native_arguments(args, kwargs)
-        return self._native(self.encode_result(self.target(**native)))
+        result: Any = self._native(self.encode_result(self.target(**native)))
+        return result  # type: ignore[no-any-return]
+
+    @overload
+    def stream(self: Function[Q, Iterable[T]], /, *args: Q.args, **kwargs: Q.kwargs) -> Iterator[T]: ...
+
+    @overload
+    def stream(self, /, *args: Any, **kwargs: Any) -> Iterator[Any]: ...
 
     def stream(self, /, *args: Any, **kwargs: Any) -> Iterator[Any]:
         """Return an iterator of the native items of a stream. The parameters are validated before this returns."""
@@ -115,7 +157,15 @@ class Function:
         native = self._native_arguments(args, kwargs)
         return (self._native(self.encode_result(item)) for item in self.target(**native))
 
-    def submit(self, /, *args: Any, executor: Executor | None = None, **kwargs: Any) -> Future[Any]:
+    @overload
+    def submit(self, /, *args: P.args, **kwargs: P.kwargs) -> Future[R_co]: ...
+
+    @overload
+    def submit(self, /, *args: Any, executor: Executor | None, **kwargs: Any) -> Future[R_co]: ...
+
+    def submit(  # type: ignore[misc]  # checkers cannot see that a parameter `executor` is passed on
+        self, /, *args: Any, executor: Executor | None = None, **kwargs: Any
+    ) -> Future[Any]:
         """Call the function in a thread of `executor`, by default the shared one of this process; return a Future.
 
         A function with a parameter `executor` gets the argument, and runs in the shared one.
@@ -270,4 +320,5 @@ def make_function(target: Callable[..., Any], options: Mapping[str, Any]) -> Fun
         parameters=found.parameters,
         output=found.output,
         validate_output=found.validate_output,
+        options=dict(options),
     )

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, overload
+from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
 from .callable import Function, make_function
 from .describe import OutputCheck
 
 __all__ = ["function"]
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class _Decorator(Protocol):
+    def __call__(self, target: Callable[P, R], /) -> Function[P, R]: ...
+
 
 @overload
-def function(target: Callable[..., Any], /) -> Function: ...
+def function(target: Callable[P, R], /) -> Function[P, R]: ...
 
 
 @overload
@@ -31,7 +38,7 @@ def function(
     deprecated: bool = False,
     timeout: float | None = None,
     validate_output: OutputCheck = "error",
-) -> Callable[[Callable[..., Any]], Function]: ...
+) -> _Decorator: ...
 
 
 def function(target: Callable[..., Any] | None = None, /, **options: Any) -> Any:

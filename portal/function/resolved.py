@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol
 
 from ..address import Address
 from ..context import CallContext
 from ..schema import FunctionSchema, Parameters, Schema, to_builtins
-from .callable import Function
+from .callable import Function, P, R_co
+from .metadata import OfInstance, annotations_of, signature_of
 
 __all__ = ["CallTransport", "ResolvedFunction"]
 
@@ -24,7 +26,7 @@ class CallTransport(Protocol):
         """Send one streaming call; return an iterator of JSON data."""
 
 
-class ResolvedFunction(Function):
+class ResolvedFunction(Function[P, R_co], Generic[P, R_co]):
     """A Function that runs at an address.
 
     Args:
@@ -55,12 +57,22 @@ class ResolvedFunction(Function):
         self.validate_output = "error"
         self._given_parameters = parameters
         self._given_output = output
-        self.__name__ = schema.name
+        self.__name__ = self.__qualname__ = schema.name
         self.__doc__ = schema.description
 
-    def __get__(self, instance: object, owner: type | None = None) -> Function:
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
         """Return itself: a function at an address has no `self`."""
         return self
+
+    @OfInstance
+    def __signature__(self) -> inspect.Signature:
+        """The signature by the current schema."""
+        return signature_of(self.schema, self.parameters, self.output)
+
+    @OfInstance
+    def __annotations__(self) -> dict[str, Any]:
+        """The hints by the current schema."""
+        return annotations_of(self.schema, self.parameters, self.output)
 
     @functools.cached_property
     def parameters(self) -> Parameters:  # type: ignore[override]
@@ -72,14 +84,17 @@ class ResolvedFunction(Function):
         """The output schema. If none was given, it is made from the JSON Schema, with native types for its formats."""
         return self._given_output or Schema.of(Schema.of(self.schema.output).to_hint())
 
-    def call(self, /, *args: Any, **kwargs: Any) -> Any:
+    def call(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Call the function at its address with native values.
 
         Raises: portal errors only; FunctionError if the function raised another exception.
         """
-        if self.streaming:
-            return self.stream(*args, **kwargs)
-        return self._native(self.invoke(self._params(args, kwargs), CallContext.for_call(self.timeout)))
+        result: Any = (
+            self.stream(*args, **kwargs)
+            if self.streaming
+            else self._native(self.invoke(self._params(args, kwargs), CallContext.for_call(self.timeout)))
+        )
+        return result  # type: ignore[no-any-return]
 
     def stream(self, /, *args: Any, **kwargs: Any) -> Iterator[Any]:
         """Return an iterator of the native items of a stream."""

@@ -44,11 +44,10 @@ class RemoteFunction(ResolvedFunction):
     Threads: any; the schema is replaced as a whole.
     """
 
-    transport: SchemaTransport
-
     def __init__(self, transport: SchemaTransport, address: Address) -> None:
         self._lock = new_lock()  # guards replacing the schema
         self._codec: tuple[FunctionSchema, Parameters, Schema] | None = None
+        self._schemas = transport
         super().__init__(transport, schema=transport.describe(address), address=address, timeout=transport.timeout)
         self._fetched_at = monotonic()
 
@@ -91,7 +90,7 @@ class RemoteFunction(ResolvedFunction):
             return False
         try:
             with context.active():
-                found = self.transport.describe(self.address)
+                found = self._schemas.describe(self.address)
         except PortalError:
             return False  # the ValidationError is more useful
         finally:

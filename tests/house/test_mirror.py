@@ -10,7 +10,7 @@ from .test_rooms import MODULES
 
 TESTS = Path(__file__).parents[1]
 #: Folders of tests that concern several modules.
-SHARED = {"scenarios", "behaviour", "house", "long", "fuzz", "conformance", "docs", "support"}
+SHARED = {"scenarios", "behaviour", "house", "long", "fuzz", "conformance", "docs", "support", "checkers"}
 #: The modules without a test module of their own, by the test module that covers them. A module that gets one leaves
 #: this dict. A new module is not added: it comes with its test module.
 COVERED_BY: dict[str, set[str]] = {

@@ -1,0 +1,68 @@
+"""Code of users that type checkers accept. It is not run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future
+from typing import assert_type
+
+from portal import Function, function, service
+
+
+@function
+def add(a: float, b: float = 1) -> float:
+    """Add two numbers."""
+    return a + b
+
+
+@function(idempotent=True, timeout=2.0)
+def count(number: int) -> Iterator[int]:
+    """Count to a number."""
+    yield from range(number)
+
+
+@service(name="shop")
+class Shop:
+    """A shop."""
+
+    @function
+    def level(self, sku: str) -> int:
+        """Return how many are in stock."""
+        return len(sku)
+
+    @function(cacheable=True)
+    def lines(self, sku: str) -> Iterator[str]:
+        """Stream the lines of an article."""
+        yield sku
+
+    def total(self) -> int:
+        """Call another function of the service."""
+        return self.level("PEN") + self.level(sku="BAG")
+
+
+def signatures(shop: Shop) -> None:
+    """A Function has the parameters and the result of the callable."""
+    assert_type(add(1, b=2), float)
+    assert_type(add.call(1), float)
+    assert_type(add.submit(1, b=2), Future[float])
+    assert_type(add.submit(1, executor=None), Future[float])
+    assert_type(shop.level("PEN"), int)
+    assert_type(shop.level.submit(sku="PEN"), Future[int])
+
+
+def streams(shop: Shop) -> None:
+    """A generator function is a stream."""
+    assert_type(count(3), Iterator[int])
+    assert_type(count.stream(number=3), Iterator[int])
+    assert_type(shop.lines("PEN"), Iterator[str])
+    assert_type(shop.lines.stream("PEN"), Iterator[str])
+
+
+def name_of(found: Function) -> str:
+    """`Function` alone is any function."""
+    return found.name
+
+
+def any_function(shop: Shop) -> list[str]:
+    """Each Function is a Function of any parameters."""
+    return [name_of(add), name_of(shop.level), name_of(Function.of(len))]

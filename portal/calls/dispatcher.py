@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import ExitStack
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -19,6 +20,8 @@ from .._internal.log import get_logger
 from ..context import CallContext, enter, leave
 from ..errors import CallTimeout, PortalError
 from ..function import Function
+from ..processes.futures import remote_runner
+from ..processes.jobs import Runner
 from .deadlines import DeadlineWatch, cancelled_error, expired_error, limit_deadline, timeout_error, wait_for
 from .middleware import Call, Middleware, build_chain
 from .plugins import close_middleware, counters_of, resolve_middleware
@@ -34,6 +37,14 @@ def _call_function(call: Call) -> Any:
     if call.streaming:
         return call.function.iterate(call.params, call.context)
     return call.function.invoke(call.params, call.context)
+
+
+def _call_elsewhere(runner: Runner, call: Call) -> Any:
+    if call.streaming:
+        return call.function.iterate(call.params, call.context)
+    from ..function.placed import invoke_elsewhere  # which few portals need
+
+    return invoke_elsewhere(call.function, runner, call.params, call.context)
 
 
 def _no_keys(call: Call) -> Keys:
@@ -61,7 +72,8 @@ class Dispatcher:
     Args:
         middleware: around every call, the first outermost; objects, or names of plug-ins. Closed with the dispatcher.
         executor: where functions run. None runs them in the thread that dispatches, or in the dispatcher's own pool if
-            only that can end the wait at the deadline.
+            only that can end the wait at the deadline. An executor of other processes runs the functions alone;
+            middleware, validation and streams stay here.
         workers: size of that pool.
         name: the portal's `name=`, the namespace of what middleware keeps.
         limits: how many calls with one key may run at a time in the executor or that pool, by the kind of the key.
@@ -90,11 +102,13 @@ class Dispatcher:
         keys_of: Callable[[Call], Keys] = _no_keys,
     ) -> None:
         self.middleware = resolve_middleware(middleware, name=name)
-        self._executor = executor
-        self._workers = DispatchWorkers(executor, threads=workers, limits=limits)
+        runner = remote_runner(executor)
+        self._executor = None if runner is not None else executor
+        self._workers = DispatchWorkers(self._executor, threads=workers, limits=limits)
         self._keys_of = keys_of
         self._has_limits = limits is not None
-        self._chain = build_chain(self.middleware, _call_function)
+        run = _call_function if runner is None else partial(_call_elsewhere, runner)
+        self._chain = build_chain(self.middleware, run)
         self._watch = DeadlineWatch()
         self.started, self.finished, self._failed = Counter(), Counter(), Counter()
         self._expired = Counter()

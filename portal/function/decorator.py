@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ParamSpec, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
 
 from .callable import Function, make_function
 from .describe import OutputCheck
+
+if TYPE_CHECKING:
+    from .placed import Place
 
 __all__ = ["function"]
 
@@ -38,6 +41,7 @@ def function(
     deprecated: bool = False,
     timeout: float | None = None,
     validate_output: OutputCheck = "error",
+    executor: Place | None = None,
 ) -> _Decorator: ...
 
 
@@ -57,10 +61,21 @@ def function(target: Callable[..., Any] | None = None, /, **options: Any) -> Any
         timeout: seconds that a call may take, unless the caller sets less.
         validate_output: what to do with a result that does not fit: "error" (raise), "warn" (log it and return it) or
             "off" (return it).
+        executor: where a call runs: "processes" for a process of its own, "interpreters" for an interpreter (CPython
+            3.14), or a pool of `portal.processes`. With None it runs in the thread that serves the call. The function
+            must be one of a module; see docs/scaling.md.
 
     Raises: ConfigError for a wrong option, and for a callable without a schema: a coroutine function, `*args`,
         positional-only parameters, a hint without a JSON Schema.
     """
-    if target is None:
-        return functools.partial(make_function, options=options)
-    return make_function(target, options)
+    return functools.partial(_make, options=options) if target is None else _make(target, options)
+
+
+def _make(target: Callable[..., Any], options: Mapping[str, Any]) -> Function:
+    others = {name: value for name, value in options.items() if name != "executor"}
+    place = options.get("executor")
+    if place is None or isinstance(target, Function):
+        return make_function(target, others)
+    from .placed import make_placed  # which few functions need
+
+    return make_placed(target, others, place)

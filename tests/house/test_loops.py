@@ -27,6 +27,8 @@ THREADS = {
     ("serving.loop.leader", "BackgroundLoop"): "watches the reactor's leader; goes on",
     ("serving.loop.leader", "start_thread"): "leads the reactor's loop; goes on or is replaced by the watching thread",
     ("_internal.executor", "start_thread"): "runs jobs; goes on, is replaced, and the job's future has the error",
+    ("processes.child", "start_thread"): "reads jobs in a worker process; an exception ends the process",
+    ("processes.pool", "start_thread"): "starts a worker process; its error is logged, and a caller that waits gets it",
     ("calls.deadlines", "BackgroundLoop"): "responds at deadlines; goes on",
     ("idempotency.shared", "BackgroundLoop"): "renews leases; goes on",
     ("http.middleware.gathered_file", "BackgroundLoop"): "writes the request log; goes on",

@@ -16,7 +16,7 @@ MAX_MODULES = 22
 ROWS = (
     {"errors"},
     {"context", "address", "http11", "_internal"},
-    {"schema"},
+    {"schema", "processes"},
     {"function", "serving"},
     {"portal", "calls", "catalogue", "service"},
     {"auth", "resilience", "limits", "idempotency", "cache", "jsonrpc", "metrics", "network"},

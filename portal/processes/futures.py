@@ -1,0 +1,98 @@
+"""FutureRunner: run functions by any `concurrent.futures.Executor` that runs them in other processes."""
+
+from __future__ import annotations
+
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import suppress
+from typing import Any
+
+from ..context import CallContext
+from ..errors import PortalError, SerializationError, TransportError
+from .jobs import Job, cancelled_job, late_job
+
+__all__ = ["FutureRunner", "failed_job", "remote_runner", "wait_for_job"]
+
+#: Of what an executor raises for arguments and results that it cannot send.
+_UNSENDABLE = ("PicklingError", "AttributeError", "TypeError", "NotImplementedError")
+
+
+def remote_runner(executor: Executor | None) -> FutureRunner | None:
+    """Return a runner for an executor of other processes, such as that of a Dask client; None for one of threads."""
+    homes = [base.__module__ for base in type(executor).__mro__]
+    is_remote = any(home == "concurrent.futures.process" or home.startswith("distributed.") for home in homes)
+    return FutureRunner(executor) if executor is not None and is_remote else None
+
+
+class FutureRunner:
+    """Run functions by an executor of other processes.
+
+    Args:
+        executor: submits them; it is not closed here.
+
+    Threads: any.
+    """
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+
+    def run(self, job: Job, context: CallContext) -> Any:
+        """Run a job and return its result.
+
+        Raises: CallTimeout, CallCancelled, SerializationError; TransportError if the other process ends.
+        """
+        try:
+            future = self._executor.submit(job.run, *job.arguments)
+        except Exception as error:  # the executor is shut down or broken, or the job cannot be sent
+            raise failed_job(job, error, sent=False) from error
+        return wait_for_job(job, future, context, "it may still be running")
+
+
+def wait_for_job(job: Job, future: Future[Any], context: CallContext, running_on: str) -> Any:
+    """Return the result of a future, until the deadline of the context or its cancellation.
+
+    Args:
+        future: of the job. It is cancelled if nobody waits for it any more.
+        running_on: what becomes of a job that has started.
+
+    Raises: CallTimeout, CallCancelled; for what the executor raises, see `failed_job`.
+    """
+    ended: Future[Any] = Future()
+    future.add_done_callback(lambda done: _pass_on(done, ended))
+    context.on_cancel(lambda: _pass_on(None, ended))
+    try:
+        return ended.result(context.remaining())
+    except FutureTimeout:
+        raise late_job(job, context, started="" if future.cancel() else running_on) from None
+    except CancelledError:
+        raise cancelled_job(context, started=not future.cancel()) from None
+    except PortalError:
+        raise
+    except Exception as error:
+        raise failed_job(job, error, sent=True) from error
+
+
+def _pass_on(done: Future[Any] | None, ended: Future[Any]) -> None:
+    """Give `ended` the outcome of the job, or cancel it, whichever comes first."""
+    with suppress(Exception):  # InvalidStateError: the other one came first
+        if done is None or done.cancelled():
+            ended.cancel()
+        elif (error := done.exception()) is not None:
+            ended.set_exception(error)
+        else:
+            ended.set_result(done.result())
+
+
+def failed_job(job: Job, error: Exception, *, sent: bool) -> PortalError:
+    """Return the portal error for what an executor raised; the function's own errors are no exceptions of it.
+
+    Args:
+        sent: whether the job was submitted.
+    """
+    kind = type(error).__name__
+    text = f"{kind}: {error}"
+    if kind in _UNSENDABLE and not isinstance(error, BrokenExecutor):
+        message = f"{job.name}, its arguments or its result cannot be sent to another process: {text}"
+        return SerializationError(message, delivery="unknown" if sent else "not_sent", cause=error)
+    message = f"the process that was to run {job.name} failed: {text}"
+    return TransportError(message, delivery="unknown" if sent else "not_sent", cause=error)

@@ -72,6 +72,7 @@ def echo_schema(schema: FunctionSchema) -> None:
     echo("parameters:" if rows else "parameters: none")
     echo_table(rows)
     echo(f"{'each item' if schema.streaming else 'returns'}: {one_line(type_text(schema.output))}")
+    echo_table([("raises:", one_line(row["code"]), one_line(row["description"])) for row in schema.raises])
     for example in schema.examples:
         echo(f"example: {json.dumps(example, ensure_ascii=False)}")
 

@@ -164,10 +164,19 @@ def echo_error(error: PortalError, *, as_json: bool) -> None:
         echo(line.replace("\n", "\n  "), err=True)
 
 
+def _kind_of(error: PortalError) -> str:
+    """Return the class of an error, with its code if users declared it; the code alone of an unknown class."""
+    kind = type(error)
+    if error.code == kind.code:
+        own = kind.__module__.startswith("portal.errors.")
+        return kind.__name__ if own else f"{kind.__name__} ({one_line(error.code)})"
+    return one_line(error.code)
+
+
 def error_lines(error: PortalError) -> Iterator[str]:
     """Yield the lines that `echo_error` prints for people."""
     faults: Iterable[Any] = getattr(error, "errors", ())
-    title = f"error: {type(error).__name__}"
+    title = f"error: {_kind_of(error)}"
     if not faults:
         yield f"{title}: {error}"
         return

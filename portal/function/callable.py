@@ -75,11 +75,8 @@ class Function(Generic[P, R_co]):
         self.validate_output: OutputCheck = check_output_option(validate_output)
         self.address = address
         self._method: Function | None = None  # the schema without `self`, made on first use
-        self.__name__ = schema.name
-        self.__doc__ = schema.description
-        self.__wrapped__ = target
-        self.__dict__.update(attributes_of(target, schema.name))
         self._options = options
+        self.__dict__.update(attributes_of(target, schema, options))
 
     @staticmethod
     def of(source: Any) -> Function:
@@ -116,13 +113,13 @@ class Function(Generic[P, R_co]):
         method = self._method
         if method is None:  # two threads may both make it; the results are equal
             method = self._method = _as_method(self, bound.__func__)
-        return Function(
-            bound,
-            schema=method.schema,
-            parameters=method.parameters,
-            output=method.output,
-            validate_output=self.validate_output,
-        )
+        return method._with_target(bound)
+
+    def _with_target(self, target: Callable[..., Any]) -> Function:
+        """Return this Function of a method, bound to another instance."""
+        found = Function.__new__(Function)
+        found.__dict__ |= self.__dict__ | {"target": target, "__wrapped__": target}
+        return found
 
     def __reduce__(self) -> Any:
         return reference_to(self, self._options, make_function)
@@ -293,13 +290,14 @@ def _as_method(member: Function, target: Callable[..., Any]) -> Function:
         "version": schema.version,
         "input": None if input_schema.source is member.target else input_schema,
         "output": member.output,
-        "description": schema.description,
+        "description": schema.description if member._options is None else member._options.get("description"),
         "tags": schema.tags,
         "examples": schema.examples,
         "idempotent": schema.idempotent,
         "cacheable": schema.cacheable,
         "deprecated": schema.deprecated,
         "timeout": schema.timeout,
+        "raises": schema.raises,
         "validate_output": member.validate_output,
     }
     return make_function(MethodType(target, _Unbound()), options)

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
 
+from ..errors import PortalError
 from .callable import Function, make_function
 from .describe import OutputCheck
 
@@ -40,6 +41,7 @@ def function(
     cacheable: bool = False,
     deprecated: bool = False,
     timeout: float | None = None,
+    raises: Iterable[type[PortalError]] = (),
     validate_output: OutputCheck = "error",
     executor: Place | None = None,
 ) -> _Decorator: ...
@@ -59,6 +61,7 @@ def function(target: Callable[..., Any] | None = None, /, **options: Any) -> Any
         cacheable: whether the result depends on the parameters only.
         deprecated: whether new callers should use another function.
         timeout: seconds that a call may take, unless the caller sets less.
+        raises: the subclasses of PortalError that it raises, for documents and clients.
         validate_output: what to do with a result that does not fit: "error" (raise), "warn" (log it and return it) or
             "off" (return it).
         executor: where a call runs: "processes" for a process of its own, "interpreters" for an interpreter (CPython

@@ -13,6 +13,7 @@ from .._internal.settings import choice, instance
 from ..errors import ConfigError
 from ..schema import FunctionSchema, Parameters, Schema
 from ..schema.callables import implementation_of, resolved_hints
+from ..schema.documentation.docstrings import docstring_of, without_parameters
 from .signature import given_parameters
 from .wrappers import own_code, require_callable_by_name
 
@@ -24,7 +25,7 @@ _OUTPUT_CHECKS = ("error", "warn", "off")
 _OPTIONS = frozenset(
     (
         *("name", "version", "input", "output", "description", "tags", "examples"),
-        *("idempotent", "cacheable", "deprecated", "timeout", "validate_output"),
+        *("idempotent", "cacheable", "deprecated", "timeout", "raises", "validate_output"),
     )
 )
 _STREAM_ORIGINS = (collections.abc.Iterator, collections.abc.Iterable, collections.abc.Generator)
@@ -78,7 +79,7 @@ def describe(target: Callable[..., Any], options: Mapping[str, Any]) -> Callable
         name=_name_of(target) if name is None else name,
         input=parameters.schema.json,
         output=output.json,
-        description=inspect.getdoc(target) or "" if description is None else description,
+        description=without_parameters(docstring_of(target)) if description is None else description,
         tags=settings.pop("tags", ()),
         examples=settings.pop("examples", ()),
         streaming=streaming,

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..schema import FunctionSchema, Parameters, Schema
 from ..schema.callables import resolved_hints
+from ..schema.documentation.docstrings import docstring_of
 
 __all__ = ["OfInstance", "annotations_of", "attributes_of", "reference_to", "signature_of"]
 
@@ -34,9 +35,21 @@ class OfInstance:
         return self._compute(instance)
 
 
-def attributes_of(target: Any, name: str) -> dict[str, Any]:
-    """Return `__module__`, `__qualname__` and `__annotations__` of a callable, for the Function that is made of it."""
-    found: dict[str, Any] = {"__qualname__": str(getattr(target, "__qualname__", name))}
+def attributes_of(target: Any, schema: FunctionSchema, options: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the attributes that a Function takes from its callable.
+
+    Args:
+        target: the callable.
+        schema: the schema of the Function.
+        options: the options of `@function`, or None. Without a description of their own, the docstring stays whole.
+    """
+    has_own_words = options is None or options.get("description") is not None
+    found: dict[str, Any] = {
+        "__name__": schema.name,
+        "__qualname__": str(getattr(target, "__qualname__", schema.name)),
+        "__doc__": schema.description if has_own_words else docstring_of(target),
+        "__wrapped__": target,
+    }
     module = getattr(target, "__module__", None)
     if isinstance(module, str):
         found["__module__"] = module

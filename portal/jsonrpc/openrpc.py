@@ -94,7 +94,11 @@ def _method(name: str, entry: Entry, bundle: SchemaBundle) -> dict[str, Any]:
     exact = function.validate_output == "error" and function.output.formats
     result = bundle.inline(f"{name}_output", schema.output, formats=exact)
     method["result"] = {"name": "item" if schema.streaming else "result", "schema": result}
-    method["errors"] = [{"$ref": f"#/components/errors/{name}"} for name in _ERRORS]
+    declared = [
+        {"code": row["rpc_code"], "message": row["description"], "data": {"code": row["code"], "error": row["name"]}}
+        for row in schema.raises
+    ]
+    method["errors"] = [*({"$ref": f"#/components/errors/{name}"} for name in _ERRORS), *declared]
     examples = _examples(schema.examples, [param["name"] for param in method["params"]])
     if examples:
         method["examples"] = examples

@@ -11,6 +11,7 @@ from typing import Any
 
 from .._internal.settings import flag, positive_seconds, require
 from ..errors import ConfigError, RegistryError, SerializationError, ValidationError
+from .documentation.errors import declared_errors, is_row
 from .jsondata import MAX_DEPTH, copy_json, shorten, too_deep
 from .schema import Schema
 from .subschemas import walk
@@ -90,6 +91,7 @@ class FunctionSchema:
         streaming: whether it returns a stream of items.
         deprecated: whether new callers should use another function.
         timeout: seconds that a call may take, or None.
+        raises: the errors that it declares, a dict for each; see `portal.schema.documentation.errors`.
 
     Raises:
         RegistryError: kind "invalid", for an invalid name or version.
@@ -111,6 +113,7 @@ class FunctionSchema:
     streaming: bool = False
     deprecated: bool = False
     timeout: float | None = None
+    raises: tuple[dict[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -120,18 +123,19 @@ class FunctionSchema:
             flag(f"function.{name}", getattr(self, name))
         object.__setattr__(self, "tags", _tuple_of(str, "function.tags", self.tags, "a list of strings"))
         object.__setattr__(self, "examples", _tuple_of(Mapping, "function.examples", self.examples, "a list of dicts"))
+        object.__setattr__(self, "raises", declared_errors(self.raises))
 
     @cached_property
     def fingerprint(self) -> str:
         """8 hex digits that depend on name, version, input and output only.
 
-        Titles are left out: renaming a class changes nothing for a caller.
+        Titles and descriptions are left out: other words change nothing for a caller.
         """
         identity = {
             "name": self.name,
             "version": self.version,
-            "input": _without_titles(self.input),
-            "output": _without_titles(self.output),
+            "input": _without_words(self.input),
+            "output": _without_words(self.output),
         }
         text = json.dumps(identity, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
@@ -144,6 +148,7 @@ class FunctionSchema:
         found = {item.name: getattr(self, item.name) for item in fields(self)}
         found["tags"] = list(self.tags)
         found["examples"] = [dict(example) for example in self.examples]
+        found["raises"] = [dict(row) for row in self.raises]
         found["fingerprint"] = self.fingerprint
         return found
 
@@ -162,7 +167,7 @@ class FunctionSchema:
             raise SerializationError("a function schema must have a name")
         for name, value in members.items():
             _check_member(name, value)
-        if any(too_deep(members.get(name)) for name in ("input", "output", "examples")):
+        if any(too_deep(members.get(name)) for name in ("input", "output", "examples", "raises")):
             raise SerializationError(f"a function schema must be nested at most {MAX_DEPTH} levels deep")
         try:
             return cls(**members)
@@ -212,10 +217,11 @@ def _tuple_of(kind: type, setting: str, values: Any, expected: str) -> tuple[Any
     return found
 
 
-def _without_titles(schema: Any) -> Any:
+def _without_words(schema: Any) -> Any:
     copy = copy_json(schema)
     for part in walk(copy):
         part.pop("title", None)
+        part.pop("description", None)
     return copy
 
 
@@ -251,6 +257,7 @@ _MEMBERS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "examples": ("a list of objects", _list_of(_is_object)),
     **dict.fromkeys(_FLAGS, ("true or false", _is_bool)),
     "timeout": ("a number or null", lambda value: value is None or type(value) in (int, float)),
+    "raises": ("a list of errors, each with a name, code and status", _list_of(is_row)),
 }
 
 

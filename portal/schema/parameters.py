@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import typing
 from collections.abc import Callable, Iterator, Mapping
@@ -12,6 +13,7 @@ from ..errors import ConfigError, Fault, FunctionError, ValidationError
 from .callables import resolved_hints
 from .codecs import Converter
 from .codecs.records import MISSING, Field, typed_dict_codec
+from .documentation.docstrings import docstring_of, parameter_descriptions
 from .hints import HintMapper
 from .hints.fields import require_plain_default
 from .hints.forms import form_name, is_typed_dict
@@ -100,6 +102,7 @@ class Parameters:
         mapper = HintMapper()
         fields: list[Field] = []
         inject: str | None = None
+        words = parameter_descriptions(docstring_of(target))
         for name, parameter in _signature_of(target, where).parameters.items():
             hint = hints.get(name, Any)
             if parameter.kind is inspect.Parameter.VAR_KEYWORD and form_name(typing.get_origin(hint)) == "Unpack":
@@ -114,7 +117,7 @@ class Parameters:
             else:
                 message = f"{where}: only one parameter may have the hint CallContext, got both {inject} and {name}"
                 raise ConfigError(message, path=f"{where}.{name}")
-        codec = typed_dict_codec(fields)
+        codec = typed_dict_codec([_described(field, words.get(field.name)) for field in fields])
         return Parameters(
             Schema(mapper.with_defs(codec.json), kind="hint", source=target, codec=codec),
             tuple(field.name for field in fields),
@@ -240,6 +243,14 @@ def is_context(hint: Any) -> bool:
     if typing.get_origin(hint) is typing.Annotated:
         hint = typing.get_args(hint)[0]
     return hint is CallContext or CallContext in typing.get_args(hint)
+
+
+def _described(field: Field, words: str | None) -> Field:
+    """Return a field with the description of the docstring, unless its hint has one."""
+    if words is None or "description" in field.codec.json:
+        return field
+    json = {**field.codec.json, "description": words}
+    return dataclasses.replace(field, codec=dataclasses.replace(field.codec, json=json))
 
 
 def _field(mapper: HintMapper, where: str, parameter: inspect.Parameter, hint: Any) -> Field:

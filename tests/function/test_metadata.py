@@ -74,6 +74,37 @@ def test_a_function_has_the_signature_and_the_hints_of_its_callable() -> None:
     assert typing.get_type_hints(Shapes().corners) == {"number": int, "return": Iterator[int]}
 
 
+def test_the_docstring_stays_whole_and_the_description_has_no_parameters() -> None:
+    @function
+    def add(a: int) -> int:
+        """Add.
+
+        Args:
+            a: a number.
+        """
+        return a
+
+    assert add.__doc__ == "Add.\n\nArgs:\n    a: a number."
+    assert add.schema.description == "Add."
+    assert function(description="Sum.")(add.target).__doc__ == "Sum."
+
+
+def test_a_method_has_the_docstring_and_the_options_of_its_function() -> None:
+    class Sums:
+        @function(timeout=2.0)
+        def add(self, a: int) -> int:
+            """Add.
+
+            Args:
+                a: a number.
+            """
+            return a
+
+    bound = Sums().add
+    assert (bound.__doc__, bound.schema.description) == ("Add.\n\nArgs:\n    a: a number.", "Add.")
+    assert (bound.schema.timeout, bound(3)) == (2.0, 3)
+
+
 def test_a_callable_without_hints_and_name_has_a_function() -> None:
     made = function(name="third", input={"type": "object", "properties": {}}, output=int)(functools.partial(double, 3))
     assert typing.get_type_hints(made) == {}

@@ -21,7 +21,18 @@ from ...schema import FunctionSchema
 from ...schema.bundle import SchemaBundle
 from ...service import Service
 from ..messages.event_stream import EVENTS, JSON, NDJSON
-from .openapi_parts import ABOUT, HEADERS, PARAMETERS, REASONS, SCHEMAS, rpc_operation, security_schemes
+from .declared_errors import declared_responses
+from .openapi_parts import (
+    ABOUT,
+    HEADERS,
+    PARAMETERS,
+    REASONS,
+    SCHEMAS,
+    problem_headers,
+    rpc_operation,
+    security_schemes,
+)
+from .openapi_parts import response_headers as _headers
 from .problem_examples import problem_example
 
 __all__ = ["VERSION", "openapi_document", "openapi_paths"]
@@ -166,6 +177,7 @@ def _call(entry: Entry, name: str, bundle: SchemaBundle) -> dict[str, Any]:
         "responses": {
             200: _stream_response(entry, name, bundle) if schema.streaming else _response(entry, name, bundle),
             **{status: f"Problem{status}" for status in sorted(statuses)},
+            **declared_responses(schema.raises, name, bundle),
         },
         "x-version": schema.version,
         "x-fingerprint": schema.fingerprint,
@@ -277,19 +289,10 @@ def _rpc_responses() -> dict[int, Any]:
     }
 
 
-def _headers(*names: str) -> dict[str, Any]:
-    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
-
-
 def _problem_response(status: int) -> dict[str, Any]:
-    names = ["X-Request-ID"]
-    if status in (429, 503):
-        names.append("Retry-After")
-    if status == 401:
-        names.append("WWW-Authenticate")
     return {
         "description": REASONS[status],
-        "headers": _headers(*names),
+        "headers": problem_headers(status),
         "content": {
             PROBLEM: {
                 "schema": {"$ref": "#/components/schemas/Problem"},

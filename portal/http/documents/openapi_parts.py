@@ -8,7 +8,17 @@ from typing import Any
 from ...errors import ConfigError
 from ...jsonrpc.messages import MAX_BATCH
 
-__all__ = ["ABOUT", "HEADERS", "PARAMETERS", "REASONS", "SCHEMAS", "rpc_operation", "security_schemes"]
+__all__ = [
+    "ABOUT",
+    "HEADERS",
+    "PARAMETERS",
+    "REASONS",
+    "SCHEMAS",
+    "problem_headers",
+    "response_headers",
+    "rpc_operation",
+    "security_schemes",
+]
 
 #: The description of calls in general.
 ABOUT = (
@@ -45,6 +55,18 @@ HEADERS: dict[str, dict[str, Any]] = {
     },
     "WWW-Authenticate": {"description": "The accepted authentication schemes.", "schema": {"type": "string"}},
 }
+
+
+def response_headers(*names: str) -> dict[str, Any]:
+    """Return references to the components of headers."""
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+def problem_headers(status: int) -> dict[str, Any]:
+    """Return the headers of a problem document by its status."""
+    more = {429: ["Retry-After"], 503: ["Retry-After"], 401: ["WWW-Authenticate"]}
+    return response_headers("X-Request-ID", *more.get(status, []))
+
 
 PARAMETERS: dict[str, dict[str, Any]] = {
     "RequestID": {
@@ -128,6 +150,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
             "streaming": _FLAG,
             "deprecated": _FLAG,
             "timeout": {"type": ["number", "null"]},
+            "raises": {"type": "array", "items": _OBJECT},
             "fingerprint": _TEXT,
         },
         "required": ["name", "version", "input", "output", "fingerprint"],

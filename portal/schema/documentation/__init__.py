@@ -1,0 +1,1 @@
+"""What a schema says to people: docstrings, declared errors and examples."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..._internal.json_encoder import encode_json
 from ..._internal.json_text import JSONValue, decode_finite_json
-from ..._internal.settings import count, flag, instance, positive_seconds, size
+from ..._internal.settings import count, flag, instance, positive_seconds, require, size
 from ...address import Address
 from ...auth.credentials import ClientAuth, Credential, credentials_of
 from ...cache.response_cache import ResponseCache
@@ -51,8 +51,12 @@ from .result import (
     require_success,
     require_type,
 )
+from .session_transport import SessionTransport
 from .transport import HTTPTransport
 from .urllib3_transport import Urllib3Transport
+
+if TYPE_CHECKING:
+    import requests
 
 __all__ = ["HTTPClient"]
 
@@ -86,6 +90,11 @@ class HTTPClient:
             decompressed up to `max_response_size`.
         sockets: paths of Unix sockets by authority: {"orders.local": "/run/orders.sock"} sends requests for
             http://orders.local/ to that socket.
+        session: sends every request through a `requests.Session`, with its adapters, authentication, proxies, hooks,
+            cookies and certificates. A callable makes one for each thread that sends. It excludes `tls`, `proxy` and
+            `sockets`, which the session has itself. None uses connections of our own.
+        max_exchanges: exchanges of a session at a time; further ones wait. If the callers of half of them have stopped
+            waiting, as an adapter hangs, further calls raise OverloadedError.
 
     Raises: ConfigError for a wrong setting.
 
@@ -106,6 +115,8 @@ class HTTPClient:
         tls: ClientTLS | None = None,
         proxy: str | None = None,
         sockets: Mapping[str, str] | None = None,
+        session: requests.Session | Callable[[], requests.Session] | None = None,
+        max_exchanges: int = 64,
         compress_min_size: int | None = None,
         auth: ClientAuth = None,
         cache: ResponseCache | None = None,
@@ -122,11 +133,17 @@ class HTTPClient:
             read_timeout=positive_seconds("client.read_timeout", read_timeout, optional=True),
             max_idle=count("client.max_idle_connections", max_idle_connections),
         )
-        self._transport = HTTPTransport(
-            ConnectionPools(limits, paths),
-            Urllib3Transport(limits, instance("client.tls", tls, ClientTLS, optional=True) or ClientTLS()),
-            Proxies(proxy, paths),
-        )
+        instance("client.tls", tls, ClientTLS, optional=True)
+        count("client.max_exchanges", max_exchanges)
+        self._transport: HTTPTransport | SessionTransport
+        if session is None:
+            self._transport = HTTPTransport(
+                ConnectionPools(limits, paths), Urllib3Transport(limits, tls or ClientTLS()), Proxies(proxy, paths)
+            )
+        else:
+            for name, value in (("tls", tls), ("proxy", proxy), ("sockets", sockets)):
+                require(value is None, f"client.{name}", value, "left out beside session=, which has its own")
+            self._transport = SessionTransport(session, limits, max_exchanges)
         self._encoder: SendsRequests = self._transport
         if min_size is not None:
             self._encoder = CompressingTransport(self._transport, min_size)
@@ -152,6 +169,10 @@ class HTTPClient:
         other = copy.copy(self)
         other._use(credential, kept)
         return other
+
+    def stats(self) -> dict[str, int]:
+        """Return the numbers of abandoned exchanges, now ("abandoned") and in total; {} without `session=`."""
+        return self._transport.stats() if isinstance(self._transport, SessionTransport) else {}
 
     def close(self) -> None:
         """Close idle connections; connections in use close after their response."""

@@ -1,0 +1,231 @@
+"""SessionExchange: one exchange through a session of requests, in a thread that its caller need not wait for.
+
+A timeout of requests is for each read, and an adapter may ignore it. So a worker makes the exchange and hands the
+response over piece by piece, and the caller stops waiting at its deadline.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from ..._internal.conditions import Condition
+from ...errors import CallCancelled
+from ...network.error_mapping import as_os_error
+from .request import ClientRequest
+
+if TYPE_CHECKING:
+    import requests
+
+__all__ = ["Abandoned", "OneTimeBody", "SessionExchange"]
+
+_READ_SIZE = 64 * 1024
+_MAX_PIECES = 4  # that wait for the caller
+Send = Callable[[], "requests.Response"]
+
+
+class Abandoned:
+    """Counts the exchanges that nobody waits for and that have not ended.
+
+    Threads: any.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # guards the numbers
+        self.running = 0
+        self.total = 0
+
+    def begin(self) -> None:
+        """Count one."""
+        with self._lock:
+            self.running += 1
+            self.total += 1
+
+    def end(self) -> None:
+        """Stop counting one, as it has ended."""
+        with self._lock:
+            self.running -= 1
+
+
+class SessionExchange:
+    """One exchange, and its response as a ClientResponse.
+
+    `run` makes the exchange in a worker. `wait_for_head` waits in the thread of the caller, which then reads the body.
+
+    Args:
+        request: the request; its context has the deadline.
+        abandoned: counts the exchange from the moment when its caller gives it up until it ends.
+
+    Attributes:
+        status, headers: of the response, once `wait_for_head` has returned; headers by lower-case name.
+
+    Threads: any; one runs it, one waits for it.
+    """
+
+    def __init__(self, request: ClientRequest, abandoned: Abandoned) -> None:
+        self._context = request.context
+        self._abandoned = abandoned
+        self._changed = Condition()  # guards the attributes below
+        self._pieces: deque[bytes] = deque()
+        self._error: BaseException | None = None
+        self._has_head = False
+        self._ended = False
+        self._given_up = False
+        self._counted = False
+        self.status = 0
+        self.headers: Mapping[str, str] = {}
+
+    # the worker
+
+    def run(self, send: Send) -> None:
+        """Make the exchange.
+
+        Args:
+            send: sends the request and returns the response, whose body has not been read.
+        """
+        error: BaseException | None = None
+        try:
+            if not self._given_up:
+                response = send()
+                try:
+                    self._hand_over(response)
+                finally:
+                    response.close()
+        except BaseException as failure:  # the caller that waits gets it
+            error = failure
+        with self._changed:
+            self._error, self._ended = error, True
+            if self._counted:
+                self._abandoned.end()
+            self._changed.notify_all()
+
+    def _hand_over(self, response: requests.Response) -> None:
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        pieces = _pieces_of(response, headers)
+        with self._changed:
+            self.status, self.headers, self._has_head = response.status_code, headers, True
+            self._changed.notify_all()
+        for piece in pieces:
+            with self._changed:
+                while len(self._pieces) >= _MAX_PIECES and not self._given_up:
+                    self._changed.wait()
+                if self._given_up:
+                    return
+                self._pieces.append(piece)
+                self._changed.notify_all()
+
+    # the caller
+
+    def wait_for_head(self) -> None:
+        """Wait until the head of the response is there.
+
+        Raises: what the session raises; TimeoutError at the deadline; CallCancelled.
+        """
+        with self._changed:
+            while not self._has_head and not self._ended:
+                self._wait()
+            if self._error is not None and not self._has_head:
+                raise self._error
+
+    def _wait(self) -> None:
+        """Wait for a change. At the deadline, and at an exception of a signal's handler, give the exchange up."""
+        context = self._context
+        try:
+            if context.cancelled:
+                raise CallCancelled("the caller cancelled the call")
+            left = None if context.deadline is None else context.deadline - monotonic()
+            if left is not None and left <= 0:
+                raise TimeoutError("the deadline has passed")
+            self._changed.wait(left)
+        except BaseException:
+            self.close()
+            raise
+
+    def read_buffered(self) -> bytes | None:
+        """Return None: whether all has arrived is not known."""
+        return None
+
+    def iter_body(self) -> Iterator[bytes]:
+        """Yield the body as it arrives. Raises: OSError when it is incomplete; TimeoutError at the deadline."""
+        while True:
+            with self._changed:
+                while not self._pieces and not self._ended:
+                    self._wait()
+                if not self._pieces:
+                    if self._error is not None:
+                        raise _as_os_error(self._error) from self._error
+                    return
+                piece = self._pieces.popleft()
+                self._changed.notify_all()
+            yield piece
+
+    def close(self) -> None:
+        """Give up the rest of the exchange; after its end this does nothing. It does not wait for the worker."""
+        with self._changed:
+            if self._ended or self._given_up:
+                return
+            self._given_up = True
+            self._counted = True
+            self._abandoned.begin()
+            self._changed.notify_all()
+
+
+def _as_os_error(error: BaseException) -> BaseException:
+    return as_os_error(error) if isinstance(error, Exception) else error
+
+
+def _pieces_of(response: requests.Response, headers: dict[str, str]) -> Iterator[bytes]:
+    """Return the body piece by piece, as it was sent; or decompressed, if a hook or an adapter has read it already."""
+    raw: Any = response.raw
+    if raw is None or getattr(response, "_content_consumed", False):
+        headers.pop("content-encoding", None)
+        return iter((response.content,))
+    if hasattr(raw, "stream"):
+        return _complete(raw)
+    return iter(lambda: raw.read(_READ_SIZE), b"")
+
+
+def _complete(raw: Any) -> Iterator[bytes]:
+    yield from raw.stream(_READ_SIZE, decode_content=False)
+    if getattr(raw, "length_remaining", None):
+        raise ConnectionResetError("the connection closed before the end of the response")
+
+
+class OneTimeBody:
+    """A request's body that can be sent once.
+
+    The retries of an adapter would send a call again that may have been executed. They rewind the body first, which
+    fails here once it has been read.
+
+    Threads: one at a time.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._is_read = False
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self.read()
+
+    def tell(self) -> int:
+        """Return 0, the place to which a retry would rewind."""
+        return 0
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Rewind. Raises: OSError if a part of the body may have been sent."""
+        if self._is_read:
+            raise OSError("the call may have been executed, and is not sent again")
+        return 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Return the whole body the first time, and b"" after that."""
+        if self._is_read:
+            return b""
+        self._is_read = True
+        return self._data

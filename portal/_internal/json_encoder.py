@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import json.encoder
 from collections.abc import Callable, Iterable, Iterator
+from io import BytesIO
 from itertools import islice
 from time import sleep
 from typing import Any
 
 from ..errors import SerializationError
 
-__all__ = ["encode_error_json", "encode_json"]
+__all__ = ["encode_error_json", "encode_json", "join_in_steps"]
 
 _LONG_TEXT = 32 * 1024  # characters of a string that are encoded in one step
 _LONG = 1000  # items of a container from which it is encoded in steps
@@ -54,9 +55,9 @@ def encode_json(value: Any) -> bytes:
                 for item in value.values() if kind is dict else value:
                     kind = item.__class__
                     if (kind is dict or kind is list or kind is str) and len(item) > _LONG:
-                        return _join(_steps(value, True))
+                        return join_in_steps(_steps(value, True))
             elif size > _LONG:
-                return _join(_steps(value))
+                return join_in_steps(_steps(value))
         return _encode(value).encode()
     except RecursionError:
         raise SerializationError("the value is nested too deeply for JSON") from None
@@ -64,17 +65,30 @@ def encode_json(value: Any) -> bytes:
         raise SerializationError(f"the value must be JSON data: {error}") from None
 
 
-def _join(pieces: Iterable[bytes]) -> bytes:
-    """Return the pieces as one, and let other threads run now and then."""
-    found: list[bytes] = []
+def join_in_steps(pieces: Iterable[bytes]) -> bytes:
+    """Return the pieces as one text, and let other threads run now and then.
+
+    The text grows in one buffer, which becomes the result without a copy.
+    """
+    whole = BytesIO()
     size = 0
     for piece in pieces:
-        found.append(piece)
+        if len(piece) > _TURN:
+            _write_in_steps(whole, memoryview(piece))
+            size = 0
+            continue
+        whole.write(piece)
         size += len(piece)
         if size > _TURN:
             size = 0
             sleep(_PAUSE)
-    return b"".join(found)
+    return whole.getvalue()
+
+
+def _write_in_steps(whole: BytesIO, piece: memoryview) -> None:
+    for start in range(0, len(piece), _TURN):
+        whole.write(piece[start : start + _TURN])
+        sleep(_PAUSE)
 
 
 def _steps(value: Any, apart: bool = False) -> Iterator[bytes]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from .._internal.json_encoder import encode_error_json, encode_json
+from collections.abc import Sequence
+from itertools import chain
+
+from .._internal.json_encoder import encode_error_json, encode_json, join_in_steps
 from .._internal.json_text import JSONObject, JSONValue
 from .._internal.log import get_logger
 from ..errors import PortalError, SerializationError, ValidationError
 from ..schema.jsondata import MAX_DEPTH, json_faults
 from .messages import Id, error_response, response
 
-__all__ = ["encode_error", "encode_response", "may_be_deep", "require_shallow"]
+__all__ = ["encode_batch", "encode_error", "encode_response", "may_be_deep", "require_shallow"]
 
 _log = get_logger("portal.jsonrpc")
 
@@ -27,6 +30,14 @@ def encode_response(message_id: Id, result: JSONValue, meta: JSONObject | None =
     except SerializationError as error:
         error.delivery = "executed"
         raise
+
+
+def encode_batch(responses: Sequence[bytes]) -> bytes:
+    """Return the response to a batch from the responses to its messages, of which there is at least one.
+
+    A large one is joined in steps, so that other threads run meanwhile.
+    """
+    return join_in_steps(chain((b"[", responses[0]), *((b",", one) for one in responses[1:]), (b"]",)))
 
 
 def encode_error(message_id: Id, error: PortalError, *, debug: bool = False, meta: JSONObject | None = None) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import Delivery, PortalError, ProtocolError
-from ..jsonrpc.encoding import encode_error
+from ..jsonrpc.encoding import encode_batch, encode_error
 from ..jsonrpc.messages import Id, Request
 from .events import IncomingCall
 
@@ -56,7 +56,7 @@ class Batch:
         if self._waiting or not self._parts:
             return None
         parts, self._parts = self._parts, []
-        return b"[" + b",".join(parts) + b"]"
+        return encode_batch(parts)
 
 
 def _too_large(max_size: int, delivery: Delivery) -> PortalError:

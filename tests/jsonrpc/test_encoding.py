@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
 
 from portal.errors import CallTimeout, ProtocolError, SerializationError, ValidationError
-from portal.jsonrpc.encoding import encode_error, encode_response, may_be_deep, require_shallow
+from portal.jsonrpc.encoding import encode_batch, encode_error, encode_response, may_be_deep, require_shallow
 from portal.schema.jsondata import MAX_DEPTH
 
 
@@ -38,6 +39,24 @@ def test_an_error_that_json_cannot_carry_becomes_a_plain_one() -> None:
 def test_a_lone_surrogate_in_an_error_is_written_as_its_escape() -> None:
     found = json.loads(encode_error(1, ProtocolError("no text: \ud800")))
     assert found["error"]["message"] == "no text: \\ud800"
+
+
+@pytest.mark.parametrize("sizes", [(0,), (5, 0, 3), (3_000_000, 10, 600_000)])
+def test_a_batch_is_the_list_of_its_responses(sizes: tuple[int, ...]) -> None:
+    texts = ["x" * size for size in sizes]
+    assert json.loads(encode_batch([json.dumps(text).encode() for text in texts])) == texts
+
+
+def test_a_large_batch_is_joined_in_one_buffer() -> None:
+    responses = [bytes(5_000_000), bytes(5_000_000)]
+    tracemalloc.start()
+    try:
+        batch = encode_batch(responses)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(batch) == 10_000_003
+    assert peak < 12_000_000
 
 
 @pytest.mark.parametrize("kind", [str, str.encode])

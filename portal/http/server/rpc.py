@@ -23,7 +23,7 @@ from ...context import CallContext
 from ...errors import Delivery, PortalError, ProtocolError, RegistryError
 from ...function.failure import limit_exposure
 from ...jsonrpc import messages as jsonrpc
-from ...jsonrpc.encoding import encode_error, encode_response, may_be_deep, require_shallow
+from ...jsonrpc.encoding import encode_batch, encode_error, encode_response, may_be_deep, require_shallow
 from ...jsonrpc.methods import Params, find_method, look_up_method, params_by_name
 from ...network.charges import RequestCharges
 from ...network.failure_log import log_failure
@@ -95,7 +95,7 @@ def handle_rpc(
             responses.append(response)
     if not responses:
         return None
-    return b"[" + b",".join(responses) + b"]" if found.is_batch else responses[0]
+    return encode_batch(responses) if found.is_batch else responses[0]
 
 
 def _beyond(max_size: int, delivery: Delivery, context: CallContext) -> PortalError:

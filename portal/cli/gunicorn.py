@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, cast
 
 from ..serving.gunicorn import Worker as PortalWorker
+from ..serving.switch_interval import shorten_switch_interval
 from .announce import announce
 from .handover import read_options
 from .portal import Served, http_portal
@@ -24,6 +25,7 @@ __all__ = ["Worker", "from_environment"]
 
 def from_environment() -> HTTPPortal:
     """Return the portal that the options of `portal serve --workers` describe, with its functions published."""
+    shorten_switch_interval()
     settings = read_options()
     targets, where = settings.pop("targets"), settings.pop("where")
     del settings["as_json"]

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .._internal.log import get_logger
+from ..serving.switch_interval import shorten_switch_interval
 from .announce import announce
 from .errors import FAILED, reported
 from .handover import hand_over
@@ -156,6 +157,7 @@ def serve(
         raise click.UsageError("--ws runs one process; leave out --workers")
     if workers > 1:
         _run_gunicorn(workers, targets, where, as_json, options)
+    shorten_switch_interval()
     debug = options["debug"]
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level="DEBUG" if debug else "INFO")
     with reported(as_json, unreachable=FAILED), ExitStack() as stack:

@@ -7,6 +7,7 @@ from .listener import Listener
 from .messages.app import App
 from .messages.request import EarlyResponder, Request, Response
 from .messages.upgraded import Run, Upgraded, Work
+from .switch_interval import shorten_switch_interval
 
 __all__ = [
     "App",
@@ -21,4 +22,5 @@ __all__ = [
     "TLSConfig",
     "Upgraded",
     "Work",
+    "shorten_switch_interval",
 ]

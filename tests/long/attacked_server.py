@@ -21,6 +21,7 @@ from serve import figures
 from portal import HTTPPortal, Idempotency, function
 from portal.http import Compression
 from portal.serving import ServingConfig
+from portal.serving.switch_interval import shorten_switch_interval
 
 _waits = threading.Event()  # never set; a wait that does not load the processor
 
@@ -72,6 +73,7 @@ def return_free_memory_at_once() -> None:
 
 def main() -> None:
     return_free_memory_at_once()
+    shorten_switch_interval()  # as `portal serve` does
     settings = json.loads(sys.argv[1])
     with HTTPPortal(
         name="attacked",

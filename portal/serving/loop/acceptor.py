@@ -26,7 +26,7 @@ _log = get_logger("portal.serving")
 _LIMIT_REACHED = "connection limit reached"
 _SHARE_USED = "connection limit of the client reached"
 _TOO_MANY_HANDSHAKES = "limit of unfinished TLS handshakes reached"
-_BATCH = 64  # connections accepted at a socket before other sockets are looked at
+_BATCH = 16  # connections that are accepted before other events are handled
 
 
 class Acceptor:

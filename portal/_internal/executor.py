@@ -40,6 +40,7 @@ class WorkerPool(Executor):
         queue: maximum number of jobs that wait for a thread. With 0, a job is rejected when every thread is busy.
         name: prefix of the names of the threads.
         limits: the limits of keys by kind.
+        spare: maximum number of further threads, one for each job that nobody waits for any more; see `abandon`.
 
     Raises: ConfigError for a wrong bound.
 
@@ -53,11 +54,13 @@ class WorkerPool(Executor):
         *,
         name: str = "portal-worker",
         limits: Mapping[str, KeyLimit] | None = None,
+        spare: int = 0,
     ) -> None:
         self.workers = count("workers", workers)
         self.queue = whole_number("queue", queue, minimum=0)
         self.name = name
         self._limits = limits
+        self._spare = spare
         self.after_fork()
         renew_after_fork(self)
         supervise(self)
@@ -66,7 +69,7 @@ class WorkerPool(Executor):
         """Start with no threads and an empty queue; called by `__init__`, and in a child process after a fork."""
         self._ready = Condition()  # guards the attributes below; never held while a job runs
         self._jobs: deque[_Job] = deque()  # those that may run, until a thread takes them
-        self._queue: JobQueue[_Job] = JobQueue(self.workers, self.queue, self._limits)
+        self._queue: JobQueue[_Job] = JobQueue(self.workers, self.queue, self._limits, spare=self._spare)
         self._threads: set[threading.Thread] = set()
         self._started = 0
         self._closed = False
@@ -132,7 +135,8 @@ class WorkerPool(Executor):
     def abandon(self, keys: Keys) -> None:
         """Note that nobody waits for a running job with these keys; see `JobQueue.abandon`."""
         with self._ready:
-            self._queue.abandon(keys)
+            self._jobs.extend(started := self._queue.abandon(keys))
+            self._provide_threads(len(started))
 
     def recover(self, keys: Keys) -> None:
         """Forget an abandoned job, as it ends."""
@@ -266,19 +270,22 @@ class WorkerPool(Executor):
     @property
     def crowded(self) -> bool:
         """Whether a job waits for a thread, and not for one of its keys alone."""
-        return bool(self._jobs) or (len(self._queue) > 0 and self._queue.running >= self.workers)
+        return bool(self._jobs) or (len(self._queue) > 0 and not self._queue.has_place)
 
     def stats(self) -> dict[str, int]:
         """Return the present numbers of threads, of waiting jobs, and of unfinished jobs. No lock is taken.
 
-        With limits of keys, `limited` is the number of jobs that waited or were rejected as a key was full.
+        With limits of keys, `limited` is the number of jobs that waited or were rejected as a key was full, and
+        `abandoned` the number of running jobs that nobody waits for.
         """
         found = {
             "threads": len(self._threads),
             "waiting": self.waiting,
             "unfinished": self._queue.running + len(self._queue),
         }
-        return found if self._limits is None else found | {"limited": self._queue.limited}
+        if self._limits is not None:
+            found |= {"limited": self._queue.limited, "abandoned": self._queue.abandoned}
+        return found
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False, timeout: float | None = None) -> None:
         """Reject new jobs, and end the threads. May be called twice, from any thread.

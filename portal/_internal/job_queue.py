@@ -37,12 +37,14 @@ class KeyLimit(NamedTuple):
 class JobQueue(Generic[Job]):
     """The jobs that run and wait, in numbers.
 
-    No job waits that could run: either every place is taken, or one of its keys is full.
+    No job waits that could run: either every place is taken, or one of its keys is full. An abandoned job gives its
+    place back while fewer than `spare` others have done so. Its keys count until it ends.
 
     Args:
         places: jobs that may run at a time; None means no limit.
         queue: jobs that may wait.
         limits: the limits of keys by kind. A kind without limits is not counted.
+        spare: abandoned jobs that hold no place.
 
     Attributes:
         running: how many jobs run.
@@ -51,11 +53,14 @@ class JobQueue(Generic[Job]):
     Threads: one at a time.
     """
 
-    def __init__(self, places: int | None, queue: int, limits: Mapping[str, KeyLimit] | None = None) -> None:
+    def __init__(
+        self, places: int | None, queue: int, limits: Mapping[str, KeyLimit] | None = None, *, spare: int = 0
+    ) -> None:
         self.running = 0
         self.limited = 0
         self._places = places
         self._queue = queue
+        self._spare = spare
         self._limits = dict(limits or {})
         self._number = count()
         self._waiting: OrderedDict[int, tuple[Job, Keys]] = OrderedDict()  # by age
@@ -78,7 +83,7 @@ class JobQueue(Generic[Job]):
 
         Raises: OverloadedError if it may neither run nor wait, or if one of its keys is stalled.
         """
-        if self._has_place and self._full.isdisjoint(keys):
+        if self.has_place and self._full.isdisjoint(keys):
             self._start(keys)
             return True
         blocked = next((key for key in keys if key in self._full), None)
@@ -111,8 +116,11 @@ class JobQueue(Generic[Job]):
         """Stop counting keys. Return the waiting jobs that run from now on."""
         self._count(self._running_by_key, keys, -1)
         self._full.difference_update(keys)  # a key is never above its limit
+        return self._start_waiting()
+
+    def _start_waiting(self) -> list[Job]:
         started: list[Job] = []
-        while self._waiting and self._has_place:
+        while self._waiting and self.has_place:
             row = next((row for row in self._waiting.items() if self._full.isdisjoint(row[1][1])), None)
             if row is None:
                 break
@@ -122,10 +130,19 @@ class JobQueue(Generic[Job]):
             started.append(job)
         return started
 
-    def abandon(self, keys: Keys) -> None:
-        """Note that nobody waits for a running job with these keys any more. `recover` ends that."""
+    @property
+    def abandoned(self) -> int:
+        """How many running jobs nobody waits for."""
+        return self._abandoned
+
+    def abandon(self, keys: Keys) -> list[Job]:
+        """Note that nobody waits for a running job with these keys any more. `recover` ends that.
+
+        Returns: the waiting jobs that run from now on.
+        """
         self._abandoned += 1
         self._count(self._abandoned_by_key, keys, 1)
+        return self._start_waiting()
 
     def recover(self, keys: Keys) -> None:
         """Forget an abandoned job, as it ends."""
@@ -137,7 +154,7 @@ class JobQueue(Generic[Job]):
 
         Nothing is known of when those end, so nothing waits for them.
         """
-        if self._abandoned == self._places:
+        if self._places is not None and self._abandoned >= self._places + self._spare:
             return True
         for key in keys:
             abandoned = self._abandoned_by_key.get(key)
@@ -164,8 +181,9 @@ class JobQueue(Generic[Job]):
         return [self._remove(number) for number in numbers]
 
     @property
-    def _has_place(self) -> bool:
-        return self._places is None or self.running < self._places
+    def has_place(self) -> bool:
+        """Whether a job without keys may run at once."""
+        return self._places is None or self.running - min(self._abandoned, self._spare) < self._places
 
     def _start(self, keys: Keys) -> None:
         self.running += 1

@@ -19,11 +19,11 @@ _SECONDS = frozenset(
         *("linger", "max_wait", "grace"),
     )
 )
-_MAY_BE_ZERO = ("queue", "min_write_rate")
+_MAY_BE_ZERO = ("queue", "min_write_rate", "max_abandoned")
 _OPTIONAL = frozenset(
     (
         *("max_streams", "connections_per_client", "max_handshakes"),
-        *("queue_per_client", "max_running_per_function", "max_running_per_client", "max_computing"),
+        *("queue_per_client", "max_running_per_function", "max_running_per_client", "max_computing", "max_abandoned"),
     )
 )
 _MAX_BUSY_POLL = 0.01  # seconds
@@ -43,6 +43,8 @@ class ServingConfig:
             hold. Further calls wait in the queue. A call that was answered at its deadline counts until it ends; if
             all of them are such calls, further ones get 503 at once. None for three quarters of `workers` for a
             function and seven eighths for a client, at least one less than there are.
+        max_abandoned: most calls that were answered at their deadline and hold no worker, although they still run: each
+            has a further thread. None for as many as `workers`.
         max_computing: most requests at a time of those that usually take more than a millisecond of processor time.
             Further ones wait, and the clients take turns. One that has run for half a second no longer counts. None
             for half of the processors, at least one: threads that compute wait for each other, and everybody for them.
@@ -90,6 +92,7 @@ class ServingConfig:
     queue_per_client: int | None = None
     max_running_per_function: int | None = None
     max_running_per_client: int | None = None
+    max_abandoned: int | None = None
     max_computing: int | None = None
     connections: int = 10_000
     connections_per_client: int | None = None
@@ -144,6 +147,11 @@ class ServingConfig:
         if self.max_streams is not None:
             return self.max_streams
         return max(1, self.workers - max(1, self.workers // 4))
+
+    @property
+    def abandoned(self) -> int:
+        """The number of calls that may run on after their deadline without a worker."""
+        return self.workers if self.max_abandoned is None else self.max_abandoned
 
     @property
     def computing(self) -> int:

@@ -63,7 +63,8 @@ def build_engine(
 
     Raises: OSError if the system has no descriptors left. Then nothing stays open but the sockets.
     """
-    pool = WorkerPool(config.workers, config.queue, name="portal-serve", limits=config.key_limits())
+    limits, spare = config.key_limits(), config.abandoned
+    pool = WorkerPool(config.workers, config.queue, name="portal-serve", limits=limits, spare=spare)
     rejections = RejectionLog()
     # On one processor, a busy poll would keep clients from sending.
     poller = open_poller(busy_poll=config.busy_poll if count_processors() > 1 else 0.0)

@@ -189,7 +189,7 @@ def test_a_job_whose_key_is_full_waits_and_others_overtake_it() -> None:
     slow, quick = (("function", "slow"),), (("function", "quick"),)
     futures = [pool.submit_with_keys(slow, gate.wait, WAIT) for _ in range(4)]
     assert pool.submit_with_keys(quick, lambda: "quick").result(WAIT) == "quick"
-    assert pool.stats() == {"threads": 3, "waiting": 2, "unfinished": 4, "limited": 2}
+    assert pool.stats() == {"threads": 3, "waiting": 2, "unfinished": 4, "limited": 2, "abandoned": 0}
     gate.set()
     assert all(future.result(WAIT) for future in futures)
     pool.shutdown()

@@ -105,6 +105,30 @@ def test_nothing_waits_for_a_key_that_is_full_of_abandoned_jobs() -> None:
     assert queue.finish(keys("f1 c1")) == [3]
 
 
+def test_an_abandoned_job_gives_its_place_back() -> None:
+    queue: JobQueue[int] = JobQueue(2, 8, spare=1)
+    assert [queue.add(number) for number in range(5)] == [True, True, False, False, False]
+    assert queue.abandon(()) == [2]
+    assert queue.abandon(()) == []  # there is one spare place
+    assert (queue.abandoned, queue.running, len(queue)) == (2, 3, 2)
+    queue.recover(())
+    assert queue.finish() == [3]
+    queue.recover(())
+    assert queue.finish() == []  # now a job that is not abandoned holds the place
+    assert queue.finish() == [4]
+
+
+def test_nothing_waits_if_every_place_and_spare_place_is_abandoned() -> None:
+    queue: JobQueue[int] = JobQueue(1, 8, spare=1)
+    assert queue.add(1)
+    queue.abandon(())
+    assert queue.add(2)
+    assert not queue.is_stalled(())
+    queue.abandon(())
+    with pytest.raises(OverloadedError, match="workers are busy"):
+        queue.add(3)
+
+
 def test_counts_alone_have_no_places_and_no_queue() -> None:
     queue: JobQueue[int] = JobQueue(None, 0, LIMITS)
     assert queue.add(1, keys("f1"))

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from .local.portal import LocalPortal
     from .portal import Portal, Resolver
     from .registry import FunctionRegistry, PortalRegistry, ServiceRegistry
+    from .resilience.adaptive_limit import AdaptiveLimit
     from .resilience.breaker import Breaker
     from .resilience.bulkhead import Bulkhead
     from .resilience.policy import Policy
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AdaptiveLimit",
     "Address",
     "AddressBuilder",
     "AddressError",
@@ -138,6 +140,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "AdaptiveLimit": "resilience",
     "Address": "address",
     "AddressBuilder": "address",
     "ApiKeyAuth": "auth",

@@ -17,6 +17,7 @@ OTHERS = {
     "ApiKeyAuth",
     "BasicAuth",
     "BearerAuth",
+    "AdaptiveLimit",
     "Breaker",
     "Bulkhead",
     "ByAuthority",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from .._internal.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from .adaptive_limit import AdaptiveLimit, identity_of
     from .breaker import Breaker
     from .bulkhead import Bulkhead
     from .policy import Policy, PolicyState
@@ -14,22 +15,26 @@ if TYPE_CHECKING:
     from .retry_budget import RetryBudget
 
 __all__ = [
+    "AdaptiveLimit",
     "Breaker",
     "Bulkhead",
     "Policy",
     "PolicyState",
     "Retry",
     "RetryBudget",
+    "identity_of",
 ]
 
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "AdaptiveLimit": "adaptive_limit",
         "Breaker": "breaker",
         "Bulkhead": "bulkhead",
         "Policy": "policy",
         "PolicyState": "policy",
         "Retry": "retry",
         "RetryBudget": "retry_budget",
+        "identity_of": "adaptive_limit",
     },
 )

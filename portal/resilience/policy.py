@@ -4,6 +4,7 @@ The stages of one call, the outermost first:
 
     Consumer(middleware=)   around the call
     timeout                 the deadline over all attempts
+    limiter                 the adaptive limit of the service
     bulkhead                a place among the calls of the service
     retry                   attempts, within the retry budget
       an instance is picked for each attempt
@@ -25,6 +26,7 @@ from .._internal.at_fork import new_lock
 from .._internal.settings import instance, positive_seconds, require, strings
 from ..calls.middleware import Middleware
 from ..errors import ConfigError
+from .adaptive_limit import AdaptiveLimit
 from .breaker import Breaker
 from .bulkhead import Bulkhead
 from .retry import Retry
@@ -85,6 +87,7 @@ class Policy:
         retry: repeats a call after a temporary failure.
         breaker: rejects calls to an instance that keeps failing.
         bulkhead: bounds the calls of a service that run at a time.
+        limiter: the same with a bound that adapts to how long calls take.
         balance: how an instance is picked where there are several: the name of a method, or a picker.
         transports: the schemes to use where an instance has several, the preferred one first; None uses the order of
             the addresses.
@@ -98,6 +101,7 @@ class Policy:
     retry: Retry | None = None
     breaker: Breaker | None = None
     bulkhead: Bulkhead | None = None
+    limiter: AdaptiveLimit | None = None
     balance: Any = "round_robin"
     transports: tuple[str, ...] | None = None
 
@@ -106,6 +110,7 @@ class Policy:
         instance("policy.retry", self.retry, Retry, optional=True)
         instance("policy.breaker", self.breaker, Breaker, optional=True)
         instance("policy.bulkhead", self.bulkhead, Bulkhead, optional=True)
+        instance("policy.limiter", self.limiter, AdaptiveLimit, optional=True)
         require(self.balance not in (None, ""), "policy.balance", self.balance, "the name of a method, or a picker")
         if self.transports is not None:
             expected = 'a list of schemes, such as ["ws", "http"]'
@@ -139,7 +144,7 @@ class Policy:
         Args:
             state: of the Consumer that makes the call.
         """
-        return _stages(state, self.bulkhead, self.retry)
+        return _stages(state, self.limiter, self.bulkhead, self.retry)
 
     def attempt_stages(self, state: PolicyState, middleware: Iterable[Middleware] = ()) -> tuple[Middleware, ...]:
         """Return the middleware around each attempt, inside of the choice of an instance, the outermost first.

@@ -40,7 +40,7 @@ NOT_SETTINGS = {
     "Portal",
     # functions of values
     *("any_of", "approx", "check_name", "error_table", "hash_password", "having", "is_failure", "is_json", "matching"),
-    *("mount", "shorten", "to_builtins", "where"),
+    *("identity_of", "mount", "shorten", "to_builtins", "where"),
 }
 #: Constructors without a setting that is a number, a flag or text; their own tests cover the others.
 OTHER_PARAMETERS = {

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from portal import Breaker, Bulkhead, ConfigError, Policy, Retry
+from portal import AdaptiveLimit, Breaker, Bulkhead, ConfigError, Policy, Retry
 from portal.resilience import PolicyState
 
-ALL = Policy(timeout=2.0, retry=Retry(), breaker=Breaker(), bulkhead=Bulkhead())
+ALL = Policy(timeout=2.0, retry=Retry(), breaker=Breaker(), bulkhead=Bulkhead(), limiter=AdaptiveLimit())
 
 
 def names(stages: tuple[Any, ...]) -> list[str]:
@@ -18,7 +18,7 @@ def test_the_stages_have_one_order() -> None:
     def around(call: Any, call_next: Any) -> Any: ...
 
     state = PolicyState()
-    assert names(ALL.call_stages(state)) == ["Bulkhead", "Retry"]
+    assert names(ALL.call_stages(state)) == ["AdaptiveLimit", "Bulkhead", "Retry"]
     assert names(ALL.attempt_stages(state)) == ["Breaker"]
     assert ALL.attempt_stages(state, [around])[1] is around
     assert Policy().call_stages(state) == Policy().attempt_stages(state) == ()
@@ -41,7 +41,7 @@ def test_a_changed_policy_keeps_the_state_of_the_stages_it_shares() -> None:
     state = PolicyState()
     changed = ALL.replace(timeout=9.0, bulkhead=None)
     assert changed.timeout == 9.0
-    assert changed.call_stages(state) == ALL.call_stages(state)[1:]
+    assert changed.call_stages(state) == (ALL.call_stages(state)[0], ALL.call_stages(state)[2])
     assert changed.attempt_stages(state) == ALL.attempt_stages(state)
 
 
@@ -71,6 +71,7 @@ def test_policies_combine() -> None:
         ("retry", 3, "policy.retry must be a Retry, or None, got 3"),
         ("breaker", Breaker, "policy.breaker must be a Breaker, or None, got"),
         ("bulkhead", 5, "policy.bulkhead must be a Bulkhead, or None, got 5"),
+        ("limiter", 5, "policy.limiter must be an AdaptiveLimit, or None, got 5"),
         ("timeout", 0, "policy.timeout must be seconds above 0, or None, got 0"),
         ("transports", "ws", "policy.transports must be a list of schemes"),
         ("transports", [], "policy.transports must be a list of schemes"),

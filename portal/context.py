@@ -227,6 +227,9 @@ class CallContext:
             callback: runs in the thread that cancels; it must not block. What it raises there is logged.
         """
         with _lock:
+            if self.parent is None and self._callbacks is None and not self._cancelled:  # nearly always
+                self._callbacks = [callback]
+                return
             if not self.cancelled:
                 self._callbacks = [*(self._callbacks or ()), callback]
                 self._listen()

@@ -126,7 +126,7 @@ class BodyDecoder:
         """
         if len(data) > self.max_containers:
             self.check(data.encode() if isinstance(data, str) else data)
-        return decode_json(data)
+        return _decode(data, _scan, _decoder)
 
     def check(self, data: bytes) -> None:
         """Raise ProtocolError (413) for too many objects and arrays. Text of `max_containers` bytes has fewer."""

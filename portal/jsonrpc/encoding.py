@@ -22,10 +22,12 @@ def encode_response(message_id: Id, result: JSONValue, meta: JSONObject | None =
 
     Raises: SerializationError (executed) for a result that JSON cannot carry.
     """
-    message = response(message_id, result)
-    if meta:
-        message["meta"] = meta
     try:
+        if type(message_id) is int and not meta:  # nearly always
+            return b'{"jsonrpc":"2.0","result":%b,"id":%d}' % (encode_json(result), message_id)
+        message = response(message_id, result)
+        if meta:
+            message["meta"] = meta
         return encode_json(message)
     except SerializationError as error:
         error.delivery = "executed"

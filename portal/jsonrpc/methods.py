@@ -42,6 +42,8 @@ def look_up_method(catalogue: Catalogue, method: str) -> Entry | None:
     """
     if len(method) > _MAX_METHOD:
         return None
+    if "@" not in method and (entry := catalogue.find(tuple(method.split("/")))) is not None:
+        return entry
     name, at, version = method.partition("@")
     wanted = version if at else None
     for path in _paths(name):

@@ -22,6 +22,7 @@ _MAX_CONTROL = 125  # bytes of the payload of a control frame
 _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0, 1, 2, 8, 9, 10
 _KNOWN = frozenset((_CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG))
 _FIN, _RESERVED, _RSV1, _MASKED = 0x80, 0x70, 0x40, 0x80
+_WHOLE_TEXT = _FIN | _TEXT  # the first byte of a text frame that is a whole message without compression
 _new_decoder = getincrementaldecoder("utf-8")
 
 
@@ -126,7 +127,9 @@ class FrameReader:
         return self._length if self._is_compressed else self._received
 
     def receive(self, data: bytes) -> None:
-        """Take bytes of the peer."""
+        """Take bytes of the peer. After the end they are dropped."""
+        if self.ended:
+            return
         if self._at == len(self._buffer):
             self._buffer = data
         else:
@@ -135,8 +138,10 @@ class FrameReader:
 
     def next_event(self) -> FrameEvent | None:
         """Return the next event, or None until more bytes arrive."""
-        if self.ended:
+        if self._at == len(self._buffer):  # also after the end
             return None
+        if not (self._inside or self._message) and (text := self._take_short_text()) is not None:
+            return TextMessage(text)
         try:
             while self._inside or self._read_head():
                 payload = self._take_payload()
@@ -155,7 +160,42 @@ class FrameReader:
         self._buffer, self._at = b"", 0
         self._groups, self._parts = [], []
 
+    @property
+    def has_unread(self) -> bool:
+        """Whether bytes have arrived of which `next_event` has made nothing yet."""
+        return self._at < len(self._buffer)
+
     # frames
+
+    def _take_short_text(self) -> str | None:
+        """Return the next message if it is one short text frame that has arrived completely; None for another one.
+
+        Nearly all messages are. It checks what the methods below check, in one step.
+        """
+        buffer, at, mask = self._buffer, self._at, self._mask
+        available = len(buffer) - at
+        if available < 2 or buffer[at] != _WHOLE_TEXT:
+            return None
+        length, start = buffer[at + 1] ^ mask, at + 2
+        if length > 125:
+            if length != 126 or available < 4:
+                return None
+            length, start = buffer[start] << 8 | buffer[start + 1], at + 4
+            if length < 126:
+                return None
+        end = start + (4 if mask else 0) + length
+        if end > len(buffer) or length > self._max_message:
+            return None
+        payload = buffer[end - length : end]
+        if mask and length:
+            repeated = int.from_bytes((buffer[start : start + 4] * (length // 4 + 1))[:length], "little")
+            payload = (int.from_bytes(payload, "little") ^ repeated).to_bytes(length, "little")
+        try:
+            text = payload.decode()
+        except UnicodeDecodeError:
+            return None
+        self._at = end
+        return text
 
     def _read_head(self) -> bool:
         """Read the head of the next frame, if all of it has arrived."""

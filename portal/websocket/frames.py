@@ -6,6 +6,7 @@ Source: RFC 6455 sections 5 to 7.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Literal
 
 from .close_codes import CloseCode, is_sendable
@@ -86,7 +87,7 @@ def _frame(first: int, payload: bytes, masked: bool) -> bytes:
         return head + payload
     key = os.urandom(4)
     repeated = int.from_bytes((key * (length // 4 + 1))[:length], "little")
-    return head + key + (int.from_bytes(payload, "little") ^ repeated).to_bytes(length, "little")
+    return b"%b%b%b" % (head, key, (int.from_bytes(payload, "little") ^ repeated).to_bytes(length, "little"))
 
 
 class FrameProtocol:
@@ -100,11 +101,13 @@ class FrameProtocol:
 
     Attributes:
         closing: whether `close` was called. Nothing else may be sent after that.
+        receive: takes bytes from the peer; see `FrameReader.receive`.
+        next_event: returns what they complete, one event at a time; None until more bytes arrive.
 
     Threads: one at a time may receive, and one at a time may send.
     """
 
-    __slots__ = ("_agreement", "_compressor", "_masked", "_reader", "closing")
+    __slots__ = ("_agreement", "_compressor", "_masked", "_reader", "closing", "next_event", "receive")
 
     def __init__(
         self,
@@ -119,6 +122,9 @@ class FrameProtocol:
         self._compressor = None if deflate is None else Compressor(deflate)
         self._reader = FrameReader(not self._masked, max_message, max_fragments, deflate)
         self.closing = False
+        # Not methods of its own, as each message passes here.
+        self.receive: Callable[[bytes], None] = self._reader.receive
+        self.next_event: Callable[[], FrameEvent | None] = self._reader.next_event
 
     # receiving
 
@@ -126,6 +132,11 @@ class FrameProtocol:
     def ended(self) -> bool:
         """Whether nothing more can be received: a Close or a Failure was returned."""
         return self._reader.ended
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether `next_event` may have something to return."""
+        return self._reader.has_unread
 
     @property
     def buffered(self) -> int:
@@ -140,20 +151,14 @@ class FrameProtocol:
             events.append(event)
         return events
 
-    def receive(self, data: bytes) -> None:
-        """Take bytes from the peer. `next_event` returns what they complete, one event at a time."""
-        if not self._reader.ended:
-            self._reader.receive(data)
-
-    def next_event(self) -> FrameEvent | None:
-        """Return the next event, or None until more bytes arrive."""
-        return self._reader.next_event()
-
     # sending; each method returns b"" after `close`
 
     def text(self, message: str | bytes) -> bytes:
         """Return the frame of a text message, which may be given in UTF-8."""
-        return self._message(_TEXT, message.encode() if isinstance(message, str) else message)
+        data = message.encode() if isinstance(message, str) else message
+        if self._compressor is None and not self.closing:
+            return _frame(_FIN | _TEXT, data, self._masked)
+        return self._message(_TEXT, data)
 
     def binary(self, message: bytes) -> bytes:
         """Return the frame of a binary message."""

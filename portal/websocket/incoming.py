@@ -84,7 +84,7 @@ class IncomingCalls:
     @property
     def full(self) -> bool:
         """Whether the limit is reached."""
-        return len(self) >= self.limit
+        return len(self._by_id) + len(self._others) >= self.limit
 
     def get(self, call_id: Id) -> IncomingCall | None:
         """Return the call with an id, or None."""
@@ -102,13 +102,17 @@ class IncomingCalls:
             batch=batch,
             credit=credit,
         )
+        self.enter(call)
+        if batch is not None:
+            batch.expect()
+        return call
+
+    def enter(self, call: IncomingCall) -> None:
+        """Add a call that is not part of a batch. Its id must not be in use."""
         if call.id is None:
             self._others.add(call)
         else:
             self._by_id[call.id] = call
-        if batch is not None:
-            batch.expect()
-        return call
 
     def end(self, call: IncomingCall) -> bool:
         """Remove a call. Return whether it had no response yet."""

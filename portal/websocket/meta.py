@@ -10,14 +10,18 @@ credit            items of a stream that the caller accepts; of the session
 from __future__ import annotations
 
 import math
+import re
 
 from .._internal.json_text import JSONObject
 from .._internal.trace_context import parse_traceparent, parse_tracestate
-from ..context import CallContext, new_request_id
+from ..context import CallContext, new_context, new_request_id
 from ..errors import ProtocolError
-from ..http11.fields import MAX_IDEMPOTENCY_KEY, is_idempotency_key, is_request_id, is_timeout
+from ..http11.fields import MAX_IDEMPOTENCY_KEY, is_idempotency_key, is_request_id
 
-__all__ = ["context_of", "meta_of"]
+__all__ = ["context_of", "encoded_meta", "meta_of"]
+
+_is_plain_id = re.compile(r"[0-9A-Za-z._-]{1,128}").fullmatch
+_MAX_TIMEOUT = 10**10  # milliseconds, as over HTTP
 
 
 def meta_of(context: CallContext, now: float) -> JSONObject:
@@ -52,6 +56,22 @@ def meta_of(context: CallContext, now: float) -> JSONObject:
     return meta
 
 
+def encoded_meta(context: CallContext, now: float, pending: int) -> bytes | None:
+    """Return the JSON text of `meta` for a call outside of any other, or None for a context that needs `meta_of`.
+
+    Args:
+        now: as for `meta_of`.
+        pending: the first id whose response this side does not have.
+    """
+    if context.parent is not None or context.traceparent is not None or context.idempotency_key is not None:
+        return None
+    request_id, deadline = context.request_id, context.deadline
+    if deadline is None or not _is_plain_id(request_id):
+        return None
+    left = max(0, math.ceil((deadline - now) * 1000))
+    return b'{"request_id":"%b","timeout":%d,"pending":%d}' % (request_id.encode(), left, pending)
+
+
 def context_of(meta: JSONObject | None, arrived: float) -> CallContext:
     """Return the context from the `meta` member of a request.
 
@@ -62,16 +82,16 @@ def context_of(meta: JSONObject | None, arrived: float) -> CallContext:
 
     Raises: ProtocolError for a malformed timeout or idempotency key.
     """
-    context = CallContext()
+    context = new_context(CallContext)
     given = meta or {}
-    request_id, timeout, key = given.get("request_id"), given.get("timeout"), given.get("idempotency_key")
+    request_id, timeout = given.get("request_id"), given.get("timeout")
     valid = isinstance(request_id, str) and is_request_id(request_id)
     context.request_id = str(request_id) if valid else new_request_id()
     if timeout is not None:
-        if not isinstance(timeout, int) or isinstance(timeout, bool) or not is_timeout(str(timeout)):
+        if not isinstance(timeout, int) or isinstance(timeout, bool) or not 0 <= timeout < _MAX_TIMEOUT:
             raise ProtocolError(f"meta.timeout must be a whole number of milliseconds, got {str(timeout)[:40]}")
         context.deadline = arrived + timeout / 1000
-    trace, state = given.get("traceparent"), given.get("tracestate")
+    trace, state, key = given.get("traceparent"), given.get("tracestate"), given.get("idempotency_key")
     if isinstance(trace, str) and parse_traceparent(trace):
         context.traceparent = trace
         if isinstance(state, str):

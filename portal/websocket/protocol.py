@@ -58,6 +58,7 @@ from .reserved import initial_credit
 __all__ = ["Session"]
 
 Params = Mapping[str, JSONValue] | list[JSONValue] | None
+_NO_META: JSONObject = {}
 
 
 class Session:
@@ -120,6 +121,20 @@ class Session:
         except BaseException:
             self._pending.end(call)
             raise
+
+    def call_plain(self, method: str, params: Params, tag: Any, meta: bytes) -> tuple[OutgoingCall, bytes]:
+        """Return a new call and the text of its request, as `call`, for a call without deadline and credit.
+
+        Args:
+            meta: the `meta` member, as JSON text.
+        """
+        call = self._pending.add(method, tag=tag, deadline=None, credit=None)
+        try:
+            parts = encode_json(method), encode_json({} if params is None else params), call.id, meta
+        except BaseException:
+            self._pending.end(call)
+            raise
+        return call, b'{"jsonrpc":"2.0","method":%b,"params":%b,"id":%d,"meta":%b}' % parts
 
     def call_batch(
         self,
@@ -249,9 +264,14 @@ class Session:
             now: the moment of its arrival.
         """
         try:
-            found = jsonrpc.decode(text, self._decoder.decode, responses=True)
-        except PortalError as error:  # too many objects and arrays
+            value = self._decoder.decode(text)
+        except PortalError as error:  # not JSON, or too many objects and arrays
             found = jsonrpc.Messages([jsonrpc.Invalid(None, error)], False)
+        else:
+            event = self._take_plain(value, text, now)
+            if event is not None:
+                return [event]
+            found = jsonrpc.classify(value, responses=True)
         deep = may_be_deep(text)
         batch = Batch(self._max_batch_response) if found.is_batch else None
         events: list[Event] = []
@@ -267,6 +287,33 @@ class Session:
         if batch is not None and (whole := batch.close()) is not None:
             events.append(Send(whole))
         return events
+
+    def _take_plain(self, value: JSONValue, text: bytes | str, now: float) -> Event | None:
+        """Return the event of a plain call or a plain result; None for a message that needs a closer look.
+
+        Nearly all messages are plain. It makes none of the objects that the others need.
+        """
+        if not isinstance(value, dict) or value.get("jsonrpc") != "2.0":
+            return None
+        call_id, method = value.get("id"), value.get("method")
+        if type(call_id) is not int:
+            return None
+        if method is None:
+            sent = self._pending.get(call_id) if len(value) == 3 and "result" in value else None
+            if sent is None:
+                return None
+            self._pending.end(sent)
+            return CallEnded(sent, value["result"], None)
+        params, meta = value.get("params"), value.get("meta", _NO_META)
+        if not (isinstance(method, str) and isinstance(params, dict) and isinstance(meta, dict)):
+            return None
+        if method[:4] == "rpc." or not method.isascii() or "credit" in meta or may_be_deep(text):
+            return None
+        if self._incoming.full or self._incoming.get(call_id) is not None:
+            return None
+        call = IncomingCall(call_id, method, params, meta=meta or None, arrived=now)
+        self._incoming.enter(call)
+        return CallReceived(call)
 
     def close(self, error: PortalError) -> list[Event]:
         """End every call of this side with an error, and cancel those of the peer: the connection is gone.

@@ -12,6 +12,7 @@ from typing import Any
 from portal import Function, Identity
 from portal.address import Address
 from portal.auth.server import authenticators_of
+from portal.calls.client import client_name
 from portal.calls.dispatcher import Dispatcher
 from portal.catalogue import Catalogue
 from portal.errors import OverloadedError, PortalError
@@ -79,7 +80,8 @@ class LocalPeer:
         self.sent: list[Any] = []
         self.later: deque[Any] = deque()
         self.ended = ""
-        self.client, self.session = Session(), Session()
+        self.caller, self.session = Session(), Session()
+        self.client = client_name(identity, request.peer)
         self.server = server
         self._lock = threading.RLock()
 
@@ -87,7 +89,7 @@ class LocalPeer:
 
     def call(self, method: str, params: Any = None, **options: Any) -> Any:
         """Make a call of the client, and return its CallEnded, or the call if it has not ended."""
-        call, text = self.client.call(method, params, **options)
+        call, text = self.caller.call(method, params, **options)
         self.receive(text)
         return call.tag if isinstance(call.tag, CallEnded) else call
 
@@ -147,7 +149,7 @@ class LocalPeer:
         if text is None:
             return
         self.sent.append(json.loads(text))
-        for event in self.client.receive(text, monotonic()):
+        for event in self.caller.receive(text, monotonic()):
             if isinstance(event, CallEnded):
                 event.call.tag = event
 

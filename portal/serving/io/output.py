@@ -91,6 +91,7 @@ class Output:
     Attributes:
         sent: how many bytes were sent.
         pending: how many bytes wait until the client reads.
+        held: how many bytes of memory are kept for the client.
         lock: guards the attributes. It is also held where a thread changes what the poller reports of this connection,
             and where it closes or breaks the connection.
 
@@ -104,13 +105,13 @@ class Output:
         "_changed",
         "_clock",
         "_delivered",
-        "_held",
         "_on_pending",
         "_on_sent",
         "_parts",
         "_reader",
         "_sink",
         "_stream_limit",
+        "held",
         "lock",
         "pending",
         "sent",
@@ -132,7 +133,7 @@ class Output:
         self._on_pending = on_pending
         self._clock = clock
         self._parts: deque[tuple[memoryview, int]] = deque()  # what is left of a part, and the memory it holds
-        self._held = 0
+        self.held = 0
         self._delivered = 0  # bytes that the client has acknowledged, when it was last looked at
         self._aborted = False
         self._begun = False  # whether some of the first part was sent
@@ -181,11 +182,11 @@ class Output:
 
     def wait_for_room(self) -> None:
         """Wait while a stream would keep too much. Raises: ConnectionAbortedError if the client is too slow."""
-        if self._held <= self._stream_limit:
+        if self.held <= self._stream_limit:
             return
         with self.lock:
             self._changed = self._changed or Condition(self.lock)
-            while self._held > self._stream_limit:
+            while self.held > self._stream_limit:
                 complaint = self.complaint()
                 if complaint is not None:
                     self.discard()
@@ -213,18 +214,13 @@ class Output:
             self._reader.limit(self._clock() + timeout)
         self._parts.append((rest, size))
         self.pending += len(rest)
-        self._held += size
+        self.held += size
         self._budget.add(size)
         if begins:
             self._on_pending(True)
         return not self._budget.is_exceeded  # after the report: of two connections, the later one sees both
 
     # any thread
-
-    @property
-    def held(self) -> int:
-        """How many bytes of memory are kept for the client."""
-        return self._held
 
     def flush(self) -> bool:
         """Send what the system takes now, up to a limit that keeps other connections from waiting.
@@ -290,7 +286,7 @@ class Output:
             self._aborted = True
             self._on_sent = None
             self._parts.clear()
-            self._release(self._held)
+            self._release(self.held)
             if self.pending:
                 self.pending = 0
                 self._on_pending(False)
@@ -309,7 +305,7 @@ class Output:
             dropped = sum(size for _, size in self._parts) - sum(size for _, size in kept)
             self._parts = deque([*kept, (memoryview(last), len(last) + _OVERHEAD)])
             self.pending = sum(len(part) for part, _ in self._parts)
-            self._held += len(last) + _OVERHEAD
+            self.held += len(last) + _OVERHEAD
             self._budget.add(len(last) + _OVERHEAD)
             self._release(dropped)
             return True
@@ -321,7 +317,7 @@ class Output:
             self._on_pending = _ignore
 
     def _release(self, size: int) -> None:
-        self._held -= size
+        self.held -= size
         if size:
             self._budget.release(size)
         if self._changed is not None:

@@ -17,7 +17,7 @@ from ...address import Address
 from ...context import CallContext
 from ...errors import PortalError
 from ..events import OutgoingCall
-from ..meta import meta_of
+from ..meta import encoded_meta, meta_of
 
 __all__ = ["Control", "Exchange", "Sendable", "StreamExchange", "relative_name"]
 
@@ -66,6 +66,10 @@ class Sendable:
 
     def meta(self, now: float) -> JSONObject | None:
         """Return the `meta` member of the request. Raises: ProtocolError."""
+        return None
+
+    def encoded_meta(self, now: float, pending: int) -> bytes | None:
+        """Return the `meta` member as JSON text if it is a usual one; see `portal.websocket.meta.encoded_meta`."""
         return None
 
     def may_be_sent_again(self) -> bool:
@@ -144,10 +148,16 @@ class Exchange(Sendable):
         self._done.acquire()
 
     def request(self, base: int) -> tuple[str, Mapping[str, JSONValue] | None]:
+        address = self.address
+        if self.method is None and address is not None and address.version is None:
+            return "/".join(address.segments[base:]), self.params
         return _with_name(self, self._named, base)
 
     def meta(self, now: float) -> JSONObject | None:
         return meta_of(self.context, now)
+
+    def encoded_meta(self, now: float, pending: int) -> bytes | None:
+        return encoded_meta(self.context, now, pending) if self.credit is None else None
 
     def may_be_sent_again(self) -> bool:
         return self._idempotent and self.sends < _MAX_SENDS

@@ -20,7 +20,8 @@ from ..._internal.json_text import JSONObject, JSONValue
 from ...address import Address
 from ...errors import OverloadedError, PortalError, ProtocolError, TransportError
 from ..close_codes import CloseCode
-from ..events import CallEnded, Event, GoAwayReceived, ItemReceived, Send
+from ..events import CallEnded, Event, GoAwayReceived, ItemReceived, OutgoingCall, Send
+from ..protocol import Params
 from .calls import LinkCalls
 from .dialer import Dialed, Dialer
 from .exchange import Control, Exchange, Sendable, StreamExchange
@@ -81,6 +82,7 @@ class Link:
         self._lifecycle = Lifecycle(settings.reconnect, observe=observe)
         self._calls = LinkCalls(address)
         self._session = self._calls.session
+        self._pending = self._session.outgoing.by_id
         self._peer = LinkPeer(functions, self._session, self._lock, self._send_text)
         self._resumption = Resumption(settings.sessions, clock)
         self._transport: Transport | None = None
@@ -127,10 +129,10 @@ class Link:
         """
         transport = self._transport
         if transport is not None:
-            if exchange.resumable and len(self._session.outgoing) == 1 and not self._subscriptions:
+            if exchange.resumable and len(self._pending) == 1 and not self._subscriptions:
                 transport.receive_until(lambda: exchange.finished or self._transport is not transport, deadline)
-            if exchange.finished and not self._session.outgoing and not self._subscriptions:
-                return True
+                if exchange.finished and not self._pending and not self._subscriptions:
+                    return True
             transport.hand_over()  # others wait
         return exchange.wait(None if deadline is None else max(0.0, deadline - self._clock()))
 
@@ -325,10 +327,13 @@ class Link:
 
     def _send_now(self, exchange: Sendable) -> None:
         method, params = exchange.request(len(self.base))
-        meta = exchange.meta(self._clock())
-        if self._resumption.session is not None and meta is not None:
-            meta["pending"] = self._session.outgoing.first  # the server need not keep the responses before it
-        call, text = self._session.call(method, params, tag=exchange, meta=meta, credit=exchange.credit)
+        now, encoded = self._clock(), None
+        if self._resumption.session is not None:
+            encoded = exchange.encoded_meta(now, self._session.outgoing.first)
+        if encoded is not None:
+            call, text = self._session.call_plain(method, params, exchange, encoded)
+        else:
+            call, text = self._encode(exchange, method, params, exchange.meta(now))
         limit = self._settings.max_message_size
         if len(text) > limit:
             self._session.cancel(call)
@@ -340,6 +345,13 @@ class Link:
         if exchange.resumable and self._settings.sessions:
             exchange.text = text
         self._send_text(text)
+
+    def _encode(
+        self, exchange: Sendable, method: str, params: Params, meta: JSONObject | None
+    ) -> tuple[OutgoingCall, bytes]:
+        if self._resumption.session is not None and meta is not None:
+            meta["pending"] = self._session.outgoing.first  # the server need not keep the responses before it
+        return self._session.call(method, params, tag=exchange, meta=meta, credit=exchange.credit)
 
     def _notify(self, method: str, params: JSONObject) -> None:
         if self._is_ready():

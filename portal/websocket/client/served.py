@@ -85,6 +85,7 @@ class LinkPeer:
         self, functions: ServedFunctions | None, session: Session, lock: threading.Lock, send: Callable[[bytes], object]
     ) -> None:
         self.id = self.address = ""
+        self.client = "server"
         self._functions = functions
         self._session = session
         self._lock = lock

@@ -212,9 +212,12 @@ class Transport:
             with self._lock:
                 self._receiving.release()
                 self._caller.end()
-            if began:
+                detached = self._detached
+                lingers, self._lingers = self._lingers or self._ended or not began, self._lingers or began
+            if detached:
                 self._close_unless_in_use()
-                self._linger()
+            elif not lingers:
+                self._reader.call_at(self._clock() + _LINGER, self._end_lingering)
 
     def wake(self) -> None:
         """Let a caller that receives look whether it is done."""
@@ -236,20 +239,13 @@ class Transport:
         self._watched = not self._reader.set_events(self, 0)
         return not self._watched
 
-    def _linger(self) -> None:
-        """Have the reader receive if no caller does for a moment; one that calls again saves the two changes."""
-        with self._lock:
-            if self._lingers or self._ended:
-                return
-            self._lingers = True
-        self._reader.call_at(self._clock() + _LINGER, self._end_lingering)
-
     def _end_lingering(self) -> None:
+        """Have the reader receive if no caller has for a moment; one that calls again saves the two changes."""
         with self._lock:
-            self._lingers = False
-            again = self._caller.is_receiving or self._clock() - self._caller.ended_at < _LINGER
+            in_use = self._caller.is_receiving or self._clock() - self._caller.ended_at < _LINGER
+            again = self._lingers = in_use and not self._ended
         if again:
-            self._linger()
+            self._reader.call_at(self._clock() + _LINGER, self._end_lingering)
         else:
             self.hand_over()
 

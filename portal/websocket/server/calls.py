@@ -83,13 +83,12 @@ class Calls:
 
     def prepare(self, peer: Caller, call: IncomingCall) -> Prepared:
         """Return the work of a call. It is quick, so the thread that reads calls it."""
-        client = ("client", client_name(peer.identity, peer.address))
+        client = ("client", peer.client)
         method = call.method
-        if method in self._reserved and self._look_up(method) is None:
-            return Prepared(method, (client,), _CallWork(self, peer, call, None, (client,)))
         entry = self._look_up(method)
         if entry is None:
-            return Prepared("unknown", (client,), _CallWork(self, peer, call, None, (client,)))
+            kind = method if method in self._reserved else "unknown"
+            return Prepared(kind, (client,), _CallWork(self, peer, call, None, (client,)))
         keys = (("function", f"{self._base}/{'/'.join(entry.path)}"), client)
         return Prepared(entry.path, keys, _CallWork(self, peer, call, entry, keys))
 
@@ -109,7 +108,7 @@ class Calls:
             call.tag = running = RunningCall(context)
             if call.cancelled:
                 context.cancel()
-            if call.method != "rpc.authenticate" or entry is not None:
+            if self._authentication.required and (call.method != "rpc.authenticate" or entry is not None):
                 self._identify(peer, call, context, held)
             if entry is None:
                 self._run_without_entry(peer, call, context, reply)

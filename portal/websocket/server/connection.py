@@ -26,12 +26,11 @@ from .calls import Prepared
 from .connections import Connections
 from .settings import WebSocketConfig
 from .subscriptions import Subscriptions
-from .transport import Transport
+from .transport import COUNTED, Transport
 
 __all__ = ["CallSource", "ServerConnection"]
 
 _log = get_logger("portal.websocket")
-_COUNTED = 1024  # bytes; smaller messages are not counted while their calls run
 
 
 class CallSource(Protocol):
@@ -222,9 +221,9 @@ class ServerConnection(CallSession):
                 events = self._next_events()
             finally:
                 self._reading.release()
-            if events is not None:
+            if events:
                 self._handle_all(events, run)
-            elif not self._transport.has_more:
+            if not self._transport.has_more:
                 break  # otherwise another thread has left bytes while this one held the lock
         if has_read:  # otherwise the thread that reads goes on, and nothing here may wait for it
             with self._lock:
@@ -240,7 +239,8 @@ class ServerConnection(CallSession):
             text = self._transport.next_text(now, self._counted)
             if text is None:
                 return None
-            return [one for one in self._session.receive(text, now) if not self._settle(one, len(text))]
+            size = len(text)
+            return [one for one in self._session.receive(text, now) if not self._settle(one, size)]
 
     def _settle(self, event: Event, size: int) -> bool:
         """Handle an event that needs no code of others. Return whether it was one."""
@@ -250,16 +250,18 @@ class ServerConnection(CallSession):
                 self.kept.received(self, event.call)
             elif event.call.method == "rpc.resume" and self._owner.sessions is not None:
                 self.kept = self._owner.sessions.begin(self)  # now: the next calls are part of it
-            if size >= _COUNTED:
+            if size >= COUNTED:
                 self._sizes[event.call] = size
                 self._counted += size
-        elif isinstance(event, Send):
+            return False
+        if isinstance(event, Send):
             self._transport.outbox.add(event.text)
-        return isinstance(event, Send)
+            return True
+        return False
 
     def _handle_all(self, events: list[Event], run: Run) -> None:
         # If one of several calls got stuck in the thread that reads, nobody would begin the others.
-        several = sum(isinstance(one, CallReceived) for one in events) > 1
+        several = len(events) > 1 and sum(isinstance(one, CallReceived) for one in events) > 1
         for event in events:
             try:
                 self._handle(event, self._channel.run_in_worker if several else run)

@@ -35,11 +35,13 @@ class Outbox:
     @property
     def is_full(self) -> bool:
         """Whether more bytes wait for the client than it should leave unread."""
-        return self._channel.queued + self._size > self._max_queued
+        return self._size + self._channel.queued > self._max_queued
 
     def add(self, text: bytes) -> None:
         """Add a text, even if it is full: the response to a call exists already."""
-        self.add_frame(self._frames.text(text))
+        frame = self._frames.text(text)
+        self._collected.append(frame)
+        self._size += len(frame)
 
     def add_frame(self, frame: bytes) -> None:
         """Add a frame; b"" is none."""
@@ -70,7 +72,9 @@ class Outbox:
         collected = self._collected
         if collected:
             self._collected, self._size = [], 0
-            self._channel.send(collected[0] if len(collected) == 1 else b"".join(collected))
+            data = collected[0] if len(collected) == 1 else b"".join(collected)
+            if data:  # nothing can be sent after a close
+                self._channel.send(data)
 
     def drop(self) -> None:
         """Forget what was added, and all messages that wait."""

@@ -38,6 +38,7 @@ class Caller(Protocol):
         request: the request of the handshake.
         address: the network address of a client, behind trusted proxies.
         identity: of a client, by its last credential, or None.
+        client: the name of a client; see `client_name`.
 
     Threads: any.
     """
@@ -46,6 +47,7 @@ class Caller(Protocol):
     request: Request
     address: str
     identity: Identity | None
+    client: str
 
     def respond(self, call: IncomingCall, result: JSONValue, *, meta: JSONObject | None = None) -> None:
         """End a call; see `Session.respond`. Raises: SerializationError."""
@@ -68,14 +70,12 @@ class Peer(Caller, Protocol):
 
     Attributes:
         subscriptions: of the connection.
-        client: the name of the client; see `client_name`.
         kept: the session in which the client may come back, or None.
 
     Threads: any.
     """
 
     subscriptions: Subscriptions
-    client: str
     kept: KeptSession | None
 
     def send_text(self, text: bytes) -> None:

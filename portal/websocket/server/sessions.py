@@ -22,7 +22,7 @@ from ..events import IncomingCall
 
 __all__ = ["KeptSession", "SessionConnection", "SessionStore"]
 
-_FEW = 32  # responses that are not worth looking for those the client has
+_FEW, _SMALL = 32, 4096  # responses, and bytes of them, that are not worth looking for those the client has
 
 
 class SessionConnection(Protocol):
@@ -87,16 +87,21 @@ class KeptSession:
         """Note a call. Its `meta.pending` is the first id whose response the client does not have."""
         call_id, meta = call.id, call.meta
         if type(call_id) is int:
-            self._last = max(self._last, call_id)
+            if call_id > self._last:
+                self._last = call_id
             self._running[call_id] = connection
         first = None if meta is None else meta.get("pending")
         if type(first) is int and first > self._acknowledged:
-            if len(self._responses) >= _FEW and first < self._acknowledged + _FEW:
-                return
-            self._acknowledged = first
-            with self._lock:
-                for known in [one for one in self._responses if one < first]:
-                    self._bytes -= len(self._responses.pop(known))
+            few_large = self._bytes > _SMALL and len(self._responses) < _FEW
+            if few_large or first >= self._acknowledged + _FEW:
+                self._drop_before(first)
+
+    def _drop_before(self, first: int) -> None:
+        """Drop the responses that the client has."""
+        self._acknowledged = first
+        with self._lock:
+            for known in [one for one in self._responses if one < first]:
+                self._bytes -= len(self._responses.pop(known))
 
     def ended(self, connection: SessionConnection, call: IncomingCall, text: bytes) -> None:
         """Keep the response to a call. If its connection was lost, and the client is back, send it there."""

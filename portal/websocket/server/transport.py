@@ -15,7 +15,9 @@ from .message_rate import MessageRate
 from .outbox import Outbox
 from .settings import WebSocketConfig
 
-__all__ = ["Counters", "Transport"]
+__all__ = ["COUNTED", "Counters", "Transport"]
+
+COUNTED = 1024  # characters; smaller texts are not counted while their calls run
 
 
 class Counters(Protocol):
@@ -49,7 +51,7 @@ class Transport:
     """
 
     __slots__ = (
-        *("_channel", "_config", "_counters", "_frames", "_rate", "_unread"),
+        *("_channel", "_config", "_counters", "_frames", "_holds", "_rate", "_unread"),
         *("liveness", "lost", "outbox", "paused"),
     )
 
@@ -72,7 +74,8 @@ class Transport:
         self._rate = MessageRate(config.messages_per_second, now)
         self.liveness = Liveness(config, now, awaits_credential=awaits_credential)
         self.outbox = Outbox(channel, self._frames, config.max_queued)
-        self._unread = False  # whether the frames may have a message that was not taken
+        self._unread = False  # whether `next_text` has to look at the frames although nothing has arrived
+        self._holds = False  # whether bytes are counted that are kept of texts
         self.paused = self.lost = False
 
     @property
@@ -93,22 +96,23 @@ class Transport:
         Args:
             kept: bytes that are kept of earlier texts.
         """
-        frames = self._frames
+        frames, outbox = self._frames, self.outbox
         data = self._channel.take()
         if data:
             self.liveness.heard(now)
             frames.receive(data)
         while True:
-            if self.outbox.is_full and not frames.closing:
+            if outbox.is_full and not frames.closing:
                 self.flush()
-                if self.outbox.is_full:  # so the listener will report that everything was sent
+                if outbox.is_full:  # so the listener will report that everything was sent
                     self.paused = self._unread = True
                     self._channel.pause()
                     return None
             frame = frames.next_event()
             if frame is None:
-                self._unread = False
-                if not self._channel.hold_input(frames.buffered + kept):
+                self._unread, size = False, frames.buffered + kept
+                self._holds = size > 0
+                if not self._channel.hold_input(size):
                     self.refuse()
                 return None
             if not self._rate.take(now):
@@ -116,6 +120,7 @@ class Transport:
             if isinstance(frame, TextMessage):
                 if not frames.closing:
                     self.liveness.used(now)
+                    self._unread = self._holds or frames.has_unread or len(frame.text) >= COUNTED
                     return frame.text
             elif not isinstance(frame, Pong):
                 self._take(frame)

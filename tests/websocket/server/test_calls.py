@@ -142,11 +142,11 @@ def test_a_cancelled_call_sees_it() -> None:
         return 5
 
     peer = Server([wait]).connect()
-    call, text = peer.client.call("wait")
+    call, text = peer.caller.call("wait")
     thread = threading.Thread(target=peer.receive, args=(text,))
     thread.start()
     assert started.wait(20)
-    for event in peer.client.cancel(call):
+    for event in peer.caller.cancel(call):
         if hasattr(event, "text"):
             peer.receive(event.text)
     thread.join(20)
@@ -178,7 +178,7 @@ def test_a_notification_gets_no_response() -> None:
     ran: list[int] = []
     peer = Server([function(name="note")(lambda: ran.append(1)), fails]).connect()
     for method in ("note", "fails", "unknown"):
-        peer.receive(peer.client.notify(method))
+        peer.receive(peer.caller.notify(method))
     assert (ran, peer.sent, peer.session.running) == ([1], [], [])
 
 
@@ -281,13 +281,13 @@ def test_guesses_in_messages_count_for_middleware_around_authentication() -> Non
 def test_keys_are_of_the_function_and_the_client() -> None:
     server = Server([add], auth=AUTH)
     peer = server.connect(b"Authorization: Bearer ann-token\r\n")
-    _, text = peer.client.call("add", [1])
+    _, text = peer.caller.call("add", [1])
     (event,) = peer.session.receive(text, 0.0)
     prepared = server.calls.prepare(peer, event.call)  # type: ignore[union-attr]
     assert prepared.kind == ("add",)
     assert prepared.keys == (("function", "/ws/add"), ("client", "identity:ann"))
     for method in ("rpc.describe", "nothing"):
-        _, text = peer.client.call(method)
+        _, text = peer.caller.call(method)
         (event,) = peer.session.receive(text, 0.0)
         assert server.calls.prepare(peer, event.call).keys == (("client", "identity:ann"),)  # type: ignore[union-attr]
 
@@ -299,7 +299,7 @@ def test_a_function_hides_a_reserved_method_of_its_name() -> None:
 
 def test_calls_of_a_batch_have_their_own_outcomes() -> None:
     peer = Server([add, fails]).connect()
-    calls, text = peer.client.call_batch([("add", [1], None), ("fails", None, None), ("add", {"a": 5}, None)])
+    calls, text = peer.caller.call_batch([("add", [1], None), ("fails", None, None), ("add", {"a": 5}, None)])
     peer.receive(text)
     assert len(peer.sent) == 1
     ends = [call.tag for call in calls]

@@ -162,9 +162,9 @@ def test_credit_bounds_the_events() -> None:
     for number in range(3):
         topic.publish(number)
     assert len(peer.messages) == 1
-    peer.receive(peer.client.notify("rpc.credit", {"subscription": "ticks", "items": 1}))
+    peer.receive(peer.caller.notify("rpc.credit", {"subscription": "ticks", "items": 1}))
     assert len(peer.messages) == 2
-    peer.receive(peer.client.notify("rpc.credit", {"subscription": "nothing", "items": 1}))
+    peer.receive(peer.caller.notify("rpc.credit", {"subscription": "nothing", "items": 1}))
 
 
 def test_subscriptions_of_a_connection_are_bounded() -> None:

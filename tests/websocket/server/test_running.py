@@ -55,7 +55,7 @@ def test_the_client_slows_the_producer() -> None:
     call = start(peer, 5, credit=2)
     assert (peer.items, log, peer.later) == ([0, 1], ["begin", 0, 1], type(peer.later)())
     for granted, expected in [(1, [0, 1, 2]), (9, [0, 1, 2, 3, 4])]:
-        text = peer.client.grant(call, granted)
+        text = peer.caller.grant(call, granted)
         assert text is not None
         peer.receive(text)
         assert len(peer.later) == 1
@@ -108,7 +108,7 @@ def test_credit_that_comes_while_an_item_is_made_is_not_lost() -> None:
 def test_a_cancelled_stream_is_closed_by_a_worker() -> None:
     peer = Server([count]).connect()
     call = start(peer, 5, credit=1)
-    for event in peer.client.cancel(call):
+    for event in peer.caller.cancel(call):
         if isinstance(event, Send):
             peer.receive(event.text)
     assert not closed.is_set()
@@ -148,7 +148,7 @@ def test_a_stream_for_which_no_worker_is_free_fails() -> None:
     peer = Server([count]).connect()
     call = start(peer, 5, credit=1)
     peer.free = False
-    text = peer.client.grant(call, 5)
+    text = peer.caller.grant(call, 5)
     assert text is not None
     peer.receive(text)
     assert closed.wait(20)

@@ -103,15 +103,20 @@ def test_responses_that_the_client_has_are_not_kept() -> None:
     session = store.begin(connection)
     run(session, connection, *range(1, 11))
     session.received(connection, call(11, pending=9))
-    assert list(session._responses) == [9, 10]
-    assert session._bytes == len("r9r10")
-    for number in range(11, 100):
-        session.received(connection, call(number, pending=11))
+    assert len(session._responses) == 10, "a few small ones stay"
+    session.ended(connection, call(11), b"x" * 5000)
+    session.received(connection, call(12, pending=11))
+    assert list(session._responses) == [11], "large ones do not"
+    session.received(connection, call(13, pending=12))
+    assert session._responses == {}
+    assert session._bytes == 0
+    for number in range(13, 101):
+        session.received(connection, call(number, pending=13))
         session.ended(connection, call(number), b"x")
-    session.received(connection, call(100, pending=12))  # many are kept: they are not searched for one
-    assert len(session._responses) == 89
-    session.received(connection, call(101, pending=99))
-    assert list(session._responses) == [99]
+    session.received(connection, call(101, pending=20))  # many are kept: they are not searched for some
+    assert len(session._responses) == 88
+    session.received(connection, call(102, pending=100))
+    assert list(session._responses) == [100]
 
 
 @pytest.mark.parametrize("call_id", [None, "x", 1.5, True])

@@ -236,6 +236,12 @@ class CallContext:
                 return
         callback()
 
+    def forget(self, callback: Callable[[], object]) -> None:
+        """Drop a callback of `on_cancel` that is not needed any more, with all that it refers to."""
+        with _lock:
+            if self._callbacks is not None:
+                self._callbacks = [one for one in self._callbacks if one is not callback] or None
+
     def _listen(self) -> None:
         nested, parent = self, self.parent
         while parent is not None:

@@ -320,3 +320,18 @@ def test_scopes_must_be_several_strings(scopes: Any) -> None:
         Identity("ann", scopes)
     assert info.value.path == "identity.scopes"
     assert Identity("ann", ["read"]).scopes == {"read"}  # type: ignore[arg-type]
+
+
+def test_a_callback_that_is_forgotten_does_not_run() -> None:
+    context, ran = CallContext(), []
+    context.on_cancel(lambda: ran.append("first"))
+
+    def second() -> None:
+        ran.append("second")
+
+    context.on_cancel(second)
+    context.forget(second)
+    context.forget(second)  # twice is no fault
+    context.cancel()
+    assert ran == ["first"]
+    context.forget(second)

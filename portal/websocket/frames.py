@@ -103,11 +103,12 @@ class FrameProtocol:
         closing: whether `close` was called. Nothing else may be sent after that.
         receive: takes bytes from the peer; see `FrameReader.receive`.
         next_event: returns what they complete, one event at a time; None until more bytes arrive.
+        reader: of the bytes from the peer.
 
     Threads: one at a time may receive, and one at a time may send.
     """
 
-    __slots__ = ("_agreement", "_compressor", "_masked", "_reader", "closing", "next_event", "receive")
+    __slots__ = ("_agreement", "_compressor", "_masked", "closing", "next_event", "reader", "receive")
 
     def __init__(
         self,
@@ -120,34 +121,29 @@ class FrameProtocol:
         self._masked = side == "client"
         self._agreement = deflate
         self._compressor = None if deflate is None else Compressor(deflate)
-        self._reader = FrameReader(not self._masked, max_message, max_fragments, deflate)
+        self.reader = FrameReader(not self._masked, max_message, max_fragments, deflate)
         self.closing = False
         # Not methods of its own, as each message passes here.
-        self.receive: Callable[[bytes], None] = self._reader.receive
-        self.next_event: Callable[[], FrameEvent | None] = self._reader.next_event
+        self.receive: Callable[[bytes], None] = self.reader.receive
+        self.next_event: Callable[[], FrameEvent | None] = self.reader.next_event
 
     # receiving
 
     @property
     def ended(self) -> bool:
         """Whether nothing more can be received: a Close or a Failure was returned."""
-        return self._reader.ended
-
-    @property
-    def has_unread(self) -> bool:
-        """Whether `next_event` may have something to return."""
-        return self._reader.has_unread
+        return self.reader.ended
 
     @property
     def buffered(self) -> int:
         """The bytes that are kept of a message which has not arrived completely."""
-        return self._reader.kept
+        return self.reader.kept
 
     def feed(self, data: bytes) -> list[FrameEvent]:
         """Take bytes from the peer and return the events that they complete."""
         self.receive(data)
         events: list[FrameEvent] = []
-        while (event := self._reader.next_event()) is not None:
+        while (event := self.reader.next_event()) is not None:
             events.append(event)
         return events
 

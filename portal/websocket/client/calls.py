@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from ...address import Address
-from ...errors import PortalError
+from ...errors import PortalError, ProtocolError
 from ..events import OutgoingCall
 from ..protocol import Session
 from .exchange import Control, Exchange, Sendable
 from .failures import copy_error, lost_error
+from .settings import LinkSettings
 
 __all__ = ["LinkCalls"]
 
@@ -17,6 +18,7 @@ class LinkCalls:
 
     Args:
         address: of the portal, for errors.
+        settings: bounds of messages, and whether the client uses sessions.
 
     Attributes:
         session: the calls in flight. It outlives connections, so that an id means one call.
@@ -24,8 +26,10 @@ class LinkCalls:
     Threads: one at a time; the lock of the link guards it.
     """
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, settings: LinkSettings) -> None:
         self._address = address
+        self._max_message_size = settings.max_message_size
+        self._sessions = settings.sessions
         self._waiting: dict[Sendable, None] = {}  # in order; not sent yet, or to be sent once more
         self.session = Session()
 
@@ -59,6 +63,41 @@ class LinkCalls:
     def discard(self, exchange: Exchange) -> None:
         """Remove a call that waits."""
         self._waiting.pop(exchange, None)
+
+    def encode(self, exchange: Sendable, base: int, now: float, *, keeps: bool) -> bytes:
+        """Return the text of the request of a call, which is in flight from now on.
+
+        Args:
+            base: number of segments of the path of the portal.
+            now: the moment at which it is sent.
+            keeps: whether the server keeps the responses; it is told which ones have arrived.
+
+        Raises: OverloadedError with too many calls; SerializationError; ProtocolError for a message that is too long.
+        """
+        session, meta = self.session, None
+        method, params = exchange.request(base)
+        if keeps:
+            meta = exchange.encoded_meta(now, session.outgoing.first)
+        if meta is not None:
+            call, text = session.call_plain(method, params, exchange, meta)
+        else:
+            members = exchange.meta(now)
+            if keeps and members is not None:
+                members["pending"] = session.outgoing.first
+            call, text = session.call(method, params, tag=exchange, meta=members, credit=exchange.credit)
+        if len(text) > self._max_message_size:
+            session.cancel(call)
+            raise self._too_long(len(text))
+        exchange.call = call
+        exchange.sends += 1
+        if exchange.resumable and self._sessions:
+            exchange.text = text
+        return text
+
+    def _too_long(self, size: int) -> ProtocolError:
+        words = f"a message must have at most {self._max_message_size} bytes, got {size}"
+        hint = "pass a larger WebSocketClient(max_message_size=...), if the server accepts it"
+        return ProtocolError(words, status=413, delivery="not_sent", address=self._address, hint=hint)
 
     def drop_controls(self) -> None:
         """Forget the calls of the link itself, which are for one connection."""

@@ -212,6 +212,7 @@ class WebSocketClient:
             raise ProtocolError(f"{function.name} is not a stream; call it", status=406, address=address)
         exchange = StreamExchange(address, self._checked(function, params, context), context)
         link = self._start(exchange, address)
+        context.on_cancel(lambda: link.give_up(exchange, cancelled_error(context)))
         return _Items(self, link, exchange, address)
 
     def _checked(self, function: ResolvedFunction, params: Mapping[str, Any], context: CallContext) -> dict[str, Any]:
@@ -221,8 +222,16 @@ class WebSocketClient:
         return given
 
     def _call(self, exchange: Exchange, address: Address, *, is_base: bool = False) -> JSONValue:
-        link = self._start(exchange, address, is_base=is_base)
-        self._wait(exchange, link, address)
+        context, link = exchange.context, self._start(exchange, address, is_base=is_base)
+
+        def give_up() -> None:
+            link.give_up(exchange, cancelled_error(context))
+
+        context.on_cancel(give_up)
+        try:
+            self._wait(exchange, link, address)
+        finally:
+            context.forget(give_up)  # it refers to the context, and only the garbage collector would free both
         if exchange.error is not None:
             raise self._located(exchange.error, exchange, address)
         return exchange.result
@@ -241,7 +250,6 @@ class WebSocketClient:
         except SerializationError as error:
             # A ValidationError, as where the function runs in this process.
             raise ValidationError(errors=[Fault("", str(error), "json", None)]) from None
-        context.on_cancel(lambda: link.give_up(exchange, cancelled_error(context)))
         return link
 
     def _wait(self, exchange: Exchange, link: Link, address: Address) -> None:

@@ -165,6 +165,7 @@ class Exchange(Sendable):
     def finish(self, result: JSONValue, error: PortalError | None) -> None:
         if not self.finished:
             self.result, self.error, self.finished = result, error, True
+            self.call = None  # which refers to this object
             self._done.release()
 
     def wait(self, timeout: float | None) -> bool:

@@ -18,10 +18,9 @@ from typing import Any
 from ..._internal.at_fork import new_lock
 from ..._internal.json_text import JSONObject, JSONValue
 from ...address import Address
-from ...errors import OverloadedError, PortalError, ProtocolError, TransportError
+from ...errors import OverloadedError, PortalError, TransportError
 from ..close_codes import CloseCode
-from ..events import CallEnded, Event, GoAwayReceived, ItemReceived, OutgoingCall, Send
-from ..protocol import Params
+from ..events import CallEnded, Event, GoAwayReceived, ItemReceived, Send
 from .calls import LinkCalls
 from .dialer import Dialed, Dialer
 from .exchange import Control, Exchange, Sendable, StreamExchange
@@ -80,7 +79,7 @@ class Link:
         self._clock = clock
         self._lock = new_lock()  # guards the attributes below; never held while a caller waits
         self._lifecycle = Lifecycle(settings.reconnect, observe=observe)
-        self._calls = LinkCalls(address)
+        self._calls = LinkCalls(address, settings)
         self._session = self._calls.session
         self._pending = self._session.outgoing.by_id
         self._peer = LinkPeer(functions, self._session, self._lock, self._send_text)
@@ -326,32 +325,8 @@ class Link:
     # sending; the lock is held
 
     def _send_now(self, exchange: Sendable) -> None:
-        method, params = exchange.request(len(self.base))
-        now, encoded = self._clock(), None
-        if self._resumption.session is not None:
-            encoded = exchange.encoded_meta(now, self._session.outgoing.first)
-        if encoded is not None:
-            call, text = self._session.call_plain(method, params, exchange, encoded)
-        else:
-            call, text = self._encode(exchange, method, params, exchange.meta(now))
-        limit = self._settings.max_message_size
-        if len(text) > limit:
-            self._session.cancel(call)
-            words = f"a message must have at most {limit} bytes, got {len(text)}"
-            hint = "pass a larger WebSocketClient(max_message_size=...), if the server accepts it"
-            raise ProtocolError(words, status=413, delivery="not_sent", address=self.address, hint=hint)
-        exchange.call = call
-        exchange.sends += 1
-        if exchange.resumable and self._settings.sessions:
-            exchange.text = text
-        self._send_text(text)
-
-    def _encode(
-        self, exchange: Sendable, method: str, params: Params, meta: JSONObject | None
-    ) -> tuple[OutgoingCall, bytes]:
-        if self._resumption.session is not None and meta is not None:
-            meta["pending"] = self._session.outgoing.first  # the server need not keep the responses before it
-        return self._session.call(method, params, tag=exchange, meta=meta, credit=exchange.credit)
+        keeps = self._resumption.session is not None
+        self._send_text(self._calls.encode(exchange, len(self.base), self._clock(), keeps=keeps))
 
     def _notify(self, method: str, params: JSONObject) -> None:
         if self._is_ready():

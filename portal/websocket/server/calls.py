@@ -163,7 +163,8 @@ class Calls:
         try:
             result = self._dispatcher.dispatch(made, fail_late if context.deadline is not None else None)
         finally:
-            reply.update(made.replied)
+            if made.replied:
+                reply.update(made.replied)
         if not schema.streaming:
             peer.respond(call, result, meta=_meta_of(reply))
             return

@@ -239,8 +239,10 @@ class ServerConnection(CallSession):
             text = self._transport.next_text(now, self._counted)
             if text is None:
                 return None
-            size = len(text)
-            return [one for one in self._session.receive(text, now) if not self._settle(one, size)]
+            events, size = self._session.receive(text, now), len(text)
+            if len(events) == 1:
+                return [] if self._settle(events[0], size) else events
+            return [one for one in events if not self._settle(one, size)]
 
     def _settle(self, event: Event, size: int) -> bool:
         """Handle an event that needs no code of others. Return whether it was one."""
@@ -260,11 +262,12 @@ class ServerConnection(CallSession):
         return False
 
     def _handle_all(self, events: list[Event], run: Run) -> None:
-        # If one of several calls got stuck in the thread that reads, nobody would begin the others.
-        several = len(events) > 1 and sum(isinstance(one, CallReceived) for one in events) > 1
+        if len(events) > 1 and sum(isinstance(one, CallReceived) for one in events) > 1:
+            # If one of several calls got stuck in the thread that reads, nobody would begin the others.
+            run = self._channel.run_in_worker
         for event in events:
             try:
-                self._handle(event, self._channel.run_in_worker if several else run)
+                self._handle(event, run)
             except Exception:
                 _log.exception("handling a message failed: client=%s", self.client)
 

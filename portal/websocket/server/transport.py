@@ -120,7 +120,7 @@ class Transport:
             if isinstance(frame, TextMessage):
                 if not frames.closing:
                     self.liveness.used(now)
-                    self._unread = self._holds or frames.has_unread or len(frame.text) >= COUNTED
+                    self._unread = self._holds or frames.reader.has_unread or len(frame.text) >= COUNTED
                     return frame.text
             elif not isinstance(frame, Pong):
                 self._take(frame)

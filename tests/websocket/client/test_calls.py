@@ -6,6 +6,7 @@ from portal import Address, CallContext
 from portal.errors import AuthorizationError, TransportError
 from portal.websocket.client.calls import LinkCalls
 from portal.websocket.client.exchange import Control, Exchange, Sendable, StreamExchange
+from portal.websocket.client.settings import LinkSettings
 
 ADDRESS = Address.parse("ws://h:1/ws/add")
 
@@ -21,7 +22,7 @@ def exchange_of(*, idempotent: bool = False) -> Exchange:
 
 
 def test_without_a_session_every_call_in_flight_is_settled() -> None:
-    calls, seen = LinkCalls(ADDRESS), []
+    calls, seen = LinkCalls(ADDRESS, LinkSettings()), []
     waiting, plain, idempotent = exchange_of(), exchange_of(), exchange_of(idempotent=True)
     stream, control = StreamExchange(ADDRESS, None, CallContext()), Control("rpc.resume", {}, lambda *_: seen.append(1))
     calls.wait(waiting)
@@ -39,7 +40,7 @@ def test_without_a_session_every_call_in_flight_is_settled() -> None:
 
 
 def test_within_a_session_only_streams_are_settled() -> None:
-    calls = LinkCalls(ADDRESS)
+    calls = LinkCalls(ADDRESS, LinkSettings())
     plain, stream = exchange_of(), StreamExchange(ADDRESS, None, CallContext())
     sent(calls, plain)
     sent(calls, stream)
@@ -50,7 +51,7 @@ def test_within_a_session_only_streams_are_settled() -> None:
 
 
 def test_an_idempotent_call_is_sent_twice_at_most() -> None:
-    calls, exchange = LinkCalls(ADDRESS), exchange_of(idempotent=True)
+    calls, exchange = LinkCalls(ADDRESS, LinkSettings()), exchange_of(idempotent=True)
     sent(calls, exchange)
     calls.settle("gone")
     assert calls.take_waiting() == [exchange]
@@ -61,7 +62,7 @@ def test_an_idempotent_call_is_sent_twice_at_most() -> None:
 
 
 def test_all_calls_fail_with_errors_of_their_own() -> None:
-    calls, error = LinkCalls(ADDRESS), AuthorizationError("forbidden", delivery="not_sent")
+    calls, error = LinkCalls(ADDRESS, LinkSettings()), AuthorizationError("forbidden", delivery="not_sent")
     flying, waiting, again = exchange_of(), exchange_of(), exchange_of()
     sent(calls, flying)
     again.sends = 1
@@ -75,7 +76,7 @@ def test_all_calls_fail_with_errors_of_their_own() -> None:
 
 
 def test_a_call_that_was_given_up_does_not_wait() -> None:
-    calls, exchange = LinkCalls(ADDRESS), exchange_of()
+    calls, exchange = LinkCalls(ADDRESS, LinkSettings()), exchange_of()
     calls.wait(exchange)
     calls.discard(exchange)
     calls.discard(exchange)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import threading
 from collections.abc import Iterator
@@ -17,8 +18,10 @@ from portal.errors import CallCancelled, FunctionError, ProtocolError, RegistryE
 from portal.network.function import RemoteFunction
 from portal.websocket.client.backoff import Reconnect
 from portal.websocket.client.client import WebSocketClient
+from portal.websocket.client.exchange import Exchange
 from portal.websocket.client.lifecycle import ConnectionState
 from portal.websocket.client.reader import shared_reader
+from portal.websocket.events import OutgoingCall
 from tests.support.ports import free_port
 from tests.support.websocket_peer import websocket_peer
 
@@ -361,6 +364,28 @@ def test_the_reading_thread_is_one_for_all_clients() -> None:
         assert shared_reader()._loop.running
         for client in clients:
             client.close()
+
+
+def test_calls_leave_no_cycles_of_references() -> None:
+    # Only the garbage collector would free them, and its runs would take longer than the calls.
+    client, server = WebSocketClient(), Server()
+    with websocket_peer(server.handle) as port:
+        remote = resolve(client, f"ws://127.0.0.1:{port}", "add")
+        context = CallContext.for_call
+        for number in range(20):
+            remote.invoke({"a": number, "b": 1}, context(20.0))
+        gc.collect()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        try:
+            for number in range(50):
+                remote.invoke({"a": number, "b": 1}, context(20.0))
+            gc.collect()
+            left = [one for one in gc.garbage if isinstance(one, CallContext | Exchange | OutgoingCall)]
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+            client.close()
+    assert left == []
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ CLASSES: list[type[PortalError]] = [getattr(errors, row[0]) for row in error_tab
 class StockError(PortalError):
     """An error class of a user."""
 
-    code = "out_of_stock"
+    code = "stock_is_empty"
     status = 409
     rpc_code = -31000
     members = ("item",)
@@ -161,7 +161,7 @@ def test_a_class_of_a_user_comes_back_as_itself() -> None:
     error = StockError("none left", "apple")
     for again in (PortalError.from_dict(error.to_dict()), pickle.loads(pickle.dumps(error))):
         assert type(again) is StockError
-        assert (again.item, again.status, again.code, str(again)) == ("apple", 409, "out_of_stock", "none left")
+        assert (again.item, again.status, again.code, str(again)) == ("apple", 409, "stock_is_empty", "none left")
 
 
 def test_a_subclass_without_a_code_travels_as_its_base() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 import threading
 
 import pytest
@@ -13,7 +14,8 @@ from portal.processes.jobs import Job, cancelled_job, late_job, pack, unpack
 JOB = Job("add", max, (1, 2))
 
 
-def test_a_job_is_packed_with_its_script_only_if_needed() -> None:
+def test_a_job_is_packed_with_its_script_only_if_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", __file__, raising=False)
     main, inner = pickle.loads(pack(JOB))
     assert main is None
     assert pickle.loads(inner) == (max, (1, 2))

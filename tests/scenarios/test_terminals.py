@@ -52,7 +52,12 @@ def portal_command(*arguments: str, stdout: int | IO[Any] = subprocess.PIPE, **e
     """Start the command as a process."""
     variables = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
     command = [sys.executable, "-m", "portal", *arguments]
-    return subprocess.Popen(command, stdout=stdout, stderr=subprocess.PIPE, env=variables)
+    return subprocess.Popen(command, stdout=stdout, stderr=subprocess.PIPE, env=variables, preexec_fn=_take_interrupts)
+
+
+def _take_interrupts() -> None:
+    """Let Ctrl-C interrupt the command, even if the tests run as a background job of a shell that ignores it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 TEXT = "日本 → é 👍 ä"

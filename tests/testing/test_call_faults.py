@@ -71,7 +71,7 @@ def test_an_idempotent_call_is_repeated_until_it_succeeds() -> None:
     def level(sku: str) -> int:
         raise AssertionError(sku)
 
-    retry = Retry(attempts=20, initial_backoff=0.0001, max_backoff=0.0002, budget=RetryBudget(1.0, 1000, maximum=1000))
+    retry = Retry(attempts=20, initial_backoff=0.0001, max_backoff=0.0002, budget=RetryBudget(max_tokens=1000))
     with TestingPortal() as portal, Consumer([portal], middleware=[retry]) as consumer:
         mock = portal.mock(level).returns(7).fails(0.5)
         assert [consumer.call_at("test://level", {"sku": "PEN"}) for _ in range(20)] == [7] * 20

@@ -84,4 +84,5 @@ def last() -> None:
     if sys.version_info < (3, 12):
         assert second == "3"
     else:
-        assert second.startswith("PortalError the interpreter is shutting down")
+        # Later Pythons start threads in atexit handlers again.
+        assert second == "3" or second.startswith("PortalError the interpreter is shutting down")

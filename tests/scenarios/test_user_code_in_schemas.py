@@ -83,7 +83,8 @@ def post(http: HTTPPortal, path: str, text: str) -> tuple[int, Any]:
         with urllib.request.urlopen(request, timeout=10) as response:
             return response.status, json.load(response)
     except urllib.error.HTTPError as error:
-        return error.code, json.load(error)
+        with error:
+            return error.code, json.load(error)
 
 
 def batch(http: HTTPPortal, method: str, params: list[Any]) -> list[Any]:

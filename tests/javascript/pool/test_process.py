@@ -36,6 +36,7 @@ def test_calls_in_fresh_global_objects(child: ChildProcess) -> None:
 def test_the_process_is_bare(child: ChildProcess) -> None:
     assert Path(f"/proc/{child.pid}/environ").read_bytes() == b""
     names = [os.readlink(f"/proc/{child.pid}/fd/{one}") for one in os.listdir(f"/proc/{child.pid}/fd")]
+    names = [name for name in names if "libffi" not in name]  # newer versions of libffi open their own file
     assert sorted(name.partition(":")[0] for name in names) == ["/dev/null"] * 3 + ["socket"]
     assert {"rlimits", "no_new_privs"} <= set(child.active)
     assert child.able == []

@@ -225,7 +225,7 @@ def test_a_call_with_time_left_runs_after_its_wait() -> None:
 
 
 def test_a_request_that_waits_for_too_long_gets_503() -> None:
-    with serving(max_wait=0.01) as server:
+    with serving(max_wait=0.5) as server:
         server.hold_all_workers()
         client = server.client()
         client.post("/api/mark", {})

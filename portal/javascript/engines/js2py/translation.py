@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import threading
+import warnings
 from types import CodeType
 from typing import Any
 
@@ -69,6 +70,8 @@ def check_and_tick(text: str) -> CodeType:
     for node in ast.walk(tree):
         if isinstance(node, ast.For | ast.While | ast.FunctionDef):
             node.body.insert(0, ast.Expr(ast.Call(ast.Name(_TICK, ast.Load()), [], [])))
+    # CPython 3.14 and later warn of `continue` in a `finally` block, which JavaScript allows.
+    warnings.filterwarnings("ignore", ".*in a 'finally' block", SyntaxWarning, "<javascript>")
     return compile(ast.fix_missing_locations(tree), "<javascript>", "exec")
 
 

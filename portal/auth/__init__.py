@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from .jwt.authenticator import JWTAuth
     from .oauth2 import OAuth2ClientCredentials
     from .passwords import hash_password
+    from .request_view import needs_body
     from .scopes import RequireScopes
     from .server import ServerAuth
+    from .signatures import SignatureAuth, verify_signature
 
 __all__ = [
     "ApiKey",
@@ -31,7 +33,10 @@ __all__ = [
     "OAuth2ClientCredentials",
     "RequireScopes",
     "ServerAuth",
+    "SignatureAuth",
     "hash_password",
+    "needs_body",
+    "verify_signature",
 ]
 
 __getattr__, __dir__ = lazy_exports(
@@ -52,6 +57,9 @@ __getattr__, __dir__ = lazy_exports(
         "OAuth2ClientCredentials": "oauth2",
         "RequireScopes": "scopes",
         "ServerAuth": "server",
+        "SignatureAuth": "signatures",
         "hash_password": "passwords",
+        "needs_body": "request_view",
+        "verify_signature": "signatures",
     },
 )

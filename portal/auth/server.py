@@ -15,6 +15,7 @@ from ..context import Identity
 from ..errors import AuthenticationError, AuthorizationError, ConfigError, OverloadedError, RateLimitError
 from .authenticators import ApiKeyAuth, Authenticator, BasicAuth, BearerAuth, CertificateAuth, CredentialSource
 from .passwords import hash_password
+from .request_view import RequestView
 from .secrets import failure_origin
 
 __all__ = [
@@ -44,14 +45,18 @@ ServerAuth = Authenticator | _AuthFunction | Sequence[Authenticator | _AuthFunct
 
 
 class _Callable:
-    """A plain callable as an authenticator."""
+    """A plain callable as an authenticator. It gets the request with headers by name in any case."""
 
     def __init__(self, function: Callable[[CredentialSource], Identity | None]) -> None:
-        self.authenticate = function
+        self.function = function
         self.challenge = getattr(function, "challenge", _NO_CHALLENGE)
+        self.needs_body = bool(getattr(function, "needs_body", False))
+
+    def authenticate(self, request: CredentialSource) -> Identity | None:
+        return self.function(RequestView(request, has_body=self.needs_body or getattr(request, "body", b"") != b""))
 
     def __repr__(self) -> str:
-        return repr(self.authenticate)
+        return repr(self.function)
 
 
 def authenticators_of(source: ServerAuth) -> tuple[Authenticator, ...]:
@@ -118,7 +123,7 @@ def _rejection_by(one: Authenticator, asked: tuple[Authenticator, ...], error: E
 
 
 def _name(one: Authenticator) -> str:
-    shown = one.authenticate if isinstance(one, _Callable) else type(one)
+    shown = one.function if isinstance(one, _Callable) else type(one)
     return str(getattr(shown, "__qualname__", type(shown).__name__))
 
 

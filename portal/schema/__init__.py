@@ -21,14 +21,17 @@ from .function_schema import FunctionSchema, check_name
 from .parameters import Parameters
 from .schema import Schema
 from .to_builtins import to_builtins
+from .transfer import Body, Header
 from .validator import is_json
 
 __all__ = [
+    "Body",
     "Description",
     "Example",
     "FunctionSchema",
     "Ge",
     "Gt",
+    "Header",
     "Le",
     "Lt",
     "MaxLen",

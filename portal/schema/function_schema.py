@@ -15,6 +15,7 @@ from .documentation.errors import declared_errors, is_row
 from .jsondata import MAX_DEPTH, copy_json, shorten, too_deep
 from .schema import Schema
 from .subschemas import walk
+from .transfer import Transfer, transfer_of
 
 __all__ = ["FunctionSchema", "check_name", "check_version"]
 
@@ -124,6 +125,7 @@ class FunctionSchema:
         object.__setattr__(self, "tags", _tuple_of(str, "function.tags", self.tags, "a list of strings"))
         object.__setattr__(self, "examples", _tuple_of(Mapping, "function.examples", self.examples, "a list of dicts"))
         object.__setattr__(self, "raises", declared_errors(self.raises))
+        transfer_of(self.input, self.name)  # raises for markers that contradict each other
 
     @cached_property
     def fingerprint(self) -> str:
@@ -173,6 +175,11 @@ class FunctionSchema:
             return cls(**members)
         except ConfigError as error:
             raise SerializationError(str(error)) from None
+
+    @cached_property
+    def transfer(self) -> Transfer | None:
+        """What an HTTP request has in other places than the members of a JSON object; None for nothing."""
+        return transfer_of(self.input, self.name)
 
     @cached_property
     def input_schema(self) -> Schema:

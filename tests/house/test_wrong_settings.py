@@ -35,12 +35,13 @@ NOT_SETTINGS = {
     # constraints in type hints, which the mapping of the hint checks
     *("Description", "Example", "Ge", "Gt", "Le", "Lt", "MaxLen", "MinLen", "MultipleOf", "Pattern", "Unique"),
     # parts that only the library constructs
+    "SignatureAuth",
     *("Channel", "ConnectionState", "Event", "Gap", "Mock", "ResolvedFunction", "ServiceMock", "Subscription"),
     # the base class of portals, which is abstract
     "Portal",
     # functions of values
     *("any_of", "approx", "check_name", "error_table", "hash_password", "having", "is_failure", "is_json", "matching"),
-    *("identity_of", "mount", "shorten", "to_builtins", "where"),
+    *("identity_of", "mount", "needs_body", "shorten", "to_builtins", "where"),
 }
 #: Constructors without a setting that is a number, a flag or text; their own tests cover the others.
 OTHER_PARAMETERS = {
@@ -86,6 +87,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "TLSConfig": {"certificate": Certificate("chain.pem")},
     "When": {"middleware": print},
     "recording": {"target": LocalPortal()},
+    "verify_signature": {"secret": "long enough", "scheme": "github"},
 }
 #: What a setting of each type must be, as the error says it.
 EXPECTED = {

@@ -36,12 +36,13 @@ from ...network.tls import ClientTLS
 from ...schema import FunctionSchema
 from ..messages.content_coding import MAX_RATIO
 from ..messages.event_stream import EVENTS, read_events
+from ..messages.transfer import encode_transfer
 from .authentication import AuthenticatingTransport
 from .body import iter_body
 from .caching import CachedCalls
 from .compression import CompressingTransport
 from .pool import ConnectionLimits, ConnectionPools
-from .request import ClientRequest, ClientResponse, SendsRequests
+from .request import NO_HEADERS, ClientRequest, ClientResponse, SendsRequests
 from .result import (
     ReceivedResponse,
     check_containers,
@@ -217,9 +218,8 @@ class HTTPClient:
         if schema.streaming:
             words = f"{function.name} is a stream; iterate it with stream or stream_at"
             raise ProtocolError(words, status=406, address=address)
-        request = ClientRequest(
-            "POST", address, self._encode(function, params, context), context, repeatable=schema.idempotent
-        )
+        body, headers = self._encode(function, params, context)
+        request = ClientRequest("POST", address, body, context, repeatable=schema.idempotent, headers=headers)
         if schema.cacheable and self._cached_calls is not None:
             return self._cached_calls.invoke(function, params, request._replace(repeatable=True))
         return decode_result(self._receive(self._sender.send(request), request), address)
@@ -229,7 +229,8 @@ class HTTPClient:
         address = _address_of(function)
         if not function.streaming:
             raise ProtocolError(f"{function.name} is not a stream; call it", status=406, address=address)
-        request = ClientRequest("POST", address, self._encode(function, params, context), context, EVENTS)
+        body, headers = self._encode(function, params, context)
+        request = ClientRequest("POST", address, body, context, EVENTS, headers=headers)
         response = self._sender.send(request)
         if response.status != 200:
             decode_result(self._receive(response, request), address)  # raises
@@ -240,13 +241,17 @@ class HTTPClient:
             raise
         return self._iter_items(response, request)
 
-    def _encode(self, function: ResolvedFunction, params: Mapping[str, Any], context: CallContext) -> bytes:
+    def _encode(
+        self, function: ResolvedFunction, params: Mapping[str, Any], context: CallContext
+    ) -> tuple[bytes, Mapping[str, str]]:
+        """Return the body of a request, and the headers that are parameters."""
         if type(params) is not dict and isinstance(params, Mapping):
             params = dict(params)  # any mapping is accepted, as where the function runs in this process
         if self._validate:
             check_input(function, params, context)
         try:
-            return encode_json(params)
+            transfer = function.schema.transfer
+            return (encode_json(params), NO_HEADERS) if transfer is None else encode_transfer(transfer, params)
         except SerializationError as error:
             # A ValidationError, as where the function runs in this process.
             raise ValidationError(errors=[Fault("", str(error), "json", None)]) from None

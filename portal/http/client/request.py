@@ -12,9 +12,9 @@ from ..messages.call_headers import headers_of
 from ..messages.content_coding import CODINGS
 from ..messages.event_stream import JSON
 
-__all__ = ["ClientRequest", "ClientResponse", "SendsRequests"]
+__all__ = ["NO_HEADERS", "ClientRequest", "ClientResponse", "SendsRequests"]
 
-_NO_HEADERS: Mapping[str, str] = {}
+NO_HEADERS: Mapping[str, str] = {}
 _FIXED_HEADERS = {"User-Agent": "portal", "Accept-Encoding": CODINGS}
 
 
@@ -34,7 +34,7 @@ class ClientRequest(NamedTuple):
     context: CallContext
     accept: str = JSON
     repeatable: bool = False
-    headers: Mapping[str, str] = _NO_HEADERS
+    headers: Mapping[str, str] = NO_HEADERS
 
     def with_headers(self, headers: Mapping[str, str]) -> ClientRequest:
         """Return the same request with more headers."""

@@ -34,6 +34,7 @@ from .openapi_parts import (
 )
 from .openapi_parts import response_headers as _headers
 from .problem_examples import problem_example
+from .request_content import header_parameters, request_content
 
 __all__ = ["VERSION", "openapi_document", "openapi_paths"]
 
@@ -140,7 +141,7 @@ def _operations(
         name = _operation_id(entry, taken, newest="@" not in path.rpartition("/")[2])
         # a stream takes no idempotency key, as its response is not stored
         wanted = [one for one in parameters if one != "IdempotencyKey" or not entry.function.schema.streaming]
-        call = _call(entry, name, bundle) | {"parameters": wanted}
+        call = _call(entry, name, bundle) | {"parameters": [*wanted, *header_parameters(entry.function.schema)]}
         yield path, {"post": call, "get": _description(entry, name)}
 
 
@@ -161,19 +162,18 @@ def _operation_id(entry: Entry, taken: set[str], newest: bool) -> str:
 def _call(entry: Entry, name: str, bundle: SchemaBundle) -> dict[str, Any]:
     function = entry.function
     schema = function.schema
-    examples = _examples(schema.examples, "input")
-    body: dict[str, Any] = {
-        "schema": bundle.add_component(f"{name}_input", schema.input, formats=function.parameters.schema.formats)
-    }
-    if examples:
-        body["examples"] = examples
+    content = request_content(
+        schema,
+        lambda found: bundle.add_component(f"{name}_input", found, formats=function.parameters.schema.formats),
+        _examples(schema.examples, "input"),
+    )
     statuses = {*_CALL_STATUSES, 406} if schema.streaming else {*_CALL_STATUSES}
     operation: dict[str, Any] = {
         "operationId": name,
         "tags": [_group(entry)],
         **_words(schema.description or f"Call {schema.name}.", _flags(schema)),
         # The server takes an empty body for an empty object. Generated clients have optional bodies after the headers.
-        "requestBody": {"required": True, "content": {JSON: body}},
+        "requestBody": {"required": True, "content": content},
         "responses": {
             200: _stream_response(entry, name, bundle) if schema.streaming else _response(entry, name, bundle),
             **{status: f"Problem{status}" for status in sorted(statuses)},

@@ -17,7 +17,7 @@ from ...serving import Request, Response
 from ..messages.event_stream import JSON
 from .deadline_responder import AroundLate, DeadlineResponder
 from .error_responses import ErrorResponses
-from .negotiation import json_type, params_of, stream_type
+from .negotiation import json_type, params_of, stream_type, transferred_params
 from .stream_body import encode_items
 
 __all__ = ["FunctionCalls", "json_response"]
@@ -57,9 +57,14 @@ class FunctionCalls:
         Raises: ProtocolError (406, 413, 415), SerializationError and ValidationError for a request that cannot be
             decoded.
         """
-        params = params_of(request, self._decoder)
         function = entry.function
         schema = function.schema
+        transfer = schema.transfer
+        params = (
+            params_of(request, self._decoder)
+            if transfer is None
+            else transferred_params(request, self._decoder, transfer)
+        )
         accept = request.headers.get("accept", "*/*")
         media = stream_type(accept) if schema.streaming else json_type(accept)
         if self._around_late is not None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from ..._internal.json_text import BodyDecoder, decode_json
+from ..._internal.json_text import BodyDecoder, JSONValue, decode_json
 from ...errors import Fault, ProtocolError, ValidationError
 from ...http11.fields import quality_values
 from ...schema.jsondata import shorten
+from ...schema.transfer import Transfer
 from ...serving import Request
 from ..messages.event_stream import EVENTS, JSON, NDJSON
+from ..messages.transfer import FORM, decode_form, header_params
 
-__all__ = ["is_coded", "json_type", "params_of", "require_no_page", "stream_type"]
+__all__ = ["is_coded", "json_type", "params_of", "require_no_page", "stream_type", "transferred_params"]
 
 _MAX_DEPTH = 64
 
@@ -32,18 +34,63 @@ def params_of(request: Request, decoder: BodyDecoder) -> dict[str, Any]:
         require_no_page(request)
     if not request.body:
         return {}
-    body = request.body
-    if len(body) > decoder.max_containers:  # each takes more than one byte
-        decoder.check(body)
-    value = decode_json(body)
+    value = decode_body(request.body, decoder)
     if not isinstance(value, dict):
         fault = Fault("", "the parameters must be a JSON object", "type", "object", shorten(value))
         raise ValidationError(errors=[fault])
+    return value
+
+
+def decode_body(body: bytes, decoder: BodyDecoder) -> JSONValue:
+    """Return the JSON value of a body that is not empty. Raises: as `params_of`."""
+    if len(body) > decoder.max_containers:  # each takes more than one byte
+        decoder.check(body)
+    value: JSONValue = decode_json(body)
     # Each level takes an opening bracket, so counting those settles nearly every body without walking it.
-    if request.body.count(b"{") + request.body.count(b"[") > _MAX_DEPTH and _too_deep(value):
+    if body.count(b"{") + body.count(b"[") > _MAX_DEPTH and isinstance(value, dict | list) and _too_deep(value):
         fault = Fault("", f"must be nested at most {_MAX_DEPTH} levels deep", "depth", _MAX_DEPTH)
         raise ValidationError(errors=[fault])
     return value
+
+
+def transferred_params(request: Request, decoder: BodyDecoder, transfer: Transfer) -> dict[str, Any]:
+    """Return the parameters of a call that are headers, or the whole body, beside the members of an object.
+
+    Raises: as `params_of`. ProtocolError (415) also for a form that a page of another origin sends.
+    """
+    if transfer.body is None:
+        params = params_of(request, decoder)
+    elif transfer.forms and media_type(request) == FORM:
+        require_own_page(request)
+        params = {transfer.body: decode_form(request.body)}
+    elif request.body:
+        media = media_type(request)
+        if media is None:
+            require_no_page(request)
+        elif media != JSON and not media.endswith("+json"):
+            words = f"{JSON} or {FORM}" if transfer.forms else JSON
+            raise ProtocolError(f"the body must be {words}, got {media[:80]!r}", status=415)
+        params = {transfer.body: decode_body(request.body, decoder)}
+    else:
+        params = {}
+    return params | header_params(transfer, request.headers)
+
+
+def media_type(request: Request) -> str | None:
+    """Return the media type of the body in lower case, without parameters; None if there is none."""
+    kind = request.headers.get("content-type")
+    return None if kind is None else kind.partition(";")[0].strip().lower()
+
+
+def require_own_page(request: Request) -> None:
+    """Reject a body that a page of another origin may send without a preflight, such as a form.
+
+    Raises: ProtocolError (415).
+    """
+    origin = request.headers.get("origin")
+    host = request.headers.get("host", "")
+    if origin is not None and origin.lower().partition("://")[2] != host.lower():
+        raise ProtocolError(f"the Content-Type must be {JSON} in a call from a page of another origin", status=415)
 
 
 def require_no_page(request: Request) -> None:

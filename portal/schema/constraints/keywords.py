@@ -24,7 +24,7 @@ _LENGTH_KEYWORDS = {
     "min_length": {"string": "minLength", "array": "minItems", "object": "minProperties"},
     "max_length": {"string": "maxLength", "array": "maxItems", "object": "maxProperties"},
 }
-_ANNOTATIONS = frozenset(("title", "description", "deprecated"))
+_ANNOTATIONS = frozenset(("title", "description", "deprecated", "x-header", "x-body"))
 #: Annotations of the whole value; a class has a title that they replace.
 _REPLACED = frozenset(("title", "description"))
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ...errors import ConfigError
+from ..transfer import Body, Header
 from .classes import Description, Example, Pattern, Unique
 
 __all__ = ["LENGTHS", "LIMITS", "Rule", "rejected", "rules_of"]
@@ -86,6 +87,10 @@ def rules_of(annotation: Any, hint_name: str) -> Iterator[Rule]:
         yield Rule("description", annotation.text, annotation)
     elif isinstance(annotation, Example):
         yield Rule("examples", [annotation.value], annotation)
+    elif isinstance(annotation, Header):
+        yield Rule("x-header", annotation.name, annotation)
+    elif isinstance(annotation, Body):
+        yield Rule("x-body", "form" if annotation.forms else "json", annotation)
     elif isinstance(annotation, Pattern):
         yield from _options(annotation, {"pattern": annotation.pattern}, hint_name)
     elif isinstance(annotation, Unique):

@@ -1,0 +1,51 @@
+"""The request of a function in OpenAPI: its body, and the parameters that are headers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ...schema import FunctionSchema
+from ..messages.event_stream import JSON
+from ..messages.transfer import FORM
+
+__all__ = ["header_parameters", "request_content"]
+
+
+def header_parameters(schema: FunctionSchema) -> list[dict[str, Any]]:
+    """Return a Parameter Object for each parameter that is a header."""
+    transfer = schema.transfer
+    if transfer is None:
+        return []
+    required = schema.input.get("required", ())
+    properties = schema.input["properties"]
+    found = []
+    for name, header, _ in transfer.headers:
+        part = {key: value for key, value in properties[name].items() if key != "x-header"}
+        words = {"description": part.pop("description")} if "description" in part else {}
+        found.append({"name": header, "in": "header", "required": name in required, **words, "schema": part})
+    return found
+
+
+def request_content(
+    schema: FunctionSchema, add: Callable[[dict[str, Any]], dict[str, Any]], examples: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the content of a request: media type -> Media Type Object.
+
+    Args:
+        add: adds a schema to the components, and returns the reference to it.
+        examples: inputs of the function, as Example Objects by name.
+    """
+    transfer = schema.transfer
+    if transfer is None:
+        return {JSON: {"schema": add(schema.input)} | ({"examples": dict(examples)} if examples else {})}
+    left_out = {one.name for one in transfer.headers}
+    shown: dict[str, Any] = {}
+    for name, example in examples.items():
+        value = example["value"]
+        if transfer.body is None:
+            shown[name] = {"value": {key: part for key, part in value.items() if key not in left_out}}
+        elif transfer.body in value:
+            shown[name] = {"value": value[transfer.body]}
+    media = {"schema": add(transfer.body_schema(schema.input))} | ({"examples": shown} if shown else {})
+    return {JSON: media, FORM: media} if transfer.forms else {JSON: media}

@@ -108,6 +108,7 @@ class CallContext:
         baggage: key-value pairs that nested calls inherit.
         metadata: key-value pairs of this call alone.
         idempotency_key: lets a server return its first response to a repeated call, or None; of this call alone.
+        usage: what the call has used so far, by unit, such as {"fuel": 25_000}; nested calls included.
         parent: the context of the call that this one is nested in, or None.
         watched: whether another thread responds to the caller at the deadline, so that the function may run in the
             caller's own thread.
@@ -123,6 +124,7 @@ class CallContext:
     baggage: Mapping[str, str] = _EMPTY
     metadata: Mapping[str, Any] = _EMPTY
     idempotency_key: str | None = None
+    usage: Mapping[str, int] = _EMPTY
     parent: CallContext | None = None
     watched = False
     _request_id: str | None = None
@@ -193,6 +195,21 @@ class CallContext:
         if self.deadline is None:
             return None
         return max(0.0, self.deadline - monotonic())
+
+    def add_usage(self, unit: str, amount: int) -> None:
+        """Add to what this call, and each call that it is nested in, has used.
+
+        Args:
+            unit: what was used, such as "fuel".
+            amount: how much.
+
+        Threads: any.
+        """
+        found: CallContext | None = self
+        while found is not None:
+            with _lock:
+                found.usage = {**found.usage, unit: found.usage.get(unit, 0) + amount}
+            found = found.parent
 
     @property
     def expired(self) -> bool:

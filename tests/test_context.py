@@ -335,3 +335,15 @@ def test_a_callback_that_is_forgotten_does_not_run() -> None:
     context.cancel()
     assert ran == ["first"]
     context.forget(second)
+
+
+def test_what_a_call_uses_is_added_to_the_calls_around_it() -> None:
+    outer = CallContext()
+    inner = outer.child()
+    assert inner.usage == {}
+    inner.add_usage("fuel", 5)
+    inner.add_usage("fuel", 2)
+    outer.add_usage("rows", 1)
+    assert inner.usage == {"fuel": 7}
+    assert outer.usage == {"fuel": 7, "rows": 1}
+    assert CallContext().usage == {}

@@ -9,6 +9,7 @@ from .._internal.lazy import lazy_exports
 if TYPE_CHECKING:
     from .analysis import Analysis
     from .engine import Capabilities, Engine, EngineError
+    from .fuel import FuelQuota
     from .function import JSFunction
     from .host import Grant, HostAPI, Scratch
     from .limits import Limits
@@ -22,6 +23,7 @@ __all__ = [
     "Capabilities",
     "Engine",
     "EngineError",
+    "FuelQuota",
     "Grant",
     "HostAPI",
     "JSFunction",
@@ -40,6 +42,7 @@ __getattr__, __dir__ = lazy_exports(
         "Capabilities": "engine",
         "Engine": "engine",
         "EngineError": "engine",
+        "FuelQuota": "fuel",
         "Grant": "host",
         "HostAPI": "host",
         "JSFunction": "function",

@@ -31,7 +31,8 @@ Stage = Literal[
     "convert",
 ]
 
-#: Handles a request of a script: (kind, JSON text) -> JSON text. A kind is "call", "get", "set", "delete" or "log".
+#: Handles a request of a script: (kind, JSON text) -> JSON text. A kind is "call", "get", "set", "delete" or "log". The
+#: kind "fuel" is a note of the engine: what the call took.
 Host = Callable[[str, str], str]
 
 
@@ -113,6 +114,8 @@ class Engine(ABC):
     Attributes:
         name: the name in settings and addresses.
         install: what to install if it is absent, as an argument of pip.
+        thread_bound: whether an engine must be used by the thread that made it.
+        fuel: the fuel that the last call took; None if the engine does not count it.
 
     Threads: one thread at a time. Different threads may use it one after the other if `thread_bound` is False.
     """
@@ -120,6 +123,7 @@ class Engine(ABC):
     name: ClassVar[str]
     install: ClassVar[str] = ""
     thread_bound: ClassVar[bool] = False
+    fuel: int | None = None
 
     @staticmethod
     @abstractmethod
@@ -139,6 +143,11 @@ class Engine(ABC):
             time_factor: multiplies a limit on processor time, which several threads use up together.
         """
         return cls()
+
+    @staticmethod
+    def child_options() -> dict[str, Any]:
+        """Return keyword arguments, as JSON data, with which a child process makes the engine."""
+        return {}
 
     @abstractmethod
     def compile(self, program: Program, limits: Limits) -> Any:

@@ -179,11 +179,12 @@ class CallHost:
 
     Attributes:
         errors: the portal errors that the script has got, by message.
+        fuel: what the call took, if the engine counts it.
 
     Threads: the thread of the call.
     """
 
-    __slots__ = ("_api", "_caller", "_context", "_name", "_used", "errors")
+    __slots__ = ("_api", "_caller", "_context", "_name", "_used", "errors", "fuel")
 
     def __init__(self, api: HostAPI, caller: Caller | None, name: str, context: CallContext) -> None:
         self._api = api
@@ -192,6 +193,7 @@ class CallHost:
         self._context = context
         self._used: dict[int, int] = {}
         self.errors: dict[str, PortalError] = {}
+        self.fuel: int | None = None
 
     def __call__(self, kind: str, body: str) -> str:
         """Handle one request and return its result as JSON text; see `Host`.
@@ -202,6 +204,9 @@ class CallHost:
             level, line = json.loads(body)
             words = "%s: request_id=%s: %s"
             _log.log(_LEVELS.get(level, logging.ERROR), words, self._name, self._context.request_id, line)
+            return "null"
+        if kind == "fuel":
+            self.fuel = int(body)
             return "null"
         try:
             values = json.loads(body)

@@ -58,6 +58,10 @@ class Limits:
         """Return the limits with less time; the same object if `seconds` is not less."""
         return self if seconds >= self.time else replace(self, time=seconds)
 
+    def with_fuel(self, fuel: int) -> Limits:
+        """Return the limits with less fuel; the same object if `fuel` is not less."""
+        return self if self.fuel is not None and fuel >= self.fuel else replace(self, fuel=fuel)
+
     def to_list(self) -> list[Any]:
         """Return the values in order, as JSON data."""
         return [self.time, self.memory, self.stack, self.output, self.log, self.jobs, self.fuel]

@@ -21,7 +21,8 @@ from ..context import CallContext, enter, leave
 from ..errors import AddressError, ConfigError, PortalError, RegistryError
 from ..function import Function, ResolvedFunction
 from ..portal import Portal, announce, topology
-from .engines.registry import engine_names
+from .engines.registry import engine_names, require_engine
+from .fuel import FuelMeter, FuelQuota
 from .function import JSFunction
 from .host import Caller, HostAPI
 from .runtime import Runtime
@@ -78,6 +79,7 @@ class JavaScriptPortal(Portal):
         sandbox: "untrusted", "trusted", "hostile", or a Sandbox.
         host: what scripts may ask of this process; None grants nothing but `console`.
         caller: makes the calls of `portal.call` in scripts, such as `Consumer.call_at`.
+        fuel_quota: bounds the fuel of each caller; it needs an engine that counts fuel, such as quickjs-wasm.
         executor: where every call runs; None for the thread of the caller.
         middleware: around every call, the first outermost.
         unique_ids: "fingerprint" or "random" for the last segment of addresses.
@@ -98,6 +100,7 @@ class JavaScriptPortal(Portal):
         sandbox: Sandbox | str = "untrusted",
         host: HostAPI | None = None,
         caller: Caller | None = None,
+        fuel_quota: FuelQuota | None = None,
         executor: Executor | None = None,
         middleware: Iterable[Middleware | str] = (),
         unique_ids: UniqueIds = "fingerprint",
@@ -108,6 +111,8 @@ class JavaScriptPortal(Portal):
         self._engine = _engine_setting(engine)
         self._host = instance("javascript.host", host, HostAPI, optional=True) or HostAPI()
         self._caller = callback("javascript.caller", caller, optional=True)
+        self._quota = instance("javascript.fuel_quota", fuel_quota, FuelQuota, optional=True)
+        self._meter = FuelMeter()
         self._runtime = Runtime(self.sandbox)
         self.dispatcher = Dispatcher(middleware, executor=executor, name=self.name)
         announce(self)
@@ -127,6 +132,7 @@ class JavaScriptPortal(Portal):
         if not isinstance(function, JSFunction):
             raise ConfigError.invalid("javascript.function", function, "a JSFunction")
         place = self.sandbox.place(function.engine or self._engine, function.trusted)
+        self._require_fuel(place)
         limits = limits_for(self.sandbox, {"time": function.timeout, "memory": function.memory})
         script = self._script(function, place)
         made = ScriptFunction(
@@ -135,6 +141,8 @@ class JavaScriptPortal(Portal):
             limits=limits,
             runner=self._runtime.runner,
             host=partial(self._host.for_call, self._caller),
+            meter=self._meter,
+            quota=self._quota,
         )
         if self._services_run:
             made.check(script)
@@ -167,6 +175,11 @@ class JavaScriptPortal(Portal):
         _script_function(entry).rollback()
         topology.changed()
         return self._address_of(entry.full_path)
+
+    def _require_fuel(self, place: Place) -> None:
+        if self._quota is not None and "fuel" not in require_engine(place.engine).capabilities().limits:
+            message = f"fuel_quota needs an engine that counts fuel, got {place.engine}"
+            raise ConfigError(message, path="javascript.fuel_quota", expected='engine="quickjs-wasm"')
 
     def _script(self, function: JSFunction, place: Place) -> Script:
         for finding in self.sandbox.analysis.check(function.name, function.code):
@@ -292,8 +305,9 @@ class JavaScriptPortal(Portal):
         return super().health() | {"engines": self._runtime.health(), "scripts": scripts}
 
     def stats(self) -> dict[str, Any]:
-        """Return counters of functions and calls, and those of each engine."""
-        return super().stats() | self.dispatcher.stats() | {"engines": self._runtime.stats()}
+        """Return counters of functions and calls, those of each engine, and the fuel of each function."""
+        more = {"engines": self._runtime.stats(), "fuel": self._meter.read()}
+        return super().stats() | self.dispatcher.stats() | more
 
 
 def _script_function(entry: Entry) -> ScriptFunction:

@@ -5,6 +5,7 @@ It returns one function `(op, text) -> text`, by which Python drives the script:
     call, parameters            call the user's function; return a reply
     poll                        return the reply of a call that waits for promises
     outbox                      return the requests to the host since the last time, as JSON: [[id, kind, text], ...]
+    reseed, 8 hex digits        seed Math.random, for a state that was copied; nothing if the options have a seed
     begin, hex digits           begin a call with random digits; only where the options have "setup"
     resolve, [id, ok, text]     settle the promise of a request
     module, name                register the module that was assigned to `__module__`
@@ -271,6 +272,7 @@ function serve(op, body) {
   if (op === "resolve") settle(...parse(body));
   if (op === "module") modules.set(body, module);
   if (op === "begin") begin(body);
+  if (op === "reseed" && options.seed === undefined) Math.random = mulberry(parseInt(body, 16));
   if (op !== "outbox") return "";
   const found = stringify(core.outbox);
   core.outbox = [];
@@ -293,7 +295,12 @@ def is_needed(program: Program) -> bool:
     return '"setup"' in options or bool(program.modules) or _NEEDED.search(program.source) is not None
 
 
-def prelude_source(program: Program) -> str:
-    """Return the source of the prelude as one expression; its value is the function of the prelude."""
-    values = (program.options, json.dumps(program.arguments), LATE, is_needed(program))
+def prelude_source(program: Program, *, whole: bool = False) -> str:
+    """Return the source of the prelude as one expression; its value is the function of the prelude.
+
+    Args:
+        program: for which it is.
+        whole: whether the second part is evaluated at once, needed or not.
+    """
+    values = (program.options, json.dumps(program.arguments), LATE, whole or is_needed(program))
     return f"{CORE}({', '.join(map(json.dumps, values))})"

@@ -19,7 +19,7 @@ __all__ = ["Isolation", "Level", "Place", "Sandbox"]
 
 Level = Literal["untrusted", "trusted", "hostile"]
 #: "process": a child process. "thread": a thread of this process. "wasm": WebAssembly in this process.
-#: "wasm-process": WebAssembly in a child process.
+#: "wasm-process": WebAssembly in a child process; the engine quickjs-wasm takes "process" for it.
 Isolation = Literal["process", "thread", "wasm", "wasm-process"]
 
 _LEVELS = ("untrusted", "trusted", "hostile")
@@ -124,7 +124,7 @@ class Sandbox:
             return engine
         if self.engines:
             return self.engines[0]
-        if self.level == "hostile":
+        if self.level == "hostile" or (self.isolation or "").startswith("wasm"):
             return "quickjs-wasm"
         found = available_engines()
         if not found:
@@ -140,20 +140,17 @@ class Sandbox:
                 message = f"{engine.name} does not run in threads of this process"
                 raise ConfigError(message, path="function.trusted", expected="trusted=False, or another engine")
             return "thread"
-        wanted: Isolation
-        if self.isolation is not None:
-            wanted = self.isolation
-        elif self.level == "hostile":
-            wanted = "wasm-process"
+        wanted = self.isolation or ("wasm-process" if self.level == "hostile" else None)
+        if "wasm" in can.isolation:
+            wanted = "wasm" if wanted is None else "wasm-process" if wanted == "process" else wanted
         else:
-            wanted = "wasm" if "wasm" in can.isolation else "process"
-        kind = "wasm" if wanted.startswith("wasm") else "process"
-        if kind not in can.isolation and "wasm" not in can.isolation:
-            raise ConfigError(
-                f"{engine.name} cannot run in {wanted} isolation",
-                path="sandbox.isolation",
-                expected=f"one of {', '.join(sorted(can.isolation))}",
-            )
+            wanted = wanted or "process"
+            if wanted not in can.isolation:
+                raise ConfigError(
+                    f"{engine.name} cannot run in {wanted} isolation",
+                    path="sandbox.isolation",
+                    expected=f"one of {', '.join(sorted(can.isolation))}, or the engine quickjs-wasm",
+                )
         if wanted.endswith("process") and not _has_processes():
             raise ConfigError(
                 f"this platform ({sys.platform}) offers no isolation by processes for untrusted JavaScript",

@@ -11,6 +11,7 @@ from ..function import Function
 from ..schema import FunctionSchema, Parameters, Schema
 from .conversion import decode_result, encode_parameters
 from .engine import EngineError
+from .fuel import FuelMeter, FuelQuota
 from .function import JSFunction
 from .host import CallHost
 from .limits import Limits
@@ -40,6 +41,8 @@ class ScriptFunction(Function):
         limits: of each call.
         runner: returns the runner of the place.
         host: makes the host of one call.
+        meter: counts the fuel of the calls.
+        quota: bounds the fuel of each tenant.
 
     Threads: any. `replace` and `rollback` swap the code at once; calls that run finish with the code they began with.
     """
@@ -52,6 +55,8 @@ class ScriptFunction(Function):
         limits: Limits,
         runner: Callable[[Place], Runner],
         host: Callable[[str, CallContext], CallHost],
+        meter: FuelMeter | None = None,
+        quota: FuelQuota | None = None,
     ) -> None:
         schema = script.schema
         parameters = Parameters.from_schema(Schema.of(schema.input, formats=True))
@@ -61,6 +66,8 @@ class ScriptFunction(Function):
         self.limits = limits
         self._runner = runner
         self._host = host
+        self._meter = meter
+        self._quota = quota
         self._versions: tuple[Script, ...] = (script,)
         self._accepts = parameters.schema.accepts
         self._has_defaults = bool(parameters.defaults)
@@ -101,6 +108,8 @@ class ScriptFunction(Function):
     def _run(self, text: str, context: CallContext) -> Any:
         left, host = context.remaining(), self._host(self.name, context)
         limits = self.limits if left is None else self.limits.with_time(max(left, 0.001))
+        if self._quota is not None:
+            limits = limits.with_fuel(self._quota.available(context))
         try:
             runner = self._runner(self.place)
             reply = runner.run(self._versions[-1].program, text, limits, host, left)
@@ -113,7 +122,17 @@ class ScriptFunction(Function):
                 message = f"{self.name} was stopped at its deadline"
                 raise CallTimeout(message, delivery="executed", timeout=limits.time) from None
             raise javascript_error(error, self.name) from None
+        finally:
+            if host.fuel is not None:
+                self._note(host.fuel, context)
         return result if self.output.accepts(result) else self.encode_result(result)
+
+    def _note(self, fuel: int, context: CallContext) -> None:
+        context.add_usage("fuel", fuel)
+        if self._meter is not None:
+            self._meter.add(self.name, fuel)
+        if self._quota is not None:
+            self._quota.charge(context, fuel)
 
 
 def javascript_error(error: EngineError, name: str) -> JavaScriptError:

@@ -10,12 +10,18 @@ import pytest
 from portal import Consumer, JavaScriptError, JavaScriptPortal, JSFunction, ValidationError
 from portal.javascript import Limits, PoolSettings, Sandbox
 from portal.javascript.engines.registry import find_engine
+from portal.javascript.sandbox import Isolation
 
-#: By id: engine and trust. A place joins the suite when its engine exists.
+#: By id: engine, trust, and the isolation that the sandbox asks for.
 PLACES = {
-    f"{engine}-{'trusted' if trusted else 'untrusted'}": (engine, trusted)
-    for engine, levels in (("quickjs", (False, True)), ("js2py", (False, True)), ("v8", (False,)))
-    for trusted in levels
+    "quickjs-untrusted": ("quickjs", False, None),
+    "quickjs-trusted": ("quickjs", True, None),
+    "quickjs-wasm-untrusted": ("quickjs-wasm", False, "wasm"),
+    "quickjs-wasm-hostile": ("quickjs-wasm", False, "wasm-process"),
+    "quickjs-wasm-trusted": ("quickjs-wasm", True, None),
+    "js2py-untrusted": ("js2py", False, None),
+    "js2py-trusted": ("js2py", True, None),
+    "v8-untrusted": ("v8", False, None),
 }
 LIMITS = Limits(time=20.0)
 
@@ -106,11 +112,14 @@ ERRORS: list[tuple[str, str, str]] = [
 
 
 class Place:
-    def __init__(self, engine: str, trusted: bool) -> None:
+    def __init__(self, engine: str, trusted: bool, isolation: Isolation | None) -> None:
+        if not find_engine(engine).is_available():
+            pytest.skip(f"{engine} is not installed")
         self.engine, self.trusted = engine, trusted
         self.modern = find_engine(engine).capabilities().edition > 5
         pool = PoolSettings(min_size=1, max_size=1)
-        self.portal = JavaScriptPortal(engine=engine, sandbox=Sandbox("trusted", limits=LIMITS, pool=pool))
+        sandbox = Sandbox("trusted", limits=LIMITS, pool=pool, isolation=isolation)
+        self.portal = JavaScriptPortal(engine=engine, sandbox=sandbox)
         self.consumer = Consumer([self.portal])
 
     def call(self, source: str, params: dict[str, Any]) -> Any:

@@ -36,6 +36,7 @@ THREADS = {
     ("websocket.topics.redis_store", "BackgroundLoop"): "receives events of topics from Redis; goes on",
     ("javascript.folder", "BackgroundLoop"): "follows the edits of a folder; goes on",
     ("javascript.pool.children", "BackgroundLoop"): "replaces child processes; goes on",
+    ("javascript.engines.wasm.watchdog", "BackgroundLoop"): "ends WebAssembly at its time limit; goes on",
     ("websocket.server.running", "run_apart"): "closes a stream that is not sent on; its error is logged",
     ("websocket.server.connections", "run_apart"): "runs a hook of the application; its error is logged",
     ("serving.gunicorn", "start_thread"): "stops the portal while the worker sends heartbeats; its error is logged",

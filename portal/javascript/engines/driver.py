@@ -18,9 +18,20 @@ from ..limits import Limits
 from ..prelude import HIDDEN, MARKS
 from ..program import Program
 
-__all__ = ["Realm", "call_realm", "error_of", "load_realm", "place_of", "random_digits", "settle_realm"]
+__all__ = [
+    "Realm",
+    "call_realm",
+    "error_of",
+    "explain_memory",
+    "load_realm",
+    "out_of_memory",
+    "place_of",
+    "random_digits",
+    "settle_realm",
+]
 
 _PLACE = re.compile(r":(\d+):(\d+)\)?\s*$")
+_REQUESTS = frozenset(("call", "get", "set", "delete"))
 _MAX_NAME, _MAX_MESSAGE, _MAX_STACK = 100, 2000, 4000  # characters
 
 
@@ -130,6 +141,8 @@ def _exchange(realm: Realm, end: float, host: Host) -> None:
             host(kind, body)
             continue
         try:
+            if kind not in _REQUESTS:  # the script has spoilt the prelude
+                raise EngineError("host", f"{str(kind)[:20]} is not granted to this function", name="HostError")
             answer = [number, True, host(kind, body)]
         except EngineError as error:
             answer = [number, False, json.dumps({"name": error.name, "message": error.message})]
@@ -141,6 +154,22 @@ def _left(end: float) -> float:
     if left <= 0:
         raise EngineError("timeout", "the time limit has passed")
     return left
+
+
+def out_of_memory(line: int | None = None, column: int | None = None, stack: str = "") -> EngineError:
+    """Return the error for a breached limit of memory."""
+    return EngineError("memory", "the memory limit has been reached", line=line, column=column, stack=stack)
+
+
+def explain_memory(error: EngineError, source: str) -> EngineError:
+    """Return the error of a call in QuickJS, which throws less with no memory left for an error object or its text."""
+    is_null = error.message == "null" and not error.stack
+    if is_null and "throw null" not in source and "reject" not in source:
+        return out_of_memory()
+    lost = error.name == "InternalError" and error.message in ("", "out of memory")
+    if lost or error.message == "[uninitialized]":
+        return out_of_memory(error.line, error.column, error.stack)
+    return error
 
 
 def error_of(data: dict[str, Any], added_lines: int) -> EngineError:

@@ -15,12 +15,11 @@ from ..engine import Capabilities, Engine, EngineError, Host, Stage
 from ..limits import Limits
 from ..prelude import CORE, LATE, is_needed
 from ..program import Program
-from .driver import Realm, call_realm, load_realm, place_of, settle_realm
+from .driver import Realm, call_realm, explain_memory, load_realm, out_of_memory, place_of, settle_realm
 
 __all__ = ["QuickJSEngine"]
 
 _MIB = 1024 * 1024
-_OUT_OF_MEMORY = "the memory limit has been reached"
 #: What a context is made for: the options and arguments of the prelude as JSON text, and whether all of it is needed.
 _Key = tuple[str, str, bool]
 
@@ -167,13 +166,7 @@ class QuickJSRealm(Realm):
 
     def explain(self, error: EngineError) -> EngineError:
         """Return the error of a call. With no memory left for an error object or its text, QuickJS throws less."""
-        is_null = error.message == "null" and not error.stack
-        if is_null and "throw null" not in self._source and "reject" not in self._source:
-            return EngineError("memory", _OUT_OF_MEMORY)
-        lost = error.name == "InternalError" and error.message in ("", "out of memory")
-        if lost or error.message == "[uninitialized]":
-            return EngineError("memory", _OUT_OF_MEMORY, line=error.line, column=error.column, stack=error.stack)
-        return error
+        return explain_memory(error, self._source)
 
     def _error(self, error: Exception, stage: Stage) -> EngineError:
         """Return the error for an exception that no JavaScript code could catch, or that the source threw."""
@@ -186,7 +179,7 @@ class QuickJSRealm(Realm):
         if head == "InternalError: interrupted":
             return EngineError("timeout", "the time limit has passed", line=line, column=column)
         if head in ("InternalError: out of memory", "InternalError: ", "InternalError", "null"):
-            return EngineError("memory", _OUT_OF_MEMORY, line=line, column=column, stack=stack)
+            return out_of_memory(line, column, stack)
         if name == "SyntaxError" and stage == "compile" and stack.startswith("at <input>"):
             stage = "syntax"
         return EngineError(stage, message, name=name, line=line, column=column, stack=stack)
@@ -196,7 +189,7 @@ def _no_memory(error: TypeError) -> EngineError:
     """Return the error for a value that the package does not know. QuickJS throws such a one with no memory left."""
     if "quickjs tag" not in str(error):
         raise error
-    return EngineError("memory", _OUT_OF_MEMORY)
+    return out_of_memory()
 
 
 def _key_of(program: Program) -> _Key:

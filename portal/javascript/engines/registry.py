@@ -16,6 +16,7 @@ GROUP = "portal.javascript_engines"
 _BUILT_IN = {
     "js2py": "portal.javascript.engines.js2py.engine:Js2PyEngine",
     "quickjs": "portal.javascript.engines.quickjs:QuickJSEngine",
+    "quickjs-wasm": "portal.javascript.engines.wasm.engine:QuickJSWasmEngine",
     "v8": "portal.javascript.engines.v8:V8Engine",
 }
 #: The order in which `engine="auto"` looks for an engine.

@@ -52,7 +52,7 @@ def main() -> None:
 def serve(connection: socket.socket) -> None:
     """Configure this process, and serve calls until the connection is closed."""
     settings, _ = read_message(connection.recv)
-    engine = load_engine(settings["engine"])()
+    engine = load_engine(settings["engine"])(**settings["options"])
     child = _Child(connection, engine, 0.0 if settings["forks"] else _GRACE)
     child.warm_up()
     gc.collect()
@@ -154,6 +154,8 @@ class _Child:
             reply = pack(["error", error.to_dict()])
         except MemoryError:
             reply = pack(["error", EngineError("memory", "the process is out of memory", broken=True).to_dict()])
+        if handle is not None and body and self._engine.fuel is not None:
+            reply = pack(["fuel"], str(self._engine.fuel)) + reply
         self._connection.sendall(reply)
         signal.setitimer(signal.ITIMER_REAL, 0)
         if handle is not None:

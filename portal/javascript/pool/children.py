@@ -35,18 +35,19 @@ class ChildPool(Runner):
         child: how to start a child.
         settings: how many there are.
         start: starts a child.
+        isolation: "process", or "wasm-process" for an engine that isolates the code once more.
 
     Threads: any. Fork: a forked process starts children of its own.
     """
-
-    isolation = "process"
 
     def __init__(
         self,
         child: ChildSettings,
         settings: PoolSettings,
         start: Callable[[ChildSettings], ChildProcess] = ChildProcess,
+        isolation: str = "process",
     ) -> None:
+        self.isolation = isolation
         self._child = child
         self._settings = settings
         self._start_child = start

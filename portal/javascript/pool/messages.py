@@ -2,7 +2,7 @@
 
 to the child      the settings; program, digest + program; call, digest, limits + parameters; done + result of a
                   request; failed, name, message of a request
-from the child    ready, facts; failed, reason; ok + result; error, facts; host, kind + text; log + text
+from the child    ready, facts; failed, reason; ok + result; error, facts; host, kind + text; log + text; fuel + number
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -36,6 +36,7 @@ class ChildSettings:
         start_timeout: seconds within which the child must be ready.
         grace: seconds that a call may exceed its time limit before the child is killed.
         max_programs: different programs that a child may hold before it is replaced.
+        options: keyword arguments of the engine, as JSON data.
     """
 
     engine: str
@@ -46,6 +47,7 @@ class ChildSettings:
     start_timeout: float = 60.0
     grace: float = 0.03
     max_programs: int = 128
+    options: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what the child has to know, as JSON data."""
@@ -56,6 +58,7 @@ class ChildSettings:
             "data": self.data,
             "threads": self.threads,
             "forks": self.forks,
+            "options": self.options,
         }
 
 
@@ -153,8 +156,8 @@ class ChildProcess:
             raise self._crash(error, monotonic() - started >= limits.time) from None
 
     def _serve_host(self, head: list[Any], text: str, host: Host) -> None:
-        if head[0] == "log":
-            host("log", text)
+        if head[0] in ("log", "fuel"):  # no response is wanted
+            host(head[0], text)
             return
         try:
             reply = pack(["done"], host(head[1], text))

@@ -53,7 +53,7 @@ class Runner(ABC):
     """Runs calls of programs.
 
     Attributes:
-        isolation: "process", "thread" or "wasm".
+        isolation: "process", "thread", "wasm" or "wasm-process".
 
     Threads: any.
     """

@@ -1,4 +1,7 @@
-"""ThreadRunner: runs trusted code in the threads of the callers, in contexts that stay warm."""
+"""ThreadRunner: runs code in the threads of the callers.
+
+Trusted code runs in contexts that stay warm. Code that WebAssembly isolates gets a new context for each call.
+"""
 
 from __future__ import annotations
 
@@ -53,19 +56,29 @@ class _Slot:
         self.engine.close()
 
 
+def _call(engine: Engine, handle: Any, text: str, limits: Limits, host: Host) -> str:
+    """Make a call, and tell the host what it took."""
+    try:
+        return engine.call(handle, text, limits, host)
+    finally:
+        if engine.fuel is not None:
+            host("fuel", str(engine.fuel))
+
+
 class ThreadRunner(Runner):
-    """Runs each call in the calling thread. Contexts keep their state between calls.
+    """Runs each call in the calling thread.
 
     Args:
         make_engine: returns a new engine.
         settings: `max_size` bounds the engines, thus the calls that run at a time.
+        isolation: "thread" for contexts that stay warm, "wasm" for a new one for each call.
 
     Threads: any. Fork: a forked process makes engines of its own.
     """
 
-    isolation = "thread"
-
-    def __init__(self, make_engine: Callable[[], Engine], settings: PoolSettings) -> None:
+    def __init__(self, make_engine: Callable[[], Engine], settings: PoolSettings, *, isolation: str = "thread") -> None:
+        self.isolation = isolation
+        self._is_warm = isolation == "thread"
         self._make_engine = make_engine
         self._settings = settings
         self._closed = False
@@ -88,13 +101,13 @@ class ThreadRunner(Runner):
         usable = False
         try:
             handle = slot.handle_for(program, limits)
-            reply = slot.engine.call(handle, text, limits, host) if text else ""
-            if not slot.engine.settle(handle, limits):
+            reply = _call(slot.engine, handle, text, limits, host) if text else ""
+            if not self._is_warm or not slot.engine.settle(handle, limits):
                 slot.drop(program)
             usable = True
             return reply
         except EngineError as error:
-            if error.stage not in _HARMLESS:
+            if not self._is_warm or error.stage not in _HARMLESS:
                 slot.drop(program)
             usable = not error.broken
             raise

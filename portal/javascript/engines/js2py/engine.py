@@ -152,7 +152,11 @@ class Js2PyEngine(Engine):
         except EngineError:
             raise
         except self._runtime.base.PyJsException as error:
-            raise _error_of(error, stage) from None
+            try:
+                found = _error_of(error, stage)
+            except _Stopped:  # a getter of the object that was thrown
+                found = EngineError("timeout", "the time limit has passed")
+            raise found from None
         except Exception as error:  # a fault of js2py
             raise EngineError(stage, f"{type(error).__name__}: {error}"[:500], name="InternalError") from None
 

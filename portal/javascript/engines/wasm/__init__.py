@@ -1,0 +1,1 @@
+"""The engine quickjs-wasm: QuickJS inside WebAssembly, which isolates it within this process."""

@@ -71,6 +71,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "Certificate": {"chain": "chain.pem"},
     "FaultProxy": {"target": 1},
     "Topic": {"name": "ticks"},
+    "FuelQuota": {"fuel": 1000},
     "Grant": {"address": "local://add"},
     "Instance": {"address": "local://add"},
     "JSFunction": {"code": "() => 1", "name": "one"},

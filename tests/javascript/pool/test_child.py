@@ -46,7 +46,7 @@ def peer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Peer]:
     with mine:
         peer = Peer(mine)
         settings = {"engine": QUICKJS, "lock_down": False, "address_space": None, "data": None}
-        peer.send(settings | {"threads": False, "forks": False})
+        peer.send(settings | {"threads": False, "forks": False, "options": {}})
         assert peer.read()[0][0] == "ready"
         yield peer
     thread.join(30.0)

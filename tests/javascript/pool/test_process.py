@@ -120,8 +120,9 @@ def test_a_child_that_forks_survives_its_calls() -> None:
             ("function f() { var a = []; for (;;) a.push(new Array(1000).join('x') + a.length) }", "memory timeout"),
             ("function f() { return f() + 1 }", "stack"),
         ):
+            limits = Limits(time=1.0 if "timeout" in stage else 30.0, memory=8 * 2**20)
             with pytest.raises(EngineError) as caught:
-                child.call(program(source), "{}", Limits(time=1.0, memory=8 * 2**20), no_host)
+                child.call(program(source), "{}", limits, no_host)
             assert caught.value.stage in stage.split()
             assert not caught.value.broken or caught.value.stage == "memory"
         assert child.call(probe, "{}", PATIENT, no_host) == "[null, null]"

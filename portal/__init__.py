@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from .cache.response_cache import ResponseCache
     from .calls.conditional import When
     from .calls.middleware import Middleware
-    from .consumer import Consumer
+    from .consumer import Balancing, ConsistentHash, Consumer, Outliers
     from .context import CallContext, Identity
+    from .directory import Instance
     from .errors import (
         AddressError,
         AuthenticationError,
@@ -74,6 +75,7 @@ __all__ = [
     "ApiKeyAuth",
     "AuthenticationError",
     "AuthorizationError",
+    "Balancing",
     "BasicAuth",
     "BearerAuth",
     "Breaker",
@@ -86,6 +88,7 @@ __all__ = [
     "CertificateAuth",
     "CircuitOpenError",
     "ConfigError",
+    "ConsistentHash",
     "Consumer",
     "ConsumerError",
     "Event",
@@ -98,6 +101,7 @@ __all__ = [
     "HTTPPortal",
     "Idempotency",
     "Identity",
+    "Instance",
     "JSFunction",
     "JWTAuth",
     "JavaScriptError",
@@ -105,6 +109,7 @@ __all__ = [
     "LocalPortal",
     "Middleware",
     "OAuth2ClientCredentials",
+    "Outliers",
     "OverloadedError",
     "Policy",
     "Portal",
@@ -146,12 +151,14 @@ _HOME = {
     "ApiKeyAuth": "auth",
     "BasicAuth": "auth",
     "BearerAuth": "auth",
+    "Balancing": "consumer",
     "Breaker": "resilience",
     "Bulkhead": "resilience",
     "ByAuthority": "auth",
     "CallContext": "context",
     "Certificate": "serving",
     "CertificateAuth": "auth",
+    "ConsistentHash": "consumer",
     "Consumer": "consumer",
     "Event": "websocket",
     "Fault": "errors",
@@ -162,12 +169,14 @@ _HOME = {
     "HTTPPortal": "http",
     "Idempotency": "idempotency",
     "Identity": "context",
+    "Instance": "directory",
     "JSFunction": "javascript",
     "JWTAuth": "auth",
     "JavaScriptPortal": "javascript",
     "LocalPortal": "local",
     "Middleware": "calls.middleware",
     "OAuth2ClientCredentials": "auth",
+    "Outliers": "consumer",
     "Policy": "resilience",
     "Portal": "portal",
     "PortalRegistry": "registry",

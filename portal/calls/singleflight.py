@@ -178,7 +178,7 @@ class SingleFlight(Generic[KeyT]):
             CallCancelled according to `context`.
         """
         while True:
-            flight, lead = self._join(key)
+            flight, lead = self.join(key)
             if lead is not None:
                 return _lead(flight, make)
             if flight.is_led_here():
@@ -198,8 +198,12 @@ class SingleFlight(Generic[KeyT]):
             for key in [key for key in self._flights if which(key)]:
                 del self._flights[key]
 
-    def _join(self, key: KeyT) -> tuple[_Flight, _Lead | None]:
-        """Return the flight of a key, and its lead if this thread leads it."""
+    def join(self, key: KeyT) -> tuple[_Flight, _Lead | None]:
+        """Return the flight of a key, and its lead if this thread leads it.
+
+        `run` does this. The thread that gets a lead keeps it during the call, and then ends the flight by `finish` or
+        `fail`.
+        """
         with self._lock:
             flight = self._flights.get(key)
             if flight is not None and not flight.ended:

@@ -1,5 +1,33 @@
-"""Consumer: call functions by address."""
+"""Consumer: call functions by address or by name, and spread calls over instances."""
 
+from .balancing import (
+    Balancing,
+    Candidate,
+    ConsistentHash,
+    FailurePercentage,
+    LeastOutstanding,
+    Outliers,
+    PeakEWMA,
+    Picker,
+    PickFirst,
+    RoundRobin,
+    SuccessRate,
+    WeightedRoundRobin,
+)
 from .consumer import Consumer
 
-__all__ = ["Consumer"]
+__all__ = [
+    "Balancing",
+    "Candidate",
+    "ConsistentHash",
+    "Consumer",
+    "FailurePercentage",
+    "LeastOutstanding",
+    "Outliers",
+    "PeakEWMA",
+    "PickFirst",
+    "Picker",
+    "RoundRobin",
+    "SuccessRate",
+    "WeightedRoundRobin",
+]

@@ -8,24 +8,26 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._internal.at_fork import new_lock
-from .._internal.log import get_logger
 from .._internal.settings import instance, positive_seconds
 from ..address import Address
 from ..auth.credentials import ClientAuth, credentials_of
 from ..cache.response_cache import ResponseCache
-from ..calls.deadlines import expired_error
-from ..calls.middleware import Call, Middleware, build_chain
+from ..calls.middleware import Middleware
 from ..calls.plugins import close_middleware, resolve_middleware
 from ..context import CallContext
-from ..errors import ConfigError, PortalError, RegistryError, ValidationError
+from ..directory.base import Directory
+from ..errors import RegistryError, ValidationError
 from ..function import Function
 from ..portal import Resolver, topology
 from ..registry.portals import resolve_first
-from ..schema import Schema
+from ..resilience.policy import Policy
 from .function_cache import FunctionCache
-from .pending import PendingFunction
+from .new_calls import CallFactory
 from .remote import RemoteResolvers
-from .resolvers import ResolverTable, check_resolvers
+from .resolvers import ResolverTable, check_resolvers, require_own_credentials
+from .results import load_result, log_failure
+from .stages import Stages
+from .targets import GroupTable, Target
 from .topics import publish, subscribe, topics_of
 from .workers import CallWorkers
 
@@ -37,16 +39,6 @@ if TYPE_CHECKING:
 __all__ = ["Consumer"]
 
 ResolverT = TypeVar("ResolverT", bound=Resolver)
-
-_log = get_logger("portal.consumer")
-
-
-def _send(call: Call) -> Any:
-    if isinstance(call.function, PendingFunction):
-        call.function = call.function.fetch(call.context)  # a retry of the call finds it
-    if call.streaming:
-        return call.function.iterate(call.params, call.context)
-    return call.function.invoke(call.params, call.context)
 
 
 class Consumer:
@@ -65,8 +57,11 @@ class Consumer:
             callable of the address, or a credential of `portal.auth.credentials`. A plain value goes to every server
             that is called; ByAuthority sends each secret to its own server only.
         cache: keeps the responses of functions declared cacheable.
+        directory: where `call` looks up the instances of a name.
+        policy: how calls are made: timeout, retries, breaker, balancing. A call may have another one.
         middleware: runs around every call on this side, the first outermost. It also runs around fetching the schema,
             which the first call of a remote address does. A name stands for a plug-in (`portal.calls.plugins`).
+        attempt_middleware: runs around each attempt of a call, inside of the choice of an instance.
         executor: runs the calls of `submit_at`, `map_at` and `notify_at`; None makes a pool of 32 threads on first use.
         timeout: seconds for a remote call without a timeout and without an inherited deadline; None for no limit. A
             call within this process has no default timeout.
@@ -84,9 +79,12 @@ class Consumer:
         portals: Iterable[Resolver] = (),
         http: HTTPClient | None = None,
         websocket: WebSocketClient | None = None,
+        directory: Directory | None = None,
+        policy: Policy | None = None,
         auth: ClientAuth = None,
         cache: ResponseCache | None = None,
         middleware: Iterable[Middleware | str] = (),
+        attempt_middleware: Iterable[Middleware | str] = (),
         executor: Executor | None = None,
         timeout: float | None = 30.0,
     ) -> None:
@@ -95,16 +93,18 @@ class Consumer:
         given = check_resolvers("consumer.resolvers", () if resolvers is None else resolvers)
         given += check_resolvers("consumer.portals", portals)
         if credential is not None or cache is not None:
-            _require_own_credentials(given)
+            require_own_credentials(given)
         self._timeout = positive_seconds("consumer.timeout", timeout, optional=True)
         remote = RemoteResolvers(credential, cache, self._timeout)
         configured = remote.configured(http, websocket)
         self._resolvers = ResolverTable(given, configured=configured, make_built_in=remote.make)
         self._functions = FunctionCache(self._resolvers)
         self._workers = CallWorkers(executor)
-        self._lock = new_lock()  # guards replacing the middleware
-        self._middleware = resolve_middleware(middleware)
-        self._chain = build_chain(self._middleware, _send)
+        self._new_calls = CallFactory(self._functions, self._timeout)
+        self._groups = GroupTable(self._functions, directory)
+        self._lock = new_lock()  # guards replacing the stages
+        around, inside = resolve_middleware(middleware), resolve_middleware(attempt_middleware)
+        self._stages = Stages(self._functions, around, inside, policy)
 
     # calling
 
@@ -117,6 +117,7 @@ class Consumer:
         context: CallContext | None = None,
         returns: Any = None,
         idempotency_key: str | None = None,
+        policy: Policy | None = None,
     ) -> Any:
         """Call the function at an address and return its result.
 
@@ -126,6 +127,7 @@ class Consumer:
             context: the context that the call is nested in; None for that of the running call.
             returns: a type to load the result into (`Invoice`, `Invoice | None`, `list[Invoice]`); None for JSON data.
             idempotency_key: a server with `Idempotency` runs the call once for this key, however often it is sent.
+            policy: how to make this call, instead of the policy of the Consumer.
 
         Returns: JSON data, equal at every address, or an instance of `returns`.
         Raises: portal errors only. ValidationError for parameters that do not fit the schema, before they are sent if
@@ -134,19 +136,21 @@ class Consumer:
             safe; FunctionError for what the function raised.
         """
         text = address if address.__class__ is str else str(address)
-        local = self._functions.local
-        if local.version == topology.version and timeout is None and idempotency_key is None and not self._middleware:
+        local, stages = self._functions.local, self._stages
+        is_plain = stages.direct and timeout is None and idempotency_key is None and policy is None
+        if is_plain and local.version == topology.version:
             function = local.get(text)
             if function is not None:
                 result = function.invoke({} if params is None else params, CallContext.for_call(None, context))
-                return result if returns is None else _load(result, returns, function.name)
-        call = self._new_call(address, text, params, timeout, context, idempotency_key)
+                return result if returns is None else load_result(result, returns, function.name)
+        chain = stages.default if policy is None else stages.of(policy).at_address
+        call = self._new_calls.at(address, text, params, timeout, context, policy or stages.policy, idempotency_key)
         try:
-            result = self._chain(call)
+            result = chain(call)
         except RegistryError:
             self._functions.forget(text)
             raise
-        return result if returns is None else _load(result, returns, call.function.name)
+        return result if returns is None else load_result(result, returns, call.function.name)
 
     def stream_at(
         self,
@@ -155,15 +159,64 @@ class Consumer:
         *,
         timeout: float | None = None,
         context: CallContext | None = None,
+        policy: Policy | None = None,
     ) -> Iterator[Any]:
         """Return the items of a streaming function as JSON data, each as it arrives.
 
         The parameters are checked before this returns. Closing the iterator ends the call and stops the generator. The
         timeout is for the whole stream.
         """
-        call = self._new_call(address, str(address), params, timeout, context)
+        chains = self._stages.of(policy)
+        call = self._new_calls.at(address, str(address), params, timeout, context, chains.policy)
         call.streaming = True
-        items: Iterator[Any] = self._chain(call)
+        items: Iterator[Any] = chains.at_address(call)
+        return items
+
+    def call(
+        self,
+        target: Target,
+        params: Mapping[str, Any] | None = None,
+        *,
+        timeout: float | None = None,
+        context: CallContext | None = None,
+        returns: Any = None,
+        idempotency_key: str | None = None,
+        policy: Policy | None = None,
+    ) -> Any:
+        """Call a function by name, or one of several equal instances; if one fails, another one if that is safe.
+
+        A call whose function may have run is sent again only if the function is idempotent, or with an idempotency key.
+        With a key the instances must share the store of their `Idempotency`.
+
+        Args:
+            target: a name, which the directory knows, or a list of addresses or Instances of one function.
+
+        The other arguments, the result and the errors are those of `call_at`. ConsumerError, which lists the attempts,
+        means that several instances could not take the call.
+        """
+        chains = self._stages.of(policy)
+        group = self._groups.get(target, chains.kind)
+        call = self._new_calls.of_group(group, params, timeout, context, chains.policy, idempotency_key)
+        result = chains.of_group(call)
+        return result if returns is None else load_result(result, returns, call.function.name)
+
+    def stream(
+        self,
+        target: Target,
+        params: Mapping[str, Any] | None = None,
+        *,
+        timeout: float | None = None,
+        context: CallContext | None = None,
+        policy: Policy | None = None,
+    ) -> Iterator[Any]:
+        """Return the items of a streaming function, called as by `call`; until the first item another instance may do.
+
+        The arguments are those of `call`, the iterator is that of `stream_at`.
+        """
+        chains = self._stages.of(policy)
+        group = self._groups.get(target, chains.kind)
+        call = self._new_calls.of_group(group, params, timeout, context, chains.policy, streaming=True)
+        items: Iterator[Any] = chains.of_group(call)
         return items
 
     def submit_at(self, address: Address | str, params: Mapping[str, Any] | None = None, **options: Any) -> Future[Any]:
@@ -207,26 +260,10 @@ class Consumer:
         Raises: what is known before the call is sent: AddressError, OverloadedError, RegistryError for an address of
             this process.
         """
-        call = self._new_call(address, str(address), params, timeout, context, idempotency_key)
-        future = self._workers.submit(self._chain, call)
-        future.add_done_callback(partial(_log_failure, call))
-
-    def _new_call(
-        self,
-        address: Address | str,
-        text: str,
-        params: Mapping[str, Any] | None,
-        timeout: float | None,
-        context: CallContext | None,
-        idempotency_key: str | None = None,
-    ) -> Call:
-        function, is_remote = self._functions.find(address, text)
-        nested = CallContext.for_call(self._timeout if timeout is None and is_remote else timeout, context)
-        if idempotency_key is not None:
-            nested.idempotency_key = idempotency_key
-        if nested.expired:
-            raise expired_error(nested, function.name)
-        return Call(function, {} if params is None else params, nested, function.address)
+        stages = self._stages
+        call = self._new_calls.at(address, str(address), params, timeout, context, stages.policy, idempotency_key)
+        future = self._workers.submit(stages.default, call)
+        future.add_done_callback(partial(log_failure, call.function.name))
 
     # topics
 
@@ -259,7 +296,7 @@ class Consumer:
         """
         target = Address.of(address)
         resolver = topics_of(self._resolvers.resolvers_for(target), target)
-        load = None if returns is None else partial(_load, returns=returns, name=str(target))
+        load = None if returns is None else partial(load_result, returns=returns, name=str(target))
         wait = positive_seconds("timeout", self._timeout if timeout is None else timeout, optional=True)
         options = {"resume": resume, "slow": slow, "max_bytes": max_bytes, "since": since, "timeout": wait}
         return subscribe(resolver, target, params, load, callback, **options)
@@ -305,12 +342,15 @@ class Consumer:
 
     # arranging
 
-    def use(self, middleware: Middleware | str) -> Consumer:
-        """Add a middleware, or a plug-in by its name, inside the present ones; running calls keep theirs."""
+    def use(self, middleware: Middleware | str, *, attempts: bool = False) -> Consumer:
+        """Add a middleware, or a plug-in by its name, inside the present ones; running calls keep theirs.
+
+        Args:
+            attempts: whether it runs around each attempt of a call, and not around the call.
+        """
         added = resolve_middleware([middleware])
         with self._lock:
-            self._middleware = (*self._middleware, *added)
-            self._chain = build_chain(self._middleware, _send)
+            self._stages = self._stages.with_middleware(added, attempts=attempts)
         return self
 
     def register(self, resolver: ResolverT) -> ResolverT:
@@ -332,34 +372,11 @@ class Consumer:
         self._workers.close()
         self._resolvers.close()
         self._functions.clear()
-        close_middleware(self._middleware)
+        self._groups.close()
+        close_middleware((*self._stages.middleware, *self._stages.attempt_middleware))
 
     def __enter__(self) -> Consumer:
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.close()
-
-
-def _require_own_credentials(given: Iterable[Resolver]) -> None:
-    """Reject a credential or cache beside a resolver that would not use it. Raises ConfigError."""
-    for resolver in given:
-        if not resolver.in_process:
-            expected = "left out where remote resolvers are given: HTTPResolver(HTTPClient(auth=..., cache=...))"
-            raise ConfigError(f"auth and cache must be {expected}", path="auth", expected=expected)
-
-
-def _load(result: Any, returns: Any, name: str) -> Any:
-    try:
-        return Schema.of(returns).load(result)
-    except ValidationError as error:
-        message = f"the result of {name} does not fit returns={getattr(returns, '__name__', returns)}: {error}"
-        raise ValidationError(message, errors=error.errors) from None
-
-
-def _log_failure(call: Call, done: Future[Any]) -> None:
-    error = None if done.cancelled() else done.exception()
-    if isinstance(error, PortalError):
-        _log.warning("notification of %s failed: %s", call.function.name, error)
-    elif error is not None:
-        _log.error("notification of %s failed", call.function.name, exc_info=error)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from functools import partial
 from time import monotonic
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .._internal.at_fork import new_lock, renew_after_fork
 from ..address import Address
+from ..calls.singleflight import SingleFlight
 from ..context import CallContext
+from ..errors import PortalError, RegistryError
 from ..function import Function
 from ..local.portal import LocalFunction
 from ..portal import Resolver, topology
@@ -20,7 +23,8 @@ from .resolvers import ResolverTable
 
 __all__ = ["FunctionCache", "LocalFunctions"]
 
-_MAX_ENTRIES = 1024
+_MAX_ENTRIES = 4096
+_MISSING_SECONDS = 1.0  # for which a function that a server does not have is not asked for again
 _SCHEMA_SECONDS = 60.0  # a cached schema older than this is fetched again, as its server may be deployed anew
 
 
@@ -44,10 +48,29 @@ class _RemoteEntry(NamedTuple):
     version: int  # of `intercepts` from before it was resolved
 
 
+class _Missing(NamedTuple):
+    error: RegistryError
+    expires_at: float
+    version: int  # of `intercepts`
+    topology: int  # its version: after a change in this process the function may be there
+
+    def holds(self, version: int) -> bool:
+        """Return whether nothing has changed since, as far as this process knows."""
+        return self.expires_at > monotonic() and self.version == version and self.topology == topology.version
+
+    def again(self, context: CallContext) -> RegistryError:
+        """Return the error for another call."""
+        error = copy(self.error)
+        error.context = {**error.context, "request_id": context.request_id}
+        return error
+
+
 class FunctionCache:
     """Resolve addresses for calls, and keep what they led to.
 
-    A function of this process is kept until a portal of this process changes. A remote function is kept for a minute.
+    A function of this process is kept until a portal of this process changes. A remote function is kept for a minute,
+    and that a server has no function at an address for a second. Threads that want the same function at the same time
+    send one request for it.
 
     Args:
         resolvers: resolve what is not cached.
@@ -60,6 +83,7 @@ class FunctionCache:
 
     def __init__(self, resolvers: ResolverTable) -> None:
         self._resolvers = resolvers
+        self._flights: SingleFlight[tuple[str, int]] = SingleFlight()
         self._lock = new_lock()  # guards adding to the tables, and replacing the local one by another version
         self.clear()
         renew_after_fork(self)
@@ -68,6 +92,7 @@ class FunctionCache:
         """Forget every function. What other threads are resolving is not kept either."""
         self.local = LocalFunctions(-1)
         self._remote: dict[str, _RemoteEntry] = {}
+        self._missing: dict[str, _Missing] = {}
 
     def after_fork(self) -> None:
         """Start empty; a child process calls this by itself."""
@@ -76,6 +101,27 @@ class FunctionCache:
     def forget(self, address: str) -> None:
         """Forget the remote function at an address, as nothing may be there any more."""
         self._remote.pop(address, None)
+
+    def get(self, text: str) -> Function:
+        """Return the function at an address. Raises: as `find`."""
+        local = self.local
+        if local.version == topology.version:
+            function = local.get(text)
+            if function is not None:
+                return function
+        return self.find(text, text)[0]
+
+    def fetch(self, text: str, context: CallContext) -> Function:
+        """Return the function at an address, with its schema, within the deadline of a context. Raises: as a call."""
+        function = self.get(text)
+        return function.fetch(context) if isinstance(function, PendingFunction) else function
+
+    def is_remote(self, address: Address) -> bool:
+        """Return whether the functions at an address are in another process, as far as that is known."""
+        try:
+            return not self._resolvers.resolvers_for(address)[0].in_process
+        except PortalError:
+            return True
 
     def find(self, address: Address | str, text: str) -> tuple[Function, bool]:
         """Return the function at an address, and whether it is remote.
@@ -120,11 +166,34 @@ class FunctionCache:
         version: int,
         context: CallContext,
     ) -> Function:
-        """Resolve a remote function within the deadline of a call."""
-        with context.active():
-            function = resolve_first(resolvers, target)
-        with self._lock:
-            if len(entries) >= _MAX_ENTRIES:
-                entries.clear()
-            entries[text] = _RemoteEntry(function, monotonic() + _SCHEMA_SECONDS, version)
+        """Resolve a remote function within the deadline of a call; once for all threads that want it now."""
+        missing = self._missing.get(text)
+        if missing is not None and missing.holds(version):
+            raise missing.again(context)
+        flight, lead = self._flights.join((text, version))
+        if lead is None and not flight.is_led_here():
+            flight.wait(context, target.name)
+            is_shared, _ = flight.outcome(context)  # raises what the other thread got
+            entry = entries.get(text)
+            if is_shared and entry is not None and entry.version == version:
+                return entry.function
+        changes = topology.version
+        try:
+            with context.active():
+                function = resolve_first(resolvers, target)
+            self._keep(entries, text, _RemoteEntry(function, monotonic() + _SCHEMA_SECONDS, version))
+        except BaseException as error:
+            if isinstance(error, RegistryError) and error.kind == "not_found":
+                self._keep(self._missing, text, _Missing(error, monotonic() + _MISSING_SECONDS, version, changes))
+            if lead is not None:
+                flight.fail(error)
+            raise
+        if lead is not None:
+            flight.finish(None)
         return function
+
+    def _keep(self, table: dict[str, Any], text: str, entry: object) -> None:
+        with self._lock:
+            if len(table) >= _MAX_ENTRIES:
+                table.clear()
+            table[text] = entry

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import random as _random
+from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from math import inf
 from time import monotonic
+from typing import Any
 
 from .._internal.at_fork import new_lock, renew_after_fork
 from .._internal.log import get_logger
 from ..calls.middleware import Call
 from ..directory.instance import Instance
 from ..errors import ConfigError
+from ..function import Function
+from ..resilience.retry_budget import RetryTokens
 from .balancing.candidate import Candidate
 from .balancing.outcomes import SUCCESS, outcome_of
 from .balancing.outliers import OutlierDetector
@@ -115,6 +119,12 @@ class Lease:
         if group is not None:
             group.settle(self.candidate, error, self._started, self._epoch)
 
+    def __del__(self) -> None:
+        # Nobody ended the call: a stream was dropped, or a signal's handler raised. A garbage collection may call this
+        # inside of any statement, so it takes no lock.
+        if self._group is not None:
+            self._group.abandoned.append((self.candidate, self._epoch))
+
 
 class InstanceGroup:
     """The instances of one function, with their load and health.
@@ -124,8 +134,15 @@ class InstanceGroup:
         instances: the instances, in order of preference; each address counts once.
         balancing: how one is picked.
         transports: the schemes to use, the preferred one first; None for all alike.
+        function: stands for the function until a call has fetched its schema.
+        is_remote: whether a call may leave this process.
         clock: seconds, as `time.monotonic`.
         random: returns a number from 0 to 1, for the enforcement of ejections.
+
+    Attributes:
+        function: the function of the last call that succeeded; it has the schema.
+        tokens: the budget for attempts after one that an instance may have worked on.
+        abandoned: calls that nobody ended, to be taken from the load.
 
     Threads: any. A lock is held briefly before and after a call, never while a picker runs. Fork: a child process
     keeps what is known of the instances; the calls of its parent do not count there.
@@ -138,12 +155,18 @@ class InstanceGroup:
         balancing: Balancing | None = None,
         *,
         transports: tuple[str, ...] | None = None,
+        function: Function[..., Any] | None = None,
+        is_remote: bool = True,
         clock: Callable[[], float] = monotonic,
         random: Callable[[], float] = _random.random,
     ) -> None:
         self.name = name
         self.balancing = Balancing() if balancing is None else balancing
         self.transports = transports
+        self.function = function
+        self.is_remote = is_remote
+        self.tokens = RetryTokens(self.balancing.budget)
+        self.abandoned: deque[tuple[Candidate, int]] = deque()
         self._clock = clock
         self._picker = self.balancing.make_picker()
         self._lock = new_lock()  # guards the candidates and the fields below
@@ -190,6 +213,10 @@ class InstanceGroup:
         """All candidates, to read."""
         return self._candidates
 
+    def remember(self, function: Function[..., Any]) -> None:
+        """Remember the function that a call was made of, with its schema, for the middleware of later calls."""
+        self.function = function
+
     def lease(self, call: Call, excluded: Collection[str] = ()) -> Lease | None:
         """Pick an instance for a call, and count the call as in progress there.
 
@@ -201,6 +228,8 @@ class InstanceGroup:
         Raises: ConfigError if a picker returns something else than a candidate; what a picker raises.
         """
         now = self._clock()
+        if self.abandoned:
+            self._reclaim()
         selection = self._selection if now < self._recheck_at else self._refresh(now)
         busy: Candidate | None = None
         for tier in selection.tiers:
@@ -222,6 +251,13 @@ class InstanceGroup:
             return None
         self._take(busy, is_last=True)
         return Lease(self, busy, now, self._epoch)
+
+    def _reclaim(self) -> None:
+        with self._lock:
+            while self.abandoned:
+                candidate, epoch = self.abandoned.popleft()
+                if epoch == self._epoch:
+                    candidate.outstanding -= 1
 
     def _take(self, candidate: Candidate, is_last: bool = False) -> bool:
         """Count a call. One call at a time tries an unreachable instance, unless nothing else is left."""
@@ -294,8 +330,22 @@ class InstanceGroup:
             )
 
     def _current(self) -> Selection:
-        """Return the selection at this moment, without an end of an interval, a log line or a change."""
+        """Return the selection at this moment, without an end of an interval, a log line or a turn."""
+        self._reclaim()
         return select(self._candidates, self._clock(), self.balancing, self.transports, self._subset)
+
+    def summary(self) -> str:
+        """Return the state of the group in one line, for errors."""
+        stats = self.stats()
+        tokens = self.tokens.stats()["tokens"]
+        now = self._clock()
+        reasons = [f"{one.text}: {reason}" for one in self._candidates if (reason := self.reason_against(one, now))]
+        more = f" and {len(reasons) - 3} more" if len(reasons) > 3 else ""
+        return (
+            f"{stats.healthy} of {stats.instances} instances healthy, {self.balancing.picker_name}"
+            f"{', panic' if stats.panic else ''}, {tokens:.0f} tokens left"
+            + (f"; {', '.join(reasons[:3])}{more}" if reasons else "")
+        )
 
     def preview(self, call: Call) -> Preview:
         """Return what the next call would do, and why; no lease or turn is taken."""

@@ -15,7 +15,7 @@ from .closed import closed_error
 from .intercepts import intercepts
 from .schemes import make_resolver
 
-__all__ = ["ResolverTable", "check_resolvers"]
+__all__ = ["ResolverTable", "check_resolvers", "require_own_credentials"]
 
 
 class ResolverTable:
@@ -120,3 +120,11 @@ def check_resolvers(setting: str, given: Any) -> list[Resolver]:
             expected = "a resolver or portal; for a URL pass the address to call_at"
             raise ConfigError.invalid(setting, resolver, expected)
     return resolvers
+
+
+def require_own_credentials(given: Iterable[Resolver]) -> None:
+    """Reject a credential or cache beside a resolver that would not use it. Raises ConfigError."""
+    for resolver in given:
+        if not resolver.in_process:
+            expected = "left out where remote resolvers are given: HTTPResolver(HTTPClient(auth=..., cache=...))"
+            raise ConfigError(f"auth and cache must be {expected}", path="auth", expected=expected)

@@ -35,6 +35,7 @@ NOT_SETTINGS = {
     # constraints in type hints, which the mapping of the hint checks
     *("Description", "Example", "Ge", "Gt", "Le", "Lt", "MaxLen", "MinLen", "MultipleOf", "Pattern", "Unique"),
     # parts that only the library constructs
+    "Candidate",
     "SignatureAuth",
     *("Channel", "ConnectionState", "Event", "Gap", "Mock", "ResolvedFunction", "ServiceMock", "Subscription"),
     # the base class of portals, which is abstract
@@ -45,6 +46,8 @@ NOT_SETTINGS = {
 }
 #: Constructors without a setting that is a number, a flag or text; their own tests cover the others.
 OTHER_PARAMETERS = {
+    "PeakEWMA",
+    "RoundRobin",
     "BearerToken",
     "ByAuthority",
     "Catalogue",
@@ -68,6 +71,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "BasicCredential": {"user": "ann", "password": "password"},
     "BearerAuth": {"tokens": {"token": "ann"}},
     "CORS": {"origins": "*"},
+    "ConsistentHash": {"key": str},
     "Certificate": {"chain": "chain.pem"},
     "FaultProxy": {"target": 1},
     "Topic": {"name": "ticks"},

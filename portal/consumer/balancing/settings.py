@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..._internal.settings import count, instance, number, positive_seconds, require, seconds, text
+from ...resilience.retry_budget import RetryBudget
 from .hashing import ConsistentHash
 from .outliers import Outliers
 from .pickers import LeastOutstanding, PeakEWMA, Picker, PickFirst, RoundRobin, WeightedRoundRobin
@@ -49,6 +50,8 @@ class Balancing:
             use different ones.
         subset_key: what the choice of the subset depends on; host name and process id by default. A caller with a fixed
             key has the same subset after a restart.
+        budget: how many attempts may follow failed ones; see RetryBudget. An attempt after one that did not reach an
+            instance is free.
         max_sends: how many instances one call may be sent to.
         attempt_timeout: seconds after which an attempt of a call that may be sent again is given up, and the next
             instance is tried. None waits until the deadline of the call.
@@ -65,6 +68,7 @@ class Balancing:
     panic_threshold: float = 50.0
     subset: int | None = None
     subset_key: str | None = None
+    budget: RetryBudget = field(default_factory=RetryBudget)
     max_sends: int = 5
     attempt_timeout: float | None = None
 
@@ -76,6 +80,7 @@ class Balancing:
         number("balancing.panic_threshold", self.panic_threshold, minimum=0, maximum=100)
         count("balancing.subset", self.subset, optional=True)
         text("balancing.subset_key", self.subset_key, optional=True)
+        instance("balancing.budget", self.budget, RetryBudget)
         count("balancing.max_sends", self.max_sends)
         positive_seconds("balancing.attempt_timeout", self.attempt_timeout, optional=True)
 

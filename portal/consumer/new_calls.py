@@ -1,0 +1,90 @@
+"""CallFactory: the Call of each call of a Consumer, with its deadline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..address import Address
+from ..calls.deadlines import expired_error
+from ..calls.middleware import Call
+from ..context import CallContext
+from ..function import Function
+from ..resilience.policy import Policy
+from .balanced_call import BalancedCall
+from .function_cache import FunctionCache
+from .group import InstanceGroup
+
+__all__ = ["CallFactory"]
+
+Params = Mapping[str, Any] | None
+
+
+class CallFactory:
+    """Makes calls.
+
+    Args:
+        functions: finds the function at an address.
+        timeout: seconds for a remote call without a timeout and without a policy that has one; None for no limit.
+
+    Threads: any.
+    """
+
+    def __init__(self, functions: FunctionCache, timeout: float | None) -> None:
+        self._functions = functions
+        self._timeout = timeout
+
+    def at(
+        self,
+        address: Address | str,
+        text: str,
+        params: Params,
+        timeout: float | None,
+        context: CallContext | None,
+        policy: Policy | None,
+        idempotency_key: str | None = None,
+    ) -> Call:
+        """Return a call of the function at an address, of which `text` is the text.
+
+        Raises: as `FunctionCache.find`; CallTimeout if the deadline of the running call has passed.
+        """
+        function, is_remote = self._functions.find(address, text)
+        nested = self._context(timeout, context, policy, idempotency_key, function, is_remote)
+        return Call(function, {} if params is None else params, nested, function.address)
+
+    def of_group(
+        self,
+        group: InstanceGroup,
+        params: Params,
+        timeout: float | None,
+        context: CallContext | None,
+        policy: Policy,
+        idempotency_key: str | None = None,
+        *,
+        streaming: bool = False,
+    ) -> BalancedCall:
+        """Return a call that any instance of a group may take. Raises: CallTimeout as `at`."""
+        function = group.function
+        assert function is not None, "GroupTable gives each group a function"
+        nested = self._context(timeout, context, policy, idempotency_key, function, group.is_remote)
+        return BalancedCall(function, {} if params is None else params, nested, group, streaming)
+
+    def _context(
+        self,
+        timeout: float | None,
+        context: CallContext | None,
+        policy: Policy | None,
+        idempotency_key: str | None,
+        function: Function[..., Any],
+        is_remote: bool,
+    ) -> CallContext:
+        if timeout is None:
+            timeout = None if policy is None else policy.timeout
+            if timeout is None and is_remote:
+                timeout = self._timeout
+        nested = CallContext.for_call(timeout, context)
+        if idempotency_key is not None:
+            nested.idempotency_key = idempotency_key
+        if nested.expired:
+            raise expired_error(nested, function.name)
+        return nested

@@ -1,0 +1,151 @@
+"""Stages: the chain of middleware of each call of a Consumer, in the one order that docs/consumer.md shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any, NamedTuple, cast
+
+from .._internal.at_fork import new_lock
+from .._internal.counter import number_source
+from .._internal.settings import instance
+from ..calls.middleware import Call, CallNext, Middleware, build_chain
+from ..errors import PortalError, RegistryError
+from ..resilience.policy import Policy, PolicyState
+from .balanced_call import BalancedCall, conclude
+from .balancing.settings import Balancing
+from .failover import FailOver
+from .function_cache import FunctionCache
+from .pending import PendingFunction
+from .targets import GroupKind
+
+__all__ = ["PolicyChains", "Stages", "send"]
+
+_MAX_POLICIES = 256  # policies whose chains are kept
+
+
+def send(call: Call) -> Any:
+    """Send a call to its function: the innermost stage."""
+    if isinstance(call.function, PendingFunction):
+        call.function = call.function.fetch(call.context)  # a retry of the call finds it
+    if call.streaming:
+        return call.function.iterate(call.params, call.context)
+    return call.function.invoke(call.params, call.context)
+
+
+class PolicyChains(NamedTuple):
+    """The chains of one policy.
+
+    Attributes:
+        policy: the policy.
+        kind: the kind of groups that it uses.
+        at_address: makes a call at one address.
+        of_group: makes a BalancedCall.
+    """
+
+    policy: Policy
+    kind: GroupKind
+    at_address: CallNext
+    of_group: CallNext
+
+
+class Stages:
+    """Makes the chains of a Consumer, each once.
+
+    Args:
+        functions: finds the function at an address.
+        middleware: around each call, the first outermost.
+        attempt_middleware: around each attempt, inside of the choice of an instance.
+        policy: of calls that have no policy of their own.
+        state: what the stages have learned; None for a new one.
+
+    Attributes:
+        direct: whether nothing is around a call without a policy of its own.
+        default: the chain of a call at an address without a policy of its own.
+
+    Raises: ConfigError if calls would be repeated by a middleware and by the policy.
+
+    Threads: any.
+    """
+
+    def __init__(
+        self,
+        functions: FunctionCache,
+        middleware: Iterable[Middleware] = (),
+        attempt_middleware: Iterable[Middleware] = (),
+        policy: Policy | None = None,
+        state: PolicyState | None = None,
+    ) -> None:
+        self._functions = functions
+        self.middleware = tuple(middleware)
+        self.attempt_middleware = tuple(attempt_middleware)
+        self.policy = instance("consumer.policy", policy, Policy, optional=True)
+        self.state = PolicyState() if state is None else state
+        self._lock = new_lock()  # guards the table of chains
+        self._chains: dict[int, PolicyChains] = {}  # by the id of the policy, which the chains keep alive
+        self._kinds: dict[Hashable, GroupKind] = {}
+        self._next_kind = number_source(0)
+        self._default_policy = Policy() if policy is None else policy
+        self.direct = not self.middleware and not self.attempt_middleware and policy is None
+        self.default = self.of(policy).at_address
+
+    def with_middleware(self, middleware: Iterable[Middleware], *, attempts: bool) -> Stages:
+        """Return stages with further middleware around each call, or around each attempt, inside the present ones."""
+        outer, inner = self.middleware, self.attempt_middleware
+        if attempts:
+            inner = (*inner, *middleware)
+        else:
+            outer = (*outer, *middleware)
+        return Stages(self._functions, outer, inner, self.policy, self.state)
+
+    def of(self, policy: Policy | None) -> PolicyChains:
+        """Return the chains of a policy; None for that of the Consumer. Raises: ConfigError."""
+        chosen = self._default_policy if policy is None else policy
+        found = self._chains.get(id(chosen))
+        if found is not None:
+            return found
+        made = self._make(instance("policy", chosen, Policy))
+        with self._lock:
+            if len(self._chains) >= _MAX_POLICIES:
+                self._chains.clear()
+                self._kinds.clear()
+            self._chains[id(chosen)] = made
+        return made
+
+    def _make(self, policy: Policy) -> PolicyChains:
+        policy.require_one_retry((*self.middleware, *self.attempt_middleware))
+        around = policy.call_stages(self.state)
+        attempt = build_chain(policy.attempt_stages(self.state, self.attempt_middleware), send)
+        balanced = FailOver(attempt, self._functions.get)
+        return PolicyChains(
+            policy,
+            self._kind_of(policy),
+            build_chain((*self.middleware, *around), attempt),
+            build_chain((*self.middleware, self._concluded, *around), balanced),
+        )
+
+    def _kind_of(self, policy: Policy) -> GroupKind:
+        key = (policy.balance, policy.transports)
+        found = self._kinds.get(key)
+        if found is None:
+            made = GroupKind(self._next_kind(), Balancing.of(policy.balance), policy.transports)
+            found = self._kinds.setdefault(key, made)
+        return found
+
+    def _concluded(self, call: Call, call_next: Callable[[Call], Any]) -> Any:
+        """Turn the error of the last attempt into the error of the call, and remember the schema."""
+        balanced = cast(BalancedCall, call)
+        try:
+            result = call_next(call)
+        except PortalError as error:
+            if isinstance(error, RegistryError):
+                self._forget(balanced)
+            made = conclude(balanced, error)
+            if made is error:
+                raise
+            raise made from error
+        balanced.instances.remember(call.function)
+        return result
+
+    def _forget(self, call: BalancedCall) -> None:
+        for row in call.rows:
+            self._functions.forget(row["address"])

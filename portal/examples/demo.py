@@ -209,8 +209,10 @@ class Report:
                 subscription = consumer.subscribe(prices.address)
                 prices.publish(1.07)
                 found: list[Any] = [subscription.next(timeout=20)]
-            with WebSocketPortal(port=port, config=config) as second:
-                second.topic("prices").publish(1.08)
+            second = WebSocketPortal(port=port, config=config)
+            prices = second.topic("prices")  # before the portal serves: the client connects again at once
+            with second:
+                prices.publish(1.08)
                 found += [subscription.next(timeout=20) for _ in range(2)]
         shown = [one.data if isinstance(one, Event) else one for one in found]
         passed = shown == [1.07, Gap(None, "epoch"), 1.08]

@@ -197,7 +197,7 @@ def test_the_caller_of_an_adapter_that_hangs_leaves_at_the_deadline(http: HTTPPo
         address = http.base.child("add")
         for _ in range(2):
             with pytest.raises(CallTimeout):
-                consumer.call_at(address, {"a": 1, "b": 2}, timeout=0.01)
+                consumer.call_at(address, {"a": 1, "b": 2}, timeout=0.5)
         assert client.stats() == {"abandoned": 2, "abandoned_total": 2}
         with pytest.raises(OverloadedError, match="2 abandoned exchanges") as caught:
             consumer.call_at(address, {"a": 1, "b": 2})

@@ -23,6 +23,7 @@ __all__ = [
     "ItemReceived",
     "OutgoingCall",
     "Send",
+    "StrayCancelReceived",
 ]
 
 
@@ -133,6 +134,15 @@ class CancelReceived(NamedTuple):
     call: IncomingCall
 
 
+class StrayCancelReceived(NamedTuple):
+    """The peer no longer wants the result of a call that this session does not know.
+
+    It has ended, or it came on an earlier connection.
+    """
+
+    call_id: Id
+
+
 class CreditReceived(NamedTuple):
     """The peer accepts more items of a stream, or more events of a subscription.
 
@@ -240,6 +250,7 @@ Event = (
     Send
     | CallReceived
     | CancelReceived
+    | StrayCancelReceived
     | CreditReceived
     | CallEnded
     | ItemReceived

@@ -22,6 +22,7 @@ from .events import (
     ItemReceived,
     OutgoingCall,
     Send,
+    StrayCancelReceived,
 )
 from .incoming import IncomingCalls
 from .pending import PendingCalls
@@ -52,9 +53,12 @@ def _on_ping(pending: PendingCalls, incoming: IncomingCalls, message: Request, e
 
 
 def _on_cancel(pending: PendingCalls, incoming: IncomingCalls, message: Request, events: list[Event]) -> JSONValue:
-    call = incoming.get(id_of(message))
-    if call is not None:  # if not, its response is under way
+    call_id = id_of(message)
+    call = incoming.get(call_id)
+    if call is not None:
         events += cancel_incoming(call)
+    else:
+        events.append(StrayCancelReceived(call_id))
     return call is not None
 
 

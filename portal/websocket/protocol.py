@@ -25,7 +25,7 @@ Source: JSON-RPC 2.0 specification.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from .._internal.json_encoder import encode_json
@@ -332,6 +332,10 @@ class Session:
             self._pending.end(call)
             events.append(CallEnded(call, None, error))
         return events
+
+    def cancel_some(self, which: Callable[[IncomingCall], bool]) -> list[Event]:
+        """Cancel those calls of the peer, which run still. The owner ends them all the same."""
+        return [event for call in self._incoming.all() if which(call) for event in cancel_incoming(call)]
 
     def drop_running(self) -> list[Event]:
         """Cancel and end the calls of the peer without a response: it has forgotten them, or uses their ids anew."""

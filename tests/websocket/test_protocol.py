@@ -32,6 +32,7 @@ from portal.websocket.events import (
     IncomingCall,
     ItemReceived,
     Send,
+    StrayCancelReceived,
 )
 from portal.websocket.protocol import Session
 from tests.support.session_machine import TwoSessions, run_steps
@@ -210,7 +211,8 @@ def test_a_wrong_credit_is_rejected(credit: Any) -> None:
 @pytest.mark.parametrize("params", [{"id": 99}, {"id": "x"}, [99]], ids=["number", "text", "position"])
 def test_an_unknown_call_is_not_cancelled(params: Any) -> None:
     session = Session()
-    assert session.receive(text(message(method="rpc.cancel", params=params)), 0.0) == []
+    call_id = params["id"] if isinstance(params, dict) else params[0]
+    assert session.receive(text(message(method="rpc.cancel", params=params)), 0.0) == [StrayCancelReceived(call_id)]
     assert sent(session.receive(text(message(method="rpc.cancel", params=params, id=1)), 0.0)) == [result(False, 1)]
 
 

@@ -24,6 +24,8 @@ class Reconnect:
         multiplier: growth of the bound, at least 1.
         stable_after: seconds for which a connection must stay open before the bound starts anew. A server that accepts
             connections and closes them at once is not asked more often for it.
+        patience: seconds after a loss for which calls that were not sent wait for the server. After that, a failed
+            attempt to connect fails them at once, as over HTTP.
 
     Raises: ConfigError for a wrong setting.
     """
@@ -32,12 +34,14 @@ class Reconnect:
     max_backoff: float = 30.0
     multiplier: float = 2.0
     stable_after: float = 5.0
+    patience: float = 5.0
 
     def __post_init__(self) -> None:
         positive_seconds("reconnect.initial_backoff", self.initial_backoff)
         positive_seconds("reconnect.max_backoff", self.max_backoff)
         number("reconnect.multiplier", self.multiplier, minimum=1)
         seconds("reconnect.stable_after", self.stable_after)
+        seconds("reconnect.patience", self.patience)
         expected = f"at least initial_backoff, which is {self.initial_backoff}"
         require(self.max_backoff >= self.initial_backoff, "reconnect.max_backoff", self.max_backoff, expected)
 

@@ -7,7 +7,7 @@ from ...errors import PortalError, ProtocolError
 from ..events import OutgoingCall
 from ..protocol import Session
 from .exchange import Control, Exchange, Sendable
-from .failures import copy_error, lost_error
+from .failures import copy_error
 from .settings import LinkSettings
 
 __all__ = ["LinkCalls"]
@@ -121,7 +121,7 @@ class LinkCalls:
             if exchange.may_be_sent_again():
                 again.append(exchange)
             else:
-                exchange.finish(None, lost_error(self._address, reason))
+                exchange.lost(self._address, reason)
         self._waiting = dict.fromkeys([*again, *self._waiting])
 
     def fail_in_flight(self, error: PortalError) -> None:

@@ -8,8 +8,10 @@ Sources: RFC 6455 section 4.1; RFC 9110 section 9.3.6 for tunnels through proxie
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from contextlib import suppress
 from time import monotonic
+from types import MappingProxyType
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -44,12 +46,14 @@ class Dialed(NamedTuple):
         frames: parses and builds the frames.
         rest: bytes that arrived after the handshake.
         base: segments of the path of the portal.
+        credentials: the headers that authenticated the handshake.
     """
 
     sock: socket.socket
     frames: FrameProtocol
     rest: bytes
     base: tuple[str, ...]
+    credentials: Mapping[str, str] = MappingProxyType({})
 
 
 class Dialer:
@@ -109,6 +113,11 @@ class Dialer:
             if renewed == headers:
                 raise
         return self._dial(address, renewed, limit)
+
+    def credentials(self, address: Address) -> dict[str, str]:
+        """Return the headers that authenticate a connection now; {} for none. Raises: as `dial`."""
+        credential = self._credential
+        return {} if credential is None else dict(credential.headers(address, monotonic() + self._connect_timeout))
 
     def _dial(self, address: Address, headers: dict[str, str], limit: float) -> Dialed:
         proxy = self._proxies.find(address)
@@ -171,7 +180,7 @@ class Dialer:
             raise _rejection(sock, agreed, rest, limit)
         frames = FrameProtocol("client", max_message=self._max_message_size, deflate=agreed.deflate)
         sock.setblocking(False)
-        return Dialed(sock, frames, rest, _base_of(head, address.segments))
+        return Dialed(sock, frames, rest, _base_of(head, address.segments), headers)
 
 
 def _target_of(address: Address) -> str:

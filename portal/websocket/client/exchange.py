@@ -18,6 +18,7 @@ from ...context import CallContext
 from ...errors import PortalError
 from ..events import OutgoingCall
 from ..meta import encoded_meta, meta_of
+from .failures import lost_error
 
 __all__ = ["Control", "Exchange", "Sendable", "StreamExchange", "relative_name"]
 
@@ -75,6 +76,10 @@ class Sendable:
     def may_be_sent_again(self) -> bool:
         """Return whether it may be sent once more although it may have been executed."""
         return False
+
+    def lost(self, address: Address, reason: str) -> None:
+        """End the call with an error, as its response cannot come any more."""
+        self.finish(None, lost_error(address, reason))
 
     def finish(self, result: JSONValue, error: PortalError | None) -> None:
         """Take the end of the call. The lock of the link is held, so this must not block."""
@@ -179,7 +184,7 @@ class StreamExchange(Exchange):
     The server sends as many items as this side has credit for. A slow reader gives no more, so the server waits.
     """
 
-    __slots__ = ("_changed", "_items", "_taken")
+    __slots__ = ("_arrived", "_changed", "_items", "_taken")
 
     resumable = False
     credit = 64
@@ -188,14 +193,21 @@ class StreamExchange(Exchange):
         super().__init__(address, params, context)
         self._changed = Condition()
         self._items: deque[Any] = deque()
-        self._taken = 0
+        self._taken = self._arrived = 0
 
     def may_be_sent_again(self) -> bool:
         return False
 
+    def lost(self, address: Address, reason: str) -> None:
+        words = f"the stream ended after {self._arrived} items, as it is not resumed on another connection: {reason}"
+        error = lost_error(address, words)
+        error.hint = "iterate it again, from the start"
+        self.finish(None, error)
+
     def add(self, item: JSONValue) -> None:
         """Take an item from the server."""
         with self._changed:
+            self._arrived += 1
             self._items.append(item)
             self._changed.notify()
 

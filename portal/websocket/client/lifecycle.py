@@ -51,13 +51,16 @@ class Lifecycle:
     Threads: one at a time.
     """
 
-    __slots__ = ("_backoff", "_observe", "_opened_at", "_settings", "attempts", "retry_at", "state", "was_open")
+    __slots__ = (
+        *("_backoff", "_lost_at", "_observe", "_opened_at", "_rested_at", "_settings"),
+        *("attempts", "retry_at", "state", "was_open"),
+    )
 
     def __init__(self, settings: Reconnect, *, backoff: Backoff | None = None, observe: Observer | None = None) -> None:
         self._settings = settings
         self._backoff = backoff or Backoff(settings)
         self._observe = observe
-        self._opened_at = 0.0
+        self._opened_at = self._lost_at = self._rested_at = 0.0
         self.state = S.IDLE
         self.attempts = 0
         self.retry_at = 0.0
@@ -69,6 +72,21 @@ class Lifecycle:
             self._enter(S.CONNECTING)
             return True
         return False
+
+    def is_patient(self, now: float) -> bool:
+        """Return whether calls that were not sent wait although an attempt to connect has failed."""
+        return self.was_open and now < self._lost_at + self._settings.patience
+
+    def hurry(self, now: float) -> bool:
+        """Bring the next attempt forward, as a new call waits for it; attempts are `initial_backoff` apart.
+
+        Returns: whether that changed anything.
+        """
+        soonest = max(now, self._rested_at + self._settings.initial_backoff)
+        if self.state is not S.WAITING or self.is_patient(now) or self.retry_at <= soonest:
+            return False
+        self.retry_at = soonest
+        return True
 
     def is_due(self, now: float) -> bool:
         """Return whether a connection in WAITING has waited long enough."""
@@ -87,6 +105,8 @@ class Lifecycle:
         """Note that an attempt to connect has failed."""
         if self.state is S.CONNECTING:
             self._rest(now, wanted)
+            if self.is_patient(now):  # then one attempt more decides for the calls that wait
+                self.retry_at = min(self.retry_at, self._lost_at + self._settings.patience)
 
     def lost(self, now: float, *, wanted: bool, delay: float = 0.0) -> None:
         """Note that an open or closing connection is lost.
@@ -96,6 +116,7 @@ class Lifecycle:
         """
         if self.state not in (S.OPEN, S.CLOSING):
             return
+        self._lost_at = now
         if now - self._opened_at >= self._settings.stable_after:
             self.attempts = 0
             self._backoff.reset()
@@ -121,6 +142,7 @@ class Lifecycle:
     def _rest(self, now: float, wanted: bool, delay: float = 0.0) -> None:
         # Without a caller, too: the next call must not find that a server that fails was asked a moment ago.
         self.attempts += 1
+        self._rested_at = now
         self.retry_at = now + delay + self._backoff.next_wait()
         self._enter(S.WAITING if wanted else S.IDLE)
 

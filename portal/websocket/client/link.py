@@ -27,6 +27,7 @@ from .exchange import Control, Exchange, Sendable, StreamExchange
 from .failures import as_failure, close_error, is_final
 from .lifecycle import ConnectionState, Lifecycle, Observer
 from .reader import Reader, Timer
+from .renewal import CredentialRenewal
 from .resumption import Resumption
 from .served import LinkPeer, ServedFunctions
 from .settings import LinkSettings
@@ -84,6 +85,7 @@ class Link:
         self._pending = self._session.outgoing.by_id
         self._peer = LinkPeer(functions, self._session, self._lock, self._send_text)
         self._resumption = Resumption(settings.sessions, clock)
+        self._renewal = CredentialRenewal(dialer, address, reader, threads, self._lock, self._send_if_ready, clock)
         self._transport: Transport | None = None
         self._subscriptions = SubscriptionTable(self._send_now, self._notify)
         self._delay = 0.0  # that the server asked for before the next connection
@@ -115,6 +117,8 @@ class Link:
                 self._send_now(exchange)
             else:
                 self._calls.wait(exchange)
+                if self._lifecycle.hurry(self._clock()):
+                    self._schedule()
                 self._connect()
 
     def wait_for_room(self, deadline: float | None) -> bool:
@@ -205,13 +209,14 @@ class Link:
 
     def _failed(self, error: PortalError) -> None:
         self.last_error = error
-        final = is_final(error)
-        if final or not self._lifecycle.was_open:
+        final, now = is_final(error), self._clock()
+        if final or not self._lifecycle.is_patient(now):
             self._calls.fail_waiting(error)
+        if final or not self._lifecycle.was_open:
             self._subscriptions.end_all(error)
         if final:
             self._calls.fail_in_flight(error)
-        self._lifecycle.failed(self._clock(), wanted=self._is_wanted())
+        self._lifecycle.failed(now, wanted=self._is_wanted())
         self._schedule()
 
     def _schedule(self) -> None:
@@ -220,8 +225,7 @@ class Link:
             self._retry.cancel()
             self._retry = None
         if self._lifecycle.state is S.WAITING:
-            when = self._lifecycle.retry_at
-            expiry = self._resumption.expires_at
+            when, expiry = self._lifecycle.retry_at, self._resumption.expires_at
             if expiry is not None and self._calls.in_flight:
                 when = min(when, expiry)
             self._retry = self._reader.call_at(when, self._on_timer)
@@ -261,6 +265,7 @@ class Link:
             if opened:
                 self.base = dialed.base
                 self._transport, self.last_error, self._delay = transport, None, 0.0
+                self._renewal.opened(dialed.credentials)
                 self._begin()
         transport.start()
         if not opened:
@@ -291,7 +296,7 @@ class Link:
             return
         if self._settings.sessions:
             self._resumption.forget()
-            self._send_now(Control("rpc.resume", {}, self._resumption.on_session))
+            self._send_now(Control("rpc.resume", {}, self._on_session))
         self._go_on()
 
     def _go_on(self) -> None:
@@ -304,9 +309,13 @@ class Link:
             except PortalError as error:
                 exchange.finish(None, error)
 
+    def _on_session(self, result: JSONValue, error: PortalError | None) -> None:
+        self._resumption.on_session(result, error)
+        self._renewal.note(result)
+
     def _on_resumed(self, result: JSONValue, error: PortalError | None) -> None:
-        missing = self._resumption.on_resumed(result, error)
-        if missing is None:
+        self._renewal.note(result)
+        if (missing := self._resumption.on_resumed(result, error)) is None:
             self._calls.settle(self._reason())
         else:
             for call in self._calls.resumable:
@@ -327,6 +336,10 @@ class Link:
     def _send_now(self, exchange: Sendable) -> None:
         keeps = self._resumption.session is not None
         self._send_text(self._calls.encode(exchange, len(self.base), self._clock(), keeps=keeps))
+
+    def _send_if_ready(self, control: Control) -> None:
+        if self._is_ready():
+            self._send_now(control)
 
     def _notify(self, method: str, params: JSONObject) -> None:
         if self._is_ready():
@@ -367,6 +380,7 @@ class Link:
                 return
             self._transport = None
             self._peer.lost()
+            self._renewal.lost()
             self._resumption.interrupt(code)
             self._renew = self._renew or code == CloseCode.CREDENTIALS_EXPIRED
             error = self.last_error = close_error(code, reason, self.address)

@@ -100,6 +100,16 @@ class CallSession(ABC):
         with self._lock:
             self._send(text)
 
+    def cancel_call(self, call_id: int) -> None:
+        """Cancel a call that runs, as the client wants on a later connection."""
+        with self._lock:
+            events = self._session.cancel_some(lambda call: call.id == call_id)
+        self._dispatch(events)
+
+    def _cancel_streams(self) -> list[Event]:
+        """Cancel the streams, whose items cannot reach the client any more; the lock is held."""
+        return self._session.cancel_some(lambda call: call.tag is not None and call.tag.stream is not None)
+
     def abandon(self) -> None:
         """Cancel the calls that run and end those of the server: the client is gone and does not come back."""
         with self._lock:

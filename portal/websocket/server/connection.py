@@ -16,7 +16,16 @@ from ...errors import OverloadedError, PortalError, TransportError
 from ...serving import Channel, Request, Run, Work
 from .. import wire
 from ..close_codes import CloseCode
-from ..events import CallEnded, CallReceived, CancelReceived, CreditReceived, Event, IncomingCall, Send
+from ..events import (
+    CallEnded,
+    CallReceived,
+    CancelReceived,
+    CreditReceived,
+    Event,
+    IncomingCall,
+    Send,
+    StrayCancelReceived,
+)
 from ..handshake import Accepted
 from ..protocol import Session
 from ..topics.subscription import Subscription
@@ -283,6 +292,9 @@ class ServerConnection(CallSession):
         elif isinstance(event, CancelReceived):
             if event.call.tag is not None:
                 event.call.tag.cancel()
+        elif isinstance(event, StrayCancelReceived):
+            if self.kept is not None:
+                self.kept.cancel(event.call_id)
         elif isinstance(event, CreditReceived):
             if event.subscription is not None:
                 self.subscriptions.grant(event.subscription, event.items)
@@ -345,6 +357,7 @@ class ServerConnection(CallSession):
             abrupt, self._transport.lost = not self.closing, True
             self._transport.outbox.drop()
             events = self._session.fail_pending(TransportError("the connection of the client was lost"))
+            events += self._cancel_streams()
         self._dispatch(events)  # its own calls; a session keeps those of the client
         self.subscriptions.close()
         self._owner.remove(self)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from time import monotonic
 from typing import Any
 
 from ..._internal.json_text import JSONObject, JSONValue
 from ...calls.dispatcher import Dispatcher
 from ...calls.middleware import Call
-from ...context import CallContext
+from ...context import CallContext, Identity
 from ...errors import Fault, RegistryError, ValidationError
 from ...function import Function, function
 from ...network.charges import RequestCharges
@@ -141,8 +142,7 @@ class Methods:
         identity = self._authentication.renewed(peer.request, peer.identity, params)
         peer.renew(identity)
         peer.subscriptions.check_rights(identity)
-        left = expiry_of(identity)
-        peer.respond(call, {"identity": identity.name, "expires": left is not None})
+        peer.respond(call, {"identity": identity.name, "expires": _seconds_left(identity)})
 
     def _resume(self, peer: Peer, call: IncomingCall, context: CallContext) -> None:
         """Begin a session, or go on with one: send the responses to its calls that have ended."""
@@ -160,6 +160,7 @@ class Methods:
         found = None if session_id is None else store.resume(session_id, peer)
         session = begun if found is None else found
         result: dict[str, Any] = {"session": session.id, "resumed": found is not None, "keep": store.keep}
+        result["expires"] = _seconds_left(peer.identity)
         if found is None:
             peer.respond(call, result)
             return
@@ -178,6 +179,12 @@ class Methods:
         if topic is None:
             raise RegistryError(f"there is no topic {name[:100]}", name=name[:100])
         return topic
+
+
+def _seconds_left(identity: Identity | None) -> float | None:
+    """Return in how many seconds the credential of an identity expires, or None."""
+    moment = expiry_of(identity)
+    return None if moment is None else round(moment - monotonic(), 3)
 
 
 def _params(call: IncomingCall, *names: str) -> JSONObject:

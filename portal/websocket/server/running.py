@@ -87,6 +87,9 @@ class Peer(Caller, Protocol):
     def abandon(self) -> None:
         """Cancel the calls that run: their client does not come back."""
 
+    def cancel_call(self, call_id: int) -> None:
+        """Cancel a call that runs."""
+
     def renew(self, identity: Identity) -> None:
         """Take the identity of a new credential, and its expiry."""
 

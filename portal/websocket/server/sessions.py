@@ -17,6 +17,7 @@ from ..._internal.counter import Counter
 from ...calls.deadlines import DeadlineWatch
 from ...errors import TransportError
 from ...jsonrpc.encoding import encode_error
+from ...jsonrpc.messages import Id
 from ..close_codes import CloseCode
 from ..events import IncomingCall
 
@@ -38,6 +39,9 @@ class SessionConnection(Protocol):
 
     def abandon(self) -> None:
         """Cancel the calls that run: their client does not come back."""
+
+    def cancel_call(self, call_id: int) -> None:
+        """Cancel a call that runs."""
 
 
 class KeptSession:
@@ -116,6 +120,12 @@ class KeptSession:
             present = self.connection
         if present is not connection:
             present.send_text(text)
+
+    def cancel(self, call_id: Id) -> None:
+        """Cancel a call that came on an earlier connection and runs still."""
+        connection = self._running.get(call_id) if type(call_id) is int else None
+        if connection is not None:
+            connection.cancel_call(call_id)  # type: ignore[arg-type]  # an int
 
     def lost(self, connection: SessionConnection, *, abrupt: bool) -> bool:
         """Note that a connection is lost. Return whether its calls go on: the client may come back.

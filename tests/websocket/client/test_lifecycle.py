@@ -86,6 +86,32 @@ def test_a_closing_connection_waits_for_a_part_of_the_delay() -> None:
     assert life.retry_at == 10.0 + 3.0 + 0.5
 
 
+def test_a_new_call_does_not_wait_for_a_long_backoff_unless_the_server_was_lost_a_moment_ago() -> None:
+    life = made()
+    life.connect(0.0)
+    life.opened(0.0)
+    assert not life.hurry(0.0)
+    life.lost(100.0, wanted=True)
+    assert life.is_patient(104.9)
+    assert not life.hurry(104.9)
+    assert not life.is_patient(105.0)
+    life.connect(105.0)
+    life.failed(105.0, wanted=True)
+    assert life.retry_at == 106.0, "half of the second bound"
+    assert not life.hurry(105.1), "attempts are 1 s apart"
+    life.connect(106.0)
+    life.failed(106.0, wanted=True)
+    assert life.retry_at == 108.0
+    assert life.hurry(106.5)
+    assert life.retry_at == 107.0
+
+
+def test_a_server_that_was_never_reached_gets_no_patience() -> None:
+    life = made()
+    life.connect(0.0)
+    assert not life.is_patient(0.0)
+
+
 def test_closed_is_final() -> None:
     life = made()
     life.connect(0.0)

@@ -209,6 +209,27 @@ def test_a_server_that_was_reached_is_waited_for(rig: Rig) -> None:
     assert rig.link.last_error is None
 
 
+def test_a_server_that_stays_away_fails_new_calls_at_once() -> None:
+    rig = Rig(reconnect=Reconnect(initial_backoff=0.001, max_backoff=0.001, patience=0.0))
+    rig.link.start(call())
+    rig.connect().sock.close()
+    rig.wait_for_state(S.IDLE)
+    for _ in range(2):
+        late = call()
+        rig.link.start(late)
+        rig.wait_for_dial()
+        rig.outcomes.append(TransportError("refused", delivery="not_sent"))
+        rig.threads.jobs.pop(0)()
+        assert failed(late).delivery == "not_sent"
+    again = call()
+    rig.link.start(again)
+    rig.wait_for_dial()
+    peer = rig.connect()
+    peer.send(id=peer.next()["id"], result="ok")
+    assert again.wait(WAIT)
+    assert again.result == "ok"
+
+
 def test_a_final_failure_fails_everything(rig: Rig) -> None:
     rig.link.start(call())
     rig.connect().sock.close()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from portal import Consumer, TransportError
+from portal import CallCancelled, CallContext, Consumer, TransportError, function
 from portal.websocket import Reconnect, WebSocketClient
 from portal.websocket.portal import WebSocketPortal
 from portal.websocket.server.settings import WebSocketConfig
@@ -139,6 +139,50 @@ def test_without_sessions(till: Till, calling: ThreadPoolExecutor) -> None:
             running.result(WAIT)
         assert caught.value.may_have_executed
         till.go.set()
+
+
+def test_a_call_from_before_the_loss_can_be_cancelled(calling: ThreadPoolExecutor) -> None:
+    began, cancelled = threading.Event(), threading.Event()
+
+    def wait(context: CallContext) -> None:
+        context.on_cancel(cancelled.set)
+        began.set()
+        assert cancelled.wait(WAIT)
+
+    portal, client, context = WebSocketPortal(), client_of(), CallContext.for_call(WAIT)
+    address = str(portal.apply(function(name="wait")(wait)))
+    with portal, Consumer(websocket=client, timeout=WAIT) as consumer:
+        running = calling.submit(consumer.call_at, address, {}, context=context)
+        assert began.wait(WAIT)
+        cut(client)
+        wait_until(portal, "resumed", 1)
+        context.cancel()
+        with pytest.raises(CallCancelled):
+            running.result(WAIT)
+        assert cancelled.wait(WAIT)
+
+
+def test_a_stream_ends_with_its_connection_on_both_sides() -> None:
+    closed = threading.Event()
+
+    def count() -> Iterator[int]:
+        try:
+            yield from range(1_000_000)
+        finally:
+            closed.set()
+
+    portal, client = WebSocketPortal(), client_of()
+    address = str(portal.apply(count))
+    with portal, Consumer(websocket=client, timeout=WAIT) as consumer:
+        items = consumer.stream_at(address)
+        assert [next(items), next(items)] == [0, 1]
+        cut(client)
+        with pytest.raises(TransportError, match=r"the stream ended after \d+ items") as caught:
+            list(items)
+        assert caught.value.may_have_executed
+        assert caught.value.hint == "iterate it again, from the start"
+        assert closed.wait(WAIT), "the server keeps no stream that nobody can get"
+        assert list(zip(consumer.stream_at(address), range(2), strict=False)) == [(0, 0), (1, 1)]
 
 
 @pytest.mark.parametrize("params", [{"session": 5}, {"session": "x", "pending": "y"}, {"pending": [1.5]}, {"other": 1}])

@@ -135,6 +135,7 @@ class HTTPPortal(NetworkPortal):
             documents=documents,
             title=title or self.name or "Portal",
             version=version,
+            has_page=self.listener.serves,
             max_containers=self.listener.config.max_containers,
             max_body=self.listener.config.max_body,
             max_batch_response=self.listener.config.max_batch_response,

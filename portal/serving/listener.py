@@ -95,6 +95,10 @@ class Listener:
             self._apps = tuple(row for row in self._apps if row[1] is not app)
             return len(self._apps)
 
+    def serves(self, prefix: str) -> bool:
+        """Return whether an app is mounted under a path prefix."""
+        return any(known == prefix for known, _ in self._apps)
+
     def _app_for(self, path: str) -> App | None:
         for prefix, app in self._apps:
             if path.startswith(prefix) and (len(path) == len(prefix) or path[len(prefix)] == "/" or prefix[-1:] == "/"):

@@ -72,7 +72,7 @@ class WebSocketPortal(NetworkPortal):
         listener: an existing Listener to share, which has its own host, port and config.
         config: limits and timeouts of the connections.
         serving: limits and timeouts of a listener of its own.
-        documents: serve the method rpc.discover, and /portal.js, the client for pages in browsers.
+        documents: serve the method rpc.discover, /portal.js, the client for pages in browsers, and /docs/websocket.
         title, version: of the document that it returns. The title is by default the name, or "Portal".
         on_connect, on_disconnect: called in a worker with the description of a connection, as `list_clients` returns
             it.

@@ -38,6 +38,7 @@ class Documents:
         rpc_url: returns the URL of the JSON-RPC endpoint; None if there is no such endpoint.
         title, version: of the documents.
         authenticators: of the portal.
+        has_page: returns whether the listener has another page at a path; see `DocsPage`.
 
     Threads: any. Two threads may make the same document at once.
     """
@@ -52,6 +53,7 @@ class Documents:
         title: str = "Portal",
         version: str = "1",
         authenticators: Iterable[Any] = (),
+        has_page: Callable[[str], bool] = lambda path: False,
     ) -> None:
         self._catalogue = catalogue
         self._services = services
@@ -60,7 +62,7 @@ class Documents:
         self._title = title
         self._version = version
         self._authenticators = tuple(authenticators)
-        self._page = DocsPage(title=title)
+        self._page = DocsPage(title=title, has_page=has_page)
         self._discovered: tuple[list[Entry], dict[str, Any]] | None = None
         self._lock = new_lock()  # guards adding to the dict below and clearing it
         self._made: dict[tuple[str, str | None], tuple[list[Entry], bytes]] = {}

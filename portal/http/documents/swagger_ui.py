@@ -10,6 +10,7 @@ from __future__ import annotations
 import html
 import importlib.util
 import json
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +19,7 @@ from ...errors import RegistryError
 from ...http11.entity_tags import entity_tag, matches_tag, not_modified_headers
 from ...serving import Response
 
-__all__ = ["CONTENT_SECURITY_POLICY", "DocsPage", "docs_response", "file_response"]
+__all__ = ["CONTENT_SECURITY_POLICY", "WEBSOCKET_PAGE", "DocsPage", "docs_response", "file_response"]
 
 #: Swagger UI sets styles by attribute. Scripts must be files, and the page may connect to this origin only.
 CONTENT_SECURITY_POLICY = (
@@ -49,13 +50,19 @@ _HTML = """<!doctype html>
 <link rel="stylesheet" href="swagger-ui.css">
 </head>
 <body>
-<div id="swagger-ui"></div>
+{more}<div id="swagger-ui"></div>
 <noscript>This page needs JavaScript. The OpenAPI document is at <a href="{url}">{url}</a>.</noscript>
 <script src="swagger-ui-bundle.js"></script>
 <script src="init.js"></script>
 </body>
 </html>
 """
+#: The page of a WebSocketPortal on the same listener.
+WEBSOCKET_PAGE = "/docs/websocket"
+_MORE = (
+    f'<p style="margin: 1em; font-family: sans-serif"><a href="{WEBSOCKET_PAGE}">'
+    "Functions and topics over WebSocket</a></p>\n"
+)
 _SCRIPT = """"use strict";
 SwaggerUIBundle({{
   url: {url},
@@ -91,15 +98,25 @@ class DocsPage:
         title: of the page.
         document_url: of the OpenAPI document, relative to `/docs/` and of the same origin.
         package: with the files of Swagger UI.
+        has_page: returns whether the origin has a page at a path; the page has a link to `WEBSOCKET_PAGE` then.
 
     Threads: any.
     """
 
     def __init__(
-        self, *, title: str = "Portal", document_url: str = "../openapi.json", package: str = _PACKAGE
+        self,
+        *,
+        title: str = "Portal",
+        document_url: str = "../openapi.json",
+        package: str = _PACKAGE,
+        has_page: Callable[[str], bool] = lambda path: False,
     ) -> None:
         self._package = package
-        page = _HTML.format(title=html.escape(title), url=html.escape(document_url))
+        self._has_page = has_page
+        page, linked = (
+            _HTML.format(title=html.escape(title), url=html.escape(document_url), more=more) for more in ("", _MORE)
+        )
+        self._linked = _file(linked.encode(), "text/html; charset=utf-8", "no-cache")
         script = _SCRIPT.format(url=json.dumps(document_url))
         self._own = {
             "": _file(page.encode(), "text/html; charset=utf-8", "no-cache"),
@@ -123,6 +140,8 @@ class DocsPage:
             return Response(308, [("Location", "docs/"), *_headers("text/plain; charset=utf-8", "no-cache")])
         name = path_tail.removeprefix("/")
         found = self._own.get(name) or _read(folder, name)
+        if not name and self._has_page(WEBSOCKET_PAGE):
+            found = self._linked
         if found is None:
             raise RegistryError(f"the docs page has no file {name[:200]}")
         return _respond(found, if_none_match)

@@ -71,6 +71,7 @@ class HTTPApp:
         documents: whether /openapi.json, /openrpc.json, /docs and rpc.discover are served. Everybody may read the
             first three, and they show what is published.
         title, version: of the interface, for the documents.
+        has_page: returns whether the listener has another page at a path, which the docs page may name.
         max_containers: objects and arrays in the JSON of one body at most.
         max_body: bytes of a body at most, also when a middleware has decompressed it.
         max_batch_response: bytes of the results of a JSON-RPC batch at most.
@@ -101,6 +102,7 @@ class HTTPApp:
         documents: bool = True,
         title: str = "Portal",
         version: str = "1",
+        has_page: Callable[[str], bool] = lambda path: False,
         max_containers: int = MAX_CONTAINERS,
         max_body: int = 1024 * 1024,
         max_batch_response: int = MAX_BATCH_RESPONSE,
@@ -123,6 +125,7 @@ class HTTPApp:
             authenticators=self._authenticators,
             title=title,
             version=version,
+            has_page=has_page,
         )
         self._errors = ErrorResponses(self._authenticators, debug=debug)
         self._listing = Listing(catalogue, services, address_of)

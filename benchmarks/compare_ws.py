@@ -24,6 +24,7 @@ _MODULES = {
     "portal": "portal",
     "websockets": "websockets",
     "simple-websocket": "simple_websocket",
+    "socketio": "socketio",
     "rpyc": "rpyc",
     "rpyc-root": "rpyc",
 }
@@ -152,9 +153,13 @@ def compare(rounds: int, seconds: float) -> Iterator[Part]:
         Part(
             "Part 3: 100 messages to 1,000 subscribers, each in order",
             "deliveries/s, median",
-            (Target("Portal", "websockets"),),
+            (Target("Portal", "websockets"), Target("Portal", "python-socketio, threads")),
         ),
-        (("Portal", "portal", "fan-out"), ("websockets", "websockets", "fan-out")),
+        (
+            ("Portal", "portal", "fan-out"),
+            ("websockets", "websockets", "fan-out"),
+            ("python-socketio, threads", "socketio", "fan-out"),
+        ),
         rounds,
         seconds,
     )

@@ -127,6 +127,48 @@ class Inbox:
                 self.done.set()
 
 
+class JSONRPCWire:
+    """What a subscriber and a publisher send to Portal, and to the servers that respond in the same format."""
+
+    path = "/"
+
+    def __init__(self, subscribe: str, publish: str, confirms: bool) -> None:
+        self.subscribe, self.publish, self.confirms = subscribe, publish, confirms
+
+    def greeting(self) -> list[str]:
+        return [json.dumps({"jsonrpc": "2.0", "id": 1, "method": self.subscribe, "params": {"topic": "news"}})]
+
+    def event(self, number: int) -> str:
+        params = {"topic": "news", "data": number}
+        return json.dumps({"jsonrpc": "2.0", "id": number, "method": self.publish, "params": params})
+
+    def number_of(self, text: str) -> int | None:
+        return int(json.loads(text)["params"]["data"])
+
+
+class SocketIOWire:
+    """The same for Socket.IO: packets of Engine.IO 4 over a WebSocket."""
+
+    path = "/socket.io/?EIO=4&transport=websocket"
+    confirms = False
+
+    def greeting(self) -> list[str]:
+        return ["40"]  # to the default namespace
+
+    def event(self, number: int) -> str:
+        return "42" + json.dumps(["publish", {"data": number}])
+
+    def number_of(self, text: str) -> int | None:
+        return int(json.loads(text[2:])[1]["data"]) if text.startswith("42") else None  # others are pings
+
+
+WIRES: dict[str, Any] = {
+    "portal": lambda: JSONRPCWire("rpc.subscribe", "rpc.publish", True),
+    "websockets": lambda: JSONRPCWire("subscribe", "publish", False),
+    "socketio": SocketIOWire,
+}
+
+
 def fan_out(kind: str, address: str) -> float:
     """Return the deliveries a second. The subscribers read with one selector, so that the server is measured."""
     import selectors
@@ -134,34 +176,39 @@ def fan_out(kind: str, address: str) -> float:
     from portal import Address
     from portal.network.proxies import Proxies
     from portal.network.tls import ClientTLS
-    from portal.websocket.client.dialer import Dialer
+    from portal.websocket.client.dialer import Dialed, Dialer
     from portal.websocket.frames import TextMessage
 
-    target = Address.parse(address.rsplit("/add", 1)[0] + "/")
+    wire = WIRES[kind]()
+    target = Address.parse(address.rsplit("/add", 1)[0] + wire.path)
     dialer, inbox, watched = Dialer(ClientTLS(), Proxies(), connect_timeout=60.0), Inbox(), selectors.DefaultSelector()
-    method, params = ("rpc.subscribe", {"topic": "news"}) if kind == "portal" else ("subscribe", {})
-    request = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
-    connections = []
-    for index in range(_SUBSCRIBERS):
+
+    def connect() -> Dialed:
+        """Return a connection whose greeting is confirmed."""
         dialed = dialer.dial(target)
         dialed.sock.setblocking(True)
-        dialed.sock.sendall(dialed.frames.text(request))
-        while not dialed.frames.feed(dialed.sock.recv(65536)):
-            pass
+        wait_for = 2 if kind == "socketio" else 1  # Engine.IO greets as well
+        for text in wire.greeting():
+            dialed.sock.sendall(dialed.frames.text(text))
+        found = len(dialed.frames.feed(dialed.rest))
+        while found < wait_for:
+            found += len(dialed.frames.feed(dialed.sock.recv(65536)))
+        return dialed
+
+    connections = []
+    for index in range(_SUBSCRIBERS):
+        dialed = connect()
         dialed.sock.setblocking(False)
         watched.register(dialed.sock, selectors.EVENT_READ, (index, dialed))
         connections.append(dialed)
-    publisher = dialer.dial(target)
+    publisher = connect() if kind == "socketio" else dialer.dial(target)
     publisher.sock.setblocking(True)
     began = perf_counter()
 
     def publish() -> None:
         for number in range(_MESSAGES):
-            params: Any = {"topic": "news", "data": number} if kind == "portal" else {"data": number}
-            method = "rpc.publish" if kind == "portal" else "publish"
-            text = json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": params})
-            publisher.sock.sendall(publisher.frames.text(text))
-            while kind == "portal" and not publisher.frames.feed(publisher.sock.recv(65536)):
+            publisher.sock.sendall(publisher.frames.text(wire.event(number)))
+            while wire.confirms and not publisher.frames.feed(publisher.sock.recv(65536)):
                 pass  # calls of one connection may overtake each other; the messages must not
 
     threading.Thread(target=publish, daemon=True).start()
@@ -169,8 +216,9 @@ def fan_out(kind: str, address: str) -> float:
         for key, _ in watched.select(60):
             index, dialed = key.data
             for event in dialed.frames.feed(dialed.sock.recv(65536)):
-                if isinstance(event, TextMessage):
-                    inbox.take(index, json.loads(event.text)["params"]["data"])
+                number = wire.number_of(event.text) if isinstance(event, TextMessage) else None
+                if number is not None:
+                    inbox.take(index, number)
     return _SUBSCRIBERS * _MESSAGES / (perf_counter() - began)
 
 

@@ -92,6 +92,22 @@ def simple_websocket() -> None:
     sys.stdin.read()
 
 
+def socketio() -> None:
+    """python-socketio with a thread for each client, on simple-websocket, as its documentation shows for Flask."""
+    import logging
+
+    import socketio as library
+    from werkzeug.serving import make_server
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = library.Server(async_mode="threading", cors_allowed_origins="*", async_handlers=False)  # in order
+    server.on("publish", lambda client, data: server.emit("event", data))
+    listener = make_server("127.0.0.1", 0, library.WSGIApp(server), threaded=True)
+    print(f"ws://127.0.0.1:{listener.server_port}/add", flush=True)
+    threading.Thread(target=listener.serve_forever, daemon=True).start()
+    sys.stdin.read()
+
+
 def rpyc() -> None:
     import rpyc as library
     from rpyc.utils.server import ThreadedServer
@@ -109,6 +125,7 @@ SERVERS = {
     "portal": portal,
     "websockets": websockets,
     "simple-websocket": simple_websocket,
+    "socketio": socketio,
     "rpyc": rpyc,
     "rpyc-root": rpyc,
 }

@@ -12,8 +12,16 @@ attempted".
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
+from typing import TypeVar
 
-__all__ = ["clear_error_queue"]
+__all__ = ["NOT_READY", "clear_error_queue", "repeat_operation"]
+
+#: The operation has to wait for the socket.
+NOT_READY = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+_Argument = TypeVar("_Argument")
+_Result = TypeVar("_Result")
 
 _context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
@@ -30,3 +38,31 @@ def clear_error_queue() -> None:
         _context.load_verify_locations(cadata=b"0")
     except ssl.SSLError:
         return
+
+
+def repeat_operation(
+    operation: Callable[[_Argument], _Result], argument: _Argument, error: ssl.SSLError
+) -> _Result:
+    """Repeat a read or write that has failed, as the error may be one that another connection left in the queue.
+
+    An operation that does not have to wait ignores the queue. So this is cheaper than to empty the queue before each
+    one. Python has emptied it when it raised the error. A connection that is broken fails again.
+
+    Args:
+        operation: the method of the TLS object.
+        argument: the same argument again.
+        error: what the first attempt raised.
+
+    Returns: what the operation returns.
+    Raises: `NOT_READY` if it has to wait; `error` if it fails again.
+
+    Threads: the one that made the first attempt.
+    """
+    if isinstance(error, NOT_READY):
+        raise error
+    try:
+        return operation(argument)
+    except NOT_READY:
+        raise
+    except OSError:
+        raise error from None

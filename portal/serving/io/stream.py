@@ -18,13 +18,14 @@ from collections.abc import Callable
 from typing import Protocol
 
 from ..._internal.log import get_logger
-from ..._internal.openssl import clear_error_queue
+from ..._internal.openssl import NOT_READY, clear_error_queue, repeat_operation
 from .output import Sink
 
 __all__ = ["PlainStream", "Stream", "TLSStream", "plain_stream"]
 
 _log = get_logger("portal.serving")
 _READ_SIZE = 64 * 1024
+_RECORD = 16 * 1024  # bytes of the largest TLS record
 _HANG_UP = getattr(select, "POLLRDHUP", 0)
 _DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER with no time: `close` resets the connection
@@ -177,8 +178,8 @@ class TLSStream(_PolledStream):
     """A TLS connection on a socket.
 
     Two threads must not use OpenSSL's object of a connection at once. So a lock is held during each call of it, and
-    none of these calls waits. The error queue of OpenSSL is cleared before each call, as a broken connection of this
-    thread may have left an error in it.
+    none of these calls waits. A call that fails is repeated once: a broken connection of this thread may have left its
+    error in OpenSSL's queue.
 
     Args:
         linger: seconds that `read_soon` waits.
@@ -217,33 +218,47 @@ class TLSStream(_PolledStream):
         return sock
 
     def read_now(self) -> bytes | None:
+        """Return what has arrived: one record, or several if they are large.
+
+        The poller reports further records: OpenSSL takes no more from the socket than the record that it decrypts.
+        """
         assert self.tls is not None
         pieces: list[bytes] = []
         size = 0
         with self._lock:
-            clear_error_queue()
             try:
-                # Read also what OpenSSL has decrypted already: the poller reports no event for it.
-                while size < _READ_SIZE or self.tls.pending():
-                    piece = self.tls.recv(_READ_SIZE)
-                    if not piece:
-                        break
+                while piece := self._read():
+                    if len(piece) < _RECORD and not pieces and not self.tls.pending():
+                        return piece
                     pieces.append(piece)
                     size += len(piece)
-            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                    if (len(piece) < _RECORD or size >= _READ_SIZE) and not self.tls.pending():
+                        break
+            except NOT_READY:
                 return b"".join(pieces) if pieces else None
             except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
                 return b"".join(pieces)
         return b"".join(pieces)
 
+    def _read(self) -> bytes:
+        assert self.tls is not None
+        try:
+            return self.tls.read(_READ_SIZE)
+        except ssl.SSLError as error:
+            return repeat_operation(self.tls.read, _READ_SIZE, error)
+
     def send_some(self, data: bytes | memoryview) -> int:
         assert self.tls is not None
         with self._lock:
-            clear_error_queue()
             try:
-                return self.tls.send(data)
-            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                return self.tls.write(data)
+            except NOT_READY:
                 return 0
+            except ssl.SSLError as error:
+                try:
+                    return repeat_operation(self.tls.write, data, error)
+                except NOT_READY:
+                    return 0
 
     def shut_writing(self) -> None:
         self._send_close_notify()

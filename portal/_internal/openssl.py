@@ -40,9 +40,7 @@ def clear_error_queue() -> None:
         return
 
 
-def repeat_operation(
-    operation: Callable[[_Argument], _Result], argument: _Argument, error: ssl.SSLError
-) -> _Result:
+def repeat_operation(operation: Callable[[_Argument], _Result], argument: _Argument, error: ssl.SSLError) -> _Result:
     """Repeat a read or write that has failed, as the error may be one that another connection left in the queue.
 
     An operation that does not have to wait ignores the queue. So this is cheaper than to empty the queue before each
@@ -54,15 +52,19 @@ def repeat_operation(
         error: what the first attempt raised.
 
     Returns: what the operation returns.
-    Raises: `NOT_READY` if it has to wait; `error` if it fails again.
+    Raises: `NOT_READY` if it has to wait; `error` if it fails again, or if the connection has ended: after an alert of
+        the peer a second read only tells of the end.
 
     Threads: the one that made the first attempt.
     """
     if isinstance(error, NOT_READY):
         raise error
     try:
-        return operation(argument)
+        result = operation(argument)
     except NOT_READY:
         raise
     except OSError:
         raise error from None
+    if not result:
+        raise error
+    return result

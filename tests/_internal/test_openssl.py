@@ -47,8 +47,8 @@ def test_an_operation_that_met_a_leftover_error_is_repeated() -> None:
         repeat_operation(Operation(ssl.SSLWantReadError(2, "wait")), 1, _LEFTOVER)
 
 
-@pytest.mark.parametrize("second", [ssl.SSLError(1, "again"), ConnectionResetError(), ssl.SSLEOFError(8, "end")])
-def test_a_broken_connection_raises_its_first_error(second: OSError) -> None:
+@pytest.mark.parametrize("second", [ssl.SSLError(1, "again"), ConnectionResetError(), ssl.SSLEOFError(8, "end"), b""])
+def test_a_broken_connection_raises_its_first_error(second: OSError | bytes) -> None:
     first = ssl.SSLEOFError(8, "EOF occurred in violation of protocol")
     with pytest.raises(ssl.SSLEOFError) as raised:
         repeat_operation(Operation(second), 1, first)

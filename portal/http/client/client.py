@@ -53,6 +53,7 @@ from .result import (
     require_type,
 )
 from .session_transport import SessionTransport
+from .tls_pool import TLSConnectionPools
 from .transport import HTTPTransport
 from .urllib3_transport import Urllib3Transport
 
@@ -134,12 +135,15 @@ class HTTPClient:
             read_timeout=positive_seconds("client.read_timeout", read_timeout, optional=True),
             max_idle=count("client.max_idle_connections", max_idle_connections),
         )
-        instance("client.tls", tls, ClientTLS, optional=True)
+        client_tls = instance("client.tls", tls, ClientTLS, optional=True) or ClientTLS()
         count("client.max_exchanges", max_exchanges)
         self._transport: HTTPTransport | SessionTransport
         if session is None:
             self._transport = HTTPTransport(
-                ConnectionPools(limits, paths), Urllib3Transport(limits, tls or ClientTLS()), Proxies(proxy, paths)
+                ConnectionPools(limits, paths),
+                TLSConnectionPools(limits, client_tls),
+                Urllib3Transport(limits, client_tls),
+                Proxies(proxy, paths),
             )
         else:
             for name, value in (("tls", tls), ("proxy", proxy), ("sockets", sockets)):

@@ -1,7 +1,7 @@
-"""HTTPConnection: one plain HTTP/1.1 connection.
+"""HTTPConnection: one HTTP/1.1 connection.
 
 `requests` and `urllib3` spend most of a short call on header objects, which they parse with the e-mail package. Here an
-exchange is one write and, mostly, one read. TLS and proxies stay with urllib3.
+exchange is one write and, mostly, one read. `tls_connection.py` adds TLS; proxies stay with urllib3.
 
 Source: RFC 9112.
 """
@@ -175,6 +175,9 @@ class HTTPConnection:
         """Return the bytes read beyond the head, and empty the buffer."""
         data, self._buffer = self._buffer, b""
         return data
+
+    def check_end(self) -> None:
+        """Reject an end of the connection that does not end a body; over TLS the server announces its end."""
 
     def release(self, keep: bool) -> None:
         """Give the connection back to its owner at the end of a response, or close it."""

@@ -1,4 +1,4 @@
-"""ConnectionPools: plain connections to servers, kept from one exchange to the next."""
+"""ConnectionPools: connections to servers, kept from one exchange to the next."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ConnectionLimits:
 
 
 class ConnectionPools:
-    """A ConnectionPool for each server, of 256 servers at most.
+    """A ConnectionPool for each server, of 256 servers at most; `TLSConnectionPools` are those for https.
 
     Args:
         limits: timeouts, and the idle connections to keep for each server.
@@ -42,6 +42,8 @@ class ConnectionPools:
 
     Threads: any; a look-up takes no lock.
     """
+
+    _default_port = 80
 
     def __init__(self, limits: ConnectionLimits, sockets: Mapping[str, str]) -> None:
         self._limits = limits
@@ -55,7 +57,7 @@ class ConnectionPools:
 
     def acquire(self, address: Address, deadline: float | None) -> HTTPConnection:
         """Return an idle connection to the server of an address, or a new one; exceptions as `ConnectionPool`."""
-        pool = self._pools.get((address.host, address.port or 80)) or self._add(address)
+        pool = self._pools.get((address.host, address.port or self._default_port)) or self._add(address)
         return pool.acquire(deadline)
 
     def socket_path(self, address: Address) -> str | None:
@@ -64,15 +66,19 @@ class ConnectionPools:
 
     def _add(self, address: Address) -> ConnectionPool:
         evicted: list[ConnectionPool] = []
-        host, port = address.host, address.port or 80
+        host, port = address.host, address.port or self._default_port
         with self._lock:
-            made = ConnectionPool(host, port, self._limits, path=self.socket_path(address))
+            made = self._make_pool(host, port, self.socket_path(address))
             pool = self._pools.setdefault((host, port), made)
             while len(self._pools) > _MAX_POOLS:
                 evicted.append(self._pools.pop(next(iter(self._pools))))
         for old in evicted:
             old.close()
         return pool
+
+    def _make_pool(self, host: str, port: int, path: str | None) -> ConnectionPool:
+        """Return a pool for a server. The lock is held."""
+        return ConnectionPool(host, port, self._limits, path=path)
 
     def close(self) -> None:
         """Close idle connections; connections in use close after their response. A later call connects again."""
@@ -128,15 +134,18 @@ class ConnectionPool:
             limit = min(limit, deadline)
         try:
             if self._path is not None:
-                return HTTPConnection(
-                    connect_socket(socket.AF_UNIX, self._path, limit), self, self._limits.read_timeout
-                )
-            sock = connect_to_host(self._host, self._port, limit)
-        except (OSError, UnicodeError) as error:
+                sock = connect_socket(socket.AF_UNIX, self._path, limit)
+            else:
+                sock = connect_to_host(self._host, self._port, limit)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return self._open(sock, limit)
+        except (OSError, ValueError) as error:  # UnicodeError for a name that cannot be encoded
             if deadline is not None and monotonic() >= deadline:
                 raise TimeoutError("the deadline has passed") from error
             raise NotSent(str(error)) from error
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def _open(self, sock: socket.socket, limit: float) -> HTTPConnection:
+        """Return a connection on a connected socket, which it closes; `limit` is for a handshake."""
         return HTTPConnection(sock, self, self._limits.read_timeout)
 
     def put(self, connection: HTTPConnection) -> None:

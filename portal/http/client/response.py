@@ -118,6 +118,7 @@ class ConnectionResponse:
                 yield data
             data = connection.receive(self._deadline)
             if not data:
+                connection.check_end()
                 return b""
 
     def _receive_more(self, connection: HTTPConnection) -> bytes:

@@ -1,7 +1,7 @@
 """HTTPTransport: one request out, one response in, over the connection that leads there.
 
-Plain http uses connections of our own (`connection.py`); https and proxies use urllib3 (`urllib3_transport.py`). Both
-give the same responses and the same errors. A TransportError's `may_have_executed` is False only if no byte of the
+Direct connections are our own (`connection.py`, `tls_connection.py`); proxies use urllib3 (`urllib3_transport.py`).
+Both give the same responses and the same errors. A TransportError's `may_have_executed` is False only if no byte of the
 request can have reached the server.
 """
 
@@ -30,14 +30,18 @@ class HTTPTransport:
 
     Args:
         pools: connections for plain http.
-        urllib3: connections for https and through proxies.
+        tls_pools: connections for https.
+        urllib3: connections through proxies.
         proxies: which proxy leads to an address.
 
     Threads: any; connections are shared. Fork: a child process opens connections of its own.
     """
 
-    def __init__(self, pools: ConnectionPools, urllib3: Urllib3Transport, proxies: Proxies) -> None:
+    def __init__(
+        self, pools: ConnectionPools, tls_pools: ConnectionPools, urllib3: Urllib3Transport, proxies: Proxies
+    ) -> None:
         self._pools = pools
+        self._tls_pools = tls_pools
         self._urllib3 = urllib3
         self._proxies = proxies
 
@@ -53,10 +57,11 @@ class HTTPTransport:
             raise expired_error(context, str(address))
         proxy = self._proxies.find(address)
         try:
-            if address.scheme == "https" or proxy is not None:
+            if proxy is not None:
                 return self._urllib3.exchange(request, proxy)
             data, deadline = request.encode(), context.deadline
-            return self._pools.acquire(address, deadline).exchange(data, deadline)
+            pools = self._tls_pools if address.scheme == "https" else self._pools
+            return pools.acquire(address, deadline).exchange(data, deadline)
         except OSError as error:
             failure = as_portal_error(error, address, context, proxy)
             if proxy is None and is_unstarted(address):
@@ -86,4 +91,5 @@ class HTTPTransport:
     def close(self) -> None:
         """Close idle connections; connections in use close after their response."""
         self._pools.close()
+        self._tls_pools.close()
         self._urllib3.close()

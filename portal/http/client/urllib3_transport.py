@@ -1,4 +1,4 @@
-"""Urllib3Transport: https, and requests through proxies; urllib3 makes the connections."""
+"""Urllib3Transport: requests through proxies; urllib3 makes the connections."""
 
 from __future__ import annotations
 

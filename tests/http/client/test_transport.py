@@ -12,6 +12,7 @@ from portal import Address, CallCancelled, CallContext, CallTimeout, HTTPPortal,
 from portal.http import ClientTLS
 from portal.http.client.pool import ConnectionLimits, ConnectionPools
 from portal.http.client.request import ClientRequest
+from portal.http.client.tls_pool import TLSConnectionPools
 from portal.http.client.transport import HTTPTransport
 from portal.http.client.urllib3_transport import Urllib3Transport
 from portal.network.dial import NotSent, StaleConnection
@@ -39,7 +40,8 @@ class ScriptedPools(ConnectionPools):
 
 
 def transport_of(pools: ConnectionPools, tls: ClientTLS | None = None) -> HTTPTransport:
-    return HTTPTransport(pools, Urllib3Transport(ConnectionLimits(), tls or ClientTLS()), Proxies())
+    limits, settings = ConnectionLimits(), tls or ClientTLS()
+    return HTTPTransport(pools, TLSConnectionPools(limits, settings), Urllib3Transport(limits, settings), Proxies())
 
 
 def test_a_request_and_its_response() -> None:

@@ -266,6 +266,7 @@ def test_a_broken_tls_connection_of_a_caller_does_not_break_its_calls(files: Fil
         for number in range(3):
             break_a_connection()
             assert next(events) == number
+        assert list(events) == []
 
 
 def test_certificates_are_reloaded_without_a_restart(files: Files, tmp_path: Path) -> None:

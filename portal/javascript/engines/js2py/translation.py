@@ -8,6 +8,9 @@ from __future__ import annotations
 import ast
 import threading
 import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from types import CodeType
 from typing import Any
 
@@ -31,6 +34,7 @@ _ATTRIBUTES = frozenset(
     )
 )
 _TICK = "PyJsTick"
+_TRIES = 20
 
 
 def translate(runtime: Runtime, source: str) -> CodeType:
@@ -60,7 +64,7 @@ def check_and_tick(text: str) -> CodeType:
     Raises: EngineError (stage "analysis").
     """
     try:
-        tree = ast.parse(text)
+        tree = _compile_step(partial(ast.parse, text))
     except (SyntaxError, ValueError) as error:
         raise EngineError("analysis", f"the translation is not Python: {error}") from None
     for node in ast.walk(tree):
@@ -72,7 +76,20 @@ def check_and_tick(text: str) -> CodeType:
             node.body.insert(0, ast.Expr(ast.Call(ast.Name(_TICK, ast.Load()), [], [])))
     # CPython 3.14 and later warn of `continue` in a `finally` block, which JavaScript allows.
     warnings.filterwarnings("ignore", ".*in a 'finally' block", SyntaxWarning, "<javascript>")
-    return compile(ast.fix_missing_locations(tree), "<javascript>", "exec")
+    code: CodeType = _compile_step(partial(compile, ast.fix_missing_locations(tree), "<javascript>", "exec"))
+    return code
+
+
+def _compile_step(step: Callable[[], Any]) -> Any:
+    """Run a step of CPython's compiler, again if another thread has disturbed it.
+
+    Some versions count the depth of a syntax tree for all threads together (CPython issue 106905). They raise
+    SystemError if the threads switch at the wrong moment.
+    """
+    for _ in range(_TRIES):
+        with suppress(SystemError):
+            return step()
+    return step()
 
 
 def _problem(node: ast.AST) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import threading
 
 import pytest
@@ -62,6 +63,18 @@ def test_deep_nesting_is_an_error() -> None:
     with pytest.raises(EngineError) as caught:
         translate(load(), "x = " + "(" * 5000 + "1" + ")" * 5000)
     assert caught.value.stage in ("stack", "syntax")
+
+
+def test_a_step_of_the_compiler_that_another_thread_disturbs_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    parse, disturbed = ast.parse, iter([True, True, False])
+
+    def parse_badly(text: str) -> ast.Module:
+        if next(disturbed):
+            raise SystemError("AST constructor recursion depth mismatch (before=21, after=15)")
+        return parse(text)
+
+    monkeypatch.setattr(ast, "parse", parse_badly)
+    assert check_and_tick("var.put('x', 1)").co_filename == "<javascript>"
 
 
 def test_threads_translate_one_after_the_other() -> None:

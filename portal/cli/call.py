@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from .completion import AddressParameter
 from .connect import client_options, connected
 from .errors import reported
+from .inputs import read_input
 from .output import OutputError, echo_json
 
 if TYPE_CHECKING:
@@ -23,43 +24,40 @@ _MAX_ALTERNATIVES = 1000
 _EXAMPLES = """\b
 Examples:
   portal call http://127.0.0.1:8080/api/orders/add a=1 b=2
-  portal call http://127.0.0.1:8080/api/orders/add --json '{"a": 1, "b": 2}'
+  portal call http://127.0.0.1:8080/api/orders/add '{"a": 1, "b": 2}' --json
+  portal call http://127.0.0.1:8080/api/orders/price @order.json
+  portal call http://127.0.0.1:8080/api/notes/add text=@note.txt
   portal call http://127.0.0.1:8080/api/orders/history customer=ann --timeout 5
 """
 
 
 @click.command(epilog=_EXAMPLES)
-@click.argument("address")
-@click.argument("arguments", nargs=-1, metavar="[NAME=VALUE | NAME:=JSON]...")
-@click.option("--json", "text", metavar="OBJECT", help="Read all parameters from one JSON object; - reads stdin.")
+@click.argument("address", type=AddressParameter())
+@click.argument("arguments", nargs=-1, metavar="[NAME=VALUE | NAME:=JSON]... | OBJECT")
 @click.option(
     "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Time limit of the whole call."
 )
 @click.option(
     "--idempotency-key", metavar="KEY", help="Run the call only once for this key. The server must use Idempotency."
 )
-@click.option(
-    "--output", type=click.Choice(["pretty", "json"]), default="pretty", show_default=True, help="Format of the result."
-)
+@click.option("--json", "as_json", is_flag=True, help="Print the result, or the error, as one line of JSON.")
 @client_options
 def call(
     address: str,
     arguments: tuple[str, ...],
-    text: str | None,
     timeout: float | None,
     idempotency_key: str | None,
-    output: str,
+    as_json: bool,
     **client: Any,
 ) -> None:
     """Call the function at ADDRESS and print its result.
 
     NAME=VALUE passes VALUE as JSON if it is valid JSON and the parameter does not accept strings. Otherwise VALUE is a
-    string. NAME:=JSON is always JSON. A stream prints one item per line.
+    string. NAME:=JSON is always JSON. VALUE and JSON may be @FILE or - (stdin). OBJECT is one JSON object with all
+    parameters, also as @FILE or -. A stream prints one item per line.
     """
-    if text is not None and arguments:
-        raise click.UsageError("pass parameters as NAME=VALUE or with --json, not both")
-    given = None if text is None else parse_object(sys.stdin.read() if text == "-" else text)
-    with reported(output == "json"), connected(address, timeout, **client) as consumer:
+    given = _given_object(arguments)
+    with reported(as_json), connected(address, timeout, **client) as consumer:
         schema = consumer.resolve(address).schema
         params = parse_arguments(arguments, schema) if given is None else given
         try:
@@ -67,14 +65,23 @@ def call(
                 for item in consumer.stream_at(address, params):
                     echo_json(item)
             else:
-                echo_json(consumer.call_at(address, params, idempotency_key=idempotency_key), pretty=output == "pretty")
+                echo_json(consumer.call_at(address, params, idempotency_key=idempotency_key), pretty=not as_json)
         except OutputError as error:
             raise OutputError(f"the function was called, but {error.message}") from error
+
+
+def _given_object(arguments: tuple[str, ...]) -> dict[str, Any] | None:
+    """Return the parameters if one argument has all of them. Raises: click.UsageError; click.BadParameter."""
+    whole = [one for one in arguments if one == "-" or one.startswith(("{", "@"))]
+    if whole and len(arguments) > 1:
+        raise click.UsageError(f"pass parameters as NAME=VALUE or as one object, not both; got {whole[0][:40]}")
+    return parse_object(read_input(whole[0], "OBJECT"), "OBJECT") if whole else None
 
 
 def parse_arguments(arguments: Iterable[str], schema: FunctionSchema) -> dict[str, Any]:
     """Return the parameters that NAME=VALUE and NAME:=JSON stand for. Raises: click.BadParameter."""
     params: dict[str, Any] = {}
+    from_stdin = 0
     for argument in arguments:
         left, equals, text = argument.partition("=")
         name = left.removesuffix(":")
@@ -82,6 +89,11 @@ def parse_arguments(arguments: Iterable[str], schema: FunctionSchema) -> dict[st
             raise click.BadParameter(f"must be NAME=VALUE or NAME:=JSON, got {argument}", param_hint="NAME=VALUE")
         if name in params:
             raise click.BadParameter(f"{name} is passed twice", param_hint="NAME=VALUE")
+        if text == "-" or text.startswith("@"):
+            from_stdin += text == "-"
+            text = read_input(text, argument)
+        if from_stdin > 1:
+            raise click.BadParameter("stdin can be read once", param_hint=argument)
         params[name] = parse_json(text, argument) if left.endswith(":") else _parse_value(text, name, schema.input)
     return params
 
@@ -96,7 +108,7 @@ def _parse_value(text: str, name: str, schema: Mapping[str, Any]) -> Any:
         return text
 
 
-def parse_object(text: str, hint: str = "--json") -> dict[str, Any]:
+def parse_object(text: str, hint: str) -> dict[str, Any]:
     """Return the object that a text is. Raises: click.BadParameter, which names the option `hint`."""
     value = parse_json(text, hint)
     if not isinstance(value, dict):

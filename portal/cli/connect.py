@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -15,12 +16,17 @@ if TYPE_CHECKING:
 
 __all__ = ["client_options", "connected"]
 
+_TOKEN = "PORTAL_TOKEN"  # the name of the environment variable
 _MARGIN = 0.1  # seconds; a server responds at its deadline, which is a little before that of the command
 
 
 def client_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options for the token, the trusted certificate authorities and the socket."""
-    token = click.option("--token", metavar="TOKEN", help="Bearer token to send. $NAME reads an environment variable.")
+    token = click.option(
+        "--token",
+        metavar="TOKEN",
+        help="Bearer token to send. $NAME reads an environment variable; the default is that of PORTAL_TOKEN.",
+    )
     authorities = click.option(
         "--tls-ca",
         metavar="PEM",
@@ -49,7 +55,7 @@ def connected(
     from ..http import ClientTLS, HTTPClient
     from ..websocket import WebSocketClient
 
-    auth = None if token is None else secret(token, "--token")
+    auth = os.environ.get(_TOKEN) or None if token is None else secret(token, "--token")
     context = None if timeout is None else CallContext.for_call(timeout)
     limit = nullcontext() if context is None else context.active()
     tls = None if tls_ca is None else ClientTLS(ca=tls_ca)
@@ -60,8 +66,8 @@ def connected(
         try:
             yield consumer
         except AuthenticationError as error:
-            if token is None:
-                error.hint = "pass a token with --token"
+            if auth is None:
+                error.hint = f"pass a token with --token, or in {_TOKEN}"
             raise
         except CallTimeout as error:
             left = None if context is None else context.remaining()

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from .completion import AddressParameter
 from .connect import client_options, connected
 from .errors import reported
 from .output import echo, echo_json, echo_table, one_line
@@ -47,7 +48,7 @@ def _listed(row: Any) -> tuple[str, str]:
 
 
 @click.command(short_help="Show the parameters and result of a function.")
-@click.argument("address")
+@click.argument("address", type=AddressParameter())
 @click.option("--json", "as_json", is_flag=True, help="Print the full schema as one line of JSON.")
 @client_options
 def describe(address: str, as_json: bool, **client: Any) -> None:

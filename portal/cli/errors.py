@@ -18,12 +18,13 @@ __all__ = [
     "INVALID",
     "MISUSED",
     "NOT_FOUND",
+    "UNAUTHORIZED",
     "UNREACHABLE",
     "exit_code",
     "reported",
 ]
 
-FAILED, MISUSED, INVALID, NOT_FOUND, UNREACHABLE = range(1, 6)
+FAILED, MISUSED, INVALID, NOT_FOUND, UNREACHABLE, UNAUTHORIZED = range(1, 7)
 INTERRUPTED = 130  # as shells have it for SIGINT
 
 EXIT_CODES = """\b
@@ -34,6 +35,7 @@ Exit codes:
   3  invalid input (ValidationError, AddressError)
   4  no function is published at this address
   5  the server is unreachable, overloaded or too slow
+  6  the credential is missing or invalid, or lacks a right
   130  interrupted by Ctrl-C
 """
 
@@ -48,6 +50,8 @@ def exit_code(error: PortalError) -> int:
         return INVALID
     if isinstance(error, errors.ConfigError):
         return MISUSED
+    if isinstance(error, errors.AuthenticationError | errors.AuthorizationError):
+        return UNAUTHORIZED
     unreachable = errors.CallTimeout | errors.TransportError | errors.OverloadedError | errors.CircuitOpenError
     return UNREACHABLE if isinstance(error, unreachable) else FAILED
 

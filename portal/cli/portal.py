@@ -76,7 +76,8 @@ def _serving_config(options: dict[str, Any]) -> Any:
     if key and not certificate:
         raise click.UsageError("--tls-key needs --tls-certificate")
     tls = TLSConfig(Certificate(certificate, key)) if certificate else None
-    return ServingConfig.development(tls=tls) if options["debug"] else ServingConfig(tls=tls)
+    size = {} if options.get("max_body") is None else {"max_body": options["max_body"]}
+    return ServingConfig.development(tls=tls, **size) if options["debug"] else ServingConfig(tls=tls, **size)
 
 
 def _all_authenticators(options: dict[str, Any]) -> list[Any]:

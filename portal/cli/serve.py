@@ -46,6 +46,7 @@ _PORTAL_OPTIONS = {
     "tls_certificate": "--tls-certificate",
     "log": "--log",
     "name": "--name",
+    "max_body": "--max-body",
 }
 _EXAMPLES = """\b
 Examples:
@@ -128,6 +129,9 @@ Examples:
 @click.option("--tls-certificate", metavar="PEM", help="Serve HTTPS with this certificate chain.")
 @click.option("--tls-key", metavar="PEM", help="Private key, if it is not in the certificate's file.")
 @click.option("--log", metavar="FILE", help="Append one line of JSON per request to this file.")
+@click.option(
+    "--max-body", type=click.IntRange(min=1), metavar="BYTES", help="Largest body of a request; by default 1 MiB."
+)
 @click.option("--title", help="Title of the page at /docs; by default the name, or Portal.")
 @click.option(
     "--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Number of processes; needs gunicorn."

@@ -10,6 +10,7 @@ import click
 from .call import parse_json, parse_object
 from .connect import client_options, connected
 from .errors import reported
+from .inputs import read_input
 from .output import echo, echo_json
 
 __all__ = ["publish", "subscribe"]
@@ -30,7 +31,7 @@ Examples:
 @click.command(epilog=_SUBSCRIBE_EXAMPLES)
 @click.argument("address")
 @click.option("--params", "text", metavar="OBJECT", help="Parameters of the subscription, as one JSON object.")
-@click.option("--since", metavar="EPOCH:OFFSET", help="Go on after this event, as --output json prints it.")
+@click.option("--since", metavar="EPOCH:OFFSET", help="Go on after this event, as --json prints it.")
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N events.")
 @click.option(
     "--timeout",
@@ -39,11 +40,7 @@ Examples:
     help="Time limit for the server to confirm the subscription.",
 )
 @click.option(
-    "--output",
-    type=click.Choice(["data", "json"]),
-    default="data",
-    show_default=True,
-    help="Print the data of each event, or the event with its epoch, offset and key.",
+    "--json", "as_json", is_flag=True, help="Print each event with its epoch, offset and key, not its data alone."
 )
 @client_options
 def subscribe(
@@ -52,24 +49,24 @@ def subscribe(
     since: str | None,
     count: int | None,
     timeout: float | None,
-    output: str,
+    as_json: bool,
     **client: Any,
 ) -> None:
     """Print the events of the topic at ADDRESS, one line of JSON for each.
 
     The command connects again when the connection is lost, and goes on after the last event. Events that it missed are
-    told on stderr, and with --output json in a line of their own.
+    told on stderr, and with --json in a line of their own.
     """
-    params = None if text is None else parse_object(text, "--params")
+    params = None if text is None else parse_object(read_input(text, "--params"), "--params")
     position = None if since is None else _position(since)
     with (
-        reported(output == "json"),
+        reported(as_json),
         connected(address, **client) as consumer,
         consumer.subscribe(address, params, since=position, timeout=timeout) as subscription,
     ):
         left = count
         for item in subscription:
-            if _print(item, output == "json") and left is not None:
+            if _print(item, as_json) and left is not None:
                 left -= 1
                 if left == 0:
                     return
@@ -113,9 +110,9 @@ def _position(text: str) -> tuple[str, int]:
 def publish(address: str, data: str, key: str | None, timeout: float | None, **client: Any) -> None:
     """Publish JSON to the topic at ADDRESS, and print the epoch and the offset of the event.
 
-    JSON is read from stdin if it is -. The server decides which clients may publish.
+    JSON is read from stdin if it is -, and from a file if it is @FILE. The server decides which clients may publish.
     """
-    value = parse_json(sys.stdin.read() if data == "-" else data, "JSON")
+    value = parse_json(read_input(data, "JSON"), "JSON")
     with reported(False), connected(address, timeout, **client) as consumer:
         position = consumer.publish(address, value, key=key)
     if position is not None:

@@ -127,7 +127,7 @@ class ChunkedDecoder:
     def _count(self, size: int) -> None:
         self._size += size
         if self._size > self._limit:
-            raise ProtocolError(f"the body is longer than {self._limit} bytes", status=413)
+            raise ProtocolError(f"the body must have at most {self._limit} bytes (max_body)", status=413)
 
     def _check_partial_line(self) -> None:
         """Reject a line as soon as it cannot become a valid one."""

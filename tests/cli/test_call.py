@@ -14,10 +14,10 @@ from tests.support.command import run
     [
         (["add", "a=1", "b=2.5"], "3.5\n"),
         (["add", "a:=1", "b:=2"], "3.0\n"),
-        (["add", "--json", '{"a": 1, "b": 2}'], "3.0\n"),
-        (["add", "--json", '{"a": 1, "b": 2}', "--output", "json", "--timeout", "30"], "3.0\n"),
+        (["add", '{"a": 1, "b": 2}'], "3.0\n"),
+        (["add", '{"a": 1, "b": 2}', "--json", "--timeout", "30"], "3.0\n"),
         (
-            ["quote", "sku=PEN-001", "--output", "json"],
+            ["quote", "sku=PEN-001", "--json"],
             '{"sku": "PEN-001", "quantity": 1, "unit_price": "1.20", "total": "1.20"}\n',
         ),
         (
@@ -38,8 +38,19 @@ def test_call_prints_the_result(base, arguments, printed):
 
 
 def test_call_reads_its_parameters_from_stdin(base):
-    result = run("call", f"{base}/orders/add", "--json", "-", stdin='{"a": 1, "b": 2}')
+    result = run("call", f"{base}/orders/add", "-", stdin='{"a": 1, "b": 2}')
     assert (result.stdout, result.exit_code) == ("3.0\n", 0)
+    result = run("call", f"{base}/orders/add", "a=1", "b=-", stdin="2")
+    assert (result.stdout, result.exit_code) == ("3.0\n", 0)
+
+
+def test_call_reads_its_parameters_from_files(base, tmp_path):
+    whole, number = tmp_path / "all.json", tmp_path / "number"
+    whole.write_text('{"a": 1, "b": 2}')
+    number.write_text("2")
+    for arguments in ([f"@{whole}"], ["a=1", f"b=@{number}"], ["a=1", f"b:=@{number}"]):
+        result = run("call", f"{base}/orders/add", *arguments)
+        assert (result.stdout, result.exit_code) == ("3.0\n", 0)
 
 
 @pytest.mark.parametrize(
@@ -51,10 +62,12 @@ def test_call_reads_its_parameters_from_stdin(base):
         (["add", "a=1", "a=2"], 2, ["a is passed twice"]),
         (["add", "a:=one"], 2, ["a:=one", "not valid JSON"]),
         (["add", "a:=NaN"], 2, ["NaN is not JSON"]),
-        (["add", "a=1", "--json", "{}"], 2, ["not both"]),
-        (["add", "--json", "{"], 2, ["--json", "not valid JSON"]),
-        (["add", "--json", "[1]"], 2, ["must be a JSON object, got list"]),
-        (["add", "--json", "[" * 100_000], 2, ["not valid JSON"]),
+        (["add", "a=1", "{}"], 2, ["not both"]),
+        (["add", "a=-", "b=-"], 2, ["stdin can be read once"]),
+        (["add", "@/nowhere"], 2, ["cannot read /nowhere: No such file"]),
+        (["add", "{"], 2, ["OBJECT", "not valid JSON"]),
+        (["add", "-"], 2, ["not valid JSON"]),
+        (["add", "{" * 100_000], 2, ["not valid JSON"]),
         (["add", "--timeout", "0"], 2, ["--timeout"]),
         (["add", "a=x"], 3, ["error: ValidationError: 2 faults\n", "  /a: ", "  /b: "]),
         (["add", "a=NaN", "b=1"], 3, ["error: ValidationError: 1 fault\n", "  /a: "]),

@@ -42,18 +42,27 @@ def test_each_command_has_token_and_tls_ca_options(protected, monkeypatch):
     assert run("list", address.partition("/api")[0], *reach).output == f"{address}\n"
 
 
+def test_the_token_may_be_in_the_environment(protected, monkeypatch):
+    address, ca = protected
+    monkeypatch.setenv("PORTAL_TOKEN", "t0ken")
+    assert run("call", address, "text=a", "--tls-ca", ca).exit_code == 0
+    assert run("call", address, "text=a", "--tls-ca", ca, "--token", "wrong").exit_code == errors_module.UNAUTHORIZED
+    monkeypatch.setenv("PORTAL_TOKEN", "wrong")
+    assert run("call", address, "text=a", "--tls-ca", ca).exit_code == errors_module.UNAUTHORIZED
+
+
 def test_messages_name_the_missing_option(protected):
     address, ca = protected
     untrusted = run("call", address, "text=a", "--token", "t0ken")
     assert untrusted.exit_code == errors_module.UNREACHABLE
     assert "; name its certificate authority with --tls-ca\n" in untrusted.output
     anonymous = run("call", address, "text=a", "--tls-ca", ca)
-    assert anonymous.exit_code == errors_module.FAILED
+    assert anonymous.exit_code == errors_module.UNAUTHORIZED
     assert "error: AuthenticationError: " in anonymous.output
-    assert "; pass a token with --token\n" in anonymous.output
-    assert "; pass a token with --token\n" in run("describe", address, "--tls-ca", ca).output
+    assert "; pass a token with --token, or in PORTAL_TOKEN\n" in anonymous.output
+    assert "; pass a token with --token, or in PORTAL_TOKEN\n" in run("describe", address, "--tls-ca", ca).output
     listed = run("list", address.partition("/api")[0], "--json", "--tls-ca", ca)
-    assert json.loads(listed.stderr)["hint"] == "pass a token with --token"
+    assert json.loads(listed.stderr)["hint"] == "pass a token with --token, or in PORTAL_TOKEN"
     wrong = run("call", address, "text=a", "--tls-ca", ca + "x", "--token", "t0ken")
     assert wrong.exit_code == errors_module.MISUSED
     assert "tls.ca must be" in wrong.output

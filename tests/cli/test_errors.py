@@ -28,7 +28,7 @@ def test_each_command_reports_an_unreachable_server(command, dead):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["call", "ADDRESS", "--output", "json"], ["describe", "ADDRESS", "--json"], ["list", "ADDRESS", "--json"]],
+    [["call", "ADDRESS", "--json"], ["describe", "ADDRESS", "--json"], ["list", "ADDRESS", "--json"]],
 )
 def test_errors_are_json_if_the_output_is(arguments, dead):
     result = run(*(dead if argument == "ADDRESS" else argument for argument in arguments))
@@ -38,6 +38,8 @@ def test_errors_are_json_if_the_output_is(arguments, dead):
 
 
 EXIT_CODES = {
+    "AuthenticationError": 6,
+    "AuthorizationError": 6,
     "AddressError": 3,
     "CallTimeout": 5,
     "CircuitOpenError": 5,

@@ -81,7 +81,7 @@ def test_control_characters_in_an_error_are_escaped(hostile):
 
 
 def test_an_escaped_json_result_keeps_its_value(hostile):
-    result = run("call", f"{hostile}/escape", "--output", "json")
+    result = run("call", f"{hostile}/escape", "--json")
     assert json.loads(result.stdout) == {f"key{ESCAPES}": f"value{ESCAPES}"}
 
 
@@ -235,7 +235,7 @@ def test_no_text_of_an_error_reaches_the_terminal_raw(status, server):
             assert_is_safe(run("list", server.base))
             server.get, server.post = SCHEMA, with_value(PROBLEM, path, value)
             assert_is_safe(run("call", f"{server.base}/f", "a=1"))
-            assert_is_safe(run("call", f"{server.base}/f", "a=1", "--output", "json"))
+            assert_is_safe(run("call", f"{server.base}/f", "a=1", "--json"))
 
 
 def test_a_surrogate_does_not_become_a_control_byte(server):

@@ -28,7 +28,7 @@ def topic(portal, name="ticks"):
     ("options", "printed"),
     [
         ([], '1\n{"a": "é"}\n'),
-        (["--output", "json"], '{{"data": 1, "epoch": "{0}", "offset": 2, "key": null}}\n'
+        (["--json"], '{{"data": 1, "epoch": "{0}", "offset": 2, "key": null}}\n'
          '{{"data": {{"a": "é"}}, "epoch": "{0}", "offset": 3, "key": "k"}}\n'),
     ],
 )  # fmt: skip
@@ -51,7 +51,7 @@ def test_subscribe_tells_of_gaps(portal):
     position = f"{since.epoch}:{since.offset}"
     result = run("subscribe", str(ticks.address), "--count", "1", "--since", position)
     assert (result.stdout, result.stderr) == ("3\n", "gap: 2 events are missing (trimmed)\n")
-    result = run("subscribe", str(ticks.address), "--count", "1", "--since", position, "--output", "json")
+    result = run("subscribe", str(ticks.address), "--count", "1", "--since", position, "--json")
     assert json.loads(result.stdout.splitlines()[0]) == {"gap": 2, "reason": "trimmed"}
     result = run("subscribe", str(ticks.address), "--count", "1", "--since", "0:1")
     assert result.stderr == "gap: an unknown number of events are missing (epoch)\n"

@@ -36,7 +36,7 @@ _ERRORS: dict[int, PortalError] = {
         "a stream is sent as application/x-ndjson or text/event-stream; Accept must allow one of them", status=406
     ),
     408: ProtocolError("the request did not arrive in time", status=408),
-    413: ProtocolError("the body is longer than 1048576 bytes", status=413),
+    413: ProtocolError("the body must have at most 1048576 bytes (max_body)", status=413),
     415: ProtocolError("the body must be application/json, got 'text/plain'", status=415),
     422: ValidationError(errors=[_FAULT]),
     429: RateLimitError("more than 100 calls in 60 s", retry_after=12.0),

@@ -244,7 +244,7 @@ def _read_body(environ: WSGIEnvironment, head: RequestHead, limit: int) -> bytes
     try:
         if length:
             if length > limit:
-                raise ProtocolError(f"the body is longer than {limit} bytes", status=413)
+                raise ProtocolError(f"the body must have at most {limit} bytes (max_body)", status=413)
             return _read_sized(environ["wsgi.input"], length)
         if head.chunked:
             if not environ.get("wsgi.input_terminated"):
@@ -272,7 +272,7 @@ def _read_to_end(source: InputStream, limit: int) -> bytes:
     while piece := source.read(min(_PIECE, limit + 1 - len(data))):
         data += piece
         if len(data) > limit:
-            raise ProtocolError(f"the body is longer than {limit} bytes", status=413)
+            raise ProtocolError(f"the body must have at most {limit} bytes (max_body)", status=413)
     return bytes(data)
 
 

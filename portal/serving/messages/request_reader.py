@@ -113,7 +113,7 @@ class RequestReader:
         self._buffer = self._buffer[end:]
         self._scanned = 0
         if head.content_length is not None and head.content_length > self._max_body:
-            raise ProtocolError(f"the body is longer than {self._max_body} bytes", status=413)
+            raise ProtocolError(f"the body must have at most {self._max_body} bytes (max_body)", status=413)
         self._head = head
         self._arrived = self._fed
         if head.chunked:

@@ -56,6 +56,9 @@ if TYPE_CHECKING:
     from .resilience.adaptive_limit import AdaptiveLimit
     from .resilience.breaker import Breaker
     from .resilience.bulkhead import Bulkhead
+    from .resilience.chaos import Chaos
+    from .resilience.fallback import Fallback
+    from .resilience.hedge import Hedge
     from .resilience.policy import Policy
     from .resilience.retry import Retry
     from .resilience.retry_budget import RetryBudget
@@ -86,12 +89,14 @@ __all__ = [
     "CallTimeout",
     "Certificate",
     "CertificateAuth",
+    "Chaos",
     "CircuitOpenError",
     "ConfigError",
     "ConsistentHash",
     "Consumer",
     "ConsumerError",
     "Event",
+    "Fallback",
     "Fault",
     "Function",
     "FunctionError",
@@ -99,6 +104,7 @@ __all__ = [
     "FunctionSchema",
     "Gap",
     "HTTPPortal",
+    "Hedge",
     "Idempotency",
     "Identity",
     "Instance",
@@ -154,6 +160,9 @@ _HOME = {
     "Balancing": "consumer",
     "Breaker": "resilience",
     "Bulkhead": "resilience",
+    "Chaos": "resilience",
+    "Fallback": "resilience",
+    "Hedge": "resilience",
     "ByAuthority": "auth",
     "CallContext": "context",
     "Certificate": "serving",

@@ -112,6 +112,8 @@ class CallContext:
         parent: the context of the call that this one is nested in, or None.
         watched: whether another thread responds to the caller at the deadline, so that the function may run in the
             caller's own thread.
+        abortable: whether a transport ends a request in progress when the call is cancelled, by closing its connection.
+            Nested calls inherit it.
 
     Threads: any thread may read it and cancel it.
     """
@@ -127,6 +129,7 @@ class CallContext:
     usage: Mapping[str, int] = _EMPTY
     parent: CallContext | None = None
     watched = False
+    abortable = False
     _request_id: str | None = None
     _trace_id: str | None = None  # of the trace that nested calls start, as this call has none
     _cancelled = False
@@ -309,6 +312,8 @@ class CallContext:
             nested.metadata = metadata
         if self.watched and deadline == self.deadline:
             nested.watched = True
+        if self.abortable:
+            nested.abortable = True
         return nested
 
     def start_trace(self) -> str | None:

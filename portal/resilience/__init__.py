@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from .adaptive_limit import AdaptiveLimit, identity_of
     from .breaker import Breaker
     from .bulkhead import Bulkhead
+    from .chaos import Chaos
+    from .fallback import Fallback
+    from .hedge import Hedge
     from .policy import Policy, PolicyState
     from .retry import Retry
     from .retry_budget import RetryBudget
@@ -18,6 +21,9 @@ __all__ = [
     "AdaptiveLimit",
     "Breaker",
     "Bulkhead",
+    "Chaos",
+    "Fallback",
+    "Hedge",
     "Policy",
     "PolicyState",
     "Retry",
@@ -31,6 +37,9 @@ __getattr__, __dir__ = lazy_exports(
         "AdaptiveLimit": "adaptive_limit",
         "Breaker": "breaker",
         "Bulkhead": "bulkhead",
+        "Chaos": "chaos",
+        "Fallback": "fallback",
+        "Hedge": "hedge",
         "Policy": "policy",
         "PolicyState": "policy",
         "Retry": "retry",

@@ -4,12 +4,15 @@ The stages of one call, the outermost first:
 
     Consumer(middleware=)   around the call
     timeout                 the deadline over all attempts
+    fallback                what is returned if all attempts fail
     limiter                 the adaptive limit of the service
     bulkhead                a place among the calls of the service
+    hedge                   a second call if the first one is slow
     retry                   attempts, within the retry budget
       an instance is picked for each attempt
       breaker               the circuit of the instance
       attempt middleware    around the attempt
+      chaos                 faults for tests
     the call is sent
 
 A Policy has the settings. What a stage learns (circuits, tokens, running calls) is in the PolicyState of the Consumer.
@@ -25,10 +28,14 @@ from typing import Any, Protocol, cast
 from .._internal.at_fork import new_lock
 from .._internal.settings import instance, positive_seconds, require, strings
 from ..calls.middleware import Middleware
+from ..calls.plugins import close_middleware
 from ..errors import ConfigError
 from .adaptive_limit import AdaptiveLimit
 from .breaker import Breaker
 from .bulkhead import Bulkhead
+from .chaos import Chaos
+from .fallback import CallAddress, Fallback
+from .hedge import Hedge
 from .retry import Retry
 
 __all__ = ["Policy", "PolicyState", "Stage"]
@@ -51,10 +58,14 @@ class PolicyState:
     Policies that hold the same stage object share its state. So `policy.replace(timeout=5)` for one call uses the same
     circuits and retry budget. At most 256 stages are kept, the most recently used ones.
 
+    Args:
+        caller: calls the address of a Fallback; None if no Fallback has one.
+
     Threads: any.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, caller: CallAddress | None = None) -> None:
+        self.caller = caller
         self._lock = new_lock()  # guards the stages
         self._stages: OrderedDict[Stage, Middleware] = OrderedDict()  # the most recently used is last
 
@@ -74,6 +85,12 @@ class PolicyState:
         """Return the stage of this Consumer for a stage of a Policy, or None if no call has used it."""
         return self._stages.get(setting)
 
+    def close(self) -> None:
+        """End the threads of the stages."""
+        with self._lock:
+            stages = list(self._stages.values())
+        close_middleware(stages)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
@@ -88,6 +105,9 @@ class Policy:
         breaker: rejects calls to an instance that keeps failing.
         bulkhead: bounds the calls of a service that run at a time.
         limiter: the same with a bound that adapts to how long calls take.
+        hedge: sends a slow call of an idempotent function again, within the budget of `retry`.
+        fallback: what is returned if a call has failed in spite of all attempts.
+        chaos: adds faults to a part of the attempts, for tests.
         balance: how an instance is picked where there are several: the name of a method, or a picker.
         transports: the schemes to use where an instance has several, the preferred one first; None uses the order of
             the addresses.
@@ -102,6 +122,9 @@ class Policy:
     breaker: Breaker | None = None
     bulkhead: Bulkhead | None = None
     limiter: AdaptiveLimit | None = None
+    hedge: Hedge | None = None
+    fallback: Fallback | None = None
+    chaos: Chaos | None = None
     balance: Any = "round_robin"
     transports: tuple[str, ...] | None = None
 
@@ -111,12 +134,36 @@ class Policy:
         instance("policy.breaker", self.breaker, Breaker, optional=True)
         instance("policy.bulkhead", self.bulkhead, Bulkhead, optional=True)
         instance("policy.limiter", self.limiter, AdaptiveLimit, optional=True)
+        instance("policy.hedge", self.hedge, Hedge, optional=True)
+        instance("policy.fallback", self.fallback, Fallback, optional=True)
+        instance("policy.chaos", self.chaos, Chaos, optional=True)
         require(self.balance not in (None, ""), "policy.balance", self.balance, "the name of a method, or a picker")
         if self.transports is not None:
             expected = 'a list of schemes, such as ["ws", "http"]'
             strings("policy.transports", self.transports, expected=expected, optional=True)
             require(len(self.transports) > 0, "policy.transports", self.transports, expected, optional=True)
             object.__setattr__(self, "transports", tuple(self.transports))
+
+    @classmethod
+    def interactive(cls) -> Policy:
+        """Return a policy for calls that a person waits for: 2 seconds, one quick retry, slow calls are hedged."""
+        retry = Retry(attempts=2, initial_backoff=0.02, max_backoff=0.1, max_wait=0.5)
+        return cls(timeout=2.0, retry=retry, breaker=Breaker(), bulkhead=Bulkhead(), hedge=Hedge())
+
+    @classmethod
+    def batch(cls) -> Policy:
+        """Return a policy for jobs that may wait: a minute for a call, several retries, a limit that spares the server.
+
+        Calls wait for a busy server, for up to half a minute, before they fail.
+        """
+        retry = Retry(attempts=6, initial_backoff=0.2, max_backoff=10.0, max_wait=30.0)
+        return cls(timeout=60.0, retry=retry, breaker=Breaker(open_duration=10.0), limiter=AdaptiveLimit())
+
+    @classmethod
+    def resilient(cls) -> Policy:
+        """Return a policy with every stage that needs no decision: retry, breaker, bulkhead, limiter and hedge."""
+        stages: dict[str, Any] = {"bulkhead": Bulkhead(), "limiter": AdaptiveLimit(), "hedge": Hedge()}
+        return cls(timeout=10.0, retry=Retry(), breaker=Breaker(), **stages)
 
     def replace(self, **changes: Any) -> Policy:
         """Return a policy with some fields changed; None removes a stage.
@@ -144,7 +191,15 @@ class Policy:
         Args:
             state: of the Consumer that makes the call.
         """
-        return _stages(state, self.limiter, self.bulkhead, self.retry)
+        before = _stages(state, self.limiter, self.bulkhead)
+        if self.fallback is not None:
+            fallback = cast(Fallback, state.stage(self.fallback))
+            before = (fallback.with_caller(state.caller), *before)
+        retry = None if self.retry is None else cast(Retry, state.stage(self.retry))
+        if self.hedge is not None:
+            hedge = cast(Hedge, state.stage(self.hedge))
+            before = (*before, hedge if retry is None else hedge.with_tokens(retry.tokens_of))
+        return before if retry is None else (*before, retry)
 
     def attempt_stages(self, state: PolicyState, middleware: Iterable[Middleware] = ()) -> tuple[Middleware, ...]:
         """Return the middleware around each attempt, inside of the choice of an instance, the outermost first.
@@ -155,7 +210,7 @@ class Policy:
             state: of the Consumer that makes the call.
             middleware: further middleware around each attempt, in its place.
         """
-        return (*_stages(state, self.breaker), *middleware)
+        return (*_stages(state, self.breaker), *middleware, *_stages(state, self.chaos))
 
     def require_one_retry(self, middleware: Iterable[object]) -> None:
         """Check that calls are not repeated by the policy and by a middleware as well.

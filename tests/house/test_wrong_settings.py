@@ -53,8 +53,10 @@ OTHER_PARAMETERS = {
     "Catalogue",
     "CertificateAuth",
     "Entry",
+    "Fallback",
     "HTTPResolver",
     "Observe",
+    "PolicyState",
     "PortalRegistry",
     "RequireScopes",
     "Sandbox",
@@ -104,7 +106,7 @@ EXPECTED = {
 #: Settings whose error names another setting, because the two belong together.
 ERROR_PATHS = {("BasicCredential", "user"): "credentials.basic", ("BasicCredential", "password"): "credentials.basic"}
 #: Numbers that may be negative.
-NUMBERS_BELOW_ZERO = {("FaultProxy", "seed"), ("TestingPortal", "seed")}
+NUMBERS_BELOW_ZERO = {("Chaos", "seed"), ("FaultProxy", "seed"), ("TestingPortal", "seed")}
 #: A path of URLs, with the name that other constructors give to the path of a file.
 URL_PATHS = {("WebSocketPortal", "path")}
 #: Names and versions of functions, services and topics: RegistryError, kind "invalid", as in any look-up.

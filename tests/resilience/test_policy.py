@@ -4,10 +4,13 @@ from typing import Any
 
 import pytest
 
-from portal import AdaptiveLimit, Breaker, Bulkhead, ConfigError, Policy, Retry
+from portal import AdaptiveLimit, Breaker, Bulkhead, Chaos, ConfigError, Fallback, Hedge, Policy, Retry
 from portal.resilience import PolicyState
 
 ALL = Policy(timeout=2.0, retry=Retry(), breaker=Breaker(), bulkhead=Bulkhead(), limiter=AdaptiveLimit())
+
+
+FULL = ALL | Policy(hedge=Hedge(), fallback=Fallback([]), chaos=Chaos())
 
 
 def names(stages: tuple[Any, ...]) -> list[str]:
@@ -21,6 +24,8 @@ def test_the_stages_have_one_order() -> None:
     assert names(ALL.call_stages(state)) == ["AdaptiveLimit", "Bulkhead", "Retry"]
     assert names(ALL.attempt_stages(state)) == ["Breaker"]
     assert ALL.attempt_stages(state, [around])[1] is around
+    assert names(FULL.call_stages(state)) == ["Fallback", "AdaptiveLimit", "Bulkhead", "Hedge", "Retry"]
+    assert names(FULL.attempt_stages(state, [around])) == ["Breaker", "function", "Chaos"]
     assert Policy().call_stages(state) == Policy().attempt_stages(state) == ()
 
 
@@ -72,6 +77,9 @@ def test_policies_combine() -> None:
         ("breaker", Breaker, "policy.breaker must be a Breaker, or None, got"),
         ("bulkhead", 5, "policy.bulkhead must be a Bulkhead, or None, got 5"),
         ("limiter", 5, "policy.limiter must be an AdaptiveLimit, or None, got 5"),
+        ("hedge", 5, "policy.hedge must be a Hedge, or None, got 5"),
+        ("fallback", 5, "policy.fallback must be a Fallback, or None, got 5"),
+        ("chaos", 5, "policy.chaos must be a Chaos, or None, got 5"),
         ("timeout", 0, "policy.timeout must be seconds above 0, or None, got 0"),
         ("transports", "ws", "policy.transports must be a list of schemes"),
         ("transports", [], "policy.transports must be a list of schemes"),
@@ -95,3 +103,19 @@ def test_two_retries_are_rejected() -> None:
     Policy().require_one_retry([Retry()])
     with pytest.raises(ConfigError, match=r"Retry must be in one place"):
         ALL.require_one_retry([Breaker(), Retry()])
+
+
+@pytest.mark.parametrize(
+    ("policy", "stages"),
+    [
+        (Policy.interactive(), ["Bulkhead", "Hedge", "Retry"]),
+        (Policy.batch(), ["AdaptiveLimit", "Retry"]),
+        (Policy.resilient(), ["AdaptiveLimit", "Bulkhead", "Hedge", "Retry"]),
+    ],
+)
+def test_presets(policy: Policy, stages: list[str]) -> None:
+    state = PolicyState()
+    assert names(policy.call_stages(state)) == stages
+    assert names(policy.attempt_stages(state)) == ["Breaker"]
+    assert policy.timeout
+    state.close()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import select
 import socket
+from contextlib import suppress
 from math import frexp
 from struct import pack
 from time import monotonic
@@ -39,7 +40,7 @@ class ConnectionOwner(Protocol):
 
 
 class HTTPConnection:
-    """One connection. Threads: one at a time.
+    """One connection. Threads: one at a time; another may call `abort`.
 
     The kernel enforces the timeout of each read and write (SO_RCVTIMEO, SO_SNDTIMEO). With a timeout of a Python socket
     each call would cost a `poll`. The timeout is a power of two seconds, so that most calls need not set it.
@@ -185,6 +186,11 @@ class HTTPConnection:
             self._owner.put(self)
         else:
             self.close()
+
+    def abort(self) -> None:
+        """End the exchange of another thread, which gets an error. The socket is not closed here."""
+        with suppress(OSError):  # the server has closed the connection meanwhile
+            self._sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close the socket."""

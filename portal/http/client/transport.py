@@ -14,6 +14,7 @@ from ...network.dial import StaleConnection
 from ...network.error_mapping import as_portal_error, located_protocol_error
 from ...network.proxies import Proxies
 from ...portal import is_unstarted
+from .abort import abortable_exchange
 from .pool import ConnectionPools
 from .request import ClientRequest, ClientResponse
 from .urllib3_transport import Urllib3Transport
@@ -61,7 +62,10 @@ class HTTPTransport:
                 return self._urllib3.exchange(request, proxy)
             data, deadline = request.encode(), context.deadline
             pools = self._tls_pools if address.scheme == "https" else self._pools
-            return pools.acquire(address, deadline).exchange(data, deadline)
+            connection = pools.acquire(address, deadline)
+            if context.abortable:
+                return abortable_exchange(connection, data, context)
+            return connection.exchange(data, deadline)
         except OSError as error:
             failure = as_portal_error(error, address, context, proxy)
             if proxy is None and is_unstarted(address):

@@ -6,33 +6,66 @@ current directory.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, cast
+from time import monotonic
+from typing import Any, cast
 
 from ..serving.gunicorn import Worker as PortalWorker
 from ..serving.switch_interval import shorten_switch_interval
 from .announce import announce
 from .handover import read_options
-from .portal import Served, http_portal
+from .portal import Served, served_portals
 from .serve import publish
 from .targets import load_all
 
-if TYPE_CHECKING:
-    from ..http import HTTPPortal
-
-__all__ = ["Worker", "from_environment"]
+__all__ = ["ServedProcess", "Worker", "from_environment"]
 
 
-def from_environment() -> HTTPPortal:
-    """Return the portal that the options of `portal serve --workers` describe, with its functions published."""
+class ServedProcess:
+    """What one process serves: the portal of HTTP and, with --ws, that of WebSockets on the same sockets.
+
+    Args:
+        served: the portals, which share a listener.
+
+    Attributes:
+        portals: the portals.
+        listener: of the portals.
+
+    Threads: one at a time.
+    """
+
+    def __init__(self, served: Served) -> None:
+        self.http = served.http
+        self.portals = [portal for portal in served if portal is not None]
+        self.listener = served.http.listener
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Respond to one WSGI request; gunicorn wants a callable, and the worker does not call it."""
+        return self.http(environ, start_response)
+
+    def start(self) -> None:
+        """Serve."""
+        for portal in self.portals:
+            portal.start()
+
+    def stop(self, grace: float = 5.0) -> None:
+        """Stop, after calls that run have finished within `grace` seconds."""
+        end = monotonic() + grace
+        for portal in reversed(self.portals):
+            portal.stop(max(0.0, end - monotonic()))
+
+
+def from_environment() -> ServedProcess:
+    """Return the portals that the options of `portal serve --workers` describe, with their functions published."""
     shorten_switch_interval()
     settings = read_options()
-    targets, where = settings.pop("targets"), settings.pop("where")
+    targets, where, websocket = (settings.pop(name) for name in ("targets", "where", "websocket"))
     del settings["as_json"]
     settings["origins"] = tuple(settings["origins"])
-    http = http_portal(where, **settings)
-    publish(load_all(targets, settings["debug"]), Served(http), ExitStack())
-    return http
+    served = served_portals(where, websocket, **settings)
+    publish(load_all(targets, settings["debug"]), served, ExitStack())
+    return ServedProcess(served)
 
 
 class Worker(PortalWorker):
@@ -43,15 +76,15 @@ class Worker(PortalWorker):
     """
 
     def load_wsgi(self) -> None:
-        """Import the portal and print its addresses. gunicorn is already listening.
+        """Import the portals and print their addresses. gunicorn is already listening.
 
         Raises: AppImportError.
         """
         super().load_wsgi()
         if self.age > 1:  # gunicorn numbers all workers it ever starts
             return
-        http, settings = cast("HTTPPortal", self.wsgi), read_options()
+        served, settings = cast("ServedProcess", self.wsgi), read_options()
         name = self.sockets[0].getsockname()
         if isinstance(name, tuple):
-            http.listener.assign_port(name[1])  # addresses have the real port in place of 0
-        announce([http], http, settings["where"], settings["as_json"])
+            served.listener.assign_port(name[1])  # addresses have the real port in place of 0
+        announce(served.portals, served.http, settings["where"], settings["as_json"])

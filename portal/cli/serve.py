@@ -23,7 +23,7 @@ from ..serving.switch_interval import shorten_switch_interval
 from .announce import announce
 from .errors import FAILED, reported
 from .handover import hand_over
-from .portal import Served, http_portal, served_portals
+from .portal import Served, served_portals
 from .reload import WATCHED, serve_and_reload
 from .signals import StopSignals
 from .targets import Target, apply, load_all, service_of
@@ -157,10 +157,8 @@ def serve(
         raise click.UsageError("--reload runs one process; leave out --workers")
     if reload and not os.environ.get(WATCHED):
         raise SystemExit(serve_and_reload())
-    if websocket and workers > 1:
-        raise click.UsageError("--ws runs one process; leave out --workers")
     if workers > 1:
-        _run_gunicorn(workers, targets, where, as_json, options)
+        _run_gunicorn(workers, targets, where, as_json, {"websocket": websocket, **options})
     shorten_switch_interval()
     debug = options["debug"]
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level="DEBUG" if debug else "INFO")
@@ -246,7 +244,9 @@ def _run_gunicorn(workers: int, targets: tuple[str, ...], where: str, as_json: b
     if find_spec("gunicorn") is None:
         raise click.UsageError("--workers needs gunicorn; install it with pip install 'portal-functions[gunicorn]'")
     with reported(as_json, unreachable=FAILED):  # report wrong options once, not in every worker
-        http_portal(where, **options).close()
+        for portal in served_portals(where, **options):
+            if portal is not None:
+                portal.close()
         for target in load_all(targets, options["debug"]):
             _require_no_portal(target)
             service_of(target)

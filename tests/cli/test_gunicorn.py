@@ -24,6 +24,16 @@ def test_workers_serve(here):
             assert [consumer.call_at(f"http://127.0.0.1:{port}/api/plain") for _ in range(5)] == [1] * 5
 
 
+def test_workers_serve_websockets_on_the_same_port(here):
+    with serving(here, "served_things:plain", "--http", "127.0.0.1:0", "--ws", "--workers", "2", "--json") as server:
+        addresses = [row["address"] for row in json.loads(server.stdout.readline())["functions"]]
+        assert [address.partition(":")[0] for address in addresses] == ["http", "ws"]
+        with Consumer() as consumer:
+            assert [consumer.call_at(address) for address in addresses * 3] == [1] * 6
+            server.terminate()
+            assert server.wait(30) == 0, "a connection that is open does not keep the workers"
+
+
 def test_workers_print_the_same_as_one_process(here):
     arguments = ["served_things:plain", "served_things:Shop", "--http", "127.0.0.1:0"]
 

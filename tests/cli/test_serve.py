@@ -197,8 +197,3 @@ def test_serve_publishes_over_websocket_on_the_same_port(here, stopped):
     first, second = (row["address"] for row in json.loads(result.stdout)["functions"])
     assert first.startswith("http://127.0.0.1:")
     assert second == first.replace("http://", "ws://").replace("/api/", "/ws/")
-
-
-def test_websockets_need_one_process(here):
-    result = run("serve", "served_things:made", "--ws", "--workers", "2")
-    assert (result.exit_code, "--ws runs one process" in result.stderr) == (2, True)

@@ -32,6 +32,7 @@ from portal import (
 )
 from portal.errors import PortalError
 from portal.schema.constraints import Ge, MaxLen
+from tests.support.hosted_portals import hosted_websocket_portal
 from tests.support.secure_portals import secure_websocket_portal
 
 PORTALS: dict[str, Callable[[], Portal]] = {
@@ -39,6 +40,7 @@ PORTALS: dict[str, Callable[[], Portal]] = {
     "http": HTTPPortal,
     "websocket": WebSocketPortal,
     "wss": secure_websocket_portal,
+    "websocket under WSGI": hosted_websocket_portal,
     "testing": TestingPortal,
 }
 

@@ -1,4 +1,4 @@
-"""`portal describe` and `portal list`: show what a server publishes."""
+"""`portal describe` and `portal list`: show what a server publishes. `portal explain`: show what a call would do."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .output import echo, echo_json, echo_table, one_line
 if TYPE_CHECKING:
     from ..schema import FunctionSchema
 
-__all__ = ["describe", "echo_schema", "list_", "type_text"]
+__all__ = ["describe", "echo_schema", "explain", "list_", "type_text"]
 
 
 @click.command("list")
@@ -59,6 +59,30 @@ def describe(address: str, as_json: bool, **client: Any) -> None:
             echo_json(schema.to_dict())
         else:
             echo_schema(schema)
+
+
+@click.command(short_help="Show what a call would do, without a call.")
+@click.argument("addresses", nargs=-1, required=True, metavar="ADDRESS...")
+@click.option("--balance", default="round_robin", show_default=True, help="How one of several addresses is picked.")
+@click.option("--transports", metavar="SCHEMES", help="Schemes to use, the preferred one first, such as ws,http.")
+@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
+@client_options
+def explain(addresses: tuple[str, ...], balance: str, transports: str | None, as_json: bool, **client: Any) -> None:
+    """Show which of the ADDRESSes a call would go to, and why.
+
+    Several addresses are equal instances of one function. No server is contacted, so the answer holds for a process
+    that has made no call yet.
+    """
+    from ..resilience.policy import Policy
+
+    with reported(as_json), connected(addresses[0], **client) as consumer:
+        order = None if transports is None else tuple(transports.split(","))
+        policy = Policy(balance=balance, transports=order)
+        found = consumer.explain(addresses if len(addresses) > 1 else addresses[0], policy=policy)
+        if as_json:
+            echo_json(found.to_dict())
+        else:
+            echo(str(found))
 
 
 def echo_schema(schema: FunctionSchema) -> None:

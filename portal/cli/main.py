@@ -9,7 +9,7 @@ import click
 
 from .. import __version__
 from .call import call
-from .describe import describe, list_
+from .describe import describe, explain, list_
 from .errors import EXIT_CODES, INTERRUPTED
 from .javascript import js
 from .openapi import openapi
@@ -38,5 +38,5 @@ def main() -> None:
         logging.lastResort.setFormatter(LogFormatter())
 
 
-for _command in (call, describe, js, list_, openapi, publish, serve, subscribe):
+for _command in (call, describe, explain, js, list_, openapi, publish, serve, subscribe):
     main.add_command(_command)

@@ -15,12 +15,14 @@ from .balancing import (
     WeightedRoundRobin,
 )
 from .consumer import Consumer
+from .explain import Explanation
 
 __all__ = [
     "Balancing",
     "Candidate",
     "ConsistentHash",
     "Consumer",
+    "Explanation",
     "FailurePercentage",
     "LeastOutstanding",
     "Outliers",

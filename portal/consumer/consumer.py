@@ -21,6 +21,7 @@ from ..function import Function
 from ..portal import Resolver, topology
 from ..registry.portals import resolve_first
 from ..resilience.policy import Policy
+from .explain import Explainer, Explanation
 from .function_cache import FunctionCache
 from .new_calls import CallFactory
 from .remote import RemoteResolvers
@@ -102,6 +103,7 @@ class Consumer:
         self._workers = CallWorkers(executor)
         self._new_calls = CallFactory(self._functions, self._timeout)
         self._groups = GroupTable(self._functions, directory)
+        self._explainer = Explainer(self._functions, self._groups, self._timeout)
         self._lock = new_lock()  # guards replacing the stages
         around, inside = resolve_middleware(middleware), resolve_middleware(attempt_middleware)
         self._stages = Stages(self._functions, around, inside, policy)
@@ -340,7 +342,19 @@ class Consumer:
                 continue
         return last.list_at(target)
 
+    def explain(self, target: Target, *, policy: Policy | None = None) -> Explanation:
+        """Return what the next call to an address, to equal instances or to a name would do, and why.
+
+        It contacts no server, and takes no turn of a picker and no probe of a breaker. `print` shows it for people.
+        """
+        return self._explainer.explain(target, self._stages, policy)
+
     # arranging
+
+    @property
+    def policy(self) -> Policy:
+        """The policy of calls that have none of their own."""
+        return self._stages.of(None).policy
 
     def use(self, middleware: Middleware | str, *, attempts: bool = False) -> Consumer:
         """Add a middleware, or a plug-in by its name, inside the present ones; running calls keep theirs.

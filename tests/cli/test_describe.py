@@ -81,3 +81,31 @@ def test_list_of_an_empty_server_prints_nothing():
     with HTTPPortal() as http:
         result = run("list", str(http.base))
     assert (result.output, result.exit_code) == ("", 0)
+
+
+# portal explain
+
+ADDRESSES = ("http://127.0.0.1:9/api/add", "ws://127.0.0.1:9/ws/add")
+
+
+def test_the_choice_is_printed():
+    result = run("explain", *ADDRESSES)
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert lines[0] == f"add: round_robin picks among 2 of 2 instances; next is {ADDRESSES[0]}"
+    assert lines[1] == "stages: pick (round_robin) > send"
+    assert lines[3].startswith(f"> {ADDRESSES[0]}: ready; weight 1, 0 in progress")
+    assert lines[4].startswith(f"- {ADDRESSES[1]}: ready")
+
+
+def test_options_choose():
+    result = run("explain", *ADDRESSES, "--transports", "ws,http", "--balance", "pick_first", "--json")
+    found = json.loads(result.stdout)
+    assert found["chosen"] == ADDRESSES[1]
+    assert [one["state"]["tier"] for one in found["instances"]] == [1, 0]
+
+
+def test_a_wrong_picker_is_an_error():
+    result = run("explain", *ADDRESSES, "--balance", "fastest")
+    assert result.exit_code != 0
+    assert "policy.balance must be one of 'pick_first'" in result.stderr

@@ -35,7 +35,7 @@ NOT_SETTINGS = {
     # constraints in type hints, which the mapping of the hint checks
     *("Description", "Example", "Ge", "Gt", "Le", "Lt", "MaxLen", "MinLen", "MultipleOf", "Pattern", "Unique"),
     # parts that only the library constructs
-    "Candidate",
+    *("Candidate", "Explanation"),
     "SignatureAuth",
     *("Channel", "ConnectionState", "Event", "Gap", "Mock", "ResolvedFunction", "ServiceMock", "Subscription"),
     # the base class of portals, which is abstract

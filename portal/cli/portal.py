@@ -59,14 +59,39 @@ def served_portals(where: str, websocket: bool, **options: Any) -> Served:
     }
     failures = _failure_limits(options)
     outer = _http_middleware(options)
-    http = HTTPPortal(host, port, config=_serving_config(options), http_middleware=[*outer, *failures], **common)
+    http = HTTPPortal(
+        host,
+        port,
+        config=_serving_config(options),
+        http_middleware=[*outer, *failures],
+        directory=_registration(options),
+        **common,
+    )
     if not websocket:
         return Served(http)
     from ..websocket import WebSocketPortal
 
     origins = options["origins"]
     allowed = "*" if "*" in origins else origins or None
+    common["directory"] = _registration(options)  # of its own
     return Served(http, WebSocketPortal(listener=http.listener, http_middleware=failures, origins=allowed, **common))
+
+
+def _registration(options: dict[str, Any]) -> Any:
+    """Return the registration of a portal, or None without --directory. Raises: click.UsageError."""
+    url, advertise, key = options["directory"], options["advertise"], options["directory_key"]
+    if not url:
+        if advertise or key or options["zone"]:
+            raise click.UsageError("--advertise, --zone and --directory-key need --directory")
+        return None
+    from ..directory import Registration
+
+    return Registration(
+        url,
+        zone=options["zone"],
+        advertise=None if advertise is None else secret(advertise, "--advertise"),
+        key=None if key is None else secret(key, "--directory-key"),
+    )
 
 
 def _serving_config(options: dict[str, Any]) -> Any:

@@ -47,6 +47,7 @@ _PORTAL_OPTIONS = {
     "log": "--log",
     "name": "--name",
     "max_body": "--max-body",
+    "directory": "--directory",
 }
 _EXAMPLES = """\b
 Examples:
@@ -102,6 +103,23 @@ Examples:
     "--name",
     metavar="NAME",
     help="Name of this portal. Servers with the same name and --limit-store share their limits.",
+)
+@click.option(
+    "--directory",
+    metavar="URL",
+    help="Register the functions in this directory, such as redis://host:6379/0, while the server runs. Consumers find "
+    "them there by name.",
+)
+@click.option(
+    "--advertise",
+    metavar="HOST:PORT",
+    help="Address in the directory; needed if the server listens on 0.0.0.0. $VARIABLE reads the environment.",
+)
+@click.option("--zone", help="Zone in the directory. Consumers prefer their own zone.")
+@click.option(
+    "--directory-key",
+    metavar="KEY",
+    help="Sign what is registered with this key of at least 16 characters. $VARIABLE reads the environment.",
 )
 @click.option(
     "--trusted-proxy",

@@ -17,7 +17,7 @@ __all__ = ["RemoteResolvers"]
 
 
 class RemoteResolvers:
-    """Makes the resolvers of http, https, ws and wss.
+    """Makes the resolvers of http, https, ws, wss and dask.
 
     Args:
         credential, cache: for clients that have none.
@@ -40,6 +40,10 @@ class RemoteResolvers:
         """Return a new resolver of a scheme, or None for another scheme."""
         if scheme in ("http", "https"):
             return self.http()
+        if scheme == "dask":
+            from ..cluster.resolver import DaskResolver
+
+            return DaskResolver(timeout=self._timeout)
         return self.websocket() if scheme in ("ws", "wss") else None
 
     def http(self, client: HTTPClient | None = None) -> Resolver:

@@ -57,7 +57,7 @@ class PlacedFunction(Function[..., Any]):
         super().__init__(target, **options)
         self.runner = runner
 
-    def __get__(self, instance: object, owner: type | None = None) -> Any:  # type: ignore[override]  # no overloads
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
         """Return itself for the class. Raises: ConfigError for an instance."""
         if instance is None:
             return self

@@ -18,7 +18,7 @@ from ..context import CallContext, enter, leave
 from ..errors import PortalError
 from .failure import function_error, limit_exposure
 
-__all__ = ["Reference", "context_to_dict", "is_remote", "run_call"]
+__all__ = ["Reference", "context_of", "context_to_dict", "is_remote", "portable_error", "run_call"]
 
 _SENT = (int, float, str, bool, bytes, type(None))
 #: Whether a function runs here on behalf of another process. Such a function calls itself without a further process.
@@ -38,11 +38,15 @@ class Reference(NamedTuple):
         return Reference(module, name) if isinstance(module, str) and name.isidentifier() else None
 
     def find(self) -> Callable[..., Any]:
-        """Import the function. Raises: what the import raises; AttributeError if it is not there."""
-        found: Any = sys.modules["__main__"] if self.module == "__main__" else importlib.import_module(self.module)
-        found = getattr(found, self.name)
+        """Import the callable. Raises: what the import raises; AttributeError if it is not there."""
+        found = self.published()
         target: Callable[..., Any] = getattr(found, "__wrapped__", found) if hasattr(found, "schema") else found
         return target
+
+    def published(self) -> Any:
+        """Import what has the name: the callable, or the Function made of it. Raises: as `find`."""
+        found: Any = sys.modules["__main__"] if self.module == "__main__" else importlib.import_module(self.module)
+        return getattr(found, self.name)
 
 
 def context_to_dict(context: CallContext) -> dict[str, Any]:
@@ -59,7 +63,8 @@ def context_to_dict(context: CallContext) -> dict[str, Any]:
     }
 
 
-def _context_of(facts: Mapping[str, Any]) -> CallContext:
+def context_of(facts: Mapping[str, Any]) -> CallContext:
+    """Return the context that `context_to_dict` wrote."""
     given = dict(facts)
     remaining = given.pop("remaining")
     return CallContext(deadline=None if remaining is None else monotonic() + remaining, **given)
@@ -79,7 +84,7 @@ def run_call(
     Returns: ("ok", result); ("error", exception) for what the function raised; ("late", None) if the deadline had
         passed, and ("absent", text) if the function was not found. It did not run after these two.
     """
-    context = _context_of(facts)
+    context = context_of(facts)
     if context.expired:
         return "late", None
     try:
@@ -94,13 +99,13 @@ def run_call(
         pickle.dumps(result)
         return result
     except BaseException as error:
-        return "error", _portable(error)
+        return "error", portable_error(error)
     finally:
         leave(tokens[0])
         is_remote.reset(tokens[1])
 
 
-def _portable(error: BaseException) -> Exception:
+def portable_error(error: BaseException) -> Exception:
     """Return an exception that can be pickled, with the traceback of this process as a note."""
     if isinstance(error, PortalError):
         limit_exposure(error)  # the traceback, which tells where it came from, stays here

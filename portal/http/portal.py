@@ -11,6 +11,7 @@ from .._internal.settings import flag, instance, text, whole_number
 from ..calls.middleware import Middleware
 from ..calls.plugins import close_middleware, resolve_middleware
 from ..catalogue import UniqueIds
+from ..directory.registration import Registration, registration_of
 from ..network.mount import Place
 from ..network.portal import NetworkPortal
 from ..schema import validation_stats
@@ -59,6 +60,8 @@ class HTTPPortal(NetworkPortal):
         max_age: whole seconds, up to a year, for which clients may cache responses of functions declared cacheable.
             With 0 clients revalidate a response at each use.
         executor: runs the functions; None runs them in the workers of the listener.
+        directory: where clients find this portal by the names of its functions: a URL such as "redis://host:6379/0", or
+            a `portal.directory.Registration`. It is registered while it serves.
         listener: an existing Listener to share, which has its own host, port and config.
         config: limits and timeouts of the listener.
         debug: send the exceptions of functions to clients, with tracebacks.
@@ -91,6 +94,7 @@ class HTTPPortal(NetworkPortal):
         max_age: int = 0,
         middleware: Iterable[Middleware | str] = (),
         executor: Executor | None = None,
+        directory: str | Registration | None = None,
         listener: Listener | None = None,
         config: ServingConfig | None = None,
         debug: bool = False,
@@ -112,6 +116,7 @@ class HTTPPortal(NetworkPortal):
             listener=listener,
             serving=instance("http.config", config, ServingConfig, optional=True),
             unique_ids=unique_ids,
+            registration=registration_of(directory),
             listen=listen,
         )
         whole_number("http.max_age", max_age, minimum=0, maximum=_YEAR, unit="a whole number of seconds")

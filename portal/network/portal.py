@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from time import monotonic
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from .._internal.closing import close_and_log
 from .._internal.settings import flag, instance, url_path
@@ -28,9 +28,22 @@ from .host_check import HostCheck
 from .mount import ListenerMount, Place, address_on
 from .resolver import RemoteResolver
 
-__all__ = ["NetworkPortal"]
+__all__ = ["NetworkPortal", "PortalRegistration"]
 
 _WITH_PORT = re.compile(r"(?!unix:)(?:[a-z]+://)?(\[[0-9A-Fa-f:.]+\]|[^:/\[\]]+):([0-9]+)/?")
+
+
+class PortalRegistration(Protocol):
+    """Keeps a portal in a directory while it serves; see `portal.directory.Registration`."""
+
+    def start(self, portal: Any) -> None:
+        """Register a portal, which serves already."""
+
+    def stop(self) -> None:
+        """Withdraw it."""
+
+    def close(self) -> None:
+        """Withdraw it and close connections."""
 
 
 class NetworkPortal(Portal):
@@ -46,6 +59,7 @@ class NetworkPortal(Portal):
         listener: an existing Listener to share, which has its own host, port and config.
         serving: limits and timeouts of the listener.
         listen: False opens no socket.
+        registration: keeps the portal in a directory, or None.
 
     The other arguments are those of `HTTPPortal`.
 
@@ -78,6 +92,7 @@ class NetworkPortal(Portal):
         serving: ServingConfig | None,
         unique_ids: UniqueIds,
         listen: bool,
+        registration: PortalRegistration | None = None,
     ) -> None:
         super().__init__(unique_ids=unique_ids, name=name)
         instance(f"{setting}.listener", listener, Listener, optional=True)
@@ -88,6 +103,7 @@ class NetworkPortal(Portal):
         self._owns_listener = listener is None
         self.listener = listener or Listener(host, port, config=serving)
         self._resolver = resolver
+        self._registration = registration
         self._proxies = trusted_networks(trusted_proxies)
         threads = max(DISPATCH_THREADS, self.listener.config.workers)
         self._dispatcher = Dispatcher(
@@ -153,6 +169,8 @@ class NetworkPortal(Portal):
             with self._lifecycle:
                 self._require_open()
                 self._mount.start()
+            if self._registration is not None:
+                self._registration.start(self)
         except BaseException:
             with self._lifecycle:
                 self._services_run = False
@@ -169,6 +187,8 @@ class NetworkPortal(Portal):
         """Stop serving: finish running calls within `grace` seconds, then stop the services and the client."""
         deadline = monotonic() + grace
         try:
+            if self._registration is not None:
+                self._registration.stop()  # first, so that consumers go elsewhere while running calls end
             with self._lifecycle:
                 self._mount.stop(grace)
             self._drain(max(0.0, deadline - monotonic()))
@@ -181,6 +201,8 @@ class NetworkPortal(Portal):
         finally:
             if self._closed:
                 self._dispatcher.close()
+                if self._registration is not None:
+                    close_and_log(self._registration, "the registration of a portal")
                 close_and_log(self._resolver, "the resolver of a portal")
 
     def health(self) -> dict[str, Any]:

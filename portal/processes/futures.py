@@ -65,7 +65,10 @@ def wait_for_job(job: Job, future: Future[Any], context: CallContext, running_on
     except FutureTimeout:
         raise late_job(job, context, started="" if future.cancel() else running_on) from None
     except CancelledError:
-        raise cancelled_job(context, started=not future.cancel()) from None
+        if context.cancelled:
+            raise cancelled_job(context, started=not future.cancel()) from None
+        message = f"{job.name} was cancelled by what was to run it, such as a cluster that has lost its scheduler"
+        raise TransportError(message) from None
     except PortalError:
         raise
     except Exception as error:

@@ -16,6 +16,7 @@ from ..auth.server import ServerAuth, authenticators_of
 from ..calls.middleware import Middleware
 from ..calls.plugins import close_middleware, counters_of, resolve_middleware
 from ..catalogue import UniqueIds
+from ..directory.registration import Registration, registration_of
 from ..errors import RegistryError
 from ..function import Function
 from ..network.charges import RequestCharges
@@ -69,6 +70,8 @@ class WebSocketPortal(NetworkPortal):
         trusted_proxies, allowed_hosts: as in HTTPPortal.
         late_credentials: whether a client may connect without a credential and send it by rpc.authenticate.
         executor: runs the functions; None runs them in the workers of the listener.
+        directory: where clients find this portal by the names of its functions: a URL such as "redis://host:6379/0", or
+            a `portal.directory.Registration`. It is registered while it serves.
         listener: an existing Listener to share, which has its own host, port and config.
         config: limits and timeouts of the connections.
         serving: limits and timeouts of a listener of its own.
@@ -104,6 +107,7 @@ class WebSocketPortal(NetworkPortal):
         allowed_hosts: Iterable[str] | None = None,
         late_credentials: bool = False,
         executor: Executor | None = None,
+        directory: str | Registration | None = None,
         listener: Listener | None = None,
         config: WebSocketConfig | None = None,
         serving: ServingConfig | None = None,
@@ -131,6 +135,7 @@ class WebSocketPortal(NetworkPortal):
             listener=listener,
             serving=instance("websocket.serving", serving, ServingConfig, optional=True),
             unique_ids=unique_ids,
+            registration=registration_of(directory),
             listen=listen,
         )
         config = instance("websocket.config", config, WebSocketConfig, optional=True) or WebSocketConfig()

@@ -57,6 +57,7 @@ OTHER_PARAMETERS = {
     "HTTPResolver",
     "Observe",
     "PolicyState",
+    "PolledDirectory",
     "PortalRegistry",
     "RequireScopes",
     "Sandbox",
@@ -75,7 +76,9 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "CORS": {"origins": "*"},
     "ConsistentHash": {"key": str},
     "Certificate": {"chain": "chain.pem"},
+    "DaskPortal": {"scheduler": "127.0.0.1:8786"},
     "FaultProxy": {"target": 1},
+    "open_directory": {"url": "memory://x"},
     "Topic": {"name": "ticks"},
     "FuelQuota": {"fuel": 1000},
     "Grant": {"address": "local://add"},
@@ -89,6 +92,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "RecordingPortal": {"portal": LocalPortal()},
     "RequestLog": {"target": logging.getLogger("portal")},
     "Rewrite": {"change": bytes},
+    "Registration": {"store": "memory://x"},
     "Service": {"name": "shop"},
     "SlowBytes": {"interval": 1.0},
     "TLSConfig": {"certificate": Certificate("chain.pem")},
@@ -104,7 +108,11 @@ EXPECTED = {
     "text": r".+",
 }
 #: Settings whose error names another setting, because the two belong together.
-ERROR_PATHS = {("BasicCredential", "user"): "credentials.basic", ("BasicCredential", "password"): "credentials.basic"}
+ERROR_PATHS = {
+    ("open_directory", "url"): "directory",
+    ("BasicCredential", "user"): "credentials.basic",
+    ("BasicCredential", "password"): "credentials.basic",
+}
 #: Numbers that may be negative.
 NUMBERS_BELOW_ZERO = {("Chaos", "seed"), ("FaultProxy", "seed"), ("TestingPortal", "seed")}
 #: A path of URLs, with the name that other constructors give to the path of a file.

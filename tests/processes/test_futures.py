@@ -70,8 +70,9 @@ def test_a_cancelled_job() -> None:
 def test_a_future_that_another_has_cancelled() -> None:
     future: Future[Any] = Future()
     future.cancel()
-    with pytest.raises(CallCancelled):
+    with pytest.raises(TransportError, match="was cancelled by") as caught:
         wait_for_job(JOB, future, CallContext(), "")
+    assert caught.value.may_have_executed
 
 
 def test_a_portal_error_of_the_executor_passes() -> None:

@@ -1,0 +1,233 @@
+"""DaskResolver: call the functions at dask:// addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from .._internal.at_fork import new_lock
+from .._internal.settings import count, positive_seconds
+from ..address import Address
+from ..context import CallContext
+from ..errors import AddressError, CallTimeout, FunctionError, PortalError, ProtocolError, RegistryError
+from ..function import ResolvedFunction
+from ..function.failure import function_error, limit_exposure
+from ..function.remote_call import context_to_dict
+from ..portal import Resolver
+from ..schema import FunctionSchema
+from .chunk import Outcome
+from .connection import ClusterConnection
+from .mapping import Progress, map_chunks
+
+__all__ = ["ClusterFunction", "DaskResolver"]
+
+
+class ClusterFunction(ResolvedFunction):
+    """A function on a cluster.
+
+    Attributes:
+        data: the pickled function, which only workers unpickle.
+        connection: to the scheduler.
+
+    Threads: any.
+    """
+
+    def __init__(
+        self,
+        resolver: DaskResolver,
+        connection: ClusterConnection,
+        data: bytes,
+        *,
+        schema: FunctionSchema,
+        address: Address,
+        timeout: float | None,
+    ) -> None:
+        super().__init__(resolver, schema=schema, address=address, timeout=timeout)
+        self.connection = connection
+        self.data = data
+
+
+class DaskResolver(Resolver):
+    """Resolve dask:// addresses. A function that was found once is kept, also if the scheduler loses it.
+
+    Args:
+        client: a `distributed.Client`, for its own scheduler; other schedulers are connected to by their addresses.
+        timeout: seconds for a call without a deadline; None for no limit.
+
+    Raises: ConfigError for a wrong setting.
+
+    Threads: any. Fork: a child connects anew.
+    """
+
+    schemes = ("dask",)
+
+    def __init__(self, client: Any = None, *, timeout: float | None = None) -> None:
+        self._timeout = positive_seconds("dask.timeout", timeout, optional=True)
+        self._lock = new_lock()  # guards adding to the tables below
+        self._connections: dict[str, ClusterConnection] = {}
+        self._found: dict[Address, ClusterFunction] = {}
+        if client is not None:
+            self.adopt(ClusterConnection(client))
+
+    def adopt(self, connection: ClusterConnection) -> None:
+        """Use a connection for the addresses of its scheduler, and close it with the others."""
+        with self._lock:
+            self._connections[connection.authority] = connection
+
+    def connection(self, authority: str) -> ClusterConnection:
+        """Return the connection to a scheduler; it connects at its first use."""
+        with self._lock:
+            if authority not in self._connections:
+                self._connections[authority] = ClusterConnection(authority)
+            return self._connections[authority]
+
+    def resolve_function(self, address: Address | str) -> ClusterFunction:
+        """Return the Function at an address.
+
+        Raises: AddressError; RegistryError (not_found); TransportError if the scheduler cannot be reached.
+        """
+        target = _checked(address)
+        found = self._found.get(target)
+        if found is None:
+            connection = self.connection(target.authority)
+            entry = connection.published("/".join(target.segments))
+            found = ClusterFunction(
+                self,
+                connection,
+                entry["data"],
+                schema=FunctionSchema.from_dict(entry["schema"]),
+                address=target,
+                timeout=self._timeout,
+            )
+            self._found[target] = found
+        return found
+
+    def list_at(self, address: Address | str) -> dict[str, Any]:
+        """Return what is published at a scheduler."""
+        target = _checked(address)
+        rows = []
+        for path, entry in sorted(self.connection(target.authority).list_paths().items()):
+            if path.rpartition("/")[2] == entry["schema"]["fingerprint"]:  # once, and not under the short path as well
+                where = f"dask://{target.authority}/{path}"
+                rows.append({"name": entry["name"], "address": where, "version": entry["schema"]["version"]})
+        return {"functions": rows, "services": []}
+
+    def invoke(self, function: ResolvedFunction, params: Mapping[str, Any], context: CallContext) -> Any:
+        """Make one call: JSON data in, JSON data out. Parameters are validated before they are sent."""
+        function.schema.validate_input(params)
+        [outcome] = self.run_chunk(_of(function), [params], context)
+        return result_of(function, outcome, context)
+
+    def iterate(self, function: ResolvedFunction, params: Mapping[str, Any], context: CallContext) -> Iterator[Any]:
+        """Reject the call: no stream is published on a cluster."""
+        raise ProtocolError(f"{function.name} is not a stream; call it", status=406, address=function.address)
+
+    def run_chunk(
+        self, function: ClusterFunction, calls: Sequence[Mapping[str, Any]], context: CallContext
+    ) -> list[Outcome]:
+        """Run calls in one task, and return their outcomes in order.
+
+        Raises: CallTimeout, CallCancelled, TransportError.
+        """
+        limited = self._limited(function, context)
+        connection = function.connection
+        facts = context_to_dict(limited)
+        future = connection.submit(function.name, function.data, calls, facts, idempotent=function.schema.idempotent)
+        return connection.wait(function.name, future, limited).outcomes
+
+    def _limited(self, function: ClusterFunction, context: CallContext) -> CallContext:
+        own = function.schema.timeout
+        return context if own is None else context.child(timeout=own)
+
+    def map_at(
+        self,
+        address: Address | str,
+        params: Iterable[Mapping[str, Any]],
+        *,
+        chunk: int | None = None,
+        timeout: float | None = None,
+        return_exceptions: bool = False,
+        progress: Callable[[Progress], object] | None = None,
+    ) -> Iterator[Any]:
+        """Return the results for each of `params`, in order, in far fewer tasks than calls.
+
+        Args:
+            chunk: calls in one task; None begins with one and grows until a task takes about a quarter of a second.
+            timeout: seconds for all calls.
+            return_exceptions: whether an error becomes a result. Otherwise the first one is raised in its place, and
+                the chunks still in flight are cancelled.
+            progress: gets a Progress after each chunk, in the thread that takes the results.
+
+        Raises: ConfigError; ValidationError for parameters that do not fit; what the calls raise.
+        """
+        count("map.chunk", chunk, optional=True)
+        function = self.resolve_function(address)
+        context = CallContext.for_call(positive_seconds("timeout", timeout, optional=True))
+        outcomes = map_chunks(
+            partial(self._submit_chunk, function, context),
+            partial(function.connection.wait, function.name, context=context),
+            params,
+            threads=function.connection.workers(),
+            size=chunk,
+            progress=progress,
+        )
+        for outcome in outcomes:
+            try:
+                result = result_of(function, outcome, context)
+            except PortalError as error:
+                if not return_exceptions:
+                    outcomes.close()
+                    raise
+                result = error
+            yield result
+
+    def _submit_chunk(self, function: ClusterFunction, context: CallContext, calls: Sequence[Mapping[str, Any]]) -> Any:
+        for params in calls:
+            function.schema.validate_input(params)
+        facts = context_to_dict(context)
+        return function.connection.submit(
+            function.name, function.data, calls, facts, idempotent=function.schema.idempotent
+        )
+
+    def close(self) -> None:
+        """Close the connections that were made here. May be called twice."""
+        with self._lock:
+            connections, self._connections = self._connections, {}
+            self._found.clear()
+        for connection in connections.values():
+            connection.close()
+
+
+def _of(function: ResolvedFunction) -> ClusterFunction:
+    assert isinstance(function, ClusterFunction)
+    return function
+
+
+def _checked(address: Address | str) -> Address:
+    target = Address.of(address)
+    if target.scheme != "dask":
+        message = f"the scheme of {target} must be dask, got {target.scheme}"
+        raise AddressError(message, position=0, reason="wrong scheme", address=target)
+    return target
+
+
+def result_of(function: ResolvedFunction, outcome: Outcome, context: CallContext) -> Any:
+    """Return the result in an outcome. Raises: the error in it."""
+    kind, value = outcome
+    if kind == "ok":
+        return value
+    facts = {"request_id": context.request_id}
+    if kind == "late":
+        message = f"{function.name} was not called: the deadline had already passed"
+        raise CallTimeout(message, delivery="not_sent", context=facts, address=function.address)
+    if kind == "absent":
+        message = f"{function.name} was not found on a worker of the cluster: {value}"
+        raise RegistryError(message, name=function.name, address=function.address, context=facts)
+    if not isinstance(value, PortalError):
+        error = function_error(value)
+        raise error.with_context(**facts) from value
+    limit_exposure(value, function.name)
+    if isinstance(value, FunctionError) and value.address is None:
+        value.address = str(function.address)
+    raise value.with_context(**facts)

@@ -1,0 +1,163 @@
+"""PolledDirectory: a Directory that reads a source again and again, in a thread of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+
+from .._internal.at_fork import renew_after_fork
+from .._internal.background import BackgroundLoop
+from .._internal.conditions import Condition
+from .._internal.log import get_logger
+from .._internal.throttle import Throttle
+from ..errors import TransportError
+from .base import OnChange
+from .instance import Instance
+from .source import Lookup, Source
+
+__all__ = ["PolledDirectory"]
+
+_log = get_logger("portal.directory")
+_WARNING_INTERVAL = 60.0  # seconds between two warnings about the same outage
+
+
+class _Watched:
+    """One watch of a name.
+
+    Threads: the directory's; `close` from any.
+    """
+
+    def __init__(self, directory: PolledDirectory, name: str, on_change: OnChange) -> None:
+        self._directory = directory
+        self.name = name
+        self.on_change = on_change
+        self.seen: tuple[Instance, ...] | None = None
+
+    def close(self) -> None:
+        """End the watch."""
+        self._directory.forget(self)
+
+
+class PolledDirectory:
+    """Tells which instances of a name are alive, from the last state of a source.
+
+    A thread reads the source again from the first use on. If that fails, the last list stays in use, and `problem` says
+    so.
+
+    Args:
+        source: what is read.
+        clock: seconds, as `time.monotonic`.
+
+    Raises: ConfigError for a wrong setting of the source.
+
+    Threads: any. Fork: a child reads with a thread of its own.
+    """
+
+    def __init__(self, source: Source, *, clock: Callable[[], float] = monotonic) -> None:
+        self._source = source
+        self._clock = clock
+        self._lookup: Lookup | None = None
+        self._failure: str | None = None
+        self._warnings = Throttle(_WARNING_INTERVAL)
+        self._watched: tuple[_Watched, ...] = ()
+        self._closed = False
+        self.after_fork()
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Start without a thread; called by `__init__`, and in a child process after a fork."""
+        self._wake = Condition()  # guards the attributes of `__init__`
+        self._loop = BackgroundLoop("portal-directory", self._wait_and_poll, clock=self._clock)
+        self._polling = Condition()  # held during a poll, and while watchers are called, so that they come in order
+        if self._watched:
+            self._loop.start()
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the credentials of a caller may be sent to the hosts that this directory names."""
+        return self._source.trusted
+
+    @property
+    def problem(self) -> str | None:
+        """Why the lists may be out of date, or None."""
+        return self._failure or self._source.problem
+
+    def instances(self, name: str) -> tuple[Instance, ...]:
+        """Return the living instances of a name; empty for an unknown name.
+
+        Raises: TransportError if the source cannot be read and no list is known.
+        """
+        lookup = self._lookup
+        if lookup is None:
+            self.poll()
+            lookup = self._lookup
+        self._loop.start()
+        if lookup is None:
+            raise TransportError(f"the directory cannot be read: {self._failure}", delivery="not_sent")
+        return lookup(name)
+
+    def watch(self, name: str, on_change: OnChange) -> _Watched:
+        """Call `on_change` after each change of the instances of a name; see `Directory.watch`."""
+        watched = _Watched(self, name, on_change)
+        with self._wake:
+            self._watched = (*self._watched, watched)
+            self._wake.notify()
+        if self._lookup is None:
+            self.poll()
+        else:
+            with self._polling:
+                self._tell(watched)
+        self._loop.start()
+        return watched
+
+    def forget(self, watched: _Watched) -> None:
+        """End a watch."""
+        with self._wake:
+            self._watched = tuple(one for one in self._watched if one is not watched)
+
+    def poll(self) -> None:
+        """Read the source now, and call the watchers of what has changed. The thread calls this."""
+        with self._polling:
+            try:
+                lookup = self._source.poll()
+            except Exception as error:  # a store, a file or a resolver; the last list stays
+                self._fail(error)
+                return
+            if self._failure is not None:
+                self._failure = None
+                self._warnings.reset()
+                _log.warning("the directory is read again")
+            if lookup is not None:
+                self._lookup = lookup
+                for watched in self._watched:
+                    self._tell(watched)
+
+    def _fail(self, error: Exception) -> None:
+        self._failure = f"the directory cannot be read: {error}"
+        if self._warnings.allows(self._clock()):
+            _log.warning("%s; the last known list stays in use", self._failure)
+
+    def _tell(self, watched: _Watched) -> None:
+        if self._lookup is None:
+            return
+        found = self._lookup(watched.name)
+        if found != watched.seen:
+            watched.seen = found
+            try:
+                watched.on_change(found)
+            except Exception:  # the other watchers are called all the same
+                _log.exception("a watcher of the directory failed: name=%s", watched.name)
+
+    def _wait_and_poll(self) -> None:
+        with self._wake:
+            if self._closed or self._wake.wait_for(lambda: self._closed, self._source.interval):
+                return
+        self.poll()
+
+    def close(self) -> None:
+        """End the thread and close the source. May be called twice."""
+        with self._wake:
+            self._closed = True
+            self._wake.notify_all()
+        self._loop.stop()
+        self._source.close()

@@ -1,0 +1,200 @@
+"""Registration: a serving portal writes what it serves into a directory, and renews that until it stops."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from time import time
+from typing import Any, Protocol
+
+from .._internal.at_fork import renew_after_fork
+from .._internal.background import BackgroundLoop
+from .._internal.conditions import Condition
+from .._internal.log import get_logger
+from .._internal.redis_client import StoreUnavailable
+from .._internal.settings import number, positive_seconds, text
+from .._internal.throttle import Throttle
+from ..address import Address
+from ..errors import ConfigError, OverloadedError
+from ..portal import topology
+from ..schema import FunctionSchema
+from ..serving import Listener
+from .instance import Instance
+from .record import Record, Served, encode
+from .store import Store
+from .urls import key_of, store_at
+
+__all__ = ["Registered", "Registration", "registration_of"]
+
+_log = get_logger("portal.directory")
+_CHANGES = 0.5  # seconds between two looks for functions that were published or removed
+_WILDCARDS = ("", "0.0.0.0", "[::]", "::")
+_WARNING_INTERVAL = 60.0  # seconds between two warnings about the same outage
+
+
+class Registered(Protocol):
+    """What a registration needs of its portal."""
+
+    @property
+    def base(self) -> Address: ...
+
+    @property
+    def listener(self) -> Listener: ...
+
+    def stats(self) -> dict[str, Any]: ...
+
+    def functions(self) -> Mapping[Address, FunctionSchema]: ...
+
+
+class Registration:
+    """Keeps the functions of one portal in a directory while the portal serves.
+
+    A thread renews the record every third of the lease, and writes it anew after functions were published or removed.
+    If the store has lost the record, or another process has written it, it is registered again with a new token. If the
+    store does not respond, the thread tries again, and the portal goes on serving.
+
+    Args:
+        store: where the records are kept: a URL (memory, sqlite, redis, rediss, unix, valkey, valkeys), or a store. The
+            fragment of a Redis URL is the namespace.
+        lease: seconds after which the record is dropped if the process dies.
+        weight, zone: of the instances; see `Instance`.
+        advertise: host and port that clients connect to, such as "10.0.0.7:8080". With None they are those of the
+            portal's addresses, which must not be a wildcard such as 0.0.0.0.
+        key: the shared key that signs the record; None leaves it unsigned.
+        now: as `time.time`.
+
+    Raises: ConfigError for a wrong setting.
+
+    Threads: any. Fork: a child is not registered; its own portal registers itself under another owner.
+    """
+
+    def __init__(
+        self,
+        store: Store | str,
+        *,
+        lease: float = 10.0,
+        weight: float = 1.0,
+        zone: str | None = None,
+        advertise: str | None = None,
+        key: str | bytes | None = None,
+        now: Callable[[], float] = time,
+    ) -> None:
+        self._store = store_at(store) if isinstance(store, str) else store
+        self._lease = positive_seconds("directory.lease", lease)
+        self._weight = number("directory.weight", weight, minimum=0)
+        self._zone = text("directory.zone", zone, optional=True)
+        self._advertise = text("directory.advertise", advertise, optional=True)
+        self._key = key_of(key)
+        self._now = now
+        self._loop = BackgroundLoop("portal-directory-lease", self._wait_and_renew)
+        self._warnings = Throttle(_WARNING_INTERVAL)
+        self.after_fork()
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Start without a record; called by `__init__`, and in a child process after a fork."""
+        self._wake = Condition()  # guards the attributes below; held while the store is written
+        self._owner = os.urandom(12).hex()
+        self._portal: Registered | None = None
+        self._record: Record | None = None
+        self._token: int | None = None
+        self._seen = -1  # `topology.version` of the record
+        self._due = 0.0
+
+    def start(self, portal: Registered) -> None:
+        """Register what a portal serves, and begin to renew it. The portal serves already.
+
+        Raises: ConfigError if clients could not connect to the addresses. A store that does not respond is logged.
+        """
+        self._require_reachable(portal.listener.host)
+        with self._wake:
+            if self._portal is not None and self._portal is not portal:
+                message = "a Registration is of one portal; make one for each"
+                raise ConfigError(message, path="directory", expected="a Registration of its own")
+            self._portal = portal
+            self.renew()
+        try:
+            self._loop.start()
+        except OverloadedError as error:
+            _log.error("the registration is not renewed yet: %s", error)
+
+    def _require_reachable(self, host: str) -> None:
+        if self._advertise is None and (host in _WILDCARDS or host.startswith("unix:")):
+            expected = f'set for a portal that listens on {host}: the host and port of clients, such as "10.0.0.7:8080"'
+            raise ConfigError.invalid("directory.advertise", None, expected)
+
+    def stop(self) -> None:
+        """Withdraw the record, so that consumers stop calling. Does nothing without one. May be called twice."""
+        with self._wake:
+            self._portal, token, self._token = None, self._token, None
+            self._record = None
+            self._wake.notify_all()
+            if token is not None:
+                try:
+                    self._store.withdraw(self._owner, token)
+                except StoreUnavailable as error:
+                    _log.warning("the record is not withdrawn and ends with its lease: %s", error)
+        self._loop.stop()
+
+    def close(self) -> None:
+        """Withdraw the record and close the connections of the store. May be called twice."""
+        self.stop()
+        self._store.close()
+
+    def renew(self) -> None:
+        """Write the record: a new one if it has changed or is gone, else a renewal. The thread calls this."""
+        with self._wake:
+            if self._portal is None:
+                return
+            self._due = self._now() + self._lease / 3
+            version = topology.version
+            if version != self._seen or self._record is None:
+                functions = self._served(self._portal)
+                if self._record is None or functions != self._record.functions:
+                    self._record, self._token = Record(functions, self._lease), None
+                self._seen = version
+            self._record = self._record.renewed(self._now(), float(self._portal.stats().get("running", 0)))
+            try:
+                self._write(encode(self._record, self._owner, self._key))
+            except StoreUnavailable as error:
+                self._due = self._now() + min(1.0, self._lease / 3)
+                if self._warnings.allows(self._now()):
+                    _log.warning("the directory does not respond, the registration is tried again: %s", error)
+                return
+            self._warnings.reset()
+
+    def _write(self, record: str) -> None:
+        if self._token is not None:
+            if self._store.renew(self._owner, self._token, record, self._lease):
+                return
+            _log.warning("the record in the directory is gone: owner=%s token=%d", self._owner, self._token)
+        self._token = self._store.register(self._owner, record, self._lease)
+
+    def _served(self, portal: Registered) -> tuple[Served, ...]:
+        base = len(portal.base.segments)
+        return tuple(
+            Served("/".join(address.segments[base:-1]), self._instance(address, schema))
+            for address, schema in portal.functions().items()
+        )
+
+    def _instance(self, address: Address, schema: FunctionSchema) -> Instance:
+        if self._advertise is not None:
+            address = Address.of(str(address).replace(address.authority, self._advertise, 1))
+        return Instance(address, self._weight, zone=self._zone, version=schema.version, fingerprint=schema.fingerprint)
+
+    def _wait_and_renew(self) -> None:
+        with self._wake:
+            if self._portal is None:
+                self._wake.wait(3600.0)
+                return
+            self._wake.wait(max(0.0, min(_CHANGES, self._due - self._now())))
+            if topology.version == self._seen and self._now() < self._due:
+                return
+        self.renew()
+
+
+def registration_of(value: str | Registration | None) -> Registration | None:
+    """Return a registration as it is, or one with default settings for a URL. Raises: ConfigError."""
+    if value is None or isinstance(value, Registration):
+        return value
+    return Registration(value)

@@ -1,0 +1,124 @@
+"""SQLiteStore: the records of portals of one host in a file, at `sqlite:///path`."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from time import time
+
+from .._internal.redis_client import StoreUnavailable
+from .._internal.settings import file_path
+from .store import Snapshot, StoredRecord
+
+__all__ = ["SQLiteStore"]
+
+_BUSY = 2.0  # seconds to wait for another process that writes
+_TABLES = """
+CREATE TABLE IF NOT EXISTS state (epoch TEXT NOT NULL, version INTEGER NOT NULL, token INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS records (
+    owner TEXT PRIMARY KEY, token INTEGER NOT NULL, text TEXT NOT NULL, ends REAL NOT NULL
+) WITHOUT ROWID;
+"""
+
+
+class SQLiteStore:
+    """Keeps records in a file that the processes of one host share. Who may write the file may register.
+
+    Each operation opens the file anew, so that a removed or replaced file, and a fork, do no harm.
+
+    Args:
+        path: of the file; made if it is not there.
+        clock: the time of the host, as `time.time`.
+
+    Raises: ConfigError for a wrong path.
+
+    Threads: any.
+    """
+
+    restricted = True
+
+    def __init__(self, path: str | os.PathLike[str], clock: Callable[[], float] = time) -> None:
+        self._path = os.fspath(file_path("directory.path", path))
+        self._clock = clock
+
+    @contextmanager
+    def _open(self, *, write: bool) -> Iterator[sqlite3.Connection]:
+        try:
+            with closing(sqlite3.connect(self._path, timeout=_BUSY, isolation_level=None)) as database:
+                if write:
+                    self._begin(database)
+                yield database
+                if write:
+                    database.execute("COMMIT")
+        except (sqlite3.Error, OSError) as error:
+            raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
+
+    def _begin(self, database: sqlite3.Connection) -> None:
+        """Begin a transaction, make the tables if they are not there, and remove the records whose leases ended."""
+        if not database.execute("SELECT count(*) FROM sqlite_master WHERE name = 'state'").fetchone()[0]:
+            database.executescript(_TABLES)
+        database.execute("BEGIN IMMEDIATE")
+        if not database.execute("SELECT count(*) FROM state").fetchone()[0]:
+            database.execute("INSERT INTO state VALUES (?, 0, 0)", (os.urandom(8).hex(),))
+        if database.execute("DELETE FROM records WHERE ends <= ?", (self._clock(),)).rowcount:
+            database.execute("UPDATE state SET version = version + 1")
+
+    def register(self, owner: str, text: str, lease: float) -> int:
+        """See `Store.register`."""
+        with self._open(write=True) as database:
+            database.execute("UPDATE state SET version = version + 1, token = token + 1")
+            token: int = database.execute("SELECT token FROM state").fetchone()[0]
+            values = (owner, token, text, self._clock() + lease)
+            database.execute("INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?)", values)
+        return token
+
+    def renew(self, owner: str, token: int, text: str, lease: float) -> bool:
+        """See `Store.renew`."""
+        values = (text, self._clock() + lease, owner, token)
+        with self._open(write=True) as database:
+            query = "UPDATE records SET text = ?, ends = ? WHERE owner = ? AND token = ?"
+            return database.execute(query, values).rowcount > 0
+
+    def withdraw(self, owner: str, token: int) -> None:
+        """See `Store.withdraw`."""
+        with self._open(write=True) as database:
+            if database.execute("DELETE FROM records WHERE owner = ? AND token = ?", (owner, token)).rowcount:
+                database.execute("UPDATE state SET version = version + 1")
+
+    def poll(self, epoch: str | None, version: int) -> Snapshot | None:
+        """See `Store.poll`. Nothing is written unless a lease has ended."""
+        if not os.path.exists(self._path):
+            return None if epoch == "" else Snapshot("", 0, ())
+        try:
+            found = self._read(epoch, version)
+        except StoreUnavailable as error:
+            if "no such table" not in str(error):
+                raise
+            found = None  # nobody has registered yet
+            if epoch != "":
+                return Snapshot("", 0, ())
+        if found is not None and found[0]:
+            with self._open(write=True):
+                pass  # removes the records
+            found = self._read(epoch, version)
+        return None if found is None else found[1]
+
+    def _read(self, epoch: str | None, version: int) -> tuple[bool, Snapshot | None] | None:
+        """Return whether leases have ended, and the records if they have changed."""
+        with self._open(write=False) as database:
+            database.execute("BEGIN")
+            state = database.execute("SELECT epoch, version FROM state").fetchone()
+            if state is None:
+                return False, (None if epoch == "" else Snapshot("", 0, ()))
+            query = "SELECT count(*) FROM records WHERE ends <= ?"
+            if database.execute(query, (self._clock(),)).fetchone()[0]:
+                return True, None
+            if state == (epoch, version):
+                return False, None
+            rows = database.execute("SELECT owner, token, text FROM records").fetchall()
+            return False, Snapshot(state[0], state[1], tuple(StoredRecord(*row) for row in rows))
+
+    def close(self) -> None:
+        """Do nothing: no connection stays open."""

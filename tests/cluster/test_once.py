@@ -1,0 +1,28 @@
+"""OnceOnly: tasks that must not run again have no failures left when they start."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+
+pytest.importorskip("distributed", reason="the package distributed is not installed")
+
+from portal.cluster.once import PREFIX, OnceOnly
+
+
+def test_only_its_own_tasks_are_marked() -> None:
+    tasks = {name: SimpleNamespace(suspicious=0) for name in (f"{PREFIX}add-1", "portal-add-1", "other")}
+    plugin = OnceOnly()
+    asyncio.run(plugin.start(SimpleNamespace(tasks=tasks, allowed_failures=3)))
+    for name in [*tasks, f"{PREFIX}unknown", ("tuple", 1)]:
+        plugin.transition(name, "waiting", "processing")
+    assert {name: task.suspicious for name, task in tasks.items()} == {
+        f"{PREFIX}add-1": 3,
+        "portal-add-1": 0,
+        "other": 0,
+    }
+    tasks[f"{PREFIX}add-1"].suspicious = 0
+    plugin.transition(f"{PREFIX}add-1", "processing", "memory")
+    assert tasks[f"{PREFIX}add-1"].suspicious == 0

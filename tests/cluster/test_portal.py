@@ -1,0 +1,206 @@
+"""DaskPortal: functions on the workers of a real cluster."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from portal import (
+    AuthorizationError,
+    CallCancelled,
+    CallContext,
+    CallTimeout,
+    ConfigError,
+    Consumer,
+    FunctionError,
+    Identity,
+    LocalPortal,
+    RegistryError,
+    ValidationError,
+    function,
+)
+from portal.cluster import DaskPortal, DaskResolver
+from portal.cluster.mapping import Progress
+from portal.errors import PortalError, TransportError
+from tests.support import cluster_functions as functions
+from tests.support.dask_cluster import cluster_of, quiet
+from tests.support.ports import free_port
+
+pytestmark = quiet
+WAIT = 120.0
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    with cluster_of(2) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def portal(cluster: Any) -> Iterator[DaskPortal]:
+    with DaskPortal(cluster.scheduler_address) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def consumer() -> Iterator[Consumer]:
+    with Consumer(timeout=WAIT) as made:
+        yield made
+
+
+def test_a_call_runs_on_a_worker(portal: DaskPortal, consumer: Consumer) -> None:
+    address = portal.apply(functions.add)
+    assert str(address).startswith("dask://127.0.0.1:")
+    assert address.segments == ("add", functions.add.schema.fingerprint)
+    assert consumer.call_at(address, {"a": 1, "b": 2}) == 3.0
+    assert consumer.call_at(str(address).rpartition("/")[0], {"a": 1, "b": 2}) == 3.0
+    assert consumer.resolve(address)(a=1, b=2) == 3.0
+    assert consumer.call_at(portal.apply(functions.pid)) != os.getpid()
+    assert str(address) in [row["address"] for row in consumer.list_at(f"dask://{address.authority}")["functions"]]
+
+
+def test_errors_are_those_of_every_portal(portal: DaskPortal, consumer: Consumer) -> None:
+    add, fail = portal.apply(functions.add), portal.apply(functions.fail)
+    with pytest.raises(ValidationError):
+        consumer.call_at(add, {"a": "x", "b": 2})
+    with pytest.raises(AuthorizationError, match="not for you") as denied:
+        consumer.call_at(fail, {"kind": "portal"})
+    assert denied.value.executed
+    assert denied.value.hint == "ask ann"
+    with pytest.raises(FunctionError) as failed:
+        consumer.call_at(fail, {"kind": "other"})
+    assert failed.value.type == "LookupError"
+    assert failed.value.executed
+    with pytest.raises(RegistryError, match="no function is published"):
+        consumer.call_at(f"dask://{add.authority}/unknown")
+
+
+def test_the_context_arrives(portal: DaskPortal, consumer: Consumer) -> None:
+    outer = CallContext(request_id="r1", identity=Identity("ann"), baggage={"shop": "7"})
+    found = consumer.call_at(portal.apply(functions.context_of), context=outer)
+    assert found == {"request_id": "r1", "identity": "ann", "baggage": {"shop": "7"}, "left": True}
+
+
+def test_10000_calls_take_few_tasks(portal: DaskPortal) -> None:
+    address = portal.apply(functions.square)
+    seen: list[Progress] = []
+    found = list(portal.map_at(address, ({"n": number} for number in range(10_000)), progress=seen.append))
+    assert found == [number * number for number in range(10_000)]
+    assert seen[-1] == Progress(10_000, 10_000, 0)
+    assert len(seen) < 1_000
+    assert all(one.done <= one.sent for one in seen)
+
+
+def test_a_map_with_failures(portal: DaskPortal) -> None:
+    address = portal.apply(functions.fail)
+    kinds = [{"kind": kind} for kind in ("portal", "other", "portal")]
+    found = list(portal.map_at(address, kinds, chunk=2, return_exceptions=True))
+    assert [type(one) for one in found] == [AuthorizationError, FunctionError, AuthorizationError]
+    with pytest.raises(AuthorizationError):
+        list(portal.map_at(address, kinds, chunk=2))
+    with pytest.raises(ValidationError):
+        list(portal.map_at(address, [{"kind": 5}]))
+
+
+def test_a_future_of_a_call(portal: DaskPortal) -> None:
+    address = portal.apply(functions.add)
+    assert portal.submit_at(address, {"a": 1, "b": 2}, timeout=WAIT).result(WAIT) == 3.0
+    assert portal.stats()["functions"] > 0
+
+
+def test_a_function_that_kills_its_worker_runs_once(portal: DaskPortal, consumer: Consumer, tmp_path: Path) -> None:
+    path = tmp_path / "runs"
+    with pytest.raises(TransportError, match="KilledWorker") as caught:
+        consumer.call_at(portal.apply(functions.die), {"path": str(path)})
+    assert caught.value.may_have_executed
+    assert len(path.read_text().splitlines()) == 1
+
+
+def test_an_idempotent_function_runs_again(portal: DaskPortal, consumer: Consumer, tmp_path: Path) -> None:
+    path = tmp_path / "runs"
+    assert consumer.call_at(portal.apply(functions.die_first), {"path": str(path)}) == 2
+
+
+def test_a_worker_killed_within_10000_calls_costs_its_chunk(portal: DaskPortal, tmp_path: Path) -> None:
+    address = portal.apply(functions.square_or_die)
+    path = str(tmp_path / "died")
+    calls = ({"n": number, "path": path} for number in range(10_000))
+    results: list[Any] = []
+    with pytest.raises(TransportError) as caught:
+        results.extend(portal.map_at(address, calls, chunk=100))
+    assert caught.value.may_have_executed
+    again = portal.map_at(address, ({"n": number, "path": path} for number in range(10_000)))
+    assert list(again) == [number * number for number in range(10_000)]
+
+
+def test_a_late_and_a_cancelled_call(portal: DaskPortal, consumer: Consumer, tmp_path: Path) -> None:
+    """The caller gets its error while the function blocks on the worker."""
+    address = portal.apply(functions.block)
+    for number, cancelled in enumerate((False, True)):
+        path = tmp_path / f"fifo{number}"
+        for name in (path, Path(f"{path}.end")):
+            os.mkfifo(name)
+        context = CallContext()
+        future = consumer.submit_at(address, {"path": str(path)}, context=context, timeout=WAIT if cancelled else 10.0)
+        assert path.read_text() == "started"
+        if cancelled:
+            context.cancel()
+        with pytest.raises(CallCancelled if cancelled else CallTimeout) as caught:
+            future.result(WAIT)
+        assert isinstance(caught.value, PortalError)
+        assert caught.value.may_have_executed
+        Path(f"{path}.end").write_text("end")
+
+
+def test_any_portal_may_run_its_functions_on_the_cluster(cluster: Any) -> None:
+    with cluster.get_client() as client:
+        front = LocalPortal(executor=client.get_executor())
+        address = front.apply(functions.pid)
+        found = {Consumer([front]).call_at(address, timeout=WAIT) for _ in range(2)}
+        assert os.getpid() not in found
+        with pytest.raises(AuthorizationError):
+            Consumer([front]).call_at(front.apply(functions.fail), {"kind": "portal"})
+        front.close()
+
+
+def test_functions_that_workers_cannot_import(portal: DaskPortal, consumer: Consumer) -> None:
+    factor = 3
+
+    @function
+    def scale(n: int) -> int:
+        return n * factor
+
+    assert consumer.call_at(portal.apply(scale), {"n": 5}) == 15
+
+    @function
+    def stream() -> Iterator[int]:
+        yield 1
+
+    with pytest.raises(ConfigError, match="stream"):
+        portal.apply(stream)
+
+
+def test_a_portal_withdraws_what_it_published(cluster: Any) -> None:
+    portal = DaskPortal(cluster.scheduler_address, name="other")
+    address = portal.apply(function(name="gone")(functions.add.target))
+    resolver = DaskResolver()
+    with pytest.raises(RegistryError):
+        resolver.resolve_function(address)
+    assert not portal.accepting
+    portal.start()
+    assert resolver.resolve_function(address).schema.name == "gone"
+    portal.remove(address)
+    portal.close()
+    with pytest.raises(RegistryError):
+        DaskResolver().resolve_function(address)
+    resolver.close()
+
+
+def test_a_scheduler_that_cannot_be_reached() -> None:
+    with Consumer(timeout=5.0) as consumer, pytest.raises(TransportError) as caught:
+        consumer.call_at(f"dask://127.0.0.1:{free_port()}/add", {"a": 1, "b": 2}, timeout=2.0)
+    assert caught.value.delivery == "not_sent"

@@ -1,0 +1,66 @@
+"""DaskResolver: addresses and outcomes, without a cluster."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+pytest.importorskip("distributed", reason="the package distributed is not installed")
+
+from portal import (
+    AddressError,
+    AuthorizationError,
+    CallContext,
+    CallTimeout,
+    FunctionError,
+    ProtocolError,
+    RegistryError,
+)
+from portal.address import Address
+from portal.cluster.connection import ClusterConnection
+from portal.cluster.resolver import ClusterFunction, DaskResolver, result_of
+from portal.schema import FunctionSchema
+
+
+@pytest.fixture
+def function() -> ClusterFunction:
+    resolver = DaskResolver()
+    address = Address.parse("dask://host:8786/add/1")
+    connection = ClusterConnection("host:8786")
+    return ClusterFunction(resolver, connection, b"", schema=FunctionSchema("add"), address=address, timeout=None)
+
+
+def test_other_schemes_are_rejected() -> None:
+    with pytest.raises(AddressError):
+        DaskResolver().resolve_function("http://host/add")
+
+
+def test_one_connection_for_each_scheduler() -> None:
+    resolver = DaskResolver()
+    assert resolver.connection("a:1") is resolver.connection("a:1")
+    assert resolver.connection("a:1") is not resolver.connection("b:1")
+    resolver.close()
+
+
+@pytest.mark.parametrize(
+    ("outcome", "kind", "may"),
+    [
+        (("late", None), CallTimeout, False),
+        (("absent", "ImportError: x"), RegistryError, False),
+        (("error", AuthorizationError("no", delivery="executed")), AuthorizationError, True),
+        (("error", LookupError("no")), FunctionError, True),
+    ],
+)
+def test_outcomes(function: ClusterFunction, outcome: Any, kind: type[Exception], may: bool) -> None:
+    context = CallContext(request_id="r1")
+    assert result_of(function, ("ok", 5), context) == 5
+    with pytest.raises(kind) as caught:
+        result_of(function, outcome, context)
+    assert caught.value.may_have_executed is may  # type: ignore[attr-defined]
+    assert caught.value.request_id == "r1"  # type: ignore[attr-defined]
+
+
+def test_a_stream_is_rejected(function: ClusterFunction) -> None:
+    with pytest.raises(ProtocolError):
+        function.iterate({}, CallContext())

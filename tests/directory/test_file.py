@@ -1,0 +1,78 @@
+"""FileSource: a list that something else writes."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from portal.directory import Instance, open_directory
+from portal.directory.file import FileSource
+
+
+def write(path: Path, data: Any) -> None:
+    new = path.with_suffix(".new")
+    new.write_text(data if isinstance(data, str) else json.dumps(data))
+    os.replace(new, path)
+
+
+def test_a_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
+    path = tmp_path / "portals.json"
+    write(path, {"add": ["http://a:1/api/add", {"address": "http://b:1/api/add", "weight": 2, "zone": "z"}]})
+    source = FileSource(path, 0.5)
+    lookup = source.poll()
+    assert lookup is not None
+    assert lookup("add") == (Instance("http://a:1/api/add"), Instance("http://b:1/api/add", 2, zone="z"))
+    assert lookup("other") == ()
+    assert source.poll() is None
+    write(path, {})
+    lookup = source.poll()
+    assert lookup is not None
+    assert lookup("add") == ()
+
+
+def test_names_with_a_star(tmp_path: Path) -> None:
+    path = tmp_path / "portals.json"
+    write(
+        path,
+        {
+            "billing/charge": ["http://exact/api/charge"],
+            "billing/*": ["http://billing/api/billing"],
+            "*": ["http://all/api"],
+        },
+    )
+    lookup = FileSource(path, 0.5).poll()
+    assert lookup is not None
+    for name, address in (
+        ("billing/charge", "http://exact/api/charge"),
+        ("billing/refund", "http://billing/api/billing/refund"),
+        ("add", "http://all/api/add"),
+        ("a/b", "http://all/api/a/b"),
+    ):
+        assert [str(one) for one in lookup(name)] == [address]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", '{"add": "http://a"}', '{"add": [1]}', '{"add": [{}]}', '{"add": ["nowhere"]}']
+)
+def test_a_broken_file_leaves_the_last_list(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "portals.json"
+    write(path, {"add": ["http://a:1/api/add"]})
+    directory = open_directory(f"file://{path}", interval=3600)
+    assert len(directory.instances("add")) == 1
+    write(path, text)
+    directory.poll()
+    assert len(directory.instances("add")) == 1
+    assert directory.problem is not None
+    path.unlink()
+    directory.poll()
+    assert len(directory.instances("add")) == 1
+    write(path, {"add": []})
+    directory.poll()
+    assert directory.instances("add") == ()
+    assert directory.problem is None
+    assert directory.trusted
+    directory.close()

@@ -1,0 +1,162 @@
+"""PolledDirectory: the last known list stays in use, and watchers hear of each change in order."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from portal.directory import Directory, Instance, PolledDirectory, Watch
+from portal.directory.source import Lookup
+from portal.errors import TransportError
+from tests.support.clocks import Clock
+
+A, B = Instance("http://a/x"), Instance("http://b/x")
+WAIT = 30.0
+
+
+class Given:
+    """A source whose instances a test sets."""
+
+    trusted = True
+    interval = 0.01
+    problem: str | None = None
+
+    def __init__(self, *instances: Instance) -> None:
+        self.instances = instances
+        self.failure: Exception | None = None
+        self.closed = False
+        self._seen: tuple[Instance, ...] | None = None
+
+    def poll(self) -> Lookup | None:
+        if self.failure is not None:
+            raise self.failure
+        if self.instances == self._seen:
+            return None
+        found = self._seen = self.instances
+        return lambda name: found if name == "x" else ()
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def make() -> Iterator[Callable[[Given], PolledDirectory]]:
+    made: list[PolledDirectory] = []
+
+    def directory(source: Given) -> PolledDirectory:
+        made.append(PolledDirectory(source, clock=Clock()))
+        return made[-1]
+
+    yield directory
+    for one in made:
+        one.close()
+
+
+def test_it_is_a_directory(make: Callable[[Given], PolledDirectory]) -> None:
+    directory = make(Given(A))
+    assert isinstance(directory, Directory)
+    assert isinstance(directory.watch("x", print), Watch)
+    assert directory.instances("x") == (A,)
+    assert directory.instances("y") == ()
+    assert directory.problem is None
+
+
+def test_watchers_hear_of_changes(make: Callable[[Given], PolledDirectory]) -> None:
+    source = Given(A)
+    directory = make(source)
+    heard: queue.Queue[tuple[Instance, ...]] = queue.Queue()
+    watch = directory.watch("x", heard.put)
+    assert heard.get(timeout=WAIT) == (A,)
+    source.instances = (A, B)
+    assert heard.get(timeout=WAIT) == (A, B)
+    other: queue.Queue[tuple[Instance, ...]] = queue.Queue()
+    directory.watch("x", other.put)
+    assert other.get(timeout=WAIT) == (A, B)
+    watch.close()
+    watch.close()
+    source.instances = ()
+    assert other.get(timeout=WAIT) == ()
+    assert heard.empty()
+
+
+def test_a_watcher_that_fails_does_not_harm_the_others(
+    make: Callable[[Given], PolledDirectory], caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(found: tuple[Instance, ...]) -> None:
+        raise RuntimeError("no")
+
+    source = Given(A)
+    directory = make(source)
+    heard: queue.Queue[tuple[Instance, ...]] = queue.Queue()
+    directory.watch("x", fail)
+    directory.watch("x", heard.put)
+    assert heard.get(timeout=WAIT) == (A,)
+    assert "a watcher of the directory failed" in caplog.text
+
+
+def test_the_last_list_stays_in_use(make: Callable[[Given], PolledDirectory], caplog: pytest.LogCaptureFixture) -> None:
+    source = Given(A)
+    directory = make(source)
+    assert directory.instances("x") == (A,)
+    source.failure = OSError("connection refused")
+    directory.poll()
+    directory.poll()
+    assert directory.instances("x") == (A,)
+    assert directory.problem == "the directory cannot be read: connection refused"
+    failures = [one for one in caplog.records if "the last known list stays in use" in one.getMessage()]
+    assert len(failures) == 1
+    source.failure = None
+    directory.poll()
+    assert directory.problem is None
+    assert "the directory is read again" in caplog.text
+
+
+def test_without_any_list_a_lookup_fails(
+    make: Callable[[Given], PolledDirectory], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL)
+    source = Given(A)
+    source.failure = OSError("refused")
+    directory = make(source)
+    with pytest.raises(TransportError, match="the directory cannot be read: refused") as caught:
+        directory.instances("x")
+    assert caught.value.delivery == "not_sent"
+    source.failure = None
+    assert directory.instances("x") == (A,)
+
+
+def test_the_problem_of_the_source_is_said(make: Callable[[Given], PolledDirectory]) -> None:
+    source = Given(A)
+    source.problem = "2 records were rejected"
+    assert make(source).problem == "2 records were rejected"
+    assert make(source).trusted
+
+
+def test_close_closes_the_source(make: Callable[[Given], PolledDirectory]) -> None:
+    source = Given(A)
+    directory = make(source)
+    directory.instances("x")
+    directory.close()
+    directory.close()
+    assert source.closed
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_process_goes_on_watching(make: Callable[[Given], PolledDirectory]) -> None:
+    source = Given(A)
+    directory = make(source)
+    heard: queue.SimpleQueue[tuple[Instance, ...]] = queue.SimpleQueue()
+    directory.watch("x", heard.put)
+    assert heard.get(timeout=WAIT) == (A,)
+    child = os.fork()
+    if child == 0:  # pragma: no cover - measured in the parent only
+        try:
+            source.instances = (B,)
+            os._exit(0 if heard.get(timeout=WAIT) == (B,) else 1)
+        finally:
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -1,0 +1,115 @@
+"""RecordSource: records become instances by name."""
+
+from __future__ import annotations
+
+import pytest
+
+from portal._internal.redis_client import StoreUnavailable
+from portal.directory import Instance
+from portal.directory.memory import MemoryStore
+from portal.directory.record import Record, Served, encode
+from portal.directory.source import RecordSource
+from portal.directory.store import Snapshot
+from tests.support.clocks import Clock
+
+KEY = b"0123456789abcdef"
+A, B = Instance("http://a:1/api/add/1"), Instance("http://b:1/api/add/1", 2.0)
+
+
+def text(owner: str, *instances: Instance, key: bytes | None = None, lease: float = 10.0) -> str:
+    return encode(Record(tuple(Served("add", one) for one in instances), lease, at=1000.0), owner, key)
+
+
+class Forgetful(MemoryStore):
+    """A store that can lose its memory, and fail."""
+
+    fails = False
+    restricted = False
+
+    def forget(self) -> None:
+        self.__init__(self._clock)  # type: ignore[misc]
+
+    def poll(self, epoch: str | None, version: int) -> Snapshot | None:
+        if self.fails:
+            raise StoreUnavailable("gone")
+        return super().poll(epoch, version)
+
+
+def source_of(store: MemoryStore, clock: Clock, key: bytes | None = None) -> RecordSource:
+    return RecordSource(store, key, 0.5, clock=clock, now=clock)
+
+
+def test_instances_by_name() -> None:
+    clock = Clock()
+    store = MemoryStore(clock)
+    source = source_of(store, clock)
+    store.register("b", text("b", B), 10.0)
+    store.register("a", text("a", A), 10.0)
+    lookup = source.poll()
+    assert lookup is not None
+    assert lookup("add") == (A, B)
+    assert lookup("other") == ()
+    assert source.poll() is None
+    clock.now += 11.0
+    lookup = source.poll()
+    assert lookup is not None
+    assert lookup("add") == ()
+
+
+def test_of_two_records_with_an_address_the_later_one_counts() -> None:
+    store, clock = MemoryStore(), Clock()
+    store.register("z", text("z", A), 10.0)
+    newer = Instance(A.address, 5.0)
+    store.register("b", text("b", newer), 10.0)
+    lookup = source_of(store, clock).poll()
+    assert lookup is not None
+    assert lookup("add") == (newer,)
+
+
+def test_only_signed_records_count_with_a_key() -> None:
+    store, clock = Forgetful(), Clock()
+    store.register("evil", text("evil", B), 10.0)
+    store.register("good", text("good", A, key=KEY), 10.0)
+    signed, unsigned = source_of(store, clock, KEY), source_of(store, clock)
+    found = signed.poll()
+    assert found is not None
+    assert found("add") == (A,)
+    assert signed.problem == "1 records were rejected"
+    assert signed.trusted
+    assert not unsigned.trusted
+    found = unsigned.poll()
+    assert found is not None
+    assert found("add") == (A, B)
+
+
+def test_records_that_the_store_has_lost_stay_until_their_leases_end() -> None:
+    clock = Clock()
+    store = Forgetful(clock)
+    source = source_of(store, clock)
+    store.register("a", text("a", A), 10.0)
+    store.register("b", text("b", B), 10.0)
+    source.poll()
+    store.forget()
+    lookup = source.poll()
+    assert lookup is not None
+    assert lookup("add") == (A, B)
+    assert source.problem is not None
+    assert "lost its records" in source.problem
+    token = store.register("a", text("a", A), 60.0)
+    assert source.poll() is not None
+    clock.now += 11.0
+    lookup = source.poll()
+    assert lookup is not None
+    assert lookup("add") == (A,)
+    assert source.problem is None
+    store.withdraw("a", token)
+    lookup = source.poll()
+    assert lookup is not None
+    assert lookup("add") == ()
+
+
+def test_a_store_that_does_not_respond_is_an_error() -> None:
+    store = Forgetful()
+    store.fails = True
+    with pytest.raises(StoreUnavailable):
+        source_of(store, Clock()).poll()

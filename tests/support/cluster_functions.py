@@ -1,0 +1,85 @@
+"""Functions that workers of a cluster import."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+from portal import AuthorizationError, CallContext, function
+
+
+@function
+def add(a: float, b: float) -> float:
+    return a + b
+
+
+@function
+def pid() -> int:
+    return os.getpid()
+
+
+@function
+def square(n: int) -> int:
+    return n * n
+
+
+@function
+def fail(kind: str) -> None:
+    if kind == "portal":
+        raise AuthorizationError("not for you", hint="ask ann")
+    raise LookupError("nothing here")
+
+
+@function
+def context_of(context: CallContext) -> dict[str, Any]:
+    assert context.identity is not None
+    return {
+        "request_id": context.request_id,
+        "identity": context.identity.name,
+        "baggage": dict(context.baggage),
+        "left": context.remaining() is not None,
+    }
+
+
+def _note(path: str) -> None:
+    with Path(path).open("a", encoding="ascii") as file:
+        file.write(f"{os.getpid()}\n")
+
+
+@function
+def die(path: str) -> None:
+    """Note the run, and kill the worker."""
+    _note(path)
+    os.kill(os.getpid(), signal.SIGKILL)
+    threading.Event().wait()
+
+
+@function(idempotent=True)
+def die_first(path: str) -> int:
+    """Kill the worker in the first run, and return the number of runs in the second."""
+    _note(path)
+    runs = len(Path(path).read_text(encoding="ascii").splitlines())
+    if runs == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+        threading.Event().wait()
+    return runs
+
+
+@function
+def square_or_die(n: int, path: str) -> int:
+    """Kill the worker once, at 500."""
+    if n == 500 and not Path(path).exists():
+        _note(path)
+        os.kill(os.getpid(), signal.SIGKILL)
+        threading.Event().wait()
+    return n * n
+
+
+@function
+def block(path: str) -> None:
+    """Write to a FIFO, and wait until another one is written."""
+    Path(path).write_text("started", encoding="ascii")
+    Path(f"{path}.end").read_text(encoding="ascii")

@@ -39,7 +39,8 @@ class Deflate:
         memory_level: memory for the state of a compressor, 1 to 9; see `zlib.compressobj`.
         level: 1 is the fastest, 9 compresses most.
         context_takeover: whether compressors and decompressors stay from message to message. Similar small messages
-            then become much smaller, and each connection holds a compressor and a decompressor all the time.
+            then become much smaller, and each connection holds a compressor and a decompressor. A server drops the
+            compressor of a connection on which nothing arrives for `WebSocketConfig.ping_interval`.
 
     Raises: ConfigError for a wrong setting.
 
@@ -48,7 +49,7 @@ class Deflate:
 
     min_size: int = 1024
     window_bits: int = 12
-    memory_level: int = 5
+    memory_level: int = 4
     level: int = 6
     context_takeover: bool = False
 
@@ -178,6 +179,10 @@ class Compressor:
             if self._agreement.send_takeover:
                 self._zlib = made
         return (made.compress(data) + made.flush(zlib.Z_SYNC_FLUSH))[:-4]
+
+    def rest(self) -> None:
+        """Forget what was sent before, and free most of the memory; the peer need not know."""
+        self._zlib = None
 
 
 class Decompressor:

@@ -300,7 +300,7 @@ class FrameReader:
                 words = f"a message must have at most {self._max_fragments} fragments"
                 raise _Broken(words, CloseCode.POLICY_VIOLATION)
         is_text = self._message == _TEXT
-        if is_last and not self._parts and self._decoder is None:
+        if is_last and not (self._parts or self._groups) and self._decoder is None:
             whole: Any = self._decode(payload) if is_text else payload
         else:
             self._keep(self._decode_part(payload, is_last) if is_text else payload)

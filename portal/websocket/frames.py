@@ -178,6 +178,11 @@ class FrameProtocol:
         # A compressor that stays must see all that it sends.
         return self.text(message.data) if agreement.send_takeover else message.compressed(agreement)
 
+    def rest(self) -> None:
+        """Free the memory of the compressor, as the connection is idle."""
+        if self._compressor is not None:
+            self._compressor.rest()
+
     def ping(self, payload: bytes = b"") -> bytes:
         """Return a ping; the payload has at most 125 bytes."""
         return b"" if self.closing else _frame(_FIN | _PING, payload[:_MAX_CONTROL], self._masked)

@@ -139,11 +139,12 @@ def loris(settings: dict[str, Any]) -> None:
 
 
 def calls(settings: dict[str, Any]) -> None:
-    from portal import Consumer, HTTPPortal
+    from portal import Consumer, HTTPPortal, WebSocketPortal
 
-    base = f"http://127.0.0.1:{settings['port']}/api/add"
+    websocket = settings.get("websocket", False)
+    base = f"{'ws' if websocket else 'http'}://127.0.0.1:{settings['port']}/{'ws' if websocket else 'api'}/add"
     count, threads = settings["count"] // settings["threads"], settings["threads"]
-    with HTTPPortal() as portal, Consumer([portal]) as consumer:
+    with WebSocketPortal() if websocket else HTTPPortal() as portal, Consumer([portal]) as consumer:
 
         def some(number: int) -> None:
             for _ in range(number):

@@ -1,6 +1,6 @@
 """A portal in another process, controlled by lines on its standard input.
 
-    python serve.py '{"config": {...}, "pem": "server.pem" or null}'
+    python serve.py '{"config": {...}, "pem": "server.pem" or null, "websocket": false}'
 
 It prints its port, then responds to each line with its figures as JSON. It ends when its input ends.
 """
@@ -13,7 +13,7 @@ import resource
 import sys
 import threading
 
-from portal import HTTPPortal
+from portal import HTTPPortal, WebSocketPortal
 from portal.serving import Certificate, ServingConfig, TLSConfig
 
 
@@ -21,7 +21,7 @@ def add(a: float, b: float) -> float:
     return a + b
 
 
-def figures(portal: HTTPPortal) -> dict[str, object]:
+def figures(portal: HTTPPortal | WebSocketPortal) -> dict[str, object]:
     with open("/proc/self/statm") as file:
         pages = int(file.read().split()[1])
     return {
@@ -29,6 +29,7 @@ def figures(portal: HTTPPortal) -> dict[str, object]:
         "threads": threading.active_count(),
         "files": len(os.listdir("/proc/self/fd")),
         "stats": portal.listener.stats(),
+        "calls": portal.stats()["calls"],
     }
 
 
@@ -37,7 +38,8 @@ def main() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     tls = TLSConfig(Certificate(settings["pem"])) if settings["pem"] else None
-    with HTTPPortal(config=ServingConfig(**settings["config"], tls=tls)) as portal:
+    config = ServingConfig(**settings["config"], tls=tls)
+    with WebSocketPortal(serving=config) if settings.get("websocket") else HTTPPortal(config=config) as portal:
         portal.apply(add)
         print(portal.port, flush=True)
         for _ in sys.stdin:

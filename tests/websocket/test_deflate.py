@@ -171,3 +171,20 @@ def test_a_stream_may_end_in_a_message_but_not_often() -> None:
     assert receiver.decompress(one * 10 + b"\x00", 100) + receiver.finish(100) == b"Hello" * 10
     with pytest.raises(zlib.error, match="too many streams"):
         receiver.decompress(b"\x03\x00" * 1000, 100)
+
+
+def test_a_compressor_that_rests_goes_on_for_the_same_decompressor() -> None:
+    _, agreement = accept(STAYING, parse_elements("permessage-deflate; client_max_window_bits")) or pytest.fail("none")
+    client = read_response(STAYING, parse_elements("permessage-deflate; server_max_window_bits=11"))
+    sender, receiver = Compressor(agreement), Decompressor(client)
+    message = b"the same words again and again, " * 8
+    sizes = []
+    for rests in (False, False, True, False):
+        if rests:
+            sender.rest()
+        packed = sender.compress(message)
+        sizes.append(len(packed))
+        assert receiver.decompress(packed, 10_000) + receiver.finish(10_000) == message
+    assert sizes[1] < sizes[0], "it refers to the message before"
+    assert sizes[2] == sizes[0], "it has forgotten that"
+    assert sizes[3] == sizes[1]

@@ -94,6 +94,7 @@ def test_frames_of_every_kind(frames: list[tuple[int, bytes]], step: int) -> Non
 
 @settings(max_examples=CASES * 3, deadline=None)
 @given(_FRAMES, st.integers(0, 2000), st.integers(0, 255), st.integers(1, 50))
+@example([(0x81, b"")], 1, 0x7F, 1)
 def test_frames_with_a_damaged_byte(frames: list[tuple[int, bytes]], at: int, byte: int, step: int) -> None:
     data = bytearray(b"".join(masked(*frame) for frame in frames))
     if not data:
@@ -102,6 +103,8 @@ def test_frames_with_a_damaged_byte(frames: list[tuple[int, bytes]], at: int, by
     found, expected = ours(bytes(data), step), theirs(bytes(data))
     if ("Failure", 1002) in expected and ("Close", 1014) in found:
         return
+    if found[-1:] == [("Failure", 1002)] and found[:-1] == expected:
+        expected = theirs(bytes(data) + bytes(14))[: len(found)]  # wsproto reads the whole head before it judges
     # A message above the limit fails by its head, which wsproto does not bound.
     assert found == expected or (found[-1:] == [("Failure", 1009)] and found[:-1] == expected[: len(found) - 1])
 

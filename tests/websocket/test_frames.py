@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import tracemalloc
 from collections.abc import Callable, Iterable
 
@@ -10,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from portal.http11.parameters import parse_elements
 from portal.websocket.close_codes import CloseCode
-from portal.websocket.deflate import Agreement, Deflate
+from portal.websocket.deflate import Agreement, Deflate, accept, read_response
 from portal.websocket.frames import (
     BinaryMessage,
     Close,
@@ -389,3 +391,63 @@ def test_any_bytes_give_events_or_one_failure(data: bytes, deflate: Agreement | 
         ends = [isinstance(event, Close | Failure) for event in events]
         assert not any(ends[:-1])
         assert protocol.ended is (True in ends)
+
+
+@pytest.mark.parametrize("count", [255, 256, 257, 258, 512, 513])
+@pytest.mark.parametrize("opcode", [1, 2], ids=["text", "binary"])
+def test_no_fragment_of_many_is_lost(opcode: int, count: int) -> None:
+    client = FrameProtocol("client")
+    heads = [opcode, *[0] * (count - 2), 0x80]
+    (event,) = client.feed(b"".join(frame(head, b"%04d" % index) for index, head in enumerate(heads)))
+    whole = b"".join(b"%04d" % index for index in range(count))
+    assert event == (TextMessage(whole.decode()) if opcode == 1 else BinaryMessage(whole))
+
+
+#: The offers of the Autobahn test suite, sections 12 and 13; the last one offers three ways.
+OFFERS = {
+    "12, 13.1": "permessage-deflate",
+    "13.2": "permessage-deflate; server_no_context_takeover",
+    "13.3": "permessage-deflate; server_max_window_bits=9",
+    "13.4": "permessage-deflate; server_max_window_bits=15",
+    "13.5": "permessage-deflate; server_no_context_takeover; server_max_window_bits=9",
+    "13.6": "permessage-deflate; server_no_context_takeover; server_max_window_bits=15",
+    "13.7": "permessage-deflate; server_no_context_takeover; server_max_window_bits=9, "
+    "permessage-deflate; server_no_context_takeover, permessage-deflate",
+}
+#: (bytes of a message, bytes of a fragment or 0 for one frame), as cases 1 to 18 of each of their parts.
+SIZES = [
+    *((size, 0) for size in (16, 64, 256, 1024, 4096, 8192, 16384, 32768, 65536, 131072)),
+    *((8192, 256), (16384, 256), (32768, 256), (65536, 256), (131072, 256)),
+    *((131072, fragment) for fragment in (1024, 4096, 32768)),
+]
+
+
+def in_fragments(whole: bytes, size: int) -> bytes:
+    """Return the frame of a server in fragments: the first one says that the message is compressed."""
+    head = 2 if whole[1] < 126 else 4 if whole[1] == 126 else 10
+    first, payload = whole[0], whole[head:]
+    if not size or len(payload) <= size:
+        return whole
+    parts = [payload[at : at + size] for at in range(0, len(payload), size)]
+    heads = [first & 0x7F, *[0] * (len(parts) - 2), 0x80]
+    return b"".join(frame(head, part) for head, part in zip(heads, parts, strict=True))
+
+
+@pytest.mark.parametrize("content", ["text", "random"])
+@pytest.mark.parametrize("offers", OFFERS.values(), ids=list(OFFERS))
+def test_compressed_messages_of_all_sizes_and_fragments(offers: str, content: str) -> None:
+    settings = Deflate(min_size=0, window_bits=15, memory_level=8, context_takeover=True)
+    response, agreement = accept(settings, parse_elements(offers)) or pytest.fail("not accepted")
+    seen = read_response(settings, parse_elements(response))
+    server = FrameProtocol("server", deflate=agreement)
+    client = FrameProtocol("client", deflate=seen)
+    source = random.Random(7)
+    for size, fragment in SIZES:
+        words = "The quick brown fox jumps over the lazy dog. " * (size // 40 + 1)
+        data = words[:size].encode() if content == "text" else source.randbytes(size)
+        event = TextMessage(data.decode()) if content == "text" else BinaryMessage(data)
+        for _ in range(2):  # the second one may refer to the first
+            sent = server.text(data) if content == "text" else server.binary(data)
+            assert client.feed(in_fragments(sent, fragment)) == [event], (size, fragment)
+            back = client.text(data) if content == "text" else client.binary(data)
+            assert server.feed(back) == [event], (size, fragment)

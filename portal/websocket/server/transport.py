@@ -216,6 +216,7 @@ class Transport:
             self._counters.dead.add()
             return False
         if due == "ping":
+            self._frames.rest()
             self.outbox.add_frame(self._frames.ping())
         self.flush()
         if isinstance(due, tuple):

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
+from urllib.parse import urlsplit
 
 from .workload import EXPECTED, PARAMS
 
@@ -41,6 +42,34 @@ def _portal(target: str) -> Caller:
 
     consumer = Consumer()
     return lambda: consumer.call_at(target, PARAMS)
+
+
+def _portal_tls(target: str) -> Caller:
+    from portal import Consumer
+    from portal.http import ClientTLS, HTTPClient
+
+    from .certificate import certificate_files
+
+    consumer = Consumer(http=HTTPClient(tls=ClientTLS(ca=certificate_files().authority)))
+    return lambda: consumer.call_at(target, PARAMS)
+
+
+def _http_client(target: str) -> Caller:
+    import http.client
+    import ssl
+
+    from .certificate import certificate_files
+
+    parts = urlsplit(target)
+    context = ssl.create_default_context(cafile=str(certificate_files().authority))
+    connection = http.client.HTTPSConnection(parts.netloc, context=context, timeout=30.0)
+    headers = {"Content-Type": "application/json"}
+
+    def call() -> Any:
+        connection.request("POST", parts.path, json.dumps(PARAMS), headers)
+        return json.loads(connection.getresponse().read())
+
+    return call
 
 
 def _portal_address(target: str) -> Caller:
@@ -86,6 +115,8 @@ def _rpyc_connection(target: str) -> Any:
 CLIENTS: dict[str, Client] = {
     "portal": Client(_portal),
     "portal-address": Client(_portal_address),
+    "portal-tls": Client(_portal_tls),
+    "http.client": Client(_http_client, shared=False),
     "requests": Client(_requests),
     "pyro5": Client(_pyro5, shared=False),
     "rpyc-root": Client(_rpyc_root),

@@ -12,12 +12,26 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 
-from .contestants import CLIENTS, PROTECTED, SERVERS, THREADED, Contestant, call_rate, check_server, serving
+from .certificate import certificate_files
+from .contestants import (
+    CLIENTS,
+    PROTECTED,
+    SERVERS,
+    THREADED,
+    TLS_CLIENTS,
+    TLS_SERVERS,
+    Contestant,
+    call_rate,
+    check_server,
+    serving,
+)
 from .load import has_wrk, request_rate
 from .local import compare_local
 from .machine import OthersClock, surroundings
+from .objects import compare_objects
 from .report import Part, Target
 
 __all__ = ["compare", "main"]
@@ -154,17 +168,54 @@ def _local(rounds: int, seconds: int) -> Part:
     return compare_local(repeats=5 * rounds)
 
 
+def _objects(rounds: int, seconds: int) -> Part:
+    return compare_objects(repeats=5 * rounds)
+
+
+def _tls_servers(rounds: int, seconds: int) -> Part:
+    part = Part(
+        "Part 7: servers over TLS, 16 connections",
+        "requests/s, median",
+        (
+            _with_wrk("Falcon+msgspec on granian", 0.8),
+            _with_wrk("Falcon+msgspec on granian, one thread", 0.8),
+        ),
+    )
+    part.notes.append(_WRK if has_wrk() else _NO_WRK)
+    if has_wrk() and find_spec("trustme"):  # the generator in Python has no TLS
+        certificate_files()
+        _by_turns(part, TLS_SERVERS, rounds, _warm_up, _rate(seconds))
+    return part
+
+
+def _tls_clients(rounds: int, seconds: int) -> Part:
+    threaded = f"{_PORTAL}, {_THREADS} threads"
+    part = Part(
+        "Part 8: one client over TLS",
+        "calls/s, median",
+        (Target(_PORTAL, "http.client", ">=", 0.9), Target(threaded, _PORTAL, ">=", 1.5)),
+    )
+    part.notes.append("http.client checks nothing but the certificate. All call the same server.")
+    if find_spec("trustme"):
+        certificate_files()
+    _by_turns(part, TLS_CLIENTS, rounds, _nothing, _calls(seconds, 1))
+    return part
+
+
 _PARTS: dict[int, Callable[[int, int], Part]] = {
     1: _servers,
     2: _sequential,
     3: _threaded,
     4: _local,
     5: _protected,
+    6: _objects,
+    7: _tls_servers,
+    8: _tls_clients,
 }
 
 
 def _calls(seconds: int, threads: int) -> Measure:
-    return lambda contestant, target: call_rate(contestant.client, target, seconds, threads)
+    return lambda contestant, target: call_rate(contestant.client, target, seconds, contestant.threads or threads)
 
 
 def _nothing(contestant: Contestant, target: str) -> None:

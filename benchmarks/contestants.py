@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import ssl
 import subprocess
 import sys
 import urllib.error
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from .certificate import certificate_files
 from .programs import find_program
 from .workload import BODY, EXPECTED, INVALID, authorization
 
@@ -24,6 +26,8 @@ __all__ = [
     "ROOT",
     "SERVERS",
     "THREADED",
+    "TLS_CLIENTS",
+    "TLS_SERVERS",
     "Contestant",
     "call_rate",
     "check_server",
@@ -48,6 +52,7 @@ class Contestant:
         programs: the programs that it needs.
         validates: whether it rejects parameters of another type.
         protected: whether it requires a credential.
+        threads: threads of the client; 0 for as many as the comparison has.
     """
 
     name: str
@@ -57,6 +62,7 @@ class Contestant:
     programs: tuple[str, ...] = ()
     validates: bool = True
     protected: bool = False
+    threads: int = 0
 
     def headers(self) -> dict[str, str]:
         """Return the headers that each request carries."""
@@ -82,6 +88,17 @@ SERVERS = (
     Contestant("minimal server", "minimal", validates=False),
     Contestant("minimal server, one thread", "minimal-one-thread", validates=False),
     *([Contestant("minimal server, one processor", "minimal-pinned", validates=False)] if _CAN_PIN else ()),
+)
+_TLS = ("trustme", "cryptography")
+TLS_SERVERS = (
+    Contestant("Portal", "portal-tls", needs=_TLS),
+    Contestant("Falcon+msgspec on granian", "granian-tls", needs=(*_GRANIAN, *_TLS)),
+    Contestant("Falcon+msgspec on granian, one thread", "granian-tls-one-thread", needs=(*_GRANIAN, *_TLS)),
+)
+TLS_CLIENTS = (
+    Contestant("Portal", "portal-tls", "portal-tls", needs=_TLS),
+    Contestant("Portal, 16 threads", "portal-tls", "portal-tls", needs=_TLS, threads=16),
+    Contestant("http.client", "portal-tls", "http.client", needs=_TLS),
 )
 PROTECTED = (
     Contestant("Portal, protected", "portal-protected", protected=True),
@@ -168,7 +185,11 @@ def check_server(url: str, contestant: Contestant, headers: Mapping[str, str]) -
 
 def _post(url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
     request = urllib.request.Request(url, body, {"Content-Type": "application/json", **headers})
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
+    if url.startswith("https:"):
+        context = ssl.create_default_context(cafile=str(certificate_files().authority))
+        handlers.append(urllib.request.HTTPSHandler(context=context))
+    opener = urllib.request.build_opener(*handlers)
     try:
         with opener.open(request, timeout=10.0) as response:
             return response.status, response.read()

@@ -49,9 +49,14 @@ def find_program(name: str) -> str | None:
 
 
 @contextmanager
-def granian(*options: str) -> Iterator[str]:
+def granian(*options: str, tls: bool = False) -> Iterator[str]:
     """Run `falcon_app` in granian with one worker for the length of a `with` block; gives its URL."""
     port = _free_port()
+    if tls:
+        from .certificate import certificate_files
+
+        files = certificate_files()
+        options = (*options, "--ssl-certificate", str(files.chain), "--ssl-keyfile", str(files.pkcs8_key))
     command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--workers", "1", "--no-ws", "--http", "1"]
     command += [
         "--host",
@@ -64,7 +69,7 @@ def granian(*options: str) -> Iterator[str]:
         "benchmarks.falcon_app:app",
     ]
     with _running(command, port):
-        yield f"http://127.0.0.1:{port}/add"
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{port}/add"
 
 
 @contextmanager

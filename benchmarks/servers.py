@@ -37,6 +37,19 @@ def _portal() -> None:
     threading.Event().wait()
 
 
+def _portal_tls() -> None:
+    from portal import Certificate, HTTPPortal, ServingConfig, TLSConfig
+
+    from .certificate import certificate_files
+
+    files = certificate_files()
+    portal = HTTPPortal(config=ServingConfig(tls=TLSConfig(Certificate(files.chain, files.key))))
+    address = portal.apply(add)
+    portal.start()
+    _ready(str(address))
+    threading.Event().wait()
+
+
 def _portal_protected(delay: float = 0.05, further: bool = False) -> None:
     from portal import HTTPPortal, JWTAuth, RateLimit
     from portal.http import CORS, RequestLog, SecurityHeaders
@@ -151,6 +164,7 @@ def _rpyc() -> None:
 #: Contestants that serve in this process.
 SERVERS: dict[str, Callable[[], None]] = {
     "portal": _portal,
+    "portal-tls": _portal_tls,
     "portal-protected": _portal_protected,
     "portal-protected-at-once": _portal_protected_at_once,
     "portal-everything": _portal_everything,
@@ -166,6 +180,8 @@ SERVERS: dict[str, Callable[[], None]] = {
 PROGRAMS: dict[str, Callable[[], AbstractContextManager[str]]] = {
     "granian": granian,
     "granian-one-thread": partial(granian, "--blocking-threads", "1"),
+    "granian-tls": partial(granian, tls=True),
+    "granian-tls-one-thread": partial(granian, "--blocking-threads", "1", tls=True),
     "nginx": nginx,
 }
 

@@ -26,6 +26,7 @@ __all__ = [
     "SCALAR_TYPES",
     "Unencodable",
     "copy_json",
+    "is_encodable",
     "is_json",
     "json_faults",
     "pointer",
@@ -68,7 +69,7 @@ def is_json(value: Any, depth: int = MAX_DEPTH) -> bool:
     """
     kind = type(value)
     if kind is str:
-        return _encodable(value)
+        return is_encodable(value)
     if kind is int or kind is bool or value is None:
         return True
     if kind is float:
@@ -82,7 +83,7 @@ def is_json(value: Any, depth: int = MAX_DEPTH) -> bool:
         return True
     if kind is dict:
         for key, item in value.items():
-            if type(key) is not str or not _encodable(key) or not is_json(item, depth - 1):
+            if type(key) is not str or not is_encodable(key) or not is_json(item, depth - 1):
                 return False
         return True
     return False
@@ -98,7 +99,7 @@ def too_deep(value: Any, depth: int = MAX_DEPTH) -> bool:
     return False
 
 
-def _encodable(text: str) -> bool:
+def is_encodable(text: str) -> bool:
     if text.isascii():
         return True
     try:
@@ -162,7 +163,7 @@ def _find_faults(value: Any, path: tuple[Any, ...], depth: int) -> Iterator[Faul
         else:
             yield from _find_member_faults(value, path, depth)
     elif kind is str:
-        if not _encodable(value):
+        if not is_encodable(value):
             message = "must not contain a lone surrogate, which UTF-8 cannot encode"
             yield Fault(pointer(path), message, "json", None, shorten(value))
     elif kind is float:
@@ -191,7 +192,7 @@ def _unencodable_fault(found: Unencodable, path: tuple[Any, ...]) -> Fault:
 
 def _find_member_faults(value: dict[Any, Any], path: tuple[Any, ...], depth: int) -> Iterator[Fault]:
     for key, item in value.items():
-        if type(key) is str and _encodable(key):
+        if type(key) is str and is_encodable(key):
             yield from _find_faults(item, (*path, key), depth - 1)
         elif type(key) is Unencodable and key.fault is not None:
             yield _unencodable_fault(key, (*path, _text_of(key.value)))

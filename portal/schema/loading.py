@@ -8,6 +8,8 @@ from typing import Any
 from ..errors import ValidationError
 from ..errors.failure import is_failure
 from .codecs import Converter, generate, plain_test
+from .codecs.record_shapes import FieldShape
+from .inline import Shapes, parameters_source
 from .schema import Schema
 
 __all__ = ["generate_load", "if_plain", "plain_tests"]
@@ -39,8 +41,13 @@ def generate_load(
     decoders: Mapping[str, Converter | None],
     tests: tuple[str, ...] | None,
     absent: frozenset[str],
+    fields: Callable[[Shapes], tuple[FieldShape, ...]] | None = None,
 ) -> Callable[[Any], dict[str, Any]]:
-    """Generate `Parameters.load`: one test of the whole object, then one expression for each parameter."""
+    """Generate `Parameters.load`: one test of the whole object, then one expression for each parameter.
+
+    Args:
+        fields: returns the shapes of the parameters; None without codecs.
+    """
     scope: dict[str, Any] = {"accepts": schema.accepts, "slow": _slow_load(schema)}
     members, optional = [], []
     for index, name in enumerate(names):
@@ -55,6 +62,10 @@ def generate_load(
             members.append(f"{name!r}: {got}")
     unchanged = ", ".join(f"{name!r}: value{index}" for index, name in enumerate(names))
     fast_path = "" if tests is None else f"{if_plain(tests, names)}  return {{{unchanged}}}\n"
+    shapes = schema.shapes()
+    if tests is None and fields is not None and shapes is not None:
+        fast_path, constants = parameters_source(fields, shapes)
+        scope |= constants
     source = (
         f"def codec(params):\n{fast_path}"
         " if not accepts(params):\n  params = slow(params, None)\n"

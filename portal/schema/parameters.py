@@ -12,11 +12,13 @@ from ..context import CallContext
 from ..errors import ConfigError, Fault, FunctionError, ValidationError
 from .callables import resolved_hints
 from .codecs import Converter
-from .codecs.records import MISSING, Field, typed_dict_codec
+from .codecs.record_shapes import FieldShape
+from .codecs.records import MISSING, Field, shapes_of, typed_dict_codec
 from .documentation.docstrings import docstring_of, parameter_descriptions
 from .hints import HintMapper
 from .hints.fields import require_plain_default
 from .hints.forms import form_name, is_typed_dict
+from .inline import Shapes
 from .jsondata import pointer, shorten
 from .loading import generate_load, plain_tests
 from .schema import Schema, require_object
@@ -48,6 +50,7 @@ class Parameters:
         unhashable: names of those whose native values are not hashable.
         accepted: names that the callable takes; None for any.
         inject: name of the parameter with the hint CallContext; it is not in the schema. None if there is none.
+        fields: returns the shapes of the parameters, if the schema was made from a signature.
 
     Attributes:
         plain_tests: the source text of a fast test of `{0}` for each name (see `plain_test`); None if a parameter has
@@ -75,6 +78,7 @@ class Parameters:
         unhashable: tuple[str, ...] = (),
         accepted: frozenset[str] | None = None,
         inject: str | None = None,
+        fields: Callable[[Shapes], tuple[FieldShape, ...]] | None = None,
     ) -> None:
         self.schema = schema
         self.names = names
@@ -88,7 +92,7 @@ class Parameters:
         if decoders is None:
             self.load = self._load_object
         else:
-            self.load = generate_load(schema, names, self.defaults, decoders, self.plain_tests, absent)
+            self.load = generate_load(schema, names, self.defaults, decoders, self.plain_tests, absent, fields)
 
     @staticmethod
     def of(target: Callable[..., Any]) -> Parameters:
@@ -127,6 +131,7 @@ class Parameters:
             absent=frozenset(field.name for field in fields if not field.required and field.default is MISSING),
             unhashable=tuple(field.name for field in fields if not field.codec.hashable),
             inject=inject,
+            fields=lambda shapes: shapes_of(fields, shapes.of),
         )
 
     @staticmethod

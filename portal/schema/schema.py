@@ -10,6 +10,7 @@ from ..errors.failure import function_error, is_failure, is_raised_by_signal
 from .codecs import Codec, generate, plain_test
 from .decoding import decode_error, describe_error
 from .hints import map_hint
+from .inline import NO_CONVERSION, Conversion, Shapes, generate_conversion, require_no_signal
 from .jsondata import copy_json, shorten
 from .strictness import is_scalar
 from .validator import Validator
@@ -49,8 +50,8 @@ class Schema:
     Source: formats are annotations by default in JSON Schema 2020-12 (Validation, section 7.2.1).
     """
 
-    __slots__ = ("_codec", "_validator", "accepts", "decode", "encode", "formats", "json", "kind", "plain",
-                 "plain_test", "source")  # fmt: skip
+    __slots__ = ("_codec", "_conversion", "_validator", "accepts", "decode", "encode", "formats", "json", "kind",
+                 "plain", "plain_test", "source")  # fmt: skip
 
     accepts: Callable[[Any], bool]
 
@@ -64,6 +65,7 @@ class Schema:
         self.encode = None if codec is None else codec.encode
         self.formats = formats
         self._codec = codec
+        self._conversion: Conversion | None = None if kind == "hint" and codec is not None else NO_CONVERSION
         self._validator = Validator(json, formats=formats)
         self.accepts = self._validator.accepts
         test = self.plain_test = plain_test(json) if kind in ("hint", "json") else None
@@ -107,12 +109,21 @@ class Schema:
             ValidationError: the data does not fit; it lists every fault.
             FunctionError: user code raised anything but ValueError and TypeError.
         """
-        if not self.accepts(value):
+        conversion = self._conversion or self._generate()
+        decode = self.decode
+        if conversion.load is not None:
+            try:
+                return conversion.load(value)
+            except Exception as error:  # the value may fit all the same; what follows decides
+                require_no_signal(error)
+        if conversion.fits is not None and conversion.fits(value):
+            decode = conversion.build
+        elif not self.accepts(value):
             raise ValidationError(errors=self.faults(value))
-        if self.decode is None:
+        if decode is None:
             return value
         try:
-            return self.decode(value)
+            return decode(value)
         except BaseException as error:  # decoders call constructors of user classes, which may raise anything
             if not is_failure(error):
                 raise
@@ -124,6 +135,14 @@ class Schema:
         Raises:
             ValidationError: the value does not fit; it lists every fault.
         """
+        conversion = self._conversion or self._generate()
+        if conversion.dump is not None:
+            try:
+                return conversion.dump(native)
+            except BaseException as error:  # as in `load`; attributes of user classes may raise anything
+                if not is_failure(error):
+                    raise
+                require_no_signal(error)
         encoded = native
         if self.encode is not None:
             try:
@@ -139,6 +158,17 @@ class Schema:
         if not self.accepts(encoded):
             raise ValidationError(errors=self.faults(encoded))
         return encoded
+
+    def _generate(self) -> Conversion:
+        """Generate the code of the conversion on first use; two threads may both do it, and make the same."""
+        assert self._codec is not None
+        found = generate_conversion(self._codec, self.formats) if self._validator.strict else NO_CONVERSION
+        self._conversion = found
+        return found
+
+    def shapes(self) -> Shapes | None:
+        """Return what makes the shapes of its parts; None if only the validator of the whole schema can check them."""
+        return Shapes(self.formats) if self._validator.strict else None
 
     def decode_error(self, value: Any, error: BaseException) -> PortalError:
         """Return the error for JSON data that fits and whose decoder raised `error`; it names each failing part."""

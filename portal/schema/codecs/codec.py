@@ -14,6 +14,7 @@ from typing import Any, get_origin
 
 from ...errors import Fault
 from ..jsondata import Unencodable, copy_json
+from .shapes import Shape
 
 __all__ = [
     "Codec",
@@ -43,6 +44,8 @@ class Codec:
         children: JSON data that fits -> (name or index, codec, part) for each part; it locates the fault if `decode`
             raises.
         hashable: whether the native values are hashable, as far as the hint says.
+        structure: returns its shape, given a function that returns those of its parts; None if its own converters and
+            a validator are needed. What changes `json`, `decode` or `encode` other than by annotations drops it.
     """
 
     json: dict[str, Any]
@@ -51,6 +54,7 @@ class Codec:
     native_types: tuple[type, ...] = (object,)
     children: Children | None = None
     hashable: bool = True
+    structure: Callable[[Callable[[Codec], Shape]], Shape] | None = None
 
 
 class Violation(ValueError):

@@ -8,6 +8,7 @@ from typing import Any
 
 from ...errors import ConfigError
 from .codec import Codec, Unencodable, generate, map_source
+from .shapes import ArrayShape, TupleShape
 
 __all__ = [
     "list_codec",
@@ -38,7 +39,13 @@ def _array_codec(item: Codec, container: str, native_types: tuple[type, ...]) ->
     )
     hashable = container == "tuple" and item.hashable
     return Codec(
-        {"type": "array", "items": item.json}, decode, encode, native_types, _item_children(item), hashable=hashable
+        {"type": "array", "items": item.json},
+        decode,
+        encode,
+        native_types,
+        _item_children(item),
+        hashable=hashable,
+        structure=lambda shape_of: ArrayShape(shape_of(item), native_types[0], native_types),
     )
 
 
@@ -71,7 +78,15 @@ def sequence_codec(item: Codec, kind: type) -> Codec:
         return sorted_items(found) if isinstance(value, Set) and not isinstance(value, _VIEWS) else found
 
     array = list_codec(item)
-    return Codec(array.json, array.decode, encode, (list, tuple, accepted), array.children, hashable=False)
+    return Codec(
+        array.json,
+        array.decode,
+        encode,
+        (list, tuple, accepted),
+        array.children,
+        hashable=False,
+        structure=array.structure,
+    )
 
 
 #: Sets whose order is that of a dict.
@@ -147,4 +162,13 @@ def tuple_codec(items: Sequence[Codec]) -> Codec:
     json: dict[str, Any] = {"type": "array", "minItems": len(items), "maxItems": len(items), "items": False}
     if items:
         json["prefixItems"] = [item.json for item in items]
-    return Codec(json, decode, encode, (tuple, list), children, hashable=all(item.hashable for item in items))
+    hashable = all(item.hashable for item in items)
+    return Codec(
+        json,
+        decode,
+        encode,
+        (tuple, list),
+        children,
+        hashable=hashable,
+        structure=lambda shape_of: TupleShape(tuple(map(shape_of, items))),
+    )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import KEEP, Enum, Flag
 from typing import Any
 
 from ...errors import ConfigError
 from ..jsondata import SCALAR_TYPES, is_json
 from .codec import Codec, Unencodable, Violation, type_name
+from .shapes import ChoiceShape
 
 __all__ = ["enum_codec", "literal_codec"]
 
@@ -60,7 +62,11 @@ def literal_codec(values: tuple[Any, ...], hint: Any) -> Codec:
         return _member_codec([(_json_value(value, hint), value) for value in values], hint, None)
     # True and 1 are equal in Python and not in JSON
     choices = list({(type(value), value): value for value in values}.values())
-    return Codec(_choice_schema(choices, hint), native_types=tuple({type(value) for value in choices}))
+    return Codec(
+        _choice_schema(choices, hint),
+        native_types=tuple({type(value) for value in choices}),
+        structure=_structure({value: value for value in choices}, len(choices)),
+    )
 
 
 def _json_value(member: Any, hint: Any) -> Any:
@@ -101,7 +107,26 @@ def _member_codec(choices: list[tuple[Any, Any]], hint: Any, kind: type | None) 
         return value if kind is None else Unencodable(value)
 
     native_types = (kind,) if kind else tuple({type(member) for _, member in choices})
-    return Codec(json, decode if has_bool else dict(choices).__getitem__, encode, native_types)
+    by_value = dict(choices)
+    return Codec(
+        json,
+        decode if has_bool else by_value.__getitem__,
+        encode,
+        native_types,
+        structure=_structure(by_value, len(choices)),
+    )
+
+
+def _structure(members: dict[Any, Any], count: int) -> Callable[[Any], ChoiceShape] | None:
+    """Return the structure of choices that are all strings or all integers, else None.
+
+    Args:
+        count: of the choices: fewer members mean that two choices are equal in Python.
+    """
+    kinds = {type(value) for value in members}
+    if len(members) != count or len(kinds) != 1 or not kinds <= {str, int}:
+        return None
+    return lambda shape_of: ChoiceShape(kinds.copy().pop(), members)
 
 
 def _choice_schema(choices: list[Any], hint: Any) -> dict[str, Any]:

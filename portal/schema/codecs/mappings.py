@@ -10,6 +10,7 @@ from ..validator import Validator
 from .codec import Codec, Converter, Unencodable, Violation, generate
 from .containers import require_different_hashes
 from .scalars import SCALARS
+from .shapes import MapShape
 
 __all__ = ["INTEGER_NAME", "mapping_codec"]
 
@@ -42,7 +43,16 @@ def mapping_codec(key: Codec, value: Codec, hint_name: str, container: type = di
     else:
         decode = _key_decoder(name.decode, value.decode, container)
     encode = _mapping_converter(None if name is SCALARS[str] else name.encode, value.encode, dict, guarded=True)
-    return Codec(json, decode, encode, (container, dict, Mapping), children, hashable=False)
+    is_plain = container is dict and name is SCALARS[str]
+    return Codec(
+        json,
+        decode,
+        encode,
+        (container, dict, Mapping),
+        children,
+        hashable=False,
+        structure=(lambda shape_of: MapShape(shape_of(value))) if is_plain else None,
+    )
 
 
 def _name_codec(key: Codec, hint_name: str) -> Codec:

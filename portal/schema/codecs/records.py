@@ -11,8 +11,10 @@ from typing import Any
 from ..jsondata import MAX_DEPTH, copy_json
 from ..validator import Validator, is_json
 from .codec import Codec, Converter, Violation, generate
+from .record_shapes import ABSENT, FieldShape, MembersShape, RecordShape, has_plain_constructor, is_plain_name
+from .shapes import Shape
 
-__all__ = ["MISSING", "Field", "object_schema", "record_codec", "typed_dict_codec"]
+__all__ = ["MISSING", "Field", "object_schema", "record_codec", "shapes_of", "typed_dict_codec"]
 
 MISSING: Any = object()
 
@@ -113,7 +115,30 @@ def record_codec(kind: type, fields: list[Field]) -> Codec:
     """
     decode, encode = _record_decoder(kind, fields), _record_encoder(kind, fields)
     hashable = _is_hashable(kind, fields)
-    return Codec(object_schema(fields), decode, encode, (kind,), _field_children(fields), hashable=hashable)
+    usual = not any(field.computed for field in fields) and all(is_plain_name(field.name) for field in fields)
+    structure = (lambda of: RecordShape(kind, shapes_of(fields, of), has_plain_constructor(kind))) if usual else None
+    return Codec(
+        object_schema(fields),
+        decode,
+        encode,
+        (kind,),
+        _field_children(fields),
+        hashable=hashable,
+        structure=structure,
+    )
+
+
+def shapes_of(fields: list[Field], shape_of: Callable[[Codec], Shape]) -> tuple[FieldShape, ...]:
+    """Return the shapes of fields."""
+    return tuple(
+        FieldShape(
+            field.name,
+            shape_of(field.codec),
+            field.required,
+            ABSENT if field.default is MISSING else field.default,
+        )
+        for field in fields
+    )
 
 
 def _is_hashable(kind: type, fields: list[Field]) -> bool:
@@ -206,7 +231,15 @@ def typed_dict_codec(fields: list[Field]) -> Codec:
     decoders = {field.name: field.codec.decode for field in fields if field.codec.decode is not None}
     encoders = {field.name: field.codec.encode for field in fields if field.codec.encode is not None}
     decode, encode = _member_converter(decoders), _member_converter(encoders)
-    return Codec(object_schema(fields), decode, encode, (dict,), _field_children(fields), hashable=False)
+    return Codec(
+        object_schema(fields),
+        decode,
+        encode,
+        (dict,),
+        _field_children(fields),
+        hashable=False,
+        structure=lambda shape_of: MembersShape(shapes_of(fields, shape_of)),
+    )
 
 
 def _member_converter(converters: dict[str, Converter]) -> Converter:

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from .. import formats
 from .codec import Codec, Converter, Unencodable
+from .shapes import FloatShape, ScalarShape, TextShape
 
 __all__ = ["SCALARS"]
 
@@ -66,7 +67,24 @@ def _encode_base64(value: Any) -> Any:
 
 
 def _format_codec(kind: type, name: str, decode: Converter, encode: Converter) -> Codec:
-    return Codec({"type": "string", "format": name}, decode, encode, (kind,))
+    return Codec(
+        {"type": "string", "format": name},
+        decode,
+        encode,
+        (kind,),
+        structure=lambda shape_of: TextShape(decode, encode, formats.FORMATS.get(name)),
+    )
+
+
+def _bytes_codec(kind: type, other: type, decode: Converter) -> Codec:
+    return Codec(
+        {"type": "string", "contentEncoding": "base64"},
+        decode,
+        _encode_base64,
+        (kind, other),
+        hashable=kind is bytes,
+        structure=lambda shape_of: TextShape(decode, _encode_base64, None),
+    )
 
 
 def _path_codec(kind: type) -> Codec:
@@ -79,19 +97,13 @@ def _ip_codec(kind: type, name: str) -> Codec:
 
 #: Scalar hint -> its codec.
 SCALARS: dict[Any, Codec] = {
-    type(None): Codec({"type": "null"}, native_types=(type(None),)),
-    bool: Codec({"type": "boolean"}, native_types=(bool,)),
-    int: Codec({"type": "integer"}, int, _encode_int, (int,)),
-    float: Codec({"type": "number"}, float, _encode_float, (float, int)),
-    str: Codec({"type": "string"}, None, _encode_str, (str,)),
-    bytes: Codec({"type": "string", "contentEncoding": "base64"}, _decode_base64, _encode_base64, (bytes, bytearray)),
-    bytearray: Codec(
-        {"type": "string", "contentEncoding": "base64"},
-        _decode_bytearray,
-        _encode_base64,
-        (bytearray, bytes),
-        hashable=False,
-    ),
+    type(None): Codec({"type": "null"}, native_types=(type(None),), structure=lambda shape_of: ScalarShape("null")),
+    bool: Codec({"type": "boolean"}, native_types=(bool,), structure=lambda shape_of: ScalarShape("boolean")),
+    int: Codec({"type": "integer"}, int, _encode_int, (int,), structure=lambda shape_of: ScalarShape("integer")),
+    float: Codec({"type": "number"}, float, _encode_float, (float, int), structure=lambda shape_of: FloatShape()),
+    str: Codec({"type": "string"}, None, _encode_str, (str,), structure=lambda shape_of: ScalarShape("string")),
+    bytes: _bytes_codec(bytes, bytearray, _decode_base64),
+    bytearray: _bytes_codec(bytearray, bytes, _decode_bytearray),
     datetime: _format_codec(
         datetime, "date-time", formats.parse_datetime, _encode_instance(datetime, datetime.isoformat)
     ),

@@ -12,10 +12,12 @@ from typing import Any
 
 from ..validator import Validator
 from .codec import Codec, Converter, Unencodable
+from .shapes import OptionalShape, ScalarShape
 
 __all__ = ["union_codec"]
 
 _JSON_CLASSES = frozenset((type(None), bool, int, float, str, list, dict))
+_SAME_SCALARS = frozenset(("string", "integer", "boolean", "null"))
 _SCALAR_KEYWORDS = frozenset(("type", "format", "contentEncoding"))
 
 
@@ -32,9 +34,39 @@ def union_codec(members: list[Codec], defs: dict[str, Any]) -> Codec:
     other = _only_other_than_null(members)
     if other is not None:
         decode, encode = _unless_none(other.decode), _unless_none(other.encode)
-        return Codec(_union_schema(members), decode, encode, native_types, union.children, hashable=hashable)
+        return Codec(
+            _union_schema(members),
+            decode,
+            encode,
+            native_types,
+            union.children,
+            hashable=hashable,
+            structure=lambda shape_of: OptionalShape(shape_of(other)),
+        )
     decode = None if all(member.decode is None for member in members) else union.decode
-    return Codec(_union_schema(members), decode, union.encode, native_types, union.children, hashable=hashable)
+    schema = _union_schema(members)
+    return Codec(
+        schema,
+        decode,
+        union.encode,
+        native_types,
+        union.children,
+        hashable=hashable,
+        structure=_scalar_structure(schema),
+    )
+
+
+def _scalar_structure(schema: dict[str, Any]) -> Callable[[Any], ScalarShape] | None:
+    """Return the structure of a union of scalar classes whose native values are JSON data, else None."""
+    kinds = schema.get("type")
+    if (
+        set(schema) != {"type"}
+        or not isinstance(kinds, list)
+        or "number" in kinds
+        or not _SAME_SCALARS.issuperset(kinds)
+    ):
+        return None
+    return lambda shape_of: ScalarShape(*kinds)
 
 
 def _only_other_than_null(members: list[Codec]) -> Codec | None:

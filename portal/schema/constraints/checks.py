@@ -78,7 +78,7 @@ def checked(codec: Codec, checks: list[Check]) -> Codec:
                 return Unencodable(value, error.fault)
         return value if encode is None else encode(value)
 
-    return dataclasses.replace(codec, decode=decode_checked, encode=encode_checked)
+    return dataclasses.replace(codec, decode=decode_checked, encode=encode_checked, structure=None)
 
 
 def number_limit(rule: Rule, hint_name: str) -> int | float:

@@ -25,6 +25,8 @@ _LENGTH_KEYWORDS = {
     "max_length": {"string": "maxLength", "array": "maxItems", "object": "maxProperties"},
 }
 _ANNOTATIONS = frozenset(("title", "description", "deprecated", "x-header", "x-body"))
+#: Keywords that require nothing of a value.
+_SAID = frozenset(("title", "description", "deprecated", "examples"))
 #: Annotations of the whole value; a class has a title that they replace.
 _REPLACED = frozenset(("title", "description"))
 
@@ -48,7 +50,8 @@ def constrain(codec: Codec, annotations: tuple[Any, ...], hint_name: str) -> Cod
         for rule in rules_of(annotation, hint_name):
             constraints.add(rule)
     made = checked(codec, constraints.checks)
-    return dataclasses.replace(made, json={**codec.json, **constraints.added})
+    structure = made.structure if _SAID.issuperset(constraints.added) else None
+    return dataclasses.replace(made, json={**codec.json, **constraints.added}, structure=structure)
 
 
 class _Constraints:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._internal.at_fork import new_lock
+from .._internal.closing import close_resource
 from .._internal.settings import instance, positive_seconds
 from ..address import Address
 from ..auth.credentials import ClientAuth, credentials_of
@@ -21,6 +22,7 @@ from ..function import Function
 from ..portal import Resolver, topology
 from ..registry.portals import resolve_first
 from ..resilience.policy import Policy
+from .checked_directory import checked_directory, guarded
 from .explain import Explainer, Explanation
 from .function_cache import FunctionCache
 from .new_calls import CallFactory
@@ -58,7 +60,7 @@ class Consumer:
             callable of the address, or a credential of `portal.auth.credentials`. A plain value goes to every server
             that is called; ByAuthority sends each secret to its own server only.
         cache: keeps the responses of functions declared cacheable.
-        directory: where `call` looks up the instances of a name.
+        directory: where `call` looks up names: a Directory, or a URL for `portal.directory.open_directory`.
         policy: how calls are made: timeout, retries, breaker, balancing. A call may have another one.
         middleware: runs around every call on this side, the first outermost. It also runs around fetching the schema,
             which the first call of a remote address does. A name stands for a plug-in (`portal.calls.plugins`).
@@ -80,7 +82,7 @@ class Consumer:
         portals: Iterable[Resolver] = (),
         http: HTTPClient | None = None,
         websocket: WebSocketClient | None = None,
-        directory: Directory | None = None,
+        directory: Directory | str | None = None,
         policy: Policy | None = None,
         auth: ClientAuth = None,
         cache: ResponseCache | None = None,
@@ -89,7 +91,8 @@ class Consumer:
         executor: Executor | None = None,
         timeout: float | None = 30.0,
     ) -> None:
-        credential = None if auth is None else credentials_of(auth)
+        self._directory = checked_directory(directory)
+        credential = guarded(None if auth is None else credentials_of(auth), self._directory)
         cache = instance("consumer.cache", cache, ResponseCache, optional=True)
         given = check_resolvers("consumer.resolvers", () if resolvers is None else resolvers)
         given += check_resolvers("consumer.portals", portals)
@@ -102,7 +105,7 @@ class Consumer:
         self._functions = FunctionCache(self._resolvers)
         self._workers = CallWorkers(executor)
         self._new_calls = CallFactory(self._functions, self._timeout)
-        self._groups = GroupTable(self._functions, directory)
+        self._groups = GroupTable(self._functions, self._directory)
         self._explainer = Explainer(self._functions, self._groups, self._timeout)
         self._lock = new_lock()  # guards replacing the stages
         around, inside = resolve_middleware(middleware), resolve_middleware(attempt_middleware)
@@ -387,6 +390,7 @@ class Consumer:
         self._resolvers.close()
         self._functions.clear()
         self._groups.close()
+        close_resource(self._directory)
         close_middleware((*self._stages.middleware, *self._stages.attempt_middleware))
 
     def __enter__(self) -> Consumer:

@@ -1,0 +1,116 @@
+"""CheckedDirectory: the directory of a Consumer, and which hosts get no credential because only it names them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .._internal.closing import close_resource
+from .._internal.log import get_logger
+from .._internal.settings import instance
+from ..address import Address
+from ..auth.credentials import ByAuthority, Credential
+from ..directory.base import Directory, OnChange, Watch
+from ..directory.instance import Instance
+
+__all__ = ["CheckedDirectory", "GuardedCredential", "checked_directory", "guarded"]
+
+_log = get_logger("portal.consumer")
+_EXPECTED = "a Directory: an object with problem, instances(name) and watch(name, on_change), or the URL of one"
+
+
+class CheckedDirectory:
+    """Passes a directory on, and notes the origins of what it names if anybody may write it.
+
+    Args:
+        directory: the directory.
+        owned: whether `close` closes it.
+
+    Attributes:
+        trusted: whether only those can write it who may get credentials. A directory that does not say is trusted.
+
+    Threads: any.
+    """
+
+    def __init__(self, directory: Directory, *, owned: bool) -> None:
+        self._directory = directory
+        self._owned = owned
+        self.trusted: bool = getattr(directory, "trusted", True)
+        self._named: dict[Any, bool] = {}  # origin -> True
+
+    @property
+    def problem(self) -> str | None:
+        """Why the lists may be out of date, or None."""
+        return self._directory.problem
+
+    def instances(self, name: str) -> tuple[Instance, ...]:
+        """Return the living instances of a name; see `Directory.instances`."""
+        return self._note(self._directory.instances(name))
+
+    def watch(self, name: str, on_change: OnChange) -> Watch:
+        """Call `on_change` after each change; see `Directory.watch`."""
+        return self._directory.watch(name, lambda found: on_change(self._note(found)))
+
+    def _note(self, found: tuple[Instance, ...]) -> tuple[Instance, ...]:
+        if not self.trusted:
+            self._named.update(dict.fromkeys((one.address.origin for one in found), True))
+        return found
+
+    def names(self, address: Address) -> bool:
+        """Return whether an unsigned entry has named the server of an address."""
+        return address.origin in self._named
+
+    def close(self) -> None:
+        """Close the directory if it was opened for a URL."""
+        if self._owned:
+            close_resource(self._directory)
+
+
+class GuardedCredential:
+    """Sends a credential to no server that an unsigned entry of a directory has named.
+
+    Args:
+        credential: of the Consumer.
+        directory: of the Consumer.
+
+    Threads: any.
+    """
+
+    def __init__(self, credential: Credential, directory: CheckedDirectory) -> None:
+        self._credential = credential
+        self._directory = directory
+        self._logged: dict[str, bool] = {}
+
+    def headers(self, address: Address, deadline: float | None) -> Mapping[str, str]:
+        """Return the headers for a call; {} for such a server."""
+        if not self._directory.names(address):
+            return self._credential.headers(address, deadline)
+        if self._logged.setdefault(address.authority, True) and len(self._logged) <= 100:
+            _log.warning(
+                "no credential is sent to a server that an unsigned entry of the directory names; open the directory "
+                "with key=, or use ByAuthority: server=%s",
+                address.authority,
+            )
+        return {}
+
+    def rejected(self, address: Address) -> bool:
+        """Note that the server rejected the headers; see `Credential.rejected`."""
+        return not self._directory.names(address) and self._credential.rejected(address)
+
+
+def checked_directory(value: Directory | str | None) -> CheckedDirectory | None:
+    """Return the directory of a Consumer. One that is opened for a URL is closed with it. Raises: ConfigError."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        from ..directory.urls import open_directory
+
+        return CheckedDirectory(open_directory(value), owned=True)
+    return CheckedDirectory(instance("consumer.directory", value, Directory, expected=_EXPECTED), owned=False)
+
+
+def guarded(credential: Credential | None, directory: CheckedDirectory | None) -> Credential | None:
+    """Return the credential to use beside a directory. ByAuthority names its servers itself and needs no guard."""
+    if credential is None or directory is None or directory.trusted or isinstance(credential, ByAuthority):
+        return credential
+    return GuardedCredential(credential, directory)

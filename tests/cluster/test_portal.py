@@ -112,31 +112,6 @@ def test_a_future_of_a_call(portal: DaskPortal) -> None:
     assert portal.stats()["functions"] > 0
 
 
-def test_a_function_that_kills_its_worker_runs_once(portal: DaskPortal, consumer: Consumer, tmp_path: Path) -> None:
-    path = tmp_path / "runs"
-    with pytest.raises(TransportError, match="KilledWorker") as caught:
-        consumer.call_at(portal.apply(functions.die), {"path": str(path)})
-    assert caught.value.may_have_executed
-    assert len(path.read_text().splitlines()) == 1
-
-
-def test_an_idempotent_function_runs_again(portal: DaskPortal, consumer: Consumer, tmp_path: Path) -> None:
-    path = tmp_path / "runs"
-    assert consumer.call_at(portal.apply(functions.die_first), {"path": str(path)}) == 2
-
-
-def test_a_worker_killed_within_10000_calls_costs_its_chunk(portal: DaskPortal, tmp_path: Path) -> None:
-    address = portal.apply(functions.square_or_die)
-    path = str(tmp_path / "died")
-    calls = ({"n": number, "path": path} for number in range(10_000))
-    results: list[Any] = []
-    with pytest.raises(TransportError) as caught:
-        results.extend(portal.map_at(address, calls, chunk=100))
-    assert caught.value.may_have_executed
-    again = portal.map_at(address, ({"n": number, "path": path} for number in range(10_000)))
-    assert list(again) == [number * number for number in range(10_000)]
-
-
 def test_a_late_and_a_cancelled_call(portal: DaskPortal, consumer: Consumer, tmp_path: Path) -> None:
     """The caller gets its error while the function blocks on the worker."""
     address = portal.apply(functions.block)

@@ -259,8 +259,11 @@ class CallContext:
     def forget(self, callback: Callable[[], object]) -> None:
         """Drop a callback of `on_cancel` that is not needed any more, with all that it refers to."""
         with _lock:
-            if self._callbacks is not None:
-                self._callbacks = [one for one in self._callbacks if one is not callback] or None
+            callbacks = self._callbacks
+            if callbacks is None or (len(callbacks) == 1 and callbacks[0] is callback):  # nearly always
+                self._callbacks = None
+            else:
+                self._callbacks = [one for one in callbacks if one is not callback]
 
     def _listen(self) -> None:
         nested, parent = self, self.parent

@@ -90,6 +90,7 @@ class LinkCalls:
             raise self._too_long(len(text))
         exchange.call = call
         exchange.sends += 1
+        exchange.sent_at = now
         if exchange.resumable and self._sessions:
             exchange.text = text
         return text

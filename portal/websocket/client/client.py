@@ -267,7 +267,9 @@ class WebSocketClient:
 
     def _expiry(self, exchange: Exchange, link: Link, address: Address) -> CallTimeout:
         if exchange.sends:
-            return timeout_error(exchange.context, str(address))
+            deadline = exchange.context.deadline  # the words are those of a server that responds at the deadline
+            timeout = None if deadline is None else max(0.0, deadline - exchange.sent_at)
+            return timeout_error(exchange.context, str(address), timeout)
         reason = "there was no connection" if link.last_error is None else link.last_error.message
         return uncalled_error(exchange.context, str(address), reason)
 

@@ -35,11 +35,12 @@ class Sendable:
         call: the call of the session, once it was sent.
         text: the request, once it was sent.
         sends: how often it was sent.
+        sent_at: the moment at which it was sent last.
         resumable: whether its response may come on a later connection of the same session.
         credit: of a stream, the items that the server may send at first; None for another call.
     """
 
-    __slots__ = ("address", "call", "method", "params", "sends", "text")
+    __slots__ = ("address", "call", "method", "params", "sends", "sent_at", "text")
 
     resumable = False
     credit: int | None = None
@@ -53,6 +54,7 @@ class Sendable:
         self.call: OutgoingCall | None = None
         self.text = b""
         self.sends = 0
+        self.sent_at = 0.0
 
     def request(self, base: int) -> tuple[str, Mapping[str, JSONValue] | None]:
         """Return method and parameters.

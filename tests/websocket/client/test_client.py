@@ -188,6 +188,8 @@ def test_the_caller_does_not_wait_beyond_its_deadline_and_cancels() -> None:
         with pytest.raises(CallTimeout) as caught:
             hold.invoke({"a": 1, "b": 2}, CallContext.for_call(0.05))
         assert caught.value.may_have_executed
+        assert "hold did not respond within 0.0" in str(caught.value), "as a server says it"
+        assert caught.value.timeout == pytest.approx(0.05, abs=0.05)
         call = server.wait_for("hold")[0]
         assert server.wait_for("rpc.cancel")[0]["params"] == {"id": call["id"]}
         assert resolve(client, base, "add")(a=1, b=2) == 3  # a late response does no harm

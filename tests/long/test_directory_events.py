@@ -1,0 +1,22 @@
+"""50 joins, leaves, kills and freezes under load, for each kind of directory; prints the table of docs/scaling.md."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from statistics import median
+
+import pytest
+
+from tests.support.directory_events import Events
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "redis"])
+def test_50_events(kind: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORTAL_TEST_DIRECTORY", "")
+    url = f"sqlite://{tmp_path}/portals.sqlite" if kind == "sqlite" else request.getfixturevalue("valkey_url") + "#long"
+    events = Events(url, seed=11)
+    events.run(50)
+    print(f"\n{kind}: {events.calls} calls, {len(events.failures)} failed; a lease of 2 s")
+    for event, times in sorted(events.times.items()):
+        print(f"  {event:8} {len(times):3} times: {median(times):.2f} s, at most {max(times):.2f} s")
+    assert events.failures == []

@@ -235,7 +235,8 @@ class _Race:
         context = call.context.child(metadata=call.context.metadata)
         context.idempotency_key = call.context.idempotency_key
         context.abortable = True
-        branch = Call(call.function, call.params, context, call.address, peer=call.peer, group=call.group)
+        branch = copy(call)  # of its own class: a call of a group has its instances
+        branch.context = context
         try:
             self._workers.submit(self._make, branch)
         except OverloadedError:

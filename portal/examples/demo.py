@@ -4,8 +4,9 @@
 
 A server process publishes the order service over HTTP and WebSocket, and requires a token. This process publishes the
 same service at local:// and test://. The demo calls the functions at each address and compares the results with the
-expected ones. Then it makes calls that must fail and checks the error classes. At last it replaces the server of a
-subscription, which goes on. The exit code is 0 only if every check passes.
+expected ones. Then it makes calls that must fail and checks the error classes. It replaces the server of a
+subscription, which goes on. At last it kills one of two servers under load, and no call fails. The exit code is 0 only
+if every check passes.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from portal import (
 )
 from portal.websocket import WebSocketConfig
 
+from .failover import call_while_one_dies
 from .orders import service
 
 __all__ = ["FailingCall", "SuccessfulCall", "main", "serve"]
@@ -219,6 +221,18 @@ class Report:
         self.failed += not passed
         self.console.print(f"  {'ok' if passed else 'WRONG':<6} ws     {', '.join(map(str, shown))}")
 
+    def lost_server(self) -> None:
+        """Kill one of two servers under load, and print what the callers saw: nothing."""
+        target = "portal.examples.orders:service"
+        with Consumer() as consumer, serve(target) as (first, rows), serve(target) as (_, others):
+            addresses = [by_name(one)["quote"] for one in (rows, others)]
+            seen = call_while_one_dies(consumer, addresses, {"sku": "PEN-001"}, first.kill)
+        table = Table("", "calls", "errors that callers saw", title_justify="left")
+        table.add_row("both servers", str(seen.before), "")
+        table.add_row("one was killed", str(seen.after), "; ".join(seen.errors[:3]) or "none")
+        self.console.print(table)
+        self.failed += bool(seen.errors)
+
     def _call(self, address: str, params: dict[str, Any], *, stream: bool) -> Any:
         if stream:
             return list(self.consumer.stream_at(address, params))
@@ -267,6 +281,8 @@ def main() -> int:
         report.failing(FailingCall("stopped server", "add", {"a": 1, "b": 2}, TransportError), add)
         console.print("\nA subscription whose server is replaced: its events, and the gap in between")
         report.subscription()
+        console.print("\nFour threads call two servers, one of which is killed in the middle")
+        report.lost_server()
     result = f"{report.failed} checks failed" if report.failed else "All checks passed"
     console.print(f"\n{result}. The server stopped with exit code {code}.")
     if not report.failed:

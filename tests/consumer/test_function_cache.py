@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from portal import Address, Consumer, HTTPPortal, LocalPortal, RegistryError, function
 from portal.consumer import function_cache
 from portal.consumer.pending import PendingFunction
+from tests.support.waiting import eventually
 
 
 def add(a: float, b: float) -> float:
@@ -109,3 +111,66 @@ def test_a_new_resolver_empties_the_cache(local: LocalPortal) -> None:
         assert consumer.call_at("local://add", {"a": 3, "b": 4}) == 7.0
         consumer.register(other)
         assert consumer.call_at("local://add", {"a": 3, "b": 4}) == 12.0
+
+
+# over the network
+
+
+class Requests:
+    """An HTTP middleware that keeps the methods of the requests."""
+
+    def __init__(self) -> None:
+        self.methods: list[str] = []
+        self.gate: threading.Event | None = None
+
+    def __call__(self, request: Any, call_next: Any) -> Any:
+        self.methods.append(request.method)
+        if self.gate is not None and request.method == "GET":
+            self.gate.wait(60)
+        return call_next(request)
+
+
+def ping() -> str:
+    return "pong"
+
+
+def test_threads_fetch_a_schema_once() -> None:
+    requests = Requests()
+    requests.gate = threading.Event()
+    with HTTPPortal(http_middleware=[requests]) as portal, Consumer() as consumer:
+        address = str(portal.apply(ping))
+        waiting = consumer._functions._flights
+        futures = [consumer.submit_at(address) for _ in range(8)]
+        eventually(lambda: sum(flight.followers for flight in waiting._flights.values()) == 7)
+        requests.gate.set()
+        assert [future.result(60) for future in futures] == ["pong"] * 8
+        assert requests.methods.count("GET") == 1
+
+
+def test_the_threads_share_the_error_of_the_schema() -> None:
+    requests = Requests()
+    requests.gate = threading.Event()
+    with HTTPPortal(http_middleware=[requests]) as portal, Consumer() as consumer:
+        address = str(portal.apply(ping)).replace("/ping/", "/pong/")
+        waiting = consumer._functions._flights
+        futures = [consumer.submit_at(address) for _ in range(4)]
+        eventually(lambda: sum(flight.followers for flight in waiting._flights.values()) == 3)
+        requests.gate.set()
+        assert [type(future.exception(60)) for future in futures] == [RegistryError] * 4
+        assert requests.methods == ["GET"]
+
+
+def test_a_missing_function_is_not_asked_for_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(function_cache, "_MISSING_SECONDS", 1000.0)
+    requests = Requests()
+    with HTTPPortal(http_middleware=[requests]) as portal, Consumer() as consumer:
+        address = f"{portal.base}/ping"
+        errors = []
+        for _ in range(3):
+            with pytest.raises(RegistryError) as caught:
+                consumer.call_at(address)
+            errors.append(caught.value)
+        assert requests.methods == ["GET"]
+        assert len({error.request_id for error in errors}) == 3
+        portal.apply(ping)
+        assert consumer.call_at(address) == "pong", "something was published in this process"

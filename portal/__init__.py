@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     from .resilience.policy import Policy
     from .resilience.retry import Retry
     from .resilience.retry_budget import RetryBudget
-    from .schema import FunctionSchema, Schema
+    from .schema import FunctionSchema, Schema, register_type
     from .service import Service, service
     from .serving import Certificate, ServingConfig, TLSConfig
     from .testing import TestingPortal
@@ -147,6 +147,7 @@ __all__ = [
     "When",
     "__version__",
     "function",
+    "register_type",
     "service",
 ]
 
@@ -208,6 +209,7 @@ _HOME = {
     "WebSocketPortal": "websocket",
     "When": "calls.conditional",
     "function": "function",
+    "register_type": "schema",
     "service": "service",
 }
 

@@ -17,6 +17,7 @@ from .constraints import (
     Pattern,
     Unique,
 )
+from .foreign.register import register_type
 from .function_schema import FunctionSchema, check_name
 from .parameters import Parameters
 from .schema import Schema
@@ -46,6 +47,7 @@ __all__ = [
     "constraints",
     "is_json",
     "marshmallow_schema",  # imported so that it registers its factory
+    "register_type",
     "set_validation_limits",
     "to_builtins",
     "validation_stats",

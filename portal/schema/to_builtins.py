@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Any
 
 from .codecs.containers import sorted_items
+from .foreign.models import encode_foreign
 from .jsondata import MAX_DEPTH
 
 __all__ = ["to_builtins"]
@@ -42,7 +43,10 @@ def to_builtins(value: Any, depth: int = MAX_DEPTH) -> Any:
         return [to_builtins(item, depth - 1) for item in value]
     if isinstance(value, Mapping):
         return {_builtin_key(name): to_builtins(item, depth - 1) for name, item in value.items()}
-    return value
+    attributes = getattr(kind, "__attrs_attrs__", None)
+    if attributes is not None:
+        return {one.name: to_builtins(getattr(value, one.name), depth - 1) for one in attributes if one.init}
+    return encode_foreign(value)
 
 
 def _builtin_key(name: Any) -> Any:

@@ -50,6 +50,8 @@ def fields_of(hint: Any, kind: Any, args: tuple[Any, ...]) -> list[ClassField] |
             return list(_typed_dict_fields(hint, kind, args))
         if dataclasses.is_dataclass(kind):
             found = list(_dataclass_fields(kind, _class_hints(hint, kind, args)))
+        elif hasattr(kind, "__attrs_attrs__"):
+            found = list(_attrs_fields(kind, _class_hints(hint, kind, args)))
         elif issubclass(kind, tuple) and hasattr(kind, "_fields"):
             found = list(_named_tuple_fields(kind, _class_hints(hint, kind, args)))
         else:
@@ -83,6 +85,24 @@ def require_plain_default(default: Any, where: str) -> None:
     if {"FieldInfo", "Representation"} <= {kind.__name__ for kind in type(default).__mro__}:
         message = f"{where}: {default!r:.80} is no value; write it inside Annotated, and the default after ="
         raise ConfigError(message, path=where, expected="a hint such as Annotated[int, Field(ge=1)]")
+
+
+def _attrs_fields(kind: Any, hints: dict[str, Any]) -> Iterator[ClassField]:
+    """Yield the fields of an attrs class; `NOTHING` and a `Factory` are recognized by name, without importing attrs."""
+    for field in kind.__attrs_attrs__:
+        where = f"{type_name(kind)}.{field.name}"
+        if field.init and field.alias != field.name:
+            message = f"{where} is passed as {field.alias}; give it alias={field.name!r}, or a name without underscore"
+            raise ConfigError(message, path=where)
+        is_factory = type(field.default).__name__ == "Factory"
+        is_missing = type(field.default).__name__ == "_Nothing"
+        default = MISSING if is_factory or is_missing else field.default
+        require_plain_default(default, where)
+        hint = hints.get(field.name, Any if field.type is None else field.type)
+        if field.init:
+            yield ClassField(field.name, hint, default is MISSING and not is_factory, default)
+        elif not field.name.startswith("_"):
+            yield ClassField(field.name, hint, required=False, computed=True)
 
 
 def _named_tuple_fields(kind: Any, hints: dict[str, Any]) -> Iterator[ClassField]:

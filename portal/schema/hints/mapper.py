@@ -24,6 +24,7 @@ from ..codecs.records import Field, record_codec, typed_dict_codec
 from ..codecs.scalars import SCALARS
 from ..codecs.unions import union_codec
 from ..constraints import constrain
+from ..foreign.models import foreign_codec
 from ..jsondata import MAX_DEPTH
 from .fields import ClassField, alias_value, fields_of
 from .forms import QUALIFIERS, form_name, is_typed_dict, substitute, variable_default, variables_of
@@ -44,7 +45,7 @@ _MAPPINGS = {
 _SUPPORTED = (
     "a dataclass, TypedDict, NamedTuple, Enum or Flag, None, bool, int, float, str, bytes, Decimal, Fraction, UUID, "
     "datetime, date, time, timedelta, Path, an IP address, Any, and list, tuple, set, dict, deque, Union, Optional, "
-    "Literal and Annotated of these"
+    "Literal and Annotated of these, an attrs class, a model of pydantic or msgspec, and a type of register_type"
 )
 #: Classes in progress at a time; a generic alias that contains itself with other arguments has no end.
 _MAX_NESTING = MAX_DEPTH
@@ -152,6 +153,9 @@ class HintMapper:
         return tuple_codec([self.codec(arg) for arg in args])
 
     def _class(self, hint: Any, kind: type, args: tuple[Any, ...]) -> Codec:
+        foreign = foreign_codec(kind, self.defs)
+        if foreign is not None:
+            return foreign
         if issubclass(kind, Enum):
             return enum_codec(kind)
         return self._maybe_recursive(hint, kind.__name__, lambda: self._record(hint, kind))

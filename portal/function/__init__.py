@@ -13,6 +13,6 @@ from .callable import Function
 from .decorator import function
 from .describe import OutputCheck
 from .failure import is_failure
-from .resolved import CallTransport, ResolvedFunction
+from .resolved import CallRunner, CallTransport, ResolvedFunction
 
-__all__ = ["CallTransport", "Function", "OutputCheck", "ResolvedFunction", "function", "is_failure"]
+__all__ = ["CallRunner", "CallTransport", "Function", "OutputCheck", "ResolvedFunction", "function", "is_failure"]

@@ -17,6 +17,7 @@ from ..schema import FunctionSchema, Parameters, Schema
 from .describe import OutputCheck, check_output_option, describe
 from .failure import function_error, is_failure, limit_exposure, portal_errors_only
 from .metadata import attributes_of, reference_to
+from .returns import result_loader, returned_text
 
 if TYPE_CHECKING:
     from typing import Self
@@ -85,7 +86,8 @@ class Function(Generic[P, R_co]):
 
     def __repr__(self) -> str:
         where = f" at {self.address}" if self.address is not None else ""
-        return f"<Function {self.name}@{self.schema.version}{where}>"
+        returns = self.__dict__.get("_returns", "")
+        return f"<Function {self.name}@{self.schema.version}{where}{returns}>"
 
     @property
     def name(self) -> str:
@@ -119,6 +121,20 @@ class Function(Generic[P, R_co]):
         """Return this Function of a method, bound to another instance."""
         found = Function.__new__(Function)
         found.__dict__ |= self.__dict__ | {"target": target, "__wrapped__": target}
+        return found
+
+    def returning(self, returns: Any = None) -> Function[P, Any]:
+        """Return this function with results, or items of a stream, of another type.
+
+        Args:
+            returns: a type, such as `Invoice`, to load JSON data into; None leaves them JSON data.
+
+        Raises: ConfigError for a type without a JSON Schema. A call raises ValidationError for a result that does not
+            fit the type.
+        """
+        found = object.__new__(type(self))
+        # in place of `_native`, so that other functions have no test for it
+        found.__dict__ |= self.__dict__ | {"_native": result_loader(self, returns), "_returns": returned_text(returns)}
         return found
 
     def __reduce__(self) -> Any:

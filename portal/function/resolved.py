@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Iterator, Mapping
+import pickle
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, Protocol
 
 from ..address import Address
@@ -13,7 +14,7 @@ from ..schema import FunctionSchema, Parameters, Schema, to_builtins
 from .callable import Function, P, R_co
 from .metadata import OfInstance, annotations_of, signature_of
 
-__all__ = ["CallTransport", "ResolvedFunction"]
+__all__ = ["CallRunner", "CallTransport", "ResolvedFunction"]
 
 
 class CallTransport(Protocol):
@@ -24,6 +25,10 @@ class CallTransport(Protocol):
 
     def iterate(self, function: ResolvedFunction, params: Mapping[str, Any], context: CallContext) -> Iterator[Any]:
         """Send one streaming call; return an iterator of JSON data."""
+
+
+#: Makes one call: function, JSON parameters, context, whether it is a stream.
+CallRunner = Callable[["ResolvedFunction", Mapping[str, Any], CallContext, bool], Any]
 
 
 class ResolvedFunction(Function[P, R_co], Generic[P, R_co]):
@@ -59,6 +64,29 @@ class ResolvedFunction(Function[P, R_co], Generic[P, R_co]):
         self._given_output = output
         self.__name__ = self.__qualname__ = schema.name
         self.__doc__ = schema.description
+
+    def through(
+        self, run: CallRunner | None, reference: tuple[Callable[..., Any], tuple[Any, ...]] | None = None
+    ) -> ResolvedFunction[P, R_co]:
+        """Return this function with calls that pass through other code, such as the middleware of a Consumer.
+
+        Args:
+            run: makes one call, with this function as it was; None makes it as before.
+            reference: what `__reduce__` returns, so that another process finds the function again; None if it cannot.
+        """
+        found = object.__new__(type(self))
+        found.__dict__ |= self.__dict__ | {"_reference": reference}
+        if run is not None:
+            found.__dict__["invoke"] = lambda params, context: run(self, params, context, False)
+            found.__dict__["iterate"] = lambda params, context: run(self, params, context, True)
+        return found
+
+    def __reduce__(self) -> Any:
+        reference = self.__dict__.get("_reference")
+        if reference is None:
+            message = f"{self!r} cannot be pickled; resolve its address in the other process"
+            raise pickle.PicklingError(message)
+        return reference
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         """Return itself: a function at an address has no `self`."""

@@ -12,7 +12,7 @@ from ..calls.middleware import Call, Middleware
 from ..catalogue import Entry, UniqueIds
 from ..context import CallContext, enter, leave
 from ..errors import AddressError, PortalError
-from ..function import Function, ResolvedFunction, is_failure
+from ..function import CallRunner, Function, ResolvedFunction, is_failure
 from ..function.failure import function_error
 from ..portal import Portal, announce, topology
 from ..service import ServiceState
@@ -58,6 +58,26 @@ class LocalFunction(ResolvedFunction):
         )
         self._plain_result = found.output.plain
         self._fast: FastCall | None = None if self._is_direct else general_call
+
+    def returning(self, returns: Any = None) -> ResolvedFunction:
+        """Return this function with results of another type; see `Function.returning`."""
+        found = super().returning(returns)
+        assert isinstance(found, LocalFunction)
+        return found._compiled_anew()
+
+    def through(self, run: CallRunner | None, reference: Any = None) -> ResolvedFunction:
+        """Return this function with calls that pass through other code; see `ResolvedFunction.through`."""
+        found = super().through(run, reference)
+        assert isinstance(found, LocalFunction)
+        if run is not None:
+            found._fast = general_call
+        return found
+
+    def _compiled_anew(self) -> LocalFunction:
+        """Forget the compiled call, which converts results as before."""
+        if self._is_direct:
+            self._fast = None
+        return self
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call the function with native values; see `ResolvedFunction.call`."""

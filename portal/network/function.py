@@ -3,20 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from time import monotonic
 from typing import Any, Protocol
 
 from .._internal.at_fork import new_lock
+from .._internal.json_text import JSONValue
 from ..address import Address
 from ..context import CallContext
-from ..errors import PortalError, ValidationError
+from ..errors import PortalError, RegistryError, SerializationError, ValidationError
 from ..function import CallTransport, ResolvedFunction
 from ..schema import FunctionSchema, Parameters, Schema
 
-__all__ = ["RemoteFunction", "SchemaTransport", "check_input"]
+__all__ = ["RemoteFunction", "SchemaTransport", "check_input", "schema_at", "service_error"]
 
 #: Seconds. A younger schema is not fetched again when it rejects an input: wrong input must not double the load.
 _MIN_SCHEMA_AGE = 5.0
+
+
+def schema_at(data: JSONValue, address: Address) -> FunctionSchema:
+    """Return the schema that a server sent for an address.
+
+    Raises: RegistryError (not_found) if it is no schema; one that names `service()` if it describes a service.
+    """
+    if isinstance(data, dict):
+        if isinstance(data.get("functions"), list) and "state" in data:
+            raise service_error(address)
+        with suppress(SerializationError, RegistryError, TypeError, KeyError):
+            return FunctionSchema.from_dict(data)
+    raise RegistryError(f"there is no function at {address}", address=address)
+
+
+def service_error(address: Address) -> RegistryError:
+    """Return the error for the address of a service in place of that of a function."""
+    return RegistryError(
+        f"there is a service at {address}, not a function",
+        address=address,
+        hint="use Consumer.service(address), or the address of one of its functions",
+    )
 
 
 class SchemaTransport(CallTransport, Protocol):

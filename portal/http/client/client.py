@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ..._internal.json_encoder import encode_json
@@ -23,13 +22,12 @@ from ...errors import (
     Fault,
     PortalError,
     ProtocolError,
-    RegistryError,
     SerializationError,
     TransportError,
     ValidationError,
 )
 from ...function import ResolvedFunction
-from ...network.function import check_input
+from ...network.function import check_input, schema_at
 from ...network.problem import PROBLEM, error_of
 from ...network.proxies import Proxies
 from ...network.tls import ClientTLS
@@ -191,11 +189,7 @@ class HTTPClient:
         Raises: RegistryError (not_found) when no function is there; ProtocolError (405) if the address takes other
             methods only, so that it is not a portal's; TransportError and other portal errors.
         """
-        data = self.get(address)
-        with suppress(SerializationError, RegistryError, TypeError, KeyError):
-            if isinstance(data, dict):
-                return FunctionSchema.from_dict(data)
-        raise RegistryError(f"there is no function at {address}", address=address)
+        return schema_at(self.get(address), address)
 
     def get(self, address: Address) -> JSONValue:
         """Return the JSON document at an address. Raises portal errors only, which say that no function was called."""

@@ -21,13 +21,12 @@ from ...errors import (
     Fault,
     PortalError,
     ProtocolError,
-    RegistryError,
     SerializationError,
     TransportError,
     ValidationError,
 )
 from ...function import Function, ResolvedFunction
-from ...network.function import check_input
+from ...network.function import check_input, schema_at
 from ...network.proxies import Proxies
 from ...network.tls import ClientTLS
 from ...schema import FunctionSchema
@@ -167,11 +166,7 @@ class WebSocketClient:
 
         Raises: RegistryError (not_found) when no function is there; TransportError and other portal errors.
         """
-        data = self._get(address, is_base=False)
-        with suppress(SerializationError, RegistryError, TypeError, KeyError):
-            if isinstance(data, dict):
-                return FunctionSchema.from_dict(data)
-        raise RegistryError(f"there is no function at {address}", address=address)
+        return schema_at(self._get(address, is_base=False), address)
 
     def get(self, address: Address) -> JSONValue:
         """Return what the server says about an address: a listing, a service, a function or a topic.

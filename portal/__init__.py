@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ._internal.json_text import JSONValue
     from .address import Address, AddressBuilder
     from .auth.authenticators import ApiKeyAuth, BasicAuth, BearerAuth, CertificateAuth
     from .auth.credentials import ByAuthority
@@ -109,6 +110,7 @@ __all__ = [
     "Identity",
     "Instance",
     "JSFunction",
+    "JSONValue",
     "JWTAuth",
     "JavaScriptError",
     "JavaScriptPortal",
@@ -181,6 +183,7 @@ _HOME = {
     "Identity": "context",
     "Instance": "directory",
     "JSFunction": "javascript",
+    "JSONValue": "_internal.json_text",
     "JWTAuth": "auth",
     "JavaScriptPortal": "javascript",
     "LocalPortal": "local",

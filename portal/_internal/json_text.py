@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..errors import ProtocolError, SerializationError
 from .counter import Counter
@@ -27,8 +27,11 @@ __all__ = [
 #: Objects and arrays in one body by default. An empty one takes 3 bytes of text and 64 bytes of memory or more.
 MAX_CONTAINERS = 100_000
 
-#: A value of JSON (RFC 8259).
-JSONValue: TypeAlias = "bool | int | float | str | list[JSONValue] | dict[str, JSONValue] | None"
+if TYPE_CHECKING:
+    #: A value of JSON (RFC 8259).
+    JSONValue: TypeAlias = bool | int | float | str | list["JSONValue"] | dict[str, "JSONValue"] | None
+else:  # as a type hint of a function it is any JSON data
+    JSONValue = Any
 #: A JSON object.
 JSONObject: TypeAlias = "dict[str, JSONValue]"
 

@@ -15,6 +15,7 @@ from .javascript import js
 from .openapi import openapi
 from .output import LogFormatter, echo, escape_unencodable
 from .serve import serve
+from .stubs.command import stub
 from .topics import publish, subscribe
 
 __all__ = ["main"]
@@ -38,5 +39,5 @@ def main() -> None:
         logging.lastResort.setFormatter(LogFormatter())
 
 
-for _command in (call, describe, explain, js, list_, openapi, publish, serve, subscribe):
+for _command in (call, describe, explain, js, list_, openapi, publish, serve, stub, subscribe):
     main.add_command(_command)

@@ -16,10 +16,14 @@ from .balancing import (
 )
 from .consumer import Consumer
 from .explain import Explanation
+from .objects.client import OMIT, Client
+from .objects.service_proxy import ServiceProxy
 
 __all__ = [
+    "OMIT",
     "Balancing",
     "Candidate",
+    "Client",
     "ConsistentHash",
     "Consumer",
     "Explanation",
@@ -30,6 +34,7 @@ __all__ = [
     "PickFirst",
     "Picker",
     "RoundRobin",
+    "ServiceProxy",
     "SuccessRate",
     "WeightedRoundRobin",
 ]

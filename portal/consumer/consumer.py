@@ -18,17 +18,18 @@ from ..calls.plugins import close_middleware, resolve_middleware
 from ..context import CallContext
 from ..directory.base import Directory
 from ..errors import RegistryError, ValidationError
-from ..function import Function
 from ..portal import Resolver, topology
-from ..registry.portals import resolve_first
 from ..resilience.policy import Policy
+from . import signatures
 from .checked_directory import checked_directory, guarded
 from .explain import Explainer, Explanation
 from .function_cache import FunctionCache
 from .new_calls import CallFactory
+from .objects.resolved import ResolvedFunctions, ResolvingMethods
 from .remote import RemoteResolvers
 from .resolvers import ResolverTable, check_resolvers, require_own_credentials
-from .results import load_result, log_failure
+from .results import load_items, load_result, log_failure
+from .signatures import typed_as
 from .stages import Stages
 from .targets import GroupTable, Target
 from .topics import publish, subscribe, topics_of
@@ -44,7 +45,7 @@ __all__ = ["Consumer"]
 ResolverT = TypeVar("ResolverT", bound=Resolver)
 
 
-class Consumer:
+class Consumer(ResolvingMethods):
     """Call functions by address.
 
     `Consumer()` is ready for every scheme. It finds the open portals of this process by itself, and connects to servers
@@ -110,9 +111,11 @@ class Consumer:
         self._lock = new_lock()  # guards replacing the stages
         around, inside = resolve_middleware(middleware), resolve_middleware(attempt_middleware)
         self._stages = Stages(self._functions, around, inside, policy)
+        self._has_settings = any((given, http, websocket, credential, cache, policy, around, inside))
 
     # calling
 
+    @typed_as(signatures.call_at)
     def call_at(
         self,
         address: Address | str,
@@ -157,6 +160,7 @@ class Consumer:
             raise
         return result if returns is None else load_result(result, returns, call.function.name)
 
+    @typed_as(signatures.stream_at)
     def stream_at(
         self,
         address: Address | str,
@@ -164,9 +168,10 @@ class Consumer:
         *,
         timeout: float | None = None,
         context: CallContext | None = None,
+        returns: Any = None,
         policy: Policy | None = None,
     ) -> Iterator[Any]:
-        """Return the items of a streaming function as JSON data, each as it arrives.
+        """Return the items of a streaming function, each as it arrives: JSON data, or instances of `returns`.
 
         The parameters are checked before this returns. Closing the iterator ends the call and stops the generator. The
         timeout is for the whole stream.
@@ -175,8 +180,9 @@ class Consumer:
         call = self._new_calls.at(address, str(address), params, timeout, context, chains.policy)
         call.streaming = True
         items: Iterator[Any] = chains.at_address(call)
-        return items
+        return items if returns is None else load_items(items, returns, call.function.name)
 
+    @typed_as(signatures.call)
     def call(
         self,
         target: Target,
@@ -205,6 +211,7 @@ class Consumer:
         result = chains.of_group(call)
         return result if returns is None else load_result(result, returns, call.function.name)
 
+    @typed_as(signatures.stream)
     def stream(
         self,
         target: Target,
@@ -212,6 +219,7 @@ class Consumer:
         *,
         timeout: float | None = None,
         context: CallContext | None = None,
+        returns: Any = None,
         policy: Policy | None = None,
     ) -> Iterator[Any]:
         """Return the items of a streaming function, called as by `call`; until the first item another instance may do.
@@ -222,8 +230,9 @@ class Consumer:
         group = self._groups.get(target, chains.kind)
         call = self._new_calls.of_group(group, params, timeout, context, chains.policy, streaming=True)
         items: Iterator[Any] = chains.of_group(call)
-        return items
+        return items if returns is None else load_items(items, returns, call.function.name)
 
+    @typed_as(signatures.submit_at)
     def submit_at(self, address: Address | str, params: Mapping[str, Any] | None = None, **options: Any) -> Future[Any]:
         """Make a call in a worker thread; the options are those of `call_at`.
 
@@ -231,6 +240,7 @@ class Consumer:
         """
         return self._workers.submit(self.call_at, address, params, **options)
 
+    @typed_as(signatures.map_at)
     def map_at(
         self,
         address: Address | str,
@@ -238,6 +248,7 @@ class Consumer:
         *,
         max_in_flight: int = 32,
         timeout: float | None = None,
+        returns: Any = None,
     ) -> Iterator[Any]:
         """Return the results for each of `params`, in order, with at most `max_in_flight` calls at a time.
 
@@ -249,7 +260,8 @@ class Consumer:
         """
         if max_in_flight < 1:
             raise ValidationError(f"max_in_flight must be at least 1, got {max_in_flight}")
-        return self._workers.map(partial(self.call_at, address, timeout=timeout), params, max_in_flight)
+        call = partial(self.call_at, address, timeout=timeout, returns=returns)
+        return self._workers.map(call, params, max_in_flight)
 
     def notify_at(
         self,
@@ -272,6 +284,7 @@ class Consumer:
 
     # topics
 
+    @typed_as(signatures.subscribe)
     def subscribe(
         self,
         address: Address | str,
@@ -322,28 +335,7 @@ class Consumer:
         context = CallContext.for_call(self._timeout if timeout is None else timeout)
         return publish(resolver, target, data, key, context)
 
-    # resolving
-
-    def resolve(self, address: Address | str) -> Function:
-        """Return the Function at an address; call it as `function(a=1, b=2)`.
-
-        It may be kept: if its server is deployed anew with another schema, it fetches that one (`RemoteFunction`).
-
-        Raises: AddressError; RegistryError (not_found); TransportError when its server cannot be reached.
-        """
-        target = Address.of(address)
-        return resolve_first(self._resolvers.resolvers_for(target), target)
-
-    def list_at(self, address: Address | str) -> dict[str, Any]:
-        """Return what is published at a base address: `{"functions": [...], "services": [...]}`, as JSON data."""
-        target = Address.of(address)
-        *others, last = self._resolvers.resolvers_for(target)
-        for resolver in others:
-            try:
-                return resolver.list_at(target)
-            except RegistryError:
-                continue
-        return last.list_at(target)
+    # explaining
 
     def explain(self, target: Target, *, policy: Policy | None = None) -> Explanation:
         """Return what the next call to an address, to equal instances or to a name would do, and why.
@@ -392,6 +384,11 @@ class Consumer:
         self._groups.close()
         close_resource(self._directory)
         close_middleware((*self._stages.middleware, *self._stages.attempt_middleware))
+
+    def _resolving(self) -> ResolvedFunctions:
+        # not kept: a cycle of references would put off the end of a consumer that is not closed
+        kind = None if self._has_settings else type(self)
+        return ResolvedFunctions(self._resolvers, lambda call: self._stages.default(call), self._stages.direct, kind)
 
     def __enter__(self) -> Consumer:
         return self

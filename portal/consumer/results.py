@@ -6,21 +6,12 @@ from concurrent.futures import Future
 from typing import Any
 
 from .._internal.log import get_logger
-from ..errors import PortalError, ValidationError
-from ..schema import Schema
+from ..errors import PortalError
+from ..function.returns import load_items, load_result
 
-__all__ = ["load_result", "log_failure"]
+__all__ = ["load_items", "load_result", "log_failure"]
 
 _log = get_logger("portal.consumer")
-
-
-def load_result(result: Any, returns: Any, name: str) -> Any:
-    """Return the JSON result of a function as an instance of a type. Raises: ValidationError."""
-    try:
-        return Schema.of(returns).load(result)
-    except ValidationError as error:
-        message = f"the result of {name} does not fit returns={getattr(returns, '__name__', returns)}: {error}"
-        raise ValidationError(message, errors=error.errors) from None
 
 
 def log_failure(name: str, done: Future[Any]) -> None:

@@ -31,6 +31,7 @@ from __future__ import annotations
 from .access import AuthenticationError, AuthorizationError, RateLimitError
 from .base import Delivery, PortalError
 from .data import FunctionError, SerializationError, ValidationError
+from .declared import declared_error
 from .delivery import (
     CallCancelled,
     CallTimeout,
@@ -65,6 +66,7 @@ __all__ = [
     "SerializationError",
     "TransportError",
     "ValidationError",
+    "declared_error",
     "error_table",
     "shorten",
 ]

@@ -77,6 +77,16 @@ class PortalError(Exception):
         if "code" in cls.__dict__:
             _BY_CODE[cls.code] = cls
 
+    @classmethod
+    def declare(cls, code: str, *, status: int, retryable: bool) -> type[PortalError]:
+        """Give a class the code of an error of a server, and return it; the class that has the code if there is one."""
+        known = _BY_CODE.get(code)
+        if known is not None:
+            return known
+        cls.code, cls.status, cls.retryable = code, status, retryable
+        _BY_CODE[code] = cls
+        return cls
+
     def __init__(
         self,
         message: str = "",

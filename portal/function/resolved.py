@@ -60,6 +60,7 @@ class ResolvedFunction(Function[P, R_co], Generic[P, R_co]):
         self.schema = schema
         self.address = address
         self.validate_output = "error"
+        self._run: CallRunner | None = None
         self._given_parameters = parameters
         self._given_output = output
         self.__name__ = self.__qualname__ = schema.name
@@ -71,14 +72,11 @@ class ResolvedFunction(Function[P, R_co], Generic[P, R_co]):
         """Return this function with calls that pass through other code, such as the middleware of a Consumer.
 
         Args:
-            run: makes one call, with this function as it was; None makes it as before.
+            run: makes one call by `invoke` or `iterate` of the function; None makes it as before.
             reference: what `__reduce__` returns, so that another process finds the function again; None if it cannot.
         """
         found = object.__new__(type(self))
-        found.__dict__ |= self.__dict__ | {"_reference": reference}
-        if run is not None:
-            found.__dict__["invoke"] = lambda params, context: run(self, params, context, False)
-            found.__dict__["iterate"] = lambda params, context: run(self, params, context, True)
+        found.__dict__ |= self.__dict__ | {"_reference": reference, "_run": run}
         return found
 
     def __reduce__(self) -> Any:
@@ -117,17 +115,19 @@ class ResolvedFunction(Function[P, R_co], Generic[P, R_co]):
 
         Raises: portal errors only; FunctionError if the function raised another exception.
         """
-        result: Any = (
-            self.stream(*args, **kwargs)
-            if self.streaming
-            else self._native(self.invoke(self._params(args, kwargs), CallContext.for_call(self.timeout)))
-        )
+        if self.streaming:
+            items: Any = self.stream(*args, **kwargs)
+            return items  # type: ignore[no-any-return]
+        params, context, run = self._params(args, kwargs), CallContext.for_call(self.timeout), self._run
+        sent = self.invoke(params, context) if run is None else run(self, params, context, False)
+        result: Any = self._native(sent)
         return result  # type: ignore[no-any-return]
 
-    def stream(self, /, *args: Any, **kwargs: Any) -> Iterator[Any]:
+    def stream(self, /, *args: Any, **kwargs: Any) -> Iterator[R_co]:
         """Return an iterator of the native items of a stream."""
-        params = self._params(args, kwargs)
-        return (self._native(item) for item in self.iterate(params, CallContext.for_call(self.timeout)))
+        params, context, run = self._params(args, kwargs), CallContext.for_call(self.timeout), self._run
+        items = self.iterate(params, context) if run is None else run(self, params, context, True)
+        return (self._native(item) for item in items)
 
     def _params(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         given = self.parameters.bind(args, kwargs)

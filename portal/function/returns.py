@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from ..errors import ValidationError
 from ..schema import Schema
 
-__all__ = ["load_result", "result_loader", "returned_text"]
+__all__ = ["load_items", "load_result", "result_loader", "returned_text"]
 
 
 class _Named(Protocol):
@@ -16,23 +16,42 @@ class _Named(Protocol):
     def name(self) -> str: ...
 
 
-def load_result(result: Any, schema: Schema, returns: Any, name: str) -> Any:
+def load_result(result: Any, returns: Any, name: str, schema: Schema | None = None) -> Any:
     """Return a result loaded into a type.
 
     Args:
         result: JSON data.
-        schema: of the type.
-        returns: the type, for the message.
+        returns: the type.
         name: of the function, for the message.
+        schema: of the type; None makes it.
 
     Raises: ValidationError if the result does not fit.
     """
     try:
-        return schema.load(result)
+        return (schema or Schema.of(returns)).load(result)
     except ValidationError as error:
         kind = getattr(returns, "__name__", returns)
         message = f"the result of {name} does not fit returns={kind}: {error}"
         raise ValidationError(message, errors=error.errors) from None
+
+
+def load_items(items: Iterator[Any], returns: Any, name: str) -> Iterator[Any]:
+    """Yield the items of a stream loaded into a type; closing this closes the stream.
+
+    Raises: ValidationError for an item that does not fit.
+    """
+    schema = Schema.of(returns)
+
+    def loaded() -> Iterator[Any]:
+        try:
+            for item in items:
+                yield load_result(item, returns, name, schema)
+        finally:
+            close = getattr(items, "close", None)
+            if close is not None:
+                close()
+
+    return loaded()
 
 
 def result_loader(function: _Named, returns: Any) -> Callable[[Any], Any]:
@@ -43,7 +62,7 @@ def result_loader(function: _Named, returns: Any) -> Callable[[Any], Any]:
     if returns is None:
         return _unchanged
     schema = Schema.of(returns)
-    return lambda result: load_result(result, schema, returns, function.name)
+    return lambda result: load_result(result, returns, function.name, schema)
 
 
 def _unchanged(result: Any) -> Any:

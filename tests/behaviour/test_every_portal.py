@@ -368,8 +368,10 @@ class TestEveryPortal:
         assert caught.value.request_id == "req-7"
 
     def test_native_values(self, published: Published) -> None:
-        paint_it = published.consumer.resolve(published.at["later"])
         moment = datetime(2026, 1, 31, tzinfo=UTC)
+        paint = published.consumer.resolve(published.at["later"])
+        assert paint(moment, by=timedelta(days=1)) == "2026-02-01T00:00:00+00:00"
+        paint_it = published.consumer.resolve(published.at["later"], returns=datetime)
         assert paint_it(moment, by=timedelta(days=1)) == datetime(2026, 2, 1, tzinfo=UTC)
         assert published.consumer.resolve(published.at["total"]).schema.name == "total"
         with pytest.raises(ValidationError):

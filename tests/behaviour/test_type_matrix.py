@@ -406,11 +406,12 @@ def test_a_hint_that_is_published_works(name: str, place: str) -> None:
         assert [(type(found), found) for found in take.taken] == [(type(native), native)] * 2
         address = portal.apply(giving(hint, native))
         assert consumer.call_at(address) == data
-        found = consumer.resolve(address)()
+        assert consumer.resolve(address)() == data
+        found = consumer.resolve(address, returns=hint)()
         assert (type(found), found) == (type(native), native)
         address = portal.apply(defaulting(hint, native))
         assert consumer.call_at(address) == consumer.call_at(address, {"value": data}) == data
-        assert consumer.resolve(address)() == native
+        assert consumer.resolve(address, returns=hint)() == native
 
 
 @pytest.mark.parametrize("name", WORKS)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,9 +71,23 @@ def differences(marked: set[Place], found: dict[Place, str]) -> Iterator[str]:
         yield f"{name}:{line}: must be an error, and is accepted"
 
 
+def written_clients(folder: Path) -> list[Path]:
+    """Write the clients of examples, which checkers must accept, and return their paths."""
+    targets = {"orders": "portal.examples.orders:service", "shop": "tests.checkers.accepted:Shop"}
+    for name, target in targets.items():
+        command = [sys.executable, "-m", "portal", "stub", target, "--output", str(folder / f"{name}_client.py")]
+        subprocess.run(command, cwd=ROOT, check=True)
+    return [folder / f"{name}_client.py" for name in targets]
+
+
 def main() -> None:
     """Check the files and exit with 1 if a checker disagrees with the marks."""
-    paths = files()
+    with tempfile.TemporaryDirectory() as folder:
+        check([*files(), *written_clients(Path(folder))])
+
+
+def check(paths: list[Path]) -> None:
+    """Check files and exit with 1 if a checker disagrees with the marks."""
     marked = expected(paths)
     failed = False
     for checker in (mypy, basedpyright):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import Future
+from dataclasses import dataclass
+from decimal import Decimal
 from typing import assert_type
 
-from portal import Function, function, service
+from portal import Consumer, Event, Function, JSONValue, Subscription, function, service
 
 
 @function
@@ -66,3 +68,43 @@ def name_of(found: Function) -> str:
 def any_function(shop: Shop) -> list[str]:
     """Each Function is a Function of any parameters."""
     return [name_of(add), name_of(shop.level), name_of(Function.of(len))]
+
+
+@dataclass
+class Invoice:
+    """An invoice."""
+
+    total: Decimal
+
+
+def results(consumer: Consumer, rows: list[dict[str, str]]) -> None:
+    """Name a type, and the result has it."""
+    assert_type(consumer.call_at("local://price", {"sku": "PEN"}, returns=Invoice), Invoice)
+    assert_type(consumer.call_at("local://price", returns=Invoice | None), Invoice | None)
+    assert_type(consumer.call_at("local://price", returns=list[Invoice]), list[Invoice])
+    assert_type(consumer.call_at("local://price", timeout=2.0), JSONValue)
+    assert_type(consumer.submit_at("local://price", returns=Invoice), Future[Invoice])
+    assert_type(consumer.submit_at("local://price"), Future[JSONValue])
+    assert_type(consumer.map_at("local://price", rows, returns=Invoice), Iterator[Invoice])
+    assert_type(consumer.map_at("local://price", rows), Iterator[JSONValue])
+    assert_type(consumer.stream_at("local://lines", returns=Invoice), Iterator[Invoice])
+    assert_type(consumer.stream_at("local://lines"), Iterator[JSONValue])
+
+
+def resolved(consumer: Consumer) -> None:
+    """Functions at addresses."""
+    price = consumer.resolve("local://price", returns=Invoice)
+    assert_type(price(sku="PEN"), Invoice)
+    assert_type(price.stream(sku="PEN"), Iterator[Invoice])
+    assert_type(consumer.resolve("local://price")(sku="PEN"), JSONValue)
+    assert_type(consumer.service("local://shop").price.name, str)
+
+
+def topics(consumer: Consumer) -> None:
+    """Events of topics."""
+    with consumer.subscribe("ws://host/ws/invoices", returns=Invoice) as subscription:
+        assert_type(subscription, Subscription[Invoice])
+        event = subscription.next(timeout=1.0)
+        if isinstance(event, Event):
+            assert_type(event.data, Invoice)
+    assert_type(consumer.subscribe("ws://host/ws/invoices"), Subscription[JSONValue])

@@ -82,7 +82,7 @@ def test_a_scheme_of_a_package_is_called_as_any_other(installed: Path) -> None:
     assert found["mapped"] == [{"n": 1}, {"n": 2}]
     assert found["resolved"] == {"n": 5}
     assert (found["fail"], found["hang"], found["dead"]) == ("FunctionError", "CallTimeout", "unknown")
-    assert found["seen"] == [*["echo"] * 4, "fail", "hang"]
+    assert found["seen"] == [*["echo"] * 5, "fail", "hang"]
     assert found["schemes"] == [["echo"]]
     assert "broken://" in found["broken"]
     assert "portal-echo" in found["broken"].replace("_", "-")

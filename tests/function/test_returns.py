@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
 import pytest
 
 from portal import ConfigError, LocalPortal, ValidationError, function
-from portal.function.returns import load_result, returned_text
-from portal.schema import Schema
+from portal.function.returns import load_items, load_result, returned_text
 
 
 @function
@@ -44,10 +44,27 @@ def test_a_compiled_call_is_compiled_again() -> None:
         assert found(number=2) == 4.0
 
 
+def test_items_of_a_stream_are_loaded_and_the_stream_is_closed() -> None:
+    closed = []
+
+    def source() -> Iterator[str]:
+        try:
+            yield from ("2026-01-01", "x")
+        finally:
+            closed.append(True)
+
+    items = load_items(source(), date, "days")
+    assert next(items) == date(2026, 1, 1)
+    with pytest.raises(ValidationError, match="the result of days does not fit returns=date"):
+        next(items)
+    assert closed == [True]
+    assert list(load_items(iter(["2026-01-01"]), date, "days")) == [date(2026, 1, 1)]
+
+
 def test_texts() -> None:
     assert returned_text(None) == " returning JSON data"
     assert returned_text(list[int]) == " returning list[int]"
     assert returned_text(date | None) == " returning datetime.date | None"
     with pytest.raises(ValidationError) as caught:
-        load_result("x", Schema.of(int), int, "add")
+        load_result("x", int, "add")
     assert caught.value.errors[0].path == ""

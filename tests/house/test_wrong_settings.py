@@ -43,6 +43,8 @@ NOT_SETTINGS = {
     # functions of values
     *("any_of", "approx", "check_name", "error_table", "hash_password", "having", "is_failure", "is_json", "matching"),
     *("identity_of", "mount", "needs_body", "shorten", "to_builtins", "where"),
+    # types, and what clients that are written consist of
+    *("Client", "JSONValue", "ServiceProxy", "declared_error", "register_type"),
 }
 #: Constructors without a setting that is a number, a flag or text; their own tests cover the others.
 OTHER_PARAMETERS = {

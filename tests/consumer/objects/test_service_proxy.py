@@ -10,7 +10,7 @@ import pytest
 
 from portal import Address, Consumer, HTTPPortal, LocalPortal, RegistryError, Service, ValidationError, WebSocketPortal
 from portal import function as make
-from portal.consumer.service_proxy import UnknownFunctionError, service_proxy
+from portal.consumer.objects.service_proxy import UnknownFunctionError, service_proxy
 
 
 def level(sku: str) -> int:

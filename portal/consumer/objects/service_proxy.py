@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from time import monotonic
 
-from .._internal.at_fork import new_lock
-from ..address import Address
-from ..errors import RegistryError
-from ..function import Function
-from ..schema import check_name
+from ..._internal.at_fork import new_lock
+from ...address import Address
+from ...errors import RegistryError
+from ...function import Function
+from ...schema import check_name
 
 __all__ = ["ServiceProxy", "UnknownFunctionError", "service_proxy"]
 

@@ -1,0 +1,1 @@
+"""The text of the client modules that `portal stub` writes."""

@@ -1,0 +1,1 @@
+"""Functions and services as objects: resolved functions, proxies of services, and clients that `portal stub` writes."""

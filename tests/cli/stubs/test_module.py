@@ -1,0 +1,146 @@
+"""The text of a client module: it runs, and calls what is published."""
+
+from __future__ import annotations
+
+import ast
+import datetime as dt
+import sys
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Literal
+
+import pytest
+
+from portal import Consumer, FunctionSchema, HTTPPortal, PortalError, Service, ValidationError, function
+from portal.cli.stubs.module import Published, client_module
+from portal.examples import orders
+
+
+class Color(Enum):
+    """A color."""
+
+    RED = "red"
+
+
+class SoldOutToday(PortalError):
+    """The article is sold out."""
+
+    code = "sold_out_today"
+    status = 409
+    members = ("sku",)
+
+    def __init__(self, message: str = "", *, sku: str = "", **common: Any) -> None:
+        super().__init__(message, **common)
+        self.sku = sku
+
+
+@dataclass
+class Part:
+    """A part."""
+
+    name: str
+    color: Color = Color.RED
+    parts: list[Part] = field(default_factory=list)
+
+
+@function(raises=[SoldOutToday, ValidationError], idempotent=True)
+def sell(sku: str, unit: Literal["piece", "box"] = "piece", day: dt.date = dt.date(2026, 1, 1)) -> tuple[int, Part]:
+    """Sell.
+
+    Args:
+        sku: the article.
+    """
+    if sku == "none":
+        raise SoldOutToday("no pens", sku=sku)
+    return day.day, Part(f"{sku} {unit}", parts=[Part("cap")])
+
+
+@function(name="list")
+def list_(numbers: list[int] = []) -> Iterator[Part | None]:  # noqa: B006
+    """List."""
+    for number in numbers:
+        yield Part(str(number)) if number else None
+
+
+def load(text: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    module = types.ModuleType("written_client")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(compile(text, "written_client.py", "exec", dont_inherit=True), module.__dict__)
+    return module
+
+
+def written(service: Service, address: str) -> str:
+    functions = [Published(one.schema, service.name, name) for name, one in service.functions.items()]
+    return client_module(functions, {service.name: address}, {service.name: service.description}, source=address)
+
+
+def test_a_client_calls_every_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    service = Service("shop", [sell, list_], description='A shop with """quotes""".')
+    with HTTPPortal() as http, Consumer() as consumer:
+        module = load(written(service, str(http.apply_service(service))), monkeypatch)
+        shop = module.Shop(consumer=consumer)
+        day, part = shop.sell("PEN")
+        assert (day, type(part), part.name, part.color) == (1, module.Part, "PEN piece", module.Color.RED)
+        assert part.parts == [module.Part("cap", parts=[])]
+        assert shop.sell(sku="PEN", unit="box", day=dt.date(2026, 1, 3))[0] == 3
+        assert list(shop.list_([0, 1])) == [None, module.Part("1", parts=[])]
+        assert list(shop.list_()) == []
+        with pytest.raises(module.SoldOutToday) as caught:
+            shop.sell("none")
+        assert caught.value.sku == "none"
+        assert module.SoldOutToday is SoldOutToday  # this process has the class of the server
+
+
+def test_a_client_of_the_example_gives_the_results_of_its_examples(monkeypatch: pytest.MonkeyPatch) -> None:
+    service = orders.service
+    with HTTPPortal() as http, Consumer() as consumer:
+        module = load(written(service, str(http.apply_service(service))), monkeypatch)
+        client = module.Orders(consumer=consumer)
+        item = module.Item("PEN-001", 10, orders.PRICES["PEN-001"])
+        order = module.Order(module.Customer("Ann Li", "ann@example.com"), [item], "WELCOME10", dt.date(2026, 12, 1))
+        assert type(client.price(order)) is module.Invoice
+        assert str(client.price(order).total) == "15.70"
+        assert str(client.quote("BAG-002", 2).total) == "79.80"
+        assert client.add(1, 2) == 3.0
+        assert [entry.number for entry in client.history("ann", 2)] == ["ann-1", "ann-2"]
+        assert client.slow(0.01) == 0.01
+        with pytest.raises(PortalError):
+            client.fail("out of stock")
+
+
+def test_the_text_has_no_any_and_documents_errors() -> None:
+    text = written(Service("shop", [sell, list_], description="A shop."), "http://h/api/shop")
+    assert "Any" not in text
+    assert '"""Sell.\n\n        Args:\n            sku: the article.\n\n        Raises:\n' in text
+    assert "            SoldOutToday: The article is sold out.\n            ValidationError: " in text
+    assert "day: dt.date | None = None" in text
+    assert "returns=tuple[int, Part]" in text
+    assert '"""A part' not in text
+    assert text == written(Service("shop", [list_, sell], description="A shop."), "http://h/api/shop")
+
+
+def test_names_of_a_server_are_only_names() -> None:
+    hostile = 'x"):\n    import os\n'
+    schema = FunctionSchema(
+        "call",
+        input={
+            "type": "object",
+            "properties": {hostile: {"type": "string", "default": hostile, "description": hostile}},
+        },
+        output={"title": hostile, "type": "object", "properties": {hostile: {"enum": [hostile], "title": hostile}}},
+        description=f'{hostile}"""\nimport os',
+    )
+    text = client_module([Published(schema, "", "call")], {"": "http://h/api"}, {"": hostile}, source=hostile)
+    assert not any(isinstance(node, ast.Import) for node in ast.walk(ast.parse(text)))
+
+
+def test_versions_and_equal_names() -> None:
+    schema = FunctionSchema("add", input={"type": "object", "properties": {"a": {}, "a-": {}, "a_": {}}})
+    rows = [Published(schema, "", "add"), Published(schema, "", "add@1"), Published(schema, "", "add_v1")]
+    text = client_module(rows, {"": "local://"}, {}, source="shop:add")
+    assert "def add(" in text
+    assert '"add@1",' in text
+    assert "def add_v1_(" in text
+    assert '{"a": a, "a-": a_, "a_": a__}' in text

@@ -145,7 +145,8 @@ class ClusterConnection:
         Raises: CallTimeout at the deadline, CallCancelled, TransportError if workers or the scheduler have died.
         """
         job = Job(name, run_chunk, ())
-        found: ChunkResult = wait_for_job(job, future, context, "its thread on the cluster runs on")
+        running_on = "its thread on the cluster runs on"
+        found: ChunkResult = wait_for_job(job, future, context, running_on, tells_start=False)
         return found
 
     def workers(self) -> int:

@@ -20,8 +20,9 @@ _UNSENDABLE = ("PicklingError", "AttributeError", "TypeError", "NotImplementedEr
 def remote_runner(executor: Executor | None) -> FutureRunner | None:
     """Return a runner for an executor of other processes, such as that of a Dask client; None for one of threads."""
     homes = [base.__module__ for base in type(executor).__mro__]
-    is_remote = any(home == "concurrent.futures.process" or home.startswith("distributed.") for home in homes)
-    return FutureRunner(executor) if executor is not None and is_remote else None
+    if executor is None or not any(home.startswith(("concurrent.futures.process", "distributed.")) for home in homes):
+        return None
+    return FutureRunner(executor, tells_start="concurrent.futures.process" in homes)
 
 
 class FutureRunner:
@@ -29,12 +30,14 @@ class FutureRunner:
 
     Args:
         executor: submits them; it is not closed here.
+        tells_start: whether a future that can be cancelled has not started. A future of Dask can always be cancelled.
 
     Threads: any.
     """
 
-    def __init__(self, executor: Executor) -> None:
+    def __init__(self, executor: Executor, *, tells_start: bool = True) -> None:
         self._executor = executor
+        self._tells_start = tells_start
 
     def run(self, job: Job, context: CallContext) -> Any:
         """Run a job and return its result.
@@ -45,15 +48,18 @@ class FutureRunner:
             future = self._executor.submit(job.run, *job.arguments)
         except Exception as error:  # the executor is shut down or broken, or the job cannot be sent
             raise failed_job(job, error, sent=False) from error
-        return wait_for_job(job, future, context, "it may still be running")
+        return wait_for_job(job, future, context, "it may still be running", tells_start=self._tells_start)
 
 
-def wait_for_job(job: Job, future: Future[Any], context: CallContext, running_on: str) -> Any:
+def wait_for_job(
+    job: Job, future: Future[Any], context: CallContext, running_on: str, *, tells_start: bool = True
+) -> Any:
     """Return the result of a future, until the deadline of the context or its cancellation.
 
     Args:
         future: of the job. It is cancelled if nobody waits for it any more.
         running_on: what becomes of a job that has started.
+        tells_start: see `FutureRunner`.
 
     Raises: CallTimeout, CallCancelled; for what the executor raises, see `failed_job`.
     """
@@ -63,10 +69,11 @@ def wait_for_job(job: Job, future: Future[Any], context: CallContext, running_on
     try:
         return ended.result(context.remaining())
     except FutureTimeout:
-        raise late_job(job, context, started="" if future.cancel() else running_on) from None
+        waited = future.cancel() and tells_start
+        raise late_job(job, context, started="" if waited else running_on) from None
     except CancelledError:
         if context.cancelled:
-            raise cancelled_job(context, started=not future.cancel()) from None
+            raise cancelled_job(context, started=not (future.cancel() and tells_start)) from None
         message = f"{job.name} was cancelled by what was to run it, such as a cluster that has lost its scheduler"
         raise TransportError(message) from None
     except PortalError:

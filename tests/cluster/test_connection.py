@@ -1,4 +1,4 @@
-"""ClusterConnection: a scheduler that is restarted, and settings."""
+"""ClusterConnection: settings, and a scheduler that is not there."""
 
 from __future__ import annotations
 
@@ -8,26 +8,13 @@ import pytest
 
 pytest.importorskip("distributed", reason="the package distributed is not installed")
 
-from portal import ConfigError, Consumer
-from portal.cluster import DaskPortal
+from portal import ConfigError
 from portal.cluster.connection import ClusterConnection
 from portal.errors import PortalError, TransportError
-from tests.support import cluster_functions as functions
-from tests.support.dask_cluster import cluster_of, quiet
+from tests.support.dask_cluster import quiet
 from tests.support.ports import free_port
 
 pytestmark = quiet
-
-
-def test_a_scheduler_that_was_restarted_is_found_again() -> None:
-    with cluster_of(1) as cluster, DaskPortal(cluster.scheduler_address, timeout=120) as portal, Consumer() as consumer:
-        address = portal.apply(functions.add)
-        assert consumer.call_at(address, {"a": 1, "b": 2}, timeout=120) == 3.0
-        cluster.get_client().restart(timeout=120)
-        assert consumer.call_at(address, {"a": 1, "b": 2}, timeout=120) == 3.0
-        portal.publish_again()
-        with Consumer() as other:
-            assert other.call_at(address, {"a": 2, "b": 2}, timeout=120) == 4.0
 
 
 @pytest.mark.parametrize("scheduler", ["", None, 5])

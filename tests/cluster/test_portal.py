@@ -120,15 +120,15 @@ def test_a_late_and_a_cancelled_call(portal: DaskPortal, consumer: Consumer, tmp
         for name in (path, Path(f"{path}.end")):
             os.mkfifo(name)
         context = CallContext()
-        future = consumer.submit_at(address, {"path": str(path)}, context=context, timeout=WAIT if cancelled else 10.0)
+        future = consumer.submit_at(address, {"path": str(path)}, context=context, timeout=WAIT if cancelled else 20.0)
         assert path.read_text() == "started"
         if cancelled:
             context.cancel()
         with pytest.raises(CallCancelled if cancelled else CallTimeout) as caught:
             future.result(WAIT)
+        Path(f"{path}.end").write_text("end")
         assert isinstance(caught.value, PortalError)
         assert caught.value.may_have_executed
-        Path(f"{path}.end").write_text("end")
 
 
 def test_any_portal_may_run_its_functions_on_the_cluster(cluster: Any) -> None:
@@ -173,6 +173,19 @@ def test_a_portal_withdraws_what_it_published(cluster: Any) -> None:
     with pytest.raises(RegistryError):
         DaskResolver().resolve_function(address)
     resolver.close()
+
+
+def test_a_scheduler_that_has_forgotten_what_was_published(cluster: Any, consumer: Consumer) -> None:
+    with DaskPortal(cluster.scheduler_address) as portal:
+        address = portal.apply(functions.square)
+        assert consumer.call_at(address, {"n": 2}) == 4
+        with cluster.get_client() as client:
+            client.set_metadata(["portal-functions"], {})  # as after its restart
+        assert consumer.call_at(address, {"n": 3}) == 9
+        with pytest.raises(RegistryError):
+            DaskResolver().resolve_function(address)
+        portal.publish_again()
+        assert DaskResolver().resolve_function(address).schema.name == "square"
 
 
 def test_a_scheduler_that_cannot_be_reached() -> None:

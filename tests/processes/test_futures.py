@@ -56,6 +56,18 @@ def test_a_late_job() -> None:
         assert executor.future.cancelled() is not running
 
 
+def test_an_executor_that_does_not_tell_whether_a_job_started() -> None:
+    executor, context = Given(), CallContext()
+    with pytest.raises(CallTimeout, match="may still be running") as late:
+        FutureRunner(executor, tells_start=False).run(JOB, CallContext(deadline=monotonic() + 0.01))
+    assert late.value.may_have_executed
+    assert executor.future.cancelled()
+    context.cancel()
+    with pytest.raises(CallCancelled) as cancelled:
+        FutureRunner(Given(), tells_start=False).run(JOB, context)
+    assert cancelled.value.may_have_executed
+
+
 def test_a_cancelled_job() -> None:
     context, executor = CallContext(), Given()
     executor.future.set_running_or_notify_cancel()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .portal import JavaScriptPortal
     from .program import Program
     from .sandbox import Sandbox
+    from .service import JSService
 
 __all__ = [
     "Analysis",
@@ -27,6 +28,7 @@ __all__ = [
     "Grant",
     "HostAPI",
     "JSFunction",
+    "JSService",
     "JavaScriptPortal",
     "Limits",
     "PoolSettings",
@@ -46,6 +48,7 @@ __getattr__, __dir__ = lazy_exports(
         "Grant": "host",
         "HostAPI": "host",
         "JSFunction": "function",
+        "JSService": "service",
         "JavaScriptPortal": "portal",
         "Limits": "limits",
         "PoolSettings": "pool.runner",

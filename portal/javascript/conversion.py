@@ -1,11 +1,13 @@
 """Convert JSON data to the JSON text that crosses the border to JavaScript, and back.
 
 A number of JavaScript is a double. An integer that a double cannot hold exactly is rejected on the way in. On the way
-out a BigInt is exact.
+out, JavaScript writes a number as the shortest text that means the same double. So an integer over 2^53 is read as a
+double, but for a BigInt, which is exact and ends in "e0".
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -18,7 +20,20 @@ from .engine import EngineError
 __all__ = ["decode_result", "encode_parameters"]
 
 _MANY_DIGITS = re.compile(r"\d{16}")
+_UNUSUAL = re.compile(r"\d{16}|\de0")
 _SAFE = 2**53
+
+
+def _integer(text: str) -> int:
+    value = int(text)
+    return value if -_SAFE <= value <= _SAFE else int(float(text))
+
+
+def _number(text: str) -> int | float:
+    return int(text[:-2]) if text.endswith("e0") else float(text)
+
+
+_exact_decoder = json.JSONDecoder(parse_int=_integer, parse_float=_number)
 
 
 def encode_parameters(params: dict[str, Any]) -> str:
@@ -59,6 +74,7 @@ def decode_result(text: str) -> Any:
     Raises: EngineError (stage "convert") for text that Python cannot decode, such as very deep nesting.
     """
     try:
-        return decode_finite_json(text)
+        found = decode_finite_json(text)
+        return found if _UNUSUAL.search(text) is None else _exact_decoder.decode(text)
     except SerializationError as error:
         raise EngineError("convert", f"the result cannot be converted: {error.message}") from None

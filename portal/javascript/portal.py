@@ -21,6 +21,7 @@ from ..context import CallContext, enter, leave
 from ..errors import AddressError, ConfigError, PortalError, RegistryError
 from ..function import Function, ResolvedFunction
 from ..portal import Portal, announce, topology
+from ..service import Service
 from .engines.registry import engine_names, require_engine
 from .fuel import FuelMeter, FuelQuota
 from .function import JSFunction
@@ -28,6 +29,7 @@ from .host import Caller, HostAPI
 from .runtime import Runtime
 from .sandbox import Place, Sandbox, limits_for
 from .script import Script, ScriptFunction
+from .service import JSService
 
 __all__ = ["JavaScriptPortal"]
 
@@ -129,6 +131,21 @@ class JavaScriptPortal(Portal):
             JavaScriptError for code that cannot be loaded; RegistryError (conflict) if another function has this name
             and version.
         """
+        return super().apply(self._made(function))
+
+    def apply_service(self, service: Any) -> Address:
+        """Publish the functions of a JSService under its name, as `apply` does. All or nothing.
+
+        Returns: the address of the service.
+        Raises: as `apply`; ConfigError for anything but a JSService.
+        """
+        if not isinstance(service, JSService):
+            raise ConfigError.invalid("javascript.service", service, "a JSService")
+        members = [self._made(one) for one in service.functions]
+        group = Service(service.name, members, version=service.version, description=service.description)
+        return super().apply_service(group)
+
+    def _made(self, function: Any) -> ScriptFunction:
         if not isinstance(function, JSFunction):
             raise ConfigError.invalid("javascript.function", function, "a JSFunction")
         place = self.sandbox.place(function.engine or self._engine, function.trusted)
@@ -146,7 +163,7 @@ class JavaScriptPortal(Portal):
         )
         if self._services_run:
             made.check(script)
-        return super().apply(made)
+        return made
 
     def replace(self, name: str, code: str) -> Address:
         """Run other code under the address of a function. The schema stays; calls that run finish with the old code.

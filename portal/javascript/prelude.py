@@ -11,8 +11,8 @@ It returns one function `(op, text) -> text`, by which Python drives the script:
     module, name                register the module that was assigned to `__module__`
     ready, name                 "" if there is a function, otherwise the reason
 
-A reply is JSON text; or "!" and an error as JSON; or "?" while promises are pending. A reply begins with "~" if there
-is something in the outbox.
+A reply is JSON text, in which a BigInt ends in "e0"; or "!" and an error as JSON; or "?" while promises are pending. A
+reply begins with "~" if there is something in the outbox.
 
 A fresh global object for each call has to be cheap, and parsing is what costs. So the core is small. The rest is a
 string that is evaluated when it is first needed. The prelude runs in the user's global object, so a script can spoil
@@ -37,14 +37,16 @@ CORE = r"""(function (options, args, source, eager) {
 "use strict";
 const G = globalThis, evaluate = eval, { parse, stringify } = JSON, { apply } = Reflect;
 const { includes } = String.prototype, P = Promise;
-const core = { outbox: [], logged: 0, result: "?", encode: __portal_encode__ };
+const core = { outbox: [], logged: 0, result: "?", exact: false, encode: __portal_encode__ };
 let entry, late;
 args = parse(args);
 function more() {
   return late || (late = evaluate(source)(core, parse(options)));
 }
 function __portal_encode__(value) {
+  core.exact = true;
   const found = stringify(value);
+  core.exact = false;
   if (found === undefined) return more().nothing(value);
   if (apply(includes, found, ["null"])) more().check(value);
   return found;
@@ -64,6 +66,7 @@ return function (op, body) {
   if (op === "call") {
     core.result = "?";
     core.logged = 0;
+    core.exact = false;
     let stage = "execute";
     try {
       const value = __portal_invoke__(body);
@@ -110,12 +113,14 @@ function base64(bytes) {
   }
   return out.join("");
 }
+// in a result, "e0" tells an exact integer from a number, which has its shortest text: 2 ** 63 is 9223372036854776000
+const integer = (value) => rawJSON(text(value) + (core.exact ? "e0" : ""));
 function toJSON(value) {
-  if (typeof value === "bigint") return rawJSON(text(value));
+  if (typeof value === "bigint") return integer(value);
   if (value instanceof Bytes) return base64(value);
   if (value instanceof Buffer) return base64(new Bytes(value));
   if (isView(value) || value instanceof Sets) return from(value);
-  if (!(value instanceof Maps)) return rawJSON(text(value));
+  if (!(value instanceof Maps)) return integer(value);
   const found = {};
   for (const [key, item] of value) {
     if (typeof key !== "string" && typeof key !== "number") throw new ConvertError("the keys of a Map must be strings");
@@ -156,7 +161,7 @@ function describe(error, stage) {
     else if (Internal && error instanceof Internal && message === "stack overflow") stage = "stack";
   } else {
     message = typeof error === "object" && error !== null
-      ? safely(() => core.encode(error)) || "[object]" : safely(() => error);
+      ? safely(() => stringify(error)) || "[object]" : safely(() => error);
   }
   return "!" + stringify({ stage, name, message, stack });
 }
@@ -185,7 +190,9 @@ function settle(id, ok, body) {
 function show(value) {
   if (typeof value === "string") return value;
   if (value instanceof Fail) return safely(() => value.name) + ": " + safely(() => value.message);
-  try { return core.encode(value); } catch (_) { return safely(() => value); }
+  let found;
+  try { found = stringify(value); } catch (_) {}
+  return found === undefined ? safely(() => value) : found;
 }
 const console = {};
 for (const level of ["debug", "log", "info", "warn", "error"])

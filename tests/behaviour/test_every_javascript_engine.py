@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from portal import Consumer, JavaScriptError, JavaScriptPortal, JSFunction, ValidationError
+from portal import Consumer, FunctionError, JavaScriptError, JavaScriptPortal, JSFunction, ValidationError
 from portal.javascript import Limits, PoolSettings, Sandbox
 from portal.javascript.engines.registry import find_engine
 from portal.javascript.sandbox import Isolation
@@ -23,7 +23,7 @@ PLACES = {
     "js2py-trusted": ("js2py", True, None),
     "v8-untrusted": ("v8", False, None),
 }
-LIMITS = Limits(time=20.0)
+LIMITS = Limits(time=60.0, memory=128 * 2**20)
 
 ES5: list[tuple[str, str, dict[str, Any], Any]] = [
     ("sum", "return p.a + p.b", {"a": 1, "b": 2}, 3),
@@ -66,6 +66,14 @@ ES5: list[tuple[str, str, dict[str, Any], Any]] = [
     ("bits", "return [5 & 3, 5 | 3, 5 ^ 3, ~5, 1 << 4, -1 >>> 28]", {}, [1, 7, 6, -6, 16, 15]),
     ("JSON", "return JSON.parse(JSON.stringify({a: [1, 'x']}))", {}, {"a": [1, "x"]}),
     ("toJSON", "return {toJSON: function () { return 'own' }}", {}, "own"),
+    ("a date", "return new Date(0)", {}, "1970-01-01T00:00:00.000Z"),
+    ("sparse arrays", "var a = []; a[3] = 1; return a", {}, [None, None, None, 1]),
+    ("a getter", "return {get a() { return p.n }}", {"n": 4}, {"a": 4}),
+    ("NUL", "return p.s.length + 'a\\u0000b'", {"s": "\x00"}, "1a\x00b"),
+    ("negative zeros", "return [-0, {a: -0}]", {}, [0, {"a": 0}]),
+    ("wrapped values", "return [new Boolean(false), new Number(3), new String('x')]", {}, [False, 3, "x"]),
+    ("integers over 2^53", "return [p.v, -p.v, Math.pow(2, 63), 1e20]", {"v": 2**62}, [2**62, -(2**62), 2**63, 10**20]),
+    ("numbers without digits", "return [1e21, 1e300]", {}, [1e21, 1e300]),
     ("typeof", "return [typeof 1, typeof '', typeof {}, typeof undefined]", {},
      ["number", "string", "object", "undefined"]),
     ("discount", "var r = {bronze: 5, silver: 10}[p.tier] || 0; return p.amount * (100 - r) / 100",
@@ -84,6 +92,9 @@ ES2023: list[tuple[str, str, dict[str, Any], Any]] = [
     ("all promises", "p => Promise.all(p.v.map(async x => x * 2))", {"v": [1, 2]}, [2, 4]),
     ("maps and sets", "() => [new Map([['a', 1]]), new Set([1, 1])]", {}, [{"a": 1}, [1]]),
     ("big integers", "() => 2n ** 64n", {}, 2**64),
+    ("a date that is none", "() => [new Date(NaN)]", {}, [None]),
+    ("big integers over 2^53", "() => [2n ** 64n + 1n, 7n, JSON.stringify(2n ** 64n)]", {},
+     [2**64 + 1, 7, "18446744073709551616"]),
     ("typed arrays", "() => [new Uint8Array([1, 2]), new Int16Array([-1])]", {}, ["AQI=", [-1]]),
     ("new array methods", "p => [p.v.at(-1), p.v.includes(2), p.v.flat(), p.v.toSorted()]", {"v": [2, 1]},
      [1, True, [2, 1], [1, 2]]),
@@ -180,9 +191,16 @@ def test_integers_that_a_number_cannot_hold(place: Place) -> None:
         place.call("function f(p) { return p.a }", {"a": 2**53 + 1})
 
 
-def test_a_value_of_a_megabyte(place: Place) -> None:
-    text = "x" * 2**20
+def test_a_value_of_ten_mebibytes(place: Place) -> None:
+    text = "x" * (10 * 2**20)
     assert place.call("function f(p) { return p.s }", {"s": text}) == text
+
+
+def test_a_lone_surrogate_is_rejected_on_both_ways(place: Place) -> None:
+    with pytest.raises(ValidationError, match="lone surrogate"):
+        place.call("function f(p) { return p.s }", {"s": "\ud800"})
+    with pytest.raises(FunctionError, match="lone surrogate"):
+        place.call("function f(p) { return '\\ud800' }", {})
 
 
 def test_health_names_the_place(place: Place) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import threading
+from datetime import datetime, timedelta
 from typing import Any
 
 from .injector import install
@@ -40,6 +41,7 @@ class Runtime:
         import js2py.base as base
         import js2py.pyjs as pyjs
         import pyjsparser.parser
+        from js2py.constructors import jsdate
         from js2py.host import jseval
         from js2py.translators import translating_nodes, translator
 
@@ -52,6 +54,8 @@ class Runtime:
         jseval.executor = _blocked(base)
         for name in ("Object", "Math", "Boolean", "Function"):
             _harden(base, name, getattr(pyjs, name))
+        for name in ("toISOString", "toJSON"):
+            _replace(base, jsdate.DatePrototype, name, _date_method(base, name))
         base.REGEXP_DB = _NoTable()
         current = self._current = threading.local()
         base.PyJs.GlobalObject = property(lambda value: current.this)
@@ -167,6 +171,21 @@ def _boolean_method(base: Any, method: str) -> Any:
             raise base.MakeError("TypeError", f"Boolean.prototype.{method} needs a boolean")
         value = bool(this.value.value if hasattr(this.value, "value") else this.value)
         return base.Js(("true" if value else "false") if method == "toString" else value)
+
+    return convert
+
+
+def _date_method(base: Any, method: str) -> Any:
+    def convert(this: Any, arguments: Any, var: Any = None) -> Any:
+        if this.Class != "Date":
+            raise base.MakeError("TypeError", f"Date.prototype.{method} needs a Date")
+        number = float(getattr(this.value, "value", this.value))
+        if math.isfinite(number):
+            moment = datetime(1970, 1, 1) + timedelta(milliseconds=number)
+            return base.Js(moment.isoformat(timespec="milliseconds") + "Z")
+        if method == "toJSON":
+            return base.null
+        raise base.MakeError("RangeError", "the time of the Date is invalid")
 
     return convert
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .._internal.settings import instance
+from .._internal.settings import instance, text
 from ..schema import check_name
 from .function import JSFunction
 
@@ -36,6 +36,8 @@ class JSService:
 
     def __post_init__(self) -> None:
         check_name(self.name)
+        text("service.version", self.version)
+        instance("service.description", self.description, str, expected="a string")
         members = tuple(instance("service.functions", self.functions, Iterable, expected="JSFunctions"))
         for one in members:
             instance("service.functions", one, JSFunction)

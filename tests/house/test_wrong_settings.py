@@ -95,6 +95,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "RequestLog": {"target": logging.getLogger("portal")},
     "Rewrite": {"change": bytes},
     "Registration": {"store": "memory://x"},
+    "JSService": {"name": "shop"},
     "Service": {"name": "shop"},
     "SlowBytes": {"interval": 1.0},
     "TLSConfig": {"certificate": Certificate("chain.pem")},
@@ -121,7 +122,7 @@ NUMBERS_BELOW_ZERO = {("Chaos", "seed"), ("FaultProxy", "seed"), ("TestingPortal
 URL_PATHS = {("WebSocketPortal", "path")}
 #: Names and versions of functions, services and topics: RegistryError, kind "invalid", as in any look-up.
 NAMES = {
-    *(("Service", "name"), ("service", "name"), ("function", "name"), ("function", "version")),
+    *(("JSService", "name"), ("Service", "name"), ("service", "name"), ("function", "name"), ("function", "version")),
     *(("JSFunction", "name"), ("JSFunction", "version"), ("Topic", "name")),
 }
 

@@ -256,3 +256,49 @@ def test_write_now_to_a_client_that_is_gone_sends_nothing() -> None:
     client.gone = ConnectionResetError()
     assert client.output.write_now(b"abcdef") is False
     assert client.output.sent == 0
+
+
+def test_small_parts_for_later_are_sent_together() -> None:
+    client = FakeClient(100)
+    assert client.output.write(b"abc", later=True)
+    assert client.output.write(b"def", later=True)
+    assert (client.received, client.output.pending, client.pending) == (b"", 6, [True])
+    client.output.flush()
+    assert (client.received, client.takes, client.pending) == (b"abcdef", [], [True, False])
+    assert client.budget.used == client.output.held == 0
+
+
+@pytest.mark.parametrize("send", ["write", "write_now"])
+def test_what_is_kept_for_later_goes_before_what_is_sent_now(send: str) -> None:
+    client = FakeClient(100, 100)
+    client.output.write(b"abc", later=True)
+    assert getattr(client.output, send)(b"def")
+    assert (client.received, client.output.pending, client.pending) == (b"abcdef", 0, [True, False])
+
+
+def test_large_output_is_not_kept_for_later() -> None:
+    client = FakeClient(100_000)
+    client.output.write(b"x" * 20_000, later=True)
+    assert len(client.received) == 20_000
+
+
+def test_a_client_that_takes_nothing_is_not_asked_at_each_write() -> None:
+    client = FakeClient(0, 7)
+    client.output.write(b"abc")
+    client.output.write(b"def")
+    assert client.takes == [7]
+
+
+@pytest.mark.parametrize("step", [1, 2, 5, 100])
+def test_joined_parts_arrive_in_order_however_little_the_client_takes(step: int) -> None:
+    client = FakeClient()
+    expected = b""
+    for number in range(20):
+        piece = b"%d," % number * (1 + number % 3 * 4000)
+        client.output.write(piece)
+        expected += piece
+    while client.output.pending:
+        client.takes = [step * 997]
+        assert client.output.flush()
+    assert client.received == expected
+    assert client.budget.used == client.output.held == 0

@@ -215,7 +215,9 @@ def fan_out(kind: str, address: str) -> float:
     while not inbox.done.is_set():
         for key, _ in watched.select(60):
             index, dialed = key.data
-            for event in dialed.frames.feed(dialed.sock.recv(65536)):
+            data = dialed.sock.recv(65536)
+            assert data, f"the server has closed the connection of subscriber {index}"
+            for event in dialed.frames.feed(data):
                 number = wire.number_of(event.text) if isinstance(event, TextMessage) else None
                 if number is not None:
                     inbox.take(index, number)

@@ -100,7 +100,8 @@ def socketio() -> None:
     from werkzeug.serving import make_server
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = library.Server(async_mode="threading", cors_allowed_origins="*", async_handlers=False)  # in order
+    # In order, and without pings while a thousand subscribers connect.
+    server = library.Server(async_mode="threading", async_handlers=False, cors_allowed_origins="*", ping_interval=600)
     server.on("publish", lambda client, data: server.emit("event", data))
     listener = make_server("127.0.0.1", 0, library.WSGIApp(server), threaded=True)
     print(f"ws://127.0.0.1:{listener.server_port}/add", flush=True)

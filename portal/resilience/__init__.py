@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .fallback import Fallback
     from .hedge import Hedge
     from .policy import Policy, PolicyState
+    from .probes import ProbeLeases
     from .retry import Retry
     from .retry_budget import RetryBudget
 
@@ -26,6 +27,7 @@ __all__ = [
     "Hedge",
     "Policy",
     "PolicyState",
+    "ProbeLeases",
     "Retry",
     "RetryBudget",
     "identity_of",
@@ -42,6 +44,7 @@ __getattr__, __dir__ = lazy_exports(
         "Hedge": "hedge",
         "Policy": "policy",
         "PolicyState": "policy",
+        "ProbeLeases": "probes",
         "Retry": "retry",
         "RetryBudget": "retry_budget",
         "identity_of": "adaptive_limit",

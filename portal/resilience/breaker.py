@@ -17,7 +17,7 @@ from typing import Any
 from .._internal.at_fork import new_lock
 from .._internal.closing import ClosingIterator
 from .._internal.log import get_logger
-from .._internal.settings import callback, count, flag, number, positive_seconds, require
+from .._internal.settings import callback, count, flag, instance, number, positive_seconds, require
 from ..calls.middleware import Call, CallNext
 from ..errors import (
     AuthenticationError,
@@ -34,6 +34,7 @@ from ..errors import (
 )
 from .circuit import Circuit, CircuitSnapshot, CircuitState, Permit, Thresholds
 from .keyed import authority_of
+from .probes import ProbeLeases
 
 __all__ = ["Breaker", "CircuitSnapshot", "CircuitState", "authority_of", "counts_as_failure"]
 
@@ -80,6 +81,7 @@ class Breaker:
             made the change, without a lock. Two threads may report changes out of order. Its exceptions are logged.
         max_entries: the largest number of circuits. Beyond it the least recently used one is removed, if possible a
             closed one.
+        probes: lets one of several processes at a time test a peer whose circuit is half open; None lets each one.
         clock: seconds, as `time.monotonic`.
 
     Raises: ConfigError for a wrong setting.
@@ -103,6 +105,7 @@ class Breaker:
         is_failure: Callable[[PortalError], bool] = counts_as_failure,
         on_change: OnChange | None = None,
         max_entries: int = 10_000,
+        probes: ProbeLeases | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         require(rate is not None or failures is not None, "breaker.failures", failures, "given when rate is None")
@@ -119,6 +122,7 @@ class Breaker:
         self._is_failure = callback("breaker.is_failure", is_failure)
         self._on_change = callback("breaker.on_change", on_change, optional=True)
         self._max_entries = count("breaker.max_entries", max_entries)
+        self._probes = instance("breaker.probes", probes, ProbeLeases, optional=True)
         self._clock = clock
         self._lock = new_lock()  # guards the circuits and their contents
         self._circuits: OrderedDict[str, Circuit] = OrderedDict()  # the most recently used is last
@@ -167,6 +171,9 @@ class Breaker:
                 raise
         if permit is None:
             raise _open_error(call, key, retry_after)
+        if after == "half_open" and self._probes is not None and not self._probes.take(key, hold):
+            self._settle_as((key, circuit, permit), None)
+            raise _open_error(call, key, min(1.0, hold))
         return key, circuit, permit
 
     def _circuit(self, key: str) -> Circuit:
@@ -198,6 +205,8 @@ class Breaker:
             before = circuit.state
             circuit.settle(permit, failed, now)
             after = circuit.state
+        if before == "half_open" and self._probes is not None:
+            self._probes.release(key)
         if before != after:
             self._report(key, before, after)
 

@@ -94,6 +94,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "RecordingPortal": {"portal": LocalPortal()},
     "RequestLog": {"target": logging.getLogger("portal")},
     "Rewrite": {"change": bytes},
+    "ProbeLeases": {"store": "redis://127.0.0.1:6379/0", "namespace": "shop"},
     "Registration": {"store": "memory://x"},
     "JSService": {"name": "shop"},
     "Service": {"name": "shop"},

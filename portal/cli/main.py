@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from .. import __version__
+from .batches.map_calls import map_
 from .call import call
 from .describe import describe, explain, list_
 from .errors import EXIT_CODES, INTERRUPTED
@@ -39,5 +40,5 @@ def main() -> None:
         logging.lastResort.setFormatter(LogFormatter())
 
 
-for _command in (call, describe, explain, js, list_, openapi, publish, serve, stub, subscribe):
+for _command in (call, describe, explain, js, list_, map_, openapi, publish, serve, stub, subscribe):
     main.add_command(_command)

@@ -14,13 +14,14 @@ from ..address import Address
 from ..auth.credentials import ClientAuth, credentials_of
 from ..cache.response_cache import ResponseCache
 from ..calls.middleware import Middleware
-from ..calls.plugins import close_middleware, resolve_middleware
+from ..calls.plugins import resolve_middleware
 from ..context import CallContext
 from ..directory.base import Directory
-from ..errors import RegistryError, ValidationError
+from ..errors import RegistryError
 from ..portal import Resolver, topology
 from ..resilience.policy import Policy
 from . import signatures
+from .batches import Batch, has_retry, submit_call
 from .checked_directory import checked_directory, guarded
 from .explain import Explainer, Explanation
 from .function_cache import FunctionCache
@@ -234,11 +235,11 @@ class Consumer(ResolvingMethods):
 
     @typed_as(signatures.submit_at)
     def submit_at(self, address: Address | str, params: Mapping[str, Any] | None = None, **options: Any) -> Future[Any]:
-        """Make a call in a worker thread; the options are those of `call_at`.
+        """Make a call in a worker thread, with the options of `call_at`. The future can be cancelled while it runs.
 
         Raises: OverloadedError when the pool and its queue are full.
         """
-        return self._workers.submit(self.call_at, address, params, **options)
+        return submit_call(self._workers.submit, self.call_at, address, params, **options)
 
     @typed_as(signatures.map_at)
     def map_at(
@@ -248,20 +249,23 @@ class Consumer(ResolvingMethods):
         *,
         max_in_flight: int = 32,
         timeout: float | None = None,
+        return_exceptions: bool = False,
+        as_completed: bool = False,
         returns: Any = None,
+        policy: Policy | None = None,
     ) -> Iterator[Any]:
         """Return the results for each of `params`, in order, with at most `max_in_flight` calls at a time.
 
-        `params` may be endless: it is read as results are taken. The first failure is raised in its place, and the
-        calls still in flight are cancelled. The timeout is for each call. If the pool has no room for `max_in_flight`
-        calls, fewer are in flight.
+        `params` is read as results are taken. The first failure is raised in its place, and the calls in flight are
+        cancelled. With a Retry, calls that the server rejects for their number wait their turn.
 
-        Raises, as results are taken: OverloadedError when the pool has no room at all; what the calls raise.
+        Args:
+            return_exceptions: whether a failed call has its exception as result, so that the others go on.
+            as_completed: whether to return pairs (number, result) as the results come, not in the order of `params`.
         """
-        if max_in_flight < 1:
-            raise ValidationError(f"max_in_flight must be at least 1, got {max_in_flight}")
-        call = partial(self.call_at, address, timeout=timeout, returns=returns)
-        return self._workers.map(call, params, max_in_flight)
+        call = partial(self.call_at, address, timeout=timeout, returns=returns, policy=policy)
+        batch = Batch.of_calls(self._workers.submit, call, max_in_flight, waits_turn=has_retry(policy, self._stages))
+        return batch.results(params, as_completed=as_completed, return_exceptions=return_exceptions)
 
     def notify_at(
         self,
@@ -335,8 +339,6 @@ class Consumer(ResolvingMethods):
         context = CallContext.for_call(self._timeout if timeout is None else timeout)
         return publish(resolver, target, data, key, context)
 
-    # explaining
-
     def explain(self, target: Target, *, policy: Policy | None = None) -> Explanation:
         """Return what the next call to an address, to equal instances or to a name would do, and why.
 
@@ -383,7 +385,7 @@ class Consumer(ResolvingMethods):
         self._functions.clear()
         self._groups.close()
         close_resource(self._directory)
-        close_middleware((*self._stages.middleware, *self._stages.attempt_middleware))
+        self._stages.close()
 
     def _resolving(self) -> ResolvedFunctions:
         # not kept: a cycle of references would put off the end of a consumer that is not closed

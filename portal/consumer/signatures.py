@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from .._internal.json_text import JSONValue
 from ..address import Address
@@ -112,7 +112,10 @@ def map_at(
     *,
     max_in_flight: int = 32,
     timeout: float | None = None,
+    return_exceptions: Literal[False] = False,
+    as_completed: Literal[False] = False,
     returns: None = None,
+    policy: Policy | None = None,
 ) -> Iterator[JSONValue]: ...
 
 
@@ -124,8 +127,41 @@ def map_at(
     *,
     max_in_flight: int = 32,
     timeout: float | None = None,
+    return_exceptions: Literal[False] = False,
+    as_completed: Literal[False] = False,
     returns: TypeForm[T],
+    policy: Policy | None = None,
 ) -> Iterator[T]: ...
+
+
+@overload
+def map_at(
+    self: Any,
+    address: At,
+    params: Iterable[Params],
+    *,
+    max_in_flight: int = 32,
+    timeout: float | None = None,
+    return_exceptions: Literal[True],
+    as_completed: Literal[False] = False,
+    returns: Any = None,
+    policy: Policy | None = None,
+) -> Iterator[Any]: ...
+
+
+@overload
+def map_at(
+    self: Any,
+    address: At,
+    params: Iterable[Params],
+    *,
+    max_in_flight: int = 32,
+    timeout: float | None = None,
+    return_exceptions: bool = False,
+    as_completed: Literal[True],
+    returns: Any = None,
+    policy: Policy | None = None,
+) -> Iterator[tuple[int, Any]]: ...
 
 
 def map_at(self: Any, *args: Any, **options: Any) -> Any:

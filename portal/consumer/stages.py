@@ -9,11 +9,13 @@ from .._internal.at_fork import new_lock
 from .._internal.counter import number_source
 from .._internal.settings import instance
 from ..calls.middleware import Call, CallNext, Middleware, build_chain
+from ..calls.plugins import close_middleware
 from ..errors import PortalError, RegistryError
 from ..resilience.policy import Policy, PolicyState
 from .balanced_call import BalancedCall, conclude
 from .balancing.settings import Balancing
 from .failover import FailOver
+from .fallback_call import FallbackCalls
 from .function_cache import FunctionCache
 from .pending import PendingFunction
 from .targets import GroupKind
@@ -79,7 +81,7 @@ class Stages:
         self.middleware = tuple(middleware)
         self.attempt_middleware = tuple(attempt_middleware)
         self.policy = instance("consumer.policy", policy, Policy, optional=True)
-        self.state = PolicyState() if state is None else state
+        self.state = PolicyState(FallbackCalls(functions, send)) if state is None else state
         self._lock = new_lock()  # guards the table of chains
         self._chains: dict[int, PolicyChains] = {}  # by the id of the policy, which the chains keep alive
         self._kinds: dict[Hashable, GroupKind] = {}
@@ -96,6 +98,11 @@ class Stages:
         else:
             outer = (*outer, *middleware)
         return Stages(self._functions, outer, inner, self.policy, self.state)
+
+    def close(self) -> None:
+        """Close the middleware, and end the threads of the stages."""
+        self.state.close()
+        close_middleware((*self.middleware, *self.attempt_middleware))
 
     def of(self, policy: Policy | None) -> PolicyChains:
         """Return the chains of a policy; None for that of the Consumer. Raises: ConfigError."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import weakref
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Executor, Future
-from typing import Any, TypeVar
+from typing import Any
 
 from .._internal.at_fork import new_lock, renew_after_fork
 from .._internal.executor import WorkerPool
@@ -15,8 +14,6 @@ from ..errors import OverloadedError
 from .closed import closed_error
 
 __all__ = ["CallWorkers"]
-
-ItemT = TypeVar("ItemT")
 
 _THREADS = 32
 _QUEUE = 1024
@@ -68,36 +65,6 @@ class CallWorkers:
                 # The threads keep the pool alive, so they would outlive an owner that is not closed. Queued calls run.
                 weakref.finalize(self, pool.shutdown, wait=False).atexit = False
             return self._pool
-
-    def map(self, call: Callable[[ItemT], Any], items: Iterable[ItemT], max_in_flight: int) -> Iterator[Any]:
-        """Yield the result of `call(item)` for each item, in order.
-
-        Items are read as results are taken. The first failure is raised in its place, and the calls still in flight are
-        cancelled. If the pool has no room for `max_in_flight` calls, fewer are in flight.
-
-        Raises: OverloadedError when the pool has no room at all; what the calls raise.
-        """
-        in_flight: deque[Future[Any]] = deque()
-        try:
-            for item in items:
-                while (future := self._submit_if_room(call, item)) is None:
-                    if not in_flight:
-                        raise OverloadedError("all workers of the consumer are busy with other calls", retry_after=1.0)
-                    yield in_flight.popleft().result()
-                in_flight.append(future)
-                if len(in_flight) >= max_in_flight:
-                    yield in_flight.popleft().result()
-            while in_flight:
-                yield in_flight.popleft().result()
-        finally:
-            for future in in_flight:
-                future.cancel()
-
-    def _submit_if_room(self, call: Callable[[ItemT], Any], item: ItemT) -> Future[Any] | None:
-        try:
-            return self.submit(call, item)
-        except OverloadedError:
-            return None
 
     def close(self) -> None:
         """Take no more calls and cancel the queued ones. May be called twice."""

@@ -138,6 +138,15 @@ class Admission:
         Returns: the moment at which the place was taken, and how many calls run.
         Raises: OverloadedError if no place is free and the call cannot or need not wait; CallTimeout, CallCancelled.
         """
+        with self._lock:
+            running = self._running
+            if running < self._limit and not self._waiters:
+                self._running = running = running + 1
+                return self._clock(), running
+        return self._ask(context, max_wait, name)
+
+    def _ask(self, context: CallContext, max_wait: float, name: str) -> tuple[float, int]:
+        """Take a place as `enter` does, if none was free a moment ago."""
         remaining = context.remaining()
         patience = max_wait if remaining is None or remaining > max_wait else remaining
         with self._lock:

@@ -111,8 +111,9 @@ class Chaos:
             draw = self._random.random
             slow, fails, drops = draw() < self._slow, draw() < self._fails, draw() < self._drops
             drops = drops and not fails
-            for name, happens in (("slow", slow), ("fails", fails), ("drops_after_execution", drops)):
-                self._counts[name] += happens
+            if slow or fails or drops:
+                for name, happens in (("slow", slow), ("fails", fails), ("drops_after_execution", drops)):
+                    self._counts[name] += happens
         return slow, fails, drops
 
     def _wait(self, call: Call) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import lru_cache
 from itertools import islice
 from typing import Generic, TypeVar
 
 from .._internal.at_fork import new_lock
+from ..address import Address
 from ..calls.middleware import Call
 
 __all__ = ["KeyedState", "authority_of"]
@@ -20,7 +22,12 @@ _EVICTION_SCAN = 16  # how many of the least recently used states are searched f
 def authority_of(call: Call) -> str:
     """Return the `host:port` of a call's address; the function's name if the address has no host."""
     address = call.address
-    return (address.authority if address is not None else "") or call.function.name
+    return (_authority(address) if address is not None else "") or call.function.name
+
+
+@lru_cache(maxsize=4096)
+def _authority(address: Address) -> str:
+    return address.authority
 
 
 class KeyedState(Generic[StateT]):
@@ -33,6 +40,8 @@ class KeyedState(Generic[StateT]):
         max_entries: the largest number of states.
         is_idle: whether a state may be removed without loss; None takes every state for idle.
 
+    A look-up takes no lock: the order of use is noted in a set, and made when a state is removed.
+
     Threads: any. `make` and `is_idle` run under the lock and must be quick.
     """
 
@@ -43,22 +52,28 @@ class KeyedState(Generic[StateT]):
         self._max_entries = max_entries
         self._is_idle = is_idle
         self._lock = new_lock()  # guards the states by key, not what is in each state
-        self._states: OrderedDict[str, StateT] = OrderedDict()  # the most recently used is last
+        self._states: OrderedDict[str, StateT] = OrderedDict()
+        self._used: set[str] = set()  # keys used since the last eviction; their order is made then
 
     def get(self, key: str) -> StateT:
         """Return the state of a key, made now if there is none."""
+        found = self._states.get(key)
+        if found is not None:
+            self._used.add(key)
+            return found
         with self._lock:
-            states = self._states
-            found = states.get(key)
-            if found is not None:
-                states.move_to_end(key)
-                return found
-            if len(states) >= self._max_entries:
-                self._evict()
-            made = states[key] = self._make()
-            return made
+            found = self._states.get(key)
+            if found is None:
+                if len(self._states) >= self._max_entries:
+                    self._evict()
+                found = self._states[key] = self._make()
+            return found
 
     def _evict(self) -> None:
+        used, self._used = self._used, set()
+        for key in used.copy():
+            if key in self._states:
+                self._states.move_to_end(key)
         oldest = list(islice(self._states.items(), _EVICTION_SCAN))
         idle = [key for key, state in oldest if self._is_idle is None or self._is_idle(state)]
         del self._states[idle[0] if idle else oldest[0][0]]
@@ -68,7 +83,7 @@ class KeyedState(Generic[StateT]):
         return self._states.get(key)
 
     def items(self) -> list[tuple[str, StateT]]:
-        """Return the states by key, the least recently used first."""
+        """Return the states by key."""
         with self._lock:
             return list(self._states.items())
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import random as _random
 import threading
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from copy import copy
 from time import monotonic
 from typing import Any
@@ -25,7 +26,9 @@ from ..context import CallContext
 from ..errors import (
     CallCancelled,
     CallTimeout,
+    OverloadedError,
     PortalError,
+    RateLimitError,
     TransportError,
     ValidationError,
 )
@@ -33,10 +36,12 @@ from ..errors.delivery import RetryAfterError
 from .keyed import KeyedState, authority_of
 from .retry_budget import RetryBudget, RetryTokens
 
-__all__ = ["Retry", "RetryBudget", "wait"]
+__all__ = ["Retry", "RetryBudget", "limits_handled", "wait"]
 
 _log = get_logger("portal.calls")
 _NEVER = (ValidationError, CallCancelled)
+#: Whether the caller waits where a server limits its calls, so that Retry raises such an error at once.
+limits_handled: ContextVar[bool] = ContextVar("portal_limits_handled", default=False)
 _YEAR = 365 * 86_400.0  # seconds; a peer may send a number that is too large for a float
 
 
@@ -185,6 +190,12 @@ class Retry:
 
     def _is_temporary(self, error: PortalError, context: CallContext) -> bool:
         if isinstance(error, _NEVER) or _says_no(error):
+            return False
+        if (
+            isinstance(error, RateLimitError | OverloadedError)
+            and error.delivery == "not_sent"
+            and limits_handled.get()
+        ):
             return False
         if isinstance(error, CallTimeout) and context.deadline is not None and self._clock() >= context.deadline:
             return False

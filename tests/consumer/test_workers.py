@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from portal import Consumer, ConsumerError, FunctionError, LocalPortal, OverloadedError, ValidationError
-from portal._internal.executor import WorkerPool
+from portal import Consumer, ConsumerError, FunctionError, LocalPortal, ValidationError
 from portal.consumer.workers import CallWorkers
 
 WAIT = 10.0
@@ -44,20 +43,6 @@ def test_map_reads_items_as_results_are_taken_and_stops_at_a_failure(local: Loca
             consumer.map_at("local://add", [], max_in_flight=0)
         with pytest.raises(FunctionError):
             list(consumer.map_at("local://fail", [{}, {}]))
-
-
-def test_map_with_fewer_threads_than_calls_in_flight() -> None:
-    workers = CallWorkers(WorkerPool(1, 1))
-    assert list(workers.map(str, range(20), 8)) == [str(n) for n in range(20)]
-
-
-def test_map_without_room_for_one_call() -> None:
-    class FullPool(WorkerPool):
-        def submit(self, *args: Any, **options: Any) -> Any:
-            raise OverloadedError("full")
-
-    with pytest.raises(OverloadedError, match="all workers of the consumer are busy"):
-        next(CallWorkers(FullPool()).map(str, [1], 8))
 
 
 def test_an_executor_of_the_user(local: LocalPortal) -> None:

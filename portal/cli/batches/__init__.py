@@ -1,0 +1,1 @@
+"""`portal map`: calls for the lines of a file."""

@@ -1,0 +1,154 @@
+"""`portal map`: call a function once for each line of a file."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
+from itertools import islice
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from ..call import parse_object
+from ..connect import client_options, connected
+from ..errors import FAILED, reported
+from ..output import echo
+
+if TYPE_CHECKING:
+    from ...errors import PortalError
+
+__all__ = ["complete_lines", "map_"]
+
+_EXAMPLES = """\b
+Examples:
+  portal map http://127.0.0.1:8080/api/orders/add --input pairs.jsonl --output sums.jsonl
+  portal map http://127.0.0.1:8080/api/orders/add --input pairs.jsonl --output sums.jsonl --resume
+"""
+
+
+@click.command("map", epilog=_EXAMPLES)
+@click.argument("address")
+@click.option("--input", "source", type=click.Path(exists=True, dir_okay=False), required=True, metavar="FILE")
+@click.option("--output", "target", type=click.Path(dir_okay=False), required=True, metavar="FILE")
+@click.option(
+    "--failures", type=click.Path(dir_okay=False), metavar="FILE", help="Default: the output file with .failures added."
+)
+@click.option("--resume", is_flag=True, help="Go on after the last line of the output file.")
+@click.option("--max-in-flight", type=click.IntRange(1, 1000), default=32, show_default=True, metavar="CALLS")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Time limit of each call."
+)
+@client_options
+def map_(
+    address: str,
+    source: str,
+    target: str,
+    failures: str | None,
+    resume: bool,
+    max_in_flight: int,
+    timeout: float | None,
+    **client: Any,
+) -> None:
+    """Call the function at ADDRESS once for each line of the input file, a JSON object of parameters.
+
+    Each line of the output file has the result for the same line of the input file, or null where the call failed. The
+    file of failures has the number of such a line, its parameters and the error. Calls are repeated after temporary
+    failures, and wait where the server limits their rate.
+    """
+    from ...resilience.policy import Policy
+
+    failed_path = Path(failures or f"{target}.failures")
+    done = _prepare(Path(target), failed_path, resume)
+    with (
+        open(source, encoding="utf-8") as lines,
+        open(target, "a", encoding="utf-8") as results,
+        open(failed_path, "a", encoding="utf-8") as failed,
+        reported(as_json=False),
+        connected(address, **client) as consumer,
+        _progress(source, done) as bar,
+    ):
+        params: list[dict[str, Any]] = []  # of the calls whose results have not come
+        calls = _remember(_parsed(lines, done), params)
+        found = consumer.map_at(
+            address, calls, max_in_flight=max_in_flight, timeout=timeout, policy=Policy.batch(), return_exceptions=True
+        )
+        count = 0
+        for number, result in enumerate(found, done + 1):
+            sent = params.pop(0)
+            if isinstance(result, Exception):
+                count += 1
+                _write(failed, {"line": number, "params": sent, "error": _error_of(result)})
+                result = None
+            _write(results, result)
+            if bar is not None:
+                bar.update(1)
+    if count:
+        echo(f"error: {count} calls failed; see {failed_path}", err=True)
+        raise SystemExit(FAILED)
+
+
+def complete_lines(path: Path) -> int:
+    """Return the number of complete lines of a file, and cut a line that an interrupted run has not completed."""
+    count = end = 0
+    with path.open("rb+") as file:
+        for line in file:
+            if line.endswith(b"\n"):
+                count += 1
+                end += len(line)
+        file.truncate(end)
+    return count
+
+
+def _prepare(target: Path, failed: Path, resume: bool) -> int:
+    """Return how many lines are done. Raises: click.UsageError if a file would be overwritten."""
+    if not target.exists() or target.stat().st_size == 0:
+        failed.unlink(missing_ok=True)
+        return 0
+    if not resume:
+        raise click.UsageError(f"{target} exists: go on with --resume, or remove it")
+    done = complete_lines(target)
+    if failed.exists():
+        complete_lines(failed)
+        # The result of a failed call is written after its failure.
+        kept = [line for line in failed.read_text("utf-8").splitlines(True) if json.loads(line)["line"] <= done]
+        failed.write_text("".join(kept), "utf-8")
+    return done
+
+
+def _parsed(lines: IO[str], done: int) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(islice(lines, done, None), done + 1):
+        yield parse_object(line, f"line {number} of --input")
+
+
+def _remember(calls: Iterator[dict[str, Any]], into: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for params in calls:
+        into.append(params)
+        yield params
+
+
+def _write(file: IO[str], value: Any) -> None:
+    file.write(json.dumps(value, ensure_ascii=False) + "\n")
+    file.flush()
+
+
+def _error_of(error: Exception | PortalError) -> dict[str, Any]:
+    from ...errors import PortalError
+
+    if isinstance(error, PortalError):
+        return error.to_dict()
+    return {"error": type(error).__name__, "message": str(error)}
+
+
+def _progress(source: str, done: int) -> Any:
+    """Return a progress bar on stderr, or nothing if that is not a terminal."""
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        return nullcontext()
+    with open(source, "rb") as file:
+        length = sum(1 for _ in file)
+    bar = click.progressbar(length=length, label="calls", file=sys.stderr, show_pos=True)
+    bar.update(done)
+    return bar

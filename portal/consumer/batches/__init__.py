@@ -1,0 +1,8 @@
+"""Many calls at a time: batches, and futures that cancel their call."""
+
+from __future__ import annotations
+
+from .batch import Batch, has_retry
+from .call_future import CallFuture, submit_call
+
+__all__ = ["Batch", "CallFuture", "has_retry", "submit_call"]

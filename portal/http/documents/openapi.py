@@ -19,6 +19,7 @@ from ...jsonrpc.methods import method_names
 from ...network.problem import PROBLEM
 from ...schema import FunctionSchema
 from ...schema.bundle import SchemaBundle
+from ...schema.documentation.examples import examples_by_type
 from ...service import Service
 from ..messages.event_stream import EVENTS, JSON, NDJSON
 from .declared_errors import declared_responses
@@ -165,7 +166,7 @@ def _call(entry: Entry, name: str, bundle: SchemaBundle) -> dict[str, Any]:
     content = request_content(
         schema,
         lambda found: bundle.add_component(f"{name}_input", found, formats=function.parameters.schema.formats),
-        _examples(schema.examples, "input"),
+        _examples(schema.examples, "input") or examples_by_type(schema.input_schema),
     )
     statuses = {*_CALL_STATUSES, 406} if schema.streaming else {*_CALL_STATUSES}
     operation: dict[str, Any] = {
@@ -219,7 +220,7 @@ def _examples(examples: Iterable[Mapping[str, Any]], member: str) -> dict[str, A
 def _response(entry: Entry, name: str, bundle: SchemaBundle) -> dict[str, Any]:
     schema = entry.function.schema
     content: dict[str, Any] = {"schema": _output(entry, name, bundle)}
-    examples = _examples(schema.examples, "output")
+    examples = _examples(schema.examples, "output") or examples_by_type(schema.output_schema)
     if examples:
         content["examples"] = examples
     return {"description": "The result.", "headers": _headers("X-Request-ID"), "content": {JSON: content}}

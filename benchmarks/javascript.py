@@ -87,7 +87,11 @@ def main() -> None:
         rows.append(("4 threads of heavy code, times one thread (at least 1.6)", f"{four / one:.2f}"))
     rows.append(("first call, trusted (at most 5 ms)", f"{cold(True) * 1e3:.1f} ms"))
     rows.append(("first call, untrusted (at most 60 ms)", f"{cold(False) * 1e3:.1f} ms"))
-    others = [one for one in available_engines() if one != "quickjs" and find_engine(one).capabilities().trusted]
+    if find_engine("quickjs-wasm").is_available():
+        rows += wasm()
+    others = [
+        one for one in available_engines() if not one.startswith("quickjs") and find_engine(one).capabilities().trusted
+    ]
     rows += ((f"{engine}, trusted, warm", f"{other_engine(engine):,.0f}/s") for engine in others)
     width = max(len(name) for name, _ in rows)
     print("\n".join(f"{name:{width}}  {value:>14}" for name, value in rows))
@@ -169,6 +173,19 @@ def cold(trusted: bool) -> float:
             call(function)
             best = min(best, perf_counter() - started)
     return best
+
+
+def wasm() -> list[tuple[str, str]]:
+    """Return the rows of WebAssembly: a copy of the loaded state for each call, and warm calls."""
+    sandbox = Sandbox("trusted", limits=Limits(time=10.0), isolation="wasm")
+    with JavaScriptPortal(engine="quickjs-wasm", sandbox=sandbox) as portal:
+        warm = publish(portal, JSFunction(DISCOUNT, "discount", schema=SCHEMA, trusted=True))
+        fresh = publish(portal, JSFunction(DISCOUNT, "isolated", schema=SCHEMA))
+        best = fastest({"warm": lambda: call(warm), "fresh": lambda: call(fresh)}, {"warm": 1000, "fresh": 200})
+    return [
+        ("WebAssembly, a new state for each call (at most 3 ms)", f"{best['fresh'] * 1e3:.2f} ms"),
+        ("WebAssembly, warm (at least 10,000/s)", f"{1 / best['warm']:,.0f}/s"),
+    ]
 
 
 def other_engine(engine: str) -> float:

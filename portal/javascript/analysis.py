@@ -1,6 +1,7 @@
 """Look at JavaScript before it first runs. This is a first line only: limits stop what it does not see.
 
-tree-sitter-javascript parses the source if it is installed. Without it only the size is looked at.
+tree-sitter-javascript parses the source if it is installed. Without it the tokens are looked at; then wrong syntax is
+found when the code is loaded.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import Any, Literal
 
 from .._internal.settings import choice, size, whole_number
 from ..errors import JavaScriptError
+from .lexer import position
+from .token_analysis import find_in_tokens
 
 __all__ = ["Analysis", "Finding", "analyse"]
 
@@ -22,6 +25,18 @@ _DANGEROUS_CALLS = {"eval": "eval", "Function": "Function", "import": "dynamic-i
 _ENDLESS = {"while_statement", "do_statement", "for_statement"}
 _LITERALS = ("string", "template_string", "number", "regex")
 _LEAVING = ("break_statement", "return_statement", "throw_statement", "yield_expression", "await_expression")
+_MESSAGES = {
+    "eval": "code must not be loaded or made while it runs",
+    "Function": "code must not be loaded or made while it runs",
+    "dynamic-import": "code must not be loaded or made while it runs",
+    "constructor": "a function must not be made by a constructor property",
+    "with": "the statement with must not be used",
+    "prototype": "a prototype must not be changed",
+    "endless-loop": "the loop never ends",
+    "regex": "a quantifier of a quantified group may take exponential time",
+    "literal": "a literal is too long",
+    "nesting": "code is nested too deeply",
+}
 _NESTED_QUANTIFIERS = re.compile(r"\((?:[^()\\]|\\.)*[+*](?:[^()\\]|\\.)*\)(?:[+*]|\{\d+,\d*\})")
 
 
@@ -95,6 +110,7 @@ def analyse(source: str, settings: Analysis | None = None) -> list[Finding]:
 
 def _findings(source: str, bounds: Analysis) -> Iterator[Finding]:
     if find_spec("tree_sitter_javascript") is None or find_spec("tree_sitter") is None:
+        yield from _findings_in_tokens(source, bounds)
         return
     import tree_sitter
     import tree_sitter_javascript
@@ -113,6 +129,13 @@ def _findings(source: str, bounds: Analysis) -> Iterator[Finding]:
         for rule, message in _rules(node, bounds):
             yield Finding(rule, message, line, column)
         waiting.extend((child, depth + 1) for child in node.children)
+
+
+def _findings_in_tokens(source: str, bounds: Analysis) -> Iterator[Finding]:
+    for rule, index in find_in_tokens(source, max_nesting=bounds.max_nesting, max_literal=bounds.max_literal):
+        text = source[index : index + bounds.max_literal]
+        if rule != "regex" or _NESTED_QUANTIFIERS.search(text.partition("\n")[0]) is not None:
+            yield Finding(rule, _MESSAGES[rule], *position(source, index))
 
 
 def _column(data: bytes, node: Any) -> int:

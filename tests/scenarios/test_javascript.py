@@ -167,6 +167,31 @@ def test_a_script_behind_a_gateway_calls_a_service_over_http(trusted: bool) -> N
             assert "secret" not in str(hidden.value)
 
 
+@pytest.mark.parametrize("how", [HTTPPortal, WebSocketPortal])
+def test_a_timeout_behind_a_gateway_comes_as_itself(how: Any) -> None:
+    import threading
+
+    release = threading.Event()
+
+    def waits() -> int:
+        release.wait(30.0)
+        return 7
+
+    with Consumer() as inner, Consumer() as client, HTTPPortal() as service, how() as gateway:
+        slow = str(service.apply(waits))
+        grants = (Grant(slow, timeout=0.2),)
+        with JavaScriptPortal(sandbox=Sandbox(limits=LIMITS), host=HostAPI(grants=grants), caller=inner.call_at) as js:
+            relay = gateway.apply(js.resolve_function(js.apply(JSFunction(f"() => portal.call('{slow}')", "relay"))))
+            code = f"async () => {{ try {{ await portal.call('{slow}') }} catch (e) {{ return e.name }} }}"
+            catches = gateway.apply(js.resolve_function(js.apply(JSFunction(code, "catches"))))
+            try:
+                with pytest.raises(CallTimeout):
+                    client.call_at(relay, {}, timeout=30.0)
+                assert client.call_at(catches, {}, timeout=30.0) == "CallTimeout"
+            finally:
+                release.set()
+
+
 def test_the_deadline_of_the_caller_holds_for_what_a_script_calls() -> None:
     import threading
 

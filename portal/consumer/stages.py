@@ -12,6 +12,7 @@ from ..calls.middleware import Call, CallNext, Middleware, build_chain
 from ..calls.plugins import close_middleware
 from ..errors import PortalError, RegistryError
 from ..resilience.policy import Policy, PolicyState
+from ..resilience.retry import Retry
 from .balanced_call import BalancedCall, conclude
 from .balancing.settings import Balancing
 from .failover import FailOver
@@ -86,7 +87,8 @@ class Stages:
         self._chains: dict[int, PolicyChains] = {}  # by the id of the policy, which the chains keep alive
         self._kinds: dict[Hashable, GroupKind] = {}
         self._next_kind = number_source(0)
-        self._default_policy = Policy() if policy is None else policy
+        self._no_policy = Policy()
+        self._default_policy = self._no_policy if policy is None else policy
         self.direct = not self.middleware and not self.attempt_middleware and policy is None
         self.default = self.of(policy).at_address
 
@@ -126,7 +128,7 @@ class Stages:
         return PolicyChains(
             policy,
             self._kind_of(policy),
-            build_chain((*self.middleware, *around), attempt),
+            build_chain((*self.middleware, *self._explained(policy), *around), attempt),
             build_chain((*self.middleware, self._concluded, *around), balanced),
         )
 
@@ -137,6 +139,26 @@ class Stages:
             made = GroupKind(self._next_kind(), Balancing.of(policy.balance), policy.transports)
             found = self._kinds.setdefault(key, made)
         return found
+
+    def _explained(self, policy: Policy) -> tuple[Middleware, ...]:
+        """Return a stage that adds the policy in short to the errors of calls at one address; none for no policy."""
+        if policy is self._no_policy:
+            return ()
+
+        def explained(call: Call, call_next: CallNext) -> Any:
+            try:
+                return call_next(call)
+            except PortalError as error:
+                error.with_context(explain=self._summary(policy, call))
+                raise
+
+        return (explained,)
+
+    def _summary(self, policy: Policy, call: Call) -> str:
+        names = [type(one).__name__ for one in (*policy.call_stages(self.state), *policy.attempt_stages(self.state))]
+        retry = None if policy.retry is None else self.state.find(policy.retry)
+        tokens = f"; {retry.tokens_of(call).stats()['tokens']:.0f} tokens left" if isinstance(retry, Retry) else ""
+        return f"one address, stages {' > '.join([*names, 'send'])}{tokens}"
 
     def _concluded(self, call: Call, call_next: Callable[[Call], Any]) -> Any:
         """Turn the error of the last attempt into the error of the call, and remember the schema."""

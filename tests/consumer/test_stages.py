@@ -129,3 +129,14 @@ def test_chains_are_made_once_and_groups_are_shared_by_policies_of_one_balance()
         stages.of(Policy(timeout=1.0 + number))
     assert stages.of(one).kind.balancing.picker_name == "peak_ewma"
     assert len(stages._chains) <= 256
+
+
+def test_an_error_at_one_address_has_the_policy_in_short() -> None:
+    policy = Policy(timeout=60.0, retry=Retry(attempts=1), breaker=Breaker())
+    with Consumer() as consumer:
+        with pytest.raises(TransportError) as caught:
+            consumer.call_at("http://127.0.0.1:9/api/add", policy=policy)
+        assert caught.value.context["explain"] == "one address, stages Retry > Breaker > send; 99 tokens left"
+        with pytest.raises(TransportError) as caught:
+            consumer.call_at("http://127.0.0.1:9/api/add")
+        assert "explain" not in caught.value.context

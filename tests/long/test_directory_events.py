@@ -11,7 +11,9 @@ from tests.support.directory_events import Events
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "redis"])
-def test_50_events(kind: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_50_events_long(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PORTAL_TEST_DIRECTORY", "")
     url = f"sqlite://{tmp_path}/portals.sqlite" if kind == "sqlite" else request.getfixturevalue("valkey_url") + "#long"
     events = Events(url, seed=11)

@@ -66,12 +66,14 @@ class Entry:
         etag: the server's entity tag with its quotes, or None.
         fresh_until: the end of its freshness on the cache's clock.
         size: the approximate memory in bytes.
+        must_revalidate: whether the server forbids its use while it is stale.
     """
 
     text: str
     etag: str | None
     fresh_until: float
     size: int
+    must_revalidate: bool = False
 
     @property
     def value(self) -> Any:
@@ -86,6 +88,10 @@ class ResponseCache:
         max_entries: the largest number of responses.
         max_bytes: the approximate memory for all entries and keys together.
         default_age: seconds for which a response is fresh if the server sets no age.
+        stale_while_revalidate: seconds after its freshness for which a response is still used at once, while a thread
+            requests it again (RFC 5861).
+        stale_if_error: seconds after its freshness for which a response is used if the server cannot respond
+            (RFC 5861).
         clock: seconds, as `time.monotonic`.
 
     Raises: ConfigError for a wrong setting.
@@ -99,9 +105,15 @@ class ResponseCache:
         max_bytes: int = 16 * 1024 * 1024,
         default_age: float = 0.0,
         clock: Callable[[], float] = monotonic,
+        *,
+        stale_while_revalidate: float = 0.0,
+        stale_if_error: float = 0.0,
     ) -> None:
         self._max_entries = count("cache.max_entries", max_entries)
         self._default_age = seconds("cache.default_age", default_age)
+        self._while_revalidate = seconds("cache.stale_while_revalidate", stale_while_revalidate)
+        self._if_error = seconds("cache.stale_if_error", stale_if_error)
+        self._keep_stale = max(stale_while_revalidate, stale_if_error)
         self._clock = clock
         self._flights: SingleFlight[Key] = SingleFlight()
         self._lock = new_lock()  # guards the attributes below
@@ -112,7 +124,9 @@ class ResponseCache:
         self._fresh = self._stale = self._missed = 0
 
     def lookup(self, key: Key) -> Entry | None:
-        """Return the entry of a key, or None. The entry is fresh (see `is_fresh`) or has an entity tag to send."""
+        """Return the entry of a key, or None. The entry is fresh (see `is_fresh`), has an entity tag to send, or may be
+        used while it is stale.
+        """
         now = self._clock()
         with self._lock:
             entry = self._kept.get(key)
@@ -120,7 +134,7 @@ class ResponseCache:
                 self._missed += 1
             elif now < entry.fresh_until:
                 self._fresh += 1
-            elif entry.etag is not None:
+            elif entry.etag is not None or self._is_usable(entry, self._keep_stale, now):
                 self._stale += 1
             else:
                 del self._kept[key]
@@ -132,8 +146,26 @@ class ResponseCache:
         """Return whether an entry may be used without a request."""
         return self._clock() < entry.fresh_until
 
+    def may_revalidate_later(self, entry: Entry) -> bool:
+        """Return whether a stale entry may be used at once, while it is requested again."""
+        return self._is_usable(entry, self._while_revalidate, self._clock())
+
+    def may_use_after_error(self, entry: Entry) -> bool:
+        """Return whether a stale entry may be used if the server cannot respond."""
+        return self._is_usable(entry, self._if_error, self._clock())
+
+    def _is_usable(self, entry: Entry, window: float, now: float) -> bool:
+        return not entry.must_revalidate and now < entry.fresh_until + window
+
     def store(
-        self, key: Key, value: Any, etag: str | None = None, max_age: float | None = None, *, epoch: int | None = None
+        self,
+        key: Key,
+        value: Any,
+        etag: str | None = None,
+        max_age: float | None = None,
+        *,
+        epoch: int | None = None,
+        must_revalidate: bool = False,
     ) -> bool:
         """Keep a response and replace the previous one.
 
@@ -142,6 +174,7 @@ class ResponseCache:
             value: the result of the call.
             etag: the server's entity tag with its quotes.
             max_age: seconds for which the response is fresh; None uses `default_age`.
+            must_revalidate: whether the server forbids its use while it is stale.
             epoch: the value of `epoch` before the request. The response is not kept if an entry was invalidated since.
 
         Returns: whether the response was kept. It is not kept if it is too large, not JSON data, or neither fresh nor
@@ -153,7 +186,7 @@ class ResponseCache:
         except (TypeError, ValueError, RecursionError):
             text = ""
         needed = _OVERHEAD + sum(map(sys.getsizeof, (text, etag, *key)))
-        entry = Entry(text, etag, fresh_until, needed)
+        entry = Entry(text, etag, fresh_until, needed, must_revalidate)
         with self._lock:
             self._kept.pop(key, None)
             useless = not text or (etag is None and fresh_until == -math.inf)

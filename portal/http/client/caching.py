@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from time import monotonic
 from typing import Any
 
+from ..._internal.executor import shared_executor
+from ..._internal.log import get_logger
 from ...cache.cache_control import freshness
-from ...cache.response_cache import ResponseCache, key_of
+from ...cache.response_cache import Key, ResponseCache, key_of
+from ...context import CallContext
+from ...errors import CallTimeout, OverloadedError, PortalError, ProtocolError, TransportError
 from ...function import ResolvedFunction
 from .request import ClientRequest
 from .result import ReceivedResponse, decode_result
 
 __all__ = ["CachedCalls"]
+
+_log = get_logger("portal.http.client")
+_REVALIDATION_SECONDS = 30.0
 
 
 class CachedCalls:
@@ -36,6 +44,7 @@ class CachedCalls:
         self._cache = cache
         self._exchange = exchange
         self._scope = scope
+        self._revalidating: set[Key] = set()
 
     def invoke(self, function: ResolvedFunction, params: Mapping[str, Any], request: ClientRequest) -> Any:
         """Return the result of a call, cached or new.
@@ -53,7 +62,7 @@ class CachedCalls:
         if entry is not None and cache.is_fresh(entry):
             return entry.value
 
-        def fetch() -> Any:
+        def fetch(request: ClientRequest = request) -> Any:
             epoch = cache.epoch
             condition = {} if entry is None or entry.etag is None else {"If-None-Match": entry.etag}
             received = self._exchange(request.with_headers(condition))
@@ -63,7 +72,45 @@ class CachedCalls:
                 return entry.value
             value = decode_result(received, address)
             if may_keep:
-                cache.store(key, value, received.headers.get("etag"), seconds, epoch=epoch)
+                strict = "must-revalidate" in received.headers.get("cache-control", "").lower()
+                cache.store(key, value, received.headers.get("etag"), seconds, epoch=epoch, must_revalidate=strict)
             return value
 
-        return cache.once(key, request.context, function.name, fetch)
+        name = function.name
+        if entry is not None and cache.may_revalidate_later(entry):
+            context = CallContext(deadline=monotonic() + _REVALIDATION_SECONDS)
+            self._revalidate(key, context, name, lambda: fetch(request._replace(context=context)))
+            return entry.value
+        try:
+            return cache.once(key, request.context, name, fetch)
+        except PortalError as error:
+            if entry is None or not _is_unavailable(error) or not cache.may_use_after_error(entry):
+                raise
+            _log.info("%s failed (%s); a stale response is used", name, error.code)
+            return entry.value
+
+    def _revalidate(self, key: Key, context: CallContext, name: str, fetch: Callable[[], Any]) -> None:
+        """Request a stale response again in a thread, unless one does so already or none is free."""
+
+        def run() -> None:
+            try:
+                self._cache.once(key, context, name, fetch)
+            except PortalError as error:
+                _log.info("%s could not be revalidated: %s", name, error)
+            finally:
+                self._revalidating.discard(key)
+
+        if key in self._revalidating:
+            return
+        self._revalidating.add(key)
+        try:
+            shared_executor().submit(run)
+        except PortalError:
+            self._revalidating.discard(key)
+
+
+def _is_unavailable(error: PortalError) -> bool:
+    """Return whether an error shows that the server cannot respond now."""
+    if isinstance(error, ProtocolError):
+        return error.status >= 500
+    return isinstance(error, TransportError | CallTimeout | OverloadedError)

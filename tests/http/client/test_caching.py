@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
 
-from portal import FunctionError, ResponseCache
+from portal import FunctionError, ResponseCache, TransportError
 from portal.function import ResolvedFunction
 from portal.http.client.caching import CachedCalls
 from portal.http.client.request import ClientRequest
 from portal.http.client.result import ReceivedResponse
 from portal.schema import FunctionSchema
+from tests.support.clocks import Clock
 from tests.support.scripted_transport import ADDRESS, request_of
 
 FUNCTION = ResolvedFunction(None, schema=FunctionSchema("add", cacheable=True), address=ADDRESS)  # type: ignore[arg-type]
@@ -76,3 +78,55 @@ def test_a_response_is_not_kept_where_the_server_forbids_it() -> None:
     calls = calls_to(server, ResponseCache(default_age=60.0))
     assert [invoke(calls), invoke(calls)] == [1, 1]
     assert server.conditions == [None, None]
+
+
+def stale(server: Server, clock: Clock, **options: float) -> CachedCalls:
+    """Return calls whose response has been stale for 5 seconds."""
+    calls = calls_to(server, ResponseCache(clock=clock, **options))
+    invoke(calls, a=1)
+    clock.now += 65.0
+    return calls
+
+
+def test_a_stale_response_is_used_if_the_server_cannot_respond() -> None:
+    clock = Clock()
+    server = Server(response("1"), TransportError("t"), FunctionError("f"), TransportError("t"))
+    calls = stale(server, clock, stale_if_error=10.0)
+    assert invoke(calls, a=1) == 1
+    with pytest.raises(FunctionError):  # the server has responded
+        invoke(calls, a=1)
+    clock.now += 10.0
+    with pytest.raises(TransportError):
+        invoke(calls, a=1)
+
+
+def test_a_server_may_forbid_stale_responses() -> None:
+    strict = ReceivedResponse(200, {"cache-control": "max-age=60, must-revalidate"}, b"1")
+    calls = stale(Server(strict, TransportError("t")), Clock(), stale_if_error=10.0, stale_while_revalidate=10.0)
+    with pytest.raises(TransportError):
+        invoke(calls, a=1)
+
+
+def test_a_stale_response_is_used_at_once_and_requested_again() -> None:
+    clock, requested = Clock(), threading.Event()
+
+    class Watched(Server):
+        def __call__(self, request: ClientRequest) -> ReceivedResponse:
+            try:
+                return super().__call__(request)
+            finally:
+                if len(self.conditions) == 2:
+                    requested.set()
+
+    server = Watched(response("1"), response("2"))
+    calls = stale(server, clock, stale_while_revalidate=10.0)
+    assert invoke(calls, a=1) == 1
+    assert requested.wait(10.0)
+    found = [1]
+    pause = threading.Event()
+    for _ in range(10_000):  # until the thread has stored it
+        if (found := [invoke(calls, a=1)]) == [2]:
+            break
+        pause.wait(0.001)
+    assert found == [2]
+    assert server.conditions == [None, '"1"']

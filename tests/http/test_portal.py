@@ -5,7 +5,6 @@ import socket
 import ssl
 import subprocess
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -237,24 +236,6 @@ def test_https(certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) 
                 consumer.call_at(f"{base}/hold", timeout=0.3)
             gate.set()
         peer.close()
-
-
-def test_items_that_follow_at_once_do_not_wait_for_the_next_one() -> None:
-    go_on = threading.Event()
-
-    def burst() -> Iterator[int]:
-        yield from range(5)
-        assert go_on.wait(WAIT)
-        yield 5
-
-    with HTTPPortal() as portal, Consumer() as consumer:
-        address = portal.apply(burst)
-        for _ in range(3):
-            go_on.clear()
-            items = consumer.stream_at(address)
-            assert [next(items) for _ in range(5)] == [0, 1, 2, 3, 4]
-            go_on.set()
-            assert list(items) == [5]
 
 
 def test_a_portal_uses_the_given_client() -> None:

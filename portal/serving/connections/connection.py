@@ -276,9 +276,9 @@ class Connection:
         if not self.output.write(data, self._config.response_timeout):
             self._owner.reduce_output(self)
 
-    def send_part(self, data: bytes, later: bool = False) -> None:
-        """Send a part of a stream. Never waits; see `wait_for_room` and `Output.write`. Raises: as `send`."""
-        if not self.output.write(data, later=later):
+    def send_part(self, data: bytes) -> None:
+        """Send a part of a stream. Never waits; see `wait_for_room`. Raises: as `send`."""
+        if not self.output.write(data):
             self._owner.reduce_output(self)
 
     def wait_for_room(self) -> None:

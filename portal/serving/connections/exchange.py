@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from functools import partial
-from time import monotonic, time
+from time import time
 
 from ..._internal.closing import close_and_log, run_all
 from ...http11.request_head import RequestHead
@@ -17,7 +16,6 @@ from .connection import Connection
 
 __all__ = ["Exchange"]
 
-_SOON = 0.001  # seconds after a piece of a stream in which further pieces are gathered
 _LARGE = 64 * 1024  # bytes of a body that is not copied behind its head
 
 
@@ -152,29 +150,19 @@ class Exchange:
         self._streaming = True
         self._writing = writing = threading.Lock()
 
-        def write(data: bytes, later: bool = False) -> None:
+        def write(data: bytes) -> None:
             self._connection.wait_for_room()
             with writing:
                 if not self._streaming:
                     raise ConnectionAbortedError("the stream was aborted")
-                self._connection.send_part(data, later)
+                self._connection.send_part(data)
 
         write(self._encode_head(response, None))
         if self._head.method == "HEAD":
             return
-        sent_at = 0.0
-        try:
-            for piece in body:
-                if piece:
-                    now = monotonic()
-                    soon = now - sent_at < _SOON
-                    if not soon:
-                        sent_at = now
-                    write(encode_chunk(piece) if self._chunked else piece, soon)
-        except BaseException:
-            with suppress(OSError):
-                write(b"")  # what was to be sent later goes out before the connection is closed
-            raise
+        for piece in body:
+            if piece:
+                write(encode_chunk(piece) if self._chunked else piece)
         if self._chunked:
             write(LAST_CHUNK)
 

@@ -20,7 +20,6 @@ from ..bounds.slow_reader import SlowReader
 
 __all__ = ["ConnectionOwner", "Output", "Sink"]
 
-_BATCH = 16 * 1024  # bytes of small parts that are sent together
 _STEP = 256 * 1024  # bytes that `flush` sends before other connections have their turn
 _OVERHEAD = 256  # bytes of memory that a part takes beside its data
 _LOOK = 0.5  # seconds between two looks at the clock while a stream waits for its client
@@ -105,7 +104,6 @@ class Output:
         "_budget",
         "_changed",
         "_clock",
-        "_deferred",
         "_delivered",
         "_on_pending",
         "_on_sent",
@@ -138,7 +136,6 @@ class Output:
         self.held = 0
         self._delivered = 0  # bytes that the client has acknowledged, when it was last looked at
         self._aborted = False
-        self._deferred = False  # whether parts are kept that the system has not been offered
         self._begun = False  # whether some of the first part was sent
         self._on_sent: Callable[[], object] | None = None
         self._changed: Condition | None = None  # on `lock`, while a stream waits
@@ -148,13 +145,11 @@ class Output:
 
     # the thread that responds
 
-    def write(self, data: bytes, timeout: float | None = None, *, later: bool = False) -> bool:
+    def write(self, data: bytes, timeout: float | None = None) -> bool:
         """Send `data`. Keep what the system does not take at once; never waits.
 
         Args:
             timeout: seconds in which the client must take everything, or None.
-            later: whether to let the thread that watches the connections send a small part, with those that follow at
-                once. It sends as soon as the client can take something.
         Returns: False if all connections together keep more than their budget now.
         Raises: OSError if the client is gone, or if the connection was aborted.
         """
@@ -162,12 +157,6 @@ class Output:
         with self.lock:
             if self._aborted:
                 raise ConnectionAbortedError(_ABORTED)
-            if later and self.pending + len(data) < _BATCH:
-                within = self._keep(memoryview(data), len(data) + _OVERHEAD, timeout)
-                self._deferred = True
-                return within
-            if self._deferred:
-                self._send_parts()
             if not self.pending:
                 while taken := self._sink.send_some(rest):
                     self.sent += taken
@@ -182,13 +171,9 @@ class Output:
         Returns: whether all was sent. Otherwise the connection cannot be used any more, as part may have been sent.
         """
         with self.lock:
-            if self._aborted:
+            if self.pending or self._aborted:
                 return False
             try:
-                if self._deferred:
-                    self._send_parts()
-                if self.pending:
-                    return False
                 taken = self._sink.send_some(data)
             except OSError:
                 return False
@@ -261,9 +246,7 @@ class Output:
 
     def _send_parts(self) -> None:
         count = 0
-        self._deferred = False
         while self._parts and count < _STEP:
-            self._join_small_parts()
             part, size = self._parts[0]
             taken = self._sink.send_some(part)
             if not taken:
@@ -280,20 +263,6 @@ class Output:
             self.pending -= count
             if not self.pending:
                 self._on_pending(False)
-
-    def _join_small_parts(self) -> None:
-        """Make one part of the first ones that are small, so that they take one call of the system."""
-        parts = self._parts
-        if len(parts) < 2 or len(parts[0][0]) + len(parts[1][0]) > _BATCH:
-            return
-        joined: list[memoryview] = []
-        length = held = 0
-        while parts and length + len(parts[0][0]) <= _BATCH:
-            part, size = parts.popleft()
-            joined.append(part)
-            length += len(part)
-            held += size
-        parts.appendleft((memoryview(b"".join(joined)), held))
 
     def complaint(self) -> str | None:
         """Return why the client is too slow, or None. Call it several times per write timeout.

@@ -12,7 +12,6 @@ from portal.http11.head_cache import HeadCache
 from portal.serving import Response
 from portal.serving.bounds.budget import Places
 from portal.serving.connections.exchange import Exchange
-from tests.support.clocks import Clock
 
 WAIT = 10.0
 
@@ -32,7 +31,7 @@ class RecordingConnection:
     def wait_for_room(self) -> None:
         pass
 
-    def send_part(self, data: bytes, later: bool = False) -> None:
+    def send_part(self, data: bytes) -> None:
         self.send(data)
 
     def send(self, data: bytes) -> None:
@@ -240,7 +239,7 @@ class Streaming(RecordingConnection):
         if self.fails == "wait_for_room":
             raise MemoryError
 
-    def send_part(self, data: bytes, later: bool = False) -> None:
+    def send_part(self, data: bytes) -> None:
         if self.fails == "send_part":
             raise MemoryError
         super().send_part(data)
@@ -278,49 +277,3 @@ def test_the_place_of_a_stream_is_put_back_whatever_step_raises(step: str) -> No
         exchange.send(response)
     assert connection.streams.taken == 0
     assert body.closed
-
-
-class GatheringConnection(RecordingConnection):
-    """A connection that notes which parts may be sent later."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.parts: list[tuple[bytes, bool]] = []
-
-    def send_part(self, data: bytes, later: bool = False) -> None:
-        self.parts.append((data, later))
-
-
-def test_pieces_that_follow_at_once_may_be_sent_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, connection = Clock(), GatheringConnection()
-    monkeypatch.setattr("portal.serving.connections.exchange.monotonic", clock)
-
-    def pieces() -> Iterator[bytes]:
-        yield b"a"
-        yield b"b"
-        clock.now += 0.002
-        yield b"c"
-        yield b"d"
-
-    exchange_on(connection).send(Response(200, [], pieces()))
-    assert connection.parts[1:] == [
-        (b"1\r\na\r\n", False),
-        (b"1\r\nb\r\n", True),
-        (b"1\r\nc\r\n", False),
-        (b"1\r\nd\r\n", True),
-        (b"0\r\n\r\n", False),
-    ]
-
-
-def test_a_stream_that_fails_sends_first_what_was_to_be_sent_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, connection = Clock(), GatheringConnection()
-    monkeypatch.setattr("portal.serving.connections.exchange.monotonic", clock)
-
-    def pieces() -> Iterator[bytes]:
-        yield b"a"
-        yield b"b"
-        raise ConnectionAbortedError("the stream failed")
-
-    with pytest.raises(ConnectionAbortedError, match="the stream failed"):
-        exchange_on(connection).send(Response(200, [], pieces()))
-    assert connection.parts[-2:] == [(b"1\r\nb\r\n", True), (b"", False)]

@@ -16,10 +16,10 @@ _CALLS = {"eval": "eval", "Function": "Function", "import": "dynamic-import"}
 
 
 class Found(NamedTuple):
-    """Something in a source: the rule, and the index where it is."""
+    """Something in a source: the rule, and the place where it is."""
 
     rule: str
-    index: int
+    place: int
 
 
 def find_in_tokens(source: str, *, max_nesting: int, max_literal: int) -> Iterator[Found]:

@@ -8,6 +8,7 @@ do not look at the clock; only a child process can be stopped then.
 from __future__ import annotations
 
 import json
+import re
 from importlib.util import find_spec
 from typing import Any
 
@@ -20,6 +21,12 @@ from .driver import Realm, call_realm, explain_memory, load_realm, out_of_memory
 __all__ = ["QuickJSEngine"]
 
 _MIB = 1024 * 1024
+#: Code without any of these makes no promise jobs. Only warm contexts ask, thus trusted code. A job that hides from
+#: this pattern runs in a later call of the same program.
+_JOBS = re.compile(
+    r"\b(?:async|await|Promise|then|queueMicrotask|eval|Function|constructor|import|require|globalThis|Reflect"
+    r"|FinalizationRegistry|portal|scratch)\b"
+)
 #: What a context is made for: the options and arguments of the prelude as JSON text, and whether all of it is needed.
 _Key = tuple[str, str, bool]
 
@@ -68,6 +75,7 @@ class QuickJSEngine(Engine):
         realm = spare[1] if spare is not None and spare[0] == key else QuickJSRealm(key, self._factor)
         realm.require_memory(limits)
         load_realm(realm, program, limits)
+        realm.makes_jobs = bool(program.modules) or _JOBS.search(program.source) is not None
         return realm
 
     def prepare(self, program: Program, limits: Limits) -> None:
@@ -82,7 +90,7 @@ class QuickJSEngine(Engine):
 
     def settle(self, handle: Any, limits: Limits) -> bool:
         """Run the promise jobs that a call has left behind."""
-        return handle.is_settled() or settle_realm(handle, limits)
+        return not handle.makes_jobs or handle.is_settled() or settle_realm(handle, limits)
 
     def release(self, handle: Any) -> None:
         """Drop the context."""
@@ -96,7 +104,13 @@ class QuickJSEngine(Engine):
 
 
 class QuickJSRealm(Realm):
-    """A context of QuickJS with the prelude."""
+    """A context of QuickJS with the prelude.
+
+    Attributes:
+        makes_jobs: whether the program may make promise jobs.
+    """
+
+    makes_jobs = True
 
     def __init__(self, key: _Key, factor: float) -> None:
         import _quickjs as quickjs  # the package around it starts a thread

@@ -112,3 +112,12 @@ def test_a_spare_context_is_used_for_the_same_options_only() -> None:
     assert engine.call(engine.compile(first, PATIENT), "{}", PATIENT, no_host) == "1"
     engine.close()
     engine.close()
+
+
+def test_code_without_promises_is_not_asked_for_jobs() -> None:
+    engine = QuickJSEngine()
+    plain = engine.compile(program("p => p.a * 2"), PATIENT)
+    assert not plain.makes_jobs
+    assert engine.settle(plain, PATIENT)
+    for source in ("async () => 1", "() => { queueMicrotask(() => 1) }", "() => { new Function('1')() }"):
+        assert engine.compile(program(source), PATIENT).makes_jobs

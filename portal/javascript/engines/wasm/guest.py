@@ -30,7 +30,7 @@ __all__ = ["DIGEST", "MAX_NATIVE_STACK", "Guest", "guest_version", "load_guest",
 DIGEST = "647ab11ae29cc6d39a6d17d3aa1e7a6a0b5fb9c44b4864475a18bc644f926050"
 #: Bytes of the stack of a thread that WebAssembly may use. The default stack of a thread is much larger.
 MAX_NATIVE_STACK = 1024 * 1024
-_CONFIGURATION = 1  # changes with the settings in `_engine`
+_CONFIGURATION = 2  # changes with the settings in `_engine`
 
 #: The imports of the guest that are constant. They are WebAssembly, as a call of Python would cost a microsecond.
 #: 8 is EBADF: the guest has no files. Random bytes are left as they are, so that equal calls cost equal fuel.
@@ -102,7 +102,8 @@ def load_guest(path: str | None = None) -> Guest:
 
             engine = _engine(wasmtime)
             compiled = Path(path) if path is not None else _compiled(wasmtime, engine)
-            module = wasmtime.Module.deserialize_file(engine, str(compiled))
+            # not mapped, as that keeps a descriptor, and code would change with the file
+            module = wasmtime.Module.deserialize(engine, compiled.read_bytes())
             names = tuple(str(one.name) for one in module.imports)
             _loaded = Guest(wasmtime, engine, module, wasmtime.Module(engine, _STUBS), names)
         return _loaded
@@ -122,6 +123,7 @@ def _engine(wasmtime: Any) -> Any:
     config.epoch_interruption = True
     config.max_wasm_stack = MAX_NATIVE_STACK
     config.memory_may_move = False  # so that the address of a memory stays
+    config.memory_init_cow = False  # it would keep a descriptor, and the memory is replaced anyway
     config.wasm_threads = False
     config.wasm_memory64 = False
     return wasmtime.Engine(config)
@@ -202,7 +204,7 @@ def _is_private(path: Path) -> bool:
 
 def _loads(wasmtime: Any, engine: Any, path: Path) -> bool:
     try:
-        wasmtime.Module.deserialize_file(engine, str(path))
+        wasmtime.Module.deserialize(engine, path.read_bytes())
     except Exception:  # of another version or configuration, or half a file
         return False
     return True

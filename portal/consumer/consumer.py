@@ -29,7 +29,7 @@ from .new_calls import CallFactory
 from .objects.resolved import ResolvedFunctions, ResolvingMethods
 from .remote import RemoteResolvers
 from .resolvers import ResolverTable, check_resolvers, require_own_credentials
-from .results import load_items, load_result, log_failure
+from .results import call_and_load, load_items, load_result, log_failure
 from .signatures import typed_as
 from .stages import Stages
 from .targets import GroupTable, Target
@@ -155,11 +155,10 @@ class Consumer(ResolvingMethods):
         chain = stages.default if policy is None else stages.of(policy).at_address
         call = self._new_calls.at(address, text, params, timeout, context, policy or stages.policy, idempotency_key)
         try:
-            result = chain(call)
+            return chain(call) if returns is None else call_and_load(chain, call, returns)
         except RegistryError:
             self._functions.forget(text)
             raise
-        return result if returns is None else load_result(result, returns, call.function.name)
 
     @typed_as(signatures.stream_at)
     def stream_at(

@@ -6,13 +6,16 @@ import functools
 import inspect
 import pickle
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from typing import Any, Generic, Protocol
 
 from ..address import Address
 from ..context import CallContext
 from ..schema import FunctionSchema, Parameters, Schema, to_builtins
+from ..schema.files import FileTable, files_of_call
 from .callable import Function, P, R_co
 from .metadata import OfInstance, annotations_of, signature_of
+from .returns import gives_json
 
 __all__ = ["CallRunner", "CallTransport", "ResolvedFunction"]
 
@@ -118,10 +121,23 @@ class ResolvedFunction(Function[P, R_co], Generic[P, R_co]):
         if self.streaming:
             items: Any = self.stream(*args, **kwargs)
             return items  # type: ignore[no-any-return]
+        transfer = self.schema.transfer
+        if transfer is not None and (transfer.files or transfer.result):
+            return self._call_with_files(args, kwargs)  # type: ignore[no-any-return]
         params, context, run = self._params(args, kwargs), CallContext.for_call(self.timeout), self._run
         sent = self.invoke(params, context) if run is None else run(self, params, context, False)
         result: Any = self._native(sent)
         return result  # type: ignore[no-any-return]
+
+    def _call_with_files(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call it with files as themselves, if its transport carries them; otherwise they are base64."""
+        table, run = FileTable(), self._run
+        with files_of_call(table) if getattr(self.transport, "carries_files", False) else nullcontext():
+            params = self._params(args, kwargs)
+            context = CallContext.for_call(self.timeout)
+            table.context = CallContext() if gives_json(self._native) else context  # base64 for JSON data
+            sent = self.invoke(params, context) if run is None else run(self, params, context, False)
+            return self._native(sent)
 
     def stream(self, /, *args: Any, **kwargs: Any) -> Iterator[R_co]:
         """Return an iterator of the native items of a stream."""

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from ..errors import ValidationError
 from ..schema import Schema
 
-__all__ = ["load_items", "load_result", "result_loader", "returned_text"]
+__all__ = ["gives_json", "load_items", "load_result", "result_loader", "returned_text"]
 
 
 class _Named(Protocol):
@@ -63,6 +63,11 @@ def result_loader(function: _Named, returns: Any) -> Callable[[Any], Any]:
         return _unchanged
     schema = Schema.of(returns)
     return lambda result: load_result(result, returns, function.name, schema)
+
+
+def gives_json(loader: object) -> bool:
+    """Return whether a loader leaves JSON data unchanged."""
+    return loader is _unchanged
 
 
 def _unchanged(result: Any) -> Any:

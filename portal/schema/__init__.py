@@ -17,6 +17,7 @@ from .constraints import (
     Pattern,
     Unique,
 )
+from .files import Bytes, File
 from .foreign.register import register_type
 from .function_schema import FunctionSchema, check_name
 from .parameters import Parameters
@@ -27,8 +28,10 @@ from .validator import is_json
 
 __all__ = [
     "Body",
+    "Bytes",
     "Description",
     "Example",
+    "File",
     "FunctionSchema",
     "Ge",
     "Gt",

@@ -21,6 +21,7 @@ from uuid import UUID
 from ..errors import ConfigError
 from .codecs.mappings import INTEGER_NAME
 from .constraints import Ge, Gt, Le, Lt, MaxLen, MinLen, MultipleOf, Pattern, Unique
+from .files import Bytes, File
 from .jsondata import shorten
 
 if TYPE_CHECKING:
@@ -145,6 +146,8 @@ class _HintBuilder:
         return reduce(or_, [type(None) if hint is None else hint for hint in hints])
 
     def _of_type(self, kind: Any, schema: dict[str, Any], name: str, followed: tuple[str, ...]) -> Any:
+        if schema.get("x-file") in _FILES:
+            return _FILES[schema["x-file"]]
         if kind == "string":
             if schema.get("contentEncoding") == "base64":
                 return bytes
@@ -190,6 +193,9 @@ class _HintBuilder:
             hint = self.build(part, f"{name}_{key}", followed)
             fields[key] = Required[hint] if key in required else NotRequired[hint]
         return TypedDict(str(schema.get("title", name)), fields)  # type: ignore[operator]
+
+
+_FILES: dict[str, Any] = {"file": File, "bytes": Bytes}
 
 
 def _literal(values: list[Any]) -> Any:

@@ -125,7 +125,7 @@ class FunctionSchema:
         object.__setattr__(self, "tags", _tuple_of(str, "function.tags", self.tags, "a list of strings"))
         object.__setattr__(self, "examples", _tuple_of(Mapping, "function.examples", self.examples, "a list of dicts"))
         object.__setattr__(self, "raises", declared_errors(self.raises))
-        transfer_of(self.input, self.name)  # raises for markers that contradict each other
+        transfer_of(self.input, where=self.name)  # raises for markers that contradict each other
 
     @cached_property
     def fingerprint(self) -> str:
@@ -179,7 +179,7 @@ class FunctionSchema:
     @cached_property
     def transfer(self) -> Transfer | None:
         """What an HTTP request has in other places than the members of a JSON object; None for nothing."""
-        return transfer_of(self.input, self.name)
+        return transfer_of(self.input, None if self.streaming else self.output, self.name)
 
     @cached_property
     def input_schema(self) -> Schema:

@@ -84,11 +84,15 @@ class Transfer:
         headers: the parameters that are headers.
         body: the parameter that is the whole body, or None.
         forms: whether that body may be a form.
+        files: the parameters that are files, each with its kind, "file" or "bytes".
+        result: the kind of a result that is a file, or "".
     """
 
     headers: tuple[HeaderParameter, ...] = ()
     body: str | None = None
     forms: bool = False
+    files: tuple[tuple[str, str], ...] = ()
+    result: str = ""
 
     def body_schema(self, schema: Mapping[str, Any]) -> dict[str, Any]:
         """Return the JSON Schema of the body of a request, from the input schema."""
@@ -103,17 +107,22 @@ class Transfer:
         return {name: part for name, part in found.items() if name != "required" or part}
 
 
-def transfer_of(schema: Mapping[str, Any], where: str = "input") -> Transfer | None:
-    """Return the transfer that an input schema describes; None if all parameters are members of a JSON object.
+def transfer_of(
+    schema: Mapping[str, Any], output: Mapping[str, Any] | None = None, where: str = "input"
+) -> Transfer | None:
+    """Return the transfer that the schemas describe; None if all is JSON, and all parameters members of an object.
 
     Args:
+        schema: the input schema.
+        output: the output schema of a function that is no stream.
         where: the function, for messages.
 
     Raises: ConfigError for markers that contradict each other.
     """
+    result = _kind_of(output) if output else ""
     properties = schema.get("properties")
     if not isinstance(properties, Mapping):
-        return None
+        return Transfer(result=result) if result else None
     parts = {name: part for name, part in properties.items() if isinstance(part, Mapping)}
     headers = tuple(
         HeaderParameter(name, part["x-header"], _types_of(part, f"{where}({name})"))
@@ -121,7 +130,8 @@ def transfer_of(schema: Mapping[str, Any], where: str = "input") -> Transfer | N
         if isinstance(part.get("x-header"), str)
     )
     bodies = [name for name, part in parts.items() if part.get("x-body") in ("json", "form")]
-    if not headers and not bodies:
+    files = tuple((name, kind) for name, part in parts.items() if (kind := _kind_of(part)))
+    if not headers and not bodies and not files and not result:
         return None
     names = [one.header.lower() for one in headers]
     if len(set(names)) < len(names):
@@ -130,7 +140,19 @@ def transfer_of(schema: Mapping[str, Any], where: str = "input") -> Transfer | N
     if bodies and others:
         message = f"{where}: beside {bodies[0]}, which is the whole body, {others[0]} must be a header"
         raise ConfigError(message, path=f"{where}.{others[0]}", expected='Annotated[..., Header("X-...")]')
-    return Transfer(headers, bodies[0] if bodies else None, bool(bodies) and parts[bodies[0]]["x-body"] == "form")
+    return Transfer(headers, bodies[0] if bodies else None, _takes_forms(parts, bodies), files, result)
+
+
+def _takes_forms(parts: Mapping[str, Mapping[str, Any]], bodies: list[str]) -> bool:
+    return bool(bodies) and parts[bodies[0]]["x-body"] == "form"
+
+
+def _kind_of(part: Mapping[str, Any]) -> str:
+    """Return the kind of file that a schema describes, "file" or "bytes", also beside null; "" for anything else."""
+    for one in (part, *(one for one in part.get("anyOf", ()) if isinstance(one, Mapping))):
+        if one.get("x-file") in ("file", "bytes"):
+            return str(one["x-file"])
+    return ""
 
 
 def _types_of(part: Mapping[str, Any], where: str) -> frozenset[str]:

@@ -30,6 +30,7 @@ _WRONG: tuple[Any, ...] = (True, _NAN, _INFINITY, -1, "x", None)
 #: Public names whose parameters are not settings.
 NOT_SETTINGS = {
     # values that calls, requests and documents consist of
+    "File",
     *("Address", "AddressBuilder", "CallContext", "CallRecord", "Fault", "Function", "FunctionSchema", "Identity"),
     *("Offset", "Capabilities", "Parameters", "Program", "RecordedCall", "Request", "Response", "Schema"),
     # constraints in type hints, which the mapping of the hint checks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 
 from ...context import CallContext
 from ...errors import CallCancelled
@@ -12,7 +13,9 @@ from .response import ConnectionResponse
 __all__ = ["abortable_exchange"]
 
 
-def abortable_exchange(connection: HTTPConnection, request: bytes, context: CallContext) -> ConnectionResponse:
+def abortable_exchange(
+    connection: HTTPConnection, request: bytes, context: CallContext, pieces: Iterable[bytes] = ()
+) -> ConnectionResponse:
     """Make an exchange as `HTTPConnection.exchange` does, and end it when the call is cancelled before the response.
 
     Raises: CallCancelled when the call was cancelled; what `exchange` raises.
@@ -20,7 +23,7 @@ def abortable_exchange(connection: HTTPConnection, request: bytes, context: Call
     abort = _Abort(connection)
     context.on_cancel(abort.fire)
     try:
-        return connection.exchange(request, context.deadline)
+        return connection.exchange(request, context.deadline, pieces)
     except OSError as error:
         if not context.cancelled:
             raise

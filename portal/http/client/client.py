@@ -34,11 +34,12 @@ from ...network.tls import ClientTLS
 from ...schema import FunctionSchema
 from ..messages.content_coding import MAX_RATIO
 from ..messages.event_stream import EVENTS, read_events
-from ..messages.transfer import encode_transfer
+from ..messages.multipart import MultipartBody
 from .authentication import AuthenticatingTransport
 from .body import iter_body
 from .caching import CachedCalls
 from .compression import CompressingTransport
+from .files import encode_files, is_file, receive_file
 from .pool import ConnectionLimits, ConnectionPools
 from .request import NO_HEADERS, ClientRequest, ClientResponse, SendsRequests
 from .result import (
@@ -72,6 +73,8 @@ class HTTPClient:
         max_idle_connections: idle connections to keep for each server, of 256 servers at most. More are opened when
             needed and closed after use.
         max_response_size: bytes of a response, or of one item of a stream.
+        max_file_size: bytes of a file that a function returns and that is loaded into a `File`. A file of more than
+            1 MiB is kept in a temporary file.
         max_ratio: decompressed bytes of a response for each compressed byte, beyond 1 MiB; not for streams.
         max_containers: objects and arrays in the JSON of a response, or of one item of a stream. Each takes more memory
             than text.
@@ -101,6 +104,8 @@ class HTTPClient:
     Threads: any; connections are shared. Fork: a child process opens connections of its own.
     """
 
+    carries_files = True  # see `ResolvedFunction.call`
+
     def __init__(
         self,
         *,
@@ -109,6 +114,7 @@ class HTTPClient:
         timeout: float | None = 30.0,
         max_idle_connections: int = 32,
         max_response_size: int = 64 * 1024 * 1024,
+        max_file_size: int = 4 * 1024 * 1024 * 1024,
         max_ratio: int = MAX_RATIO,
         max_containers: int = 2_000_000,
         validate: bool = True,
@@ -123,6 +129,7 @@ class HTTPClient:
     ) -> None:
         self.timeout = positive_seconds("client.timeout", timeout, optional=True)
         self._max_response_size = size("client.max_response_size", max_response_size)
+        self._max_file_size = size("client.max_file_size", max_file_size)
         self._max_ratio = count("client.max_ratio", max_ratio)
         self._max_containers = count("client.max_containers", max_containers)
         self._validate = flag("client.validate", validate)
@@ -218,7 +225,10 @@ class HTTPClient:
             raise ProtocolError(words, status=406, address=address)
         body, headers = self._encode(function, params, context)
         request = ClientRequest("POST", address, body, context, repeatable=schema.idempotent, headers=headers)
-        if schema.cacheable and self._cached_calls is not None:
+        transfer = schema.transfer
+        if transfer is not None and transfer.result:
+            return self._receive_file(request._replace(accept="*/*"), transfer.result)
+        if schema.cacheable and self._cached_calls is not None and (transfer is None or not transfer.files):
             return self._cached_calls.invoke(function, params, request._replace(repeatable=True))
         return decode_result(self._receive(self._sender.send(request), request), address)
 
@@ -241,7 +251,7 @@ class HTTPClient:
 
     def _encode(
         self, function: ResolvedFunction, params: Mapping[str, Any], context: CallContext
-    ) -> tuple[bytes, Mapping[str, str]]:
+    ) -> tuple[bytes | MultipartBody, Mapping[str, str]]:
         """Return the body of a request, and the headers that are parameters."""
         if type(params) is not dict and isinstance(params, Mapping):
             params = dict(params)  # any mapping is accepted, as where the function runs in this process
@@ -249,10 +259,17 @@ class HTTPClient:
             check_input(function, params, context)
         try:
             transfer = function.schema.transfer
-            return (encode_json(params), NO_HEADERS) if transfer is None else encode_transfer(transfer, params)
+            return (encode_json(params), NO_HEADERS) if transfer is None else encode_files(transfer, params)
         except SerializationError as error:
             # A ValidationError, as where the function runs in this process.
             raise ValidationError(errors=[Fault("", str(error), "json", None)]) from None
+
+    def _receive_file(self, request: ClientRequest, kind: str) -> Any:
+        response = self._sender.send(request)
+        if not is_file(response):
+            return decode_result(self._receive(response, request), request.address)
+        sizes = {"max_file_size": self._max_file_size, "max_size": self._max_response_size}
+        return receive_file(response, request, kind, **sizes)
 
     def _exchange(self, request: ClientRequest) -> ReceivedResponse:
         return self._receive(self._sender.send(request), request)

@@ -30,8 +30,10 @@ class CompressingTransport:
     def send(self, request: ClientRequest) -> ClientResponse:
         """Send a request, compressed where that is wanted and possible. Raises portal errors only."""
         authority = request.address.authority
-        if request.body is None or len(request.body) < self._min_size or authority in self._uncompressed:
+        is_small = not isinstance(request.body, bytes) or len(request.body) < self._min_size
+        if is_small or authority in self._uncompressed:
             return self._transport.send(request)
+        assert isinstance(request.body, bytes)
         body = compress(request.body)
         if exceeds_ratio(len(request.body), len(body)):  # the server would reject it
             return self._transport.send(request)

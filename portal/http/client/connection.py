@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import select
 import socket
+from collections.abc import Iterable
 from contextlib import suppress
 from math import frexp
 from struct import pack
@@ -68,8 +69,12 @@ class HTTPConnection:
         """Return whether the server has closed the idle connection, or sent something without a request."""
         return bool(self._buffer) or bool(self._poll.poll(0))
 
-    def exchange(self, request: bytes, deadline: float | None) -> ConnectionResponse:
+    def exchange(self, request: bytes, deadline: float | None, pieces: Iterable[bytes] = ()) -> ConnectionResponse:
         """Send a whole request and read the head of its response. On an error the connection is closed.
+
+        Args:
+            request: the head, and the body unless it comes in pieces.
+            pieces: the body of a request with files. A server may respond before it has read all of it.
 
         Raises: StaleConnection; TimeoutError at the deadline; OSError when the connection is lost; ProtocolError for
             anything but an HTTP/1.1 response.
@@ -83,6 +88,12 @@ class HTTPConnection:
                 sent = 0
             if sent < len(request):
                 self._send_rest(memoryview(request)[sent:], deadline)
+            try:
+                for piece in pieces:
+                    self._send_rest(memoryview(piece), deadline)
+            except (BrokenPipeError, ConnectionResetError):
+                if not self._poll.poll(0):
+                    raise  # otherwise there is a response
             return ConnectionResponse(self, deadline)
         except BaseException:
             self.close()

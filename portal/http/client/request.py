@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import NamedTuple, Protocol
 
@@ -11,6 +11,7 @@ from ...context import CallContext
 from ..messages.call_headers import headers_of
 from ..messages.content_coding import CODINGS
 from ..messages.event_stream import JSON
+from ..messages.multipart import MultipartBody
 
 __all__ = ["NO_HEADERS", "ClientRequest", "ClientResponse", "SendsRequests"]
 
@@ -30,7 +31,7 @@ class ClientRequest(NamedTuple):
 
     method: str
     address: Address
-    body: bytes | None
+    body: bytes | MultipartBody | None
     context: CallContext
     accept: str = JSON
     repeatable: bool = False
@@ -46,25 +47,31 @@ class ClientRequest(NamedTuple):
         return headers_of(self.context) | {**media_types, **_FIXED_HEADERS, **self.headers}
 
     def encode(self) -> bytes:
-        """Return the request as HTTP/1.1 bytes. Raises ProtocolError as `headers_of`."""
+        """Return the request as HTTP/1.1 bytes, without a body that has files. Raises ProtocolError as `headers_of`."""
         _, address, body, context, accept, _, extra = self
         lines = "".join([f"{name}: {value}\r\n" for name, value in headers_of(context).items()])
         if extra:
             lines = "".join([f"{name}: {value}\r\n" for name, value in extra.items()]) + lines
-        start = _encode_start(self.method, address, accept)
+        start = _encode_start(self.method, address, accept, "Content-Type" not in extra)
+        if body.__class__ is not bytes and body is not None:
+            return start + f"{lines}Content-Length: {len(body)}\r\n\r\n".encode("latin-1")
         if body is None:
             return start + f"{lines}\r\n".encode("latin-1")
         return start + f"{lines}Content-Length: {len(body)}\r\n\r\n".encode("latin-1") + body
 
+    def pieces(self) -> Iterable[bytes]:
+        """Return what follows `encode`: the pieces of a body that has files."""
+        return () if self.body is None or self.body.__class__ is bytes else self.body  # type: ignore[return-value]
+
 
 @lru_cache(maxsize=1024)
-def _encode_start(method: str, address: Address, accept: str) -> bytes:
+def _encode_start(method: str, address: Address, accept: str, is_json: bool) -> bytes:
     """Return the part of a request's head that is the same for every call of an address."""
     target = str(address).removeprefix(address.base).partition("#")[0]
     target = target if target.startswith("/") else f"/{target}"
     lines = [f"{method} {target} HTTP/1.1", f"Host: {address.authority}", f"Accept: {accept}"]
     lines += [f"{name}: {value}" for name, value in _FIXED_HEADERS.items()]
-    if method == "POST":
+    if method == "POST" and is_json:
         lines.append(f"Content-Type: {JSON}")
     return ("\r\n".join(lines) + "\r\n").encode("ascii")
 

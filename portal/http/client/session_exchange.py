@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..._internal.conditions import Condition
 from ...errors import CallCancelled
 from ...network.error_mapping import as_os_error
+from ..messages.multipart import MultipartBody
 from .request import ClientRequest
 
 if TYPE_CHECKING:
@@ -203,15 +204,17 @@ class OneTimeBody:
     Threads: one at a time.
     """
 
-    def __init__(self, data: bytes) -> None:
-        self._data = data
+    def __init__(self, data: bytes | MultipartBody) -> None:
+        self._length = len(data)
+        self._pieces = iter((data,) if isinstance(data, bytes) else data)
         self._is_read = False
 
     def __len__(self) -> int:
-        return len(self._data)
+        return self._length
 
     def __iter__(self) -> Iterator[bytes]:
-        yield self.read()
+        while piece := self.read():
+            yield piece
 
     def tell(self) -> int:
         """Return 0, the place to which a retry would rewind."""
@@ -224,8 +227,6 @@ class OneTimeBody:
         return 0
 
     def read(self, size: int | None = -1) -> bytes:
-        """Return the whole body the first time, and b"" after that."""
-        if self._is_read:
-            return b""
+        """Return the next piece of the body; b"" at its end."""
         self._is_read = True
-        return self._data
+        return next(self._pieces, b"")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Protocol
 
@@ -196,14 +197,14 @@ class TLSConnection(HTTPConnection):
             return True
         return False
 
-    def exchange(self, request: bytes, deadline: float | None) -> ConnectionResponse:
+    def exchange(self, request: bytes, deadline: float | None, pieces: Iterable[bytes] = ()) -> ConnectionResponse:
         """Send a whole request and read the head of its response; see `HTTPConnection.exchange`."""
         try:
             encrypted = self._state.encrypt(request)
         except BaseException:
             self.close()
             raise
-        return super().exchange(encrypted, deadline)
+        return super().exchange(encrypted, deadline, map(self._state.encrypt, pieces))
 
     def receive(self, deadline: float | None) -> bytes:
         """Return what arrives next, at most one record; b"" at the end. Raises: as `HTTPConnection.receive`."""

@@ -64,8 +64,8 @@ class HTTPTransport:
             pools = self._tls_pools if address.scheme == "https" else self._pools
             connection = pools.acquire(address, deadline)
             if context.abortable:
-                return abortable_exchange(connection, data, context)
-            return connection.exchange(data, deadline)
+                return abortable_exchange(connection, data, context, request.pieces())
+            return connection.exchange(data, deadline, request.pieces())
         except OSError as error:
             failure = as_portal_error(error, address, context, proxy)
             if proxy is None and is_unstarted(address):

@@ -96,6 +96,8 @@ class Urllib3Transport:
         from .timed_pools import REQUEST_LIMITS
 
         deadline, headers = request.context.deadline, request.all_headers()
+        if request.body is not None and not isinstance(request.body, bytes):
+            headers["Content-Length"] = str(len(request.body))
         connect, read = self._limits.connect_timeout, self._limits.read_timeout
         left = None if deadline is None else max(0.001, deadline - monotonic())
         token = REQUEST_LIMITS.set((deadline, read))

@@ -35,7 +35,7 @@ from .openapi_parts import (
 )
 from .openapi_parts import response_headers as _headers
 from .problem_examples import problem_example
-from .request_content import header_parameters, request_content
+from .request_content import BINARY, header_parameters, request_content
 
 __all__ = ["VERSION", "openapi_document", "openapi_paths"]
 
@@ -219,6 +219,9 @@ def _examples(examples: Iterable[Mapping[str, Any]], member: str) -> dict[str, A
 
 def _response(entry: Entry, name: str, bundle: SchemaBundle) -> dict[str, Any]:
     schema = entry.function.schema
+    if schema.transfer is not None and schema.transfer.result:
+        file = {"application/octet-stream": {"schema": BINARY}}
+        return {"description": "The file.", "headers": _headers("X-Request-ID"), "content": file}
     content: dict[str, Any] = {"schema": _output(entry, name, bundle)}
     examples = _examples(schema.examples, "output") or examples_by_type(schema.output_schema)
     if examples:

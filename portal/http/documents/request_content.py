@@ -6,10 +6,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ...schema import FunctionSchema
+from ...schema.transfer import Transfer
 from ..messages.event_stream import JSON
+from ..messages.multipart import MULTIPART
 from ..messages.transfer import FORM
 
-__all__ = ["header_parameters", "request_content"]
+__all__ = ["BINARY", "header_parameters", "request_content"]
+
+#: The schema of a file as itself. Pages show a field for a file.
+BINARY = {"type": "string", "format": "binary"}
 
 
 def header_parameters(schema: FunctionSchema) -> list[dict[str, Any]]:
@@ -47,5 +52,25 @@ def request_content(
             shown[name] = {"value": {key: part for key, part in value.items() if key not in left_out}}
         elif transfer.body in value:
             shown[name] = {"value": value[transfer.body]}
+    if transfer.files:
+        return _file_content(schema, transfer, add)
     media = {"schema": add(transfer.body_schema(schema.input))} | ({"examples": shown} if shown else {})
     return {JSON: media, FORM: media} if transfer.forms else {JSON: media}
+
+
+def _file_content(
+    schema: FunctionSchema, transfer: Transfer, add: Callable[[dict[str, Any]], dict[str, Any]]
+) -> dict[str, Any]:
+    """Return the content of a request with files: a form, the file alone where there is one, or JSON with base64."""
+    whole = transfer.body_schema(schema.input)
+    files = dict(transfer.files)
+    fields = {
+        name: {**BINARY, **_words_of(part)} if name in files else part for name, part in whole["properties"].items()
+    }
+    form = {**whole, "properties": fields}
+    alone = {"application/octet-stream": {"schema": BINARY}} if len(files) == 1 else {}
+    return {MULTIPART: {"schema": form}, **alone, JSON: {"schema": add(whole)}}
+
+
+def _words_of(part: Mapping[str, Any]) -> dict[str, Any]:
+    return {"description": part["description"]} if "description" in part else {}

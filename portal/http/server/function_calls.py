@@ -13,10 +13,12 @@ from ...catalogue import Entry
 from ...context import CallContext
 from ...errors import PortalError, SerializationError
 from ...http11.entity_tags import entity_tag, matches_tag, not_modified_headers
+from ...schema.files import FileTable, files_of_call
 from ...serving import Request, Response
 from ..messages.event_stream import JSON
 from .deadline_responder import AroundLate, DeadlineResponder
 from .error_responses import ErrorResponses
+from .files import file_params, file_response
 from .negotiation import json_type, params_of, stream_type, transferred_params
 from .stream_body import encode_items
 
@@ -51,8 +53,11 @@ class FunctionCalls:
         self._cache_control = cache_control
         self._around_late = around_late
 
-    def respond(self, entry: Entry, request: Request, context: CallContext) -> Response:
+    def respond(self, entry: Entry, request: Request, context: CallContext, table: FileTable | None = None) -> Response:
         """Call a function with the parameters in the request's body.
+
+        Args:
+            table: the open table of files of this call; one is opened if the function has files.
 
         Raises: ProtocolError (406, 413, 415), SerializationError and ValidationError for a request that cannot be
             decoded.
@@ -60,13 +65,17 @@ class FunctionCalls:
         function = entry.function
         schema = function.schema
         transfer = schema.transfer
-        params = (
-            params_of(request, self._decoder)
-            if transfer is None
-            else transferred_params(request, self._decoder, transfer)
-        )
+        if transfer is None:
+            params = params_of(request, self._decoder)
+        elif table is None and (transfer.files or transfer.result):
+            with files_of_call(FileTable(context, is_stable=context.idempotency_key is not None)) as opened:
+                return self.respond(entry, request, context, opened)
+        elif table is not None and transfer.files:
+            params = file_params(request, self._decoder, transfer, schema.input, table)
+        else:
+            params = transferred_params(request, self._decoder, transfer)
         accept = request.headers.get("accept", "*/*")
-        media = stream_type(accept) if schema.streaming else json_type(accept)
+        media = stream_type(accept) if schema.streaming else JSON if table is not None else json_type(accept)
         if self._around_late is not None:
             request.notes["function"] = "/".join(entry.path)
         call = Call(function, params, context, streaming=schema.streaming, peer=request.peer, group=entry.group)
@@ -79,6 +88,10 @@ class FunctionCalls:
             result = self._dispatcher.dispatch(call, responder)
         except PortalError as error:
             return self._errors.respond(request, error, context, call.replied)
+        if table is not None and (file := table.file_in(result)) is not None:
+            response = file_response(file, request, context)
+            response.headers.extend(call.replied.items())
+            return response
         return self._stream(result, call, request, media) if schema.streaming else self._whole(result, call, request)
 
     def _responder(self, request: Request, call: Call, media: str) -> DeadlineResponder | None:

@@ -300,8 +300,10 @@ def _headers(response: Response) -> list[tuple[str, str]]:
         check_field(name, value)
         if name.lower() not in _OF_OUTER_SERVER:
             headers.append((name, value if value.isascii() else value.encode("latin-1", "replace").decode("latin-1")))
-    if isinstance(response.body, bytes) and response.status not in BODILESS:
-        headers.append(("Content-Length", str(len(response.body))))
+    body = response.body
+    length = len(body) if isinstance(body, bytes) else getattr(body, "length", None)
+    if length is not None and response.status not in BODILESS:
+        headers.append(("Content-Length", str(length)))
     return headers
 
 

@@ -112,7 +112,8 @@ class _Constraints:
                 self._add_keyword(by_type[kind], rule.value)
                 yield True
         if bytes in self._kinds:
-            self._add_keyword(by_type["string"], 4 * -(-rule.value // 3))  # base64 has 4 characters for 3 bytes
+            if "x-file" not in self._codec.json:  # of a file, JSON may have a token
+                self._add_keyword(by_type["string"], 4 * -(-rule.value // 3))  # base64 has 4 characters for 3 bytes
             self._add_check(f"x-{rule.name.replace('_', '-')}", length_check(rule), rule.value)
             yield True
 

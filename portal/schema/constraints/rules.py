@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ...errors import ConfigError
+from ..files import RawBytes
 from ..transfer import Body, Header
 from .classes import Description, Example, Pattern, Unique
 
@@ -89,6 +90,8 @@ def rules_of(annotation: Any, hint_name: str) -> Iterator[Rule]:
         yield Rule("examples", [annotation.value], annotation)
     elif isinstance(annotation, Header):
         yield Rule("x-header", annotation.name, annotation)
+    elif isinstance(annotation, RawBytes):
+        return
     elif isinstance(annotation, Body):
         yield Rule("x-body", "form" if annotation.forms else "json", annotation)
     elif isinstance(annotation, Pattern):

@@ -24,6 +24,7 @@ from ..codecs.records import Field, record_codec, typed_dict_codec
 from ..codecs.scalars import SCALARS
 from ..codecs.unions import union_codec
 from ..constraints import constrain
+from ..files import BYTES, FILE, File, RawBytes
 from ..foreign.models import foreign_codec
 from ..jsondata import MAX_DEPTH
 from .fields import ClassField, alias_value, fields_of
@@ -104,7 +105,10 @@ class HintMapper:
 
     def _special_form(self, hint: Any, origin: Any, args: tuple[Any, ...]) -> Codec:
         if origin is typing.Annotated:
-            return constrain(self.codec(args[0]), args[1:], type_name(args[0]))
+            is_raw = args[0] is bytes and any(isinstance(one, RawBytes) for one in args[1:])
+            return constrain(BYTES if is_raw else self.codec(args[0]), args[1:], type_name(args[0]))
+        if hint is File:
+            return FILE
         if origin is typing.Union or origin is types.UnionType:
             return union_codec([self.codec(arg) for arg in args], self.defs)
         if origin is typing.Literal:

@@ -140,7 +140,10 @@ class Exchange:
             )
 
     def _write_stream(self, response: Response, body: Iterator[bytes]) -> None:
-        if self._chunked:
+        length = getattr(body, "length", None)  # of a file
+        if length is not None:
+            self._chunked = False
+        elif self._chunked:
             response.add_header("Transfer-Encoding", "chunked")
         else:
             self.keep_alive = False  # HTTP/1.0: the end of the connection is the end of the body
@@ -157,7 +160,7 @@ class Exchange:
                     raise ConnectionAbortedError("the stream was aborted")
                 self._connection.send_part(data)
 
-        write(self._encode_head(response, None))
+        write(self._encode_head(response, length))
         if self._head.method == "HEAD":
             return
         for piece in body:

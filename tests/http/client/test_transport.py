@@ -31,7 +31,7 @@ class ScriptedPools(ConnectionPools):
     def acquire(self, address: Address, deadline: float | None) -> Any:
         return self
 
-    def exchange(self, data: bytes, deadline: float | None) -> ScriptedResponse:
+    def exchange(self, data: bytes, deadline: float | None, pieces: object = ()) -> ScriptedResponse:
         self.sent.append(data)
         outcome = self.outcomes.pop(0)
         if isinstance(outcome, Exception):

@@ -1,0 +1,84 @@
+"""Files in the calls of a client: parameters as a form, and a result as a File."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ...errors import ProtocolError
+from ...schema.files import File, current_table, spooled
+from ...schema.transfer import Transfer
+from ..messages.multipart import MultipartBody, filename_in
+from ..messages.transfer import encode_transfer
+from .body import iter_body
+from .request import ClientRequest, ClientResponse
+
+__all__ = ["encode_files", "is_file", "receive_file"]
+
+
+def encode_files(transfer: Transfer, params: Mapping[str, Any]) -> tuple[bytes | MultipartBody, dict[str, str]]:
+    """Return the body and the headers of a request; a form if a file is in the table of this call.
+
+    Raises: as `encode_transfer`.
+    """
+    table = current_table()
+    files: dict[str, File] = {}
+    if table is not None:
+        for name, _ in transfer.files:
+            file = table.file_in(params.get(name))
+            if file is not None:
+                files[name] = file
+    if not files:
+        return encode_transfer(transfer, params)
+    headers = {name for name, _, _ in transfer.headers}
+    plain = {name: value for name, value in params.items() if name not in files and name not in headers}
+    sent = {name: value for name, value in params.items() if name in headers}
+    body = MultipartBody(plain, files)
+    return body, {"Content-Type": body.content_type} | encode_transfer(transfer, sent)[1]
+
+
+def is_file(response: ClientResponse) -> bool:
+    """Return whether a response is a file that a function has returned, and not JSON."""
+    return response.status == 200 and "content-disposition" in response.headers
+
+
+def receive_file(
+    response: ClientResponse, request: ClientRequest, kind: str, *, max_file_size: int, max_size: int
+) -> Any:
+    """Return the JSON data of a file in a response.
+
+    If the caller wants a File, a token stands for the content, which is kept in a temporary file from 1 MiB on.
+
+    Args:
+        kind: "file" or "bytes".
+        max_file_size: bytes of a file at most.
+        max_size: bytes of a file that becomes base64 at most.
+
+    Raises: portal errors only; ProtocolError for a file that is too large.
+    """
+    table = current_table()
+    is_native = table is not None and table.context is request.context
+    limit = max_file_size if is_native else max_size
+    content = spooled(_limited(iter_body(response, request), limit, request))
+    name = filename_in(response.headers["content-disposition"])
+    file = File.of_content(content, name=name, type=response.headers.get("content-type"))
+    if is_native:
+        assert table is not None
+        data = table.add(file)
+    else:
+        data = b64encode(file.read()).decode()
+    if kind == "bytes":
+        return data
+    found = {"data": data, "type": file.type}
+    return found if file.name is None else found | {"name": file.name}
+
+
+def _limited(pieces: Iterator[bytes], limit: int, request: ClientRequest) -> Iterator[bytes]:
+    size = 0
+    for piece in pieces:
+        size += len(piece)
+        if size > limit:
+            address = request.address
+            raise ProtocolError(f"the file from {address} must have at most {limit} bytes", address=address)
+        yield piece

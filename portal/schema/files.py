@@ -1,0 +1,335 @@
+"""File and Bytes: parameters and results that travel as themselves over HTTP.
+
+Everywhere else they are base64 in JSON. A transport that carries files opens a FileTable around a call. Then the JSON
+data has a token in the place of the base64 text, and the table has the file of each token.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+import os
+import secrets
+import tempfile
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import PurePath
+from typing import IO, Annotated, Any, Protocol
+
+from .._internal.settings import require, text
+from ..context import CallContext
+from .codecs.codec import Codec, Unencodable
+from .formats import parse_base64
+
+__all__ = [
+    "BYTES",
+    "FILE",
+    "Bytes",
+    "Content",
+    "File",
+    "FileTable",
+    "RawBytes",
+    "content_of",
+    "current_table",
+    "files_of_call",
+    "spooled",
+]
+
+_PIECE = 64 * 1024
+_IN_MEMORY = 1024 * 1024
+_TYPE = r"[A-Za-z0-9!#$&^_.+\-]{1,127}/[A-Za-z0-9!#$&^_.+\-]{1,127}(?:;[\x20-\x7e]{1,200})?"
+_DEFAULT_TYPE = "application/octet-stream"
+
+
+class Content(Protocol):
+    """Bytes that can be read from any place, more than once, by any thread."""
+
+    size: int
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Return at most `size` bytes from an offset; b"" at the end."""
+
+
+class _Memory:
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.size = len(data)
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        return self._data[offset : offset + size]
+
+
+class _Descriptor:
+    """An open file, which is closed with this object."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.size = os.fstat(file.fileno()).st_size
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        return os.pread(self._file.fileno(), size, offset)
+
+    def __del__(self) -> None:
+        self._file.close()
+
+
+class _Part:
+    def __init__(self, content: Content, start: int, size: int) -> None:
+        self._content = content
+        self._start = start
+        self.size = size
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        return self._content.read_at(self._start + offset, min(size, max(0, self.size - offset)))
+
+
+class File:
+    """A file that a function takes or returns: its content, its name and its media type.
+
+        def thumbnail(photo: File, width: int = 200) -> File: ...
+
+    Args:
+        source: the content as bytes, or the path of a file. A path is opened now, and read when the file is sent.
+        name: the file name without folders; that of the path if None.
+        type: the media type; guessed from the name if None.
+
+    Attributes:
+        name: the file name, or None.
+        type: the media type, such as "image/png".
+        size: in bytes.
+
+    Raises: OSError for a path that cannot be opened; ConfigError for a wrong type.
+
+    Threads: any; it is read only.
+    """
+
+    __slots__ = ("_content", "name", "type")
+
+    def __init__(
+        self, source: bytes | bytearray | str | os.PathLike[str], *, name: str | None = None, type: str | None = None
+    ) -> None:
+        if isinstance(source, bytes | bytearray):
+            content: Content = _Memory(bytes(source))
+        else:
+            content = _Descriptor(open(source, "rb"))  # noqa: SIM115 - closed with this object
+            name = PurePath(source).name if name is None else name
+        self._set(content, name, type)
+
+    def _set(self, content: Content, name: str | None, media: str | None) -> None:
+        self._content = content
+        self.name = None if name is None else _plain_name(name)
+        guessed = mimetypes.guess_type(self.name)[0] if media is None and self.name else media
+        self.type = text("file.type", guessed or _DEFAULT_TYPE, pattern=_TYPE, expected="a media type: image/png")
+
+    @classmethod
+    def of_content(
+        cls, content: Content, start: int = 0, size: int | None = None, *, name: str | None = None, type: str | None
+    ) -> File:
+        """Return a file of a part of some content."""
+        made = cls.__new__(cls)
+        is_whole = start == 0 and size in (None, content.size)
+        part = content if is_whole else _Part(content, start, content.size - start if size is None else size)
+        made._set(part, name, type)
+        return made
+
+    @property
+    def size(self) -> int:
+        """The number of bytes."""
+        return self._content.size
+
+    def chunks(self, size: int = _PIECE, *, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """Yield the content in pieces of at most `size` bytes.
+
+        Args:
+            start, stop: the first byte, and the one after the last.
+        """
+        end = self.size if stop is None else min(stop, self.size)
+        while start < end:
+            piece = self._content.read_at(start, min(size, end - start))
+            if not piece:
+                raise OSError(f"the file has {start} bytes, and had {self.size} before")
+            start += len(piece)
+            yield piece
+
+    def read(self) -> bytes:
+        """Return the whole content."""
+        return b"".join(self.chunks())
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the content to a path."""
+        with open(path, "wb") as file:
+            for piece in self.chunks():
+                file.write(piece)
+
+    def __repr__(self) -> str:
+        return f"<File {self.name or 'without a name'}: {self.type}, {self.size} bytes>"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, File):
+            return NotImplemented
+        same = (self.name, self.type, self.size) == (other.name, other.type, other.size)
+        return same and all(one == two for one, two in zip(self.chunks(), other.chunks(), strict=True))
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.type, self.size))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickle, (self.read(), self.name, self.type)
+
+
+def _unpickle(data: bytes, name: str | None, media: str) -> File:
+    return File(data, name=name, type=media)
+
+
+def _plain_name(name: str) -> str:
+    """Return the last part of a name, which may be a path of another system."""
+    require(isinstance(name, str), "file.name", name, "a string")
+    last = name.replace("\\", "/").rpartition("/")[2]
+    kept = "".join(character for character in last if character.isprintable())[:255]
+    return kept if kept not in ("", ".", "..") else "file"
+
+
+def content_of(data: bytes) -> Content:
+    """Return content that is in memory."""
+    return _Memory(data)
+
+
+def spooled(pieces: Iterator[bytes]) -> Content:
+    """Return content that is kept in memory up to 1 MiB, and else in a temporary file without a name."""
+    first = bytearray()
+    for piece in pieces:
+        first += piece
+        if len(first) > _IN_MEMORY:
+            break
+    else:
+        return _Memory(bytes(first))
+    file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed with the content
+    try:
+        file.write(first)
+        for piece in pieces:
+            file.write(piece)
+    except BaseException:
+        file.close()
+        raise
+    return _Descriptor(file)
+
+
+# in JSON data
+
+
+class FileTable:
+    """The files of one call, by the tokens that stand for them in its JSON data.
+
+    Args:
+        context: of the call whose result may have tokens; None for parameters that are encoded now.
+        is_stable: whether equal files of requests must have equal tokens, as for a call with an idempotency key.
+
+    Threads: those of one call, one at a time.
+    """
+
+    __slots__ = ("_files", "context", "is_stable")
+
+    def __init__(self, context: CallContext | None = None, *, is_stable: bool = False) -> None:
+        self.context = context
+        self.is_stable = is_stable
+        self._files: dict[str, File] = {}
+
+    def add(self, file: File, token: str | None = None) -> str:
+        """Keep a file and return its token, which is base64 text."""
+        token = b64encode(secrets.token_bytes(24)).decode() if token is None else token
+        self._files[token] = file
+        return token
+
+    def find(self, token: object) -> File | None:
+        """Return the file of a token, or None for any other value."""
+        return self._files.get(token) if isinstance(token, str) else None
+
+    def file_in(self, value: Any) -> File | None:
+        """Return the file that a result is, or None."""
+        return self.find(value.get("data") if isinstance(value, dict) else value)
+
+
+_table: ContextVar[FileTable | None] = ContextVar("portal_files", default=None)
+
+
+@contextmanager
+def files_of_call(table: FileTable) -> Iterator[FileTable]:
+    """Let the codecs of File and Bytes use a table inside."""
+    token = _table.set(table)
+    try:
+        yield table
+    finally:
+        _table.reset(token)
+
+
+def _token_of(file: File) -> str | None:
+    """Return the token of a file in the table of this call; None where there is none."""
+    table = _table.get()
+    if table is None or (table.context is not None and table.context is not CallContext.current()):
+        return None  # also in a call that is nested in one with a table
+    return table.add(file)
+
+
+def current_table() -> FileTable | None:
+    """Return the table that is open now."""
+    return _table.get()
+
+
+def _find(token: str) -> File | None:
+    table = _table.get()
+    return None if table is None else table.find(token)
+
+
+def _decode_file(data: dict[str, Any]) -> File:
+    file = _find(data["data"])
+    if file is not None:
+        return file
+    return File(parse_base64(data["data"]), name=data.get("name"), type=data.get("type"))
+
+
+def _encode_file(value: Any) -> Any:
+    if not isinstance(value, File):
+        return Unencodable(value)
+    token = _token_of(value)
+    data = {"data": b64encode(value.read()).decode() if token is None else token, "type": value.type}
+    return data if value.name is None else data | {"name": value.name}
+
+
+def _decode_bytes(text: str) -> bytes:
+    file = _find(text)
+    return parse_base64(text) if file is None else file.read()
+
+
+def _encode_bytes(value: Any) -> Any:
+    if not isinstance(value, bytes | bytearray | memoryview):
+        return Unencodable(value)
+    token = _token_of(File(bytes(value)))
+    return b64encode(value).decode() if token is None else token
+
+
+_BASE64 = {"type": "string", "contentEncoding": "base64"}
+#: The codec of File.
+FILE = Codec(
+    {
+        "type": "object",
+        "title": "File",
+        "properties": {"data": _BASE64, "name": {"type": "string"}, "type": {"type": "string"}},
+        "required": ["data"],
+        "additionalProperties": False,
+        "x-file": "file",
+    },
+    _decode_file,
+    _encode_file,
+    (File,),
+)
+#: The codec of Bytes.
+BYTES = Codec(_BASE64 | {"x-file": "bytes"}, _decode_bytes, _encode_bytes, (bytes, bytearray))
+
+
+class RawBytes:
+    """Marks bytes that travel as themselves: `Bytes` is `Annotated[bytes, RawBytes()]`."""
+
+
+#: Bytes that travel as themselves over HTTP, and as base64 elsewhere.
+Bytes = Annotated[bytes, RawBytes()]

@@ -1,0 +1,147 @@
+"""Files over HTTP: forms, raw bodies, results and ranges, with requests as the client."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from base64 import b64encode
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import pytest
+import requests
+
+from portal import Consumer, HTTPPortal, Idempotency
+from portal.http.server.files import FileBody
+from portal.schema import Bytes, File, Header
+
+BIG = bytes(range(256)) * 1024  # more than is sent with the head
+
+
+def describe(photo: File, title: str, width: int = 100, tags: list[str] | None = None) -> list[object]:
+    return [photo.name, photo.type, photo.size, title, width, tags]
+
+
+def echo(file: File) -> File:
+    return file
+
+
+def turn(data: Bytes) -> Bytes:
+    return data[::-1]
+
+
+def note(file: File, event: Annotated[str, Header("X-Event")]) -> str:
+    return f"{event}: {file.size}"
+
+
+@pytest.fixture
+def http() -> Iterator[HTTPPortal]:
+    with HTTPPortal(middleware=[Idempotency()]) as portal:
+        for published in (describe, echo, turn, note):
+            portal.apply(published)
+        yield portal
+
+
+def test_a_form(http: HTTPPortal) -> None:
+    url = f"{http.base}/describe"
+    files = {"photo": ("ä.png", b"abc", "image/png")}
+    found = requests.post(url, files=files, data={"title": "3", "width": "200", "tags": '["a"]'}, timeout=30)
+    assert found.json() == ["ä.png", "image/png", 3, "3", 200, ["a"]]
+    wrong = requests.post(url, files=files, data={"width": "wide"}, timeout=30)
+    assert [fault["path"] for fault in wrong.json()["errors"]] == ["/title", "/width"]
+    twice = requests.post(url, files=[("photo", b"a"), ("photo", b"b")], timeout=30)
+    assert twice.json()["errors"][0]["message"] == "must be sent once"
+    data = {"data": b64encode(b"abc").decode(), "name": "a.png"}
+    assert requests.post(url, json={"photo": data, "title": "x"}, timeout=30).json()[:3] == ["a.png", "image/png", 3]
+    foreign = requests.post(
+        url, files=files, data={"title": "3"}, headers={"Origin": "http://evil.example"}, timeout=30
+    )
+    assert foreign.status_code == 415
+    text = requests.post(url, data=b"abc", headers={"Content-Type": "text/csv"}, timeout=30)
+    assert text.json()["errors"][0]["path"] == "/title"
+    large = requests.post(url, files=files, data={"title": "x" * (1024 * 1024)}, timeout=30)
+    assert large.status_code == 413
+    assert "max_body" in large.json()["detail"]
+
+
+def test_curl_sends_a_file(http: HTTPPortal, tmp_path: Path) -> None:
+    curl = shutil.which("curl")
+    if curl is None:
+        pytest.skip("needs curl")
+    path = tmp_path / "note.txt"
+    path.write_text("abc")
+    command = [curl, "-s", "-F", f"photo=@{path}", "-F", "title=hello", f"{http.base}/describe"]
+    assert json.loads(subprocess.run(command, check=True, capture_output=True, timeout=60).stdout) == [
+        *("note.txt", "text/plain", 3, "hello", 100, None)
+    ]
+
+
+def test_a_file_alone(http: HTTPPortal) -> None:
+    headers = {"Content-Type": "image/png", "Content-Disposition": 'attachment; filename="a.png"'}
+    found = requests.post(f"{http.base}/echo", data=BIG, headers=headers, timeout=30)
+    assert (found.content, found.headers["content-type"]) == (BIG, "image/png")
+    assert found.headers["content-disposition"] == 'attachment; filename="a.png"'
+    assert found.headers["content-length"] == str(len(BIG))
+    raw = {"Content-Type": "application/octet-stream"}
+    assert requests.post(f"{http.base}/turn", data=b"abc", headers=raw, timeout=30).content == b"cba"
+    event = raw | {"X-Event": "push"}
+    assert requests.post(f"{http.base}/note", data=b"abc", headers=event, timeout=30).json() == "push: 3"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "status", "content", "range_"),
+    [
+        ("bytes=0-1", 206, BIG[:2], f"bytes 0-1/{len(BIG)}"),
+        ("bytes=10-", 206, BIG[10:], f"bytes 10-{len(BIG) - 1}/{len(BIG)}"),
+        (f"bytes={len(BIG)}-", 416, b"", f"bytes */{len(BIG)}"),
+        ("bytes=0-1,4-5", 200, BIG, None),
+    ],
+)
+def test_a_part_of_a_file(http: HTTPPortal, wanted: str, status: int, content: bytes, range_: str | None) -> None:
+    headers = {"Content-Type": "image/png", "Range": wanted}
+    found = requests.post(f"{http.base}/echo", data=BIG, headers=headers, timeout=30)
+    assert (found.status_code, found.content, found.headers.get("content-range")) == (status, content, range_)
+
+
+def test_a_consumer_sends_and_gets_files(http: HTTPPortal, tmp_path: Path) -> None:
+    path = tmp_path / "ä.png"
+    path.write_bytes(BIG)
+    with Consumer() as consumer:
+        base = http.base
+        assert consumer.resolve(base.child("describe"))(photo=File(path), title="x")[:3] == [
+            "ä.png",
+            "image/png",
+            len(BIG),
+        ]
+        assert consumer.resolve(base.child("echo"), returns=File)(file=File(path)) == File(path)
+        assert consumer.resolve(base.child("turn"), returns=Bytes)(data=b"abc") == b"cba"
+        assert consumer.resolve(base.child("turn"))(data=b"abc") == b64encode(b"cba").decode()
+        data = {"data": b64encode(b"abc").decode(), "type": "text/plain"}
+        assert consumer.call_at(base.child("echo"), {"file": data}) == data
+        assert consumer.call_at(base.child("echo"), {"file": data}, returns=File).read() == b"abc"
+        assert consumer.resolve(base.child("note"))(file=File(b"abc"), event="push") == "push: 3"
+
+
+def test_a_repeated_upload_is_the_same_call(http: HTTPPortal) -> None:
+    headers = {"Content-Type": "image/png", "Idempotency-Key": "k"}
+    first = requests.post(f"{http.base}/note", data=b"abc", headers=headers | {"X-Event": "a"}, timeout=30)
+    again = requests.post(f"{http.base}/note", data=b"abc", headers=headers | {"X-Event": "a"}, timeout=30)
+    other = requests.post(f"{http.base}/note", data=b"abd", headers=headers | {"X-Event": "a"}, timeout=30)
+    assert (first.json(), again.json()) == ("a: 3", "a: 3")
+    assert other.status_code >= 400
+
+
+def test_the_document_has_a_field_for_the_file(http: HTTPPortal) -> None:
+    paths = http.openapi()["paths"]
+    content = paths["/api/describe"]["post"]["requestBody"]["content"]
+    assert content["multipart/form-data"]["schema"]["properties"]["photo"] == {"type": "string", "format": "binary"}
+    assert set(content) == {"multipart/form-data", "application/octet-stream", "application/json"}
+    response = paths["/api/echo"]["post"]["responses"]["200"]
+    assert response["content"] == {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+
+
+def test_a_body_knows_its_length() -> None:
+    body = FileBody(File(b"0123456789"), 2, 5)
+    assert (body.length, b"".join(body)) == (3, b"234")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .request_view import needs_body
     from .scopes import RequireScopes
     from .server import ServerAuth
+    from .sessions import DjangoSession, FlaskSession
     from .signatures import SignatureAuth, verify_signature
 
 __all__ = [
@@ -29,6 +30,8 @@ __all__ = [
     "CertificateAuth",
     "ClientAuth",
     "Credential",
+    "DjangoSession",
+    "FlaskSession",
     "JWTAuth",
     "OAuth2ClientCredentials",
     "RequireScopes",
@@ -53,6 +56,8 @@ __getattr__, __dir__ = lazy_exports(
         "CertificateAuth": "authenticators",
         "ClientAuth": "credentials",
         "Credential": "credentials",
+        "DjangoSession": "sessions",
+        "FlaskSession": "sessions",
         "JWTAuth": "jwt.authenticator",
         "OAuth2ClientCredentials": "oauth2",
         "RequireScopes": "scopes",

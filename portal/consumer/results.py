@@ -9,7 +9,7 @@ from .._internal.log import get_logger
 from ..calls.middleware import Call, CallNext
 from ..errors import PortalError
 from ..function.returns import load_items, load_result
-from ..schema.files import FileTable, files_of_call
+from ..schema.codecs.files import FileTable, files_of_call
 
 __all__ = ["call_and_load", "load_items", "load_result", "log_failure"]
 

@@ -12,7 +12,7 @@ from typing import Any, Generic, Protocol
 from ..address import Address
 from ..context import CallContext
 from ..schema import FunctionSchema, Parameters, Schema, to_builtins
-from ..schema.files import FileTable, files_of_call
+from ..schema.codecs.files import FileTable, files_of_call
 from .callable import Function, P, R_co
 from .metadata import OfInstance, annotations_of, signature_of
 from .returns import gives_json

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from ..network.tls import ClientTLS
     from .client.client import HTTPClient
     from .client.resolver import HTTPResolver
+    from .hosted import host
     from .middleware.auth_failure_limit import AuthFailureLimit
     from .middleware.base import HTTPMiddleware
     from .middleware.compression import Compression
@@ -30,6 +31,7 @@ __all__ = [
     "HTTPResolver",
     "RequestLog",
     "SecurityHeaders",
+    "host",
     "mount",
 ]
 
@@ -46,6 +48,7 @@ __getattr__, __dir__ = lazy_exports(
         "HTTPPortal": "portal",
         "RequestLog": "middleware.request_log",
         "SecurityHeaders": "middleware.security_headers",
+        "host": "hosted",
         "mount": "server.wsgi",
     },
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from . import constraints, marshmallow_schema
 from .bounds import ValidationLimits, set_validation_limits, validation_stats
+from .codecs.files import Bytes, File
 from .constraints import (
     Description,
     Example,
@@ -17,7 +18,6 @@ from .constraints import (
     Pattern,
     Unique,
 )
-from .files import Bytes, File
 from .foreign.register import register_type
 from .function_schema import FunctionSchema, check_name
 from .parameters import Parameters

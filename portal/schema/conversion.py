@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, Required
 from uuid import UUID
 
 from ..errors import ConfigError
+from .codecs.files import Bytes, File
 from .codecs.mappings import INTEGER_NAME
 from .constraints import Ge, Gt, Le, Lt, MaxLen, MinLen, MultipleOf, Pattern, Unique
-from .files import Bytes, File
 from .jsondata import shorten
 
 if TYPE_CHECKING:

@@ -37,7 +37,7 @@ NOT_SETTINGS = {
     *("Description", "Example", "Ge", "Gt", "Le", "Lt", "MaxLen", "MinLen", "MultipleOf", "Pattern", "Unique"),
     # parts that only the library constructs
     *("Candidate", "Explanation"),
-    "SignatureAuth",
+    *("SignatureAuth", "host"),
     *("Channel", "ConnectionState", "Event", "Gap", "Mock", "ResolvedFunction", "ServiceMock", "Subscription"),
     # the base class of portals, which is abstract
     "Portal",
@@ -55,6 +55,7 @@ OTHER_PARAMETERS = {
     "ByAuthority",
     "Catalogue",
     "CertificateAuth",
+    *("DjangoSession", "FlaskSession"),
     "Entry",
     "Fallback",
     "HTTPResolver",

@@ -17,6 +17,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import requests
 
 import portal
 from portal import Consumer, PortalError, TransportError
@@ -50,7 +51,16 @@ def make():
     http.apply(slow)
     return http
 
+def hello(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [f"hello from {os.getpid()}".encode()]
+
 served = make()
+
+def hosting():
+    from portal.http import host
+    return host(make(), hello)
+
 application = lambda environ, start_response: []
 """
 
@@ -129,6 +139,14 @@ def test_two_workers_serve_one_socket(tmp_path: pathlib.Path, options: tuple[str
 def test_a_callable_that_makes_the_portal(tmp_path: pathlib.Path) -> None:
     with gunicorn(tmp_path, "-w", "1", target="served_module:make()") as running, Consumer() as consumer:
         assert consumer.call_at(f"{running.base}/pid") != running.process.pid
+
+
+@adopts
+def test_an_application_and_a_portal_on_one_listener(tmp_path: pathlib.Path) -> None:
+    with gunicorn(tmp_path, "-w", "1", target="served_module:hosting()") as running, Consumer() as consumer:
+        worker = consumer.call_at(f"{running.base}/pid", timeout=WAIT)
+        page = requests.get(running.base.replace("/api", "/any/page"), timeout=WAIT)
+        assert page.text == f"hello from {worker}"
 
 
 @adopts

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ...errors import ProtocolError
-from ...schema.files import File, current_table, spooled
+from ...schema.codecs.files import File, current_table, spooled
 from ...schema.transfer import Transfer
 from ..messages.multipart import MultipartBody, filename_in
 from ..messages.transfer import encode_transfer

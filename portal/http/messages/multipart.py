@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote
 
 from ..._internal.json_encoder import encode_json
 from ...errors import ProtocolError
-from ...schema.files import Content, File
+from ...schema.codecs.files import Content, File
 from .event_stream import JSON
 
 __all__ = ["MULTIPART", "MultipartBody", "Part", "boundary_of", "disposition_of", "filename_in", "parse_parts"]

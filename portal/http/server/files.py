@@ -11,7 +11,7 @@ from ..._internal.json_text import BodyDecoder
 from ...context import CallContext
 from ...errors import Fault, ProtocolError, SerializationError, ValidationError
 from ...http11.ranges import Unsatisfiable, read_range
-from ...schema.files import Content, File, FileTable, content_of
+from ...schema.codecs.files import Content, File, FileTable, content_of
 from ...schema.jsondata import pointer
 from ...schema.transfer import Transfer
 from ...serving import Request, Response

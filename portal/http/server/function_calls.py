@@ -13,7 +13,7 @@ from ...catalogue import Entry
 from ...context import CallContext
 from ...errors import PortalError, SerializationError
 from ...http11.entity_tags import entity_tag, matches_tag, not_modified_headers
-from ...schema.files import FileTable, files_of_call
+from ...schema.codecs.files import FileTable, files_of_call
 from ...serving import Request, Response
 from ..messages.event_stream import JSON
 from .deadline_responder import AroundLate, DeadlineResponder

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ...errors import ConfigError
-from ..files import RawBytes
+from ..codecs.files import RawBytes
 from ..transfer import Body, Header
 from .classes import Description, Example, Pattern, Unique
 

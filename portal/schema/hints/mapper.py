@@ -19,12 +19,12 @@ from ...errors import ConfigError
 from ..codecs import Codec, any_codec, type_name
 from ..codecs.containers import list_codec, sequence_codec, set_codec, tuple_codec, variadic_tuple_codec
 from ..codecs.enums import enum_codec, literal_codec
+from ..codecs.files import BYTES, FILE, File, RawBytes
 from ..codecs.mappings import mapping_codec
 from ..codecs.records import Field, record_codec, typed_dict_codec
 from ..codecs.scalars import SCALARS
 from ..codecs.unions import union_codec
 from ..constraints import constrain
-from ..files import BYTES, FILE, File, RawBytes
 from ..foreign.models import foreign_codec
 from ..jsondata import MAX_DEPTH
 from .fields import ClassField, alias_value, fields_of

@@ -21,7 +21,7 @@ from portal.http import ClientTLS, HTTPClient
 from portal.http.client.files import encode_files, is_file, receive_file
 from portal.http.messages.multipart import MultipartBody
 from portal.schema import File
-from portal.schema.files import FileTable, files_of_call
+from portal.schema.codecs.files import FileTable, files_of_call
 from portal.schema.transfer import Transfer
 from tests.support.scripted_transport import ScriptedResponse, request_of
 

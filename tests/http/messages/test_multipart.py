@@ -14,7 +14,7 @@ from portal.http.messages.multipart import (
     parse_parts,
 )
 from portal.schema import File
-from portal.schema.files import content_of
+from portal.schema.codecs.files import content_of
 
 HEAD = b'Content-Disposition: form-data; name="a"\r\n'
 

@@ -9,7 +9,7 @@ import pytest
 
 from portal import CallContext, ConfigError, Consumer, LocalPortal, ValidationError, WebSocketPortal, function
 from portal.schema import Bytes, File, MaxLen, MinLen, Schema
-from portal.schema.files import FileTable, content_of, current_table, files_of_call, spooled
+from portal.schema.codecs.files import FileTable, content_of, current_table, files_of_call, spooled
 
 
 def test_bytes_and_paths(tmp_path: Path) -> None:

@@ -17,10 +17,10 @@ from contextvars import ContextVar
 from pathlib import PurePath
 from typing import IO, Annotated, Any, Protocol
 
-from .._internal.settings import require, text
-from ..context import CallContext
-from .codecs.codec import Codec, Unencodable
-from .formats import parse_base64
+from ..._internal.settings import require, text
+from ...context import CallContext
+from ..formats import parse_base64
+from .codec import Codec, Unencodable
 
 __all__ = [
     "BYTES",

@@ -1,0 +1,118 @@
+"""A WSGI application on the listener of a portal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import flask
+import pytest
+import requests
+
+from portal import ConfigError, Consumer, HTTPPortal
+from portal.http import host
+from portal.http.hosted import HostedWSGI, environ_of
+from tests.support.http_messages import headers_of, request_of
+
+
+def add(a: int, b: int) -> int:
+    return a + b
+
+
+def test_flask_and_a_portal_on_one_listener() -> None:
+    app = flask.Flask("shop")
+
+    @app.route("/hello/<name>", methods=["GET", "POST"])
+    def hello(name: str) -> Any:
+        return {"name": name, "q": flask.request.args.get("q"), "body": flask.request.get_data(as_text=True)}
+
+    @app.get("/stream")
+    def stream() -> Any:
+        return flask.Response((f"{number}\n" for number in range(3)), mimetype="text/plain")
+
+    with HTTPPortal() as http, Consumer() as consumer:
+        assert host(http, app) is http
+        root = f"http://127.0.0.1:{http.port or http.apply(add).port}"
+        address = http.apply(add)
+        assert consumer.call_at(address, {"a": 1, "b": 2}) == 3
+        found = requests.post(f"{root}/hello/Zo%C3%AB?q=1", data="x", timeout=30)
+        assert found.json() == {"name": "Zoë", "q": "1", "body": "x"}
+        assert requests.get(f"{root}/stream", timeout=30).text == "0\n1\n2\n"
+        assert requests.get(f"{root}/nothing", timeout=30).status_code == 404
+        assert requests.head(f"{root}/hello/a", timeout=30).status_code == 200
+        with pytest.raises(ConfigError):
+            host(http, app)
+
+
+def respond(application: Any) -> Any:
+    return HostedWSGI(application).handle(request_of("GET", "/a"))
+
+
+def test_an_application_that_writes() -> None:
+    def writes(environ: Any, start_response: Any) -> list[bytes]:
+        write = start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2"), ("Date", "x")])
+        write(b"a")
+        return [b"b"]
+
+    response = respond(writes)
+    assert (response.status, response.body, headers_of(response)) == (200, b"ab", {"content-type": "text/plain"})
+
+
+def test_a_stream_is_closed() -> None:
+    class Body:
+        closed = 0
+
+        def __iter__(self) -> Iterator[bytes]:
+            yield b""
+            yield b"a"
+            yield b"b"
+
+        def close(self) -> None:
+            self.closed += 1
+
+    body = Body()
+
+    def streams(environ: Any, start_response: Any) -> Iterable[bytes]:
+        start_response("201 Created", [("Content-Length", "2")])
+        return iter_of(body)
+
+    def iter_of(source: Body) -> Any:
+        made = iter(source)
+
+        class Wrapped:
+            def __iter__(self) -> Iterator[bytes]:
+                return made
+
+            close = source.close
+
+        return Wrapped()
+
+    response = respond(streams)
+    assert (response.status, response.body.length) == (201, 2)
+    assert b"".join(response.body) == b"ab"
+    response.body.close()
+    assert body.closed == 1
+
+
+@pytest.mark.parametrize("kind", ["raises", "silent", "twice"])
+def test_a_failure_is_500(kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        if kind == "raises":
+            raise ValueError("secret")
+        if kind == "twice":
+            start_response("200 OK", [])
+            start_response("200 OK", [])
+        return []
+
+    response = respond(application)
+    assert (response.status, b"secret" in response.body) == (500, False)
+    assert "the application failed" in caplog.text
+
+
+def test_the_environ() -> None:
+    request = request_of("POST", "/a%20b?x=1", b"body", content_type="text/plain", x_event="push", host="[::1]:80")
+    environ = environ_of(request)
+    assert (environ["PATH_INFO"], environ["QUERY_STRING"], environ["HTTP_X_EVENT"]) == ("/a b", "x=1", "push")
+    assert (environ["SERVER_NAME"], environ["SERVER_PORT"], environ["CONTENT_TYPE"]) == ("[::1]", "80", "text/plain")
+    assert environ["wsgi.input"].read() == b"body"
+    assert environ["CONTENT_LENGTH"] == "4"

@@ -215,7 +215,7 @@ class SharedOutcomes:
         size = max(MARKER_SIZE, len(text))
         if not self._write(claim, f"{claim.digest}={text}", left, size, self._bounds.client_size):
             _log.error(
-                "idempotency: the claim on a key expired before its call ended; another call may have run: key=%s",
+                "idempotency: a claim expired before its call ended; a second call with its key may have run: key=%s",
                 claim.key,
             )
 

@@ -74,7 +74,7 @@ def test_an_outcome_does_not_overwrite_another(
     found = store.claim(CLAIM)
     assert found is not None
     assert found.text == "theirs"
-    assert "another call may have run: key=k" in caplog.text
+    assert "a second call with its key may have run: key=k" in caplog.text
 
 
 def test_an_outcome_is_recorded_when_the_store_responds_again(close: Callable[[Any], Any]) -> None:

@@ -41,10 +41,7 @@ class Header:
     name: str
 
     def __post_init__(self) -> None:
-        expected = 'the name of a header, such as "X-Event"'
-        text("header.name", self.name, pattern=_TOKEN, expected=expected)
-        if self.name.lower() in _RESERVED:
-            raise ConfigError.invalid("header.name", self.name, "a header that is not part of the transfer")
+        _header_of(self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +122,7 @@ def transfer_of(
         return Transfer(result=result) if result else None
     parts = {name: part for name, part in properties.items() if isinstance(part, Mapping)}
     headers = tuple(
-        HeaderParameter(name, part["x-header"], _types_of(part, f"{where}({name})"))
+        HeaderParameter(name, _header_of(part["x-header"]), _types_of(part, f"{where}({name})"))
         for name, part in parts.items()
         if isinstance(part.get("x-header"), str)
     )
@@ -155,12 +152,25 @@ def _kind_of(part: Mapping[str, Any]) -> str:
     return ""
 
 
+def _header_of(name: str) -> str:
+    """Return the name of a header. A schema may be of a hostile server, which must not choose the bytes of a request.
+
+    Raises: ConfigError for a name that is not one of a header, or that has a meaning for the transfer.
+    """
+    expected = 'the name of a header, such as "X-Event"'
+    text("header.name", name, pattern=_TOKEN, expected=expected)
+    if name.lower() in _RESERVED:
+        raise ConfigError.invalid("header.name", name, "a header that is not part of the transfer")
+    return name
+
+
 def _types_of(part: Mapping[str, Any], where: str) -> frozenset[str]:
     """Return the JSON types of the values of a header. Raises: ConfigError if they are not all scalars."""
-    given = part.get("type")
-    found = {given} if isinstance(given, str) else set(given) if isinstance(given, list) else set()
-    for one in part.get("anyOf", ()):
-        found |= _types_of(one, where)
+    given, choices = part.get("type"), part.get("anyOf")
+    listed = [given] if isinstance(given, str) else given if isinstance(given, list) else []
+    found = {one for one in listed if isinstance(one, str)}
+    for one in choices if isinstance(choices, list) else []:
+        found |= _types_of(one if isinstance(one, Mapping) else {}, where)
     if "enum" in part and not found:
         found = {"string"}
     if not found or not found <= _SCALARS:

@@ -89,3 +89,17 @@ def test_wrong_headers_are_rejected(name: Any) -> None:
 def test_wrong_bodies_are_rejected() -> None:
     with pytest.raises(ConfigError):
         Body(forms="yes")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["X-A\r\nX-B: 1", "X A", "", "X-\u20ac", "Content-Length", "authorization", "Host"])
+def test_a_server_does_not_choose_the_bytes_of_a_request(name: str) -> None:
+    part = {"type": "string", "x-header": name}
+    with pytest.raises(SerializationError, match="header"):
+        FunctionSchema.from_dict({"name": "f", "input": {"type": "object", "properties": {"a": part}}})
+
+
+@pytest.mark.parametrize("part", [{"anyOf": [1]}, {"anyOf": 5}, {"type": [["a"]]}, {"type": [{}]}, {"type": 5}])
+def test_the_types_of_a_header_may_be_anything(part: dict[str, Any]) -> None:
+    properties = {"a": {"x-header": "X-A", **part}}
+    with pytest.raises(SerializationError, match="must be a string, a number or a boolean"):
+        FunctionSchema.from_dict({"name": "f", "input": {"type": "object", "properties": properties}})

@@ -16,11 +16,14 @@ from ..directory.instance import Instance
 __all__ = ["CheckedDirectory", "GuardedCredential", "checked_directory", "guarded"]
 
 _log = get_logger("portal.consumer")
+#: Schemes that an unsigned entry may have. A function of this process needs no credential to be called, and a scheduler
+#: of a cluster sends pickled objects, which are code.
+_OPEN_SCHEMES = frozenset(("http", "https", "ws", "wss"))
 _EXPECTED = "a Directory: an object with problem, instances(name) and watch(name, on_change), or the URL of one"
 
 
 class CheckedDirectory:
-    """Passes a directory on, and notes the origins of what it names if anybody may write it.
+    """Passes a directory on. If anybody may write it, it notes the origins of what it names, and drops other schemes.
 
     Args:
         directory: the directory.
@@ -37,6 +40,7 @@ class CheckedDirectory:
         self._owned = owned
         self.trusted: bool = getattr(directory, "trusted", True)
         self._named: dict[Any, bool] = {}  # origin -> True
+        self._dropped: dict[str, bool] = {}  # scheme -> True, of what was logged
 
     @property
     def problem(self) -> str | None:
@@ -52,9 +56,17 @@ class CheckedDirectory:
         return self._directory.watch(name, lambda found: on_change(self._note(found)))
 
     def _note(self, found: tuple[Instance, ...]) -> tuple[Instance, ...]:
-        if not self.trusted:
-            self._named.update(dict.fromkeys((one.address.origin for one in found), True))
-        return found
+        if self.trusted:
+            return found
+        kept = tuple(one for one in found if one.address.scheme in _OPEN_SCHEMES)
+        self._named.update(dict.fromkeys((one.address.origin for one in kept), True))
+        for scheme in {one.address.scheme for one in found} - _OPEN_SCHEMES:
+            if scheme not in self._dropped and len(self._dropped) < 100:
+                self._dropped[scheme] = True
+                _log.warning(
+                    "an unsigned entry of the directory is left out: scheme=%.20s; open the directory with key=", scheme
+                )
+        return kept
 
     def names(self, address: Address) -> bool:
         """Return whether an unsigned entry has named the server of an address."""

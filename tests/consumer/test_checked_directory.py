@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from portal import BearerAuth, ByAuthority, ConfigError, Consumer, HTTPPortal, RegistryError, function
+from portal import BearerAuth, ByAuthority, ConfigError, Consumer, HTTPPortal, LocalPortal, RegistryError, function
 from portal.address import Address
 from portal.auth.credentials import credentials_of
 from portal.consumer.checked_directory import GuardedCredential, checked_directory, guarded
 from portal.directory import Instance, PolledDirectory, Registration
 from portal.directory.memory import MemoryStore
+from portal.directory.record import Record, Served, encode
 from portal.directory.source import RecordSource
 from portal.errors import AuthenticationError
 from tests.support.waiting import eventually
@@ -111,3 +112,28 @@ def test_servers_that_the_directory_does_not_name_get_the_credential(directories
     assert not credential.rejected(theirs)
     assert guarded(None, found) is None
     assert guarded(credentials_of("token"), None) is not None
+
+
+@pytest.mark.parametrize("scheme", ["local", "dask"])
+def test_an_unsigned_entry_does_not_lead_into_this_process_or_a_cluster(
+    directories: Any, store: Open, scheme: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Functions of this process need no credential. A scheduler of Dask sends pickled objects to its clients."""
+    called = []
+
+    @function
+    def erase() -> None:
+        called.append(True)
+
+    with LocalPortal() as portal:
+        address = Instance(str(portal.apply(erase)) if scheme == "local" else "dask://hostile:8786/erase")
+        record = Record((Served("orders", address),), lease=60.0)
+        store.register("anybody", encode(record, "anybody", None), 60.0)
+        with Consumer(directory=directories(store)) as consumer:
+            for _ in range(2):
+                with pytest.raises(RegistryError, match="no instance of orders"):
+                    consumer.call("orders")
+            with pytest.raises(RegistryError, match="no instance of orders"):
+                consumer.explain("orders")
+    assert called == []
+    assert caplog.text.count(f"an unsigned entry of the directory is left out: scheme={scheme}") == 1

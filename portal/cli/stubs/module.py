@@ -9,7 +9,7 @@ from typing import Any
 
 from ...schema import FunctionSchema
 from .names import Names, class_name, docstring, identifier, literal
-from .types import Annotation, Types
+from .types import Annotation, Types, required_members
 
 __all__ = ["Published", "client_module"]
 
@@ -124,7 +124,7 @@ class _Module:
 
     def _parameters(self, schema: FunctionSchema, place: str) -> list[_Parameter]:
         properties = schema.input.get("properties")
-        required = frozenset(schema.input.get("required", ()))
+        required = required_members(schema.input)
         found, taken = [], {"self"}
         for wire_name, part in (properties if isinstance(properties, dict) else {}).items():
             annotation = self._types.annotation(part, schema.input, f"{place}_{wire_name}")

@@ -60,10 +60,11 @@ def literal(value: object) -> str:
 
 def _escaped(text: str) -> str:
     """Return text that stays inside of a docstring, whatever it is."""
-    found = text.replace("\\", "\\\\")
-    if '"""' in text or text.rstrip().endswith('"'):
+    found = "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text)
+    found = found.replace("\\", "\\\\")
+    if '"""' in found or found.rstrip().endswith('"'):
         found = found.replace('"', '\\"')
-    return "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in found)
+    return found
 
 
 class Names:

@@ -13,7 +13,7 @@ from ...schema.jsondata import copy_json
 from ...schema.subschemas import resolve, walk
 from .names import Names, class_name, docstring, is_field_name, literal
 
-__all__ = ["Annotation", "Types"]
+__all__ = ["Annotation", "Types", "required_members"]
 
 #: Format -> annotation and the import that it needs.
 _FORMATS = {
@@ -33,6 +33,8 @@ _FORMATS = {
 }
 _SCALARS = {"integer": "int", "number": "float", "boolean": "bool", "string": "str", "null": "None"}
 _JSON = "JSONValue"
+_MAX_ANNOTATIONS = 20_000  # in one module; what is beyond them is JSONValue
+_MAX_REFERENCES = 64  # that lead into each other
 _OF_PLACE = ("default", "description", "examples", "deprecated", "title", "readOnly")
 
 
@@ -72,6 +74,8 @@ class Types:
         self.classes: dict[str, list[str]] = {}
         self._names = names
         self._known: dict[str, Annotation] = {}
+        self._left = _MAX_ANNOTATIONS
+        self._open: list[tuple[int, str]] = []  # references that are being followed: id of the root, and the reference
 
     def annotation(self, schema: Any, root: Any, place: str) -> Annotation:
         """Return the annotation of a schema.
@@ -81,12 +85,11 @@ class Types:
             root: the schema that its references lead into.
             place: a name for a class without a title.
         """
-        if not isinstance(schema, dict):
+        self._left -= 1
+        if not isinstance(schema, dict) or self._left < 0:
             return self._json()
         if "$ref" in schema:
-            found = resolve(root, str(schema["$ref"]))
-            name = str(schema["$ref"]).rpartition("/")[2]
-            return self.annotation(found, root, name) if isinstance(found, dict) else self._json()
+            return self._reference(str(schema["$ref"]), root)
         if "const" in schema or "enum" in schema:
             return self._choice(schema)
         for keyword in ("anyOf", "oneOf"):
@@ -97,8 +100,21 @@ class Types:
             return self.annotation(parts[0], root, place) if len(parts) == 1 else self._json()
         kind = schema.get("type")
         if isinstance(kind, list):
-            return self._union([self.annotation({**schema, "type": one}, root, place) for one in kind])
+            kinds = dict.fromkeys(one for one in kind if isinstance(one, str))
+            return self._union([self.annotation({**schema, "type": one}, root, place) for one in kinds])
         return self._of_type(kind, schema, root, place)
+
+    def _reference(self, reference: str, root: Any) -> Annotation:
+        """Return the annotation of what a reference leads to. A type of itself that is no class ends as JSONValue."""
+        found, step = resolve(root, reference), (id(root), reference)
+        # Once more inside of itself: a class is known by then, and ends it.
+        if not isinstance(found, dict) or self._open.count(step) > 1 or len(self._open) >= _MAX_REFERENCES:
+            return self._json()
+        self._open.append(step)
+        try:
+            return self.annotation(found, root, reference.rpartition("/")[2])
+        finally:
+            self._open.pop()
 
     def _of_type(self, kind: Any, schema: dict[str, Any], root: Any, place: str) -> Annotation:
         if kind == "string":
@@ -145,13 +161,15 @@ class Types:
             self.imports.add("from enum import Enum")
             name = self._names.free(class_name(title))
             members: dict[Any, str] = {}
+            taken: set[str] = set()
+            numbers: dict[str, int] = {}  # the last one of each name, so that many equal names take linear time
             for value in values:
                 base = member = re.sub("[^A-Z0-9]+", "_", str(value).upper()).strip("_") or "EMPTY"
                 base = member = f"N{member}" if member[0].isdigit() else member
-                number = 1
-                while member in members.values():
-                    number += 1
-                    member = f"{base}_{number}"
+                while member in taken:
+                    numbers[base] = numbers.get(base, 1) + 1
+                    member = f"{base}_{numbers[base]}"
+                taken.add(member)
                 members[value] = member
             rows = [f"    {member} = {literal(value)}" for value, member in members.items()]
             self.enums[name] = [f"class {name}(Enum):", *rows]
@@ -190,7 +208,7 @@ class Types:
         self._known[key] = Annotation(name)  # before its members, which may refer to it
         properties = schema["properties"]
         found = {one: self.annotation(part, root, f"{name}_{one}") for one, part in properties.items()}
-        required = frozenset(one for one in schema.get("required", ()) if isinstance(one, str))
+        required = required_members(schema)
         write = self._dataclass if all(map(is_field_name, properties)) else self._typed_dict
         self.classes[name] = write(name, schema, found, required)
         return self._known[key]
@@ -254,6 +272,12 @@ class Types:
         return None
 
 
+def required_members(schema: Mapping[str, Any]) -> frozenset[str]:
+    """Return the names of the members that an object must have."""
+    given = schema.get("required")
+    return frozenset(one for one in given if isinstance(one, str)) if isinstance(given, list) else frozenset()
+
+
 def _names_class(text: str) -> bool:
     """Return whether the text of an annotation may name a class that is defined further down."""
     return bool(re.search("[A-Z]", text.replace("JSONValue", "").replace("NotRequired", "")))
@@ -273,10 +297,12 @@ def _identity(schema: dict[str, Any], root: Any) -> str:
 
 
 def _reach(schema: Any, root: Any, reached: dict[str, Any]) -> None:
-    for reference in _references(schema):
-        if reference not in reached:
-            reached[reference] = found = resolve(root, reference)
-            _reach(found, root, reached)
+    left = [schema]
+    while left:
+        for reference in _references(left.pop()):
+            if reference not in reached:
+                reached[reference] = found = resolve(root, reference)
+                left.append(found)
 
 
 def _references(schema: Any) -> Iterator[str]:

@@ -144,3 +144,47 @@ def test_versions_and_equal_names() -> None:
     assert '"add@1",' in text
     assert "def add_v1_(" in text
     assert '{"a": a, "a-": a_, "a_": a__}' in text
+
+
+_TWICE = {
+    f"a{i}": {"anyOf": [{"$ref": f"#/$defs/a{i + 1}"}, {"type": "array", "items": {"$ref": f"#/$defs/a{i + 1}"}}]}
+    for i in range(40)
+}
+_CHAIN = {f"a{i}": {"type": "object", "properties": {"x": {"$ref": f"#/$defs/a{i + 1}"}}} for i in range(3000)}
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}},
+        {"$ref": "#/$defs/a0", "$defs": _TWICE},
+        {"$ref": "#/$defs/a0", "$defs": _CHAIN},
+        {"title": "E", "enum": ["!" * length for length in range(1, 1500)]},
+        {"type": "object", "properties": {"a": {}}, "required": 5},
+        {"type": [["array"], {}, *["array"] * 1000]},
+    ],
+    ids=["itself", "doubling", "chain", "enumeration", "required", "types"],
+)
+def test_a_hostile_schema_costs_little(output: dict[str, Any]) -> None:
+    """Before, each of them raised, or took minutes."""
+    schema = FunctionSchema.from_dict({"name": "f", "input": {"required": 5}, "output": output})
+    text = client_module([Published(schema, "", "f")], {"": "http://hostile/api"}, {}, source="it")
+    assert len(text) < 2_000_000
+
+
+def test_a_list_of_itself_is_a_type() -> None:
+    tree = {"type": "array", "items": {"$ref": "#/$defs/Tree"}}
+    schema = FunctionSchema(name="f", output={"$ref": "#/$defs/Tree", "$defs": {"Tree": tree}})
+    text = client_module([Published(schema, "", "f")], {"": "http://it/api"}, {}, source="it")
+    assert "-> list[list[JSONValue]]:" in text
+
+
+@pytest.mark.parametrize("words", ['ends in a quote"\x00', '""\x00"', '\x00"""', 'a\\"\x85'])
+def test_words_that_end_in_an_unprintable_letter(words: str) -> None:
+    text = client_module(
+        [Published(FunctionSchema(name="f", description=words), "", "f")],
+        {"": "http://it/api"},
+        {"": words},
+        source="it",
+    )
+    ast.parse(text)

@@ -62,7 +62,7 @@ class CheckedDirectory:
         self._named.update(dict.fromkeys((one.address.origin for one in kept), True))
         for scheme in {one.address.scheme for one in found} - _OPEN_SCHEMES:
             if scheme not in self._dropped and len(self._dropped) < 100:
-                self._dropped[scheme] = True
+                self._dropped.setdefault(scheme, True)
                 _log.warning(
                     "an unsigned entry of the directory is left out: scheme=%.20s; open the directory with key=", scheme
                 )

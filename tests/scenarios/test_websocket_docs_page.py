@@ -134,6 +134,17 @@ def test_the_page_goes_on_after_its_server_was_killed(tmp_path: Path) -> None:
             wait(driver, "text('add', '.result').startsWith('0')")
 
 
+@needs_browser
+def test_a_link_to_the_page_does_not_choose_its_server(tmp_path: Path) -> None:
+    """With another server behind the address, the page would send it the token that its reader enters."""
+    with WebSocketPortal() as portal, browser(tmp_path / "profile") as driver:
+        own = portal.base.authority
+        for path in ("@127.0.0.1:1/ws", ".evil.example/ws", "0/ws", "//evil.example/ws", "/ws"):
+            driver.get(f"http://{own}/docs/websocket?path={path}")
+            host = "return new URL(document.getElementById('address').value.replace('ws:', 'http:')).host"
+            assert driver.execute_script(host) == own, path
+
+
 def test_the_page_of_the_http_portal_has_a_link_to_it() -> None:
     http = HTTPPortal()
     with http:

@@ -4,7 +4,8 @@ import { connect } from "/portal.js";
 
 const MAX_EVENTS = 100;  // that the page shows of one topic
 const find = (id) => document.getElementById(id);
-const wanted = new URLSearchParams(location.search).get("path") ?? "/ws";
+const asked = new URLSearchParams(location.search).get("path") ?? "";
+const wanted = asked.startsWith("/") ? asked : "/ws";  // "@evil.example/ws" would name another host
 let portal = null;
 
 find("address").value = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${wanted}`;

@@ -22,6 +22,7 @@ from .response import ConnectionResponse
 __all__ = ["SessionOwner", "TLSConnection", "TLSState", "start_tls"]
 
 _READ_SIZE = 64 * 1024
+_MAX_IDLE_READS = 8  # for the tickets of an idle connection; a server that sends more is not waited for
 _DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
 
 
@@ -182,20 +183,23 @@ class TLSConnection(HTTPConnection):
     def is_dropped(self) -> bool:
         """Return whether the server has closed the idle connection, or sent data without a request.
 
-        Session tickets and new keys may arrive at any time, and do not count.
+        Session tickets and new keys may arrive at any time, and do not count. A server that sends them without an end
+        counts as one that has closed the connection: this has no deadline.
         """
         try:
             if self._state.has_input and self._state.decrypt() is not None:
                 return True
-            while super().is_dropped():
+            for _ in range(_MAX_IDLE_READS):
+                if not super().is_dropped():
+                    return False
                 if self._buffer:
                     return True
                 self._state.feed(self._sock.recv(_READ_SIZE))  # does not wait: something has arrived
                 if self._state.decrypt() is not None:
                     return True
         except OSError:
-            return True
-        return False
+            pass
+        return True
 
     def exchange(self, request: bytes, deadline: float | None, pieces: Iterable[bytes] = ()) -> ConnectionResponse:
         """Send a whole request and read the head of its response; see `HTTPConnection.exchange`."""

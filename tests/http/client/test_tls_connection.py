@@ -196,3 +196,27 @@ def test_a_handshake_has_a_limit() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs, pytest.raises(TimeoutError):
         start_tls(ours, TLSState(contexts()[0], "localhost", None), monotonic() + 0.05)
+
+
+def test_a_server_that_sends_tickets_without_end_does_not_hold_its_caller() -> None:
+    """Whatever is read, more has arrived by then: the look at an idle connection has no deadline."""
+    with tls_pair() as pair:
+        state, reads = pair.connection._state, []
+
+        class Endless:
+            has_input = False
+
+            def feed(self, data: bytes) -> None:
+                assert data
+                reads.append(len(data))
+                if len(reads) < 1000:
+                    pair.bare.send(b"x")
+
+            def decrypt(self) -> None:
+                """Return None: a ticket is no data."""
+
+        pair.connection._state = Endless()  # type: ignore[assignment]
+        pair.bare.send(b"x")
+        assert pair.connection.is_dropped()
+        assert len(reads) < 20
+        pair.connection._state = state

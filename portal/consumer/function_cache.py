@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 from .._internal.at_fork import new_lock, renew_after_fork
 from ..address import Address
+from ..calls.deadlines import uncalled_error
 from ..calls.singleflight import SingleFlight
 from ..context import CallContext
-from ..errors import PortalError, RegistryError
+from ..errors import CallTimeout, PortalError, RegistryError
 from ..function import Function
 from ..local.portal import LocalFunction
 from ..portal import Resolver, topology
@@ -172,7 +173,10 @@ class FunctionCache:
             raise missing.again(context)
         flight, lead = self._flights.join((text, version))
         if lead is None and not flight.is_led_here():
-            flight.wait(context, target.name)
+            try:
+                flight.wait(context, target.name)
+            except CallTimeout:
+                raise uncalled_error(context, target.name, "another call was still fetching its schema") from None
             is_shared, _ = flight.outcome(context)  # raises what the other thread got
             entry = entries.get(text)
             if is_shared and entry is not None and entry.version == version:

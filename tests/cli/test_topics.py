@@ -74,7 +74,7 @@ def test_publish_prints_the_position(portal):
         (["subscribe", "{base}/ticks", "--params", "[1]"], 2, "--params"),
         (["subscribe", "{base}/ticks", "--params", '{{"a": 1}}'], 3, "has no parameters"),
         (["subscribe", "http://127.0.0.1:1/x"], 4, "has no topics"),
-        (["publish", "{base}/ticks", "1"], 1, "clients may not publish"),
+        (["publish", "{base}/ticks", "1"], 6, "clients may not publish"),
         (["publish", "{base}/chat", "5"], 3, "ValidationError"),
         (["publish", "{base}/chat", "{{"], 2, "not valid JSON"),
     ],

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from portal import Address, Consumer, HTTPPortal, LocalPortal, RegistryError, function
+from portal import Address, CallTimeout, Consumer, HTTPPortal, LocalPortal, RegistryError, function
 from portal.consumer import function_cache
 from portal.consumer.pending import PendingFunction
 from tests.support.waiting import eventually
@@ -145,6 +145,20 @@ def test_threads_fetch_a_schema_once() -> None:
         requests.gate.set()
         assert [future.result(60) for future in futures] == ["pong"] * 8
         assert requests.methods.count("GET") == 1
+
+
+def test_a_call_that_waited_for_the_schema_until_its_deadline_was_not_sent() -> None:
+    requests = Requests()
+    requests.gate = threading.Event()
+    with HTTPPortal(http_middleware=[requests]) as portal, Consumer() as consumer:
+        address = str(portal.apply(ping))
+        first = consumer.submit_at(address)
+        eventually(lambda: requests.methods == ["GET"])
+        with pytest.raises(CallTimeout) as caught:
+            consumer.call_at(address, timeout=0.05)
+        assert caught.value.delivery == "not_sent"
+        requests.gate.set()
+        assert first.result(60) == "pong"
 
 
 def test_the_threads_share_the_error_of_the_schema() -> None:

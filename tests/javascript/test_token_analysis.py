@@ -28,6 +28,6 @@ def test_what_is_found(source: str, found: list[str]) -> None:
     assert rules(source) == found
 
 
-def test_the_index_of_what_is_found() -> None:
+def test_the_place_of_what_is_found() -> None:
     (found,) = find_in_tokens("let a = 1; eval('x')", max_nesting=20, max_literal=100)
-    assert found.index == 11
+    assert found.place == 11

@@ -123,7 +123,7 @@ def test_a_reader_that_has_gone_ends_the_command_quietly(base: str) -> None:
     assert process.returncode == 1
 
 
-@pytest.mark.parametrize("arguments", [(), ("--timeout", "20"), ("--json")])
+@pytest.mark.parametrize("arguments", [(), ("--timeout", "20"), ("--json",)])
 def test_ctrl_c_exits_with_130(base: str, arguments: tuple[str, ...]) -> None:
     entered.clear()
     process = portal_command("call", f"{base}/hold", *arguments)

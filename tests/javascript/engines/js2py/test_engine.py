@@ -30,7 +30,7 @@ def run(source: str, params: Any = None, limits: Limits = PATIENT, properties: t
         ("undefined", None),
         ("[1, , undefined, function () {}]", [1, None, None, None]),
         ("{a: undefined, b: null, c: function () {}}", {"b": None}),
-        ("new Date(0)", "1970-01-01T00:00:00.00Z"),
+        ("new Date(0)", "1970-01-01T00:00:00.000Z"),
         ("{toJSON: function () { return [1] }}", [1]),
         ("new String('x')", "x"),
         ("'\\u0000\\ud83d\\ude00'", "\x00😀"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
@@ -58,6 +58,9 @@ def map_(
     Each line of the output file has the result for the same line of the input file, or null where the call failed. The
     file of failures has the number of such a line, its parameters and the error. Calls are repeated after temporary
     failures, and wait where the server limits their rate.
+
+    A line that is not a JSON object ends the command after the results of all lines before it. Correct the line, and go
+    on with --resume.
     """
     from ...resilience.policy import Policy
 
@@ -72,7 +75,8 @@ def map_(
         _progress(source, done) as bar,
     ):
         params: list[dict[str, Any]] = []  # of the calls whose results have not come
-        calls = _remember(_parsed(lines, done), params)
+        rows = _Rows(lines, done)
+        calls = _remember(rows, params)
         found = consumer.map_at(
             address, calls, max_in_flight=max_in_flight, timeout=timeout, policy=Policy.batch(), return_exceptions=True
         )
@@ -86,6 +90,8 @@ def map_(
             _write(results, result)
             if bar is not None:
                 bar.update(1)
+    if rows.error is not None:
+        raise rows.error
     if count:
         echo(f"error: {count} calls failed; see {failed_path}", err=True)
         raise SystemExit(FAILED)
@@ -119,12 +125,31 @@ def _prepare(target: Path, failed: Path, resume: bool) -> int:
     return done
 
 
-def _parsed(lines: IO[str], done: int) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(islice(lines, done, None), done + 1):
-        yield parse_object(line, f"line {number} of --input")
+class _Rows:
+    """The parameters of the lines that are not done. They end before a wrong line, so that earlier results are kept.
+
+    Attributes:
+        error: the fault of the wrong line, or None.
+    """
+
+    def __init__(self, lines: IO[str], done: int) -> None:
+        self.error: click.BadParameter | None = None
+        self._lines, self._done = lines, done
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for number, line in enumerate(islice(self._lines, self._done, None), self._done + 1):
+            hint = f"line {number} of --input"
+            try:
+                if not line.strip():
+                    raise click.BadParameter("must be a JSON object, got an empty line; remove it", param_hint=hint)
+                row = parse_object(line, hint)
+            except click.BadParameter as error:
+                self.error = error
+                return
+            yield row
 
 
-def _remember(calls: Iterator[dict[str, Any]], into: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _remember(calls: Iterable[dict[str, Any]], into: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     for params in calls:
         into.append(params)
         yield params

@@ -102,6 +102,19 @@ def test_a_line_that_is_no_object_is_reported_with_its_number(address: str, file
     assert "line 2 of --input" in done.output
 
 
+def test_a_wrong_line_loses_no_earlier_result(address: str, files: Files, numbers: list[int]) -> None:
+    files.input.write_text('{"n": 2}\n{"n": 3}\n\n{"n": 4}\n')
+    done = files.run(address)
+    assert done.exit_code == 2
+    assert "line 3 of --input: must be a JSON object, got an empty line" in done.output
+    assert files.results == [4, None]
+    assert [row["line"] for row in files.failed] == [2]
+    files.give([2, 3, 4])
+    assert files.run(address, "--resume").exit_code == 0
+    assert files.results == [4, None, 16]
+    assert sorted(numbers) == [2, 3, 4]
+
+
 def test_a_server_that_limits_the_rate(files: Files) -> None:
     @function
     def echo(n: int) -> int:

@@ -14,9 +14,10 @@ from .secrets import secret
 if TYPE_CHECKING:
     from ..consumer import Consumer
 
-__all__ = ["client_options", "connected"]
+__all__ = ["client_options", "completed", "connected"]
 
 _TOKEN = "PORTAL_TOKEN"  # the name of the environment variable
+_BASES = {"http": "/api", "https": "/api", "ws": "/ws", "wss": "/ws"}
 _MARGIN = 0.1  # seconds; a server responds at its deadline, which is a little before that of the command
 
 
@@ -36,6 +37,13 @@ def client_options(command: Callable[..., Any]) -> Callable[..., Any]:
         "--socket", metavar="PATH", help="Unix socket of the server. The address is then http://localhost/..."
     )
     return token(authorities(socket(command)))
+
+
+def completed(url: str) -> str:
+    """Complete the URL of a server to the base address of its portal, if it has no path."""
+    scheme, colon, rest = url.partition("://")
+    base = _BASES.get(scheme.lower())
+    return f"{url.rstrip('/')}{base}" if colon and base and "/" not in rest.rstrip("/") else url
 
 
 @contextmanager

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import click
 
 from .completion import AddressParameter
-from .connect import client_options, connected
+from .connect import client_options, completed, connected
 from .errors import reported
 from .output import echo, echo_json, echo_table, one_line
 
@@ -27,9 +26,9 @@ __all__ = ["describe", "echo_schema", "explain", "list_", "type_text"]
 def list_(url: str, as_json: bool, **client: Any) -> None:
     """List the functions that the server at URL publishes.
 
-    A URL without a path is completed with /api.
+    A URL without a path is completed with /api, or with /ws at ws:// and wss://.
     """
-    base = f"{url}/api" if "://" in url and not urlsplit(url).path else url
+    base = completed(url)
     with reported(as_json), connected(base, **client) as consumer:
         listing = consumer.list_at(base)
         if as_json:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..connect import client_options, connected
+from ..connect import client_options, completed, connected
 from ..errors import FAILED, reported
 from ..output import echo
 from ..targets import Target, load_all, service_of
@@ -34,13 +34,14 @@ __all__ = ["stub"]
 def stub(target: str, output: str | None, check: str | None, address: str | None, debug: bool, **client: Any) -> None:
     """Write a Python module that calls the functions of a portal, with types for checkers.
 
-    URL is the base address of a portal, such as http://127.0.0.1:8080/api, or the address of a service. MODULE:TARGET
-    names a function or a service, and starts nothing.
+    URL is the base address of a portal, such as http://127.0.0.1:8080/api, or the address of a service. A URL
+    without a path is completed with /api. MODULE:TARGET names a function or a service, and starts nothing.
 
     With --check the command exits with 1 if FILE is not what it would write. Run it in CI.
     """
     with reported(False):
         if "://" in target:
+            target = completed(target)
             with connected(target, **client) as consumer:
                 found = _of_server(consumer, target)
         else:

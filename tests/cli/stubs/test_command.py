@@ -54,6 +54,11 @@ def test_a_server(base: str) -> None:
     assert 'self._call("level@1", {"sku": sku}, returns=str)' in text
 
 
+def test_the_url_of_a_server_is_completed(base: str) -> None:
+    server = base.removesuffix("/api")
+    assert stub(server).stdout == stub(f"{server}/").stdout == stub(base).stdout
+
+
 def test_a_service_of_a_server(base: str) -> None:
     text = stub(f"{base}/warehouse").stdout
     assert f'ADDRESS = "{base}/warehouse"' in text

@@ -204,3 +204,15 @@ def test_a_script_may_hold_the_function(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
+
+
+def test_a_script_without_the_guard_is_told_so(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os\nfrom portal import function\n"
+        "@function(executor='processes')\ndef pid() -> int:\n    return os.getpid()\n"
+        "print(pid())\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    assert done.stderr.endswith('; a script must make its calls below `if __name__ == "__main__":`\n')

@@ -139,7 +139,7 @@ def verify_signature(
     """
     choice("signature.scheme", scheme, ("github", "stripe", "standard"))
     positive_seconds("signature.tolerance", tolerance, optional=True)
-    given = [secret] if isinstance(secret, str | bytes) else list(secret)
+    given = list(secret) if isinstance(secret, Iterable) and not isinstance(secret, str | bytes) else [secret]
     secrets = [_key(one, scheme) for one in given]
     require(secrets, "signature.secret", secret, "at least one secret", secret=True)
     instance("signature.identity", identity, (Identity, str), optional=True)
@@ -149,7 +149,7 @@ def verify_signature(
 
 def _key(secret: str | bytes, scheme: SignatureScheme) -> bytes:
     expected = f"a secret of at least {_MIN_SECRET} bytes"
-    require(isinstance(secret, str | bytes), "signature.secret", secret, expected, secret=True)
+    require(isinstance(secret, str | bytes), "signature.secret", secret, expected, secret=secret is not None)
     text = secret.encode() if isinstance(secret, str) else secret
     if scheme == "standard" and text.startswith(b"whsec_"):
         try:

@@ -101,11 +101,16 @@ class GroupTable:
             return self._group(instances[0].address.name, instances, kind), None
         directory = self._directory
         if directory is None:
-            expected = "a Directory, so that names can be called; to call one address use call_at"
+            expected = (
+                'a Directory, so that names can be called, such as Consumer(directory="sqlite:///var/lib/portals"); to '
+                "call one address use call_at"
+            )
             raise ConfigError.invalid("consumer.directory", None, expected)
         found = directory.instances(target)
         if not found:
-            raise RegistryError(f"no instance of {target} is registered", name=target, hint=directory.problem or "")
+            problem = directory.problem or ""
+            words = f"no instance of {target} is registered" + (f"; {problem}" if problem else "")
+            raise RegistryError(words, name=target, hint=problem)
         group = self._group(target, found, kind)
         return group, directory.watch(target, partial(self._changed, group)) if watched else None
 

@@ -53,7 +53,7 @@ class SQLiteStore:
                 if write:
                     database.execute("COMMIT")
         except (sqlite3.Error, OSError) as error:
-            raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
+            raise StoreUnavailable(f"{self._path}: {type(error).__name__}: {error}") from error
 
     def _begin(self, database: sqlite3.Connection) -> None:
         """Begin a transaction, make the tables if they are not there, and remove the records whose leases ended."""
@@ -90,6 +90,8 @@ class SQLiteStore:
     def poll(self, epoch: str | None, version: int) -> Snapshot | None:
         """See `Store.poll`. Nothing is written unless a lease has ended."""
         if not os.path.exists(self._path):
+            if not os.path.isdir(os.path.dirname(self._path) or "."):
+                raise StoreUnavailable(f"{self._path}: its folder does not exist")
             return None if epoch == "" else Snapshot("", 0, ())
         try:
             found = self._read(epoch, version)

@@ -130,6 +130,8 @@ def test_all_signatures_are_compared_in_constant_time(monkeypatch: pytest.Monkey
         ("short", {}, "signature.secret"),
         ([], {}, "signature.secret"),
         ([3], {}, "signature.secret"),
+        (None, {}, "signature.secret"),
+        (8, {}, "signature.secret"),
         ("whsec_***", {}, "signature.secret"),
         ("long enough", {"scheme": "sha"}, "signature.scheme"),
         ("long enough", {"tolerance": -1}, "signature.tolerance"),

@@ -70,6 +70,16 @@ def test_a_name_is_called_through_the_directory() -> None:
         assert directory.watches == []
 
 
+def test_an_unknown_name_says_why_the_list_may_be_wrong() -> None:
+    directory = MemoryDirectory()
+    with Consumer(directory=directory) as consumer:
+        with pytest.raises(RegistryError, match=r"^no instance of add is registered$"):
+            consumer.call("add", {})
+        directory.problem = "2 records have no valid signature"
+        with pytest.raises(RegistryError, match="no instance of add is registered; 2 records have no valid signature"):
+            consumer.call("add", {})
+
+
 def test_a_name_needs_a_directory() -> None:
     with pytest.raises(ConfigError, match=r"consumer\.directory must be a Directory, so that names can be called"):
         Consumer().call("add")

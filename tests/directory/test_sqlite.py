@@ -75,6 +75,14 @@ def test_a_file_of_another_kind_is_unavailable(tmp_path: Path) -> None:
         SQLiteStore(tmp_path / "missing" / "x.sqlite").register("a", "one", 60.0)
 
 
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "missing" / "x.sqlite"
+    with pytest.raises(StoreUnavailable, match=rf"{path}: its folder does not exist"):
+        SQLiteStore(path).poll(None, 0)
+    with pytest.raises(StoreUnavailable, match=rf"{path}: OperationalError"):
+        SQLiteStore(path).register("a", "one", 60.0)
+
+
 def test_threads_register_at_once(tmp_path: Path) -> None:
     store = SQLiteStore(tmp_path / "portals.sqlite")
     tokens: list[int] = []

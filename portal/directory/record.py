@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import PortalError
 from .instance import Instance
 
-__all__ = ["MAX_SKEW", "Record", "RejectedRecord", "Served", "decode", "encode"]
+__all__ = ["MAX_SKEW", "Record", "RejectedRecord", "Served", "decode", "encode", "is_expired"]
 
 #: Seconds by which the clocks of two hosts may differ.
 MAX_SKEW = 60.0
@@ -87,9 +87,14 @@ def decode(text: str, owner: str, key: bytes | None, now: float) -> Record:
         record = _of_json(json.loads(body))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, PortalError) as error:
         raise RejectedRecord(f"it cannot be read: {type(error).__name__}: {error}") from error
-    if key is not None and abs(now - record.at) > record.lease + MAX_SKEW:
+    if key is not None and is_expired(record, now):
         raise RejectedRecord("its signature has expired")
     return record
+
+
+def is_expired(record: Record, now: float) -> bool:
+    """Return whether the signature of a record is too old, or of the future."""
+    return not abs(now - record.at) <= record.lease + MAX_SKEW  # so also for a time that is not a number
 
 
 def _sign(key: bytes, owner: str, body: str) -> str:

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 from .._internal.log import get_logger
 from .instance import Instance
-from .record import Record, RejectedRecord, decode
+from .record import Record, RejectedRecord, decode, is_expired
 from .store import Snapshot, Store
 
 __all__ = ["Lookup", "RecordSource", "Source"]
@@ -103,11 +103,18 @@ class RecordSource:
 
     def poll(self) -> Lookup | None:
         """Return the instances by name, or None if they have not changed. Raises: StoreUnavailable."""
-        snapshot = self._store.poll(self._epoch, self._version)
+        # A store does not report renewals. So signed records are read again when they are too old, and not used forever
+        # if somebody who may write the store, but has no key, keeps them there.
+        epoch = None if self._key is not None and self._any_expired() else self._epoch
+        snapshot = self._store.poll(epoch, self._version)
         if snapshot is not None:
             self._take(snapshot)
         dropped = self._drop_lost()
         return _lookup(self._records) if snapshot is not None or dropped else None
+
+    def _any_expired(self) -> bool:
+        now = self._now()
+        return any(is_expired(kept.record, now) for kept in self._records.values() if kept.until is None)
 
     def _take(self, snapshot: Snapshot) -> None:
         known = self._records
@@ -118,7 +125,7 @@ class RecordSource:
                 record = decode(text, owner, self._key, self._now())
             except RejectedRecord as error:
                 self.rejected += 1
-                _log.warning("a record of the directory is rejected: owner=%.80s: %s", owner, error)
+                _log.warning("a record of the directory is rejected: owner=%.80r: %.500s", owner, error)
                 continue
             self._records[owner] = _Kept(token, record, None)
         for owner, kept in known.items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from portal._internal.redis_client import StoreUnavailable
@@ -113,3 +115,24 @@ def test_a_store_that_does_not_respond_is_an_error() -> None:
     store.fails = True
     with pytest.raises(StoreUnavailable):
         source_of(store, Clock()).poll()
+
+
+def test_a_signed_record_that_is_not_renewed_is_dropped_though_the_store_keeps_it() -> None:
+    """Who may write the store, and has no key, can keep the record of a portal that has ended."""
+    clock = Clock()
+    store = Forgetful(clock)
+    source = source_of(store, clock, KEY)
+    start = clock.now
+    record = Record((Served("add", A),), 10.0, at=start)
+    store.register("dead", encode(record, "dead", KEY), 10_000.0)
+    token = store.register("alive", encode(replace(record, functions=(Served("add", B),)), "alive", KEY), 10_000.0)
+    assert source.poll() is not None
+    reported = []
+    for seconds in range(5, 100, 5):
+        clock.now = start + seconds
+        renewed = Record((Served("add", B),), 10.0, at=clock.now)
+        assert store.renew("alive", token, encode(renewed, "alive", KEY), 10_000.0)
+        lookup = source.poll()
+        if lookup is not None:
+            reported.append((seconds, lookup("add")))
+    assert reported == [(75, (B,))]  # a lease and the skew of two clocks later

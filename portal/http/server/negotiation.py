@@ -87,9 +87,11 @@ def require_own_page(request: Request) -> None:
 
     Raises: ProtocolError (415).
     """
-    origin = request.headers.get("origin")
-    host = request.headers.get("host", "")
-    if origin is not None and origin.lower().partition("://")[2] != host.lower():
+    headers = request.headers
+    origin = headers.get("origin")
+    # Behind a proxy the scheme of the page cannot be compared. Browsers tell servers at https themselves.
+    is_own = headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none")
+    if not is_own or (origin is not None and origin.lower().partition("://")[2] != headers.get("host", "").lower()):
         raise ProtocolError(f"the Content-Type must be {JSON} in a call from a page of another origin", status=415)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mimetypes
 import os
+import re
 import secrets
 import tempfile
 from base64 import b64encode
@@ -126,11 +127,11 @@ class File:
     def of_content(
         cls, content: Content, start: int = 0, size: int | None = None, *, name: str | None = None, type: str | None
     ) -> File:
-        """Return a file of a part of some content."""
+        """Return a file of a part of some content. The type may be of a stranger; one that is none is not used."""
         made = cls.__new__(cls)
         is_whole = start == 0 and size in (None, content.size)
         part = content if is_whole else _Part(content, start, content.size - start if size is None else size)
-        made._set(part, name, type)
+        made._set(part, name, _media_of(type))
         return made
 
     @property
@@ -180,6 +181,11 @@ class File:
 
 def _unpickle(data: bytes, name: str | None, media: str) -> File:
     return File(data, name=name, type=media)
+
+
+def _media_of(given: str | None) -> str | None:
+    """Return the media type that a message has, or None for text that is not one."""
+    return given if given is not None and re.fullmatch(_TYPE, given) else None
 
 
 def _plain_name(name: str) -> str:
@@ -285,7 +291,7 @@ def _decode_file(data: dict[str, Any]) -> File:
     file = _find(data["data"])
     if file is not None:
         return file
-    return File(parse_base64(data["data"]), name=data.get("name"), type=data.get("type"))
+    return File(parse_base64(data["data"]), name=data.get("name"), type=_media_of(data.get("type")))
 
 
 def _encode_file(value: Any) -> Any:

@@ -145,3 +145,28 @@ def test_the_document_has_a_field_for_the_file(http: HTTPPortal) -> None:
 def test_a_body_knows_its_length() -> None:
     body = FileBody(File(b"0123456789"), 2, 5)
     assert (body.length, b"".join(body)) == (3, b"234")
+
+
+@pytest.mark.parametrize("media", ["foo", "/", "a/b;\x01", "a/" + "b" * 500, b"a/b; x=\xe9".decode("latin-1")])
+def test_a_media_type_that_is_none_is_no_failure_of_the_server(http: HTTPPortal, media: str) -> None:
+    url = f"{http.base}/describe"
+    form = requests.post(url, files={"photo": ("a.png", b"abc", media)}, data={"title": "x"}, timeout=30)
+    assert form.json()[:2] == ["a.png", "image/png"]
+    data = {"data": b64encode(b"abc").decode(), "type": media}
+    found = requests.post(url, json={"photo": data, "title": "x"}, timeout=30)
+    assert found.json()[1] == "application/octet-stream"
+    if media.isprintable():
+        raw = requests.post(
+            f"{http.base}/echo", data=b"abc", headers={"Content-Type": media.encode("latin-1")}, timeout=30
+        )
+        assert (raw.status_code, raw.content) == (200, b"abc")
+
+
+@pytest.mark.parametrize(
+    ("site", "status"), [("cross-site", 415), ("same-site", 415), ("same-origin", 200), ("none", 200)]
+)
+def test_a_form_of_another_scheme_is_of_another_origin(http: HTTPPortal, site: str, status: int) -> None:
+    """Origin has the same host for http and https. Who can change plain http could send forms to https."""
+    headers = {"Origin": f"http://{http.base.authority}", "Sec-Fetch-Site": site}
+    url, files = f"{http.base}/describe", {"photo": b"abc"}
+    assert requests.post(url, headers=headers, files=files, data={"title": "x"}, timeout=30).status_code == status

@@ -25,7 +25,8 @@ class RulesFolder:
     """Publish each `.js` and `.mjs` file of a folder as a function, and follow edits.
 
     A changed file replaces the code of its function; if it cannot be loaded, the old code stays and the reason is
-    logged. A new file publishes a function and a file that is gone withdraws it.
+    logged. The schema stays as well; a warning says that the file now declares another one. A new file publishes a
+    function and a file that is gone withdraws it.
 
     Args:
         path: the folder.
@@ -79,6 +80,7 @@ class RulesFolder:
                 if name in self._published:
                     self._seen[name] = (file, code)
                     self._javascript.replace(name, code)
+                    self._warn_of_schema(name, file, code)
                 else:
                     self._add(name, file, code)
                 _log.info("loaded %s", file)
@@ -102,6 +104,11 @@ class RulesFolder:
         self._seen[name] = (file, code)
         resolved = self._javascript.resolve_function(address)
         published += ((portal, portal.apply(resolved)) for portal in self._portals[1:])
+
+    def _warn_of_schema(self, name: str, file: Path, code: str) -> None:
+        _, address = self._published[name][0]
+        if JSFunction(code, name).schema.fingerprint != self._javascript.resolve_function(address).schema.fingerprint:
+            _log.warning("%s declares other parameters or another result; they are used from the next start on", file)
 
     def _remove(self, name: str) -> None:
         del self._seen[name]

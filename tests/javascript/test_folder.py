@@ -51,6 +51,20 @@ def test_edits_are_followed(
         assert [address.segments[1] for address in javascript.functions()] == ["tax"]
 
 
+def test_a_changed_comment_is_told(
+    folder: tuple[Path, RulesFolder, HTTPPortal, JavaScriptPortal], caplog: pytest.LogCaptureFixture
+) -> None:
+    path, rules, http, _ = folder
+    (path / "price.js").write_text("/** @param {number} n */ export default (n) => n * 3")
+    rules.refresh()
+    assert "declares other parameters" not in caplog.text
+    (path / "price.js").write_text("/** @param {string} n */ export default (n) => n * 3")
+    rules.refresh()
+    assert "price.js declares other parameters or another result" in caplog.text
+    with Consumer() as consumer:
+        assert consumer.call_at(http.generate_address("price"), {"n": 4}) == 12
+
+
 def test_a_path_that_is_not_a_folder(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="must be a folder"):
         RulesFolder(tmp_path / "none", JavaScriptPortal())

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..._internal.closing import ClosingIterator
 from ..._internal.json_text import JSONValue
-from ..._internal.settings import callback, choice, count, flag, instance, positive_seconds, size
+from ..._internal.settings import callback, choice, count, flag, instance, positive_seconds, require, size
 from ...address import Address
 from ...auth.credentials import ClientAuth, Credential, credentials_of
 from ...calls.deadlines import cancelled_error, expired_error, timeout_error, uncalled_error
@@ -299,6 +299,7 @@ class WebSocketClient:
         Raises: portal errors only.
         """
         target = Address.of(address)
+        require(_is_position(since), "subscribe.since", since, "the position of a subscription, such as (epoch, 7)")
         link = self._links.link_for(target)
         subscription: Subscription[Any] = Subscription(
             target,
@@ -374,3 +375,10 @@ class _Items(ClosingIterator):
         with suppress(Exception):
             if not self._exchange.finished:
                 self.close()
+
+
+def _is_position(value: Any) -> bool:
+    """Return whether a value is an epoch and an offset, also as a list that JSON made of them, or None."""
+    if value is None:
+        return True
+    return isinstance(value, tuple | list) and [type(one) for one in value] == [str, int]

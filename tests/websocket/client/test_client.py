@@ -398,3 +398,12 @@ def test_calls_leave_no_cycles_of_references() -> None:
 def test_wrong_settings_are_rejected(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         WebSocketClient(**settings)
+
+
+@pytest.mark.parametrize("since", ["e:7", {"epoch": "e", "offset": 7}, ("e",), ("e", True), (7, "e")])
+def test_a_wrong_position_is_rejected_before_a_connection_is_made(since: Any) -> None:
+    client = WebSocketClient()
+    with pytest.raises(ConfigError, match=r"subscribe\.since must be the position of a subscription") as caught:
+        client.subscribe(f"ws://127.0.0.1:{free_port()}/ws/ticks", since=since)
+    assert caught.value.path == "subscribe.since"
+    client.close()

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from portal import (
+    AddressError,
     Consumer,
     Function,
     HTTPPortal,
@@ -158,3 +159,16 @@ def test_a_function_of_a_consumer_with_settings_is_not_pickled() -> None:
         found = consumer.resolve(http.apply(pay))
         with pytest.raises(pickle.PicklingError, match="cannot be pickled; resolve its address in the other process"):
             pickle.dumps(found)
+
+
+@pytest.mark.parametrize("target", ["shop/bill", ["http://127.0.0.1:9/api/pay", "http://127.0.0.1:19/api/pay"]])
+def test_a_name_and_several_addresses_are_told_where_they_go(target: Any) -> None:
+    with Consumer() as consumer:
+        for method in (consumer.resolve, consumer.service):
+            with pytest.raises(
+                AddressError, match=r"; a name of a directory, or several addresses, go to Consumer\.call"
+            ):
+                method(target)
+        with pytest.raises(AddressError) as caught:
+            consumer.resolve("http://:80/api")
+        assert "Consumer.call" not in caught.value.message

@@ -187,6 +187,9 @@ def _read_standard(headers: Mapping[str, str]) -> _Signed | None:
     identifier, seconds = headers.get("webhook-id", ""), _seconds(headers.get("webhook-timestamp", ""))
     if not identifier:
         raise AuthenticationError("a signature needs the header webhook-id")
+    if identifier.rpartition(".")[2].isdecimal() and "." in identifier:
+        # "id.1.2." may also be the id "id", the time 1 and a body that begins with "2.": an old message with a new time
+        raise AuthenticationError("a webhook-id must not end in a full stop and digits")
     rows = [part.partition(",") for part in value[:_MAX_HEADER].split(" ")]
     signatures = [_from_base64(text) for version, _, text in rows if version == "v1"]
     prefix = f"{identifier}.{seconds}.".encode("latin-1", "replace")

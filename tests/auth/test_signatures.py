@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import json
@@ -163,3 +164,17 @@ def test_a_portal_accepts_only_signed_requests() -> None:
         assert requests.post(url, data=body, headers=headers, timeout=30).json() == "ok"
         assert requests.post(url, data=b"{ }", headers=headers, timeout=30).status_code == 401
         assert requests.post(url, data=body, timeout=30).status_code == 401
+
+
+def test_an_old_message_does_not_get_a_new_time_by_other_ends_of_its_parts() -> None:
+    """Identifier, time and body are signed as one text, and full stops separate them."""
+    secret, body = b"0123456789abcdef", b"[1]"
+    digest = hmac.new(secret, b"m.1000.9000." + body, "sha256").digest()  # body of the old message: "9000.[1]"
+    headers = {
+        "webhook-id": "m.1000",
+        "webhook-timestamp": "9000",
+        "webhook-signature": f"v1,{base64.b64encode(digest).decode()}",
+    }
+    auth = verify_signature(secret, "standard", clock=lambda: 9000.0)
+    with pytest.raises(AuthenticationError, match="must not end in a full stop and digits"):
+        auth.authenticate(request_of(headers, body))

@@ -13,7 +13,7 @@ from ...http11.fields import is_field_content
 from ...schema.jsondata import pointer, shorten
 from ...schema.transfer import Transfer
 
-__all__ = ["FORM", "decode_form", "encode_transfer", "header_params"]
+__all__ = ["FORM", "decode_form", "encode_transfer", "header_params", "with_headers"]
 
 FORM = "application/x-www-form-urlencoded"
 _MAX_FIELDS = 1000
@@ -33,6 +33,21 @@ def header_params(transfer: Transfer, headers: Mapping[str, str]) -> dict[str, A
         if value is not None:
             found[name] = _value_of(value, types)
     return found
+
+
+def with_headers(params: dict[str, Any], transfer: Transfer, headers: Mapping[str, str]) -> dict[str, Any]:
+    """Return the parameters of a body, and those that are headers; see `header_params`.
+
+    Raises: ValidationError for a body that has a parameter which is a header. A proxy may have set or removed that one.
+    """
+    faults = [
+        Fault(pointer((name,)), f"must be the header {header}, not in the body", "header", None)
+        for name, header, _ in transfer.headers
+        if name in params
+    ]
+    if faults:
+        raise ValidationError(errors=faults)
+    return params | header_params(transfer, headers)
 
 
 def _value_of(text: str, types: frozenset[str]) -> Any:

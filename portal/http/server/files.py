@@ -17,7 +17,7 @@ from ...schema.transfer import Transfer
 from ...serving import Request, Response
 from ..messages.event_stream import JSON
 from ..messages.multipart import MULTIPART, Part, boundary_of, disposition_of, filename_in, parse_parts
-from ..messages.transfer import header_params
+from ..messages.transfer import with_headers
 from .negotiation import decode_body, media_type, params_of, require_own_page
 
 __all__ = ["FileBody", "file_params", "file_response"]
@@ -60,7 +60,7 @@ def file_params(
     """
     media = media_type(request)
     if media is None or media == JSON or media.endswith("+json"):
-        return params_of(request, decoder) | header_params(transfer, request.headers)
+        return with_headers(params_of(request, decoder), transfer, request.headers)
     require_own_page(request)
     content = content_of(request.body)
     if media == MULTIPART:
@@ -73,7 +73,7 @@ def file_params(
         params = {name: _in_json(file, kind, table)}
     else:
         raise ProtocolError(f"the body must be {MULTIPART} or {JSON}, got {media[:80]!r}", status=415)
-    return params | header_params(transfer, request.headers)
+    return with_headers(params, transfer, request.headers)
 
 
 def _form_params(

@@ -12,7 +12,7 @@ from ...schema.jsondata import shorten
 from ...schema.transfer import Transfer
 from ...serving import Request
 from ..messages.event_stream import EVENTS, JSON, NDJSON
-from ..messages.transfer import FORM, decode_form, header_params
+from ..messages.transfer import FORM, decode_form, with_headers
 
 __all__ = ["is_coded", "json_type", "params_of", "require_no_page", "stream_type", "transferred_params"]
 
@@ -73,7 +73,7 @@ def transferred_params(request: Request, decoder: BodyDecoder, transfer: Transfe
         params = {transfer.body: decode_body(request.body, decoder)}
     else:
         params = {}
-    return params | header_params(transfer, request.headers)
+    return with_headers(params, transfer, request.headers)
 
 
 def media_type(request: Request) -> str | None:

@@ -134,3 +134,12 @@ def test_the_document_says_so(http: HTTPPortal) -> None:
     schemas = http.openapi()["components"]["schemas"]
     assert schemas["HookInput"]["type"] == "array"
     assert list(schemas["NoteInput"]["properties"]) == ["text"]
+
+
+def test_a_body_does_not_stand_for_a_header(http: HTTPPortal) -> None:
+    """A proxy may set the header or remove it; the body passes it as it is."""
+    for headers in ({}, {"X-Event": "a"}):
+        found = requests.post(f"{http.base}/note", json={"text": "hi", "event": "b"}, headers=headers, timeout=30)
+        assert found.status_code == 422
+        [fault] = found.json()["errors"]
+        assert (fault["path"], fault["message"]) == ("/event", "must be the header X-Event, not in the body")

@@ -20,14 +20,16 @@ from time import monotonic
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from .._internal.log import get_logger
 from .._internal.settings import choice, port, url_path
 from ..address import Address
-from ..errors import ConfigError
+from ..errors import ConfigError, PortalError
 from .instance import Instance
 from .source import Lookup
 
 __all__ = ["DNSSource"]
 
+_log = get_logger("portal.directory")
 _MIN_TTL, _MAX_TTL = 1.0, 300.0  # seconds
 _TIMEOUT = 2.0  # seconds for one question, over all servers
 _Host = tuple[str, int, float]  # host, port, weight
@@ -88,11 +90,20 @@ class DNSSource:
         self._until = self._clock() + _MIN_TTL  # before an error, so that the next question is not asked at once
         hosts, ttl = self._ask_srv() if self._is_srv else self._ask_addresses()
         self._until = self._clock() + max(_MIN_TTL, min(ttl, _MAX_TTL))
-        found = tuple(sorted(set(hosts)))
+        found = tuple(sorted(one for one in set(hosts) if self._is_usable(one)))
         if found == self._hosts:
             return None
         self._hosts = found
         return lambda name: tuple(self._instance(host, name) for host in found)
+
+    def _is_usable(self, host: _Host) -> bool:
+        """Return whether a record makes an address. One that does not must not hide the others."""
+        try:
+            self._instance(host, "x")
+        except PortalError as error:
+            _log.warning("a record of DNS is left out: name=%.80s: %.200s", self._name, error)
+            return False
+        return True
 
     def _instance(self, host: _Host, name: str) -> Instance:
         segments = (*filter(None, self._path.split("/")), *name.split("/"))

@@ -7,6 +7,7 @@ import hmac
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from math import isfinite
 from typing import Any
 
 from ..errors import PortalError
@@ -121,7 +122,10 @@ def _options(instance: Instance) -> dict[str, Any]:
 def _of_json(data: Mapping[str, Any]) -> Record:
     rows: Iterable[Mapping[str, Any]] = data["functions"]
     served = tuple(Served(str(row["name"]), instance_of(row)) for row in rows)
-    return Record(served, float(data["lease"]), float(data["load"]), float(data["at"]))
+    numbers = [float(data[name]) for name in ("lease", "load", "at")]
+    if not all(map(isfinite, numbers)) or numbers[0] <= 0:
+        raise ValueError("lease, load and at must be finite numbers, and lease above 0")
+    return Record(served, *numbers)
 
 
 def instance_of(row: Mapping[str, Any]) -> Instance:

@@ -115,3 +115,12 @@ def test_the_resolver_of_the_system_is_the_default() -> None:
 def test_wrong_urls_are_rejected(rest: str) -> None:
     with pytest.raises(ConfigError):
         DNSSource(f"dns://{rest}")
+
+
+def test_a_record_that_makes_no_address_does_not_hide_the_others(
+    server: DNSServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = "_http._tcp.odd.example."
+    server.records[name, "SRV"] = (30, ["1 1 80 a.example.", r"1 1 80 b\032c.example."])
+    assert addresses(source(server, name.rstrip("."), Clock()).poll()) == {"http://a.example/api/billing/charge": 1.0}
+    assert "a record of DNS is left out: name=_http._tcp.odd.example" in caplog.text

@@ -75,3 +75,11 @@ def test_what_is_no_record_is_rejected(text: str) -> None:
 def test_a_renewal_changes_only_moment_and_load() -> None:
     later = RECORD.renewed(1003.0, 7.0)
     assert (later.at, later.load, later.functions, later.lease) == (1003.0, 7.0, RECORD.functions, 10.0)
+
+
+@pytest.mark.parametrize("numbers", ['"lease":NaN', '"lease":1e999', '"lease":0', '"lease":-5', '"lease":1,"at":NaN'])
+def test_a_lease_that_does_not_end_is_rejected(numbers: str) -> None:
+    """What the store had lost would have stayed for ever."""
+    body = '{"functions":[{"name":"f","address":"http://h/f"}],"load":0,"at":0,' + numbers + "}"
+    with pytest.raises(RejectedRecord, match="finite"):
+        decode(json.dumps({"body": body}), "me", None, 0.0)

@@ -34,6 +34,9 @@ _REJECTED_KINDS = {
     ),
 }
 
+#: Decoders that leave a value of the exact class as it is.
+_PLAIN = (None, int, float)
+
 
 class Parameters:
     """The parameters of a function.
@@ -88,7 +91,8 @@ class Parameters:
         self._accepted = accepted
         self._positional = names if positional is None else positional
         self._encode = schema.encode
-        self.plain_tests = None if decoders is None else plain_tests(schema, names)
+        keep = decoders is not None and all(decode in _PLAIN for decode in decoders.values())
+        self.plain_tests = plain_tests(schema, names) if keep else None
         if decoders is None:
             self.load = self._load_object
         else:

@@ -370,6 +370,10 @@ def test_the_errors_of_a_wrong_scheme_path_and_type_say_what_to_do() -> None:
         assert missing.value.kind == "not_found"
         with pytest.raises(ValidationError, match=r"got Decimal; convert it with Schema.of\(Decimal\).dump\(value\)"):
             consumer.call_at(address, {"a": Decimal(1), "b": 2})
+        for value in (b"ab", Line("PEN"), date(2026, 1, 31)):
+            name = type(value).__name__
+            with pytest.raises(ValidationError, match=rf"got {name}; convert it with Schema.of\({name}\)"):
+                consumer.call_at(address, {"a": value, "b": 2})
 
 
 @dataclass

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from portal import Consumer, HTTPPortal, ProtocolError, RegistryError, function
+from portal import Consumer, HTTPPortal, ProtocolError, RegistryError, SerializationError, function
 from portal.http import Compression
 from portal.serving import Listener, Request, Response
 
@@ -168,3 +168,26 @@ def test_a_response_of_two_gzip_members(foreign: tuple[Foreign, str]) -> None:
     app.post = Response(200, coded, gzip.compress(b"1") + gzip.compress(b"23"))
     with Consumer() as consumer:
         assert consumer.call_at(address) == 123
+
+
+@pytest.mark.parametrize("text", ["1e999", '{"a": [-1e400]}', "1" * 400 + ".5"])
+def test_a_number_beyond_floats_is_rejected_in_a_result_and_an_item(foreign: tuple[Foreign, str], text: str) -> None:
+    app, address = foreign
+    as_json, as_events = [("Content-Type", "application/json")], [("Content-Type", "text/event-stream")]
+    for schema, use, headers in ((answer, "call_at", as_json), (words, "stream_at", as_events)):
+        app.get = Response(200, as_json, json.dumps(function(schema).schema.to_dict()).encode())
+        app.post = Response(200, headers, (text if headers is as_json else f"data: {text}\n\n").encode())
+        with Consumer() as consumer, pytest.raises((SerializationError, ProtocolError)) as caught:
+            list(getattr(consumer, use)(address))
+        assert "beyond the range of numbers" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["1e999", "[-1e400]", '{"a": 2e308}'])
+def test_a_number_beyond_floats_is_rejected_in_json_rpc(portal: HTTPPortal, text: str) -> None:
+    body = f'{{"jsonrpc": "2.0", "id": 1, "method": "words", "params": {{"start": {text}}}}}'
+    connection = http.client.HTTPConnection("127.0.0.1", portal.port, timeout=WAIT)
+    connection.request("POST", "/api/rpc", body, {"Content-Type": "application/json"})
+    found = json.loads(connection.getresponse().read())
+    connection.close()
+    assert found["error"]["code"] in (-32602, -32600, -32700)
+    assert "result" not in found

@@ -39,10 +39,16 @@ def items(text: str) -> Iterator[str]:
     yield text
 
 
+def ticks() -> Iterator[int]:
+    yield 1
+    entered.set()
+    released.wait(TIMEOUT)
+
+
 @pytest.fixture(scope="module")
 def base() -> Iterator[str]:
-    with HTTPPortal(config=ServingConfig(workers=8)) as portal:
-        for one in (echo, hold, items):
+    with HTTPPortal(config=ServingConfig(workers=64)) as portal:
+        for one in (echo, hold, items, ticks):
             portal.apply(one)
         yield str(portal.base)
         released.set()
@@ -131,6 +137,24 @@ def test_ctrl_c_exits_with_130(base: str, arguments: tuple[str, ...]) -> None:
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=TIMEOUT)
     assert (process.returncode, errors) == (130, b"error: interrupted\n")
+
+
+def test_ctrl_c_during_a_stream_exits_with_130(base: str) -> None:
+    entered.clear()
+    process = portal_command("call", f"{base}/ticks")
+    assert process.stdout.readline() == b"1\n"
+    assert entered.wait(TIMEOUT)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=TIMEOUT)
+    assert (process.returncode, errors) == (130, b"error: interrupted\n")
+
+
+@pytest.mark.parametrize("value", ["1e999", "-1e400"])
+def test_a_number_beyond_floats_is_rejected_before_the_call(base: str, value: str) -> None:
+    before = len(calls)
+    result = run("call", f"{base}/echo", f'{{"text": {value}}}')
+    assert result.exit_code in (2, 3)
+    assert len(calls) == before
 
 
 @pytest.mark.parametrize("timeout", ["0.3", "0.25", "1"])

@@ -9,13 +9,15 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import Flag
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 from marshmallow import Schema, fields, pre_load
 
-from portal import Consumer, HTTPPortal, RegistryError, ValidationError, function
+from portal import Consumer, HTTPPortal, LocalPortal, RegistryError, ValidationError, function, register_type
 from portal.errors import Fault
 
 SECRET = "postgres://user:secret@host"
@@ -49,6 +51,41 @@ class Hooked(Schema):
         return data
 
 
+class Right(Flag):
+    READ, WRITE, RUN = 1, 2, 4
+
+    @classmethod
+    def _missing_(cls, value: object) -> Any:
+        raise {3: ValueError("n must not be 1"), 5: KeyError(SECRET), 6: SystemExit(SECRET)}[value]  # type: ignore[index]
+
+
+class Money:
+    def __init__(self, n: int) -> None:
+        if n in RAISED:
+            raise RAISED[n]
+        self.n = n
+
+
+register_type(Money, to_json=lambda money: money.n, from_json=Money, schema={"type": "integer"})
+
+
+def allow(right: Right) -> int:
+    return right.value
+
+
+def pay(money: Money) -> int:
+    return money.n
+
+
+@dataclass
+class Made:
+    id: UUID = field(default_factory=uuid4)
+
+
+def make(made: Made) -> UUID:
+    return made.id
+
+
 def place(order: Order) -> int:
     return order.n
 
@@ -70,7 +107,7 @@ def count(numbers: dict[str, int]) -> int:
 @pytest.fixture(scope="module")
 def http() -> Iterator[HTTPPortal]:
     with HTTPPortal() as portal:
-        for target in (place, hooked, free, count):
+        for target in (place, hooked, free, count, allow, pay, make):
             portal.apply(target)
         yield portal
 
@@ -94,7 +131,10 @@ def batch(http: HTTPPortal, method: str, params: list[Any]) -> list[Any]:
     return list(found)
 
 
-@pytest.mark.parametrize(("path", "body"), [("place", '{"order":{"n":%d}}'), ("hooked", '{"n":%d}')])
+CALLS = [("place", '{"order":{"n":%d}}'), ("hooked", '{"n":%d}'), ("pay", '{"money":%d}')]
+
+
+@pytest.mark.parametrize(("path", "body"), CALLS)
 @pytest.mark.parametrize("n", [2, 3, 4])
 def test_a_failure_is_logged_and_its_text_withheld(
     http: HTTPPortal, caplog: pytest.LogCaptureFixture, path: str, body: str, n: int
@@ -107,11 +147,28 @@ def test_a_failure_is_logged_and_its_text_withheld(
     assert problem["request_id"] in caplog.text
 
 
-@pytest.mark.parametrize(("path", "body"), [("place", '{"order":{"n":1}}'), ("hooked", '{"n":1}')])
+@pytest.mark.parametrize(("path", "body"), [*((path, body % 1) for path, body in CALLS), ("allow", '{"right":3}')])
 def test_a_value_error_is_the_callers(http: HTTPPortal, path: str, body: str) -> None:
     status, problem = post(http, path, body)
     assert (status, problem["code"]) == (422, "validation_error")
     assert "n must not be 1" in problem["errors"][0]["message"]
+
+
+@pytest.mark.parametrize("value", [5, 6])
+def test_a_failure_of_an_enumeration_is_the_functions(
+    http: HTTPPortal, caplog: pytest.LogCaptureFixture, value: int
+) -> None:
+    with caplog.at_level(logging.ERROR, "portal"):
+        status, problem = post(http, "allow", f'{{"right":{value}}}')
+    assert (status, problem["code"]) == (500, "function_error")
+    assert "secret" not in json.dumps(problem)
+    assert SECRET in caplog.text
+
+
+def test_a_factory_runs_for_each_call(http: HTTPPortal) -> None:
+    with LocalPortal() as local, Consumer() as consumer:
+        for address in (f"http://127.0.0.1:{http.port}/api/make", str(local.apply(make))):
+            assert len({consumer.call_at(address, {"made": {}}) for _ in range(5)}) == 5
 
 
 @pytest.mark.parametrize(("method", "wrap"), [("place", True), ("hooked", False)])

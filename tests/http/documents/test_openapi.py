@@ -196,6 +196,12 @@ def test_every_status_that_an_error_has_is_there() -> None:
         assert schema_at(document, content["schema"]).is_valid(content["example"])
 
 
+def test_the_schemas_of_json_rpc_are_named_components() -> None:
+    operation = document_of(ORDERS, rpc=True)["paths"]["/api/rpc"]["post"]
+    assert "anyOf" not in json.dumps(operation)
+    assert "oneOf" not in json.dumps(operation)
+
+
 def test_a_function_named_rpc_answers_there_itself() -> None:
     def rpc() -> None:
         """Mine."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from portal import ConfigError, Consumer, HTTPPortal, ValidationError, function, register_type
+from portal import ConfigError, Consumer, HTTPPortal, LocalPortal, ValidationError, function, register_type
 from portal.schema import Schema
 
 
@@ -100,3 +100,21 @@ def test_a_subclass_is_not_registered() -> None:
 
     with pytest.raises(ConfigError, match=r"Tip has no JSON Schema"):
         Schema.of(Tip)
+
+
+class Points:
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+
+register_type(Points, to_json=lambda points: points.count, from_json=Points, schema={"type": "integer"})
+
+
+def test_a_parameter_of_a_plain_json_type_is_converted() -> None:
+    @function
+    def total(points: Points, more: int) -> Points:
+        return Points(points.count + more)
+
+    with LocalPortal() as local, HTTPPortal() as http, Consumer() as consumer:
+        for address in (local.apply(total), http.apply(total)):
+            assert consumer.call_at(address, {"points": 1, "more": 2}) == 3

@@ -25,7 +25,7 @@ def test_each_overload_has_the_parameters_of_the_method(name: str) -> None:
             method = inspect.signature(Consumer.call_at).parameters
         assert [(one.name, one.kind) for one in seen.values()] == [(one.name, one.kind) for one in method.values()]
         for one in seen.values():
-            chosen = one.name in ("returns", "return_exceptions")
+            chosen = one.name in ("returns", "return_exceptions", "as_completed")
             assert chosen or one.default == method[one.name].default
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from portal.errors import CallCancelled, FunctionError, OverloadedError, ValidationError
 from portal.websocket.events import CallEnded, Send
+from tests.support.waiting import eventually
 from tests.support.websocket_server import LocalPeer, Server
 
 log: list[Any] = []
@@ -152,9 +153,7 @@ def test_a_stream_for_which_no_worker_is_free_fails() -> None:
     assert text is not None
     peer.receive(text)
     assert closed.wait(20)
-    while peer.session.running:
-        pass
-    assert isinstance(call.tag, CallEnded)
+    eventually(lambda: isinstance(call.tag, CallEnded))
     assert isinstance(call.tag.error, OverloadedError)
 
 

@@ -105,6 +105,7 @@ class Output:
         "_changed",
         "_clock",
         "_delivered",
+        "_ended",
         "_on_pending",
         "_on_sent",
         "_parts",
@@ -136,6 +137,7 @@ class Output:
         self.held = 0
         self._delivered = 0  # bytes that the client has acknowledged, when it was last looked at
         self._aborted = False
+        self._ended = False  # whether the last part is kept already
         self._begun = False  # whether some of the first part was sent
         self._on_sent: Callable[[], object] | None = None
         self._changed: Condition | None = None  # on `lock`, while a stream waits
@@ -155,7 +157,7 @@ class Output:
         """
         rest: bytes | memoryview = data
         with self.lock:
-            if self._aborted:
+            if self._aborted or self._ended:
                 raise ConnectionAbortedError(_ABORTED)
             if not self.pending:
                 while taken := self._sink.send_some(rest):
@@ -171,7 +173,7 @@ class Output:
         Returns: whether all was sent. Otherwise the connection cannot be used any more, as part may have been sent.
         """
         with self.lock:
-            if self.pending or self._aborted:
+            if self.pending or self._aborted or self._ended:
                 return False
             try:
                 taken = self._sink.send_some(data)
@@ -292,9 +294,7 @@ class Output:
                 self._on_pending(False)
 
     def replace(self, last: bytes) -> bool:
-        """Drop the parts of which nothing was sent, and keep `last` in their place.
-
-        The caller lets nothing be written after it.
+        """Drop the parts of which nothing was sent, and keep `last` in their place. Nothing is written after it.
 
         Returns: False, with nothing changed, if nothing waits for the client.
         """
@@ -308,6 +308,7 @@ class Output:
             self.held += len(last) + _OVERHEAD
             self._budget.add(len(last) + _OVERHEAD)
             self._release(dropped)
+            self._ended = True
             return True
 
     def close(self) -> None:

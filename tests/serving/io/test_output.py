@@ -256,3 +256,18 @@ def test_write_now_to_a_client_that_is_gone_sends_nothing() -> None:
     client.gone = ConnectionResetError()
     assert client.output.write_now(b"abcdef") is False
     assert client.output.sent == 0
+
+
+def test_nothing_is_written_after_the_last_part() -> None:
+    client = FakeClient(2, 0)
+    client.output.write(b"abcd")
+    client.output.write(b"efgh")
+    assert client.output.replace(b"bye")
+    with pytest.raises(ConnectionAbortedError):
+        client.output.write(b"late")
+    assert not client.output.write_now(b"late")
+    client.takes = [10, 10]
+    client.output.flush()
+    assert client.received == b"abcdbye"
+    with pytest.raises(ConnectionAbortedError):
+        client.output.write(b"late")

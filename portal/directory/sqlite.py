@@ -15,12 +15,11 @@ from .store import Snapshot, StoredRecord
 __all__ = ["SQLiteStore"]
 
 _BUSY = 2.0  # seconds to wait for another process that writes
-_TABLES = """
-CREATE TABLE IF NOT EXISTS state (epoch TEXT NOT NULL, version INTEGER NOT NULL, token INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS records (
-    owner TEXT PRIMARY KEY, token INTEGER NOT NULL, text TEXT NOT NULL, ends REAL NOT NULL
-) WITHOUT ROWID;
-"""
+_TABLES = (
+    "CREATE TABLE state (epoch TEXT NOT NULL, version INTEGER NOT NULL, token INTEGER NOT NULL)",
+    "CREATE TABLE records (owner TEXT PRIMARY KEY, token INTEGER NOT NULL, text TEXT NOT NULL, ends REAL NOT NULL)"
+    " WITHOUT ROWID",
+)
 
 
 class SQLiteStore:
@@ -57,10 +56,10 @@ class SQLiteStore:
 
     def _begin(self, database: sqlite3.Connection) -> None:
         """Begin a transaction, make the tables if they are not there, and remove the records whose leases ended."""
-        if not database.execute("SELECT count(*) FROM sqlite_master WHERE name = 'state'").fetchone()[0]:
-            database.executescript(_TABLES)
         database.execute("BEGIN IMMEDIATE")
-        if not database.execute("SELECT count(*) FROM state").fetchone()[0]:
+        if not database.execute("SELECT count(*) FROM sqlite_master WHERE name = 'state'").fetchone()[0]:
+            for table in _TABLES:
+                database.execute(table)
             database.execute("INSERT INTO state VALUES (?, 0, 0)", (os.urandom(8).hex(),))
         if database.execute("DELETE FROM records WHERE ends <= ?", (self._clock(),)).rowcount:
             database.execute("UPDATE state SET version = version + 1")
@@ -112,8 +111,6 @@ class SQLiteStore:
         with self._open(write=False) as database:
             database.execute("BEGIN")
             state = database.execute("SELECT epoch, version FROM state").fetchone()
-            if state is None:
-                return False, (None if epoch == "" else Snapshot("", 0, ()))
             query = "SELECT count(*) FROM records WHERE ends <= ?"
             if database.execute(query, (self._clock(),)).fetchone()[0]:
                 return True, None

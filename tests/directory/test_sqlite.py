@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -83,15 +84,14 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
         SQLiteStore(path).register("a", "one", 60.0)
 
 
-def test_threads_register_at_once(tmp_path: Path) -> None:
-    store = SQLiteStore(tmp_path / "portals.sqlite")
-    tokens: list[int] = []
-    threads = [
-        threading.Thread(target=lambda number=number: tokens.append(store.register(f"o{number}", "t", 60.0)))
-        for number in range(8)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60.0)
-    assert sorted(tokens) == list(range(1, 9))
+def test_threads_register_at_once_in_a_new_file(tmp_path: Path) -> None:
+    for attempt in range(20):
+        store = SQLiteStore(tmp_path / f"portals{attempt}.sqlite")
+        start = threading.Barrier(8)
+
+        def register(number: int, store: SQLiteStore = store, start: threading.Barrier = start) -> int:
+            start.wait(60.0)
+            return store.register(f"o{number}", "t", 60.0)
+
+        with ThreadPoolExecutor(8) as workers:
+            assert sorted(workers.map(register, range(8))) == list(range(1, 9))

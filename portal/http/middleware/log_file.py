@@ -42,7 +42,7 @@ class _File:
         self.inode = _inode_of(status)
         regular = stat.S_ISREG(status.st_mode)
         self._pipe = None if regular else _Pipe(self.fd)
-        self._lock = threading.Lock()  # guards the attribute below
+        self._lock = threading.Lock()  # guards the attribute below, and is held while a regular file is written
         self._torn = regular and _ends_inside_line(path)  # whether the last line in the file lacks its end
 
     def write(self, data: bytes) -> None:
@@ -50,30 +50,28 @@ class _File:
         if self._pipe is not None:
             self._pipe.write(data)
             return
-        torn = self._torn and self._take_torn()
-        if torn:
+        with self._lock:
+            self._write_regular(data)
+
+    def _write_regular(self, data: bytes) -> None:
+        """Write lines while the lock is held, as another thread may otherwise continue a part of a line."""
+        if self._torn:
             data = b"\n" + data
         written = 0
         try:
             written = os.write(self.fd, data)
         finally:
-            if written < len(data) and (written or torn):
-                self._end_torn_line()
+            if written:
+                self._torn = written < len(data) and not self._write_line_end()
         if written < len(data):
             raise OSError(errno.ENOSPC, "only part of the line was written")
 
-    def _take_torn(self) -> bool:
-        with self._lock:
-            torn, self._torn = self._torn, False
-            return torn
-
-    def _end_torn_line(self) -> None:
-        """Write a line end: another process that appends does not know of the part. Most likely the disk is full."""
+    def _write_line_end(self) -> bool:
+        """Return whether a line end fits after a part: another process that appends does not know of the part."""
         try:
-            os.write(self.fd, b"\n")
-        except OSError:
-            with self._lock:
-                self._torn = True
+            return os.write(self.fd, b"\n") == 1
+        except OSError:  # most likely the disk is full
+            return False
 
     @property
     def is_unlinked(self) -> bool:

@@ -94,6 +94,33 @@ def test_a_part_that_a_killed_process_left_becomes_a_line(path: Path, before: st
     assert path.read_text() == expected
 
 
+def test_no_thread_writes_between_a_part_and_its_line_end(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target, write = LogFile(path), os.write
+    target("first")
+    part_written, other_wrote = threading.Event(), threading.Event()
+
+    def write_slowly(fd: int, data: bytes) -> int:
+        if data.startswith(b"the second"):
+            taken = write(fd, data[:3])
+            part_written.set()
+            other_wrote.wait(0.2)  # it does not come: the other thread waits for this one
+            return taken
+        return write(fd, data)
+
+    def write_other() -> None:
+        part_written.wait(WAIT)
+        target("other")
+        other_wrote.set()
+
+    monkeypatch.setattr(log_file.os, "write", write_slowly)
+    thread = threading.Thread(target=write_other)
+    thread.start()
+    with pytest.raises(OSError, match="part"):
+        target("the second")
+    thread.join(WAIT)
+    assert path.read_text().splitlines() == ["first", "the", "other"]
+
+
 def test_many_threads_after_a_full_disk_write_whole_lines(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = LogFile(path)
     disk = FullDisk(monkeypatch, 3)

@@ -22,6 +22,7 @@ from portal.javascript.engines.registry import find_engine
 from portal.javascript.sandbox import Isolation
 from tests.support.hostile_javascript import PROGRAMS, Hostile, as_es5
 from tests.support.javascript import MIB, open_files
+from tests.support.thread_list import new_threads
 
 LIMITS = Limits(time=0.15, memory=16 * MIB, stack=256 * 1024, output=MIB, log=10_000)
 #: By id: engine, whether the code is trusted, and the isolation that the sandbox asks for.
@@ -61,7 +62,7 @@ class Attacked:
     def __init__(self, engine: str, trusted: bool, isolation: Isolation | None) -> None:
         if not find_engine(engine).is_available():
             pytest.skip(f"{engine} is not installed")
-        self.files, self.threads = open_files(), threading.active_count()
+        self.files, self.threads = open_files(), threading.enumerate()
         self.older = set(psutil.Process().children(recursive=True))  # of other tests
         self.name = f"{engine}-{'trusted' if trusted else 'untrusted'}"
         self.engine, self.trusted, self.isolation = engine, trusted, isolation
@@ -136,7 +137,7 @@ def attacked(request: pytest.FixtureRequest) -> Iterator[Attacked]:
     yield made
     made.close()
     assert open_files() <= made.files
-    assert threading.active_count() <= made.threads
+    assert new_threads(made.threads) == []
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.name)

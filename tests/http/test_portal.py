@@ -14,6 +14,7 @@ import pytest
 from portal import AddressError, CallTimeout, ConfigError, Consumer, HTTPPortal, RegistryError, TransportError
 from portal.http.client.client import HTTPClient
 from portal.serving import Listener, Request, Response
+from tests.support.thread_list import new_threads
 
 WAIT = 10.0
 
@@ -61,9 +62,9 @@ def test_a_wrong_port_is_rejected(port: Any) -> None:
 
 
 def test_a_constructor_starts_nothing() -> None:
-    threads = threading.active_count()
+    threads = threading.enumerate()
     portal = HTTPPortal()
-    assert threading.active_count() == threads
+    assert new_threads(threads) == []
     assert portal.stats()["listener"] == {"running": False, "ready": False}
     portal.close()
     with pytest.raises(RegistryError, match="closed"):

@@ -9,13 +9,14 @@ import pytest
 from portal import ConfigError, Consumer, HTTPPortal, JavaScriptPortal, RegistryError
 from portal.javascript import Limits, Sandbox
 from portal.javascript.folder import RulesFolder
+from tests.support.thread_list import new_threads
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[tuple[Path, RulesFolder, HTTPPortal, JavaScriptPortal]]:
     (tmp_path / "price.js").write_text("/** @param {number} n */ export default (n) => n * 2")
     (tmp_path / "notes.txt").write_text("no code")
-    threads = threading.active_count()
+    threads = threading.enumerate()
     javascript, http = JavaScriptPortal(sandbox=Sandbox(limits=Limits(time=10.0))), HTTPPortal()
     rules = RulesFolder(tmp_path, javascript, portals=[http], interval=60.0)
     rules.start()
@@ -24,7 +25,7 @@ def folder(tmp_path: Path) -> Iterator[tuple[Path, RulesFolder, HTTPPortal, Java
     rules.close()
     rules.close()
     http.close()
-    assert threading.active_count() <= threads
+    assert new_threads(threads) == []
 
 
 def test_edits_are_followed(

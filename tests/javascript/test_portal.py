@@ -21,6 +21,7 @@ from portal import (
 )
 from portal.javascript import Limits, Sandbox
 from tests.support.javascript import open_files
+from tests.support.thread_list import new_threads
 
 LIMITS = Limits(time=10.0)
 SUM = {
@@ -38,12 +39,12 @@ FAILS = "function fails(p) {\n  throw new TypeError('no ' + p.what);\n}"
 
 @pytest.fixture(scope="module")
 def js() -> Iterator[JavaScriptPortal]:
-    files, threads = open_files(), threading.active_count()
+    files, threads = open_files(), threading.enumerate()
     with JavaScriptPortal(sandbox=Sandbox("trusted", limits=LIMITS)) as portal:
         yield portal
     portal.close()
     assert open_files() <= files  # other tests may leave files to the garbage collector
-    assert threading.active_count() <= threads
+    assert new_threads(threads) == []
 
 
 @pytest.fixture
@@ -199,10 +200,10 @@ def test_what_is_rejected(js: JavaScriptPortal) -> None:
 
 
 def test_applying_starts_nothing_and_stopping_ends_the_children() -> None:
-    threads = threading.active_count()
+    threads = threading.enumerate()
     portal = JavaScriptPortal()
     address = portal.apply(ADD)
-    assert (threading.active_count(), portal.stats()["engines"]) == (threads, {})
+    assert (new_threads(threads), portal.stats()["engines"]) == ([], {})
     with Consumer([portal]) as consumer:
         assert consumer.call_at(address, {"a": 1, "b": 1}) == 2
         portal.stop()
@@ -211,4 +212,4 @@ def test_applying_starts_nothing_and_stopping_ends_the_children() -> None:
         portal.close()
         with pytest.raises(JavaScriptError, match="closed"):
             consumer.call_at(address, {"a": 1, "b": 1})
-    assert threading.active_count() == threads
+    assert new_threads(threads) == []

@@ -15,6 +15,7 @@ from portal.javascript import EngineError, PoolSettings
 from portal.javascript.pool.children import ChildPool
 from portal.javascript.pool.process import ChildSettings
 from tests.support.javascript import CHILD, PATIENT, QUICK, no_host, open_files, program
+from tests.support.thread_list import new_threads
 
 ONE = program("() => 1")
 STUCK = program("() => new Array(1e9).join('x')")
@@ -24,7 +25,7 @@ MakePool = Callable[..., ChildPool]
 @pytest.fixture
 def make_pool() -> Iterator[MakePool]:
     pools: list[ChildPool] = []
-    files, threads = open_files(), threading.active_count()
+    files, threads = open_files(), threading.enumerate()
 
     def make(**settings: float) -> ChildPool:
         pools.append(ChildPool(CHILD, PoolSettings(**settings)))  # type: ignore[arg-type]
@@ -39,7 +40,7 @@ def make_pool() -> Iterator[MakePool]:
             with pytest.raises(ProcessLookupError):
                 os.kill(pid, 0)
     assert open_files() <= files
-    assert threading.active_count() <= threads
+    assert new_threads(threads) == []
 
 
 def wait_until(holds: Callable[[], bool], seconds: float = 30.0) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from portal.websocket.client.poller import EpollPoller
 from portal.websocket.client.reader import READ, WRITE, Reader, shared_reader
+from tests.support.thread_list import new_threads
 
 WAIT = 20.0
 
@@ -98,14 +99,14 @@ def stop(reader: Reader, *handlers: Recorder) -> None:
 
 def test_one_thread_serves_all_sockets_and_ends_with_the_last(reader: Reader, pair: Any) -> None:
     pairs = [pair() for _ in range(20)]
-    before = threading.active_count()
+    before = threading.enumerate()
     for handler, _ in pairs:
         reader.watch(handler)
     for _, other in pairs:
         other.send(b"x")
     for handler, _ in pairs:
         handler.wait_for("read b'x'")
-    assert threading.active_count() == before + 1
+    assert len(new_threads(before)) == 1
     stop(reader, *(handler for handler, _ in pairs))
     handler, other = pair()  # a later socket starts a new thread
     reader.watch(handler)

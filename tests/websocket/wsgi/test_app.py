@@ -28,6 +28,7 @@ from portal.websocket.frames import Close, FrameProtocol, Pong
 from portal.websocket.handshake import Agreed, ClientHandshake, Declined
 from portal.websocket.portal import WebSocketPortal
 from portal.websocket.server.settings import WebSocketConfig
+from tests.support.thread_list import new_threads
 from tests.support.waiting import eventually
 from tests.support.websocket_listener import WAIT, Client
 
@@ -225,13 +226,13 @@ def test_messages_that_the_client_does_not_read_do_not_pile_up() -> None:
 def test_a_silent_peer_does_not_keep_the_thread_after_a_close() -> None:
     served = WebSocketPortal(listen=False, config=WebSocketConfig(deflate=None, close_timeout=0.05))
     served.apply(add)
-    before = threading.active_count()
+    before = threading.enumerate()
     with under_werkzeug(served) as port, Client(port) as client:
         assert client.call("add", {"a": 1, "b": 2}) == 3.0
         served.disconnect(lambda row: True)
         eventually(lambda: served.list_clients() == [])
     served.close()
-    eventually(lambda: threading.active_count() <= before)
+    eventually(lambda: not new_threads(before))
 
 
 def test_messages_over_tls_do_not_wait_for_a_ping(served: WebSocketPortal, tmp_path: Path) -> None:

@@ -114,6 +114,8 @@ class CallContext:
             caller's own thread.
         abortable: whether a transport ends a request in progress when the call is cancelled, by closing its connection.
             Nested calls inherit it.
+        fail_fast: whether the call fails where it would wait for a lost connection to come back, as another instance
+            may take it; of this call alone.
 
     Threads: any thread may read it and cancel it.
     """
@@ -130,6 +132,7 @@ class CallContext:
     parent: CallContext | None = None
     watched = False
     abortable = False
+    fail_fast = False
     _request_id: str | None = None
     _trace_id: str | None = None  # of the trace that nested calls start, as this call has none
     _cancelled = False

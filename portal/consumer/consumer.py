@@ -17,7 +17,6 @@ from ..calls.middleware import Middleware
 from ..calls.plugins import resolve_middleware
 from ..context import CallContext
 from ..directory.base import Directory
-from ..errors import RegistryError
 from ..portal import Resolver, topology
 from ..resilience.policy import Policy
 from . import signatures
@@ -154,11 +153,7 @@ class Consumer(ResolvingMethods):
                 return result if returns is None else load_result(result, returns, function.name)
         chain = stages.default if policy is None else stages.of(policy).at_address
         call = self._new_calls.at(address, text, params, timeout, context, policy or stages.policy, idempotency_key)
-        try:
-            return chain(call) if returns is None else call_and_load(chain, call, returns)
-        except RegistryError:
-            self._functions.forget(text)
-            raise
+        return chain(call) if returns is None else call_and_load(chain, call, returns)
 
     @typed_as(signatures.stream_at)
     def stream_at(

@@ -121,14 +121,16 @@ class FailOver:
         call.address = candidate.address
         function = call.function = self._find(candidate.text)
         group = call.instances
-        limit = group.balancing.attempt_timeout
-        if limit is None or call.streaming or len(group.candidates) < 2:
-            return attempt(call)
         context = call.context
+        context.fail_fast = has_others = len(group.candidates) > 1
+        limit = group.balancing.attempt_timeout
+        if limit is None or call.streaming or not has_others:
+            return attempt(call)
         if not (function.schema.idempotent or context.idempotency_key is not None):
             return attempt(call)
         call.context = context.child(timeout=limit)
         call.context.idempotency_key = context.idempotency_key
+        call.context.fail_fast = True
         try:
             return attempt(call)
         finally:

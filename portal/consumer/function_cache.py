@@ -100,8 +100,16 @@ class FunctionCache:
         self.clear()
 
     def forget(self, address: str) -> None:
-        """Forget the remote function at an address, as nothing may be there any more."""
-        self._remote.pop(address, None)
+        """Forget the remote function at an address, as nothing may be there any more.
+
+        Args:
+            address: the address as text, in normal form or as the caller wrote it.
+        """
+        with self._lock:
+            if self._remote.pop(address, None) is None:
+                for text, entry in list(self._remote.items()):
+                    if str(entry.function.address) == address:
+                        del self._remote[text]
 
     def get(self, text: str) -> Function:
         """Return the function at an address. Raises: as `find`."""
@@ -188,6 +196,7 @@ class FunctionCache:
             self._keep(entries, text, _RemoteEntry(function, monotonic() + _SCHEMA_SECONDS, version))
         except BaseException as error:
             if isinstance(error, RegistryError) and error.kind == "not_found":
+                entries.pop(text, None)
                 self._keep(self._missing, text, _Missing(error, monotonic() + _MISSING_SECONDS, version, changes))
             if lead is not None:
                 flight.fail(error)

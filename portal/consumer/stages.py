@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any, NamedTuple, cast
 
 from .._internal.at_fork import new_lock
+from .._internal.closing import ClosingIterator
 from .._internal.counter import number_source
 from .._internal.settings import instance
 from ..calls.middleware import Call, CallNext, Middleware, build_chain
 from ..calls.plugins import close_middleware
 from ..errors import PortalError, RegistryError
+from ..local.portal import LocalFunction
 from ..resilience.policy import Policy, PolicyState
 from ..resilience.retry import Retry
 from .balanced_call import BalancedCall, conclude
@@ -21,18 +23,57 @@ from .function_cache import FunctionCache
 from .pending import PendingFunction
 from .targets import GroupKind
 
-__all__ = ["PolicyChains", "Stages", "send"]
+__all__ = ["PolicyChains", "Stages", "sender"]
 
 _MAX_POLICIES = 256  # policies whose chains are kept
 
 
-def send(call: Call) -> Any:
-    """Send a call to its function: the innermost stage."""
-    if isinstance(call.function, PendingFunction):
-        call.function = call.function.fetch(call.context)  # a retry of the call finds it
-    if call.streaming:
-        return call.function.iterate(call.params, call.context)
-    return call.function.invoke(call.params, call.context)
+def sender(functions: FunctionCache) -> CallNext:
+    """Return the innermost stage, which sends a call to its function.
+
+    If nothing is published at the address any more (404, 410), the function is forgotten, so that the next call looks
+    again.
+    """
+
+    def send(call: Call) -> Any:
+        try:
+            if isinstance(call.function, PendingFunction):
+                call.function = call.function.fetch(call.context)  # a retry of the call finds it
+            if not call.streaming:
+                return call.function.invoke(call.params, call.context)
+            items = call.function.iterate(call.params, call.context)
+        except RegistryError as error:
+            _forget(functions, call, error)
+            raise
+        return items if isinstance(call.function, LocalFunction) else _RemoteItems(items, functions, call)
+
+    return send
+
+
+def _forget(functions: FunctionCache, call: Call, error: RegistryError) -> None:
+    if call.address is not None and not error.executed:
+        functions.forget(str(call.address))
+
+
+class _RemoteItems(ClosingIterator):
+    """The items of a stream of another process. The response 404 or 410 may come in place of the first item.
+
+    Threads: one at a time.
+    """
+
+    __slots__ = ("_call", "_functions")
+
+    def __init__(self, items: Iterator[Any], functions: FunctionCache, call: Call) -> None:
+        super().__init__(items)
+        self._functions = functions
+        self._call = call
+
+    def __next__(self) -> Any:
+        try:
+            return super().__next__()
+        except RegistryError as error:
+            _forget(self._functions, self._call, error)
+            raise
 
 
 class PolicyChains(NamedTuple):
@@ -82,7 +123,8 @@ class Stages:
         self.middleware = tuple(middleware)
         self.attempt_middleware = tuple(attempt_middleware)
         self.policy = instance("consumer.policy", policy, Policy, optional=True)
-        self.state = PolicyState(FallbackCalls(functions, send)) if state is None else state
+        self._send = sender(functions)
+        self.state = PolicyState(FallbackCalls(functions, self._send)) if state is None else state
         self._lock = new_lock()  # guards the table of chains
         self._chains: dict[int, PolicyChains] = {}  # by the id of the policy, which the chains keep alive
         self._kinds: dict[Hashable, GroupKind] = {}
@@ -123,7 +165,7 @@ class Stages:
     def _make(self, policy: Policy) -> PolicyChains:
         policy.require_one_retry((*self.middleware, *self.attempt_middleware))
         around = policy.call_stages(self.state)
-        attempt = build_chain(policy.attempt_stages(self.state, self.attempt_middleware), send)
+        attempt = build_chain(policy.attempt_stages(self.state, self.attempt_middleware), self._send)
         balanced = FailOver(attempt, self._functions.get)
         return PolicyChains(
             policy,
@@ -166,15 +208,9 @@ class Stages:
         try:
             result = call_next(call)
         except PortalError as error:
-            if isinstance(error, RegistryError):
-                self._forget(balanced)
             made = conclude(balanced, error)
             if made is error:
                 raise
             raise made from error
         balanced.instances.remember(call.function)
         return result
-
-    def _forget(self, call: BalancedCall) -> None:
-        for row in call.rows:
-            self._functions.forget(row["address"])

@@ -44,6 +44,7 @@ OnChange = Callable[[str, CircuitState, CircuitState], object]
 _log = get_logger("portal.calls")
 #: Errors that only a running peer sends.
 _RESPONSES = (FunctionError, JavaScriptError, AuthenticationError, AuthorizationError, RateLimitError)
+_MAX_CAUSE = 300  # characters of the last failure that an open circuit tells
 _EVICTION_SCAN = 16  # how many of the least recently used circuits are searched for a closed one to evict
 
 
@@ -162,6 +163,7 @@ class Breaker:
             after = circuit.state
             if permit is None:
                 retry_after = circuit.retry_after(now)
+            cause = circuit.last_failure
         if before != after:
             try:
                 self._report(key, before, after)
@@ -170,10 +172,10 @@ class Breaker:
                     self._settle_as((key, circuit, permit), None)
                 raise
         if permit is None:
-            raise _open_error(call, key, retry_after)
+            raise _open_error(call, key, retry_after, cause)
         if after == "half_open" and self._probes is not None and not self._probes.take(key, hold):
             self._settle_as((key, circuit, permit), None)
-            raise _open_error(call, key, min(1.0, hold))
+            raise _open_error(call, key, min(1.0, hold), cause)
         return key, circuit, permit
 
     def _circuit(self, key: str) -> Circuit:
@@ -195,6 +197,8 @@ class Breaker:
         failed: bool | None = None
         try:
             failed = self._failed(error)
+            if failed:
+                entry[1].last_failure = _cause_of(error)  # without the lock: any of the newest will do
         finally:  # also if `is_failure` raises
             self._settle_as(entry, failed)
 
@@ -297,10 +301,18 @@ class _CountedStream(ClosingIterator):
             super().close()
 
 
-def _open_error(call: Call, key: str, retry_after: float | None) -> CircuitOpenError:
+def _cause_of(error: BaseException | None) -> str | None:
+    """Return what a failure says, for the callers that are rejected because of it. What user code says stays out."""
+    if isinstance(error, TransportError | CallTimeout | OverloadedError):
+        return error.message[:_MAX_CAUSE]
+    return error.code if isinstance(error, PortalError) else None
+
+
+def _open_error(call: Call, key: str, retry_after: float | None, cause: str | None) -> CircuitOpenError:
     until = "until it is reset" if retry_after is None else f"for another {retry_after:.1f} s"
+    because = "" if cause is None else f"; its last failure: {cause}"
     return CircuitOpenError(
-        f"the circuit of {key} is open {until}; nothing was sent",
+        f"the circuit of {key} is open {until}; nothing was sent{because}",
         retry_after=retry_after,
         scheme=None if call.address is None else call.address.scheme,
         address=call.address,

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 __all__ = ["Circuit", "CircuitSnapshot", "CircuitState", "Permit", "Thresholds"]
@@ -48,6 +48,7 @@ class CircuitSnapshot:
         retry_after: seconds until a call may pass; 0.0 if one may pass now, None if the circuit is open until a reset.
         half_open_calls: the number of calls in progress that a half-open circuit admitted.
         rejected: the number of rejected calls.
+        last_failure: what the last failed call said, or None.
     """
 
     state: CircuitState
@@ -56,6 +57,7 @@ class CircuitSnapshot:
     retry_after: float | None
     half_open_calls: int
     rejected: int
+    last_failure: str | None = field(default=None, compare=False)
 
 
 class _RateWindow:
@@ -86,6 +88,10 @@ class _RateWindow:
 class Circuit:
     """The state of one circuit. Every `now` is in seconds on the same clock.
 
+    Attributes:
+        state: the present state.
+        last_failure: what the last failed call said, or None; its owner sets it.
+
     Threads: one at a time.
     """
 
@@ -100,6 +106,7 @@ class Circuit:
         "_reopens_at",
         "_rules",
         "_succeeded",
+        "last_failure",
         "state",
     )
 
@@ -115,6 +122,7 @@ class Circuit:
         self._reopens_at = 0.0
         self._succeeded = 0
         self.state: CircuitState = "closed"
+        self.last_failure: str | None = None
 
     def admit(self, now: float, hold: float) -> Permit | None:
         """Admit a call and return its permit; return None to reject it.
@@ -213,4 +221,5 @@ class Circuit:
         if self._rate is not None:
             failures = max(failures, self._rate.totals(now)[1])
         calls = sum(end > now for end in self._permits.values())
-        return CircuitSnapshot(self.state, failures, self._opened_at, self.retry_after(now), calls, self._rejected)
+        retry_after, opened_at = self.retry_after(now), self._opened_at
+        return CircuitSnapshot(self.state, failures, opened_at, retry_after, calls, self._rejected, self.last_failure)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from portal import Address, CallTimeout, Consumer, HTTPPortal, LocalPortal, RegistryError, function
+from portal import Address, CallTimeout, Consumer, HTTPPortal, LocalPortal, RegistryError, WebSocketPortal, function
 from portal.consumer import function_cache
 from portal.consumer.pending import PendingFunction
 from tests.support.waiting import eventually
@@ -88,6 +89,40 @@ def test_a_remote_function_that_is_gone_is_forgotten() -> None:
         assert isinstance(consumer._functions.find(address, str(address))[0], PendingFunction)
         http.apply(add)
         assert consumer.call_at(address, {"a": 1, "b": 2}) == 3.0
+
+
+@pytest.mark.parametrize("portal_class", [HTTPPortal, WebSocketPortal])
+@pytest.mark.parametrize("way", ["call_at", "stream_at", "notify_at", "call"])
+def test_each_way_of_a_call_forgets_what_is_gone(portal_class: type[HTTPPortal | WebSocketPortal], way: str) -> None:
+    def count(a: int) -> Iterator[int]:
+        yield a
+
+    def same(a: int) -> int:
+        return a
+
+    with portal_class() as portal, Consumer() as consumer:
+        address = portal.apply(count if way == "stream_at" else same)
+        odd = f"{str(address).split(':')[0].upper()}:{str(address).partition(':')[2]}"  # not in normal form
+
+        def make() -> None:
+            if way == "stream_at":
+                assert list(consumer.stream_at(odd, {"a": 1})) == [1]
+            elif way == "notify_at":
+                consumer.notify_at(odd, {"a": 1})
+            elif way == "call":
+                assert consumer.call([odd], {"a": 1}) == 1
+            else:
+                assert consumer.call_at(odd, {"a": 1}) == 1
+
+        make()
+        eventually(lambda: len(consumer._functions._remote) == 1)
+        portal.remove(address)
+        if way == "notify_at":
+            make()
+        else:
+            with pytest.raises(RegistryError):
+                make()
+        eventually(lambda: not consumer._functions._remote)
 
 
 def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch, local: LocalPortal) -> None:

@@ -355,6 +355,29 @@ def test_retry_does_not_wait_for_a_circuit_that_has_just_opened() -> None:
     assert caught.value.context["attempts"] == 1
 
 
+def test_a_rejected_call_says_why_the_circuit_is_open() -> None:
+    unreachable = errors.TransportError("a:1 cannot be reached: connection refused", delivery="not_sent")
+
+    def secret(call: Call) -> Any:
+        raise errors.FunctionError("the password is 1234")
+
+    def reject(call: Call) -> Any:
+        raise unreachable
+
+    breaker = Breaker(1)
+    with pytest.raises(errors.TransportError):
+        breaker(call_of(), reject)
+    with pytest.raises(CircuitOpenError, match="nothing was sent; its last failure: a:1 cannot be reached: connection"):
+        breaker(call_of(), succeed)
+    assert breaker.states()["a:1"].last_failure == unreachable.message
+    breaker = Breaker(1, is_failure=lambda error: True)
+    with pytest.raises(errors.FunctionError):
+        breaker(call_of(), secret)
+    with pytest.raises(CircuitOpenError, match="its last failure: function_error") as caught:
+        breaker(call_of(), succeed)
+    assert "1234" not in str(caught.value)
+
+
 # late outcomes and half-open calls in threads
 
 

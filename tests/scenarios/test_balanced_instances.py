@@ -13,6 +13,7 @@ import pytest
 
 from portal import (
     Balancing,
+    Breaker,
     ConsistentHash,
     Consumer,
     ConsumerError,
@@ -26,6 +27,8 @@ from portal import (
 )
 from portal.consumer import FailurePercentage
 from portal.resilience import Hedge
+from portal.websocket import Reconnect, WebSocketClient
+from tests.support.ports import free_port
 
 WAIT = 60.0
 
@@ -135,12 +138,14 @@ def test_transports_fail_over() -> None:
 
     with HTTPPortal() as http, WebSocketPortal() as ws:
         addresses = [http.apply(where), ws.apply(where)]
-        # Without it, a call waits until its deadline for a WebSocket connection that comes back.
-        policy = Policy(transports=("ws", "http"), balance=Balancing(attempt_timeout=2.0))
-        with Consumer(policy=policy, attempt_middleware=[note]) as consumer:
+        policy = Policy(transports=("ws", "http"), timeout=WAIT)
+        client = WebSocketClient(reconnect=Reconnect(patience=WAIT))
+        with Consumer(policy=policy, websocket=client, attempt_middleware=[note]) as consumer:
             assert consumer.call(addresses) == "served"
             ws.stop()
+            started = monotonic()
             assert consumer.call(addresses) == "served"
+            assert monotonic() - started < WAIT / 2, "the call does not wait for the connection to come back"
         assert seen[0] == "ws"
         assert seen[-1] == "http"
 
@@ -155,6 +160,16 @@ def test_every_server_is_away() -> None:
         assert len(caught.value.attempts) == 4
         assert {row["outcome"] for row in caught.value.attempts} == {"failed"}
         assert isinstance(caught.value.__cause__, PortalError)
+
+
+def test_the_attempts_say_the_first_cause_behind_an_open_circuit() -> None:
+    addresses = [f"http://127.0.0.1:{free_port()}/api/add" for _ in range(2)]
+    with Consumer(policy=Policy(breaker=Breaker(1))) as consumer:
+        for outcome in ("failed", "skipped"):
+            with pytest.raises(ConsumerError) as caught:
+                consumer.call(addresses)
+            assert [row["outcome"] for row in caught.value.attempts] == [outcome] * 2
+            assert all("refused" in row["message"] for row in caught.value.attempts)
 
 
 def test_hedging_halves_the_p99_when_one_server_stalls() -> None:

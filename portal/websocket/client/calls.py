@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...address import Address
-from ...errors import PortalError, ProtocolError
+from ...errors import PortalError, ProtocolError, TransportError
 from ..events import OutgoingCall
 from ..protocol import Session
 from .exchange import Control, Exchange, Sendable
@@ -11,6 +11,8 @@ from .failures import copy_error
 from .settings import LinkSettings
 
 __all__ = ["LinkCalls"]
+
+_GOING_AWAY = "the server is going away and takes no more calls"
 
 
 class LinkCalls:
@@ -124,6 +126,35 @@ class LinkCalls:
             else:
                 exchange.lost(self._address, reason)
         self._waiting = dict.fromkeys([*again, *self._waiting])
+
+    def unconnected(self, error: PortalError, *, is_final: bool, is_patient: bool) -> None:
+        """End calls as an attempt to connect has failed.
+
+        Args:
+            is_final: whether there will be no connection.
+            is_patient: whether calls wait for the next attempt.
+        """
+        if is_final:
+            self.fail_in_flight(error)
+        if is_final or not is_patient:
+            self.fail_waiting(error)
+        else:
+            self.move_on(error)
+
+    def move_on(self, error: PortalError | None) -> None:
+        """End the calls that another instance may take.
+
+        Args:
+            error: why there is no connection; None if the server wants to end it.
+        """
+        reason = TransportError(_GOING_AWAY, delivery="not_sent", address=self._address) if error is None else error
+        for exchange in [one for one in self._waiting if one.fails_fast]:
+            del self._waiting[exchange]
+            exchange.finish(None, copy_error(reason, sent=exchange.sends > 0))
+        for call in self.in_flight:
+            if call.tag.fails_fast and call.tag.idempotent:
+                self.session.cancel(call)
+                call.tag.finish(None, copy_error(reason, sent=True))
 
     def fail_in_flight(self, error: PortalError) -> None:
         """End the calls in flight with an error that says that they may have been executed."""

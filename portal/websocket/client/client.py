@@ -176,7 +176,8 @@ class WebSocketClient:
         return self._get(address, is_base=True)
 
     def _get(self, address: Address, *, is_base: bool) -> JSONValue:
-        context = CallContext.for_call(self.timeout)
+        context, outer = CallContext.for_call(self.timeout), CallContext.current()
+        context.fail_fast = outer is not None and outer.fail_fast  # the schema is fetched for that call
         exchange = Exchange(address, None, context, idempotent=True, method="rpc.describe", named="path")
         try:
             return self._call(exchange, address, is_base=is_base)

@@ -38,12 +38,16 @@ class Sendable:
         sent_at: the moment at which it was sent last.
         resumable: whether its response may come on a later connection of the same session.
         credit: of a stream, the items that the server may send at first; None for another call.
+        idempotent: whether it may be executed twice.
+        fails_fast: whether it fails where it would wait for a connection; see `CallContext.fail_fast`.
     """
 
     __slots__ = ("address", "call", "method", "params", "sends", "sent_at", "text")
 
     resumable = False
     credit: int | None = None
+    idempotent = False
+    fails_fast = False
 
     def __init__(
         self, method: str | None, params: Mapping[str, JSONValue] | None, address: Address | None = None
@@ -130,7 +134,7 @@ class Exchange(Sendable):
     Threads: one waits; the link finishes it.
     """
 
-    __slots__ = ("_done", "_idempotent", "_named", "context", "error", "finished", "result")
+    __slots__ = ("_done", "_named", "context", "error", "fails_fast", "finished", "idempotent", "result")
 
     resumable = True
 
@@ -147,7 +151,8 @@ class Exchange(Sendable):
         super().__init__(method, params, address)
         self._named = named
         self.context = context
-        self._idempotent = idempotent or context.idempotency_key is not None
+        self.idempotent = idempotent or context.idempotency_key is not None
+        self.fails_fast = context.fail_fast
         self.result: JSONValue = None
         self.error: PortalError | None = None
         self.finished = False
@@ -167,7 +172,7 @@ class Exchange(Sendable):
         return encoded_meta(self.context, now, pending) if self.credit is None else None
 
     def may_be_sent_again(self) -> bool:
-        return self._idempotent and self.sends < _MAX_SENDS
+        return self.idempotent and self.sends < _MAX_SENDS
 
     def finish(self, result: JSONValue, error: PortalError | None) -> None:
         if not self.finished:

@@ -106,7 +106,7 @@ class Link:
         return len(self._calls) + len(self._subscriptions)
 
     def start(self, exchange: Sendable) -> None:
-        """Send a call now, or as soon as there is a connection.
+        """Send a call now, or as soon as there is a connection; one that fails fast is ended instead of waiting long.
 
         Raises: TransportError after `close`; what sending raises: OverloadedError with too many calls,
             SerializationError, ProtocolError for a message that is too long.
@@ -120,6 +120,9 @@ class Link:
                 if self._lifecycle.hurry(self._clock()):
                     self._schedule()
                 self._connect()
+                if self._lifecycle.state in (S.WAITING, S.CLOSING):
+                    self._calls.move_on(self.last_error)
+                    self._after_a_call()
 
     def wait_for_room(self, deadline: float | None) -> bool:
         """Wait while too many bytes wait to be sent. Return False at the deadline."""
@@ -210,12 +213,9 @@ class Link:
     def _failed(self, error: PortalError) -> None:
         self.last_error = error
         final, now = is_final(error), self._clock()
-        if final or not self._lifecycle.is_patient(now):
-            self._calls.fail_waiting(error)
+        self._calls.unconnected(error, is_final=final, is_patient=self._lifecycle.is_patient(now))
         if final or not self._lifecycle.was_open:
             self._subscriptions.end_all(error)
-        if final:
-            self._calls.fail_in_flight(error)
         self._lifecycle.failed(now, wanted=self._is_wanted())
         self._schedule()
 

@@ -230,6 +230,88 @@ def test_a_server_that_stays_away_fails_new_calls_at_once() -> None:
     assert again.result == "ok"
 
 
+def impatient(**options: Any) -> Exchange:
+    context = CallContext()
+    context.fail_fast = True
+    return Exchange(ADDRESS.child("add"), {"a": 1}, context, **options)
+
+
+def test_a_call_that_another_instance_may_take_does_not_wait(rig: Rig) -> None:
+    rig.link.start(call())
+    rig.connect().sock.close()
+    rig.wait_for_state(S.IDLE)
+    waiting, quick = call(), impatient()
+    rig.link.start(waiting)
+    rig.link.start(quick)
+    rig.wait_for_dial()
+    assert not quick.finished, "the attempt to connect may succeed"
+    rig.outcomes.append(TransportError("refused", delivery="not_sent"))
+    rig.threads.jobs.pop(0)()
+    error = failed(quick)
+    assert (error.message, error.delivery) == ("refused", "not_sent")
+    assert not waiting.finished
+    rig.wait_for_dial()
+    peer = rig.connect()
+    peer.send(id=peer.next()["id"], result="ok")
+    assert waiting.wait(WAIT)
+    assert waiting.result == "ok"
+
+
+def test_a_call_that_another_instance_may_take_does_not_wait_for_a_pause() -> None:
+    rig = Rig(reconnect=Reconnect(initial_backoff=WAIT, max_backoff=WAIT))
+    rig.link.start(call())
+    rig.connect()
+    rig.link.start(call())  # it is wanted, so it will connect again by itself
+    rig.link._lifecycle._backoff._random = lambda: 0.9
+    rig.peers[-1].sock.close()
+    rig.wait_for_state(S.IDLE, S.WAITING)
+    patient = call()
+    rig.link.start(patient)
+    while rig.link.state is not S.WAITING:
+        rig.outcomes.append(TransportError("refused", delivery="not_sent"))
+        rig.threads.jobs.pop(0)()
+    quick = impatient()
+    rig.link.start(quick)
+    assert failed(quick).delivery == "not_sent"
+    assert rig.link.state is S.WAITING, "for the other call"
+    assert not patient.finished
+    finish(rig)
+
+
+def test_an_idempotent_call_in_flight_moves_on_if_the_server_is_gone() -> None:
+    rig = Rig(sessions=True)
+    level, charge = impatient(idempotent=True), impatient()
+    rig.link.start(level)
+    rig.link.start(charge)
+    peer = rig.connect()
+    asked = peer.next()
+    assert asked["method"] == "rpc.resume"
+    peer.send(id=asked["id"], result={"session": "s", "expires": 60})
+    assert [peer.next()["method"], peer.next()["method"]] == ["add", "add"]
+    peer.sock.close()
+    rig.wait_for_dial()
+    rig.outcomes.append(TransportError("refused", delivery="not_sent"))
+    rig.threads.jobs.pop(0)()
+    assert failed(level).delivery == "unknown"
+    assert not charge.finished, "the server may come back with its response"
+    finish(rig)
+
+
+def test_a_server_that_goes_away_takes_no_call_that_another_one_may_take(rig: Rig) -> None:
+    exchange, quick = call(), impatient()
+    rig.link.start(exchange)
+    peer = rig.connect()
+    request = peer.next()
+    peer.send(method="rpc.goaway", params={"reason": "deploy", "delay": 0})
+    rig.wait_for_state(S.CLOSING)
+    rig.link.start(quick)
+    error = failed(quick)
+    assert error.delivery == "not_sent"
+    assert "going away" in error.message
+    peer.send(id=request["id"], result=1)
+    assert exchange.wait(WAIT)
+
+
 def test_a_final_failure_fails_everything(rig: Rig) -> None:
     rig.link.start(call())
     rig.connect().sock.close()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["wait_and_watch"]
 
 _log = get_logger("portal.serving")
-_LOOK = 0.5  # seconds between looks
+_LOOK = 0.25  # seconds between looks; a loop counts as failing after half a second, and the log says so within one
 _MAX_FAILING = 30.0  # seconds after which the process ends
 
 

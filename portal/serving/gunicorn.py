@@ -36,7 +36,7 @@ from .listener import Listener
 
 __all__ = ["Worker"]
 
-_HEARTBEAT = 1.0  # seconds
+_HEARTBEAT = 0.25  # seconds; the log says within a second that the portal does not serve
 _MAX_FAILING = 5.0  # seconds after which a worker ends whose portal does not serve
 #: The settings that have no effect on this worker, and what has it.
 _IGNORED = {

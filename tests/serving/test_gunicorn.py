@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+import select
 import signal
 import socket
 import subprocess
@@ -21,6 +22,7 @@ import requests
 
 import portal
 from portal import Consumer, PortalError, TransportError
+from portal._internal.background import LoopGuard
 from portal.serving import Listener
 
 pytest.importorskip("gunicorn")
@@ -29,9 +31,10 @@ from gunicorn.config import Config
 from portal.serving import gunicorn as gunicorn_module
 from portal.serving.gunicorn import Worker
 from tests.support.clocks import Clock
+from tests.support.waiting import eventually
 
 ROOT = pathlib.Path(portal.__file__).parent.parent
-WAIT = 20.0
+WAIT = 60.0
 MODULE = """
 import os
 import threading
@@ -102,8 +105,10 @@ class Gunicorn:
 
 
 @contextlib.contextmanager
-def gunicorn(directory: pathlib.Path, *options: str, target: str = "served_module:served") -> Iterator[Gunicorn]:
-    (directory / "served_module.py").write_text(MODULE)
+def gunicorn(
+    directory: pathlib.Path, *options: str, target: str = "served_module:served", module: str = MODULE
+) -> Iterator[Gunicorn]:
+    (directory / "served_module.py").write_text(module)
     running = Gunicorn(directory, target, options)
     try:
         yield running
@@ -364,3 +369,113 @@ def test_a_heartbeat_is_sent_only_while_the_portal_serves(monkeypatch: pytest.Mo
         os.close(reading)
         os.close(writing)
     assert sent == [1]
+
+
+class FailingPortal:
+    """A portal of a worker whose loop fails from a moment on, and the sockets and clock of its main thread."""
+
+    def __init__(self, clock: Clock, fails_at: float) -> None:
+        self.clock = clock
+        self.beats: list[float] = []
+        self._fails_at = fails_at
+        self._guard = LoopGuard("test-loop", pause=lambda _: None, clock=clock)
+        self.listener: Any = self
+
+    @property
+    def failing(self) -> list[str]:
+        return ["test-loop"] if self._guard.failing else []
+
+    def stats(self) -> dict[str, Any]:
+        return {}
+
+    def select(self, *sockets_and_timeout: Any) -> tuple[list[int], list[int], list[int]]:
+        end = self.clock.now + sockets_and_timeout[3]
+        while self.clock.now < end:
+            self.clock.now = min(end, self.clock.now + 0.01)
+            if self.clock.now >= self._fails_at:
+                self._guard.note(ValueError("wrong"))
+        return [], [], []
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.01, 0.1, 0.2, 0.24, 0.25, 0.49])
+def test_a_worker_says_within_a_second_that_it_is_not_ready(monkeypatch: pytest.MonkeyPatch, offset: float) -> None:
+    """Whenever the loop begins to fail between two heartbeats; all of it by one clock."""
+    clock = Clock(1000.0)
+    portal, beats = FailingPortal(clock, 1010.0 + offset), Beats()
+    worker = beats.worker
+    worker.alive, worker.ppid, worker.max_requests, worker.timeout = True, os.getppid(), sys.maxsize, 30
+    worker.PIPE = (0, 1)
+    monkeypatch.setattr(gunicorn_module, "monotonic", clock)
+    monkeypatch.setattr(gunicorn_module, "restart_lost_loops", lambda: None)
+    monkeypatch.setattr(gunicorn_module, "select", portal)
+    monkeypatch.setattr(worker, "notify", lambda: portal.beats.append(clock.now), raising=False)
+    moments = []
+    while clock.now < 1020.0 and worker._goes_on(portal):
+        moments.append((clock.now, bool(beats.said)))
+        worker._beat(serves=not worker._failing)
+    first = min(now for now, said in moments if said)
+    assert 1010.0 + offset < first <= 1011.0 + offset
+    assert first + 5.0 <= clock.now <= first + 6.0  # then it ends
+    assert max(portal.beats) < first
+    assert beats.said == [
+        "the worker is not ready: failing=test-loop",
+        "the worker ends, as it does not serve: failing=test-loop",
+    ]
+
+
+FAILING_MODULE = (
+    MODULE
+    + """
+import sys
+from portal.serving import gunicorn
+from portal.serving.gunicorn import Worker
+from portal.serving.io import poller
+
+def there(name):
+    return os.path.exists(os.path.join(os.path.dirname(__file__), name))
+
+if there("patient"):
+    gunicorn._MAX_FAILING = 600.0
+wait, notify = poller._EpollPoller.wait, Worker.notify
+
+def failing(self, *args):
+    if there("fails"):
+        raise MemoryError
+    return wait(self, *args)
+
+def noted(self):
+    print("beat of", os.getpid(), file=sys.stderr, flush=True)
+    notify(self)
+
+poller._EpollPoller.wait, Worker.notify = failing, noted
+"""
+)
+
+
+@adopts
+@pytest.mark.skipif(not hasattr(select, "epoll"), reason="the fault is in epoll")
+def test_a_real_worker_sends_no_heartbeat_while_its_loop_fails(tmp_path: pathlib.Path) -> None:
+    not_ready, ends = "the worker is not ready: failing=portal-listener", "the worker ends, as it does not serve"
+    fails = tmp_path / "fails"
+    with gunicorn(tmp_path, "-w", "1", module=FAILING_MODULE) as running, Consumer() as consumer:
+        first = consumer.call_at(f"{running.base}/pid", timeout=WAIT)
+        (tmp_path / "patient").touch()  # for the second worker
+        fails.touch()
+        running.says(ends)
+        fails.unlink()
+        before, _, during = running.log.read_text().partition(ends)[0].partition(not_ready)
+        assert f"beat of {first}" in before
+        assert "beat of" not in during
+        running.says("Booting worker", 2)
+        with Consumer() as another:
+            second = another.call_at(f"{running.base}/pid", timeout=WAIT)
+        assert second != first
+        fails.touch()
+        running.says(not_ready, 2)
+        fails.unlink()
+        running.says("the worker is ready again")
+        again = "the worker is ready again"
+        assert "beat of" not in running.log.read_text().rpartition(not_ready)[2].partition(again)[0]
+        eventually(lambda: f"beat of {second}" in running.log.read_text().rpartition(again)[2])
+        with Consumer() as another:
+            assert another.call_at(f"{running.base}/pid", timeout=WAIT) == second

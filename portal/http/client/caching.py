@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Any
 
+from ..._internal.at_fork import renew_after_fork
 from ..._internal.executor import shared_executor
 from ..._internal.log import get_logger
 from ...cache.cache_control import freshness
@@ -32,7 +33,7 @@ class CachedCalls:
         exchange: sends a request and returns its response, 200 or 304; raises portal errors.
         scope: what responses depend on beside address and parameters: credential, TLS files, socket.
 
-    Threads: any.
+    Threads: any. Fork: a child requests again what its parent was requesting.
     """
 
     def __init__(
@@ -44,6 +45,11 @@ class CachedCalls:
         self._cache = cache
         self._exchange = exchange
         self._scope = scope
+        self.after_fork()
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Start with no request under way; called by `__init__`, and in a child process after a fork."""
         self._revalidating: set[Key] = set()
 
     def invoke(self, function: ResolvedFunction, params: Mapping[str, Any], request: ClientRequest) -> Any:
@@ -90,13 +96,18 @@ class CachedCalls:
             return entry.value
 
     def _revalidate(self, key: Key, context: CallContext, name: str, fetch: Callable[[], Any]) -> None:
-        """Request a stale response again in a thread, unless one does so already or none is free."""
+        """Request a stale response again in a thread, unless one does so already or none is free.
+
+        No caller waits for that request, so the log has its error.
+        """
 
         def run() -> None:
             try:
                 self._cache.once(key, context, name, fetch)
             except PortalError as error:
                 _log.info("%s could not be revalidated: %s", name, error)
+            except BaseException:
+                _log.exception("%s could not be revalidated", name)
             finally:
                 self._revalidating.discard(key)
 
@@ -105,8 +116,11 @@ class CachedCalls:
         self._revalidating.add(key)
         try:
             shared_executor().submit(run)
-        except PortalError:
+        except BaseException as error:
             self._revalidating.discard(key)
+            if not isinstance(error, Exception):
+                raise
+            _log.info("%s is not revalidated: %s", name, error)
 
 
 def _is_unavailable(error: PortalError) -> bool:

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import logging
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from portal import FunctionError, ResponseCache, TransportError
+from portal import FunctionError, OverloadedError, ResponseCache, TransportError
 from portal.function import ResolvedFunction
+from portal.http.client import caching
 from portal.http.client.caching import CachedCalls
 from portal.http.client.request import ClientRequest
 from portal.http.client.result import ReceivedResponse
@@ -20,14 +23,14 @@ FUNCTION = ResolvedFunction(None, schema=FunctionSchema("add", cacheable=True), 
 class Server:
     """Return the given responses in turn, and keep the conditions of the requests."""
 
-    def __init__(self, *responses: ReceivedResponse | Exception) -> None:
+    def __init__(self, *responses: ReceivedResponse | BaseException) -> None:
         self.responses = list(responses)
         self.conditions: list[str | None] = []
 
     def __call__(self, request: ClientRequest) -> ReceivedResponse:
         self.conditions.append(request.headers.get("If-None-Match"))
         response = self.responses.pop(0)
-        if isinstance(response, Exception):
+        if isinstance(response, BaseException):
             raise response
         return response
 
@@ -130,3 +133,89 @@ def test_a_stale_response_is_used_at_once_and_requested_again() -> None:
         pause.wait(0.001)
     assert found == [2]
     assert server.conditions == [None, '"1"']
+
+
+class Pool:
+    """The shared pool of threads: it runs each job here and at once, or raises."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.error = error
+
+    def submit(self, run: Callable[[], None]) -> None:
+        if self.error is not None:
+            raise self.error
+        run()
+
+
+def use(pool: Pool, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(caching, "shared_executor", lambda: pool)
+
+
+FAULTS: list[BaseException] = [ZeroDivisionError("wrong"), MemoryError(), RecursionError(), SystemExit(3)]
+
+
+@pytest.mark.parametrize("error", FAULTS, ids=lambda error: type(error).__name__)
+def test_a_request_in_the_background_that_raises_is_logged_and_made_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: BaseException
+) -> None:
+    use(Pool(), monkeypatch)
+    server = Server(response("1"), error, response("2"))
+    calls = stale(server, Clock(), stale_while_revalidate=10.0)
+    assert invoke(calls, a=1) == 1
+    assert [record.getMessage() for record in caplog.records] == ["add could not be revalidated"]
+    assert caplog.records[0].exc_info is not None
+    assert caplog.records[0].exc_info[1] is error
+    assert [invoke(calls, a=1), invoke(calls, a=1)] == [1, 2]
+    assert server.conditions == [None, '"1"', '"1"']
+
+
+def test_a_log_line_that_fails_does_not_keep_a_stale_response(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Failing(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise MemoryError
+
+    use(Pool(), monkeypatch)
+    handler = Failing()
+    logging.getLogger("portal.http.client").addHandler(handler)
+    try:
+        calls = stale(Server(response("1"), MemoryError(), response("2")), Clock(), stale_while_revalidate=10.0)
+        assert [invoke(calls, a=1), invoke(calls, a=1), invoke(calls, a=1)] == [1, 1, 2]
+    finally:
+        logging.getLogger("portal.http.client").removeHandler(handler)
+
+
+@pytest.mark.parametrize("error", [OverloadedError("full"), MemoryError(), RuntimeError("shut down")])
+def test_a_stale_response_is_used_although_no_thread_requests_it_again(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    calls = stale(Server(response("1"), response("2")), Clock(), stale_while_revalidate=10.0)
+    with monkeypatch.context() as patch:
+        use(Pool(error), patch)
+        assert invoke(calls, a=1) == 1
+    use(Pool(), monkeypatch)
+    assert [invoke(calls, a=1), invoke(calls, a=1)] == [1, 2]
+
+
+def test_a_signal_while_a_thread_is_asked_for_leaves_nothing_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = stale(Server(response("1"), response("2")), Clock(), stale_while_revalidate=10.0)
+    with monkeypatch.context() as patch:
+        use(Pool(KeyboardInterrupt()), patch)
+        with pytest.raises(KeyboardInterrupt):
+            invoke(calls, a=1)
+    use(Pool(), monkeypatch)
+    assert [invoke(calls, a=1), invoke(calls, a=1)] == [1, 2]
+
+
+def test_a_child_requests_again_what_its_parent_was_requesting(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Never(Pool):
+        def submit(self, run: Callable[[], None]) -> None:
+            """Take the job; its thread is not in the child."""
+
+    calls = stale(Server(response("1"), response("2")), Clock(), stale_while_revalidate=10.0)
+    with monkeypatch.context() as patch:
+        use(Never(), patch)
+        assert [invoke(calls, a=1), invoke(calls, a=1)] == [1, 1]
+    use(Pool(), monkeypatch)
+    assert invoke(calls, a=1) == 1  # the thread of the parent has the request
+    calls.after_fork()
+    assert [invoke(calls, a=1), invoke(calls, a=1)] == [1, 2]

@@ -1,8 +1,7 @@
 """WorkerPool: a bounded `concurrent.futures.Executor`.
 
 The queue of the standard ThreadPoolExecutor has no bound. It also joins its threads at interpreter exit, so that a
-function that never returns keeps the process alive. WorkerPool rejects jobs past its bound, and its threads are
-daemons.
+function that never returns keeps the process alive. WorkerPool rejects jobs past its bound. Its threads are daemons.
 """
 
 from __future__ import annotations
@@ -257,15 +256,19 @@ class WorkerPool(Executor):
         """
         with self._ready:
             due = self._queue.take_back(lambda job: is_due(job[2][0], job[2][1:]))
-        for job in due:
-            job[0].cancel()
-            job[0].set_running_or_notify_cancel()
+        for future, *_ in due:
+            future.cancel()
+            future.set_running_or_notify_cancel()
         return [job[2][1:] for job in due]
 
     @property
     def waiting(self) -> int:
         """How many jobs wait for a thread now."""
         return len(self._jobs) + len(self._queue)
+
+    def turns(self, keys: Keys) -> tuple[Key | None, float]:
+        """Return what a job with these keys would wait for, and for how many turns; see `JobQueue.turns`."""
+        return self._queue.turns(keys)
 
     @property
     def crowded(self) -> bool:
@@ -275,8 +278,7 @@ class WorkerPool(Executor):
     def stats(self) -> dict[str, int]:
         """Return the present numbers of threads, of waiting jobs, and of unfinished jobs. No lock is taken.
 
-        With limits of keys, `limited` is the number of jobs that waited or were rejected as a key was full, and
-        `abandoned` the number of running jobs that nobody waits for.
+        `limited` counts jobs that waited or were rejected as a key was full, `abandoned` those nobody waits for.
         """
         found = {
             "threads": len(self._threads),

@@ -100,6 +100,22 @@ class JobQueue(Generic[Job]):
         self._count(self._waiting_by_key, keys, 1)
         return False
 
+    def turns(self, keys: Keys) -> tuple[Key | None, float]:
+        """Return what a job with these keys would wait for, and for how many turns of it.
+
+        A turn is the time in which all jobs that run end once.
+
+        Returns: a full key, or None for a place; 0.0 turns for a job that could run at once, or if that is not known.
+        Threads: any, without a lock: the numbers may be those of a moment ago.
+        """
+        for key in keys:
+            if key in self._full:
+                limit = self._limits[key[0]].running
+                return key, (self.counts(key)[1] + 1) / max(1, limit or 1)
+        if self._places is None or self.has_place or self._full:
+            return None, 0.0
+        return None, (len(self._waiting) + 1) / self._places
+
     def finish(self, keys: Keys = ()) -> list[Job]:
         """Note the end of a running job. Return the waiting jobs that run from now on."""
         self.running -= 1

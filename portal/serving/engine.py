@@ -20,6 +20,7 @@ from .loop.busy_lane import BusyLane
 from .loop.leader import LeaderFollower
 from .loop.reactor import Reactor
 from .loop.scheduler import RequestScheduler
+from .loop.service_times import ServiceTimes
 from .loop.upgraded_work import UpgradedWork
 from .messages.app import App
 from .messages.rejections import RejectionLog
@@ -80,7 +81,8 @@ def build_engine(
             sockets, poller, table, config, tls=tls, rejections=rejections, trusts=trusts, shared=shared
         )
         leader = LeaderFollower(name="portal-listener", limit=config.workers)
-        work = UpgradedWork(leader, pool, max_wait=config.max_wait)
+        service_times = ServiceTimes(pool)
+        work = UpgradedWork(leader, pool, service_times, max_wait=config.max_wait)
         scheduler = RequestScheduler(
             table,
             leader,
@@ -90,6 +92,7 @@ def build_engine(
             prefixes,
             rejections,
             work.run_in_worker,
+            service_times,
             max_wait=config.max_wait,
             serves_to_the_end=shared,
         )

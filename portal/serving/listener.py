@@ -327,7 +327,8 @@ class Listener:
         """Return counters of connections, requests, bytes and workers. Takes no lock that serving needs.
 
         Returns: running, ready, failing (see there), failures (of steps of its own loop), accepted, rejected, expired,
-            waited_too_long, computing (requests that keep a processor busy), computing_waiting, computing_rejected,
+            waited_too_long, too_late (their turn would have come after their deadline), computing (requests that keep a
+            processor busy), computing_waiting, computing_rejected,
             connections, connections_limit, connections_evicted (closed to make room for others),
             handshakes (unfinished), parked, active, requests, bytes_in, bytes_out, input_buffered (bytes of requests),
             input_unknown (those of them whose caller is not authenticated), input_refused (requests rejected for them),

@@ -227,3 +227,14 @@ class QueueMachine(RuleBasedStateMachine):
 
 QueueMachine.TestCase.settings = settings(max_examples=200, deadline=None, stateful_step_count=40)
 TestQueueMachine = QueueMachine.TestCase
+
+
+def test_turns_of_places() -> None:
+    queue: JobQueue[str] = JobQueue(2, 10)
+    assert queue.add("a")
+    assert queue.turns(()) == (None, 0.0)
+    assert queue.add("b")
+    assert queue.turns(()) == (None, 0.5)
+    assert not queue.add("c")
+    assert queue.turns(()) == (None, 1.0)
+    assert JobQueue[str](None, 0).turns(()) == (None, 0.0)

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from portal import Consumer, HTTPPortal, ServingConfig, WebSocketPortal, function
 from portal.context import CallContext
 from portal.errors import CallCancelled, CallTimeout, OverloadedError
 from portal.resilience.admission import Admission, MeanDuration, Verdict, decide, predicted_wait
 from tests.support.clocks import Clock
+from tests.support.waiting import eventually
 
 WAIT = 10.0
 
@@ -181,3 +183,37 @@ def test_a_child_process_starts_with_all_places_free() -> None:
     places.leave(again)
     places.leave(started)
     assert places.stats()["running"] == 0
+
+
+@pytest.mark.parametrize("portal_class", [HTTPPortal, WebSocketPortal])
+def test_a_server_rejects_a_call_that_would_get_its_turn_too_late(
+    portal_class: type[HTTPPortal] | type[WebSocketPortal],
+) -> None:
+    """Its one worker takes 1.5 seconds for a call; two wait, and the deadline of the next is in 2.5 seconds."""
+    gate, began = threading.Event(), threading.Semaphore(0)
+    ran: list[str] = []
+
+    @function
+    def work(name: str) -> str:
+        ran.append(name)
+        began.release()
+        gate.wait(1.5 if name == "first" else WAIT)
+        return name
+
+    config = ServingConfig(workers=1, queue=8)
+    listener = HTTPPortal(config=config)
+    portal = listener if portal_class is HTTPPortal else WebSocketPortal(listener=listener.listener)
+    with listener, portal, Consumer() as consumer:
+        address = portal.apply(work)
+        assert consumer.call_at(address, {"name": "first"}) == "first"
+        assert began.acquire(timeout=WAIT)
+        running = consumer.submit_at(address, {"name": "running"}, timeout=WAIT)
+        assert began.acquire(timeout=WAIT)
+        waiting = [consumer.submit_at(address, {"name": f"waits {n}"}, timeout=WAIT) for n in range(2)]
+        eventually(lambda: listener.stats()["listener"]["waiting"] == 2)
+        with pytest.raises(OverloadedError, match="free only after the deadline") as caught:
+            consumer.call_at(address, {"name": "late"}, timeout=2.5)
+        assert caught.value.delivery == "not_sent"
+        gate.set()
+        assert [one.result(WAIT) for one in (running, *waiting)] == ["running", "waits 0", "waits 1"]
+    assert "late" not in ran

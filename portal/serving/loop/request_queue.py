@@ -23,6 +23,7 @@ from ..messages.app import App
 from ..messages.request_reader import Received
 from .busy_lane import BusyLane, Pass
 from .processor_time import ProcessorTime
+from .service_times import TOO_LATE, ServiceTimes
 
 __all__ = ["EXPIRED", "NO_WORKER", "QueuedRequest", "RequestQueue"]
 
@@ -47,11 +48,17 @@ class QueuedRequest(NamedTuple):
     keys: Keys
     queued: float
 
-    def has_expired(self, now: float) -> bool:
-        """Return whether the deadline that the client has set has passed."""
+    @property
+    def deadline(self) -> float | None:
+        """The deadline that the client has set, or None."""
         head, _, arrived = self.received
         timeout = head.headers.get("x-portal-timeout")
-        return timeout is not None and is_timeout(timeout) is not None and arrived + int(timeout) / 1000 <= now
+        return None if timeout is None or is_timeout(timeout) is None else arrived + int(timeout) / 1000
+
+    def has_expired(self, now: float) -> bool:
+        """Return whether the deadline that the client has set has passed."""
+        deadline = self.deadline
+        return deadline is not None and deadline <= now
 
 
 class RequestQueue:
@@ -65,10 +72,12 @@ class RequestQueue:
         reject: sends 503, or 504 for EXPIRED, with the reason.
         end: ends a connection after an error.
         max_wait: seconds that a request may wait.
+        service_times: predicts how long a request will wait.
 
     Attributes:
         expired: counts requests whose deadline passed while they waited.
         waited_too_long: counts requests that waited for longer than `max_wait`.
+        too_late: counts requests whose turn would have come after their deadline.
 
     Threads: any. `reject_overdue` is for the thread that leads the reactor's loop.
     """
@@ -82,8 +91,9 @@ class RequestQueue:
         reject: Callable[[Connection, str], None],
         end: Callable[[BaseException, Connection], None],
         max_wait: float,
+        service_times: ServiceTimes,
     ) -> None:
-        self.expired, self.waited_too_long = Counter(), Counter()
+        self.expired, self.waited_too_long, self.too_late = Counter(), Counter(), Counter()
         self._pool = pool
         self._lane = lane
         self._app_for = app_for
@@ -92,6 +102,7 @@ class RequestQueue:
         self._end = end
         self._max_wait = max_wait
         self._times = ProcessorTime()
+        self._service_times = service_times
         self._lock = threading.Lock()  # guards the lane
 
     @property
@@ -109,15 +120,21 @@ class RequestQueue:
         """Return whether a request is likely to keep a processor busy."""
         return self._times.is_busy(_client(keys), _path(head))
 
-    def note_processor_time(self, head: RequestHead, keys: Keys, seconds: float) -> None:
-        """Note the processor time that a worker has needed for a request."""
-        self._times.note(_client(keys), _path(head), seconds)
+    def note_times(self, head: RequestHead, keys: Keys, processor: float, seconds: float) -> None:
+        """Note the processor time that a worker has needed for a request, and the seconds that it has taken."""
+        self._times.note(_client(keys), _path(head), processor)
+        if head.method == "POST":  # others do not call the function
+            self._service_times.note(keys, seconds)
 
     def add(self, connection: Connection, received: Received) -> None:
         """Have a request run, or reject it if it may not wait."""
         head = received[0]
         keys = self.keys_of(connection, head)
         request = QueuedRequest(connection, received, keys, monotonic())
+        if self._comes_too_late(request):
+            self.too_late.add()
+            self._reject(connection, TOO_LATE)
+            return
         if not self.computes(head, keys):
             self._submit(request, None)
             return
@@ -129,6 +146,12 @@ class RequestQueue:
             return
         if place is not None:
             self._submit(request, place)
+
+    def _comes_too_late(self, request: QueuedRequest) -> bool:
+        """Return whether the turn of a request is expected after its deadline, so that waiting would be in vain."""
+        wait = self._service_times.predicted_wait(request.keys)
+        deadline = request.deadline if wait else None
+        return deadline is not None and request.queued + wait > deadline
 
     def _submit(self, request: QueuedRequest, place: Pass | None) -> None:
         try:
@@ -215,6 +238,7 @@ class RequestQueue:
         return {
             "expired": self.expired.value,
             "waited_too_long": self.waited_too_long.value,
+            "too_late": self.too_late.value,
             "computing": self._lane.running,
             "computing_waiting": len(self._lane),
             "computing_rejected": self._lane.rejected,

@@ -31,6 +31,7 @@ from .busy_lane import BusyLane
 from .latency import STUCK, LatencyTracker
 from .leader import LeaderFollower
 from .request_queue import EXPIRED, NO_WORKER, QueuedRequest, RequestQueue
+from .service_times import ServiceTimes
 
 __all__ = ["RequestScheduler"]
 
@@ -53,6 +54,7 @@ class RequestScheduler:
         prefixes: returns the path prefixes that are served, for the message of a 404.
         rejections: counts requests that are rejected here.
         run_in_worker: has work of an upgraded connection done by a worker.
+        service_times: predicts how long a request will wait for a worker.
         max_wait: seconds that a request may wait for a worker.
         serves_to_the_end: whether requests that arrive while it stops are served, each as the last of its connection.
             That is right where another process takes over. Otherwise they are rejected with 503.
@@ -76,6 +78,7 @@ class RequestScheduler:
         prefixes: Callable[[], Iterable[str]],
         rejections: RejectionLog,
         run_in_worker: Run,
+        service_times: ServiceTimes,
         *,
         max_wait: float = 30.0,
         serves_to_the_end: bool = False,
@@ -90,7 +93,9 @@ class RequestScheduler:
         self._rejections = rejections
         self._run_in_worker = run_in_worker
         self._serves_to_the_end = serves_to_the_end
-        self.queue = RequestQueue(pool, lane, app_for, self._serve, self._reject, self._end_after, max_wait)
+        self.queue = RequestQueue(
+            pool, lane, app_for, self._serve, self._reject, self._end_after, max_wait, service_times
+        )
         self._latencies = LatencyTracker()  # by method and path
         self._inline = ("", "")  # method and path of the latest request of the leading thread
         self._release = self._continue_after_early_response
@@ -193,11 +198,12 @@ class RequestScheduler:
         """Serve the requests of a connection. One with other keys, or that computes, goes through the queue."""
         while True:
             held, began, head = HeldKeys(self._pool, keys), thread_time(), received[0]
+            started = monotonic()
             try:
                 continues = self._respond(connection, received, held)
             finally:
                 held.release()
-                self.queue.note_processor_time(head, keys, thread_time() - began)
+                self.queue.note_times(head, keys, thread_time() - began, monotonic() - started)
             if not continues:
                 return
             following = connection.take_request()

@@ -15,12 +15,14 @@ from ..connections.connection import Connection
 from ..messages.upgraded import Run, Work
 from .latency import STUCK, LatencyTracker
 from .leader import Leadership
+from .service_times import TOO_LATE, ServiceTimes
 
 __all__ = ["UpgradedWork"]
 
 _log = get_logger("portal.serving")
 _WAITED = "the call waited for a worker for too long"
 _STALLED = "earlier calls of this function or client still run after their deadline"
+_MAX_RETRY_AFTER = 60.0  # seconds
 _MAX_INLINE = 0.002  # seconds for which the reading thread works for one connection, as others wait
 
 
@@ -39,15 +41,19 @@ class UpgradedWork:
         leader: tells whether the thread that reads may do work itself.
         pool: workers for work that takes its time.
         max_wait: seconds that work may wait for a worker.
+        service_times: predicts how long work will wait; those of the pool alone when None.
 
     Threads: the thread that leads the reactor's loop calls `runner` and `reject_overdue`, and the thread that watches
         the leader calls `note_stuck`. Any thread may call the other methods.
     """
 
-    def __init__(self, leader: Leads, pool: WorkerPool, *, max_wait: float) -> None:
+    def __init__(
+        self, leader: Leads, pool: WorkerPool, service_times: ServiceTimes | None = None, *, max_wait: float
+    ) -> None:
         self._leader = leader
         self._pool = pool
         self._max_wait = max_wait
+        self._service_times = service_times or ServiceTimes(pool)
         self._latencies = LatencyTracker()  # by kind of work
         self._inline: Hashable = None  # the kind of what the leading thread does now
 
@@ -73,7 +79,15 @@ class UpgradedWork:
             self._latencies.served_inline(kind, STUCK)
 
     def run_in_worker(self, kind: Hashable, keys: Keys, work: Work) -> None:
-        """Have work done by a worker. Raises: OverloadedError if there is none for it."""
+        """Have work done by a worker.
+
+        Raises: OverloadedError if there is none for it, or is expected to be free only after the deadline of the work.
+        """
+        wait = self._service_times.predicted_wait(keys)
+        if wait:
+            deadline = getattr(work, "deadline", None)
+            if deadline is not None and monotonic() + wait > deadline:
+                raise OverloadedError(TOO_LATE, retry_after=min(wait, _MAX_RETRY_AFTER))
         self._pool.submit_with_keys(keys, self._work, kind, keys, work, monotonic())
 
     def _work(self, kind: Hashable, keys: Keys, work: Work, queued: float) -> None:
@@ -82,8 +96,11 @@ class UpgradedWork:
         try:
             if queued + self._max_wait <= started:
                 work.reject(OverloadedError(_WAITED, retry_after=1.0))
-            elif work(held):
-                self._latencies.served_by_worker(kind, monotonic() - started)
+            else:
+                counts, seconds = work(held), monotonic() - started
+                self._service_times.note(keys, seconds)
+                if counts:
+                    self._latencies.served_by_worker(kind, seconds)
         except BaseException:  # raised further it would end the worker, or nobody would see it
             _log.exception("work for a connection failed")
         finally:

@@ -13,7 +13,10 @@ __all__ = ["Run", "Upgraded", "Work"]
 
 
 class Work(Protocol):
-    """What an upgraded protocol has done for one message, in the thread that reads or in a worker."""
+    """What an upgraded protocol has done for one message, in the thread that reads or in a worker.
+
+    It may have a `deadline`, a `time.monotonic()` moment or None. If its turn is expected later, it is rejected.
+    """
 
     def __call__(self, held: HeldKeys | None) -> bool:
         """Do it.

@@ -196,6 +196,12 @@ class _CallWork:
     def __call__(self, held: HeldKeys | None) -> bool:
         return self._calls.run(self._peer, self._call, self._entry, self._keys, held)
 
+    @property
+    def deadline(self) -> float | None:
+        """The deadline that the client has set, or None."""
+        timeout = None if self._call.meta is None else self._call.meta.get("timeout")
+        return self._call.arrived + timeout / 1000 if type(timeout) is int else None
+
     def reject(self, error: OverloadedError) -> None:
         """Respond that no worker was free."""
         self._peer.fail(self._call, error)

@@ -224,6 +224,24 @@ def test_a_call_with_time_left_runs_after_its_wait() -> None:
         assert server.stats["expired"] == 0
 
 
+def test_a_call_whose_turn_would_come_after_its_deadline_is_rejected_at_once() -> None:
+    with serving() as server:
+        engine = server.portal.listener._engine
+        assert engine is not None
+        engine.scheduler.queue._service_times.note((("function", "mark"),), 1000.0)  # as if calls took so long
+        server.hold_all_workers()
+        waiting, late = server.client(), server.client()
+        waiting.post("/api/mark", {})  # without a deadline it waits
+        eventually(lambda: server.stats["waiting"] == 1)
+        late.post("/api/mark", {}, X_Portal_Timeout="9000")
+        status, headers, problem = late.response()
+        assert (status, problem["code"], problem["delivery"]) == (503, "overloaded", "not_sent")
+        assert headers["retry-after"] == "1"
+        assert server.stats["too_late"] == 1
+        server.release()
+        assert waiting.response()[0] == 200
+
+
 def test_a_request_that_waits_for_too_long_gets_503() -> None:
     with serving(max_wait=0.5) as server:
         server.hold_all_workers()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from time import monotonic
 
 import pytest
 
@@ -11,6 +12,7 @@ from portal import OverloadedError
 from portal._internal.executor import HeldKeys, WorkerPool
 from portal._internal.job_queue import KeyLimit
 from portal.serving.loop.leader import Leadership
+from portal.serving.loop.service_times import ServiceTimes
 from portal.serving.loop.upgraded_work import UpgradedWork
 
 WAIT = 10.0
@@ -117,3 +119,32 @@ def test_work_beyond_a_limit_is_rejected(pool: WorkerPool) -> None:
     assert caught.value.context["key"] == "client"
     gate.set()
     assert held.done.wait(WAIT)
+
+
+def test_work_whose_turn_comes_after_its_deadline_is_rejected_at_once() -> None:
+    class Late(Job):
+        deadline = monotonic() + WAIT
+
+    pool = WorkerPool(1, 8, name="worker")
+    times = ServiceTimes(pool)
+    times.note((("function", "add"),), 10 * WAIT)
+    work = UpgradedWork(Leader(), pool, times, max_wait=30.0)  # type: ignore[arg-type]
+    gate, begun = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        begun.set()
+        gate.wait(WAIT)
+
+    try:
+        pool.submit(hold)
+        assert begun.wait(WAIT)
+        with pytest.raises(OverloadedError, match="free only after the deadline") as caught:
+            work.run_in_worker("add", (), Late())
+        assert caught.value.retry_after == 60.0
+        patient = Job()
+        work.run_in_worker("add", (), patient)
+        gate.set()
+        assert patient.done.wait(WAIT)
+    finally:
+        gate.set()
+        pool.shutdown(cancel_futures=True)

@@ -2,8 +2,8 @@
 
 Each thread has one queue for all its connections. From OpenSSL 3.2 on, a read or write that fails with an error of the
 system leaves it there. CPython does not remove it (github.com/python/cpython/issues/148594). The next operation of that
-thread which has to wait, on any connection, then fails with the error of the broken one. User code in the same
-thread may have broken a connection as well.
+thread which has to wait, on any connection, then fails with the error of the broken one: an SSLError, from CPython 3.15
+on also BrokenPipeError and the like. User code in the same thread may have broken a connection as well.
 
 Source: OpenSSL, SSL_get_error(3): "The current thread's error queue must be empty before the TLS/SSL I/O operation is
 attempted".
@@ -40,11 +40,12 @@ def clear_error_queue() -> None:
         return
 
 
-def repeat_operation(operation: Callable[[_Argument], _Result], argument: _Argument, error: ssl.SSLError) -> _Result:
+def repeat_operation(operation: Callable[[_Argument], _Result], argument: _Argument, error: OSError) -> _Result:
     """Repeat a read or write that has failed, as the error may be one that another connection left in the queue.
 
     An operation that does not have to wait ignores the queue. So this is cheaper than to empty the queue before each
-    one. Python has emptied it when it raised the error. A connection that is broken fails again.
+    one. Python has emptied it when it raised an SSLError, but not for other errors. A connection that is broken fails
+    again.
 
     Args:
         operation: the method of the TLS object.
@@ -59,6 +60,8 @@ def repeat_operation(operation: Callable[[_Argument], _Result], argument: _Argum
     """
     if isinstance(error, NOT_READY):
         raise error
+    if not isinstance(error, ssl.SSLError):
+        clear_error_queue()
     try:
         result = operation(argument)
     except NOT_READY:

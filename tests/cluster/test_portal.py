@@ -189,6 +189,7 @@ def test_a_scheduler_that_has_forgotten_what_was_published(cluster: Any, consume
 
 
 def test_a_scheduler_that_cannot_be_reached() -> None:
+    pytest.importorskip("distributed", reason="the package distributed is not installed")
     with Consumer(timeout=5.0) as consumer, pytest.raises(TransportError) as caught:
         consumer.call_at(f"dask://127.0.0.1:{free_port()}/add", {"a": 1, "b": 2}, timeout=2.0)
     assert caught.value.delivery == "not_sent"

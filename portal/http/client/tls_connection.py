@@ -70,7 +70,7 @@ class TLSState:
         """Continue the handshake and return whether it is complete. Raises: ssl.SSLError if it has failed."""
         try:
             self._tls.do_handshake()
-        except ssl.SSLError as error:
+        except OSError as error:
             try:
                 repeat_operation(_handshake, self._tls, error)
             except NOT_READY:
@@ -89,7 +89,7 @@ class TLSState:
         write = self._tls.write
         try:
             written = write(data)
-        except ssl.SSLError as error:
+        except OSError as error:
             written = repeat_operation(write, data, error)
         if written < len(data):  # a record has at most 16 KiB
             view = memoryview(data)[written:]
@@ -109,7 +109,7 @@ class TLSState:
             return read(_READ_SIZE)
         except NOT_READY:
             return None
-        except ssl.SSLError as error:
+        except OSError as error:
             try:
                 return repeat_operation(read, _READ_SIZE, error)
             except NOT_READY:

@@ -205,6 +205,7 @@ class TLSStream(_PolledStream):
             self._sock.getpeername()  # raises if the client is gone: `wrap` would leave a socket that nobody closes
             self.tls = self._wrap(self._sock)
             self._sock = self.tls
+        clear_error_queue()
         try:
             self.tls.do_handshake()
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
@@ -244,7 +245,7 @@ class TLSStream(_PolledStream):
         assert self.tls is not None
         try:
             return self.tls.read(_READ_SIZE)
-        except ssl.SSLError as error:
+        except OSError as error:
             return repeat_operation(self.tls.read, _READ_SIZE, error)
 
     def send_some(self, data: bytes | memoryview) -> int:
@@ -254,7 +255,7 @@ class TLSStream(_PolledStream):
                 return self.tls.write(data)
             except NOT_READY:
                 return 0
-            except ssl.SSLError as error:
+            except OSError as error:
                 try:
                     return repeat_operation(self.tls.write, data, error)
                 except NOT_READY:

@@ -286,8 +286,11 @@ class Transport:
     def _receive_tls(self) -> None:
         import ssl
 
+        from ..._internal.openssl import clear_error_queue
+
         while not self._ended:
             with self._lock:
+                clear_error_queue()
                 try:
                     data = self._sock.recv(_READ_SIZE)
                 except (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError):

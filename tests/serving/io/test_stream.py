@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
+import trustme
 
 from portal.serving.io import stream as streams
-from portal.serving.io.stream import PlainStream, Stream, plain_stream
+from portal.serving.io.stream import PlainStream, Stream, TLSStream, plain_stream
+from tests.support.broken_tls import break_a_connection, connected
 
 LINGER = 0.01
 Make = Callable[[socket.socket, float], Stream]
@@ -84,3 +88,31 @@ def test_the_kind_of_stream_depends_on_the_system(flag: int, kind: type, monkeyp
     ours, theirs = socket.socketpair()
     with ours, theirs:
         assert type(plain_stream(ours, LINGER)) is kind
+
+
+def test_a_broken_tls_connection_of_the_thread_does_not_end_another() -> None:
+    with connected() as (tls, _):
+        stream = TLSStream(tls, 1.0, lambda _: tls)
+        break_a_connection()
+        assert stream.do_handshake()  # it is complete
+        break_a_connection()
+        assert stream.read_now() is None
+        break_a_connection()
+        assert stream.send_some(b"x") == 1
+        sent = 1
+        while sent:  # until the socket takes no more
+            break_a_connection()
+            sent = stream.send_some(b"x" * 100_000)
+
+
+def test_a_broken_tls_connection_of_the_thread_does_not_end_a_handshake() -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("localhost").configure_cert(context)
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    with ours, theirs:
+        stream = TLSStream(ours, 1.0, partial(context.wrap_socket, server_side=True, do_handshake_on_connect=False))
+        for _ in range(3):
+            break_a_connection()
+            assert not stream.do_handshake()  # nothing has arrived
+        stream.close()

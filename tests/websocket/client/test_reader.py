@@ -130,14 +130,19 @@ def test_output_is_watched_only_when_wanted(reader: Reader, pair: Any) -> None:
 def test_timers_run_in_order_and_may_be_cancelled(reader: Reader) -> None:
     seen: list[str] = []
     done = threading.Event()
-    start = reader._clock()
-    reader.call_at(start + 0.02, lambda: seen.append("second"))
-    cancelled = reader.call_at(start + 0.01, lambda: seen.append("never"))
-    cancelled.cancel()
-    reader.call_at(start + 0.03, done.set)
-    reader.call_soon(lambda: seen.append("first"))
+
+    def set_timers() -> None:  # in the reading thread, so that none is due before the last is set
+        start = reader._clock()
+        reader.call_at(start + 0.02, lambda: seen.append("third"))
+        cancelled = reader.call_at(start + 0.01, lambda: seen.append("never"))
+        cancelled.cancel()
+        reader.call_at(start + 0.03, done.set)
+        reader.call_at(start + 0.01, lambda: seen.append("second"))
+        reader.call_soon(lambda: seen.append("first"))
+
+    reader.call_soon(set_timers)
     assert done.wait(WAIT)
-    assert seen == ["first", "second"]
+    assert seen == ["first", "second", "third"]
     stop(reader)
 
 

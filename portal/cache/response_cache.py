@@ -17,13 +17,14 @@ from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Any
 
-from cachetools import LRUCache
+from cachetools import Cache, LRUCache
 
 from .._internal.at_fork import new_lock
-from .._internal.settings import count, seconds, size
+from .._internal.settings import count, require, seconds, size
 from ..address import Address
 from ..calls.singleflight import SingleFlight
 from ..context import CallContext
+from ..errors import ConfigError
 from ..schema.jsondata import is_json
 from .cache_control import Freshness, freshness, parse_cache_control
 
@@ -67,6 +68,7 @@ class Entry:
         fresh_until: the end of its freshness on the cache's clock.
         size: the approximate memory in bytes.
         must_revalidate: whether the server forbids its use while it is stale.
+        tags: the tags of the function.
     """
 
     text: str
@@ -74,6 +76,7 @@ class Entry:
     fresh_until: float
     size: int
     must_revalidate: bool = False
+    tags: tuple[str, ...] = ()
 
     @property
     def value(self) -> Any:
@@ -166,6 +169,7 @@ class ResponseCache:
         *,
         epoch: int | None = None,
         must_revalidate: bool = False,
+        tags: tuple[str, ...] = (),
     ) -> bool:
         """Keep a response and replace the previous one.
 
@@ -176,6 +180,7 @@ class ResponseCache:
             max_age: seconds for which the response is fresh; None uses `default_age`.
             must_revalidate: whether the server forbids its use while it is stale.
             epoch: the value of `epoch` before the request. The response is not kept if an entry was invalidated since.
+            tags: the tags of the function, for `invalidate`.
 
         Returns: whether the response was kept. It is not kept if it is too large, not JSON data, or neither fresh nor
             tagged.
@@ -186,7 +191,7 @@ class ResponseCache:
         except (TypeError, ValueError, RecursionError):
             text = ""
         needed = _OVERHEAD + sum(map(sys.getsizeof, (text, etag, *key)))
-        entry = Entry(text, etag, fresh_until, needed, must_revalidate)
+        entry = Entry(text, etag, fresh_until, needed, must_revalidate, tags)
         with self._lock:
             self._kept.pop(key, None)
             useless = not text or (etag is None and fresh_until == -math.inf)
@@ -223,18 +228,48 @@ class ResponseCache:
         while len(self._kept) > self._max_entries:
             self._kept.popitem()
 
-    def invalidate(self, address: Address | str | None = None) -> int:
-        """Remove the entries of one address, or all. The responses of calls in progress are not kept either.
+    def invalidate(
+        self,
+        address: Address | str | None = None,
+        params: Mapping[str, Any] | None = None,
+        *,
+        tag: str | None = None,
+    ) -> int:
+        """Remove the entries of one address, of one call, of the functions with a tag, or all.
+
+        The responses of calls in progress are not kept either.
+
+            cache.invalidate(tag="prices")
+            cache.invalidate(address, {"sku": "PEN-001"})       # for every identity
+
+        Args:
+            address: of the function; None for all.
+            params: of the call at that address; None for all of its calls.
+            tag: one of the tags of the function; None for all.
 
         Returns: the number of removed entries.
+        Raises: ConfigError for `params` without an address, or that are not JSON data.
         """
         text = None if address is None else str(address)
+        call = None
+        if params is not None:
+            require(text is not None, "invalidate.params", params, "given together with an address")
+            found = key_of(text or "", params)
+            if found is None:
+                raise ConfigError.invalid("invalidate.params", params, "JSON data")
+            call = found[1]
+
+        def is_meant(key: Key) -> bool:
+            return text in (None, key[0]) and call in (None, key[1])
+
         with self._lock:
             self._epoch += 1
-            gone = [key for key in self._kept if text in (None, key[0])]
+            gone = [key for key in self._kept if is_meant(key)]
+            if tag is not None:  # read past LRUCache, so that the entries that stay keep their order
+                gone = [key for key in gone if tag in Cache.__getitem__(self._kept, key).tags]
             for key in gone:
                 del self._kept[key]
-        self._flights.detach(lambda key: text in (None, key[0]))
+        self._flights.detach(is_meant)  # the tags of calls in progress are not known, so all of them count
         return len(gone)
 
     def once(self, key: Key, context: CallContext, name: str, make: Callable[[], Any]) -> Any:

@@ -60,4 +60,5 @@ class RemoteResolvers:
         from ..websocket.client.resolver import WebSocketResolver
 
         given = instance("consumer.websocket", client, WebSocketClient, optional=True)
-        return WebSocketResolver((given or WebSocketClient(timeout=self._timeout)).with_credentials(self._credential))
+        client = given or WebSocketClient(timeout=self._timeout)
+        return WebSocketResolver(client.with_credentials(self._credential, self._cache))

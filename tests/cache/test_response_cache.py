@@ -205,6 +205,35 @@ def test_invalidate_removes_the_entries_of_an_address_or_all() -> None:
     assert cache.invalidate() == 0
 
 
+def test_invalidate_removes_the_entries_of_one_call_for_every_scope() -> None:
+    cache = ResponseCache()
+    for scope in ("ann", "bob"):
+        for n in range(2):
+            made = key_of(ADDRESS, {"n": n, "m": 0}, scope)
+            assert made is not None
+            cache.store(made, n, max_age=10)
+    assert cache.invalidate(ADDRESS, {"m": 0, "n": 1}) == 2
+    assert cache.stats()["entries"] == 2
+    with pytest.raises(ConfigError, match=r"invalidate\.params must be given together with an address"):
+        cache.invalidate(params={"n": 1})
+    with pytest.raises(ConfigError, match=r"invalidate\.params must be JSON data"):
+        cache.invalidate(ADDRESS, {"n": object()})
+
+
+def test_invalidate_removes_the_entries_of_functions_with_a_tag() -> None:
+    cache = ResponseCache(max_entries=3)
+    other = "http://b:1/api/f"
+    cache.store(key(0), 0, max_age=10, tags=("prices", "public"))
+    cache.store(key(0, other), 0, max_age=10, tags=("prices",))
+    cache.store(key(1), 1, max_age=10)
+    assert cache.invalidate(tag="stock") == 0
+    cache.store(key(2), 2, max_age=10)
+    assert cache.lookup(key(0)) is None, "looking for a tag does not make an entry recently used"
+    assert cache.invalidate(other, tag="public") == 0
+    assert cache.invalidate(tag="prices") == 1
+    assert cache.lookup(key(1)) is not None
+
+
 def test_a_response_to_a_request_from_before_an_invalidate_is_not_kept() -> None:
     cache = ResponseCache()
     epoch = cache.epoch

@@ -37,7 +37,7 @@ from ..messages.event_stream import EVENTS, read_events
 from ..messages.multipart import MultipartBody
 from .authentication import AuthenticatingTransport
 from .body import iter_body
-from .caching import CachedCalls
+from .caching import CachedHTTPCalls
 from .compression import CompressingTransport
 from .files import encode_files, is_file, receive_file
 from .pool import ConnectionLimits, ConnectionPools
@@ -168,7 +168,7 @@ class HTTPClient:
         self._sender: SendsRequests = self._encoder
         if credential is not None:
             self._sender = AuthenticatingTransport(self._encoder, credential, self._max_response_size)
-        self._cached_calls = None if cache is None else CachedCalls(cache, self._exchange, self._cache_scope)
+        self._cached_calls = None if cache is None else CachedHTTPCalls(cache, self._exchange, self._cache_scope)
 
     def with_credentials(self, auth: Credential | None, cache: ResponseCache | None) -> HTTPClient:
         """Return a client with a credential and a cache where this one has none; it shares the connections."""

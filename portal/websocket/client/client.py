@@ -12,6 +12,8 @@ from ..._internal.json_text import JSONValue
 from ..._internal.settings import callback, choice, count, flag, instance, positive_seconds, require, size
 from ...address import Address
 from ...auth.credentials import ClientAuth, Credential, credentials_of
+from ...cache.cached_calls import CachedCalls, Fetched
+from ...cache.response_cache import ResponseCache
 from ...calls.deadlines import cancelled_error, expired_error, timeout_error, uncalled_error
 from ...context import CallContext
 from ...errors import (
@@ -68,6 +70,7 @@ class WebSocketClient:
         tls: trusted authorities and the client's certificate for wss.
         proxy: as for `HTTPClient`; the proxy opens a tunnel (CONNECT).
         auth: as for `HTTPClient`; it is sent in the handshake.
+        cache: keeps the responses of functions declared cacheable, for its `default_age`; None for no cache.
         deflate: settings of compression (permessage-deflate); None for none.
         reconnect: when a lost connection comes back.
         heartbeat: seconds of silence after which the server gets a ping; twice as many end the connection. None for
@@ -93,6 +96,7 @@ class WebSocketClient:
         tls: ClientTLS | None = None,
         proxy: str | None = None,
         auth: ClientAuth = None,
+        cache: ResponseCache | None = None,
         deflate: Deflate | None = None,
         reconnect: Reconnect | None = None,
         heartbeat: float | None = 20.0,
@@ -119,19 +123,23 @@ class WebSocketClient:
         )
         served = ServedFunctions(functions, function_threads)
         self._functions = served if len(served) else None
-        self._use(None if auth is None else credentials_of(auth))
+        kept = instance("client.cache", cache, ResponseCache, optional=True)
+        self._use(None if auth is None else credentials_of(auth), kept)
 
-    def _use(self, credential: Credential | None) -> None:
-        self._credential = credential
+    def _use(self, credential: Credential | None, cache: ResponseCache | None) -> None:
+        self._credential, self._cache = credential, cache
+        self._cached = None if cache is None else CachedCalls(cache)
         self._dialer = Dialer(self._tls, self._proxies, credential, **self._dialing)
         self._links = LinkPool(self._make_link, self._connections)
 
-    def with_credentials(self, auth: Credential | None) -> WebSocketClient:
-        """Return a client with a credential if this one has none. It has connections of its own."""
-        if self._credential is not None or auth is None:
+    def with_credentials(self, auth: Credential | None, cache: ResponseCache | None = None) -> WebSocketClient:
+        """Return a client with a credential and a cache where this one has none. It has connections of its own."""
+        credential = self._credential or auth
+        kept = cache if self._cache is None else self._cache
+        if credential is self._credential and kept is self._cache:
             return self
         other = copy.copy(self)
-        other._use(auth)
+        other._use(credential, kept)
         return other
 
     def _make_link(self, address: Address) -> Link:
@@ -199,7 +207,14 @@ class WebSocketClient:
             words = f"{function.name} is a stream; iterate it with stream or stream_at"
             raise ProtocolError(words, status=406, address=address)
         given = self._checked(function, params, context)
-        return self._call(Exchange(address, given, context, idempotent=schema.idempotent), address)
+        if not schema.cacheable or self._cached is None:
+            return self._call(Exchange(address, given, context, idempotent=schema.idempotent), address)
+
+        def fetch(context: CallContext, entry: object) -> Fetched:
+            return Fetched(self._call(Exchange(address, given, context, idempotent=True), address))
+
+        scope = repr((sorted(self._dialer.credentials(address).items()), self._tls))
+        return self._cached.call(function, address, given, scope, context, fetch)
 
     def iterate(self, function: ResolvedFunction, params: Mapping[str, Any], context: CallContext) -> Iterator[Any]:
         """Send one streaming call and return its items as they arrive. Raises portal errors only."""

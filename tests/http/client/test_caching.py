@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from portal import FunctionError, OverloadedError, ResponseCache, TransportError
+from portal.cache import cached_calls
 from portal.function import ResolvedFunction
-from portal.http.client import caching
-from portal.http.client.caching import CachedCalls
+from portal.http.client.caching import CachedHTTPCalls
 from portal.http.client.request import ClientRequest
 from portal.http.client.result import ReceivedResponse
 from portal.schema import FunctionSchema
@@ -39,11 +39,11 @@ def response(value: str, *, status: int = 200, age: int = 60) -> ReceivedRespons
     return ReceivedResponse(status, {"etag": f'"{value}"', "cache-control": f"max-age={age}"}, value.encode())
 
 
-def calls_to(server: Server, cache: ResponseCache, scope: str = "") -> CachedCalls:
-    return CachedCalls(cache, server, lambda request: scope)
+def calls_to(server: Server, cache: ResponseCache, scope: str = "") -> CachedHTTPCalls:
+    return CachedHTTPCalls(cache, server, lambda request: scope)
 
 
-def invoke(calls: CachedCalls, **params: Any) -> Any:
+def invoke(calls: CachedHTTPCalls, **params: Any) -> Any:
     return calls.invoke(FUNCTION, params, request_of())
 
 
@@ -83,7 +83,7 @@ def test_a_response_is_not_kept_where_the_server_forbids_it() -> None:
     assert server.conditions == [None, None]
 
 
-def stale(server: Server, clock: Clock, **options: float) -> CachedCalls:
+def stale(server: Server, clock: Clock, **options: float) -> CachedHTTPCalls:
     """Return calls whose response has been stale for 5 seconds."""
     calls = calls_to(server, ResponseCache(clock=clock, **options))
     invoke(calls, a=1)
@@ -148,7 +148,7 @@ class Pool:
 
 
 def use(pool: Pool, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(caching, "shared_executor", lambda: pool)
+    patch.setattr(cached_calls, "shared_executor", lambda: pool)
 
 
 FAULTS: list[BaseException] = [ZeroDivisionError("wrong"), MemoryError(), RecursionError(), SystemExit(3)]
@@ -176,12 +176,12 @@ def test_a_log_line_that_fails_does_not_keep_a_stale_response(monkeypatch: pytes
 
     use(Pool(), monkeypatch)
     handler = Failing()
-    logging.getLogger("portal.http.client").addHandler(handler)
+    logging.getLogger("portal.cache").addHandler(handler)
     try:
         calls = stale(Server(response("1"), MemoryError(), response("2")), Clock(), stale_while_revalidate=10.0)
         assert [invoke(calls, a=1), invoke(calls, a=1), invoke(calls, a=1)] == [1, 1, 2]
     finally:
-        logging.getLogger("portal.http.client").removeHandler(handler)
+        logging.getLogger("portal.cache").removeHandler(handler)
 
 
 @pytest.mark.parametrize("error", [OverloadedError("full"), MemoryError(), RuntimeError("shut down")])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from .._internal.closing import close_resource
 from .._internal.log import get_logger
@@ -12,6 +11,7 @@ from ..address import Address
 from ..auth.credentials import ByAuthority, Credential
 from ..directory.base import Directory, OnChange, Watch
 from ..directory.instance import Instance
+from ..directory.unsigned import UnsignedOrigins
 
 __all__ = ["CheckedDirectory", "GuardedCredential", "checked_directory", "guarded"]
 
@@ -19,7 +19,25 @@ _log = get_logger("portal.consumer")
 #: Schemes that an unsigned entry may have. A function of this process needs no credential to be called, and a scheduler
 #: of a cluster sends pickled objects, which are code.
 _OPEN_SCHEMES = frozenset(("http", "https", "ws", "wss"))
+_MAX_LOGGED = 100  # servers and schemes that are named in the log
 _EXPECTED = "a Directory: an object with problem, instances(name) and watch(name, on_change), or the URL of one"
+
+
+class _UnsignedWatch:
+    """A watch of an unsigned directory; closing it also removes its list from the origins.
+
+    Threads: any.
+    """
+
+    def __init__(self, watch: Watch, origins: UnsignedOrigins, key: object) -> None:
+        self._watch = watch
+        self._origins = origins
+        self._key = key
+
+    def close(self) -> None:
+        """End the watch. May be called twice."""
+        self._watch.close()
+        self._origins.close_list(self._key)
 
 
 class CheckedDirectory:
@@ -39,7 +57,7 @@ class CheckedDirectory:
         self._directory = directory
         self._owned = owned
         self.trusted: bool = getattr(directory, "trusted", True)
-        self._named: dict[Any, bool] = {}  # origin -> True
+        self._origins = UnsignedOrigins()
         self._dropped: dict[str, bool] = {}  # scheme -> True, of what was logged
 
     @property
@@ -49,19 +67,34 @@ class CheckedDirectory:
 
     def instances(self, name: str) -> tuple[Instance, ...]:
         """Return the living instances of a name; see `Directory.instances`."""
-        return self._note(self._directory.instances(name))
+        found = self._directory.instances(name)
+        if self.trusted:
+            return found
+        kept = self._without_other_schemes(found)
+        self._origins.note(one.address.origin for one in kept)
+        return kept
 
     def watch(self, name: str, on_change: OnChange) -> Watch:
         """Call `on_change` after each change; see `Directory.watch`."""
-        return self._directory.watch(name, lambda found: on_change(self._note(found)))
-
-    def _note(self, found: tuple[Instance, ...]) -> tuple[Instance, ...]:
         if self.trusted:
-            return found
+            return self._directory.watch(name, on_change)
+        key = self._origins.open_list()
+
+        def report(found: tuple[Instance, ...]) -> None:
+            kept = self._without_other_schemes(found)
+            self._origins.replace(key, (one.address.origin for one in kept))
+            on_change(kept)
+
+        try:
+            return _UnsignedWatch(self._directory.watch(name, report), self._origins, key)
+        except BaseException:
+            self._origins.close_list(key)
+            raise
+
+    def _without_other_schemes(self, found: tuple[Instance, ...]) -> tuple[Instance, ...]:
         kept = tuple(one for one in found if one.address.scheme in _OPEN_SCHEMES)
-        self._named.update(dict.fromkeys((one.address.origin for one in kept), True))
         for scheme in {one.address.scheme for one in found} - _OPEN_SCHEMES:
-            if scheme not in self._dropped and len(self._dropped) < 100:
+            if scheme not in self._dropped and len(self._dropped) < _MAX_LOGGED:
                 self._dropped.setdefault(scheme, True)
                 _log.warning(
                     "an unsigned entry of the directory is left out: scheme=%.20s; open the directory with key=", scheme
@@ -70,7 +103,7 @@ class CheckedDirectory:
 
     def names(self, address: Address) -> bool:
         """Return whether an unsigned entry has named the server of an address."""
-        return address.origin in self._named
+        return address.origin in self._origins
 
     def close(self) -> None:
         """Close the directory if it was opened for a URL."""
@@ -97,7 +130,8 @@ class GuardedCredential:
         """Return the headers for a call; {} for such a server."""
         if not self._directory.names(address):
             return self._credential.headers(address, deadline)
-        if self._logged.setdefault(address.authority, True) and len(self._logged) <= 100:
+        if address.authority not in self._logged and len(self._logged) < _MAX_LOGGED:
+            self._logged[address.authority] = True
             _log.warning(
                 "no credential is sent to a server that an unsigned entry of the directory names; open the directory "
                 "with key=, or use ByAuthority: server=%s",

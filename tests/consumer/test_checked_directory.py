@@ -105,7 +105,7 @@ def test_servers_that_the_directory_does_not_name_get_the_credential(directories
     credential = guarded(credentials_of("token"), found)
     assert isinstance(credential, GuardedCredential)
     mine, theirs = Address.parse("http://mine/api/x"), Address.parse("http://theirs/api/x")
-    found._note((Instance(theirs),))
+    found._origins.note([theirs.origin])
     assert credential.headers(mine, None) == {"Authorization": "Bearer token"}
     assert credential.headers(theirs, None) == {}
     assert credential.headers(theirs, None) == {}
@@ -137,3 +137,26 @@ def test_an_unsigned_entry_does_not_lead_into_this_process_or_a_cluster(
                 consumer.explain("orders")
     assert called == []
     assert caplog.text.count(f"an unsigned entry of the directory is left out: scheme={scheme}") == 1
+
+
+def test_a_flood_of_entries_does_not_let_a_server_be_forgotten(store: Open, directories: Any) -> None:
+    directory = checked_directory(directories(store))
+    assert directory is not None
+    credential = guarded(credentials_of("secret"), directory)
+    assert credential is not None
+    evil = Address.parse("http://evil:1/api/add")
+
+    def register(owner: str, *addresses: str) -> None:
+        served = tuple(Served("add", Instance(one)) for one in addresses)
+        store.register(owner, encode(Record(served, 60.0), owner, None), 60.0)
+
+    seen: list[tuple[Instance, ...]] = []
+    register("evil", str(evil))
+    watch = directory.watch("add", seen.append)
+    assert seen
+    for number in range(12):
+        register("flood", *(f"http://h{number}-{one}:1/api/add" for one in range(1000)))
+        eventually(lambda: len(directory.instances("add")) == 1001)
+        assert credential.headers(evil, None) == {}
+    assert len(directory._origins) <= 12_002
+    watch.close()

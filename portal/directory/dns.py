@@ -20,16 +20,15 @@ from time import monotonic
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from .._internal.log import get_logger
 from .._internal.settings import choice, port, url_path
 from ..address import Address
 from ..errors import ConfigError, PortalError
 from .instance import Instance
+from .rejections import RejectionLog
 from .source import Lookup
 
 __all__ = ["DNSSource"]
 
-_log = get_logger("portal.directory")
 _MIN_TTL, _MAX_TTL = 1.0, 300.0  # seconds
 _TIMEOUT = 2.0  # seconds for one question, over all servers
 _Host = tuple[str, int, float]  # host, port, weight
@@ -65,6 +64,7 @@ class DNSSource:
         self._dns = _dns_package()
         self._resolver = _resolver(self._dns, server)
         self._clock = clock
+        self._log = RejectionLog(f"a record of {name:.80} in DNS is left out", clock=clock)
         self._until = 0.0
         self._hosts: tuple[_Host, ...] | None = None
 
@@ -101,7 +101,7 @@ class DNSSource:
         try:
             self._instance(host, "x")
         except PortalError as error:
-            _log.warning("a record of DNS is left out: name=%.80s: %.200s", self._name, error)
+            self._log.note(f"{host[0]}:{host[1]}", error)
             return False
         return True
 
@@ -136,7 +136,7 @@ class DNSSource:
             return [], _negative_ttl(error.response(names[0]))
         except self._dns.NoAnswer as error:
             return [], _negative_ttl(error.response())
-        return list(answer), float(answer.rrset.ttl if answer.rrset is not None else _MIN_TTL)
+        return list(answer), float(answer.chaining_result.minimum_ttl)  # that of aliases on the way counts, too
 
     def close(self) -> None:
         """Do nothing: each question has a socket of its own."""

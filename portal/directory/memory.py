@@ -49,11 +49,11 @@ class MemoryStore:
             self._records[owner] = (StoredRecord(owner, token, text), self._clock() + lease)
             return True
 
-    def withdraw(self, owner: str, token: int) -> None:
+    def withdraw(self, owner: str, token: int | None) -> None:
         """See `Store.withdraw`."""
         with self._lock:
             found = self._records.get(owner)
-            if found is not None and found[0].token == token:
+            if found is not None and token in (None, found[0].token):
                 del self._records[owner]
                 self._version += 1
 

@@ -10,7 +10,7 @@ from .._internal.background import BackgroundLoop
 from .._internal.conditions import Condition
 from .._internal.log import get_logger
 from .._internal.throttle import Throttle
-from ..errors import TransportError
+from ..errors import OverloadedError, TransportError
 from .base import OnChange
 from .instance import Instance
 from .source import Lookup, Source
@@ -59,6 +59,7 @@ class PolledDirectory:
         self._lookup: Lookup | None = None
         self._failure: str | None = None
         self._warnings = Throttle(_WARNING_INTERVAL)
+        self._polls = 0
         self._watched: tuple[_Watched, ...] = ()
         self._closed = False
         self.after_fork()
@@ -70,7 +71,7 @@ class PolledDirectory:
         self._loop = BackgroundLoop("portal-directory", self._wait_and_poll, clock=self._clock)
         self._polling = Condition()  # held during a poll, and while watchers are called, so that they come in order
         if self._watched:
-            self._loop.start()
+            self._start_loop()
 
     @property
     def trusted(self) -> bool:
@@ -80,6 +81,8 @@ class PolledDirectory:
     @property
     def problem(self) -> str | None:
         """Why the lists may be out of date, or None."""
+        if self._loop.failing:
+            return "the directory is not read: no thread can be started for it, or its steps fail"
         return self._failure or self._source.problem
 
     def instances(self, name: str) -> tuple[Instance, ...]:
@@ -89,12 +92,29 @@ class PolledDirectory:
         """
         lookup = self._lookup
         if lookup is None:
-            self.poll()
-            lookup = self._lookup
-        self._loop.start()
+            lookup = self._poll_first()
+        self._start_loop()
         if lookup is None:
-            raise TransportError(f"the directory cannot be read: {self._failure}", delivery="not_sent")
+            raise TransportError(self._failure or "the directory cannot be read", delivery="not_sent")
         return lookup(name)
+
+    def _poll_first(self) -> Lookup | None:
+        """Read the source unless it is known. Threads that come meanwhile share the outcome and do not read, too."""
+        polls = self._polls
+        with self._polling:
+            if self._lookup is None and self._polls == polls:
+                self.poll()
+            return self._lookup
+
+    def _start_loop(self) -> None:
+        with self._wake:
+            if self._closed:
+                return
+            try:
+                self._loop.start()
+            except OverloadedError as error:  # the list is used all the same; the next use tries again
+                if self._warnings.allows(self._clock()):
+                    _log.error("the directory is not read: %s", error)
 
     def watch(self, name: str, on_change: OnChange) -> _Watched:
         """Call `on_change` after each change of the instances of a name; see `Directory.watch`."""
@@ -103,11 +123,10 @@ class PolledDirectory:
             self._watched = (*self._watched, watched)
             self._wake.notify()
         if self._lookup is None:
-            self.poll()
-        else:
-            with self._polling:
-                self._tell(watched)
-        self._loop.start()
+            self._poll_first()
+        with self._polling:
+            self._tell(watched)
+        self._start_loop()
         return watched
 
     def forget(self, watched: _Watched) -> None:
@@ -119,18 +138,27 @@ class PolledDirectory:
         """Read the source now, and call the watchers of what has changed. The thread calls this."""
         with self._polling:
             try:
-                lookup = self._source.poll()
-            except Exception as error:  # a store, a file or a resolver; the last list stays
-                self._fail(error)
-                return
-            if self._failure is not None:
-                self._failure = None
-                self._warnings.reset()
-                _log.warning("the directory is read again")
-            if lookup is not None:
-                self._lookup = lookup
-                for watched in self._watched:
-                    self._tell(watched)
+                self._poll()
+            finally:
+                self._polls += 1
+
+    def _poll(self) -> None:
+        if self._closed:
+            self._failure = "the directory is closed"
+            return
+        try:
+            lookup = self._source.poll()
+        except Exception as error:  # a store, a file or a resolver; the last list stays
+            self._fail(error)
+            return
+        if self._failure is not None:
+            self._failure = None
+            self._warnings.reset()
+            _log.warning("the directory is read again")
+        if lookup is not None:
+            self._lookup = lookup
+            for watched in self._watched:
+                self._tell(watched)
 
     def _fail(self, error: Exception) -> None:
         self._failure = f"the directory cannot be read: {error}"

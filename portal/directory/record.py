@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import PortalError
 from .instance import Instance
 
-__all__ = ["MAX_SKEW", "Record", "RejectedRecord", "Served", "decode", "encode", "is_expired"]
+__all__ = ["MAX_SKEW", "ExpiredRecord", "Record", "RejectedRecord", "Served", "decode", "encode", "is_expired"]
 
 #: Seconds by which the clocks of two hosts may differ.
 MAX_SKEW = 60.0
@@ -22,6 +22,10 @@ _SIZE = 1_048_576  # characters of one record
 
 class RejectedRecord(Exception):
     """A record that is not signed as it must be, or that cannot be read."""
+
+
+class ExpiredRecord(RejectedRecord):
+    """A record that was signed too long ago, or in the future. Its next renewal may be usable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,7 @@ def decode(text: str, owner: str, key: bytes | None, now: float) -> Record:
         owner, key: see `encode`. With a key, a record must be signed and must not be older than its lease.
         now: as `time.time`.
 
-    Raises: RejectedRecord.
+    Raises: RejectedRecord; ExpiredRecord for the time of a signature.
     """
     try:
         if len(text) > _SIZE:
@@ -86,10 +90,10 @@ def decode(text: str, owner: str, key: bytes | None, now: float) -> Record:
         if key is not None and not hmac.compare_digest(_sign(key, owner, body), str(outer.get("sign", ""))):
             raise RejectedRecord("its signature is missing or wrong")
         record = _of_json(json.loads(body))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, PortalError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError, PortalError) as error:
         raise RejectedRecord(f"it cannot be read: {type(error).__name__}: {error}") from error
     if key is not None and is_expired(record, now):
-        raise RejectedRecord("its signature has expired")
+        raise ExpiredRecord("its signature has expired")
     return record
 
 

@@ -10,6 +10,7 @@ from .store import Snapshot, StoredRecord
 
 __all__ = ["RedisStore"]
 
+_MAX_DIGITS = 18  # of a token
 # KEYS: records (owner -> "token text"), ends (owner -> moment in ms), state (epoch, version, token).
 _COMMON = """
 local time = redis.call('TIME')
@@ -56,7 +57,8 @@ return 1
 _WITHDRAW = (
     _COMMON
     + """
-if token_of(ARGV[2]) ~= ARGV[3] then return 0 end
+local token = token_of(ARGV[2])
+if not token or (ARGV[3] ~= '' and token ~= ARGV[3]) then return 0 end
 redis.call('HDEL', KEYS[1], ARGV[2])
 redis.call('ZREM', KEYS[2], ARGV[2])
 changed()
@@ -112,9 +114,9 @@ class RedisStore:
         values = [os.urandom(8).hex(), owner, str(token), text, _milliseconds(lease)]
         return bool(self._link.run(lambda _: self._renew(keys=self._keys, args=values)))
 
-    def withdraw(self, owner: str, token: int) -> None:
+    def withdraw(self, owner: str, token: int | None) -> None:
         """See `Store.withdraw`."""
-        values = [os.urandom(8).hex(), owner, str(token)]
+        values = [os.urandom(8).hex(), owner, "" if token is None else str(token)]
         self._link.run(lambda _: self._withdraw(keys=self._keys, args=values))
 
     def poll(self, epoch: str | None, version: int) -> Snapshot | None:
@@ -127,7 +129,8 @@ class RedisStore:
         records = []
         for owner, kept in zip(flat[::2], flat[1::2], strict=True):
             token, _, text = kept.partition(" ")
-            records.append(StoredRecord(owner, int(token), text))
+            is_token = token.isdecimal() and len(token) <= _MAX_DIGITS  # else something other than Portal wrote it
+            records.append(StoredRecord(owner, int(token) if is_token else 0, text if is_token else ""))
         return Snapshot(as_text(found[0]), int(found[1]), tuple(records))
 
     def close(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from time import time
+from time import monotonic, time
 from typing import Any, Protocol
 
 from .._internal.at_fork import renew_after_fork
@@ -28,6 +28,7 @@ __all__ = ["Registered", "Registration", "registration_of"]
 
 _log = get_logger("portal.directory")
 _CHANGES = 0.5  # seconds between two looks for functions that were published or removed
+_PAUSE = 0.01  # seconds between two looks of a thread that is about to end
 _WILDCARDS = ("", "0.0.0.0", "[::]", "::")
 _WARNING_INTERVAL = 60.0  # seconds between two warnings about the same outage
 
@@ -61,7 +62,8 @@ class Registration:
         advertise: host and port that clients connect to, such as "10.0.0.7:8080". With None they are those of the
             portal's addresses, which must not be a wildcard such as 0.0.0.0.
         key: the shared key that signs the record; None leaves it unsigned.
-        now: as `time.time`.
+        now: the time of signatures, as `time.time`.
+        clock: seconds, as `time.monotonic`.
 
     Raises: ConfigError for a wrong setting.
 
@@ -78,6 +80,7 @@ class Registration:
         advertise: str | None = None,
         key: str | bytes | None = None,
         now: Callable[[], float] = time,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self._store = store_at(store) if isinstance(store, str) else store
         self._lease = positive_seconds("directory.lease", lease)
@@ -86,6 +89,7 @@ class Registration:
         self._advertise = text("directory.advertise", advertise, optional=True)
         self._key = key_of(key)
         self._now = now
+        self._clock = clock
         self._loop = BackgroundLoop("portal-directory-lease", self._wait_and_renew)
         self._warnings = Throttle(_WARNING_INTERVAL)
         self.after_fork()
@@ -97,7 +101,8 @@ class Registration:
         self._owner = os.urandom(12).hex()
         self._portal: Registered | None = None
         self._record: Record | None = None
-        self._token: int | None = None
+        self._token: int | None = None  # None also while it is not known what the store has
+        self._is_written = False  # whether the store may have a record
         self._seen = -1  # `topology.version` of the record
         self._due = 0.0
 
@@ -113,6 +118,9 @@ class Registration:
                 raise ConfigError(message, path="directory", expected="a Registration of its own")
             self._portal = portal
             self.renew()
+            self._start_loop()
+
+    def _start_loop(self) -> None:
         try:
             self._loop.start()
         except OverloadedError as error:
@@ -129,12 +137,20 @@ class Registration:
             self._portal, token, self._token = None, self._token, None
             self._record = None
             self._wake.notify_all()
-            if token is not None:
+            if self._is_written:
+                self._is_written = False
                 try:
                     self._store.withdraw(self._owner, token)
                 except StoreUnavailable as error:
                     _log.warning("the record is not withdrawn and ends with its lease: %s", error)
         self._loop.stop()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Start the thread if another thread has started the registration while it was stopped."""
+        with self._wake:
+            if self._portal is not None:
+                self._start_loop()
 
     def close(self) -> None:
         """Withdraw the record and close the connections of the store. May be called twice."""
@@ -146,7 +162,7 @@ class Registration:
         with self._wake:
             if self._portal is None:
                 return
-            self._due = self._now() + self._lease / 3
+            self._due = self._clock() + self._lease / 3
             version = topology.version
             if version != self._seen or self._record is None:
                 functions = self._served(self._portal)
@@ -157,8 +173,8 @@ class Registration:
             try:
                 self._write(encode(self._record, self._owner, self._key))
             except StoreUnavailable as error:
-                self._due = self._now() + min(1.0, self._lease / 3)
-                if self._warnings.allows(self._now()):
+                self._due = self._clock() + min(1.0, self._lease / 3)
+                if self._warnings.allows(self._clock()):
                     _log.warning("the directory does not respond, the registration is tried again: %s", error)
                 return
             self._warnings.reset()
@@ -168,6 +184,7 @@ class Registration:
             if self._store.renew(self._owner, self._token, record, self._lease):
                 return
             _log.warning("the record in the directory is gone: owner=%s token=%d", self._owner, self._token)
+        self._token, self._is_written = None, True  # if this fails, the store may have it all the same
         self._token = self._store.register(self._owner, record, self._lease)
 
     def _served(self, portal: Registered) -> tuple[Served, ...]:
@@ -184,11 +201,11 @@ class Registration:
 
     def _wait_and_renew(self) -> None:
         with self._wake:
-            if self._portal is None:
-                self._wake.wait(3600.0)
+            if self._portal is None:  # `stop` has woken this thread, and is about to end it
+                self._wake.wait(_PAUSE)
                 return
-            self._wake.wait(max(0.0, min(_CHANGES, self._due - self._now())))
-            if topology.version == self._seen and self._now() < self._due:
+            self._wake.wait(max(0.0, min(_CHANGES, self._due - self._clock())))
+            if self._portal is None or (topology.version == self._seen and self._clock() < self._due):
                 return
         self.renew()
 

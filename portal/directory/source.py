@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import inf
 from time import monotonic, time
 from typing import NamedTuple, Protocol
 
-from .._internal.log import get_logger
 from .instance import Instance
-from .record import Record, RejectedRecord, decode, is_expired
+from .record import ExpiredRecord, Record, RejectedRecord, decode, is_expired
+from .rejections import RejectionLog
 from .store import Snapshot, Store
 
 __all__ = ["Lookup", "RecordSource", "Source"]
 
-_log = get_logger("portal.directory")
+_READ_AGAIN = 5.0  # seconds until a record that was rejected for its time is read again
 #: Returns the instances of a name.
 Lookup = Callable[[str], tuple[Instance, ...]]
 
@@ -65,6 +66,7 @@ class RecordSource:
         now: the time of signatures, as `time.time`.
 
     Attributes:
+        problem: what is wrong with the records, or None. Any thread may read it.
         rejected: how many records the last poll left out.
 
     Threads: one at a time.
@@ -83,67 +85,85 @@ class RecordSource:
         self._key = key
         self.interval = interval
         self._clock, self._now = clock, now
+        self._log = RejectionLog("a record of the directory is rejected", clock=clock)
         self._epoch: str | None = None
         self._version = 0
-        self._records: dict[str, _Kept] = {}
+        self._records: Mapping[str, _Kept] = {}
+        self._read_again_at = inf  # when records that were rejected for their time may have been renewed
         self.rejected = 0
+        self.problem: str | None = None
 
     @property
     def trusted(self) -> bool:
         """Whether records are signed, or the store lets only some write."""
         return self._key is not None or self._store.restricted
 
-    @property
-    def problem(self) -> str | None:
-        """What is wrong with the records, or None."""
-        lost = sum(kept.until is not None for kept in self._records.values())
+    def poll(self) -> Lookup | None:
+        """Return the instances by name, or None if they have not changed. Raises: StoreUnavailable.
+
+        All attributes change at the end, so that the next poll reads again what an error has interrupted.
+        """
+        again = self._must_read_again()
+        snapshot = self._store.poll(None if again else self._epoch, self._version)
+        records = self._records if snapshot is None else self._taken(snapshot)
+        now = self._clock()
+        living = {owner: kept for owner, kept in records.items() if kept.until is None or now < kept.until}
+        if snapshot is None and len(living) == len(records):
+            return None
+        is_same = again and _facts(living) == _facts(self._records)
+        lookup = None if is_same else _lookup(living)
+        self._records = living
+        self.problem = self._problem_of(living)
+        if snapshot is not None:
+            self._epoch, self._version = snapshot.epoch, snapshot.version
+        return lookup
+
+    def _must_read_again(self) -> bool:
+        """Return whether unchanged records must be read again, as a store does not report renewals.
+
+        A signed record that is too old is not used forever if somebody without a key keeps it in the store. One that
+        was rejected for its time may have been renewed by a clock that was set right.
+        """
+        if self._key is None:
+            return False
+        now = self._now()
+        expired = any(is_expired(kept.record, now) for kept in self._records.values() if kept.until is None)
+        return expired or self._clock() >= self._read_again_at
+
+    def _taken(self, snapshot: Snapshot) -> Mapping[str, _Kept]:
+        # A smaller version of the same epoch is that of a replica that had not received the last changes.
+        is_older = snapshot.epoch == self._epoch and snapshot.version < self._version
+        has_lost = self._epoch is not None and (is_older or snapshot.epoch != self._epoch)
+        records, rejected, again_at = dict[str, _Kept](), 0, inf
+        for owner, token, text in snapshot.records:
+            try:
+                records[owner] = _Kept(token, decode(text, owner, self._key, self._now()), None)
+            except RejectedRecord as error:
+                rejected += 1
+                self._log.note(owner, error)
+                if isinstance(error, ExpiredRecord):
+                    again_at = self._clock() + _READ_AGAIN
+        for owner, kept in self._records.items():
+            if owner not in records and (has_lost or kept.until is not None):
+                until = self._clock() + kept.record.lease if kept.until is None else kept.until
+                records[owner] = kept._replace(until=until)
+        self.rejected, self._read_again_at = rejected, again_at
+        return records
+
+    def _problem_of(self, records: Mapping[str, _Kept]) -> str | None:
+        lost = sum(kept.until is not None for kept in records.values())
         if lost:
             return f"the store has lost its records; {lost} of them are used until their leases end"
         return f"{self.rejected} records were rejected" if self.rejected else None
 
-    def poll(self) -> Lookup | None:
-        """Return the instances by name, or None if they have not changed. Raises: StoreUnavailable."""
-        # A store does not report renewals. So signed records are read again when they are too old, and not used forever
-        # if somebody who may write the store, but has no key, keeps them there.
-        epoch = None if self._key is not None and self._any_expired() else self._epoch
-        snapshot = self._store.poll(epoch, self._version)
-        if snapshot is not None:
-            self._take(snapshot)
-        dropped = self._drop_lost()
-        return _lookup(self._records) if snapshot is not None or dropped else None
-
-    def _any_expired(self) -> bool:
-        now = self._now()
-        return any(is_expired(kept.record, now) for kept in self._records.values() if kept.until is None)
-
-    def _take(self, snapshot: Snapshot) -> None:
-        known = self._records
-        is_new = self._epoch is not None and snapshot.epoch != self._epoch
-        self._records, self.rejected = {}, 0
-        for owner, token, text in snapshot.records:
-            try:
-                record = decode(text, owner, self._key, self._now())
-            except RejectedRecord as error:
-                self.rejected += 1
-                _log.warning("a record of the directory is rejected: owner=%.80r: %.500s", owner, error)
-                continue
-            self._records[owner] = _Kept(token, record, None)
-        for owner, kept in known.items():
-            if owner not in self._records and (is_new or kept.until is not None):
-                until = self._clock() + kept.record.lease if kept.until is None else kept.until
-                self._records[owner] = kept._replace(until=until)
-        self._epoch, self._version = snapshot.epoch, snapshot.version
-
-    def _drop_lost(self) -> bool:
-        now = self._clock()
-        ended = [owner for owner, kept in self._records.items() if kept.until is not None and kept.until <= now]
-        for owner in ended:
-            del self._records[owner]
-        return bool(ended)
-
     def close(self) -> None:
         """Close the store."""
         self._store.close()
+
+
+def _facts(records: Mapping[str, _Kept]) -> Mapping[str, object]:
+    """Return what the instances depend on, which does not include when a record was renewed."""
+    return {owner: (kept.token, kept.record.functions) for owner, kept in records.items()}
 
 
 def _lookup(records: Mapping[str, _Kept]) -> Lookup:

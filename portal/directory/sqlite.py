@@ -6,6 +6,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from time import time
 
 from .._internal.redis_client import StoreUnavailable
@@ -15,6 +16,8 @@ from .store import Snapshot, StoredRecord
 __all__ = ["SQLiteStore"]
 
 _BUSY = 2.0  # seconds to wait for another process that writes
+#: Primary result codes of a write that the permissions of the file or of its folder forbid.
+_FORBIDDEN = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
 _TABLES = (
     "CREATE TABLE state (epoch TEXT NOT NULL, version INTEGER NOT NULL, token INTEGER NOT NULL)",
     "CREATE TABLE records (owner TEXT PRIMARY KEY, token INTEGER NOT NULL, text TEXT NOT NULL, ends REAL NOT NULL)"
@@ -44,8 +47,10 @@ class SQLiteStore:
 
     @contextmanager
     def _open(self, *, write: bool) -> Iterator[sqlite3.Connection]:
+        # Only a writer makes the file. One that a reader made would belong to the reader.
+        name = self._path if write else f"{Path(self._path).absolute().as_uri()}?mode=rw"
         try:
-            with closing(sqlite3.connect(self._path, timeout=_BUSY, isolation_level=None)) as database:
+            with closing(sqlite3.connect(name, timeout=_BUSY, isolation_level=None, uri=not write)) as database:
                 if write:
                     self._begin(database)
                 yield database
@@ -80,44 +85,60 @@ class SQLiteStore:
             query = "UPDATE records SET text = ?, ends = ? WHERE owner = ? AND token = ?"
             return database.execute(query, values).rowcount > 0
 
-    def withdraw(self, owner: str, token: int) -> None:
+    def withdraw(self, owner: str, token: int | None) -> None:
         """See `Store.withdraw`."""
+        query = "DELETE FROM records WHERE owner = ? AND token = ifnull(?, token)"
         with self._open(write=True) as database:
-            if database.execute("DELETE FROM records WHERE owner = ? AND token = ?", (owner, token)).rowcount:
+            if database.execute(query, (owner, token)).rowcount:
                 database.execute("UPDATE state SET version = version + 1")
 
     def poll(self, epoch: str | None, version: int) -> Snapshot | None:
-        """See `Store.poll`. Nothing is written unless a lease has ended."""
+        """See `Store.poll`. Nothing is written unless a lease has ended.
+
+        A process that may not write the file leaves out the records whose leases have ended.
+        """
         if not os.path.exists(self._path):
-            if not os.path.isdir(os.path.dirname(self._path) or "."):
-                raise StoreUnavailable(f"{self._path}: its folder does not exist")
-            return None if epoch == "" else Snapshot("", 0, ())
+            return self._poll_missing(epoch)
         try:
-            found = self._read(epoch, version)
+            has_ended, snapshot = self._read(epoch, version)
+            if has_ended and self._remove_ended():
+                _, snapshot = self._read(epoch, version)
         except StoreUnavailable as error:
+            if not os.path.exists(self._path):  # it was removed meanwhile
+                return self._poll_missing(epoch)
             if "no such table" not in str(error):
                 raise
-            found = None  # nobody has registered yet
-            if epoch != "":
-                return Snapshot("", 0, ())
-        if found is not None and found[0]:
-            with self._open(write=True):
-                pass  # removes the records
-            found = self._read(epoch, version)
-        return None if found is None else found[1]
+            return None if epoch == "" else Snapshot("", 0, ())  # nobody has registered yet
+        return snapshot
 
-    def _read(self, epoch: str | None, version: int) -> tuple[bool, Snapshot | None] | None:
-        """Return whether leases have ended, and the records if they have changed."""
+    def _poll_missing(self, epoch: str | None) -> Snapshot | None:
+        if not os.path.isdir(os.path.dirname(self._path) or "."):
+            raise StoreUnavailable(f"{self._path}: its folder does not exist")
+        return None if epoch == "" else Snapshot("", 0, ())
+
+    def _remove_ended(self) -> bool:
+        """Remove the records whose leases have ended. Return False if this process may not write the file."""
+        try:
+            with self._open(write=True):
+                return True
+        except StoreUnavailable as error:
+            cause = error.__cause__
+            if isinstance(cause, sqlite3.Error) and cause.sqlite_errorcode & 0xFF in _FORBIDDEN:
+                return False
+            raise
+
+    def _read(self, epoch: str | None, version: int) -> tuple[bool, Snapshot | None]:
+        """Return whether leases have ended, and the living records; None for them if nothing has changed."""
+        now = self._clock()
         with self._open(write=False) as database:
             database.execute("BEGIN")
             state = database.execute("SELECT epoch, version FROM state").fetchone()
             query = "SELECT count(*) FROM records WHERE ends <= ?"
-            if database.execute(query, (self._clock(),)).fetchone()[0]:
-                return True, None
-            if state == (epoch, version):
+            has_ended = database.execute(query, (now,)).fetchone()[0] > 0
+            if state == (epoch, version) and not has_ended:
                 return False, None
-            rows = database.execute("SELECT owner, token, text FROM records").fetchall()
-            return False, Snapshot(state[0], state[1], tuple(StoredRecord(*row) for row in rows))
+            rows = database.execute("SELECT owner, token, text FROM records WHERE ends > ?", (now,)).fetchall()
+            return has_ended, Snapshot(state[0], state[1], tuple(StoredRecord(*row) for row in rows))
 
     def close(self) -> None:
         """Do nothing: no connection stays open."""

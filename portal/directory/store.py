@@ -55,8 +55,8 @@ class Store(Protocol):
     def renew(self, owner: str, token: int, text: str, lease: float) -> bool:
         """Extend a lease. Return False if the record is gone or has another token; then nothing is written."""
 
-    def withdraw(self, owner: str, token: int) -> None:
-        """Remove a record, unless it has another token."""
+    def withdraw(self, owner: str, token: int | None) -> None:
+        """Remove a record, unless it has another token. None removes it whatever its token is."""
 
     def poll(self, epoch: str | None, version: int) -> Snapshot | None:
         """Return all living records, or None if epoch and version are still the present ones."""

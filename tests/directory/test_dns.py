@@ -123,4 +123,23 @@ def test_a_record_that_makes_no_address_does_not_hide_the_others(
     name = "_http._tcp.odd.example."
     server.records[name, "SRV"] = (30, ["1 1 80 a.example.", r"1 1 80 b\032c.example."])
     assert addresses(source(server, name.rstrip("."), Clock()).poll()) == {"http://a.example/api/billing/charge": 1.0}
-    assert "a record of DNS is left out: name=_http._tcp.odd.example" in caplog.text
+    assert "a record of _http._tcp.odd.example in DNS is left out" in caplog.text
+
+
+def test_a_record_that_stays_wrong_is_logged_once_a_minute(server: DNSServer, caplog: pytest.LogCaptureFixture) -> None:
+    clock = Clock()
+    server.records["_http._tcp.odd.example.", "SRV"] = (1, [r"1 1 80 b\032c.example."])
+    found = source(server, "_http._tcp.odd.example", clock)
+    for _ in range(5):
+        found.poll()
+        clock.now += 2.0
+    assert len(caplog.records) == 1
+
+
+def test_the_ttl_of_an_alias_counts(server: DNSServer) -> None:
+    server.records["shop.example.", "CNAME"] = (7, ["host.example."])
+    server.records["host.example.", "A"] = (200, ["10.0.0.1"])
+    server.negative_ttl = 100
+    found = source(server, "shop.example?port=8080", Clock())
+    assert addresses(found.poll()) == {"http://10.0.0.1:8080/api/billing/charge": 1.0}
+    assert found.interval == 7.0

@@ -76,3 +76,22 @@ def test_a_broken_file_leaves_the_last_list(tmp_path: Path, text: str) -> None:
     assert directory.problem is None
     assert directory.trusted
     directory.close()
+
+
+def test_a_change_that_leaves_no_trace_in_the_times_is_seen(tmp_path: Path) -> None:
+    """Two changes in place, of the same size and within one tick of the file system's clock."""
+    path = tmp_path / "portals.json"
+    path.write_text('{"add": ["http://a/api/add"]}')
+    os.utime(path, (1000.0, 1000.0))
+    now = 1000.5
+    source = FileSource(path, 0.5, now=lambda: now)
+    assert source.poll() is not None
+    assert source.poll() is None
+    path.write_text('{"add": ["http://b/api/add"]}')
+    os.utime(path, (1000.0, 1000.0))
+    lookup = source.poll()
+    assert lookup is not None
+    assert lookup("add") == (Instance("http://b/api/add"),)
+    now = 1010.0
+    assert source.poll() is None
+    assert source._seen is not None

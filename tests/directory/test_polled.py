@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 import os
 import queue
+import sys
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from portal.directory import Directory, Instance, PolledDirectory, Watch
 from portal.directory.source import Lookup
-from portal.errors import TransportError
+from portal.errors import OverloadedError, TransportError
 from tests.support.clocks import Clock
+from tests.support.waiting import eventually
 
 A, B = Instance("http://a/x"), Instance("http://b/x")
 WAIT = 30.0
@@ -160,3 +163,79 @@ def test_a_forked_process_goes_on_watching(make: Callable[[Given], PolledDirecto
         finally:
             os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_closed_directory_keeps_its_list_and_starts_no_thread() -> None:
+    source = Given(A)
+    directory = PolledDirectory(source, clock=Clock())
+    assert directory.instances("x") == (A,)
+    directory.close()
+    assert directory.instances("x") == (A,)
+    directory.watch("x", print).close()
+    assert not directory._loop.running
+    directory.poll()
+    assert directory.problem == "the directory is closed"
+    closed = PolledDirectory(Given(A), clock=Clock())
+    closed.close()
+    with pytest.raises(TransportError, match="the directory is closed"):
+        closed.instances("x")
+
+
+def test_a_list_is_used_although_no_thread_can_be_started(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def no_thread(*_: object) -> None:
+        raise OverloadedError("no thread")
+
+    clock = Clock()
+    directory = PolledDirectory(Given(A), clock=clock)
+    monkeypatch.setattr("portal._internal.background.start_thread", no_thread)
+    assert directory.instances("x") == (A,)
+    assert directory.instances("x") == (A,)
+    assert caplog.text.count("the directory is not read: no thread") == 1
+    clock.now += 5.0
+    assert directory.problem is not None
+    assert "no thread can be started" in directory.problem
+    monkeypatch.undo()
+    directory.instances("x")
+    assert directory.problem is None
+    directory.close()
+
+
+def test_threads_that_wait_for_the_first_list_share_one_poll() -> None:
+    """A store that does not respond takes its timeout once, and not once for each thread."""
+    waiting: list[threading.Thread] = []
+    errors: list[TransportError] = []
+
+    def look() -> None:
+        try:
+            directory.instances("x")
+        except TransportError as error:
+            errors.append(error)
+
+    def waits(thread: threading.Thread) -> bool:
+        frame = sys._current_frames().get(thread.ident or 0)
+        while frame is not None and frame.f_code.co_name != "_poll_first":
+            frame = frame.f_back
+        return frame is not None and "polls" in frame.f_locals
+
+    class Slow(Given):
+        polls = 0
+        interval = 3600.0
+
+        def poll(self) -> Lookup | None:
+            self.polls += 1
+            waiting.extend(threading.Thread(target=look) for _ in range(4))
+            for thread in waiting:
+                thread.start()
+                eventually(lambda thread=thread: waits(thread))  # type: ignore[misc]
+            raise OSError("no response")
+
+    source = Slow()
+    directory = PolledDirectory(source, clock=Clock())
+    look()
+    for thread in waiting:
+        thread.join(WAIT)
+    directory.close()
+    assert source.polls == 1
+    assert len(errors) == 5

@@ -59,3 +59,15 @@ def test_a_restarted_store_is_found_again() -> None:
 def test_another_url_is_rejected() -> None:
     with pytest.raises(ConfigError, match=r"directory\.store must be"):
         RedisStore("http://host")
+
+
+def test_a_record_that_something_else_wrote_hides_no_other(valkey_url: str) -> None:
+    store = RedisStore(valkey_url, namespace="foreign")
+    token = store.register("a", "one", 60.0)
+    for owner, value in (("x", "no token"), ("y", "9" * 5000 + " text")):
+        store._link.client.hset(store._keys[0], owner, value)
+    found = store.poll(None, 0)
+    assert found is not None
+    kept = {(one.owner, one.token, one.text) for one in found.records}
+    assert kept == {("a", token, "one"), ("x", 0, ""), ("y", 0, "")}
+    store.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -199,3 +200,55 @@ def test_1000_portals_send_messages_in_proportion() -> None:
             polled += store.poll(known.epoch, known.version) is not None
         counts[portals] = (store.writes, polled)
     assert counts == {10: (180, 0), 100: (1800, 0), 1000: (18000, 0)}
+
+
+def test_a_wall_clock_that_is_set_back_does_not_end_a_lease(store: Flaky) -> None:
+    clock, wall = Clock(), Clock()
+    registration = Registration(store, clock=clock, now=wall)
+    with HTTPPortal(directory=registration) as portal:
+        portal.apply(add)
+        registration.renew()
+        registration._loop.stop()
+        [before] = records(store)
+        wall.now -= 3600.0
+        clock.now += 4.0
+        registration._wait_and_renew()
+        [after] = records(store)
+    assert decode(after.text, after.owner, None, 0.0).at < decode(before.text, before.owner, None, 0.0).at
+
+
+def test_what_is_in_doubt_is_withdrawn_as_well(store: Flaky) -> None:
+    """The last registration failed, and the record before it is still there."""
+    registration = Registration(store)
+    with HTTPPortal(directory=registration) as portal:
+        registration._loop.stop()
+        assert len(records(store)) == 1
+        portal.apply(add)
+        store.fails = True
+        registration.renew()
+        store.fails = False
+    assert records(store) == ()
+
+
+def test_the_thread_of_a_registration_that_stops_does_not_wait(store: Flaky) -> None:
+    registration = Registration(store)
+    step = threading.Thread(target=registration._wait_and_renew, daemon=True)
+    step.start()
+    step.join(30.0)
+    assert not step.is_alive()
+
+
+def test_a_start_during_a_stop_goes_on(store: Flaky, monkeypatch: pytest.MonkeyPatch) -> None:
+    registration = Registration(store)
+    with HTTPPortal(directory=registration) as portal:
+        stop = registration._loop.stop
+
+        def start_first() -> None:
+            registration.start(portal)
+            stop()
+
+        with monkeypatch.context() as patch:
+            patch.setattr(registration._loop, "stop", start_first)
+            registration.stop()
+        assert registration._loop.running
+        assert len(records(store)) == 1

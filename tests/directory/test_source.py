@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import threading
 from dataclasses import replace
 
 import pytest
@@ -13,6 +15,7 @@ from portal.directory.record import Record, Served, encode
 from portal.directory.source import RecordSource
 from portal.directory.store import Snapshot
 from tests.support.clocks import Clock
+from tests.support.races import fast_switches, in_threads
 
 KEY = b"0123456789abcdef"
 A, B = Instance("http://a:1/api/add/1"), Instance("http://b:1/api/add/1", 2.0)
@@ -136,3 +139,117 @@ def test_a_signed_record_that_is_not_renewed_is_dropped_though_the_store_keeps_i
         if lookup is not None:
             reported.append((seconds, lookup("add")))
     assert reported == [(75, (B,))]  # a lease and the skew of two clocks later
+
+
+def test_a_record_that_holds_too_large_a_number_hides_no_other() -> None:
+    store, clock = MemoryStore(), Clock()
+    store.register("good", text("good", A), 10.0)
+    body = json.dumps({"functions": [], "lease": 10**400, "load": 0.0, "at": 0.0})
+    store.register("evil", json.dumps({"body": body}), 10.0)
+    source = source_of(store, clock)
+    lookup = source.poll()
+    assert lookup is not None
+    assert lookup("add") == (A,)
+    assert source.rejected == 1
+
+
+def test_a_replica_that_lacks_the_last_changes_counts_as_a_store_that_lost_them() -> None:
+    clock = Clock()
+    store = MemoryStore(clock)
+    source = source_of(store, clock)
+    store.register("a", text("a", A), 10.0)
+    lagging = dict(store._records), store._version
+    store.register("b", text("b", B), 10.0)
+    assert source.poll() is not None
+    store._records, store._version = lagging
+    lookup = source.poll()
+    assert lookup is not None
+    assert lookup("add") == (A, B)
+    assert source.problem is not None
+    clock.now += 5.0
+    store.register("a", text("a", A), 60.0)
+    clock.now += 6.0
+    lookup = source.poll()
+    assert lookup is not None
+    assert lookup("add") == (A,)
+
+
+def test_a_record_that_was_rejected_for_its_time_is_read_again() -> None:
+    """The clock of its host was wrong. A store does not report the renewal by which that shows."""
+    clock = Clock()
+    store = Forgetful(clock)
+    source = source_of(store, clock, KEY)
+    record = Record((Served("add", A),), 10.0, at=clock.now + 600.0)
+    token = store.register("a", encode(record, "a", KEY), 10_000.0)
+    source.poll()
+    assert source.rejected == 1
+    assert store.renew("a", token, encode(replace(record, at=clock.now), "a", KEY), 10_000.0)
+    assert source.poll() is None
+    clock.now += 5.0
+    lookup = source.poll()
+    assert lookup is not None
+    assert lookup("add") == (A,)
+    assert source.problem is None
+    assert source.poll() is None
+
+
+def test_a_poll_that_an_error_interrupts_is_made_again() -> None:
+    class Failing(Clock):
+        fails = False
+
+        def __call__(self) -> float:
+            if self.fails:
+                raise MemoryError
+            return super().__call__()
+
+    clock = Failing()
+    store = MemoryStore(Clock())
+    source = RecordSource(store, KEY, 0.5, clock=Clock(), now=clock)
+    store.register("a", encode(Record((Served("add", A),), 10.0, at=clock()), "a", KEY), 10.0)
+    clock.fails = True
+    with pytest.raises(MemoryError):
+        source.poll()
+    clock.fails = False
+    lookup = source.poll()
+    assert lookup is not None
+    assert lookup("add") == (A,)
+
+
+def test_rejected_records_do_not_flood_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    clock = Clock()
+    store = MemoryStore(clock)
+    source = source_of(store, clock, KEY)
+    for number in range(50):
+        store.register(f"evil{number}", text(f"evil{number}", B), 10_000.0)
+    for number in range(100):
+        store.register("one more", f"{number}", 10_000.0)
+        assert source.poll() is not None
+    assert len(caplog.records) == 10
+    clock.now += 61.0
+    store.register("one more", "again", 10_000.0)
+    source.poll()
+    assert 11 <= len(caplog.records) <= 21
+    assert "more in the last interval" in caplog.text
+
+
+def test_the_problem_is_read_while_records_come_and_go() -> None:
+    clock = Clock()
+    store = MemoryStore(clock)
+    source = source_of(store, clock)
+    over = threading.Event()
+
+    def work(thread: int) -> None:
+        if thread == 0:
+            try:
+                for number in range(60):
+                    for owner in range(40):
+                        store.register(f"{number % 2}-{owner}", text(f"{number % 2}-{owner}", A), 10.0)
+                    clock.now += 6.0
+                    source.poll()
+            finally:
+                over.set()
+        while not over.is_set():
+            assert source.problem is None
+
+    with fast_switches():
+        in_threads(3, work)

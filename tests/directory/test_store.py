@@ -85,13 +85,16 @@ def test_tokens_grow_and_fence_off_earlier_owners(stores: Stores) -> None:
 
 def test_a_record_ends_with_its_lease(stores: Stores, lease: float) -> None:
     store, move = stores
-    token = store.register("dead", "one", lease)
     store.register("alive", "two", 3600.0)
     known = store.poll(None, 0)
     assert known is not None
+    token = store.register("dead", "one", lease)
     move(10.0 + 1.0)
-    eventually(lambda: store.poll(known.epoch, known.version) is not None)
-    assert texts(store.poll(known.epoch, known.version)) == {"alive": "two"}
+    eventually(lambda: "dead" not in texts(store.poll(None, 0)))
+    ended = store.poll(known.epoch, known.version)
+    assert texts(ended) == {"alive": "two"}
+    assert ended is not None
+    assert ended.version >= known.version + 2, "both the registration and its end are changes"
     assert not store.renew("dead", token, "late", lease)
 
 
@@ -102,3 +105,14 @@ def test_a_renewal_extends_a_lease(stores: Stores) -> None:
     assert store.renew("a", token, "one", 30.0)
     move(20.0)
     assert texts(store.poll(None, 0)) == {"a": "one"}
+
+
+def test_a_record_can_be_withdrawn_whatever_its_token_is(stores: Stores) -> None:
+    store, _ = stores
+    store.register("a", "one", 30.0)
+    store.register("b", "two", 30.0)
+    known = store.poll(None, 0)
+    assert known is not None
+    store.withdraw("a", None)
+    store.withdraw("unknown", None)
+    assert texts(store.poll(known.epoch, known.version)) == {"b": "two"}

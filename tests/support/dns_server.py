@@ -46,6 +46,10 @@ class DNSServer:
         question = query.question[0]
         name, kind = str(question.name), dns.rdatatype.to_text(question.rdtype)
         self.asked.append((name, kind))
+        alias_ttl, aliases = self.records.get((name, "CNAME"), (0, []))
+        if aliases:
+            response.answer.append(dns.rrset.from_text(name, alias_ttl, "IN", "CNAME", *aliases))
+            name = aliases[0]
         ttl, texts = self.records.get((name, kind), (0, []))
         if texts:
             response.answer.append(dns.rrset.from_text(name, ttl, "IN", kind, *texts))

@@ -19,7 +19,7 @@ from portal.websocket import Event, Gap, Reconnect, WebSocketClient
 from tests.support.ports import free_port
 
 WAIT = 120.0
-RECONNECT = Reconnect(initial_backoff=0.01, max_backoff=0.2)
+RECONNECT = Reconnect(initial_backoff=0.01, max_backoff=0.2, patience=WAIT)
 
 
 class Made(NamedTuple):

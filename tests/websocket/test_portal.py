@@ -16,6 +16,7 @@ from portal import (
     Gap,
     HTTPPortal,
     Identity,
+    Portal,
     RateLimit,
     Retain,
     Service,
@@ -272,6 +273,18 @@ def test_a_stopped_portal_says_goodbye_and_may_start_again(consumer: Consumer) -
         assert portal.list_clients() == []
         portal.start()
         assert consumer.call_at(address, {"a": 1, "b": 2}, timeout=20) == 3
+
+
+@pytest.mark.parametrize("portal", [HTTPPortal, WebSocketPortal])
+def test_a_server_that_has_ended_is_a_transport_error_at_once(portal: type[Portal], consumer: Consumer) -> None:
+    """Not a timeout: nothing waits for the deadline of the call, which is 30 seconds."""
+    with portal() as served:
+        address = served.apply(add)
+        assert consumer.call_at(address, {"a": 1, "b": 2}) == 3
+    for _ in range(3):
+        with pytest.raises(TransportError, match="cannot connect to") as caught:
+            consumer.call_at(address, {"a": 1, "b": 2})
+        assert (caught.value.delivery, caught.value.retryable) == ("not_sent", True)
 
 
 def test_calls_finish_when_the_portal_leaves_a_shared_listener(consumer: Consumer) -> None:

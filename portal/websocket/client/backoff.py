@@ -24,8 +24,8 @@ class Reconnect:
         multiplier: growth of the bound, at least 1.
         stable_after: seconds for which a connection must stay open before the bound starts anew. A server that accepts
             connections and closes them at once is not asked more often for it.
-        patience: seconds after a loss for which calls that were not sent wait for the server. After that, a failed
-            attempt to connect fails them at once, as over HTTP.
+        patience: seconds after a loss for which calls wait although attempts to connect fail, so that a restart of the
+            server goes unnoticed. After that, a failed attempt fails the calls that were not sent, as over HTTP.
 
     Raises: ConfigError for a wrong setting.
     """
@@ -34,7 +34,7 @@ class Reconnect:
     max_backoff: float = 30.0
     multiplier: float = 2.0
     stable_after: float = 5.0
-    patience: float = 5.0
+    patience: float = 0.0
 
     def __post_init__(self) -> None:
         positive_seconds("reconnect.initial_backoff", self.initial_backoff)

@@ -7,7 +7,7 @@ from ...errors import PortalError, ProtocolError, TransportError
 from ..events import OutgoingCall
 from ..protocol import Session
 from .exchange import Control, Exchange, Sendable
-from .failures import copy_error
+from .failures import copy_error, is_refused
 from .settings import LinkSettings
 
 __all__ = ["LinkCalls"]
@@ -136,10 +136,12 @@ class LinkCalls:
         """
         if is_final:
             self.fail_in_flight(error)
-        if is_final or not is_patient:
-            self.fail_waiting(error)
         else:
             self.move_on(error)
+        if is_final or not is_patient:
+            if is_refused(error):  # the server has ended, and its sessions with it
+                self.settle(f"the server has ended: {error.message}")
+            self.fail_waiting(error)
 
     def move_on(self, error: PortalError | None) -> None:
         """End the calls that another instance may take.

@@ -55,10 +55,10 @@ class WebSocketClient:
     Many threads share a connection, and their calls overtake each other. One thread reads for all clients of the
     process. A lost connection comes back by itself while calls or subscriptions need it.
 
-    A call that was not sent yet waits for a lost connection to come back, within its deadline and for
-    `Reconnect.patience` at most. A server that was never reached fails it at once. A call that was sent gets its one
-    response after a reconnect to the same server; if the server has lost the session, the call fails with
-    `may_have_executed`, or is sent once more if it is idempotent. A stream ends with its connection.
+    A call that was not sent yet waits for one attempt to connect, within its deadline. If that fails, the call fails at
+    once, or waits on for `Reconnect.patience`. A call that was sent gets its one response after a reconnect to the same
+    server; if the server has lost the session, the call fails with `may_have_executed`, or is sent once more if it is
+    idempotent. A stream ends with its connection.
 
     Args:
         connect_timeout: seconds to connect, TLS and handshake included.

@@ -134,7 +134,8 @@ class Dialer:
             wrapped = error if isinstance(error, NotSent) else NotSent(str(error))
             if wrapped is not error:
                 wrapped.__cause__ = error
-            raise as_portal_error(wrapped, address, CallContext(), proxy) from error
+            # A proxy that refuses tells nothing of the server; see `is_refused`.
+            raise as_portal_error(wrapped, address, CallContext(), proxy) from (error if proxy is None else wrapped)
         except BaseException:
             _close(sock)
             raise

@@ -19,7 +19,7 @@ from ...network.dial import NotSent
 from ...network.error_mapping import as_portal_error
 from ..close_codes import CloseCode
 
-__all__ = ["as_failure", "close_error", "copy_error", "is_final", "lost_error"]
+__all__ = ["as_failure", "close_error", "copy_error", "is_final", "is_refused", "lost_error"]
 
 _HINT = "the call may have been executed"
 _CLASSES: dict[int, type[PortalError]] = {
@@ -63,6 +63,11 @@ def lost_error(address: Address, reason: str) -> TransportError:
 def is_final(error: PortalError) -> bool:
     """Return whether connecting again makes no sense after a failed handshake: the server or a setting must change."""
     return not error.retryable and (error.status < 500 or isinstance(error, TransportError))
+
+
+def is_refused(error: PortalError) -> bool:
+    """Return whether the host of the server has refused the connection: no process listens at the port."""
+    return isinstance(error.__cause__, ConnectionRefusedError)
 
 
 def copy_error(error: PortalError, *, sent: bool) -> PortalError:

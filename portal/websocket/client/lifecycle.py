@@ -78,7 +78,7 @@ class Lifecycle:
         return self.was_open and now < self._lost_at + self._settings.patience
 
     def hurry(self, now: float) -> bool:
-        """Bring the next attempt forward, as a new call waits for it; attempts are `initial_backoff` apart.
+        """Bring the next attempt forward, as a new call waits for it. Attempts are `initial_backoff` apart.
 
         Returns: whether that changed anything.
         """

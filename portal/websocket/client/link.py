@@ -385,11 +385,8 @@ class Link:
             self._renew = self._renew or code == CloseCode.CREDENTIALS_EXPIRED
             error = self.last_error = close_error(code, reason, self.address)
             self._calls.drop_controls()
-            if self._resumption.session is None:
-                self._calls.settle(error.message)
-            else:
-                self._calls.settle(error.message, resumable=False)
-                self._resumption.keep()
+            self._calls.settle(error.message, resumable=self._resumption.session is None)
+            self._resumption.keep()
             if code == CloseCode.FORBIDDEN:
                 self._calls.fail_waiting(error)
                 self._calls.fail_in_flight(error)

@@ -75,7 +75,7 @@ class Resumption:
 
     def keep(self) -> None:
         """Count the time for which the server keeps the session, from the first loss on until it is resumed."""
-        if self.expires_at is None:
+        if self.session is not None and self.expires_at is None:
             self.expires_at = self._clock() + self._keep
 
     def has_expired(self) -> bool:

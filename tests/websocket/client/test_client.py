@@ -306,7 +306,7 @@ def test_a_call_that_is_not_sent_waits_for_the_server_to_come_back() -> None:
         if new is ConnectionState.IDLE:
             lost.set()
 
-    client = WebSocketClient(reconnect=Reconnect(initial_backoff=0.001, max_backoff=0.01), on_state=note)
+    client = WebSocketClient(reconnect=Reconnect(initial_backoff=0.001, max_backoff=0.01, patience=WAIT), on_state=note)
     first, second = Server(), Server()
     with websocket_peer(first.handle) as port:
         base = f"ws://127.0.0.1:{port}"

@@ -27,6 +27,7 @@ from portal.errors import (
 from portal.network.proxies import Proxies
 from portal.network.tls import ClientTLS
 from portal.websocket.client.dialer import Dialed, Dialer
+from portal.websocket.client.failures import is_refused
 from portal.websocket.deflate import Deflate
 from portal.websocket.frames import TextMessage
 from tests.support.forward_proxy import ForwardProxy
@@ -170,6 +171,10 @@ def test_no_server_and_a_silent_server() -> None:
     with pytest.raises(TransportError, match="cannot connect to") as caught:
         dialer_of().dial(address_of(free_port()))
     assert (caught.value.delivery, caught.value.retryable) == ("not_sent", True)
+    assert is_refused(caught.value)
+    with pytest.raises(TransportError, match="through the proxy") as caught:
+        dialer_of(proxy=f"http://127.0.0.1:{free_port()}").dial(address_of(1, host="orders.invalid"))
+    assert not is_refused(caught.value)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         dialer = Dialer(ClientTLS(), Proxies(), connect_timeout=0.05)
         with pytest.raises(TransportError, match="timed out") as caught:

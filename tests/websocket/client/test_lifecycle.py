@@ -10,7 +10,7 @@ from portal.websocket.client.backoff import Backoff, Reconnect
 from portal.websocket.client.lifecycle import ConnectionState, Lifecycle
 
 S = ConnectionState
-SETTINGS = Reconnect(initial_backoff=1.0, max_backoff=8.0, stable_after=5.0)
+SETTINGS = Reconnect(initial_backoff=1.0, max_backoff=8.0, stable_after=5.0, patience=5.0)
 
 
 def made(seen: list[tuple[S, S]] | None = None) -> Lifecycle:

@@ -82,7 +82,7 @@ class Rig:
         self.peers: list[Peer] = []
         self.states: list[ConnectionState] = []
         settings.setdefault("sessions", False)
-        settings.setdefault("reconnect", Reconnect(initial_backoff=0.001, max_backoff=0.001))
+        settings.setdefault("reconnect", Reconnect(initial_backoff=0.001, max_backoff=0.001, patience=WAIT))
         self.link = Link(
             ADDRESS, self, self.reader, self.threads, LinkSettings(heartbeat=None, **settings),  # type: ignore[arg-type]
             observe=lambda old, new: self.states.append(new),
@@ -258,7 +258,7 @@ def test_a_call_that_another_instance_may_take_does_not_wait(rig: Rig) -> None:
 
 
 def test_a_call_that_another_instance_may_take_does_not_wait_for_a_pause() -> None:
-    rig = Rig(reconnect=Reconnect(initial_backoff=WAIT, max_backoff=WAIT))
+    rig = Rig(reconnect=Reconnect(initial_backoff=WAIT, max_backoff=WAIT, patience=WAIT))
     rig.link.start(call())
     rig.connect()
     rig.link.start(call())  # it is wanted, so it will connect again by itself
@@ -310,6 +310,30 @@ def test_a_server_that_goes_away_takes_no_call_that_another_one_may_take(rig: Ri
     assert "going away" in error.message
     peer.send(id=request["id"], result=1)
     assert exchange.wait(WAIT)
+
+
+def test_a_refused_connection_ends_the_calls_in_flight() -> None:
+    """No process listens any more, so the session is lost. A host that cannot be reached may still have it."""
+    rig = Rig(sessions=True, reconnect=Reconnect(initial_backoff=0.001, max_backoff=0.001))
+    running, again = call(), call(idempotent=True)
+    rig.link.start(running)
+    rig.link.start(again)
+    peer = rig.connect()
+    peer.send(id=peer.next()["id"], result={"session": "s-1", "resumed": False, "keep": 600})
+    assert [peer.next()["method"], peer.next()["method"]] == ["add", "add"]
+    peer.sock.close()
+    refused = TransportError("refused", delivery="not_sent")
+    refused.__cause__ = ConnectionRefusedError()
+    for outcome in (TransportError("no route", delivery="not_sent"), refused):
+        rig.wait_for_dial()
+        assert not running.finished
+        assert not again.finished
+        rig.outcomes.append(outcome)
+        rig.threads.jobs.pop(0)()
+    errors = [failed(one) for one in (running, again)]
+    assert [(one.may_have_executed, one.retryable) for one in errors] == [(True, False)] * 2
+    assert rig.link.state is S.IDLE
+    finish(rig)
 
 
 def test_a_final_failure_fails_everything(rig: Rig) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..errors import SerializationError
 
-__all__ = ["encode_error_json", "encode_json", "join_in_steps"]
+__all__ = ["encode_error_json", "encode_json", "encode_short_json", "join_in_steps"]
 
 _LONG_TEXT = 32 * 1024  # characters of a string that are encoded in one step
 _LONG = 1000  # items of a container from which it is encoded in steps
@@ -39,6 +39,9 @@ def _one_shot_encoder(encoder: json.JSONEncoder) -> Callable[[Any], str]:
 
 
 _encode = _one_shot_encoder(_encoder)
+#: Returns the JSON text of a short value. It raises TypeError, ValueError or RecursionError, and does not see lone
+#: surrogates.
+encode_short_json = _encode
 _escape: Callable[[str], str] = json.encoder.encode_basestring
 
 

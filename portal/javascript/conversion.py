@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from .._internal.json_encoder import encode_json
-from .._internal.json_text import decode_finite_json
-from ..errors import Fault, SerializationError, ValidationError
+from ..errors import Fault, ValidationError
+from ..schema.jsondata import MAX_DEPTH
 from .engine import EngineError
 
-__all__ = ["decode_result", "encode_parameters"]
+__all__ = ["decode_result", "encode_parameters", "is_plain_json"]
 
-_MANY_DIGITS = re.compile(r"\d{16}")
-_UNUSUAL = re.compile(r"\d{16}|\de0")
+_find_many_digits = re.compile(r"\d{16}").search
 _SAFE = 2**53
 
 
@@ -30,10 +29,23 @@ def _integer(text: str) -> int:
 
 
 def _number(text: str) -> int | float:
-    return int(text[:-2]) if text.endswith("e0") else float(text)
+    if text.endswith("e0"):
+        return int(text[:-2])
+    value = float(text)
+    if value - value != 0.0:
+        raise ValueError(f"{text[:40]} is beyond the range of numbers")
+    return value
 
 
-_exact_decoder = json.JSONDecoder(parse_int=_integer, parse_float=_number)
+def _reject_constant(text: str) -> Any:
+    raise ValueError(f"{text} is not a JSON value")
+
+
+_decoder = json.JSONDecoder(parse_float=_number, parse_constant=_reject_constant)
+#: For text with integers that may be over 2^53. It calls Python for each integer.
+_exact_decoder = json.JSONDecoder(parse_int=_integer, parse_float=_number, parse_constant=_reject_constant)
+_scan: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once  # type: ignore[attr-defined]
+_scan_exact: Callable[[str, int], tuple[Any, int]] = _exact_decoder.scan_once  # type: ignore[attr-defined]
 
 
 def encode_parameters(params: dict[str, Any]) -> str:
@@ -42,7 +54,7 @@ def encode_parameters(params: dict[str, Any]) -> str:
     Raises: ValidationError for integers that a JavaScript number cannot hold.
     """
     text = encode_json(params).decode()
-    if _MANY_DIGITS.search(text) is not None:
+    if _find_many_digits(text) is not None:
         faults = list(_inexact(params, ""))
         if faults:
             raise ValidationError(errors=faults)
@@ -74,7 +86,22 @@ def decode_result(text: str) -> Any:
     Raises: EngineError (stage "convert") for text that Python cannot decode, such as very deep nesting.
     """
     try:
-        found = decode_finite_json(text)
-        return found if _UNUSUAL.search(text) is None else _exact_decoder.decode(text)
-    except SerializationError as error:
-        raise EngineError("convert", f"the result cannot be converted: {error.message}") from None
+        scan = _scan if _find_many_digits(text) is None else _scan_exact
+        value, end = scan(text, 0)
+        return value if end == len(text) else _exact_decoder.decode(text)
+    except StopIteration:
+        reason = "the text must be JSON"
+    except RecursionError:
+        reason = "the JSON text is nested too deeply"
+    except ValueError as error:  # not JSON, or a number with too many digits
+        reason = f"the text must be JSON: {error}"
+    raise EngineError("convert", f"the result cannot be converted: {reason}")
+
+
+def is_plain_json(text: str) -> bool:
+    """Return whether what `decode_result` returns for a text is certainly JSON data.
+
+    Two things that JSON text can carry are not JSON data: lone surrogates, and more than 64 levels of nesting.
+    """
+    is_flat = len(text) <= 2 * MAX_DEPTH or text.count("[") + text.count("{") <= MAX_DEPTH
+    return is_flat and text.isascii() and "\\u" not in text

@@ -25,7 +25,7 @@ from ..service import Service
 from .engines.registry import engine_names, require_engine
 from .fuel import FuelMeter, FuelQuota
 from .function import JSFunction
-from .host import Caller, HostAPI
+from .host import Caller, CallHost, HostAPI
 from .runtime import Runtime
 from .sandbox import Place, Sandbox, limits_for
 from .script import Script, ScriptFunction
@@ -157,7 +157,7 @@ class JavaScriptPortal(Portal):
             place=place,
             limits=limits,
             runner=self._runtime.runner,
-            host=partial(self._host.for_call, self._caller),
+            host=partial(CallHost, self._host, self._caller),
             meter=self._meter,
             quota=self._quota,
         )

@@ -3,6 +3,7 @@
 It returns one function `(op, text) -> text`, by which Python drives the script:
 
     call, parameters            call the user's function; return a reply
+    check                       return "" if each null of the last result is null; an error if one is NaN or infinity
     poll                        return the reply of a call that waits for promises
     outbox                      return the requests to the host since the last time, as JSON: [[id, kind, text], ...]
     reseed, 8 hex digits        seed Math.random, for a state that was copied; nothing if the options have a seed
@@ -35,9 +36,9 @@ HIDDEN = "__portal_require__"
 
 CORE = r"""(function (options, args, source, eager) {
 "use strict";
-const G = globalThis, evaluate = eval, { parse, stringify } = JSON, { apply } = Reflect;
-const { includes } = String.prototype, P = Promise;
-const core = { outbox: [], logged: 0, result: "?", exact: false, encode: __portal_encode__ };
+const G = globalThis, evaluate = eval, { parse, stringify } = JSON;
+const P = Promise;
+const core = { outbox: [], logged: 0, result: "?", exact: false, value: undefined, encode: __portal_encode__ };
 let entry, late;
 args = parse(args);
 function more() {
@@ -45,11 +46,10 @@ function more() {
 }
 function __portal_encode__(value) {
   core.exact = true;
+  core.value = value;
   const found = stringify(value);
   core.exact = false;
-  if (found === undefined) return more().nothing(value);
-  if (apply(includes, found, ["null"])) more().check(value);
-  return found;
+  return found === undefined ? more().nothing(value) : found;
 }
 function __portal_invoke__(json) {
   const value = parse(json);
@@ -136,6 +136,13 @@ function finite(key, value) {
 function nothing(value) {
   if (value === undefined) return "null";
   throw new ConvertError("a " + typeof value + " is not a JSON value");
+}
+
+function __portal_encode__() {
+  const value = core.value;
+  core.value = undefined;
+  try { stringify(value, finite); } catch (error) { return describe(error, "convert"); }
+  return "";
 }
 
 // errors
@@ -279,13 +286,14 @@ function serve(op, body) {
   if (op === "resolve") settle(...parse(body));
   if (op === "module") modules.set(body, module);
   if (op === "begin") begin(body);
+  if (op === "check") return __portal_encode__();
   if (op === "reseed" && options.seed === undefined) Math.random = mulberry(parseInt(body, 16));
   if (op !== "outbox") return "";
   const found = stringify(core.outbox);
   core.outbox = [];
   return found;
 }
-return { nothing, check(value) { stringify(value, finite); }, describe, wait, setup, serve };
+return { nothing, describe, wait, setup, serve };
 })"""
 
 #: What code may use that only the second part of the prelude provides. Code that finds it in another way, such as

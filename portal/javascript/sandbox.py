@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from .._internal.settings import choice, instance, strings
 from ..errors import ConfigError
@@ -28,8 +28,7 @@ _ISOLATIONS = ("process", "wasm", "wasm-process")
 DENIED = ("Atomics", "SharedArrayBuffer")
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a function runs.
 
     Attributes:

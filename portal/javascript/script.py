@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from time import monotonic
 from typing import Any, NamedTuple
 
 from ..context import CallContext
 from ..errors import CallTimeout, JavaScriptError, RegistryError
 from ..function import Function
 from ..schema import FunctionSchema, Parameters, Schema
-from .conversion import decode_result, encode_parameters
+from .conversion import decode_result, encode_parameters, is_plain_json
 from .engine import EngineError
+from .flat import FlatObject
 from .fuel import FuelMeter, FuelQuota
 from .function import JSFunction
 from .host import CallHost
@@ -70,6 +72,8 @@ class ScriptFunction(Function):
         self._quota = quota
         self._versions: tuple[Script, ...] = (script,)
         self._accepts = parameters.schema.accepts
+        self._encode_flat = FlatObject(parameters.schema.json, parameters.schema.fits).encode
+        self._decode_flat = FlatObject(output.json, output.fits).decode
         self._has_defaults = bool(parameters.defaults)
 
     @property
@@ -98,7 +102,13 @@ class ScriptFunction(Function):
 
     def invoke(self, params: Mapping[str, Any], context: CallContext) -> Any:
         """Make one call with JSON data, and return JSON data."""
-        if self._has_defaults or params.__class__ is not dict or not self._accepts(params):
+        if not self._has_defaults and params.__class__ is dict:
+            text = self._encode_flat(params)
+            if text is not None:
+                return self._run(text, context)
+            if not self._accepts(params):
+                params = self.parameters.load(params)
+        else:
             params = self.parameters.load(params)
         return self._run(encode_parameters(params), context)
 
@@ -106,13 +116,17 @@ class ScriptFunction(Function):
         return self._run(encode_parameters(params), CallContext.current() or CallContext.for_call())
 
     def _run(self, text: str, context: CallContext) -> Any:
-        left, host = context.remaining(), self._host(self.name, context)
-        limits = self.limits if left is None else self.limits.with_time(max(left, 0.001))
+        host, limits, left = self._host(self.name, context), self.limits, None
+        if context.deadline is not None:
+            left = max(0.0, context.deadline - monotonic())
+            limits = limits.with_time(max(left, 0.001))
         if self._quota is not None:
             limits = limits.with_fuel(self._quota.available(context))
         try:
-            runner = self._runner(self.place)
-            reply = runner.run(self._versions[-1].program, text, limits, host, left)
+            reply = self._runner(self.place).run(self._versions[-1].program, text, limits, host, left)
+            result = self._decode_flat(reply)
+            if result is not None:
+                return result
             result = decode_result(reply)
         except EngineError as error:
             original = host.errors.get(error.message) if error.stage == "host" else None
@@ -125,6 +139,8 @@ class ScriptFunction(Function):
         finally:
             if host.fuel is not None:
                 self._note(host.fuel, context)
+        if is_plain_json(reply) and self.output.fits(result):
+            return result
         return result if self.output.accepts(result) else self.encode_result(result)
 
     def _note(self, fuel: int, context: CallContext) -> None:

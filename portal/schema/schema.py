@@ -36,6 +36,7 @@ class Schema:
 
     Attributes:
         accepts: value -> whether it is JSON data that fits. Never raises, whatever the value.
+        fits: JSON data -> whether it fits; see `Validator`.
         decode: JSON data that fits -> native value; None if they are the same.
         encode: native value -> JSON data, which then has to be validated; None if they are the same.
         plain: value -> True if it fits, and its native value and JSON data are the same. A fast test for the most
@@ -50,10 +51,11 @@ class Schema:
     Source: formats are annotations by default in JSON Schema 2020-12 (Validation, section 7.2.1).
     """
 
-    __slots__ = ("_codec", "_conversion", "_validator", "accepts", "decode", "encode", "formats", "json", "kind",
-                 "plain", "plain_test", "source")  # fmt: skip
+    __slots__ = ("_codec", "_conversion", "_validator", "accepts", "decode", "encode", "fits", "formats", "json",
+                 "kind", "plain", "plain_test", "source")  # fmt: skip
 
     accepts: Callable[[Any], bool]
+    fits: Callable[[Any], bool]
 
     def __init__(
         self, json: dict[str, Any], *, kind: str, source: Any, codec: Codec | None = None, formats: bool = True
@@ -68,6 +70,7 @@ class Schema:
         self._conversion: Conversion | None = None if kind == "hint" and codec is not None else NO_CONVERSION
         self._validator = Validator(json, formats=formats)
         self.accepts = self._validator.accepts
+        self.fits = self._validator.fits
         test = self.plain_test = plain_test(json) if kind in ("hint", "json") else None
         self.plain: Callable[[Any], bool] = (
             _never if test is None else generate(f"codec = lambda value: {test.format('value')}", {})

@@ -40,6 +40,7 @@ class Validator:
     Attributes:
         schema: the JSON Schema.
         accepts: value -> whether it is JSON data that fits the schema. Never raises, whatever the value.
+        fits: JSON data -> whether it fits the schema. Cheaper than `accepts`; for what JSON text has just given.
         strict: whether the compiled schema alone decides, without a walk over the value.
 
     Raises:
@@ -49,7 +50,7 @@ class Validator:
     Threads: immutable; any thread may use it.
     """
 
-    __slots__ = ("_find_faults", "accepts", "formats", "schema", "strict")
+    __slots__ = ("_find_faults", "accepts", "fits", "formats", "schema", "strict")
 
     def __init__(self, schema: dict[str, Any], *, formats: bool = True) -> None:
         self.schema = schema
@@ -64,6 +65,7 @@ class Validator:
             compiled = _compile(plan, check_all_strings(plan.schema), formats)
         make_test = _strict_test if self.strict else _walking_test
         self.accepts: Callable[[Any], bool] = plan.guard(make_test(compiled.is_valid))
+        self.fits: Callable[[Any], bool] = plan.guard(_schema_test(compiled.is_valid))
 
     def faults(self, value: Any) -> list[Fault]:
         """Return the faults of the value with their paths; the list is empty exactly if `accepts` is true.
@@ -120,6 +122,17 @@ def _walking_test(is_valid: Callable[[Any], bool]) -> Callable[[Any], bool]:
             return False
 
     return accepts
+
+
+def _schema_test(is_valid: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    def fits(value: Any) -> bool:
+        try:
+            return is_valid(value)
+        except Exception as error:  # as in _strict_test
+            _require_no_signal(error)
+            return False
+
+    return fits
 
 
 def _require_no_signal(error: Exception) -> None:

@@ -57,6 +57,14 @@ NOT_JSON = {
 }
 
 
+@pytest.mark.parametrize("schema", [{}, {"type": "object", "properties": {"a": {"type": "integer"}}}, {"enum": [1]}])
+@pytest.mark.parametrize("value", [{"a": 1}, {"a": 1.5}, {"b": []}, 1, "x", None, [2**70]])
+def test_json_data_fits_exactly_if_it_is_accepted(schema: dict[str, Any], value: Any) -> None:
+    validator = Validator(schema)
+    assert validator.fits(value) == validator.accepts(value)
+    assert Schema.of(schema).fits(value) == validator.accepts(value)
+
+
 @pytest.mark.parametrize("name", NOT_JSON)
 @pytest.mark.parametrize(
     "schema", [{}, {"type": ["number", "string", "array", "object"]}, TREE, {"type": "string"}, {"type": "number"}]

@@ -91,6 +91,8 @@ def call_realm(realm: Realm, text: str, limits: Limits, host: Host) -> str:
     reply = realm.send("call", text, limits.time)
     if reply[0] in "~?":
         reply = _wait(realm, reply, end, limits, host)
+    if "null" in reply and reply[0] != "!":  # JSON.stringify writes NaN as null
+        reply = realm.send("check", "", _left(end)) or reply
     if reply[0] == "!":
         raise realm.explain(error_of(json.loads(reply[1:]), realm.added_lines))
     if len(reply) > limits.output:

@@ -121,6 +121,7 @@ class QuickJSRealm(Realm):
         self._context: Any = quickjs.Context()
         self._context.set_max_stack_size(_MIB)
         self._limits: Limits | None = None
+        self._seconds = 0.0  # the time limit that is set
         self._source = ""
         options, arguments, eager = key
         self._send = self._context.eval(CORE)(options, arguments, LATE, eager)
@@ -143,10 +144,14 @@ class QuickJSRealm(Realm):
             self._context.set_max_stack_size(limits.stack)
             self._limits = limits
 
+    def _limit_time(self, seconds: float) -> None:
+        self._context.set_time_limit(seconds * self._factor)
+        self._seconds = seconds
+
     def evaluate(self, source: str, seconds: float) -> None:
         """Evaluate a script."""
         self._source = source
-        self._context.set_time_limit(seconds * self._factor)
+        self._limit_time(seconds)
         try:
             self._context.eval(source)
         except self._overflow as error:
@@ -158,7 +163,8 @@ class QuickJSRealm(Realm):
 
     def send(self, op: str, text: str, seconds: float) -> str:
         """Call the function of the prelude."""
-        self._context.set_time_limit(seconds * self._factor)
+        if seconds != self._seconds:
+            self._limit_time(seconds)
         try:
             reply: str = self._send(op, text)
         except self._overflow as error:
@@ -171,7 +177,7 @@ class QuickJSRealm(Realm):
 
     def run_job(self, seconds: float) -> bool:
         """Run one promise job."""
-        self._context.set_time_limit(seconds * self._factor)
+        self._limit_time(seconds)
         try:
             ran: bool = self._context.execute_pending_job()
         except self._failure as error:

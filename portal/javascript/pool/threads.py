@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 
@@ -35,13 +36,11 @@ class _Slot:
         self.engine = engine
         self.handles: OrderedDict[str, Any] = OrderedDict()
 
-    def handle_for(self, program: Program, limits: Limits) -> Any:
-        handle = self.handles.get(program.digest)
-        if handle is None:
-            handle = self.engine.compile(program, limits)
-            self.handles[program.digest] = handle
-            if len(self.handles) > _MAX_HANDLES:
-                self.engine.release(self.handles.popitem(last=False)[1])
+    def load(self, program: Program, limits: Limits) -> Any:
+        handle = self.engine.compile(program, limits)
+        self.handles[program.digest] = handle
+        if len(self.handles) > _MAX_HANDLES:
+            self.engine.release(self.handles.popitem(last=False)[1])
         return handle
 
     def drop(self, program: Program) -> None:
@@ -54,15 +53,6 @@ class _Slot:
             self.engine.release(handle)
         self.handles.clear()
         self.engine.close()
-
-
-def _call(engine: Engine, handle: Any, text: str, limits: Limits, host: Host) -> str:
-    """Make a call, and tell the host what it took."""
-    try:
-        return engine.call(handle, text, limits, host)
-    finally:
-        if engine.fuel is not None:
-            host("fuel", str(engine.fuel))
 
 
 class ThreadRunner(Runner):
@@ -97,12 +87,20 @@ class ThreadRunner(Runner):
 
     def run(self, program: Program, text: str, limits: Limits, host: Host, wait: float | None) -> str:
         """Make one call in this thread; see `Runner.run`."""
-        slot = self._take(limits.time if wait is None else wait)
+        self._calls.add()
+        try:
+            slot = self._idle.pop()  # one operation, so that it needs no lock
+        except IndexError:
+            slot = self._take(limits.time if wait is None else wait)
         usable = False
         try:
-            handle = slot.handle_for(program, limits)
-            reply = _call(slot.engine, handle, text, limits, host) if text else ""
-            if not self._is_warm or not slot.engine.settle(handle, limits):
+            engine, handle = slot.engine, slot.handles.get(program.digest) or slot.load(program, limits)
+            try:
+                reply = engine.call(handle, text, limits, host) if text else ""
+            finally:
+                if text and engine.fuel is not None:
+                    host("fuel", str(engine.fuel))
+            if not self._is_warm or not engine.settle(handle, limits):
                 slot.drop(program)
             usable = True
             return reply
@@ -112,14 +110,14 @@ class ThreadRunner(Runner):
             usable = not error.broken
             raise
         finally:
-            self._give_back(slot, usable)
+            if usable:
+                self._idle.append(slot)  # one operation, so that it needs no lock
+                if self._waiting or self._closed:
+                    self._tell()
+            else:
+                self._discard(slot)
 
     def _take(self, wait: float) -> _Slot:
-        self._calls.add()
-        try:
-            return self._idle.pop()  # one operation, so that it needs no lock
-        except IndexError:
-            pass
         end = monotonic() + wait
         with self._changed:
             # counted before the look at the idle ones, as a slot is given back without the lock
@@ -152,15 +150,14 @@ class ThreadRunner(Runner):
         if left <= 0 or not self._changed.wait(left):
             raise OverloadedError(busy, retry_after=1.0)
 
-    def _give_back(self, slot: _Slot, usable: bool) -> None:
-        if usable:
-            self._idle.append(slot)  # one operation, so that it needs no lock
-            if self._waiting:
-                with self._changed:
-                    self._changed.notify()
-            if self._closed:
-                self.close()  # it may have been closed before the slot was there
-            return
+    def _tell(self) -> None:
+        """Tell of a slot that is idle again."""
+        with self._changed:
+            self._changed.notify()
+        if self._closed:
+            self.close()  # it may have been closed before the slot was there
+
+    def _discard(self, slot: _Slot) -> None:
         with self._changed:
             self._slots -= 1
             self._discarded += 1
@@ -184,10 +181,13 @@ class ThreadRunner(Runner):
 
     def close(self) -> None:
         """Free the idle engines now, and each other one after its call. May be called twice."""
+        idle = []
         with self._changed:
             self._closed = True
-            idle, self._idle = self._idle, []
-            self._slots -= len(idle)
+            while self._idle:
+                with suppress(IndexError):  # another thread took it without the lock
+                    idle.append(self._idle.pop())
+                    self._slots -= 1
             self._changed.notify_all()
         for slot in idle:
             slot.close()

@@ -28,7 +28,7 @@ __all__ = ["QuickJSWasmEngine"]
 _MIB = 1024 * 1024
 _SLACK = 256 * 1024
 _OK, _ERROR, _BAD_INPUT = 0, 1, 2
-_OPS = ("call", "poll", "outbox", "resolve", "begin", "reseed", "module", "ready")
+_OPS = ("call", "check", "poll", "outbox", "resolve", "begin", "reseed", "module", "ready")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _PRELUDE_LIMITS = Limits(time=30.0, memory=64 * _MIB)
 

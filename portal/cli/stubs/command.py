@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import redirect_stdout
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["stub"]
 
+#: A class of a client, and its address.
+_ADDRESS = re.compile(r'^class (\w+)\(Client\):\n(?:(?!^class ).*\n)*?    ADDRESS = (".*")$', re.MULTILINE)
+
 
 @click.command(short_help="Write a typed client module.")
 @click.argument("target", metavar="URL|MODULE:TARGET")
@@ -37,7 +41,8 @@ def stub(target: str, output: str | None, check: str | None, address: str | None
     URL is the base address of a portal, such as http://127.0.0.1:8080/api, or the address of a service. A URL
     without a path is completed with /api. MODULE:TARGET names a function or a service, and starts nothing.
 
-    With --check the command exits with 1 if FILE is not what it would write. Run it in CI.
+    With --check the command exits with 1 if FILE is not what it would write. Addresses may differ, so that a
+    MODULE:TARGET can be compared with a client of its server, unless --address is given. Run it in CI.
     """
     with reported(False):
         if "://" in target:
@@ -48,16 +53,16 @@ def stub(target: str, output: str | None, check: str | None, address: str | None
             with redirect_stdout(sys.stderr):  # a module may print
                 found = _of_targets(load_all([target], debug))
     functions, descriptions, base = found
-    text = _text(functions, descriptions, address or base, target)
+    text = _text(functions, descriptions, address or base)
     if check is not None:
-        _compare(Path(check), text)
+        _compare(Path(check), text, has_address=address is not None)
     elif output is None:
         echo(text.rstrip("\n"))
     else:
         _write(output, text)
 
 
-def _text(functions: list[Published], descriptions: Mapping[str, str], base: str, source: str) -> str:
+def _text(functions: list[Published], descriptions: Mapping[str, str], base: str) -> str:
     from ...address import Address
     from .module import client_module
 
@@ -69,7 +74,7 @@ def _text(functions: list[Published], descriptions: Mapping[str, str], base: str
         addresses = {name: f"local://{name}" for name in services}
     else:
         addresses = {name: str(address.child(name) if name else address) for name in services}
-    return client_module(functions, addresses, descriptions, source=source)
+    return client_module(functions, addresses, descriptions)
 
 
 def _of_server(consumer: Consumer, target: str) -> tuple[list[Published], dict[str, str], str]:
@@ -123,8 +128,10 @@ def _newest_first(schemas: Iterable[tuple[str, FunctionSchema]]) -> Iterable[Pub
         yield Published(schema, service, schema.name if is_newest else f"{schema.name}@{schema.version}")
 
 
-def _compare(path: Path, text: str) -> None:
+def _compare(path: Path, text: str, *, has_address: bool) -> None:
     present = path.read_text(encoding="utf-8")
+    if not has_address:
+        text = _with_addresses_of(present, text)
     if present == text:
         echo(f"{path} is up to date")
         return
@@ -132,6 +139,12 @@ def _compare(path: Path, text: str) -> None:
     echo("\n".join(lines))
     echo(f"error: {path} is out of date; write it again with portal stub", err=True)
     raise SystemExit(FAILED)
+
+
+def _with_addresses_of(present: str, text: str) -> str:
+    """Return the text of a module with the addresses of another one, class by class."""
+    known = dict(_ADDRESS.findall(present))
+    return _ADDRESS.sub(lambda found: found[0].replace(found[2], known.get(found[1], found[2])), text)
 
 
 def _write(output: str, text: str) -> None:

@@ -42,18 +42,15 @@ class _Parameter:
     description: str
 
 
-def client_module(
-    functions: Iterable[Published], addresses: Mapping[str, str], descriptions: Mapping[str, str], *, source: str
-) -> str:
+def client_module(functions: Iterable[Published], addresses: Mapping[str, str], descriptions: Mapping[str, str]) -> str:
     """Return the text of a module that calls functions.
 
     Args:
         functions: what is published.
         addresses: the address of each service by name; "" for that of functions without one.
         descriptions: the descriptions of services by name.
-        source: what the module was made from, for its docstring.
     """
-    return _Module(addresses, descriptions).write(list(functions), source)
+    return _Module(addresses, descriptions).write(list(functions))
 
 
 class _Module:
@@ -67,7 +64,7 @@ class _Module:
         self._errors: dict[str, tuple[str, list[str]]] = {}
         self._imports = {"from portal.consumer import Client"}
 
-    def write(self, functions: list[Published], source: str) -> str:
+    def write(self, functions: list[Published]) -> str:
         by_service: dict[str, list[Published]] = {}
         for one in sorted(functions, key=lambda one: (one.service, one.name)):
             by_service.setdefault(one.service, []).append(one)
@@ -77,12 +74,13 @@ class _Module:
         errors = [lines for _, lines in self._errors.values()]
         classes = [*self._types.enums.values(), *errors, *self._types.classes.values(), *clients]
         exported = [*self._types.enums, *(name for name, _ in self._errors.values()), *self._types.classes]
-        text = f"A client of {source}.\n\nWritten by `portal stub`. Changes are lost when it is written again."
+        listed = ", ".join(service or "functions" for service in by_service) or "nothing"
+        text = f"A client of {listed}.\n\nWritten by `portal stub`. Changes are lost when it is written again."
         lines = [*docstring(text, ""), "", "from __future__ import annotations", ""]
         lines += [*_import_lines(self._imports | self._types.imports), ""]
-        listed = [f'"{name}"' for name in sorted([*exported, *names.values()])]
-        line = f"__all__ = [{', '.join(listed)}]"
-        lines += [line] if len(line) <= _WIDTH else ["__all__ = [", *(f"    {name}," for name in listed), "]"]
+        names_of_all = [f'"{name}"' for name in sorted([*exported, *names.values()])]
+        line = f"__all__ = [{', '.join(names_of_all)}]"
+        lines += [line] if len(line) <= _WIDTH else ["__all__ = [", *(f"    {name}," for name in names_of_all), "]"]
         for text_of_class in classes:
             lines += ["", "", *text_of_class]
         found = "\n".join(lines) + "\n"

@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from portal import HTTPPortal, Service, function
 from portal.cli.main import main
+from portal.examples import orders
 
 
 @function(version="2")
@@ -46,7 +47,7 @@ def stub(*arguments: str) -> Result:
 def test_a_server(base: str) -> None:
     text = stub(base).stdout
     ast.parse(text)
-    assert f"A client of {base}." in text
+    assert text.startswith('"""A client of functions, warehouse.')
     assert f'class Functions(Client):\n    """The functions of this portal."""\n\n    ADDRESS = "{base}"' in text
     assert f'class Warehouse(Client):\n    """The stock."""\n\n    ADDRESS = "{base}/warehouse"' in text
     assert "def level(self, sku: str) -> int:" in text
@@ -86,6 +87,22 @@ def test_a_file_is_written_and_checked(tmp_path: Path, base: str) -> None:
     assert other.exit_code == 1
     assert "+    def level(self, sku: str) -> int:" in other.stdout
     assert "is out of date; write it again with portal stub" in other.stderr
+
+
+def test_a_client_of_a_server_is_checked_against_the_module(tmp_path: Path) -> None:
+    target = "portal.examples.orders:service"
+    path = tmp_path / "client.py"
+    assert stub(target, "--address", "https://shop.example/api", "--output", str(path)).exit_code == 0
+    with HTTPPortal() as http:
+        http.apply_service(orders.service)
+        for source in (target, str(http.base), f"{http.base}/orders"):
+            assert stub(source, "--check", str(path)).exit_code == 0, source
+    other = stub(target, "--address", "https://bank.example/api", "--check", str(path))
+    assert other.exit_code == 1
+    assert '+    ADDRESS = "https://bank.example/api/orders"' in other.stdout
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("price", "cost"), encoding="utf-8")
+    assert stub(target, "--check", str(path)).exit_code == 1
 
 
 def test_mistakes(tmp_path: Path, base: str) -> None:

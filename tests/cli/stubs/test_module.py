@@ -73,7 +73,7 @@ def load(text: str, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def written(service: Service, address: str) -> str:
     functions = [Published(one.schema, service.name, name) for name, one in service.functions.items()]
-    return client_module(functions, {service.name: address}, {service.name: service.description}, source=address)
+    return client_module(functions, {service.name: address}, {service.name: service.description})
 
 
 def test_a_client_calls_every_function(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,14 +132,14 @@ def test_names_of_a_server_are_only_names() -> None:
         output={"title": hostile, "type": "object", "properties": {hostile: {"enum": [hostile], "title": hostile}}},
         description=f'{hostile}"""\nimport os',
     )
-    text = client_module([Published(schema, "", "call")], {"": "http://h/api"}, {"": hostile}, source=hostile)
+    text = client_module([Published(schema, "", "call")], {"": "http://h/api"}, {"": hostile})
     assert not any(isinstance(node, ast.Import) for node in ast.walk(ast.parse(text)))
 
 
 def test_versions_and_equal_names() -> None:
     schema = FunctionSchema("add", input={"type": "object", "properties": {"a": {}, "a-": {}, "a_": {}}})
     rows = [Published(schema, "", "add"), Published(schema, "", "add@1"), Published(schema, "", "add_v1")]
-    text = client_module(rows, {"": "local://"}, {}, source="shop:add")
+    text = client_module(rows, {"": "local://"}, {})
     assert "def add(" in text
     assert '"add@1",' in text
     assert "def add_v1_(" in text
@@ -168,14 +168,14 @@ _CHAIN = {f"a{i}": {"type": "object", "properties": {"x": {"$ref": f"#/$defs/a{i
 def test_a_hostile_schema_costs_little(output: dict[str, Any]) -> None:
     """Before, each of them raised, or took minutes."""
     schema = FunctionSchema.from_dict({"name": "f", "input": {"required": 5}, "output": output})
-    text = client_module([Published(schema, "", "f")], {"": "http://hostile/api"}, {}, source="it")
+    text = client_module([Published(schema, "", "f")], {"": "http://hostile/api"}, {})
     assert len(text) < 2_000_000
 
 
 def test_a_list_of_itself_is_a_type() -> None:
     tree = {"type": "array", "items": {"$ref": "#/$defs/Tree"}}
     schema = FunctionSchema(name="f", output={"$ref": "#/$defs/Tree", "$defs": {"Tree": tree}})
-    text = client_module([Published(schema, "", "f")], {"": "http://it/api"}, {}, source="it")
+    text = client_module([Published(schema, "", "f")], {"": "http://it/api"}, {})
     assert "-> list[list[JSONValue]]:" in text
 
 
@@ -185,6 +185,5 @@ def test_words_that_end_in_an_unprintable_letter(words: str) -> None:
         [Published(FunctionSchema(name="f", description=words), "", "f")],
         {"": "http://it/api"},
         {"": words},
-        source="it",
     )
     ast.parse(text)

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from .._internal.at_fork import new_lock
 from ..address import Address
+from ..errors import ConfigError
 from ..portal import Resolver
 
 __all__ = ["Intercepts", "OwnsAddresses", "intercepts"]
@@ -32,31 +33,38 @@ class Intercepts:
 
     def __init__(self) -> None:
         self._lock = new_lock()  # guards replacing the tuple and counting
-        self._refs: tuple[weakref.ref[Resolver], ...] = ()  # newest first
+        self._refs: tuple[tuple[Address, weakref.ref[Resolver]], ...] = ()  # the longest base first
         self.version = 0
 
-    def add(self, resolver: Resolver) -> None:
-        """Let a resolver respond, before those that were added earlier.
+    def add(self, resolver: Resolver, base: Address) -> None:
+        """Let a resolver respond. Of two whose bases are one below the other, the one with the longer base responds.
 
         Args:
             resolver: it has the method of `OwnsAddresses`.
+            base: of its addresses.
+
+        Raises: ConfigError if another resolver has the same base.
         """
         with self._lock:
-            living = tuple(ref for ref in self._refs if ref() is not None)
-            self._refs = (weakref.ref(resolver), *living)
+            living = [row for row in self._refs if row[1]() is not None]
+            if any((known.origin, known.segments) == (base.origin, base.segments) for known, _ in living):
+                expected = "the base of one portal at a time; close the other TestingPortal, or add the mocks to it"
+                raise ConfigError.invalid("testing.base", str(base), expected)
+            living.append((base, weakref.ref(resolver)))
+            self._refs = tuple(sorted(living, key=lambda row: -len(row[0].segments)))
             self.version += 1
 
     def remove(self, resolver: Resolver) -> None:
         """Let a resolver respond no more; one that was not added changes nothing."""
         with self._lock:
-            left = tuple(ref for ref in self._refs if ref() not in (None, resolver))
+            left = tuple(row for row in self._refs if row[1]() not in (None, resolver))
             if len(left) != len(self._refs):
                 self._refs = left
                 self.version += 1
 
     def find(self, address: Address) -> Resolver | None:
-        """Return the newest resolver that owns an address, or None."""
-        for ref in self._refs:
+        """Return the resolver with the longest base that owns an address, or None."""
+        for _, ref in self._refs:
             resolver = ref()
             if resolver is not None and resolver.owns(address):  # type: ignore[attr-defined]
                 return resolver

@@ -46,12 +46,15 @@ class TestingPortal(LocalPortal):
     have over the network.
 
     Args:
-        base: the base address of a server, such as "http://stock.example/api"; None for `test://` and `mock://`.
+        base: the base address of a server, such as "http://stock.example/api"; None for `test://` and `mock://`. One
+            portal at a time has a base; of two bases one below the other, the longer one responds.
         seed: decides which calls of a mock have a fault (`Mock.slow`, `fails`, `drops_after_execution`).
         middleware: around every call, inside the history.
         executor: runs the calls; see LocalPortal.
         clock: seconds, for durations.
         name: the portal's own name; see LocalPortal.
+
+    Raises: ConfigError for a wrong setting, and for the base of another portal that is open.
 
     Threads: any.
     """
@@ -82,7 +85,7 @@ class TestingPortal(LocalPortal):
         layers = (self._record, _run_with_faults, *middleware)
         super().__init__(executor=executor, middleware=layers, unique_ids="sequence", name=name)
         if self._base is not None:
-            intercepts.add(self)
+            intercepts.add(self, self._base.address)
 
     # mocks, stubs and replays
 

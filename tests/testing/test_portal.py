@@ -312,6 +312,20 @@ def test_websocket_addresses_have_mocks_too() -> None:
         assert consumer.call_at("wss://stock.example/ws/level") == 7
 
 
+def test_a_base_is_that_of_one_portal_at_a_time() -> None:
+    with TestingPortal(base=BASE) as first, Consumer() as consumer:
+        first.mock("level").returns(7)
+        with pytest.raises(ConfigError, match="close the other TestingPortal"):
+            TestingPortal(base=f"{BASE}/")
+        with TestingPortal(base=f"{BASE}/warehouse") as below:
+            below.mock("level").returns(3)
+            assert consumer.call_at(f"{BASE}/warehouse/level") == 3
+            assert consumer.call_at(f"{BASE}/level") == 7
+    with TestingPortal(base=BASE) as second, Consumer() as consumer:
+        second.mock("level").returns(8)
+        assert consumer.call_at(f"{BASE}/level") == 8
+
+
 @pytest.mark.parametrize("settings", [{"base": "stock"}, {"base": "test://stock"}, {"seed": 1.5}, {"seed": True}])
 def test_wrong_settings_of_the_portal_are_rejected(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):

@@ -61,6 +61,7 @@ def _options(function: Function) -> dict[str, Any]:
         "output": schema.output if given else None,
         "description": schema.description,
         "timeout": schema.timeout,
+        "max_body": schema.max_body,
         "idempotent": schema.idempotent,
         "validate_output": function.validate_output,
     }

@@ -41,6 +41,7 @@ def function(
     cacheable: bool = False,
     deprecated: bool = False,
     timeout: float | None = None,
+    max_body: int | None = None,
     raises: Iterable[type[PortalError]] = (),
     validate_output: OutputCheck = "error",
     executor: Place | None = None,
@@ -61,6 +62,7 @@ def function(target: Callable[..., Any] | None = None, /, **options: Any) -> Any
         cacheable: whether the result depends on the parameters only.
         deprecated: whether new callers should use another function.
         timeout: seconds that a call may take, unless the caller sets less.
+        max_body: bytes of the body of an HTTP request at most, which may be more than the limit of the server.
         raises: the subclasses of PortalError that it raises, for documents and clients.
         validate_output: what to do with a result that does not fit: "error" (raise), "warn" (log it and return it) or
             "off" (return it).

@@ -25,7 +25,7 @@ _OUTPUT_CHECKS = ("error", "warn", "off")
 _OPTIONS = frozenset(
     (
         *("name", "version", "input", "output", "description", "tags", "examples"),
-        *("idempotent", "cacheable", "deprecated", "timeout", "raises", "validate_output"),
+        *("idempotent", "cacheable", "deprecated", "timeout", "max_body", "raises", "validate_output"),
     )
 )
 _STREAM_ORIGINS = (collections.abc.Iterator, collections.abc.Iterable, collections.abc.Generator)

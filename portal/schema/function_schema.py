@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
-from .._internal.settings import flag, positive_seconds, require
+from .._internal.settings import flag, positive_seconds, require, whole_number
 from ..errors import ConfigError, RegistryError, SerializationError, ValidationError
 from .documentation.errors import declared_errors, is_row
 from .jsondata import MAX_DEPTH, copy_json, shorten, too_deep
@@ -92,6 +92,7 @@ class FunctionSchema:
         streaming: whether it returns a stream of items.
         deprecated: whether new callers should use another function.
         timeout: seconds that a call may take, or None.
+        max_body: bytes of the body of an HTTP request at most; None for the limit of the server.
         raises: the errors that it declares, a dict for each; see `portal.schema.documentation.errors`.
 
     Raises:
@@ -115,11 +116,13 @@ class FunctionSchema:
     deprecated: bool = False
     timeout: float | None = None
     raises: tuple[dict[str, Any], ...] = ()
+    max_body: int | None = None
 
     def __post_init__(self) -> None:
         check_name(self.name)
         check_version(self.version)
         positive_seconds("function.timeout", self.timeout, optional=True)
+        whole_number("function.max_body", self.max_body, minimum=1, optional=True)
         for name in _FLAGS:
             flag(f"function.{name}", getattr(self, name))
         object.__setattr__(self, "tags", _tuple_of(str, "function.tags", self.tags, "a list of strings"))
@@ -264,6 +267,7 @@ _MEMBERS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "examples": ("a list of objects", _list_of(_is_object)),
     **dict.fromkeys(_FLAGS, ("true or false", _is_bool)),
     "timeout": ("a number or null", lambda value: value is None or type(value) in (int, float)),
+    "max_body": ("a number of bytes or null", lambda value: value is None or type(value) is int),
     "raises": ("a list of errors, each with a name, code and status", _list_of(is_row)),
 }
 

@@ -61,12 +61,14 @@ class ServingConfig:
         max_batch_response: size of the results of one JSON-RPC batch. Calls of the batch beyond it get an error.
         max_containers: objects and arrays in the JSON of one body. A body with more gets 413 before it is decoded.
         head_timeout: from the first byte of a request, or the start of a TLS connection, to the end of the head.
-        body_timeout: from the end of the head to the end of the body.
+        body_timeout: from the end of the head to the end of the body. A body on disk has this time for each MiB.
         idle_timeout: time after which an idle connection is closed.
         write_timeout: time after which a client is given up that reads nothing of its response.
         max_input: bytes that are kept of all requests whose body has not arrived completely, or that wait or run after
             that. Above it, the client with the most of them loses its largest request.
         max_unknown_input: those of callers that have not been authenticated.
+        max_input_on_disk: bytes of all bodies that are kept in temporary files. One client may have half of them.
+            Further ones get 503.
         response_timeout: time that a client may take to read a whole response. It does not limit streams.
         min_write_rate: bytes a second that a client must read while output waits for it, averaged over write_timeout; 0
             allows any rate.
@@ -111,6 +113,7 @@ class ServingConfig:
     max_wait: float = 30.0
     max_input: int = 64 * 1024 * 1024
     max_unknown_input: int = 16 * 1024 * 1024
+    max_input_on_disk: int = 4 * 1024 * 1024 * 1024
     response_timeout: float = 300.0
     min_write_rate: int = 1024
     max_output_per_connection: int = 1024 * 1024

@@ -5,10 +5,13 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from .._internal.executor import WorkerPool
 from .._internal.processors import count_processors
+from ..http11.request_head import RequestHead
 from .bounds.budget import ByteBudget, Places
+from .bounds.disk import DiskBudget
 from .bounds.input import InputBudgets
 from .config import ServingConfig
 from .connections.open_connections import OpenConnections, Totals
@@ -24,6 +27,7 @@ from .loop.service_times import ServiceTimes
 from .loop.upgraded_work import UpgradedWork
 from .messages.app import App
 from .messages.rejections import RejectionLog
+from .messages.stored_body import BodyRule, BodyRules, BodyStore
 
 __all__ = ["Engine", "build_engine"]
 
@@ -39,6 +43,7 @@ class Engine:
     leader: LeaderFollower
     scheduler: RequestScheduler
     reactor: Reactor
+    disk: DiskBudget
 
 
 def build_engine(
@@ -66,7 +71,7 @@ def build_engine(
     """
     limits, spare = config.key_limits(), config.abandoned
     pool = WorkerPool(config.workers, config.queue, name="portal-serve", limits=limits, spare=spare)
-    rejections = RejectionLog()
+    rejections, disk = RejectionLog(), DiskBudget(config.max_input_on_disk)
     # On one processor, a busy poll would keep clients from sending.
     poller = open_poller(busy_poll=config.busy_poll if count_processors() > 1 else 0.0)
     try:
@@ -76,6 +81,7 @@ def build_engine(
             ByteBudget(config.max_output),
             Places(config.streams),
             InputBudgets(config.max_input, config.max_unknown_input),
+            BodyStore(disk, partial(_rule_for, app_for)),
         )
         acceptor = Acceptor(
             sockets, poller, table, config, tls=tls, rejections=rejections, trusts=trusts, shared=shared
@@ -100,4 +106,9 @@ def build_engine(
     except BaseException:
         poller.close()
         raise
-    return Engine(pool, rejections, table, acceptor, leader, scheduler, reactor)
+    return Engine(pool, rejections, table, acceptor, leader, scheduler, reactor, disk)
+
+
+def _rule_for(app_for: Callable[[str], App | None], head: RequestHead) -> BodyRule | None:
+    app = app_for(head.path)
+    return app.body_rule(head) if isinstance(app, BodyRules) else None

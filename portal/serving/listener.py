@@ -332,6 +332,7 @@ class Listener:
             connections, connections_limit, connections_evicted (closed to make room for others),
             handshakes (unfinished), parked, active, requests, bytes_in, bytes_out, input_buffered (bytes of requests),
             input_unknown (those of them whose caller is not authenticated), input_refused (requests rejected for them),
+            input_on_disk (bytes of bodies in temporary files), input_on_disk_refused (requests rejected for them),
             output_buffered (bytes that wait for clients), output_aborted (connections cut as their client reads too
             slowly), streams, streams_rejected, and the counters of the worker pool.
         """
@@ -359,6 +360,8 @@ class Listener:
             "input_buffered": engine.table.inputs.total.used,
             "input_unknown": engine.table.inputs.unknown.used,
             "input_refused": engine.table.inputs.refused,
+            "input_on_disk": engine.disk.used,
+            "input_on_disk_refused": engine.disk.refused,
             "output_buffered": engine.table.output_budget.used,
             "output_aborted": engine.table.output_aborted.value,
             "streams": engine.table.streams.taken,

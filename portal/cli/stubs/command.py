@@ -144,7 +144,7 @@ def _compare(path: Path, text: str, *, has_address: bool) -> None:
 def _with_addresses_of(present: str, text: str) -> str:
     """Return the text of a module with the addresses of another one, class by class."""
     known = dict(_ADDRESS.findall(present))
-    return _ADDRESS.sub(lambda found: found[0].replace(found[2], known.get(found[1], found[2])), text)
+    return _ADDRESS.sub(lambda found: found[0].replace(str(found[2]), known.get(str(found[1]), str(found[2]))), text)
 
 
 def _write(output: str, text: str) -> None:

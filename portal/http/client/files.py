@@ -6,8 +6,9 @@ from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..._internal.content import spooled
 from ...errors import ProtocolError
-from ...schema.codecs.files import File, current_table, spooled
+from ...schema.codecs.files import File, current_table
 from ...schema.transfer import Transfer
 from ..messages.multipart import MultipartBody, filename_in
 from ..messages.transfer import encode_transfer

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
+from ..._internal.content import Content
 from ..._internal.json_encoder import encode_json
 from ...errors import ProtocolError
-from ...schema.codecs.files import Content, File
+from ...schema.codecs.files import File
 from .event_stream import JSON
 
 __all__ = ["MULTIPART", "MultipartBody", "Part", "boundary_of", "disposition_of", "filename_in", "parse_parts"]

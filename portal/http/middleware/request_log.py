@@ -107,7 +107,7 @@ class RequestLog:
         """Pass the request on and log it when its response is complete."""
         # Start and size of the request. The first thread that completes a response takes them: the one that serves the
         # request, or the one that responds at the deadline. The other thread finds the list empty and logs nothing.
-        entry: _Entry = request.notes.setdefault(self._note, [(self._timer(), len(request.body))])
+        entry: _Entry = request.notes.setdefault(self._note, [(self._timer(), request.body_size)])
         try:
             response = call_next(request)
         except Exception as error:

@@ -32,6 +32,7 @@ from ..documents.pages import Documents
 from ..messages.call_headers import context_of
 from ..messages.content_coding import DecompressionLimit
 from ..middleware.base import HTTPMiddleware, build_http_chain
+from .body_rules import FunctionBodies
 from .early_authentication import early_authentication
 from .error_responses import METHODS_OF_FUNCTION, ErrorResponses
 from .function_calls import FunctionCalls, json_response
@@ -138,6 +139,8 @@ class HTTPApp:
             cache_control=f"private, max-age={int(max_age)}" if max_age >= 1 else "private, no-cache",
             around_late=self._around_late if self._http_middleware else None,
         )
+        #: See `portal.serving.messages.stored_body.BodyRules`.
+        self.body_rule = FunctionBodies(base_path, catalogue, self._authenticators).rule
         self._keys = RequestKeys(base_path, catalogue, self._proxies, self._secrets if self._authenticators else None)
         self._charges = RequestCharges(dispatcher)
         self._rpc = RPCEndpoint(

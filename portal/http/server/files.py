@@ -7,11 +7,12 @@ from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..._internal.content import Content
 from ..._internal.json_text import BodyDecoder
 from ...context import CallContext
 from ...errors import Fault, ProtocolError, SerializationError, ValidationError
 from ...http11.ranges import Unsatisfiable, read_range
-from ...schema.codecs.files import Content, File, FileTable, content_of
+from ...schema.codecs.files import File, FileTable
 from ...schema.jsondata import pointer
 from ...schema.transfer import Transfer
 from ...serving import Request, Response
@@ -62,7 +63,7 @@ def file_params(
     if media is None or media == JSON or media.endswith("+json"):
         return with_headers(params_of(request, decoder), transfer, request.headers)
     require_own_page(request)
-    content = content_of(request.body)
+    content = request.content
     if media == MULTIPART:
         params = _form_params(content, request.headers["content-type"], decoder, transfer, schema, table)
     elif len(transfer.files) == 1:

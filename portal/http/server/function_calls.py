@@ -11,7 +11,7 @@ from ...calls.dispatcher import Dispatcher
 from ...calls.middleware import Call
 from ...catalogue import Entry
 from ...context import CallContext
-from ...errors import PortalError, SerializationError
+from ...errors import PortalError, ProtocolError, SerializationError
 from ...http11.entity_tags import entity_tag, matches_tag, not_modified_headers
 from ...schema.codecs.files import FileTable, files_of_call
 from ...serving import Request, Response
@@ -65,6 +65,9 @@ class FunctionCalls:
         function = entry.function
         schema = function.schema
         transfer = schema.transfer
+        if schema.max_body is not None and request.body_size > schema.max_body:
+            # One below the limit of the listener is known only here.
+            raise ProtocolError(f"the body must have at most {schema.max_body} bytes (max_body)", status=413)
         if transfer is None:
             params = params_of(request, self._decoder)
         elif table is None and (transfer.files or transfer.result):

@@ -110,7 +110,7 @@ def require_no_page(request: Request) -> None:
 def is_coded(request: Request) -> bool:
     """Return whether the body is still compressed. The middleware `Compression` would have decompressed it."""
     coding = request.headers.get("content-encoding")
-    return coding is not None and bool(request.body) and coding.strip(" \t").lower() != "identity"
+    return coding is not None and request.body_size > 0 and coding.strip(" \t").lower() != "identity"
 
 
 def _too_deep(value: Any, depth: int = _MAX_DEPTH) -> bool:

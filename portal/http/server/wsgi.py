@@ -19,12 +19,13 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, unquote_to_bytes
 
 from ..._internal.closing import ClosingIterator, close_and_log
+from ..._internal.content import Content, spooled
 from ..._internal.log import get_logger
 from ..._internal.settings import size, url_path
 from ...context import new_request_id
@@ -37,6 +38,7 @@ from ...network.failure_log import log_failure
 from ...network.problem_response import problem_response
 from ...network.wsgi_head import head_bytes
 from ...serving import Request, Response
+from ...serving.messages.stored_body import BodyRule, BodyRules
 from .target import check_encoding
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ __all__ = ["App", "WSGIApp", "WSGIRequest", "mount"]
 
 _log = get_logger("portal.http")
 _PIECE = 64 * 1024
+_SMALL = 1024 * 1024  # bytes of a body that are read at once
 _SAFE = "/!$&'()*+,;=:@~"  # unencoded in a path, like letters, digits and -._~ (RFC 3986 section 3.3)
 _PLAIN = re.compile(r"[/!$&'()*+,;=:@~A-Za-z0-9_.\-]*")
 _OCTET = re.compile(r"%[0-9A-Fa-f]{2}|.", re.DOTALL)
@@ -77,7 +80,13 @@ class WSGIRequest(Request):
     __slots__ = ("mount_path", "scheme")
 
     def __init__(
-        self, head: RequestHead, body: bytes, peer: str, scheme: str, mount_path: str, arrived: float | None = None
+        self,
+        head: RequestHead,
+        body: bytes | Content,
+        peer: str,
+        scheme: str,
+        mount_path: str,
+        arrived: float | None = None,
     ) -> None:
         super().__init__(head, body, None, peer, None, arrived)
         self.scheme = scheme
@@ -103,7 +112,7 @@ class WSGIApp:
     Args:
         app: responds to the requests.
         base_path: the prefix of the paths of `app`: "" or a path such as "/api".
-        max_body: bytes of a request body. A longer body gets 413.
+        max_body: bytes of a request body, unless the app has a rule for it. A longer body gets 413.
         beside: paths of `app` that are not below its base path.
         prepare: called before each request, to start the services of the portal.
 
@@ -148,7 +157,8 @@ class WSGIApp:
         if not any(_is_below(head.path, place) for place in self._places):
             served = ", ".join(sorted(self._places)[:5])
             raise RegistryError(f"nothing is served at {head.path[:200]}; served paths: {served}")
-        body = _read_body(environ, head, self._max_body)
+        rule = self._app.body_rule(head) if isinstance(self._app, BodyRules) and _is_large(head) else None
+        body = _read_body(environ, head, rule or BodyRule(None, on_disk=False), self._max_body)
         peer, scheme = environ.get("REMOTE_ADDR") or "unix:", environ.get("wsgi.url_scheme", "http")
         return WSGIRequest(head, body, peer, scheme, mount_path, arrived)
 
@@ -239,41 +249,48 @@ def _encoded(path: str) -> str:
 # requests
 
 
-def _read_body(environ: WSGIEnvironment, head: RequestHead, limit: int) -> bytes:
+def _is_large(head: RequestHead) -> bool:
+    """Return whether a body may be so large that a rule of the app is asked for."""
+    return head.chunked or (head.content_length or 0) > _SMALL
+
+
+def _read_body(environ: WSGIEnvironment, head: RequestHead, rule: BodyRule, limit: int) -> bytes | Content:
     length = head.content_length
+    limit = limit if rule.max_size is None else rule.max_size
     try:
         if length:
             if length > limit:
                 raise ProtocolError(f"the body must have at most {limit} bytes (max_body)", status=413)
-            return _read_sized(environ["wsgi.input"], length)
-        if head.chunked:
+            pieces = _sized_pieces(environ["wsgi.input"], length)
+        elif head.chunked:
             if not environ.get("wsgi.input_terminated"):
                 raise ProtocolError("this server does not read chunked bodies; send Content-Length", status=411)
-            return _read_to_end(environ["wsgi.input"], limit)
+            pieces = _pieces_to_end(environ["wsgi.input"], limit)
+        else:
+            return b""
+        return spooled(pieces) if rule.on_disk else b"".join(pieces)
     except (OSError, ValueError) as error:
         if isinstance(error, PortalError):
             raise
         raise ProtocolError("the body could not be read", cause=error) from error
-    return b""
 
 
-def _read_sized(source: InputStream, length: int) -> bytes:
-    data = source.read(length)
-    while len(data) < length:
-        piece = source.read(length - len(data))
+def _sized_pieces(source: InputStream, length: int) -> Iterator[bytes]:
+    while length:
+        piece = source.read(min(length, _SMALL))
         if not piece:
             raise ProtocolError("the body ended before its Content-Length")
-        data += piece
-    return data
+        length -= len(piece)
+        yield piece
 
 
-def _read_to_end(source: InputStream, limit: int) -> bytes:
-    data = bytearray()
-    while piece := source.read(min(_PIECE, limit + 1 - len(data))):
-        data += piece
-        if len(data) > limit:
+def _pieces_to_end(source: InputStream, limit: int) -> Iterator[bytes]:
+    left = limit + 1
+    while piece := source.read(min(_PIECE, left)):
+        left -= len(piece)
+        if not left:
             raise ProtocolError(f"the body must have at most {limit} bytes (max_body)", status=413)
-    return bytes(data)
+        yield piece
 
 
 # responses

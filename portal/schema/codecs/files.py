@@ -10,14 +10,14 @@ import mimetypes
 import os
 import re
 import secrets
-import tempfile
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import PurePath
-from typing import IO, Annotated, Any, Protocol
+from typing import Annotated, Any
 
+from ..._internal.content import Content, OpenFile, content_of
 from ..._internal.settings import require, text
 from ...context import CallContext
 from ..formats import parse_base64
@@ -27,52 +27,16 @@ __all__ = [
     "BYTES",
     "FILE",
     "Bytes",
-    "Content",
     "File",
     "FileTable",
     "RawBytes",
-    "content_of",
     "current_table",
     "files_of_call",
-    "spooled",
 ]
 
 _PIECE = 64 * 1024
-_IN_MEMORY = 1024 * 1024
 _TYPE = r"[A-Za-z0-9!#$&^_.+\-]{1,127}/[A-Za-z0-9!#$&^_.+\-]{1,127}(?:;[\x20-\x7e]{1,200})?"
 _DEFAULT_TYPE = "application/octet-stream"
-
-
-class Content(Protocol):
-    """Bytes that can be read from any place, more than once, by any thread."""
-
-    size: int
-
-    def read_at(self, offset: int, size: int) -> bytes:
-        """Return at most `size` bytes from an offset; b"" at the end."""
-
-
-class _Memory:
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self.size = len(data)
-
-    def read_at(self, offset: int, size: int) -> bytes:
-        return self._data[offset : offset + size]
-
-
-class _Descriptor:
-    """An open file, which is closed with this object."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self.size = os.fstat(file.fileno()).st_size
-
-    def read_at(self, offset: int, size: int) -> bytes:
-        return os.pread(self._file.fileno(), size, offset)
-
-    def __del__(self) -> None:
-        self._file.close()
 
 
 class _Part:
@@ -111,9 +75,9 @@ class File:
         self, source: bytes | bytearray | str | os.PathLike[str], *, name: str | None = None, type: str | None = None
     ) -> None:
         if isinstance(source, bytes | bytearray):
-            content: Content = _Memory(bytes(source))
+            content: Content = content_of(bytes(source))
         else:
-            content = _Descriptor(open(source, "rb"))  # noqa: SIM115 - closed with this object
+            content = OpenFile(open(source, "rb"))  # noqa: SIM115 - closed with this object
             name = PurePath(source).name if name is None else name
         self._set(content, name, type)
 
@@ -194,31 +158,6 @@ def _plain_name(name: str) -> str:
     last = name.replace("\\", "/").rpartition("/")[2]
     kept = "".join(character for character in last if character.isprintable())[:255]
     return kept if kept not in ("", ".", "..") else "file"
-
-
-def content_of(data: bytes) -> Content:
-    """Return content that is in memory."""
-    return _Memory(data)
-
-
-def spooled(pieces: Iterator[bytes]) -> Content:
-    """Return content that is kept in memory up to 1 MiB, and else in a temporary file without a name."""
-    first = bytearray()
-    for piece in pieces:
-        first += piece
-        if len(first) > _IN_MEMORY:
-            break
-    else:
-        return _Memory(bytes(first))
-    file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed with the content
-    try:
-        file.write(first)
-        for piece in pieces:
-            file.write(piece)
-    except BaseException:
-        file.close()
-        raise
-    return _Descriptor(file)
 
 
 # in JSON data

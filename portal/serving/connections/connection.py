@@ -21,7 +21,7 @@ from ..messages.rejections import error_response
 from ..messages.request_reader import Received, RequestReader
 from ..messages.upgraded import Run, Upgraded
 from .channel import Channel
-from .timeouts import DRAIN_SECONDS, silence_deadline
+from .timeouts import DRAIN_SECONDS, silence_deadline, stored_deadline
 
 __all__ = ["INPUT_REFUSED", "Connection"]
 
@@ -45,6 +45,7 @@ class Connection:
         identity: of the client by its certificate, or None.
         closed: whether the socket is closed.
         draining: whether the last response is sent, and what the client still sends is discarded.
+        storing: whether the body that arrives is kept on disk, so that a worker reads it.
         paused: whether nothing is read until `resume`.
         deadline: `time.monotonic()` moment at which it is closed if it is still parked.
         idle_since: the moment at which it was last parked between requests, or accepted.
@@ -83,6 +84,7 @@ class Connection:
         "peer",
         "requests",
         "secure",
+        "storing",
         "stream",
         "streams",
     )
@@ -106,9 +108,7 @@ class Connection:
         self.streams = owner.streams
         self.secure = stream.secure
         self.identity: Identity | None = None
-        self.closed = False
-        self.draining = False
-        self.paused = False
+        self.closed = self.draining = self.paused = self.storing = False
         self.armed_otherwise = False
         self.handshaking = stream.secure
         self.idle_since = monotonic()
@@ -118,7 +118,7 @@ class Connection:
         self._parked_in = "idle"
         self._checked = -1  # number of requests before the one whose credential was looked at
         self._known: tuple[int, Identity | None] = (-1, None)  # of the request with this number
-        self._reader = RequestReader(config.max_head, config.max_body, cache)
+        self._reader = RequestReader(config.max_head, config.max_body, cache, store=owner.bodies, client=client)
 
     def _output_to(self, stream: Stream) -> Output:
         return Output(
@@ -191,11 +191,13 @@ class Connection:
         found = self._reader.next_request()
         if found is not None:
             self.requests += 1
-            if self.input.receiving and not self.input.complete():
-                raise ProtocolError(INPUT_REFUSED, status=503)
+            if self.input.receiving:
+                self.storing = False
+                if not self.input.complete():
+                    raise ProtocolError(INPUT_REFUSED, status=503)
             return found
-        size = self._reader.buffered
-        if size and not self.input.hold(self, size):
+        size, self.storing = self._reader.buffered, self._reader.storing
+        if (size or self.storing) and not self.input.hold(self, size):
             raise ProtocolError(INPUT_REFUSED, status=503)
         if self._reader.wants_continue:
             self._reader.wants_continue = False
@@ -264,6 +266,8 @@ class Connection:
         if state == "idle":
             self.idle_since = now
         self.deadline = silence_deadline(state, self._parked_in, self.deadline, now, self._config)
+        if self.storing:
+            self.deadline = stored_deadline(self._reader.arrived, self._reader.received, self._config)
         self._parked_in = state
 
     # writing

@@ -15,6 +15,7 @@ from ..bounds.budget import ByteBudget, Places
 from ..bounds.input import InputBudgets
 from ..bounds.shares import heaviest
 from ..io.poller import Poller
+from ..messages.stored_body import BodyStore
 from .connection import Connection
 from .open_connections import OpenConnections
 from .timeouts import FOLLOW_UP_SECONDS
@@ -37,6 +38,7 @@ class ConnectionTable:
         output_budget: counts the output that waits for clients.
         streams: counts the streams that are being sent.
         inputs: counts what is kept of requests.
+        bodies: keeps large bodies on disk; None keeps them in memory.
 
     Attributes:
         parked: connections that wait for their client, by descriptor.
@@ -58,8 +60,10 @@ class ConnectionTable:
         output_budget: ByteBudget,
         streams: Places,
         inputs: InputBudgets,
+        bodies: BodyStore | None = None,
     ) -> None:
         self.inputs = inputs
+        self.bodies = bodies
         self.output_budget = output_budget
         self.streams = streams
         self.parked: dict[int, Connection] = {}

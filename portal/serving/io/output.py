@@ -55,6 +55,10 @@ class ConnectionOwner(Protocol):
     def streams(self) -> Places:
         """Counts the streams that are being sent."""
 
+    @property
+    def bodies(self) -> Any:
+        """Keeps large bodies on disk; a `BodyStore`, or None."""
+
     def park(self, connection: Any) -> None:
         """Watch a connection from now on."""
 

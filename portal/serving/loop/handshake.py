@@ -104,11 +104,14 @@ class HeadAuthentication:
         self._app_for = app_for
         self._rejections = rejections
 
-    def begin(self, fd: int, connection: Connection) -> None:
-        """Have the credential of a request looked at, unless that was done. Nothing is read from it meanwhile."""
+    def begin(self, fd: int, connection: Connection) -> bool:
+        """Have the credential of a request looked at, unless that was done. Nothing is read from it meanwhile.
+
+        Returns: whether a worker has the connection now.
+        """
         head = connection.begin_authentication()
         if head is None:
-            return
+            return False
         app = self._app_for(head.path)
         when = app.authenticates_at(head) if isinstance(app, Authenticating) else "never"
         if when == "never":
@@ -124,6 +127,8 @@ class HeadAuthentication:
             except BaseException:
                 self._table.close(connection)
                 raise
+            return True
+        return False
 
     def _authenticate(self, connection: Connection, head: RequestHead, app: Authenticating) -> None:
         try:

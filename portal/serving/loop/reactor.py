@@ -67,9 +67,7 @@ class Reactor:
         self._poller = poller
         self._table = table
         self._acceptor = acceptor
-        self._scheduler = scheduler
-        self._work = work
-        self._leader = leader
+        self._scheduler, self._work, self._leader = scheduler, work, leader
         self._rejections = rejections
         self._handshakes = TLSHandshakes(table, scheduler.submit)
         self._authentication = HeadAuthentication(table, scheduler.submit, app_for, rejections)
@@ -185,11 +183,10 @@ class Reactor:
 
     def _on_stuck(self, fd: int) -> None:
         """Prepare for the next leader: the thread that serves `fd` is not back in time."""
-        reported, upgraded = self._reported, self._upgraded
-        self._upgraded = None
+        reported, upgraded, self._upgraded = self._reported, self._upgraded, None
         rest = reported[reported.index(fd) + 1 :] if fd in reported else ()
-        note_stuck = (self._scheduler if upgraded is None else self._work).note_stuck
-        steps = [note_stuck, lambda: self._table.hand_over(fd, rest)]
+        stuck = self._scheduler if upgraded is None else self._work
+        steps = [stuck.note_stuck, lambda: self._table.hand_over(fd, rest)]
         if upgraded is not None:
             # One message takes its time. Others of the same connection go on, as they may overtake it.
             steps += [lambda: self._table.park(upgraded), lambda: self._work.go_on_reading(upgraded)]
@@ -201,7 +198,7 @@ class Reactor:
             self._on_other_event(fd)
         elif self._table.writing and fd in self._table.writing:
             self._on_writable(fd, connection, turn)
-        elif connection.draining or connection.handshaking or connection.channel is not None:
+        elif connection.draining or connection.handshaking or connection.channel is not None or connection.storing:
             self._on_special_state(fd, connection, turn)
         else:
             received = self._receive(fd, connection, connection.read_request)
@@ -219,8 +216,7 @@ class Reactor:
             _notify_writable(connection)
             if not connection.stream.is_hung_up():
                 return
-        callback = self._table.take_hangup(fd)
-        if callback is not None:
+        if (callback := self._table.take_hangup(fd)) is not None:
             callback()
 
     def _on_writable(self, fd: int, connection: Connection, turn: Leadership) -> None:
@@ -237,13 +233,15 @@ class Reactor:
                 self._serve(fd, connection, received, turn)
 
     def _on_special_state(self, fd: int, connection: Connection, turn: Leadership) -> None:
-        """Handle an event of a connection that is ending, in its TLS handshake, or upgraded."""
+        """Handle an event of a connection that is ending, in its TLS handshake, upgraded, or sends a large body."""
         if connection.draining:
             if connection.drain():
                 self._table.drop(fd)
         elif connection.handshaking:
             del self._table.parked[fd]
             self._handshakes.advance(connection)
+        elif connection.storing:
+            self._on_partial_body(fd, connection)
         else:
             self._on_upgraded(fd, connection, turn)
 
@@ -264,9 +262,12 @@ class Reactor:
         return received
 
     def _on_partial_body(self, fd: int, connection: Connection) -> None:
-        """Have the caller authenticated before its body is read, and reject the requests that must give way to it."""
-        self._authentication.begin(fd, connection)
+        """Have the caller authenticated, reject requests that must give way, and have a worker read a large body."""
+        taken = self._authentication.begin(fd, connection)
         self._reject_refused()
+        if connection.storing and not (taken or connection.draining) and self._table.parked.get(fd) is connection:
+            del self._table.parked[fd]
+            self._scheduler.receive(connection)
 
     def _reject_refused(self) -> None:
         for refused in self._table.inputs.take_refused():
@@ -344,8 +345,7 @@ class Reactor:
         else:
             self._table.parked[fd] = connection
         if connection.channel is None:  # the handler has given the connection back to HTTP
-            received = self._receive(fd, connection, connection.take_request)
-            if received is not None:
+            if (received := self._receive(fd, connection, connection.take_request)) is not None:
                 self._serve(fd, connection, received, turn)
         elif connection.input.receiving:
             self._reject_refused()
@@ -382,8 +382,7 @@ class Reactor:
         if fd in self._table.writing or connection.draining or connection.handshaking:
             return
         resting = self._table.is_resting(connection)
-        received = self._receive(fd, connection, connection.read_request)
-        if received is not None:
+        if (received := self._receive(fd, connection, connection.read_request)) is not None:
             self._serve(fd, connection, received, turn)
             if turn.over:
                 return

@@ -39,6 +39,7 @@ _log = get_logger("portal.serving")
 _STOPPING = "the server is stopping"
 _MAX_PATH = 256  # characters; a client may spell one path in many ways
 _ARRIVE = 1.0  # seconds that a request may take to arrive completely, and get its 503, while the listener stops
+_PIECES = 64  # of a body on disk that a worker reads before others have their turn
 _LOOK = 0.05  # seconds between looks at requests that are still arriving while the listener stops
 
 
@@ -175,6 +176,32 @@ class RequestScheduler:
         if sparing and self._pool.crowded:
             raise OverloadedError(NO_WORKER)
         self._pool.submit(_logging_errors, work)
+
+    def receive(self, connection: Connection) -> None:
+        """Have a worker read from a connection whose body is kept on disk, as a write to disk may take its time.
+
+        The connection is not parked. If there is no worker, this thread reads one piece.
+        """
+        self.active.add(connection)
+        try:
+            self._table.release_to_worker(connection)
+            self.submit(partial(self._receive, connection, _PIECES), True)
+        except OverloadedError:
+            self._receive(connection, 1)
+        except BaseException as error:
+            self._end_after(error, connection)
+
+    def _receive(self, connection: Connection, pieces: int) -> None:
+        try:
+            received = None
+            for _ in range(pieces):
+                before = connection.bytes_in
+                received = connection.read_request()
+                if received is not None or connection.bytes_in == before:
+                    break
+            self._give_back(connection, received)
+        except BaseException as error:
+            self._end_after(error, connection)
 
     def _reject(self, connection: Connection, reason: str) -> None:
         try:

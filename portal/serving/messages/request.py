@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, Protocol
 
+from ..._internal.content import Content, content_of, pieces_of
 from ..._internal.executor import HeldKeys
 from ...context import Identity
 from ...http11.request_head import RequestHead
@@ -61,7 +62,7 @@ class Request:
         method, path, query: of the request line; the path is still percent-encoded.
         headers: by lower-case name. Equal requests share the mapping, so it is read-only; middleware that changes
             headers sets another mapping.
-        body: the whole body.
+        body: the whole body. One that is on disk is read when it is first asked for; `content` leaves it there.
         peer: network address of the client, "unix:" on a Unix socket.
         arrived: `time.monotonic()` moment at which the head was complete. Deadlines count from it.
         held: counts the request for further keys, such as its client once that is known, until it is served. None if
@@ -71,6 +72,7 @@ class Request:
     """
 
     __slots__ = (
+        "_content",
         "_exchange",
         "arrived",
         "body",
@@ -88,7 +90,7 @@ class Request:
     def __init__(
         self,
         head: RequestHead,
-        body: bytes,
+        body: bytes | Content,
         connection: Client | None = None,
         peer: str = "",
         exchange: Exchange | None = None,
@@ -100,13 +102,40 @@ class Request:
         self.path = head.path
         self.query = head.query
         self.headers = head.headers
-        self.body = body
+        if isinstance(body, bytes):
+            self.body = body
+        else:
+            self._content = body
         self.connection = connection
         self.peer = peer
         self.notes: dict[str, Any] = {}
         self.arrived = monotonic() if arrived is None else arrived
         self.held = held
         self._exchange = exchange
+
+    def __getattr__(self, name: str) -> bytes:
+        # Only for an attribute that is not set, so that a body in memory costs nothing.
+        if name != "body":
+            raise AttributeError(f"a request has no {name}")
+        self.body = body = b"".join(pieces_of(self._content))
+        return body
+
+    @property
+    def content(self) -> Content:
+        """The whole body, which may be on disk."""
+        try:
+            body: bytes = _BODY.__get__(self, Request)
+        except AttributeError:
+            return self._content
+        return content_of(body)
+
+    @property
+    def body_size(self) -> int:
+        """The number of bytes of the body."""
+        try:
+            return len(_BODY.__get__(self, Request))
+        except AttributeError:
+            return self._content.size
 
     @property
     def secure(self) -> bool:
@@ -130,6 +159,9 @@ class Request:
     def share(self) -> EarlyResponder | None:
         """Return what another thread may respond with from now on; None if only the app can respond."""
         return None if self._exchange is None else self._exchange.share()
+
+
+_BODY: Any = Request.__dict__["body"]  # raises AttributeError while it is not set
 
 
 @dataclass(slots=True)

@@ -9,10 +9,11 @@ from ...errors import ProtocolError
 from ...http11.chunked import ChunkedDecoder
 from ...http11.head_cache import HeadCache
 from ...http11.request_head import RequestHead, check_no_body, find_head_end
+from .stored_body import IN_MEMORY, BodyStore, StoredBody
 
 __all__ = ["Received", "RequestReader"]
 
-Received = tuple[RequestHead, bytes, float]
+Received = tuple[RequestHead, bytes | StoredBody, float]
 """The head and the whole body of a request, and the `time.monotonic()` moment at which the head was complete."""
 
 
@@ -21,8 +22,11 @@ class RequestReader:
 
     Args:
         clock: seconds, as `time.monotonic`.
+        store: has the rules for bodies, and keeps large ones on disk; None keeps all in memory.
+        client: whose bytes they are.
 
     Attributes:
+        storing: whether the next piece of the body is written to disk, which may take its time.
         wants_continue: whether the client waits for `100 Continue` before it sends its body (RFC 9110 section 10.1.1).
 
     Threads: one at a time.
@@ -33,17 +37,31 @@ class RequestReader:
         "_body",
         "_buffer",
         "_cache",
+        "_client",
         "_clock",
         "_decoder",
         "_fed",
         "_head",
         "_max_body",
         "_max_head",
+        "_may_store",
         "_scanned",
+        "_store",
+        "_stored",
+        "storing",
         "wants_continue",
     )
 
-    def __init__(self, max_head: int, max_body: int, cache: HeadCache, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self,
+        max_head: int,
+        max_body: int,
+        cache: HeadCache,
+        clock: Callable[[], float] = monotonic,
+        *,
+        store: BodyStore | None = None,
+        client: str | None = None,
+    ) -> None:
         self._clock = clock
         self._fed = self._arrived = 0.0  # the moments of the latest bytes and of the end of the head
         self._max_head = max_head
@@ -55,6 +73,10 @@ class RequestReader:
         self._decoder: ChunkedDecoder | None = None
         self._body = bytearray()
         self.wants_continue = False
+        self._store = store
+        self._client = client
+        self._stored: StoredBody | None = None
+        self._may_store = self.storing = False
 
     @property
     def state(self) -> str:
@@ -74,9 +96,19 @@ class RequestReader:
         """How many bytes are kept of a request whose head has arrived, and whose body has not."""
         return 0 if self._head is None else len(self._body) + len(self._buffer)
 
+    @property
+    def arrived(self) -> float:
+        """The moment at which the head of the request was complete whose body is arriving."""
+        return self._arrived
+
+    @property
+    def received(self) -> int:
+        """How many bytes of the body have arrived."""
+        return len(self._body) + (0 if self._stored is None else self._stored.size)
+
     def drop(self) -> None:
         """Forget all bytes. Nothing more can be read after it."""
-        self._body, self._buffer, self._decoder = bytearray(), b"", None
+        self._body, self._buffer, self._decoder, self._stored = bytearray(), b"", None, None
 
     def feed(self, data: bytes) -> None:
         """Take the bytes that have arrived."""
@@ -96,8 +128,11 @@ class RequestReader:
 
         Raises: ProtocolError with the HTTP status of the response. Nothing more can be read after it.
         """
-        if self._head is None and not self._read_head():
-            return None
+        if self._head is None:
+            if not self._read_head():
+                return None
+        elif self.storing:  # since an earlier call, so that the caller knows of the disk
+            return self._read_stored()
         return self._read_chunked() if self._decoder is not None else self._read_sized()
 
     def _read_head(self) -> bool:
@@ -112,12 +147,16 @@ class RequestReader:
         head = self._cache.parse(self._buffer[:end])
         self._buffer = self._buffer[end:]
         self._scanned = 0
-        if head.content_length is not None and head.content_length > self._max_body:
-            raise ProtocolError(f"the body must have at most {self._max_body} bytes (max_body)", status=413)
+        length, limit = head.content_length, self._max_body
+        # An app has no rule for small bodies, so that these cost nothing.
+        if self._store is not None and (head.chunked or (length is not None and length > min(limit, IN_MEMORY))):
+            limit = self._apply_rule(self._store, head)
+        if length is not None and length > limit:
+            raise ProtocolError(f"the body must have at most {limit} bytes (max_body)", status=413)
         self._head = head
         self._arrived = self._fed
         if head.chunked:
-            self._decoder = ChunkedDecoder(self._max_body)
+            self._decoder = ChunkedDecoder(limit)
         else:
             if head.content_length is None:
                 check_no_body(head, self._buffer)
@@ -125,6 +164,13 @@ class RequestReader:
             self._buffer = b""
         self.wants_continue = head.expect_continue and not self._buffer and not self._body
         return True
+
+    def _apply_rule(self, store: BodyStore, head: RequestHead) -> int:
+        """Return the limit of a body, and note whether it is kept on disk if it is large."""
+        rule = store.rule_for(head)
+        self._may_store = rule is not None and rule.on_disk
+        self.storing = self._may_store and (head.content_length or 0) > IN_MEMORY
+        return self._max_body if rule is None or rule.max_size is None else rule.max_size
 
     def _read_sized(self) -> Received | None:
         head = self._head
@@ -139,15 +185,38 @@ class RequestReader:
         head, decoder = self._head, self._decoder
         assert head is not None
         assert decoder is not None
-        if self._buffer:
-            self._body += decoder.feed(self._buffer)
-            self._buffer = b""
+        self._decode(decoder)
         if not decoder.complete:
+            self.storing = self._may_store and len(self._body) > IN_MEMORY
             return None
         return self._complete(head, bytes(self._body), bytes(decoder.remainder))
 
-    def _complete(self, head: RequestHead, body: bytes, rest: bytes) -> Received:
+    def _decode(self, decoder: ChunkedDecoder) -> None:
+        if self._buffer:
+            self._body += decoder.feed(self._buffer)
+            self._buffer = b""
+
+    def _read_stored(self) -> Received | None:
+        """Write to disk what has arrived, and return the request if it is complete."""
+        head, decoder = self._head, self._decoder
+        assert head is not None
+        assert self._store is not None
+        if decoder is not None:
+            self._decode(decoder)
+            complete, rest = decoder.complete, decoder.remainder
+        else:
+            left = (head.content_length or 0) - (0 if self._stored is None else self._stored.size)
+            complete, rest = len(self._body) >= left, bytes(self._body[left:])
+            del self._body[left:]
+        if self._body or self._stored is None:
+            self._stored = self._store.append(self._stored, self._body, self._client)
+            self._body = bytearray()
+        return self._complete(head, self._stored, rest) if complete else None
+
+    def _complete(self, head: RequestHead, body: bytes | StoredBody, rest: bytes) -> Received:
         self._head = None
+        self._stored = None
+        self.storing = False
         self._decoder = None
         self._body = bytearray()
         self._buffer = rest

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portal import ProtocolError
+from portal._internal.content import content_of
 from portal.http.messages import multipart
 from portal.http.messages.multipart import (
     MultipartBody,
@@ -14,7 +15,6 @@ from portal.http.messages.multipart import (
     parse_parts,
 )
 from portal.schema import File
-from portal.schema.codecs.files import content_of
 
 HEAD = b'Content-Disposition: form-data; name="a"\r\n'
 

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import pytest
 
 from portal import CallContext, ConfigError, Consumer, LocalPortal, ValidationError, WebSocketPortal, function
+from portal._internal.content import content_of
 from portal.schema import Bytes, File, MaxLen, MinLen, Schema
-from portal.schema.codecs.files import FileTable, content_of, current_table, files_of_call, spooled
+from portal.schema.codecs.files import FileTable, current_table, files_of_call
 
 
 def test_bytes_and_paths(tmp_path: Path) -> None:
@@ -53,13 +54,6 @@ def test_wrong_types_are_rejected(media: str) -> None:
 def test_a_part_of_some_content() -> None:
     file = File.of_content(content_of(b"0123456789"), 2, 5, name="a", type=None)
     assert (file.size, file.read(), list(file.chunks(start=4))) == (5, b"23456", [b"6"])
-
-
-@pytest.mark.parametrize("size", [0, 10, 1024 * 1024 + 1])
-def test_spooled_content(size: int) -> None:
-    data = bytes(size)
-    content = spooled(iter([data[:5], data[5:]]))
-    assert (content.size, content.read_at(0, size + 1)) == (size, data)
 
 
 def swap(photo: File, note: Bytes = b"") -> File:

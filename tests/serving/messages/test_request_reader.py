@@ -16,7 +16,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from portal.errors import ProtocolError
 from portal.http11.head_cache import HeadCache
+from portal.serving.bounds.disk import DiskBudget
+from portal.serving.messages import request_reader
 from portal.serving.messages.request_reader import RequestReader
+from portal.serving.messages.stored_body import BodyRule, BodyStore
 from tests.support.clocks import Clock
 
 CASES = int(os.environ.get("PORTAL_FUZZ_CASES", "60"))
@@ -112,6 +115,38 @@ class ReaderMachine(RuleBasedStateMachine):
 
 ReaderMachine.TestCase.settings = settings(max_examples=CASES, deadline=None, stateful_step_count=20)
 TestReaderMachine = ReaderMachine.TestCase
+
+
+class StoringReaderMachine(ReaderMachine):
+    """The same with bodies that go to disk from 8 bytes on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.budget = DiskBudget(1_000_000)
+        store = BodyStore(self.budget, lambda head: BodyRule(None, on_disk=True))
+        self.reader = RequestReader(4096, 4096, self.cache, store=store, client="a")
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(request_reader, "IN_MEMORY", 8)
+
+    def take(self) -> None:
+        while (found := self.reader.next_request()) is not None:
+            head, body, _ = found
+            data = body if isinstance(body, bytes) else body.read_at(0, body.size + 1)
+            self.got.append((head.method, head.target, data))
+
+    @invariant()
+    def little_is_in_memory(self) -> None:
+        # What has just arrived is written when more arrives.
+        assert self.reader.buffered <= 8 + 60 or not self.reader.storing
+
+    def teardown(self) -> None:
+        self.patch.undo()
+        self.reader.drop()
+        assert self.budget.used == 0
+
+
+StoringReaderMachine.TestCase.settings = settings(max_examples=CASES, deadline=None, stateful_step_count=20)
+TestStoringReaderMachine = StoringReaderMachine.TestCase
 
 
 @settings(max_examples=CASES, deadline=None)

@@ -11,12 +11,13 @@ import pickle
 import queue
 import runpy
 import signal
+import socket
 import sys
 import traceback
-from multiprocessing.connection import Connection
 from types import ModuleType
 
 from .._internal.background import start_thread
+from .messages import MessageSocket
 
 __all__ = ["READY", "load_main", "main", "run_packed"]
 
@@ -28,22 +29,22 @@ _MAIN = "__mp_main__"  # as multiprocessing names it, so that the usual guard of
 def main(descriptor: int) -> None:
     """Serve the parent at a descriptor, which is one end of a pair of sockets."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
-    connection = Connection(descriptor)
+    connection = MessageSocket(socket.socket(fileno=descriptor))
     jobs: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     start_thread("portal-process-read", _read, connection, jobs)
-    connection.send_bytes(READY)
+    connection.send(READY)
     while True:
         try:
-            connection.send_bytes(run_packed(jobs.get()))
-        except (OSError, ValueError):  # the parent has ended, or the reply is too long to send
+            connection.send(run_packed(jobs.get()))
+        except OSError:  # the parent has ended
             os._exit(1)
 
 
-def _read(connection: Connection, jobs: queue.SimpleQueue[bytes]) -> None:
+def _read(connection: MessageSocket, jobs: queue.SimpleQueue[bytes]) -> None:
     """Pass jobs on, and end the process with its parent, also in the middle of a job."""
     try:
         while True:
-            jobs.put(connection.recv_bytes())
+            jobs.put(connection.receive())
     except BaseException:
         os._exit(0)
 

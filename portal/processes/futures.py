@@ -64,11 +64,17 @@ def wait_for_job(
     Raises: CallTimeout, CallCancelled; for what the executor raises, see `failed_job`.
     """
     ended: Future[Any] = Future()
+
+    def cancel() -> None:
+        _pass_on(None, ended)
+
     future.add_done_callback(lambda done: _pass_on(done, ended))
-    context.on_cancel(lambda: _pass_on(None, ended))
+    context.on_cancel(cancel)
     try:
         return ended.result(context.remaining())
-    except FutureTimeout:
+    except FutureTimeout as error:
+        if ended.done() and not ended.cancelled() and ended.exception() is error:  # of the executor, such as a network
+            raise failed_job(job, error, sent=True) from error
         waited = future.cancel() and tells_start
         raise late_job(job, context, started="" if waited else running_on) from None
     except CancelledError:
@@ -80,6 +86,8 @@ def wait_for_job(
         raise
     except Exception as error:
         raise failed_job(job, error, sent=True) from error
+    finally:
+        context.forget(cancel)
 
 
 def _pass_on(done: Future[Any] | None, ended: Future[Any]) -> None:

@@ -98,7 +98,11 @@ class InterpreterPool:
     def _make(self) -> Any:
         made = self._interpreters.create()
         folder = str(Path(__file__).parents[1] / "function")
-        made.exec(_START.format(path=sys.path, folder=folder))
+        try:
+            made.exec(_START.format(path=sys.path, folder=folder))
+        except BaseException:
+            made.close()
+            raise
         with self._lock:
             self._made.append(made)
         return made

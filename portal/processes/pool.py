@@ -6,7 +6,7 @@ pool ends the process of a job that is cancelled or late, and starts another one
 
 from __future__ import annotations
 
-from contextlib import suppress
+from math import inf
 from time import monotonic
 
 from .._internal.at_fork import renew_after_fork
@@ -23,6 +23,7 @@ from .process import WorkerProcess
 __all__ = ["ProcessPool"]
 
 _log = get_logger("portal.processes")
+_START_PAUSE = 1.0  # seconds after a start that failed, while there are other processes
 
 
 class _Running:
@@ -108,31 +109,40 @@ class ProcessPool:
         """
         data = pack(job)
         running = _Running(self)
-        context.on_cancel(running.cancel)
-        while True:
-            process = self._take(job, context)
-            try:
-                process.send(data)
-                break
-            except OSError:  # it has ended while it was idle
-                self._give_back(process, usable=False)
-        usable = False
+        cancel = running.cancel
+        context.on_cancel(cancel)
+        try:
+            while True:
+                reply = self._run_once(job, data, running, context)
+                if reply is not None:
+                    return unpack(reply)
+        finally:
+            context.forget(cancel)
+
+    def _run_once(self, job: Job, data: bytes, running: _Running, context: CallContext) -> bytes | None:
+        """Return the reply of one process; None if it had ended before it got the job."""
+        process = self._take(job, context)
+        usable = is_sent = False
         try:
             running.begin(process)
             if context.cancelled:
                 process.kill()
+            process.send(data, context.remaining())
+            is_sent = True
             reply = process.receive(context.remaining())
             usable = True
+            return reply
         except TimeoutError:
-            raise late_job(job, context, started="its process was ended") from None
+            raise late_job(job, context, started="its process was ended" if is_sent else "") from None
         except (EOFError, OSError) as error:
+            if not is_sent:
+                return None
             if context.cancelled:
                 raise cancelled_job(context, started=True) from None
             raise self._ended(job, process, error) from None
         finally:
             running.end()
             self._give_back(process, usable)
-        return unpack(reply)
 
     def _take(self, job: Job, context: CallContext) -> WorkerProcess:
         arrived = monotonic()
@@ -154,10 +164,12 @@ class ProcessPool:
                         process = self._idle.pop()
                         if process.alive:
                             return process
-                        self._discard(process)
+                        self._processes.discard(process)
+                        process.close()  # it has ended, so this does not wait
                     self._raise_failure(arrived)
-                    self._provide()
-                    self._changed.wait(context.remaining())
+                    pause = self._provide()
+                    left = context.remaining()
+                    self._changed.wait(pause if left is None else min(pause or left, left))
             finally:
                 self._waiting -= 1
 
@@ -170,15 +182,24 @@ class ProcessPool:
             message = f"no worker process can be started: {self._failure[1]}"
             raise TransportError(message, delivery="not_sent", cause=self._failure[1])
 
-    def _provide(self) -> None:
-        """Start a process if one is needed and there may be another one."""
-        if self._free() > 0 and self._starting < self._waiting:
-            self._starting += 1
-            try:
-                start_thread("portal-process-start", logging_errors, "portal-process-start", self._start)
-            except BaseException:
-                self._starting -= 1
-                raise
+    def _provide(self) -> float | None:
+        """Start a process if one is needed and there may be another one.
+
+        Returns: seconds until it is tried again after a failure; None if it need not be.
+        """
+        if self._free() <= 0 or self._starting >= self._waiting:
+            return None
+        failed_at = -inf if self._failure is None else self._failure[0]
+        pause = failed_at + _START_PAUSE - monotonic()
+        if pause > 0 and self._processes:
+            return pause
+        self._starting += 1
+        try:
+            start_thread("portal-process-start", logging_errors, "portal-process-start", self._start)
+        except BaseException:
+            self._starting -= 1
+            raise
+        return None
 
     def _start(self) -> None:
         process: WorkerProcess | None = None
@@ -209,13 +230,10 @@ class ProcessPool:
                 self._changed.notify()
                 return
             self._killed += not usable
-            self._discard(process)
+            self._processes.discard(process)
             self._changed.notify_all()  # a waiter starts the next one
         process.kill()
         process.close()
-
-    def _discard(self, process: WorkerProcess) -> None:
-        self._processes.discard(process)
 
     def _ended(self, job: Job, process: WorkerProcess, error: Exception) -> TransportError:
         with self._changed:
@@ -250,10 +268,9 @@ class ProcessPool:
         """End all processes; running calls fail. May be called twice."""
         with self._changed:
             self._closed = True
-            processes, self._processes, self._idle = self._processes, set(), []
+            processes, idle, self._processes, self._idle = self._processes, self._idle, set(), []
             self._changed.notify_all()
         for process in processes:
             process.kill()
-        for process in processes:
-            with suppress(OSError):
-                process.close()
+        for process in idle:  # the caller of any other one closes it
+            process.close()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from multiprocessing import Pipe
 from typing import Any
 
 from .child import READY
+from .messages import MessageSocket
 
 __all__ = ["WorkerProcess"]
 
@@ -38,7 +39,9 @@ class WorkerProcess:
     """
 
     def __init__(self, start_timeout: float = 60.0) -> None:
-        self._connection, theirs = Pipe()
+        ours, theirs = socket.socketpair()
+        self._connection = MessageSocket(ours)
+        self.uses = 0
         code = _START.format(path=sys.path, descriptor=theirs.fileno())
         try:
             with theirs:
@@ -50,13 +53,13 @@ class WorkerProcess:
         except BaseException:
             self._connection.close()
             raise
-        self.uses = 0
         try:
-            if not self._connection.poll(start_timeout) or self._connection.recv_bytes() != READY:
-                raise OSError(f"the process was not ready within {start_timeout} s")
+            if self._connection.receive(start_timeout) != READY:
+                raise OSError("its first message was another one")
         except (OSError, EOFError) as error:
             self.kill()
-            raise OSError(f"a worker process did not start: {error or 'it ended'}") from error
+            end = self.close()
+            raise OSError(f"a worker process did not start: {error}; {end}") from error
 
     @property
     def pid(self) -> int:
@@ -68,19 +71,20 @@ class WorkerProcess:
         """Whether the process runs."""
         return self._process.poll() is None
 
-    def send(self, data: bytes) -> None:
-        """Send a job. Raises: OSError if the process has ended; then it has not run the job."""
+    def send(self, data: bytes, timeout: float | None = None) -> None:
+        """Send a job. If this raises, the job does not run.
+
+        Raises: TimeoutError if the process does not take it in time. OSError if the process has ended.
+        """
         self.uses += 1
-        self._connection.send_bytes(data)
+        self._connection.send(data, timeout)
 
     def receive(self, timeout: float | None) -> bytes:
         """Return the reply to the job.
 
         Raises: TimeoutError after `timeout` seconds. EOFError or OSError if the process ends.
         """
-        if not self._connection.poll(timeout):
-            raise TimeoutError
-        return self._connection.recv_bytes()
+        return self._connection.receive(timeout)
 
     def kill(self) -> None:
         """End the process at once; `close` frees what is left."""

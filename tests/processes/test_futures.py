@@ -111,3 +111,12 @@ def test_what_cannot_be_sent() -> None:
     error = failed_job(JOB, TypeError("cannot pickle '_thread.lock' object"), sent=False)
     assert isinstance(error, SerializationError)
     assert not error.may_have_executed
+
+
+def test_a_timeout_of_the_executor_is_not_the_deadline() -> None:
+    executor, context = Given(), CallContext()
+    executor.future.set_exception(TimeoutError("the network"))
+    with pytest.raises(TransportError, match="TimeoutError: the network") as caught:
+        FutureRunner(executor).run(JOB, context)
+    assert caught.value.may_have_executed
+    assert not context._callbacks

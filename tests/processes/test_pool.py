@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -16,6 +18,7 @@ from portal import CallCancelled, CallContext, CallTimeout, ConfigError, Overloa
 from portal.errors import PortalError, TransportError
 from portal.processes import ProcessPool
 from portal.processes.jobs import Job
+from tests.support.waiting import eventually
 
 WAIT = 60.0
 
@@ -184,3 +187,57 @@ def test_a_forked_process_has_processes_of_its_own(pool: ProcessPool) -> None:
 def test_wrong_bounds_are_rejected(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         ProcessPool(**options)
+
+
+def test_a_frozen_process_does_not_keep_a_call_beyond_its_deadline(pool: ProcessPool) -> None:
+    """It takes no more of the arguments than fit into the buffers of the system."""
+    frozen = pool.run(job(os.getpid), CallContext())
+    assert isinstance(frozen, int)
+    os.kill(frozen, signal.SIGSTOP)
+    with pytest.raises(CallTimeout) as late:
+        pool.run(job(len, b"x" * 50_000_000), CallContext(deadline=monotonic() + 0.5))
+    assert not late.value.may_have_executed
+    again = pool.run(job(os.getpid), CallContext())
+    assert isinstance(again, int)
+    assert again != frozen
+    os.kill(again, signal.SIGSTOP)
+    context = CallContext()
+    with ThreadPoolExecutor(1) as threads:
+        cancelled = threads.submit(pool.run, job(len, b"x" * 50_000_000), context)
+        eventually(lambda: pool.stats()["idle"] == 0)
+        context.cancel()
+        with pytest.raises(CallCancelled):
+            cancelled.result(WAIT)
+
+
+def test_a_context_of_many_calls_keeps_nothing_of_them(pool: ProcessPool) -> None:
+    context = CallContext()
+    for number in range(3):
+        assert pool.run(job(abs, -number), context) == number
+    assert not context._callbacks
+
+
+def test_starts_that_fail_are_not_tried_in_a_tight_loop(monkeypatch: pytest.MonkeyPatch, fifo: Path) -> None:
+    pool, busy, starts = ProcessPool(2), CallContext(), count()
+    pool.run(job(abs, 1), CallContext())
+
+    class Failing:
+        def __init__(self, timeout: float) -> None:
+            next(starts)
+            raise OSError("no process")
+
+    with ThreadPoolExecutor(1) as threads:
+        try:
+            first = threads.submit(pool.run, job(hang, str(fifo)), busy)
+            fifo.read_text()
+            monkeypatch.setattr("portal.processes.pool.WorkerProcess", Failing)
+            with pytest.raises(CallTimeout, match="waited for a process"):
+                pool.run(job(abs, 1), CallContext(deadline=monotonic() + 0.5))
+            monkeypatch.undo()
+            assert 1 <= next(starts) < 5
+            assert pool.run(job(abs, -2), CallContext()) == 2  # the pause is over after a second
+        finally:
+            busy.cancel()
+            pool.close()
+        with pytest.raises(CallCancelled):
+            first.result(WAIT)

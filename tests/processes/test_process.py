@@ -62,3 +62,9 @@ def test_an_interpreter_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("sys.executable", "/nowhere/python")
     with pytest.raises(OSError, match="nowhere"):
         WorkerProcess()
+
+
+def test_a_process_that_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("portal.processes.process._START", "raise SystemExit(7 if {descriptor} and {path!r} else 0)")
+    with pytest.raises(OSError, match="the other end is closed; exit code 7"):
+        WorkerProcess()

@@ -14,7 +14,8 @@ from ..schema import FunctionSchema, Schema, check_name
 from .engines.registry import engine_names
 from .jsdoc import read_jsdoc
 from .lexer import position
-from .program import Program, Source, arguments_for, prepare, prepare_module
+from .program import Program
+from .source import Source, arguments_for, prepare, prepare_module
 
 __all__ = ["JSFunction"]
 

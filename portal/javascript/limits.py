@@ -1,11 +1,13 @@
-"""Limits: what one call of a JavaScript function may use."""
+"""Limits: what one call of a JavaScript function may use.
+
+A child process loads this module when it starts, so it imports little. The checks are loaded where limits are set.
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
-
-from .._internal.settings import count, positive_seconds, size
 
 __all__ = ["Limits"]
 
@@ -39,6 +41,8 @@ class Limits:
     fuel: int | None = None
 
     def __post_init__(self) -> None:
+        from .._internal.settings import count, positive_seconds, size
+
         positive_seconds("limits.time", self.time, maximum=3600.0)
         size("limits.memory", self.memory, minimum=_MIB)
         size("limits.stack", self.stack, minimum=64 * 1024, maximum=4 * _MIB)
@@ -61,6 +65,14 @@ class Limits:
     def with_fuel(self, fuel: int) -> Limits:
         """Return the limits with less fuel; the same object if `fuel` is not less."""
         return self if self.fuel is not None and fuel >= self.fuel else replace(self, fuel=fuel)
+
+    @staticmethod
+    def from_list(values: Iterable[Any]) -> Limits:
+        """Return the limits of which `to_list` gave the values; they are not checked again."""
+        made = object.__new__(Limits)
+        for field, value in zip(fields(Limits), values, strict=True):
+            object.__setattr__(made, field.name, value)
+        return made
 
     def to_list(self) -> list[Any]:
         """Return the values in order, as JSON data."""

@@ -26,6 +26,7 @@ def test_less_time_only() -> None:
 def test_a_list_makes_the_same_limits() -> None:
     limits = Limits(time=0.5, fuel=7)
     assert Limits(*limits.to_list()) == limits
+    assert Limits.from_list(limits.to_list()) == limits
 
 
 @pytest.mark.parametrize(

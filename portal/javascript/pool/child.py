@@ -28,6 +28,7 @@ __all__ = ["main", "serve"]
 
 #: Seconds that a call may take beyond its time limit before the system ends the process.
 _GRACE = 1.0
+_MIB = 1024 * 1024
 _PR_SET_PDEATHSIG = 1
 
 
@@ -109,7 +110,7 @@ def _virtual_memory() -> int:
 
 @lru_cache(maxsize=64)
 def _limits_of(*values: Any) -> Limits:
-    return Limits(*values)
+    return Limits.from_list(values)
 
 
 def load_engine(reference: str) -> type[Engine]:
@@ -129,7 +130,7 @@ class _Child:
     def warm_up(self) -> None:
         """Make one call, so that all that is loaded on first use is loaded before the files are out of reach."""
         program = Program("warm", "__default__ = function (p) { throw new Error(p.a); };")
-        limits = Limits()
+        limits = _limits_of(5.0, 64 * _MIB, _MIB, _MIB, 0, 1, None)
         for text in ('{"a": 1}', '{"a": "\\u00e9"}'):
             handle = self._engine.compile(program, limits)
             try:
@@ -141,7 +142,7 @@ class _Child:
 
     def serve_message(self, head: list[Any], body: str) -> None:
         if head[0] == "program":
-            self._programs[head[1]] = Program.from_json(body)
+            self._programs[head[1]] = Program.from_json(body, head[1])
             return
         _, digest, values = head
         program, limits = self._programs[digest], _limits_of(*values)
@@ -164,7 +165,7 @@ class _Child:
 
     def serve_in_fork(self, head: list[Any], body: str, settings: dict[str, Any]) -> None:
         """Make a call in a fork of this process, which has loaded the engine and runs no code of a user itself."""
-        limits = Limits(*head[2])
+        limits = _limits_of(*head[2])
         fork = os.fork()
         if fork == 0:
             try:

@@ -7,7 +7,7 @@ asm-generic/unistd.h.
 from __future__ import annotations
 
 import ctypes
-import platform
+import os
 import struct
 import sys
 
@@ -71,7 +71,7 @@ def install_filter(*, threads: bool = False) -> bool:
 
     Returns: False where the platform has no seccomp, or forbids it.
     """
-    machine = _MACHINES.get(platform.machine()) if sys.platform == "linux" else None
+    machine = _MACHINES.get(os.uname().machine) if sys.platform == "linux" else None
     if machine is None:
         return False
     arch, numbers = machine

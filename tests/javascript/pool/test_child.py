@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -81,3 +83,11 @@ def test_nothing_is_left_for_the_next_call(peer: Peer) -> None:
 
 def test_the_engine_is_named_by_module_and_class() -> None:
     assert load_engine(QUICKJS) is QuickJSEngine
+
+
+def test_a_child_starts_with_few_imports() -> None:
+    code = (
+        "import sys, portal.javascript.pool.child, portal.javascript.engines.quickjs;"
+        "print(sorted({'hashlib', 'pickle', 'portal.errors', 'portal.javascript.lexer'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "[]\n"

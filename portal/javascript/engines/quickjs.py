@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -70,17 +71,17 @@ class QuickJSEngine(Engine):
 
     def compile(self, program: Program, limits: Limits) -> Any:
         """Load a program into a new context."""
-        key = _key_of(program)
+        key, makes_jobs = _facts_of(program)
         spare, self._spare = self._spare, None
         realm = spare[1] if spare is not None and spare[0] == key else QuickJSRealm(key, self._factor)
         realm.require_memory(limits)
         load_realm(realm, program, limits)
-        realm.makes_jobs = bool(program.modules) or _JOBS.search(program.source) is not None
+        realm.makes_jobs = makes_jobs
         return realm
 
     def prepare(self, program: Program, limits: Limits) -> None:
         """Make the context for the next program."""
-        key = _key_of(program)
+        key, _ = _facts_of(program)
         if self._spare is None or self._spare[0] != key:
             self._spare = key, QuickJSRealm(key, self._factor)
 
@@ -212,8 +213,11 @@ def _no_memory(error: TypeError) -> EngineError:
     return out_of_memory()
 
 
-def _key_of(program: Program) -> _Key:
-    return program.options, json.dumps(program.arguments), is_needed(program)
+@lru_cache(maxsize=64)
+def _facts_of(program: Program) -> tuple[_Key, bool]:
+    """Return what the context of a program is made for, and whether the program may make promise jobs."""
+    key = program.options, json.dumps(program.arguments), is_needed(program)
+    return key, bool(program.modules) or _JOBS.search(program.source) is not None
 
 
 def _version() -> str:

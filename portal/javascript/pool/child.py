@@ -22,7 +22,7 @@ from ..engine import Engine, EngineError
 from ..limits import Limits
 from ..program import Program
 from .lockdown import lock_down, opens_nothing
-from .messages import pack, read_message
+from .messages import MessageReader, pack, read_message
 
 __all__ = ["main", "serve"]
 
@@ -52,9 +52,10 @@ def main() -> None:
 
 def serve(connection: socket.socket) -> None:
     """Configure this process, and serve calls until the connection is closed."""
-    settings, _ = read_message(connection.recv)
+    reader = MessageReader(connection.recv)
+    settings, _ = reader.read()
     engine = load_engine(settings["engine"])(**settings["options"])
-    child = _Child(connection, engine, 0.0 if settings["forks"] else _GRACE)
+    child = _Child(connection, reader, engine, 0.0 if settings["forks"] else _GRACE)
     child.warm_up()
     gc.collect()
     gc.freeze()
@@ -65,7 +66,7 @@ def serve(connection: socket.socket) -> None:
         facts = _locked_down(settings)
     connection.sendall(pack(["ready", facts]))
     while True:
-        head, body = read_message(connection.recv)
+        head, body = reader.read()
         if settings["forks"] and head[0] == "call":
             child.serve_in_fork(head, body, settings)
         else:
@@ -121,9 +122,10 @@ def load_engine(reference: str) -> type[Engine]:
 
 
 class _Child:
-    def __init__(self, connection: socket.socket, engine: Engine, grace: float) -> None:
+    def __init__(self, connection: socket.socket, reader: MessageReader, engine: Engine, grace: float) -> None:
         self._grace = grace
         self._connection = connection
+        self._reader = reader
         self._engine = engine
         self._programs: dict[str, Program] = {}
 
@@ -192,7 +194,7 @@ class _Child:
             self._connection.sendall(pack(["log"], text))
             return "null"
         self._connection.sendall(pack(["host", kind], text))
-        head, body = read_message(self._connection.recv)
+        head, body = self._reader.read()
         if head[0] == "failed":
             raise EngineError("host", head[2], name=head[1])
         return body

@@ -12,9 +12,11 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["pack", "read_message"]
+__all__ = ["MessageReader", "pack", "read_message"]
 
 _LENGTHS = struct.Struct(">II")
+_MAX_HEAD = 1_000_000
+_CHUNK, _PIECE = 64 * 1024, 1024 * 1024  # bytes
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -24,20 +26,55 @@ def pack(head: Any, body: str = "") -> bytes:
     return b"".join((_LENGTHS.pack(len(first), len(second)), first, second))
 
 
-def read_message(receive: Callable[[int], bytes], most: int | None = None) -> tuple[Any, str]:
-    """Read one message.
+class MessageReader:
+    """Reads messages from a stream, a small one with a single system call.
 
     Args:
         receive: returns at most so many bytes, at least one; b"" at the end.
-        most: bytes of the body at most.
 
-    Raises: EOFError at the end; ValueError for a message that is too long or malformed.
+    Threads: one at a time.
     """
-    head_length, body_length = _LENGTHS.unpack(_read(receive, _LENGTHS.size))
-    if head_length > 1_000_000 or (most is not None and body_length > most):
-        raise ValueError(f"a message must have at most {most} bytes, got {head_length + body_length}")
-    data = _read(receive, head_length + body_length)
-    return json.loads(data[:head_length]), data[head_length:].decode("utf-8", "surrogatepass")
+
+    def __init__(self, receive: Callable[[int], bytes]) -> None:
+        self._receive = receive
+        self._rest = b""  # what was received beyond the last message
+
+    def read(self, most: int | None = None) -> tuple[Any, str]:
+        """Read one message.
+
+        Args:
+            most: bytes of the body at most.
+
+        Raises: EOFError at the end; ValueError for a message that is too long or malformed.
+        """
+        data = self._at_least(_LENGTHS.size, self._rest)
+        head_length, body_length = _LENGTHS.unpack_from(data)
+        if head_length > _MAX_HEAD or (most is not None and body_length > most):
+            raise ValueError(f"a message must have at most {most} bytes, got {head_length + body_length}")
+        head_end = _LENGTHS.size + head_length
+        end = head_end + body_length
+        if len(data) < end:
+            data = self._at_least(end, data)
+        self._rest = data[end:]
+        return json.loads(data[_LENGTHS.size : head_end]), data[head_end:end].decode("utf-8", "surrogatepass")
+
+    def _at_least(self, length: int, data: bytes) -> bytes:
+        """Return the data with so much more that it has at least `length` bytes."""
+        parts, have = [data], len(data)
+        while have < length:
+            part = self._receive(_CHUNK if length - have < _CHUNK else _PIECE)
+            if not part:
+                raise EOFError("the other side has closed")
+            parts.append(part)
+            have += len(part)
+        return b"".join(parts) if len(parts) > 1 else data
+
+
+def read_message(receive: Callable[[int], bytes]) -> tuple[Any, str]:
+    """Read one message, and nothing beyond it; see `MessageReader.read`."""
+    lengths = _read(receive, _LENGTHS.size)
+    parts = [_read(receive, sum(_LENGTHS.unpack(lengths))), lengths]
+    return MessageReader(lambda length: parts.pop()).read()
 
 
 def _read(receive: Callable[[int], bytes], length: int) -> bytes:

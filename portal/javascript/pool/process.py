@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import select
 import signal
 import socket
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from math import ceil
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -14,7 +16,7 @@ from typing import Any
 from ..engine import EngineError, Host
 from ..limits import Limits
 from ..program import Program
-from .messages import pack, read_message
+from .messages import MessageReader, pack
 
 __all__ = ["ChildProcess", "ChildSettings"]
 
@@ -96,9 +98,12 @@ class ChildProcess:
             raise EngineError("host", f"a child process cannot be started: {error}") from error
         self.uses = 0
         self._known: set[str] = set()
+        self._socket.setblocking(False)
+        self._readable, self._writable = _poll(self._socket, write=False), _poll(self._socket, write=True)
+        self._reader = MessageReader(self._receive)
         try:
-            self._socket.sendall(pack(settings.to_dict()))
-            head, _ = read_message(self._receive)
+            self._send(pack(settings.to_dict()))
+            head, _ = self._reader.read()
             if head[0] != "ready":
                 raise EngineError("host", f"the child process failed to start: {head[1]}")
         except (EOFError, OSError, ValueError) as error:
@@ -144,7 +149,7 @@ class ChildProcess:
         try:
             self._send(data)
             while True:
-                head, body = read_message(self._receive, 4 * limits.output + 4096)
+                head, body = self._reader.read(4 * limits.output + 4096)
                 if head[0] == "ok":
                     return body
                 if head[0] == "error":
@@ -180,18 +185,28 @@ class ChildProcess:
         return EngineError("execute", f"the child process crashed: {name}", name="Crash", broken=True)
 
     def _send(self, data: bytes) -> None:
-        self._socket.settimeout(self._left())
-        self._socket.sendall(data)
+        sent = self._send_some(data)
+        if sent < len(data):
+            left = memoryview(data)[sent:]
+            while left:
+                self._wait(self._writable)
+                left = left[self._send_some(left) :]
+
+    def _send_some(self, data: bytes | memoryview) -> int:
+        try:
+            return self._socket.send(data)
+        except BlockingIOError:
+            return 0
 
     def _receive(self, length: int) -> bytes:
-        self._socket.settimeout(self._left())
+        self._wait(self._readable)
         return self._socket.recv(length)
 
-    def _left(self) -> float:
+    def _wait(self, poll: Any) -> None:
+        """Wait until the socket is ready. Raises: TimeoutError when the time of the call is over."""
         left = self._end - monotonic()
-        if left <= 0:
+        if left <= 0 or not poll.poll(ceil(left * 1000)):
             raise TimeoutError
-        return left
 
     def kill(self) -> None:
         """End the process at once; `close` frees what is left."""
@@ -217,3 +232,10 @@ class ChildProcess:
                 return int(file.read().split()[1]) * 4096
         except (OSError, ValueError, IndexError):
             return 0
+
+
+def _poll(connection: socket.socket, *, write: bool) -> Any:
+    """Return what waits until a socket is ready; one system call for each wait."""
+    found = select.poll()
+    found.register(connection, select.POLLOUT if write else select.POLLIN)
+    return found

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from portal.javascript.pool.messages import pack, read_message
+from portal.javascript.pool.messages import MessageReader, pack, read_message
 
 
 def reader(data: bytes, piece: int) -> Callable[[int], bytes]:
@@ -23,6 +23,23 @@ def test_a_message_arrives_in_pieces(piece: int, body: str) -> None:
     receive = reader(pack(["ok", 1], body) + pack(["next"]), piece)
     assert read_message(receive) == (["ok", 1], body)
     assert read_message(receive) == (["next"], "")
+    messages = MessageReader(reader(pack(["ok", 1], body) + pack(["next"]), piece))
+    assert [messages.read(), messages.read()] == [(["ok", 1], body), (["next"], "")]
+
+
+def test_a_small_message_takes_one_call_and_a_long_one_few() -> None:
+    lengths: list[int] = []
+    receive = reader(pack(["ok"], "x") + pack(["ok"], "y" * 3_000_000), 10_000_000)
+
+    def counted(length: int) -> bytes:
+        lengths.append(length)
+        return receive(length)
+
+    messages = MessageReader(counted)
+    assert messages.read() == (["ok"], "x")
+    assert len(lengths) == 1
+    assert messages.read() == (["ok"], "y" * 3_000_000)
+    assert len(lengths) < 6
 
 
 def test_the_end_and_a_message_that_is_too_long() -> None:
@@ -31,6 +48,6 @@ def test_the_end_and_a_message_that_is_too_long() -> None:
     with pytest.raises(EOFError):
         read_message(reader(b"", 100))
     with pytest.raises(ValueError, match="at most 2 bytes"):
-        read_message(reader(pack(["ok"], "abc"), 100), 2)
+        MessageReader(reader(pack(["ok"], "abc"), 100)).read(2)
     with pytest.raises(ValueError, match="at most"):
-        read_message(reader(b"\xff" * 8, 100))
+        MessageReader(reader(b"\xff" * 8, 100)).read()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import subprocess
 import sys
@@ -117,6 +119,49 @@ def test_a_portal_computes_a_few_hashes_at_once(monkeypatch: pytest.MonkeyPatch)
             assert slow.computed == 3
         assert portal.stats()["auth"] == {"rejected_password_checks": 4}
         assert post(url, "ann", "right").json() == "ann"
+
+
+def ask_under_wsgi(portal: HTTPPortal, credential: str, body: Any = None) -> tuple[int, dict[str, str], Any]:
+    """Return status, headers and data of a response of the application."""
+    text = json.dumps({} if body is None else body).encode()
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": "POST", "PATH_INFO": "/api/whoami" if body is None else "/api/rpc", "SERVER_NAME": "x",
+        "SERVER_PORT": "80", "SERVER_PROTOCOL": "HTTP/1.1", "REMOTE_ADDR": "192.0.2.1", "wsgi.url_scheme": "http",
+        "CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(len(text)), "wsgi.input": io.BytesIO(text),
+        "HTTP_AUTHORIZATION": basic(credential),
+    }  # fmt: skip
+    started: list[tuple[str, Any]] = []
+    pieces = portal.wsgi(environ, lambda status, headers, *rest: started.append((status, headers)))  # type: ignore[arg-type,return-value]
+    data = json.loads(b"".join(pieces))
+    ((status, headers),) = started
+    return int(status[:3]), {name.lower(): value for name, value in headers}, data
+
+
+def test_a_portal_computes_a_few_hashes_at_once_under_wsgi(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever number of threads the server has."""
+    auth = BasicAuth({"ann": RIGHT, "bob": RIGHT})
+    slow = SlowHash(monkeypatch)
+    slow.gate.set()
+    with HTTPPortal(listen=False, auth=auth) as portal:
+        portal.apply(whoami)
+        assert ask_under_wsgi(portal, "bob:right")[2] == "bob"
+        slow.gate.clear()
+        assert slow.started.acquire(timeout=WAIT)
+        with slow.running(*[lambda: ask_under_wsgi(portal, "ann:wrong")] * 2):
+            batch = [{"jsonrpc": "2.0", "method": "whoami", "id": number} for number in range(20)]
+            for credential, body in (
+                ("ann:wrong", None),
+                ("ann:right", None),
+                ("who:wrong", None),
+                ("ann:wrong", batch),
+            ):
+                status, headers, problem = ask_under_wsgi(portal, credential, body)
+                assert (status, headers["retry-after"]) == (503, "1")
+                assert (problem["code"], problem["delivery"]) == ("overloaded", "not_sent")
+            assert ask_under_wsgi(portal, "bob:right")[2] == "bob"
+            assert slow.computed == 3
+        assert portal.stats()["auth"] == {"rejected_password_checks": 4}
+        assert ask_under_wsgi(portal, "ann:right")[2] == "ann"
 
 
 def test_one_client_leaves_half_of_the_hashes_to_others(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,17 +76,68 @@ def test_schemas_and_limits_of_certain_functions_do_not_count() -> None:
         assert [ask(portal, "GET", "/api/add").status_code for _ in range(3)] == [200] * 3
 
 
-def test_listings_count_under_wsgi() -> None:
-    statuses: list[str] = []
+def ask_under_wsgi(portal: HTTPPortal, method: str, path: str, value: Any = None) -> tuple[int, dict[str, str], Any]:
+    """Return status, headers and body of a response of the application."""
+    body = b"" if value is None else json.dumps(value).encode()
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": method, "PATH_INFO": path.partition("?")[0], "QUERY_STRING": path.partition("?")[2],
+        "SERVER_NAME": "x", "SERVER_PORT": "80", "SERVER_PROTOCOL": "HTTP/1.1", "REMOTE_ADDR": "192.0.2.1",
+        "CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(len(body)), "wsgi.url_scheme": "http",
+        "wsgi.input": io.BytesIO(body),
+    }  # fmt: skip
+    started: list[tuple[str, Any]] = []
+    pieces = portal.wsgi(environ, lambda status, headers, *rest: started.append((status, headers)))  # type: ignore[arg-type,return-value]
+    data = b"".join(pieces)
+    ((status, headers),) = started
+    return int(status[:3]), {name.lower(): value for name, value in headers}, json.loads(data) if data else None
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/api", 200),
+        ("GET", "/api/shop", 200),
+        ("POST", "/api/nothing", 404),
+        ("POST", "/api/shop/nothing/at/all", 404),
+        ("POST", "/api/add@9", 404),
+        ("GET", "/api/add?version=x", 404),
+    ],
+)
+def test_listings_and_unknown_functions_count_under_wsgi(method: str, path: str, status: int) -> None:
     with HTTPPortal(listen=False, middleware=[RateLimit("2/hour")]) as portal:
-        for _ in range(3):
-            environ: dict[str, Any] = {
-                "REQUEST_METHOD": "GET", "PATH_INFO": "/api", "SERVER_NAME": "x", "SERVER_PORT": "80",
-                "SERVER_PROTOCOL": "HTTP/1.1", "REMOTE_ADDR": "192.0.2.1", "wsgi.url_scheme": "http",
-                "wsgi.input": io.BytesIO(),
-            }  # fmt: skip
-            list(portal.wsgi(environ, lambda status, headers, *rest: statuses.append(status[:3])))  # type: ignore[arg-type,return-value]
-    assert statuses == ["200", "200", "429"]
+        portal.apply(add)
+        portal.apply_service(Service("shop", [add]))
+        found = [ask_under_wsgi(portal, method, path, {} if method == "POST" else None) for _ in range(3)]
+        assert found[0][0] == found[1][0]
+        assert found[0][0] == status or (status == 404 and 400 <= found[0][0] < 429)
+        assert (found[2][0], found[2][1]["retry-after"] > "0") == (429, True)
+        assert ask_under_wsgi(portal, "POST", "/api/add", {"a": 1, "b": 2})[0] == 429
+
+
+@pytest.mark.parametrize("method", ["rpc.discover", "nothing", "a" * 1000, "add@9", "shop.nothing", "rpc.nothing"])
+def test_methods_that_run_no_function_count_under_wsgi(method: str) -> None:
+    with HTTPPortal(listen=False, middleware=[RateLimit("2/hour")]) as portal:
+        portal.apply(add)
+        _, headers, _ = ask_under_wsgi(portal, "POST", "/api/rpc", BATCHED | {"method": method})
+        assert headers["ratelimit"].startswith('"default";r=1;')
+        _, _, batch = ask_under_wsgi(portal, "POST", "/api/rpc", [BATCHED | {"method": method}] * 100)
+        assert [item.get("error", {}).get("code") == -32029 for item in batch] == [False] + [True] * 99
+        _, _, called = ask_under_wsgi(portal, "POST", "/api/rpc", BATCHED | {"method": "add", "params": [1, 2]})
+        assert called["error"]["data"]["code"] == "rate_limited"
+
+
+def test_a_portal_without_documents_has_no_rpc_discover_under_wsgi() -> None:
+    request = BATCHED | {"method": "rpc.discover"}
+    with HTTPPortal(listen=False, documents=False) as portal:
+        portal.apply(add)
+        assert ask_under_wsgi(portal, "POST", "/api/rpc", request)[2]["error"]["code"] == -32601
+        assert ask_under_wsgi(portal, "POST", "/api/rpc", [request])[2][0]["error"]["code"] == -32601
+        for path in ("/openapi.json", "/openrpc.json", "/docs"):
+            assert ask_under_wsgi(portal, "GET", path)[0] == 404
+    with HTTPPortal(listen=False) as portal:
+        portal.apply(add)
+        _, _, found = ask_under_wsgi(portal, "POST", "/api/rpc", request)
+        assert [one["name"] for one in found["result"]["methods"]] == ["add"]
 
 
 def test_a_portal_without_documents_has_no_rpc_discover() -> None:

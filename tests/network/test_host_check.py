@@ -5,12 +5,13 @@ import io
 import json
 import logging
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from portal import Consumer, HTTPPortal
+from portal import Consumer, HTTPPortal, WebSocketPortal
 from portal.errors import ConfigError
 from portal.http import CORS
 from portal.http11.allowed_hosts import AllowedHosts
@@ -49,6 +50,58 @@ def test_a_portal_on_a_loopback_address_rejects_other_hosts(host: str) -> None:
         assert portal.stats()["calls"] == 0
         for good in ("localhost", f"127.0.0.1:{portal.port}", "[::1]", "LocalHost."):
             assert post(portal, "/api/refund", good) == (200, "refunded")
+
+
+def shake_hands(portal: WebSocketPortal, host: str, *headers: str) -> bytes:
+    """Return the head of the response to a handshake that is sent to the portal's own address."""
+    lines = ["GET /ws HTTP/1.1", f"Host: {host}", "Upgrade: websocket", "Connection: Upgrade", *headers]
+    lines += ["Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "", ""]
+    with socket.create_connection(("127.0.0.1", portal.port), timeout=10) as sock:
+        sock.sendall("\r\n".join(lines).encode())
+        data = b""
+        while b"\r\n\r\n" not in data:
+            piece = sock.recv(65536)
+            if not piece:
+                break
+            data += piece
+    return data.partition(b"\r\n\r\n")[0]
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example:{port}",
+        "",
+        "localhost.evil.example",
+        "127.0.0.1.nip.io",
+        "2130706433",
+        "127.1",
+        "[::ffff:127.0.0.1]",
+    ],
+)
+@pytest.mark.parametrize("shared", [False, True], ids=["alone", "on the listener of an HTTPPortal"])
+def test_a_websocket_portal_on_a_loopback_address_rejects_other_hosts(host: str, shared: bool) -> None:
+    """By default, without `allowed_hosts`; a page of the same origin as the Host as well."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(HTTPPortal()).listener if shared else None
+        portal = stack.enter_context(WebSocketPortal(listener=listener))
+        portal.apply(refund)
+        foreign = host.format(port=portal.port)
+        for headers in ([], [f"Origin: http://{foreign}"]):
+            assert shake_hands(portal, foreign, *headers).startswith(b"HTTP/1.1 421 ")
+        assert portal.stats()["hosts_rejected"] == 2
+        assert portal.stats()["connections"]["accepted"] == 0
+        for good in ("localhost", f"127.0.0.1:{portal.port}", "[::1]", "LocalHost."):
+            assert shake_hands(portal, good).startswith(b"HTTP/1.1 101 ")
+        assert portal.stats()["hosts_rejected"] == 2
+
+
+def test_a_websocket_portal_on_a_public_address_accepts_every_host_unless_it_has_a_list() -> None:
+    with WebSocketPortal("0.0.0.0") as portal:
+        assert shake_hands(portal, "shop.example").startswith(b"HTTP/1.1 101 ")
+    with WebSocketPortal("0.0.0.0", allowed_hosts=["shop.example"]) as portal:
+        assert shake_hands(portal, "shop.example").startswith(b"HTTP/1.1 101 ")
+        assert shake_hands(portal, "localhost").startswith(b"HTTP/1.1 421 ")
 
 
 def test_every_path_of_a_portal_is_protected() -> None:

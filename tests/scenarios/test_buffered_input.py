@@ -11,6 +11,7 @@ from contextlib import ExitStack
 import pytest
 
 from portal import BearerAuth, HTTPPortal, Identity
+from portal.auth import needs_body
 from portal.auth.server import CredentialSource
 from portal.http.middleware.auth_failure_limit import AuthFailureLimit
 from portal.http.middleware.security_headers import SecurityHeaders
@@ -232,6 +233,56 @@ def test_middleware_that_may_guard_authentication_runs_before_it() -> None:
         eventually(lambda: stats(portal)["input_unknown"] == 999)
         sock.sendall(b"}")
         assert read_response(sock).startswith(b"HTTP/1.1 403 ")
+
+
+@needs_body
+def reads_body(request: CredentialSource) -> Identity | None:
+    return Identity("ann") if b"x" in request.body else None  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("auth", [ReadsBody(), reads_body], ids=["class", "callable"])
+@pytest.mark.parametrize("path", ["/api/size_of", "/api/rpc"])
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+def test_a_body_that_an_authenticator_needs_counts_as_that_of_an_unknown_caller(
+    auth: object, path: str, chunked: bool
+) -> None:
+    """Until it is complete nobody knows whose it is, also if it has the credential of a caller who is known."""
+    with serve(auth=auth) as portal, connect(portal) as sock:
+        part = body(MIB)[: 600 * KIB]
+        piece = b"%x\r\n" % (MIB // 2) + part[: MIB // 2] if chunked else part
+        sock.sendall(head(MIB, path, "good", chunked) + piece)
+        eventually(lambda: stats(portal)["input_buffered"] >= MIB // 2)
+        assert stats(portal)["input_unknown"] == stats(portal)["input_buffered"]
+
+
+def test_bodies_that_an_authenticator_needs_have_the_bound_of_unknown_callers() -> None:
+    """Although the process could keep more."""
+    with serve(auth=ReadsBody(), max_unknown_input=2 * MIB, max_input=64 * MIB) as portal, ExitStack() as half_sent:
+        for _ in range(30):
+            send(half_sent.enter_context(connect(portal)), head(MIB, token="good") + body(MIB)[: 600 * KIB])
+        eventually(lambda: stats(portal)["input_refused"] >= 25)
+        assert stats(portal)["input_buffered"] <= 2 * MIB
+        assert call(portal, 500 * KIB).startswith(b"HTTP/1.1 200 ")
+        half_sent.close()
+        eventually(lambda: stats(portal)["input_unknown"] == 0)
+
+
+def test_a_body_is_no_longer_of_an_unknown_caller_once_it_has_authenticated_him() -> None:
+    gate, begun = threading.Event(), threading.Event()
+
+    def slow(text: str) -> int:
+        begun.set()
+        gate.wait(WAIT)
+        return len(text)
+
+    with serve(auth=ReadsBody()) as portal, connect(portal) as sock:
+        portal.apply(slow)
+        sock.sendall(head(MIB, "/api/slow") + body(MIB))
+        assert begun.wait(WAIT)
+        assert stats(portal)["input_buffered"] > MIB // 2
+        gate.set()
+        assert read_response(sock).startswith(b"HTTP/1.1 200 ")
+        eventually(lambda: stats(portal)["input_buffered"] == stats(portal)["input_unknown"] == 0)
 
 
 def test_a_slow_authenticator_holds_up_no_other_connection() -> None:

@@ -15,6 +15,7 @@ from wsgiref.util import setup_testing_defaults
 import pytest
 
 from portal import ConfigError, HTTPPortal, function
+from portal.schema import validation_stats
 
 Send = Callable[[HTTPPortal, str, bytes], tuple[int, Any]]
 #: 256 KiB when compiled; 60,000 characters would take 6 s.
@@ -119,3 +120,22 @@ def test_the_caller_gets_an_error_in_time_and_others_their_results(attack: str, 
 def test_a_function_whose_pattern_needs_backtracking_is_not_made(pattern: str) -> None:
     with pytest.raises(ConfigError, match="lookaround or backreferences"):
         function(name="store", input={"type": "object", "properties": {"a": {"pattern": pattern}}})(lambda a: a)
+
+
+def test_the_portal_counts_what_exceeded_a_limit(send: Send) -> None:
+    """By `stats()["validation"]`; the counters are of the process."""
+    schema = {"properties": {"a": {"allOf": [{"pattern": f"^{letter}"} for letter in "abcdef"]}}}
+    with HTTPPortal() as portal:
+        portal.apply(function(name="store", input={"type": "object", **schema}, output={})(keep))
+        before = portal.stats()["validation"]
+        assert before == validation_stats()
+        assert before.keys() == {"reports_ended", "patterns_ended", "schemas_rejected"}
+        with pytest.raises(ConfigError, match="lookaround"):
+            function(name="other", input={"type": "object", "properties": {"a": {"pattern": "(?=x)"}}})(keep)
+        assert send(portal, "/api/store", b'{"a": "x"}')[0] == 422
+        assert portal.stats()["validation"]["reports_ended"] == before["reports_ended"]
+        status, problem = send(portal, "/api/store", json.dumps({"a": "x" * 500_000}).encode())
+        assert status == 422
+        assert problem["errors"][-1]["rule"] == "faults"
+        assert portal.stats()["validation"]["reports_ended"] == before["reports_ended"] + 1
+        assert portal.stats()["validation"] == validation_stats()

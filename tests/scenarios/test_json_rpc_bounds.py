@@ -71,18 +71,23 @@ def test_a_long_method_name_costs_little(name: str, monkeypatch: pytest.MonkeyPa
     assert len(compared) <= 2
 
 
-@pytest.mark.parametrize("name", ["a" * 1_000_000, "a." * 400_000])
-def test_a_long_method_name_costs_little_under_wsgi(name: str) -> None:
-    body = json.dumps(item(1, name)).encode()
+def post_under_wsgi(portal: HTTPPortal, value: Any) -> bytes:
+    """Return the body of the response."""
+    body = json.dumps(value).encode()
     environ: dict[str, Any] = {
         "REQUEST_METHOD": "POST", "PATH_INFO": "/api/rpc", "SERVER_NAME": "x", "SERVER_PORT": "80",
         "SERVER_PROTOCOL": "HTTP/1.1", "CONTENT_LENGTH": str(len(body)), "CONTENT_TYPE": "application/json",
         "wsgi.url_scheme": "http", "wsgi.input": io.BytesIO(body),
     }  # fmt: skip
+    return b"".join(portal.wsgi(environ, lambda *given: None))  # type: ignore[arg-type,return-value]
+
+
+@pytest.mark.parametrize("name", ["a" * 1_000_000, "a." * 400_000])
+def test_a_long_method_name_costs_little_under_wsgi(name: str) -> None:
     with HTTPPortal(listen=False) as portal:
         portal.apply(add)
         with memory(12 * MIB):
-            found = b"".join(portal.wsgi(environ, lambda *given: None))  # type: ignore[arg-type,return-value]
+            found = post_under_wsgi(portal, item(1, name))
     assert json.loads(found)["error"]["code"] == -32601
     assert len(found) < 1000
 
@@ -97,12 +102,12 @@ def test_a_long_path_is_not_repeated(path: str) -> None:
 
 
 @contextmanager
-def serving_blobs(size: int, calls: list[int], **limits: int) -> Iterator[HTTPPortal]:
+def serving_blobs(size: int, calls: list[int], *, listen: bool = True, **limits: int) -> Iterator[HTTPPortal]:
     def blob(number: int = 0) -> str:
         calls.append(number)
         return "x" * size
 
-    with HTTPPortal(config=ServingConfig(**limits)) as portal:
+    with HTTPPortal(config=ServingConfig(**limits), listen=listen) as portal:
         portal.apply(blob)
         yield portal
 
@@ -124,6 +129,25 @@ def test_the_results_of_a_batch_are_bounded() -> None:
         assert [one["error"]["data"]["delivery"] for one in found[3:]] == ["executed"] + ["not_sent"] * 96
         assert "smaller batch" in found[4]["error"]["data"]["hint"]
         assert portal.stats()["batches_cut"] == 1
+
+
+def test_the_results_of_a_batch_are_bounded_under_wsgi() -> None:
+    calls: list[int] = []
+    with serving_blobs(2 * MIB, calls, listen=False) as portal:
+        post_under_wsgi(portal, [item(0)])
+        calls.clear()
+        with memory(48 * MIB):
+            data = post_under_wsgi(portal, [item(number) for number in range(100)])
+        assert len(data) < 8 * MIB + 100_000
+        found = json.loads(data)
+        assert [one["id"] for one in found] == list(range(100))
+        assert [len(one["result"]) for one in found[:3]] == [2 * MIB] * 3
+        assert len(calls) == 4
+        assert {one["error"]["code"] for one in found[3:]} == {-32600}
+        assert "smaller batch" in found[4]["error"]["data"]["hint"]
+        assert portal.stats()["batches_cut"] == 1
+        documents = post_under_wsgi(portal, [item(number, "rpc.discover") for number in range(30_000)])
+        assert len(documents) < 8 * MIB + 30_000 * 500
 
 
 def test_notifications_of_a_batch_run_and_a_single_call_has_no_bound() -> None:

@@ -55,6 +55,9 @@ def length(text: str) -> int:
 def nothing() -> None:
     return None
 
+def blob() -> str:
+    return "x" * 12_000_000  # more than the kernel takes at once
+
 def fails() -> int:
     raise RuntimeError("inside")
 
@@ -70,7 +73,7 @@ def breaks() -> Iterator[int]:
     raise RuntimeError("inside")
 
 http = HTTPPortal()
-for one in (add, length, nothing, fails, slow, count, breaks, function(name="größe")(add)):
+for one in (add, length, nothing, blob, fails, slow, count, breaks, function(name="größe")(add)):
     http.apply(one)
 application = getattr(http, "wsgi", None) or WSGIApp(http._app)
 """
@@ -128,10 +131,11 @@ def under_werkzeug(app: Any) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def under_waitress(app: Any) -> Iterator[int]:
+def under_waitress(app: Any, **options: int) -> Iterator[int]:
     waitress = pytest.importorskip("waitress")
     channels: dict[Any, Any] = {}
-    server = waitress.create_server(app, host="127.0.0.1", port=0, threads=4, map=channels, asyncore_loop_timeout=0.02)
+    options |= {"port": 0, "threads": 4}
+    server = waitress.create_server(app, host="127.0.0.1", map=channels, asyncore_loop_timeout=0.02, **options)
 
     def stop() -> None:
         server.stopping = True
@@ -215,6 +219,56 @@ def test_calls(server: str) -> None:
             consumer.call_at(f"{at}/fails")
         with pytest.raises(RegistryError):
             consumer.call_at(f"{at}/unknown")
+
+
+def slow_reader(port: int) -> socket.socket:
+    """Return the connection of a client that has asked for 12 MB, and reads no more than the first bytes."""
+    sock = socket.socket()
+    try:
+        sock.settimeout(WAIT)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.connect(("127.0.0.1", int(port)))
+        sock.sendall(b"POST /api/blob HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}")
+        assert sock.recv(9) == b"HTTP/1.1 "
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def test_a_slow_reader_takes_one_thread_of_a_gthread_worker(tmp_path: pathlib.Path) -> None:
+    """It is gunicorn that writes: its thread is busy until the client has read the response."""
+    (tmp_path / "wsgi_functions.py").write_text(FUNCTIONS)
+    options = ("--workers", "1", "--worker-class", "gthread", "--threads", "4")
+    with under_gunicorn(tmp_path, "wsgi_functions", *options) as port, contextlib.ExitStack() as slow:
+        readers = [slow.enter_context(slow_reader(port)) for _ in range(3)]
+        for _ in range(5):
+            assert ask(f"127.0.0.1:{port}", "POST", "/api/add", {"a": 1, "b": 2})[2] == b"3.0"
+        readers.append(slow.enter_context(slow_reader(port)))
+        done = threading.Event()
+        found: list[bytes] = []
+
+        def call() -> None:
+            found.append(ask(f"127.0.0.1:{port}", "POST", "/api/add", {"a": 1, "b": 2})[2])
+            done.set()
+
+        waiting = threading.Thread(target=call, daemon=True)
+        waiting.start()
+        assert not done.wait(0.5)  # the fourth one has taken the last thread
+        readers[0].close()
+        assert done.wait(WAIT)
+        assert found == [b"3.0"]
+
+
+def test_a_slow_reader_takes_no_thread_of_waitress() -> None:
+    """It keeps the response, and its main thread writes it."""
+    http_portal, app = made()
+    in_memory = 1 << 30  # it closes no temporary file when it is stopped
+    with http_portal, under_waitress(app, outbuf_overflow=in_memory) as port, contextlib.ExitStack() as slow:
+        for _ in range(6):  # there are four threads
+            slow.enter_context(slow_reader(port))
+        for _ in range(5):
+            assert ask(f"127.0.0.1:{port}", "POST", "/api/add", {"a": 1, "b": 2})[2] == b"3.0"
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,8 @@ class WebSocketPortal(NetworkPortal):
         self._authenticators = authenticators
         self._topics: dict[str, Topic] = {}
         self._stores: dict[Any, RedisTopicStore] = {}
-        self._sessions = SessionStore(config.session_keep, config.max_session, config.max_lost_sessions)
+        limits = (config.session_keep, config.max_session, config.max_lost_sessions)
+        self._sessions = SessionStore(*limits, max_all_bytes=config.max_all_sessions)
         sessions = self._sessions if config.session_keep else None
         self._connections = Connections(config, on_connect=on_connect, on_disconnect=on_disconnect, sessions=sessions)
         authentication = Authentication(authenticators, self._http_middleware)

@@ -112,7 +112,8 @@ class Lifecycle:
         """Note that an open or closing connection is lost.
 
         Args:
-            delay: seconds within which the server asked its clients to come back; a random part of it is waited.
+            delay: seconds within which the server asked its clients to come back; a random part of it is waited, and of
+                `max_backoff` at most.
         """
         if self.state not in (S.OPEN, S.CLOSING):
             return
@@ -120,7 +121,7 @@ class Lifecycle:
         if now - self._opened_at >= self._settings.stable_after:
             self.attempts = 0
             self._backoff.reset()
-        self._rest(now, wanted, self._backoff.spread(delay))
+        self._rest(now, wanted, self._backoff.spread(min(delay, self._settings.max_backoff)))
 
     def closing(self) -> None:
         """Note that the open connection takes no new calls and ends soon."""

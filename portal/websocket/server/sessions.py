@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+from collections import Counter as Tally
 from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import Protocol
@@ -24,6 +25,7 @@ from ..events import IncomingCall
 __all__ = ["KeptSession", "SessionConnection", "SessionStore"]
 
 _FEW, _SMALL = 32, 4096  # responses, and bytes of them, that are not worth looking for those the client has
+_REST = 0.75  # of the bound of all sessions, which is left when it was exceeded
 
 
 class SessionConnection(Protocol):
@@ -61,6 +63,8 @@ class KeptSession:
     __slots__ = (
         "_acknowledged",
         "_bytes",
+        "_counted",
+        "_ended",
         "_last",
         "_lock",
         "_max_bytes",
@@ -85,7 +89,13 @@ class KeptSession:
         self._acknowledged = 0
         self._responses: dict[int, bytes] = {}
         self._running: dict[int, SessionConnection] = {}  # the connection of each call that runs
-        self._bytes = 0
+        self._bytes = self._counted = 0  # and how many of them the store has counted
+        self._ended = False
+
+    @property
+    def size(self) -> int:
+        """The bytes of the responses that are kept, as the store has counted them."""
+        return self._counted
 
     def received(self, connection: SessionConnection, call: IncomingCall) -> None:
         """Note a call. Its `meta.pending` is the first id whose response the client does not have."""
@@ -106,6 +116,27 @@ class KeptSession:
         with self._lock:
             for known in [one for one in self._responses if one < first]:
                 self._bytes -= len(self._responses.pop(known))
+            change = self._count()
+        if change:
+            self._store.count(change)
+
+    def _count(self) -> int:
+        """Return by how much the bytes have changed since they were counted; 0 while that is little."""
+        change = self._bytes - self._counted
+        if -_SMALL < change < _SMALL and not self._ended:
+            return 0
+        self._counted = self._bytes
+        return change
+
+    def drop_responses(self, *, ended: bool = False) -> None:
+        """Drop all responses: there are too many in all, or the session has ended and keeps no more."""
+        with self._lock:
+            self._ended = self._ended or ended
+            self._responses.clear()
+            self._bytes = 0
+            change, self._counted = -self._counted, 0
+        if change:
+            self._store.count(change)
 
     def ended(self, connection: SessionConnection, call: IncomingCall, text: bytes) -> None:
         """Keep the response to a call. If its connection was lost, and the client is back, send it there."""
@@ -113,11 +144,14 @@ class KeptSession:
             return
         with self._lock:
             self._running.pop(call.id, None)
-            self._responses[call.id] = text
-            self._bytes += len(text)
-            while self._bytes > self._max_bytes and len(self._responses) > 1:
-                self._bytes -= len(self._responses.pop(next(iter(self._responses))))
-            present = self.connection
+            if not self._ended:
+                self._responses[call.id] = text
+                self._bytes += len(text)
+                while self._bytes > self._max_bytes and len(self._responses) > 1:
+                    self._bytes -= len(self._responses.pop(next(iter(self._responses))))
+            present, change = self.connection, self._count()
+        if change:
+            self._store.count(change)
         if present is not connection:
             present.send_text(text)
 
@@ -172,12 +206,14 @@ class SessionStore:
     Args:
         keep: seconds for which a session without a connection is kept; 0 for no sessions.
         max_bytes: bytes of the responses of one session.
-        max_lost: sessions without a connection; the one that was lost first is dropped.
+        max_lost: sessions without a connection. Beyond it, the client with the most of them loses its oldest one.
+        max_all_bytes: bytes of the responses of all sessions. Beyond it, the sessions with the most lose theirs.
         watch: drops the sessions; made when None.
         clock: seconds, as `time.monotonic`.
 
     Attributes:
         resumed, expired: count sessions.
+        trimmed: counts sessions that have lost responses to `max_all_bytes`.
 
     Threads: any.
     """
@@ -188,16 +224,19 @@ class SessionStore:
         max_bytes: int = 256 * 1024,
         max_lost: int = 1000,
         *,
+        max_all_bytes: int = 64 * 1024 * 1024,
         watch: DeadlineWatch | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self.keep = keep
-        self.resumed, self.expired = Counter(), Counter()
+        self.resumed, self.expired, self.trimmed = Counter(), Counter(), Counter()
         self._max_bytes = max_bytes
         self._max_lost = max_lost
+        self._max_all_bytes = max_all_bytes
         self._clock = clock
         self._watch = watch or DeadlineWatch(clock)
-        self._lock = threading.Lock()  # guards the dict
+        self._lock = threading.Lock()  # guards the attributes below; taken without the lock of a session
+        self._bytes = 0
         self._lost: dict[str, KeptSession] = {}  # in the order of their loss
         self._open: dict[str, KeptSession] = {}
 
@@ -233,21 +272,47 @@ class SessionStore:
         with self._lock:
             if session.connection is not connection:
                 return True  # its calls go on for the other connection
-            if self._open.pop(session.id, None) is None or not abrupt:
-                return False
-            self._lost[session.id] = session
-            session.token = self._watch.add(self._clock() + self.keep, lambda: self._drop(session))
+            stays = self._open.pop(session.id, None) is not None and abrupt
+            if stays:
+                self._lost[session.id] = session
+                session.token = self._watch.add(self._clock() + self.keep, lambda: self._drop(session))
             while len(self._lost) > self._max_lost:
-                dropped.append(self._lost[next(iter(self._lost))])
-                del self._lost[dropped[-1].id]
+                dropped.append(self._lost.pop(self._oldest_of_most()))
         for one in dropped:
             self._end(one)
-        return True
+        if not stays:
+            session.drop_responses(ended=True)
+        return stays
+
+    def _oldest_of_most(self) -> str:
+        """Return the id of the oldest lost session of the client that has the most of them; the lock is held.
+
+        So a client that loses many connections cannot take the sessions of others.
+        """
+        client, _ = Tally(one.client for one in self._lost.values()).most_common(1)[0]
+        return next(session_id for session_id, one in self._lost.items() if one.client == client)
+
+    def count(self, change: int) -> None:
+        """Count bytes of responses that are kept, or not any more. Beyond the bound the largest sessions lose theirs.
+
+        Threads: any, without the lock of a session.
+        """
+        with self._lock:
+            self._bytes += change
+            if self._bytes <= self._max_all_bytes:
+                return
+            sessions = [*self._open.values(), *self._lost.values()]
+        for session in sorted(sessions, key=lambda one: one.size, reverse=True):
+            if self._bytes <= self._max_all_bytes * _REST or not session.size:
+                break
+            session.drop_responses()
+            self.trimmed.add()
 
     def discard(self, session: KeptSession) -> None:
         """Forget a new session, as its client goes on with another one."""
         with self._lock:
             self._open.pop(session.id, None)
+        session.drop_responses(ended=True)
 
     def _drop(self, session: KeptSession) -> None:
         with self._lock:
@@ -260,15 +325,18 @@ class SessionStore:
         token, session.token = session.token, None
         if token is not None:
             self._watch.discard(token)
+        session.drop_responses(ended=True)
         session.abandon()
 
     def stats(self) -> dict[str, int]:
-        """Return the numbers of sessions: open, lost, resumed, expired."""
+        """Return the numbers of sessions: open, lost, resumed, expired, trimmed; and the bytes of the responses."""
         return {
             "open": len(self._open),
             "lost": len(self._lost),
             "resumed": self.resumed.value,
             "expired": self.expired.value,
+            "trimmed": self.trimmed.value,
+            "bytes": self._bytes,
         }
 
     def close(self) -> None:

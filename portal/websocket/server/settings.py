@@ -22,7 +22,7 @@ _COUNTS = (
     "max_fragments",
     "max_lost_sessions",
 )
-_SIZES = ("max_message", "max_queued", "max_batch_response", "max_session")
+_SIZES = ("max_message", "max_queued", "max_batch_response", "max_session", "max_all_sessions")
 _DAY = 86_400  # seconds
 
 
@@ -59,7 +59,10 @@ class WebSocketConfig:
         session_keep: time for which the responses of a client are kept whose connection is lost without a close frame.
             0 keeps none.
         max_session: size of the responses of one client that are kept.
-        max_lost_sessions: clients without a connection whose responses are kept.
+        max_all_sessions: size of the responses of all clients that are kept. Beyond it, the largest sessions lose
+            theirs.
+        max_lost_sessions: lost connections whose responses are kept. Beyond it, the client with the most of them loses
+            its oldest one.
         deflate: settings of permessage-deflate; None does not compress.
 
     Raises: ConfigError for a wrong setting.
@@ -86,6 +89,7 @@ class WebSocketConfig:
     goaway_delay: float = 5.0
     session_keep: float = 60.0
     max_session: int = 256 * 1024
+    max_all_sessions: int = 64 * 1024 * 1024
     max_lost_sessions: int = 1000
     deflate: Deflate | None = field(default_factory=Deflate)
 

@@ -86,6 +86,14 @@ def test_a_closing_connection_waits_for_a_part_of_the_delay() -> None:
     assert life.retry_at == 10.0 + 3.0 + 0.5
 
 
+def test_no_server_sends_its_clients_away_for_long() -> None:
+    life = made()
+    life.connect(0.0)
+    life.opened(0.0)
+    life.lost(10.0, wanted=True, delay=1e18)
+    assert life.retry_at == 10.0 + SETTINGS.max_backoff / 2 + 0.5
+
+
 def test_a_new_call_does_not_wait_for_a_long_backoff_unless_the_server_was_lost_a_moment_ago() -> None:
     life = made()
     life.connect(0.0)

@@ -83,7 +83,7 @@ def test_a_lost_connection_is_resumed_by_another_one() -> None:
     session.ended(old, call(3), b"r3")  # the call of the old connection ends now
     assert new.sent == [b"r3"]
     assert old.closed == [CloseCode.SESSION_TAKEN_OVER]
-    assert store.stats() == {"open": 1, "lost": 0, "resumed": 1, "expired": 0}
+    assert store.stats() == {"open": 1, "lost": 0, "resumed": 1, "expired": 0, "trimmed": 0, "bytes": 0}
 
 
 def test_a_response_that_is_not_kept_is_an_error_that_says_that_the_call_ran() -> None:
@@ -182,3 +182,52 @@ def test_lost_sessions_are_bounded() -> None:
     assert len(watch.entries) == 2
     store.close()
     assert all(one.abandoned for one in connections)
+
+
+def test_a_client_with_many_lost_sessions_takes_none_of_another() -> None:
+    store, _ = store_of(max_lost=3)
+    ann, mallory = Connection("identity:ann"), [Connection("identity:mallory") for _ in range(10)]
+    kept = store.begin(ann)
+    kept.lost(ann, abrupt=True)
+    for one in mallory:
+        store.begin(one).lost(one, abrupt=True)
+    assert [one.abandoned for one in mallory] == [True] * 8 + [False] * 2
+    assert store.resume(kept.id, Connection("identity:ann")) is kept
+
+
+def test_the_responses_of_all_sessions_are_bounded() -> None:
+    """The largest sessions lose theirs. The calls of those were executed, and their clients are told so."""
+    store, _ = store_of(max_all_bytes=100_000)
+    connection = Connection()
+    small, *large = [store.begin(connection) for _ in range(6)]
+    for session, length in [(small, 5000), *((one, 20_000 + index) for index, one in enumerate(large))]:
+        made = call(1)
+        session.received(connection, made)
+        session.ended(connection, made, b"x" * length)
+    assert [len(one._responses) for one in (small, *large)] == [1, 1, 1, 1, 0, 0]
+    assert store.stats()["trimmed"] == 2
+    assert store.stats()["bytes"] == 65_003
+    assert json.loads(large[4].responses([1])[0])["error"]["data"]["delivery"] == "executed"
+    for one in (small, *large[:3]):
+        store.discard(one)
+    assert store.stats()["bytes"] == 0
+
+
+def test_bytes_that_are_not_kept_any_more_are_not_counted() -> None:
+    store, watch = store_of()
+    connections = [Connection() for _ in range(3)]
+    acknowledged, closed, expired = sessions = [store.begin(one) for one in connections]
+    for session, connection in zip(sessions, connections, strict=True):
+        session.received(connection, call(1))
+        session.received(connection, call(2))
+        session.ended(connection, call(1), b"x" * 10_000)
+    assert store.stats()["bytes"] == 30_000
+    acknowledged.received(connections[0], call(3, pending=2))
+    closed.lost(connections[1], abrupt=False)
+    expired.lost(connections[2], abrupt=True)
+    assert store.stats()["bytes"] == 10_000
+    watch.fire()
+    assert store.stats()["bytes"] == 0
+    for session, connection in zip(sessions[1:], connections[1:], strict=True):
+        session.ended(connection, call(2), b"x" * 10_000)  # a call that ends after its session
+    assert store.stats()["bytes"] == 0

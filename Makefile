@@ -42,13 +42,13 @@ fuzz: $(VENV)/.test $(VENV)/.fuzz  ## fuzz schemas and parsers with 10,000 cases
 	$(RUN) -m tests.fuzz.coverage_guided
 
 conformance: $(VENV)/.test $(VENV)/.conformance $(VENV)/.node  ## run schemathesis, linters and generated clients against served portals (some need Java or Node)
-	PORTAL_CONFORMANCE=$(EXAMPLES) PORTAL_NODE_MODULES=$(CURDIR)/$(VENV)/node/node_modules $(RUN) -m pytest tests/conformance -p no:randomly -s -rs
+	PORTAL_CONFORMANCE=$(EXAMPLES) PORTAL_NODE_MODULES=$(CURDIR)/$(VENV)/node/node_modules $(RUN) -m pytest tests/conformance -o faulthandler_timeout=5400 -p no:randomly -s -rs
 
 autobahn: $(VENV)/.test  ## run the Autobahn test suite of WebSockets in both directions (needs CPython 2.7)
 	$(RUN) -m tests.conformance.autobahn $(VENV)/autobahn
 
 long: $(VENV)/.test  ## run the long tests: idle and slow connections, a million calls, broken connections
-	PORTAL_LONG=1 $(RUN) -m pytest tests/long $$(grep -rl --include='test_*.py' PORTAL_LONG tests | grep -v tests/long) -p no:randomly -s
+	PORTAL_LONG=1 $(RUN) -m pytest tests/long $$(grep -rl --include='test_*.py' PORTAL_LONG tests | grep -v tests/long) -o faulthandler_timeout=5400 -p no:randomly -s
 
 bench: $(VENV)/.bench  ## measure the parts of a call with pytest-benchmark
 	$(RUN) -m pytest benchmarks

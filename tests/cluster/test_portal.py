@@ -28,6 +28,7 @@ from portal.cluster.mapping import Progress
 from portal.errors import PortalError, TransportError
 from tests.support import cluster_functions as functions
 from tests.support.dask_cluster import cluster_of, quiet
+from tests.support.fifos import read_fifo
 from tests.support.ports import free_port
 
 pytestmark = quiet
@@ -121,7 +122,7 @@ def test_a_late_and_a_cancelled_call(portal: DaskPortal, consumer: Consumer, tmp
             os.mkfifo(name)
         context = CallContext()
         future = consumer.submit_at(address, {"path": str(path)}, context=context, timeout=WAIT if cancelled else 20.0)
-        assert path.read_text() == "started"
+        assert read_fifo(path) == "started"
         if cancelled:
             context.cancel()
         with pytest.raises(CallCancelled if cancelled else CallTimeout) as caught:

@@ -31,6 +31,7 @@ from portal import (
 from portal.errors import TransportError
 from portal.function.placed import runner_of
 from tests.support import placed_functions as placed
+from tests.support.fifos import read_fifo
 from tests.support.waiting import eventually
 
 WAIT = 60.0
@@ -142,7 +143,7 @@ def test_a_cancelled_call_frees_its_process(tmp_path: Path) -> None:
 
     thread = threading.Thread(target=run)
     thread.start()
-    fifo.read_text()
+    read_fifo(fifo)
     context.cancel()
     thread.join(WAIT)
     assert [type(error) for error in failures] == [CallCancelled]

@@ -74,6 +74,11 @@ class CheckedDirectory:
         self._origins.note(one.address.origin for one in kept)
         return kept
 
+    def known_names(self) -> tuple[str, ...]:
+        """Return the names that the directory knows; empty if it does not tell."""
+        tell = getattr(self._directory, "known_names", None)
+        return tuple(tell()) if callable(tell) else ()
+
     def watch(self, name: str, on_change: OnChange) -> Watch:
         """Call `on_change` after each change; see `Directory.watch`."""
         if self.trusted:

@@ -109,7 +109,7 @@ class FunctionCache:
             if self._remote.pop(address, None) is None:
                 for text, entry in list(self._remote.items()):
                     if str(entry.function.address) == address:
-                        del self._remote[text]
+                        self._remote.pop(text, None)
 
     def get(self, text: str) -> Function:
         """Return the function at an address. Raises: as `find`."""

@@ -25,14 +25,18 @@ from .targets import GroupKind
 
 __all__ = ["PolicyChains", "Stages", "sender"]
 
+_WITHOUT_POLICY = "one address, no policy"
 _MAX_POLICIES = 256  # policies whose chains are kept
 
 
-def sender(functions: FunctionCache) -> CallNext:
+def sender(functions: FunctionCache, explain: str | None = None) -> CallNext:
     """Return the innermost stage, which sends a call to its function.
 
     If nothing is published at the address any more (404, 410), the function is forgotten, so that the next call looks
     again.
+
+    Args:
+        explain: the way of the call in short, for its errors; None if another stage adds it.
     """
 
     def send(call: Call) -> Any:
@@ -42,16 +46,18 @@ def sender(functions: FunctionCache) -> CallNext:
             if not call.streaming:
                 return call.function.invoke(call.params, call.context)
             items = call.function.iterate(call.params, call.context)
-        except RegistryError as error:
-            _forget(functions, call, error)
+        except PortalError as error:
+            _note(functions, call, error, explain)
             raise
-        return items if isinstance(call.function, LocalFunction) else _RemoteItems(items, functions, call)
+        return items if isinstance(call.function, LocalFunction) else _RemoteItems(items, functions, call, explain)
 
     return send
 
 
-def _forget(functions: FunctionCache, call: Call, error: RegistryError) -> None:
-    if call.address is not None and not error.executed:
+def _note(functions: FunctionCache, call: Call, error: PortalError, explain: str | None) -> None:
+    if explain is not None:
+        error.with_context(explain=explain)
+    if isinstance(error, RegistryError) and call.address is not None and not error.executed:
         functions.forget(str(call.address))
 
 
@@ -61,18 +67,19 @@ class _RemoteItems(ClosingIterator):
     Threads: one at a time.
     """
 
-    __slots__ = ("_call", "_functions")
+    __slots__ = ("_call", "_explain", "_functions")
 
-    def __init__(self, items: Iterator[Any], functions: FunctionCache, call: Call) -> None:
+    def __init__(self, items: Iterator[Any], functions: FunctionCache, call: Call, explain: str | None) -> None:
         super().__init__(items)
+        self._explain = explain
         self._functions = functions
         self._call = call
 
     def __next__(self) -> Any:
         try:
             return super().__next__()
-        except RegistryError as error:
-            _forget(self._functions, self._call, error)
+        except PortalError as error:
+            _note(self._functions, self._call, error, self._explain)
             raise
 
 
@@ -165,12 +172,15 @@ class Stages:
     def _make(self, policy: Policy) -> PolicyChains:
         policy.require_one_retry((*self.middleware, *self.attempt_middleware))
         around = policy.call_stages(self.state)
-        attempt = build_chain(policy.attempt_stages(self.state, self.attempt_middleware), self._send)
+        inside = policy.attempt_stages(self.state, self.attempt_middleware)
+        attempt = at_address = build_chain(inside, self._send)
+        if policy is self._no_policy:  # a stage of its own would cost a frame in each call
+            at_address = build_chain(inside, sender(self._functions, _WITHOUT_POLICY))
         balanced = FailOver(attempt, self._functions.get)
         return PolicyChains(
             policy,
             self._kind_of(policy),
-            build_chain((*self.middleware, *self._explained(policy), *around), attempt),
+            build_chain((*self.middleware, *self._explained(policy), *around), at_address),
             build_chain((*self.middleware, self._concluded, *around), balanced),
         )
 

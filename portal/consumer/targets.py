@@ -11,6 +11,7 @@ from .._internal.at_fork import new_lock
 from .._internal.closing import close_and_log
 from .._internal.settings import instance
 from ..address import Address
+from ..catalogue.suggestions import most_similar
 from ..directory.base import Directory, Watch
 from ..directory.instance import Instance
 from ..errors import ConfigError, RegistryError
@@ -110,7 +111,7 @@ class GroupTable:
         if not found:
             problem = directory.problem or ""
             words = f"no instance of {target} is registered" + (f"; {problem}" if problem else "")
-            raise RegistryError(words, name=target, hint=problem)
+            raise RegistryError(words, name=target, hint=problem or _suggestion(directory, target))
         group = self._group(target, found, kind)
         return group, directory.watch(target, partial(self._changed, group)) if watched else None
 
@@ -141,6 +142,13 @@ class GroupTable:
             self._groups.clear()
         for one in watches:
             _close(one)
+
+
+def _suggestion(directory: Directory, name: str) -> str:
+    tell = getattr(directory, "known_names", None)
+    known = [tuple(one.split("/")) for one in tell()] if callable(tell) else []
+    near = ["/".join(path) for path in most_similar(tuple(name.split("/")), known)]
+    return f"did you mean {' or '.join(near)}?" if near else ""
 
 
 def _close(watch: Watch | None) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 from .._internal.settings import file_path
 from .instance import Instance
 from .record import instance_of
-from .source import Lookup
+from .source import Lookup, NameTable
 
 __all__ = ["FileSource", "lookup_in"]
 
@@ -66,10 +66,21 @@ class FileSource:
         if table == self._table:
             return None
         self._table = table
-        return lambda name: lookup_in(table, name)
+        return _FileTable(table)
 
     def close(self) -> None:
         """Do nothing: the file is not kept open."""
+
+
+class _FileTable(NameTable):
+    """The names of a file, of which some stand for others."""
+
+    def __init__(self, table: _Table) -> None:
+        super().__init__(table)
+        self.names = tuple(name for name in table if not name.endswith("*"))
+
+    def __call__(self, name: str) -> tuple[Instance, ...]:
+        return lookup_in(self._table, name)
 
 
 def _table_of(data: Any) -> _Table:

@@ -116,6 +116,11 @@ class PolledDirectory:
                 if self._warnings.allows(self._clock()):
                     _log.error("the directory is not read: %s", error)
 
+    def known_names(self) -> tuple[str, ...]:
+        """Return the names in the last list, to suggest one for a name that is not there."""
+        names: tuple[str, ...] = getattr(self._lookup, "names", ())
+        return names
+
     def watch(self, name: str, on_change: OnChange) -> _Watched:
         """Call `on_change` after each change of the instances of a name; see `Directory.watch`."""
         watched = _Watched(self, name, on_change)

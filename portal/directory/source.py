@@ -12,11 +12,29 @@ from .record import ExpiredRecord, Record, RejectedRecord, decode, is_expired
 from .rejections import RejectionLog
 from .store import Snapshot, Store
 
-__all__ = ["Lookup", "RecordSource", "Source"]
+__all__ = ["Lookup", "NameTable", "RecordSource", "Source"]
 
 _READ_AGAIN = 5.0  # seconds until a record that was rejected for its time is read again
-#: Returns the instances of a name.
+#: Returns the instances of a name. It may have an attribute `names`, all names that it knows.
 Lookup = Callable[[str], tuple[Instance, ...]]
+
+
+class NameTable:
+    """The instances of each name: a Lookup.
+
+    Attributes:
+        names: all names that it knows.
+
+    Threads: immutable; any.
+    """
+
+    def __init__(self, table: Mapping[str, tuple[Instance, ...]]) -> None:
+        self._table = table
+        self.names = tuple(table)
+
+    def __call__(self, name: str) -> tuple[Instance, ...]:
+        """Return the instances of a name; empty for an unknown one."""
+        return self._table.get(name, ())
 
 
 class Source(Protocol):
@@ -172,5 +190,4 @@ def _lookup(records: Mapping[str, _Kept]) -> Lookup:
     for kept in sorted(records.values(), key=lambda kept: kept.token):
         for served in kept.record.functions:
             table.setdefault(served.name, {})[str(served.instance.address)] = served.instance
-    found = {name: tuple(rows[address] for address in sorted(rows)) for name, rows in table.items()}
-    return lambda name: found.get(name, ())
+    return NameTable({name: tuple(rows[address] for address in sorted(rows)) for name, rows in table.items()})

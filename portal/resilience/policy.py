@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
 from typing import Any, Protocol, cast
 
 from .._internal.at_fork import new_lock
@@ -38,8 +39,13 @@ from .fallback import CallAddress, Fallback
 from .hedge import Hedge
 from .retry import Retry
 
-__all__ = ["Policy", "PolicyState", "Stage"]
+__all__ = ["BALANCE_NAMES", "Policy", "PolicyState", "Stage"]
 
+#: The names of the methods of `Policy(balance=)`; `portal.consumer.balancing` has the methods.
+BALANCE_NAMES = ("pick_first", "round_robin", "weighted", "least_outstanding", "peak_ewma")
+_BALANCE = (
+    f"one of {', '.join(map(repr, BALANCE_NAMES))}, a Balancing, or a picker: an object with pick(candidates, call)"
+)
 _MAX_STAGES = 256  # stages that one Consumer keeps the state of
 
 
@@ -137,7 +143,7 @@ class Policy:
         instance("policy.hedge", self.hedge, Hedge, optional=True)
         instance("policy.fallback", self.fallback, Fallback, optional=True)
         instance("policy.chaos", self.chaos, Chaos, optional=True)
-        require(self.balance not in (None, ""), "policy.balance", self.balance, "the name of a method, or a picker")
+        _require_balance(self.balance)
         if self.transports is not None:
             expected = 'a list of schemes, such as ["ws", "http"]'
             strings("policy.transports", self.transports, expected=expected, optional=True)
@@ -220,6 +226,17 @@ class Policy:
         if self.retry is not None and any(isinstance(one, Retry) for one in middleware):
             expected = "in one place: Policy(retry=...) or Consumer(middleware=[Retry(...)])"
             raise ConfigError(f"Retry must be {expected}", path="policy.retry", expected=expected)
+
+
+def _require_balance(value: Any) -> None:
+    require(value not in (None, ""), "policy.balance", value, "the name of a method, or a picker")
+    if isinstance(value, str):
+        near = get_close_matches(value.lower().replace("-", "_"), BALANCE_NAMES, n=1)
+        advice = f"; did you mean {near[0]!r}?" if near else ""
+        require(value in BALANCE_NAMES, "policy.balance", value, _BALANCE + advice)
+        return
+    is_picker = callable(getattr(value, "pick", None)) or callable(getattr(value, "make_picker", None))
+    require(is_picker, "policy.balance", value, _BALANCE)
 
 
 def _stages(state: PolicyState, *settings: object) -> tuple[Middleware, ...]:

@@ -1,21 +1,29 @@
 from __future__ import annotations
 
 import gc
+import json
 import threading
 import weakref
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from portal import ConfigError, Consumer, HTTPPortal, LocalPortal, RegistryError, function
+from portal import ConfigError, Consumer, HTTPPortal, LocalPortal, RegistryError, Service, function
 from portal.directory import Instance, Watch
 from portal.directory.base import OnChange
 from portal.resilience import Policy
+from tests.support.waiting import eventually
 
 
 @function
 def add(a: float, b: float) -> float:
     return a + b
+
+
+@function
+def charge() -> None: ...
 
 
 class MemoryDirectory:
@@ -78,6 +86,26 @@ def test_an_unknown_name_says_why_the_list_may_be_wrong() -> None:
         directory.problem = "2 records have no valid signature"
         with pytest.raises(RegistryError, match="no instance of add is registered; 2 records have no valid signature"):
             consumer.call("add", {})
+
+
+@pytest.mark.parametrize("kind", ["memory", "file", "sqlite"])
+def test_a_misspelt_name_is_told_the_right_one(kind: str, tmp_path: Path) -> None:
+    url = {"memory": "memory://misspelt", "file": f"file://{tmp_path}/d", "sqlite": f"sqlite:///{tmp_path}/d"}[kind]
+    with ExitStack() as stack:
+        if kind == "file":
+            names = {"billing/*": ["http://127.0.0.1:9/api"], "orders/charge": ["http://127.0.0.1:9/api/charge"]}
+            (tmp_path / "d").write_text(json.dumps(names))
+        else:
+            portal = stack.enter_context(HTTPPortal(name="shop", directory=url))
+            portal.apply_service(Service("orders", [charge]))
+        consumer = stack.enter_context(Consumer(directory=url))
+        eventually(lambda: bool(consumer._directory.instances("orders/charge")))  # type: ignore[union-attr]
+        with pytest.raises(RegistryError, match="no instance of orders/chrage is registered") as caught:
+            consumer.call("orders/chrage", {})
+        assert caught.value.hint == "did you mean orders/charge?"
+        with pytest.raises(RegistryError) as caught:
+            consumer.call("nothing-like-it", {})
+        assert not caught.value.hint
 
 
 def test_a_name_needs_a_directory() -> None:

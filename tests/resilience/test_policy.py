@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 from portal import AdaptiveLimit, Breaker, Bulkhead, Chaos, ConfigError, Fallback, Hedge, Policy, Retry
+from portal.consumer.balancing.settings import PICKERS
 from portal.resilience import PolicyState
+from portal.resilience.policy import BALANCE_NAMES
 
 ALL = Policy(timeout=2.0, retry=Retry(), breaker=Breaker(), bulkhead=Bulkhead(), limiter=AdaptiveLimit())
 
@@ -119,3 +121,23 @@ def test_presets(policy: Policy, stages: list[str]) -> None:
     assert names(policy.attempt_stages(state)) == ["Breaker"]
     assert policy.timeout
     state.close()
+
+
+@pytest.mark.parametrize(
+    ("value", "advice"), [("roundrobin", "round_robin"), ("peak-ewma", "peak_ewma"), ("Pick_First", "pick_first")]
+)
+def test_a_misspelt_method_is_rejected_with_the_right_one(value: str, advice: str) -> None:
+    with pytest.raises(ConfigError, match=f"policy.balance must be one of .*; did you mean '{advice}'\\?"):
+        Policy(balance=value)
+
+
+@pytest.mark.parametrize("value", ["zzz", object(), 7])
+def test_what_is_no_method_and_no_picker_is_rejected(value: object) -> None:
+    with pytest.raises(ConfigError, match=r"policy\.balance must be one of .*pick\(candidates, call\), got"):
+        Policy(balance=value)
+
+
+def test_each_name_is_that_of_a_method() -> None:
+    assert set(BALANCE_NAMES) == set(PICKERS)
+    for name in BALANCE_NAMES:
+        assert Policy(balance=name).balance == name

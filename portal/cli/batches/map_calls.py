@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import click
 
@@ -17,11 +16,17 @@ from ..call import parse_object
 from ..connect import client_options, connected
 from ..errors import FAILED, reported
 from ..output import echo
+from .failed_lines import (
+    call_again,
+    complete_lines,
+    error_of,
+    forget_lines,
+    keep_failures,
+    merge_lines,
+    write_line,
+)
 
-if TYPE_CHECKING:
-    from ...errors import PortalError
-
-__all__ = ["complete_lines", "map_"]
+__all__ = ["map_"]
 
 _EXAMPLES = """\b
 Examples:
@@ -37,7 +42,11 @@ Examples:
 @click.option(
     "--failures", type=click.Path(dir_okay=False), metavar="FILE", help="Default: the output file with .failures added."
 )
-@click.option("--resume", is_flag=True, help="Go on after the last line of the output file.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on after the last line of the output file; call lines with temporary failures again.",
+)
 @click.option("--max-in-flight", type=click.IntRange(1, 1000), default=32, show_default=True, metavar="CALLS")
 @click.option(
     "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Time limit of each call."
@@ -61,35 +70,40 @@ def map_(
 
     A line that is not a JSON object ends the command after the results of all lines before it. Correct the line, and go
     on with --resume.
+
+    --resume first calls the failed lines again whose failure was temporary, such as a server that was away. A call that
+    may have run is made again only if the function is idempotent.
     """
     from ...resilience.policy import Policy
 
     failed_path = Path(failures or f"{target}.failures")
     done = _prepare(Path(target), failed_path, resume)
-    with (
-        open(source, encoding="utf-8") as lines,
-        open(target, "a", encoding="utf-8") as results,
-        open(failed_path, "a", encoding="utf-8") as failed,
-        reported(as_json=False),
-        connected(address, **client) as consumer,
-        _progress(source, done) as bar,
-    ):
-        params: list[dict[str, Any]] = []  # of the calls whose results have not come
-        rows = _Rows(lines, done)
-        calls = _remember(rows, params)
-        found = consumer.map_at(
-            address, calls, max_in_flight=max_in_flight, timeout=timeout, policy=Policy.batch(), return_exceptions=True
-        )
-        count = 0
-        for number, result in enumerate(found, done + 1):
-            sent = params.pop(0)
-            if isinstance(result, Exception):
-                count += 1
-                _write(failed, {"line": number, "params": sent, "error": _error_of(result)})
-                result = None
-            _write(results, result)
-            if bar is not None:
-                bar.update(1)
+    options: dict[str, Any] = {
+        "max_in_flight": max_in_flight,
+        "timeout": timeout,
+        "policy": Policy.batch(),
+        "return_exceptions": True,
+    }
+    with reported(as_json=False), connected(address, **client) as consumer:
+        count = call_again(consumer, address, Path(target), failed_path, options) if resume else 0
+        with (
+            open(source, encoding="utf-8") as lines,
+            open(target, "a", encoding="utf-8") as results,
+            open(failed_path, "a", encoding="utf-8") as failed,
+            _progress(source, done) as bar,
+        ):
+            params: list[dict[str, Any]] = []  # of the calls whose results have not come
+            rows = _Rows(lines, done)
+            calls = _remember(rows, params)
+            for number, result in enumerate(consumer.map_at(address, calls, **options), done + 1):
+                sent = params.pop(0)
+                if isinstance(result, Exception):
+                    count += 1
+                    write_line(failed, {"line": number, "params": sent, "error": error_of(result)})
+                    result = None
+                write_line(results, result)
+                if bar is not None:
+                    bar.update(1)
     if rows.error is not None:
         raise rows.error
     if count:
@@ -97,31 +111,18 @@ def map_(
         raise SystemExit(FAILED)
 
 
-def complete_lines(path: Path) -> int:
-    """Return the number of complete lines of a file, and cut a line that an interrupted run has not completed."""
-    count = end = 0
-    with path.open("rb+") as file:
-        for line in file:
-            if line.endswith(b"\n"):
-                count += 1
-                end += len(line)
-        file.truncate(end)
-    return count
-
-
 def _prepare(target: Path, failed: Path, resume: bool) -> int:
     """Return how many lines are done. Raises: click.UsageError if a file would be overwritten."""
     if not target.exists() or target.stat().st_size == 0:
-        failed.unlink(missing_ok=True)
+        forget_lines(target, failed)
         return 0
     if not resume:
         raise click.UsageError(f"{target} exists: go on with --resume, or remove it")
     done = complete_lines(target)
     if failed.exists():
         complete_lines(failed)
-        # The result of a failed call is written after its failure.
-        kept = [line for line in failed.read_text("utf-8").splitlines(True) if json.loads(line)["line"] <= done]
-        failed.write_text("".join(kept), "utf-8")
+        merge_lines(target, failed)
+        keep_failures(failed, done)  # the result of a failed call is written after its failure
     return done
 
 
@@ -153,19 +154,6 @@ def _remember(calls: Iterable[dict[str, Any]], into: list[dict[str, Any]]) -> It
     for params in calls:
         into.append(params)
         yield params
-
-
-def _write(file: IO[str], value: Any) -> None:
-    file.write(json.dumps(value, ensure_ascii=False) + "\n")
-    file.flush()
-
-
-def _error_of(error: Exception | PortalError) -> dict[str, Any]:
-    from ...errors import PortalError
-
-    if isinstance(error, PortalError):
-        return error.to_dict()
-    return {"error": type(error).__name__, "message": str(error)}
 
 
 def _progress(source: str, done: int) -> Any:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..._internal.settings import count, instance, number, positive_seconds, require, seconds, text
+from ...resilience.policy import BALANCE_NAMES
 from ...resilience.retry_budget import RetryBudget
 from .hashing import ConsistentHash
 from .outliers import Outliers
@@ -17,14 +18,10 @@ from .pickers import LeastOutstanding, PeakEWMA, Picker, PickFirst, RoundRobin, 
 __all__ = ["PICKERS", "Balancing"]
 
 #: The pickers by the names that `Policy(balance=...)` takes. ConsistentHash needs a key, so it has no name.
-PICKERS: dict[str, Callable[[], Picker]] = {
-    "pick_first": PickFirst,
-    "round_robin": RoundRobin,
-    "weighted": WeightedRoundRobin,
-    "least_outstanding": LeastOutstanding,
-    "peak_ewma": PeakEWMA,
-}
-_EXPECTED = f"one of {', '.join(map(repr, PICKERS))}, or a picker: an object or class with pick(candidates, call)"
+PICKERS: dict[str, Callable[[], Picker]] = dict(
+    zip(BALANCE_NAMES, (PickFirst, RoundRobin, WeightedRoundRobin, LeastOutstanding, PeakEWMA), strict=True)
+)
+_EXPECTED = f"one of {', '.join(map(repr, BALANCE_NAMES))}, or a picker: an object or class with pick(candidates, call)"
 
 
 def _client_key() -> str:

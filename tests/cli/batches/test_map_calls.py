@@ -9,7 +9,6 @@ import pytest
 from click.testing import CliRunner, Result
 
 from portal import HTTPPortal, RateLimit, function
-from portal.cli.batches.map_calls import complete_lines
 from portal.cli.main import main
 
 
@@ -124,12 +123,3 @@ def test_a_server_that_limits_the_rate(files: Files) -> None:
         files.give(list(range(40)))
         assert files.run(str(http.apply(echo))).exit_code == 0
     assert files.results == list(range(40))
-
-
-def test_complete_lines_cuts_the_rest(tmp_path: Path) -> None:
-    path = tmp_path / "lines"
-    path.write_bytes(b"one\ntwo\nthr")
-    assert complete_lines(path) == 2
-    assert path.read_bytes() == b"one\ntwo\n"
-    path.write_bytes(b"")
-    assert complete_lines(path) == 0

@@ -15,6 +15,7 @@ from time import perf_counter
 from typing import Any
 from urllib.parse import urlsplit
 
+from .rows import ITEMS, ROWS, Row
 from .workload import EXPECTED, PARAMS
 
 __all__ = ["CLIENTS", "Client", "main", "measure"]
@@ -31,10 +32,12 @@ class Client:
     Attributes:
         connect: takes the target and returns a callable that makes one call and returns its result.
         shared: whether all threads use one connection (or pool). Otherwise each thread opens its own.
+        expected: what the call returns.
     """
 
     connect: Callable[[str], Caller]
     shared: bool = True
+    expected: Any = EXPECTED
 
 
 def _portal(target: str) -> Caller:
@@ -86,6 +89,51 @@ def _requests(target: str) -> Caller:
     return lambda: session.post(target, json=PARAMS, timeout=30.0).json()
 
 
+def _portal_stream(target: str) -> Caller:
+    from portal import Consumer
+
+    consumer = Consumer()
+    return lambda: sum(1 for _ in consumer.stream_at(f"{target}/count", {"number": ITEMS}))
+
+
+def _requests_stream(target: str) -> Caller:
+    import requests
+
+    session = requests.Session()
+
+    def call() -> int:
+        with session.post(f"{target}/count", json={"number": ITEMS}, stream=True, timeout=30.0) as response:
+            return sum(1 for _ in map(json.loads, response.iter_lines()))
+
+    return call
+
+
+def _portal_rows(target: str) -> Caller:
+    from portal import Consumer
+
+    consumer = Consumer()
+
+    def call() -> int:
+        found = consumer.call_at(f"{target}/rows", {"number": ROWS})
+        return len(found) if isinstance(found, list) else 0
+
+    return call
+
+
+def _portal_objects(target: str) -> Caller:
+    from portal import Consumer
+
+    consumer = Consumer()
+    return lambda: len(consumer.call_at(f"{target}/rows", {"number": ROWS}, returns=list[Row]))
+
+
+def _requests_rows(target: str) -> Caller:
+    import requests
+
+    session = requests.Session()
+    return lambda: len(session.post(f"{target}/rows", json={"number": ROWS}, timeout=30.0).json())
+
+
 def _pyro5(target: str) -> Caller:
     import Pyro5.api  # type: ignore[import-untyped]
 
@@ -118,6 +166,11 @@ CLIENTS: dict[str, Client] = {
     "portal-tls": Client(_portal_tls),
     "http.client": Client(_http_client, shared=False),
     "requests": Client(_requests),
+    "portal-stream": Client(_portal_stream, expected=ITEMS),
+    "requests-stream": Client(_requests_stream, expected=ITEMS),
+    "portal-rows": Client(_portal_rows, expected=ROWS),
+    "portal-objects": Client(_portal_objects, expected=ROWS),
+    "requests-rows": Client(_requests_rows, expected=ROWS),
     "pyro5": Client(_pyro5, shared=False),
     "rpyc-root": Client(_rpyc_root),
     "rpyc": Client(_rpyc_kept),
@@ -130,14 +183,14 @@ def measure(client: Client, target: str, seconds: float, threads: int) -> float:
 
     Raises: RuntimeError for a wrong result or a thread that failed.
     """
-    shared = _checked(client.connect(target)) if client.shared else None
+    shared = _checked(client, target) if client.shared else None
     ready = threading.Barrier(threads + 1)
     counts: list[int] = []
     failures: list[Exception] = []
 
     def run() -> None:
         try:
-            call = shared or _checked(client.connect(target))
+            call = shared or _checked(client, target)
             _call_until(call, perf_counter() + _WARM_UP)
             ready.wait(30.0)
             counts.append(_call_until(call, perf_counter() + seconds))
@@ -161,10 +214,11 @@ def measure(client: Client, target: str, seconds: float, threads: int) -> float:
     return sum(counts) / elapsed
 
 
-def _checked(call: Caller) -> Caller:
+def _checked(client: Client, target: str) -> Caller:
+    call = client.connect(target)
     result = call()
-    if result != EXPECTED:
-        raise RuntimeError(f"the result must be {EXPECTED}, got {result!r}")
+    if result != client.expected:
+        raise RuntimeError(f"the result must be {client.expected}, got {result!r}")
     return call
 
 

@@ -20,6 +20,7 @@ from .contestants import (
     CLIENTS,
     PROTECTED,
     SERVERS,
+    STREAMS,
     THREADED,
     TLS_CLIENTS,
     TLS_SERVERS,
@@ -33,6 +34,7 @@ from .local import compare_local
 from .machine import OthersClock, surroundings
 from .objects import compare_objects
 from .report import Part, Target
+from .rows import ITEMS, ROWS
 
 __all__ = ["compare", "main"]
 
@@ -202,6 +204,29 @@ def _tls_clients(rounds: int, seconds: int) -> Part:
     return part
 
 
+def _streams(rounds: int, seconds: int) -> Part:
+    part = Part(
+        f"Part 9: a stream of {ITEMS:,} numbers, and {ROWS:,} rows of objects",
+        "items or rows/s, median",
+        (
+            Target("Portal, a stream", "Flask, a stream", ">=", 1.0),
+            Target("Portal, rows", "Flask, rows", ">=", 1.0),
+            Target("Portal, rows as dataclasses", "Flask, rows"),
+        ),
+    )
+    part.notes.append(
+        "Flask: with waitress, called by requests, a stream by iter_lines and json.loads. It checks nothing. Portal "
+        "checks each item and row, on both sides."
+    )
+    calls = _calls(seconds, 1)
+
+    def measure(contestant: Contestant, target: str) -> float:
+        return calls(contestant, target) * (ITEMS if "stream" in contestant.client else ROWS)
+
+    _by_turns(part, STREAMS, rounds, _nothing, measure)
+    return part
+
+
 _PARTS: dict[int, Callable[[int, int], Part]] = {
     1: _servers,
     2: _sequential,
@@ -211,6 +236,7 @@ _PARTS: dict[int, Callable[[int, int], Part]] = {
     6: _objects,
     7: _tls_servers,
     8: _tls_clients,
+    9: _streams,
 }
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "PROTECTED",
     "ROOT",
     "SERVERS",
+    "STREAMS",
     "THREADED",
     "TLS_CLIENTS",
     "TLS_SERVERS",
@@ -99,6 +100,13 @@ TLS_CLIENTS = (
     Contestant("Portal", "portal-tls", "portal-tls", needs=_TLS),
     Contestant("Portal, 16 threads", "portal-tls", "portal-tls", needs=_TLS, threads=16),
     Contestant("http.client", "portal-tls", "http.client", needs=_TLS),
+)
+STREAMS = (
+    Contestant("Portal, a stream", "portal-rows", "portal-stream"),
+    Contestant("Flask, a stream", "flask-rows", "requests-stream", needs=("requests", *_FLASK)),
+    Contestant("Portal, rows", "portal-rows", "portal-rows"),
+    Contestant("Portal, rows as dataclasses", "portal-rows", "portal-objects"),
+    Contestant("Flask, rows", "flask-rows", "requests-rows", needs=("requests", *_FLASK)),
 )
 PROTECTED = (
     Contestant("Portal, protected", "portal-protected", protected=True),

@@ -18,6 +18,7 @@ from functools import partial
 
 from . import minimal_server
 from .programs import granian, nginx
+from .rows import count, rows
 from .workload import JWT_KEY, add
 
 __all__ = ["PROGRAMS", "SERVERS", "main"]
@@ -34,6 +35,17 @@ def _portal() -> None:
     address = portal.apply(add)
     portal.start()
     _ready(str(address))
+    threading.Event().wait()
+
+
+def _portal_rows() -> None:
+    from portal import HTTPPortal
+
+    portal = HTTPPortal()
+    portal.apply(count)
+    portal.apply(rows)
+    portal.start()
+    _ready(str(portal.base))
     threading.Event().wait()
 
 
@@ -96,6 +108,26 @@ def _flask() -> None:
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # else it logs each queued request
     server = waitress.create_server(app, host="127.0.0.1", port=0, threads=16)
     _ready(f"http://127.0.0.1:{server.effective_port}/add")
+    server.run()
+
+
+def _flask_rows() -> None:
+    import flask
+    import waitress
+
+    app = flask.Flask(__name__)
+
+    @app.post("/count")
+    def stream() -> flask.Response:
+        number = flask.request.get_json()["number"]
+        return flask.Response((f"{one}\n" for one in count(number)), mimetype="application/x-ndjson")
+
+    @app.post("/rows")
+    def listed() -> flask.Response:
+        return flask.jsonify([vars(row) for row in rows(flask.request.get_json()["number"])])
+
+    server = waitress.create_server(app, host="127.0.0.1", port=0, threads=16)
+    _ready(f"http://127.0.0.1:{server.effective_port}")
     server.run()
 
 
@@ -164,11 +196,13 @@ def _rpyc() -> None:
 #: Contestants that serve in this process.
 SERVERS: dict[str, Callable[[], None]] = {
     "portal": _portal,
+    "portal-rows": _portal_rows,
     "portal-tls": _portal_tls,
     "portal-protected": _portal_protected,
     "portal-protected-at-once": _portal_protected_at_once,
     "portal-everything": _portal_everything,
     "flask": _flask,
+    "flask-rows": _flask_rows,
     "fastapi": _fastapi,
     "minimal": _minimal,
     "minimal-pinned": _minimal_pinned,

@@ -226,17 +226,19 @@ class Function(Generic[P, R_co]):
         return self._items(native)
 
     def _items(self, native: dict[str, Any]) -> Iterator[Any]:
-        source = None
+        source, is_plain = None, self.output.plain
         try:
             with portal_errors_only():
                 source = iter(self.target(**native))
             while True:
-                with portal_errors_only():
-                    try:
-                        item = next(source)
-                    except StopIteration:
-                        return
-                yield self.encode_result(item)
+                try:
+                    item = next(source)
+                except StopIteration:
+                    return
+                except BaseException:
+                    with portal_errors_only():  # entering it for each item would cost more than a small item
+                        raise
+                yield item if is_plain(item) else self.encode_result(item)
         finally:
             close_and_log(source, f"the stream of {self.name}")
 

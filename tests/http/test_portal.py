@@ -1,19 +1,23 @@
 from __future__ import annotations
 
+import os
 import re
 import socket
 import ssl
 import subprocess
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import pytest
+import requests
 
 from portal import AddressError, CallTimeout, ConfigError, Consumer, HTTPPortal, RegistryError, TransportError
 from portal.http.client.client import HTTPClient
 from portal.serving import Listener, Request, Response
+from tests.support.races import fast_switches
 from tests.support.thread_list import new_threads
 
 WAIT = 10.0
@@ -237,6 +241,47 @@ def test_https(certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) 
                 consumer.call_at(f"{base}/hold", timeout=0.3)
             gate.set()
         peer.close()
+
+
+def test_items_that_follow_at_once_do_not_wait_for_the_next_one() -> None:
+    go_on = threading.Event()
+
+    def burst() -> Iterator[int]:
+        yield from range(5)
+        assert go_on.wait(WAIT)
+        yield 5
+
+    with HTTPPortal() as portal, Consumer() as consumer:
+        address = portal.apply(burst)
+        for _ in range(3):
+            go_on.clear()
+            items = consumer.stream_at(address)
+            assert [next(items) for _ in range(5)] == [0, 1, 2, 3, 4]
+            go_on.set()
+            assert list(items) == [5]
+
+
+def test_a_burst_is_whole_and_an_abandoned_one_is_cancelled() -> None:
+    """The serving thread and the reactor both send what was gathered, and the reactor looks for hang-ups."""
+    ended = threading.Event()
+
+    def bursts(number: int) -> Iterator[int]:
+        try:
+            for one in range(number):
+                if one % 7 == 0:
+                    os.sched_yield()  # lets the reactor run
+                yield one
+        finally:
+            ended.set()
+
+    with fast_switches(), HTTPPortal() as portal, Consumer() as consumer:
+        address = portal.apply(bursts)
+        for _ in range(5):
+            assert list(consumer.stream_at(address, {"number": 100})) == list(range(100))
+            ended.clear()
+            with requests.post(str(address), json={"number": 10**9}, stream=True, timeout=WAIT) as response:
+                next(response.iter_lines())
+            assert ended.wait(WAIT)
 
 
 def test_a_portal_uses_the_given_client() -> None:

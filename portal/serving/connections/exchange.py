@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
-from time import time
+from time import monotonic, time
 
 from ..._internal.closing import close_and_log, run_all
 from ...http11.request_head import RequestHead
@@ -16,6 +17,7 @@ from .connection import Connection
 
 __all__ = ["Exchange"]
 
+_SOON = 0.001  # seconds after a piece of a stream in which further pieces are gathered
 _LARGE = 64 * 1024  # bytes of a body that is not copied behind its head
 
 
@@ -153,19 +155,34 @@ class Exchange:
         self._streaming = True
         self._writing = writing = threading.Lock()
 
-        def write(data: bytes) -> None:
-            self._connection.wait_for_room()
+        def write(data: bytes, soon: bool = False) -> bool:
+            """Send a piece, and return whether that is done; with `soon`, only a piece that can be gathered."""
+            if not soon:
+                self._connection.wait_for_room()
             with writing:
                 if not self._streaming:
                     raise ConnectionAbortedError("the stream was aborted")
+                if soon:
+                    return self._connection.output.gather(data)
                 self._connection.send_part(data)
+                return True
 
         write(self._encode_head(response, length))
         if self._head.method == "HEAD":
             return
-        for piece in body:
-            if piece:
-                write(encode_chunk(piece) if self._chunked else piece)
+        sent_at = 0.0
+        try:
+            for piece in body:
+                if piece:
+                    data, now = encode_chunk(piece) if self._chunked else piece, monotonic()
+                    if now - sent_at >= _SOON or not write(data, soon=True):
+                        write(data)
+                        sent_at = now
+        except BaseException:
+            with suppress(OSError), writing:
+                if self._streaming:
+                    self._connection.send_part(b"")  # what was gathered goes out before the connection is closed
+            raise
         if self._chunked:
             write(LAST_CHUNK)
 

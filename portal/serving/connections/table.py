@@ -73,7 +73,7 @@ class ConnectionTable:
         self.open = open_connections
         self._reducing = threading.Lock()  # held while connections are chosen and aborted
         self._poller = poller
-        self._hangups: dict[int, Callable[[], object]] = {}
+        self._hangups: dict[int, tuple[Connection, Callable[[], object]]] = {}
         self._keeping = True
         self._ended = False
 
@@ -147,7 +147,7 @@ class ConnectionTable:
         with connection.output.lock:
             if not connection.closed:
                 fd = connection.stream.fileno()
-                self._hangups[fd] = callback
+                self._hangups[fd] = connection, callback
                 self._arm(fd, connection)
 
     def forget_hangup(self, connection: Connection) -> None:
@@ -265,8 +265,23 @@ class ConnectionTable:
             raise
 
     def take_hangup(self, fd: int) -> Callable[[], object] | None:
-        """Return the callback for a client that has closed its side, and drop it."""
-        return self._hangups.pop(fd, None) if self._hangups else None
+        """Return the callback for a client that has closed its side, and drop it.
+
+        The event may have been another one: that there is room for output which the serving thread has sent since. The
+        poller reports a connection once only, so it is armed again then.
+        """
+        entry = self._hangups.get(fd)
+        if entry is None:
+            return None
+        connection, callback = entry
+        with connection.output.lock:
+            if self._hangups.get(fd) is not entry:
+                return None  # its stream has ended meanwhile
+            if not connection.stream.is_hung_up():
+                self._arm(fd, connection)
+                return None
+            del self._hangups[fd]
+        return callback
 
     def drop(self, fd: int) -> None:
         """Close the connection that is parked under a descriptor, if there is one."""

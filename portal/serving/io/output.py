@@ -20,6 +20,7 @@ from ..bounds.slow_reader import SlowReader
 
 __all__ = ["ConnectionOwner", "Output", "Sink"]
 
+_BATCH = 16 * 1024  # bytes of small parts that are sent together
 _STEP = 256 * 1024  # bytes that `flush` sends before other connections have their turn
 _OVERHEAD = 256  # bytes of memory that a part takes beside its data
 _LOOK = 0.5  # seconds between two looks at the clock while a stream waits for its client
@@ -110,6 +111,7 @@ class Output:
         "_clock",
         "_delivered",
         "_ended",
+        "_gathered",
         "_on_pending",
         "_on_sent",
         "_parts",
@@ -142,6 +144,7 @@ class Output:
         self._delivered = 0  # bytes that the client has acknowledged, when it was last looked at
         self._aborted = False
         self._ended = False  # whether the last part is kept already
+        self._gathered = bytearray()  # the last of `pending`, which the system has not been offered
         self._begun = False  # whether some of the first part was sent
         self._on_sent: Callable[[], object] | None = None
         self._changed: Condition | None = None  # on `lock`, while a stream waits
@@ -163,7 +166,9 @@ class Output:
         with self.lock:
             if self._aborted or self._ended:
                 raise ConnectionAbortedError(_ABORTED)
-            if not self.pending:
+            if self._gathered:
+                self._send_parts()
+            if not self.pending and rest:
                 while taken := self._sink.send_some(rest):
                     self.sent += taken
                     if taken == len(rest):
@@ -171,15 +176,39 @@ class Output:
                     rest = memoryview(rest)[taken:]
             return self._keep(memoryview(rest), len(data) + _OVERHEAD, timeout) if rest else True
 
+    def gather(self, data: bytes) -> bool:
+        """Keep a small part, so that the thread that watches the connections sends it, with those that follow at once.
+
+        That thread sends as soon as it runs and the client can take something. The next `write` sends it before.
+
+        Returns: whether the part is kept. It is not if it is large, or if much waits already.
+        Raises: ConnectionAbortedError if the connection was aborted.
+        """
+        with self.lock:
+            if self._aborted or self._ended:
+                raise ConnectionAbortedError(_ABORTED)
+            size, begins = len(data), not self.pending
+            if self.pending + size > _BATCH:
+                return False
+            self._gathered += data
+            self.pending += size
+            if begins:
+                self._begin()
+            return True
+
     def write_now(self, data: bytes) -> bool:
         """Send `data` if the system takes all of it at once. Never waits.
 
         Returns: whether all was sent. Otherwise the connection cannot be used any more, as part may have been sent.
         """
         with self.lock:
-            if self.pending or self._aborted or self._ended:
+            if self._aborted or self._ended:
                 return False
             try:
+                if self._gathered:
+                    self._send_parts()
+                if self.pending:
+                    return False
                 taken = self._sink.send_some(data)
             except OSError:
                 return False
@@ -212,19 +241,22 @@ class Output:
     def _keep(self, rest: memoryview, size: int, timeout: float | None) -> bool:
         """Keep what the system does not take now. The lock is held."""
         begins = not self.pending
-        if begins:
-            self._begun = len(rest) < size - _OVERHEAD
-            self._delivered = self.sent - self._sink.count_unacknowledged()
-            self._reader.begin(self._clock())
-        if timeout is not None:
-            self._reader.limit(self._clock() + timeout)
         self._parts.append((rest, size))
         self.pending += len(rest)
         self.held += size
         self._budget.add(size)
         if begins:
-            self._on_pending(True)
+            self._begin(has_begun=len(rest) < size - _OVERHEAD)
+        if timeout is not None:
+            self._reader.limit(self._clock() + timeout)
         return not self._budget.is_exceeded  # after the report: of two connections, the later one sees both
+
+    def _begin(self, *, has_begun: bool = False) -> None:
+        """Note that the client has to take something. The lock is held."""
+        self._begun = has_begun
+        self._delivered = self.sent - self._sink.count_unacknowledged()
+        self._reader.begin(self._clock())
+        self._on_pending(True)
 
     # any thread
 
@@ -252,6 +284,7 @@ class Output:
 
     def _send_parts(self) -> None:
         count = 0
+        self._keep_gathered()
         while self._parts and count < _STEP:
             part, size = self._parts[0]
             taken = self._sink.send_some(part)
@@ -269,6 +302,15 @@ class Output:
             self.pending -= count
             if not self.pending:
                 self._on_pending(False)
+
+    def _keep_gathered(self) -> None:
+        """Make a part of what was gathered, which counts as held from now on. The lock is held."""
+        if self._gathered:
+            size = len(self._gathered) + _OVERHEAD
+            self._parts.append((memoryview(self._gathered), size))
+            self._gathered = bytearray()
+            self.held += size
+            self._budget.add(size)
 
     def complaint(self) -> str | None:
         """Return why the client is too slow, or None. Call it several times per write timeout.
@@ -292,6 +334,7 @@ class Output:
             self._aborted = True
             self._on_sent = None
             self._parts.clear()
+            self._gathered = bytearray()
             self._release(self.held)
             if self.pending:
                 self.pending = 0
@@ -305,6 +348,7 @@ class Output:
         with self.lock:
             if not self.pending:
                 return False
+            self._keep_gathered()
             kept = [self._parts[0]] if self._begun else []
             dropped = sum(size for _, size in self._parts) - sum(size for _, size in kept)
             self._parts = deque([*kept, (memoryview(last), len(last) + _OVERHEAD)])

@@ -12,6 +12,7 @@ from portal.http11.head_cache import HeadCache
 from portal.serving import Response
 from portal.serving.bounds.budget import Places
 from portal.serving.connections.exchange import Exchange
+from tests.support.clocks import Clock
 
 WAIT = 10.0
 
@@ -277,3 +278,67 @@ def test_the_place_of_a_stream_is_put_back_whatever_step_raises(step: str) -> No
         exchange.send(response)
     assert connection.streams.taken == 0
     assert body.closed
+
+
+class GatheringConnection(RecordingConnection):
+    """A connection that notes which parts are gathered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts: list[tuple[bytes, bool]] = []
+        self.takes = True
+
+    @property
+    def output(self) -> GatheringConnection:
+        return self
+
+    def gather(self, data: bytes) -> bool:
+        if self.takes:
+            self.parts.append((data, True))
+        return self.takes
+
+    def send_part(self, data: bytes) -> None:
+        self.parts.append((data, False))
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr("portal.serving.connections.exchange.monotonic", made)
+    return made
+
+
+def test_pieces_that_follow_at_once_are_gathered(clock: Clock) -> None:
+    connection = GatheringConnection()
+
+    def pieces() -> Iterator[bytes]:
+        yield b"a"
+        yield b"b"
+        clock.now += 0.002
+        yield b"c"
+        yield b"d"
+        connection.takes = False
+        yield b"e"
+
+    exchange_on(connection).send(Response(200, [], pieces()))
+    assert connection.parts[1:] == [
+        (b"1\r\na\r\n", False),
+        (b"1\r\nb\r\n", True),
+        (b"1\r\nc\r\n", False),
+        (b"1\r\nd\r\n", True),
+        (b"1\r\ne\r\n", False),
+        (b"0\r\n\r\n", False),
+    ]
+
+
+def test_a_stream_that_fails_sends_first_what_was_gathered(clock: Clock) -> None:
+    connection = GatheringConnection()
+
+    def pieces() -> Iterator[bytes]:
+        yield b"a"
+        yield b"b"
+        raise ConnectionAbortedError("the stream failed")
+
+    with pytest.raises(ConnectionAbortedError, match="the stream failed"):
+        exchange_on(connection).send(Response(200, [], pieces()))
+    assert connection.parts[-2:] == [(b"1\r\nb\r\n", True), (b"", False)]

@@ -22,13 +22,14 @@ from portal.serving.io.stream import plain_stream
 from tests.support.races import fast_switches, in_threads
 
 CONFIG = ServingConfig()
+WAIT = 30.0
 
 
 class Tables:
     """A table, and connections to it by pairs of sockets."""
 
     def __init__(self, stack: ExitStack, portable: bool = False) -> None:
-        self._stack = stack
+        self._stack, self.portable = stack, portable
         self.poller = open_poller(portable=portable)
         stack.callback(self.poller.close)
         self.open = OpenConnections()
@@ -112,6 +113,46 @@ def test_a_closed_connection_is_in_no_table(tables: Tables) -> None:
     table.close(one)
     assert (table.parked, table.writing, table._hangups, len(table.open)) == ({}, {}, {}, 0)
     assert table.output_budget.used == 0
+
+
+def test_room_for_output_is_not_a_hangup(tables: Tables) -> None:
+    """The serving thread sends what was gathered before the reactor does, which has the event already."""
+    table, poller = tables.table, tables.poller
+    one, theirs = tables.connect()
+    fd = one.stream.fileno()
+    del table.parked[fd]
+    table.release_to_worker(one)
+    hung_up: list[bool] = []
+    table.on_hangup(one, lambda: hung_up.append(True))
+    assert one.output.gather(b"a")
+    assert poller.wait(WAIT) == [fd]
+    one.send_part(b"b")
+    assert fd not in table.writing
+    assert table.take_hangup(fd) is None
+    assert theirs.recv(10) == b"ab"
+    theirs.close()
+    if tables.portable:
+        return  # it cannot report a hang-up
+    assert poller.wait(WAIT) == [fd]
+    callback = table.take_hangup(fd)
+    assert callback is not None
+    callback()
+    assert hung_up == [True]
+    assert table.take_hangup(fd) is None
+
+
+def test_a_hangup_beside_gathered_output_is_taken(tables: Tables) -> None:
+    table = tables.table
+    one, theirs = tables.connect()
+    fd = one.stream.fileno()
+    del table.parked[fd]
+    table.release_to_worker(one)
+    table.on_hangup(one, lambda: None)
+    assert one.output.gather(b"a")
+    theirs.close()
+    assert tables.poller.wait(WAIT) == [fd]
+    table.send_output(fd, one)
+    assert table.take_hangup(fd) is not None
 
 
 @pytest.mark.parametrize("other", ["park", "resume", "abort", "send", "close"])

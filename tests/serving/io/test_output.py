@@ -271,3 +271,92 @@ def test_nothing_is_written_after_the_last_part() -> None:
     assert client.received == b"abcdbye"
     with pytest.raises(ConnectionAbortedError):
         client.output.write(b"late")
+
+
+def test_gathered_parts_are_sent_together() -> None:
+    client = FakeClient(100)
+    assert client.output.gather(b"abc")
+    assert client.output.gather(b"def")
+    assert (client.received, client.output.pending, client.pending) == (b"", 6, [True])
+    client.output.flush()
+    assert (client.received, client.takes, client.pending) == (b"abcdef", [], [True, False])
+    assert client.budget.used == client.output.held == 0
+
+
+@pytest.mark.parametrize("send", ["write", "write_now"])
+def test_what_was_gathered_goes_before_what_is_sent_now(send: str) -> None:
+    client = FakeClient(100, 100)
+    client.output.gather(b"abc")
+    assert getattr(client.output, send)(b"def")
+    assert (client.received, client.output.pending, client.pending) == (b"abcdef", 0, [True, False])
+
+
+def test_an_empty_write_sends_what_was_gathered() -> None:
+    client = FakeClient(100)
+    client.output.gather(b"abc")
+    assert client.output.write(b"")
+    assert (client.received, client.takes) == (b"abc", [])
+
+
+def test_large_output_is_not_gathered() -> None:
+    client = FakeClient(100_000)
+    assert not client.output.gather(b"x" * 20_000)
+    assert client.output.gather(b"x" * 10_000)
+    assert not client.output.gather(b"x" * 10_000)
+    assert client.output.pending == 10_000
+
+
+def test_gathered_parts_of_a_client_that_takes_little() -> None:
+    client = FakeClient(2, 0)
+    client.output.write(b"abcd")
+    assert client.output.gather(b"ef")
+    client.takes = [1, 100, 100, 100]
+    client.output.flush()
+    assert client.output.gather(b"gh")
+    client.output.flush()
+    assert (client.received, client.output.pending) == (b"abcdefgh", 0)
+    assert client.budget.used == client.output.held == 0
+
+
+def test_nothing_is_gathered_after_the_end() -> None:
+    client = FakeClient(0)
+    client.output.gather(b"abc")
+    client.output.discard()
+    assert (client.output.pending, client.output.held, client.pending) == (0, 0, [True, False])
+    with pytest.raises(ConnectionAbortedError):
+        client.output.gather(b"late")
+
+
+def test_the_last_part_takes_the_place_of_what_was_gathered() -> None:
+    client = FakeClient(100)
+    client.output.gather(b"abc")
+    assert client.output.replace(b"bye")
+    with pytest.raises(ConnectionAbortedError):
+        client.output.gather(b"late")
+    client.output.flush()
+    assert client.received == b"bye"
+    assert client.budget.used == client.output.held == 0
+
+
+def test_a_client_that_takes_nothing_is_not_asked_at_each_write() -> None:
+    client = FakeClient(0, 7)
+    client.output.write(b"abc")
+    client.output.write(b"def")
+    assert client.takes == [7]
+
+
+@pytest.mark.parametrize("step", [1, 2, 5, 100])
+def test_parts_arrive_in_order_however_they_are_sent(step: int) -> None:
+    client = FakeClient()
+    expected = b""
+    for number in range(40):
+        piece = b"%d," % number * (1 + number % 3 * 1000)
+        if number % 5 == 0 or not client.output.gather(piece):
+            client.takes = [step * 97]
+            client.output.write(piece)
+        expected += piece
+    while client.output.pending:
+        client.takes = [step * 997]
+        assert client.output.flush()
+    assert client.received == expected
+    assert client.budget.used == client.output.held == 0

@@ -20,13 +20,14 @@ from typing import Any
 from cachetools import Cache, LRUCache
 
 from .._internal.at_fork import new_lock
-from .._internal.settings import count, require, seconds, size
+from .._internal.settings import count, instance, require, seconds, size
 from ..address import Address
 from ..calls.singleflight import SingleFlight
 from ..context import CallContext
 from ..errors import ConfigError
 from ..schema.jsondata import is_json
 from .cache_control import Freshness, freshness, parse_cache_control
+from .invalidations import Invalidation, SharedInvalidations
 
 __all__ = [
     "Entry",
@@ -95,6 +96,8 @@ class ResponseCache:
             requests it again (RFC 5861).
         stale_if_error: seconds after its freshness for which a response is used if the server cannot respond
             (RFC 5861).
+        invalidations: shares what is invalidated with the caches of other processes. While it is not current, this
+            cache keeps and returns nothing.
         clock: seconds, as `time.monotonic`.
 
     Raises: ConfigError for a wrong setting.
@@ -111,6 +114,7 @@ class ResponseCache:
         *,
         stale_while_revalidate: float = 0.0,
         stale_if_error: float = 0.0,
+        invalidations: SharedInvalidations | None = None,
     ) -> None:
         self._max_entries = count("cache.max_entries", max_entries)
         self._default_age = seconds("cache.default_age", default_age)
@@ -125,14 +129,18 @@ class ResponseCache:
         )
         self._epoch = 0
         self._fresh = self._stale = self._missed = 0
+        self._shared = instance("cache.invalidations", invalidations, SharedInvalidations, optional=True)
+        if self._shared is not None:
+            self._shared.attach(self._drop)
 
     def lookup(self, key: Key) -> Entry | None:
         """Return the entry of a key, or None. The entry is fresh (see `is_fresh`), has an entity tag to send, or may be
         used while it is stale.
         """
+        is_current = self._is_current()
         now = self._clock()
         with self._lock:
-            entry = self._kept.get(key)
+            entry = self._kept.get(key) if is_current else None
             if entry is None:
                 self._missed += 1
             elif now < entry.fresh_until:
@@ -144,6 +152,13 @@ class ResponseCache:
                 self._missed += 1
                 return None
         return entry
+
+    def _is_current(self) -> bool:
+        """Return whether no invalidation of another process can have been missed."""
+        if self._shared is None:
+            return True
+        self._shared.start()
+        return self._shared.current
 
     def is_fresh(self, entry: Entry) -> bool:
         """Return whether an entry may be used without a request."""
@@ -192,9 +207,10 @@ class ResponseCache:
             text = ""
         needed = _OVERHEAD + sum(map(sys.getsizeof, (text, etag, *key)))
         entry = Entry(text, etag, fresh_until, needed, must_revalidate, tags)
+        is_current = self._is_current()
         with self._lock:
             self._kept.pop(key, None)
-            useless = not text or (etag is None and fresh_until == -math.inf)
+            useless = not text or (etag is None and fresh_until == -math.inf) or not is_current
             if useless or needed > self._kept.maxsize or epoch not in (None, self._epoch):
                 return False
             self._keep(key, entry)
@@ -237,7 +253,7 @@ class ResponseCache:
     ) -> int:
         """Remove the entries of one address, of one call, of the functions with a tag, or all.
 
-        The responses of calls in progress are not kept either.
+        The responses of calls in progress are not kept either. Caches that share `invalidations` do the same.
 
             cache.invalidate(tag="prices")
             cache.invalidate(address, {"sku": "PEN-001"})       # for every identity
@@ -247,7 +263,7 @@ class ResponseCache:
             params: of the call at that address; None for all of its calls.
             tag: one of the tags of the function; None for all.
 
-        Returns: the number of removed entries.
+        Returns: the number of entries that were removed here.
         Raises: ConfigError for `params` without an address, or that are not JSON data.
         """
         text = None if address is None else str(address)
@@ -258,6 +274,14 @@ class ResponseCache:
             if found is None:
                 raise ConfigError.invalid("invalidate.params", params, "JSON data")
             call = found[1]
+        made = Invalidation(text, call, tag)
+        removed = self._drop(made)
+        if self._shared is not None:
+            self._shared.publish(made)
+        return removed
+
+    def _drop(self, made: Invalidation) -> int:
+        text, call, tag = made
 
         def is_meant(key: Key) -> bool:
             return text in (None, key[0]) and call in (None, key[1])

@@ -29,6 +29,7 @@ THREADS = {
     ("_internal.executor", "start_thread"): "runs jobs; goes on, is replaced, and the job's future has the error",
     ("processes.child", "start_thread"): "reads jobs in a worker process; an exception ends the process",
     ("processes.pool", "start_thread"): "starts a worker process; its error is logged, and a caller that waits gets it",
+    ("cache.invalidations", "BackgroundLoop"): "reads the invalidations of other processes; goes on, with empty caches",
     ("directory.polled", "BackgroundLoop"): "reads a directory again; goes on",
     ("directory.registration", "BackgroundLoop"): "renews the lease of a portal; goes on",
     ("calls.deadlines", "BackgroundLoop"): "responds at deadlines; goes on",

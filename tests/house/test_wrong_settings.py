@@ -49,6 +49,7 @@ NOT_SETTINGS = {
 }
 #: Constructors without a setting that is a number, a flag or text; their own tests cover the others.
 OTHER_PARAMETERS = {
+    "Invalidation",  # a row of data
     "PeakEWMA",
     "RoundRobin",
     "BearerToken",
@@ -97,6 +98,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "RequestLog": {"target": logging.getLogger("portal")},
     "Rewrite": {"change": bytes},
     "ProbeLeases": {"store": "redis://127.0.0.1:6379/0", "namespace": "shop"},
+    "SharedInvalidations": {"store": "redis://127.0.0.1:6379/0", "namespace": "shop"},
     "Registration": {"store": "memory://x"},
     "JSService": {"name": "shop"},
     "Service": {"name": "shop"},

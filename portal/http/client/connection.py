@@ -32,6 +32,8 @@ _MIN_EXPONENT, _MAX_EXPONENT = -9, 5  # of two: kernel timeouts of 2 ms to 32 s
 _UNSET = -99
 _MAX_TIMEOUT = 32.0  # seconds
 
+_RESET = pack("ii", 1, 0)  # SO_LINGER with no time: `close` resets the connection
+
 
 class ConnectionOwner(Protocol):
     """The pool that keeps a connection between two exchanges."""
@@ -199,8 +201,14 @@ class HTTPConnection:
             self.close()
 
     def abort(self) -> None:
-        """End the exchange of another thread, which gets an error. The socket is not closed here."""
+        """End the exchange of another thread, which gets an error. The socket is not closed here.
+
+        The server sees a reset when that thread closes the socket, so that it can cancel the call. A plain end would
+        look like a client that has closed only its own side.
+        """
         with suppress(OSError):  # the server has closed the connection meanwhile
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        with suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:

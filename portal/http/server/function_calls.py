@@ -87,10 +87,16 @@ class FunctionCalls:
             limit_deadline(context, request.arrived + schema.timeout)
         if context.deadline is not None:
             responder = self._responder(request, call, media)
+        connection = request.connection if request.held is not None else None  # a quick call is not cancelled
+        if connection is not None:
+            connection.on_reset(context.cancel)
         try:
             result = self._dispatcher.dispatch(call, responder)
         except PortalError as error:
             return self._errors.respond(request, error, context, call.replied)
+        finally:
+            if connection is not None:
+                connection.on_reset(context.cancel, runs=False)
         if table is not None and (file := table.file_in(result)) is not None:
             response = file_response(file, request, context)
             response.headers.extend(call.replied.items())

@@ -345,19 +345,17 @@ class Connection:
             self._owner.resume(self)
 
     def on_hangup(self, callback: Callable[[], object]) -> None:
-        """Call `callback`, in the thread that leads the reactor's loop, if the client closes its side.
-
-        This is for streams. After a plain call, a client that has closed its side may still read the response. On
-        systems that cannot report it, the next write finds out.
-        """
+        """Call `callback`, in the reactor's loop, if the client closes its side of a stream; else a write finds out."""
         self.armed_otherwise = True
         self._owner.on_hangup(self, callback)
+
+    def on_reset(self, callback: Callable[[], object], *, runs: bool = True) -> None:
+        """While a plain call `runs`, call `callback` if the connection is broken. A client may close only its side."""
+        (self._owner.on_reset if runs else self._owner.forget_reset)(self, callback)
 
     def forget_hangup(self) -> None:
         """Drop the callback, as the response is sent."""
         self._owner.forget_hangup(self)
-
-    # ending
 
     def abort(self) -> None:
         """Break the connection and drop its output. Any thread, even while another one uses it."""

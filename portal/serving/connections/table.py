@@ -47,10 +47,11 @@ class ConnectionTable:
         output_aborted: counts connections that were aborted for their output.
         open: all open connections.
 
-    Threads: any thread may call `park`, `close`, `resume`, `release_to_worker`, `on_hangup`, `forget_hangup`,
-        `watch_output`, `reduce_output`, `abort_output`, `connections_of`, `stop_keeping`, `end`, `has_unfinished`,
-        `has_upgraded` and `abandon`, and may read the attributes. The thread that watches the leader calls `hand_over`.
-        Only the thread that leads the reactor's loop calls the other methods.
+    Threads: any thread may call `park`, `close`, `resume`, `release_to_worker`, `on_hangup`, `on_reset`,
+        `forget_reset`, `forget_hangup`, `watch_output`, `reduce_output`, `abort_output`, `connections_of`,
+        `stop_keeping`, `end`, `has_unfinished`, `has_upgraded` and `abandon`, and may read the attributes. The thread
+        that watches the leader calls `hand_over`. Only the thread that leads the reactor's loop calls the other
+        methods.
     """
 
     def __init__(
@@ -149,6 +150,18 @@ class ConnectionTable:
                 fd = connection.stream.fileno()
                 self._hangups[fd] = connection, callback
                 self._arm(fd, connection)
+
+    def on_reset(self, connection: Connection, callback: Callable[[], object]) -> None:
+        """Call `callback` once if a connection that is being served is broken, where the poller reports that."""
+        with connection.output.lock:
+            if not connection.closed:
+                self._hangups[connection.stream.fileno()] = callback
+
+    def forget_reset(self, connection: Connection, callback: Callable[[], object]) -> None:
+        """Drop the callback of `on_reset`. One of a later request stays."""
+        fd = connection.stream.fileno()
+        if self._hangups.get(fd) == callback:
+            self._hangups.pop(fd, None)
 
     def forget_hangup(self, connection: Connection) -> None:
         """Drop the callback of `on_hangup`."""

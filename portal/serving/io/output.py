@@ -78,6 +78,12 @@ class ConnectionOwner(Protocol):
     def on_hangup(self, connection: Any, callback: Callable[[], object]) -> None:
         """Call `callback` once if the client closes its side."""
 
+    def on_reset(self, connection: Any, callback: Callable[[], object]) -> None:
+        """Call `callback` once if the connection is broken."""
+
+    def forget_reset(self, connection: Any, callback: Callable[[], object]) -> None:
+        """Drop the callback."""
+
     def forget_hangup(self, connection: Any) -> None:
         """Drop the callback."""
 

@@ -34,6 +34,13 @@ class Client(Protocol):
     def on_hangup(self, callback: Callable[[], object]) -> None:
         """Call `callback`, in another thread, if the client closes its side during a response."""
 
+    def on_reset(self, callback: Callable[[], object], *, runs: bool = True) -> None:
+        """Call `callback`, in another thread, if the client breaks the connection while a call runs; on Linux.
+
+        Args:
+            runs: whether the call runs, or has ended.
+        """
+
 
 class EarlyResponder(Protocol):
     """Sends a response before the app returns one."""

@@ -45,6 +45,9 @@ class Hosted:
     def on_hangup(self, callback: object) -> None:
         """Report nothing: a handshake is responded to at once."""
 
+    def on_reset(self, callback: object, *, runs: bool = True) -> None:
+        """Report nothing, as `on_hangup`."""
+
 
 def request_of(environ: WSGIEnvironment) -> Request:
     """Return the request of an environment. Raises: ProtocolError."""

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import socket
+import sys
 import threading
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, as_completed, wait
 from typing import Any
@@ -40,7 +42,10 @@ def test_wait_and_as_completed() -> None:
         assert not failed.cancelled()
 
 
-@pytest.mark.parametrize("portal", [LocalPortal, WebSocketPortal])
+over_http = pytest.param(HTTPPortal, marks=pytest.mark.skipif(sys.platform != "linux", reason="needs epoll"))
+
+
+@pytest.mark.parametrize("portal", [LocalPortal, WebSocketPortal, over_http])
 def test_the_function_sees_that_its_future_was_cancelled(portal: type[Any]) -> None:
     started, seen = threading.Event(), threading.Event()
 
@@ -65,6 +70,31 @@ def test_the_function_sees_that_its_future_was_cancelled(portal: type[Any]) -> N
             future.result(WAIT)
         assert wait([future], WAIT).done == {future}
         assert seen.wait(WAIT)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs epoll")
+def test_a_client_that_closes_only_its_own_side_does_not_cancel_the_call() -> None:
+    started, go, cancelled = threading.Event(), threading.Event(), []
+
+    @function
+    def work(context: CallContext) -> int:
+        context.on_cancel(lambda: cancelled.append(True))
+        started.set()
+        assert go.wait(WAIT)
+        return 7
+
+    with HTTPPortal() as portal:
+        path = portal.apply(work).path
+        with socket.create_connection(("127.0.0.1", portal.port), timeout=WAIT) as client:
+            head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 2\r\n"
+            client.sendall(f"{head}\r\n{{}}".encode())
+            client.shutdown(socket.SHUT_WR)
+            assert started.wait(WAIT)
+            go.set()
+            response = b"".join(iter(lambda: client.recv(4096), b""))
+        assert response.startswith(b"HTTP/1.1 200")
+        assert response.endswith(b"7")
+    assert cancelled == []
 
 
 def test_a_queued_call_that_is_cancelled_is_not_made() -> None:

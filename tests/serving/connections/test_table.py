@@ -74,6 +74,8 @@ def late_calls(table: ConnectionTable, old: Connection) -> dict[str, Callable[[]
         "close": lambda: table.close(old),
         "resume": lambda: table.resume(old),
         "on_hangup": lambda: table.on_hangup(old, lambda: None),
+        "on_reset": lambda: table.on_reset(old, lambda: None),
+        "forget_reset": lambda: table.forget_reset(old, lambda: None),
         "forget_hangup": lambda: table.forget_hangup(old),
         "watch_output": lambda: table.watch_output(old, True),
         "release_to_worker": lambda: table.release_to_worker(old),
@@ -84,6 +86,7 @@ def late_calls(table: ConnectionTable, old: Connection) -> dict[str, Callable[[]
 
 
 LATE = ["park", "close", "resume", "on_hangup", "forget_hangup", "watch_output", "release_to_worker", "abort", "reset"]
+LATE += ["on_reset", "forget_reset"]
 
 
 @pytest.mark.parametrize("name", [*LATE, "send"])

@@ -15,6 +15,9 @@ class Secure:
     def on_hangup(self, callback: object) -> None:
         raise NotImplementedError
 
+    def on_reset(self, callback: object, *, runs: bool = True) -> None:
+        raise NotImplementedError
+
 
 def request(client: Secure | None = None) -> Request:
     return Request(parse_request_head(b"GET /a%20b?x=1 HTTP/1.1\r\nHost: h\r\n\r\n"), b"", client, "192.0.2.1")

@@ -58,7 +58,7 @@ def check(files: tuple[Path, ...]) -> None:
 
     Exits with 3 if something was found. Code without findings may still be hostile: limits stop it when it runs.
     """
-    from ..javascript.analysis import analyse
+    from ..javascript.parsing.analysis import analyse
 
     found = 0
     for file in files:

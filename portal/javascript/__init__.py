@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 from .._internal.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from .analysis import Analysis
+    from .config import FunctionConfig
     from .engine import Capabilities, Engine, EngineError
     from .fuel import FuelQuota
     from .function import JSFunction
     from .host import Grant, HostAPI, Scratch
     from .limits import Limits
+    from .parsing.analysis import Analysis
     from .pool.runner import PoolSettings
     from .portal import JavaScriptPortal
     from .program import Program
@@ -25,6 +26,7 @@ __all__ = [
     "Engine",
     "EngineError",
     "FuelQuota",
+    "FunctionConfig",
     "Grant",
     "HostAPI",
     "JSFunction",
@@ -40,11 +42,12 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
-        "Analysis": "analysis",
+        "Analysis": "parsing.analysis",
         "Capabilities": "engine",
         "Engine": "engine",
         "EngineError": "engine",
         "FuelQuota": "fuel",
+        "FunctionConfig": "config",
         "Grant": "host",
         "HostAPI": "host",
         "JSFunction": "function",

@@ -1,4 +1,4 @@
-"""FuelQuota bounds the fuel of each tenant, and FuelMeter counts the fuel of each function.
+"""FuelQuota bounds the fuel of each tenant.
 
 Fuel is what an engine counts of the instructions of a call. The same call from the same state takes the same fuel, on
 every machine, so that it is a fair unit of what a tenant may use.
@@ -17,7 +17,7 @@ from .._internal.settings import callback, count, positive_seconds
 from ..context import CallContext
 from ..errors import RateLimitError
 
-__all__ = ["FuelMeter", "FuelQuota"]
+__all__ = ["FuelQuota"]
 
 
 def _name_of_caller(context: CallContext) -> str:
@@ -81,29 +81,3 @@ class FuelQuota:
         now = self._clock()
         left, at = self._supplies.get(key, (float(self.fuel), now))
         return min(float(self.fuel), left + (now - at) * self.fuel / self.per), now
-
-
-class FuelMeter:
-    """Counts the fuel of each function.
-
-    Threads: any.
-    """
-
-    def __init__(self) -> None:
-        self._lock = new_lock()  # guards the sums
-        self._sums: dict[str, int] = {}
-
-    def add(self, name: str, fuel: int) -> None:
-        """Count the fuel of one call."""
-        with self._lock:
-            self._sums[name] = self._sums.get(name, 0) + fuel
-
-    def forget(self, name: str) -> None:
-        """Drop the sum of a function that was removed."""
-        with self._lock:
-            self._sums.pop(name, None)
-
-    def read(self) -> dict[str, int]:
-        """Return the fuel by function."""
-        with self._lock:
-            return dict(self._sums)

@@ -12,10 +12,10 @@ from .._internal.settings import choice, file_path, flag, instance, positive_sec
 from ..errors import ConfigError, JavaScriptError
 from ..schema import FunctionSchema, Schema, check_name
 from .engines.registry import engine_names
-from .jsdoc import read_jsdoc
-from .lexer import position
+from .parsing.jsdoc import read_jsdoc
+from .parsing.lexer import position
+from .parsing.source import Source, arguments_for, prepare, prepare_module
 from .program import Program
-from .source import Source, arguments_for, prepare, prepare_module
 
 __all__ = ["JSFunction"]
 

@@ -22,10 +22,12 @@ from ..errors import AddressError, ConfigError, PortalError, RegistryError
 from ..function import Function, ResolvedFunction
 from ..portal import Portal, announce, topology
 from ..service import Service
+from .config import FunctionConfig, function_configs
 from .engines.registry import engine_names, require_engine
-from .fuel import FuelMeter, FuelQuota
+from .fuel import FuelQuota
 from .function import JSFunction
 from .host import Caller, CallHost, HostAPI
+from .limits import Limits
 from .runtime import Runtime
 from .sandbox import Place, Sandbox, limits_for
 from .script import Script, ScriptFunction
@@ -81,6 +83,7 @@ class JavaScriptPortal(Portal):
         sandbox: "untrusted", "trusted", "hostile", or a Sandbox.
         host: what scripts may ask of this process; None grants nothing but `console`.
         caller: makes the calls of `portal.call` in scripts, such as `Consumer.call_at`.
+        config: settings of single functions by name; they go before what the functions ask for.
         fuel_quota: bounds the fuel of each caller; it needs an engine that counts fuel, such as quickjs-wasm.
         executor: where every call runs; None for the thread of the caller.
         middleware: around every call, the first outermost.
@@ -102,6 +105,7 @@ class JavaScriptPortal(Portal):
         sandbox: Sandbox | str = "untrusted",
         host: HostAPI | None = None,
         caller: Caller | None = None,
+        config: Mapping[str, FunctionConfig] | None = None,
         fuel_quota: FuelQuota | None = None,
         executor: Executor | None = None,
         middleware: Iterable[Middleware | str] = (),
@@ -113,8 +117,8 @@ class JavaScriptPortal(Portal):
         self._engine = _engine_setting(engine)
         self._host = instance("javascript.host", host, HostAPI, optional=True) or HostAPI()
         self._caller = callback("javascript.caller", caller, optional=True)
+        self._config = function_configs(config)
         self._quota = instance("javascript.fuel_quota", fuel_quota, FuelQuota, optional=True)
-        self._meter = FuelMeter()
         self._runtime = Runtime(self.sandbox)
         self.dispatcher = Dispatcher(middleware, executor=executor, name=self.name)
         announce(self)
@@ -148,17 +152,22 @@ class JavaScriptPortal(Portal):
     def _made(self, function: Any) -> ScriptFunction:
         if not isinstance(function, JSFunction):
             raise ConfigError.invalid("javascript.function", function, "a JSFunction")
-        place = self.sandbox.place(function.engine or self._engine, function.trusted)
-        self._require_fuel(place)
-        limits = limits_for(self.sandbox, {"time": function.timeout, "memory": function.memory})
-        script = self._script(function, place)
+        config = self._config.get(function.name) or FunctionConfig()
+        trusted = function.trusted if config.trusted is None else config.trusted
+        place = self.sandbox.place(config.engine or function.engine or self._engine, trusted)
+        if self._quota is not None:
+            _require_fuel(place, "javascript.fuel_quota")
+        if config.fuel is not None:
+            _require_fuel(place, "function.fuel")
+        wanted = {"time": function.timeout, "memory": function.memory, **config.limits()}
+        limits = limits_for(self.sandbox, wanted)
+        script = self._script(function, place, limits)
         made = ScriptFunction(
             script,
             place=place,
             limits=limits,
             runner=self._runtime.runner,
             host=partial(CallHost, self._host, self._caller),
-            meter=self._meter,
             quota=self._quota,
         )
         if self._services_run:
@@ -177,7 +186,7 @@ class JavaScriptPortal(Portal):
         """
         entry = self._entry_named(name)
         function = _script_function(entry)
-        script = self._script(function.script.declaration.with_code(code), function.place)
+        script = self._script(function.script.declaration.with_code(code), function.place, function.limits)
         function.check(script)
         function.replace(script)
         topology.changed()
@@ -193,15 +202,10 @@ class JavaScriptPortal(Portal):
         topology.changed()
         return self._address_of(entry.full_path)
 
-    def _require_fuel(self, place: Place) -> None:
-        if self._quota is not None and "fuel" not in require_engine(place.engine).capabilities().limits:
-            message = f"fuel_quota needs an engine that counts fuel, got {place.engine}"
-            raise ConfigError(message, path="javascript.fuel_quota", expected='engine="quickjs-wasm"')
-
-    def _script(self, function: JSFunction, place: Place) -> Script:
+    def _script(self, function: JSFunction, place: Place, limits: Limits) -> Script:
         for finding in self.sandbox.analysis.check(function.name, function.code):
             _log.warning("javascript %s: %s", function.name, finding)
-        options: dict[str, Any] = {"log": self.sandbox.limits.log, **self._host.options()}
+        options: dict[str, Any] = {"log": limits.log, **self._host.options()}
         if denied := self.sandbox.denied(place.trusted):
             options["deny"] = denied
         program = function.program(json.dumps(options, sort_keys=True), self._host.modules)
@@ -310,21 +314,35 @@ class JavaScriptPortal(Portal):
 
     def health(self) -> dict[str, Any]:
         """Return the health of the portal, with the last proof of each engine and a row for each function."""
-        scripts = {}
-        for entry in self._catalogue.entries():
-            found = _script_function(entry)
-            scripts["/".join(entry.path)] = {
-                "engine": found.place.engine,
-                "isolation": found.place.isolation,
-                "trust": found.place.trust,
-                "code": found.script.declaration.code_hash,
-            }
+        scripts = {
+            "/".join(entry.path): {**_place_of(found), "code": found.script.declaration.code_hash}
+            for entry, found in self._scripts()
+        }
         return super().health() | {"engines": self._runtime.health(), "scripts": scripts}
 
     def stats(self) -> dict[str, Any]:
-        """Return counters of functions and calls, those of each engine, and the fuel of each function."""
-        more = {"engines": self._runtime.stats(), "fuel": self._meter.read()}
+        """Return counters of functions and calls, those of each engine, and those of each function by name and version.
+
+        A function has where it runs, its calls, those that failed by stage, and the fuel that they took. "fuel" has the
+        fuel by name alone.
+        """
+        scripts: dict[str, dict[str, Any]] = {}
+        fuel: dict[str, int] = {}
+        for entry, found in self._scripts():
+            name, counts = "/".join(entry.path), found.counts.read()
+            scripts[f"{name}@{found.schema.version}"] = _place_of(found) | counts
+            if counts["fuel"]:
+                fuel[name] = fuel.get(name, 0) + counts["fuel"]
+        more = {"engines": self._runtime.stats(), "scripts": scripts, "fuel": fuel}
         return super().stats() | self.dispatcher.stats() | more
+
+    def _scripts(self) -> list[tuple[Entry, ScriptFunction]]:
+        return [(entry, _script_function(entry)) for entry in self._catalogue.entries()]
+
+
+def _place_of(function: ScriptFunction) -> dict[str, str]:
+    place = function.place
+    return {"engine": place.engine, "isolation": place.isolation, "trust": place.trust}
 
 
 def _script_function(entry: Entry) -> ScriptFunction:
@@ -334,3 +352,9 @@ def _script_function(entry: Entry) -> ScriptFunction:
 
 def _engine_setting(engine: str) -> str:
     return choice("javascript.engine", engine, ("auto", *engine_names()))
+
+
+def _require_fuel(place: Place, setting: str) -> None:
+    if "fuel" not in require_engine(place.engine).capabilities().limits:
+        message = f"{setting.rpartition('.')[2]} needs an engine that counts fuel, got {place.engine}"
+        raise ConfigError(message, path=setting, expected='engine="quickjs-wasm"')

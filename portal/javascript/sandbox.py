@@ -9,10 +9,10 @@ from typing import Literal, NamedTuple
 
 from .._internal.settings import choice, instance, strings
 from ..errors import ConfigError
-from .analysis import Analysis
 from .engine import Engine
 from .engines.registry import AUTO, available_engines, engine_names, require_engine
 from .limits import Limits
+from .parsing.analysis import Analysis
 from .pool.runner import PoolSettings
 
 __all__ = ["Isolation", "Level", "Place", "Sandbox"]
@@ -175,6 +175,6 @@ def limits_for(sandbox: Sandbox, wanted: Mapping[str, float | int | None]) -> Li
     limits = replace(sandbox.limits, **asked) if asked else sandbox.limits  # type: ignore[arg-type]
     for name, value in asked.items():
         most = getattr(sandbox.limits, name)
-        if value is not None and value > most:
+        if value is not None and most is not None and value > most:
             raise ConfigError.invalid(f"function.{name}", value, f"at most {most:,}, the limit of the sandbox")
     return limits

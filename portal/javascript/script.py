@@ -11,9 +11,10 @@ from ..errors import CallTimeout, JavaScriptError, RegistryError
 from ..function import Function
 from ..schema import FunctionSchema, Parameters, Schema
 from .conversion import decode_result, encode_parameters, is_plain_json
+from .counts import ScriptCounts
 from .engine import EngineError
 from .flat import FlatObject
-from .fuel import FuelMeter, FuelQuota
+from .fuel import FuelQuota
 from .function import JSFunction
 from .host import CallHost
 from .limits import Limits
@@ -43,8 +44,10 @@ class ScriptFunction(Function):
         limits: of each call.
         runner: returns the runner of the place.
         host: makes the host of one call.
-        meter: counts the fuel of the calls.
         quota: bounds the fuel of each tenant.
+
+    Attributes:
+        counts: of its calls.
 
     Threads: any. `replace` and `rollback` swap the code at once; calls that run finish with the code they began with.
     """
@@ -57,7 +60,6 @@ class ScriptFunction(Function):
         limits: Limits,
         runner: Callable[[Place], Runner],
         host: Callable[[str, CallContext], CallHost],
-        meter: FuelMeter | None = None,
         quota: FuelQuota | None = None,
     ) -> None:
         schema = script.schema
@@ -68,8 +70,9 @@ class ScriptFunction(Function):
         self.limits = limits
         self._runner = runner
         self._host = host
-        self._meter = meter
         self._quota = quota
+        self.counts = ScriptCounts()
+        self._called = self.counts.called
         self._versions: tuple[Script, ...] = (script,)
         self._accepts = parameters.schema.accepts
         self._encode_flat = FlatObject(parameters.schema.json, parameters.schema.fits).encode
@@ -116,6 +119,7 @@ class ScriptFunction(Function):
         return self._run(encode_parameters(params), CallContext.current() or CallContext.for_call())
 
     def _run(self, text: str, context: CallContext) -> Any:
+        self._called()
         host, limits, left = self._host(self.name, context), self.limits, None
         if context.deadline is not None:
             left = max(0.0, context.deadline - monotonic())
@@ -129,6 +133,7 @@ class ScriptFunction(Function):
                 return result
             result = decode_result(reply)
         except EngineError as error:
+            self.counts.failed(error.stage)
             original = host.errors.get(error.message) if error.stage == "host" else None
             if original is not None:  # the script has not caught what its own call raised
                 raise original from None
@@ -145,8 +150,7 @@ class ScriptFunction(Function):
 
     def _note(self, fuel: int, context: CallContext) -> None:
         context.add_usage("fuel", fuel)
-        if self._meter is not None:
-            self._meter.add(self.name, fuel)
+        self.counts.burnt(fuel)
         if self._quota is not None:
             self._quota.charge(context, fuel)
 

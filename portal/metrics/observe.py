@@ -12,10 +12,11 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from time import monotonic
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from .._internal.at_fork import renew_after_fork
@@ -35,7 +36,7 @@ _LOG_INTERVAL = 60.0  # seconds between two log lines about a failing hook
 DURATIONS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 #: The name that counts all functions, or all codes, beyond the limit. A function cannot have this name.
 OTHER = "*"
-_MAX_CODES = 64
+_MAX_CODES = _MAX_UNITS = 64
 
 
 class CallRecord(NamedTuple):
@@ -50,6 +51,7 @@ class CallRecord(NamedTuple):
         items: the number of items that the stream sent; 0 for other calls.
         peer_known: whether the call came from a client with a network address.
         identified: whether the identity of the caller is known.
+        usage: what the call has used, by unit, such as {"fuel": 25_000}; see `CallContext.usage`.
     """
 
     function: str
@@ -59,6 +61,7 @@ class CallRecord(NamedTuple):
     items: int = 0
     peer_known: bool = False
     identified: bool = False
+    usage: Mapping[str, int] = MappingProxyType({})
 
 
 _new_record = tuple.__new__  # saves the call of the NamedTuple's own constructor
@@ -103,8 +106,10 @@ class Observe:
         name = call.function.name
         if call.group:
             name = f"{call.group}/{name}"
-        identified = call.context.identity is not None
-        values = (name, self._clock() - started, code, call.streaming, items, call.peer != "", identified)
+        context = call.context
+        identified = context.identity is not None
+        seconds = self._clock() - started
+        values = (name, seconds, code, call.streaming, items, call.peer != "", identified, context.usage)
         try:
             self._on_call(_new_record(CallRecord, values))
         except Exception:
@@ -170,12 +175,14 @@ class FunctionCounts:
         seconds: the duration of all calls together.
         boundaries: the upper boundaries of the duration buckets, in seconds.
         durations: the number of calls by bucket; the last bucket has no upper boundary.
+        usage: what all calls together have used, by unit, such as {"fuel": 25_000}.
     """
 
     codes: dict[str, int]
     seconds: float
     boundaries: tuple[float, ...]
     durations: tuple[int, ...]
+    usage: dict[str, int] = field(default_factory=dict)
 
     @property
     def calls(self) -> int:
@@ -206,10 +213,11 @@ class FunctionCounts:
 class _Cell:
     """The counts of one function in one thread; only that thread writes to them."""
 
-    __slots__ = ("codes", "durations", "seconds")
+    __slots__ = ("codes", "durations", "seconds", "usage")
 
     def __init__(self, buckets: int) -> None:
         self.codes: dict[str, int] = {}
+        self.usage: dict[str, int] = {}
         self.durations = [0] * buckets
         self.seconds = 0.0
 
@@ -219,6 +227,12 @@ class _Cell:
             self.count(code, calls)
         self.durations = [own + more for own, more in zip(self.durations, list(other.durations), strict=True)]
         self.seconds += other.seconds
+        self.use(other.usage.copy())
+
+    def use(self, usage: Mapping[str, int]) -> None:
+        for unit, amount in usage.items():
+            if unit in self.usage or len(self.usage) < _MAX_UNITS:
+                self.usage[unit] = self.usage.get(unit, 0) + amount
 
     def count(self, code: str, times: int = 1) -> None:
         if code not in self.codes and len(self.codes) >= _MAX_CODES:
@@ -278,7 +292,7 @@ class CallMetrics:
 
     def __call__(self, record: CallRecord) -> None:
         """Count a call."""
-        name, seconds, code, _, _, _, _ = record
+        name, seconds, code, _, _, _, _, usage = record
         try:
             cell = self._local.owner.cells[name]
         except (AttributeError, KeyError):
@@ -290,6 +304,8 @@ class CallMetrics:
             codes[code] += 1
         else:
             cell.count(code)
+        if usage:
+            cell.use(usage)
 
     def _cell(self, name: str) -> _Cell:
         owner = getattr(self._local, "owner", None)
@@ -334,6 +350,6 @@ class CallMetrics:
             for cells in (self._retired, *self._live):
                 self._add(total, cells)
         return {
-            name: FunctionCounts(cell.codes, cell.seconds, self._boundaries, tuple(cell.durations))
+            name: FunctionCounts(cell.codes, cell.seconds, self._boundaries, tuple(cell.durations), cell.usage)
             for name, cell in sorted(total.items())
         }

@@ -1,20 +1,25 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from portal import (
+    BearerAuth,
     CallContext,
     ConfigError,
     Consumer,
+    HTTPPortal,
     Identity,
     JavaScriptError,
     JavaScriptPortal,
     JSFunction,
     RateLimitError,
+    WebSocketPortal,
 )
 from portal.javascript import FuelQuota, Limits, Sandbox
 from portal.javascript.engines.wasm.guest import guest_version
-from portal.javascript.fuel import FuelMeter
+from portal.metrics import CallMetrics, Observe
 from tests.support.clocks import Clock
 
 needs_wasm = pytest.mark.skipif(guest_version() == "", reason="wasmtime or quickjs-rs is not installed")
@@ -52,17 +57,6 @@ def test_the_key_names_the_tenant() -> None:
 def test_wrong_settings(options: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
         FuelQuota(**options)  # type: ignore[arg-type]
-
-
-def test_the_meter_adds_up() -> None:
-    meter = FuelMeter()
-    meter.add("f", 1)
-    meter.add("f", 2)
-    meter.add("g", 5)
-    assert meter.read() == {"f": 3, "g": 5}
-    meter.forget("g")
-    meter.forget("h")
-    assert meter.read() == {"f": 3}
 
 
 def test_an_engine_that_counts_no_fuel_is_rejected() -> None:
@@ -106,3 +100,32 @@ def test_the_bill_of_a_call_is_in_its_context_and_equal_for_equal_calls() -> Non
             bills.append(found.usage["fuel"])
         assert bills[0] == bills[1] < bills[2]
         assert portal.stats()["fuel"] == {"sum": sum(bills)}
+
+
+@needs_wasm
+@pytest.mark.parametrize("kind", [HTTPPortal, WebSocketPortal])
+def test_over_a_transport_fuel_is_an_error_of_the_caller_and_a_metric_of_the_function(kind: Any) -> None:
+    metrics, everything = CallMetrics(), [Identity("ann"), Identity("bob")]
+    auth = BearerAuth({identity.name * 8: identity for identity in everything})
+    sandbox = Sandbox(limits=Limits(time=30.0), isolation="wasm")
+    quota = FuelQuota(3_000_000, per=60.0, clock=Clock())
+    with (
+        JavaScriptPortal(engine="quickjs-wasm", sandbox=sandbox, fuel_quota=quota) as js,
+        kind(auth=auth, middleware=[Observe(metrics)]) as served,
+        Consumer(auth="ann" * 8) as ann,
+        Consumer(auth="bob" * 8) as bob,
+    ):
+        address = served.apply(js.resolve_function(js.apply(JSFunction(SUM, "sum"))))
+        assert ann.call_at(address, {"n": 100}) == 4950
+        with pytest.raises(JavaScriptError) as caught:
+            ann.call_at(address, {"n": 10_000_000})
+        assert caught.value.stage == "fuel"
+        with pytest.raises(RateLimitError) as rejected:
+            ann.call_at(address, {"n": 100})
+        assert rejected.value.retry_after is not None
+        assert bob.call_at(address, {"n": 100}) == 4950
+        counted, (script,) = metrics.snapshot()["sum"], js.stats()["scripts"].values()
+        assert counted.codes == {"ok": 2, "javascript_error": 1, "rate_limited": 1}
+        assert counted.usage == {"fuel": js.stats()["fuel"]["sum"]}
+        assert (script["calls"], script["failed"], script["fuel"]) == (4, {"fuel": 1}, counted.usage["fuel"])
+        assert (script["engine"], script["isolation"], script["trust"]) == ("quickjs-wasm", "wasm", "untrusted")

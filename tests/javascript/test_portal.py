@@ -84,7 +84,10 @@ def test_engine_isolation_and_trust_are_in_the_schema_and_in_health(js: JavaScri
     }
     (engine,) = [row for row in health["engines"] if row["isolation"] == "process"]
     assert engine["stopped"] == {"loop": "timeout", "hog": "memory", "recursion": "stack"}
-    assert js.stats()["engines"]["quickjs/process"]["children"] >= 1
+    stats = js.stats()
+    assert stats["engines"]["quickjs/process"]["children"] >= 1
+    place = {"engine": "quickjs", "isolation": "process", "trust": "untrusted"}
+    assert stats["scripts"] == {"add@1": place | {"calls": 0, "failed": {}, "fuel": 0}}
 
 
 def test_trusted_code_keeps_its_state_and_untrusted_code_does_not(js: JavaScriptPortal, consumer: Consumer) -> None:

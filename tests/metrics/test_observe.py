@@ -63,6 +63,22 @@ def test_each_call_is_reported_once(result: Any, code: str) -> None:
     assert seen == [CallRecord("add", 0.25, code)]
 
 
+def test_what_calls_used_is_in_the_record_and_added_up() -> None:
+    call, metrics = call_of(), CallMetrics()
+    call.context.add_usage("fuel", 5)
+    seen, _ = observed(3, call)
+    assert seen == [CallRecord("add", 0.25, "ok", usage={"fuel": 5})]
+    for _ in range(2):
+        metrics(seen[0])
+    metrics(CallRecord("add", 0.25, "ok", usage={"fuel": 1, "pages": 2}))
+    metrics(CallRecord("add", 0.25, "ok"))
+    assert metrics.snapshot()["add"].usage == {"fuel": 11, "pages": 2}
+    many = CallMetrics()
+    for number in range(100):
+        many(CallRecord("add", 0.25, "ok", usage={f"unit{number}": 1}))
+    assert len(many.snapshot()["add"].usage) == 64
+
+
 def test_the_record_has_caller_and_group() -> None:
     call = call_of(peer="192.0.2.1")
     call.context.identity = Identity("ann")

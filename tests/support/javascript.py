@@ -7,8 +7,8 @@ from pathlib import Path
 
 from portal.javascript import EngineError, Limits, Program
 from portal.javascript.engine import Host
+from portal.javascript.parsing.source import arguments_for, prepare
 from portal.javascript.pool.process import ChildSettings
-from portal.javascript.source import arguments_for, prepare
 
 MIB = 1024 * 1024
 QUICK = Limits(time=0.1, memory=8 * MIB, stack=256 * 1024)

@@ -88,6 +88,6 @@ def test_the_engine_is_named_by_module_and_class() -> None:
 def test_a_child_starts_with_few_imports() -> None:
     code = (
         "import sys, portal.javascript.pool.child, portal.javascript.engines.quickjs;"
-        "print(sorted({'hashlib', 'pickle', 'portal.errors', 'portal.javascript.lexer'} & set(sys.modules)))"
+        "print(sorted({'hashlib', 'pickle', 'portal.errors', 'portal.javascript.parsing.lexer'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "[]\n"

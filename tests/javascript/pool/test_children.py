@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import count
 from time import monotonic
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from portal import ConfigError, OverloadedError
 from portal.javascript import EngineError, PoolSettings
 from portal.javascript.pool.children import ChildPool
-from portal.javascript.pool.process import ChildSettings
+from portal.javascript.pool.process import ChildProcess, ChildSettings
 from tests.support.javascript import CHILD, PATIENT, QUICK, no_host, open_files, program
 from tests.support.thread_list import new_threads
 
@@ -69,6 +70,33 @@ def test_a_killed_child_is_replaced_without_failing_other_calls(make_pool: MakeP
     assert pool.pids() != [first]
     assert pool.stats()["killed"] == 1
     assert pool.run(ONE, "{}", PATIENT, no_host, None) == "1"
+
+
+def test_a_killed_child_is_replaced_at_once_and_other_calls_do_not_wait_for_it() -> None:
+    starts, replacing, go_on = count(1), threading.Event(), threading.Event()
+
+    def start(settings: ChildSettings) -> ChildProcess:
+        if next(starts) == 3:
+            replacing.set()
+            assert go_on.wait(60)
+        return ChildProcess(settings)
+
+    pool = ChildPool(CHILD, PoolSettings(min_size=2, max_size=3), start)
+    try:
+        pool.warm_up()
+        before = pool.pids()
+        with pytest.raises(EngineError):
+            pool.run(STUCK, "{}", QUICK, no_host, None)
+        assert replacing.wait(60)  # nobody else has asked for a child
+        assert (pool.stats()["killed"], pool.stats()["children"]) == (1, 1)
+        assert [pool.run(ONE, "{}", PATIENT, no_host, None) for _ in range(5)] == ["1"] * 5
+        assert not go_on.is_set()
+        go_on.set()
+        wait_until(lambda: pool.stats()["idle"] == 2)
+        assert len(set(pool.pids()) & set(before)) == 1
+    finally:
+        go_on.set()
+        pool.close()
 
 
 def test_a_child_that_died_while_idle_is_not_used(make_pool: MakePool) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from portal.javascript.token_analysis import find_in_tokens
+from portal.javascript.parsing.token_analysis import find_in_tokens
 
 
 def rules(source: str) -> list[str]:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from portal import JSFunction
-from portal.javascript.jsdoc import comment_before, read_jsdoc, schema_of_type
+from portal.javascript.parsing.jsdoc import comment_before, read_jsdoc, schema_of_type
 
 ITEM = "/** @typedef {{sku: string, quantity?: integer}} Item */\n"
 

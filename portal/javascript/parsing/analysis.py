@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, Literal
 
-from .._internal.settings import choice, size, whole_number
-from ..errors import JavaScriptError
+from ..._internal.settings import choice, size, whole_number
+from ...errors import JavaScriptError
 from .lexer import position
 from .token_analysis import find_in_tokens
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from portal.javascript.source import arguments_for, prepare, prepare_module
+from portal.javascript.parsing.source import arguments_for, prepare, prepare_module
 
 
 @pytest.mark.parametrize(

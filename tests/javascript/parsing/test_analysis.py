@@ -5,8 +5,9 @@ from importlib.util import find_spec
 import pytest
 
 from portal import Consumer, JavaScriptError, JavaScriptPortal, JSFunction
-from portal.javascript import Analysis, Sandbox, analysis
-from portal.javascript.analysis import analyse
+from portal.javascript import Analysis, Sandbox
+from portal.javascript.parsing import analysis
+from portal.javascript.parsing.analysis import analyse
 
 #: Found by the parser only: wrong syntax, and what leaves an inner function but not the loop.
 PARSED = ("function f( {", "for (;;) { (() => { return 1 })() }")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from portal.javascript.lexer import code_tokens, position, tokens
+from portal.javascript.parsing.lexer import code_tokens, position, tokens
 
 
 @pytest.mark.parametrize(

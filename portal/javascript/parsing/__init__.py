@@ -1,0 +1,1 @@
+"""Read JavaScript without running it: tokens, comments, module syntax, and what looks dangerous."""

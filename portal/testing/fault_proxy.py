@@ -23,7 +23,7 @@ from .._internal.background import logging_errors, start_thread
 from .._internal.settings import instance, number, require, whole_number
 from ..address import Address
 from ..errors import OverloadedError
-from .faults import Cut, HalfOpen, NetworkFault, Refuse, Reset
+from .faults import Cut, HalfOpen, NetworkFault, Refuse
 from .faulty_connection import FaultyConnection, shut_down
 
 __all__ = ["FaultProxy"]
@@ -190,7 +190,7 @@ class FaultProxy:
 
 def _with_after(fault: NetworkFault | None, after: int) -> NetworkFault | None:
     match fault:
-        case Cut() | Reset():
+        case Cut():
             return type(fault)(after, fault.direction)
         case HalfOpen():
             return HalfOpen(after)

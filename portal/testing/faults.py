@@ -95,25 +95,14 @@ class Cut(NetworkFault):
     direction: Direction = "response"
 
     def __post_init__(self) -> None:
-        _require_bytes("cut.after", self.after)
-        _require_direction("cut", self.direction)
+        setting = self.name.lower()
+        _require_bytes(f"{setting}.after", self.after)
+        _require_direction(setting, self.direction)
 
 
 @dataclass(frozen=True)
-class Reset(NetworkFault):
-    """Reset the connection once so many bytes of a direction have passed.
-
-    Attributes:
-        after: the number of bytes, or a range from which the seed chooses it.
-        direction: of the bytes. With "request" and 0 the server gets nothing.
-    """
-
-    after: ByteCount = 0
-    direction: Direction = "response"
-
-    def __post_init__(self) -> None:
-        _require_bytes("reset.after", self.after)
-        _require_direction("reset", self.direction)
+class Reset(Cut):
+    """Reset the connection once so many bytes of a direction have passed; otherwise as `Cut`."""
 
 
 @dataclass(frozen=True)

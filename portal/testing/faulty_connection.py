@@ -113,7 +113,7 @@ class FaultyConnection:
                         break
                     sink.sendall(data[start : start + piece])
                 return True
-            case Cut(after=int(after)) | Reset(after=int(after)) if fault.direction == direction:
+            case Cut(after=int(after)) if fault.direction == direction:
                 if passed + len(data) >= after:
                     sink.sendall(data[: max(0, after - passed)])
                     self._break(reset=isinstance(fault, Reset))

@@ -33,7 +33,7 @@ class Callers:
     """Threads that call through many connections until enough calls have ended."""
 
     def __init__(self, base: str, connections: int, calls: int, threads: int) -> None:
-        self.clients = [WebSocketClient(reconnect=RECONNECT) for _ in range(connections)]
+        self.clients = [WebSocketClient(reconnect=RECONNECT, timeout=WAIT) for _ in range(connections)]
         self.consumers = [Consumer(websocket=client, timeout=WAIT) for client in self.clients]
         self.made: list[Made] = []
         self.changed = threading.Condition()

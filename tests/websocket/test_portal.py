@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from websockets.sync.client import connect
 
 from portal import (
     BearerAuth,
@@ -347,6 +349,29 @@ def test_wrong_settings_are_rejected(options: Any, setting: str) -> None:
     with pytest.raises(ConfigError) as caught:
         WebSocketPortal(**options)
     assert caught.value.path == setting
+
+
+@pytest.mark.parametrize("compression", [None, "deflate"])
+def test_a_client_of_another_library(compression: str | None) -> None:
+    """The package websockets, with the texts of the page on WebSockets."""
+    with WebSocketPortal() as portal:
+        portal.apply(add)
+        news = portal.topic("news")
+        with connect(f"ws://127.0.0.1:{portal.base.port}/ws", compression=compression) as client:
+
+            def ask(text: str) -> Any:
+                client.send(text)
+                return json.loads(client.recv(20))
+
+            request = '{"jsonrpc": "2.0", "method": "add", "params": [1, 2], "id": "a"}'
+            assert ask(request) == {"jsonrpc": "2.0", "result": 3, "id": "a"}
+            assert len(ask(f"[{request}, 1]")) == 2
+            assert ask("not JSON")["error"]["code"] == -32700
+            ask('{"jsonrpc": "2.0", "method": "rpc.subscribe", "params": ["news"], "id": 1}')
+            news.publish("x" * 5000)  # long enough to be compressed
+            assert json.loads(client.recv(20))["params"]["data"] == "x" * 5000
+            assert client.ping().wait(20)
+        assert client.close_code == 1000
 
 
 def test_the_portal_resolves_addresses_of_other_servers() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from time import monotonic
 from typing import Protocol
 
@@ -51,7 +52,7 @@ class Transport:
     """
 
     __slots__ = (
-        *("_channel", "_config", "_counters", "_frames", "_holds", "_rate", "_unread"),
+        *("_channel", "_config", "_counters", "_deadline", "_frames", "_holds", "_rate", "_unread"),
         *("liveness", "lost", "outbox", "paused"),
     )
 
@@ -76,6 +77,7 @@ class Transport:
         self.outbox = Outbox(channel, self._frames, config.max_queued)
         self._unread = False  # whether `next_text` has to look at the frames although nothing has arrived
         self._holds = False  # whether bytes are counted that are kept of texts
+        self._deadline = inf  # at which the listener reports
         self.paused = self.lost = False
 
     @property
@@ -122,11 +124,15 @@ class Transport:
                     self.liveness.used(now)
                     self._unread = self._holds or frames.reader.has_unread or len(frame.text) >= COUNTED
                     return frame.text
-            elif not isinstance(frame, Pong):
+            else:
                 self._take(frame)
 
     def _take(self, frame: FrameEvent) -> None:
-        if isinstance(frame, Ping):
+        if isinstance(frame, Pong):
+            moment = self.liveness.next_moment(busy=False)
+            if moment < self._deadline:  # that of the response to the ping, which has come
+                self._report_at(moment)
+        elif isinstance(frame, Ping):
             self.outbox.add_frame(self._frames.pong(frame.payload))
         elif isinstance(frame, Close):
             if self._frames.closing:
@@ -186,7 +192,7 @@ class Transport:
             self._channel.finish()
         else:
             self.liveness.close(monotonic())
-            self._channel.set_deadline(self.liveness.next_moment(busy=False))
+            self._report_at(self.liveness.next_moment(busy=False))
         self.resume()  # for the client's close frame
 
     def cut(self) -> None:
@@ -233,4 +239,8 @@ class Transport:
             busy: as for `do_what_is_due`.
         """
         moment = self.liveness.next_moment(busy=busy)
-        self._channel.set_deadline(moment if other is None else min(moment, other))
+        self._report_at(moment if other is None else min(moment, other))
+
+    def _report_at(self, moment: float) -> None:
+        self._deadline = moment
+        self._channel.set_deadline(moment)

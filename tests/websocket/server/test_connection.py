@@ -323,15 +323,23 @@ def test_an_error_that_is_not_foreseen_is_responded_to(functions: Functions) -> 
 def test_sixteen_threads_send_on_one_connection_and_no_message_is_torn(functions: Functions) -> None:
     with WebSocketServer(*functions.all()) as server, server.connect() as client:
         connection = server.only()
-        text = "x" * 100_000
-        threads = [
-            threading.Thread(target=lambda name=name: [connection.call(name, [text]) for _ in range(5)])
-            for name in map(str, range(16))
-        ]
+        turn = threading.Semaphore(8)  # messages of 1 MiB that wait for the client
+        texts = {name: name[-1] * 1024 * 1024 for name in map(str, range(16))}
+
+        def send(name: str) -> None:
+            for _ in range(2):
+                turn.acquire()
+                connection.call(name, [texts[name]])
+
+        threads = [threading.Thread(target=send, args=(name,)) for name in texts]
         for thread in threads:
             thread.start()
-        found = [client.receive() for _ in range(80)]
+        found: list[str] = []
+        for _ in range(32):
+            message = client.receive()
+            turn.release()
+            assert message["params"] == [texts[message["method"]]]
+            found.append(message["method"])
         for thread in threads:
             thread.join(WAIT)
-        assert all(one["params"] == [text] for one in found)
-        assert sorted(one["method"] for one in found) == sorted(str(number) for number in range(16) for _ in range(5))
+        assert sorted(found) == sorted([*texts, *texts])

@@ -9,6 +9,7 @@ import pytest
 from portal.serving import ServingConfig
 from portal.websocket.frames import Close, Ping, Pong, TextMessage
 from portal.websocket.server.settings import WebSocketConfig
+from portal.websocket.topics.topic import Topic
 from tests.support.waiting import eventually
 from tests.support.websocket_listener import WebSocketServer
 
@@ -89,18 +90,31 @@ def test_messages_a_second_are_limited() -> None:
         assert client.closed() == (4429, "more than 20 messages a second")
 
 
-def test_a_silent_client_gets_pings_and_a_dead_one_is_dropped() -> None:
+def test_a_client_that_responds_to_pings_stays() -> None:
     with (
-        WebSocketServer(size, config=config(ping_interval=0.05, ping_timeout=0.05)) as server,
+        WebSocketServer(size, config=config(ping_interval=0.05, ping_timeout=60.0)) as server,
         server.connect() as client,
     ):
-        event = client.event()
-        assert event == Ping(b"")
-        assert isinstance(event, Ping)
-        client.sock.sendall(client.frames.pong(event.payload))
-        assert isinstance(client.event(), Ping)  # it was alive
-        assert client.event() == Close(1006, "")  # and is not any more
+        for _ in range(3):  # there is no second ping without a response to the first
+            event = client.event()
+            assert isinstance(event, Ping)
+            client.sock.sendall(client.frames.pong(event.payload))
+        assert server.connections.stats()["dead"] == 0
+
+
+def test_a_dead_client_is_dropped_and_its_subscriptions_are_released() -> None:
+    topic = Topic("news")
+    with (
+        WebSocketServer(size, topics=[topic], config=config(ping_interval=0.05, ping_timeout=0.05)) as server,
+        server.connect() as client,
+    ):
+        client.request("rpc.subscribe", {"topic": "news"})
+        while not isinstance(event := client.event(), Close):
+            pass  # the response and a ping, in either order
+        assert event == Close(1006, "")
         eventually(lambda: server.connections.stats()["dead"] == 1)
+        eventually(lambda: topic.stats()["subscribers"] == 0)
+        assert len(server.connections) == 0
 
 
 def test_an_idle_connection_is_closed() -> None:

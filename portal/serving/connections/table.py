@@ -155,13 +155,14 @@ class ConnectionTable:
         """Call `callback` once if a connection that is being served is broken, where the poller reports that."""
         with connection.output.lock:
             if not connection.closed:
-                self._hangups[connection.stream.fileno()] = callback
+                self._hangups[connection.stream.fileno()] = connection, callback
 
     def forget_reset(self, connection: Connection, callback: Callable[[], object]) -> None:
         """Drop the callback of `on_reset`. One of a later request stays."""
-        fd = connection.stream.fileno()
-        if self._hangups.get(fd) == callback:
-            self._hangups.pop(fd, None)
+        with connection.output.lock:
+            fd = connection.stream.fileno()
+            if self._hangups.get(fd) == (connection, callback):
+                self._hangups.pop(fd, None)
 
     def forget_hangup(self, connection: Connection) -> None:
         """Drop the callback of `on_hangup`."""
@@ -293,7 +294,7 @@ class ConnectionTable:
             if not connection.stream.is_hung_up():
                 self._arm(fd, connection)
                 return None
-            del self._hangups[fd]
+            self._hangups.pop(fd, None)
         return callback
 
     def drop(self, fd: int) -> None:

@@ -35,6 +35,7 @@ __all__ = [
 ]
 
 _MAX_CONTROL = 125  # bytes of the payload of a control frame
+_KEYS = 1024  # random bytes that are drawn together; each draw is a system call, and lets another thread run
 _FIN, _RSV1 = 0x80, 0x40
 _TEXT, _BINARY, _CLOSE, _PING, _PONG = 1, 2, 8, 9, 10
 
@@ -61,31 +62,35 @@ class SharedText:
     def plain(self) -> bytes:
         """Return the frame as a server sends it without compression."""
         if self._plain is None:
-            self._plain = _frame(_FIN | _TEXT, self.data, False)
+            self._plain = _frame(_FIN | _TEXT, self.data)
         return self._plain
 
     def compressed(self, agreement: Agreement) -> bytes:
         """Return the frame as a server sends it to clients of an agreement without context takeover."""
         frame = self._compressed.get(agreement)
         if frame is None:
-            frame = _frame(_FIN | _RSV1 | _TEXT, Compressor(agreement).compress(self.data), False)
+            frame = _frame(_FIN | _RSV1 | _TEXT, Compressor(agreement).compress(self.data))
             self._compressed[agreement] = frame
         return frame
 
 
-def _frame(first: int, payload: bytes, masked: bool) -> bytes:
-    """Return one frame with the given first byte (RFC 6455 section 5.2)."""
+def _frame(first: int, payload: bytes, key: bytes = b"") -> bytes:
+    """Return one frame (RFC 6455 section 5.2).
+
+    Args:
+        first: its first byte.
+        key: masks the payload; b"" does not.
+    """
     length = len(payload)
-    mask = 0x80 if masked else 0
+    mask = 0x80 if key else 0
     if length < 126:
         head = bytes((first, mask | length))
     elif length < 65536:
         head = bytes((first, mask | 126)) + length.to_bytes(2, "big")
     else:
         head = bytes((first, mask | 127)) + length.to_bytes(8, "big")
-    if not masked:
+    if not key:
         return head + payload
-    key = os.urandom(4)
     repeated = int.from_bytes((key * (length // 4 + 1))[:length], "little")
     return b"%b%b%b" % (head, key, (int.from_bytes(payload, "little") ^ repeated).to_bytes(length, "little"))
 
@@ -108,7 +113,17 @@ class FrameProtocol:
     Threads: one at a time may receive, and one at a time may send.
     """
 
-    __slots__ = ("_agreement", "_compressor", "_masked", "closing", "next_event", "reader", "receive")
+    __slots__ = (
+        "_agreement",
+        "_compressor",
+        "_keys",
+        "_keys_at",
+        "_masked",
+        "closing",
+        "next_event",
+        "reader",
+        "receive",
+    )
 
     def __init__(
         self,
@@ -119,6 +134,8 @@ class FrameProtocol:
         deflate: Agreement | None = None,
     ) -> None:
         self._masked = side == "client"
+        self._keys = b""  # random; each mask takes the next four bytes
+        self._keys_at = 0
         self._agreement = deflate
         self._compressor = None if deflate is None else Compressor(deflate)
         self.reader = FrameReader(not self._masked, max_message, max_fragments, deflate)
@@ -153,8 +170,18 @@ class FrameProtocol:
         """Return the frame of a text message, which may be given in UTF-8."""
         data = message.encode() if isinstance(message, str) else message
         if self._compressor is None and not self.closing:
-            return _frame(_FIN | _TEXT, data, self._masked)
+            return _frame(_FIN | _TEXT, data, self._next_key() if self._masked else b"")
         return self._message(_TEXT, data)
+
+    def _next_key(self) -> bytes:
+        at = self._keys_at
+        if at == len(self._keys):
+            self._keys, at = os.urandom(_KEYS), 0
+        self._keys_at = at + 4
+        return self._keys[at : at + 4]
+
+    def _frame(self, first: int, payload: bytes) -> bytes:
+        return _frame(first, payload, self._next_key() if self._masked else b"")
 
     def binary(self, message: bytes) -> bytes:
         """Return the frame of a binary message."""
@@ -165,8 +192,8 @@ class FrameProtocol:
             return b""
         compressor = self._compressor
         if compressor is None or not compressor.wants(len(data)):
-            return _frame(_FIN | opcode, data, self._masked)
-        return _frame(_FIN | _RSV1 | opcode, compressor.compress(data), self._masked)
+            return self._frame(_FIN | opcode, data)
+        return self._frame(_FIN | _RSV1 | opcode, compressor.compress(data))
 
     def shared(self, message: SharedText) -> bytes:
         """Return the frame of a text message that a server sends to many clients."""
@@ -185,11 +212,11 @@ class FrameProtocol:
 
     def ping(self, payload: bytes = b"") -> bytes:
         """Return a ping; the payload has at most 125 bytes."""
-        return b"" if self.closing else _frame(_FIN | _PING, payload[:_MAX_CONTROL], self._masked)
+        return b"" if self.closing else self._frame(_FIN | _PING, payload[:_MAX_CONTROL])
 
     def pong(self, payload: bytes = b"") -> bytes:
         """Return the response to a ping."""
-        return b"" if self.closing else _frame(_FIN | _PONG, payload[:_MAX_CONTROL], self._masked)
+        return b"" if self.closing else self._frame(_FIN | _PONG, payload[:_MAX_CONTROL])
 
     def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> bytes:
         """Return a close frame. Nothing can be sent after it.
@@ -205,4 +232,4 @@ class FrameProtocol:
         if is_sendable(code):
             text = reason.encode()[: _MAX_CONTROL - 2].decode(errors="ignore").encode()
             payload = int(code).to_bytes(2, "big") + text
-        return _frame(_FIN | _CLOSE, payload, self._masked)
+        return self._frame(_FIN | _CLOSE, payload)

@@ -299,7 +299,7 @@ class Session:
         if type(call_id) is not int:
             return None
         if method is None:
-            sent = self._pending.get(call_id) if len(value) == 3 and "result" in value else None
+            sent = self._pending.by_id.get(call_id) if len(value) == 3 and "result" in value else None
             if sent is None:
                 return None
             self._pending.end(sent)

@@ -34,6 +34,7 @@ class LinkCalls:
         self._sessions = settings.sessions
         self._waiting: dict[Sendable, None] = {}  # in order; not sent yet, or to be sent once more
         self.session = Session()
+        self._outgoing = self.session.outgoing
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self.session.outgoing)
@@ -79,13 +80,13 @@ class LinkCalls:
         session, meta = self.session, None
         method, params = exchange.request(base)
         if keeps:
-            meta = exchange.encoded_meta(now, session.outgoing.first)
+            meta = exchange.encoded_meta(now, self._outgoing.first)
         if meta is not None:
             call, text = session.call_plain(method, params, exchange, meta)
         else:
             members = exchange.meta(now)
             if keeps and members is not None:
-                members["pending"] = session.outgoing.first
+                members["pending"] = self._outgoing.first
             call, text = session.call(method, params, tag=exchange, meta=members, credit=exchange.credit)
         if len(text) > self._max_message_size:
             session.cancel(call)

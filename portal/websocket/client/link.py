@@ -88,6 +88,7 @@ class Link:
         self._renewal = CredentialRenewal(dialer, address, reader, threads, self._lock, self._send_if_ready, clock)
         self._transport: Transport | None = None
         self._subscriptions = SubscriptionTable(self._send_now, self._notify)
+        self._subscribers = self._subscriptions.ids
         self._delay = 0.0  # that the server asked for before the next connection
         self._retry: Timer | None = None
         self.last_error: PortalError | None = None
@@ -135,9 +136,9 @@ class Link:
         """
         transport = self._transport
         if transport is not None:
-            if exchange.resumable and len(self._pending) == 1 and not self._subscriptions:
+            if exchange.resumable and len(self._pending) == 1 and not self._subscribers:
                 transport.receive_until(lambda: exchange.finished or self._transport is not transport, deadline)
-                if exchange.finished and not self._pending and not self._subscriptions:
+                if exchange.finished and not self._pending and not self._subscribers:
                     return True
             transport.hand_over()  # others wait
         return exchange.wait(None if deadline is None else max(0.0, deadline - self._clock()))
@@ -335,7 +336,9 @@ class Link:
 
     def _send_now(self, exchange: Sendable) -> None:
         keeps = self._resumption.session is not None
-        self._send_text(self._calls.encode(exchange, len(self.base), self._clock(), keeps=keeps))
+        text = self._calls.encode(exchange, len(self.base), self._clock(), keeps=keeps)
+        if self._transport is not None:
+            self._transport.send(text)
 
     def _send_if_ready(self, control: Control) -> None:
         if self._is_ready():

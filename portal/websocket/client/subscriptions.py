@@ -44,24 +44,27 @@ class SubscriptionTable:
         send: sends a call.
         notify: sends a notification: method and parameters.
 
+    Attributes:
+        ids: the id of each subscription on the server, or None until it is known; only the table changes it.
+
     Threads: one at a time; the lock of the link guards it.
     """
 
     def __init__(self, send: Callable[[Control], object], notify: Callable[[str, JSONObject], object]) -> None:
         self._send = send
         self._notify = notify
-        self._ids: dict[Subscriber, str | None] = {}  # the id on the server, or None until it is known
+        self.ids: dict[Subscriber, str | None] = {}
         self._by_id: dict[str, Subscriber] = {}
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return len(self.ids)
 
     def __iter__(self) -> Iterator[Subscriber]:
-        return iter(list(self._ids))
+        return iter(list(self.ids))
 
     def add(self, subscriber: Subscriber) -> None:
         """Add a subscription; `request` then makes it on the server."""
-        self._ids[subscriber] = None
+        self.ids[subscriber] = None
 
     def request(self, subscriber: Subscriber) -> None:
         """Make a subscription on the server, from where it was."""
@@ -84,7 +87,7 @@ class SubscriptionTable:
 
     def remove(self, subscriber: Subscriber) -> None:
         """Remove a subscription, here and on the server."""
-        server_id = self._ids.pop(subscriber, None)
+        server_id = self.ids.pop(subscriber, None)
         if server_id is not None:
             self._by_id.pop(server_id, None)
             self._notify("rpc.unsubscribe", {"subscription": server_id})
@@ -92,11 +95,11 @@ class SubscriptionTable:
     def lost(self) -> None:
         """Forget the ids of a connection that is lost."""
         self._by_id.clear()
-        self._ids = dict.fromkeys(self._ids)
+        self.ids = dict.fromkeys(self.ids)
 
     def end_all(self, error: PortalError | None) -> None:
         """End every subscription, with an error or without one."""
-        for subscriber in list(self._ids):
+        for subscriber in list(self.ids):
             self.remove(subscriber)
             subscriber.on_end(error)
 
@@ -125,17 +128,17 @@ class SubscriptionTable:
             error = ProtocolError("the response to rpc.subscribe must have the id of a subscription")
         if error is not None:
             self._end(subscriber, error)
-        elif subscriber not in self._ids:  # it was closed meanwhile
+        elif subscriber not in self.ids:  # it was closed meanwhile
             self._notify("rpc.unsubscribe", {"subscription": server_id})
         else:
             assert isinstance(result, dict)
             assert isinstance(server_id, str)
-            self._ids[subscriber] = server_id
+            self.ids[subscriber] = server_id
             self._by_id[server_id] = subscriber
             subscriber.on_subscribed(server_id, result)
 
     def _end(self, subscriber: Subscriber, error: PortalError | None) -> None:
-        server_id = self._ids.pop(subscriber, None)
+        server_id = self.ids.pop(subscriber, None)
         if server_id is not None:
             self._by_id.pop(server_id, None)
         subscriber.on_end(error)

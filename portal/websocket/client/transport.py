@@ -137,31 +137,27 @@ class Transport:
         """End the connection at once, without a close frame."""
         self._reader.call_soon(lambda: self._end(CloseCode.ABNORMAL, reason))
 
-    def _send(self, data: bytes) -> None:
+    def _send(self, data: bytes | bytearray) -> None:
         """Send bytes in their order; the lock is held."""
         if self._ended or not data:
             return
         if self._output:
             self._output += data
             return
-        sent = self._try_send(data)
+        try:
+            sent = self._sock.send(data) if self._tls is None else self._try_send_tls(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            self._end_later(error)
+            return
         if sent < len(data):
             self._output += data[sent:] if sent else data
             if self._started:
                 self._update()
 
-    def _try_send(self, data: bytes | bytearray | memoryview) -> int:
-        if self._tls is not None:
-            return self._try_send_tls(data)
-        try:
-            return self._sock.send(data)
-        except BlockingIOError:
-            return 0
-        except OSError as error:
-            self._end_later(error)
-            return len(data)
-
-    def _try_send_tls(self, data: bytes | bytearray | memoryview) -> int:
+    def _try_send_tls(self, data: bytes | bytearray) -> int:
+        """Send what can be sent now, over TLS. Raises: OSError."""
         import ssl
 
         from ..._internal.openssl import clear_error_queue
@@ -169,11 +165,8 @@ class Transport:
         clear_error_queue()  # the calling thread may have left errors of a TLS connection of its own
         try:
             return self._sock.send(data)
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError):
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return 0
-        except OSError as error:
-            self._end_later(error)
-            return len(data)
 
     def _end_later(self, error: OSError) -> None:
         """End the connection in the reading thread: the owner may hold a lock of its own here."""
@@ -254,13 +247,11 @@ class Transport:
     def on_writable(self) -> None:
         """Send what waits."""
         with self._room:
-            while self._output:
-                sent = self._try_send(memoryview(self._output)[: 1 << 20])
-                if not sent:
-                    return
-                del self._output[:sent]
-            self._room.notify_all()
-            self._update()
+            waiting, self._output = self._output, bytearray()
+            self._send(waiting)
+            if not self._output:
+                self._room.notify_all()
+                self._update()
 
     def on_readable(self) -> None:
         """Receive what has arrived, and hand on the messages."""

@@ -72,17 +72,18 @@ class HostedWSGI:
         pieces: Any = None
         try:
             pieces = self._application(environ_of(request), start_response)
-            first = list(pieces) if isinstance(pieces, list | tuple) else _until_started(pieces, started)
+            rest = iter(pieces)  # once: an iterable that is no iterator would begin again
+            first = list(rest) if isinstance(pieces, list | tuple) else _until_started(rest, started)
             if not started:
                 raise AssertionError("start_response was not called")
-            return _response_of(started[0], b"".join([*written, *first]), pieces)
+            return _response_of(started[0], b"".join([*written, *first]), pieces, rest)
         except Exception:
             _log.exception("the application failed: %s %s", request.method, request.path)
             close_and_log(pieces, "the response of an application")
             return _FAILED
 
 
-def _until_started(pieces: Iterable[bytes], started: list[Any]) -> list[bytes]:
+def _until_started(pieces: Iterator[bytes], started: list[Any]) -> list[bytes]:
     """Return the pieces up to the first that is not empty, by which the application has sent its head."""
     found: list[bytes] = []
     for piece in pieces:
@@ -92,7 +93,9 @@ def _until_started(pieces: Iterable[bytes], started: list[Any]) -> list[bytes]:
     return found
 
 
-def _response_of(start: tuple[str, list[tuple[str, str]]], first: bytes, pieces: Any) -> Response:
+def _response_of(
+    start: tuple[str, list[tuple[str, str]]], first: bytes, pieces: Any, rest: Iterator[bytes]
+) -> Response:
     status, headers = int(start[0][:3]), start[1]
     kept = [(name, value) for name, value in headers if name.lower() not in _OF_LISTENER]
     lengths = [value for name, value in headers if name.lower() == "content-length" and value.isdigit()]
@@ -100,16 +103,16 @@ def _response_of(start: tuple[str, list[tuple[str, str]]], first: bytes, pieces:
     if isinstance(pieces, list | tuple) or length == len(first):
         close_and_log(pieces, "the response of an application")
         return Response(status, kept, first)
-    return Response(status, kept, _Body(first, pieces, length))
+    return Response(status, kept, _Body(first, rest, pieces, length))
 
 
 class _Body:
     """The rest of a response, piece by piece. Threads: one."""
 
-    def __init__(self, first: bytes, pieces: Iterable[bytes], length: int | None) -> None:
+    def __init__(self, first: bytes, rest: Iterator[bytes], source: Any, length: int | None) -> None:
         self.length = length
-        self._source = pieces
-        self._pieces = chain((first,), pieces)
+        self._source = source
+        self._pieces = chain((first,), rest)
 
     def __iter__(self) -> Iterator[bytes]:
         return self

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import flask
 import pytest
 import requests
 
+import portal
 from portal import ConfigError, Consumer, HTTPPortal
 from portal.http import host
 from portal.http.hosted import HostedWSGI, environ_of
@@ -44,6 +49,86 @@ def test_flask_and_a_portal_on_one_listener() -> None:
             host(http, app)
 
 
+DJANGO = """
+import sys
+import django
+import requests
+from django.conf import settings
+
+settings.configure(
+    SECRET_KEY="only for a test",
+    ALLOWED_HOSTS=["127.0.0.1"],
+    ROOT_URLCONF=__name__,
+    INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions"],
+    MIDDLEWARE=[
+        "django.contrib.sessions.middleware.SessionMiddleware",
+        "django.contrib.auth.middleware.AuthenticationMiddleware",
+    ],
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "site.db"}},
+)
+django.setup()
+from django.contrib.auth import get_user_model, login
+from django.core.management import call_command
+from django.core.wsgi import get_wsgi_application
+from django.http import HttpResponse
+from django.urls import path
+
+from portal import CallContext, Consumer, HTTPPortal, WebSocketPortal
+from portal.auth import DjangoSession
+from portal.http import host
+
+
+def enter(request):
+    login(request, get_user_model().objects.get(username="ann"))
+    return HttpResponse("welcome")
+
+
+def upload(request):
+    return HttpResponse(f"{request.method} {len(request.body)} by {request.user}")
+
+
+urlpatterns = [path("login", enter), path("upload", upload)]
+call_command("migrate", verbosity=0)
+get_user_model().objects.create_user("ann", password="x")
+
+
+def whoami(context: CallContext) -> str:
+    return context.identity.name
+
+
+def add(a: int, b: int) -> int:
+    return a + b
+
+
+http = HTTPPortal(auth=DjangoSession())
+url = str(http.apply(whoami))
+root = url.partition("/api/")[0]
+host(http, get_wsgi_application())
+ws = WebSocketPortal(listener=http.listener)
+with http, ws, Consumer() as consumer:
+    browser = requests.Session()
+    assert browser.post(url, json={}, timeout=30).status_code == 401
+    assert browser.get(f"{root}/login", timeout=30).text == "welcome"
+    assert browser.post(url, json={}, timeout=30).json() == "ann"
+    assert browser.post(f"{root}/upload", data=b"x" * 1000, timeout=30).text == "POST 1000 by ann"
+    assert browser.get(f"{root}/nothing", timeout=30).status_code == 404
+    address = ws.apply(add)
+    assert address.port == http.listener.port
+    assert consumer.call_at(address, {"a": 1, "b": 2}) == 3
+print("done")
+"""
+
+
+def test_django_with_a_portal_and_websockets_on_one_listener(tmp_path: Path) -> None:
+    """In a process of its own: Django has one configuration for each process."""
+    pytest.importorskip("django")
+    environment = {**os.environ, "PYTHONPATH": str(Path(portal.__file__).parents[1])}
+    (tmp_path / "site_of_ann.py").write_text(DJANGO)
+    command = [sys.executable, "site_of_ann.py"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.stdout == "done\n", done.stderr
+
+
 def respond(application: Any) -> Any:
     return HostedWSGI(application).handle(request_of("GET", "/a"))
 
@@ -56,6 +141,22 @@ def test_an_application_that_writes() -> None:
 
     response = respond(writes)
     assert (response.status, response.body, headers_of(response)) == (200, b"ab", {"content-type": "text/plain"})
+
+
+def test_an_iterable_is_read_once() -> None:
+    class Page:
+        """The response of Django is iterable, and begins anew for each iterator."""
+
+        def __iter__(self) -> Iterator[bytes]:
+            return iter([b"a", b"b"])
+
+    def application(environ: Any, start_response: Any) -> Page:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return Page()
+
+    body = respond(application).body
+    assert not isinstance(body, bytes)
+    assert b"".join(body) == b"ab"
 
 
 def test_a_stream_is_closed() -> None:

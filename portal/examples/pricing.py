@@ -17,7 +17,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from portal import CallContext, FunctionError, HTTPPortal, JavaScriptError, JavaScriptPortal, JSFunction
+from portal import CallContext, CallTimeout, FunctionError, HTTPPortal, JavaScriptError, JavaScriptPortal, JSFunction
 from portal.javascript import Analysis, Limits, Sandbox
 from portal.serving import Request, Response
 
@@ -58,15 +58,18 @@ class Pricing:
     Args:
         host, port: where to listen.
         limits: of one call of a rule.
+        trial_time: seconds that a new rule may take for one order when it is tried.
 
     Threads: any.
     """
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 0, *, limits: Limits | None = None) -> None:
+    def __init__(
+        self, host: str = "127.0.0.1", port: int = 0, *, limits: Limits | None = None, trial_time: float = 0.5
+    ) -> None:
         self._lock = threading.Lock()  # guards the rule, and keeps it in step with what is published
         self._rule = Rule(_RULE, 1)
-        self._trials = count(1)
-        sandbox = Sandbox(limits=limits or Limits(time=0.5), analysis=Analysis("reject"))
+        self._trials, self._trial_time = count(1), trial_time
+        sandbox = Sandbox(limits=limits or Limits(), analysis=Analysis("reject"))
         self.javascript = JavaScriptPortal(sandbox=sandbox)
         price = self.javascript.apply(JSFunction(_RULE, "price", schema=_SCHEMA))
         self.http = HTTPPortal(host, port, title="Pricing")
@@ -98,11 +101,15 @@ class Pricing:
             return self._rule
 
     def _try(self, code: str) -> None:
-        trial = self.javascript.apply(JSFunction(code, f"rule-{next(self._trials)}", schema=_SCHEMA))
+        name = f"rule-{next(self._trials)}"
+        trial = self.javascript.apply(JSFunction(code, name, schema=_SCHEMA, timeout=self._trial_time))
         try:
             resolved = self.javascript.resolve_function(trial)
             for order in _ORDERS:
                 resolved.invoke(order, CallContext())
+        except CallTimeout as error:
+            message = f"the rule must take at most {self._trial_time:g} s for an order"
+            raise JavaScriptError(message, stage="timeout") from error
         except FunctionError as error:
             message = "the rule must return a number of at least 0 for each order"
             raise JavaScriptError(message, stage="validate") from error

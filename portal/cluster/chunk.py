@@ -8,13 +8,14 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 from ..context import enter, leave
-from ..errors import PortalError
-from ..function.remote_call import context_of, portable_error
+from ..function.remote_call import context_of
+from .causes import pack_error
 from .packing import load_function
 
 __all__ = ["ChunkResult", "Outcome", "run_chunk"]
 
-#: ("ok", JSON data), ("error", PortalError), ("late", None) or ("absent", text). The last two did not run.
+#: ("ok", JSON data), ("error", PackedError), ("late", None) or ("absent", text) of a worker, where the last two did not
+#: run; ("failed", PortalError) if no worker has responded.
 Outcome = tuple[str, Any]
 
 
@@ -51,10 +52,8 @@ def run_chunk(data: bytes, calls: Sequence[Mapping[str, Any]], facts: Mapping[st
         token = enter(context)
         try:
             outcomes.append(("ok", function.invoke(params, context)))
-        except PortalError as error:
-            outcomes.append(("error", portable_error(error)))
-        except BaseException as error:  # SystemExit in the main thread of a worker
-            outcomes.append(("error", portable_error(error)))
+        except BaseException as error:  # also SystemExit
+            outcomes.append(("error", pack_error(error)))
         finally:
             leave(token)
     return ChunkResult(_picklable(outcomes), perf_counter() - begin)
@@ -74,4 +73,4 @@ def _checked(outcome: Outcome) -> Outcome:
         pickle.dumps(outcome)
         return outcome
     except Exception as error:  # likewise
-        return "error", portable_error(error)
+        return "error", pack_error(error)

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any
 
 from .._internal.at_fork import new_lock, renew_after_fork
+from .._internal.background import run_apart
 from ..context import CallContext
 from ..errors import ConfigError, PortalError, RegistryError, TransportError
 from ..processes.futures import wait_for_job
@@ -18,7 +19,7 @@ from .chunk import ChunkResult, run_chunk
 __all__ = ["ClusterConnection"]
 
 _CONNECT = 10.0  # seconds to connect, unless a call has less
-_ROOT = "portal-functions"  # of the scheduler's metadata
+_ROOT, _STATE = "portal-functions", "portal-state"  # of the scheduler's metadata
 
 
 class ClusterConnection:
@@ -48,14 +49,15 @@ class ClusterConnection:
         address = str(scheduler.scheduler.address) if given else scheduler
         self.authority: str = address.rpartition("://")[2]
         self._url = address if "://" in address else f"tcp://{address}"
-        self._lock = new_lock()  # guards the attribute below
-        self._client: Any = None
+        self._lock = new_lock()  # guards `_client` and `_closed`
         self._closed = False
+        self.after_fork()
         renew_after_fork(self)
 
     def after_fork(self) -> None:
-        """Connect anew; a child process calls this by itself."""
-        self._client = None
+        """Connect anew; called by `__init__`, and in a child process after a fork."""
+        self._client: Any = None
+        self._prepared: Any = None  # the connection whose scheduler has the plug-in
 
     def client(self, timeout: float = _CONNECT) -> Any:
         """Return the connected client.
@@ -65,25 +67,44 @@ class ClusterConnection:
         if self._closed:
             raise PortalError("the connection to the cluster is closed", delivery="not_sent")
         client = self._given or self._client
-        if client is not None and client.status in ("running", "connecting"):
-            return client
-        if self._given is not None:
-            raise TransportError("the Dask client that was given is closed", delivery="not_sent")
+        # A client that connects again would send what it gets meanwhile to a scheduler without the plug-in.
+        if client is None or client.status != "running":
+            if self._given is not None:
+                message = f"the Dask client that was given is not connected: {client.status}"
+                raise TransportError(message, delivery="not_sent")
+            client = self._connect(timeout)
+        link = client.scheduler_comm
+        if link is None or link is not self._prepared:
+            try:
+                client.register_plugin(import_module(".once", __package__).OnceOnly())
+            except Exception as error:
+                raise self._unreachable(error) from error
+            self._prepared = link
+        return client
+
+    def _connect(self, timeout: float) -> Any:
         try:
             made = self._distributed.Client(
                 self._url, timeout=max(0.1, timeout), name="portal", set_as_default=False, direct_to_workers=False
             )
-            made.register_plugin(import_module(".once", __package__).OnceOnly())
         except Exception as error:  # OSError, TimeoutError, or what a scheduler of another version sends
-            message = f"the Dask scheduler at {self.authority} cannot be reached: {type(error).__name__}: {error}"
-            raise TransportError(message, delivery="not_sent", cause=error) from error
+            raise self._unreachable(error) from error
         with self._lock:
-            if self._client is None or self._client.status not in ("running", "connecting"):
-                self._client, made = made, None
-            client = self._client
-        if made is not None:
-            made.close()
-        return client
+            found = self._client
+            if self._closed or (found is not None and found.status == "running"):
+                dropped = made
+            else:
+                dropped, found = found, made
+                self._client = made
+        if dropped is not None:
+            run_apart("portal-dask-close", dropped.close)
+        if found is None:
+            raise PortalError("the connection to the cluster is closed", delivery="not_sent")
+        return found
+
+    def _unreachable(self, error: Exception) -> TransportError:
+        message = f"the Dask scheduler at {self.authority} cannot be reached: {type(error).__name__}: {error}"
+        return TransportError(message, delivery="not_sent", cause=error)
 
     # publishing
 
@@ -92,25 +113,46 @@ class ClusterConnection:
 
         Raises: TransportError.
         """
-        self._ask(lambda client: client.set_metadata([_ROOT, path], entry))
+        self._write([_ROOT, path], entry)
 
     def published(self, path: str) -> dict[str, Any]:
         """Return what is published at a path. Raises: RegistryError (not_found); TransportError."""
-        entry = self._ask(lambda client: client.get_metadata([_ROOT, path], default=None))
+        entry = self._read([_ROOT, path])
         if entry is None:
             raise RegistryError(f"no function is published at dask://{self.authority}/{path}", name=path)
         return dict(entry)
 
     def list_paths(self) -> dict[str, dict[str, Any]]:
         """Return all that is published by path. Raises: TransportError."""
-        found = self._ask(lambda client: client.get_metadata([_ROOT], default={}))
+        found = self._read([_ROOT])
         return {path: dict(entry) for path, entry in (found or {}).items() if entry is not None}
 
-    def _ask(self, question: Any) -> Any:
+    def owner(self, path: str) -> str | None:
+        """Return who has published what is at a path now. Raises: TransportError."""
+        return (self._read([_ROOT, path]) or {}).get("owner")
+
+    def generation(self, value: str | None = None) -> str | None:
+        """Return the generation of what is published, after setting it to `value`; None if there is none.
+
+        Raises: TransportError.
+        """
+        if value is not None:
+            self._write([_STATE, "generation"], value)
+            return value
+        found: str | None = self._read([_STATE, "generation"])
+        return found
+
+    def _write(self, keys: list[str], value: Any) -> None:
+        self._ask(lambda client: client.scheduler.set_metadata, keys=keys, value=value)
+
+    def _read(self, keys: list[str]) -> Any:
+        return self._ask(lambda client: client.scheduler.get_metadata, keys=keys, default=None)
+
+    def _ask(self, question: Any, **arguments: Any) -> Any:
+        """Ask the scheduler, which has a bounded time to respond."""
+        client = self.client()
         try:
-            return question(self.client())
-        except PortalError:
-            raise
+            return client.sync(question(client), callback_timeout=_CONNECT, **arguments)
         except Exception as error:  # what the scheduler or the network raises
             message = f"the Dask scheduler at {self.authority} does not respond: {type(error).__name__}: {error}"
             raise TransportError(message, delivery="not_sent", cause=error) from error
@@ -133,11 +175,15 @@ class ClusterConnection:
         key = f"{kind}-{name}-{uuid.uuid4().hex}"  # a key of its own, as Dask runs equal calls once otherwise
         try:
             executor = client.get_executor(pure=False)
+            link = self._prepared
             found: Future[ChunkResult] = executor.submit(run_chunk, data, list(calls), dict(facts), key=key)
-            return found
         except Exception as error:  # what cannot be pickled, or a client that was closed meanwhile
             message = f"the call of {name} cannot be sent to the cluster: {type(error).__name__}: {error}"
             raise TransportError(message, delivery="not_sent", cause=error) from error
+        if client.scheduler_comm is not link and not idempotent:  # another scheduler may have it, without the plug-in
+            found.cancel()
+            raise TransportError(f"the Dask scheduler at {self.authority} was lost while {name} was sent")
+        return found
 
     def wait(self, name: str, future: Future[ChunkResult], context: CallContext) -> ChunkResult:
         """Return the result of a chunk.
@@ -151,7 +197,7 @@ class ClusterConnection:
 
     def workers(self) -> int:
         """Return how many threads the workers have now, at least 1."""
-        threads: dict[str, int] = self._ask(lambda client: client.nthreads())
+        threads: dict[str, int] = self._ask(lambda client: client.scheduler.ncores, workers=None)
         return max(1, sum(threads.values()))
 
     def close(self) -> None:

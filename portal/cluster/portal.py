@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
-from typing import Any
+from contextlib import suppress
+from typing import Any, NamedTuple
 
+from .._internal.closing import close_and_log
 from .._internal.executor import WorkerPool
 from ..address import Address
 from ..catalogue import UniqueIds
 from ..context import CallContext
+from ..directory.registration import Registration, registration_of
+from ..errors import TransportError
 from ..function import Function, ResolvedFunction
 from ..portal import Portal
+from ..schema import FunctionSchema
+from ..service import Service
 from .connection import ClusterConnection
 from .mapping import Progress
-from .packing import Packed, pack_function
+from .packing import pack_function
+from .publication import Publication, Published
 from .resolver import DaskResolver
 
 __all__ = ["DaskPortal"]
@@ -23,18 +30,43 @@ _SUBMITTED = 256  # calls of `submit_at` that wait for a thread
 _THREADS = 32  # that wait for calls of `submit_at`
 
 
+class _Host(NamedTuple):
+    host: str
+
+
+class _Registered:
+    """What a directory registers of a portal: its addresses are those of the scheduler.
+
+    Threads: any.
+    """
+
+    def __init__(self, portal: DaskPortal, authority: str) -> None:
+        self._portal = portal
+        self.base = Address.parse(f"dask://{authority}")
+        self.listener = _Host(self.base.host or "")
+
+    def stats(self) -> dict[str, Any]:
+        """Return the stats of the portal."""
+        return self._portal.stats()
+
+    def functions(self) -> dict[Address, FunctionSchema]:
+        """Return the functions of the portal."""
+        return self._portal.functions()
+
+
 class DaskPortal(Portal):
     """Publish functions on a Dask cluster, and call those of others there.
 
     The functions run on the workers of the cluster. From `start()` or `with` on, the scheduler knows what is published,
-    and any Consumer that reaches the scheduler can call it. The scheduler forgets it when it ends; `start()` again, or
-    `publish_again()`, publishes it anew.
+    and any Consumer that reaches the scheduler can call it. The scheduler forgets it when it ends. A thread of the
+    portal publishes it anew within two seconds after a restart.
 
     Args:
         scheduler: "host:port", or a `distributed.Client`, which is not closed with the portal.
         name: the portal's own name.
         unique_ids: "fingerprint" or "random" last segments of addresses.
         timeout: seconds for a call without a deadline; None for no limit.
+        directory: where the functions are registered, so that they are called by name: a URL, or a Registration.
 
     Raises: ConfigError for a wrong setting, or if the package distributed is not installed.
 
@@ -50,13 +82,16 @@ class DaskPortal(Portal):
         name: str | None = None,
         unique_ids: UniqueIds = "fingerprint",
         timeout: float | None = None,
+        directory: str | Registration | None = None,
     ) -> None:
         super().__init__(unique_ids=unique_ids, name=name)
         self._resolver = DaskResolver(timeout=timeout)
         self._connection = ClusterConnection(scheduler)
         self._resolver.adopt(self._connection)
-        self._packed: dict[str, tuple[Function, Packed]] = {}
-        self._serves = False
+        self._publication = Publication(self._connection, self._entries)
+        self._registration = registration_of(directory)
+        self._registered = _Registered(self, self._connection.authority)
+        self._known: dict[str, Mapping[str, Any]] = {}
         self._pool = WorkerPool(_THREADS, _SUBMITTED, name="portal-dask")
 
     def _address_of(self, path: tuple[str, ...]) -> Address:
@@ -71,69 +106,90 @@ class DaskPortal(Portal):
             serves and the scheduler cannot be reached; then the function is not published.
         """
         made = Function.of(function)
-        packed = pack_function(made)
+        pack_function(made)
         address = super().apply(made)
-        path = "/".join(address.segments)
-        self._packed[path] = (made, packed)
-        if self._serves:
-            try:
-                self._publish(path)
-            except BaseException:
-                super().remove(address)
-                del self._packed[path]
-                raise
+        self._publish_or_undo(lambda: super(DaskPortal, self).remove(address))
         return address
 
-    def _publish(self, path: str) -> None:
-        function, (_, data) = self._packed[path]
-        name = path.rpartition("/")[0]
-        entry = {"name": name, "schema": function.schema.to_dict(), "data": data}
-        self._connection.publish(path, entry)
-        self._connection.publish(name, entry)  # without the last segment
+    def apply_service(self, service: Any) -> Address:
+        """Publish every function of a service; see `Portal.apply_service`.
+
+        A method is sent with the state that its object has now. Raises: as `apply`.
+        """
+        for member in Service.of(service).functions.values():
+            pack_function(member)
+        address = super().apply_service(service)
+        self._publish_or_undo(lambda: super(DaskPortal, self).remove(address))
+        return address
+
+    def _publish_or_undo(self, undo: Callable[[], object]) -> None:
+        try:
+            self._publication.update()
+        except BaseException:
+            undo()
+            with suppress(TransportError):  # it is withdrawn when the scheduler responds
+                self._publication.update()
+            raise
+
+    def _entries(self) -> Published:
+        """Return what is published by path; without the last segment it is the newest version."""
+        known, found = self._known, {}
+        for entry in self._catalogue.entries():
+            name, path = "/".join(entry.path), "/".join(entry.full_path)
+            if path not in known:
+                _, data = pack_function(entry.function)
+                known[path] = {"name": name, "schema": entry.function.schema.to_dict(), "data": data}
+            found[path] = found[name] = known[path]
+        self._known = {path: entry for path, entry in known.items() if path in found}
+        return found
 
     def publish_again(self) -> None:
-        """Tell the scheduler what is published, as after its restart. Raises: TransportError."""
-        for path in list(self._packed):
-            self._publish(path)
+        """Tell the scheduler what is published. The portal does so itself after a restart. Raises: TransportError."""
+        self._publication.publish_again()
 
     def remove(self, address: Address | str) -> None:
-        """Withdraw a function; see `Portal.remove`."""
-        target = Address.of(address)
-        super().remove(target)
-        for path in [path for path in self._packed if (*path.split("/"),)[: len(target.segments)] == target.segments]:
-            del self._packed[path]
-            if self._serves:
-                self._connection.publish(path, None)
-                self._connection.publish(path.rpartition("/")[0], None)
+        """Withdraw a function or service; see `Portal.remove`.
+
+        Raises: TransportError if the scheduler cannot be reached; then it is withdrawn when the scheduler responds.
+        """
+        super().remove(address)
+        self._publication.update()
 
     # lifecycle
 
     def start(self) -> None:
         """Start the services, and tell the scheduler what is published. Raises: TransportError."""
         super().start()
-        self.publish_again()
-        self._serves = True
+        try:
+            self._publication.start()
+            if self._registration is not None:
+                self._registration.start(self._registered)
+        except BaseException:
+            with suppress(Exception):  # stop_services has logged it
+                super().stop(0.0)
+            raise
 
     def stop(self, grace: float = 5.0) -> None:
-        """Withdraw what is published, and stop the services. Running calls go on."""
+        """Withdraw what is published, and stop the services. Running calls go on.
+
+        A scheduler that does not respond is logged.
+        """
+        if self._registration is not None:
+            self._registration.stop()
+        self._publication.stop()
         try:
-            if self._serves:
-                self._serves = False
-                for path in self._packed:
-                    self._connection.publish(path, None)
-                    self._connection.publish(path.rpartition("/")[0], None)
+            super().stop(grace)
         finally:
-            try:
-                super().stop(grace)
-            finally:
-                if self._closed:
-                    self._pool.shutdown(wait=False)
-                    self._resolver.close()
+            if self._closed:
+                self._pool.shutdown(wait=False)
+                if self._registration is not None:
+                    close_and_log(self._registration, "the registration of a portal")
+                self._resolver.close()
 
     @property
     def accepting(self) -> bool:
-        """Whether the scheduler knows what is published."""
-        return self._serves
+        """Whether the portal publishes at the scheduler."""
+        return self._publication.active
 
     # calling
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import closing
 from typing import Any
 
 from .._internal.at_fork import new_lock
@@ -16,11 +17,14 @@ from ..function.failure import function_error, limit_exposure
 from ..function.remote_call import context_to_dict
 from ..portal import Resolver
 from ..schema import FunctionSchema
-from .chunk import Outcome
+from .causes import unpack_error
+from .chunk import ChunkResult, Outcome
 from .connection import ClusterConnection
 from .mapping import Progress, map_chunks
 
 __all__ = ["ClusterFunction", "DaskResolver"]
+
+_AHEAD = 2  # chunks in flight for each thread of the cluster
 
 
 class ClusterFunction(ResolvedFunction):
@@ -131,10 +135,8 @@ class DaskResolver(Resolver):
         Raises: CallTimeout, CallCancelled, TransportError.
         """
         limited = self._limited(function, context)
-        connection = function.connection
-        facts = context_to_dict(limited)
-        future = connection.submit(function.name, function.data, calls, facts, idempotent=function.schema.idempotent)
-        return connection.wait(function.name, future, limited).outcomes
+        future = self._submit(function, calls, limited)
+        return function.connection.wait(function.name, future, limited).outcomes
 
     def _limited(self, function: ClusterFunction, context: CallContext) -> CallContext:
         own = function.schema.timeout
@@ -162,33 +164,61 @@ class DaskResolver(Resolver):
         Raises: ConfigError; ValidationError for parameters that do not fit; what the calls raise.
         """
         count("map.chunk", chunk, optional=True)
-        function = self.resolve_function(address)
         context = CallContext.for_call(positive_seconds("timeout", timeout, optional=True))
-        outcomes = map_chunks(
-            partial(self._submit_chunk, function, context),
-            partial(function.connection.wait, function.name, context=context),
-            params,
-            threads=function.connection.workers(),
-            size=chunk,
-            progress=progress,
-        )
-        for outcome in outcomes:
-            try:
-                result = result_of(function, outcome, context)
-            except PortalError as error:
-                if not return_exceptions:
-                    outcomes.close()
-                    raise
-                result = error
-            yield result
+        function = self.resolve_function(address)
+        chunks = _AHEAD * function.connection.workers()
+        outcomes = self._map(function, params, lambda: context, chunks=chunks, size=chunk, progress=progress)
+        return _results(function, outcomes, return_exceptions=return_exceptions)
 
-    def _submit_chunk(self, function: ClusterFunction, context: CallContext, calls: Sequence[Mapping[str, Any]]) -> Any:
-        for params in calls:
-            function.schema.validate_input(params)
-        facts = context_to_dict(context)
-        return function.connection.submit(
-            function.name, function.data, calls, facts, idempotent=function.schema.idempotent
-        )
+    def map_in_chunks(
+        self,
+        address: Address | str,
+        params: Iterable[Mapping[str, Any]],
+        *,
+        max_in_flight: int,
+        timeout: float | None,
+        return_exceptions: bool,
+    ) -> Iterator[Any]:
+        """Return the results for each of `params`, in order; `Consumer.map_at` calls this.
+
+        Args:
+            max_in_flight: tasks at a time.
+            timeout: seconds for each task.
+
+        Raises: as `map_at`.
+        """
+        function = self.resolve_function(address)
+        chunks = min(max_in_flight, _AHEAD * function.connection.workers())
+        outcomes = self._map(function, params, lambda: CallContext.for_call(timeout), chunks=chunks)
+        return _results(function, outcomes, return_exceptions=return_exceptions)
+
+    def _map(
+        self,
+        function: ClusterFunction,
+        params: Iterable[Mapping[str, Any]],
+        context: Callable[[], CallContext],
+        **options: Any,
+    ) -> Generator[Outcome]:
+        """Yield the outcomes. Each chunk has a context of its own."""
+        contexts: dict[int, CallContext] = {}
+
+        def submit(calls: Sequence[Mapping[str, Any]]) -> Future[ChunkResult]:
+            made = context()
+            future = self._submit(function, calls, made)
+            contexts[id(future)] = made
+            return future
+
+        def wait(future: Future[ChunkResult]) -> ChunkResult:
+            made = contexts.pop(id(future))
+            return function.connection.wait(function.name, future, made)
+
+        return map_chunks(submit, wait, params, check=function.schema.validate_input, **options)
+
+    def _submit(
+        self, function: ClusterFunction, calls: Sequence[Mapping[str, Any]], context: CallContext
+    ) -> Future[ChunkResult]:
+        facts, is_idempotent = context_to_dict(context), function.schema.idempotent
+        return function.connection.submit(function.name, function.data, calls, facts, idempotent=is_idempotent)
 
     def close(self) -> None:
         """Close the connections that were made here. May be called twice."""
@@ -212,11 +242,26 @@ def _checked(address: Address | str) -> Address:
     return target
 
 
+def _results(function: ClusterFunction, outcomes: Generator[Outcome], *, return_exceptions: bool) -> Iterator[Any]:
+    context = CallContext.for_call(None)
+    with closing(outcomes):
+        for outcome in outcomes:
+            try:
+                result = result_of(function, outcome, context)
+            except PortalError as error:
+                if not return_exceptions:
+                    raise
+                result = error
+            yield result
+
+
 def result_of(function: ResolvedFunction, outcome: Outcome, context: CallContext) -> Any:
     """Return the result in an outcome. Raises: the error in it."""
     kind, value = outcome
     if kind == "ok":
         return value
+    if kind == "failed":
+        raise value
     facts = {"request_id": context.request_id}
     if kind == "late":
         message = f"{function.name} was not called: the deadline had already passed"
@@ -224,6 +269,7 @@ def result_of(function: ResolvedFunction, outcome: Outcome, context: CallContext
     if kind == "absent":
         message = f"{function.name} was not found on a worker of the cluster: {value}"
         raise RegistryError(message, name=function.name, address=function.address, context=facts)
+    value = unpack_error(value)
     if not isinstance(value, PortalError):
         error = function_error(value)
         raise error.with_context(**facts) from value

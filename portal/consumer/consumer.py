@@ -20,7 +20,7 @@ from ..directory.base import Directory
 from ..portal import Resolver, topology
 from ..resilience.policy import Policy
 from . import signatures
-from .batches import Batch, has_retry, submit_call
+from .batches import Batch, has_retry, map_in_chunks, submit_call
 from .checked_directory import checked_directory, guarded
 from .explain import Explainer, Explanation
 from .function_cache import FunctionCache
@@ -257,6 +257,11 @@ class Consumer(ResolvingMethods):
             return_exceptions: whether a failed call has its exception as result, so that the others go on.
             as_completed: whether to return pairs (number, result) as the results come, not in the order of `params`.
         """
+        if policy is None and self._stages.direct and not as_completed:  # else stages run around each call
+            resolvers, wait = self._resolvers.resolvers_for(Address.of(address)), timeout or self._timeout
+            found = map_in_chunks(resolvers, address, params, max_in_flight, wait, return_exceptions, returns)
+            if found is not None:
+                return found
         call = partial(self.call_at, address, timeout=timeout, returns=returns, policy=policy)
         batch = Batch.of_calls(self._workers.submit, call, max_in_flight, waits_turn=has_retry(policy, self._stages))
         return batch.results(params, as_completed=as_completed, return_exceptions=return_exceptions)

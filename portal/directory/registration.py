@@ -18,7 +18,6 @@ from ..address import Address
 from ..errors import ConfigError, OverloadedError
 from ..portal import topology
 from ..schema import FunctionSchema
-from ..serving import Listener
 from .instance import Instance
 from .record import Record, Served, encode
 from .store import Store
@@ -33,6 +32,13 @@ _WILDCARDS = ("", "0.0.0.0", "[::]", "::")
 _WARNING_INTERVAL = 60.0  # seconds between two warnings about the same outage
 
 
+class Listening(Protocol):
+    """What a portal listens on."""
+
+    @property
+    def host(self) -> str: ...
+
+
 class Registered(Protocol):
     """What a registration needs of its portal."""
 
@@ -40,7 +46,7 @@ class Registered(Protocol):
     def base(self) -> Address: ...
 
     @property
-    def listener(self) -> Listener: ...
+    def listener(self) -> Listening: ...
 
     def stats(self) -> dict[str, Any]: ...
 

@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("cloudpickle", reason="the package distributed is not installed")
 
 from portal import AuthorizationError, CallContext, FunctionError, ValidationError, function
+from portal.cluster.causes import unpack_error
 from portal.cluster.chunk import run_chunk
 from portal.cluster.packing import pack_function
 from portal.function.remote_call import context_to_dict
@@ -24,7 +25,7 @@ def test_outcomes_come_in_order() -> None:
     _, data = pack_function(functions.fail)
     outcomes = run_chunk(data, [{"kind": "portal"}, {"kind": 5}, {"kind": "other"}], facts()).outcomes
     assert [kind for kind, _ in outcomes] == ["error"] * 3
-    assert [type(error) for _, error in outcomes] == [AuthorizationError, ValidationError, FunctionError]
+    assert [type(unpack_error(error)) for _, error in outcomes] == [AuthorizationError, ValidationError, FunctionError]
     assert run_chunk(pack_function(functions.square)[1], [{"n": 2}, {"n": 3}], facts()).outcomes == [
         ("ok", 4),
         ("ok", 9),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from itertools import count
 from typing import Any
@@ -11,6 +11,7 @@ import pytest
 
 from portal.cluster.chunk import ChunkResult
 from portal.cluster.mapping import ChunkSize, Progress, map_chunks
+from portal.errors import TransportError, ValidationError
 
 
 class Fake:
@@ -36,7 +37,7 @@ class Fake:
 
     def map(self, numbers: Any, **options: Any) -> Any:
         calls = ({"n": number} for number in numbers)
-        return map_chunks(self.submit, self.wait, calls, threads=2, **options)
+        return map_chunks(self.submit, self.wait, calls, chunks=4, **options)
 
 
 def test_results_come_in_order_and_chunks_grow() -> None:
@@ -84,3 +85,38 @@ def test_a_size_grows_by_steps(seconds: float, size: int) -> None:
     chunk = ChunkSize()
     chunk.note(1, seconds)
     assert chunk.size == size
+
+
+def test_a_chunk_that_fails_costs_its_own_calls() -> None:
+    fake = Fake(cost=1.0)
+
+    def wait(future: Future[ChunkResult]) -> ChunkResult:
+        if future is fake.futures[1]:
+            raise TransportError("the worker died")
+        return fake.wait(future)
+
+    calls = ({"n": number} for number in range(6))
+    found = list(map_chunks(fake.submit, wait, calls, chunks=4, size=2))
+    assert [kind for kind, _ in found] == ["ok", "ok", "failed", "failed", "ok", "ok"]
+
+
+def test_calls_that_do_not_fit_are_not_sent() -> None:
+    def check(params: Mapping[str, Any]) -> None:
+        if params["n"] % 2:
+            raise ValidationError("odd")
+
+    fake = Fake(cost=1.0)
+    found = list(fake.map(range(5), size=2, check=check))
+    assert [kind for kind, _ in found] == ["ok", "failed", "ok", "failed", "ok"]
+    assert fake.chunks == [1, 1, 1]
+    fake = Fake(cost=1.0)
+    assert [kind for kind, _ in fake.map([1, 3], size=2, check=check)] == ["failed", "failed"]
+    assert fake.chunks == []
+
+
+def test_a_scheduler_that_takes_no_chunk() -> None:
+    def submit(_: Sequence[Any]) -> Any:
+        raise TransportError("gone", delivery="not_sent")
+
+    found = list(map_chunks(submit, Fake(0.0).wait, [{"n": 1}, {"n": 2}], chunks=4, size=2))
+    assert [kind for kind, _ in found] == ["failed", "failed"]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import traceback
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +22,20 @@ from portal import (
     Identity,
     LocalPortal,
     RegistryError,
+    Service,
     ValidationError,
     function,
 )
+from portal.calls.middleware import Call, CallNext
 from portal.cluster import DaskPortal, DaskResolver
+from portal.cluster.connection import ClusterConnection
 from portal.cluster.mapping import Progress
 from portal.errors import PortalError, TransportError
 from tests.support import cluster_functions as functions
 from tests.support.dask_cluster import cluster_of, quiet
 from tests.support.fifos import read_fifo
 from tests.support.ports import free_port
+from tests.support.waiting import eventually
 
 pytestmark = quiet
 WAIT = 120.0
@@ -194,3 +200,73 @@ def test_a_scheduler_that_cannot_be_reached() -> None:
     with Consumer(timeout=5.0) as consumer, pytest.raises(TransportError) as caught:
         consumer.call_at(f"dask://127.0.0.1:{free_port()}/add", {"a": 1, "b": 2}, timeout=2.0)
     assert caught.value.delivery == "not_sent"
+
+
+def test_map_at_of_a_consumer_takes_few_tasks(
+    portal: DaskPortal, consumer: Consumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit, tasks = ClusterConnection.submit, count()
+
+    def counted(*args: Any, **options: Any) -> Any:
+        next(tasks)
+        return submit(*args, **options)
+
+    monkeypatch.setattr(ClusterConnection, "submit", counted)
+    address = portal.apply(functions.square)
+    calls = ({"n": number} for number in range(2_000))
+    assert list(consumer.map_at(address, calls, timeout=WAIT)) == [number * number for number in range(2_000)]
+    assert next(tasks) < 500
+    found = list(consumer.map_at(address, [{"n": 2}, {"n": "x"}, {"n": 3}], return_exceptions=True, timeout=WAIT))
+    assert [found[0], type(found[1]), found[2]] == [4, ValidationError, 9]
+
+
+def test_the_cause_of_an_error_has_its_traceback(portal: DaskPortal, consumer: Consumer) -> None:
+    with pytest.raises(FunctionError) as failed:
+        consumer.call_at(portal.apply(functions.fail), {"kind": "other"})
+    cause = failed.value.__cause__
+    assert type(cause) is LookupError
+    assert "fail" in [frame.name for frame in traceback.extract_tb(cause.__traceback__)]
+
+
+def test_a_version_that_is_removed_leaves_the_other(cluster: Any, consumer: Consumer) -> None:
+    with DaskPortal(cluster.scheduler_address, name="versions") as portal:
+        one, two = (
+            portal.apply(function(name="both", version=version)(functions.square.target)) for version in ("1", "2")
+        )
+        short = str(one).rpartition("/")[0]
+        portal.remove(two)
+        assert consumer.call_at(short, {"n": 3}) == 9
+        portal.remove(one)
+        with pytest.raises(RegistryError):
+            DaskResolver().resolve_function(short)
+
+
+def test_a_service_runs_on_the_cluster(cluster: Any, consumer: Consumer) -> None:
+    with DaskPortal(cluster.scheduler_address, name="services") as portal:
+        address = portal.apply_service(Service("numbers", [functions.square, functions.add]))
+        assert consumer.call_at(f"{address}/square", {"n": 3}) == 9
+        portal.remove(address)
+        with pytest.raises(RegistryError):
+            DaskResolver().resolve_function(f"{address}/square")
+
+
+def test_functions_on_a_cluster_are_called_by_name(cluster: Any) -> None:
+    """Middleware of the caller runs around each call, as at every address."""
+    seen: list[str] = []
+
+    def note(call: Call, call_next: CallNext) -> Any:
+        seen.append(call.context.request_id)
+        return call_next(call)
+
+    url = "memory://test-dask-directory"
+    with (
+        DaskPortal(cluster.scheduler_address, name="named", directory=url) as portal,
+        Consumer(directory=url, middleware=[note], timeout=WAIT) as consumer,
+    ):
+        address = portal.apply(function(name="named")(functions.square.target))
+        eventually(lambda: bool(consumer._directory.instances("named")), WAIT)  # type: ignore[union-attr]
+        assert consumer.call("named", {"n": 4}) == 16
+        assert list(consumer.map_at(address, [{"n": 1}, {"n": 2}])) == [1, 4]
+        assert len(set(seen)) == 3
+        portal.stop()
+        eventually(lambda: not consumer._directory.instances("named"), WAIT)  # type: ignore[union-attr]

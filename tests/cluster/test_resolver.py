@@ -18,6 +18,7 @@ from portal import (
     RegistryError,
 )
 from portal.address import Address
+from portal.cluster.causes import pack_error
 from portal.cluster.connection import ClusterConnection
 from portal.cluster.resolver import ClusterFunction, DaskResolver, result_of
 from portal.schema import FunctionSchema
@@ -48,8 +49,8 @@ def test_one_connection_for_each_scheduler() -> None:
     [
         (("late", None), CallTimeout, False),
         (("absent", "ImportError: x"), RegistryError, False),
-        (("error", AuthorizationError("no", delivery="executed")), AuthorizationError, True),
-        (("error", LookupError("no")), FunctionError, True),
+        (("error", pack_error(AuthorizationError("no", delivery="executed"))), AuthorizationError, True),
+        (("error", pack_error(LookupError("no"))), FunctionError, True),
     ],
 )
 def test_outcomes(function: ClusterFunction, outcome: Any, kind: type[Exception], may: bool) -> None:

@@ -1,0 +1,165 @@
+"""Publication: entries at a scheduler that loses them, and that does not respond."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from portal.cluster.publication import Publication
+from portal.errors import TransportError
+
+ADD, SUB = {"name": "add"}, {"name": "sub"}
+
+
+class Memory:
+    """A scheduler."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, Any] = {}
+        self.number: str | None = None
+        self.fails = False
+        self.writes = 0
+
+    def _check(self) -> None:
+        if self.fails:
+            raise TransportError("gone", delivery="not_sent")
+
+    def publish(self, path: str, entry: Mapping[str, Any] | None) -> None:
+        self._check()
+        self.writes += 1
+        self.entries[path] = entry
+
+    def owner(self, path: str) -> str | None:
+        self._check()
+        found: str | None = (self.entries.get(path) or {}).get("owner")
+        return found
+
+    def generation(self, value: str | None = None) -> str | None:
+        self._check()
+        self.number = value or self.number
+        return self.number
+
+    def restart(self) -> None:
+        self.entries, self.number = {}, None
+
+    @property
+    def names(self) -> dict[str, str]:
+        return {path: entry["name"] for path, entry in self.entries.items() if entry is not None}
+
+
+@pytest.fixture
+def scheduler() -> Memory:
+    return Memory()
+
+
+def test_what_is_wanted_is_published_while_it_is_active(scheduler: Memory) -> None:
+    wanted = {"add/1": ADD}
+    publication = Publication(scheduler, lambda: dict(wanted), interval=3600.0)
+    publication.update()
+    assert scheduler.names == {}
+    publication.start()
+    assert scheduler.names == {"add/1": "add"}
+    wanted["sub/1"] = SUB
+    publication.update()
+    assert scheduler.names == {"add/1": "add", "sub/1": "sub"}
+    writes = scheduler.writes
+    publication.update()
+    assert scheduler.writes == writes
+    del wanted["add/1"]
+    publication.update()
+    assert scheduler.names == {"sub/1": "sub"}
+    publication.stop()
+    publication.stop()
+    assert scheduler.names == {}
+    assert not publication.active
+
+
+def test_a_restarted_scheduler_gets_everything_again(scheduler: Memory, caplog: pytest.LogCaptureFixture) -> None:
+    publication = Publication(scheduler, lambda: {"add/1": ADD}, interval=0.0)
+    publication.start()
+    publication._loop.stop()
+    scheduler.fails = True
+    publication._wait_and_check()
+    publication._wait_and_check()
+    assert caplog.text.count("the scheduler does not respond") == 1
+    scheduler.fails = False
+    scheduler.restart()
+    publication._wait_and_check()
+    assert scheduler.names == {"add/1": "add"}
+    publication.stop()
+
+
+def test_a_replica_that_stops_takes_away_nothing_of_others(scheduler: Memory) -> None:
+    one = Publication(scheduler, lambda: {"add/1": ADD}, interval=0.0)
+    two = Publication(scheduler, lambda: {"add/1": ADD}, interval=0.0)
+    for publication in (one, two):
+        publication.start()
+        publication._loop.stop()
+    one.stop()
+    assert scheduler.names == {"add/1": "add"}, "the entry is that of the second one"
+    one.start()
+    one.stop()
+    assert scheduler.names == {}
+    two._wait_and_check()
+    assert scheduler.names == {"add/1": "add"}
+    two.stop()
+
+
+def test_a_scheduler_that_does_not_respond(scheduler: Memory, caplog: pytest.LogCaptureFixture) -> None:
+    publication = Publication(scheduler, lambda: {"add/1": ADD}, interval=3600.0)
+    scheduler.fails = True
+    with pytest.raises(TransportError):
+        publication.start()
+    assert not publication.active
+    scheduler.fails = False
+    publication.start()
+    scheduler.fails = True
+    publication.stop()
+    assert "is not withdrawn" in caplog.text
+
+
+def test_the_last_of_two_changes_at_once_counts(scheduler: Memory) -> None:
+    """A thread that is stopped within its change must not undo that of another thread."""
+    wanted: dict[str, Any] = {"add/1": ADD}
+    reading, go_on = threading.Event(), threading.Event()
+
+    def read() -> dict[str, Any]:
+        found = dict(wanted)
+        if threading.current_thread() is first:
+            reading.set()
+            go_on.wait(30.0)
+        return found
+
+    publication = Publication(scheduler, read, interval=3600.0)
+    first = threading.Thread(target=publication.update)
+    publication.start()
+    first.start()
+    reading.wait(30.0)
+    wanted["sub/1"] = SUB
+    second = threading.Thread(target=publication.update)
+    second.start()
+    go_on.set()
+    for thread in (first, second):
+        thread.join(30.0)
+    assert scheduler.names == {"add/1": "add", "sub/1": "sub"}
+    publication.stop()
+
+
+def test_a_start_during_a_stop_goes_on(scheduler: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    publication = Publication(scheduler, lambda: {"add/1": ADD}, interval=3600.0)
+    publication.start()
+    stop = publication._loop.stop
+
+    def start_first() -> None:
+        publication.start()
+        stop()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(publication._loop, "stop", start_first)
+        publication.stop()
+    assert publication._loop.running
+    assert scheduler.names == {"add/1": "add"}
+    publication.stop()

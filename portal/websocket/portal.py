@@ -182,7 +182,6 @@ class WebSocketPortal(NetworkPortal):
             hosts=self._hosts,
             origins=OriginCheck(origins),
             proxies=self._proxies,
-            authenticators=authenticators,
             late_credentials=late_credentials,
             decoder=BodyDecoder(self.listener.config.max_containers),
             debug=debug,

@@ -73,7 +73,6 @@ class WebSocketServer:
             hosts=hosts or HostCheck(),
             origins=OriginCheck(origins),
             proxies=trusted_networks(trusted_proxies),
-            authenticators=authenticators,
             late_credentials=late_credentials,
         )
         self.listener = Listener(config=serving)

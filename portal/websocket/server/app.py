@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 from ..._internal.json_text import BodyDecoder
 from ..._internal.log import get_logger
-from ...auth.server import Authenticator, challenges_of
 from ...calls.client import client_name
 from ...context import Identity, new_request_id
 from ...errors import AuthenticationError, AuthorizationError, PortalError, ProtocolError
@@ -40,7 +39,6 @@ class WebSocketApp:
         hosts: decides which values of the Host header are accepted.
         origins: decides which pages may connect.
         proxies: networks of trusted proxies.
-        authenticators: name their challenges in the response to a missing or wrong credential.
         late_credentials: whether a client may connect without a credential and send it by rpc.authenticate, as a page
             in a browser must that has no cookie.
         decoder: decodes the texts of clients.
@@ -60,7 +58,6 @@ class WebSocketApp:
         hosts: HostCheck,
         origins: OriginCheck,
         proxies: tuple[Proxy, ...] = (),
-        authenticators: Iterable[Authenticator] = (),
         late_credentials: bool = False,
         decoder: BodyDecoder | None = None,
         debug: bool = False,
@@ -73,7 +70,6 @@ class WebSocketApp:
         self._hosts = hosts
         self._origins = origins
         self._proxies = proxies
-        self._authenticators = tuple(authenticators)
         self._late_credentials = late_credentials
         self._decoder = decoder
         self._debug = debug
@@ -144,5 +140,5 @@ class WebSocketApp:
         request_id = new_request_id()
         rows = list(headers)
         if error.status == 401:
-            rows += [("WWW-Authenticate", challenge) for challenge in challenges_of(error, self._authenticators)]
+            rows += [("WWW-Authenticate", challenge) for challenge in self._authentication.challenges(error)]
         return problem_response(error, request_id, rows, debug=self._debug)

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..._internal.json_text import JSONObject
 from ...auth.authenticators import Authenticator
-from ...auth.server import authenticate
+from ...auth.server import authenticate, challenges_of
 from ...context import Identity
 from ...errors import AuthenticationError, AuthorizationError, Fault, PortalError, ValidationError
 from ...serving import Request, Response
@@ -38,6 +38,10 @@ class Authentication:
         self._authenticators = tuple(authenticators)
         self._middleware = tuple(middleware)
         self.required = bool(self._authenticators)
+
+    def challenges(self, error: PortalError) -> tuple[str, ...]:
+        """Return the challenges for the response to a handshake that has failed with an error."""
+        return challenges_of(error, self._authenticators)
 
     def of_request(self, request: Request) -> Identity | None:
         """Return the identity of the client of a handshake; None if no credential is required.

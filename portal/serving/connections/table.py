@@ -75,6 +75,7 @@ class ConnectionTable:
         self._reducing = threading.Lock()  # held while connections are chosen and aborted
         self._poller = poller
         self._hangups: dict[int, tuple[Connection, Callable[[], object]]] = {}
+        self._resets: dict[int, tuple[Connection, Callable[[], object]]] = {}
         self._keeping = True
         self._ended = False
 
@@ -119,6 +120,7 @@ class ConnectionTable:
     def _unregister(self, fd: int, connection: Connection) -> None:
         self.writing.pop(fd, None)
         self._hangups.pop(fd, None)
+        self._resets.pop(fd, None)
         if self.parked.get(fd) is connection:
             self.parked.pop(fd, None)
 
@@ -155,14 +157,15 @@ class ConnectionTable:
         """Call `callback` once if a connection that is being served is broken, where the poller reports that."""
         with connection.output.lock:
             if not connection.closed:
-                self._hangups[connection.stream.fileno()] = connection, callback
+                self._resets[connection.stream.fileno()] = connection, callback
 
     def forget_reset(self, connection: Connection, callback: Callable[[], object]) -> None:
         """Drop the callback of `on_reset`. One of a later request stays."""
-        with connection.output.lock:
-            fd = connection.stream.fileno()
-            if self._hangups.get(fd) == (connection, callback):
-                self._hangups.pop(fd, None)
+        with connection.output.lock:  # so that the descriptor is still the one of this connection
+            if not connection.closed:
+                fd = connection.stream.fileno()
+                if self._resets.get(fd) == (connection, callback):
+                    del self._resets[fd]
 
     def forget_hangup(self, connection: Connection) -> None:
         """Drop the callback of `on_hangup`."""
@@ -297,6 +300,18 @@ class ConnectionTable:
             self._hangups.pop(fd, None)
         return callback
 
+    def take_reset(self, fd: int) -> Callable[[], object] | None:
+        """Return the callback for a connection that is broken, and drop it."""
+        entry = self._resets.get(fd)
+        if entry is None:
+            return None
+        connection, callback = entry
+        with connection.output.lock:
+            if self._resets.get(fd) is not entry or not connection.stream.is_broken():
+                return None
+            del self._resets[fd]
+        return callback
+
     def drop(self, fd: int) -> None:
         """Close the connection that is parked under a descriptor, if there is one."""
         connection = self.parked.pop(fd, None)
@@ -335,8 +350,9 @@ class ConnectionTable:
         steps = [partial(self._ignoring_closed, self._poller.disarm, fd)]
         steps.append(partial(self._arm_again, fd))  # the responder at the deadline may have parked it just now
         for other in reported:
-            if other in self._hangups:
-                steps.append(partial(self._ignoring_closed, self._poller.arm_hangup, other))
+            if other in self._hangups or other in self._resets:
+                change = self._poller.arm_hangup if other in self._hangups else self._poller.disarm
+                steps.append(partial(self._ignoring_closed, change, other))
                 steps.append(partial(self._arm_again, other))  # its stream may have ended just now
         run_all(*steps)
 

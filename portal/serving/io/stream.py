@@ -51,6 +51,9 @@ class Stream(Sink, Protocol):
     def is_hung_up(self) -> bool:
         """Return whether the client has closed its side. False also where the system cannot tell that from data."""
 
+    def is_broken(self) -> bool:
+        """Return whether the connection is closed in both directions, for example by a reset."""
+
     def abort(self) -> None:
         """Break the connection. Any thread, even while another one uses the stream."""
 
@@ -87,6 +90,10 @@ class _SocketStream:
     def is_hung_up(self) -> bool:
         fd = self._sock.fileno()
         return fd < 0 or (bool(_HANG_UP) and _wait(fd, _HANG_UP, 0.0))
+
+    def is_broken(self) -> bool:
+        fd = self._sock.fileno()
+        return fd < 0 or _wait(fd, 0, 0.0)  # the system reports POLLERR and POLLHUP in any case
 
     def shut_writing(self) -> None:
         self._sock.shutdown(socket.SHUT_WR)

@@ -216,7 +216,8 @@ class Reactor:
             _notify_writable(connection)
             if not connection.stream.is_hung_up():
                 return
-        if (callback := self._table.take_hangup(fd)) is not None:
+        callback = self._table.take_hangup(fd) or self._table.take_reset(fd)
+        if callback is not None:
             callback()
 
     def _on_writable(self, fd: int, connection: Connection, turn: Leadership) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -102,6 +103,7 @@ def test_a_late_call_for_a_closed_connection_leaves_the_next_one_with_its_descri
     assert table.parked[fd] is new
     assert fd not in table.writing
     assert fd not in table._hangups
+    assert fd not in table._resets
     assert (tables.open.connections_of("ann"), new in tables.open, old in tables.open) == (0, True, False)
     assert new.stream.read_now() is None  # not shut down
 
@@ -111,9 +113,11 @@ def test_a_closed_connection_is_in_no_table(tables: Tables) -> None:
     one, _ = tables.connect()
     fd = one.stream.fileno()
     table.on_hangup(one, lambda: None)
+    table.on_reset(one, lambda: None)
     one.send(b"x" * 5_000_000)  # more than the kernel takes
     assert table.writing[fd] is one
     table.close(one)
+    assert table._resets == {}
     assert (table.parked, table.writing, table._hangups, len(table.open)) == ({}, {}, {}, 0)
     assert table.output_budget.used == 0
 
@@ -142,6 +146,28 @@ def test_room_for_output_is_not_a_hangup(tables: Tables) -> None:
     callback()
     assert hung_up == [True]
     assert table.take_hangup(fd) is None
+
+
+def test_a_reset_is_reported_once_and_a_half_closed_connection_is_not(tables: Tables) -> None:
+    table, poller = tables.table, tables.poller
+    one, theirs = tables.connect()
+    fd = one.stream.fileno()
+    del table.parked[fd]
+    table.release_to_worker(one)
+    first, second = lambda: None, lambda: None
+    table.on_reset(one, first)
+    table.forget_reset(one, second)  # of another request
+    theirs.shutdown(socket.SHUT_WR)
+    assert table.take_reset(fd) is None
+    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    theirs.close()
+    if not tables.portable:
+        assert poller.wait(WAIT) == [fd]
+    assert table.take_reset(fd) is first
+    assert table.take_reset(fd) is None
+    table.on_reset(one, first)
+    table.forget_reset(one, first)
+    assert table.take_reset(fd) is None
 
 
 def test_a_hangup_beside_gathered_output_is_taken(tables: Tables) -> None:

@@ -45,8 +45,9 @@ CONTRACTS: dict[type, type] = {
     poller_module._EpollPoller: Poller,
     poller_module._SelectorPoller: Poller,
 }
-#: Methods that the traffic of this module does not reach, or only if two pieces of a body arrive apart.
-NOT_REACHED = {"abandon", "abort_start", "pause", "_fail", "_end_failed", "_on_partial_body"}  # after a fork or a fault
+#: Methods that the traffic of this module does not reach, or only after a fork, a fault or a hang-up, or if two pieces
+#: of a body arrive apart.
+NOT_REACHED = {"abandon", "abort_start", "pause", "take_reset", "_fail", "_end_failed", "_on_partial_body"}
 
 
 def any_thread(cls: type) -> set[str]:

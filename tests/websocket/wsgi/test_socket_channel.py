@@ -172,7 +172,8 @@ def test_a_client_that_reads_nothing_is_given_up() -> None:
     served.close()
 
 
-def test_the_heaviest_client_is_cut_and_told() -> None:
+def test_the_heaviest_client_is_cut_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("portal.websocket.wsgi.socket_channel.DRAIN_SECONDS", WAIT)
     together = channels(max_output=20_000_000)
     slow, other = Served(together), Served(together)
     slow.client.sendall(b"big1000000\n" * 19)

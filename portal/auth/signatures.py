@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Mapping
 from time import time
 from typing import Literal, NamedTuple, Protocol
 
-from .._internal.settings import choice, instance, positive_seconds, require
+from .._internal.settings import instance, positive_seconds, require
 from ..context import Identity
 from ..errors import AuthenticationError, ConfigError
 from .authenticators import CredentialSource
@@ -137,7 +137,9 @@ def verify_signature(
 
     Threads: any.
     """
-    choice("signature.scheme", scheme, ("github", "stripe", "standard"))
+    known = isinstance(scheme, str) and scheme in _READERS
+    # The value is not shown: who swaps the arguments has the secret here.
+    require(known, "signature.scheme", scheme, "'github', 'stripe' or 'standard', after the secret", secret=True)
     positive_seconds("signature.tolerance", tolerance, optional=True)
     given = list(secret) if isinstance(secret, Iterable) and not isinstance(secret, str | bytes) else [secret]
     secrets = [_key(one, scheme) for one in given]

@@ -146,6 +146,13 @@ def test_wrong_settings_are_rejected(secret: Any, options: dict[str, Any], path:
     assert "short" not in str(caught.value)
 
 
+def test_the_secret_is_not_shown_where_the_arguments_are_swapped() -> None:
+    with pytest.raises(ConfigError, match="after the secret") as caught:
+        verify_signature("github", "the secret of the hub")  # type: ignore[arg-type]
+    assert caught.value.path == "signature.scheme"
+    assert "hub" not in str(caught.value.to_dict()).replace("github", "")
+
+
 def test_the_secret_is_not_shown() -> None:
     auth = verify_signature("long enough", "github", identity="hub")
     assert isinstance(auth, SignatureAuth)

@@ -323,18 +323,19 @@ def test_no_step_that_raises_costs_a_thread_or_a_place(
 def test_a_thread_that_ends_by_an_exception_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two faults at once: the handler of the first one fails, too."""
     pool, faults = WorkerPool(1, 4), [MemoryError()]
+    victims: list[threading.Thread] = []  # other threads use guards, too
 
     def broken(guard: LoopGuard, error: BaseException | None = None) -> None:
-        if faults:
+        if faults and threading.current_thread() in victims:
             raise faults[-1] if error is None else faults.pop()
 
     monkeypatch.setattr(LoopGuard, "clear", broken)
     monkeypatch.setattr(LoopGuard, "note", broken)
-    ended = pool.submit(threading.current_thread).result(WAIT)
+    pool.submit(lambda: victims.append(threading.current_thread())).result(WAIT)
     assert pool.submit(lambda: 1).result(WAIT) == 1
+    victims[0].join(WAIT)
+    assert not victims[0].is_alive()
     assert not faults
-    ended.join(WAIT)
-    assert not ended.is_alive()
     assert pool.stats()["threads"] <= 1
     pool.shutdown(timeout=WAIT)
 

@@ -152,7 +152,7 @@ class LeaderFollower:
         if self._lead is None:
             return
         while not self._done.wait(_LOOK):
-            if self._take_lead() is not None:
+            if self._take_lead():
                 self._run(self._turn)  # the end of the loop needs no thread of its own
         self._end_watching()
         if self._leading is not None:
@@ -240,28 +240,34 @@ class LeaderFollower:
             self._guard.note(error)
 
     def _replace_leader(self) -> None:
-        """Start the next leader. If the system cannot start a thread, the next step of the watching thread tries."""
-        since = self._take_lead()
-        if since is None:
-            return
-        try:
-            self._start_leader(self._turn)
-        except BaseException as error:
-            with self._lock:
-                self._turn.over = True  # if the thread runs all the same, it does nothing
-                self._unled_since = since
-            if not isinstance(error, OverloadedError):
-                raise
-            if not self._logged:
-                self._logged = True
-                _log.error("cannot start the thread that watches the connections: %s", error.__cause__)
-        else:
-            self._logged = False
+        """Start the next leader. If the system cannot start a thread, the next step of the watching thread tries.
 
-    def _take_lead(self) -> float | None:
-        """Make a new leadership if no thread leads. Return since when none did, or None."""
+        Until one has started, no thread leads: `failing` must not look otherwise in between.
+        """
         with self._lock:
-            since, self._unled_since = self._unled_since, None
-            if since is not None:
+            if self._unled_since is None:
+                return
+            turn = self._turn = Leadership(self._lock)
+            try:
+                self._start_leader(turn)
+            except BaseException as error:
+                turn.over = True  # if the thread runs all the same, it does nothing
+                if not isinstance(error, OverloadedError):
+                    raise
+                cause = error.__cause__
+            else:
+                self._unled_since = None
+                self._logged = False
+                return
+        if not self._logged:
+            self._logged = True
+            _log.error("cannot start the thread that watches the connections: %s", cause)
+
+    def _take_lead(self) -> bool:
+        """Make a new leadership for the calling thread if no thread leads. Return whether none did."""
+        with self._lock:
+            unled = self._unled_since is not None
+            if unled:
+                self._unled_since = None
                 self._turn = Leadership(self._lock)
-            return since
+            return unled

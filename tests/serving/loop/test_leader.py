@@ -14,6 +14,7 @@ from portal._internal.background import LoopGuard
 from portal.errors import OverloadedError
 from portal.serving.loop.leader import LeaderFollower, Leadership
 from tests.support.races import fast_switches
+from tests.support.waiting import eventually
 
 WAIT = 10.0
 
@@ -205,7 +206,7 @@ def test_a_leader_that_ends_unseen_is_replaced(monkeypatch: pytest.MonkeyPatch) 
 
 
 #: Each step of the watching thread.
-WATCHING = ["_check", "_replace_leader", "_take_lead", "_start_leader"]
+WATCHING = ["_check", "_replace_leader", "_start_leader"]
 
 
 @pytest.mark.parametrize("name", WATCHING)
@@ -264,13 +265,20 @@ def test_a_loop_without_a_thread_is_failing_and_still_ends(monkeypatch: pytest.M
     loop, gate = Loop(), threading.Event()
     loop.until_willing()
 
+    tries: list[threading.Thread] = []
+    looks: set[bool] = set()
+
     def fail(thread: threading.Thread) -> None:
+        looks.add(loop.leader.failing)
+        tries.append(thread)
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr("portal.serving.loop.leader._TOLERANCE", 0.0)
     monkeypatch.setattr(threading.Thread, "start", fail)
     loop.steps.put((1, lambda: gate.wait(WAIT)))
     assert loop.overtaken.get(timeout=WAIT) == 1
+    eventually(lambda: len(tries) > 2)
+    assert looks == {True}  # in each of the attempts to start a thread
     assert loop.leader.failing
     loop.steps.put((0, None))
     loop.leader.join()  # in this thread, and without waiting for the step that is stuck

@@ -55,6 +55,7 @@ class RulesFolder:
         self._interval = positive_seconds("javascript.interval", interval)
         self._seen: dict[str, tuple[Path, str]] = {}  # file and code by function
         self._published: dict[str, list[tuple[Portal, Address]]] = {}
+        self._looking = threading.Lock()  # held while one thread looks at the folder; guards the attributes above
         self._stopped = threading.Event()
         self._loop = BackgroundLoop("portal-javascript-folder", self._follow)
 
@@ -63,13 +64,18 @@ class RulesFolder:
 
         Raises: PortalError for a file that cannot be published.
         """
-        for name, (file, code) in self._read().items():
-            self._add(name, file, code)
+        with self._looking:
+            for name, (file, code) in self._read().items():
+                self._add(name, file, code)
         self._javascript.start()
         self._loop.start()
 
     def refresh(self) -> None:
         """Look at the folder now; a file that cannot be loaded is logged."""
+        with self._looking:
+            self._refresh()
+
+    def _refresh(self) -> None:
         found = self._read()
         for name in [name for name in self._seen if name not in found]:
             self._remove(name)

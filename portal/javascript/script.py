@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Any, NamedTuple
 
+from .._internal.at_fork import new_lock
 from ..context import CallContext
 from ..errors import CallTimeout, JavaScriptError, RegistryError
 from ..function import Function
@@ -73,6 +74,7 @@ class ScriptFunction(Function):
         self._quota = quota
         self.counts = ScriptCounts()
         self._called = self.counts.called
+        self._lock = new_lock()  # guards the code and its schema, so that threads which replace it lose none
         self._versions: tuple[Script, ...] = (script,)
         self._accepts = parameters.schema.accepts
         self._encode_flat = FlatObject(parameters.schema.json, parameters.schema.fits).encode
@@ -93,15 +95,17 @@ class ScriptFunction(Function):
 
     def replace(self, script: Script) -> None:
         """Run other code from now on; the present code is kept for `rollback`."""
-        self._versions = (*self._versions[1 - _MAX_VERSIONS :], script)
-        self.schema = script.schema
+        with self._lock:
+            self._versions = (*self._versions[1 - _MAX_VERSIONS :], script)
+            self.schema = script.schema
 
     def rollback(self) -> None:
         """Run the code from before the last `replace`. Raises: RegistryError if there is none."""
-        if len(self._versions) < 2:
-            raise RegistryError(f"{self.name} has no earlier code", name=self.name, kind="not_found")
-        self._versions = self._versions[:-1]
-        self.schema = self._versions[-1].schema
+        with self._lock:
+            if len(self._versions) < 2:
+                raise RegistryError(f"{self.name} has no earlier code", name=self.name, kind="not_found")
+            self._versions = self._versions[:-1]
+            self.schema = self._versions[-1].schema
 
     def invoke(self, params: Mapping[str, Any], context: CallContext) -> Any:
         """Make one call with JSON data, and return JSON data."""

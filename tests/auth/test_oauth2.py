@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -17,10 +18,12 @@ import pytest
 import trustme
 
 from portal.address import Address
+from portal.auth import oauth2
 from portal.auth.oauth2 import OAuth2ClientCredentials
 from portal.context import CallContext
 from portal.errors import AuthenticationError, CallTimeout, TransportError
 from tests.support.clocks import Clock
+from tests.support.races import fast_switches, in_threads
 
 WAIT = 10.0
 SECRET = "s3cret-Token.of~ann"
@@ -304,6 +307,37 @@ def test_a_rejection_does_not_discard_the_token_that_another_thread_has_just_fet
     assert credential.rejected(HERE)
     assert token_of(credential) == "token-2"
     assert endpoint.fetched == 2
+
+
+def test_only_tokens_that_were_rejected_are_discarded_by_many_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each thread sends a token, is rejected, and sends a newer one, over and over."""
+    numbers, ticks = count(1), count(1)
+    fetched: list[int] = []  # one thread at a time fetches
+    rejected: list[set[int]] = [set() for _ in range(4)]
+
+    def fetch(*_: Any, **__: Any) -> int:
+        fetched.append(next(numbers))
+        return fetched[-1]
+
+    monkeypatch.setattr(oauth2, "fetch", fetch)
+    monkeypatch.setattr(
+        oauth2, "_members", lambda one: {"access_token": f"t-{one}", "token_type": "Bearer", "expires_in": 10**8}
+    )
+    credential = OAuth2ClientCredentials("https://h/token", "id", "secret", clock=lambda: next(ticks) * 100.0)
+
+    def sent() -> int:
+        return int(credential.headers(HERE, None)["Authorization"].rpartition("-")[2])
+
+    def work(thread: int) -> None:
+        for _ in range(150):
+            token = sent()
+            rejected[thread].add(token)
+            credential.rejected(HERE)
+            assert sent() > token
+
+    with fast_switches():
+        in_threads(4, work)
+    assert set(fetched[:-2]) <= set().union(*rejected)
 
 
 def test_a_failed_renewal_does_not_bring_back_a_token_that_another_thread_has_discarded(endpoint: Endpoint) -> None:

@@ -16,8 +16,6 @@ import pytest
 from .test_rooms import MODULES
 
 PAGE = Path(__file__).parents[2] / "docs" / "decisions" / "0025-shared-fields.md"
-#: Rooms whose modules say the guard of each field in a comment, and are not in the page yet.
-LATER = {"websocket", "javascript", "testing", "cli", "examples", "pytest_plugin"}
 CONTAINERS = {"dict", "list", "set", "deque", "OrderedDict", "LRUCache"}
 CHANGES = {
     *("append", "appendleft", "pop", "popleft", "popitem", "add", "discard", "remove", "clear", "update"),
@@ -91,7 +89,7 @@ def listed_fields() -> dict[str, set[str]]:
     return found
 
 
-SHARED = {cls: fields for cls, fields in shared_fields().items() if cls.partition(".")[0] not in LATER}
+SHARED = shared_fields()
 LISTED = listed_fields() if PAGE.exists() else {}
 
 

@@ -9,6 +9,7 @@ import pytest
 from portal import ConfigError, Consumer, HTTPPortal, JavaScriptPortal, RegistryError
 from portal.javascript import Limits, Sandbox
 from portal.javascript.folder import RulesFolder
+from tests.support.races import fast_switches, in_threads
 from tests.support.thread_list import new_threads
 
 
@@ -89,3 +90,21 @@ def test_the_thread_looks_at_the_folder(tmp_path: Path) -> None:
         assert looked.wait(30)
     finally:
         rules.close()
+
+
+def test_threads_that_look_at_the_folder_at_once_publish_each_function_once(
+    folder: tuple[Path, RulesFolder, HTTPPortal, JavaScriptPortal],
+) -> None:
+    path, rules, _, javascript = folder
+    for turn in range(5):
+        names = [f"one{turn}{number}" for number in range(4)]
+        for name in names:
+            (path / f"{name}.js").write_text(f"function {name}() {{ return {turn} }}")
+        with fast_switches():
+            in_threads(3, lambda _: rules.refresh())
+        assert set(names) <= {schema.name for schema in javascript.functions().values()}
+        for name in names:
+            (path / f"{name}.js").unlink()
+        with fast_switches():
+            in_threads(3, lambda _: rules.refresh())
+        assert not set(names) & {schema.name for schema in javascript.functions().values()}

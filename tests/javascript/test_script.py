@@ -9,6 +9,7 @@ from portal.javascript import EngineError, HostAPI, Limits, Program
 from portal.javascript.engine import Host
 from portal.javascript.sandbox import Place
 from portal.javascript.script import Script, ScriptFunction, javascript_error
+from tests.support.races import fast_switches, in_threads
 
 from .test_runtime import FakeRunner
 
@@ -110,3 +111,16 @@ def test_an_error_of_an_engine_becomes_a_portal_error() -> None:
     )
     assert error.delivery == "executed"
     assert str(javascript_error(EngineError("compile", "x", name="Error"), "add")) == "add: x"
+
+
+def test_no_version_is_lost_by_threads_that_replace_the_code_at_once() -> None:
+    """A call of `replace` beside an edit in a folder."""
+    with fast_switches():
+        for _ in range(100):
+            function, _ = published("6")
+            script = function.script
+            in_threads(4, lambda _, function=function, script=script: [function.replace(script) for _ in range(4)])
+            for _ in range(16):
+                function.rollback()
+            with pytest.raises(RegistryError, match="no earlier code"):
+                function.rollback()

@@ -182,6 +182,41 @@ def test_a_remote_function_found_before_the_resolvers_changed_is_not_kept() -> N
     assert second.invoke({}, CallContext()) == 2.0
 
 
+@pytest.mark.parametrize("scheme", ["far", "local"])
+def test_no_function_from_before_a_change_of_the_resolvers_is_found_after_it(scheme: str) -> None:
+    """Three threads look a function up again and again while another one replaces the resolver that has it."""
+    portals = [LocalPortal() for _ in range(150)] if scheme == "local" else []
+    for number, portal in enumerate(portals):
+        portal.apply(function(name="add")(lambda number=number: float(number)))
+    resolvers: list[Any] = portals or [remote_portal(float(number)) for number in range(150)]
+    table = ResolverTable(resolvers[:1], make_built_in=lambda _: None)
+    cache = FunctionCache(table)
+    target = f"{scheme}://{'x/' if scheme == 'far' else ''}add"
+    latest, over = [0], threading.Event()
+
+    def work(thread: int) -> int:
+        if thread == 0:
+            for number in range(1, len(resolvers)):
+                table.register(resolvers[number])
+                cache.clear()
+                latest[0] = number
+            over.set()
+            return len(resolvers)
+        looks = 0
+        while not over.is_set() or looks < 10:
+            least = latest[0]
+            found, _ = cache.find(target, target)
+            assert found.invoke({}, CallContext()) >= least
+            looks += 1
+        return looks
+
+    assert min(in_threads(4, work)) >= 10
+    found, _ = cache.find(target, target)
+    assert found.invoke({}, CallContext()) == len(resolvers) - 1
+    for portal in portals:
+        portal.close()
+
+
 def test_a_consumer_calls_while_portals_come_and_go() -> None:
     with LocalPortal() as portal, Consumer() as consumer:
         portal.apply(add)

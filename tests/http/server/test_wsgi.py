@@ -694,9 +694,9 @@ def test_abandoned_calls_leave_threads_for_other_functions_and_clients(kind: str
     gate = threading.Event()
 
     def items() -> Iterator[bool]:
-        yield gate.wait(30)
+        yield gate.wait(120)
 
-    def post(path: str, value: Any, peer: str, timeout: str | None = "30") -> tuple[int, dict[str, str], Any]:
+    def post(path: str, value: Any, peer: str, timeout: str | None = "100") -> tuple[int, dict[str, str], Any]:
         body = json.dumps(value).encode()
         given = {"REQUEST_METHOD": "POST", "PATH_INFO": path, "REMOTE_ADDR": peer, "wsgi.input": io.BytesIO(body)}
         given |= {"CONTENT_LENGTH": str(len(body)), "CONTENT_TYPE": "application/json"}
@@ -707,17 +707,17 @@ def test_abandoned_calls_leave_threads_for_other_functions_and_clients(kind: str
         with pytest.raises(ConnectionAbortedError):
             post("/api/items", {}, "192.0.2.1")
 
-    path, timeout = {"stream": "/api/items", "own timeout": "/api/brief"}.get(kind, "/api/hold"), "30"
+    path, timeout = {"stream": "/api/items", "own timeout": "/api/brief"}.get(kind, "/api/hold"), "100"
     message = {"jsonrpc": "2.0", "id": 1, "method": "hold"}
 
     with HTTPPortal(listen=False) as portal:
-        portal.apply(function(name="hold")(lambda: gate.wait(30)))
-        portal.apply(function(name="brief", timeout=0.03)(lambda: gate.wait(30)))
+        portal.apply(function(name="hold")(lambda: gate.wait(120)))
+        portal.apply(function(name="brief", timeout=0.1)(lambda: gate.wait(120)))
         portal.apply(function(name="mark")(lambda: "mark"))
         portal.apply(items)
         try:
             if kind == "batch":
-                rows = [row for number in range(5) for row in post("/api/rpc", [message] * 8, "192.0.2.1", "30")[2]]
+                rows = [row for number in range(5) for row in post("/api/rpc", [message] * 8, "192.0.2.1", "100")[2]]
                 assert {row["error"]["code"] for row in rows} == {-32004}  # the first holds a thread, the others expire
                 for _ in range(40):
                     post("/api/rpc", [message], "192.0.2.1")

@@ -325,7 +325,7 @@ def test_a_connection_that_returns_to_http_while_its_work_is_stuck() -> None:
 
 def test_work_that_waits_for_too_long_is_taken_back() -> None:
     app = EchoApp()
-    with HTTPPortal(config=ServingConfig(workers=1, max_wait=0.05)) as portal:
+    with HTTPPortal(config=ServingConfig(workers=1, max_wait=1.0)) as portal:
         portal.listener.mount("/echo", app)
         with connect(portal) as sock:
             upgrade(sock, app)

@@ -43,7 +43,10 @@ def main() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     config = WebSocketConfig(
-        deflate=DEFLATE[settings["deflate"]], max_connections=20_000, max_connections_per_client=20_000
+        deflate=DEFLATE[settings["deflate"]],
+        max_connections=20_000,
+        max_connections_per_client=20_000,
+        ping_timeout=300.0,  # clients that share a busy machine with the server respond late
     )
     serving = ServingConfig(connections=20_000, connections_per_client=20_000, backlog=1024)
     with WebSocketServer(add, config=config, serving=serving) as server:

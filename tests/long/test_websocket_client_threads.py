@@ -14,7 +14,7 @@ from portal import Consumer
 from portal.websocket import WebSocketClient
 from tests.support.ports import free_port
 
-WAIT = 60.0
+WAIT = 300.0
 MAX_THREADS = 16
 
 
@@ -24,7 +24,7 @@ def connect_many(run: Callable[..., Any], tmp_path: Path, connections: int) -> N
     server.read()
     address = f"ws://127.0.0.1:{port}/ws/safe"
     before = threading.active_count()
-    consumers = [Consumer(websocket=WebSocketClient(), timeout=WAIT) for _ in range(connections)]
+    consumers = [Consumer(websocket=WebSocketClient(timeout=WAIT), timeout=WAIT) for _ in range(connections)]
     subscriptions: list[Any] = []
     try:
         for number, consumer in enumerate(consumers):

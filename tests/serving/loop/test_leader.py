@@ -186,6 +186,8 @@ def test_a_thread_that_ends_unasked_is_replaced(monkeypatch: pytest.MonkeyPatch)
     assert leaders != [first]
     assert loop.leader.stuck == 0
     loop.end()
+    assert first is not None
+    first.join(WAIT)  # its exception belongs to this test
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -200,9 +202,12 @@ def test_a_leader_that_ends_unseen_is_replaced(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(LeaderFollower, "_run", broken)
     loop = Loop()
+    first = loop.leader._leading
     loop.steps.put((1, ran.set))
     assert ran.wait(WAIT)
     loop.end()
+    assert first is not None
+    first.join(WAIT)  # its exception belongs to this test
 
 
 #: Each step of the watching thread.

@@ -333,7 +333,7 @@ def test_only_tokens_that_were_rejected_are_discarded_by_many_threads(monkeypatc
             token = sent()
             rejected[thread].add(token)
             credential.rejected(HERE)
-            assert sent() > token
+            assert sent() >= token  # the same one if a thread is just handing it on that has fetched it before
 
     with fast_switches():
         in_threads(4, work)

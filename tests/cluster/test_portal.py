@@ -182,17 +182,20 @@ def test_a_portal_withdraws_what_it_published(cluster: Any) -> None:
     resolver.close()
 
 
-def test_a_scheduler_that_has_forgotten_what_was_published(cluster: Any, consumer: Consumer) -> None:
-    with DaskPortal(cluster.scheduler_address) as portal:
-        address = portal.apply(functions.square)
+def test_a_scheduler_that_has_forgotten_what_was_published(
+    cluster: Any, portal: DaskPortal, consumer: Consumer
+) -> None:
+    with DaskPortal(cluster.scheduler_address, name="forgotten") as other:
+        address = other.apply(functions.square)
         assert consumer.call_at(address, {"n": 2}) == 4
         with cluster.get_client() as client:
             client.set_metadata(["portal-functions"], {})  # as after its restart
         assert consumer.call_at(address, {"n": 3}) == 9
         with pytest.raises(RegistryError):
             DaskResolver().resolve_function(address)
-        portal.publish_again()
+        other.publish_again()
         assert DaskResolver().resolve_function(address).schema.name == "square"
+    portal.publish_again()  # for the other tests
 
 
 def test_a_scheduler_that_cannot_be_reached() -> None:

@@ -47,8 +47,8 @@ def browser(profile: Path, *flags: str) -> Iterator[Chrome]:
     # Given a driver, selenium neither searches for one nor downloads one.
     driver = Chrome(options, Service(_DRIVER))
     try:
-        driver.set_page_load_timeout(60)
-        driver.set_script_timeout(60)
+        driver.set_page_load_timeout(240)
+        driver.set_script_timeout(240)
         yield driver
     finally:
         driver.quit()

@@ -66,7 +66,7 @@ def run_apart(name: str, run: Callable[..., object], *args: Any) -> None:
 
 
 class Supervised(Protocol):
-    """What `supervise` takes: it may lose its threads.
+    """A component with threads that `supervise` watches and restarts.
 
     Attributes:
         name: of the threads, for the log.

@@ -54,7 +54,7 @@ class Counter:
 
     @property
     def value(self) -> int:
-        """How many times `add` was called."""
+        """The number of calls of `add`."""
         with self._lock:
             found = self.add()
             assert isinstance(found, int)

@@ -263,7 +263,7 @@ class WorkerPool(Executor):
 
     @property
     def waiting(self) -> int:
-        """How many jobs wait for a thread now."""
+        """The number of jobs that wait for a thread now."""
         return len(self._jobs) + len(self._queue)
 
     def turns(self, keys: Keys) -> tuple[Key | None, float]:

@@ -148,7 +148,7 @@ class JobQueue(Generic[Job]):
 
     @property
     def abandoned(self) -> int:
-        """How many running jobs nobody waits for."""
+        """The number of running jobs that nobody waits for."""
         return self._abandoned
 
     def abandon(self, keys: Keys) -> list[Job]:

@@ -36,7 +36,7 @@ _MIN_SECRET = 8  # bytes
 
 
 class _Signed(NamedTuple):
-    """What a request says of its signature.
+    """The signature headers of a request.
 
     Attributes:
         prefix: what is signed before the body.

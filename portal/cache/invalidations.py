@@ -32,7 +32,7 @@ _BATCH = 1_000  # entries of one read
 
 
 class Invalidation(NamedTuple):
-    """What is dropped: the entries for which all that is given here is true.
+    """The entries to drop: those that match every attribute that is not None.
 
     Attributes:
         address: of the function.

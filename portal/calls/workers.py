@@ -64,7 +64,7 @@ class DispatchWorkers:
 
     @property
     def limited(self) -> int:
-        """How many calls were rejected because a key was full."""
+        """The number of calls rejected because a key was full."""
         return self._running.limited
 
     def submit(self, run: Callable[..., Any], /, *args: Any, keys: Keys = ()) -> Future[Any]:

@@ -1,4 +1,4 @@
-"""Which published paths to suggest for a path that is not published."""
+"""Suggest published paths for a path that is not published."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which version of a function `name@2` and `?version=>=1,<2` mean: versions and ranges of PEP 440."""
+"""Resolve `name@2` and `?version=>=1,<2` to a version of a function, by PEP 440."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ __all__ = ["ServedProcess", "Worker", "from_environment"]
 
 
 class ServedProcess:
-    """What one process serves: the portal of HTTP and, with --ws, that of WebSockets on the same sockets.
+    """The portals of one process: HTTP and, with --ws, WebSocket on the same sockets.
 
     Args:
         served: the portals, which share a listener.

@@ -1,4 +1,4 @@
-"""What a function raised on a worker, as bytes: with its traceback, its causes and its class.
+"""Errors of functions on workers as bytes, with traceback, causes and class.
 
 Pickle alone drops tracebacks and causes. tblib, which comes with Dask, keeps them. A class that the caller cannot
 import becomes a FunctionError that names it.

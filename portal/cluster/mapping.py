@@ -19,7 +19,7 @@ _MAX = 2048  # calls in one task
 
 
 class Progress(NamedTuple):
-    """How far a map is.
+    """The progress of a map.
 
     Attributes:
         done: calls whose outcomes have arrived.
@@ -33,7 +33,7 @@ class Progress(NamedTuple):
 
 
 class ChunkSize:
-    """How many calls the next task gets: so many that it takes about a quarter of a second.
+    """The number of calls for the next task: so many that it takes about a quarter of a second.
 
     Args:
         fixed: the size of every chunk, or None.

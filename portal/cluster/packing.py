@@ -1,4 +1,4 @@
-"""What a function is on the cluster: bytes that its workers turn into the same function."""
+"""Functions as bytes, from which the workers of a cluster make the same function."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class _Host(NamedTuple):
 
 
 class _Registered:
-    """What a directory registers of a portal: its addresses are those of the scheduler.
+    """A portal, as a directory registers it: its addresses are those of the scheduler.
 
     Threads: any.
     """

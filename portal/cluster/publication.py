@@ -26,7 +26,7 @@ Published = Mapping[str, Mapping[str, Any]]
 
 
 class Scheduler(Protocol):
-    """What a publication needs of the connection to a scheduler. Each method raises TransportError."""
+    """The connection to a scheduler, as a publication uses it. Each method raises TransportError."""
 
     def publish(self, path: str, entry: Mapping[str, Any] | None) -> None:
         """Keep an entry at a path; None removes it."""

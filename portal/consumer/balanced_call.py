@@ -47,7 +47,7 @@ class BalancedCall(Call):
 
     @property
     def sends(self) -> int:
-        """How many attempts may have reached an instance."""
+        """The number of attempts that may have reached an instance."""
         return sum(row["outcome"] == "failed" and row["delivery"] != "not_sent" for row in self.rows)
 
     def note(self, address: str, error: PortalError, seconds: float, *, skipped: bool) -> None:

@@ -41,7 +41,7 @@ class ExplainedInstance:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What the next call would do, and why.
+    """The path that the next call would take, and the reason.
 
     Attributes:
         target: what would be called.

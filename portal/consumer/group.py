@@ -84,7 +84,7 @@ class CandidateState:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What the next call of a group would do.
+    """The choice that the next call of a group would make.
 
     Attributes:
         candidates: all instances.

@@ -1,4 +1,4 @@
-"""What a Consumer does with the results of calls."""
+"""Conversion and delivery of results by a Consumer."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ _MAX_GROUPS = 1024
 
 
 class GroupKind(NamedTuple):
-    """How a group picks instances: groups of one target and different kinds know nothing of each other.
+    """The settings by which a group picks instances. Groups of one target and different kinds share nothing.
 
     Attributes:
         number: a number for each pair of the other two.

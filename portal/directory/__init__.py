@@ -1,4 +1,4 @@
-"""Which instances of a named function there are, and the directories that know it."""
+"""Directories: the instances of a named function."""
 
 from __future__ import annotations
 

@@ -33,14 +33,14 @@ _WARNING_INTERVAL = 60.0  # seconds between two warnings about the same outage
 
 
 class Listening(Protocol):
-    """What a portal listens on."""
+    """The listener of a portal, as a registration sees it."""
 
     @property
     def host(self) -> str: ...
 
 
 class Registered(Protocol):
-    """What a registration needs of its portal."""
+    """A portal, as a registration sees it."""
 
     @property
     def base(self) -> Address: ...

@@ -15,7 +15,7 @@ __all__ = ["Seen", "call_while_one_dies"]
 
 
 class Seen(NamedTuple):
-    """What the callers saw.
+    """The outcomes that the callers saw.
 
     Attributes:
         before, after: the calls that began before the loss of a server, and those that began after it.

@@ -22,7 +22,7 @@ __all__ = ["Progress", "follow", "job_portal", "main"]
 
 @dataclass
 class Progress:
-    """How far a job is."""
+    """The progress of a job."""
 
     job: str
     done: int

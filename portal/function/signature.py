@@ -31,7 +31,7 @@ _CONDITIONAL = frozenset(("$dynamicRef", "anyOf", "oneOf", "if", "dependentSchem
 
 
 class _Accepted(NamedTuple):
-    """What a callable takes by name.
+    """The parameters that a callable accepts by name.
 
     Attributes:
         names: the names of its parameters.

@@ -33,7 +33,7 @@ class _Done(NamedTuple):
 
 
 class _Share:
-    """What one client has in the store.
+    """The part of the store that belongs to one client.
 
     Attributes:
         entries: its claims and outcomes.

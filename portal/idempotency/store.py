@@ -18,7 +18,7 @@ NO_ROOM = '{"not_kept":"was larger than the room that was left"}'
 
 
 class Bounds(NamedTuple):
-    """How much a store keeps. No outcome is removed before its window ends: beyond the bounds, new claims are rejected.
+    """Bounds on a store. No outcome is removed before its window ends: beyond the bounds, new claims are rejected.
 
     Attributes:
         entries, size: the largest number of claims and outcomes of all clients, and their size in bytes.

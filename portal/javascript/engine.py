@@ -81,7 +81,7 @@ class EngineError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What an engine can do.
+    """The capabilities of an engine.
 
     Attributes:
         version: the version of the engine.

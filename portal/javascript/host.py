@@ -117,7 +117,7 @@ class Scratch:
 
 @dataclass(frozen=True)
 class HostAPI:
-    """What the functions of a portal may ask of this process.
+    """The host API: the services of this process that functions of a portal may use.
 
     Attributes:
         grants: what `portal.call` may call.

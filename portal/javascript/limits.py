@@ -16,7 +16,7 @@ _MIB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one call of a JavaScript function may use.
+    """The resources that one call of a JavaScript function may use.
 
     Attributes:
         time: seconds, loading included.

@@ -14,7 +14,7 @@ __all__ = ["Program"]
 
 @dataclass(frozen=True)
 class Program:
-    """What an engine needs to run one function.
+    """A prepared function, as an engine runs it.
 
     Attributes:
         name: the name of the function, for messages.

@@ -39,7 +39,7 @@ _PROOF_LIMITS = Limits(time=0.05, memory=8 * _MIB, stack=256 * 1024)
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What was seen when a sandbox was tried.
+    """The proof that a sandbox enforces its limits.
 
     Attributes:
         engine: name and version of the engine.

@@ -49,7 +49,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """What the functions of a portal may ask for at most, and the defaults for those that ask for nothing.
+    """Upper bounds and defaults for the functions of a portal.
 
     Attributes:
         level: "untrusted" rejects functions with `trusted=True`. "trusted" permits them; other functions are isolated

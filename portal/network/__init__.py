@@ -1,1 +1,1 @@
-"""What the transports to servers share: how clients connect, what failures mean, functions at addresses."""
+"""Code that the transports share: connecting, the meaning of failures, functions at addresses."""

@@ -27,7 +27,7 @@ _log = get_logger("portal.calls")
 
 
 class _Outcome(NamedTuple):
-    """How a branch ended.
+    """The outcome of a branch.
 
     Attributes:
         branch: the call of the branch.
@@ -182,7 +182,7 @@ class Hedge:
 
 
 class _Counts:
-    """How many hedges were sent, and how many were faster than the first call.
+    """The number of hedges sent, and the number that were faster than the first call.
 
     Threads: any.
     """

@@ -59,7 +59,7 @@ class Stage(Protocol):
 
 
 class PolicyState:
-    """What the stages of the policies of one Consumer have learned.
+    """The state of the stages of the policies of one Consumer.
 
     Policies that hold the same stage object share its state. So `policy.replace(timeout=5)` for one call uses the same
     circuits and retry budget. At most 256 stages are kept, the most recently used ones.
@@ -100,7 +100,7 @@ class PolicyState:
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """How calls are made. A field that is None leaves its stage out.
+    """The stages of a call. A field that is None leaves its stage out.
 
         consumer = Consumer(policy=Policy(timeout=2.0, retry=Retry(), breaker=Breaker()))
         consumer.call_at(address, params, policy=consumer.policy.replace(timeout=10.0))

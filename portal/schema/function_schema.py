@@ -181,7 +181,7 @@ class FunctionSchema:
 
     @cached_property
     def transfer(self) -> Transfer | None:
-        """What an HTTP request has in other places than the members of a JSON object; None for nothing."""
+        """The parts of an HTTP request outside the members of its JSON object; None if there are none."""
         return transfer_of(self.input, None if self.streaming else self.output, self.name)
 
     @cached_property

@@ -46,7 +46,7 @@ def check_all_strings(schema: Any) -> Any:
 
 
 class _Nesting:
-    """How deep schemas are nested below a root, references included."""
+    """The depths of the schemas below a root, references included."""
 
     def __init__(self, root: Any) -> None:
         self._root = root

@@ -75,7 +75,7 @@ class HeaderParameter(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """What an HTTP request has in other places than the members of a JSON object.
+    """The parts of an HTTP request outside the members of its JSON object.
 
     Attributes:
         headers: the parameters that are headers.

@@ -13,7 +13,7 @@ __all__ = ["Expectation", "describe_failures"]
 
 
 class Expectation:
-    """How often a test expects a function to be called, and with which parameters.
+    """The calls that a test expects: their number and parameters.
 
     Without a count, at least one call is expected. Each method returns the expectation itself.
 

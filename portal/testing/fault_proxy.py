@@ -78,7 +78,7 @@ class FaultProxy:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many exchanges got which fault, by its name; "none" counts those without."""
+        """The number of exchanges by the name of their fault; "none" counts those without one."""
         with self._lock:
             return dict(self._counts)
 

@@ -62,7 +62,7 @@ class Deflate:
 
 
 class Agreement(NamedTuple):
-    """What both sides have agreed on, as seen by one of them.
+    """The negotiated compression, from the view of one side.
 
     Attributes:
         settings: of this side.

@@ -122,7 +122,7 @@ def _is_key(text: str) -> bool:
 
 
 class Agreed(NamedTuple):
-    """What a client and its server have agreed on.
+    """The result of an opening handshake.
 
     Attributes:
         subprotocol: the one that the server has chosen, or None.

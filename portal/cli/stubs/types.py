@@ -105,7 +105,7 @@ class Types:
         return self._of_type(kind, schema, root, place)
 
     def _reference(self, reference: str, root: Any) -> Annotation:
-        """Return the annotation of what a reference leads to. A type of itself that is no class ends as JSONValue."""
+        """Return the annotation of a reference. A type inside itself that is not a class becomes JSONValue."""
         found, step = resolve(root, reference), (id(root), reference)
         # Once more inside of itself: a class is known by then, and ends it.
         if not isinstance(found, dict) or self._open.count(step) > 1 or len(self._open) >= _MAX_REFERENCES:

@@ -1,4 +1,4 @@
-"""How calls are spread over the instances of a function. These modules use no sockets, threads or sleeps."""
+"""Load balancing over the instances of a function. These modules use no sockets, threads or sleeps."""
 
 from .candidate import Candidate
 from .hashing import ConsistentHash

@@ -1,4 +1,4 @@
-"""What the outcome of a call says of the instance that it was sent to."""
+"""Conclusions about an instance from the outcome of a call to it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MAX_WAIT = 300.0  # seconds; the number comes from a peer
 
 
 class Outcome(NamedTuple):
-    """What is learned of an instance.
+    """The conclusion about an instance from one call.
 
     Attributes:
         failed: whether the call counts as failed; None if it does not count.

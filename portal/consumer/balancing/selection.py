@@ -1,4 +1,4 @@
-"""Which candidates a picker may pick from, in tiers: the best ones first, the last resort at the end."""
+"""The candidates of a picker in tiers: the best ones first, the last resort at the end."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def _client_key() -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Balancing:
-    """How calls are spread over the instances of a function.
+    """Settings for load balancing over the instances of a function.
 
         Policy(balance=Balancing(picker="peak_ewma", zone="eu-1a", slow_start=30.0))
 
@@ -110,7 +110,7 @@ class Balancing:
 
     @property
     def client_key(self) -> str:
-        """What the choice of the subset depends on."""
+        """The key that decides which subset of the instances this client uses."""
         return self.subset_key or _client_key()
 
 

@@ -31,7 +31,7 @@ class Turns:
 
     @property
     def epoch(self) -> int:
-        """How often the window was halved; a call notes it as it begins."""
+        """The number of times the window was halved. A call notes it as it begins."""
         return self._epoch
 
     def wait(self, now: float) -> float:

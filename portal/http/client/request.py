@@ -96,7 +96,7 @@ class ClientResponse(Protocol):
 
 
 class SendsRequests(Protocol):
-    """Whatever sends requests: the transport, or a layer around it."""
+    """Anything that sends requests: the transport or a layer around it."""
 
     def send(self, request: ClientRequest) -> ClientResponse:
         """Send a request and return its response. Raises portal errors only."""

@@ -58,7 +58,7 @@ class TLSState:
 
     @property
     def session(self) -> ssl.SSLSession | None:
-        """What a later connection needs to resume this one; complete after the first response."""
+        """The TLS session with which a later connection can resume; complete after the first response."""
         return self._tls.session
 
     @property

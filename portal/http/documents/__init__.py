@@ -1,1 +1,1 @@
-"""What a portal says about itself: OpenAPI, and the page to try functions on."""
+"""Documents about a portal: OpenAPI, and the page to try functions on."""

@@ -62,7 +62,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """What to do with the findings of `analyse`.
+    """The settings of `analyse`, and the response to its findings.
 
     Attributes:
         policy: "reject" raises JavaScriptError, "warn" logs, "off" does not look.

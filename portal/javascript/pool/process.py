@@ -27,7 +27,7 @@ _START = "import sys; sys.path[:] = {path!r}; from portal.javascript.pool.child 
 
 @dataclass(frozen=True)
 class ChildSettings:
-    """How to start a child.
+    """Settings of a child process.
 
     Attributes:
         engine: `module:class` of the engine.

@@ -17,7 +17,7 @@ _MIB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class PoolSettings:
-    """How many children or contexts a pool has.
+    """Bounds on the children or contexts of a pool.
 
     Attributes:
         min_size: children that are ready at any time.

@@ -1,4 +1,4 @@
-"""How many schemas apply to one value when every reference is followed.
+"""Count the schemas that apply to one value when every reference is followed.
 
 jsonschema-rs follows each reference where it stands. Definitions that each refer twice to the next one double the work:
 1.7 KB of them take minutes, and the interpreter's lock is held meanwhile. Such a schema is rejected before it is

@@ -46,7 +46,7 @@ class ValidationLimits:
 
 
 class _Counters:
-    """What exceeded a limit: reports that ended early, values whose patterns took too long, rejected schemas."""
+    """Counters of exceeded limits: reports cut short, values whose patterns took too long, rejected schemas."""
 
     def __init__(self) -> None:
         self.reports, self.patterns, self.schemas = Counter(), Counter(), Counter()

@@ -113,7 +113,7 @@ _MULTIPLE_OF = "x-portal-multipleOf"
 
 
 class PatternPlan:
-    """How the patterns, and the fractions of `multipleOf`, of one schema are matched.
+    """The rules by which patterns, and fractions of `multipleOf`, of one schema are matched.
 
     Attributes:
         schema: the schema for the compiler; a format stands in for each costly pattern.

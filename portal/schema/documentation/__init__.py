@@ -1,1 +1,1 @@
-"""What a schema says to people: docstrings, declared errors and examples."""
+"""The documentation in a schema: docstrings, declared errors and examples."""

@@ -16,7 +16,7 @@ __all__ = ["ForeignType", "add", "embedded", "find"]
 
 
 class ForeignType(NamedTuple):
-    """How a class becomes JSON data.
+    """The conversion of a class to JSON data and back.
 
     Attributes:
         kind: the class.

@@ -1,1 +1,1 @@
-"""What the connections of a listener may hold: the rules, without sockets, threads or clocks."""
+"""Limits on what connections of a listener may hold: rules without sockets, threads or clocks."""

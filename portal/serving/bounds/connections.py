@@ -1,4 +1,4 @@
-"""How many connections a listener keeps, and which of them give way to a new one."""
+"""Limits on the connections of a listener, and the order in which they give way to new ones."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class DiskBudget:
 
     @property
     def used(self) -> int:
-        """How many bytes are on disk now."""
+        """The number of bytes on disk now."""
         with self._lock:
             self._settle()
             return self._used

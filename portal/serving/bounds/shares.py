@@ -1,4 +1,4 @@
-"""Which connection is aborted when the output of all connections exceeds its budget."""
+"""Choose the connection to abort when the output of all connections exceeds its budget."""
 
 from __future__ import annotations
 

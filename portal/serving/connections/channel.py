@@ -62,12 +62,12 @@ class Channel:
 
     @property
     def bytes_in(self) -> int:
-        """How many bytes were received."""
+        """The number of bytes received."""
         return self._connection.bytes_in
 
     @property
     def bytes_out(self) -> int:
-        """How many bytes were sent."""
+        """The number of bytes sent."""
         return self._connection.output.sent
 
     # sending

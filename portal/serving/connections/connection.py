@@ -234,7 +234,7 @@ class Connection:
 
     @property
     def rank(self) -> tuple[int, float] | None:
-        """Which parked connection gives way to a new one first: the lowest rank; None gives way to none.
+        """The rank of a parked connection. The lowest gives way to a new connection first; None never does.
 
         Idle connections come first, then those that have not sent all of a request or a handshake.
         """

@@ -58,7 +58,7 @@ class BusyLane(Generic[Job]):
 
     @property
     def running(self) -> int:
-        """How many jobs count as running."""
+        """The number of jobs that count as running."""
         return len(self._running)
 
     def enter(self, client: str, job: Job, now: float) -> Pass | None:

@@ -1,4 +1,4 @@
-"""What workers compute before a request has arrived completely, so that the reactor does not compute it.
+"""Work for workers before a request has arrived completely, which would delay the reactor.
 
 TLSHandshakes makes TLS handshakes. HeadAuthentication authenticates the callers of requests whose body is arriving.
 """

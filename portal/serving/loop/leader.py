@@ -133,12 +133,12 @@ class LeaderFollower:
 
     @property
     def stuck(self) -> int:
-        """How many threads have a stuck step."""
+        """The number of threads with a stuck step."""
         return self._stuck
 
     @property
     def failures(self) -> int:
-        """How often the loop or the watching of its leader has failed."""
+        """The number of failures of the loop and of the watching of its leader."""
         return self._guard.failures + self._watching.guard.failures
 
     @property

@@ -99,7 +99,7 @@ class Reactor:
 
     @property
     def failures(self) -> int:
-        """How many steps of the loop have failed, with those of the thread that watches it."""
+        """The number of failed steps of the loop and of the thread that watches it."""
         return self._guard.failures + self._upkeep.guard.failures + self._leader.failures + self._failed_events.value
 
     @property

@@ -107,7 +107,7 @@ class RequestQueue:
 
     @property
     def waiting(self) -> int:
-        """How many requests wait. No lock is taken."""
+        """The number of waiting requests. No lock is taken."""
         return self._pool.waiting + len(self._lane)
 
     def keys_of(self, connection: Connection, head: RequestHead) -> Keys:

@@ -27,7 +27,7 @@ _MAX_INLINE = 0.002  # seconds for which the reading thread works for one connec
 
 
 class Leads(Protocol):
-    """What is asked of a LeaderFollower."""
+    """The part of LeaderFollower that UpgradedWork uses."""
 
     @property
     def can_serve_inline(self) -> bool:

@@ -1,4 +1,4 @@
-"""What a listener asks of the applications that it serves."""
+"""The interface between a listener and the applications that it serves."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ class RequestReader:
 
     @property
     def buffered(self) -> int:
-        """How many bytes are kept of a request whose head has arrived, and whose body has not."""
+        """The number of bytes kept of a request whose head has arrived, and whose body has not."""
         return 0 if self._head is None else len(self._body) + len(self._buffer)
 
     @property
@@ -103,7 +103,7 @@ class RequestReader:
 
     @property
     def received(self) -> int:
-        """How many bytes of the body have arrived."""
+        """The number of bytes of the body that have arrived."""
         return len(self._body) + (0 if self._stored is None else self._stored.size)
 
     def drop(self) -> None:

@@ -20,7 +20,7 @@ IN_MEMORY = 1024 * 1024
 
 
 class BodyRule(NamedTuple):
-    """What is done with the body of a request.
+    """How the body of a request is stored.
 
     Attributes:
         max_size: bytes at most; None for `max_body` of the listener.

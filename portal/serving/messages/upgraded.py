@@ -13,7 +13,7 @@ __all__ = ["Run", "Upgraded", "Work"]
 
 
 class Work(Protocol):
-    """What an upgraded protocol has done for one message, in the thread that reads or in a worker.
+    """The work of an upgraded protocol for one message, done by the reading thread or by a worker.
 
     It may have a `deadline`, a `time.monotonic()` moment or None. If its turn is expected later, it is rejected.
     """

@@ -26,7 +26,7 @@ _MAX_SENDS = 2
 
 
 class Sendable:
-    """What a link sends as a call.
+    """A call as a link sends it.
 
     Attributes:
         method: name of the method, or None for the function at `address`.

@@ -103,7 +103,7 @@ class Link:
 
     @property
     def load(self) -> int:
-        """How many calls and subscriptions it has."""
+        """The number of its calls and subscriptions."""
         return len(self._calls) + len(self._subscriptions)
 
     def start(self, exchange: Sendable) -> None:

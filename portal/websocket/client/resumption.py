@@ -17,7 +17,7 @@ _DEFAULT_KEEP = 60.0
 
 
 class Resumption:
-    """What a link knows of its session. The lock of the link guards it.
+    """The state of the session of a link. The lock of the link guards it.
 
     Args:
         enabled: whether the client uses sessions.

@@ -167,7 +167,7 @@ class Subscription(Generic[T]):
 
     @property
     def error(self) -> PortalError | None:
-        """What ended it, or None."""
+        """The error that ended the subscription, or None."""
         return self._error
 
     def wait_until_begun(self, timeout: float | None = None) -> bool:

@@ -12,7 +12,7 @@ _MAX_COLLECTED = 256 * 1024  # bytes that are joined before they are sent
 
 
 class Outbox:
-    """What one client is sent.
+    """The queue of messages to one client.
 
     Args:
         channel: sends the bytes.

@@ -95,7 +95,7 @@ class Peer(Caller, Protocol):
 
 
 class RunningCall:
-    """What the connection can do to a call that runs: its tag.
+    """The handle by which a connection controls a running call.
 
     Args:
         context: of the call.

@@ -21,7 +21,7 @@ Audience = "str | Callable[[Subscriber], bool] | None"
 
 @dataclass(frozen=True, slots=True)
 class Retain:
-    """How many events a topic remembers. The first of the bounds that is reached counts.
+    """Bounds on the events that a topic remembers. The first bound that is reached counts.
 
     These are also the events that wait for a subscriber that reads slowly. The newest event is always kept.
 

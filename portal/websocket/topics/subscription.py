@@ -29,7 +29,7 @@ GapReason = Literal["dropped", "trimmed", "latest", "epoch"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Subscriber:
-    """Who subscribes, for the audience of an event.
+    """The subscriber, for the audience of an event.
 
     Attributes:
         client: the name of the client, as in `client_name`.

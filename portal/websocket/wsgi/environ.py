@@ -101,7 +101,7 @@ class _NoThread:
 
 
 class _Found(Server):  # type: ignore[misc]  # simple-websocket has no types
-    """What simple-websocket finds of a connection. It neither reads nor writes."""
+    """Locates the socket of a connection as simple-websocket does. It neither reads nor writes."""
 
     sock: socket.socket
     mode: str

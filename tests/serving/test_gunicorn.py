@@ -66,6 +66,30 @@ def hosting():
 
 application = lambda environ, start_response: []
 """
+DJANGO = """
+import os
+import django
+from django.conf import settings
+settings.configure(SECRET_KEY="it's a secret", ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"])
+django.setup()
+from django.core.wsgi import get_wsgi_application
+from django.http import HttpResponse, StreamingHttpResponse
+from django.urls import path
+from portal import HTTPPortal
+from portal.http import host
+
+def page(request):
+    text = f"{request.method} {len(request.body)} by {os.getpid()}"
+    return StreamingHttpResponse(iter(text)) if "stream" in request.GET else HttpResponse(text)
+
+def pid() -> int:
+    return os.getpid()
+
+urlpatterns = [path("any/page", page)]
+http = HTTPPortal()
+http.apply(pid)
+host(http, get_wsgi_application())
+"""
 
 adopts = pytest.mark.skipif(not hasattr(Listener, "adopt"), reason="this Listener opens its socket itself")
 
@@ -152,6 +176,21 @@ def test_an_application_and_a_portal_on_one_listener(tmp_path: pathlib.Path) -> 
         worker = consumer.call_at(f"{running.base}/pid", timeout=WAIT)
         page = requests.get(running.base.replace("/api", "/any/page"), timeout=WAIT)
         assert page.text == f"hello from {worker}"
+
+
+@adopts
+@pytest.mark.parametrize("options", [(), ("--preload",)], ids=["plain", "preload"])
+def test_a_django_project_and_a_portal_on_one_listener(tmp_path: pathlib.Path, options: tuple[str, ...]) -> None:
+    pytest.importorskip("django")
+    serve = gunicorn(tmp_path, "-w", "1", *options, target="served_module:http", module=DJANGO)
+    with serve as running, Consumer() as consumer:
+        worker = consumer.call_at(f"{running.base}/pid", timeout=WAIT)
+        assert worker != running.process.pid
+        url = running.base.replace("/api", "/any/page")
+        assert requests.post(url, data=b"x" * 1000, timeout=WAIT).text == f"POST 1000 by {worker}"
+        assert requests.get(f"{url}?stream", timeout=WAIT).text == f"GET 0 by {worker}"
+        assert requests.get(f"{url}s", timeout=WAIT).status_code == 404
+        assert consumer.call_at(f"{running.base}/pid", timeout=WAIT) == worker
 
 
 @adopts

@@ -11,13 +11,14 @@ from ...calls.dispatcher import Dispatcher
 from ...calls.middleware import Call
 from ...catalogue import Entry
 from ...context import CallContext
-from ...errors import PortalError, ProtocolError, SerializationError
+from ...errors import PortalError, ProtocolError, SerializationError, ValidationError
 from ...http11.entity_tags import entity_tag, matches_tag, not_modified_headers
 from ...schema.codecs.files import FileTable, files_of_call
 from ...serving import Request, Response
 from ..messages.event_stream import JSON
 from .deadline_responder import AroundLate, DeadlineResponder
 from .error_responses import ErrorResponses
+from .fault_places import name_places
 from .files import file_params, file_response
 from .negotiation import json_type, params_of, stream_type, transferred_params
 from .stream_body import encode_items
@@ -93,6 +94,8 @@ class FunctionCalls:
         try:
             result = self._dispatcher.dispatch(call, responder)
         except PortalError as error:
+            if type(error) is ValidationError:
+                error = name_places(error, transfer, request)
             return self._errors.respond(request, error, context, call.replied)
         finally:
             if connection is not None:

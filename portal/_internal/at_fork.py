@@ -13,7 +13,11 @@ import threading
 from typing import Protocol
 from weakref import WeakSet
 
+from .log import get_logger
+
 __all__ = ["new_lock", "renew_after_fork"]
+
+_log = get_logger("portal")
 
 
 class _Renewed(Protocol):
@@ -40,7 +44,7 @@ def renew_after_fork(owner: _Renewed) -> None:
     """Arrange for `owner.after_fork()` to run in each child process, before the child starts other threads.
 
     Args:
-        owner: the object; only a weak reference is kept.
+        owner: the object; only a weak reference is kept. What its `after_fork` raises is logged, and the others follow.
     """
     _renewed.add(owner)
 
@@ -50,8 +54,14 @@ def _in_child() -> None:
         # logging and concurrent.futures do the same. `release` is not enough: a thread that acquires a lock may hold it
         # while `locked` is still False.
         lock._at_fork_reinit()  # type: ignore[attr-defined]
+    failures: list[tuple[_Renewed, BaseException]] = []
     for owner in list(_renewed):
-        owner.after_fork()
+        try:
+            owner.after_fork()
+        except BaseException as error:  # an object that is not renewed must not keep the others from it
+            failures.append((owner, error))
+    for owner, failure in failures:
+        _log.error("%s cannot start anew in a child process", type(owner).__qualname__, exc_info=failure)
 
 
 if hasattr(os, "register_at_fork"):

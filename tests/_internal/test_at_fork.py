@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import pathlib
@@ -93,6 +94,58 @@ def test_a_lock_that_another_thread_holds_is_free_in_the_child() -> None:
         holder.join(WAIT)
         assert os.waitstatus_to_exitcode(status) == 0
         call_all(consumer, addresses)
+
+
+class Renewed:
+    """An object that notes that it was renewed, and then may raise."""
+
+    def __init__(self, error: BaseException | None) -> None:
+        self.error = error
+        self.renewed = 0
+
+    def after_fork(self) -> None:
+        self.renewed += 1
+        if self.error is not None:
+            raise self.error
+
+
+@pytest.mark.parametrize("error", [RuntimeError("scripted"), MemoryError(), SystemExit(3), KeyboardInterrupt()])
+def test_the_others_are_renewed_after_one_that_raises(
+    error: BaseException, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = [Renewed(error if number % 2 else None) for number in range(6)]
+    monkeypatch.setattr(forks, "_renewed", made)  # only these, in this order
+    in_child(lambda: check_renewed(made, caplog, type(error).__name__))
+    assert [one.renewed for one in made] == [0] * 6
+
+
+def check_renewed(made: list[Renewed], caplog: pytest.LogCaptureFixture, error: str) -> None:
+    """Check in the child that every object was renewed, and that the log names each that failed."""
+    assert [one.renewed for one in made] == [1] * 6
+    found = [one for one in caplog.records if "Renewed" in one.getMessage()]
+    assert len(found) == 3
+    assert [one.exc_info and one.exc_info[0] and one.exc_info[0].__name__ for one in found] == [error] * 3
+    with forks.new_lock():  # the child goes on
+        pass
+
+
+def test_a_log_handler_that_raises_ends_no_renewal(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Failing(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise MemoryError
+
+    made = [Renewed(ValueError("scripted")), Renewed(ValueError("scripted")), Renewed(None)]
+    monkeypatch.setattr(forks, "_renewed", made)
+    handler = Failing()
+    logging.getLogger("portal").addHandler(handler)
+    try:
+        in_child(lambda: require([one.renewed for one in made] == [1, 1, 1]))
+    finally:
+        logging.getLogger("portal").removeHandler(handler)
+
+
+def require(condition: bool) -> None:
+    assert condition
 
 
 def test_many_threads_of_the_child_start_at_once() -> None:

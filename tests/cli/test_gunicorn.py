@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import json
-import pathlib
 import subprocess
 
 import psutil
 import pytest
 
 from portal import Consumer
-from tests.support.command import serving
-from tests.support.ports import free_port, wait_for_port
+from tests.support.command import first_address, serving
+from tests.support.ports import free_port
 
 pytest.importorskip("gunicorn")
 
 
 def test_workers_serve(here):
-    port = free_port()
-    with serving(here, "served_things:plain", "--http", f"127.0.0.1:{port}", "--workers", "2", "--token", "a=b"):
-        wait_for_port(port)
+    where = ("--http", "127.0.0.1:0", "--workers", "2", "--json")
+    with serving(here, "served_things:plain", *where, "--token", "a=b") as server:
+        address = first_address(server)
         with Consumer(auth="b") as consumer:
-            assert [consumer.call_at(f"http://127.0.0.1:{port}/api/plain") for _ in range(5)] == [1] * 5
+            assert [consumer.call_at(address) for _ in range(5)] == [1] * 5
 
 
 def test_workers_serve_websockets_on_the_same_port(here):
@@ -74,13 +73,30 @@ def test_no_token_is_in_the_environment_of_a_worker(here):
             assert password not in seen
 
 
-@pytest.mark.parametrize("name", ["gunicorn.conf.py"])
-def test_a_configuration_file_of_the_current_directory_is_not_run(here, name):
-    ran = pathlib.Path(here) / "ran"
-    (pathlib.Path(here) / name).write_text(f"open({str(ran)!r}, 'w').close()\nbind = '127.0.0.1:1'\nworkers = 7\n")
-    port = free_port()
-    with serving(here, "served_things:plain", "--http", f"127.0.0.1:{port}", "--workers", "2"):
-        wait_for_port(port)
-        with Consumer() as consumer:
-            assert consumer.call_at(f"http://127.0.0.1:{port}/api/plain") == 1
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        None,
+        "--config gunicorn.conf.py",
+        "-c ./gunicorn.conf.py",
+        "--config {other}/gunicorn.conf.py",
+        "--config file:{other}/gunicorn.conf.py",
+        "--chdir {other}",
+        "--chdir {other} --config gunicorn.conf.py",
+    ],
+)
+def test_no_configuration_file_of_gunicorn_is_run(here, tmp_path, monkeypatch, arguments):
+    """Neither that of the current directory nor one that GUNICORN_CMD_ARGS names."""
+    ran = tmp_path / "ran"
+    other = tmp_path / "other"
+    other.mkdir()
+    for folder in (here, other):
+        text = f"open({str(ran)!r}, 'w').close()\nbind = '127.0.0.1:1'\nworkers = 7\n"
+        (folder / "gunicorn.conf.py").write_text(text)
+    (other / "served_things.py").write_text((here / "served_things.py").read_text())
+    if arguments is not None:
+        monkeypatch.setenv("GUNICORN_CMD_ARGS", arguments.format(other=other))
+    where = ("--http", "127.0.0.1:0", "--workers", "2", "--json")
+    with serving(here, "served_things:plain", *where) as server, Consumer() as consumer:
+        assert consumer.call_at(first_address(server)) == 1
     assert not ran.exists()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pathlib
 import select
 import signal
 import socket
+import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -518,3 +521,64 @@ def test_a_real_worker_sends_no_heartbeat_while_its_loop_fails(tmp_path: pathlib
         eventually(lambda: f"beat of {second}" in running.log.read_text().rpartition(again)[2])
         with Consumer() as another:
             assert another.call_at(f"{running.base}/pid", timeout=WAIT) == second
+
+
+LOGGING_MODULE = """
+import io
+import os
+from wsgiref.util import setup_testing_defaults
+from portal import HTTPPortal, function
+from portal.http import RequestLog
+
+HERE = os.path.dirname(__file__)
+
+@function
+def user() -> int:
+    return os.geteuid()
+
+def make(name, **options):
+    made = HTTPPortal(http_middleware=[RequestLog(os.path.join(HERE, "logs", name), **options)])
+    made.apply(user)
+    return made
+
+def call(portal):
+    environ = {"REQUEST_METHOD": "POST", "PATH_INFO": "/api/user", "CONTENT_LENGTH": "2"}
+    setup_testing_defaults(environ)
+    environ |= {"CONTENT_TYPE": "application/json", "wsgi.input": io.BytesIO(b"{}")}
+    assert b"".join(portal.wsgi(environ, lambda *given: None)) == b"%d" % os.geteuid()
+
+# A request before the fork. So a user who may not read the files of the interpreter need not import anything.
+warm = make("warm")
+call(warm)
+warm.close()
+served = make("served")
+root_first = make("root_first")
+call(root_first)
+"""
+
+
+@adopts
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may change the user of workers")
+@pytest.mark.parametrize(("target", "owner"), [("served", 65534), ("root_first", 0)])
+def test_the_worker_of_another_user_writes_the_request_log(target: str, owner: int) -> None:
+    """With --preload the portal is made by root. Its log is a file of the worker, or root has written to it before."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        directory = pathlib.Path(folder)
+        directory.chmod(0o755)
+        logs = directory / "logs"
+        logs.mkdir()
+        logs.chmod(0o777)
+        log = logs / target
+        options = ("-w", "1", "--user", "65534", "--group", "65534", "--preload")
+        with gunicorn(directory, *options, target=f"served_module:{target}", module=LOGGING_MODULE) as running:
+            before = ["/api/user"] if owner == 0 else []
+            for _ in range(2):
+                response = requests.post(f"{running.base}/user", json={}, timeout=WAIT)
+                assert response.json() == 65534
+            running.process.send_signal(signal.SIGTERM)
+            assert running.process.wait(WAIT) == 0
+        lines = [json.loads(line)["path"] for line in log.read_text().splitlines()]
+        assert lines == [*before, "/api/user", "/api/user"]
+        assert log.stat().st_uid == owner
+        assert stat.S_IMODE(log.stat().st_mode) & 0o027 == 0
+        assert (logs / "warm").stat().st_uid == 0  # that one was written by root

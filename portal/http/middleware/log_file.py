@@ -34,16 +34,20 @@ class _File:
     Threads: any.
     """
 
-    __slots__ = ("_lock", "_pipe", "_torn", "fd", "inode")
+    __slots__ = ("_is_regular", "_lock", "_pipe", "_torn", "fd", "inode")
 
     def __init__(self, path: str) -> None:
         self.fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | _NO_WAIT, 0o640)
         status = os.fstat(self.fd)
         self.inode = _inode_of(status)
-        regular = stat.S_ISREG(status.st_mode)
-        self._pipe = None if regular else _Pipe(self.fd)
-        self._lock = threading.Lock()  # guards the attribute below, and is held while a regular file is written
-        self._torn = regular and _ends_inside_line(path)  # whether the last line in the file lacks its end
+        self._is_regular = stat.S_ISREG(status.st_mode)
+        self.after_fork()
+        self._torn = self._is_regular and _ends_inside_line(path)  # whether the last line in the file lacks its end
+
+    def after_fork(self) -> None:
+        """Let go of the locks that a thread of the parent process may have held."""
+        self._pipe = None if self._is_regular else _Pipe(self.fd)
+        self._lock = threading.Lock()  # guards `_torn`, and is held while a regular file is written
 
     def write(self, data: bytes) -> None:
         """Append lines. Raises: OSError if only a part is written; a later write does not continue that part."""
@@ -151,8 +155,11 @@ class LogFile:
     Each call is one write to a file opened with O_APPEND, so lines of several processes never mix. If only a part of a
     line could be written, that part becomes a line of its own.
 
-    The first line opens the file. So a process that changes its user before it serves opens it as that user. If the
-    directory is removed later, it is made again. If the reader of a FIFO takes nothing, lines are lost.
+    The first line opens the file. So a process that changes its user before it serves opens it as that user. A child
+    process opens the file anew. If it may not, because its parent has opened the file as root and the child has another
+    user, it writes to the file that its parent has opened.
+
+    If the directory is removed later, it is made again. If the reader of a FIFO takes nothing, lines are lost.
 
     Raises: ConfigError for a file that cannot be opened.
 
@@ -164,13 +171,17 @@ class LogFile:
         self._clock = clock
         self._warnings = Throttle(_WARN_INTERVAL)
         _require_writable(self._path)
+        self._file: _File | None = None
+        self._inherited: _File | None = None  # what the parent process has opened, until this one opens the file
         self.after_fork()
         renew_after_fork(self)
 
     def after_fork(self) -> None:
         """Open the file again for the next line; a child process may change its user."""
         self._opening = threading.Lock()  # held by the thread that opens the file, and replaces the attributes below
-        self._file: _File | None = None
+        self._inherited, self._file = self._file or self._inherited, None
+        if self._inherited is not None:
+            self._inherited.after_fork()
         self._checked_at = self._clock()
 
     def __call__(self, line: str) -> None:
@@ -187,14 +198,15 @@ class LogFile:
         try:
             file = self._file
             if file is None or not self._is_current(file):
-                file = self._file = self._open(file)
+                file = self._file = self._open(file or self._inherited)
+                self._inherited = None
             self._checked_at = now
             return file
         finally:
             self._opening.release()
 
     def _open(self, before: _File | None) -> _File:
-        """Open the file. If that fails, a file that was renamed stays in use. Raises: OSError."""
+        """Open the file. If that fails, the file that was open before stays in use. Raises: OSError."""
         try:
             if before is not None:
                 os.makedirs(os.path.dirname(self._path) or ".", exist_ok=True)
@@ -202,7 +214,7 @@ class LogFile:
         except OSError as error:
             if before is None or before.is_unlinked:
                 raise
-            if self._warnings.allows(self._clock()):
+            if not self._is_current(before) and self._warnings.allows(self._clock()):
                 _log.warning("the request log stays in the renamed file: it cannot be opened again: %s", error)
             return before
 
@@ -215,7 +227,7 @@ class LogFile:
     def close(self) -> None:
         """Close the file; a later call opens it again."""
         with self._opening:
-            self._file = None
+            self._file = self._inherited = None
 
 
 def _require_writable(path: str) -> None:

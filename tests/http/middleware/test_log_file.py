@@ -10,6 +10,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -349,32 +350,45 @@ AS_USER = """
 import os, sys
 from portal.http.middleware.gathered_file import GatheredFile
 from portal.http.middleware.log_file import LogFile
-plain = LogFile(sys.argv[1])
-gathered = GatheredFile(LogFile(sys.argv[2]), 3600.0, str)
-if len(sys.argv) > 3:
-    plain("of root")  # before the fork, as a server that loads the portal first may do
+path, kind, forks, *before = sys.argv[1:]
+now = [0.0]
+target = file = LogFile(path, lambda: now[0])
+if kind == "gathered":
+    target = GatheredFile(file, 3600.0, str)
+def write(line):
+    target(line)
+    if kind == "gathered":
+        target.flush()
+for line in before:
+    write(line)  # before the fork, as a server that loads the portal first may do
 child = os.fork()
 if child == 0:
+    if forks == "2" and (other := os.fork()) != 0:
+        os._exit(os.waitstatus_to_exitcode(os.waitpid(other, 0)[1]))
     os.setuid(65534)
-    plain("of a worker")
-    gathered("of a worker")
-    gathered.close()
+    write("1 of a worker")
+    now[0] = 10.0  # it looks whether the file was rotated
+    write("2 of a worker")
+    target.close()
     os._exit(0)
-assert os.waitpid(child, 0)[1] == 0
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+write("after")
 """
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may change its user")
-def test_a_worker_with_another_user_opens_the_file(tmp_path: Path) -> None:
-    import tempfile
-
+@pytest.mark.parametrize("kind", ["plain", "gathered"])
+@pytest.mark.parametrize("before", [[], ["1 of root"], ["1 of root", "2 of root"]], ids=["none", "one", "two"])
+@pytest.mark.parametrize("forks", [1, 2])
+def test_a_worker_with_another_user_writes_the_file(kind: str, before: list[str], forks: int) -> None:
+    """It opens the file itself, or goes on with the file that root has opened before the fork."""
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         os.chmod(folder, 0o777)
-        plain, gathered = Path(folder, "plain"), Path(folder, "gathered")
-        subprocess.run([sys.executable, "-W", "ignore", "-c", AS_USER, plain, gathered], check=True, timeout=60)
-        for file in (plain, gathered):
-            assert file.read_text() == "of a worker\n"
-            assert file.stat().st_uid == 65534
+        path = Path(folder, "log")
+        command = [sys.executable, "-W", "ignore", "-c", AS_USER, str(path), kind, str(forks), *before]
+        subprocess.run(command, check=True, timeout=120)
+        assert path.read_text().splitlines() == [*before, "1 of a worker", "2 of a worker", "after"]
+        assert path.stat().st_uid == (0 if before else 65534)
 
 
 @pytest.mark.parametrize("kind", ["directory", "no folder", "a file as folder", "loop"])

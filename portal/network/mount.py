@@ -33,6 +33,9 @@ class ListenerMount:
         listen: False serves only on sockets that another server has passed on.
         places: the apps.
 
+    Attributes:
+        mounted: whether the apps are on the listener.
+
     Threads: one at a time; the portal has a lock.
     """
 
@@ -41,17 +44,17 @@ class ListenerMount:
         self._owned = owned
         self._listen = listen
         self._places = tuple(places)
-        self._mounted = False
+        self.mounted = False
 
     def start(self) -> None:
         """Serve. Does nothing if they are served already. Raises: TransportError when the port is in use."""
         if not self._listen and not self._listener.adopted:  # adopted sockets are served even with listen=False
             return
         try:
-            if not self._mounted:
+            if not self.mounted:
                 for prefix, app, shared in self._places:
                     self._listener.mount(prefix, app, shared=shared)
-                self._mounted = True
+                self.mounted = True
             self._listener.start()
         except BaseException:
             self._unmount()
@@ -69,7 +72,7 @@ class ListenerMount:
 
     def _unmount(self) -> int:
         """Leave the listener; return how many apps it has left."""
-        self._mounted = False
+        self.mounted = False
         return min(self._listener.unmount(app) for app in {id(place.app): place.app for place in self._places}.values())
 
     @property

@@ -168,14 +168,26 @@ class NetworkPortal(Portal):
         try:
             with self._lifecycle:
                 self._require_open()
+                was_mounted = self._mount.mounted
                 self._mount.start()
-            if self._registration is not None:
-                self._registration.start(self)
+            self._register(was_mounted)
         except BaseException:
             with self._lifecycle:
                 self._services_run = False
             with suppress(Exception):  # stop_services has logged it
                 stop_services(reversed(started))
+            raise
+
+    def _register(self, was_mounted: bool) -> None:
+        """Register in the directory. If that raises, leave the listener unless the portal served before."""
+        if self._registration is None:
+            return
+        try:
+            self._registration.start(self)
+        except BaseException:
+            if not was_mounted:
+                with self._lifecycle:
+                    self._mount.stop(0.0)
             raise
 
     def _start_hosted_services(self) -> None:

@@ -71,6 +71,37 @@ def test_a_service_that_fails_leaves_nothing_running() -> None:
     portal.close()
 
 
+class Rejects:
+    """A registration that rejects its settings."""
+
+    def start(self, portal: Any) -> None:
+        assert portal.accepting
+        raise ConfigError("directory.advertise must be set")
+
+    def stop(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def test_a_registration_that_fails_leaves_nothing_running() -> None:
+    portal = Speaking(registration=Rejects())
+    with pytest.raises(ConfigError, match="advertise"):
+        portal.start()
+    assert not portal.accepting
+    portal.close()
+
+
+def test_a_registration_that_fails_leaves_a_shared_listener_to_the_others() -> None:
+    listener = Listener()
+    with Speaking(listener=listener) as first:
+        second = Speaking(listener=listener, base_path="/other", registration=Rejects())
+        with pytest.raises(ConfigError, match="advertise"):
+            second.start()
+        assert requests.get(f"{first.base}/x", timeout=10).text == "/say/x"
+        assert requests.get(f"{second.base}/x", timeout=10).status_code == 404
+        second.close()
+
+
 @pytest.mark.parametrize(
     ("options", "setting"),
     [

@@ -14,6 +14,7 @@ from .store import Snapshot, Store
 
 __all__ = ["Lookup", "NameTable", "RecordSource", "Source"]
 
+_RETURN = 3.0  # seconds in which portals notice that the store responds again, and renew their records
 _READ_AGAIN = 5.0  # seconds until a record that was rejected for its time is read again
 #: Returns the instances of a name. It may have an attribute `names`, all names that it knows.
 Lookup = Callable[[str], tuple[Instance, ...]]
@@ -74,7 +75,7 @@ class RecordSource:
     """Reads the records of a store.
 
     If the store has lost its records, those that were known stay until their leases would have ended. Meanwhile their
-    portals register again.
+    portals register again. So do those whose leases may have ended because the store did not respond.
 
     Args:
         store: keeps the records.
@@ -107,6 +108,10 @@ class RecordSource:
         self._epoch: str | None = None
         self._version = 0
         self._records: Mapping[str, _Kept] = {}
+        self._read_at = clock()  # when the store responded last
+        self._is_out = False  # whether the last poll has failed
+        self._outage = 0.0  # seconds of the last outage
+        self._returned_at = -inf
         self._read_again_at = inf  # when records that were rejected for their time may have been renewed
         self.rejected = 0
         self.problem: str | None = None
@@ -119,10 +124,15 @@ class RecordSource:
     def poll(self) -> Lookup | None:
         """Return the instances by name, or None if they have not changed. Raises: StoreUnavailable.
 
-        All attributes change at the end, so that the next poll reads again what an error has interrupted.
+        What was read changes at the end, so that the next poll reads again what an error has interrupted.
         """
         again = self._must_read_again()
-        snapshot = self._store.poll(None if again else self._epoch, self._version)
+        try:
+            snapshot = self._store.poll(None if again else self._epoch, self._version)
+        except BaseException:
+            self._is_out = True
+            raise
+        self._note_response()
         records = self._records if snapshot is None else self._taken(snapshot)
         now = self._clock()
         living = {owner: kept for owner, kept in records.items() if kept.until is None or now < kept.until}
@@ -135,6 +145,12 @@ class RecordSource:
         if snapshot is not None:
             self._epoch, self._version = snapshot.epoch, snapshot.version
         return lookup
+
+    def _note_response(self) -> None:
+        now = self._clock()
+        if self._is_out:
+            self._is_out, self._outage, self._returned_at = False, now - self._read_at, now
+        self._read_at = now
 
     def _must_read_again(self) -> bool:
         """Return whether unchanged records must be read again, as a store does not report renewals.
@@ -152,6 +168,7 @@ class RecordSource:
         # A smaller version of the same epoch is that of a replica that had not received the last changes.
         is_older = snapshot.epoch == self._epoch and snapshot.version < self._version
         has_lost = self._epoch is not None and (is_older or snapshot.epoch != self._epoch)
+        outage = self._outage if self._clock() - self._returned_at <= _RETURN else 0.0
         records, rejected, again_at = dict[str, _Kept](), 0, inf
         for owner, token, text in snapshot.records:
             try:
@@ -162,7 +179,8 @@ class RecordSource:
                 if isinstance(error, ExpiredRecord):
                     again_at = self._clock() + _READ_AGAIN
         for owner, kept in self._records.items():
-            if owner not in records and (has_lost or kept.until is not None):
+            may_renew = has_lost or outage >= kept.record.lease / 4  # a renewal is due at a third
+            if owner not in records and (may_renew or kept.until is not None):
                 until = self._clock() + kept.record.lease if kept.until is None else kept.until
                 records[owner] = kept._replace(until=until)
         self.rejected, self._read_again_at = rejected, again_at
@@ -171,12 +189,16 @@ class RecordSource:
     def _problem_of(self, records: Mapping[str, _Kept]) -> str | None:
         lost = sum(kept.until is not None for kept in records.values())
         if lost:
-            return f"the store has lost its records; {lost} of them are used until their leases end"
-        return f"{self.rejected} records were rejected" if self.rejected else None
+            return f"the store has lost {_records(lost)}, used until the leases end"
+        return f"{_records(self.rejected)} rejected" if self.rejected else None
 
     def close(self) -> None:
         """Close the store."""
         self._store.close()
+
+
+def _records(count: int) -> str:
+    return f"{count} record{'s' * (count != 1)}"
 
 
 def _facts(records: Mapping[str, _Kept]) -> Mapping[str, object]:

@@ -134,8 +134,8 @@ def test_without_any_list_a_lookup_fails(
 
 def test_the_problem_of_the_source_is_said(make: Callable[[Given], PolledDirectory]) -> None:
     source = Given(A)
-    source.problem = "2 records were rejected"
-    assert make(source).problem == "2 records were rejected"
+    source.problem = "2 records rejected"
+    assert make(source).problem == "2 records rejected"
     assert make(source).trusted
 
 

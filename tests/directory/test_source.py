@@ -79,7 +79,7 @@ def test_only_signed_records_count_with_a_key() -> None:
     found = signed.poll()
     assert found is not None
     assert found("add") == (A,)
-    assert signed.problem == "1 records were rejected"
+    assert signed.problem == "1 record rejected"
     assert signed.trusted
     assert not unsigned.trusted
     found = unsigned.poll()
@@ -98,8 +98,7 @@ def test_records_that_the_store_has_lost_stay_until_their_leases_end() -> None:
     lookup = source.poll()
     assert lookup is not None
     assert lookup("add") == (A, B)
-    assert source.problem is not None
-    assert "lost its records" in source.problem
+    assert source.problem == "the store has lost 2 records, used until the leases end"
     token = store.register("a", text("a", A), 60.0)
     assert source.poll() is not None
     clock.now += 11.0
@@ -108,6 +107,67 @@ def test_records_that_the_store_has_lost_stay_until_their_leases_end() -> None:
     assert lookup("add") == (A,)
     assert source.problem is None
     store.withdraw("a", token)
+    lookup = source.poll()
+    assert lookup is not None
+    assert lookup("add") == ()
+
+
+@pytest.mark.parametrize(("seconds", "stays"), [(1.0, False), (6.0, True), (3600.0, True)])
+def test_leases_that_ended_because_the_store_did_not_respond(seconds: float, stays: bool) -> None:
+    """A store that was frozen or full comes back with its memory, and ends the leases that nobody could renew."""
+    clock = Clock()
+    store = Forgetful(clock)
+    source = source_of(store, clock)
+    token = store.register("a", text("a", A), 10.0)
+    source.poll()
+    store.fails = True
+    with pytest.raises(StoreUnavailable):
+        source.poll()
+    clock.now += seconds
+    with pytest.raises(StoreUnavailable):
+        source.poll()
+    store.fails = False
+    lookups = [source.poll()]
+    clock.now += 2.0  # the portals have some seconds to notice that the store responds
+    store.withdraw("a", token)
+    lookups.append(source.poll())
+    assert [lookup("add") for lookup in lookups if lookup] == [(A,) if stays else ()]
+    assert (source.problem is not None) is stays
+    clock.now += 11.0
+    lookup = source.poll()
+    assert (lookup is not None) is stays
+    assert lookup is None or lookup("add") == ()
+    assert source.problem is None
+
+
+def test_a_portal_that_leaves_after_an_outage_is_gone_at_once() -> None:
+    clock = Clock()
+    store = Forgetful(clock)
+    source = source_of(store, clock)
+    token = store.register("a", text("a", A), 10.0)
+    source.poll()
+    store.fails = True
+    clock.now += 6.0
+    with pytest.raises(StoreUnavailable):
+        source.poll()
+    store.fails = False
+    source.poll()
+    store.renew("a", token, text("a", A), 10.0)
+    clock.now += 5.0
+    source.poll()
+    store.withdraw("a", token)
+    lookup = source.poll()
+    assert lookup is not None
+    assert lookup("add") == ()
+
+
+def test_a_consumer_that_was_frozen_believes_the_store() -> None:
+    clock = Clock()
+    store = Forgetful(clock)
+    source = source_of(store, clock)
+    store.register("a", text("a", A), 10.0)
+    source.poll()
+    clock.now += 3600.0
     lookup = source.poll()
     assert lookup is not None
     assert lookup("add") == ()

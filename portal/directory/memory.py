@@ -49,6 +49,12 @@ class MemoryStore:
             self._records[owner] = (StoredRecord(owner, token, text), self._clock() + lease)
             return True
 
+    def holds(self, owner: str, token: int) -> bool:
+        """See `Store.holds`."""
+        with self._lock:
+            found = self._records.get(owner)
+            return found is not None and found[0].token == token
+
     def withdraw(self, owner: str, token: int | None) -> None:
         """See `Store.withdraw`."""
         with self._lock:

@@ -13,11 +13,22 @@ from typing import Any
 from ..errors import PortalError
 from .instance import Instance
 
-__all__ = ["MAX_SKEW", "ExpiredRecord", "Record", "RejectedRecord", "Served", "decode", "encode", "is_expired"]
+__all__ = [
+    "MAX_SIZE",
+    "MAX_SKEW",
+    "ExpiredRecord",
+    "Record",
+    "RejectedRecord",
+    "Served",
+    "decode",
+    "encode",
+    "is_expired",
+]
 
 #: Seconds by which the clocks of two hosts may differ.
 MAX_SKEW = 60.0
-_SIZE = 1_048_576  # characters of one record
+#: Characters of one record. Consumers reject a longer one.
+MAX_SIZE = 1_048_576
 
 
 class RejectedRecord(Exception):
@@ -83,8 +94,8 @@ def decode(text: str, owner: str, key: bytes | None, now: float) -> Record:
     Raises: RejectedRecord; ExpiredRecord for the time of a signature.
     """
     try:
-        if len(text) > _SIZE:
-            raise RejectedRecord(f"it is longer than {_SIZE} characters")
+        if len(text) > MAX_SIZE:
+            raise RejectedRecord(f"it is longer than {MAX_SIZE} characters")
         outer = json.loads(text)
         body = outer["body"]
         if key is not None and not hmac.compare_digest(_sign(key, owner, body), str(outer.get("sign", ""))):

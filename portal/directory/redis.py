@@ -54,6 +54,10 @@ write(ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]))
 return 1
 """
 )
+_HOLDS = """
+local found = redis.call('HGET', KEYS[1], ARGV[1])
+return found and string.match(found, '^(%d+) ') == ARGV[2] and 1 or 0
+"""
 _WITHDRAW = (
     _COMMON
     + """
@@ -103,6 +107,7 @@ class RedisStore:
         register = self._link.client.register_script
         self._register, self._renew = register(_REGISTER), register(_RENEW)
         self._withdraw, self._poll = register(_WITHDRAW), register(_POLL)
+        self._holds = register(_HOLDS)
 
     def register(self, owner: str, text: str, lease: float) -> int:
         """See `Store.register`."""
@@ -113,6 +118,10 @@ class RedisStore:
         """See `Store.renew`."""
         values = [os.urandom(8).hex(), owner, str(token), text, _milliseconds(lease)]
         return bool(self._link.run(lambda _: self._renew(keys=self._keys, args=values)))
+
+    def holds(self, owner: str, token: int) -> bool:
+        """See `Store.holds`."""
+        return bool(self._link.run(lambda _: self._holds(keys=self._keys, args=[owner, str(token)])))
 
     def withdraw(self, owner: str, token: int | None) -> None:
         """See `Store.withdraw`."""

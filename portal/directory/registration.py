@@ -19,7 +19,7 @@ from ..errors import ConfigError, OverloadedError
 from ..portal import topology
 from ..schema import FunctionSchema
 from .instance import Instance
-from .record import Record, Served, encode
+from .record import MAX_SIZE, Record, Served, encode
 from .store import Store
 from .urls import key_of, store_at
 
@@ -27,6 +27,8 @@ __all__ = ["Registered", "Registration", "registration_of"]
 
 _log = get_logger("portal.directory")
 _CHANGES = 0.5  # seconds between two looks for functions that were published or removed
+_LOOK = 1.0  # seconds between two looks whether the store still has the record
+_MARGIN = 100  # characters by which a record may grow when its time and its load change
 _PAUSE = 0.01  # seconds between two looks of a thread that is about to end
 _WILDCARDS = ("", "0.0.0.0", "[::]", "::")
 _WARNING_INTERVAL = 60.0  # seconds between two warnings about the same outage
@@ -57,8 +59,8 @@ class Registration:
     """Keeps the functions of one portal in a directory while the portal serves.
 
     A thread renews the record every third of the lease, and writes it anew after functions were published or removed.
-    If the store has lost the record, or another process has written it, it is registered again with a new token. If the
-    store does not respond, the thread tries again, and the portal goes on serving.
+    If the store has lost the record, or another process has written it, it is registered again with a new token, within
+    about a second. If the store does not respond, the thread tries again, and the portal goes on serving.
 
     Args:
         store: where the records are kept: a URL (memory, sqlite, redis, rediss, unix, valkey, valkeys), or a store. The
@@ -111,20 +113,34 @@ class Registration:
         self._is_written = False  # whether the store may have a record
         self._seen = -1  # `topology.version` of the record
         self._due = 0.0
+        self._look_at = 0.0
+        self._outage: str | None = None
+        self._too_large: str | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """Why the directory may not show what the portal serves, or None."""
+        return self._outage or self._too_large
 
     def start(self, portal: Registered) -> None:
         """Register what a portal serves, and begin to renew it. The portal serves already.
 
-        Raises: ConfigError if clients could not connect to the addresses. A store that does not respond is logged.
+        Raises: ConfigError if clients could not connect to the addresses, or if the portal has more functions than a
+            record can hold. A store that does not respond is logged.
         """
         self._require_reachable(portal.listener.host)
         with self._wake:
             if self._portal is not None and self._portal is not portal:
                 message = "a Registration is of one portal; make one for each"
                 raise ConfigError(message, path="directory", expected="a Registration of its own")
-            self._portal = portal
+            was_registered, self._portal = self._portal is portal, portal
+        try:
             self.renew()
-            self._start_loop()
+        except BaseException:
+            if not was_registered:
+                self.stop()
+            raise
+        self._go_on()
 
     def _start_loop(self) -> None:
         try:
@@ -141,7 +157,7 @@ class Registration:
         """Withdraw the record, so that consumers stop calling. Does nothing without one. May be called twice."""
         with self._wake:
             self._portal, token, self._token = None, self._token, None
-            self._record = None
+            self._record = self._outage = self._too_large = None
             self._wake.notify_all()
             if self._is_written:
                 self._is_written = False
@@ -153,7 +169,7 @@ class Registration:
         self._go_on()
 
     def _go_on(self) -> None:
-        """Start the thread if another thread has started the registration while it was stopped."""
+        """Start the thread unless the registration is stopped. Another thread may have started or stopped it."""
         with self._wake:
             if self._portal is not None:
                 self._start_loop()
@@ -164,26 +180,61 @@ class Registration:
         self._store.close()
 
     def renew(self) -> None:
-        """Write the record: a new one if it has changed or is gone, else a renewal. The thread calls this."""
+        """Write the record: a new one if it has changed or is gone, else a renewal. The thread calls this.
+
+        Raises: ConfigError if the first record of the portal is too large. Later ones are logged instead.
+        """
         with self._wake:
             if self._portal is None:
                 return
-            self._due = self._clock() + self._lease / 3
-            version = topology.version
-            if version != self._seen or self._record is None:
-                functions = self._served(self._portal)
-                if self._record is None or functions != self._record.functions:
-                    self._record, self._token = Record(functions, self._lease), None
-                self._seen = version
-            self._record = self._record.renewed(self._now(), float(self._portal.stats().get("running", 0)))
+            now = self._clock()
+            self._due, self._look_at = now + self._lease / 3, now + _LOOK
+            record = self._update(self._portal)
+            load = float(self._portal.stats().get("running", 0))
+            self._record = record = record.renewed(self._now(), load)
             try:
-                self._write(encode(self._record, self._owner, self._key))
+                self._write(encode(record, self._owner, self._key))
             except StoreUnavailable as error:
-                self._due = self._clock() + min(1.0, self._lease / 3)
-                if self._warnings.allows(self._clock()):
-                    _log.warning("the directory does not respond, the registration is tried again: %s", error)
+                self._due = self._clock() + min(_LOOK, self._lease / 3)
+                self._note_outage(error)
                 return
-            self._warnings.reset()
+            self._note_response()
+
+    def _update(self, portal: Registered) -> Record:
+        """Return the record of what the portal serves now."""
+        version, record = topology.version, self._record
+        if record is not None and version == self._seen:
+            return record
+        functions = self._served(portal)
+        self._seen = version
+        if record is not None and functions == record.functions:
+            self._too_large = None
+            return record
+        new = Record(functions, self._lease)
+        size = len(encode(new, self._owner, self._key)) + _MARGIN
+        if size > MAX_SIZE:
+            return self._reject(len(functions), size)
+        self._token = self._too_large = None
+        return new
+
+    def _reject(self, functions: int, size: int) -> Record:
+        """Return the last record, as what is served now is too large for one. Raises: ConfigError without a record."""
+        expected = f"at most {MAX_SIZE} characters, which consumers accept; split the functions between portals"
+        error = ConfigError.invalid("directory.record", f"{size} characters for {functions} functions", expected)
+        if self._record is None:
+            raise error
+        self._too_large = f"the last changes are not registered: {error}"
+        _log.error("%s", self._too_large)
+        return self._record
+
+    def _note_outage(self, error: StoreUnavailable) -> None:
+        self._outage = f"the directory does not respond, the registration is tried again: {error}"
+        if self._warnings.allows(self._clock()):
+            _log.warning("%s", self._outage)
+
+    def _note_response(self) -> None:
+        self._outage = None
+        self._warnings.reset()
 
     def _write(self, record: str) -> None:
         if self._token is not None:
@@ -192,6 +243,33 @@ class Registration:
             _log.warning("the record in the directory is gone: owner=%s token=%d", self._owner, self._token)
         self._token, self._is_written = None, True  # if this fails, the store may have it all the same
         self._token = self._store.register(self._owner, record, self._lease)
+
+    def keep(self) -> None:
+        """Renew the record if that is due, or register it again if it has changed or is gone.
+
+        The thread calls this.
+        """
+        with self._wake:
+            if self._portal is None:
+                return
+            if topology.version == self._seen and self._clock() < self._due and self._is_kept():
+                return
+            self.renew()
+
+    def _is_kept(self) -> bool:
+        """Return False if the store does not have the record any more. It is asked once in a while."""
+        if self._clock() < self._look_at:
+            return True
+        self._look_at = self._clock() + _LOOK
+        if self._token is None:  # the last registration failed, and is tried again soon
+            return True
+        try:
+            is_kept = self._store.holds(self._owner, self._token)
+        except StoreUnavailable as error:
+            self._note_outage(error)
+            return True
+        self._note_response()
+        return is_kept
 
     def _served(self, portal: Registered) -> tuple[Served, ...]:
         base = len(portal.base.segments)
@@ -210,10 +288,9 @@ class Registration:
             if self._portal is None:  # `stop` has woken this thread, and is about to end it
                 self._wake.wait(_PAUSE)
                 return
-            self._wake.wait(max(0.0, min(_CHANGES, self._due - self._clock())))
-            if self._portal is None or (topology.version == self._seen and self._clock() < self._due):
-                return
-        self.renew()
+            wait = min(_CHANGES, self._due - self._clock(), self._look_at - self._clock())
+            self._wake.wait(max(0.0, wait))
+        self.keep()
 
 
 def registration_of(value: str | Registration | None) -> Registration | None:

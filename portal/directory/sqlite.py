@@ -18,6 +18,7 @@ __all__ = ["SQLiteStore"]
 _BUSY = 2.0  # seconds to wait for another process that writes
 #: Primary result codes of a write that the permissions of the file or of its folder forbid.
 _FORBIDDEN = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+_NO_TABLE = "no such table"
 _TABLES = (
     "CREATE TABLE state (epoch TEXT NOT NULL, version INTEGER NOT NULL, token INTEGER NOT NULL)",
     "CREATE TABLE records (owner TEXT PRIMARY KEY, token INTEGER NOT NULL, text TEXT NOT NULL, ends REAL NOT NULL)"
@@ -85,6 +86,17 @@ class SQLiteStore:
             query = "UPDATE records SET text = ?, ends = ? WHERE owner = ? AND token = ?"
             return database.execute(query, values).rowcount > 0
 
+    def holds(self, owner: str, token: int) -> bool:
+        """See `Store.holds`."""
+        try:
+            with self._open(write=False) as database:
+                query = "SELECT count(*) FROM records WHERE owner = ? AND token = ?"
+                return bool(database.execute(query, (owner, token)).fetchone()[0])
+        except StoreUnavailable as error:
+            if not os.path.exists(self._path) or _NO_TABLE in str(error):  # another file, or none
+                return False
+            raise
+
     def withdraw(self, owner: str, token: int | None) -> None:
         """See `Store.withdraw`."""
         query = "DELETE FROM records WHERE owner = ? AND token = ifnull(?, token)"
@@ -106,7 +118,7 @@ class SQLiteStore:
         except StoreUnavailable as error:
             if not os.path.exists(self._path):  # it was removed meanwhile
                 return self._poll_missing(epoch)
-            if "no such table" not in str(error):
+            if _NO_TABLE not in str(error):
                 raise
             return None if epoch == "" else Snapshot("", 0, ())  # nobody has registered yet
         return snapshot

@@ -55,6 +55,9 @@ class Store(Protocol):
     def renew(self, owner: str, token: int, text: str, lease: float) -> bool:
         """Extend a lease. Return False if the record is gone or has another token; then nothing is written."""
 
+    def holds(self, owner: str, token: int) -> bool:
+        """Return whether a record is there and has this token. Nothing is written."""
+
     def withdraw(self, owner: str, token: int | None) -> None:
         """Remove a record, unless it has another token. None removes it whatever its token is."""
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from portal import ConfigError, HTTPPortal, WebSocketPortal, function, service
+from portal import Address, ConfigError, FunctionSchema, HTTPPortal, WebSocketPortal, function, service
 from portal._internal.redis_client import StoreUnavailable
-from portal.directory import PolledDirectory, Registration
+from portal.directory import PolledDirectory, Registration, registration
 from portal.directory.memory import MemoryStore
 from portal.directory.record import decode
 from portal.directory.registration import registration_of
@@ -24,6 +26,10 @@ KEY = "0123456789abcdef"
 @function(version="3")
 def add(a: float, b: float) -> float:
     return a + b
+
+
+def one() -> int:
+    return 1
 
 
 @service
@@ -49,7 +55,11 @@ class Flaky(MemoryStore):
         self._check()
         return super().renew(owner, token, text, lease)
 
-    def withdraw(self, owner: str, token: int) -> None:
+    def holds(self, owner: str, token: int) -> bool:
+        self._check()
+        return super().holds(owner, token)
+
+    def withdraw(self, owner: str, token: int | None) -> None:
         self._check()
         super().withdraw(owner, token)
 
@@ -181,25 +191,116 @@ def test_a_url_is_enough() -> None:
         Registration("memory://x", key="short")
 
 
-def test_1000_portals_send_messages_in_proportion() -> None:
-    """A renewal is one message, whatever the number of portals and consumers; it wakes no consumer."""
+class Simulated:
+    """A portal that listens nowhere."""
+
+    def __init__(self, number: int) -> None:
+        self.base = Address.of(f"http://10.0.0.1:{number}/api")
+        self.listener = SimpleNamespace(host="10.0.0.1")
+        self._functions = {self.base.child("add", "1"): add.schema}
+
+    def stats(self) -> dict[str, Any]:
+        return {"running": 0}
+
+    def functions(self) -> dict[Address, FunctionSchema]:
+        return self._functions
+
+
+def test_1000_portals_send_messages_in_proportion(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A portal sends about one message a second, whatever the number of portals; it wakes no consumer."""
+    monkeypatch.setattr(registration, "BackgroundLoop", lambda *_: SimpleNamespace(start=lambda: None))
     counts = {}
     for portals in (10, 100, 1000):
         clock = Clock()
         store = Flaky(clock)
-        for number in range(portals):
-            store.register(f"p{number}", "x" * 200, 10.0)
+        registrations = [Registration(store, clock=clock) for _ in range(portals)]
+        for number, one in enumerate(registrations):
+            one.start(Simulated(number + 1))
         known = store.poll(None, 0)
         assert known is not None
-        store.writes = polled = 0
-        tokens = {record.owner: record.token for record in known.records}
-        for _ in range(18):  # a minute of renewals, at a third of the lease
-            clock.now += 10 / 3
-            for owner, token in tokens.items():
-                assert store.renew(owner, token, "x" * 200, 10.0)
-            polled += store.poll(known.epoch, known.version) is not None
-        counts[portals] = (store.writes, polled)
-    assert counts == {10: (180, 0), 100: (1800, 0), 1000: (18000, 0)}
+        assert len(known.records) == portals
+        store.writes = 0
+        for _ in range(4 * 14):  # the steps of the threads in 14 seconds: 4 renewals and 12 looks
+            clock.now += 0.25
+            for one in registrations:
+                one.keep()
+        assert store.poll(known.epoch, known.version) is None
+        counts[portals] = store.writes
+    assert counts == {10: 160, 100: 1600, 1000: 16000}
+
+
+def test_a_store_that_has_lost_its_memory_has_the_record_a_second_later(store: Flaky) -> None:
+    clock = Clock()
+    made = Registration(store, lease=3600.0, clock=clock)
+    with HTTPPortal(directory=made):
+        made._loop.stop()
+        [before] = records(store)
+        store.withdraw(before.owner, None)
+        clock.now += 0.9
+        made.keep()
+        assert records(store) == ()
+        clock.now += 0.2
+        made.keep()
+        [after] = records(store)
+        assert (after.owner, after.token > before.token) == (before.owner, True)
+
+
+def test_a_store_that_does_not_respond_is_a_problem_until_it_does(store: Flaky) -> None:
+    clock = Clock()
+    made = Registration(store, lease=3600.0, clock=clock)
+    with HTTPPortal(directory=made):
+        made._loop.stop()
+        assert made.problem is None
+        store.fails = True
+        clock.now += 1.1
+        made.keep()
+        assert made.problem == "the directory does not respond, the registration is tried again: gone"
+        writes = store.writes
+        made.keep()
+        assert store.writes == writes, "a failed look is not repeated at once"
+        store.fails = False
+        clock.now += 1.1
+        made.keep()
+        assert made.problem is None
+
+
+def test_a_portal_whose_record_is_too_large_does_not_start(store: Flaky, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registration, "MAX_SIZE", 500)
+    made = Registration(store)
+    portal = HTTPPortal(directory=made)
+    addresses = [portal.apply(function(one, name=f"f{number}")) for number in range(5)]
+    with pytest.raises(ConfigError, match=r"at most 500 characters.*split the functions"):
+        portal.start()
+    assert not portal.accepting
+    assert records(store) == ()
+    for address in addresses:
+        portal.remove(address)
+    with portal:
+        assert len(records(store)) == 1
+
+
+def test_functions_that_make_a_record_too_large_are_reported(
+    store: Flaky, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(registration, "MAX_SIZE", 500)
+    made = Registration(store)
+    with HTTPPortal(directory=made) as portal:
+        made._loop.stop()
+        portal.apply(add)
+        made.renew()
+        [before] = records(store)
+        more = [portal.apply(function(one, name=f"f{number}")) for number in range(5)]
+        made.renew()
+        made.renew()
+        [kept] = records(store)
+        assert kept.token == before.token
+        assert [one.name for one in decode(kept.text, kept.owner, None, 0.0).functions] == ["add"]
+        assert caplog.text.count("the last changes are not registered") == 1
+        assert "for 6 functions" in str(made.problem)
+        for address in more:
+            portal.remove(address)
+        made.renew()
+        assert made.problem is None
 
 
 def test_a_wall_clock_that_is_set_back_does_not_end_a_lease(store: Flaky) -> None:

@@ -116,3 +116,15 @@ def test_a_record_can_be_withdrawn_whatever_its_token_is(stores: Stores) -> None
     store.withdraw("a", None)
     store.withdraw("unknown", None)
     assert texts(store.poll(known.epoch, known.version)) == {"b": "two"}
+
+
+def test_a_store_says_whether_it_holds_a_record(stores: Stores) -> None:
+    store, _ = stores
+    assert not store.holds("a", 1)
+    first = store.register("a", "one", 30.0)
+    assert store.holds("a", first)
+    second = store.register("a", "two", 30.0)
+    assert (store.holds("a", first), store.holds("a", second)) == (False, True)
+    assert not store.holds("b", second)
+    store.withdraw("a", second)
+    assert not store.holds("a", second)

@@ -390,6 +390,7 @@ class WebSocketPortal(NetworkPortal):
             "connections": self._connections.stats(),
             "sessions": self._sessions.stats(),
             "topics": topics,
+            "subscriptions": self._connections.subscriptions.stats(),
             "hosts_rejected": self._hosts.rejected.value,
             "auth": counters_of((*self._authenticators, *self._http_middleware)),
         }

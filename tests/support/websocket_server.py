@@ -25,6 +25,7 @@ from portal.websocket.protocol import Session
 from portal.websocket.server.authentication import Authentication
 from portal.websocket.server.calls import Calls
 from portal.websocket.server.methods import Methods
+from portal.websocket.server.subscription_places import SubscriptionPlaces
 from portal.websocket.server.subscriptions import Subscriptions
 from portal.websocket.topics.topic import Topic
 
@@ -74,7 +75,7 @@ class LocalPeer:
         self.request = request
         self.address = request.peer
         self.identity = identity
-        self.subscriptions = Subscriptions(self, self.id, self.address, limit)
+        self.subscriptions = Subscriptions(self, self.id, self.address, limit, SubscriptionPlaces(1000, 1000))
         self.free = True
         self.room = 10**9
         self.sent: list[Any] = []

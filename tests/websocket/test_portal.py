@@ -37,6 +37,7 @@ from portal.errors import (
 )
 from portal.http import AuthFailureLimit
 from portal.websocket import WebSocketClient, WebSocketConfig
+from tests.support.waiting import eventually
 
 AUTH = BearerAuth({"ann-token": Identity("ann", frozenset({"read"})), "bob-token": Identity("bob")})
 
@@ -249,6 +250,23 @@ def test_connections_are_bounded() -> None:
         with pytest.raises(OverloadedError):
             second.call_at(address, {"a": 1, "b": 2})
         assert portal.stats()["connections"]["rejected"] == 1
+
+
+def test_subscriptions_of_a_client_are_bounded_on_all_its_connections() -> None:
+    config = WebSocketConfig(max_subscriptions_per_client=2)
+    with WebSocketPortal(config=config) as portal, Consumer() as first, Consumer() as second:
+        address = portal.topic("ticks").address
+        kept = [first.subscribe(address), second.subscribe(address)]
+        for consumer in (first, second):
+            with pytest.raises(RateLimitError, match="a client must have at most 2 subscriptions"):
+                consumer.subscribe(address)
+        assert portal.stats()["subscriptions"] == {"open": 2, "clients": 1, "rejected": 2}
+        kept[0].close()
+        eventually(lambda: portal.stats()["subscriptions"]["open"] == 1)
+        second.subscribe(address).close()
+        portal.remove(address)
+        eventually(lambda: portal.stats()["subscriptions"]["open"] == 0)
+        assert [one["subscriptions"] for one in portal.list_clients()] == [0, 0]
 
 
 def test_a_connection_that_does_not_exist_is_not_called() -> None:

@@ -21,6 +21,7 @@ __all__ = ["UpgradedWork"]
 
 _log = get_logger("portal.serving")
 _WAITED = "the call waited for a worker for too long"
+_STOPPING = "the server is stopping"
 _STALLED = "earlier calls of this function or client still run after their deadline"
 _MAX_RETRY_AFTER = 60.0  # seconds
 _MAX_INLINE = 0.002  # seconds for which the reading thread works for one connection, as others wait
@@ -81,14 +82,18 @@ class UpgradedWork:
     def run_in_worker(self, kind: Hashable, keys: Keys, work: Work) -> None:
         """Have work done by a worker.
 
-        Raises: OverloadedError if there is none for it, or is expected to be free only after the deadline of the work.
+        Raises: OverloadedError if there is none for it, or is expected to be free only after the deadline of the work,
+            or if the server is stopping.
         """
         wait = self._service_times.predicted_wait(keys)
         if wait:
             deadline = getattr(work, "deadline", None)
             if deadline is not None and monotonic() + wait > deadline:
                 raise OverloadedError(TOO_LATE, retry_after=min(wait, _MAX_RETRY_AFTER))
-        self._pool.submit_with_keys(keys, self._work, kind, keys, work, monotonic())
+        try:
+            self._pool.submit_with_keys(keys, self._work, kind, keys, work, monotonic())
+        except RuntimeError as error:  # a message has arrived as the listener was about to close its connection
+            raise OverloadedError(_STOPPING, retry_after=1.0) from error
 
     def _work(self, kind: Hashable, keys: Keys, work: Work, queued: float) -> None:
         held = HeldKeys(self._pool, keys)
@@ -112,6 +117,8 @@ class UpgradedWork:
             self._pool.submit(self._read, connection, self.run_in_worker)
         except OverloadedError as error:
             self._read(connection, partial(_reject, error))
+        except RuntimeError:  # the pool is shut down
+            self._read(connection, partial(_reject, OverloadedError(_STOPPING, retry_after=1.0)))
 
     def _read(self, connection: Connection, run: Run) -> None:
         channel = connection.channel

@@ -104,7 +104,7 @@ class ServerConnection(CallSession):
         self.identity = identity
         self.client = client_name(identity, request.peer)
         self.connected_at = time()
-        self.subscriptions = Subscriptions(self, self.id, self.address, config.max_subscriptions)
+        self.subscriptions = Subscriptions(self, self.id, self.address, config.max_subscriptions, owner.subscriptions)
         self._channel = channel
         self._accepted = accepted
         self._config = config
@@ -190,6 +190,7 @@ class ServerConnection(CallSession):
 
     def completed(self, subscription: Subscription, error: PortalError | None) -> None:
         """Tell the client that a topic has ended its subscription."""
+        self.subscriptions.ended(subscription)
         with self._lock:
             self._send(wire.complete(subscription.id, error, debug=self._debug))
 

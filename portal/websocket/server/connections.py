@@ -17,6 +17,7 @@ from ...errors import OverloadedError, RateLimitError
 from ..close_codes import CloseCode
 from .sessions import SessionStore
 from .settings import WebSocketConfig
+from .subscription_places import SubscriptionPlaces
 
 if TYPE_CHECKING:
     from .connection import ServerConnection
@@ -42,6 +43,8 @@ class Connections:
         dead: counts those whose client did not respond to a ping.
         failures: counts those whose client broke the protocol.
         rejected: counts the rejected handshakes.
+        sessions: as given.
+        subscriptions: counts the subscriptions of all connections.
 
     Threads: any.
     """
@@ -56,6 +59,7 @@ class Connections:
     ) -> None:
         self.closed_slow, self.dead, self.failures, self.rejected = Counter(), Counter(), Counter(), Counter()
         self.sessions = sessions
+        self.subscriptions = SubscriptionPlaces(config.max_all_subscriptions, config.subscriptions_per_client)
         self._config = config
         self._on_connect = on_connect
         self._on_disconnect = on_disconnect

@@ -18,6 +18,7 @@ _COUNTS = (
     "max_calls",
     "max_pending",
     "max_subscriptions",
+    "max_all_subscriptions",
     "messages_per_second",
     "max_fragments",
     "max_lost_sessions",
@@ -38,7 +39,10 @@ class WebSocketConfig:
             handshake gets 429. None for half of `max_connections`.
         max_calls: calls of one connection that run or wait at a time. A further call gets an OverloadedError.
         max_pending: calls of the server to one client that have no response yet.
-        max_subscriptions: subscriptions of one connection.
+        max_subscriptions: subscriptions of one connection. A further one gets an OverloadedError.
+        max_subscriptions_per_client: subscriptions of one identity, or of one network without a credential, on all its
+            connections. A further one gets a RateLimitError. None for half of `max_all_subscriptions`.
+        max_all_subscriptions: subscriptions of all clients. A further one gets an OverloadedError.
         max_message: size of a message, also when it is decompressed. A larger one closes the connection with 1009.
         max_fragments: frames of one message. More close the connection with 1008.
         max_batch_response: size of the results of one batch. Calls of the batch beyond it get an error.
@@ -75,6 +79,8 @@ class WebSocketConfig:
     max_calls: int = 256
     max_pending: int = 1000
     max_subscriptions: int = 100
+    max_subscriptions_per_client: int | None = None
+    max_all_subscriptions: int = 100_000
     max_message: int = 1024 * 1024
     max_fragments: int = 16 * 1024
     max_batch_response: int = 8 * 1024 * 1024
@@ -96,7 +102,8 @@ class WebSocketConfig:
     def __post_init__(self) -> None:
         for name in _COUNTS:
             count(f"websocket.{name}", getattr(self, name))
-        count("websocket.max_connections_per_client", self.max_connections_per_client, optional=True)
+        for name in ("max_connections_per_client", "max_subscriptions_per_client"):
+            count(f"websocket.{name}", getattr(self, name), optional=True)
         for name in _SIZES:
             size(f"websocket.{name}", getattr(self, name))
         for name in _SECONDS:
@@ -110,6 +117,11 @@ class WebSocketConfig:
     def connections_per_client(self) -> int:
         """The number of open connections of one client."""
         return self.max_connections_per_client or max(1, self.max_connections // 2)
+
+    @property
+    def subscriptions_per_client(self) -> int:
+        """The number of subscriptions of one client."""
+        return self.max_subscriptions_per_client or max(1, self.max_all_subscriptions // 2)
 
     @classmethod
     def development(cls, **changes: Any) -> WebSocketConfig:

@@ -12,6 +12,7 @@ from ...errors import OverloadedError, PortalError
 from ..topics.event import Offset
 from ..topics.subscription import Sink, Subscribed, Subscriber, Subscription
 from ..topics.topic import Topic
+from .subscription_places import SubscriptionPlaces
 
 __all__ = ["Subscriptions"]
 
@@ -27,17 +28,20 @@ class Subscriptions:
         connection: the id of the connection.
         address: the network address of the client.
         limit: subscriptions at most.
+        places: counts those of all connections.
 
     Threads: any.
     """
 
-    def __init__(self, sink: Sink, connection: str, address: str, limit: int) -> None:
+    def __init__(self, sink: Sink, connection: str, address: str, limit: int, places: SubscriptionPlaces) -> None:
         self._sink = sink
         self._connection = connection
         self._address = address
         self._limit = limit
+        self._places = places
         self._lock = threading.Lock()  # guards the attributes below; not held while a topic is asked
         self._by_id: dict[str, Subscription | None] = {}  # None while a topic is asked
+        self._clients: dict[str, str] = {}  # for which they are counted
         self._closed = False
 
     def __len__(self) -> int:
@@ -54,10 +58,11 @@ class Subscriptions:
     ) -> Subscribed:
         """Subscribe to a topic; see `Topic.subscribe`.
 
-        Raises: OverloadedError at the limit; what `Topic.subscribe` raises.
+        Raises: OverloadedError at a limit; RateLimitError at that of the client; what `Topic.subscribe` raises.
         """
-        subscription_id = self._reserve(topic.name)
-        subscriber = Subscriber(client_name(identity, self._address), identity, params, self._connection)
+        client = client_name(identity, self._address)
+        subscription_id = self._reserve(topic.name, client)
+        subscriber = Subscriber(client, identity, params, self._connection)
         try:
             found = topic.subscribe(subscriber, self._sink, subscription_id=subscription_id, after=after, credit=credit)
         except BaseException:
@@ -68,23 +73,36 @@ class Subscriptions:
             if not closed:
                 self._by_id[subscription_id] = found.subscription
         if closed:  # the connection was lost meanwhile
+            self._forget(subscription_id)
             topic.unsubscribe(found.subscription)
         return found
 
-    def _reserve(self, name: str) -> str:
+    def _reserve(self, name: str, client: str) -> str:
         with self._lock:
             if len(self._by_id) >= self._limit:
                 raise OverloadedError(f"a connection must have at most {self._limit} subscriptions", retryable=False)
+            self._places.take(client)
             found, number = name, 1
             while found in self._by_id:
                 number += 1
                 found = f"{name}#{number}"
             self._by_id[found] = None
+            self._clients[found] = client
             return found
 
     def _forget(self, subscription_id: str) -> Subscription | None:
         with self._lock:
+            client = self._clients.pop(subscription_id, None)
+            if client is not None:
+                self._places.leave(client)
             return self._by_id.pop(subscription_id, None)
+
+    def ended(self, subscription: Subscription) -> None:
+        """Forget a subscription that its topic has ended."""
+        with self._lock:
+            known = self._by_id.get(subscription.id) is subscription
+        if known:
+            self._forget(subscription.id)
 
     def remove(self, subscription_id: str) -> bool:
         """End a subscription. Return whether there was one."""

@@ -110,7 +110,7 @@ def run_clients(python: str, suite: Path, folder: Path, sections: list[str]) -> 
 
 
 def wait_for(port: int) -> None:
-    for _ in range(200):
+    for _ in range(1200):  # two minutes, for a busy machine
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1.0).close()
         except OSError:

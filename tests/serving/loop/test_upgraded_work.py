@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from time import monotonic
+from types import SimpleNamespace
 
 import pytest
 
 from portal import OverloadedError
 from portal._internal.executor import HeldKeys, WorkerPool
 from portal._internal.job_queue import KeyLimit
+from portal.serving import Run
 from portal.serving.loop.leader import Leadership
 from portal.serving.loop.service_times import ServiceTimes
 from portal.serving.loop.upgraded_work import UpgradedWork
@@ -148,3 +150,26 @@ def test_work_whose_turn_comes_after_its_deadline_is_rejected_at_once() -> None:
     finally:
         gate.set()
         pool.shutdown(cancel_futures=True)
+
+
+def test_work_that_arrives_after_the_end_of_the_pool_is_rejected(pool: WorkerPool) -> None:
+    work, job = work_on(pool), Job()
+    pool.shutdown()
+    with pytest.raises(OverloadedError, match="the server is stopping"):
+        work.run_in_worker("add", (), job)
+    with pytest.raises(OverloadedError, match="the server is stopping"):
+        work.runner(Leadership(threading.Lock()))("add", (), job)
+    assert not job.threads
+
+
+def test_reading_goes_on_after_the_end_of_the_pool_and_its_work_is_rejected(pool: WorkerPool) -> None:
+    class Handler:
+        def received(self, run: Run) -> None:
+            with pytest.raises(OverloadedError, match="the server is stopping"):
+                run("add", (), Job())
+            read.append(True)
+
+    read: list[bool] = []
+    pool.shutdown()
+    work_on(pool).go_on_reading(SimpleNamespace(channel=SimpleNamespace(handler=Handler())))  # type: ignore[arg-type]
+    assert read == [True]

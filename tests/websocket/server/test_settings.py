@@ -20,6 +20,8 @@ from portal.websocket.server.settings import WebSocketConfig
         ("max_queued", 1.5),
         ("messages_per_second", "10"),
         ("max_connections_per_client", 0),
+        ("max_subscriptions_per_client", 0),
+        ("max_all_subscriptions", 0),
         ("ping_interval", 0),
         ("ping_timeout", math.inf),
         ("idle_timeout", -1),
@@ -37,6 +39,11 @@ def test_a_client_has_half_of_the_connections_by_default() -> None:
     assert WebSocketConfig(max_connections=9).connections_per_client == 4
     assert WebSocketConfig(max_connections=1).connections_per_client == 1
     assert WebSocketConfig(max_connections_per_client=7).connections_per_client == 7
+
+
+def test_a_client_has_half_of_the_subscriptions_by_default() -> None:
+    assert WebSocketConfig(max_all_subscriptions=9).subscriptions_per_client == 4
+    assert WebSocketConfig(max_subscriptions_per_client=7).subscriptions_per_client == 7
 
 
 def test_presets_take_changes() -> None:

@@ -30,15 +30,17 @@ def running(**settings: Any) -> Iterator[ValkeyServer]:
 
 
 def _started(settings: dict[str, Any]) -> ValkeyServer:
+    cause: Exception | None = None
     for _ in range(5):
         try:
             server = ValkeyServer(**{"port": free_port(), **settings})
-            server.start()
-        except (ValkeyServerStartupError, OSError):
-            continue  # another process has taken the port meanwhile
+            server.start(timeout=60)  # it takes seconds on a slow machine
+        except (ValkeyServerStartupError, OSError) as error:
+            cause = error  # another process may have taken the port meanwhile
+            continue
         if server._process is not None and server._process.poll() is None:
             return server
-    raise RuntimeError("no Valkey server starts")
+    raise RuntimeError("no Valkey server starts") from cause
 
 
 def program(text: str, *arguments: str) -> subprocess.Popen[str]:

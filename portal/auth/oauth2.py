@@ -9,7 +9,7 @@ import re
 import ssl
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
 from urllib.parse import quote_plus, urlencode
 
@@ -36,6 +36,7 @@ _RETRY_INTERVAL = 1.0  # seconds between two failed refreshes, and between two r
 
 @dataclass(frozen=True, slots=True)
 class _Token:
+    number: int  # counts the responses of the endpoint, which may return the same text again
     text: str
     refresh_at: float
     expires_at: float
@@ -92,8 +93,10 @@ class OAuth2ClientCredentials:
         form = {"grant_type": "client_credentials", "scope": scope, "audience": audience}
         self._form = urlencode({name: text for name, text in form.items() if text is not None}).encode("ascii")
         self._single_flight: SingleFlight[str] = SingleFlight()
-        self._lock = new_lock()  # guards replacing the two attributes below; readers take no lock
+        self._lock = new_lock()  # guards replacing the four attributes below; readers take no lock
         self._token: _Token | None = None
+        self._fetched = 0  # the number of the last token
+        self._discarded = 0  # the number of the last token that the server rejected
         self._discarded_at = -math.inf
         self._sent = threading.local()
 
@@ -126,19 +129,25 @@ class OAuth2ClientCredentials:
                 return False
             self._discarded_at = now
             self._token = None
+            self._discarded = token.number
             return True
 
     def _obtain(self, deadline: float | None) -> str:
-        now = monotonic()
+        now, discarded = monotonic(), self._discarded
         own = until = now + self._timeout
         if deadline is not None:
             # While the cached token is valid, half of the caller's time is left for the call itself.
             until = min(own, deadline if self._expired() else now + (deadline - now) / 2)
         try:
             context = CallContext(deadline=until)
-            found = self._single_flight.run(
-                "the token endpoint", context, "the token endpoint", lambda: self._renewed() or self._fetch(until, own)
-            )
+            number = 0
+            while number <= discarded:  # the token of another thread's request may have been rejected since
+                number, text = self._single_flight.run(
+                    "the token endpoint",
+                    context,
+                    "the token endpoint",
+                    lambda: self._renewed() or self._fetch(until, own),
+                )
         except (AuthenticationError, TransportError, CallTimeout) as error:
             token, now = self._token, self._clock()
             if token is None or now >= token.expires_at:
@@ -148,20 +157,21 @@ class OAuth2ClientCredentials:
             _log.warning("the token was not refreshed before its expiry: %s", error)
             with self._lock:
                 if self._token is token:  # otherwise another thread has replaced or discarded it
-                    self._token = _Token(token.text, now + _RETRY_INTERVAL, token.expires_at)
+                    self._token = replace(token, refresh_at=now + _RETRY_INTERVAL)
             return token.text
-        return str(found)
+        return str(text)
 
     def _expired(self) -> bool:
         token = self._token
         return token is None or self._clock() >= token.expires_at
 
-    def _renewed(self) -> str | None:
-        """Return the token if another thread refreshed it in the meantime."""
+    def _renewed(self) -> tuple[int, str] | None:
+        """Return the number and the text of the token if another thread refreshed it in the meantime."""
         token = self._token
-        return token.text if token is not None and self._clock() < token.refresh_at else None
+        return (token.number, token.text) if token is not None and self._clock() < token.refresh_at else None
 
-    def _fetch(self, deadline: float, own: float) -> str:
+    def _fetch(self, deadline: float, own: float) -> tuple[int, str]:
+        """Fetch a token, store it, and return its number and its text."""
         requested_at = self._clock()
         try:
             response = fetch(
@@ -172,17 +182,12 @@ class OAuth2ClientCredentials:
             if late:  # other waiters may have more time
                 raise CallTimeout("the token endpoint did not respond in time") from error
             raise TransportError(f"the token endpoint at {error}", delivery="not_sent") from error
-        token = self._token_of(_members(response), requested_at)
+        text, lifetime = _token_of(_members(response))
+        refresh_at = requested_at + max(lifetime - self._refresh_before, lifetime / 2)
         with self._lock:
-            self._token = token
-        return token.text
-
-    def _token_of(self, members: JSONObject, now: float) -> _Token:
-        text, kind = members.get("access_token"), members.get("token_type")
-        if not isinstance(text, str) or not _TOKEN.fullmatch(text) or str(kind).lower() != "bearer":
-            raise AuthenticationError("the token endpoint returned no bearer token")
-        lifetime = _lifetime(members.get("expires_in"))
-        return _Token(text, now + max(lifetime - self._refresh_before, lifetime / 2), now + lifetime)
+            self._fetched += 1
+            self._token = _Token(self._fetched, text, refresh_at, requested_at + lifetime)
+            return self._fetched, text
 
 
 def _members(response: Fetched) -> JSONObject:
@@ -202,6 +207,14 @@ def _members(response: Fetched) -> JSONObject:
     code = members.get("error")
     known = code if isinstance(code, str) and _ERROR.fullmatch(code) else f"status {response.status}"
     raise AuthenticationError(f"the token endpoint rejected the request: {known}")
+
+
+def _token_of(members: JSONObject) -> tuple[str, float]:
+    """Return the token of a response and its lifetime in seconds."""
+    text, kind = members.get("access_token"), members.get("token_type")
+    if not isinstance(text, str) or not _TOKEN.fullmatch(text) or str(kind).lower() != "bearer":
+        raise AuthenticationError("the token endpoint returned no bearer token")
+    return text, _lifetime(members.get("expires_in"))
 
 
 def _lifetime(value: JSONValue) -> float:

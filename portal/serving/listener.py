@@ -340,6 +340,7 @@ class Listener:
         if engine is None:
             return {"running": False, "ready": False}
         totals = engine.table.open.totals()
+        buffered, unknown = engine.table.inputs.held
         return {
             "running": self._running,
             "ready": self.ready,
@@ -357,8 +358,8 @@ class Listener:
             "requests": totals[0],
             "bytes_in": totals[1],
             "bytes_out": totals[2],
-            "input_buffered": engine.table.inputs.total.used,
-            "input_unknown": engine.table.inputs.unknown.used,
+            "input_buffered": buffered,
+            "input_unknown": unknown,
             "input_refused": engine.table.inputs.refused,
             "input_on_disk": engine.disk.used,
             "input_on_disk_refused": engine.disk.refused,

@@ -267,14 +267,27 @@ def test_streams_that_are_never_read(portal: WebSocketPortal, other: Client) -> 
     """They wait for credit without a worker, and end with their connection."""
     with client_of(portal) as attacker:
         for number in range(256):
-            attacker.request("count", {"to": 1000}, id=number + 1, meta={"credit": 0})
-        attacker.request("add", {"a": 1, "b": 2}, id=1000)
-        codes: dict[int, int] = {}
-        while 1000 not in codes:  # the streams that are too many have errors as well
-            response = attacker.receive()
-            codes[response["id"]] = response["error"]["code"] if "error" in response else None
-        assert set(codes.values()) <= {-32006, None}  # the call has a place if a stream was rejected before it
+            attacker.request("count", {"to": 1000}, id=number, meta={"credit": 1})
+            assert attacker.receive()["params"] == {"id": number, "data": 0}  # its place is taken, whoever is slow
+        for number in range(256, 300):
+            assert attacker.error("count", {"to": 1000}, id=number, meta={"credit": 0})["code"] == -32006
+        assert attacker.error("add", {"a": 1, "b": 2}, id=1000)["code"] == -32006
         assert other.call("add", {"a": 2, "b": 3}) == 5
+
+
+def test_a_flood_of_streams_that_are_never_read(portal: WebSocketPortal, other: Client) -> None:
+    """Those that are too many get errors, and the others wait for credit."""
+    with client_of(portal) as attacker:
+        attacker.send(*(stream(number) for number in range(1000)))
+        for _ in range(1000 - 256):
+            response = attacker.receive()
+            assert response["error"]["code"] == -32006, response
+        assert other.call("add", {"a": 2, "b": 3}) == 5
+
+
+def stream(number: int) -> dict[str, Any]:
+    """Return the request of a stream whose client takes no item."""
+    return {"jsonrpc": "2.0", "method": "count", "params": {"to": 1000}, "id": number, "meta": {"credit": 0}}
 
 
 def test_tokens_of_sessions_cannot_be_guessed(portal: WebSocketPortal, other: Client) -> None:

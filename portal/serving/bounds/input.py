@@ -70,6 +70,7 @@ class InputBudgets:
 
     Attributes:
         refused: how many messages had to be dropped.
+        held: bytes that are held now, and those of them that are of unknown callers.
 
     Threads: any.
     """
@@ -78,6 +79,7 @@ class InputBudgets:
         self.total = ByteBudget(total)
         self.unknown = ByteBudget(unknown)
         self.refused = 0
+        self.held = (0, 0)  # the budgets exceed their limits for a moment, before messages are dropped; this does not
         self._lock = threading.Lock()  # guards all of the attributes, and those of the shares
         self._holders: dict[InputShare, Any] = {}
         self._waiting: list[Any] = []  # connections that must give up and have not been told
@@ -100,6 +102,7 @@ class InputBudgets:
             while (unknown_only := self.unknown.is_exceeded) or self.total.is_exceeded:
                 if not self._refuse_heaviest(unknown_only):
                     break
+            self._note()
             if share in self._holders:
                 return True
             self._waiting = [one for one in self._waiting if one is not connection]  # it learns it here
@@ -117,12 +120,14 @@ class InputBudgets:
             if not share.known:
                 self.unknown.release(share.held)
                 share.known = True
+                self._note()
 
     def release(self, share: InputShare) -> None:
         """Count nothing for a share any more."""
         with self._lock:
             self._forget(share)
             share.receiving = share.known = False
+            self._note()
 
     def take_refused(self) -> list[Any]:
         """Return the connections that must give up and have not been told."""
@@ -145,6 +150,9 @@ class InputBudgets:
         victim.refused = True
         self.refused += 1
         return True
+
+    def _note(self) -> None:
+        self.held = self.total.used, self.unknown.used
 
     def _add(self, share: InputShare, change: int) -> None:
         share.held += change

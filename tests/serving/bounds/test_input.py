@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from portal.serving.bounds.budget import ByteBudget
 from portal.serving.bounds.input import InputBudgets, InputShare
 from tests.support.races import fast_switches, in_threads
 
@@ -21,7 +24,8 @@ class Connections:
 
     @property
     def used(self) -> tuple[int, int]:
-        return self.budgets.total.used, self.budgets.unknown.used
+        assert self.budgets.held == (self.budgets.total.used, self.budgets.unknown.used)
+        return self.budgets.held
 
 
 def test_what_fits_is_held_and_released() -> None:
@@ -52,6 +56,23 @@ def test_a_connection_may_have_to_give_up_at_once() -> None:
     assert not connections.hold("bob1", 95)
     assert connections.used == (10, 10)
     assert connections.budgets.take_refused() == []
+
+
+def test_the_figures_never_exceed_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also for a thread that asks while another one drops a message."""
+    connections, seen = Connections(), []
+
+    def look(budget: ByteBudget) -> bool:
+        seen.append(connections.budgets.held)
+        return budget.used > budget.limit
+
+    monkeypatch.setattr(ByteBudget, "is_exceeded", property(look))
+    assert connections.hold("ann1", 90)
+    assert connections.hold("bob1", 50)
+    assert not connections.hold("bob1", 120)
+    assert seen
+    assert max(seen) == (90, 90)
+    assert connections.used == (0, 0)
 
 
 def test_a_complete_message_is_counted_and_not_dropped() -> None:

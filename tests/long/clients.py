@@ -88,9 +88,10 @@ def busy(settings: dict[str, Any]) -> None:
 
 def idle(settings: dict[str, Any]) -> None:
     connect = connector(settings)
-    socks = [connect() for _ in range(settings["count"])]
-    for sock in socks:
-        call(sock)
+    socks = []
+    for _ in range(settings["count"]):
+        socks.append(connect())
+        call(socks[-1])  # at once: a server closes a new connection that stays silent
     say(open=len(socks))
     sys.stdin.readline()
     for sock in socks[:: max(1, len(socks) // 100)]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -65,8 +66,8 @@ class Peer:
 def connect() -> Iterator[Callable[..., tuple[Transport, Peer, Owner]]]:
     reader, opened = Reader(), []
 
-    def make(rest: bytes = b"", **options: Any) -> tuple[Transport, Peer, Owner]:
-        mine, other = socket.socketpair()
+    def make(rest: bytes = b"", *, pair: Any = None, **options: Any) -> tuple[Transport, Peer, Owner]:
+        mine, other = pair or socket.socketpair()
         mine.setblocking(False)
         other.settimeout(WAIT)
         owner = Owner()
@@ -102,6 +103,29 @@ def test_bytes_after_the_handshake_come_first(connect: Any) -> None:
     transport.start()
     owner.wait_for(lambda: len(owner.texts) == 2)
     assert owner.texts == ["first", "second"]
+
+
+def test_short_messages_are_read_into_a_short_buffer(connect: Any) -> None:
+    class Recorded(socket.socket):
+        def recv(self, size: int, flags: int = 0) -> bytes:
+            data = super().recv(size, flags)
+            reads.append((size, len(data)))
+            return data
+
+    reads: list[tuple[int, int]] = []
+    mine, other = socket.socketpair()
+    recorded = Recorded(fileno=mine.detach())
+    transport, peer, owner = connect(pair=(recorded, other))
+    transport.start()
+    for number, text in enumerate(("short", "x" * 1_000_000, "short", "short")):
+        sending = threading.Thread(target=peer.send, args=(peer.frames.text(text),))
+        sending.start()
+        owner.wait_for(lambda number=number: len(owner.texts) == number + 1)
+        sending.join(WAIT)
+    assert owner.texts == ["short", "x" * 1_000_000, "short", "short"]
+    assert reads[0][0] == reads[-1][0] == 64 * 1024
+    for (size, length), (following, _) in itertools.pairwise(reads):
+        assert following == (256 * 1024 if length >= 64 * 1024 else 64 * 1024), (size, length)
 
 
 def test_a_ping_is_answered(connect: Any) -> None:

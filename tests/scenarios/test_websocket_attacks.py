@@ -263,6 +263,16 @@ def test_subscriptions_beyond_the_bound(portal: WebSocketPortal, other: Client) 
     eventually(lambda: portal.stats()["topics"]["news"]["subscribers"] == 0, WAIT)
 
 
+def test_parameters_of_subscriptions_that_are_large(portal: WebSocketPortal, other: Client) -> None:
+    """They are kept as long as the subscription."""
+    portal.topic("chosen", params=dict[str, str])
+    with client_of(portal) as attacker:
+        attacker.call("rpc.subscribe", {"topic": "chosen", "params": {"a": "x" * 60_000}})
+        for _ in range(20):
+            assert attacker.error("rpc.subscribe", {"topic": "chosen", "params": {"a": "x" * 60_000}})["code"] == -32006
+        assert portal.stats()["subscriptions"]["open"] == 1
+
+
 def test_streams_that_are_never_read(portal: WebSocketPortal, other: Client) -> None:
     """They wait for credit without a worker, and end with their connection."""
     with client_of(portal) as attacker:

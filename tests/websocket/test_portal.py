@@ -37,7 +37,9 @@ from portal.errors import (
 )
 from portal.http import AuthFailureLimit
 from portal.websocket import WebSocketClient, WebSocketConfig
+from tests.support.thread_list import new_threads
 from tests.support.waiting import eventually
+from tests.support.websocket_listener import Client
 
 AUTH = BearerAuth({"ann-token": Identity("ann", frozenset({"read"})), "bob-token": Identity("bob")})
 
@@ -86,6 +88,20 @@ def test_apply_opens_no_socket_before_the_start(consumer: Consumer) -> None:
         consumer.call_at(address, {"a": 1, "b": 2})
     with portal:
         assert consumer.call_at(address, {"a": 1, "b": 2}) == 3
+
+
+def test_constructors_connect_to_nothing_and_start_no_thread() -> None:
+    threads = threading.enumerate()
+    portal, client = WebSocketPortal(), WebSocketClient(functions=[add])
+    portal.apply(add)
+    portal.topic("ticks").publish(1)
+    assert new_threads(threads) == []
+    assert portal.stats()["listener"] == {"running": False, "ready": False}
+    assert client.connections() == []
+    client.close()
+    portal.close()
+    with pytest.raises(RegistryError, match="closed"):
+        portal.apply(who)
 
 
 def test_services_and_listings(consumer: Consumer) -> None:
@@ -283,6 +299,21 @@ def test_stats_and_health(consumer: Consumer) -> None:
         assert stats["topics"]["ticks"]["published"] == 1
         assert stats["listener"]["connections"] == 1
         assert portal.health()["status"] == "up"
+
+
+def test_the_goodbye_names_the_session_of_the_client() -> None:
+    with WebSocketPortal() as portal, Client(portal.base.port or 0) as client, Client(portal.base.port or 0) as other:
+        session = client.call("rpc.resume", {})["session"]
+        assert "session" not in other.call("rpc.discover")
+        stopping = threading.Thread(target=portal.stop)
+        stopping.start()
+        assert client.receive()["params"] == {"reason": "the server stops", "delay": 5.0, "session": session}
+        assert other.receive()["params"] == {"reason": "the server stops", "delay": 5.0}
+        assert client.closed() == other.closed() == (1001, "the server stops")
+        for one in (client, other):
+            one.sock.close()
+        stopping.join(20)
+        assert not stopping.is_alive()
 
 
 def test_a_stopped_portal_says_goodbye_and_may_start_again(consumer: Consumer) -> None:

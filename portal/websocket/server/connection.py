@@ -104,7 +104,14 @@ class ServerConnection(CallSession):
         self.identity = identity
         self.client = client_name(identity, request.peer)
         self.connected_at = time()
-        self.subscriptions = Subscriptions(self, self.id, self.address, config.max_subscriptions, owner.subscriptions)
+        self.subscriptions = Subscriptions(
+            self,
+            self.id,
+            self.address,
+            config.max_subscriptions,
+            owner.subscriptions,
+            max_params=config.max_subscription_params,
+        )
         self._channel = channel
         self._accepted = accepted
         self._config = config
@@ -344,7 +351,8 @@ class ServerConnection(CallSession):
         with self._lock:
             if not self.closing and not self._stopping:
                 self._stopping = True
-                self._transport.outbox.add(wire.go_away("the server stops", self._config.goaway_delay))
+                session = None if self.kept is None else self.kept.id
+                self._transport.outbox.add(wire.go_away("the server stops", self._config.goaway_delay, session))
                 self._flush()
 
     def ending(self) -> None:

@@ -23,7 +23,14 @@ _COUNTS = (
     "max_fragments",
     "max_lost_sessions",
 )
-_SIZES = ("max_message", "max_queued", "max_batch_response", "max_session", "max_all_sessions")
+_SIZES = (
+    "max_message",
+    "max_subscription_params",
+    "max_queued",
+    "max_batch_response",
+    "max_session",
+    "max_all_sessions",
+)
 _DAY = 86_400  # seconds
 
 
@@ -40,6 +47,8 @@ class WebSocketConfig:
         max_calls: calls of one connection that run or wait at a time. A further call gets an OverloadedError.
         max_pending: calls of the server to one client that have no response yet.
         max_subscriptions: subscriptions of one connection. A further one gets an OverloadedError.
+        max_subscription_params: size of the parameters of the subscriptions of one connection, as JSON text. A further
+            subscription gets an OverloadedError.
         max_subscriptions_per_client: subscriptions of one identity, or of one network without a credential, on all its
             connections. A further one gets a RateLimitError. None for half of `max_all_subscriptions`.
         max_all_subscriptions: subscriptions of all clients. A further one gets an OverloadedError.
@@ -79,6 +88,7 @@ class WebSocketConfig:
     max_calls: int = 256
     max_pending: int = 1000
     max_subscriptions: int = 100
+    max_subscription_params: int = 64 * 1024
     max_subscriptions_per_client: int | None = None
     max_all_subscriptions: int = 100_000
     max_message: int = 1024 * 1024

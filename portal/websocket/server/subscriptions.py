@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+from ..._internal.json_encoder import encode_json
 from ...calls.client import client_name
 from ...context import Identity
 from ...errors import OverloadedError, PortalError
@@ -29,19 +30,31 @@ class Subscriptions:
         address: the network address of the client.
         limit: subscriptions at most.
         places: counts those of all connections.
+        max_params: bytes of their parameters, as JSON text, which are kept as long as they.
 
     Threads: any.
     """
 
-    def __init__(self, sink: Sink, connection: str, address: str, limit: int, places: SubscriptionPlaces) -> None:
+    def __init__(
+        self,
+        sink: Sink,
+        connection: str,
+        address: str,
+        limit: int,
+        places: SubscriptionPlaces,
+        *,
+        max_params: int = 64 * 1024,
+    ) -> None:
         self._sink = sink
         self._connection = connection
         self._address = address
         self._limit = limit
         self._places = places
+        self._max_params = max_params
         self._lock = threading.Lock()  # guards the attributes below; not held while a topic is asked
         self._by_id: dict[str, Subscription | None] = {}  # None while a topic is asked
-        self._clients: dict[str, str] = {}  # for which they are counted
+        self._counted: dict[str, tuple[str, int]] = {}  # the client, and the bytes of the parameters
+        self._params = 0  # their sum
         self._closed = False
 
     def __len__(self) -> int:
@@ -61,7 +74,7 @@ class Subscriptions:
         Raises: OverloadedError at a limit; RateLimitError at that of the client; what `Topic.subscribe` raises.
         """
         client = client_name(identity, self._address)
-        subscription_id = self._reserve(topic.name, client)
+        subscription_id = self._reserve(topic.name, client, len(encode_json(params)) if params else 0)
         subscriber = Subscriber(client, identity, params, self._connection)
         try:
             found = topic.subscribe(subscriber, self._sink, subscription_id=subscription_id, after=after, credit=credit)
@@ -77,24 +90,31 @@ class Subscriptions:
             topic.unsubscribe(found.subscription)
         return found
 
-    def _reserve(self, name: str, client: str) -> str:
+    def _reserve(self, name: str, client: str, size: int) -> str:
         with self._lock:
             if len(self._by_id) >= self._limit:
                 raise OverloadedError(f"a connection must have at most {self._limit} subscriptions", retryable=False)
+            if size and self._params + size > self._max_params:
+                words = (
+                    f"the parameters of the subscriptions of a connection must have at most {self._max_params} bytes"
+                )
+                raise OverloadedError(words, retryable=False)
             self._places.take(client)
             found, number = name, 1
             while found in self._by_id:
                 number += 1
                 found = f"{name}#{number}"
             self._by_id[found] = None
-            self._clients[found] = client
+            self._counted[found] = client, size
+            self._params += size
             return found
 
     def _forget(self, subscription_id: str) -> Subscription | None:
         with self._lock:
-            client = self._clients.pop(subscription_id, None)
-            if client is not None:
-                self._places.leave(client)
+            counted = self._counted.pop(subscription_id, None)
+            if counted is not None:
+                self._places.leave(counted[0])
+                self._params -= counted[1]
             return self._by_id.pop(subscription_id, None)
 
     def ended(self, subscription: Subscription) -> None:

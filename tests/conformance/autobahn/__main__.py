@@ -58,7 +58,7 @@ def start(python: str, suite: Path, folder: Path, mode: str, spec: dict[str, Any
     path.write_text(json.dumps(spec))
     with open(folder / f"{mode}.log", "wb") as log:
         return subprocess.Popen(
-            [python, "-c", RUN, "-m", mode, "-s", str(path)],
+            [python, "-c", RUN, "-m", mode, "-s", str(path), "--webport", "0"],
             env=os.environ | {"PYTHONPATH": str(suite)},
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -92,7 +92,7 @@ def run_clients(python: str, suite: Path, folder: Path, sections: list[str]) -> 
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port = int(sock.getsockname()[1])
-    spec = {"url": f"ws://127.0.0.1:{port}", "outdir": str(reports), "webport": 0, **cases(sections)}
+    spec = {"url": f"ws://127.0.0.1:{port}", "outdir": str(reports), **cases(sections)}
     process = start(python, suite, folder, "fuzzingserver", spec)
     try:
         wait_for(port)

@@ -22,6 +22,7 @@ from portal.websocket.server.settings import WebSocketConfig
         ("max_connections_per_client", 0),
         ("max_subscriptions_per_client", 0),
         ("max_all_subscriptions", 0),
+        ("max_subscription_params", 0),
         ("ping_interval", 0),
         ("ping_timeout", math.inf),
         ("idle_timeout", -1),

@@ -97,3 +97,14 @@ def test_all_clients_together_have_a_limit() -> None:
     with pytest.raises(OverloadedError, match="all clients must have at most 1 subscriptions"):
         other.add(topic, None, {})
     assert len(other) == 0
+
+
+def test_the_parameters_of_a_connection_are_bounded() -> None:
+    topic = Topic("ticks", params=dict[str, str])
+    own = Subscriptions(Reader(), "c1", "192.0.2.1", 5, places(), max_params=30)
+    first = own.add(topic, None, {"a": "x" * 10}).subscription
+    with pytest.raises(OverloadedError, match="must have at most 30 bytes"):
+        own.add(topic, None, {"a": "x" * 10})
+    own.add(topic, None, {})  # takes none of it
+    own.remove(first.id)
+    own.add(topic, None, {"a": "x" * 20})

@@ -138,7 +138,7 @@ class LoopGuard:
             if count == 1:
                 self._first = now
         if count & (count - 1) == 0:
-            _log.error("a step of %s failed: failures in a row %d", self._name, count, exc_info=error)
+            _log.error("a step of %s failed: consecutive_failures=%d", self._name, count, exc_info=error)
         self._pause(min(_MAX_PAUSE, _FIRST_PAUSE * 2 ** min(count - 1, 10)))
 
     @property

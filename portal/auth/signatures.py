@@ -88,7 +88,7 @@ class SignatureAuth:
     def authenticate(self, request: CredentialSource) -> Identity | None:
         """Return the identity of the sender; None for a request without a signature.
 
-        Raises: AuthenticationError for a wrong signature, and for one that is too old or of the future.
+        Raises: AuthenticationError for a wrong signature, and for a timestamp too far in the past or the future.
         """
         signed = self._read(request.headers)
         if signed is None:
@@ -100,7 +100,7 @@ class SignatureAuth:
         if signed.seconds is not None and self._tolerance is not None:
             age = self._clock() - signed.seconds
             if not -self._tolerance <= age <= self._tolerance:
-                raise AuthenticationError("the signature is too old, or of the future; check the clocks", guess=False)
+                raise AuthenticationError("the signature is too old or from the future; check the clocks", guess=False)
         return self._identity
 
     def _is_valid(self, signed: _Signed, body: bytes) -> bool:
@@ -188,7 +188,7 @@ def _read_standard(headers: Mapping[str, str]) -> _Signed | None:
         return None
     identifier, seconds = headers.get("webhook-id", ""), _seconds(headers.get("webhook-timestamp", ""))
     if not identifier:
-        raise AuthenticationError("a signature needs the header webhook-id")
+        raise AuthenticationError("a signed request must have the header webhook-id")
     if identifier.rpartition(".")[2].isdecimal() and "." in identifier:
         # "id.1.2." may also be the id "id", the time 1 and a body that begins with "2.": an old message with a new time
         raise AuthenticationError("a webhook-id must not end in a full stop and digits")
@@ -207,7 +207,7 @@ _READERS: dict[str, Callable[[Mapping[str, str]], _Signed | None]] = {
 
 def _seconds(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 12 and str(int(text)) == text):
-        raise AuthenticationError("a signature needs the time in seconds")
+        raise AuthenticationError("the timestamp of a signature must be a whole number of seconds")
     return int(text)
 
 

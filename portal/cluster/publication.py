@@ -93,7 +93,7 @@ class Publication:
         try:
             self._loop.start()
         except OverloadedError as error:
-            _log.error("what is published is not looked after yet: %s", error)
+            _log.error("the functions on the cluster are not checked yet: %s", error)
 
     def update(self) -> None:
         """Publish what has changed, while it is active.
@@ -120,7 +120,7 @@ class Publication:
                         self._withdraw(path)
                     self._scheduler.generation(os.urandom(8).hex())
                 except PortalError as error:
-                    _log.warning("what is published is not withdrawn: %s", error)
+                    _log.warning("the functions were not withdrawn from the cluster: %s", error)
             self._sent = {}
         with self._wake:
             self._wake.notify_all()
@@ -168,6 +168,6 @@ class Publication:
                 self._check()
             except PortalError as error:
                 if self._warnings.allows(monotonic()):
-                    _log.warning("the scheduler does not respond; what is published is sent again later: %s", error)
+                    _log.warning("the scheduler does not respond; the functions are published again later: %s", error)
                 return
             self._warnings.reset()

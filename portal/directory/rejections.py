@@ -40,7 +40,7 @@ class RejectionLog:
         now = self._clock()
         if now >= self._until:
             if self._left_out:
-                _log.warning("%s: %d more in the last interval, which are not named", self._what, self._left_out)
+                _log.warning("%s: %d more in the last interval were not logged", self._what, self._left_out)
             self._logged.clear()
             self._left_out = 0
             self._until = now + self._interval

@@ -88,7 +88,7 @@ def store_at(url: str) -> Store:
         parts = urlsplit(url)
         return RedisStore(urlunsplit(parts._replace(fragment="")), namespace=unquote(parts.fragment) or "default")
     if scheme in ("file", "dns"):
-        message = f"portals do not register in a {scheme}:// directory, which something else writes"
+        message = f"portals cannot register in a {scheme}:// directory, because another program writes it"
         raise ConfigError(message, path="directory", expected="a memory, sqlite or redis URL")
     return _reject()
 

@@ -111,9 +111,9 @@ def run_elsewhere(
         message = f"{function.name} was not called: the deadline had already passed"
         raise CallTimeout(message, delivery="not_sent", context={"request_id": context.request_id})
     if kind == "absent":
-        message = f"{function.name} was not found in the process that was to run it: {value}{_guard(needs_main)}"
+        message = f"{function.name} was not found in its worker process: {value}{_guard(needs_main)}"
         raise FunctionError(message, type="ImportError", private=True, delivery="not_sent")
-    message = f"the reply of {function.name} cannot be read: {value}: {reply[2]}{_guard(needs_main)}"
+    message = f"the response of {function.name} cannot be read: {value}: {reply[2]}{_guard(needs_main)}"
     raise FunctionError(message, type=str(value), private=True, delivery="unknown")
 
 

@@ -120,9 +120,8 @@ def _require_members(schema: Schema, where: str) -> None:
         return
     kind = typing.get_origin(schema.source) or schema.source
     if not (is_typed_dict(kind) or kind in (dict, abc.Mapping, abc.MutableMapping)):
-        message = (
-            f"{where}: input= must be a TypedDict or a dict, got {schema.source!r:.80}; or declare a parameter of it"
-        )
+        advice = "declare a parameter of this type instead"
+        message = f"{where}: input= must be a TypedDict or a dict, got {schema.source!r:.80}; {advice}"
         raise ConfigError(message, path="function.input")
 
 
@@ -133,13 +132,15 @@ def _compare(schema: Schema, given: Parameters, accepted: _Accepted, where: str)
     if not accepted.takes_more:
         if unknown := [name for name in members.names if name not in accepted.names]:
             message = (
-                f"{where} takes no {', '.join(unknown)}, which the input schema has; add the parameter or **members"
+                f"{where} has no parameter {', '.join(unknown)} of the input schema; add the parameter or **members"
             )
             raise ConfigError(
                 message, path="function.input", expected=", ".join(sorted(accepted.names)) or "no members"
             )
         if members.is_open:
-            message = f"{where} takes no other names, which the input schema allows; add **members or close the schema"
+            message = (
+                f"{where} must have **members, because the input schema allows other names; add it, or close the schema"
+            )
             raise ConfigError(message, path="function.input", expected="additionalProperties: false, or none")
     if members.is_complete:
         missing = [name for name in accepted.required if name not in members.always and name not in given.defaults]

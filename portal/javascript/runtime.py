@@ -198,7 +198,7 @@ def prove(engine: str, runner: Runner, claims: Mapping[str, tuple[str, ...]]) ->
             if stage != "timeout":
                 break
         if stage not in stages:
-            message = f"the sandbox of {engine} must stop a {name} at the limit of {stages[0]}, got {stage}"
+            message = f"the sandbox of {engine} must stop a {name} with the error stage {stages[0]!r}, got {stage!r}"
             raise ConfigError(message, path="javascript.sandbox", expected="another engine or isolation")
         stopped[name] = stage
     return Proof(engine, runner.isolation, stopped, datetime.now(UTC))

@@ -80,7 +80,7 @@ def wait_for_job(
     except CancelledError:
         if context.cancelled:
             raise cancelled_job(context, started=not (future.cancel() and tells_start)) from None
-        message = f"{job.name} was cancelled by what was to run it, such as a cluster that has lost its scheduler"
+        message = f"{job.name} was cancelled by its executor, such as a Dask cluster that has lost its scheduler"
         raise TransportError(message) from None
     except PortalError:
         raise
@@ -112,5 +112,5 @@ def failed_job(job: Job, error: Exception, *, sent: bool) -> PortalError:
     if kind in _UNSENDABLE and not isinstance(error, BrokenExecutor):
         message = f"{job.name}, its arguments or its result cannot be sent to another process: {text}"
         return SerializationError(message, delivery="unknown" if sent else "not_sent", cause=error)
-    message = f"the process that was to run {job.name} failed: {text}"
+    message = f"the worker process of {job.name} failed: {text}"
     return TransportError(message, delivery="unknown" if sent else "not_sent", cause=error)

@@ -35,7 +35,7 @@ class Header:
 
     The type must be a string, a number, a boolean, or one of them and None.
 
-    Raises: ConfigError for a name that is not one of a header, or that has a meaning for the transfer.
+    Raises: ConfigError for an invalid header name, and for a header that authenticates or controls the request.
     """
 
     name: str
@@ -135,7 +135,7 @@ def transfer_of(
         raise ConfigError(f"{where}: each header must be one parameter", path=where)
     others = [name for name in parts if name not in bodies[:1] and name not in {one.name for one in headers}]
     if bodies and others:
-        message = f"{where}: beside {bodies[0]}, which is the whole body, {others[0]} must be a header"
+        message = f"{where}: {others[0]} must be a header, because {bodies[0]} is the whole body"
         raise ConfigError(message, path=f"{where}.{others[0]}", expected='Annotated[..., Header("X-...")]')
     return Transfer(headers, bodies[0] if bodies else None, _takes_forms(parts, bodies), files, result)
 
@@ -153,14 +153,17 @@ def _kind_of(part: Mapping[str, Any]) -> str:
 
 
 def _header_of(name: str) -> str:
-    """Return the name of a header. A schema may be of a hostile server, which must not choose the bytes of a request.
+    """Return the name of a header.
 
-    Raises: ConfigError for a name that is not one of a header, or that has a meaning for the transfer.
+    The schema may come from a hostile server, which must not choose the bytes of a request.
+
+    Raises: ConfigError for an invalid header name, and for a header that authenticates or controls the request.
     """
     expected = 'the name of a header, such as "X-Event"'
     text("header.name", name, pattern=_TOKEN, expected=expected)
     if name.lower() in _RESERVED:
-        raise ConfigError.invalid("header.name", name, "a header that is not part of the transfer")
+        expected = "a header that neither authenticates nor controls the request"
+        raise ConfigError.invalid("header.name", name, expected)
     return name
 
 

@@ -121,7 +121,7 @@ def _lose(items: Iterator[Any], lost: TransportError, name: str) -> Iterator[Any
 def _named(error: Any, name: str) -> PortalError:
     """Return an error for one call; one that is given as a class gets a message."""
     if isinstance(error, type):
-        return error(f"{name} failed, as its mock says")  # type: ignore[no-any-return]
+        return error(f"{name} failed: its mock has fails(...)")  # type: ignore[no-any-return]
     return fresh_error(error)  # type: ignore[no-any-return]
 
 

@@ -91,7 +91,7 @@ def test_an_exception_ends_only_its_step(
     assert loop.running
     assert loop.guard.failures == 1
     assert len(steps.threads) == 1
-    assert "a step of test-loop failed: failures in a row 1" in caplog.text
+    assert "a step of test-loop failed: consecutive_failures=1" in caplog.text
 
 
 def test_a_log_handler_that_raises_does_not_end_the_loop(loops: Callable[..., BackgroundLoop]) -> None:

@@ -40,7 +40,7 @@ from tests.support.command import run
         (["--auth-failure-limit", "often", "--token", "a=b"], 2, "often"),
         (["--trusted-proxy", "10.0.0.1/8"], 2, "trusted_proxies"),
         (["--advertise", "10.0.0.7:8080"], 2, "need --directory"),
-        (["--directory", "file:///portals.json"], 2, "which something else writes"),
+        (["--directory", "file:///portals.json"], 2, "because another program writes it"),
         (["--directory", "sqlite:///portals.sqlite", "--directory-key", "short"], 2, "at least 16 bytes"),
         (["--tls-key", "key.pem"], 2, "--tls-key needs --tls-certificate"),
         (["--tls-certificate", "nowhere.pem"], 2, "nowhere.pem"),

@@ -118,7 +118,7 @@ def test_a_scheduler_that_does_not_respond(scheduler: Memory, caplog: pytest.Log
     publication.start()
     scheduler.fails = True
     publication.stop()
-    assert "is not withdrawn" in caplog.text
+    assert "were not withdrawn" in caplog.text
 
 
 def test_the_last_of_two_changes_at_once_counts(scheduler: Memory) -> None:

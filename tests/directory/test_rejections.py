@@ -20,7 +20,7 @@ def test_a_subject_is_logged_once_in_an_interval(caplog: pytest.LogCaptureFixtur
     clock.now += 60.0
     log.note("a", "x")
     assert [one.getMessage() for one in caplog.records[2:]] == [
-        "left out: 2 more in the last interval, which are not named",
+        "left out: 2 more in the last interval were not logged",
         "left out: 'a': x",
     ]
 

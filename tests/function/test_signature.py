@@ -86,20 +86,20 @@ REJECTED: list[tuple[Any, Any, str]] = [
     ({"type": "object"}, hook, r"hook requires event, which the input schema does not; .*\*\*members"),
     ({}, hook, "hook requires event"),
     (True, hook, "hook requires event"),
-    ({"type": "object", "additionalProperties": {"type": "integer"}}, hook, "takes no other names"),
+    ({"type": "object", "additionalProperties": {"type": "integer"}}, hook, "must have \\*\\*members"),
     (obj(a={}), two, "two requires a"),
-    (obj("a", a={}, c={}), two, "two takes no c"),
-    (obj("a", a={}) | {"additionalProperties": True}, two, "takes no other names"),
-    (obj("a", a={}) | {"patternProperties": {"^x-": {}}}, two, "takes no other names"),
-    ({"$ref": "#/$defs/a", "$defs": {"a": obj("a", a={}, c={})}}, two, "two takes no c"),
+    (obj("a", a={}, c={}), two, "two has no parameter c"),
+    (obj("a", a={}) | {"additionalProperties": True}, two, "must have \\*\\*members"),
+    (obj("a", a={}) | {"patternProperties": {"^x-": {}}}, two, "must have \\*\\*members"),
+    ({"$ref": "#/$defs/a", "$defs": {"a": obj("a", a={}, c={})}}, two, "two has no parameter c"),
     ({"type": "object", "allOf": [obj("b", b={})]}, two, "two requires a"),
     (obj("a", a={}), positional, "positional-only"),
-    (Loaded, hook, "takes no a"),
-    (Open, two, "takes no other names"),
+    (Loaded, hook, "has no parameter a"),
+    (Open, two, "must have \\*\\*members"),
     (Optional, two, "two requires a"),
-    ({"c": fields.Integer()}, two, "takes no c"),
+    ({"c": fields.Integer()}, two, "has no parameter c"),
     (Order, two, "must be a TypedDict or a dict"),
-    (dict[str, int], two, "takes no other names"),
+    (dict[str, int], two, "must have \\*\\*members"),
 ]
 
 
@@ -161,7 +161,7 @@ def test_a_function_without_a_signature_is_not_compared() -> None:
 
 
 def test_the_instance_of_a_method_is_no_parameter() -> None:
-    with pytest.raises(ConfigError, match="takes no sku"):
+    with pytest.raises(ConfigError, match="has no parameter sku"):
 
         @service
         class Wrong:

@@ -82,7 +82,7 @@ def require_key(key: str | bytes | PublicKey | None, algorithms: frozenset[str])
     """
     secrets = [algorithm for algorithm in algorithms if is_symmetric(algorithm)]
     one_kind = not secrets or len(secrets) == len(algorithms)
-    _require(one_kind, "for one kind of algorithms: those of a shared secret (HS), or those of a public key")
+    _require(one_kind, "for algorithms of one kind: shared secret (HS) or public key (RS, PS, ES, EdDSA)")
     if secrets:
         return _require_secret(key, max(secrets, key=_HMAC.__getitem__))
     public: PublicKey = _public_key(key)

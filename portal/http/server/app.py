@@ -266,7 +266,7 @@ class HTTPApp:
             named = getattr(layer, "named", None)  # of Portal's middleware; that of others may be anything
             for name in sorted(named - published) if isinstance(named, frozenset) else ():
                 near = get_close_matches(name, published, 1)
-                hint = f"; is {near[0]} meant?" if near else ""
+                hint = f"; did you mean {near[0]}?" if near else ""
                 _log.error("%s names %s, which is not published here%s", type(layer).__name__, name, hint)
 
     # routing

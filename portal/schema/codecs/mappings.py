@@ -114,7 +114,7 @@ def _key_decoder(decode_key: Callable[[Any], Any], decode_value: Converter | Non
         values = data.values() if decode_value is None else map(decode_value, data.values())
         found = container(dict(zip(keys, values, strict=True)))
         if len(found) != len(keys):
-            raise ValueError("must not have two names that are one key in Python")
+            raise ValueError("must not have two names that become the same key in Python")
         return found
 
     return decode

@@ -191,7 +191,7 @@ def _checked_decoder(decode: Converter, computed: list[Field]) -> Converter:
             if field.name in value:
                 sent, decode_part = value[field.name], field.codec.decode
                 if getattr(found, field.name, MISSING) != (sent if decode_part is None else decode_part(sent)):
-                    message = f"must leave out {field.name!r}, which is computed, or have the value that is computed"
+                    message = f"must leave out {field.name!r}, or have the value that the class computes for it"
                     raise Violation(message, "readOnly", True)
         return found
 

@@ -67,7 +67,7 @@ def _dataclass_fields(kind: Any, hints: dict[str, Any]) -> Iterator[ClassField]:
     for name, hint in hints.items():
         if isinstance(hint, dataclasses.InitVar) or hint is dataclasses.InitVar:
             where = f"{type_name(kind)}.{name}"
-            message = f"{where} is an InitVar: the value is not kept, so that it cannot be sent; make it a field"
+            message = f"{where} is an InitVar, whose value is not kept and cannot be sent; make it a field"
             raise ConfigError(message, path=where)
     for field in dataclasses.fields(kind):
         default = MISSING if field.default is dataclasses.MISSING else field.default
@@ -83,7 +83,7 @@ def _dataclass_fields(kind: Any, hints: dict[str, Any]) -> Iterator[ClassField]:
 def require_plain_default(default: Any, where: str) -> None:
     """Raise ConfigError for a default that describes a field, as `Field(ge=1)` of pydantic does."""
     if {"FieldInfo", "Representation"} <= {kind.__name__ for kind in type(default).__mro__}:
-        message = f"{where}: {default!r:.80} is no value; write it inside Annotated, and the default after ="
+        message = f"{where}: {default!r:.80} is not a default value; write it inside Annotated, and the default after ="
         raise ConfigError(message, path=where, expected="a hint such as Annotated[int, Field(ge=1)]")
 
 
@@ -215,7 +215,7 @@ def _require_constructor(kind: Any, fields: list[ClassField]) -> None:
     """Raise ConfigError if a class does not take its fields by name, as one with an `__init__` of its own may not."""
     if inspect.isabstract(kind):
         name = type_name(kind)
-        raise ConfigError(f"{name} is abstract, so that no value can be made of it; take a union of classes", path=name)
+        raise ConfigError(f"{name} is abstract, so it has no instances; use a union of its subclasses", path=name)
     try:
         signature = inspect.signature(kind)
     except ValueError:  # a class of an extension may have none

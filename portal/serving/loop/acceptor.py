@@ -206,4 +206,4 @@ class Acceptor:
 
 @cache  # once a process
 def _log_clamped(wanted: int, kept: int) -> None:
-    _log.warning("connections=%d exceeds what the limit of open files allows; %d are kept", wanted, kept)
+    _log.warning("connections=%d exceeds the limit of open files; the listener uses %d", wanted, kept)

@@ -69,7 +69,7 @@ class StoredBody:
         Raises: ProtocolError (503) if all bodies together, or those of the client, take too much; OSError of the disk.
         """
         if not self._budget.reserve(self._client, len(data)):
-            raise ProtocolError("too much of other requests is on disk", status=503)
+            raise ProtocolError("other request bodies fill the space on disk (max_input_on_disk)", status=503)
         self.size += len(data)
         rest = memoryview(data)
         while rest:

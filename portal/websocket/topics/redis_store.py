@@ -284,7 +284,7 @@ class RedisTopicStore:
         try:
             self._link.run(add)
         except StoreUnavailable as error:
-            _log.debug("the reader of topics goes on by itself: %s", error)
+            _log.debug("the reader of topics was not woken: %s", error)
 
 
 def _event(offset: int, fields: dict[str, Any], at: Callable[[float], float]) -> TopicEvent | None:

@@ -122,7 +122,9 @@ class Topic:
     def address(self) -> Address:
         """The address, to which `Consumer.subscribe` and `Consumer.publish` connect."""
         if self._address is None:
-            raise ConfigError(f"the topic {self.name} has no address", path="topic.address")
+            raise ConfigError(
+                f"the topic {self.name} has no address; make topics with WebSocketPortal.topic", path="topic.address"
+            )
         return self._address()
 
     @property
@@ -317,7 +319,7 @@ class Topic:
         try:
             return bool(to(subscriber))
         except Exception as error:
-            _log.error("the audience of an event of %s failed: %s: %s", self.name, type(error).__name__, error)
+            _log.error("the callable to= of an event of %s failed: %s: %s", self.name, type(error).__name__, error)
             return False
 
     def count_missed(self, events: int) -> None:

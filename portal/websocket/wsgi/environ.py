@@ -69,7 +69,7 @@ def socket_of(environ: Mapping[str, Any]) -> tuple[socket.socket, str]:
     """
     if not environ.get("wsgi.multithread"):
         raise ProtocolError(
-            "this WSGI server serves one request at a time, so that a WebSocket would hold it up",
+            "this WSGI server serves one request at a time, so a WebSocket would block it",
             status=501,
             hint="run gunicorn with --worker-class gthread --threads 100, or Portal's own worker class",
         )

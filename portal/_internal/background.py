@@ -97,7 +97,7 @@ class LoopGuard:
         failures: how many steps have failed.
         in_a_row: how many of the last steps have failed.
 
-    Threads: any. A thread that was overtaken may note a failure beside the one that runs the loop.
+    Threads: any. A replaced thread that still runs may add to it, too.
     """
 
     __slots__ = ("_clock", "_first", "_lock", "_name", "_pause", "failures", "in_a_row")

@@ -71,7 +71,7 @@ def _own_again(lock: Any, state: Any) -> None:
 
 
 class PoolFuture(Future[Any]):
-    """A future whose lock a signal's handler cannot leave owned: otherwise the worker could never set the result."""
+    """A future whose lock stays free when a signal handler raises. Otherwise the worker could never set the result."""
 
     def __init__(self) -> None:
         super().__init__()

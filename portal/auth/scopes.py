@@ -21,7 +21,7 @@ class RequireScopes:
         RequireScopes("portal", functions={"refund": ["orders:write"]}, groups={"billing": ["billing"]})
 
     A call requires the scopes of all calls, those of its function, and those of the group or service it was called in.
-    If that is no scope at all, the call passes, with or without an identity.
+    If no scope is required, the call passes, with or without an identity.
 
     Args:
         scopes: scopes that every call requires.

@@ -19,7 +19,7 @@ PREFIX = "portal-once-"
 
 
 class OnceOnly(_Plugin):  # type: ignore[misc]  # Any, whether distributed is installed or not
-    """Lets a task with such a key fail with the first worker that dies while it runs."""
+    """Makes a task fail, and not run again, if its worker dies. It applies to tasks whose keys begin with `PREFIX`."""
 
     name = "portal-once-only"
     idempotent = True

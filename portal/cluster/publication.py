@@ -42,8 +42,8 @@ class Publication:
     """Publishes entries at a scheduler, and again when the scheduler has lost them.
 
     The scheduler has a generation, which changes when somebody withdraws entries, and is gone after a restart. A thread
-    looks at it, and publishes everything again if it is another one. So a replica that stops takes away no entry of
-    others for long.
+    reads it regularly, and publishes everything again if it has changed. So a replica that stops removes the entries of
+    other replicas only for a moment.
 
     Args:
         scheduler: keeps the entries.

@@ -41,14 +41,18 @@ class _UnsignedWatch:
 
 
 class CheckedDirectory:
-    """Passes a directory on. If anybody may write it, it notes the origins of what it names, and drops other schemes.
+    """Wraps a directory.
+
+    If anybody may write to the directory, this class notes the origins of its entries, and drops entries with schemes
+    other than http, https, ws and wss.
 
     Args:
         directory: the directory.
         owned: whether `close` closes it.
 
     Attributes:
-        trusted: whether only those can write it who may get credentials. A directory that does not say is trusted.
+        trusted: whether all who can write to the directory may get credentials. A directory that does not say is
+            trusted.
 
     Threads: any.
     """
@@ -117,7 +121,7 @@ class CheckedDirectory:
 
 
 class GuardedCredential:
-    """Sends a credential to no server that an unsigned entry of a directory has named.
+    """Sends a credential, but not to servers that an unsigned entry of a directory has named.
 
     Args:
         credential: of the Consumer.

@@ -50,7 +50,7 @@ class Explanation:
         why: the reason, in one sentence.
         stages: the stages of the call in their order, the outermost first.
         timeout: seconds for the call, or None.
-        tokens: the attempts that may still fail before no other follows; see `RetryBudget`.
+        tokens: how many attempts may fail before the budget allows no other; see `RetryBudget`.
         panic: whether ejections are ignored because too few instances are healthy.
         problem: why the directory's list may be out of date, or None.
     """

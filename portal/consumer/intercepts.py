@@ -23,10 +23,10 @@ class OwnsAddresses(Protocol):
 class Intercepts:
     """Resolvers that take precedence over all others, for the addresses that they own.
 
-    A resolver is held weakly: one that nothing else keeps alive responds no more.
+    A resolver is held weakly: one that nothing else keeps alive no longer responds.
 
     Attributes:
-        version: grows with each change. What was resolved at another version must be resolved again.
+        version: grows with each change. An address that was resolved at another version must be resolved again.
 
     Threads: any; a look-up takes no lock.
     """

@@ -20,7 +20,7 @@ class RemoteResolvers:
     """Makes the resolvers of http, https, ws, wss and dask.
 
     Args:
-        credential, cache: for clients that have none.
+        credential, cache: used by clients that have none of their own.
         timeout: seconds for a call without a deadline.
 
     Threads: any.

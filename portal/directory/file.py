@@ -27,7 +27,9 @@ _TICK = 3.0  # seconds, at least those between two times that a file system tell
 
 
 class FileSource:
-    """Reads a JSON file again whenever it changes. Write it by renaming, so that no half of it is read.
+    """Reads a JSON file again whenever it changes.
+
+    Replace the file by renaming another one to it, so that no half of it is read.
 
     Args:
         path: of the file.

@@ -56,7 +56,7 @@ class Record:
 
     Attributes:
         functions: what it serves.
-        lease: seconds after which it is dropped unless it renews the record.
+        lease: seconds after which the portal is dropped unless it renews the record.
         load: calls that were running when the record was written.
         at: when the record was written, as `time.time`.
 

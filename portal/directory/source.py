@@ -39,11 +39,11 @@ class NameTable:
 
 
 class Source(Protocol):
-    """Where the instances of names are read from.
+    """The place from which the instances of names are read.
 
     Attributes:
         interval: seconds until the next poll.
-        trusted: whether only those can write who may get the credentials of the caller.
+        trusted: whether all who can write may get the credentials of the caller.
         problem: what is wrong with what was read last, or None.
 
     Threads: one at a time.

@@ -27,7 +27,7 @@ _TABLES = (
 
 
 class SQLiteStore:
-    """Keeps records in a file that the processes of one host share. Who may write the file may register.
+    """Keeps records in a file that the processes of one host share. Every process that may write the file may register.
 
     Each operation opens the file anew, so that a removed or replaced file, and a fork, do no harm.
 

@@ -13,7 +13,7 @@ __all__ = ["UnsignedOrigins"]
 class UnsignedOrigins:
     """Knows each server that is in a list now, and those that were in a list last.
 
-    A server that is in a list is never forgotten, so that nobody can have it forgotten by many other entries.
+    A server that is in a list is never forgotten, so that many other entries cannot displace it.
 
     Args:
         max_former: servers to remember that are in no list any more.

@@ -50,7 +50,7 @@ class PortalError(Exception):
     Attributes:
         delivery: "not_sent" when the function did not start, "unknown" when it may have, "executed" when it did, None
             when the error does not tell. After "unknown" and "executed", a second call may repeat side effects.
-        exposure: how much of it the clients of a server get that does not run with debug=True.
+        exposure: how much of it a server without debug=True sends to its clients.
         received: whether another process sent it.
         members: names of the attributes that are sent with the error; those of its bases are included.
         transient: parameters of `__init__` that stay in this process.

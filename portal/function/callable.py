@@ -53,7 +53,8 @@ class Function(Generic[P, R_co]):
         validate_output: what to do with a result that does not fit: "error" (raise), "warn" (log it and return it) or
             "off" (return it).
         address: the address that was resolved to it, or None.
-        options: the options of `@function`, from which another process makes it again if it finds it under no name.
+        options: the options of `@function`. Another process that cannot find the function by its name makes it from
+            them.
 
     Threads: any; a Function holds no state between calls. Pickle: as the name under which it is found in its module.
     """

@@ -1,5 +1,7 @@
 """AllowedHosts: which values of the Host header a server accepts.
 
+`network/host_check.py` has the default of a portal, and rejects requests with another host.
+
 A page of an attacker's site can reach a server of the visitor's own machine or network: its name comes to mean another
 address (DNS rebinding). For the browser both are of one origin. Only the Host header shows the attacker's name.
 

@@ -1,5 +1,7 @@
 """Convert JSON data to the JSON text that crosses the border to JavaScript, and back.
 
+Values that JSON does not have, such as `Uint8Array` and `Map`, are converted in JavaScript, see `prelude.py`.
+
 A number of JavaScript is a double. An integer that a double cannot hold exactly is rejected on the way in. On the way
 out, JavaScript writes a number as the shortest text that means the same double. So an integer over 2^53 is read as a
 double, but for a BigInt, which is exact and ends in "e0".

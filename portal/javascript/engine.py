@@ -90,10 +90,12 @@ class Capabilities:
         trusted: whether it may run trusted code in threads of this process.
         limits: the names of the limits that it enforces itself. A child process enforces the time in any case.
         promises: whether it runs async functions.
-        address_space: bytes of virtual memory that a child needs beside the heap; None if it cannot bear RLIMIT_AS.
+        address_space: bytes of virtual memory that a child needs beside the heap; None if it does not work with
+            RLIMIT_AS.
         data: bytes of private memory that a child needs beside the heap; None if it has another limit.
         threads: whether the engine starts threads of its own.
-        forks: whether a child has to fork for each call, as a new global object shares built-in objects with others.
+        forks: whether a child has to fork for each call, because a new global object shares its built-in objects with
+            others.
     """
 
     version: str

@@ -75,8 +75,8 @@ class FlatObject:
         fits: JSON data -> whether it fits the schema; called only if the classes of the members do not decide it.
 
     Attributes:
-        encode: parameters -> JSON text; None for those that may be valid and take the general way.
-        decode: JSON text of a result -> the object; None for one that may be valid and takes the general way.
+        encode: parameters -> JSON text; None if only the general conversion can tell whether they are valid.
+        decode: JSON text of a result -> the object; None if only the general conversion can tell whether it is valid.
 
     Threads: immutable; any thread may use it.
     """

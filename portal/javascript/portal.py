@@ -68,22 +68,22 @@ class PublishedScript(ResolvedFunction):
 
 
 class JavaScriptPortal(Portal):
-    """Publish JavaScript functions. Each answers at `js://engine/name/fingerprint`, and at `js://name`.
+    """Publish JavaScript functions. Each has the addresses `js://engine/name/fingerprint` and `js://name`.
 
     A function is untrusted unless it says otherwise: each call runs in a child process, in a global object of its own,
     under the limits of the sandbox. Code with `trusted=True` runs in threads of this process and keeps its state
     between calls. The sandbox must permit it.
 
-    The portal need not be started. `start`, or the first call, starts the child processes, and tries whether a loop, a
-    hog and a deep recursion are stopped. To publish a function over HTTP as well, pass `resolve_function(address)` to
-    `HTTPPortal.apply`.
+    The portal need not be started. `start`, or the first call, starts the child processes, and checks that an endless
+    loop, a script that fills the memory, and a deep recursion are stopped. To publish a function over HTTP as well,
+    pass `resolve_function(address)` to `HTTPPortal.apply`.
 
     Args:
         engine: the engine of functions that name none; "auto" takes the first that is installed.
         sandbox: "untrusted", "trusted", "hostile", or a Sandbox.
         host: what scripts may ask of this process; None grants nothing but `console`.
         caller: makes the calls of `portal.call` in scripts, such as `Consumer.call_at`.
-        config: settings of single functions by name; they go before what the functions ask for.
+        config: settings of single functions by name; they take precedence over those of the functions.
         fuel_quota: bounds the fuel of each caller; it needs an engine that counts fuel, such as quickjs-wasm.
         executor: where every call runs; None for the thread of the caller.
         middleware: around every call, the first outermost.

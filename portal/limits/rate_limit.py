@@ -41,11 +41,11 @@ _KEYS: dict[str, Callable[[Call], str]] = {
 class RateLimit:
     """Call middleware that limits the rate of calls for each client, network or function, or for all together.
 
-    A call beyond the rate is rejected with RateLimitError and does not run. Every reply has the headers `ratelimit` and
-    `ratelimit-policy`: a quota of `q` calls in `w` seconds, `r` remaining calls, `t` seconds until the quota is full. A
-    rejection has `retry-after`, too. Listings, rpc.discover and calls of unknown functions count as calls, unless the
-    limit is for certain functions. With several limits a call must pass all of them, in their order; the limits that
-    it passed count it.
+    A call beyond the rate is rejected with RateLimitError and does not run. Every response has the headers `ratelimit`
+    and `ratelimit-policy`: a quota of `q` calls in `w` seconds, `r` remaining calls, `t` seconds until the quota is
+    full. A rejection has `retry-after`, too. Listings, rpc.discover and calls of unknown functions count as calls,
+    unless the limit is for certain functions. With several limits a call must pass all of them, in their order; the
+    limits that it passed count it.
 
     Args:
         rate: "100/minute", "5/second", "20/30s".

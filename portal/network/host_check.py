@@ -30,7 +30,7 @@ class HostCheck:
         clock: seconds, as `time.monotonic`.
 
     Attributes:
-        known: values that were accepted before, for a test without a call.
+        known: values that were accepted before; a caller that finds a value here need not call `accepts`.
         rejected: counts the rejected requests.
 
     Threads: any.

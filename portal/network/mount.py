@@ -15,7 +15,7 @@ class Place(NamedTuple):
     """A path prefix and the app that is served there.
 
     Attributes:
-        shared: whether another app of the listener that has the prefix already keeps it.
+        shared: whether an app that already has the prefix on the listener keeps it.
     """
 
     prefix: str

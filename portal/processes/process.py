@@ -55,7 +55,7 @@ class WorkerProcess:
             raise
         try:
             if self._connection.receive(start_timeout) != READY:
-                raise OSError("its first message was another one")
+                raise OSError("its first message was not the expected one")
         except (OSError, EOFError) as error:
             self.kill()
             end = self.close()

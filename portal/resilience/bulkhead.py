@@ -90,7 +90,7 @@ class Bulkhead:
 
 
 class HeldStream(ClosingIterator):
-    """The items of a streaming call, which gives something back once when it ends or is closed.
+    """The items of a stream. When it ends or is closed, it calls `release` once.
 
     Args:
         items: the items.

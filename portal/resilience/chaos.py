@@ -28,8 +28,7 @@ class Chaos:
         Policy(chaos=Chaos(slow=0.1, delay=0.5, fails=0.05, drops_after_execution=0.01, seed=7))
 
     The faults are drawn in the order of the calls. So the same seed and the same order of calls give the same faults.
-    Every call has its three draws, whether they are used or not, so that a changed share leaves the other faults as
-    they are.
+    Every call draws three numbers, used or not, so that a changed share does not change the other faults.
 
     Args:
         slow: the share of calls that are delayed before they are sent, from 0 to 1.

@@ -47,7 +47,7 @@ class Fallback:
 
     Args:
         value: JSON data. Each caller gets a copy.
-        function: callable (call, error) -> JSON data. What it raises is raised to the caller.
+        function: callable (call, error) -> JSON data. Its exceptions reach the caller.
         address: of a function that is called with the same parameters. If that fails too, the first error is raised.
         on: callable (error) -> bool; for which errors. By default those that show that the service cannot respond:
             unreachable, too slow, overloaded, limited, an open circuit.

@@ -26,7 +26,7 @@ __all__ = ["NO_CONVERSION", "Conversion", "Shapes", "generate_conversion", "para
 
 
 class Conversion(NamedTuple):
-    """The generated functions of a schema; None for those that there are not.
+    """The generated functions of a schema; None for one that does not exist.
 
     Attributes:
         load: JSON data -> native value, checked and converted at once. It may raise anything for data that it does not

@@ -40,14 +40,14 @@ class ServingConfig:
         max_wait: how long a request may wait for a worker. Then it gets 503.
         queue_per_client: most requests of one client that may wait for a worker; None for half of `queue`.
         max_running_per_function, max_running_per_client: most workers that calls of one function, or of one client, may
-            hold. Further calls wait in the queue. A call that was answered at its deadline counts until it ends; if
-            all of them are such calls, further ones get 503 at once. None for three quarters of `workers` for a
+            hold. Further calls wait in the queue. A call counts until it ends, also after its deadline. If all of them
+            have passed their deadlines, further calls get 503 at once. None for three quarters of `workers` for a
             function and seven eighths for a client, at least one less than there are.
-        max_abandoned: most calls that were answered at their deadline and hold no worker, although they still run: each
-            has a further thread. None for as many as `workers`.
+        max_abandoned: most calls that run on after their deadline without holding a worker: each has a further thread.
+            None for as many as `workers`.
         max_computing: most requests at a time of those that usually take more than a millisecond of processor time.
             Further ones wait, and the clients take turns. One that has run for half a second no longer counts. None
-            for half of the processors, at least one: threads that compute wait for each other, and everybody for them.
+            for half of the processors, at least one: threads that compute delay each other and all other calls.
         connections: most open connections, and no more than the limit of open files allows. A further one takes the
             place of the longest idle one, of the client with the most connections first.
         connections_per_client: most open connections of one client; None for half of `connections`. Trusted proxies and
@@ -63,7 +63,7 @@ class ServingConfig:
         head_timeout: from the first byte of a request, or the start of a TLS connection, to the end of the head.
         body_timeout: from the end of the head to the end of the body. A body on disk has this time for each MiB.
         idle_timeout: time after which an idle connection is closed.
-        write_timeout: time after which a client is given up that reads nothing of its response.
+        write_timeout: time after which the connection of a client that reads nothing of its response is closed.
         max_input: bytes that are kept of all requests whose body has not arrived completely, or that wait or run after
             that. Above it, the client with the most of them loses its largest request.
         max_unknown_input: those of callers that have not been authenticated.

@@ -38,7 +38,7 @@ class FaultProxy:
 
     Args:
         target: the server: an address such as "http://127.0.0.1:8080", or a port of 127.0.0.1.
-        faults: what may happen to an exchange; the seed chooses among them. None happens without any.
+        faults: what may happen to an exchange; the seed chooses among them. Without faults, bytes pass unchanged.
         seed: decides which exchange gets which fault, by the order in which they begin.
         share: the part of exchanges that get a fault, from 0 to 1.
 

@@ -44,7 +44,8 @@ class Mock:
         portal.mock(charge).when(amount=matching("^-")).raises(ValueError("negative"))
 
     Each of `returns`, `raises`, `side_effect` and `yields` adds a behaviour. A behaviour with `when` takes precedence
-    over one without. Among those the one with the largest `after` that was reached applies, the last added of several.
+    over one without. Among those, the one with the largest `after` that was reached applies; if there are several, the
+    last one added.
 
     `slow`, `fails` and `drops_after_execution` add faults of the network between the caller and the mock. The seed of
     the portal decides which calls have one.

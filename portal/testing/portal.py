@@ -46,8 +46,8 @@ class TestingPortal(LocalPortal):
     have over the network.
 
     Args:
-        base: the base address of a server, such as "http://stock.example/api"; None for `test://` and `mock://`. One
-            portal at a time has a base; of two bases one below the other, the longer one responds.
+        base: the base address of a server, such as "http://stock.example/api"; None for `test://` and `mock://`. Only
+            one open portal may have a base. If one base is below another, the portal with the longer base responds.
         seed: decides which calls of a mock have a fault (`Mock.slow`, `fails`, `drops_after_execution`).
         middleware: around every call, inside the history.
         executor: runs the calls; see LocalPortal.

@@ -66,7 +66,7 @@ class Session:
 
     Args:
         max_calls: calls of the peer that run at a time at most. Further ones get OverloadedError.
-        max_pending: calls of this side without an end at most.
+        max_pending: calls of this side without a response at most.
         max_batch_response: bytes of the results of one batch at most.
         decoder: decodes the texts; one with the default bound when None.
         debug: whether the peer sees what functions of this side raise.

@@ -29,8 +29,8 @@ class ServiceProxy:
     parameters are validated before they are sent, and the result is JSON data. `warehouse["level@1"]` is a version of
     it, and `warehouse["stock-level"]` one whose name is not an identifier. `dir` and `help` list the functions.
 
-    The functions are those of the moment: if the service is deployed anew, a function with another schema fetches that
-    schema, and an unknown name lets the proxy ask again which functions there are.
+    The proxy follows a service that is deployed anew: a function whose schema has changed fetches the new schema. For
+    an unknown name the proxy asks the server again which functions there are.
 
     Threads: any.
     """

@@ -198,8 +198,8 @@ def _complete(raw: Any) -> Iterator[bytes]:
 class OneTimeBody:
     """A request's body that can be sent once.
 
-    The retries of an adapter would send a call again that may have been executed. They rewind the body first, which
-    fails here once it has been read.
+    The retries of an adapter could repeat a call that may have been executed. An adapter rewinds the body before it
+    retries. That fails here, once the body has been read.
 
     Threads: one at a time.
     """

@@ -49,8 +49,8 @@ class TLSConnectionPools(ConnectionPools):
 class TLSConnectionPool(ConnectionPool):
     """Idle connections to one host and port, and the session that a new connection resumes.
 
-    A session is of one server, and of what this client trusts. So a resumed connection needs no second look at the
-    certificate.
+    A session belongs to one server and one set of trusted authorities. So a resumed connection need not check the
+    certificate again.
 
     Args:
         limits: timeouts, and how many idle connections to keep.

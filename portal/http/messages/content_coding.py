@@ -45,7 +45,7 @@ class DecompressionLimit:
     """The default limit of decompressed bodies of one server, and the number of bodies that exceed a limit.
 
     Args:
-        max_size: bytes, those of a body that is not compressed.
+        max_size: bytes of a decompressed body; the same as the limit of a body that is not compressed.
 
     Threads: any.
     """

@@ -22,9 +22,9 @@ class AuthFailureLimit:
     Requests that are handled at the same time are not held back: there may be as many more attempts as there are
     workers. Put it inside RequestLog and CORS, and outside of all other middleware.
 
-    A 401 that is not a guess takes nothing: that to a request without a credential, to a token that has a valid
-    signature and has expired or is for another audience, and that of a function. HTTP middleware that checks a
-    credential itself raises `AuthenticationError(guess=True)`, which is counted.
+    A 401 that is not a guess takes nothing: one for a request without a credential, one for a valid token that has
+    expired or is for another audience, and one of a function. HTTP middleware that checks a credential itself raises
+    `AuthenticationError(guess=True)`, which is counted.
 
     A client is its IPv4 address, or the /64 of its IPv6 address. Behind proxies, set `trusted_proxies` of the portal:
     without it all clients of a proxy count as one, and one of them could lock out the others.

@@ -69,7 +69,7 @@ class ChildProcess:
 
     Attributes:
         active: the measures of `lock_down` that are in force.
-        able: what the child can still do of what it must not; empty if it was tried and failed.
+        able: the forbidden operations that the child can still do; empty if all attempts have failed.
         uses: how many calls it has made.
 
     Raises: EngineError (stage "host") if the child does not start.

@@ -45,7 +45,7 @@ class Codec:
             raises.
         hashable: whether the native values are hashable, as far as the hint says.
         structure: returns its shape, given a function that returns those of its parts; None if its own converters and
-            a validator are needed. What changes `json`, `decode` or `encode` other than by annotations drops it.
+            a validator are needed. Code that changes `json`, `decode` or `encode` drops it, except for annotations.
     """
 
     json: dict[str, Any]

@@ -35,8 +35,8 @@ class Shape(Protocol):
 
     Attributes:
         is_same: whether the native value is the JSON data itself.
-        is_pure: whether loading runs no code of a user. Nobody notices then that a value was made of data of which
-            another part is rejected.
+        is_pure: whether loading runs no code of a user. Then a value may be made before another part of the data is
+            rejected.
     """
 
     is_same: bool
@@ -89,7 +89,7 @@ class TextShape:
 
     Args:
         parse: text -> native value; raises for other text.
-        encode: native value -> text; another value becomes something else than text.
+        encode: native value -> text; for any other value, something that is not text.
         has_format: text -> whether it has the format of the schema; None if there is none.
     """
 

@@ -57,7 +57,7 @@ _META_OPTIONS = (
 
 
 class Rule(NamedTuple):
-    """One rule.
+    """One rule that a constraint adds to a hint.
 
     Attributes:
         name: "ge", "min_length", "pattern", "unique", "predicate", "timezone", "uuid_version", "description" and so on.

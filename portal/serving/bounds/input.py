@@ -24,7 +24,8 @@ class InputShare:
     Attributes:
         held: bytes that are counted for it.
         receiving: whether its present message has not arrived completely.
-        known: whether its present message comes from a caller that has been authenticated, or needs not be.
+        known: whether its present message comes from a caller that has been authenticated, or that needs no
+            authentication.
         refused: whether the connection must give up, as too much is held.
 
     Threads: the thread that owns the connection calls the methods. `InputBudgets` changes the attributes.

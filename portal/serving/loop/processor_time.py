@@ -20,7 +20,7 @@ class ProcessorTime:
     """The usual processor time of requests.
 
     Requests of one client for one path have an average of their own, as the client decides what it sends there. The
-    first request of a client counts as the path's others do.
+    first request of a client is judged by the average of its path.
 
     Args:
         max_keys: number of averages of each kind. When there are more, all of them are forgotten.

@@ -22,8 +22,8 @@ class Reconnect:
         initial_backoff: the bound of the first wait, in seconds.
         max_backoff: the largest bound, in seconds.
         multiplier: growth of the bound, at least 1.
-        stable_after: seconds for which a connection must stay open before the bound starts anew. A server that accepts
-            connections and closes them at once is not asked more often for it.
+        stable_after: seconds for which a connection must stay open before the bound starts anew. So a server that
+            accepts connections and closes them at once is not called more often.
         patience: seconds after a loss for which calls wait although attempts to connect fail, so that a restart of the
             server goes unnoticed. After that, a failed attempt fails the calls that were not sent, as over HTTP.
 

@@ -47,8 +47,8 @@ def function_threads() -> WorkerPool:
 class LinkPool:
     """The links of one client. Addresses below the path of one portal share its links.
 
-    Where a portal's path ends is not known from an address. The first connection leads to the address without name and
-    id, and the server tells its path; until then addresses of the same group or base share a link.
+    An address does not show where the path of its portal ends. The first connection leads to the address without name
+    and id, and the server tells its path; until then addresses of the same group or base share a link.
 
     Args:
         make_link: makes a link to the portal at an address.

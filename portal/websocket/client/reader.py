@@ -234,7 +234,7 @@ class Reader:
         try:
             handler.on_failure(error)
         except BaseException:
-            _log.exception("giving up a WebSocket connection failed")
+            _log.exception("a failed WebSocket connection could not be closed")
             self.detach(handler)
 
     def _apply_changes(self) -> None:

@@ -39,8 +39,8 @@ class WebSocketApp:
         hosts: decides which values of the Host header are accepted.
         origins: decides which pages may connect.
         proxies: networks of trusted proxies.
-        late_credentials: whether a client may connect without a credential and send it by rpc.authenticate, as a page
-            in a browser must that has no cookie.
+        late_credentials: whether a client may connect without a credential and send it by rpc.authenticate, as a
+            browser page without a cookie must.
         decoder: decodes the texts of clients.
         debug: whether clients see what functions raise.
 

@@ -6,7 +6,7 @@ __all__ = ["MessageRate"]
 
 
 class MessageRate:
-    """A bucket of messages that fills evenly and holds those of one second.
+    """A token bucket for messages. It fills at `rate` and holds the messages of one second.
 
     Args:
         rate: messages a second.

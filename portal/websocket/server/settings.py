@@ -63,7 +63,7 @@ class WebSocketConfig:
         idle_timeout: time without a message and without a subscription or call after which a connection is closed with
             4408; None for no limit.
         ping_interval: time without a byte from the client after which it gets a ping.
-        ping_timeout: time for its response. Then the connection is taken for dead.
+        ping_timeout: time for its response. After that, the connection counts as lost.
         close_timeout: time for the client's part of the closing handshake.
         credential_grace: time after the expiry of a credential in which the client may renew it by rpc.authenticate.
             Then the connection is closed with 4401.

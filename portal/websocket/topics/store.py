@@ -13,7 +13,7 @@ __all__ = ["TopicStore"]
 
 
 class TopicStore(Protocol):
-    """Where events are kept for several processes. It passes them to the topics of this process, in order.
+    """The store that keeps events for several processes. It passes them to the topics of this process, in order.
 
     Threads: any. `attach`, `append` and `sync` may wait for the store.
     """

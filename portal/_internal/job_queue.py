@@ -37,8 +37,8 @@ class KeyLimit(NamedTuple):
 class JobQueue(Generic[Job]):
     """The jobs that run and wait, in numbers.
 
-    No job waits that could run: either every place is taken, or one of its keys is full. An abandoned job gives its
-    place back while fewer than `spare` others have done so. Its keys count until it ends.
+    A job waits only if every place is taken, or if one of its keys is full. An abandoned job gives its place back while
+    fewer than `spare` others have done so. Its keys count until it ends.
 
     Args:
         places: jobs that may run at a time; None means no limit.

@@ -41,8 +41,8 @@ class Balancing:
             preference.
         slow_start: seconds in which an instance that joins or comes back rises from a tenth of its weight to all of it.
         outliers: when instances that fail are ejected; None ejects none.
-        panic_threshold: percent of healthy instances below which ejections are ignored, as the healthy ones could not
-            take all calls. With fewer healthy ones in the zone, other zones are used as well.
+        panic_threshold: percent of healthy instances below which ejections are ignored, because the healthy ones could
+            not take all calls. With fewer healthy ones in the zone, other zones are used as well.
         subset: the number of instances that this caller uses where there are more; None uses all. Different callers
             use different ones.
         subset_key: what the choice of the subset depends on; host name and process id by default. A caller with a fixed

@@ -97,7 +97,7 @@ class HTTPClient:
             cookies and certificates. A callable makes one for each thread that sends. It excludes `tls`, `proxy` and
             `sockets`, which the session has itself. None uses connections of our own.
         max_exchanges: exchanges of a session at a time; further ones wait. If the callers of half of them have stopped
-            waiting, as an adapter hangs, further calls raise OverloadedError.
+            waiting, because an adapter hangs, further calls raise OverloadedError.
 
     Raises: ConfigError for a wrong setting.
 

@@ -56,9 +56,9 @@ class Compression:
 
     A response stays unchanged if it is small, has no body, is encoded already, says `no-transform`, or would not become
     smaller; so do media types that are compressed already. A response that would become smaller by a factor of more
-    than 100 stays unchanged too, as a client may take it for an attack. A response to HEAD has the headers of the
-    response to GET, with the length of its compressed body. Each piece of a stream is
-    flushed, so that its reader gets every item at once. A strong ETag becomes a weak one (RFC 9110 section 8.8.1).
+    than 100 stays unchanged too, because a client may take it for an attack. A response to HEAD has the headers of the
+    response to GET, with the length of its compressed body. Each piece of a stream is flushed, so that its reader gets
+    every item at once. A strong ETag becomes a weak one (RFC 9110 section 8.8.1).
 
     The length of a compressed response depends on its content. Over TLS, a response that contains a secret and text
     chosen by an attacker reveals the secret bit by bit (BREACH, CVE-2013-3587). Exclude such functions with `When`.

@@ -19,8 +19,8 @@ _WEIGHT = 1 / 16  # of the latest request in the average
 class ProcessorTime:
     """The usual processor time of requests.
 
-    Requests of one client for one path have an average of their own, as the client decides what it sends there. The
-    first request of a client is judged by the average of its path.
+    Requests of one client for one path have an average of their own, because the client decides what it sends there.
+    The first request of a client is judged by the average of its path.
 
     Args:
         max_keys: number of averages of each kind. When there are more, all of them are forgotten.

@@ -206,7 +206,7 @@ class StreamExchange(Exchange):
         return False
 
     def lost(self, address: Address, reason: str) -> None:
-        words = f"the stream ended after {self._arrived} items, as it is not resumed on another connection: {reason}"
+        words = f"the stream ended after {self._arrived} items; another connection does not resume it: {reason}"
         error = lost_error(address, words)
         error.hint = "iterate it again, from the start"
         self.finish(None, error)

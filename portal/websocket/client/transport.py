@@ -26,7 +26,8 @@ _LINGER = 0.01  # seconds for which a caller that has received may come back bef
 
 
 class TransportOwner(Protocol):
-    """Gets what arrives. Its methods run in the reading thread, each text before the next one is read."""
+    """Receives the messages of a transport. Its methods run in the reading thread, each text before the next one is
+    read."""
 
     def on_text(self, transport: Transport, text: str | bytes) -> None:
         """Take a message."""

@@ -288,10 +288,12 @@ class Portal(Resolver):
         Raises: RegistryError (not_found) when there is no service at the address.
         """
         target = Address.of(address)
-        name = "/".join(self._path_of(target))
+        path = self._path_of(target)
+        name = "/".join(path)
         service = self._services.get(name)
         if service is None:
-            raise RegistryError(f"there is no service {name}", name=name, address=target)
+            hint = self._catalogue.service_hint(path)
+            raise RegistryError(f"there is no service {name}", name=name, address=target, hint=hint)
         members = [self.resolve_function(self._address_of((name, member))) for member in service.functions]
         return Service(name, members, version=service.version, description=service.description)
 

@@ -84,7 +84,7 @@ def _table(path: str, rows: Mapping[str, Iterable[str]] | None) -> dict[str, fro
     if rows is None:
         return {}
     named = isinstance(rows, Mapping) and all(isinstance(name, str) and name for name in rows)
-    require(named, path, rows, "lists of scopes by name", optional=True)
+    require(named, path, rows, 'lists of scopes by name, such as {"refund": ["orders"]}', optional=True)
     for name in rows:  # a name with "/" matches no function, so the rule would have no effect
         expected = 'names without "/": for shop/place "place" in functions, or "shop" in groups'
         require("/" not in name, path, name, expected)

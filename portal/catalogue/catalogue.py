@@ -151,6 +151,15 @@ class Catalogue:
             raise RegistryError(f"there is no function {wanted}", name=wanted, address=address, hint=self._hint(path))
         return entry
 
+    def service_hint(self, path: Path) -> str:
+        """Return what was perhaps meant by the path of a service that is not published; "" if that is unknown."""
+        if self.find(path) is not None:
+            return "there is a function; use Consumer.resolve(address)"
+        with self._lock:
+            services = {one[:1] for one in self._by_path if len(one) == 2}
+        names = ["/".join(one) for one in most_similar(path, services)]
+        return f"did you mean {', '.join(names)}?" if names else ""
+
     def _hint(self, path: Path) -> str:
         with self._lock:
             published = list(self._by_path)
@@ -158,6 +167,8 @@ class Catalogue:
         if versions and self._unique_ids == "fingerprint" and _FINGERPRINT.fullmatch(path[-1]):
             current = ", ".join("/".join(entry.full_path) for entry in versions[:3])
             return f"its schema has another fingerprint now: {current}"
+        if len(path) == 1:  # perhaps a service was meant
+            published += sorted({one[:1] for one in published if len(one) == 2})
         paths = (path, path[:-1])  # the last segment may be an id
         similar = [found for one in paths for found in most_similar(one, published)]
         names = list(dict.fromkeys("/".join(found) for found in similar))[:3]

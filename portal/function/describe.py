@@ -72,7 +72,7 @@ def describe(target: Callable[..., Any], options: Mapping[str, Any]) -> Callable
     streaming = inspect.isgeneratorfunction(implementation_of(target))
     parameters = Parameters.of(target) if input_source is None else given_parameters(target, input_source)
     require_callable_by_name(target, parameters, streaming)
-    output = Schema.of(_output_hint(target, streaming) if output_source is None else output_source)
+    output = _output_of(target, _output_hint(target, streaming)) if output_source is None else Schema.of(output_source)
     description, name = settings.pop("description", None), settings.pop("name", None)
     instance("function.description", description, str, expected="a string", optional=True)
     schema = FunctionSchema(
@@ -92,6 +92,14 @@ def _name_of(target: Any) -> str:
     if isinstance(target, functools.partial):
         return _name_of(target.func)
     return str(getattr(target, "__name__", type(target).__name__))
+
+
+def _output_of(target: Callable[..., Any], hint: Any) -> Schema:
+    try:
+        return Schema.of(hint)
+    except ConfigError as error:
+        place = f"the result of {getattr(target, '__qualname__', _name_of(target))}"
+        raise ConfigError(f"{place}: {error.message}", path=place, expected=error.expected) from error
 
 
 def _output_hint(target: Callable[..., Any], streaming: bool) -> Any:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from .._internal.json_text import JSONValue
 from ..address import Address
-from ..errors import AddressError, RegistryError
+from ..errors import AddressError, RegistryError, shorten
 from ..function import ResolvedFunction
 from ..portal import Resolver
 from ..schema import check_name
@@ -66,7 +66,7 @@ class RemoteResolver(Resolver):
         found = self._transport.get(target)
         rows = found.get("functions") if isinstance(found, dict) else None
         if not isinstance(found, dict) or not isinstance(rows, list) or "state" not in found:
-            raise RegistryError(f"there is no service at {target}", address=target)
+            raise RegistryError(f"there is no service at {target}", address=target, hint=_hint_of(found))
         name = found.get("name")
         if not isinstance(name, str):
             raise _not_a_service(target)
@@ -99,6 +99,17 @@ def _member_of(service: Address, row: JSONValue) -> Address:
         if isinstance(row, dict) and isinstance(name := row.get("name"), str) and isinstance(row.get("address"), str):
             return service.child(check_name(name), Address.parse(str(row["address"])).segments[-1])
     raise _not_a_service(service)
+
+
+def _hint_of(found: JSONValue) -> str:
+    """Return what there is instead of a service: a function, or services at the base address of a portal."""
+    if isinstance(found, dict) and "fingerprint" in found:
+        return "there is a function; use Consumer.resolve(address)"
+    rows = found.get("services") if isinstance(found, dict) else None
+    rows = rows if isinstance(rows, list) else []
+    named = [row for row in rows if isinstance(row, dict) and isinstance(row.get("name"), str)]
+    words = ", ".join(shorten(row["name"], 60) for row in named[:3])
+    return f"this is the base address of a portal; its services are {words}" if words else ""
 
 
 def _not_a_service(address: Address) -> RegistryError:

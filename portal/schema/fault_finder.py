@@ -19,7 +19,7 @@ from ..errors import Fault
 from ..errors.fault import MAX_FAULTS
 from .bounds.keywords import KEYWORDS, ReportEnded, start_report, unknown_names
 from .bounds.limits import counters, limits
-from .formats import FORMATS, lacks_time_zone
+from .formats import EXAMPLES, FORMATS, lacks_time_zone
 from .jsondata import SCALAR_TYPES, pointer, shorten
 from .nearest import TYPE_WORDS, form_words, nearest_form
 from .subschemas import APPLICATORS
@@ -37,7 +37,6 @@ _MESSAGES = {
     "enum": "must be one of {expected}, got {value}",
     "exclusiveMaximum": "must be less than {expected}, got {value}",
     "exclusiveMinimum": "must be greater than {expected}, got {value}",
-    "format": "must have the format {expected}, got {value}",
     "maximum": "must be at most {expected}, got {value}",
     "minimum": "must be at least {expected}, got {value}",
     "multipleOf": "must be a multiple of {expected}, got {value}",
@@ -152,14 +151,24 @@ def _kind_words(value: Any) -> str:
     return shorten(value)
 
 
+def _type_words(kind: str, schema: Any) -> str:
+    """Return the words for a JSON type; for text with a format, an example: a decimal or a date is text in JSON."""
+    example = EXAMPLES.get(schema.get("format", "")) if kind == "string" and isinstance(schema, dict) else None
+    return TYPE_WORDS[kind] if example is None else f"{TYPE_WORDS[kind]} such as {example!r}"
+
+
 def _message(error: Any, rule: str) -> str:
     expected, value = error.validator_value, error.instance
     if rule == "type":
         kinds = [expected] if isinstance(expected, str) else expected
         kind = _JSON_TYPES.get(type(value), type(value).__name__)
-        return f"must be {' or '.join(TYPE_WORDS[kind] for kind in kinds)}, got {TYPE_WORDS.get(kind, kind)}"
+        words = " or ".join(_type_words(one, error.schema) for one in kinds)
+        return f"must be {words}, got {TYPE_WORDS.get(kind, kind)}"
     if rule == "format" and expected == "date-time" and lacks_time_zone(value):
         return f"must have a time zone, as in 2026-01-31T09:00:00Z, got {shorten(value)}"
+    if rule == "format":
+        example = f", such as {EXAMPLES[expected]}" if expected in EXAMPLES else ""
+        return f"must have the format {shorten(expected, 160)}{example}, got {shorten(value)}"
     if rule in _MESSAGES:
         return _MESSAGES[rule].format(expected=shorten(expected, 160), value=shorten(value))
     if rule in _LENGTHS:

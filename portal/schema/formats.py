@@ -20,6 +20,7 @@ from uuid import UUID
 
 __all__ = [
     "BUILTIN_FORMATS",
+    "EXAMPLES",
     "FORMATS",
     "duration_text",
     "lacks_time_zone",
@@ -183,6 +184,26 @@ FORMATS: dict[str, Callable[[Any], bool]] = {
     "duration": _format_test(parse_duration),
     "uuid": _format_test(parse_uuid),
     "decimal": _format_test(parse_decimal),
+}
+
+#: Format name -> a value that has it, for documents and messages.
+EXAMPLES = {
+    "date-time": "2026-01-31T12:00:00Z",
+    "date": "2026-01-31",
+    "time": "12:00:00",
+    "duration": "PT1H30M",
+    "uuid": "3f2a9c51-7d41-4c0e-9b1a-2e6c8f0d4b57",
+    "decimal": "9.90",
+    "fraction": "1/3",
+    "path": "folder/file.txt",
+    "ipv4": "192.0.2.1",
+    "ipv6": "2001:db8::1",
+    "ipv4network": "192.0.2.0/24",
+    "ipv6network": "2001:db8::/32",
+    "ipv4interface": "192.0.2.1/24",
+    "ipv6interface": "2001:db8::1/32",
+    "email": "ann@example.com",
+    "uri": "https://example.com/",
 }
 
 #: Formats that jsonschema-rs would validate by its own rules; Portal treats them as annotations.

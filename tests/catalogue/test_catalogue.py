@@ -25,6 +25,7 @@ def refuse() -> int:
         ("local://orders/subtract", ""),  # a common service does not make names similar
         ("local://refuse", "; did you mean orders/refuse?"),
         ("local://Price", "; did you mean price?"),
+        ("local://order", "; did you mean orders?"),
         ("local://price/xyz", "; did you mean price, orders/price?"),
     ],
 )
@@ -36,6 +37,22 @@ def test_similar_names_are_suggested(address: str, hint: str) -> None:
             local.resolve_function(address)
         wanted = address.removeprefix("local://")
         assert str(caught.value) == f"there is no function {wanted}{hint}"
+
+
+@pytest.mark.parametrize(
+    ("address", "hint"),
+    [
+        ("local://orders/price", "; there is a function; use Consumer.resolve(address)"),
+        ("local://order", "; did you mean orders?"),
+        ("local://stock", ""),
+    ],
+)
+def test_what_was_perhaps_meant_by_a_service(address: str, hint: str) -> None:
+    with LocalPortal() as local:
+        local.apply_service(Service("orders", [price, refuse]))
+        with pytest.raises(RegistryError) as caught:
+            local.resolve_service(address)
+        assert str(caught.value) == f"there is no service {address.removeprefix('local://')}{hint}"
 
 
 def test_the_error_for_an_old_fingerprint_has_the_present_one() -> None:

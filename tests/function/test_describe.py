@@ -160,3 +160,21 @@ def test_the_result_of_a_class_is_an_instance_of_it() -> None:
 def test_a_callable_without_a_signature_is_rejected(target: Any) -> None:
     with pytest.raises(ConfigError, match="has no signature"):
         make(target)
+
+
+def test_the_error_of_a_hint_names_the_result() -> None:
+    class Plain:
+        """Has no schema."""
+
+    def open_order(number: int) -> Plain:
+        return Plain()
+
+    open_order.__annotations__["return"] = Plain  # a local name cannot be resolved
+
+    place = f"the result of {open_order.__qualname__}"
+    with pytest.raises(ConfigError) as caught:
+        make(open_order)
+    assert str(caught.value).startswith(f"{place}: the type hint ")
+    assert "Plain has no JSON Schema; expected: a dataclass" in str(caught.value)
+    assert str(caught.value).count("expected") == 1
+    assert caught.value.path == place

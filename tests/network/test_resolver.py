@@ -46,6 +46,24 @@ def test_anything_else_is_not_a_service(document: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("document", "hint"),
+    [
+        ({"name": "users", "fingerprint": "3f2a9c51"}, "; there is a function; use Consumer.resolve(address)"),
+        (
+            {"functions": [], "services": [{"name": "users"}, 3, {"name": "orders"}, {}]},
+            "; this is the base address of a portal; its services are 'users', 'orders'",
+        ),
+        ({"functions": [], "services": 3}, ""),
+        ({"functions": [], "services": []}, ""),
+    ],
+)
+def test_the_error_says_what_there_is(document: Any, hint: str) -> None:
+    with pytest.raises(RegistryError) as caught:
+        HTTPResolver(ScriptedClient({BASE: document})).resolve_service(BASE)
+    assert str(caught.value) == f"there is no service at {BASE}{hint}"
+
+
+@pytest.mark.parametrize(
     "row",
     [
         "get_user",

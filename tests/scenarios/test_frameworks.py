@@ -250,11 +250,16 @@ def test_publish_in_a_framework(framework: str, name: str, site: pathlib.Path, p
 @pytest.mark.parametrize(("framework", "name"), [("flask", "app"), ("django", "application")])
 def test_call_from_a_framework(framework: str, name: str, site: pathlib.Path, published: Published) -> None:
     pytest.importorskip(framework)
-    published.http.apply(add)
+    address = published.http.apply(add)
     (site / "site_urls.py").write_text(next(code for code in shown(framework, published) if "sum/<int:a>" in code))
     module = "site_urls" if framework == "flask" else "django_site"
     with serving(site, module, name) as base:
         assert get(f"{base}/sum/1/2") == {"sum": 3.0}
+        published.http.remove(address)
+        with pytest.raises(urllib.error.HTTPError) as failed:
+            get(f"{base}/sum/1/2")
+        with failed.value:
+            assert (failed.value.code, json.loads(failed.value.read())) == (502, {"error": "registry_error"})
 
 
 # The connections that Django makes, of whichever thread, say whether they are open.

@@ -21,13 +21,24 @@ MESSAGES: list[tuple[dict[str, Any], Any, str]] = [
     ({"minItems": 1}, [], "must have at least 1 item, got 0"),
     ({"maxProperties": 0}, {"a": 1}, "must have at most 0 members, got 1"),
     ({"pattern": "^a$"}, "b", "must match '^a$', got 'b'"),
-    ({"format": "date-time"}, "x", "must have the format 'date-time', got 'x'"),
-    ({"format": "date-time"}, "2026-01-31", "must have the format 'date-time', got '2026-01-31'"),
+    ({"format": "date-time"}, "x", "must have the format 'date-time', such as 2026-01-31T12:00:00Z, got 'x'"),
+    (
+        {"format": "date-time"},
+        "2026-01-31",
+        "must have the format 'date-time', such as 2026-01-31T12:00:00Z, got '2026-01-31'",
+    ),
     *[
         ({"format": "date-time"}, text, f"must have a time zone, as in 2026-01-31T09:00:00Z, got '{text}'")
         for text in ("2026-01-31T09:00:00", "2026-01-31T09:00:00.123456", "2026-01-31 09:00:00", "2026-01-31t09:00")
     ],
-    ({"format": "date"}, "x", "must have the format 'date', got 'x'"),
+    ({"format": "date"}, "x", "must have the format 'date', such as 2026-01-31, got 'x'"),
+    ({"type": "string", "format": "decimal"}, 12.5, "must be a string such as '9.90', got a number"),
+    (
+        {"type": ["string", "null"], "format": "date"},
+        1,
+        "must be a string such as '2026-01-31' or null, got an integer",
+    ),
+    ({"type": "string", "format": "colour"}, 1, "must be a string, got an integer"),
     ({"enum": ["a", 1]}, "b", "must be one of ['a', 1], got 'b'"),
     ({"const": None}, 1, "must be None, got 1"),
     ({"uniqueItems": True}, [1, 1], "must not have equal items"),

@@ -69,7 +69,7 @@ FAULTS: list[tuple[Any, Any, list[tuple[str, str]]]] = [
     ),
     (Cat | None, {"kind": "cat"}, [("/name", "'name' is required")]),
     (int | date | None, [1], [("", "must be an integer, a string (date) or null, got an array")]),
-    (int | date | None, "x", [("", "must have the format 'date', got 'x'")]),
+    (int | date | None, "x", [("", "must have the format 'date', such as 2026-01-31, got 'x'")]),
     (Literal["a", "b"] | int, "c", [("", "must be one of ['a', 'b'] or an integer, got 'c'")]),
     (
         dict[str, int] | list[int],

@@ -5,30 +5,13 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
+from ..formats import EXAMPLES
 from ..jsondata import MAX_DEPTH
 from ..schema import Schema
 from ..subschemas import resolve
 
 __all__ = ["example_of", "examples_by_type", "text_of_pattern"]
 
-_FORMATS = {
-    "date-time": "2026-01-31T12:00:00Z",
-    "date": "2026-01-31",
-    "time": "12:00:00",
-    "duration": "PT1H30M",
-    "uuid": "3f2a9c51-7d41-4c0e-9b1a-2e6c8f0d4b57",
-    "decimal": "9.90",
-    "fraction": "1/3",
-    "path": "folder/file.txt",
-    "ipv4": "192.0.2.1",
-    "ipv6": "2001:db8::1",
-    "ipv4network": "192.0.2.0/24",
-    "ipv6network": "2001:db8::/32",
-    "ipv4interface": "192.0.2.1/24",
-    "ipv6interface": "2001:db8::1/32",
-    "email": "ann@example.com",
-    "uri": "https://example.com/",
-}
 _TEXT = "example text"
 _MAX_LENGTH = 1_000
 _MAX_ITEMS = 10
@@ -116,7 +99,7 @@ def _text(schema: dict[str, Any]) -> str:
     pattern = schema.get("pattern")
     if isinstance(pattern, str):
         return text_of_pattern(pattern)
-    found = _FORMATS.get(str(schema.get("format")), _TEXT)
+    found = EXAMPLES.get(str(schema.get("format")), _TEXT)
     if found != _TEXT:
         return found
     least, most = schema.get("minLength", 0), schema.get("maxLength", _MAX_LENGTH)

@@ -122,7 +122,7 @@ class ServerConnection(CallSession):
         if identity is not None:
             self._transport.liveness.authenticated(expiry_of(identity))
         self._reading = threading.Lock()  # held by the thread that takes frames; nobody waits for it
-        self._reader = 0  # the thread that reads now; what it sends is collected
+        self._reader = 0  # the thread that reads now; what it sends is collected while there is more to read
         self._received = 0  # calls
         self._set_deadline()
 
@@ -205,7 +205,8 @@ class ServerConnection(CallSession):
 
     def _send(self, text: bytes) -> None:
         self._transport.outbox.add(text)
-        if self._reader != threading.get_ident():
+        # At once if the client may wait for it alone: what is left to do after the call needs not delay the response.
+        if self._reader != threading.get_ident() or not self._transport.has_unread:
             self._flush()
 
     def _flush(self) -> None:

@@ -92,6 +92,11 @@ class Transport:
         """Whether bytes have arrived that `next_text` may read and has not read."""
         return not self.paused and (self._unread or self._channel.has_arrived)
 
+    @property
+    def has_unread(self) -> bool:
+        """Whether bytes have arrived of which `next_text` has returned nothing yet."""
+        return self._frames.reader.has_unread or self._channel.has_arrived
+
     def next_text(self, now: float, kept: int) -> str | None:
         """Return the next text of the client; None if none has arrived, or if it may not be read now.
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from portal import BearerAuth, CallContext, Identity, TransportError
 from portal.errors import CallTimeout, PortalError
-from portal.websocket.frames import Close, TextMessage
+from portal.websocket.frames import Close, FrameProtocol, TextMessage
+from portal.websocket.server.calls import Prepared
+from portal.websocket.server.connection import ServerConnection
+from portal.websocket.server.connections import Connections
 from portal.websocket.server.settings import WebSocketConfig
 from portal.websocket.topics.topic import Topic
 from tests.support.waiting import eventually
@@ -343,3 +348,61 @@ def test_sixteen_threads_send_on_one_connection_and_no_message_is_torn(functions
         for thread in threads:
             thread.join(WAIT)
         assert sorted(found) == sorted([*texts, *texts])
+
+
+class RecordedChannel:
+    """A channel that has bytes of a client, and keeps what is sent."""
+
+    queued = 0
+
+    def __init__(self, *texts: str) -> None:
+        frames = FrameProtocol("client")
+        self.arrived = b"".join(frames.text(text) for text in texts)
+        self.sent: list[bytes] = []
+
+    @property
+    def has_arrived(self) -> bool:
+        return bool(self.arrived)
+
+    def take(self) -> bytes:
+        data, self.arrived = self.arrived, b""
+        return data
+
+    def send(self, data: bytes) -> None:
+        self.sent.append(data)
+
+    def hold_input(self, size: int) -> bool:
+        return True
+
+    def set_deadline(self, moment: float) -> None: ...
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_response_is_sent_as_soon_as_there_is_nothing_more_to_read(count: int) -> None:
+    """What is left to do after a call does not delay its response. Responses to calls in one piece go out together."""
+
+    class Responding:
+        def prepare(self, peer: Any, call: Any) -> Prepared:
+            def work(held: object) -> bool:
+                peer.respond(call, call.id)
+                sent_so_far.append(len(channel.sent))
+                return True
+
+            return Prepared("kind", (), work)  # type: ignore[arg-type]
+
+    sent_so_far: list[int] = []
+    channel = RecordedChannel(*(json.dumps(request("any", id=number)) for number in range(count)))
+    connection = ServerConnection(
+        channel,  # type: ignore[arg-type]
+        SimpleNamespace(peer="192.0.2.1"),  # type: ignore[arg-type]
+        SimpleNamespace(deflate=None, subprotocol=None),  # type: ignore[arg-type]
+        None,
+        Responding(),
+        Connections(PLAIN),
+        PLAIN,
+    )
+    connection.received(lambda kind, keys, work: [work(None)])  # type: ignore[arg-type, return-value]
+    assert sent_so_far == [*[0] * (count - 1), 1]
+    (data,) = channel.sent
+    events = FrameProtocol("client").feed(data)
+    assert [json.loads(event.text)["result"] for event in events if isinstance(event, TextMessage)] == [*range(count)]

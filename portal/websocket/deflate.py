@@ -49,7 +49,7 @@ class Deflate:
 
     min_size: int = 1024
     window_bits: int = 12
-    memory_level: int = 4
+    memory_level: int = 3
     level: int = 6
     context_takeover: bool = False
 

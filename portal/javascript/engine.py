@@ -2,17 +2,19 @@
 
 A package offers an engine with an entry point in the group `portal.javascript_engines`; its value is a subclass of
 `Engine`. JSON text is all that crosses the border between Python and JavaScript.
+
+A child process loads this module when it starts, so it imports little.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
-from .limits import Limits
-from .program import Program
+if TYPE_CHECKING:
+    from .limits import Limits
+    from .program import Program
 
 __all__ = ["Capabilities", "Engine", "EngineError", "Host", "Stage"]
 
@@ -79,8 +81,7 @@ class EngineError(Exception):
         return EngineError(known.pop("stage"), known.pop("message"), **known)
 
 
-@dataclass(frozen=True, slots=True)
-class Capabilities:
+class Capabilities(NamedTuple):
     """The capabilities of an engine.
 
     Attributes:

@@ -1,13 +1,11 @@
-"""Limits: what one call of a JavaScript function may use.
-
-A child process loads this module when it starts, so it imports little. The checks are loaded where limits are set.
-"""
+"""Limits: what one call of a JavaScript function may use."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
+
+from .._internal.settings import count, positive_seconds, size
 
 __all__ = ["Limits"]
 
@@ -41,8 +39,6 @@ class Limits:
     fuel: int | None = None
 
     def __post_init__(self) -> None:
-        from .._internal.settings import count, positive_seconds, size
-
         positive_seconds("limits.time", self.time, maximum=3600.0)
         size("limits.memory", self.memory, minimum=_MIB)
         size("limits.stack", self.stack, minimum=64 * 1024, maximum=4 * _MIB)
@@ -67,13 +63,10 @@ class Limits:
         return self if self.fuel is not None and fuel >= self.fuel else replace(self, fuel=fuel)
 
     @staticmethod
-    def from_list(values: Iterable[Any]) -> Limits:
-        """Return the limits of which `to_list` gave the values; they are not checked again."""
-        made = object.__new__(Limits)
-        for field, value in zip(fields(Limits), values, strict=True):
-            object.__setattr__(made, field.name, value)
-        return made
+    def names() -> list[str]:
+        """Return the names of the attributes in order."""
+        return [one.name for one in fields(Limits)]
 
     def to_list(self) -> list[Any]:
-        """Return the values in order, as JSON data."""
+        """Return the values in the order of `names`, as JSON data."""
         return [self.time, self.memory, self.stack, self.output, self.log, self.jobs, self.fuel]

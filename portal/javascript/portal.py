@@ -259,7 +259,7 @@ class JavaScriptPortal(Portal):
         """Make one call of a resolved function with JSON data, and return JSON data."""
         assert isinstance(function, PublishedScript)
         entry = function.entry()
-        found = _script_function(entry)
+        found: Any = entry.function  # a ScriptFunction
         if context.deadline is None and found.schema.timeout is None and self.dispatcher.is_passthrough:
             return self._invoke_directly(found, params, context)
         if found.place.isolation != "thread" and self.dispatcher.is_passthrough:

@@ -11,84 +11,69 @@ It returns one function `(op, text) -> text`, by which Python drives the script:
     resolve, [id, ok, text]     settle the promise of a request
     module, name                register the module that was assigned to `__module__`
     ready, name                 "" if there is a function, otherwise the reason
+    late, source                evaluate the second part, and return the reply that waits for it
 
 A reply is JSON text, in which a BigInt ends in "e0"; or "!" and an error as JSON; or "?" while promises are pending. A
-reply begins with "~" if there is something in the outbox.
+reply begins with "~" if there is something in the outbox. The reply "+" asks for the second part.
 
-A fresh global object for each call has to be cheap, and parsing is what costs. So the core is small. The rest is a
-string that is evaluated when it is first needed. The prelude runs in the user's global object, so a script can spoil
-its own results. It cannot reach anything else.
+A fresh global object for each call has to be cheap, and parsing is what costs. So the core calls a function that
+returns JSON data, and does nothing else. The second part does the rest. It is evaluated when it is first needed. The
+prelude runs in the user's global object, so a script can spoil its own results. It cannot reach anything else.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from .program import Program
+if TYPE_CHECKING:
+    from .program import Program
 
-__all__ = ["CORE", "HIDDEN", "LATE", "MARKS", "is_needed", "prelude_source"]
+__all__ = ["HIDDEN", "MARKS", "core_source", "is_needed", "late_source", "prelude_source"]
 
 #: Names of functions in a stack; from there on the frames are the prelude's.
 MARKS = ("__portal_invoke__", "__portal_encode__")
 #: The name of a function of the prelude that user code calls.
 HIDDEN = "__portal_require__"
 
-CORE = r"""(function (options, args, source, eager) {
+_CORE = r"""(function (core, parse, evaluate) {
 "use strict";
-const G = globalThis, evaluate = eval, { parse, stringify } = JSON;
-const P = Promise;
-const core = { outbox: [], logged: 0, result: "?", exact: false, value: undefined, encode: __portal_encode__ };
-let entry, late;
-args = parse(args);
-function more() {
-  return late || (late = evaluate(source)(core, parse(options)));
-}
-function __portal_encode__(value) {
-  core.exact = true;
-  core.value = value;
-  const found = stringify(value);
-  core.exact = false;
-  return found === undefined ? more().nothing(value) : found;
-}
-function __portal_invoke__(json) {
-  const value = parse(json);
-  if (args === null) return entry(value);
-  for (let i = 0, all = []; ; i++) {
-    if (i === args.length) return entry(...all);
-    all[i] = value[args[i]];
-  }
-}
-G.__default__ = undefined;
-for (const name of parse(options).deny || []) delete G[name];
-if (eager) more().setup();
-return function (op, body) {
+let entry;
+globalThis.__default__ = undefined;
+DELETE
+return function __portal_invoke__(op, value) {
   if (op === "call") {
-    core.result = "?";
+    op = "execute";
     core.logged = 0;
-    core.exact = false;
-    let stage = "execute";
     try {
-      const value = __portal_invoke__(body);
-      if (typeof value === "object" && value !== null && (value instanceof P || typeof value.then === "function"))
-        more().wait(value);
+      value = parse(value);
+      core.value = value = entry(ARGUMENTS);
+      if (typeof value === "object" && value !== null && typeof value.then === "function") op = "wait";
       else {
-        stage = "convert";
-        core.result = __portal_encode__(value);
+        op = "convert";
+        const found = core.encode(value);
+        if (found !== undefined) return found;
+        if (value === undefined) return "null";
+        op = "nothing";
       }
     } catch (error) {
-      core.result = more().describe(error, stage);
+      value = error;
     }
   } else if (op === "ready") {
-    entry = G.__default__;
-    delete G.__default__;
-    return typeof entry === "function" ? "" : "there is no function " + body;
-  } else if (op !== "poll") return more().serve(op, body);
-  return core.outbox.length ? "~" + core.result : core.result;
+    entry = globalThis.__default__;
+    delete globalThis.__default__;
+    return typeof entry === "function" ? "" : "there is no function " + value;
+  } else if (op === "late") return evaluate(value)(core);
+  if (core.more) return core.more(op, value);
+  core.op = op;
+  core.body = value;
+  return "+";
 };
-})"""
+})({ encode: JSON.stringify }, JSON.parse, eval)"""
 
-LATE = r"""(function (core, options) {
+_LATE = r"""(function (core, options, eager) {
 "use strict";
 const G = globalThis, { defineProperty } = Object;
 const { rawJSON, parse, stringify } = JSON, { apply } = Reflect;
@@ -96,6 +81,7 @@ const { from } = Array, { isFinite } = Number, { isView } = ArrayBuffer, P = Pro
 const text = String, Fail = Error, Range = RangeError, Internal = G.InternalError, { push } = Array.prototype;
 const Bytes = Uint8Array, Buffer = ArrayBuffer, Maps = Map, Sets = Set;
 let serial = 0, pending = null, module;
+let exact = false, result = "?", outbox = [];
 const waiting = new Maps(), modules = new Maps(), loaded = new Maps();
 function hidden(target, name, value) {
   defineProperty(target, name, { value, writable: true, configurable: true, enumerable: false });
@@ -114,7 +100,7 @@ function base64(bytes) {
   return out.join("");
 }
 // in a result, "e0" tells an exact integer from a number, which has its shortest text: 2 ** 63 is 9223372036854776000
-const integer = (value) => rawJSON(text(value) + (core.exact ? "e0" : ""));
+const integer = (value) => rawJSON(text(value) + (exact ? "e0" : ""));
 function toJSON(value) {
   if (typeof value === "bigint") return integer(value);
   if (value instanceof Bytes) return base64(value);
@@ -134,11 +120,18 @@ function finite(key, value) {
   return value;
 }
 function nothing(value) {
-  if (value === undefined) return "null";
-  throw new ConvertError("a " + typeof value + " is not a JSON value");
+  return new ConvertError("a " + typeof value + " is not a JSON value");
 }
-
-function __portal_encode__() {
+function __portal_encode__(value) {
+  core.value = value;
+  exact = true;
+  let found;
+  try { found = stringify(value); } finally { exact = false; }
+  if (found !== undefined) return found;
+  if (value === undefined) return "null";
+  throw nothing(value);
+}
+function check() {
   const value = core.value;
   core.value = undefined;
   try { stringify(value, finite); } catch (error) { return describe(error, "convert"); }
@@ -175,18 +168,19 @@ function describe(error, stage) {
 
 // promises and the host
 function done(value) {
-  try { return core.encode(value); } catch (error) { return describe(error, "convert"); }
+  try { return __portal_encode__(value); } catch (error) { return describe(error, "convert"); }
 }
 function wait(value) {
   const mine = pending = {};
+  result = "?";
   apply(then, value instanceof P ? value : P.resolve(value), [
-    (found) => { if (pending === mine) (core.result = done(found)); },
-    (error) => { if (pending === mine) (core.result = describe(error, "execute")); },
+    (found) => { if (pending === mine) result = done(found); },
+    (error) => { if (pending === mine) result = describe(error, "execute"); },
   ]);
 }
 function request(kind, body) {
   const id = ++serial;
-  apply(push, core.outbox, [[id, kind, body]]);
+  apply(push, outbox, [[id, kind, body]]);
   return new P((resolve, reject) => { waiting.set(id, [resolve, reject]); });
 }
 function settle(id, ok, body) {
@@ -209,7 +203,7 @@ for (const level of ["debug", "log", "info", "warn", "error"])
     for (let i = 0; i < values.length; i++) line += (i ? " " : "") + show(values[i]);
     line = line.slice(0, options.log - core.logged);
     core.logged += line.length + 1;
-    apply(push, core.outbox, [[0, "log", stringify([level, line])]]);
+    apply(push, outbox, [[0, "log", stringify([level, line])]]);
   };
 
 // modules
@@ -282,18 +276,28 @@ function setup() {
   defineProperty(G, "__module__", { configurable: true, set(value) { module = value; } });
   extend();
 }
-function serve(op, body) {
+function mark(reply) {
+  return outbox.length ? "~" + reply : reply;
+}
+core.encode = (value) => mark(__portal_encode__(value));
+core.more = (op, body) => {
+  if (op === "execute" || op === "convert") return mark(describe(body, op));
+  if (op === "nothing") return mark(describe(nothing(body), "convert"));
+  if (op === "wait") try { wait(body); } catch (error) { result = describe(error, "execute"); }
+  if (op === "wait" || op === "poll") return mark(result);
+  if (op === "check") return check();
   if (op === "resolve") settle(...parse(body));
   if (op === "module") modules.set(body, module);
   if (op === "begin") begin(body);
-  if (op === "check") return __portal_encode__();
   if (op === "reseed" && options.seed === undefined) Math.random = mulberry(parseInt(body, 16));
   if (op !== "outbox") return "";
-  const found = stringify(core.outbox);
-  core.outbox = [];
+  const found = stringify(outbox);
+  outbox = [];
   return found;
-}
-return { nothing, describe, wait, setup, serve };
+};
+if (!eager) return core.more(core.op, core.body);
+setup();
+return "";
 })"""
 
 #: What code may use that only the second part of the prelude provides. Code that finds it in another way, such as
@@ -310,6 +314,30 @@ def is_needed(program: Program) -> bool:
     return '"setup"' in options or bool(program.modules) or _NEEDED.search(program.source) is not None
 
 
+@lru_cache(maxsize=64)
+def core_source(options: str, arguments: tuple[str, ...] | None) -> str:
+    """Return the source of the core as one expression; its value is the function of the prelude.
+
+    Args:
+        options: JSON text of the options of a program.
+        arguments: the parameters that the function gets one by one; None passes one object.
+    """
+    denied = "".join(f"delete globalThis[{json.dumps(name)}];" for name in json.loads(options).get("deny", ()))
+    values = "value" if arguments is None else ", ".join(f"value[{json.dumps(name)}]" for name in arguments)
+    return _CORE.replace("DELETE", denied).replace("ARGUMENTS", values)
+
+
+@lru_cache(maxsize=64)
+def late_source(options: str, *, eager: bool = False) -> str:
+    """Return the text of the operation "late".
+
+    Args:
+        options: JSON text of the options of a program.
+        eager: whether it comes before the user's source, which then finds `console` and the like.
+    """
+    return f"(core => {_LATE}(core, {options}, {'true' if eager else 'false'}))"
+
+
 def prelude_source(program: Program, *, whole: bool = False) -> str:
     """Return the source of the prelude as one expression; its value is the function of the prelude.
 
@@ -317,5 +345,8 @@ def prelude_source(program: Program, *, whole: bool = False) -> str:
         program: for which it is.
         whole: whether the second part is evaluated at once, needed or not.
     """
-    values = (program.options, json.dumps(program.arguments), LATE, whole or is_needed(program))
-    return f"{CORE}({', '.join(map(json.dumps, values))})"
+    core = core_source(program.options, program.arguments)
+    if not whole and not is_needed(program):
+        return core
+    late = json.dumps(late_source(program.options, eager=True))
+    return f'((send, source) => (send("late", source), send))({core}, {late})'

@@ -6,14 +6,22 @@ A child process loads this module when it starts, so it imports little.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 __all__ = ["Program"]
 
 
-@dataclass(frozen=True)
-class Program:
+class _Fields(NamedTuple):
+    name: str
+    source: str
+    added_lines: int = 0
+    arguments: tuple[str, ...] | None = None
+    options: str = "{}"
+    modules: tuple[tuple[str, str], ...] = ()
+
+
+class Program(_Fields):
     """A prepared function, as an engine runs it.
 
     Attributes:
@@ -23,14 +31,9 @@ class Program:
         arguments: the parameters to pass one by one, in order; None passes one object.
         options: JSON text of the options of the prelude.
         modules: prepared sources of the modules that it may import, by name.
-    """
 
-    name: str
-    source: str
-    added_lines: int = 0
-    arguments: tuple[str, ...] | None = None
-    options: str = "{}"
-    modules: tuple[tuple[str, str], ...] = ()
+    Threads: immutable; any thread may use it.
+    """
 
     @cached_property
     def digest(self) -> str:
@@ -41,8 +44,7 @@ class Program:
 
     def to_json(self) -> str:
         """Return the program as JSON text."""
-        values = (self.name, self.source, self.added_lines, self.arguments, self.options, self.modules)
-        return json.dumps(values)
+        return json.dumps(self)
 
     @staticmethod
     def from_json(text: str, digest: str) -> Program:

@@ -8,15 +8,17 @@ from __future__ import annotations
 import json
 import os
 import re
+from _random import Random  # a child starts faster without the module around it
 from abc import ABC, abstractmethod
-from random import Random
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..engine import EngineError, Host
-from ..limits import Limits
 from ..prelude import HIDDEN, MARKS
-from ..program import Program
+
+if TYPE_CHECKING:
+    from ..limits import Limits
+    from ..program import Program
 
 __all__ = [
     "Realm",
@@ -42,6 +44,7 @@ class Realm(ABC):
     """
 
     added_lines = 0
+    late = ""  # the text of the operation "late", unless the second part of the prelude is always there
     seed: tuple[int | None] | None = None  # the seed of the options, if they have "setup"
 
     @abstractmethod
@@ -89,14 +92,24 @@ def call_realm(realm: Realm, text: str, limits: Limits, host: Host) -> str:
     if realm.seed is not None:
         realm.send("begin", random_digits(realm.seed), limits.time)
     reply = realm.send("call", text, limits.time)
+    if reply[0] in "+~?!" or "null" in reply:
+        reply = _finish(realm, reply, end, limits, host)
+    if len(reply) > limits.output:
+        raise EngineError("memory", f"the result must have at most {limits.output:,} characters, got {len(reply):,}")
+    return reply
+
+
+def _finish(realm: Realm, reply: str, end: float, limits: Limits, host: Host) -> str:
+    """Return the result of a call whose first reply may not be the result."""
+    if reply == "+":
+        reply = realm.send("late", realm.late, _left(end))
     if reply[0] in "~?":
         reply = _wait(realm, reply, end, limits, host)
     if "null" in reply and reply[0] != "!":  # JSON.stringify writes NaN as null
-        reply = realm.send("check", "", _left(end)) or reply
+        problem = realm.send("check", "", _left(end))
+        reply = (realm.send("late", realm.late, _left(end)) if problem == "+" else problem) or reply
     if reply[0] == "!":
         raise realm.explain(error_of(json.loads(reply[1:]), realm.added_lines))
-    if len(reply) > limits.output:
-        raise EngineError("memory", f"the result must have at most {limits.output:,} characters, got {len(reply):,}")
     return reply
 
 
@@ -104,7 +117,7 @@ def random_digits(seed: tuple[int | None]) -> str:
     """Return hex digits for 64 UUIDs: those of a seed, or random ones."""
     if seed[0] is None:
         return os.urandom(16 * 64).hex()
-    return Random(seed[0]).randbytes(16 * 64).hex()
+    return Random(seed[0]).getrandbits(8 * 16 * 64).to_bytes(16 * 64, "little").hex()
 
 
 def settle_realm(realm: Realm, limits: Limits) -> bool:

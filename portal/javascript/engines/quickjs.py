@@ -7,17 +7,18 @@ do not look at the clock; only a child process can be stopped then.
 
 from __future__ import annotations
 
-import json
 import re
 from functools import lru_cache
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..engine import Capabilities, Engine, EngineError, Host, Stage
-from ..limits import Limits
-from ..prelude import CORE, LATE, is_needed
-from ..program import Program
+from ..prelude import core_source, is_needed, late_source
 from .driver import Realm, call_realm, explain_memory, load_realm, out_of_memory, place_of, settle_realm
+
+if TYPE_CHECKING:
+    from ..limits import Limits
+    from ..program import Program
 
 __all__ = ["QuickJSEngine"]
 
@@ -28,8 +29,8 @@ _JOBS = re.compile(
     r"\b(?:async|await|Promise|then|queueMicrotask|eval|Function|constructor|import|require|globalThis|Reflect"
     r"|FinalizationRegistry|portal|scratch)\b"
 )
-#: What a context is made for: the options and arguments of the prelude as JSON text, and whether all of it is needed.
-_Key = tuple[str, str, bool]
+#: What a context is made for: the options and arguments of the prelude, and whether all of it is needed.
+_Key = tuple[str, tuple[str, ...] | None, bool]
 
 
 class QuickJSEngine(Engine):
@@ -125,7 +126,10 @@ class QuickJSRealm(Realm):
         self._seconds = 0.0  # the time limit that is set
         self._source = ""
         options, arguments, eager = key
-        self._send = self._context.eval(CORE)(options, arguments, LATE, eager)
+        self.late = late_source(options)
+        self._send = self._context.eval(core_source(options, arguments))
+        if eager:
+            self._send("late", late_source(options, eager=True))
 
     def close(self) -> None:
         """Drop the context; its memory is freed at once."""
@@ -216,7 +220,7 @@ def _no_memory(error: TypeError) -> EngineError:
 @lru_cache(maxsize=64)
 def _facts_of(program: Program) -> tuple[_Key, bool]:
     """Return what the context of a program is made for, and whether the program may make promise jobs."""
-    key = program.options, json.dumps(program.arguments), is_needed(program)
+    key = program.options, program.arguments, is_needed(program)
     return key, bool(program.modules) or _JOBS.search(program.source) is not None
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..engine import Capabilities, Engine, EngineError, Host, Stage
 from ..limits import Limits
-from ..prelude import prelude_source
+from ..prelude import late_source, prelude_source
 from ..program import Program
 from .driver import Realm, call_realm, load_realm, place_of
 
@@ -83,6 +83,7 @@ class _V8Realm(Realm):
         import py_mini_racer
 
         self._errors: Any = py_mini_racer
+        self.late = late_source(program.options)
         self._racer: Any = py_mini_racer.MiniRacer()
         gate = f"Object.defineProperty(globalThis, {json.dumps(_GATE)}, {{ value: {prelude_source(program)} }})"
         removed = "".join(f"delete globalThis.{name};" for name in _REMOVED)

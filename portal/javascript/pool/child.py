@@ -7,22 +7,26 @@ takes far too long, so that no child survives its parent in a loop.
 
 from __future__ import annotations
 
+import _socket  # the module around it is for servers, and takes a while
 import ctypes
 import gc
 import os
 import signal
-import socket
 import sys
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from importlib import import_module
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 from ..engine import Engine, EngineError
-from ..limits import Limits
 from ..program import Program
 from .lockdown import lock_down, opens_nothing
 from .messages import MessageReader, pack, read_message
+
+if TYPE_CHECKING:
+    from ..limits import Limits
 
 __all__ = ["main", "serve"]
 
@@ -34,7 +38,7 @@ _PR_SET_PDEATHSIG = 1
 
 def main() -> None:
     """Serve the parent; it is the standard input."""
-    connection = socket.socket(fileno=os.dup(0))
+    connection = _socket.socket(fileno=os.dup(0))
     null = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
         os.dup2(null, number)
@@ -50,12 +54,12 @@ def main() -> None:
     os._exit(0)
 
 
-def serve(connection: socket.socket) -> None:
+def serve(connection: _socket.socket) -> None:
     """Configure this process, and serve calls until the connection is closed."""
     reader = MessageReader(connection.recv)
     settings, _ = reader.read()
     engine = load_engine(settings["engine"])(**settings["options"])
-    child = _Child(connection, reader, engine, 0.0 if settings["forks"] else _GRACE)
+    child = _Child(connection, reader, engine, 0.0 if settings["forks"] else _GRACE, _limits_with(settings["limits"]))
     child.warm_up()
     gc.collect()
     gc.freeze()
@@ -109,9 +113,14 @@ def _virtual_memory() -> int:
         return 512 * 1024 * 1024
 
 
-@lru_cache(maxsize=64)
-def _limits_of(*values: Any) -> Limits:
-    return Limits.from_list(values)
+def _limits_with(names: Sequence[str]) -> Callable[..., Limits]:
+    """Return a function of the values of limits. The class Limits checks its values, which takes a child too long."""
+
+    @lru_cache(maxsize=64)
+    def limits_of(*values: Any) -> Any:
+        return SimpleNamespace(**dict(zip(names, values, strict=True)))
+
+    return limits_of
 
 
 def load_engine(reference: str) -> type[Engine]:
@@ -122,8 +131,16 @@ def load_engine(reference: str) -> type[Engine]:
 
 
 class _Child:
-    def __init__(self, connection: socket.socket, reader: MessageReader, engine: Engine, grace: float) -> None:
+    def __init__(
+        self,
+        connection: _socket.socket,
+        reader: MessageReader,
+        engine: Engine,
+        grace: float,
+        limits_of: Callable[..., Limits],
+    ) -> None:
         self._grace = grace
+        self._limits_of = limits_of
         self._connection = connection
         self._reader = reader
         self._engine = engine
@@ -132,7 +149,7 @@ class _Child:
     def warm_up(self) -> None:
         """Make one call, so that all that is loaded on first use is loaded before the files are out of reach."""
         program = Program("warm", "__default__ = function (p) { throw new Error(p.a); };")
-        limits = _limits_of(5.0, 64 * _MIB, _MIB, _MIB, 0, 1, None)
+        limits = self._limits_of(5.0, 64 * _MIB, _MIB, _MIB, 0, 1, None)
         for text in ('{"a": 1}', '{"a": "\\u00e9"}'):
             handle = self._engine.compile(program, limits)
             try:
@@ -147,7 +164,7 @@ class _Child:
             self._programs[head[1]] = Program.from_json(body, head[1])
             return
         _, digest, values = head
-        program, limits = self._programs[digest], _limits_of(*values)
+        program, limits = self._programs[digest], self._limits_of(*values)
         signal.setitimer(signal.ITIMER_REAL, limits.time + self._grace)
         handle = None
         try:
@@ -167,7 +184,7 @@ class _Child:
 
     def serve_in_fork(self, head: list[Any], body: str, settings: dict[str, Any]) -> None:
         """Make a call in a fork of this process, which has loaded the engine and runs no code of a user itself."""
-        limits = _limits_of(*head[2])
+        limits = self._limits_of(*head[2])
         fork = os.fork()
         if fork == 0:
             try:

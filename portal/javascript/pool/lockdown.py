@@ -5,9 +5,9 @@ Each measure is tried; `lock_down` returns which of them are in force.
 
 from __future__ import annotations
 
+import _socket
 import ctypes
 import os
-import socket
 import sys
 from contextlib import suppress
 from typing import Any
@@ -112,7 +112,8 @@ def opens_nothing() -> list[str]:
     able = []
     with suppress(OSError), open("/dev/null", "rb"):
         able.append("file")
-    with suppress(OSError), socket.socket():
+    with suppress(OSError):
+        _socket.socket().close()
         able.append("socket")
     with suppress(OSError):
         child = os.fork() if hasattr(os, "fork") else 1

@@ -60,6 +60,7 @@ class ChildSettings:
             "data": self.data,
             "threads": self.threads,
             "forks": self.forks,
+            "limits": Limits.names(),
             "options": self.options,
         }
 

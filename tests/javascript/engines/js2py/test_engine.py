@@ -96,10 +96,9 @@ def test_the_console_goes_to_the_host_after_the_call() -> None:
 
 
 def test_modules_need_another_engine() -> None:
-    from dataclasses import replace
 
     with pytest.raises(EngineError, match="quickjs"):
-        Js2PyEngine().compile(replace(program("function f() {}"), modules=(("m", "x"),)), PATIENT)
+        Js2PyEngine().compile(program("function f() {}")._replace(modules=(("m", "x"),)), PATIENT)
 
 
 def test_a_long_result_is_rejected() -> None:

@@ -15,16 +15,22 @@ from .messages import Id, error_response, response
 __all__ = ["encode_batch", "encode_error", "encode_response", "may_be_deep", "require_shallow"]
 
 _log = get_logger("portal.jsonrpc")
+_LARGE = 512 * 1024  # bytes of a result whose copy would keep other threads from running for a millisecond
 
 
 def encode_response(message_id: Id, result: JSONValue, meta: JSONObject | None = None) -> bytes:
     """Return the response with a result as JSON text.
 
+    A large one is made in steps, so that other threads run meanwhile.
+
     Raises: SerializationError (executed) for a result that JSON cannot carry.
     """
     try:
         if type(message_id) is int and not meta:  # nearly always
-            return b'{"jsonrpc":"2.0","result":%b,"id":%d}' % (encode_json(result), message_id)
+            text = encode_json(result)
+            if len(text) > _LARGE:
+                return join_in_steps((b'{"jsonrpc":"2.0","result":', text, b',"id":%d}' % message_id))
+            return b'{"jsonrpc":"2.0","result":%b,"id":%d}' % (text, message_id)
         message = response(message_id, result)
         if meta:
             message["meta"] = meta

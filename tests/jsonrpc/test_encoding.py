@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from portal._internal import json_encoder
 from portal.errors import CallTimeout, ProtocolError, SerializationError, ValidationError
 from portal.jsonrpc.encoding import encode_batch, encode_error, encode_response, may_be_deep, require_shallow
 from portal.schema.jsondata import MAX_DEPTH
@@ -16,6 +17,18 @@ from portal.schema.jsondata import MAX_DEPTH
 def test_a_result_is_encoded_with_its_meta() -> None:
     assert json.loads(encode_response(1, [2])) == {"jsonrpc": "2.0", "result": [2], "id": 1}
     assert json.loads(encode_response(1, None, {"a": 1}))["meta"] == {"a": 1}
+
+
+def test_other_threads_run_while_a_large_response_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One copy of 5 MB keeps the interpreter's lock for three milliseconds."""
+    pauses: list[float] = []
+    monkeypatch.setattr(json_encoder, "sleep", pauses.append)
+    json_encoder.encode_json("x" * 5_000_000)
+    of_result = len(pauses)
+    assert of_result >= 8
+    text = encode_response(1, "x" * 5_000_000)
+    assert len(pauses) >= of_result + 2 * 8
+    assert json.loads(text) == {"jsonrpc": "2.0", "result": "x" * 5_000_000, "id": 1}
 
 
 def test_a_result_that_json_cannot_carry_has_been_executed() -> None:

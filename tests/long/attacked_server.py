@@ -13,13 +13,25 @@ import json
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from serve import figures
+from slow_issuer import slow_issuer
 
-from portal import HTTPPortal, Idempotency, function
-from portal.http import Compression
+from portal import (
+    AuthenticationError,
+    BasicAuth,
+    BearerAuth,
+    Consumer,
+    HTTPPortal,
+    Idempotency,
+    Identity,
+    JWTAuth,
+    function,
+)
+from portal.auth import hash_password
+from portal.http import AuthFailureLimit, Compression
 from portal.serving import ServingConfig
 from portal.serving.switch_interval import shorten_switch_interval
 
@@ -65,6 +77,56 @@ def pay(amount: float) -> float:
     return amount
 
 
+@function(
+    input={
+        "type": "object",
+        "patternProperties": {"^(a+)+$": {"type": "integer"}},
+        "properties": {"text": {"pattern": "(x+x+)+y"}},
+        "additionalProperties": False,
+    }
+)
+def store(**members: Any) -> int:
+    return len(members)
+
+
+_consumer = Consumer()
+
+
+@function
+def forward(address: str) -> Any:
+    """Call a server that the caller names, as a gateway does."""
+    return _consumer.call_at(address, {"a": 1})
+
+
+@function(name="whose")
+def whose_east() -> str:
+    return "east"
+
+
+@function(name="whose")
+def whose_west() -> str:
+    return "west"
+
+
+@function
+def decline() -> None:
+    """Respond with 401 though the caller's credential is right."""
+    raise AuthenticationError("the card was declined")
+
+
+def protected(portal: HTTPPortal, issuer: str) -> Iterator[HTTPPortal]:
+    """Yield portals on the same listener that authenticate their callers."""
+    by_token = BearerAuth({"good": Identity("ann")})
+    limited = [AuthFailureLimit("20/hour")]
+    yield HTTPPortal(
+        name="bearer", base_path="/bearer", listener=portal.listener, auth=by_token, http_middleware=limited
+    )
+    by_password = BasicAuth({"ann": hash_password("correct horse")})
+    yield HTTPPortal(name="basic", base_path="/basic", listener=portal.listener, auth=by_password)
+    by_signature = JWTAuth(algorithms=["RS256"], jwks_url=issuer, audience="attacked")
+    yield HTTPPortal(name="jwt", base_path="/jwt", listener=portal.listener, auth=by_signature)
+
+
 def return_free_memory_at_once() -> None:
     """Let the C library give each large block back when it is freed, so that the figures show what is in use."""
     with suppress(AttributeError, OSError):  # other C libraries have no such function
@@ -75,14 +137,19 @@ def main() -> None:
     return_free_memory_at_once()
     shorten_switch_interval()  # as `portal serve` does
     settings = json.loads(sys.argv[1])
-    with HTTPPortal(
-        name="attacked",
-        http_middleware=[Compression()],
-        middleware=[Idempotency(max_entries=1000)],
-        config=ServingConfig(**settings["config"]),
-    ) as portal:
-        for one in (work, query, items, blob, ticks, pay):
+    once = Idempotency(max_entries=1000)
+    config = ServingConfig(**settings["config"])
+    with ExitStack() as stack:
+        issuer = stack.enter_context(slow_issuer())
+        portal = stack.enter_context(
+            HTTPPortal(name="attacked", http_middleware=[Compression()], middleware=[once], config=config)
+        )
+        west = HTTPPortal(name="west", base_path="/west", listener=portal.listener, middleware=[once])
+        stack.enter_context(west).apply(whose_west)
+        for one in (work, query, items, blob, ticks, pay, store, forward, whose_east):
             portal.apply(one)
+        for one in protected(portal, issuer):
+            stack.enter_context(one).apply(decline)
         print(portal.port, flush=True)
         for _ in sys.stdin:
             gc.collect()

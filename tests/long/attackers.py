@@ -2,12 +2,13 @@
 
     python attackers.py '{"port": 8000, "kinds": ["slow_reader", ...], "clients": 200, "seconds": 60, "pause": 0.2}'
 
-The figures are the number of each outcome by kind: a status such as "200", or "cut" if the server closed the connection
-without a response.
+The figures are the number of each outcome by kind: a status such as "200", "cut" if the server closed the connection
+without a response, or "another's" for a response that belongs to another caller.
 """
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 import os
@@ -16,6 +17,8 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from time import monotonic
 from typing import Any
 
@@ -31,6 +34,7 @@ class Client:
         self.address = f"127.0.{1 + number // 250}.{1 + number % 250}"
         self.port = port
         self.end = end
+        self.turns = count()
 
     def connect(self, receive_buffer: int | None = None) -> socket.socket:
         sock = socket.socket()
@@ -56,6 +60,16 @@ class Client:
         with self.connect() as sock:
             sock.sendall(self.request(path, body, "Connection: close", *headers, method=method))
             return status_of(sock)
+
+    def call_for(self, expected: object, path: str, body: bytes, *headers: str) -> str:
+        """Send one request and return the outcome: "another's" for another result than the expected one."""
+        with self.connect() as sock:
+            sock.sendall(self.request(path, body, "Connection: close", *headers))
+            data = b"".join(iter(lambda: sock.recv(65536), b""))
+        head, _, result = data.partition(b"\r\n\r\n")
+        if not head.startswith(b"HTTP/1.1 200 "):
+            return head.split(b" ", 2)[1].decode() if head else "cut"
+        return "200" if json.loads(result) == expected else "another's"
 
 
 def status_of(sock: socket.socket) -> str:
@@ -161,6 +175,78 @@ def foreign_host(client: Client) -> str:
         return status_of(sock)
 
 
+_COSTLY = [
+    b'{"%s!":1}' % (b"a" * 5000),
+    b'{"text":"%s"}' % (b"x" * 60_000),
+    json.dumps({f"{'a' * 200}{number}!": 1 for number in range(1000)}).encode(),
+]
+
+
+def costly_report(client: Client) -> str:
+    """Send values whose report needs regular expressions that take long, on much text."""
+    return client.call("/api/store", _COSTLY[client.number % len(_COSTLY)], "X-Portal-Timeout: 1000")
+
+
+def unknown_key(client: Client) -> str:
+    """Send a token whose key the server does not know, so that it asks its slow issuer."""
+    head = {"alg": "RS256", "kid": f"{client.number}-{monotonic()}"}
+    parts = (json.dumps(one).encode() for one in (head, {"sub": "ann", "aud": "attacked", "exp": 2**40}))
+    token = b".".join((*map(base64.urlsafe_b64encode, parts), b"c2ln")).decode().replace("=", "")
+    return client.call("/jwt/decline", b"{}", f"Authorization: Bearer {token}")
+
+
+def password_guess(client: Client) -> str:
+    """Guess a password, which the server has to hash."""
+    pair = base64.b64encode(f"ann:{client.number}-{monotonic()}".encode()).decode()
+    return client.call("/basic/decline", b"{}", f"Authorization: Basic {pair}")
+
+
+class HostileServer(BaseHTTPRequestHandler):
+    """Describes each function by a schema that takes minutes to expand."""
+
+    def do_GET(self) -> None:
+        parts: dict[str, Any] = {
+            f"d{number}": {"allOf": [{"$ref": f"#/$defs/d{number + 1}"}] * 2} for number in range(30)
+        }
+        schema = {"type": "object", "properties": {"a": {"$ref": "#/$defs/d0"}}, "$defs": {**parts, "d30": {}}}
+        body = json.dumps({"name": "f", "version": "1", "input": schema, "output": {}}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+_hostile = ThreadingHTTPServer(("127.0.0.1", 0), HostileServer, bind_and_activate=False)
+
+
+def hostile_schema(client: Client) -> str:
+    """Have the server call a server with a schema that takes minutes."""
+    body = {"address": f"http://127.0.0.1:{_hostile.server_port}/f{client.number}-{int(monotonic() * 1000)}"}
+    return client.call("/api/forward", json.dumps(body).encode(), "X-Portal-Timeout: 2000")
+
+
+def other_namespace(client: Client) -> str:
+    """Use one idempotency key at two portals that share a store."""
+    portal, path = ("west", "/west/whose") if next(client.turns) % 2 else ("east", "/api/whose")
+    return client.call_for(portal, path, b"{}", f"Idempotency-Key: {client.number}")
+
+
+def shared_key(client: Client) -> str:
+    """Use the idempotency key of callers that have no identity either."""
+    body = b'{"amount":%d}' % client.number
+    return client.call_for(client.number, "/api/pay", body, "Idempotency-Key: order")
+
+
+def no_guess(client: Client) -> str:
+    """Get 401 by requests without a credential, and from a function that was called with the right one."""
+    credential = ["Authorization: Bearer good"] if client.number % 2 else []
+    return client.call("/bearer/decline", b"{}", *credential)
+
+
 KINDS: dict[str, Callable[[Client], str]] = {
     one.__name__: one
     for one in (
@@ -175,6 +261,13 @@ KINDS: dict[str, Callable[[Client], str]] = {
         key_filler,
         path_variants,
         foreign_host,
+        costly_report,
+        unknown_key,
+        password_guess,
+        hostile_schema,
+        other_namespace,
+        shared_key,
+        no_guess,
     )
 }
 
@@ -182,6 +275,10 @@ KINDS: dict[str, Callable[[Client], str]] = {
 def main() -> None:
     settings = json.loads(sys.argv[1])
     os.nice(10)  # the load is the attack's effect on the server, not on its share of the processors
+    if "hostile_schema" in settings["kinds"]:
+        _hostile.server_bind()
+        _hostile.server_activate()
+        threading.Thread(target=_hostile.serve_forever, daemon=True).start()
     end = monotonic() + settings["seconds"]
     outcomes: Counter[str] = Counter()
     lock = threading.Lock()

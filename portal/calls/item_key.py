@@ -10,8 +10,8 @@ __all__ = ["ItemKey"]
 class ItemKey(str):
     """The idempotency key of one call of a batch, made of the batch's key and the call's position.
 
-    The text is a digest of fixed length, so that a header can carry it to another server. The type
-    keeps it apart from every single key in this process, even from one with the same text.
+    The text is a digest of fixed length, so that a header can carry it to another server. Its type distinguishes it
+    from the key of a single call in this process, even if the text is the same.
 
     Threads: immutable; any thread may read it.
     """

@@ -94,7 +94,7 @@ class OutputError(click.ClickException):
 
 
 class LogFormatter(logging.Formatter):
-    """Formats log lines for a terminal: clients and servers write some of their text."""
+    """Formats log lines for a terminal, and escapes the control characters of clients and servers in them."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line without unsafe characters."""

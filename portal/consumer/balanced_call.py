@@ -24,7 +24,7 @@ class BalancedCall(Call):
 
     Attributes:
         instances: the group.
-        rows: what became of each attempt, as JSON data: for ConsumerError.
+        rows: the outcome of each attempt as JSON data, for ConsumerError.
         used: the addresses that were picked in this round; another round begins when none is left.
 
     Threads: one at a time; the lists are changed by one step each.

@@ -147,7 +147,7 @@ def _compare(schema: Schema, given: Parameters, accepted: _Accepted, where: str)
         if missing:
             message = (
                 f"{where} requires {', '.join(missing)}, which the input schema does not; list it in properties and "
-                "required, or take **members for a whole object"
+                "required, or use **members for a whole object"
             )
             raise ConfigError(message, path="function.input", expected=f"a schema that requires {', '.join(missing)}")
 

@@ -131,7 +131,7 @@ class _Table:
 class MemoryBuckets(_Table):
     """Token buckets of this process; a call takes about 1 us.
 
-    Of each bucket it keeps only the moment at which the bucket is full again, in units of level. The time from now to
+    For each bucket it keeps only the moment at which the bucket is full again, in units of level. The time from now to
     that moment is what the bucket lacks.
 
     Args:

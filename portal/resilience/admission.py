@@ -56,7 +56,7 @@ def decide(running: int, waiting: int, limit: int, max_waiting: int, patience: f
 
 
 class MeanDuration:
-    """The mean of recent durations: each newest one counts for a tenth.
+    """The mean of recent durations, in which the newest one counts for a tenth.
 
     Threads: one at a time.
     """

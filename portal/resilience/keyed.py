@@ -40,7 +40,7 @@ class KeyedState(Generic[StateT]):
         max_entries: the largest number of states.
         is_idle: whether a state may be removed without loss; None takes every state for idle.
 
-    A look-up takes no lock: the order of use is noted in a set, and made when a state is removed.
+    A look-up takes no lock: it notes the key in a set. The order of use is updated when a state is removed.
 
     Threads: any. `make` and `is_idle` run under the lock and must be quick.
     """

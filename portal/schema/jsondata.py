@@ -44,7 +44,7 @@ class Unencodable:
 
     Args:
         value: the value.
-        fault: what is wrong with it, without a path; None if it is its class.
+        fault: what is wrong with it, without a path; None if its class is wrong.
     """
 
     __slots__ = ("fault", "value")

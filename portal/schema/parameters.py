@@ -28,9 +28,9 @@ __all__ = ["Parameters", "is_context"]
 
 _REJECTED_KINDS = {
     inspect.Parameter.POSITIONAL_ONLY: "is positional-only, but parameters are passed by name; remove the '/'",
-    inspect.Parameter.VAR_POSITIONAL: "takes any number of arguments, but parameters are passed by name; take a list",
+    inspect.Parameter.VAR_POSITIONAL: "takes any number of arguments, but parameters are passed by name; use a list",
     inspect.Parameter.VAR_KEYWORD: (
-        "takes any name, but every parameter must be declared; take a dict, or give it the hint Unpack[a TypedDict]"
+        "takes any name, but every parameter must be declared; use a dict, or give it the hint Unpack[a TypedDict]"
     ),
 }
 

@@ -66,7 +66,7 @@ class ServingConfig:
         write_timeout: time after which the connection of a client that reads nothing of its response is closed.
         max_input: bytes that are kept of all requests whose body has not arrived completely, or that wait or run after
             that. Above it, the client with the most of them loses its largest request.
-        max_unknown_input: those of callers that have not been authenticated.
+        max_unknown_input: bytes that are kept of requests whose callers have not been authenticated.
         max_input_on_disk: bytes of all bodies that are kept in temporary files. One client may have half of them.
             Further ones get 503.
         response_timeout: time that a client may take to read a whole response. It does not limit streams.

@@ -57,7 +57,7 @@ def expected(picker: Picker, candidates: Candidates, call: Call) -> Candidate | 
 
 
 class PickFirst:
-    """Pick the first candidate, in the order of the addresses. The others are for its failures.
+    """Pick the first candidate, in the order of the addresses. The others are used if it fails.
 
     Threads: any.
     """
@@ -70,7 +70,7 @@ class PickFirst:
 
 
 class RoundRobin:
-    """Pick one candidate after the other. Weights do not count, but for the slow start.
+    """Pick one candidate after the other. Weights count only during the slow start.
 
     Args:
         random: returns a number from 0 to 1.

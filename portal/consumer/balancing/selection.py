@@ -17,7 +17,8 @@ class Selection(NamedTuple):
     """The candidates of a group at one moment.
 
     Attributes:
-        tiers: the candidates to pick from, and those for a call that the former have failed. None is empty.
+        tiers: lists of candidates. The first one is to pick from, the others are for a call that it has failed. No list
+            is empty.
         panic: whether ejections are ignored because too few candidates are healthy.
         healthy: how many of the candidates can be reached and are not ejected.
         recheck_at: when time alone may change the selection; infinity if never.

@@ -12,7 +12,7 @@ _MAX_AUTHORITIES = 1024
 
 
 class CompressingTransport:
-    """Compress the body of a request from a size on; send it uncompressed to a server that rejects that.
+    """Compress the bodies of requests from a size on. A server that rejects them gets uncompressed bodies.
 
     Args:
         transport: sends the requests.

@@ -59,7 +59,7 @@ def _guard(layer: HTTPMiddleware, call_next: HTTPNext, on_error: OnError) -> HTT
 
 
 class Pieces(ClosingIterator):
-    """A streamed body around another one, which is closed with it, even if it was never read.
+    """A streamed body around another one. Closing it closes the inner body, even if that was never read.
 
     Threads: one at a time, except `encode_abort_chunk`.
     """

@@ -21,7 +21,7 @@ class DeadlineResponder:
 
     Args:
         early: sends a response before the app returns one.
-        media: of a stream, its media type.
+        media: the media type of a stream.
         around: passes the response through the HTTP middleware, so that a browser may read it, too. A response that
             ends a stream does not pass it again.
 

@@ -20,8 +20,8 @@ _CREDENTIALS = frozenset({"authorization", "cookie", "x-api-key"})
 class RequestKeys:
     """Finds the keys of requests before they are authenticated.
 
-    Requests with the same credential are of one client, and so are those of one network without a credential. Once the
-    identity is known, the request counts for it as well, so that nobody gains by many credentials.
+    Requests with the same credential belong to one client, and so do requests of one network without a credential. Once
+    the identity is known, the request counts for it as well, so that many credentials give no advantage.
 
     Args:
         base_path: "" or "/api".

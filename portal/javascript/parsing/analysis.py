@@ -42,7 +42,7 @@ _NESTED_QUANTIFIERS = re.compile(r"\((?:[^()\\]|\\.)*[+*](?:[^()\\]|\\.)*\)(?:[+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something in a source.
+    """A finding of the analysis in a source.
 
     Attributes:
         rule: "syntax", "eval", "Function", "dynamic-import", "with", "prototype", "constructor", "endless-loop",

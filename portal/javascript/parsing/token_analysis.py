@@ -16,7 +16,7 @@ _CALLS = {"eval": "eval", "Function": "Function", "import": "dynamic-import"}
 
 
 class Found(NamedTuple):
-    """Something in a source: the rule, and the place where it is."""
+    """A finding: the rule, and the place in the source."""
 
     rule: str
     place: int

@@ -101,7 +101,7 @@ def set_codec(item: Codec, container: type, hint_name: str) -> Codec:
     Raises: ConfigError if the items are not hashable.
     """
     if not item.hashable:
-        message = f"{hint_name}: the items must be hashable, as those of every set in Python; take a list"
+        message = f"{hint_name}: the items must be hashable, as in every set of Python; use a list"
         raise ConfigError(message, path=hint_name, expected="a frozen dataclass, a tuple or a scalar")
 
     def encode(value: Any) -> Any:

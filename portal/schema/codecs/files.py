@@ -273,7 +273,7 @@ BYTES = Codec(_BASE64 | {"x-file": "bytes"}, _decode_bytes, _encode_bytes, (byte
 
 
 class RawBytes:
-    """Marks bytes that travel as themselves: `Bytes` is `Annotated[bytes, RawBytes()]`."""
+    """Marks bytes that are sent over HTTP without base64: `Bytes` is `Annotated[bytes, RawBytes()]`."""
 
 
 #: Bytes that travel as themselves over HTTP, and as base64 elsewhere.

@@ -116,7 +116,7 @@ def _typed_dict_fields(hint: Any, kind: Any, args: tuple[Any, ...]) -> Iterator[
     absent = [getattr(sys.modules.get(name), "NoExtraItems", None) for name in ("typing", "typing_extensions")]
     if extra not in (None, *absent) and form_name(extra) != "Never":
         where = type_name(kind)
-        raise ConfigError(f"{where} has extra_items, but every member must be declared; take a dict", path=where)
+        raise ConfigError(f"{where} has extra_items, but every member must be declared; use a dict", path=where)
     for name, found in _typed_dict_hints(kind, variables_of(kind, args))[1].items():
         # with postponed annotations Python 3.11 does not see the qualifiers, and calls every field required
         qualifiers = qualifiers_of(found) & {"Required", "NotRequired"}

@@ -211,9 +211,7 @@ def _unsupported(hint: Any) -> ConfigError:
         message = f"the type hint {name} is a type variable; give its class arguments, such as Box[int]"
         return ConfigError(message, path=name)
     if (typing.get_origin(hint) or hint) in (abc.Iterator, abc.Generator):
-        message = (
-            f"the type hint {name} has no JSON Schema; yield the items for a stream, or take Iterable for an array"
-        )
+        message = f"the type hint {name} has no JSON Schema; yield the items for a stream, or use Iterable for an array"
         return ConfigError(message, path=name)
     if form_name(hint) == "Self":
         return ConfigError("the type hint Self has a meaning only inside a class", path=name)

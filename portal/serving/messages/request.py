@@ -72,8 +72,8 @@ class Request:
         body: the whole body. One that is on disk is read when it is first asked for; `content` leaves it there.
         peer: network address of the client, "unix:" on a Unix socket.
         arrived: `time.monotonic()` moment at which the head was complete. Deadlines count from it.
-        held: counts the request for further keys, such as its client once that is known, until it is served. None if
-            the thread that reads serves it, or another server: then it holds no worker.
+        held: counts the request for further keys until it is served, for example for its client once that is known.
+            None if it holds no worker, because the reading thread or another server serves it.
         notes: facts for middleware further out, such as the name of the function ("function") or the code of an error
             ("code").
     """

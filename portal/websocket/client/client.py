@@ -52,7 +52,7 @@ StateObserver = Callable[[Address, ConnectionState, ConnectionState], object]
 class WebSocketClient:
     """Send calls to WebSocket servers; the transport of resolved functions.
 
-    Many threads share a connection, and their calls overtake each other. One thread reads for all clients of the
+    Many threads share a connection, and their calls may overtake each other. One thread reads for all clients of the
     process. A lost connection comes back by itself while calls or subscriptions need it.
 
     A call that was not sent yet waits for one attempt to connect, within its deadline. If that fails, the call fails at

@@ -29,9 +29,9 @@ _END: Any = object()
 class Caller(Protocol):
     """The other side of a connection, as its calls use it: a client of a server, or the server of a client.
 
-    Texts are sent in the order in which they were made, and sending never waits. On CancelReceived the connection calls
-    `call.tag.cancel()`, and on CreditReceived, and when the other side has read what waited for it, `call.tag.go_on()`,
-    unless the tag is None; see `RunningCall`.
+    Texts are sent in the order in which they were made, and sending never waits. The connection calls
+    `call.tag.cancel()` on CancelReceived. It calls `call.tag.go_on()` on CreditReceived, and when the other side has
+    read the output that waited for it. If the tag is None it calls neither; see `RunningCall`.
 
     Attributes:
         id: tells connections apart.

@@ -52,8 +52,8 @@ class Topic:
         scopes: what an identity needs to subscribe.
         publish_scopes: what an identity needs to publish as a client; None if clients may not publish.
         snapshot: returns the state for a subscriber that does not resume: data, or (data, offset) if the state is that
-            after the event at this offset. It is called without a lock; with data alone, an event that is published
-            meanwhile may be in the state and follow as well.
+            after the event at this offset. It is called without a lock. If it returns data alone, an event that is
+            published meanwhile may be in the state and also follow it.
         store: keeps the events for several processes; None keeps them in this object.
         max_wait: see "block".
         address: returns the address.

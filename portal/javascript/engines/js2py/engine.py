@@ -52,9 +52,9 @@ class _Clock:
 class Js2PyEngine(Engine):
     """Runs programs in js2py; see `Engine`.
 
-    It looks at the time in each loop and function. What runs in Python itself, such as a regular expression, ends only
-    with its process. Built-in objects are shared by all programs of a process, so that a child process forks for each
-    call.
+    It looks at the time in each loop and function. Code that runs in Python itself, such as a regular expression, ends
+    only with its process. Built-in objects are shared by all programs of a process, so that a child process forks for
+    each call.
     """
 
     name = "js2py"

@@ -33,7 +33,7 @@ class Handles(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """A state, and how to go on from it.
+    """A state, and the values that are needed to continue from it.
 
     Attributes:
         image: the state.

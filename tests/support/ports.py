@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import socket
 import threading
 from time import monotonic
@@ -9,13 +10,21 @@ from time import monotonic
 __all__ = ["free_port", "wait_for_port"]
 
 TIMEOUT = 30.0
+# Below the ports that systems give to outgoing connections: one of them may take a port whose server is started again.
+PORTS = range(20_000, 32_000)
 
 
 def free_port() -> int:
     """Return a port that is free now, for servers that must know it before they start."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    for _ in range(1000):
+        port = secrets.choice(PORTS)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("", port))
+            except OSError:
+                continue
+            return port
+    raise OSError(f"no port between {PORTS[0]} and {PORTS[-1]} is free")
 
 
 def wait_for_port(port: int) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
+from ..._internal.closing import run_all
 from ..close_codes import CloseCode
 from ..frames import BinaryMessage, Close, Failure, Ping, TextMessage
 from .dialer import Dialed
@@ -85,7 +87,7 @@ class Transport:
         self._watched = True  # whether the reader watches for input
         self._lingers = False  # whether a timer will have the reader watch again
         self._caller = ReceivingCaller(self._receive_now, self.on_failure, clock)
-        self._heard_at = clock()
+        self._heard_at, self._pinged_at = clock(), -inf
         self._timers: list[Timer] = []
 
     def start(self) -> None:
@@ -358,8 +360,7 @@ class Transport:
             timers, self._timers = self._timers, []
         for timer in timers:
             timer.cancel()
-        self._reader.detach(self)
-        self._owner.on_lost(self, code, reason)
+        run_all(lambda: self._reader.detach(self), lambda: self._owner.on_lost(self, code, reason))
 
     # timers
 
@@ -373,16 +374,17 @@ class Transport:
                 self._timers.append(timer)
 
     def _check_heartbeat(self) -> None:
-        """Send a ping after one time of silence; end the connection after two."""
-        heartbeat = self._heartbeat
+        """Send a ping after one time of silence. End the connection after one time of silence since the ping."""
+        heartbeat, now = self._heartbeat, self._clock()
         assert heartbeat is not None
-        silent = self._clock() - self._heard_at
-        if silent >= 2 * heartbeat:
-            self._end(CloseCode.ABNORMAL, f"the server was silent for {silent:.0f} seconds")
-            return
-        if silent >= heartbeat:
+        is_asked = self._pinged_at > self._heard_at
+        wait = max(self._heard_at, self._pinged_at) + heartbeat - now
+        if wait > 0:
+            self._set_timer(wait, self._check_heartbeat)
+        elif is_asked:
+            self._end(CloseCode.ABNORMAL, f"the server was silent for {now - self._heard_at:.0f} seconds")
+        else:  # also if this thread comes late: what has arrived meanwhile may not have been read yet
+            self._pinged_at = now
+            self._set_timer(heartbeat, self._check_heartbeat)
             with self._lock:
                 self._send(self._frames.ping())
-            self._set_timer(max(0.001, 2 * heartbeat - silent), self._check_heartbeat)
-        else:
-            self._set_timer(max(0.001, heartbeat - silent), self._check_heartbeat)

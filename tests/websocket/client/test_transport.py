@@ -62,27 +62,44 @@ class Peer:
         return self.events.pop(0)
 
 
+class Clock:
+    """A clock that a test sets, and a reader that follows it."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.reader = Reader(self)
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+        self.reader.call_at(0.0, lambda: None)  # wakes it
+
+
 @pytest.fixture
 def connect() -> Iterator[Callable[..., tuple[Transport, Peer, Owner]]]:
-    reader, opened = Reader(), []
+    shared, opened = Reader(), []
 
     def make(rest: bytes = b"", *, pair: Any = None, **options: Any) -> tuple[Transport, Peer, Owner]:
+        reader = options["clock"].reader if "clock" in options else shared
         mine, other = pair or socket.socketpair()
         mine.setblocking(False)
         other.settimeout(WAIT)
         owner = Owner()
         transport = Transport(Dialed(mine, FrameProtocol("client"), rest, ()), reader, owner, **options)
-        opened.append((transport, other))
+        opened.append((reader, transport, other))
         return transport, Peer(other), owner
 
     yield make
-    loop = reader._loop._thread
-    for transport, other in opened:
+    loops = {reader._loop._thread for reader, _, _ in opened}
+    for _, transport, other in opened:
         transport.abort("the test ends")
         other.close()
-    if loop is not None:
-        loop.join(WAIT)
-        assert not loop.is_alive()
+    for loop in loops:
+        if loop is not None:
+            loop.join(WAIT)
+            assert not loop.is_alive()
 
 
 def test_messages_both_ways(connect: Any) -> None:
@@ -231,18 +248,41 @@ def test_a_fault_of_the_owner_ends_its_own_connection(connect: Any) -> None:
 
 
 def test_a_silent_peer_gets_a_ping_and_then_counts_as_lost(connect: Any) -> None:
-    transport, peer, owner = connect(heartbeat=0.02)
+    clock = Clock()
+    transport, peer, owner = connect(heartbeat=20.0, clock=clock)
     transport.start()
+    clock.advance(20.0)
     assert isinstance(peer.next(), Ping)
+    clock.advance(20.0)
     owner.wait_for(lambda: owner.lost)
-    assert "silent" in owner.lost[0][1]
+    assert owner.lost == [(1006, "the server was silent for 40 seconds")]
 
 
 def test_a_peer_that_answers_pings_stays(connect: Any) -> None:
-    transport, peer, owner = connect(heartbeat=0.02)
+    clock = Clock()
+    transport, peer, owner = connect(heartbeat=20.0, clock=clock)
     transport.start()
-    for _ in range(5):
+    for number in range(1, 6):
+        clock.advance(20.0)
         ping = peer.next()
         assert isinstance(ping, Ping)
-        peer.send(peer.frames.pong(ping.payload))
+        peer.send(peer.frames.pong(ping.payload) + peer.frames.text("heard"))
+        owner.wait_for(lambda number=number: len(owner.texts) == number)
     assert owner.lost == []
+
+
+@pytest.mark.parametrize("late", [40.0, 41.0, 3600.0])
+def test_a_thread_that_comes_late_sends_a_ping_first(connect: Any, late: float) -> None:
+    """A process that stood still has not read what has arrived: the silence is its own."""
+    clock = Clock()
+    transport, peer, owner = connect(heartbeat=20.0, clock=clock)
+    transport.start()
+    clock.advance(late)
+    assert isinstance(peer.next(), Ping)
+    peer.send(peer.frames.text("here"))
+    owner.wait_for(lambda: owner.texts)
+    clock.advance(late)
+    assert isinstance(peer.next(), Ping)
+    assert owner.lost == []
+    clock.advance(20.0)
+    owner.wait_for(lambda: owner.lost)

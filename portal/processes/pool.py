@@ -11,6 +11,7 @@ from time import monotonic
 
 from .._internal.at_fork import renew_after_fork
 from .._internal.background import logging_errors, start_thread
+from .._internal.closing import run_all
 from .._internal.conditions import Condition
 from .._internal.log import get_logger
 from .._internal.processors import count_processors
@@ -141,8 +142,7 @@ class ProcessPool:
                 raise cancelled_job(context, started=True) from None
             raise self._ended(job, process, error) from None
         finally:
-            running.end()
-            self._give_back(process, usable)
+            run_all(running.end, lambda: self._give_back(process, usable))
 
     def _take(self, job: Job, context: CallContext) -> WorkerProcess:
         arrived = monotonic()
@@ -162,8 +162,13 @@ class ProcessPool:
                         raise late_job(job, context)
                     while self._idle:
                         process = self._idle.pop()
-                        if process.alive:
-                            return process
+                        try:
+                            if process.alive:
+                                return process
+                        except BaseException:
+                            self._processes.discard(process)
+                            process.kill()
+                            raise
                         self._processes.discard(process)
                         process.close()  # it has ended, so this does not wait
                     self._raise_failure(arrived)

@@ -56,9 +56,11 @@ class WorkerProcess:
         try:
             if self._connection.receive(start_timeout) != READY:
                 raise OSError("its first message was not the expected one")
-        except (OSError, EOFError) as error:
+        except BaseException as error:
             self.kill()
             end = self.close()
+            if not isinstance(error, OSError | EOFError):
+                raise
             raise OSError(f"a worker process did not start: {error}; {end}") from error
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import os
 import pathlib
@@ -25,6 +24,7 @@ from portal.idempotency.middleware import Idempotency
 from portal.network.tls import ClientTLS
 from portal.resilience.breaker import Breaker
 from portal.resilience.retry import Retry
+from tests.support.raising import failing_log_handler
 
 WAIT = 20.0
 pytestmark = [
@@ -130,18 +130,10 @@ def check_renewed(made: list[Renewed], caplog: pytest.LogCaptureFixture, error: 
 
 
 def test_a_log_handler_that_raises_ends_no_renewal(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Failing(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            raise MemoryError
-
     made = [Renewed(ValueError("scripted")), Renewed(ValueError("scripted")), Renewed(None)]
     monkeypatch.setattr(forks, "_renewed", made)
-    handler = Failing()
-    logging.getLogger("portal").addHandler(handler)
-    try:
+    with failing_log_handler():
         in_child(lambda: require([one.renewed for one in made] == [1, 1, 1]))
-    finally:
-        logging.getLogger("portal").removeHandler(handler)
 
 
 def require(condition: bool) -> None:

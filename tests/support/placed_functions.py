@@ -39,6 +39,10 @@ def add(a: float, b: float) -> float:
     return a + b
 
 
+def same(number: int) -> int:
+    return number
+
+
 @function(executor=POOL)
 def pid() -> int:
     return os.getpid()

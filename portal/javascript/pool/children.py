@@ -99,8 +99,12 @@ class ChildPool(Runner):
                     raise EngineError("host", "the portal is closed")
                 if self._idle:
                     child, _ = self._idle.pop()
-                    if child.alive:
-                        return child
+                    try:
+                        if child.alive:
+                            return child
+                    except BaseException:
+                        self._discard(child, kill=True)
+                        raise
                     self._discard(child, kill=False)
                     self._crashed += 1
                     continue
@@ -126,29 +130,45 @@ class ChildPool(Runner):
         child = None
         try:
             child = self._start_child(self._child)
-            child_memory = child.memory()
+            self._take_in(child, child.memory(), idle=idle)
+        except BaseException:
+            if child is not None:
+                self._give_up(child)
+            raise
         finally:
             with self._changed:
                 self._starting -= 1
-                if child is not None:
-                    self._started += 1
-                    self._measures = child.active
-                    self._children.add(child)
-                    self._memory_at_start[child] = child_memory
-                    if self._closed:
-                        self._discard(child, kill=True)
-                    elif idle:
-                        self._idle.append((child, monotonic()))
-                    self._ensure_keeper()
                 self._changed.notify_all()
         return child
 
+    def _take_in(self, child: ChildProcess, memory: int, *, idle: bool) -> None:
+        with self._changed:
+            self._started += 1
+            self._measures = child.active
+            self._children.add(child)
+            self._memory_at_start[child] = memory
+            if self._closed:
+                self._discard(child, kill=True)
+            elif idle:
+                self._idle.append((child, monotonic()))
+            self._ensure_keeper()
+
+    def _give_up(self, child: ChildProcess) -> None:
+        with self._changed:
+            self._idle = [(one, since) for one, since in self._idle if one is not child]
+            self._discard(child, kill=True)
+
     def _give_back(self, child: ChildProcess, broken: bool) -> None:
         with self._changed:
+            try:
+                is_worn = not broken and self._is_worn(child)
+            except BaseException:
+                self._discard(child, kill=True)
+                raise
             if broken or self._closed:
                 self._killed += 1
                 self._discard(child, kill=True)
-            elif self._is_worn(child):
+            elif is_worn:
                 self._recycled += 1
                 self._discard(child, kill=False)
             else:
@@ -180,8 +200,8 @@ class ChildPool(Runner):
 
     def _keep(self) -> None:
         with self._changed:
-            ending, self._ending = self._ending, []
             needed = self._needed()
+            ending, self._ending = self._ending, []
             self._starting += needed
             if not ending and not needed:
                 if not self._closed:

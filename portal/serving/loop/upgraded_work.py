@@ -24,6 +24,7 @@ _WAITED = "the call waited for a worker for too long"
 _STOPPING = "the server is stopping"
 _STALLED = "earlier calls of this function or client still run after their deadline"
 _MAX_RETRY_AFTER = 60.0  # seconds
+_FAILED = "the call cannot be begun"
 _MAX_INLINE = 0.002  # seconds for which the reading thread works for one connection, as others wait
 
 
@@ -96,8 +97,12 @@ class UpgradedWork:
             raise OverloadedError(_STOPPING, retry_after=1.0) from error
 
     def _work(self, kind: Hashable, keys: Keys, work: Work, queued: float) -> None:
-        held = HeldKeys(self._pool, keys)
-        started = monotonic()
+        try:
+            held, started = HeldKeys(self._pool, keys), monotonic()
+        except BaseException:
+            _log.exception("work for a connection cannot be begun")
+            self._reject(work, OverloadedError(_FAILED, retry_after=1.0))
+            return
         try:
             if queued + self._max_wait <= started:
                 work.reject(OverloadedError(_WAITED, retry_after=1.0))
@@ -116,9 +121,9 @@ class UpgradedWork:
         try:
             self._pool.submit(self._read, connection, self.run_in_worker)
         except OverloadedError as error:
-            self._read(connection, partial(_reject, error))
+            self._read(connection, partial(_raise, error))
         except RuntimeError:  # the pool is shut down
-            self._read(connection, partial(_reject, OverloadedError(_STOPPING, retry_after=1.0)))
+            self._read(connection, partial(_raise, OverloadedError(_STOPPING, retry_after=1.0)))
 
     def _read(self, connection: Connection, run: Run) -> None:
         channel = connection.channel
@@ -135,10 +140,13 @@ class UpgradedWork:
             return
         for _, _, work, queued in self._pool.take_back(partial(self._is_due, now)):
             waited = queued + self._max_wait <= now
-            try:
-                work.reject(OverloadedError(_WAITED if waited else _STALLED, retry_after=1.0))
-            except BaseException:  # the others are rejected, too
-                _log.exception("rejecting work for a connection failed")
+            self._reject(work, OverloadedError(_WAITED if waited else _STALLED, retry_after=1.0))
+
+    def _reject(self, work: Work, error: OverloadedError) -> None:
+        try:
+            work.reject(error)
+        except BaseException:  # other work goes on
+            _log.exception("rejecting work for a connection failed")
 
     def _is_due(self, now: float, run: Callable[..., object], args: tuple[Any, ...]) -> bool:
         if run != self._work:
@@ -147,5 +155,5 @@ class UpgradedWork:
         return bool(queued + self._max_wait <= now) or self._pool.is_stalled(keys)
 
 
-def _reject(error: OverloadedError, kind: Hashable, keys: Keys, work: Work) -> None:
+def _raise(error: OverloadedError, kind: Hashable, keys: Keys, work: Work) -> None:
     raise error

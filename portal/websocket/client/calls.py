@@ -109,6 +109,20 @@ class LinkCalls:
             if isinstance(call.tag, Control):
                 self.session.cancel(call)
 
+    def lost(self, error: PortalError, *, resumable: bool, is_final: bool) -> None:
+        """Settle the calls as their connection is lost.
+
+        Args:
+            error: why.
+            resumable: as for `settle`.
+            is_final: whether there will be no connection.
+        """
+        self.drop_controls()
+        self.settle(error.message, resumable=resumable)
+        if is_final:
+            self.fail_waiting(error)
+            self.fail_in_flight(error)
+
     def settle(self, reason: str, *, resumable: bool = True) -> None:
         """End the calls whose responses cannot come any more, or let them wait to be sent once more.
 

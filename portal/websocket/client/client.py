@@ -38,7 +38,7 @@ from .dialer import Dialer
 from .exchange import Exchange, StreamExchange
 from .lifecycle import ConnectionState
 from .link import Link
-from .pool import LinkPool, callback_threads, dial_threads, function_threads
+from .pool import LinkPool, dial_threads, function_threads, run_callback
 from .reader import shared_reader
 from .served import ServedFunctions
 from .settings import LinkSettings
@@ -147,7 +147,7 @@ class WebSocketClient:
         if (notify := self._on_state) is not None:
 
             def observe(old: ConnectionState, new: ConnectionState) -> None:
-                callback_threads().submit(notify, address, old, new)
+                run_callback(notify, address, old, new)
 
         return Link(
             address,

@@ -8,7 +8,7 @@ from concurrent.futures import Executor
 from typing import Any
 
 from ..._internal.log import get_logger
-from ...errors import OverloadedError, PortalError, ValidationError
+from ...errors import PortalError, ValidationError
 from .subscription import Event, Gap, Subscription
 
 __all__ = ["deliver"]
@@ -50,18 +50,23 @@ class _Delivery:
     def _submit(self) -> None:
         try:
             self._threads.submit(self._run)
-        except (OverloadedError, RuntimeError) as error:
+        except BaseException as error:
             with self._lock:
                 self._scheduled = False  # the next item tries again
+            if not isinstance(error, Exception):
+                raise
             _log.error("no thread for the callback of %s: %s", self._subscription.address, error)
 
     def _run(self) -> None:
-        for _ in range(_TURN):
-            if not self._subscription.waiting:
-                break
-            if not self._deliver_next():
-                self._done = True
-                return
+        try:
+            for _ in range(_TURN):
+                if not self._subscription.waiting:
+                    break
+                if not self._deliver_next():
+                    self._done = True
+                    return
+        except BaseException:
+            _log.exception("delivering an item failed: address=%s", self._subscription.address)
         with self._lock:
             self._scheduled = self._subscription.waiting
             again = self._scheduled
@@ -83,6 +88,6 @@ class _Delivery:
             return False
         try:
             self._callback(item)
-        except Exception:
+        except BaseException:
             _log.exception("the callback of a subscription failed: address=%s", address)
         return True

@@ -18,7 +18,7 @@ from typing import Any
 from ..._internal.at_fork import new_lock
 from ..._internal.json_text import JSONObject, JSONValue
 from ...address import Address
-from ...errors import OverloadedError, PortalError, TransportError
+from ...errors import PortalError, TransportError
 from ..close_codes import CloseCode
 from ..events import CallEnded, Event, GoAwayReceived, ItemReceived, Send
 from .calls import LinkCalls
@@ -159,9 +159,7 @@ class Link:
     def grant(self, exchange: StreamExchange, items: int) -> None:
         """Accept more items of a stream."""
         with self._lock:
-            text = None if exchange.call is None else self._session.grant(exchange.call, items)
-            if text is not None:
-                self._send_text(text)
+            self._send_text(None if exchange.call is None else self._session.grant(exchange.call, items))
 
     def subscribe(self, subscriber: Any) -> None:
         """Add a subscription; it is made again on each connection until `unsubscribe`. Raises: as `start`."""
@@ -208,8 +206,10 @@ class Link:
         if self._lifecycle.connect(self._clock()):
             try:
                 self._threads.submit(self._dial)
-            except (OverloadedError, RuntimeError) as error:
+            except BaseException as error:
                 self._failed(as_failure(error, self.address))
+                if not isinstance(error, Exception):
+                    raise
 
     def _failed(self, error: PortalError) -> None:
         self.last_error = error
@@ -251,24 +251,27 @@ class Link:
     def _dial(self) -> None:
         try:
             renew, self._renew = self._renew, False
-            dialed = self._dialer.dial(self.address, renew=renew)
+            self._attach(self._dialer.dial(self.address, renew=renew))
         except BaseException as error:
             with self._lock:
-                self._failed(as_failure(error, self.address))
-            return
-        self._attach(dialed)
+                if self._lifecycle.state is S.CONNECTING:
+                    self._failed(as_failure(error, self.address))
 
     def _attach(self, dialed: Dialed) -> None:
         settings = self._settings
         transport = Transport(dialed, self._reader, self, heartbeat=settings.heartbeat, max_queued=settings.max_queued)
-        with self._lock:
-            opened = self._lifecycle.opened(self._clock())
-            if opened:
-                self.base = dialed.base
-                self._transport, self.last_error, self._delay = transport, None, 0.0
-                self._renewal.opened(dialed.credentials)
-                self._begin()
-        transport.start()
+        try:
+            with self._lock:
+                opened = self._lifecycle.opened(self._clock())
+                if opened:
+                    self.base = dialed.base
+                    self._transport, self.last_error, self._delay = transport, None, 0.0
+                    self._renewal.opened(dialed.credentials)
+                    self._begin()
+            transport.start()
+        except BaseException as error:  # for example, no thread can be started that reads
+            transport.on_failure(error)
+            raise
         if not opened:
             transport.close()
 
@@ -280,10 +283,7 @@ class Link:
                 self._resumption.forget()
                 self._calls.settle(self._reason())
                 self._after_a_call()
-            if self._lifecycle.is_due(self._clock()):
-                self._connect()
-            else:
-                self._schedule()
+            (self._connect if self._lifecycle.is_due(self._clock()) else self._schedule)()
 
     # a new transport; the lock is held
 
@@ -345,11 +345,10 @@ class Link:
             self._send_now(control)
 
     def _notify(self, method: str, params: JSONObject) -> None:
-        if self._is_ready():
-            self._send_text(self._session.notify(method, params))
+        self._send_text(self._session.notify(method, params) if self._is_ready() else None)
 
-    def _send_text(self, text: bytes) -> None:
-        if self._transport is not None:
+    def _send_text(self, text: bytes | None) -> None:
+        if text is not None and self._transport is not None:
             self._transport.send(text)
 
     # what arrives, in the reading thread
@@ -382,19 +381,20 @@ class Link:
             if transport is not self._transport:
                 return
             self._transport = None
-            self._peer.lost()
-            self._renewal.lost()
-            self._resumption.interrupt(code)
-            self._renew = self._renew or code == CloseCode.CREDENTIALS_EXPIRED
             error = self.last_error = close_error(code, reason, self.address)
-            self._calls.drop_controls()
-            self._calls.settle(error.message, resumable=self._resumption.session is None)
-            self._resumption.keep()
-            if code == CloseCode.FORBIDDEN:
-                self._calls.fail_waiting(error)
-                self._calls.fail_in_flight(error)
-                self._subscriptions.end_all(error)
-            self._subscriptions.lost()
-            self._lifecycle.lost(self._clock(), wanted=self._is_wanted(), delay=self._delay)
-            self._schedule()
-            self._after_a_call()
+            try:
+                self._settle(code, error)
+            finally:
+                self._lifecycle.lost(self._clock(), wanted=self._is_wanted(), delay=self._delay)
+                self._schedule()
+                self._after_a_call()
+
+    def _settle(self, code: int, error: PortalError) -> None:
+        self._peer.lost()
+        self._renewal.lost()
+        self._resumption.interrupt(code)
+        self._renew = self._renew or code == CloseCode.CREDENTIALS_EXPIRED
+        final = code == CloseCode.FORBIDDEN
+        self._calls.lost(error, resumable=self._resumption.session is None, is_final=final)
+        self._resumption.keep()
+        self._subscriptions.lost(error if final else None)

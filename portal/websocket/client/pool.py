@@ -6,11 +6,14 @@ from collections.abc import Callable
 
 from ..._internal.at_fork import new_lock, renew_after_fork
 from ..._internal.executor import WorkerPool
+from ..._internal.log import get_logger
 from ...address import Address
 from .lifecycle import ConnectionState
 from .link import Link
 
-__all__ = ["LinkPool", "callback_threads", "dial_threads", "function_threads"]
+__all__ = ["LinkPool", "callback_threads", "dial_threads", "function_threads", "run_callback"]
+
+_log = get_logger("portal.websocket")
 
 _MAX_PORTALS = 256
 _MAX_RECENT = 1024
@@ -37,6 +40,14 @@ def dial_threads() -> WorkerPool:
 def callback_threads() -> WorkerPool:
     """Return the threads that run the callbacks of subscriptions and of states: 4 at most."""
     return _shared_pool("portal-websocket-callback", 4)
+
+
+def run_callback(callback: Callable[..., object], *args: object) -> None:
+    """Run a callback of the application in a thread. Log that it does not run, if there is none."""
+    try:
+        callback_threads().submit(callback, *args)
+    except Exception as error:  # what has happened goes on without
+        _log.error("a callback does not run: %r: %s", callback, error)
 
 
 def function_threads() -> WorkerPool:

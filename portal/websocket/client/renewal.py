@@ -110,14 +110,14 @@ class CredentialRenewal:
     def _on_timer(self) -> None:
         try:
             self._threads.submit(self._ask)
-        except (PortalError, RuntimeError):  # no thread is free
+        except Exception:  # no thread is free
             with self._lock:
                 self._look_again()
 
     def _ask(self) -> None:
         try:
             headers = self._source.credentials(self._address)
-        except PortalError as error:
+        except BaseException as error:
             _log.warning("no new credential: address=%s error=%s", self._address, error)
             headers = {}
         with self._lock:

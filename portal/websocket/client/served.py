@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import Executor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..._internal.job_queue import Keys
 from ..._internal.json_text import JSONObject, JSONValue
+from ..._internal.log import get_logger
 from ...catalogue import Catalogue
-from ...errors import ConfigError, OverloadedError, PortalError, RegistryError
+from ...errors import ConfigError, PortalError, RegistryError
 from ...function import Function
 from ..events import CallReceived, CancelReceived, CreditReceived, Event, IncomingCall
 from ..protocol import Session
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from ..server.calls import Calls
 
 __all__ = ["LinkPeer", "ServedFunctions"]
+
+_log = get_logger("portal.websocket")
 
 
 class ServedFunctions:
@@ -114,15 +118,27 @@ class LinkPeer:
             self._end(self._session.fail(call, RegistryError(message, name=call.method[:100])))
             return
         try:
-            functions.run(lambda: functions.calls().prepare(self, call).work(None))
-        except OverloadedError as error:
-            self._end(self._session.fail(call, error))
+            functions.run(partial(self._run, functions, call))
+        except Exception as error:  # without a response the server would wait until its deadline
+            self._end(self._session.fail(call, _as_portal_error(error)))
+
+    def _run(self, functions: ServedFunctions, call: IncomingCall) -> None:
+        try:
+            functions.calls().prepare(self, call).work(None)
+        except BaseException as error:
+            if not isinstance(error, PortalError):
+                _log.exception("a call of the server failed: method=%s", call.method[:100])
+            self.fail(call, _as_portal_error(error))
 
     def _cancel(self, call: IncomingCall) -> None:
         tag = call.tag
-        if tag is not None and self._functions is not None:
+        if tag is None or self._functions is None:
+            return
+        try:
             # Not in this thread: `on_cancel` of the function may need the lock.
             self._functions.run(tag.cancel)
+        except Exception:  # the loss of a connection must not end half-way for it
+            _log.exception("a call of the server cannot be cancelled: method=%s", call.method[:100])
 
     def _end(self, text: bytes | None) -> None:
         if text is not None:
@@ -153,3 +169,7 @@ class LinkPeer:
         """Have work done by a thread. Raises: OverloadedError."""
         assert self._functions is not None
         self._functions.run(lambda: work(None))
+
+
+def _as_portal_error(error: BaseException) -> PortalError:
+    return error if isinstance(error, PortalError) else PortalError("internal error", cause=error)

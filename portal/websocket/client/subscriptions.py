@@ -92,8 +92,10 @@ class SubscriptionTable:
             self._by_id.pop(server_id, None)
             self._notify("rpc.unsubscribe", {"subscription": server_id})
 
-    def lost(self) -> None:
-        """Forget the ids of a connection that is lost."""
+    def lost(self, final: PortalError | None = None) -> None:
+        """Forget the ids of a connection that is lost. End every subscription with an error that is final."""
+        if final is not None:
+            self.end_all(final)
         self._by_id.clear()
         self.ids = dict.fromkeys(self.ids)
 

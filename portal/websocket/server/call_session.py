@@ -8,13 +8,16 @@ from concurrent.futures import Future
 from time import monotonic
 
 from ..._internal.json_text import JSONObject, JSONValue
-from ...errors import PortalError, TransportError
+from ..._internal.log import get_logger
+from ...errors import OverloadedError, PortalError, TransportError
 from ..close_codes import CloseCode
-from ..events import CallEnded, Event, IncomingCall
+from ..events import CallEnded, CallReceived, Event, IncomingCall
 from ..protocol import Params, Session
 from .sessions import KeptSession
 
 __all__ = ["CallSession", "set_outcome"]
+
+_log = get_logger("portal.websocket")
 
 
 class CallSession(ABC):
@@ -38,6 +41,10 @@ class CallSession(ABC):
         self._stopping = False
         self._sizes: dict[IncomingCall, int] = {}  # of the larger messages whose calls run
         self._counted = 0  # their sum
+
+    @abstractmethod
+    def _abort(self) -> None:
+        """End the connection at once, without a close frame. The client may come back to its session."""
 
     # with the lock
 
@@ -74,17 +81,41 @@ class CallSession(ABC):
             self._end(call, self._session.respond(call, result, meta=meta))
 
     def fail(self, call: IncomingCall, error: PortalError, *, meta: JSONObject | None = None) -> None:
-        """Send the error of a call."""
+        """Send the error of a call. If it has no response and is part of the protocol, a fault ends the connection.
+
+        Otherwise the client would believe, for example, that a subscription has ended.
+        """
         with self._lock:
             self._end(call, self._session.fail(call, error, meta=meta))
+        is_fault = type(error) is PortalError or isinstance(error, OverloadedError)
+        if is_fault and call.notification and call.method.startswith("rpc.") and not self._stopping:
+            self._abort()
+
+    def fail_all(self, events: list[Event], error: BaseException) -> None:
+        """Respond to calls that are not handled. If another event is not handled, the connection ends.
+
+        Without a response the client would wait until its deadline, and without a credit a stream would wait for ever.
+        """
+        for event in events:
+            try:
+                if isinstance(event, CallReceived):
+                    self.fail(event.call, PortalError("internal error", cause=error))
+                elif isinstance(event, CallEnded):
+                    set_outcome(event)  # a thread of the server waits for it
+                else:
+                    self._abort()
+            except BaseException:  # the connection has been aborted
+                _log.exception("responding to a call failed: client=%s", self.client)
 
     def _end(self, call: IncomingCall, text: bytes | None) -> None:
         if self._sizes:
             self._counted -= self._sizes.pop(call, 0)
         if text is not None:
-            self._send(text)
-            if self.kept is not None:
-                self.kept.ended(self, call, text)
+            try:
+                self._send(text)
+            finally:  # a client that comes back gets what could not be sent
+                if self.kept is not None:
+                    self.kept.ended(self, call, text)
         elif self._stopping:
             self._flush()
 
@@ -143,7 +174,7 @@ class CallSession(ABC):
 def set_outcome(event: CallEnded) -> None:
     """Give the outcome of a call of the server to its future."""
     future = event.call.tag
-    if isinstance(future, Future):
+    if isinstance(future, Future) and not future.done():
         if event.error is None:
             future.set_result(event.result)
         else:

@@ -194,7 +194,12 @@ class _CallWork:
         self._keys = keys
 
     def __call__(self, held: HeldKeys | None) -> bool:
-        return self._calls.run(self._peer, self._call, self._entry, self._keys, held)
+        try:
+            return self._calls.run(self._peer, self._call, self._entry, self._keys, held)
+        except BaseException as error:  # without a response the client would wait until its deadline
+            _log.exception("handling %s failed", shorten(self._call.method))
+            self._peer.fail(self._call, PortalError("internal error", cause=error))
+            return False
 
     @property
     def deadline(self) -> float | None:

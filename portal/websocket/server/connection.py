@@ -204,10 +204,19 @@ class ServerConnection(CallSession):
     # with the lock
 
     def _send(self, text: bytes) -> None:
-        self._transport.outbox.add(text)
-        # At once if the client may wait for it alone: what is left to do after the call needs not delay the response.
-        if self._reader != threading.get_ident() or not self._transport.has_unread:
-            self._flush()
+        try:
+            self._transport.outbox.add(text)
+            # At once if the client may wait for it alone: what is left to do needs not delay the response.
+            if self._reader != threading.get_ident() or not self._transport.has_unread:
+                self._flush()
+        except OSError:
+            raise
+        except BaseException:  # the client would wait for what it does not get
+            self._abort()
+            raise
+
+    def _abort(self) -> None:
+        self._channel.abort()
 
     def _flush(self) -> None:
         self._transport.flush()
@@ -251,16 +260,20 @@ class ServerConnection(CallSession):
 
     def _next_events(self) -> list[Event] | None:
         """Return what the next text of the client asks for; None if there is none now."""
-        now = monotonic()
-        with self._lock:
-            self._reader = threading.get_ident()
-            text = self._transport.next_text(now, self._counted)
-            if text is None:
-                return None
-            events, size = self._session.receive(text, now), len(text)
-            if len(events) == 1:
-                return [] if self._settle(events[0], size) else events
-            return [one for one in events if not self._settle(one, size)]
+        now, events = monotonic(), list[Event]()
+        try:
+            with self._lock:
+                self._reader = threading.get_ident()
+                text = self._transport.next_text(now, self._counted)
+                if text is None:
+                    return None
+                events, size = self._session.receive(text, now), len(text)
+                if len(events) == 1:
+                    return [] if self._settle(events[0], size) else events
+                return [one for one in events if not self._settle(one, size)]
+        except BaseException as error:
+            self.fail_all(events, error)
+            raise
 
     def _settle(self, event: Event, size: int) -> bool:
         """Handle an event that needs no code of others. Return whether it was one."""
@@ -283,11 +296,15 @@ class ServerConnection(CallSession):
         if len(events) > 1 and sum(isinstance(one, CallReceived) for one in events) > 1:
             # If one of several calls got stuck in the thread that reads, nobody would begin the others.
             run = self._channel.run_in_worker
-        for event in events:
+        for number, event in enumerate(events):
             try:
                 self._handle(event, run)
-            except Exception:
+            except Exception as error:
                 _log.exception("handling a message failed: client=%s", self.client)
+                self.fail_all([event], error)
+            except BaseException as error:  # the connection ends, and its session may go on with another one
+                self.fail_all(events[number:], error)
+                raise
 
     def _handle(self, event: Event, run: Run) -> None:
         if isinstance(event, CallReceived):

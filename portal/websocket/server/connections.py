@@ -106,7 +106,11 @@ class Connections:
             return CloseCode.TOO_MANY, "the client has too many connections"
         if self._on_connect is not None:
             ended = self._connecting[connection.id] = threading.Event()
-            _run(connection, _HookWork(self._on_connect, connection, ended=ended))
+            try:
+                _run(connection, _HookWork(self._on_connect, connection, ended=ended))
+            except BaseException:
+                ended.set()  # `on_disconnect` must not wait for what does not run
+                raise
         return None
 
     def identified(self, connection: ServerConnection, identity: Identity) -> bool:
@@ -213,7 +217,7 @@ class _HookWork:
             self._after.wait()
         try:
             self._hook(self._described)
-        except Exception:
+        except BaseException:
             _log.exception("a hook of a connection failed: connection=%s", self._described["id"])
         finally:
             if self._ended is not None:

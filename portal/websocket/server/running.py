@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterator
 from typing import Any, Protocol
 
 from ..._internal.background import run_apart
-from ..._internal.closing import close_and_log
+from ..._internal.closing import close_and_log, run_all
 from ..._internal.executor import HeldKeys
 from ..._internal.job_queue import Keys
 from ..._internal.json_text import JSONObject, JSONValue
@@ -172,7 +172,7 @@ class StreamWork:
                 self._peer.send_item(self._call, item)
         except PortalError as error:
             self._end(error)
-        except Exception as error:
+        except BaseException as error:  # likewise SystemExit: the client waits for an end
             _log.exception("sending a stream failed")
             self._end(PortalError("internal error", cause=error))
         return False
@@ -193,8 +193,7 @@ class StreamWork:
                     return False
 
     def _end(self, error: PortalError) -> None:
-        close_and_log(self._items, "a stream")
-        self._fail(error)
+        run_all(lambda: close_and_log(self._items, "a stream"), lambda: self._fail(error))
 
     def go_on(self) -> None:
         """Have a worker produce more items, or end the stream if it was cancelled. This does not wait."""

@@ -70,6 +70,16 @@ def test_the_next_connection_resumes() -> None:
     assert wire.notes == [("rpc.unsubscribe", {"subscription": "s-9"})]
 
 
+def test_a_final_error_ends_every_subscription() -> None:
+    wire = Wire()
+    subscriptions = [wire.subscribed(), wire.subscribed()]
+    wire.sent[0].finish(RESULT, None)
+    wire.table.lost(PortalError("no access"))
+    assert len(wire.table) == 0
+    for one in subscriptions:
+        assert "no access" in str(one.error)
+
+
 def test_a_subscription_closed_before_the_response_is_ended_on_the_server() -> None:
     wire = Wire()
     subscription = wire.subscribed()

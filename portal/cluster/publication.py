@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from .._internal.at_fork import renew_after_fork
 from .._internal.background import BackgroundLoop
+from .._internal.closing import run_all
 from .._internal.conditions import Condition
 from .._internal.log import get_logger
 from .._internal.throttle import Throttle
@@ -73,6 +74,7 @@ class Publication:
         self._wake = Condition()  # guards nothing; it ends the wait of the thread
         self._sent: dict[str, Mapping[str, Any]] = {}
         self._generation: str | None = None
+        self._has_withdrawn = False  # whether others have to look whether what they publish was withdrawn
         self.active = False
 
     def start(self) -> None:
@@ -112,20 +114,23 @@ class Publication:
 
     def stop(self) -> None:
         """Withdraw what is published. A scheduler that does not respond is logged. May be called twice."""
+        run_all(self._end, self._wake_thread, self._loop.stop, self._go_on)
+
+    def _end(self) -> None:
         with self._writing:
             was_active, self.active = self.active, False
+            sent, self._sent = self._sent, {}
             if was_active:
                 try:
-                    for path in list(self._sent):
+                    for path in sent:
                         self._withdraw(path)
                     self._scheduler.generation(os.urandom(8).hex())
                 except PortalError as error:
                     _log.warning("the functions were not withdrawn from the cluster: %s", error)
-            self._sent = {}
+
+    def _wake_thread(self) -> None:
         with self._wake:
             self._wake.notify_all()
-        self._loop.stop()
-        self._go_on()
 
     def _go_on(self) -> None:
         """Start the thread if another thread has started the publication while it was stopped."""
@@ -140,11 +145,13 @@ class Publication:
                 self._scheduler.publish(path, {**entry, "owner": self._owner})
                 self._sent[path] = entry
         gone = [path for path in self._sent if path not in wanted]
+        self._has_withdrawn = self._has_withdrawn or bool(gone)
         for path in gone:
             self._withdraw(path)
             del self._sent[path]
-        if gone:
+        if self._has_withdrawn:  # also if that failed the last time
             self._generation = self._scheduler.generation(os.urandom(8).hex())
+            self._has_withdrawn = False
 
     def _withdraw(self, path: str) -> None:
         if self._scheduler.owner(path) == self._owner:

@@ -45,5 +45,5 @@ class Directory(Protocol):
         """Call `on_change` after each change of the instances of a name, from a thread of the directory.
 
         The first call brings the instances at the time of the watch. It may come before this returns. The calls of one
-        watch come one at a time, in order.
+        watch come one at a time, in order. If `on_change` raises an exception, it is called again with the next poll.
         """

@@ -64,11 +64,10 @@ class FileSource:
             table = _table_of(json.load(file))
         # A second change within one tick of the file system's clock leaves no trace. So a fresh file is read again.
         is_fresh = abs(self._now() - facts.st_mtime) < _TICK
-        self._seen = None if is_fresh else state
-        if table == self._table:
-            return None
-        self._table = table
-        return _FileTable(table)
+        lookup = None if table == self._table else _FileTable(table)
+        # At the end, so that the next poll reads again what an error has interrupted.
+        self._seen, self._table = None if is_fresh else state, table
+        return lookup
 
     def close(self) -> None:
         """Do nothing: the file is not kept open."""

@@ -7,6 +7,7 @@ from time import monotonic
 
 from .._internal.at_fork import renew_after_fork
 from .._internal.background import BackgroundLoop
+from .._internal.closing import run_all
 from .._internal.conditions import Condition
 from .._internal.log import get_logger
 from .._internal.throttle import Throttle
@@ -31,7 +32,8 @@ class _Watched:
         self._directory = directory
         self.name = name
         self.on_change = on_change
-        self.seen: tuple[Instance, ...] | None = None
+        self.seen: tuple[Instance, ...] | None = None  # what `on_change` has taken
+        self.warnings = Throttle(_WARNING_INTERVAL)
 
     def close(self) -> None:
         """End the watch."""
@@ -60,6 +62,7 @@ class PolledDirectory:
         self._failure: str | None = None
         self._warnings = Throttle(_WARNING_INTERVAL)
         self._polls = 0
+        self._is_told = True  # whether every watcher has the last list
         self._watched: tuple[_Watched, ...] = ()
         self._closed = False
         self.after_fork()
@@ -127,11 +130,15 @@ class PolledDirectory:
         with self._wake:
             self._watched = (*self._watched, watched)
             self._wake.notify()
-        if self._lookup is None:
-            self._poll_first()
-        with self._polling:
-            self._tell(watched)
-        self._start_loop()
+        try:
+            if self._lookup is None:
+                self._poll_first()
+            with self._polling:
+                self._is_told = self._tell(watched) and self._is_told
+            self._start_loop()
+        except BaseException:  # the caller has no watch that it could close
+            self.forget(watched)
+            raise
         return watched
 
     def forget(self, watched: _Watched) -> None:
@@ -161,25 +168,29 @@ class PolledDirectory:
             self._warnings.reset()
             _log.warning("the directory is read again")
         if lookup is not None:
-            self._lookup = lookup
-            for watched in self._watched:
-                self._tell(watched)
+            self._lookup, self._is_told = lookup, False
+        if not self._is_told:  # also if an exception has interrupted the last poll here
+            told = [self._tell(watched) for watched in self._watched]
+            self._is_told = all(told)
 
     def _fail(self, error: Exception) -> None:
         self._failure = f"the directory cannot be read: {error}"
         if self._warnings.allows(self._clock()):
             _log.warning("%s; the last known list stays in use", self._failure)
 
-    def _tell(self, watched: _Watched) -> None:
-        if self._lookup is None:
-            return
-        found = self._lookup(watched.name)
-        if found != watched.seen:
-            watched.seen = found
-            try:
-                watched.on_change(found)
-            except Exception:  # the other watchers are called all the same
-                _log.exception("a watcher of the directory failed: name=%s", watched.name)
+    def _tell(self, watched: _Watched) -> bool:
+        """Call a watcher if it does not have the last list. Return whether it has: if not, the next poll calls it."""
+        found = None if self._lookup is None else self._lookup(watched.name)
+        if found is None or found == watched.seen:
+            return True
+        try:
+            watched.on_change(found)
+        except Exception:  # the other watchers are called all the same
+            if watched.warnings.allows(self._clock()):
+                _log.exception("a watcher of the directory failed, and is called again: name=%s", watched.name)
+            return False
+        watched.seen = found
+        return True
 
     def _wait_and_poll(self) -> None:
         with self._wake:
@@ -192,5 +203,4 @@ class PolledDirectory:
         with self._wake:
             self._closed = True
             self._wake.notify_all()
-        self._loop.stop()
-        self._source.close()
+        run_all(self._loop.stop, self._source.close)

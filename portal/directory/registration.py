@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from .._internal.at_fork import renew_after_fork
 from .._internal.background import BackgroundLoop
+from .._internal.closing import run_all
 from .._internal.conditions import Condition
 from .._internal.log import get_logger
 from .._internal.redis_client import StoreUnavailable
@@ -155,6 +156,9 @@ class Registration:
 
     def stop(self) -> None:
         """Withdraw the record, so that consumers stop calling. Does nothing without one. May be called twice."""
+        run_all(self._withdraw, self._loop.stop, self._go_on)
+
+    def _withdraw(self) -> None:
         with self._wake:
             self._portal, token, self._token = None, self._token, None
             self._record = self._outage = self._too_large = None
@@ -165,8 +169,6 @@ class Registration:
                     self._store.withdraw(self._owner, token)
                 except StoreUnavailable as error:
                     _log.warning("the record is not withdrawn and ends with its lease: %s", error)
-        self._loop.stop()
-        self._go_on()
 
     def _go_on(self) -> None:
         """Start the thread unless the registration is stopped. Another thread may have started or stopped it."""
@@ -176,8 +178,7 @@ class Registration:
 
     def close(self) -> None:
         """Withdraw the record and close the connections of the store. May be called twice."""
-        self.stop()
-        self._store.close()
+        run_all(self.stop, self._store.close)
 
     def renew(self) -> None:
         """Write the record: a new one if it has changed or is gone, else a renewal. The thread calls this.
@@ -188,25 +189,26 @@ class Registration:
             if self._portal is None:
                 return
             now = self._clock()
-            self._due, self._look_at = now + self._lease / 3, now + _LOOK
-            record = self._update(self._portal)
+            self._due, self._look_at = now + min(_LOOK, self._lease / 3), now + _LOOK  # if a step below raises
+            version = topology.version
+            record = self._update(self._portal, version)
             load = float(self._portal.stats().get("running", 0))
-            self._record = record = record.renewed(self._now(), load)
+            self._record, self._seen = record.renewed(self._now(), load), version
             try:
-                self._write(encode(record, self._owner, self._key))
+                self._write(encode(self._record, self._owner, self._key))
             except StoreUnavailable as error:
                 self._due = self._clock() + min(_LOOK, self._lease / 3)
                 self._note_outage(error)
                 return
+            self._due = now + self._lease / 3
             self._note_response()
 
-    def _update(self, portal: Registered) -> Record:
+    def _update(self, portal: Registered, version: int) -> Record:
         """Return the record of what the portal serves now."""
-        version, record = topology.version, self._record
+        record = self._record
         if record is not None and version == self._seen:
             return record
         functions = self._served(portal)
-        self._seen = version
         if record is not None and functions == record.functions:
             self._too_large = None
             return record

@@ -10,6 +10,8 @@ import pytest
 
 from portal.cluster.publication import Publication
 from portal.errors import TransportError
+from tests.support.raising import failing_log_handler, raising_once
+from tests.support.waiting import eventually
 
 ADD, SUB = {"name": "add"}, {"name": "sub"}
 
@@ -163,3 +165,60 @@ def test_a_start_during_a_stop_goes_on(scheduler: Memory, monkeypatch: pytest.Mo
     assert publication._loop.running
     assert scheduler.names == {"add/1": "add"}
     publication.stop()
+
+
+# faults inside
+
+
+def test_others_are_told_of_a_withdrawal_although_that_failed_at_first(scheduler: Memory) -> None:
+    wanted = {"add/1": ADD}
+    one = Publication(scheduler, lambda: dict(wanted), interval=0.0)
+    two = Publication(scheduler, lambda: {"add/1": ADD}, interval=0.0)
+    for publication in (two, one):  # the entry is that of the last one
+        publication.start()
+        publication._loop.stop()
+    wanted.clear()
+    with pytest.MonkeyPatch.context() as patch:
+        raising_once(patch, scheduler, "generation", TransportError("gone", delivery="not_sent"))
+        with pytest.raises(TransportError):
+            one.update()
+    assert scheduler.names == {}
+    one._wait_and_check()
+    two._wait_and_check()
+    assert scheduler.names == {"add/1": "add"}
+    for publication in (one, two):
+        publication.stop()
+
+
+@pytest.mark.parametrize("step", ["owner", "publish", "generation"])
+def test_a_stop_that_fails_ends_the_thread(scheduler: Memory, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    publication = Publication(scheduler, lambda: {"add/1": ADD}, interval=3600.0)
+    publication.start()
+    thread = publication._loop._thread
+    raising_once(monkeypatch, scheduler, step, MemoryError())
+    with pytest.raises(MemoryError):
+        publication.stop()
+    assert thread is not None
+    assert not thread.is_alive()
+    assert not publication.active
+    publication.start()
+    assert scheduler.names == {"add/1": "add"}
+    publication.stop()
+    assert scheduler.names == {}
+
+
+@pytest.mark.parametrize("error", [RuntimeError("injected"), MemoryError(), SystemExit(1)])
+@pytest.mark.parametrize("step", ["publish", "generation"])
+@pytest.mark.parametrize("after", [0, 1])
+def test_the_thread_goes_on_after_a_step_that_raises(
+    scheduler: Memory, monkeypatch: pytest.MonkeyPatch, error: BaseException, step: str, after: int
+) -> None:
+    publication = Publication(scheduler, lambda: {"add/1": ADD, "sub/1": SUB}, interval=0.005)
+    with failing_log_handler():
+        publication.start()
+        left = raising_once(monkeypatch, scheduler, step, error, after=after, thread="portal-dask")
+        scheduler.restart()
+        eventually(lambda: not left)
+        eventually(lambda: scheduler.names == {"add/1": "add", "sub/1": "sub"})
+    publication.stop()
+    assert scheduler.names == {}

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from portal.directory import Instance, open_directory
+from portal.directory import file as file_module
 from portal.directory.file import FileSource
+from tests.support.raising import raising_once
 
 
 def write(path: Path, data: Any) -> None:
@@ -95,3 +97,17 @@ def test_a_change_that_leaves_no_trace_in_the_times_is_seen(tmp_path: Path) -> N
     now = 1010.0
     assert source.poll() is None
     assert source._seen is not None
+
+
+def test_a_list_that_cannot_be_made_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "list.json"
+    path.write_text('{"add": ["http://a/add"]}')
+    os.utime(path, (1.0, 1.0))
+    source = FileSource(path, 1.0)
+    raising_once(monkeypatch, file_module, "_FileTable", MemoryError())
+    with pytest.raises(MemoryError):
+        source.poll()
+    lookup = source.poll()
+    assert lookup is not None
+    assert len(lookup("add")) == 1
+    assert source.poll() is None

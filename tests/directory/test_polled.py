@@ -15,6 +15,7 @@ from portal.directory import Directory, Instance, PolledDirectory, Watch
 from portal.directory.source import Lookup
 from portal.errors import OverloadedError, TransportError
 from tests.support.clocks import Clock
+from tests.support.raising import raising_once
 from tests.support.waiting import eventually
 
 A, B = Instance("http://a/x"), Instance("http://b/x")
@@ -99,6 +100,73 @@ def test_a_watcher_that_fails_does_not_harm_the_others(
     directory.watch("x", heard.put)
     assert heard.get(timeout=WAIT) == (A,)
     assert "a watcher of the directory failed" in caplog.text
+
+
+def test_a_watcher_that_fails_is_called_again(
+    make: Callable[[Given], PolledDirectory], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Otherwise a consumer would go on calling instances that are gone."""
+    failures = [MemoryError(), RuntimeError("no")]
+    heard: queue.Queue[tuple[Instance, ...]] = queue.Queue()
+
+    def sometimes(found: tuple[Instance, ...]) -> None:
+        if failures:
+            raise failures.pop()
+        heard.put(found)
+
+    directory = make(Given(A))
+    directory.watch("x", sometimes)
+    assert heard.get(timeout=WAIT) == (A,)
+    assert caplog.text.count("a watcher of the directory failed") == 1
+
+
+def test_an_interrupted_poll_tells_the_other_watchers_later() -> None:
+    source = Given(A)
+    directory = PolledDirectory(source)
+    heard: list[tuple[Instance, ...]] = []
+    first = True
+
+    def interrupt(found: tuple[Instance, ...]) -> None:
+        nonlocal first
+        if found == (B,) and first:
+            first = False
+            raise SystemExit(1)
+
+    directory.watch("x", interrupt)
+    directory.watch("x", heard.append)
+    directory._loop.stop()
+    source.instances = (B,)
+    with pytest.raises(SystemExit):
+        directory.poll()
+    directory.poll()
+    assert heard == [(A,), (B,)]
+    directory.close()
+
+
+def test_a_watch_that_cannot_be_made_is_forgotten(make: Callable[[Given], PolledDirectory]) -> None:
+    source = Given(A)
+    directory = make(source)
+    heard: list[tuple[Instance, ...]] = []
+
+    def interrupt(found: tuple[Instance, ...]) -> None:
+        heard.append(found)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        directory.watch("x", interrupt)
+    source.instances = (B,)
+    directory.poll()
+    assert heard == [(A,)]
+
+
+def test_close_closes_the_source_although_the_thread_cannot_be_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = Given(A)
+    directory = PolledDirectory(source)
+    raising_once(monkeypatch, directory._loop, "stop", MemoryError())
+    with pytest.raises(MemoryError):
+        directory.close()
+    assert source.closed
+    directory.close()
 
 
 def test_the_last_list_stays_in_use(make: Callable[[Given], PolledDirectory], caplog: pytest.LogCaptureFixture) -> None:

@@ -18,6 +18,7 @@ from portal.directory.registration import registration_of
 from portal.directory.source import RecordSource
 from portal.directory.store import StoredRecord
 from tests.support.clocks import Clock
+from tests.support.raising import raising_once
 from tests.support.waiting import eventually
 
 KEY = "0123456789abcdef"
@@ -353,3 +354,40 @@ def test_a_start_during_a_stop_goes_on(store: Flaky, monkeypatch: pytest.MonkeyP
             registration.stop()
         assert registration._loop.running
         assert len(records(store)) == 1
+
+
+# faults inside
+
+
+@pytest.mark.parametrize("error", [RuntimeError("injected"), MemoryError(), SystemExit(1)])
+@pytest.mark.parametrize("step", ["renew", "register"])
+def test_a_write_that_raises_is_tried_again_within_a_second(
+    store: Flaky, monkeypatch: pytest.MonkeyPatch, error: BaseException, step: str
+) -> None:
+    clock = Clock()
+    registration = Registration(store, lease=30.0, clock=clock)
+    with HTTPPortal(directory=registration) as portal:
+        registration._loop.stop()
+        if step == "register":
+            portal.apply(add)  # so that the record changes
+        raising_once(monkeypatch, store, step, error)
+        with pytest.raises(type(error)):
+            registration.renew()
+        clock.now += 1.0
+        registration._wait_and_renew()
+        [found] = records(store)
+        assert len(decode(found.text, found.owner, None, 0.0).functions) == (step == "register")
+
+
+def test_a_stop_that_fails_ends_the_thread(store: Flaky, monkeypatch: pytest.MonkeyPatch) -> None:
+    registration = Registration(store)
+    with HTTPPortal(directory=registration) as portal:
+        thread = registration._loop._thread
+        raising_once(monkeypatch, store, "withdraw", MemoryError())
+        with pytest.raises(MemoryError):
+            registration.stop()
+        assert thread is not None
+        assert not thread.is_alive()
+        registration.start(portal)
+        assert len(records(store)) == 1
+    assert records(store) == ()

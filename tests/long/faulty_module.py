@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tests.support.inside_faults import Faults
+from tests.support.stalls import Stalls
 
 SETTINGS = json.loads(os.environ["FAULTS"])
 WORKERS = 8
@@ -28,6 +29,7 @@ from portal.idempotency.middleware import Idempotency  # noqa: E402
 from portal.serving import ServingConfig  # noqa: E402
 
 _FILE = os.open(os.environ["EXECUTIONS"], os.O_APPEND | os.O_CREAT | os.O_WRONLY)
+_stalls: list[Stalls] = []
 _together = threading.Barrier(WORKERS)
 
 
@@ -65,6 +67,7 @@ def meet() -> bool:
 def begin(seconds: float) -> int:
     """Inject faults for some seconds."""
     threading.Thread(target=faults.run, args=(seconds,), daemon=True).start()
+    _stalls.append(Stalls())
     return os.getpid()
 
 
@@ -76,6 +79,7 @@ def state() -> dict[str, Any]:
         "pid": os.getpid(),
         "fired": dict(faults.fired),
         "order": [list(row) for row in faults.order],
+        "stalls": [list(row) for one in _stalls for row in one.intervals],
         "listener": stats["listener"],
         "middleware": stats["middleware"],
         "running": stats["running"],

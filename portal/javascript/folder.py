@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
+from time import monotonic
 
 from .._internal.background import BackgroundLoop
 from .._internal.log import get_logger
 from .._internal.settings import file_path, positive_seconds
+from .._internal.throttle import Throttle
 from ..address import Address
-from ..errors import ConfigError, PortalError
+from ..errors import ConfigError, PortalError, RegistryError
 from ..portal import Portal
 from .function import JSFunction
 from .portal import JavaScriptPortal
@@ -19,6 +22,7 @@ __all__ = ["RulesFolder"]
 
 _log = get_logger("portal.javascript")
 _SUFFIXES = (".js", ".mjs")
+_WARNING_INTERVAL = 60.0  # seconds between two warnings about the same outage
 
 
 class RulesFolder:
@@ -26,7 +30,7 @@ class RulesFolder:
 
     A changed file replaces the code of its function; if it cannot be loaded, the old code stays and the reason is
     logged. The schema stays as well; a warning says that the file now declares another one. A new file publishes a
-    function and a file that is gone withdraws it.
+    function and a file that is gone withdraws it. While the folder cannot be read, its functions stay.
 
     Args:
         path: the folder.
@@ -57,6 +61,7 @@ class RulesFolder:
         self._published: dict[str, list[tuple[Portal, Address]]] = {}
         self._looking = threading.Lock()  # held while one thread looks at the folder; guards the attributes above
         self._stopped = threading.Event()
+        self._warnings = Throttle(_WARNING_INTERVAL)
         self._loop = BackgroundLoop("portal-javascript-folder", self._follow)
 
     def start(self) -> None:
@@ -76,7 +81,12 @@ class RulesFolder:
             self._refresh()
 
     def _refresh(self) -> None:
-        found = self._read()
+        try:
+            found = self._read()
+        except OSError as error:  # for example, somebody replaces the folder
+            if self._warnings.allows(monotonic()):
+                _log.error("the folder cannot be read, and its functions stay: %s", error)
+            return
         for name in [name for name in self._seen if name not in found]:
             self._remove(name)
         for name, (file, code) in found.items():
@@ -84,15 +94,15 @@ class RulesFolder:
                 continue
             try:
                 if name in self._published:
-                    self._seen[name] = (file, code)
                     self._javascript.replace(name, code)
                     self._warn_of_schema(name, file, code)
                 else:
                     self._add(name, file, code)
                 _log.info("loaded %s", file)
             except PortalError as error:
-                self._seen[name] = (file, code)  # it is tried again when it has changed
                 _log.error("%s was not loaded: %s", file, error)
+            # After an error of the code it is tried again when it has changed. Any other error leaves it unseen.
+            self._seen[name] = (file, code)
 
     def _read(self) -> dict[str, tuple[Path, str]]:
         found = {}
@@ -106,10 +116,14 @@ class RulesFolder:
 
     def _add(self, name: str, file: Path, code: str) -> None:
         address = self._javascript.apply(JSFunction(code, name))
-        published = self._published[name] = [(self._javascript, address)]
-        self._seen[name] = (file, code)
-        resolved = self._javascript.resolve_function(address)
-        published += ((portal, portal.apply(resolved)) for portal in self._portals[1:])
+        published: list[tuple[Portal, Address]] = [(self._javascript, address)]
+        try:
+            resolved = self._javascript.resolve_function(address)
+            published.extend((portal, portal.apply(resolved)) for portal in self._portals[1:])
+            self._published[name], self._seen[name] = published, (file, code)
+        except BaseException:
+            _remove_from(published)
+            raise
 
     def _warn_of_schema(self, name: str, file: Path, code: str) -> None:
         _, address = self._published[name][0]
@@ -117,9 +131,9 @@ class RulesFolder:
             _log.warning("%s declares other parameters or another result; they are used from the next start on", file)
 
     def _remove(self, name: str) -> None:
+        _remove_from(self._published.get(name, []))
+        self._published.pop(name, None)
         del self._seen[name]
-        for portal, address in reversed(self._published.pop(name, [])):
-            portal.remove(address)
         _log.info("withdrew %s", name)
 
     def _follow(self) -> None:
@@ -131,3 +145,12 @@ class RulesFolder:
         self._stopped.set()
         self._loop.stop()
         self._javascript.close()
+
+
+def _remove_from(published: list[tuple[Portal, Address]]) -> None:
+    """Remove a function from portals. After an error, the next call goes on with those that are left."""
+    while published:
+        portal, address = published[-1]
+        with suppress(RegistryError):  # the application has removed it
+            portal.remove(address)
+        published.pop()

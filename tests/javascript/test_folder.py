@@ -10,6 +10,7 @@ from portal import ConfigError, Consumer, HTTPPortal, JavaScriptPortal, Registry
 from portal.javascript import Limits, Sandbox
 from portal.javascript.folder import RulesFolder
 from tests.support.races import fast_switches, in_threads
+from tests.support.raising import raising_once
 from tests.support.thread_list import new_threads
 
 
@@ -108,3 +109,63 @@ def test_threads_that_look_at_the_folder_at_once_publish_each_function_once(
         with fast_switches():
             in_threads(3, lambda _: rules.refresh())
         assert not set(names) & {schema.name for schema in javascript.functions().values()}
+
+
+# faults inside
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("injected"), OSError("injected")])
+def test_an_edit_is_loaded_after_a_step_has_raised(
+    folder: tuple[Path, RulesFolder, HTTPPortal, JavaScriptPortal], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    path, rules, http, javascript = folder
+    (path / "price.js").write_text("(n) => n * 3")
+    raising_once(monkeypatch, javascript, "replace", error)
+    with pytest.raises(type(error)):
+        rules.refresh()
+    rules.refresh()
+    with Consumer() as consumer:
+        assert consumer.call_at(http.generate_address("price"), {"n": 4}) == 12
+
+
+def test_a_function_that_one_portal_cannot_publish_is_published_later(
+    folder: tuple[Path, RulesFolder, HTTPPortal, JavaScriptPortal], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, rules, http, javascript = folder
+    (path / "tax.mjs").write_text("export default () => 0.2")
+    raising_once(monkeypatch, http, "apply", MemoryError())
+    with pytest.raises(MemoryError):
+        rules.refresh()
+    assert [address.segments[1] for address in javascript.functions()] == ["price"]
+    rules.refresh()
+    with Consumer() as consumer:
+        assert consumer.call_at(http.generate_address("tax"), {}) == 0.2
+
+
+@pytest.mark.parametrize("where", ["http", "javascript"])
+def test_a_function_that_cannot_be_removed_is_removed_later(
+    folder: tuple[Path, RulesFolder, HTTPPortal, JavaScriptPortal], monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    path, rules, http, javascript = folder
+    (path / "price.js").unlink()
+    raising_once(monkeypatch, http if where == "http" else javascript, "remove", MemoryError())
+    with pytest.raises(MemoryError):
+        rules.refresh()
+    rules.refresh()
+    assert len(http.functions()) == len(javascript.functions()) == 0
+
+
+def test_the_functions_stay_while_the_folder_is_replaced(
+    folder: tuple[Path, RulesFolder, HTTPPortal, JavaScriptPortal], caplog: pytest.LogCaptureFixture
+) -> None:
+    path, rules, http, _ = folder
+    path.rename(path.with_name("away"))
+    for _turn in range(3):
+        rules.refresh()
+    assert caplog.text.count("the folder cannot be read") == 1
+    with Consumer() as consumer:
+        assert consumer.call_at(http.generate_address("price"), {"n": 4}) == 8
+    path.with_name("away").rename(path)
+    (path / "price.js").unlink()
+    rules.refresh()
+    assert len(http.functions()) == 0

@@ -231,19 +231,20 @@ class RedisTopicStore:
     def _pass(self, followed: _Followed, entries: Iterable[Any], at: Callable[[float], float]) -> None:
         """Pass new entries to the topic."""
         with followed.lock:
-            by_epoch: dict[str, list[TopicEvent]] = {}
+            by_epoch, last = dict[str, list[TopicEvent]](), followed.last
             for entry_id, fields in entries:
                 milliseconds, _, number = as_text(entry_id).partition("-")
                 place = (int(milliseconds), int(number))
-                if place <= followed.last:
+                if place <= last:
                     continue
-                followed.last = place
+                last = place
                 found = {as_text(name): value for name, value in fields.items()}
                 event = _event(place[1], found, at)
                 if event is not None:
                     by_epoch.setdefault(as_text(found["e"]), []).append(event)
             for epoch, events in by_epoch.items():
-                followed.topic.receive(epoch, events)
+                followed.topic.receive(epoch, events)  # it skips those that it has
+            followed.last = last  # at the end, so that what an error has interrupted is read again
 
     # in the thread
 

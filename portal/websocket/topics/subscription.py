@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from ..._internal.json_text import JSONValue
+from ..._internal.log import get_logger
 from ...context import Identity
 from ...errors import PortalError
 from .. import wire
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from .topic import Topic
 
 __all__ = ["GapReason", "Sink", "Slow", "Subscribed", "Subscriber", "Subscription"]
+
+_log = get_logger("portal.websocket")
 
 #: What happens to a subscriber that reads more slowly than events are published.
 Slow = Literal["close", "drop_oldest", "latest", "block"]
@@ -136,6 +139,22 @@ class Subscription:
             if self.credit is not None:
                 self.credit += events
         self.sink.wake(self)
+
+    def wake(self) -> None:
+        """Have the subscriber take messages. If that fails, the subscription ends with an error; others go on."""
+        try:
+            self.sink.wake(self)
+        except Exception as error:
+            _log.exception("sending the events of %s failed", self.topic.name)
+            self.end(PortalError("internal error", cause=error))
+
+    def end(self, error: PortalError | None) -> None:
+        """End the subscription, unless it has ended, and tell the subscriber. What that raises is logged."""
+        try:
+            if self.topic.unsubscribe(self):
+                self.sink.completed(self, error)
+        except Exception:
+            _log.exception("a subscriber of %s is not told of the end", self.topic.name)
 
     def take(self) -> SharedText | None:
         """Return the next message, or None until the sink is woken again."""

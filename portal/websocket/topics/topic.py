@@ -227,7 +227,7 @@ class Topic:
 
     def _wake(self, subscriptions: tuple[Subscription, ...]) -> None:
         for subscription in subscriptions:
-            subscription.sink.wake(subscription)
+            subscription.wake()
         if self.slow not in ("close", "block"):
             return
         for subscription in subscriptions:
@@ -356,8 +356,7 @@ class Topic:
         if self._store is not None:
             self._store.detach(self)
         for subscription in self._subscriptions:
-            if self.unsubscribe(subscription):
-                subscription.sink.completed(subscription, error)
+            subscription.end(error)
 
     # for the store
 

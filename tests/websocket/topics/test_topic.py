@@ -36,6 +36,45 @@ def test_subscribers_get_what_is_published_from_then_on() -> None:
     assert first.position == second.position == offset == topic.position
 
 
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("injected"), OSError("injected")])
+def test_a_subscriber_that_fails_gets_an_error_and_the_others_the_event(error: Exception) -> None:
+    class Failing(Reader):
+        def wake(self, subscription: Any) -> None:
+            if self.subscription is not None and not subscription.held:
+                raise error
+
+    topic = Topic("ticks")
+    readers = [Reader(), Reader(), Reader()]
+    readers[0].subscribe(topic)
+    failing = Failing()
+    failing.subscription = object()
+    found = topic.subscribe(Subscriber("network:test"), failing)
+    found.subscription.held = False
+    for reader in readers[1:]:
+        reader.subscribe(topic)
+    publish(topic, 1, 2)
+    assert [reader.short for reader in readers] == [[1, 2]] * 3
+    assert failing.ended == "completed"
+    assert failing.error is not None
+    assert failing.error.message == "internal error"
+    assert len(topic.subscriptions) == 3
+
+
+def test_a_subscriber_that_cannot_be_told_of_the_end_does_not_keep_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    class Failing(Reader):
+        def completed(self, subscription: Any, error: Any) -> None:
+            raise MemoryError
+
+    topic = Topic("ticks")
+    readers = [Reader(), Failing(), Reader()]
+    for reader in readers:
+        reader.subscribe(topic)
+    topic.close()
+    assert [reader.ended for reader in readers] == ["completed", "", "completed"]
+    assert topic.subscriptions == ()
+    assert "is not told of the end" in caplog.text
+
+
 def test_a_message_is_made_once_for_all_subscribers() -> None:
     topic = Topic("ticks")
     readers = [Reader(reading=False) for _ in range(3)]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor
+from functools import partial
 from typing import Any
 
 from ..._internal.log import get_logger
 from ...errors import PortalError, ValidationError
+from .failures import report_failure
 from .subscription import Event, Gap, Subscription
 
 __all__ = ["deliver"]
@@ -49,13 +51,16 @@ class _Delivery:
 
     def _submit(self) -> None:
         try:
-            self._threads.submit(self._run)
+            self._threads.submit(self._run).add_done_callback(partial(report_failure, self._not_run))
         except BaseException as error:
-            with self._lock:
-                self._scheduled = False  # the next item tries again
+            self._not_run(error)
             if not isinstance(error, Exception):
                 raise
-            _log.error("no thread for the callback of %s: %s", self._subscription.address, error)
+
+    def _not_run(self, error: BaseException) -> None:
+        with self._lock:
+            self._scheduled = False  # the next item tries again
+        _log.error("no thread for the callback of %s: %r", self._subscription.address, error)
 
     def _run(self) -> None:
         try:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future
+from functools import partial
+from typing import Any
 
 from ...address import Address
 from ...context import CallContext
@@ -19,7 +23,7 @@ from ...network.dial import NotSent
 from ...network.error_mapping import as_portal_error
 from ..close_codes import CloseCode
 
-__all__ = ["as_failure", "close_error", "copy_error", "is_final", "is_refused", "lost_error"]
+__all__ = ["as_failure", "close_error", "copy_error", "is_final", "is_refused", "lost_error", "report_failure"]
 
 _HINT = "the call may have been executed"
 _CLASSES: dict[int, type[PortalError]] = {
@@ -83,3 +87,20 @@ def copy_error(error: PortalError, *, sent: bool) -> PortalError:
     if sent:
         made.delivery, made.retryable, made.hint = "unknown", False, _HINT
     return made
+
+
+def report_failure(
+    report: Callable[[BaseException], object],
+    future: Future[Any],
+    *,
+    soon: Callable[[Callable[[], object]], object] | None = None,
+) -> None:
+    """Report what a job has raised that could not do so itself, as it was not begun. It is a callback of a future.
+
+    Args:
+        report: gets the error.
+        soon: calls something later, for a `report` that takes a lock which the caller may hold.
+    """
+    error = CancelledError() if future.cancelled() else future.exception()
+    if error is not None:
+        report(error) if soon is None else soon(partial(report, error))

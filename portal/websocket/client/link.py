@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Executor
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -24,7 +25,7 @@ from ..events import CallEnded, Event, GoAwayReceived, ItemReceived, Send
 from .calls import LinkCalls
 from .dialer import Dialed, Dialer
 from .exchange import Control, Exchange, Sendable, StreamExchange
-from .failures import as_failure, close_error, is_final
+from .failures import as_failure, close_error, is_final, report_failure
 from .lifecycle import ConnectionState, Lifecycle, Observer
 from .reader import Reader, Timer
 from .renewal import CredentialRenewal
@@ -73,9 +74,7 @@ class Link:
     ) -> None:
         self.address = address
         self.base = address.segments
-        self._dialer = dialer
-        self._reader = reader
-        self._threads = threads
+        self._dialer, self._reader, self._threads = dialer, reader, threads
         self._settings = settings
         self._clock = clock
         self._lock = new_lock()  # guards the attributes below; never held while a caller waits
@@ -109,8 +108,7 @@ class Link:
     def start(self, exchange: Sendable) -> None:
         """Send a call now, or as soon as there is a connection; one that fails fast is ended instead of waiting long.
 
-        Raises: TransportError after `close`; what sending raises: OverloadedError with too many calls,
-            SerializationError, ProtocolError for a message that is too long.
+        Raises: TransportError after `close`; OverloadedError, SerializationError or ProtocolError if it cannot be sent.
         """
         with self._lock:
             self._require_open()
@@ -130,10 +128,7 @@ class Link:
         return (transport := self._transport) is None or transport.wait_for_room(deadline)
 
     def wait(self, exchange: Exchange, deadline: float | None) -> bool:
-        """Wait for the end of a call. Return False at the deadline.
-
-        A caller that is alone on the connection receives its response itself.
-        """
+        """Wait for the end of a call. Return False at the deadline. One that is alone receives its response itself."""
         transport = self._transport
         if transport is not None:
             if exchange.resumable and len(self._pending) == 1 and not self._subscribers:
@@ -205,7 +200,8 @@ class Link:
         """Start to connect unless that is under way or must wait."""
         if self._lifecycle.connect(self._clock()):
             try:
-                self._threads.submit(self._dial)
+                dialing = self._threads.submit(self._dial)
+                dialing.add_done_callback(partial(report_failure, self._dial_failed, soon=self._reader.call_soon))
             except BaseException as error:
                 self._failed(as_failure(error, self.address))
                 if not isinstance(error, Exception):
@@ -253,9 +249,12 @@ class Link:
             renew, self._renew = self._renew, False
             self._attach(self._dialer.dial(self.address, renew=renew))
         except BaseException as error:
-            with self._lock:
-                if self._lifecycle.state is S.CONNECTING:
-                    self._failed(as_failure(error, self.address))
+            self._dial_failed(error)
+
+    def _dial_failed(self, error: BaseException) -> None:
+        with self._lock:
+            if self._lifecycle.state is S.CONNECTING:
+                self._failed(as_failure(error, self.address))
 
     def _attach(self, dialed: Dialed) -> None:
         settings = self._settings

@@ -26,6 +26,8 @@ __all__ = ["READ", "WRITE", "Handler", "Reader", "Timer", "shared_reader"]
 _log = get_logger("portal.websocket")
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 _MAX_WAIT = 3600.0  # seconds
+_MAX_FAILURES = 5  # of one timer
+_AGAIN = 0.1  # seconds after which a timer runs again
 
 
 class Handler(Protocol):
@@ -51,13 +53,14 @@ class Handler(Protocol):
 
 
 class Timer:
-    """A callback that runs once in the reading thread. Threads: any may cancel it."""
+    """A callback that runs once in the reading thread, or a few times if it raises. Threads: any may cancel it."""
 
-    __slots__ = ("_callback", "when")
+    __slots__ = ("_callback", "_failures", "when")
 
     def __init__(self, when: float, callback: Callable[[], object]) -> None:
         self.when = when
         self._callback: Callable[[], object] | None = callback
+        self._failures = 0
 
     def __lt__(self, other: Timer) -> bool:
         return self.when < other.when
@@ -72,10 +75,15 @@ class Timer:
         return self._callback is None
 
     def fire(self) -> None:
-        """Run the callback, unless it was cancelled."""
+        """Run the callback, unless it was cancelled. If it raises, it may run again, for example to connect again."""
         callback, self._callback = self._callback, None
         if callback is not None:
-            callback()
+            try:
+                callback()
+            except BaseException:
+                self._failures += 1
+                self._callback = callback if self._failures < _MAX_FAILURES else None
+                raise
 
 
 class Reader:
@@ -271,6 +279,10 @@ class Reader:
                 timer.fire()
             except BaseException:
                 _log.exception("a timer of a WebSocket connection failed")
+                if not timer.cancelled:
+                    timer.when = now + _AGAIN
+                    with self._lock:
+                        heapq.heappush(self._timers, timer)
 
     def _recover(self) -> None:
         """Make the selector anew, and watch again whatever still can be watched."""

@@ -102,3 +102,26 @@ def test_without_a_thread_the_next_item_tries_again() -> None:
     put(subscription, 2)
     threads.jobs.pop()()
     assert calls.got == [1, 2]
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("injected"), SystemExit(1)])
+def test_a_job_that_was_not_begun_keeps_no_later_item(error: BaseException, caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(ThreadPoolExecutor):
+        broken = True
+
+        def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+            if not self.broken:
+                return super().submit(fn, *args, **kwargs)
+            self.broken = False
+            future: Future[Any] = Future()
+            future.set_exception(error)
+            return future
+
+    subscription, calls = Subscription[Any](TOPIC), Calls(2)
+    with Broken(1) as threads:
+        deliver(subscription, calls, threads)
+        put(subscription, 1)
+        put(subscription, 2)
+        assert calls.done.wait(WAIT)
+    assert calls.got == [1, 2]
+    assert "no thread for the callback" in caplog.text

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from concurrent.futures import CancelledError, Future
+from functools import partial
+from typing import Any
+
 import pytest
 
 from portal import Address
@@ -15,7 +19,7 @@ from portal.errors import (
     RegistryError,
     TransportError,
 )
-from portal.websocket.client.failures import as_failure, close_error, copy_error, is_final, lost_error
+from portal.websocket.client.failures import as_failure, close_error, copy_error, is_final, lost_error, report_failure
 
 ADDRESS = Address.parse("ws://h:1/ws")
 
@@ -73,3 +77,30 @@ def test_each_call_gets_an_error_of_its_own() -> None:
     assert (first.delivery, first.retryable) == ("unknown", False)
     assert (second.delivery, second.retryable, second.context) == ("not_sent", True, {"a": 1})
     assert error.context == {"a": 1}
+
+
+@pytest.mark.parametrize("error", [MemoryError(), SystemExit(1), RuntimeError("injected"), None])
+def test_the_error_of_a_job_that_cannot_report_it_is_reported(error: BaseException | None) -> None:
+    reported: list[BaseException] = []
+    later: list[Any] = []
+    now: Future[None] = Future()
+    now.add_done_callback(partial(report_failure, reported.append))
+    delayed: Future[None] = Future()
+    delayed.add_done_callback(partial(report_failure, reported.append, soon=later.append))
+    for future in (now, delayed):
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)
+    assert reported == ([] if error is None else [error])
+    for run in later:
+        run()
+    assert reported == ([] if error is None else [error, error])
+
+
+def test_a_job_that_is_cancelled_before_it_begins_is_reported() -> None:
+    reported: list[BaseException] = []
+    future: Future[None] = Future()
+    future.add_done_callback(partial(report_failure, reported.append))
+    future.cancel()
+    assert [type(one) for one in reported] == [CancelledError]

@@ -190,6 +190,22 @@ def test_without_a_thread_the_call_fails(rig: Rig) -> None:
     assert isinstance(failed(exchange), OverloadedError)
 
 
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("injected"), SystemExit(1)])
+def test_a_call_fails_if_the_job_that_dials_was_not_begun(rig: Rig, error: BaseException) -> None:
+    future: Future[Any] = Future()
+    future.set_exception(error)  # already, while the link starts the call
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rig.threads, "submit", lambda fn: future)
+        exchange = call()
+        rig.link.start(exchange)
+        assert "cannot connect to h:1" in failed(exchange).message
+    again = call()
+    rig.link.start(again)
+    rig.wait_for_dial()
+    rig.connect().next()
+    assert rig.link.state is S.OPEN
+
+
 def test_a_server_that_was_reached_is_waited_for(rig: Rig) -> None:
     rig.link.start(call())
     rig.connect().sock.close()

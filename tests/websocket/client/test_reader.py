@@ -276,3 +276,38 @@ def test_a_child_process_has_a_reader_of_its_own(pair: Any) -> None:
 
 def test_the_shared_reader_is_one() -> None:
     assert shared_reader() is shared_reader()
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("injected"), SystemExit(1)])
+def test_a_timer_that_raises_runs_again(reader: Reader, error: BaseException) -> None:
+    """Otherwise nobody would connect again, or notice that a server is silent."""
+    ran = threading.Event()
+    failures = [error, error]
+
+    def work() -> None:
+        if failures:
+            raise failures.pop()
+        ran.set()
+
+    timer = reader.call_at(reader._clock(), work)
+    assert ran.wait(WAIT)
+    stop(reader)
+    assert timer.cancelled
+
+
+def test_a_timer_that_always_raises_ends(reader: Reader) -> None:
+    runs = 0
+    last = threading.Event()
+
+    def work() -> None:
+        nonlocal runs
+        runs += 1
+        if runs == 5:
+            last.set()
+        raise RuntimeError("injected")
+
+    timer = reader.call_at(reader._clock(), work)
+    assert last.wait(WAIT)
+    stop(reader)  # it waits until there is no timer
+    assert runs == 5
+    assert timer.cancelled

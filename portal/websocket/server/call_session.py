@@ -137,9 +137,17 @@ class CallSession(ABC):
             events = self._session.cancel_some(lambda call: call.id == call_id)
         self._dispatch(events)
 
-    def _cancel_streams(self) -> list[Event]:
-        """Cancel the streams, whose items cannot reach the client any more; the lock is held."""
-        return self._session.cancel_some(lambda call: call.tag is not None and call.tag.stream is not None)
+    def _end_own(self) -> None:
+        """End the calls of the server, as the connection is lost; a session keeps those of the client."""
+        with self._lock:
+            events = self._session.fail_pending(TransportError("the connection of the client was lost"))
+        self._dispatch(events)
+
+    def _end_streams(self) -> None:
+        """Cancel the streams, whose items cannot reach the client any more."""
+        with self._lock:
+            events = self._session.cancel_some(lambda call: call.tag is not None and call.tag.stream is not None)
+        self._dispatch(events)
 
     def abandon(self) -> None:
         """Cancel the calls that run and end those of the server: the client is gone and does not come back."""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Hashable
+from functools import partial
 from time import monotonic, time
 from typing import Any, Protocol
 
+from ..._internal.closing import run_all
 from ..._internal.job_queue import Keys
 from ..._internal.json_text import BodyDecoder
 from ..._internal.log import get_logger
 from ...calls.client import client_name
 from ...context import Identity
-from ...errors import OverloadedError, PortalError, TransportError
+from ...errors import OverloadedError, PortalError
 from ...serving import Channel, Request, Run, Work
 from .. import wire
 from ..close_codes import CloseCode
@@ -383,14 +385,12 @@ class ServerConnection(CallSession):
         with self._lock:
             abrupt, self._transport.lost = not self.closing, True
             self._transport.outbox.drop()
-            events = self._session.fail_pending(TransportError("the connection of the client was lost"))
-            events += self._cancel_streams()
-        self._dispatch(events)  # its own calls; a session keeps those of the client
-        self.subscriptions.close()
-        self._owner.remove(self)
+        leave = partial(self._leave, abrupt)
+        run_all(self._end_own, self._end_streams, self.subscriptions.close, partial(self._owner.remove, self), leave)
+
+    def _leave(self, abrupt: bool) -> None:
         if self.kept is None or not self.kept.lost(self, abrupt=abrupt):
             self.abandon()
 
     def _dispatch(self, events: list[Event]) -> None:
-        for event in events:
-            self._handle(event, self._channel.run_in_worker)
+        run_all(*(partial(self._handle, event, self._channel.run_in_worker) for event in events))

@@ -10,14 +10,19 @@ from typing import Any
 
 import pytest
 
-from portal import BearerAuth, CallContext, Identity, TransportError
+from portal import BearerAuth, CallContext, Consumer, Identity, TransportError, WebSocketPortal, function
 from portal.errors import CallTimeout, PortalError
+from portal.websocket import WebSocketClient
 from portal.websocket.frames import Close, FrameProtocol, TextMessage
+from portal.websocket.server import connection as connection_module
+from portal.websocket.server.call_session import CallSession
 from portal.websocket.server.calls import Prepared
 from portal.websocket.server.connection import ServerConnection
 from portal.websocket.server.connections import Connections
 from portal.websocket.server.settings import WebSocketConfig
+from portal.websocket.server.subscriptions import Subscriptions
 from portal.websocket.topics.topic import Topic
+from tests.support.raising import raising_once
 from tests.support.waiting import eventually
 from tests.support.websocket_listener import PLAIN, WAIT, WebSocketServer
 
@@ -406,3 +411,40 @@ def test_a_response_is_sent_as_soon_as_there_is_nothing_more_to_read(count: int)
     (data,) = channel.sent
     events = FrameProtocol("client").feed(data)
     assert [json.loads(event.text)["result"] for event in events if isinstance(event, TextMessage)] == [*range(count)]
+
+
+# faults inside
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("injected"), SystemExit(1)])
+@pytest.mark.parametrize(
+    ("where", "name"), [(CallSession, "_end_own"), (CallSession, "_end_streams"), (Subscriptions, "close")]
+)
+def test_a_connection_that_is_lost_is_listed_no_more_whatever_step_raises(
+    monkeypatch: pytest.MonkeyPatch, where: type, name: str, error: BaseException
+) -> None:
+    left = raising_once(monkeypatch, where, name, error)
+    with WebSocketPortal() as portal:
+        address = portal.apply(function(name="add")(Functions().add))
+        with Consumer() as consumer:
+            assert consumer.call_at(address, {"a": 1, "b": 2}) == 3.0
+            assert len(portal.list_clients()) == 1
+        eventually(lambda: portal.list_clients() == [])
+    assert left == []
+
+
+def test_every_call_of_the_server_ends_although_one_cannot_be_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    with WebSocketPortal() as portal:
+        released = threading.Event()
+        client = WebSocketClient(functions=[function(name="hold")(lambda: released.wait(WAIT))])
+        address = portal.apply(function(name="add")(Functions().add))
+        with Consumer(websocket=client) as consumer:
+            consumer.call_at(address, {"a": 1, "b": 2})
+            [one] = portal.list_clients()
+            futures = [portal.call_client(one["id"], "hold", {}) for _ in range(3)]
+            raising_once(monkeypatch, connection_module, "set_outcome", MemoryError())
+            for link in client._links.all():
+                transport: Any = link._transport
+                transport.abort("cut")
+            eventually(lambda: sum(future.done() for future in futures) >= 2)
+            released.set()

@@ -53,6 +53,8 @@ ES5: list[tuple[str, str, dict[str, Any], Any]] = [
     ("finally", "var r = []; try { r.push(1) } finally { r.push(2) } return r", {}, [1, 2]),
     ("closures", "function c() { var n = 0; return function () { return ++n } } var f = c(); f(); return f()", {}, 2),
     ("recursion", "function f(n) { return n < 2 ? n : f(n - 1) + f(n - 2) } return f(p.n)", {"n": 10}, 55),
+    ("a member named __proto__", "return [Object.keys(p.v), p.v.x === undefined, p.v]",
+     {"v": {"__proto__": {"x": 1}, "a": 2}}, [["__proto__", "a"], True, {"__proto__": {"x": 1}, "a": 2}]),
     ("prototypes", "function A() {} A.prototype.x = 1; return new A().x", {}, 1),
     ("accessors", "return {get a() { return 7 }}.a", {}, 7),
     ("array methods", "return p.v.map(function (x) { return x * 2 }).filter(function (x) { return x > 2 })",

@@ -178,10 +178,10 @@ class Response:
     The iterator is closed at its end, or when the client is gone.
 
     Attributes:
-        abort_chunk: of a response at a deadline: the last piece of a stream that is being sent already. Nothing follows
-            it, not even the end of the body. The body of that stream may have a method `encode_abort_chunk`, which
-            returns the piece as the body sends it. Without that method, a body with a Content-Encoding ends without
-            the piece.
+        abort_chunk: for a response at a deadline while a stream is being sent: the last piece of that stream. Nothing
+            follows it, not even the end of the body. The body of that stream may have a method `encode_abort_chunk`,
+            which returns the piece as the body sends it. Without that method, a body with a Content-Encoding ends
+            without the piece.
         upgrade: with status 101, takes the connection over after the head is sent. It receives the Connection.
     """
 

@@ -51,9 +51,9 @@ class Topic:
         key: returns the key of an event, from its data; or the name of a member of the data.
         scopes: what an identity needs to subscribe.
         publish_scopes: what an identity needs to publish as a client; None if clients may not publish.
-        snapshot: returns the state for a subscriber that does not resume: data, or (data, offset) if the state is that
-            after the event at this offset. It is called without a lock. If it returns data alone, an event that is
-            published meanwhile may be in the state and also follow it.
+        snapshot: returns the state for a subscriber that does not resume: data, or (data, offset). With an offset, the
+            data is the state after the event at that offset. It is called without a lock. If it returns data alone, an
+            event that is published meanwhile may be in the state and also follow it.
         store: keeps the events for several processes; None keeps them in this object.
         max_wait: see "block".
         address: returns the address.

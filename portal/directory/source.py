@@ -15,7 +15,7 @@ from .store import Snapshot, Store
 __all__ = ["Lookup", "NameTable", "RecordSource", "Source"]
 
 _RETURN = 3.0  # seconds in which portals notice that the store responds again, and renew their records
-_READ_AGAIN = 5.0  # seconds until a record that was rejected for its time is read again
+_READ_AGAIN = 5.0  # seconds until records of which some were rejected are read again
 #: Returns the instances of a name. It may have an attribute `names`, all names that it knows.
 Lookup = Callable[[str], tuple[Instance, ...]]
 
@@ -75,7 +75,8 @@ class RecordSource:
     """Reads the records of a store.
 
     If the store has lost its records, those that were known stay until their leases would have ended. Meanwhile their
-    portals register again. So do those whose leases may have ended because the store did not respond.
+    portals register again. So do those whose leases may have ended because the store did not respond, and those whose
+    records somebody has overwritten with what is rejected.
 
     Args:
         store: keeps the records.
@@ -112,7 +113,7 @@ class RecordSource:
         self._is_out = False  # whether the last poll has failed
         self._outage = 0.0  # seconds of the last outage
         self._returned_at = -inf
-        self._read_again_at = inf  # when records that were rejected for their time may have been renewed
+        self._read_again_at = inf  # when records that were rejected may have been renewed
         self.rejected = 0
         self.problem: str | None = None
 
@@ -156,34 +157,37 @@ class RecordSource:
         """Return whether unchanged records must be read again, as a store does not report renewals.
 
         A signed record that is too old is not used forever if somebody without a key keeps it in the store. One that
-        was rejected for its time may have been renewed by a clock that was set right.
+        was rejected may have been renewed, by a clock that was set right or after somebody else had overwritten it.
         """
+        if self._clock() >= self._read_again_at:
+            return True
         if self._key is None:
             return False
         now = self._now()
-        expired = any(is_expired(kept.record, now) for kept in self._records.values() if kept.until is None)
-        return expired or self._clock() >= self._read_again_at
+        return any(is_expired(kept.record, now) for kept in self._records.values() if kept.until is None)
 
     def _taken(self, snapshot: Snapshot) -> Mapping[str, _Kept]:
         # A smaller version of the same epoch is that of a replica that had not received the last changes.
         is_older = snapshot.epoch == self._epoch and snapshot.version < self._version
         has_lost = self._epoch is not None and (is_older or snapshot.epoch != self._epoch)
         outage = self._outage if self._clock() - self._returned_at <= _RETURN else 0.0
-        records, rejected, again_at = dict[str, _Kept](), 0, inf
+        records, rejected, overwritten = dict[str, _Kept](), 0, set[str]()
         for owner, token, text in snapshot.records:
             try:
                 records[owner] = _Kept(token, decode(text, owner, self._key, self._now()), None)
             except RejectedRecord as error:
                 rejected += 1
                 self._log.note(owner, error)
-                if isinstance(error, ExpiredRecord):
-                    again_at = self._clock() + _READ_AGAIN
+                if not isinstance(error, ExpiredRecord):
+                    overwritten.add(owner)
         for owner, kept in self._records.items():
             may_renew = has_lost or outage >= kept.record.lease / 4  # a renewal is due at a third
+            may_renew = may_renew or owner in overwritten
             if owner not in records and (may_renew or kept.until is not None):
-                until = self._clock() + kept.record.lease if kept.until is None else kept.until
+                until = self._clock() + max(kept.record.lease, _RETURN) if kept.until is None else kept.until
                 records[owner] = kept._replace(until=until)
-        self.rejected, self._read_again_at = rejected, again_at
+        self.rejected = rejected
+        self._read_again_at = self._clock() + _READ_AGAIN if rejected else inf
         return records
 
     def _problem_of(self, records: Mapping[str, _Kept]) -> str | None:

@@ -13,7 +13,7 @@ from portal.directory import Instance
 from portal.directory.memory import MemoryStore
 from portal.directory.record import Record, Served, encode
 from portal.directory.source import RecordSource
-from portal.directory.store import Snapshot
+from portal.directory.store import Snapshot, StoredRecord
 from tests.support.clocks import Clock
 from tests.support.races import fast_switches, in_threads
 
@@ -251,6 +251,48 @@ def test_a_record_that_was_rejected_for_its_time_is_read_again() -> None:
     assert lookup("add") == (A,)
     assert source.problem is None
     assert source.poll() is None
+
+
+@pytest.mark.parametrize("key", [None, KEY])
+def test_a_record_that_somebody_overwrites_stays_until_its_portal_renews_it(key: bytes | None) -> None:
+    clock = Clock()
+    store = Forgetful(clock)
+    source = source_of(store, clock, key)
+    kept = encode(Record((Served("add", A),), 10.0, at=clock.now), "a", key)
+    token = store.register("a", kept, 10_000.0)
+    source.poll()
+    store._records["a"] = (StoredRecord("a", token, "{"), clock.now + 10_000.0)
+    store._version += 1
+    lookup = source.poll()
+    assert lookup is not None
+    assert lookup("add") == (A,)
+    assert source.problem == "the store has lost 1 record, used until the leases end"
+    assert store.renew("a", token, kept, 10_000.0)
+    assert source.poll() is None
+    clock.now += 5.0
+    source.poll()
+    assert source.problem is None
+    clock.now += 11.0
+    lookup = source.poll()
+    assert lookup is None or lookup("add") == (A,)
+
+
+def test_a_record_that_stays_overwritten_ends_with_its_lease() -> None:
+    clock = Clock()
+    store = Forgetful(clock)
+    source = source_of(store, clock)
+    token = store.register("a", text("a", A), 10_000.0)
+    source.poll()
+    store._records["a"] = (StoredRecord("a", token, "{"), clock.now + 10_000.0)
+    store._version += 1
+    source.poll()
+    lists = []
+    for _ in range(4):
+        clock.now += 5.0
+        lookup = source.poll()
+        lists += [] if lookup is None else [lookup("add")]
+    assert lists == [()]
+    assert source.problem == "1 record rejected"
 
 
 def test_a_poll_that_an_error_interrupts_is_made_again() -> None:

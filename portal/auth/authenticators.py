@@ -124,6 +124,7 @@ class ApiKeyAuth:
 
     Attributes:
         header, query: the names that were given; the OpenAPI document contains them.
+        wanted: the same, for the message to a client without a key.
 
     Raises: ConfigError for a wrong setting.
 
@@ -147,6 +148,8 @@ class ApiKeyAuth:
         self._query = text("api_key.query", query, pattern=_KEY, expected=expected, optional=True)
         self.header, self.query = header, query
         self.finds = f"header {self._header}, query {query}"
+        places = {"header": header, "query parameter": query}
+        self.wanted = " or ".join(f"the {kind} {name}" for kind, name in places.items() if name is not None)
         self.challenge = f'ApiKey realm="{require_realm("api_key.realm", realm)}"'
         self._find = _finder("api_key.keys", keys, _KEY, "of printable ASCII characters without spaces")
 

@@ -106,7 +106,14 @@ def authenticate(authenticators: Iterable[Authenticator], request: CredentialSou
         if found is not None:
             _log.error("authentication failed: %s returned %s, not an Identity", _name(one), type(found).__name__)
             raise _challenging(AuthenticationError(_UNCHECKED), asked, one)
-    raise _challenging(AuthenticationError("a credential is required and none was sent"), asked)
+    raise _challenging(AuthenticationError(_missing(asked)), asked)
+
+
+def _missing(asked: tuple[Authenticator, ...]) -> str:
+    """Return the message to a client without a credential. It names headers that only this server knows."""
+    message = "a credential is required and none was sent"
+    wanted = [words for one in asked if isinstance(words := getattr(one, "wanted", None), str)]
+    return f"{message} in {' or '.join(wanted)}" if wanted and len(wanted) == len(asked) else message
 
 
 def _rejection_by(one: Authenticator, asked: tuple[Authenticator, ...], error: Exception) -> Exception:

@@ -60,6 +60,7 @@ class SignatureAuth:
 
     Attributes:
         needs_body: True: the credential is checked when the body has arrived.
+        wanted: the header that has the signature, for the message to a sender without one.
 
     Threads: any.
     """
@@ -73,9 +74,11 @@ class SignatureAuth:
         read: Callable[[Mapping[str, str]], _Signed | None],
         identity: Identity,
         *,
+        header: str,
         tolerance: float | None,
         clock: Callable[[], float],
     ) -> None:
+        self.wanted = f"the header {header}"
         self._secrets = tuple(secrets)
         self._read = read
         self._identity = identity
@@ -146,7 +149,8 @@ def verify_signature(
     require(secrets, "signature.secret", secret, "at least one secret", secret=True)
     instance("signature.identity", identity, (Identity, str), optional=True)
     sender = identity if isinstance(identity, Identity) else Identity(identity or scheme)
-    return SignatureAuth(secrets, _READERS[scheme], sender, tolerance=tolerance, clock=clock)
+    header, read = _READERS[scheme]
+    return SignatureAuth(secrets, read, sender, header=header, tolerance=tolerance, clock=clock)
 
 
 def _key(secret: str | bytes, scheme: SignatureScheme) -> bytes:
@@ -178,7 +182,7 @@ def _read_stripe(headers: Mapping[str, str]) -> _Signed | None:
     rows = [part.strip().partition("=") for part in value[:_MAX_HEADER].split(",")]
     times = [text for name, _, text in rows if name == "t"]
     signatures = [_from_hex(text) for name, _, text in rows if name == "v1"]
-    seconds = _seconds(times[0] if len(times) == 1 else "")
+    seconds = _seconds(times[0] if len(times) == 1 else "", "the time t= of the header Stripe-Signature")
     return _Signed(f"{seconds}.".encode(), signatures[:_MAX_SIGNATURES], seconds)
 
 
@@ -186,7 +190,8 @@ def _read_standard(headers: Mapping[str, str]) -> _Signed | None:
     value = headers.get("webhook-signature")
     if value is None:
         return None
-    identifier, seconds = headers.get("webhook-id", ""), _seconds(headers.get("webhook-timestamp", ""))
+    identifier = headers.get("webhook-id", "")
+    seconds = _seconds(headers.get("webhook-timestamp", ""), "the header webhook-timestamp")
     if not identifier:
         raise AuthenticationError("a signed request must have the header webhook-id")
     if identifier.rpartition(".")[2].isdecimal() and "." in identifier:
@@ -198,16 +203,17 @@ def _read_standard(headers: Mapping[str, str]) -> _Signed | None:
     return _Signed(prefix, signatures[:_MAX_SIGNATURES], seconds)
 
 
-_READERS: dict[str, Callable[[Mapping[str, str]], _Signed | None]] = {
-    "github": _read_github,
-    "stripe": _read_stripe,
-    "standard": _read_standard,
+#: Scheme -> the header of the signature, and what reads it.
+_READERS: dict[str, tuple[str, Callable[[Mapping[str, str]], _Signed | None]]] = {
+    "github": ("X-Hub-Signature-256", _read_github),
+    "stripe": ("Stripe-Signature", _read_stripe),
+    "standard": ("webhook-signature", _read_standard),
 }
 
 
-def _seconds(text: str) -> int:
+def _seconds(text: str, place: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 12 and str(int(text)) == text):
-        raise AuthenticationError("the timestamp of a signature must be a whole number of seconds")
+        raise AuthenticationError(f"{place} must be a whole number of seconds since 1970")
     return int(text)
 
 

@@ -15,6 +15,7 @@ from time import perf_counter
 from typing import Any
 from urllib.parse import urlsplit
 
+from .order import LINES, ORDER, Order
 from .rows import ITEMS, ROWS, Row
 from .workload import EXPECTED, PARAMS
 
@@ -134,6 +135,40 @@ def _requests_rows(target: str) -> Caller:
     return lambda: len(session.post(f"{target}/rows", json={"number": ROWS}, timeout=30.0).json())
 
 
+def _http_client_order(target: str) -> Caller:
+    """Return a caller that converts nothing, so that the servers are compared."""
+    import http.client
+
+    parts = urlsplit(target)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=30.0)
+    body, headers = json.dumps({"order": ORDER}), {"Content-Type": "application/json"}
+
+    def call() -> int:
+        connection.request("POST", parts.path, body, headers)
+        return connection.getresponse().read().count(b"PEN-")
+
+    return call
+
+
+def _portal_order(target: str) -> Caller:
+    from portal import Consumer
+
+    consumer = Consumer()
+    return lambda: len(consumer.call_at(target, {"order": ORDER}, returns=Order).items)
+
+
+def _requests_order(target: str) -> Caller:
+    import pydantic
+    import requests
+
+    session, adapter = requests.Session(), pydantic.TypeAdapter(Order)
+
+    def call() -> int:
+        return len(adapter.validate_json(session.post(target, json={"order": ORDER}, timeout=30.0).content).items)
+
+    return call
+
+
 def _pyro5(target: str) -> Caller:
     import Pyro5.api  # type: ignore[import-untyped]
 
@@ -171,6 +206,9 @@ CLIENTS: dict[str, Client] = {
     "portal-rows": Client(_portal_rows, expected=ROWS),
     "portal-objects": Client(_portal_objects, expected=ROWS),
     "requests-rows": Client(_requests_rows, expected=ROWS),
+    "http.client-order": Client(_http_client_order, shared=False, expected=LINES),
+    "portal-order": Client(_portal_order, expected=LINES),
+    "requests-order": Client(_requests_order, expected=LINES),
     "pyro5": Client(_pyro5, shared=False),
     "rpyc-root": Client(_rpyc_root),
     "rpyc": Client(_rpyc_kept),

@@ -18,6 +18,7 @@ from pathlib import Path
 from .certificate import certificate_files
 from .contestants import (
     CLIENTS,
+    ORDERS,
     PROTECTED,
     SERVERS,
     STREAMS,
@@ -33,6 +34,7 @@ from .load import has_wrk, request_rate
 from .local import compare_local
 from .machine import OthersClock, surroundings
 from .objects import compare_objects
+from .order import LINES
 from .report import Part, Target
 from .rows import ITEMS, ROWS
 
@@ -227,6 +229,25 @@ def _streams(rounds: int, seconds: int) -> Part:
     return part
 
 
+def _orders(rounds: int, seconds: int) -> Part:
+    both = "Portal on both sides"
+    part = Part(
+        f"Part 10: an order of {LINES} dataclasses over HTTP, in and out",
+        "calls/s, median",
+        (
+            Target(_PORTAL, "pydantic, Flask+waitress", ">=", 1.0),
+            Target(_PORTAL, "FastAPI+uvicorn", ">=", 1.0),
+            Target(both, "pydantic on both sides", ">=", 1.0),
+        ),
+    )
+    part.notes.append(
+        "Servers: the client is http.client, and converts nothing. Flask: pydantic makes the objects of the JSON text "
+        "in one pass. Both sides: the client makes objects of the result, Portal's or requests with pydantic."
+    )
+    _by_turns(part, ORDERS, rounds, _nothing, _calls(seconds, 1))
+    return part
+
+
 _PARTS: dict[int, Callable[[int, int], Part]] = {
     1: _servers,
     2: _sequential,
@@ -237,6 +258,7 @@ _PARTS: dict[int, Callable[[int, int], Part]] = {
     7: _tls_servers,
     8: _tls_clients,
     9: _streams,
+    10: _orders,
 }
 
 

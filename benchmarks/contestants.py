@@ -22,6 +22,7 @@ from .workload import BODY, EXPECTED, INVALID, authorization
 
 __all__ = [
     "CLIENTS",
+    "ORDERS",
     "PROTECTED",
     "ROOT",
     "SERVERS",
@@ -107,6 +108,13 @@ STREAMS = (
     Contestant("Portal, rows", "portal-rows", "portal-rows"),
     Contestant("Portal, rows as dataclasses", "portal-rows", "portal-objects"),
     Contestant("Flask, rows", "flask-rows", "requests-rows", needs=("requests", *_FLASK)),
+)
+ORDERS = (
+    Contestant("Portal", "portal-order", "http.client-order"),
+    Contestant("pydantic, Flask+waitress", "flask-order", "http.client-order", needs=(*_FLASK, "pydantic")),
+    Contestant("FastAPI+uvicorn", "fastapi-order", "http.client-order", needs=("fastapi", "uvicorn", "pydantic")),
+    Contestant("Portal on both sides", "portal-order", "portal-order"),
+    Contestant("pydantic on both sides", "flask-order", "requests-order", needs=("requests", *_FLASK, "pydantic")),
 )
 PROTECTED = (
     Contestant("Portal, protected", "portal-protected", protected=True),

@@ -2,51 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
 from portal import Consumer, LocalPortal
 from portal.schema import Schema
 
+from .order import ORDER, Item, Order, copy_order
 from .report import Part, Target
 from .timing import time_by_turns
 
-__all__ = ["ORDER", "Item", "Order", "compare_objects", "copy_order", "total"]
-
-
-@dataclass
-class Item:
-    """One line of an order."""
-
-    sku: str
-    quantity: int
-    price: float
-
-
-@dataclass
-class Order:
-    """An order."""
-
-    customer: str
-    items: list[Item]
-
-
-#: An order of 20 items as JSON data.
-ORDER: dict[str, Any] = {
-    "customer": "ann",
-    "items": [{"sku": f"PEN-{number}", "quantity": number + 1, "price": 1.5 * number} for number in range(20)],
-}
+__all__ = ["compare_objects", "total"]
 
 
 def total(order: Order) -> float:
     """Return a number that costs nothing to compute, so that conversion is what is measured."""
     return order.items[-1].price
-
-
-def copy_order(order: Order) -> Order:
-    """Return the order, so that it is converted in both directions."""
-    return order
 
 
 def _by_hand(data: dict[str, Any]) -> Order:

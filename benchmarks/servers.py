@@ -15,8 +15,10 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
+from typing import Annotated, Any, Literal
 
 from . import minimal_server
+from .order import Order, copy_order
 from .programs import granian, nginx
 from .rows import count, rows
 from .workload import JWT_KEY, add
@@ -46,6 +48,16 @@ def _portal_rows() -> None:
     portal.apply(rows)
     portal.start()
     _ready(str(portal.base))
+    threading.Event().wait()
+
+
+def _portal_order() -> None:
+    from portal import HTTPPortal
+
+    portal = HTTPPortal()
+    address = portal.apply(copy_order)
+    portal.start()
+    _ready(str(address))
     threading.Event().wait()
 
 
@@ -111,6 +123,25 @@ def _flask() -> None:
     server.run()
 
 
+def _flask_order() -> None:
+    import flask
+    import pydantic
+    import waitress
+
+    app = flask.Flask(__name__)
+    params, result = pydantic.TypeAdapter(dict[Literal["order"], Order]), pydantic.TypeAdapter(Order)
+
+    @app.post("/copy_order")
+    def endpoint() -> flask.Response:
+        given = params.validate_json(flask.request.get_data())
+        return flask.Response(result.dump_json(copy_order(given["order"])), content_type="application/json")
+
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+    server = waitress.create_server(app, host="127.0.0.1", port=0, threads=16)
+    _ready(f"http://127.0.0.1:{server.effective_port}/copy_order")
+    server.run()
+
+
 def _flask_rows() -> None:
     import flask
     import waitress
@@ -134,7 +165,6 @@ def _flask_rows() -> None:
 def _fastapi() -> None:
     import fastapi
     import pydantic
-    import uvicorn
 
     class Params(pydantic.BaseModel):
         a: float
@@ -147,12 +177,30 @@ def _fastapi() -> None:
 
     endpoint.__annotations__["params"] = Params  # FastAPI cannot look up a local class by name
     app.post("/add")(endpoint)
+    _run_uvicorn(app, "add")
+
+
+def _fastapi_order() -> None:
+    import fastapi
+
+    def endpoint(order: Order) -> Order:
+        return copy_order(order)
+
+    app = fastapi.FastAPI()
+    endpoint.__annotations__["order"] = Annotated[Order, fastapi.Body(embed=True)]
+    app.post("/copy_order")(endpoint)
+    _run_uvicorn(app, "copy_order")
+
+
+def _run_uvicorn(app: Any, path: str) -> None:
+    import uvicorn
+
     # asyncio sets TCP_NODELAY only on sockets that name the protocol; without it each response waits for a late ACK
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     listener.listen(512)
     server = uvicorn.Server(uvicorn.Config(app, access_log=False, log_level="warning"))
-    _ready(f"http://127.0.0.1:{listener.getsockname()[1]}/add")
+    _ready(f"http://127.0.0.1:{listener.getsockname()[1]}/{path}")
     server.run(sockets=[listener])
 
 
@@ -197,13 +245,16 @@ def _rpyc() -> None:
 SERVERS: dict[str, Callable[[], None]] = {
     "portal": _portal,
     "portal-rows": _portal_rows,
+    "portal-order": _portal_order,
     "portal-tls": _portal_tls,
     "portal-protected": _portal_protected,
     "portal-protected-at-once": _portal_protected_at_once,
     "portal-everything": _portal_everything,
     "flask": _flask,
+    "flask-order": _flask_order,
     "flask-rows": _flask_rows,
     "fastapi": _fastapi,
+    "fastapi-order": _fastapi_order,
     "minimal": _minimal,
     "minimal-pinned": _minimal_pinned,
     "minimal-one-thread": partial(_minimal, minimal_server.serve_in_one_thread),

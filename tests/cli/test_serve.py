@@ -115,6 +115,15 @@ def test_token_limit_and_log_options(here, tmp_path):
     assert "s3cret" not in log.read_text()
 
 
+def test_the_size_of_bodies(here):
+    arguments = ["served_things:plain", "--http", "127.0.0.1:0", "--json", "--max-body", "100"]
+    with serving(here, *arguments) as server:
+        url = first_address(server)
+        assert requests.post(url, data=b'{"a": 2}' + b" " * 92, timeout=30).json() == 2
+        rejected = requests.post(url, data=b'{"a": 2}' + b" " * 93, timeout=30)
+        assert (rejected.status_code, "100 bytes (max_body)" in rejected.json()["detail"]) == (413, True)
+
+
 def test_failed_authentications_of_a_client_behind_a_proxy_are_limited(here):
     options = ["--token", "ann=s3cret", "--auth-failure-limit", "2/hour", "--trusted-proxy", "127.0.0.0/8"]
     with serving(here, "served_things:plain", "--http", "127.0.0.1:0", "--json", *options) as server:

@@ -32,11 +32,13 @@ class ExplainedInstance:
         state: its load and health.
         circuit: the state of its circuit: "closed", "open" or "half_open"; None without a breaker.
         schema: "known" if the next call need not fetch it, "not fetched" or the reason why it cannot be had.
+        last_failure: what the last failed call of its circuit said, or None.
     """
 
     state: CandidateState
     circuit: str | None
     schema: str
+    last_failure: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,8 @@ class Explanation:
             state = one.state
             mark = ">" if state.address == self.chosen else "-"
             latency = "" if state.latency is None else f", {1000 * state.latency:.1f} ms"
-            circuit = "" if one.circuit is None else f", circuit {one.circuit}"
+            failure = "" if one.last_failure is None else f" (last failure: {one.last_failure})"
+            circuit = "" if one.circuit is None else f", circuit {one.circuit}{failure}"
             zone = "" if state.zone is None else f", zone {state.zone}"
             yield (
                 f"{mark} {state.address}: {state.reason or 'ready'}{circuit}; weight {state.effective_weight:g}{zone}, "
@@ -126,8 +129,9 @@ class Explainer:
         return Explanation(
             target=group.name if not is_address else str(target),
             instances=tuple(
-                ExplainedInstance(one, _circuit(chains.policy, breaker, group, one), self._schema(one.address))
+                ExplainedInstance(one, state, self._schema(one.address), failure)
                 for one in seen.candidates
+                for state, failure in (_circuit(chains.policy, breaker, group, one),)
             ),
             chosen=seen.chosen,
             why=_why(group, seen.chosen, seen.choices),
@@ -156,14 +160,17 @@ def _why(group: InstanceGroup, chosen: str | None, choices: int) -> str:
     return f"{first}; chance decides" if chosen is None else f"{first}; next is {chosen}"
 
 
-def _circuit(policy: Policy, breaker: object, group: InstanceGroup, one: CandidateState) -> str | None:
+def _circuit(
+    policy: Policy, breaker: object, group: InstanceGroup, one: CandidateState
+) -> tuple[str | None, str | None]:
+    """Return the state of an instance's circuit, and its last failure."""
     if policy.breaker is None:
-        return None
+        return None, None
     assert group.function is not None
     address = Address.parse(one.address)
     key = authority_of(Call(group.function, {}, CallContext(), address))
     found = breaker.states().get(key) if isinstance(breaker, Breaker) else None
-    return "closed" if found is None else found.state
+    return ("closed", None) if found is None else (found.state, found.last_failure)
 
 
 def _tokens(stages: Stages, chains: PolicyChains, group: InstanceGroup, call: Call) -> float:

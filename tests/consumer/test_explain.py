@@ -63,13 +63,16 @@ def test_stages_circuits_and_budget_are_shown() -> None:
     consumer = Consumer(policy=policy, middleware=[audit], attempt_middleware=[audit])
     before = consumer.explain(DEAD)
     assert before.stages == ("audit", "Retry", "pick (round_robin)", "Breaker", "audit", "send")
-    assert [one.circuit for one in before.instances] == ["closed", "closed"]
+    assert [(one.circuit, one.last_failure) for one in before.instances] == [("closed", None)] * 2
     assert before.tokens == 100
     with pytest.raises(ConsumerError) as caught:
         consumer.call(DEAD)
     assert "0 of 2 instances healthy, round_robin" in caught.value.context["explain"]
     after = consumer.explain(DEAD)
     assert [one.circuit for one in after.instances] == ["open", "open"]
+    assert all("cannot connect to " in (one.last_failure or "") for one in after.instances)
+    assert "circuit open (last failure: " in str(after)
+    assert after.to_dict()["instances"][0]["last_failure"] == after.instances[0].last_failure
     assert after.tokens == 99
     assert after.timeout == 2.0
     with pytest.raises(ConsumerError) as again:

@@ -12,11 +12,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from ..._internal.log import get_logger
+
 if TYPE_CHECKING:
     from ...consumer import Consumer
 
 __all__ = ["call_again", "complete_lines", "error_of", "forget_lines", "keep_failures", "merge_lines", "write_line"]
 
+_log = get_logger("portal.cli")
 #: Codes of errors that say nothing about the parameters.
 _TEMPORARY = frozenset(("transport_error", "timeout", "overloaded", "rate_limited", "circuit_open", "cancelled"))
 
@@ -42,12 +45,13 @@ def write_line(file: IO[str], value: Any) -> None:
 
 
 def error_of(error: Exception) -> Row:
-    """Return an error as JSON data."""
+    """Return an error as JSON data, with the same members for each class. One that is not a PortalError is logged."""
     from ...errors import PortalError
 
     if isinstance(error, PortalError):
         return error.to_dict()
-    return {"error": type(error).__name__, "message": str(error)}
+    _log.error("a call failed with an error that is not one of Portal", exc_info=error)
+    return PortalError(f"internal error: {type(error).__name__}: {error}", cause=error).to_dict()
 
 
 def call_again(consumer: Consumer, address: str, output: Path, failures: Path, options: Row) -> int:

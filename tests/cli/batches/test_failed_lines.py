@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from portal import HTTPPortal, function
-from portal.cli.batches.failed_lines import complete_lines, merge_lines
+from portal import CallTimeout, HTTPPortal, function
+from portal.cli.batches.failed_lines import complete_lines, error_of, merge_lines
 from portal.cli.main import main
 
 REFUSED = {"code": "transport_error", "delivery": "not_sent", "retryable": True}
@@ -97,3 +97,12 @@ def test_complete_lines_cuts_the_rest(tmp_path: Path) -> None:
     assert path.read_bytes() == b"one\ntwo\n"
     path.write_bytes(b"")
     assert complete_lines(path) == 0
+
+
+def test_every_error_has_a_code(caplog: pytest.LogCaptureFixture) -> None:
+    assert error_of(CallTimeout("late"))["code"] == "timeout"
+    assert caplog.records == []
+    found = error_of(KeyError("x"))
+    assert (found["code"], found["message"]) == ("portal_error", "internal error: KeyError: 'x'")
+    [record] = caplog.records
+    assert record.exc_info is not None

@@ -26,6 +26,7 @@ from portal import (
     function,
 )
 from portal.consumer import FailurePercentage
+from portal.directory import Instance
 from portal.resilience import Hedge
 from portal.websocket import Reconnect, WebSocketClient
 from tests.support.ports import free_port
@@ -108,6 +109,71 @@ def test_a_server_that_fails_half_of_its_calls_is_ejected() -> None:
             with suppress(FunctionError):
                 consumer.call(addresses)
         assert Counter(consumer.call(addresses) for _ in range(30)) == dict.fromkeys(range(3), 10)
+
+
+def test_ejections_are_ignored_when_too_few_servers_would_be_left(caplog: pytest.LogCaptureFixture) -> None:
+    def serve(number: int) -> int:
+        if number:
+            raise RuntimeError("broken")
+        return number
+
+    rule = FailurePercentage(threshold=30, minimum_hosts=1, request_volume=1)
+    outliers = Outliers(interval=0.2, base_ejection_time=300.0, max_ejection_percent=100, failure_percentage=rule)
+    with servers(serve) as (_, addresses), Consumer(policy=Policy(balance=Balancing(outliers=outliers))) as consumer:
+        end = monotonic() + WAIT
+        while not consumer.explain(addresses).panic:
+            assert monotonic() < end
+            with suppress(FunctionError):
+                consumer.call(addresses)
+        assert "panic: too few instances are healthy" in str(consumer.explain(addresses))
+        outcomes: Counter[Any] = Counter()
+        for _ in range(12):
+            try:
+                outcomes[consumer.call(addresses)] += 1
+            except FunctionError as error:
+                outcomes[error.address, "panic" in error.context["explain"]] += 1
+        assert outcomes == {0: 3} | {(address, True): 3 for address in addresses[1:]}
+    assert any(message.startswith("panic: where has 1 healthy instances of 4") for message in caplog.messages)
+
+
+class Listed:
+    """A directory of one name, which the test changes."""
+
+    problem: str | None = None
+
+    def __init__(self, *addresses: str) -> None:
+        self.now = tuple(map(Instance.of, addresses))
+        self.watches: list[Callable[[tuple[Instance, ...]], object]] = []
+
+    def instances(self, name: str) -> tuple[Instance, ...]:
+        return self.now
+
+    def watch(self, name: str, on_change: Callable[[tuple[Instance, ...]], object]) -> Listed:
+        self.watches.append(on_change)
+        on_change(self.now)
+        return self
+
+    def change(self, *addresses: str) -> None:
+        self.now = tuple(map(Instance.of, addresses))
+        for on_change in self.watches:
+            on_change(self.now)
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def test_a_server_that_joins_gets_few_calls_at_first() -> None:
+    balancing = Balancing(picker="weighted", slow_start=36_000.0)
+    with servers(lambda number: number, 3) as (_, addresses):
+        directory = Listed(*addresses[:2])
+        with Consumer(policy=Policy(balance=balancing), directory=directory) as consumer:
+            assert Counter(consumer.call("where") for _ in range(10)) == {0: 5, 1: 5}
+            directory.change(*addresses)
+            shares = Counter(consumer.call("where") for _ in range(105))
+            assert 4 <= shares[2] <= 6  # a tenth of the weight of the others
+            rows = {one.state.address: one.state.effective_weight for one in consumer.explain("where").instances}
+            assert rows[addresses[0]] == 1
+            assert rows[addresses[2]] == pytest.approx(0.1, abs=0.02)
 
 
 def test_a_restarted_server_is_used_again() -> None:

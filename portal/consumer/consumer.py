@@ -20,7 +20,7 @@ from ..directory.base import Directory
 from ..portal import Resolver, topology
 from ..resilience.policy import Policy
 from . import signatures
-from .batches import Batch, has_retry, map_in_chunks, submit_call
+from .batches import Batch, has_retry, map_in_chunks, submit_call, together
 from .checked_directory import checked_directory, guarded
 from .explain import Explainer, Explanation
 from .function_cache import FunctionCache
@@ -250,20 +250,22 @@ class Consumer(ResolvingMethods):
     ) -> Iterator[Any]:
         """Return the results for each of `params`, in order, with at most `max_in_flight` calls at a time.
 
-        `params` is read as results are taken. The first failure is raised in its place, and the calls in flight are
-        cancelled. With a Retry, calls that the server rejects for their number wait their turn.
+        `params` is read as results are taken. The first failure is raised in its place; it cancels calls in flight.
+        With a Retry, rejected calls wait their turn. Small calls of idempotent functions may share HTTP requests.
 
         Args:
             return_exceptions: whether a failed call has its exception as result, so that the others go on.
             as_completed: whether to return pairs (number, result) as the results come, not in the order of `params`.
         """
-        if policy is None and self._stages.direct and not as_completed:  # else stages run around each call
-            resolvers, wait = self._resolvers.resolvers_for(Address.of(address)), timeout or self._timeout
+        waits, wait, calls_together = has_retry(policy, self._stages), timeout or self._timeout, None
+        if policy is None and self._stages.direct:  # else stages run around each call
+            resolvers = () if as_completed else self._resolvers.resolvers_for(Address.of(address))
             found = map_in_chunks(resolvers, address, params, max_in_flight, wait, return_exceptions, returns)
             if found is not None:
                 return found
+            calls_together = together(self._functions, address, returns)
         call = partial(self.call_at, address, timeout=timeout, returns=returns, policy=policy)
-        batch = Batch.of_calls(self._workers.submit, call, max_in_flight, waits_turn=has_retry(policy, self._stages))
+        batch = Batch.of_calls(self._workers.submit, call, max_in_flight, waits, calls_together, wait)
         return batch.results(params, as_completed=as_completed, return_exceptions=return_exceptions)
 
     def notify_at(

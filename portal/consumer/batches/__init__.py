@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from .batch import Batch, has_retry
+from .bundles import together
 from .call_future import CallFuture, submit_call
 from .chunks import map_in_chunks
 
-__all__ = ["Batch", "CallFuture", "has_retry", "map_in_chunks", "submit_call"]
+__all__ = ["Batch", "CallFuture", "has_retry", "map_in_chunks", "submit_call", "together"]

@@ -6,14 +6,16 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future
 from functools import partial
+from itertools import islice
 from queue import Empty, SimpleQueue
 from time import monotonic, sleep
 from typing import Any, NamedTuple
 
-from ...errors import CallCancelled, OverloadedError, PortalError, RateLimitError, ValidationError
+from ...errors import CallCancelled, OverloadedError, RateLimitError, ValidationError
 from ...resilience.policy import Policy
 from ...resilience.retry import Retry, limits_handled
 from ..stages import Stages
+from .bundles import Bundles, Outcomes
 from .call_future import submit_call
 from .turns import Turns
 
@@ -24,11 +26,23 @@ _MIN_WAIT = 0.01  # seconds, for a server that rejects and does not say when to 
 
 
 class _Item(NamedTuple):
-    """A call of the batch: its number, its parameters, and the epoch of the window in which it began."""
+    """A call of the batch: its number, its parameters, the epoch of the window in which it began, and when it was sent
+    first in a message that gave no outcome, or None.
+    """
 
     number: int
     params: Params
     epoch: int = 0
+    began: float | None = None
+
+
+class _Ended(NamedTuple):
+    """Calls that have ended, one alone or those of a message."""
+
+    items: list[_Item]
+    future: Future[Any]
+    began: float
+    ended: float
 
 
 class Batch:
@@ -41,6 +55,7 @@ class Batch:
         max_in_flight: the largest number of calls at a time, and of results that wait to be taken.
         waits_turn: whether a call that the server rejects with RateLimitError or OverloadedError waits and is made
             again, as often as needed, rather than fail.
+        bundles: makes several calls in one message where that is quicker; None makes each call alone.
         clock: seconds, as `time.monotonic`.
         sleep: waits for a number of seconds while no call is in flight.
 
@@ -53,31 +68,46 @@ class Batch:
         max_in_flight: int,
         *,
         waits_turn: bool = False,
+        bundles: Bundles | None = None,
         clock: Callable[[], float] = monotonic,
         sleep: Callable[[float], object] = sleep,
     ) -> None:
         self._submit = submit
         self._max_in_flight = max_in_flight
         self._waits_turn = waits_turn
+        self._bundles = bundles
         self._clock = clock
         self._sleep = sleep
         self._turns = Turns(max_in_flight)
-        self._ended: SimpleQueue[tuple[_Item, Future[Any]]] = SimpleQueue()
-        self._again: deque[_Item] = deque()  # rejected by the server
-        self._futures: dict[int, Future[Any]] = {}
+        self._ended: SimpleQueue[_Ended] = SimpleQueue()
+        self._again: deque[_Item] = deque()  # rejected by the server, or without an outcome in their message
+        self._futures: dict[int, Future[Any]] = {}  # by the number of the first call
+        self._in_flight = 0  # calls
 
     @classmethod
     def of_calls(
-        cls, submit: Callable[..., Future[Any]], call: Callable[..., Any], max_in_flight: int, *, waits_turn: bool
+        cls,
+        submit: Callable[..., Future[Any]],
+        call: Callable[..., Any],
+        max_in_flight: int,
+        waits_turn: bool,
+        calls_together: Callable[..., Outcomes] | None = None,
+        timeout: float | None = None,
     ) -> Batch:
         """Return a batch of `call(params, context=...)` in threads of `submit`; see `submit_call`.
+
+        Args:
+            calls_together: makes several calls in one message; see `Bundles`. None makes each call alone.
+            timeout: seconds for each of these calls.
 
         Raises: ValidationError unless `max_in_flight` is at least 1.
         """
         if max_in_flight < 1:
             raise ValidationError(f"max_in_flight must be at least 1, got {max_in_flight}")
-        made = _raise_limits(call) if waits_turn else call
-        return cls(partial(submit_call, submit, made), max_in_flight, waits_turn=waits_turn)
+        made, bundles = _raise_limits(call) if waits_turn else call, None
+        if calls_together is not None:
+            bundles = Bundles(submit, calls_together, call, max_in_flight, timeout)
+        return cls(partial(submit_call, submit, made), max_in_flight, waits_turn=waits_turn, bundles=bundles)
 
     def results(self, params: Iterable[Params], *, as_completed: bool, return_exceptions: bool) -> Iterator[Any]:
         """Return the results in order, or (number, result) as they come; see `run`."""
@@ -95,7 +125,7 @@ class Batch:
             room for any call.
         """
         items = (_Item(number, one) for number, one in enumerate(params))
-        done: dict[int, Future[Any]] = {}
+        done: dict[int, Any] = {}
         following = 0
         try:
             while True:
@@ -116,52 +146,85 @@ class Batch:
     def _fill(self, items: Iterator[_Item], waiting: int) -> None:
         """Begin as many calls as may be in flight."""
         while self._may_begin(waiting):
-            item = self._again.popleft() if self._again else next(items, None)
-            if item is None:
+            taken = self._take(items, waiting)
+            if not taken:
                 return
-            if not self._begin(item._replace(epoch=self._turns.epoch)):
-                self._again.appendleft(item)
+            if not self._begin(taken):
+                self._again.extendleft(reversed(taken))
                 return
 
     def _may_begin(self, waiting: int) -> bool:
-        in_flight = len(self._futures)
-        if in_flight >= self._turns.window or self._turns.wait(self._clock()) > 0:
+        if self._in_flight >= self._turns.window or self._turns.wait(self._clock()) > 0:
             return False
-        return bool(self._again) or in_flight + waiting < self._max_in_flight
+        return bool(self._again) or self._in_flight + waiting < self._max_in_flight
 
-    def _begin(self, item: _Item) -> bool:
+    def _take(self, items: Iterator[_Item], waiting: int) -> list[_Item]:
+        """Return the calls to begin next: one, those of a message, or none yet."""
+        if self._again:
+            return [self._again.popleft()._replace(epoch=self._turns.epoch)]
+        size = 1 if self._bundles is None else self._bundles.size
+        if size > self._max_in_flight - self._in_flight - waiting and self._in_flight + waiting:
+            return []  # a smaller message would cost as much; there is room soon
+        return [item._replace(epoch=self._turns.epoch) for item in islice(items, size)]
+
+    def _begin(self, items: list[_Item]) -> bool:
+        first, began = items[0], self._clock()
         try:
-            future = self._submit(item.params)
+            if self._bundles is None or (len(items) == 1 and first.began is None):
+                future = self._submit(first.params)
+            elif first.began is not None:
+                future = self._bundles.submit_again(first.params, first.began)
+            else:
+                future = self._bundles.submit([item.params for item in items])
         except OverloadedError:
             if not self._futures:
                 raise OverloadedError(
                     "all workers of the consumer are busy with other calls", retry_after=1.0
                 ) from None
             return False
-        self._futures[item.number] = future
-        future.add_done_callback(lambda ended: self._ended.put((item, ended)))
+        self._futures[first.number] = future
+        self._in_flight += len(items)
+        future.add_done_callback(lambda ended: self._ended.put(_Ended(items, ended, began, self._clock())))
         return True
 
-    def _collect(self, done: dict[int, Future[Any]]) -> None:
-        """Wait for the end of one call, or until calls may begin again."""
+    def _collect(self, done: dict[int, Any]) -> None:
+        """Wait for the end of one call or message, or until calls may begin again."""
         pause = (self._turns.wait(self._clock()) or None) if self._again else None
         if pause is not None and not self._futures:
             self._sleep(pause)
             return
         try:
-            item, future = self._ended.get(timeout=pause)
+            items, future, began, ended = self._ended.get(timeout=pause)
         except Empty:
             return
-        del self._futures[item.number]
-        error = None if future.cancelled() else future.exception()
-        if self._waits_turn and _is_limited(error):
-            asked = max(_MIN_WAIT, getattr(error, "retry_after", None) or 0.0)
+        del self._futures[items[0].number]
+        self._in_flight -= len(items)
+        if len(items) > 1:
+            self._unpack(items, _ended_with(future), began, ended - began, done)
+            return
+        item, outcome = items[0], _ended_with(future)
+        if self._waits_turn and _is_limited(outcome):
+            asked = max(_MIN_WAIT, getattr(outcome, "retry_after", None) or 0.0)
             self._turns.limited(item.epoch, asked, self._clock())
             self._again.append(item)
             return
-        if error is None:
+        if not isinstance(outcome, Exception):
             self._turns.passed()
-        done[item.number] = future
+            if self._bundles is not None and item.began is None:
+                self._bundles.ended(1, ended - began, {0: outcome})
+        done[item.number] = outcome
+
+    def _unpack(self, items: list[_Item], outcomes: Any, began: float, seconds: float, done: dict[int, Any]) -> None:
+        """Take the outcomes of a message. Calls without one are made alone."""
+        assert self._bundles is not None
+        if isinstance(outcomes, Exception):
+            outcomes = dict.fromkeys(range(len(items)), outcomes)
+        self._bundles.ended(len(items), seconds, outcomes)
+        for number, item in enumerate(items):
+            if outcomes is not None and number in outcomes:
+                done[item.number] = outcomes[number]
+            else:
+                self._again.append(item._replace(began=began))
 
 
 def has_retry(policy: Policy | None, stages: Stages) -> bool:
@@ -184,20 +247,24 @@ def _raise_limits(call: Callable[..., Any]) -> Callable[..., Any]:
     return make
 
 
-def _is_limited(error: BaseException | None) -> bool:
+def _is_limited(outcome: Any) -> bool:
     """Return whether the server has rejected a call that it may take later."""
-    return isinstance(error, RateLimitError | OverloadedError) and error.retryable and error.delivery == "not_sent"
+    return (
+        isinstance(outcome, RateLimitError | OverloadedError) and outcome.retryable and outcome.delivery == "not_sent"
+    )
 
 
-def _outcome(future: Future[Any], return_exceptions: bool) -> Any:
+def _ended_with(future: Future[Any]) -> Any:
+    """Return the result of a future that has ended, or its exception: a result is data."""
     try:
         return future.result()
     except CancelledError:
-        error: PortalError = CallCancelled("the call was cancelled before it started")
-        if return_exceptions:
-            return error
-        raise error from None
-    except Exception as failure:
-        if return_exceptions:
-            return failure
-        raise
+        return CallCancelled("the call was cancelled before it started")
+    except Exception as error:
+        return error
+
+
+def _outcome(outcome: Any, return_exceptions: bool) -> Any:
+    if isinstance(outcome, Exception) and not return_exceptions:
+        raise outcome
+    return outcome

@@ -78,11 +78,11 @@ def submit_call(
     Args:
         submit: runs a callable in a thread.
         call: makes the call; it gets `args`, `options` and a context.
-        context: what the call is nested in; None for nothing.
+        context: what the call is nested in; None for the running call, if there is one.
 
     Raises: what `submit` raises.
     """
-    outer = CallContext() if context is None else context.child()
+    outer = CallContext.for_call(None, context)
     outer.abortable = True
     future = CallFuture(outer)
     future.follow(submit(call, *args, context=outer, **options))

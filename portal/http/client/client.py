@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..._internal.json_encoder import encode_json
@@ -36,6 +36,7 @@ from ..messages.content_coding import MAX_RATIO
 from ..messages.event_stream import EVENTS, read_events
 from ..messages.multipart import MultipartBody
 from .authentication import AuthenticatingTransport
+from .batches import JSONRPCBatches
 from .body import iter_body
 from .caching import CachedHTTPCalls
 from .compression import CompressingTransport
@@ -169,6 +170,7 @@ class HTTPClient:
         if credential is not None:
             self._sender = AuthenticatingTransport(self._encoder, credential, self._max_response_size)
         self._cached_calls = None if cache is None else CachedHTTPCalls(cache, self._exchange, self._cache_scope)
+        self._batches = JSONRPCBatches(self._encode_json, self._exchange, self._has_same_credential)
 
     def with_credentials(self, auth: Credential | None, cache: ResponseCache | None) -> HTTPClient:
         """Return a client with a credential and a cache where this one has none; it shares the connections."""
@@ -232,6 +234,19 @@ class HTTPClient:
             return self._cached_calls.invoke(function, params, request._replace(repeatable=True))
         return decode_result(self._receive(self._sender.send(request), request), address)
 
+    def call_batch(
+        self, function: ResolvedFunction, params: Sequence[Mapping[str, Any]], context: CallContext
+    ) -> dict[int, Any] | None:
+        """Make calls of one function in one request; see `JSONRPCBatches.call`.
+
+        Returns: results and errors by position. A call that is not in it is to be made by `invoke`. None if calls of
+            this function are not made in batches.
+        Raises: CallCancelled.
+        """
+        if function.schema.cacheable and self._cached_calls is not None:
+            return None
+        return self._batches.call(function, params, context)
+
     def iterate(self, function: ResolvedFunction, params: Mapping[str, Any], context: CallContext) -> Iterator[Any]:
         """Send one streaming call and return its items as they arrive. Raises portal errors only."""
         address = _address_of(function)
@@ -263,6 +278,20 @@ class HTTPClient:
         except SerializationError as error:
             # A ValidationError, as where the function runs in this process.
             raise ValidationError(errors=[Fault("", str(error), "json", None)]) from None
+
+    def _encode_json(self, function: ResolvedFunction, params: Mapping[str, Any], context: CallContext) -> bytes:
+        """Return the parameters of a function without files as JSON text."""
+        body, _ = self._encode(function, params, context)
+        assert isinstance(body, bytes)
+        return body
+
+    def _has_same_credential(self, address: Address, other: Address) -> bool:
+        """Return whether the credential for one address is also that for another one of its server."""
+        credential = self._credential
+        try:
+            return credential is None or credential.headers(address, None) == credential.headers(other, None)
+        except PortalError:
+            return False
 
     def _receive_file(self, request: ClientRequest, kind: str) -> Any:
         response = self._sender.send(request)

@@ -132,12 +132,13 @@ class HTTPApp:
         self._listing = Listing(catalogue, services, address_of)
         self.decoder = BodyDecoder(max_containers)
         self.decompression = DecompressionLimit(max_body)
+        around_late = self._around_late if self._http_middleware else None
         self._calls = FunctionCalls(
             dispatcher,
             self._errors,
             self.decoder,
             cache_control=f"private, max-age={int(max_age)}" if max_age >= 1 else "private, no-cache",
-            around_late=self._around_late if self._http_middleware else None,
+            around_late=around_late,
         )
         #: See `portal.serving.messages.stored_body.BodyRules`.
         self.body_rule = FunctionBodies(base_path, catalogue, self._authenticators).rule
@@ -152,6 +153,7 @@ class HTTPApp:
             max_batch_response=max_batch_response,
             debug=debug,
             key_of=self._keys.name_of,
+            around_late=around_late,
         )
         self.batches_cut = self._rpc.batches_cut
         #: See `portal.serving.messages.app.KeyedApp`.

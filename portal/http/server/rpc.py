@@ -1,26 +1,28 @@
 """JSON-RPC 2.0 over HTTP: one POST, one message or a batch of them.
 
 The thread that serves the request runs a batch in order. Each call has its own context and its own error. The deadline
-of the request is the deadline of all calls. An error of a message is part of a response with status 200. Only a request
-whose Content-Type is not JSON is rejected by HTTP.
+of the request is the deadline of all calls: another thread then responds for the calls that have no response yet. An
+error of a message is part of a response with status 200. Only a request whose Content-Type is not JSON is rejected by
+HTTP.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from time import monotonic
 from typing import Any
 
 from ..._internal.counter import Counter
 from ..._internal.json_text import BodyDecoder
 from ..._internal.log import get_logger
-from ...calls.deadlines import limit_deadline
+from ...calls.deadlines import expired_error, limit_deadline
 from ...calls.dispatcher import Dispatcher
 from ...calls.item_key import ItemKey
 from ...calls.middleware import Call
 from ...catalogue import Catalogue, Entry
 from ...context import CallContext
-from ...errors import Delivery, PortalError, ProtocolError, RegistryError
+from ...errors import CallTimeout, Delivery, PortalError, ProtocolError, RegistryError
 from ...function.failure import limit_exposure
 from ...jsonrpc import messages as jsonrpc
 from ...jsonrpc.encoding import encode_batch, encode_error, encode_response, may_be_deep, require_shallow
@@ -28,11 +30,12 @@ from ...jsonrpc.methods import Params, find_method, look_up_method, params_by_na
 from ...network.charges import RequestCharges
 from ...network.failure_log import log_failure
 from ...schema.jsondata import shorten
-from ...serving import Request, Response
+from ...serving import EarlyResponder, Request, Response
 from ..messages.event_stream import JSON
+from .deadline_responder import AroundLate
 from .negotiation import require_no_page
 
-__all__ = ["RPCEndpoint", "Run", "handle_rpc"]
+__all__ = ["RPCEndpoint", "RPCMessages", "Run", "handle_rpc"]
 
 #: Bytes of the results of a batch.
 MAX_BATCH_RESPONSE = 8 * 1024 * 1024
@@ -65,37 +68,96 @@ def handle_rpc(
 
     Raises: ProtocolError (413) for a body with too many objects and arrays.
     """
-    found = jsonrpc.decode(body, (decoder or BodyDecoder()).decode)
-    deep = may_be_deep(body)
-    responses: list[bytes] = []
-    left = max_size
-    for index, message in enumerate(found.messages):
-        if isinstance(message, jsonrpc.Request):
-            nested = context.child()
-            nested.traceparent, nested.tracestate = context.traceparent, context.tracestate  # not a hop
-            key = context.idempotency_key
-            if key is not None:
-                nested.idempotency_key = ItemKey.of(key, index) if found.is_batch else key
-            if left < 0 and not message.notification:
-                responses.append(encode_error(message.id, _beyond(max_size, "not_sent", nested), debug=debug))
+    messages = RPCMessages(body, context, decoder=decoder, max_size=max_size, on_cut=on_cut, debug=debug)
+    return messages.handle(run)
+
+
+class RPCMessages:
+    """The messages of one body, and the responses to them so far. The arguments are those of `handle_rpc`.
+
+    Threads: one handles them; another one may call `late` meanwhile.
+    """
+
+    def __init__(
+        self,
+        body: bytes,
+        context: CallContext,
+        *,
+        decoder: BodyDecoder | None = None,
+        max_size: int = MAX_BATCH_RESPONSE,
+        on_cut: Callable[[], object] = lambda: None,
+        debug: bool = False,
+    ) -> None:
+        found = jsonrpc.decode(body, (decoder or BodyDecoder()).decode)
+        self._messages, self._is_batch = found.messages, found.is_batch
+        self._deep = may_be_deep(body)
+        self._context = context
+        self._max_size = max_size
+        self._on_cut = on_cut
+        self._debug = debug
+        self._responses: dict[int, bytes | None] = {}  # by position
+        self._running = 0  # the position of the message in progress
+
+    def handle(self, run: Run) -> bytes | None:
+        """Make the calls in order, and return the response; see `handle_rpc`."""
+        left = self._max_size
+        for index, message in enumerate(self._messages):
+            self._running = index
+            response: bytes | None = None
+            if isinstance(message, jsonrpc.Request):
+                nested = self._nested(index)
+                if left < 0 and not message.notification:
+                    error = _beyond(self._max_size, "not_sent", nested)
+                    self._responses[index] = encode_error(message.id, error, debug=self._debug)
+                    continue
+                response, is_result = _handle(message, run, nested, self._deep, self._debug)
+                if self._is_batch and response is not None and left >= 0:
+                    left -= len(response)
+                    if left < 0:
+                        self._on_cut()
+                        if is_result:
+                            error = _beyond(self._max_size, "executed", nested)
+                            response = encode_error(message.id, error, debug=self._debug)
+            elif isinstance(message, jsonrpc.Invalid):
+                response = self._reject(message)
+            self._responses[index] = response  # nothing is called from here, so `decode` returns no responses
+        return self._encode(self._responses)
+
+    def late(self, error: CallTimeout) -> bytes | None:
+        """Return the response at the deadline of all messages, with the responses so far.
+
+        Args:
+            error: of the call in progress. Those after it do not run.
+        """
+        responses, running = dict(self._responses), self._running
+        for index, message in enumerate(self._messages):
+            if index in responses:
                 continue
-            response, is_result = _handle(message, run, nested, deep, debug)
-            if found.is_batch and response is not None and left >= 0:
-                left -= len(response)
-                if left < 0:
-                    on_cut()
-                    if is_result:
-                        response = encode_error(message.id, _beyond(max_size, "executed", nested), debug=debug)
-        elif isinstance(message, jsonrpc.Invalid):
-            message.error.with_context(request_id=context.request_id)
-            response = encode_error(message.id, message.error, debug=debug)
-        else:  # pragma: no cover - nothing is called from here, so `decode` returns no responses
-            continue
-        if response is not None:
-            responses.append(response)
-    if not responses:
-        return None
-    return encode_batch(responses) if found.is_batch else responses[0]
+            if isinstance(message, jsonrpc.Invalid):
+                responses[index] = self._reject(message)
+            elif isinstance(message, jsonrpc.Request) and not message.notification:
+                failure = error if index == running else expired_error(self._context, shorten(message.method))
+                responses[index] = encode_error(message.id, failure, debug=self._debug)
+        return self._encode(dict(sorted(responses.items())))
+
+    def _nested(self, index: int) -> CallContext:
+        context = self._context
+        nested = context.child()
+        nested.traceparent, nested.tracestate = context.traceparent, context.tracestate  # not a hop
+        key = context.idempotency_key
+        if key is not None:
+            nested.idempotency_key = ItemKey.of(key, index) if self._is_batch else key
+        return nested
+
+    def _reject(self, message: jsonrpc.Invalid) -> bytes:
+        message.error.with_context(request_id=self._context.request_id)
+        return encode_error(message.id, message.error, debug=self._debug)
+
+    def _encode(self, responses: Mapping[int, bytes | None]) -> bytes | None:
+        found = [one for one in responses.values() if one is not None]
+        if not found:
+            return None
+        return encode_batch(found) if self._is_batch else found[0]
 
 
 def _beyond(max_size: int, delivery: Delivery, context: CallContext) -> PortalError:
@@ -138,6 +200,7 @@ class RPCEndpoint:
         max_batch_response: bytes of the results of a batch at most.
         debug: whether clients see what functions raise.
         key_of: returns the value of the key of the function at a path; see `RequestKeys.name_of`.
+        around_late: passes the response at a deadline through the HTTP middleware; None if there is none.
 
     Attributes:
         batches_cut: counts the batches whose results were longer.
@@ -156,6 +219,7 @@ class RPCEndpoint:
         decoder: BodyDecoder | None = None,
         max_batch_response: int = MAX_BATCH_RESPONSE,
         debug: bool = False,
+        around_late: AroundLate | None = None,
     ) -> None:
         self._catalogue = catalogue
         self._dispatcher = dispatcher
@@ -166,17 +230,25 @@ class RPCEndpoint:
         self.batches_cut = Counter()
         self._debug = debug
         self._key_of = key_of
+        self._around_late = around_late
 
     def respond(self, request: Request, context: CallContext) -> Response:
         """Return the response to a POST: 200, or 204 if there were notifications only.
-
-        A call with a deadline runs in a worker of the dispatcher, since the rest of its batch still needs a response.
 
         Raises: ProtocolError (415) for a body that does not claim to be JSON; (413) for too many objects and arrays.
         """
         _check_type(request)
         replied: list[dict[str, str]] = []
         waited = monotonic() - request.arrived  # in the queue; the time of earlier calls of a batch is not in it
+        messages = RPCMessages(
+            request.body,
+            context,
+            decoder=self._decoder,
+            max_size=self._max_batch_response,
+            on_cut=self.batches_cut.add,
+            debug=self._debug,
+        )
+        early = None if context.deadline is None else request.share()
 
         def run(method: str, params: Params, nested: CallContext) -> Any:
             entry = self._look_up(method)
@@ -192,31 +264,30 @@ class RPCEndpoint:
             if own is not None:
                 limit_deadline(nested, monotonic() - waited + own)
             call = Call(entry.function, by_name, nested, peer=request.peer, group=entry.group)
+            on_deadline = None
+            if early is not None and nested.deadline == context.deadline:
+                on_deadline = partial(self._respond_late, request, early, messages, call)
+            # Else the rest of the batch has time when this call has none, so that it runs in a worker.
             held, key = request.held, ("function", self._key_of(entry.path))
             if held is not None:
                 held.hold(key)
             try:
-                return self._dispatcher.dispatch(call)
+                return self._dispatcher.dispatch(call, on_deadline)
             finally:
                 replied.append(dict(call.replied))
                 if held is not None:
                     held.drop(key)
 
-        body = handle_rpc(
-            request.body,
-            run,
-            context,
-            decoder=self._decoder,
-            max_size=self._max_batch_response,
-            on_cut=self.batches_cut.add,
-            debug=self._debug,
-        )
-        headers = [("Content-Type", JSON)] if body is not None else []
-        headers += [("X-Request-ID", context.request_id), ("Cache-Control", "no-store")]
-        if len(replied) == 1:  # those of several calls would contradict one another
-            taken = {name.lower() for name, _ in headers}
-            headers += [(name, value) for name, value in replied[0].items() if name not in taken]
-        return Response(204 if body is None else 200, headers, body or b"")
+        return _response(messages.handle(run), context, replied)
+
+    def _respond_late(
+        self, request: Request, early: EarlyResponder, messages: RPCMessages, call: Call, error: CallTimeout
+    ) -> None:
+        """Respond at the deadline. It runs in the thread that watches the deadlines."""
+        error.with_context(operation=call.function.name)
+        log_failure(_log, error, call.context.request_id)
+        response = _response(messages.late(error), call.context, [])
+        early.respond_early(response if self._around_late is None else self._around_late(request, response))
 
     def _look_up(self, method: str) -> Entry | None:
         """Return the entry of a method name; None for rpc.discover and for a name that `find_method` rejects."""
@@ -226,6 +297,15 @@ class RPCEndpoint:
             return look_up_method(self._catalogue, method)
         except RegistryError:
             return None
+
+
+def _response(body: bytes | None, context: CallContext, replied: list[dict[str, str]]) -> Response:
+    headers = [("Content-Type", JSON)] if body is not None else []
+    headers += [("X-Request-ID", context.request_id), ("Cache-Control", "no-store")]
+    if len(replied) == 1:  # those of several calls would contradict one another
+        taken = {name.lower() for name, _ in headers}
+        headers += [(name, value) for name, value in replied[0].items() if name not in taken]
+    return Response(204 if body is None else 200, headers, body or b"")
 
 
 def _check_type(request: Request) -> None:

@@ -156,3 +156,11 @@ def test_the_call_is_nested_in_the_given_context() -> None:
     assert future.result(WAIT) == {"a": "b"}
     future.cancel()
     assert not outer.cancelled
+
+
+def test_without_a_context_the_call_is_nested_in_the_running_call() -> None:
+    pool = WorkerPool(1, 1)
+    with CallContext(baggage={"tenant": "acme"}).active():
+        nested = submit_call(pool.submit, lambda context: dict(context.baggage))
+    assert nested.result(WAIT) == {"tenant": "acme"}
+    assert submit_call(pool.submit, lambda context: dict(context.baggage)).result(WAIT) == {}

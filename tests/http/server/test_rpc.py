@@ -58,6 +58,22 @@ def count(to: int) -> Iterator[int]:
 
 
 seen: list[CallContext] = []
+threads: list[int] = []
+ran: list[int] = []
+
+
+def where() -> bool:
+    threads.append(threading.get_ident())
+    return True
+
+
+def note(value: int) -> None:
+    ran.append(value)
+
+
+@function(timeout=0.2)
+def brief(context: CallContext) -> bool:
+    return patient(context)
 
 
 def who(context: CallContext) -> str:
@@ -67,8 +83,9 @@ def who(context: CallContext) -> str:
 
 def publish() -> Catalogue:
     catalogue = Catalogue()
-    for one in (add, fail, forbid, unsendable, anything, patient, count, who):
+    for one in (add, fail, forbid, unsendable, anything, patient, count, who, where, note):
         catalogue.add(function(one))
+    catalogue.add(brief)
     catalogue.add(function(version="2")(add))
     catalogue.add(function(name="dotted.name")(add))
     for member in Service("orders", [function(name="price")(add)]).functions.values():
@@ -288,6 +305,56 @@ def test_the_deadline_covers_the_batch(port: int) -> None:
     assert monotonic() - begun < WAIT / 2
     assert answers[0]["result"] == 2.0
     assert [row["error"]["code"] for row in answers[1:]] == [-32004, -32004]
+
+
+def test_calls_with_the_deadline_of_their_request_run_in_one_thread(port: int) -> None:
+    threads.clear()
+    _, _, answers = post(port, [message("where", number=n) for n in range(5)], X_Portal_Timeout="60000")
+    assert [row["result"] for row in answers] == [True] * 5
+    assert len(set(threads)) == 1
+
+
+def test_at_the_deadline_each_message_has_a_response_in_order(port: int) -> None:
+    ran.clear()
+    messages = [
+        message("add", [1], 0),
+        message("where", number=None),
+        message("patient", number=2),
+        {"jsonrpc": "1.0", "id": 3, "method": "add"},
+        message("note", [7], 4),
+        {"jsonrpc": "2.0", "method": "note", "params": [8]},
+        message("nothing", number=6),
+    ]
+    _, headers, answers = post(port, messages, X_Portal_Timeout="500", X_Request_ID="r-9")
+    assert headers["x-request-id"] == "r-9"
+    found = {row["id"]: row for row in answers}
+    assert [row["id"] for row in answers] == [0, None, 2, 3, 4, 6]
+    assert found[0]["result"] == 2.0
+    assert found[2]["error"]["data"]["code"] == found[4]["error"]["data"]["code"] == "timeout"
+    assert found[2]["error"]["data"].get("delivery") != "not_sent"
+    assert found[4]["error"]["data"]["delivery"] == "not_sent"
+    assert found[3]["error"]["code"] == -32600
+    assert post(port, message("add", [1]))[2]["result"] == 2.0
+    assert ran == []
+
+
+def test_a_single_message_gets_its_response_at_the_deadline(port: int) -> None:
+    begun = monotonic()
+    _, _, answer = post(port, message("patient"), X_Portal_Timeout="300")
+    assert monotonic() - begun < WAIT / 2
+    assert answer["error"]["code"] == -32004
+
+
+def test_a_batch_of_notifications_gets_no_content_at_the_deadline(port: int) -> None:
+    quiet = {"jsonrpc": "2.0", "method": "patient"}
+    status, _, _ = post(port, [quiet, quiet], X_Portal_Timeout="300")
+    assert status == 204
+
+
+def test_the_timeout_of_one_function_does_not_end_the_batch(port: int) -> None:
+    _, _, answers = post(port, [message("brief"), message("add", [1], 2)], X_Portal_Timeout="60000")
+    assert answers[0]["error"]["code"] == -32004
+    assert answers[1]["result"] == 2.0
 
 
 def test_discovery(port: int) -> None:

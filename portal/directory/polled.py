@@ -20,6 +20,7 @@ __all__ = ["PolledDirectory"]
 
 _log = get_logger("portal.directory")
 _WARNING_INTERVAL = 60.0  # seconds between two warnings about the same outage
+_SLOW = 5.0  # seconds after which a poll that has not ended is a problem
 
 
 class _Watched:
@@ -73,6 +74,7 @@ class PolledDirectory:
         self._wake = Condition()  # guards the attributes of `__init__`
         self._loop = BackgroundLoop("portal-directory", self._wait_and_poll, clock=self._clock)
         self._polling = Condition()  # held during a poll, and while watchers are called, so that they come in order
+        self._polling_since: float | None = None
         if self._watched:
             self._start_loop()
 
@@ -86,6 +88,9 @@ class PolledDirectory:
         """Why the lists may be out of date, or None."""
         if self._loop.failing:
             return "the directory is not read: no thread can be started for it, or its steps fail"
+        since = self._polling_since
+        if since is not None and self._clock() - since > _SLOW:
+            return f"the directory has not responded for {self._clock() - since:.0f} seconds"
         return self._failure or self._source.problem
 
     def instances(self, name: str) -> tuple[Instance, ...]:
@@ -149,9 +154,11 @@ class PolledDirectory:
     def poll(self) -> None:
         """Read the source now, and call the watchers of what has changed. The thread calls this."""
         with self._polling:
+            self._polling_since = self._clock()
             try:
                 self._poll()
             finally:
+                self._polling_since = None
                 self._polls += 1
 
     def _poll(self) -> None:

@@ -120,6 +120,29 @@ def test_a_watcher_that_fails_is_called_again(
     assert caplog.text.count("a watcher of the directory failed") == 1
 
 
+def test_a_poll_that_does_not_end_is_a_problem() -> None:
+    class Hanging(Given):
+        def poll(self) -> Lookup | None:
+            begun.set()
+            assert over.wait(WAIT)
+            return super().poll()
+
+    begun, over, clock = threading.Event(), threading.Event(), Clock()
+    directory = PolledDirectory(Hanging(A), clock=clock)
+    poll = threading.Thread(target=directory.poll)
+    poll.start()
+    try:
+        assert begun.wait(WAIT)
+        assert directory.problem is None
+        clock.now += 6.0
+        assert directory.problem == "the directory has not responded for 6 seconds"
+    finally:
+        over.set()
+        poll.join(WAIT)
+    assert directory.problem is None
+    directory.close()
+
+
 def test_an_interrupted_poll_tells_the_other_watchers_later() -> None:
     source = Given(A)
     directory = PolledDirectory(source)

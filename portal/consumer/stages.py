@@ -23,9 +23,10 @@ from .function_cache import FunctionCache
 from .pending import PendingFunction
 from .targets import GroupKind
 
-__all__ = ["PolicyChains", "Stages", "sender"]
+__all__ = ["WITHOUT_POLICY", "PolicyChains", "Stages", "sender"]
 
-_WITHOUT_POLICY = "one address, no policy"
+#: The way of a call without a policy in short, for its errors.
+WITHOUT_POLICY = "one address, no policy"
 _MAX_POLICIES = 256  # policies whose chains are kept
 
 
@@ -175,7 +176,7 @@ class Stages:
         inside = policy.attempt_stages(self.state, self.attempt_middleware)
         attempt = at_address = build_chain(inside, self._send)
         if policy is self._no_policy:  # a stage of its own would cost a frame in each call
-            at_address = build_chain(inside, sender(self._functions, _WITHOUT_POLICY))
+            at_address = build_chain(inside, sender(self._functions, WITHOUT_POLICY))
         balanced = FailOver(attempt, self._functions.get)
         return PolicyChains(
             policy,

@@ -14,6 +14,7 @@ from ...function import ResolvedFunction
 from ...function.returns import load_result
 from ...schema import Schema
 from ..function_cache import FunctionCache
+from ..stages import WITHOUT_POLICY
 from .bundle_size import BundleSize
 from .call_future import submit_call
 
@@ -127,7 +128,12 @@ def together(functions: FunctionCache, address: Address | str, returns: Any) -> 
         if not isinstance(function, ResolvedFunction) or not isinstance(function.transport, CarriesBatches):
             return None
         outcomes = function.transport.call_batch(function, params, context)
-        if outcomes is None or schema is None:
+        if outcomes is None:
+            return None
+        for one in outcomes.values():
+            if isinstance(one, PortalError):
+                one.with_context(explain=WITHOUT_POLICY)
+        if schema is None:
             return outcomes
         return {number: _loaded(one, returns, function.name, schema) for number, one in outcomes.items()}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -14,7 +15,15 @@ from portal import CallContext, Consumer, HTTPPortal, Identity, Policy, Retry, S
 from portal.auth.authenticators import BearerAuth
 from portal.consumer.batches import bundles as module
 from portal.consumer.batches.bundles import Bundles
-from portal.errors import CallTimeout, FunctionError, RegistryError, ValidationError
+from portal.errors import (
+    AuthorizationError,
+    CallTimeout,
+    FunctionError,
+    PortalError,
+    RateLimitError,
+    RegistryError,
+    ValidationError,
+)
 from portal.http import HTTPClient
 from portal.serving import Request, Response
 
@@ -116,6 +125,22 @@ def test_many_calls_are_few_requests(http: HTTPPortal, paths: Paths) -> None:
     assert isinstance(results.pop(13), FunctionError)
     assert results == [n * n for n in range(100) if n != 13]
     assert paths.batches == len(paths.seen) == 13
+
+
+@pytest.mark.parametrize("kind", [ValueError, AuthorizationError, RateLimitError])
+def test_an_error_says_the_same_as_that_of_a_call_alone(http: HTTPPortal, kind: type[Exception]) -> None:
+    @function(idempotent=True)
+    def fails(n: int) -> int:
+        raise kind("unlucky")
+
+    address = http.apply(fails)
+    with Consumer() as consumer:
+        with pytest.raises(PortalError) as alone:
+            consumer.call_at(address, {"n": 1})
+        first, *_ = consumer.map_at(address, numbers(8), return_exceptions=True)
+    assert type(first) is type(alone.value)
+    expected, found = (json.dumps(one.to_dict()).replace(one.request_id, "id") for one in (alone.value, first))
+    assert json.loads(found) == json.loads(expected)
 
 
 def test_the_first_failure_is_raised_in_its_place(http: HTTPPortal) -> None:

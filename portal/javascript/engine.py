@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, cast, get_args
 
 if TYPE_CHECKING:
     from .limits import Limits
@@ -36,6 +36,8 @@ Stage = Literal[
 #: Handles a request of a script: (kind, JSON text) -> JSON text. A kind is "call", "get", "set", "delete" or "log". The
 #: kind "fuel" is a note of the engine: what the call took.
 Host = Callable[[str, str], str]
+
+_MAX_NAME, _MAX_MESSAGE, _MAX_STACK = 100, 4000, 8000  # characters of an error from a child
 
 
 class EngineError(Exception):
@@ -76,9 +78,19 @@ class EngineError(Exception):
 
     @staticmethod
     def from_dict(data: dict[str, Any]) -> EngineError:
-        """Return the error that `to_dict` wrote."""
-        known = dict(data)
-        return EngineError(known.pop("stage"), known.pop("message"), **known)
+        """Return the error that `to_dict` wrote. Hostile code may have forged it, so each value is checked."""
+        known: dict[str, Any] = data if isinstance(data, dict) else {}
+        stage, line, column = known.get("stage"), known.get("line"), known.get("column")
+        is_known = isinstance(stage, str) and stage in get_args(Stage)
+        return EngineError(
+            cast("Stage", stage) if is_known else "execute",
+            str(known.get("message", "the script has spoilt its error"))[:_MAX_MESSAGE],
+            name=str(known.get("name") or "")[:_MAX_NAME],
+            line=line if isinstance(line, int) else None,
+            column=column if isinstance(column, int) else None,
+            stack=str(known.get("stack") or "")[:_MAX_STACK],
+            broken=not is_known or bool(known.get("broken")),
+        )
 
 
 class Capabilities(NamedTuple):

@@ -11,6 +11,7 @@ import json
 import logging
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fnmatch import translate
 from functools import cached_property
@@ -201,9 +202,10 @@ class CallHost:
         Raises: EngineError (stage "host") for a request that is not granted, or that fails.
         """
         if kind == "log":
-            level, line = json.loads(body)
-            words = "%s: request_id=%s: %s"
-            _log.log(_LEVELS.get(level, logging.ERROR), words, self._name, self._context.request_id, line)
+            with suppress(TypeError, ValueError):  # hostile code may have forged it
+                level, line = json.loads(body)
+                words = "%s: request_id=%s: %s"
+                _log.log(_LEVELS.get(level, logging.ERROR), words, self._name, self._context.request_id, line)
             return "null"
         if kind == "fuel":
             self.fuel = int(body)

@@ -78,7 +78,7 @@ _LATE = r"""(function (core, options, eager) {
 const G = globalThis, { defineProperty } = Object;
 const { rawJSON, parse, stringify } = JSON, { apply } = Reflect;
 const { from } = Array, { isFinite } = Number, { isView } = ArrayBuffer, P = Promise, { then } = P.prototype;
-const text = String, Fail = Error, Range = RangeError, Internal = G.InternalError, { push } = Array.prototype;
+const text = String, Fail = Error, Range = RangeError, Internal = G.InternalError, { join, push } = Array.prototype;
 const Bytes = Uint8Array, Buffer = ArrayBuffer, Maps = Map, Sets = Set;
 let serial = 0, pending = null, module;
 let exact = false, result = "?", outbox = [];
@@ -86,6 +86,9 @@ const waiting = new Maps(), modules = new Maps(), loaded = new Maps();
 function hidden(target, name, value) {
   defineProperty(target, name, { value, writable: true, configurable: true, enumerable: false });
 }
+
+// the sum of long strings is a rope, which the package quickjs-ng does not know
+const glue = (first, second) => apply(join, [first, second], [""]);
 
 // what JSON does not have
 class ConvertError extends Fail {}
@@ -163,7 +166,7 @@ function describe(error, stage) {
     message = typeof error === "object" && error !== null
       ? safely(() => stringify(error)) || "[object]" : safely(() => error);
   }
-  return "!" + stringify({ stage, name, message, stack });
+  return glue("!", stringify({ __proto__: null, stage, name, message, stack }));
 }
 
 // promises and the host
@@ -277,7 +280,8 @@ function setup() {
   extend();
 }
 function mark(reply) {
-  return outbox.length ? "~" + reply : reply;
+  if (typeof reply !== "string") return "!";
+  return outbox.length ? glue("~", reply) : reply;
 }
 core.encode = (value) => mark(__portal_encode__(value));
 core.more = (op, body) => {
@@ -293,7 +297,7 @@ core.more = (op, body) => {
   if (op !== "outbox") return "";
   const found = stringify(outbox);
   outbox = [];
-  return found;
+  return typeof found === "string" ? found : "";
 };
 if (!eager) return core.more(core.op, core.body);
 setup();

@@ -139,3 +139,12 @@ def test_the_second_part_is_evaluated_at_once_only_where_it_is_used(source: str,
 def test_one_expression_makes_the_same_function() -> None:
     made = Context().eval(prelude_source(Program("f", "x", arguments=("a",), options='{"log": 1}')))
     assert made("ready", "f") == "there is no function f"
+
+
+@pytest.mark.parametrize("length", [10, 10_000, 1_000_000])
+def test_long_results_and_errors_of_a_script_that_logs(length: int) -> None:
+    assert run(f"() => {{ console.log('x'); return 'y'.repeat({length}) }}") == "y" * length
+    for log in ("", "console.log('x');"):
+        with pytest.raises(EngineError) as caught:
+            run(f"() => {{ {log} throw new Error('y'.repeat({length})) }}")
+        assert (caught.value.stage, caught.value.message) == ("execute", "y" * min(length, 2000))

@@ -200,4 +200,17 @@ PROGRAMS = [
          "() => { Error.prepareStackTrace = (e, s) => s[0].getThis(); return typeof new Error().stack }", "ok execute"),
     _row("constructor of Object", "() => Object.constructor.constructor('return this')().process.exit()", "execute"),
     _row("own descriptors", "() => Object.getOwnPropertyDescriptors(globalThis).process.value.exit()", "execute"),
+    # scripts that spoil the description of their own error
+    _row("no description", "() => { JSON.stringify = () => '{}'; throw 1 }", "execute"),
+    _row("no JSON", "() => { JSON.stringify = () => 'x'; throw new Error('y') }", "execute"),
+    _row("forged stage",
+         "() => { JSON.stringify = () => '{\"stage\": \"own\", \"name\": 5, \"message\": [1]}'; throw new Error('y') }",
+         "execute"),
+    _row("forged types", "() => { JSON.stringify = () => '{\"stage\": [], \"name\": null}'; throw new Error('y') }",
+         "execute"),
+    _row("a number as description", "() => { JSON.stringify = () => 5; throw new Error('y') }", "execute"),
+    _row("an object as result", "async () => { JSON.stringify = () => ({}); return 1 }", "execute convert ok"),
+    _row("an empty result", "async () => { JSON.stringify = () => ''; return 1 }", "execute convert ok"),
+    _row("forged requests", "async () => { JSON.stringify = () => '~'; return 1 }", "execute convert ok"),
+    _row("toJSON of errors", "() => { Object.prototype.toJSON = () => 'x'; throw new Error('y') }", "execute"),
 ]  # fmt: skip

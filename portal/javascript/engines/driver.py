@@ -33,7 +33,8 @@ __all__ = [
 ]
 
 _PLACE = re.compile(r":(\d+):(\d+)\)?\s*$")
-_REQUESTS = frozenset(("call", "get", "set", "delete"))
+_REQUESTS = ("call", "get", "set", "delete")
+_STAGES = ("execute", "convert", "host", "memory", "stack")  # that the prelude describes; no sets, as hashing may fail
 _MAX_NAME, _MAX_MESSAGE, _MAX_STACK = 100, 2000, 4000  # characters
 
 
@@ -103,13 +104,13 @@ def _finish(realm: Realm, reply: str, end: float, limits: Limits, host: Host) ->
     """Return the result of a call whose first reply may not be the result."""
     if reply == "+":
         reply = realm.send("late", realm.late, _left(end))
-    if reply[0] in "~?":
+    if reply[:1] in ("~", "?"):
         reply = _wait(realm, reply, end, limits, host)
-    if "null" in reply and reply[0] != "!":  # JSON.stringify writes NaN as null
+    if "null" in reply and reply[:1] != "!":  # JSON.stringify writes NaN as null
         problem = realm.send("check", "", _left(end))
         reply = (realm.send("late", realm.late, _left(end)) if problem == "+" else problem) or reply
-    if reply[0] == "!":
-        raise realm.explain(error_of(json.loads(reply[1:]), realm.added_lines))
+    if reply[:1] == "!":
+        raise realm.explain(error_of(reply[1:], realm.added_lines))
     return reply
 
 
@@ -135,10 +136,10 @@ def settle_realm(realm: Realm, limits: Limits) -> bool:
 def _wait(realm: Realm, reply: str, end: float, limits: Limits, host: Host) -> str:
     jobs = 0
     while True:
-        if reply[0] == "~":
+        if reply[:1] == "~":
             _exchange(realm, end, host)
             reply = reply[1:]
-        if reply[0] != "?":
+        if reply[:1] != "?":
             return reply
         ran = jobs
         while realm.run_job(_left(end)):
@@ -151,7 +152,7 @@ def _wait(realm: Realm, reply: str, end: float, limits: Limits, host: Host) -> s
 
 
 def _exchange(realm: Realm, end: float, host: Host) -> None:
-    for number, kind, body in json.loads(realm.send("outbox", "", _left(end))):
+    for number, kind, body in _requests(realm.send("outbox", "", _left(end))):
         if kind == "log":
             host(kind, body)
             continue
@@ -162,6 +163,17 @@ def _exchange(realm: Realm, end: float, host: Host) -> None:
         except EngineError as error:
             answer = [number, False, json.dumps({"name": error.name, "message": error.message})]
         realm.send("resolve", json.dumps(answer), _left(end))
+
+
+def _requests(text: str) -> list[list[Any]]:
+    """Return the requests of an outbox. Raises: EngineError if the script has spoilt them."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, list) or not all(isinstance(one, list) and len(one) == 3 for one in found):
+        raise _spoilt()
+    return found
 
 
 def _left(end: float) -> float:
@@ -187,11 +199,21 @@ def explain_memory(error: EngineError, source: str) -> EngineError:
     return error
 
 
-def error_of(data: dict[str, Any], added_lines: int) -> EngineError:
-    """Return the error that the prelude has described."""
+def error_of(text: str, added_lines: int) -> EngineError:
+    """Return the error that the prelude has described. A script may have spoilt the prelude, and so the description."""
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        return _spoilt()
+    if not isinstance(data, dict) or data.get("stage") not in _STAGES:
+        return _spoilt()
     stack, line, column = place_of(str(data.get("stack") or ""), added_lines)
-    name, message = str(data["name"])[:_MAX_NAME], str(data["message"])[:_MAX_MESSAGE]
+    name, message = str(data.get("name", ""))[:_MAX_NAME], str(data.get("message", ""))[:_MAX_MESSAGE]
     return EngineError(data["stage"], message, name=name, line=line, column=column, stack=stack)
+
+
+def _spoilt() -> EngineError:
+    return EngineError("execute", "the script has spoilt its global object", name="Error")
 
 
 def place_of(stack: str, added_lines: int) -> tuple[str, int | None, int | None]:

@@ -151,10 +151,12 @@ class ChildProcess:
             self._send(data)
             while True:
                 head, body = self._reader.read(4 * limits.output + 4096)
+                if head.__class__ is not list or not 1 <= len(head) <= 2:
+                    raise ValueError("a message of a child must have a head with a kind")
                 if head[0] == "ok":
                     return body
                 if head[0] == "error":
-                    raise EngineError.from_dict(head[1])
+                    raise EngineError.from_dict(head[-1])
                 self._serve_host(head, body, host)
         except TimeoutError:
             raise EngineError("timeout", "the time limit has passed", broken=True) from None
@@ -166,7 +168,7 @@ class ChildProcess:
             host(head[0], text)
             return
         try:
-            reply = pack(["done"], host(head[1], text))
+            reply = pack(["done"], host(head[-1], text))
         except EngineError as error:
             reply = pack(["failed", error.name, error.message])
         self._send(reply)

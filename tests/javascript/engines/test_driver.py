@@ -67,5 +67,5 @@ def test_frames_of_the_prelude_are_cut_and_lines_are_those_of_the_user() -> None
 
 
 def test_an_error_without_a_stack() -> None:
-    error = error_of({"stage": "convert", "name": "Error", "message": "m", "stack": None}, 0)
+    error = error_of('{"stage": "convert", "name": "Error", "message": "m", "stack": null}', 0)
     assert (error.stage, error.line, error.stack) == ("convert", None, "")

@@ -295,13 +295,13 @@ def _member(instance: Any, attribute: str, value: Any) -> Function | None:
     if not callable(value) and not isinstance(value, functools.partialmethod | classmethod):
         if hasattr(type(value), "__get__") and not hasattr(type(value), "__set__"):
             kind = type(value).__qualname__
-            _log.warning("%s is not published: a %s is not callable", where, kind)
+            _log.warning("%s is left out of the service: a %s is not callable", where, kind)
         return None
     if any(isinstance(inner, Function) for inner in wrapped_by(value)):
         message = f"{where} has a decorator around @function, which must be the outermost one"
         raise ConfigError(message, path=where)
     if not hasattr(type(value), "__get__"):
-        message = f"{where} must be a method, but has no __get__ that binds it to the instance"
+        message = f"{where} is callable and is not bound to the instance, because it has no __get__"
         raise ConfigError(message, path=where, expected="a method, or a name that begins with an underscore")
     bound = getattr(instance, attribute)
     return bound if isinstance(bound, Function) else function(name=attribute)(bound)

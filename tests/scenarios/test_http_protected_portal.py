@@ -208,7 +208,7 @@ def test_a_rule_without_a_function_is_logged_once(caplog: pytest.LogCaptureFixtu
             assert post(address, {"n": 1}, Authorization="Bearer t-ann").status_code == 200
     messages = [record.getMessage() for record in caplog.records if record.name == "portal.http"]
     assert messages == [
-        "RequireScopes names ad_one, which is not published here; is add_one meant?",
+        "RequireScopes names ad_one, which is not published here; did you mean add_one?",
         "RequireScopes names billing, which is not published here",
         "RateLimit names nothing, which is not published here",
     ]

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from ..http11.allowed_hosts import is_loopback
+from ..http11.host_patterns import is_loopback
 from .output import echo, echo_json
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 Most calls have a few scalar parameters, and most results are such an object. Code generated for the schema then tests
 each member once. That replaces the validation by schema, the search for integers that a double cannot hold, and the
-search for what is not JSON data. Everything else takes the general way of `conversion`. So does everything that is
+search for what is not JSON data. Everything else takes the general way of `json_text`. So does everything that is
 wrong, as that way says why.
 """
 

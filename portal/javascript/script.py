@@ -11,13 +11,13 @@ from ..context import CallContext
 from ..errors import CallTimeout, JavaScriptError, RegistryError
 from ..function import Function
 from ..schema import FunctionSchema, Parameters, Schema
-from .conversion import decode_result, encode_parameters, is_plain_json
 from .counts import ScriptCounts
 from .engine import EngineError
 from .flat import FlatObject
 from .fuel import FuelQuota
 from .function import JSFunction
 from .host import CallHost
+from .json_text import decode_result, encode_parameters, is_plain_json
 from .limits import Limits
 from .pool.runner import Runner
 from .program import Program

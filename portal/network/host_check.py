@@ -10,7 +10,7 @@ from .._internal.counter import Counter
 from .._internal.log import get_logger
 from .._internal.throttle import Throttle
 from ..errors import ProtocolError
-from ..http11.allowed_hosts import LOOPBACK_HOSTS, AllowedHosts
+from ..http11.host_patterns import LOOPBACK_HOSTS, AllowedHosts
 from ..serving import Request
 
 __all__ = ["HostCheck"]

@@ -19,8 +19,8 @@ from ..calls.workers import DISPATCH_THREADS
 from ..catalogue import UniqueIds
 from ..errors import ConfigError, RegistryError
 from ..function import ResolvedFunction
-from ..http11.allowed_hosts import AllowedHosts
 from ..http11.forwarded import trusted_networks
+from ..http11.host_patterns import AllowedHosts
 from ..portal import Portal, announce
 from ..service import Service, stop_services
 from ..serving import Listener, ServingConfig

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from portal.javascript import EngineError
-from portal.javascript.conversion import decode_result, encode_parameters
 from portal.javascript.flat import FlatObject
+from portal.javascript.json_text import decode_result, encode_parameters
 from portal.schema import Schema
 
 CASES = int(os.environ.get("PORTAL_FUZZ_CASES", "300"))

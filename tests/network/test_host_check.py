@@ -14,7 +14,7 @@ import pytest
 from portal import Consumer, HTTPPortal, WebSocketPortal
 from portal.errors import ConfigError
 from portal.http import CORS
-from portal.http11.allowed_hosts import AllowedHosts
+from portal.http11.host_patterns import AllowedHosts
 from portal.network.host_check import HostCheck
 from portal.serving import Request, Response
 from tests.support.http_messages import request_of

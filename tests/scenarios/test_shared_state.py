@@ -22,7 +22,7 @@ from portal.consumer.function_cache import FunctionCache
 from portal.consumer.resolvers import ResolverTable
 from portal.function import Function
 from portal.http11 import response_head
-from portal.http11.allowed_hosts import AllowedHosts
+from portal.http11.host_patterns import AllowedHosts
 from portal.metrics import CallMetrics, CallRecord, Observe
 from portal.network import host_check
 from portal.network.function import RemoteFunction

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from ..._internal.log import get_logger
 from ...errors import TransportError
-from ...http11.allowed_hosts import is_loopback
+from ...http11.host_patterns import is_loopback
 
 __all__ = [
     "SocketFile",

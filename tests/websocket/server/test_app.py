@@ -10,7 +10,7 @@ import pytest
 
 from portal import ApiKeyAuth, BearerAuth, Identity
 from portal.http.middleware.auth_failure_limit import AuthFailureLimit
-from portal.http11.allowed_hosts import AllowedHosts
+from portal.http11.host_patterns import AllowedHosts
 from portal.network.host_check import HostCheck
 from portal.serving import ServingConfig
 from portal.websocket.deflate import Deflate

@@ -6,7 +6,7 @@ import pytest
 
 from portal import ValidationError
 from portal.javascript import EngineError
-from portal.javascript.conversion import decode_result, encode_parameters
+from portal.javascript.json_text import decode_result, encode_parameters
 
 
 @pytest.mark.parametrize("value", [2**53, -(2**53), 2**60, 10**22, 1.5, 1e300, 123456789012345, "9" * 30])

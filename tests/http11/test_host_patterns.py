@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from portal.errors import ConfigError
-from portal.http11.allowed_hosts import LOOPBACK_HOSTS, AllowedHosts, is_loopback
+from portal.http11.host_patterns import LOOPBACK_HOSTS, AllowedHosts, is_loopback
 
 
 @pytest.mark.parametrize(

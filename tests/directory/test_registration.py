@@ -186,7 +186,7 @@ def test_a_url_is_enough() -> None:
     assert isinstance(made, Registration)
     assert registration_of(made) is made
     assert registration_of(None) is None
-    with pytest.raises(ConfigError, match="something else writes"):
+    with pytest.raises(ConfigError, match="another program writes it"):
         HTTPPortal(directory="file:///etc/portals.json")
     with pytest.raises(ConfigError, match="at least 16 bytes"):
         Registration("memory://x", key="short")

@@ -11,7 +11,7 @@ from ..address import Address
 from ..auth.credentials import ByAuthority, Credential
 from ..directory.base import Directory, OnChange, Watch
 from ..directory.instance import Instance
-from ..directory.unsigned import UnsignedOrigins
+from ..directory.unsigned_origins import UnsignedOrigins
 
 __all__ = ["CheckedDirectory", "GuardedCredential", "checked_directory", "guarded"]
 

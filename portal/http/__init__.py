@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .middleware.request_log import RequestLog
     from .middleware.security_headers import SecurityHeaders
     from .portal import HTTPPortal
-    from .server.wsgi import mount
+    from .server.mount import mount
 
 __all__ = [
     "CORS",
@@ -49,6 +49,6 @@ __getattr__, __dir__ = lazy_exports(
         "RequestLog": "middleware.request_log",
         "SecurityHeaders": "middleware.security_headers",
         "host": "hosted",
-        "mount": "server.wsgi",
+        "mount": "server.mount",
     },
 )

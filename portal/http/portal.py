@@ -12,7 +12,7 @@ from ..calls.middleware import Middleware
 from ..calls.plugins import close_middleware, resolve_middleware
 from ..catalogue import UniqueIds
 from ..directory.registration import Registration, registration_of
-from ..network.mount import Place
+from ..network.listener_mount import Place
 from ..network.portal import NetworkPortal
 from ..schema import validation_stats
 from ..serving import Listener, ServingConfig

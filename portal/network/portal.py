@@ -25,7 +25,7 @@ from ..portal import Portal, announce
 from ..service import Service, stop_services
 from ..serving import Listener, ServingConfig
 from .host_check import HostCheck
-from .mount import ListenerMount, Place, address_on
+from .listener_mount import ListenerMount, Place, address_on
 from .resolver import RemoteResolver
 
 __all__ = ["NetworkPortal", "PortalRegistration"]

@@ -20,8 +20,8 @@ from ..directory.registration import Registration, registration_of
 from ..errors import RegistryError
 from ..function import Function
 from ..network.charges import RequestCharges
+from ..network.listener_mount import Place
 from ..network.listing import Listing
-from ..network.mount import Place
 from ..network.portal import NetworkPortal
 from ..service import Service, is_service
 from ..serving import Listener, ServingConfig

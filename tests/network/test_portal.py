@@ -9,7 +9,7 @@ import requests
 
 from portal.errors import ConfigError, RegistryError
 from portal.http import HTTPResolver
-from portal.network.mount import Place
+from portal.network.listener_mount import Place
 from portal.network.portal import NetworkPortal
 from portal.service import Service
 from portal.serving import Listener, Request, Response

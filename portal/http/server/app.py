@@ -32,7 +32,7 @@ from ..documents.pages import Documents
 from ..messages.call_headers import context_of
 from ..messages.content_coding import DecompressionLimit
 from ..middleware.base import HTTPMiddleware, build_http_chain
-from .body_rules import FunctionBodies
+from .body_limits import FunctionBodies
 from .early_authentication import early_authentication
 from .error_responses import METHODS_OF_FUNCTION, ErrorResponses
 from .function_calls import FunctionCalls, json_response

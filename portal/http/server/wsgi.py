@@ -1,7 +1,4 @@
-"""WSGIApp: an HTTP portal as a WSGI application (PEP 3333). `mount` puts it beside another application.
-
-    application = mount(get_wsgi_application(), http.wsgi)      # wsgi.py of a Django project
-    app.wsgi_app = mount(app.wsgi_app, http.wsgi)               # Flask
+"""WSGIApp: an HTTP portal as a WSGI application (PEP 3333). `mount` in mount.py puts it beside another application.
 
 All paths of a portal begin with its base path, "/api" for example. The first rule that matches gives the path:
 
@@ -21,7 +18,7 @@ import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote, unquote_to_bytes
 
 from ..._internal.closing import ClosingIterator, close_and_log
@@ -29,7 +26,7 @@ from ..._internal.content import Content, spooled
 from ..._internal.log import get_logger
 from ..._internal.settings import size, url_path
 from ...context import new_request_id
-from ...errors import ConfigError, PortalError, ProtocolError, RegistryError
+from ...errors import PortalError, ProtocolError, RegistryError
 from ...function.failure import limit_exposure
 from ...http11.head_cache import HeadCache
 from ...http11.request_head import RequestHead
@@ -42,9 +39,9 @@ from ...serving.messages.stored_body import BodyRule, BodyRules
 from .target import check_encoding
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import InputStream, StartResponse, WSGIApplication, WSGIEnvironment
+    from _typeshed.wsgi import InputStream, StartResponse, WSGIEnvironment
 
-__all__ = ["App", "WSGIApp", "WSGIRequest", "mount"]
+__all__ = ["App", "WSGIApp", "WSGIRequest", "is_below"]
 
 _log = get_logger("portal.http")
 _PIECE = 64 * 1024
@@ -154,7 +151,7 @@ class WSGIApp:
         path, mount_path = self._locate(environ)
         query = environ.get("QUERY_STRING")
         head = self._heads.parse(head_bytes(environ, f"{path}?{query}" if query else path))
-        if not any(_is_below(head.path, place) for place in self._places):
+        if not any(is_below(head.path, place) for place in self._places):
             served = ", ".join(sorted(self._places)[:5])
             raise RegistryError(f"nothing is served at {head.path[:200]}; served paths: {served}")
         rule = self._app.body_rule(head) if isinstance(self._app, BodyRules) and _is_large(head) else None
@@ -168,46 +165,18 @@ class WSGIApp:
         base = self.base_path
         if script.endswith(base):
             return base + info or "/", script
-        if _is_below(info, base):
+        if is_below(info, base):
             return info, script + base
         if script:
             return base + info, script
         return info or "/", base
 
 
-def mount(
-    outer: WSGIApplication, portal: WSGIApplication, at: str | None = None
-) -> Callable[[dict[str, Any], StartResponse], Iterable[bytes]]:
-    """Return a WSGI application that passes paths below `at` to `portal`, and all other paths to `outer`.
-
-    Args:
-        outer: an existing application, of any framework.
-        portal: `HTTPPortal.wsgi`, or any other WSGI application.
-        at: a path such as "/api"; None takes the portal's base path.
-    Raises: ConfigError if there is no path to mount at.
-    """
-    prefix = getattr(portal, "base_path", "") if at is None else at
-    if not isinstance(prefix, str) or not _is_prefix(prefix):
-        raise ConfigError.invalid("wsgi.at", prefix, 'a path such as "/api", without a slash at its end')
-
-    def mounted(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        info = environ.get("PATH_INFO", "")
-        if not _is_below(info, prefix):
-            return outer(environ, start_response)
-        moved = {"SCRIPT_NAME": environ.get("SCRIPT_NAME", "") + prefix, "PATH_INFO": info[len(prefix) :]}
-        return portal({**environ, **moved}, start_response)
-
-    return mounted
-
-
 # paths
 
 
-def _is_prefix(path: str) -> bool:
-    return path.startswith("/") and not path.endswith("/")
-
-
-def _is_below(path: str, prefix: str) -> bool:
+def is_below(path: str, prefix: str) -> bool:
+    """Return whether a path is a prefix or below it."""
     return path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in ("", "/")
 
 

@@ -35,7 +35,8 @@ from portal import (
     ValidationError,
     function,
 )
-from portal.http.server.wsgi import WSGIApp, mount
+from portal.http.server.mount import mount
+from portal.http.server.wsgi import WSGIApp
 from portal.serving import Request, Response
 
 ROOT = pathlib.Path(portal.__file__).parent.parent
@@ -821,24 +822,6 @@ def test_invalid_settings(settings: dict[str, Any]) -> None:
         WSGIApp(Kept(), **settings)
 
 
-@pytest.mark.parametrize("at", ["", "api", "/api/", 3])
-def test_invalid_mount_paths(at: Any) -> None:
-    with pytest.raises(ConfigError):
-        mount(WSGIApp(Kept()), WSGIApp(Kept()), at)
-
-
-def test_mounting() -> None:
-    inner, outer = Kept(), Kept(Response(200, [], b"outer"))
-    app = mount(WSGIApp(outer, base_path=""), WSGIApp(inner), "/rpc")
-    assert reply(app, PATH_INFO="/rpc/add")[2] == [b"kept"]
-    assert reply(app, PATH_INFO="/rpcs")[2] == [b"outer"]
-    assert reply(app, PATH_INFO="/rpc/a/b", RAW_URI="/site/rpc/a%2Fb", SCRIPT_NAME="/site")[2] == [b"kept"]
-    assert [request.path for request in inner.requests] == ["/api/add", "/api/a%2Fb"]
-    assert inner.requests[1].base == "http://127.0.0.1/site/rpc"
-    with pytest.raises(ConfigError):
-        mount(app, WSGIApp(inner, base_path=""))
-
-
 # inside frameworks
 
 
@@ -908,7 +891,7 @@ urlpatterns = [path("hello", lambda request: HttpResponse("hello"))]
     "project/wsgi.py": """
 import os
 from django.core.wsgi import get_wsgi_application
-from portal.http.server.wsgi import mount
+from portal.http.server.mount import mount
 from wsgi_functions import application as portal_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")

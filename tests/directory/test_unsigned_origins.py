@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from portal.directory.unsigned import UnsignedOrigins
+from portal.directory.unsigned_origins import UnsignedOrigins
 from tests.support.races import fast_switches, in_threads
 
 

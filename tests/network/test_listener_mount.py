@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from portal.errors import ConfigError
-from portal.network.mount import ListenerMount, Place, address_on
+from portal.network.listener_mount import ListenerMount, Place, address_on
 from portal.serving import Listener, Request, Response
 
 

@@ -1,0 +1,47 @@
+"""Put a WSGI application beside another one, below a path.
+
+application = mount(get_wsgi_application(), http.wsgi)      # wsgi.py of a Django project
+app.wsgi_app = mount(app.wsgi_app, http.wsgi)               # Flask
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from ...errors import ConfigError
+from .wsgi import is_below
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication
+
+__all__ = ["mount"]
+
+
+def mount(
+    outer: WSGIApplication, portal: WSGIApplication, at: str | None = None
+) -> Callable[[dict[str, Any], StartResponse], Iterable[bytes]]:
+    """Return a WSGI application that passes paths below `at` to `portal`, and all other paths to `outer`.
+
+    Args:
+        outer: an existing application, of any framework.
+        portal: `HTTPPortal.wsgi`, or any other WSGI application.
+        at: a path such as "/api"; None takes the portal's base path.
+    Raises: ConfigError if there is no path to mount at.
+    """
+    prefix = getattr(portal, "base_path", "") if at is None else at
+    if not isinstance(prefix, str) or not _is_prefix(prefix):
+        raise ConfigError.invalid("wsgi.at", prefix, 'a path such as "/api", without a slash at its end')
+
+    def mounted(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        info = environ.get("PATH_INFO", "")
+        if not is_below(info, prefix):
+            return outer(environ, start_response)
+        moved = {"SCRIPT_NAME": environ.get("SCRIPT_NAME", "") + prefix, "PATH_INFO": info[len(prefix) :]}
+        return portal({**environ, **moved}, start_response)
+
+    return mounted
+
+
+def _is_prefix(path: str) -> bool:
+    return path.startswith("/") and not path.endswith("/")

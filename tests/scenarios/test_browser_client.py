@@ -54,7 +54,7 @@ def test_a_page_that_loses_its_server_and_resumes(tmp_path: Path) -> None:
         driver.get(f"http://127.0.0.1:{listener.port}/page")
         wait(driver, "window.loaded && ticks.position")
         run = driver.execute_async_script
-        script = "const done = arguments[arguments.length - 1]; portal.call('add', {a: 1, b: 2}).then(done);"
+        script = "const done = arguments[arguments.length - 1]; portal.call('add', {a: 1, b: 2}).then(done, done);"
         assert run(script) == 3
         rejected = (
             "const done = arguments[arguments.length - 1]; portal.call('add', {a: 'x'}).catch((e) => done(e.code));"
@@ -71,8 +71,9 @@ def test_a_page_that_loses_its_server_and_resumes(tmp_path: Path) -> None:
         wait(driver, "events.length === 3")
         assert driver.execute_script("return events") == [1, 2, 3]
         assert driver.execute_script("return log") == ["connecting", "open", "waiting", "connecting", "open"]
-        # A call that is made while there is no connection waits for it.
+        # A call that is made while there is no connection waits for it. One that is sent before the page knows is lost.
         portal.disconnect(lambda _: True, code=1012, reason="the test")
+        wait(driver, "log.length > 5")
         assert run(script) == 3
         driver.execute_script("portal.close()")
         assert driver.execute_script("return portal.state") == "closed"

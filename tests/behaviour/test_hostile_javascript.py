@@ -7,6 +7,7 @@ before, uses no processor time, and has given back memory, descriptors and proce
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -42,8 +43,10 @@ HARMLESS = {"js2py": frozenset(("thenables", "clock"))}
 #: Programs that trusted code does not claim to stop: what ends with the process only, in native code of the engine.
 #: js2py has no limit of memory, and Python's regular expressions do not stop.
 UNCLAIMED: dict[str, Callable[[Hostile], bool]] = {
-    "js2py-trusted": lambda program: "memory" in program.ends or "/" in program.source or "RegExp" in program.source,
+    "js2py-trusted": lambda program: "memory" in program.ends or _UNCLAIMED_BY_JS2PY.search(program.source) is not None,
 }
+#: Regular expressions, and changes of built-in objects, which all programs of the process share.
+_UNCLAIMED_BY_JS2PY = re.compile(r"/|RegExp|\b(JSON|Object|Error)\.[\w.]+ = |freeze")
 #: Seconds for engines that need more for their start, or for a long result.
 SLOW = {"js2py": 0.4, "v8": 0.2, "quickjs-wasm": 0.6}
 #: Of the programs of such an engine, which starts slowly, one in so many is run without PORTAL_LONG.

@@ -15,7 +15,7 @@ import pytest
 
 import portal.examples.orders as orders
 from portal import ApiKeyAuth, BearerAuth, HTTPPortal, function
-from portal.http.server.wsgi import mount
+from portal.http.server.mount import mount
 from tests.support.chromium import browser, needs_browser
 
 pytestmark = needs_browser

@@ -271,7 +271,7 @@ from django.core.wsgi import get_wsgi_application
 application = get_wsgi_application()
 from django.db import connection
 from django.db.backends.signals import connection_created
-from portal.http.server.wsgi import mount
+from portal.http.server.mount import mount
 from site_portal import http
 
 made = []  # the same one again where it was closed and opened anew

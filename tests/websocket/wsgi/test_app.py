@@ -23,7 +23,7 @@ import requests
 import trustme
 
 import portal
-from portal.http.server.wsgi import mount
+from portal.http.server.mount import mount
 from portal.websocket.frames import Close, FrameProtocol, Pong
 from portal.websocket.handshake import Agreed, ClientHandshake, Declined
 from portal.websocket.portal import WebSocketPortal
@@ -269,7 +269,7 @@ def test_messages_over_tls_do_not_wait_for_a_ping(served: WebSocketPortal, tmp_p
 # gunicorn
 
 MODULE = """
-from portal.http.server.wsgi import mount
+from portal.http.server.mount import mount
 from portal.websocket.portal import WebSocketPortal
 
 def outer(environ, start_response):

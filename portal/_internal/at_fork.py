@@ -44,7 +44,7 @@ def renew_after_fork(owner: _Renewed) -> None:
     """Arrange for `owner.after_fork()` to run in each child process, before the child starts other threads.
 
     Args:
-        owner: the object; only a weak reference is kept. What its `after_fork` raises is logged, and the others follow.
+        owner: the object; only a weak reference is kept. If it raises, the error is logged and the others follow.
     """
     _renewed.add(owner)
 

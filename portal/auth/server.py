@@ -63,7 +63,7 @@ def authenticators_of(source: ServerAuth) -> tuple[Authenticator, ...]:
     """Return the authenticators of an `auth=` setting; () for None.
 
     Raises: ConfigError for an empty list, for an object that is not an authenticator, and for two authenticators of the
-        same kind of credential, of which the second would never be asked.
+        same kind of credential, because the second would never be used.
     """
     if source is None:
         return ()

@@ -90,7 +90,7 @@ class FunctionCache:
         renew_after_fork(self)
 
     def clear(self) -> None:
-        """Forget every function. What other threads are resolving is not kept either."""
+        """Forget every function, including those that other threads are resolving now."""
         self.local = LocalFunctions(-1)
         self._remote: dict[str, _RemoteEntry] = {}
         self._missing: dict[str, _Missing] = {}

@@ -125,7 +125,7 @@ class RecordSource:
     def poll(self) -> Lookup | None:
         """Return the instances by name, or None if they have not changed. Raises: StoreUnavailable.
 
-        What was read changes at the end, so that the next poll reads again what an error has interrupted.
+        The known version changes at the end, so that the next poll reads again after an error.
         """
         again = self._must_read_again()
         try:

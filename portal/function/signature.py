@@ -115,7 +115,7 @@ def _without_other_members(source: dict[str, Any], accepted: _Accepted) -> dict[
 
 
 def _require_members(schema: Schema, where: str) -> None:
-    """Raise ConfigError for a type hint whose values are no dicts, which cannot be passed by name."""
+    """Raise ConfigError for a type hint whose values are not dicts and cannot be passed by name."""
     if schema.kind != "hint":
         return
     kind = typing.get_origin(schema.source) or schema.source

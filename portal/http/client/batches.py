@@ -58,7 +58,7 @@ class Endpoint(NamedTuple):
 
 
 class _Known(NamedTuple):
-    """What was found about a function: its endpoint, or None and when to look again."""
+    """The endpoint of a function, or None if it has none, and when to look again."""
 
     endpoint: Endpoint | None
     expires_at: float

@@ -219,7 +219,7 @@ def _encoded(path: str) -> str:
 
 
 def _is_large(head: RequestHead) -> bool:
-    """Return whether a body may be so large that a rule of the app is asked for."""
+    """Return whether a body may be so large that the app must be asked for its rule."""
     return head.chunked or (head.content_length or 0) > _SMALL
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from .._internal.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from .authentication import ServerAuth
     from .authenticators import ApiKeyAuth, Authenticator, BasicAuth, BearerAuth, CertificateAuth
     from .credentials import ApiKey, BasicCredential, BearerToken, ByAuthority, ClientAuth, Credential
     from .jwt.authenticator import JWTAuth
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from .passwords import hash_password
     from .request_view import needs_body
     from .scopes import RequireScopes
-    from .server import ServerAuth
     from .sessions import DjangoSession, FlaskSession
     from .signatures import SignatureAuth, verify_signature
 
@@ -61,7 +61,7 @@ __getattr__, __dir__ = lazy_exports(
         "JWTAuth": "jwt.authenticator",
         "OAuth2ClientCredentials": "oauth2",
         "RequireScopes": "scopes",
-        "ServerAuth": "server",
+        "ServerAuth": "authentication",
         "SignatureAuth": "signatures",
         "hash_password": "passwords",
         "needs_body": "request_view",

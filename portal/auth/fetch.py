@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from .._internal.deadline_io import TimedSocket, time_left
+from .._internal.timed_socket import TimedSocket, time_left
 from ..address import Address
 from ..errors import AddressError, ConfigError, ProtocolError, TransportError
 

@@ -17,6 +17,7 @@ from ..calls.middleware import Middleware
 from ..calls.plugins import resolve_middleware
 from ..context import CallContext
 from ..directory.base import Directory
+from ..function.returns import load_items, load_result
 from ..portal import Resolver, topology
 from ..resilience.policy import Policy
 from . import signatures
@@ -24,16 +25,15 @@ from .batches import Batch, has_retry, map_in_chunks, submit_call, together
 from .checked_directory import checked_directory, guarded
 from .explain import Explainer, Explanation
 from .function_cache import FunctionCache
-from .new_calls import CallFactory
+from .new_calls import CallFactory, call_and_load
 from .objects.resolved import ResolvedFunctions, ResolvingMethods
 from .remote import RemoteResolvers
 from .resolvers import ResolverTable, check_resolvers, require_own_credentials
-from .results import call_and_load, load_items, load_result, log_failure
 from .signatures import typed_as
 from .stages import Stages
 from .targets import GroupTable, Target
 from .topics import publish, subscribe, topics_of
-from .workers import CallWorkers
+from .workers import CallWorkers, log_failure
 
 if TYPE_CHECKING:
     from ..http.client.client import HTTPClient

@@ -1,4 +1,4 @@
-"""CallFactory: the Call of each call of a Consumer, with its deadline."""
+"""Calls of a Consumer: CallFactory makes them with their deadlines, and `call_and_load` one with a typed result."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from typing import Any
 
 from ..address import Address
 from ..calls.deadlines import expired_error
-from ..calls.middleware import Call
+from ..calls.middleware import Call, CallNext
 from ..context import CallContext
 from ..function import Function
+from ..function.returns import load_result
 from ..resilience.policy import Policy
+from ..schema.codecs.files import FileTable, files_of_call
 from .balanced_call import BalancedCall
 from .function_cache import FunctionCache
 from .group import InstanceGroup
 
-__all__ = ["CallFactory"]
+__all__ = ["CallFactory", "call_and_load"]
 
 Params = Mapping[str, Any] | None
 
@@ -88,3 +90,9 @@ class CallFactory:
         if nested.expired:
             raise expired_error(nested, function.name)
         return nested
+
+
+def call_and_load(chain: CallNext, call: Call, returns: Any) -> Any:
+    """Make a call, and return its result as an instance of `returns`. Files need no base64 on their way."""
+    with files_of_call(FileTable(call.context)):
+        return load_result(chain(call), returns, call.function.name)

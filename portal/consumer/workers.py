@@ -9,12 +9,14 @@ from typing import Any
 
 from .._internal.at_fork import new_lock, renew_after_fork
 from .._internal.executor import WorkerPool
+from .._internal.log import get_logger
 from .._internal.shutdown import raise_if_shutting_down
-from ..errors import OverloadedError
+from ..errors import OverloadedError, PortalError
 from .closed import closed_error
 
-__all__ = ["CallWorkers"]
+__all__ = ["CallWorkers", "log_failure"]
 
+_log = get_logger("portal.consumer")
 _THREADS = 32
 _QUEUE = 1024
 
@@ -73,3 +75,12 @@ class CallWorkers:
             pool, self._pool = self._pool, None
         if pool is not None:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def log_failure(name: str, done: Future[Any]) -> None:
+    """Log the error of a notification of a function."""
+    error = None if done.cancelled() else done.exception()
+    if isinstance(error, PortalError):
+        _log.warning("notification of %s failed: %s", name, error)
+    elif error is not None:
+        _log.error("notification of %s failed", name, exc_info=error)

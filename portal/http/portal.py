@@ -23,7 +23,7 @@ from .middleware.base import HTTPMiddleware
 from .server.app import HTTPApp
 
 if TYPE_CHECKING:
-    from ..auth.server import ServerAuth
+    from ..auth.authentication import ServerAuth
     from .server.wsgi import WSGIApp
 
 __all__ = ["HTTPPortal"]
@@ -42,8 +42,8 @@ class HTTPPortal(NetworkPortal):
         host, port: where to listen; port 0 takes a free port. "unix:/path" listens on a Unix socket, whose addresses
             are http://localhost/...; clients need `HTTPClient(sockets={"localhost": path})`.
         base_path: prefix of every address.
-        auth: an authenticator, a list of them, or a callable request -> Identity | None; see `portal.auth.server`. With
-            None anyone may call.
+        auth: an authenticator, a list of them, or a callable request -> Identity | None; see
+            `portal.auth.authentication`. With None anyone may call.
         middleware: runs around every call that is served, the first outermost. A middleware with a `close` method is
             closed with the portal. A name stands for a plug-in (`portal.calls.plugins`).
         http_middleware: runs around every HTTP request, outside of authentication; otherwise as `middleware`.

@@ -40,9 +40,9 @@ from ..errors import (
 from ..http11.dates import format_retry_after
 from ..http11.fields import MAX_IDEMPOTENCY_KEY, is_idempotency_key
 from ..schema.jsondata import is_json
+from .claims import settle
 from .memory import MemoryOutcomes
 from .outcomes import not_kept, replay, text_of_error, text_of_result
-from .settle import settle
 from .shared import SharedOutcomes, UnnamedOutcomes
 from .store import MARKER_SIZE, Bounds, Claim, OutcomeStore, StoreFull
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import Fault, ValidationError
 from ..errors.failure import function_error, is_failure, is_raised_by_signal
 from ..errors.fault import limit_faults
-from .decoding import describe_error, hook_error
+from .decode_errors import describe_error, hook_error
 from .jsondata import is_json, pointer, shorten
 from .schema import Schema, factories
 

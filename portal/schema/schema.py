@@ -8,7 +8,7 @@ from typing import Any
 from ..errors import ConfigError, Fault, PortalError, ValidationError
 from ..errors.failure import function_error, is_failure, is_raised_by_signal
 from .codecs import Codec, generate, plain_test
-from .decoding import decode_error, describe_error
+from .decode_errors import decode_error, describe_error
 from .hints import map_hint
 from .inline import NO_CONVERSION, Conversion, Shapes, generate_conversion, require_no_signal
 from .jsondata import copy_json, shorten

@@ -12,7 +12,7 @@ from .._internal.json_text import BodyDecoder, JSONObject, JSONValue
 from .._internal.redis_client import RedisClient, require_namespace
 from .._internal.settings import callback, flag, instance, text, url_path
 from ..address import Address
-from ..auth.server import ServerAuth, authenticators_of
+from ..auth.authentication import ServerAuth, authenticators_of
 from ..calls.middleware import Middleware
 from ..calls.plugins import close_middleware, counters_of, resolve_middleware
 from ..catalogue import UniqueIds
@@ -60,8 +60,9 @@ class WebSocketPortal(NetworkPortal):
         path: prefix of every address. Handshakes are accepted at it and below it.
         name: the portal's own name, the namespace of what middleware and topics keep in a shared store. Portals with
             one name are replicas.
-        auth: an authenticator, a list of them, or a callable request -> Identity | None; see `portal.auth.server`. It
-            gets the request of the handshake, and the credentials of messages. With None anyone may call.
+        auth: an authenticator, a list of them, or a callable request -> Identity | None; see
+            `portal.auth.authentication`. It gets the request of the handshake, and the credentials of messages. With
+            None anyone may call.
         middleware: runs around every call that is served, the first outermost, as in HTTPPortal.
         http_middleware: runs around every authentication: that of a handshake, of a message, and of rpc.authenticate.
             AuthFailureLimit counts there.

@@ -10,9 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portal import Identity
-from portal.auth.passwords import Password
-from portal.auth.secrets import KeyTable
-from portal.auth.server import (
+from portal.auth.authentication import (
     ApiKeyAuth,
     BasicAuth,
     BearerAuth,
@@ -21,6 +19,8 @@ from portal.auth.server import (
     authenticators_of,
     challenges_of,
 )
+from portal.auth.passwords import Password
+from portal.auth.secrets import KeyTable
 from portal.errors import (
     AuthenticationError,
     ConfigError,

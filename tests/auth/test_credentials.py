@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from portal import Identity
 from portal.address import Address
+from portal.auth.authentication import ApiKeyAuth, BasicAuth, BearerAuth, authenticate
 from portal.auth.credentials import (
     ApiKey,
     BasicCredential,
@@ -22,7 +23,6 @@ from portal.auth.credentials import (
     OAuth2ClientCredentials,
     credentials_of,
 )
-from portal.auth.server import ApiKeyAuth, BasicAuth, BearerAuth, authenticate
 from portal.errors import AuthenticationError, ConfigError, RegistryError
 
 WAIT = 10.0

@@ -18,12 +18,12 @@ import requests
 
 from portal import AuthenticationError, HTTPPortal, OverloadedError
 from portal.auth import passwords
-from portal.auth.passwords import HashingLimit, Password
-from portal.auth.server import (
+from portal.auth.authentication import (
     BasicAuth,
     authenticate,
     hash_password,
 )
+from portal.auth.passwords import HashingLimit, Password
 from portal.context import CallContext
 from tests.support.credentials import authorized, basic, refusal_of
 
@@ -215,7 +215,7 @@ def test_a_child_process_does_not_count_the_hashes_of_its_parent() -> None:
 
 MEMORY = """
 import resource, threading
-from portal.auth.server import BasicAuth, authenticate, hash_password
+from portal.auth.authentication import BasicAuth, authenticate, hash_password
 from tests.support.credentials import authorized, basic
 
 auth = BasicAuth({"ann": hash_password("right")})

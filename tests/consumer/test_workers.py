@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import gc
+import logging
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from portal import Consumer, ConsumerError, FunctionError, LocalPortal, ValidationError
-from portal.consumer.workers import CallWorkers
+from portal import Consumer, ConsumerError, FunctionError, LocalPortal, TransportError, ValidationError
+from portal.consumer.workers import CallWorkers, log_failure
 
 WAIT = 10.0
 
@@ -123,3 +124,21 @@ def test_a_notification_outlives_its_consumer(local: LocalPortal) -> None:
     Consumer([local]).notify_at(address)
     gc.collect()
     assert called.wait(WAIT)
+
+
+def test_a_failed_notification_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "portal.consumer"):
+        for error in (None, TransportError("lost"), RuntimeError("a bug")):
+            done: Future[Any] = Future()
+            if error is None:
+                done.set_result(None)
+            else:
+                done.set_exception(error)
+            log_failure("add", done)
+        cancelled: Future[Any] = Future()
+        cancelled.cancel()
+        log_failure("add", cancelled)
+    assert [one.getMessage() for one in caplog.records] == [
+        "notification of add failed: lost",
+        "notification of add failed",
+    ]

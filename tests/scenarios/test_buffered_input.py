@@ -12,7 +12,7 @@ import pytest
 
 from portal import BearerAuth, HTTPPortal, Identity
 from portal.auth import needs_body
-from portal.auth.server import CredentialSource
+from portal.auth.authentication import CredentialSource
 from portal.http.middleware.auth_failure_limit import AuthFailureLimit
 from portal.http.middleware.security_headers import SecurityHeaders
 from portal.serving import Request, Response, ServingConfig

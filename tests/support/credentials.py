@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from portal import Identity
-from portal.auth.server import (
+from portal.auth.authentication import (
     ApiKeyAuth,
     BasicAuth,
     BearerAuth,

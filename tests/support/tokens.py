@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
+from portal.auth.authentication import authenticate, authenticators_of
 from portal.auth.jwt.authenticator import JWTAuth
-from portal.auth.server import authenticate, authenticators_of
 from portal.errors import AuthenticationError
 from tests.support.clocks import Clock
 

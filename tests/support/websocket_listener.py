@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from portal import Function
 from portal.address import Address
-from portal.auth.server import authenticators_of
+from portal.auth.authentication import authenticators_of
 from portal.calls.dispatcher import Dispatcher
 from portal.catalogue import Catalogue
 from portal.http11.forwarded import trusted_networks

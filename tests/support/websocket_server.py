@@ -11,7 +11,7 @@ from typing import Any
 
 from portal import Function, Identity
 from portal.address import Address
-from portal.auth.server import authenticators_of
+from portal.auth.authentication import authenticators_of
 from portal.calls.client import client_name
 from portal.calls.dispatcher import Dispatcher
 from portal.catalogue import Catalogue

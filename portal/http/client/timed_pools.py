@@ -12,7 +12,7 @@ from typing import Any
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from ..._internal.deadline_io import TimedSocket
+from ..._internal.timed_socket import TimedSocket
 
 __all__ = ["REQUEST_LIMITS", "manager_of"]
 

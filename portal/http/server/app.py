@@ -15,7 +15,7 @@ from typing import Any, Literal
 from ..._internal.json_text import MAX_CONTAINERS, BodyDecoder
 from ..._internal.log import get_logger
 from ...address import Address
-from ...auth.server import ServerAuth, authenticate, authenticators_of
+from ...auth.authentication import ServerAuth, authenticate, authenticators_of
 from ...calls.dispatcher import Dispatcher
 from ...calls.plugins import counters_of
 from ...catalogue import Catalogue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ...auth.server import Authenticator
+from ...auth.authentication import Authenticator
 from ...catalogue import Catalogue
 from ...errors import PortalError
 from ...http11.request_head import RequestHead

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from ...auth.server import Authenticator, authenticate
+from ...auth.authentication import Authenticator, authenticate
 from ...context import Identity
 from ...errors import PortalError
 from ...serving import Request, Response

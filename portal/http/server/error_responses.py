@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ..._internal.log import get_logger
-from ...auth.server import Authenticator, challenges_of
+from ...auth.authentication import Authenticator, challenges_of
 from ...context import CallContext, new_request_id
 from ...errors import PortalError, ProtocolError
 from ...function.failure import limit_exposure

@@ -29,8 +29,8 @@ from .failures import as_failure, close_error, is_final, report_failure
 from .lifecycle import ConnectionState, Lifecycle, Observer
 from .reader import Reader, Timer
 from .renewal import CredentialRenewal
-from .resumption import Resumption
 from .served import LinkPeer, ServedFunctions
+from .session_resumption import Resumption
 from .settings import LinkSettings
 from .subscriptions import SubscriptionTable
 from .transport import Transport

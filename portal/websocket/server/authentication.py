@@ -7,8 +7,8 @@ from time import monotonic, time
 from typing import Any
 
 from ..._internal.json_text import JSONObject
+from ...auth.authentication import authenticate, challenges_of
 from ...auth.authenticators import Authenticator
-from ...auth.server import authenticate, challenges_of
 from ...context import Identity
 from ...errors import AuthenticationError, AuthorizationError, Fault, PortalError, ValidationError
 from ...serving import Request, Response

@@ -15,8 +15,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from jwt.algorithms import RSAAlgorithm
 
+from portal.auth.authentication import authenticate, authenticators_of, challenges_of
 from portal.auth.jwt.authenticator import JWTAuth
-from portal.auth.server import authenticate, authenticators_of, challenges_of
 from portal.context import Identity
 from portal.errors import AuthenticationError, ConfigError
 from tests.support.clocks import Clock

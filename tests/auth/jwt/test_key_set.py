@@ -21,9 +21,9 @@ import requests
 import trustme
 
 from portal import HTTPPortal
+from portal.auth.authentication import authenticate, authenticators_of
 from portal.auth.jwt.authenticator import JWTAuth
 from portal.auth.jwt.key_set import KeySet
-from portal.auth.server import authenticate, authenticators_of
 from portal.context import CallContext
 from portal.errors import AuthenticationError, ConfigError, OverloadedError
 from portal.serving import ServingConfig

@@ -25,7 +25,7 @@ from portal import (
     RateLimitError,
     RequireScopes,
 )
-from portal.auth.server import CertificateAuth, authenticate
+from portal.auth.authentication import CertificateAuth, authenticate
 from portal.context import CallContext
 from portal.http import CORS, AuthFailureLimit, RequestLog
 from portal.http11.request_head import parse_request_head

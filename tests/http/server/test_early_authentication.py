@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from portal import BearerAuth, Identity
-from portal.auth.server import CredentialSource, authenticators_of
+from portal.auth.authentication import CredentialSource, authenticators_of
 from portal.errors import PortalError
 from portal.http.middleware.base import HTTPNext
 from portal.http.server.early_authentication import EarlyAuthentication, early_authentication

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from portal import ApiKeyAuth, BearerAuth, Identity
-from portal.auth.server import authenticators_of
+from portal.auth.authentication import authenticators_of
 from portal.errors import AuthenticationError, AuthorizationError, RateLimitError
 from portal.http11.request_head import parse_request_head
 from portal.serving import Request, Response

@@ -8,7 +8,7 @@ import pytest
 
 from portal import ApiKeyAuth, Identity
 from portal.auth import verify_signature
-from portal.auth.server import (
+from portal.auth.authentication import (
     BearerAuth,
     authenticate,
     authenticators_of,

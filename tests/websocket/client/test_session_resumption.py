@@ -15,7 +15,7 @@ from portal.errors import RegistryError
 from portal.network.function import RemoteFunction
 from portal.websocket.client.backoff import Reconnect
 from portal.websocket.client.client import WebSocketClient
-from portal.websocket.client.resumption import Resumption
+from portal.websocket.client.session_resumption import Resumption
 from tests.support.websocket_peer import websocket_peer
 
 WAIT = 20.0

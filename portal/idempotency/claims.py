@@ -1,4 +1,4 @@
-"""Settle: end the claim of a call, whatever fails on the way. A claim that stays held blocks its key for ever."""
+"""End the claim of a call, whatever fails on the way. A claim that stays held blocks its key for ever."""
 
 from __future__ import annotations
 

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from portal._internal import deadline_io
-from portal._internal.deadline_io import TimedSocket, time_left
+from portal._internal import timed_socket
+from portal._internal.timed_socket import TimedSocket, time_left
 from tests.support.clocks import Clock
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     moved = Clock()
-    monkeypatch.setattr(deadline_io, "monotonic", moved)
+    monkeypatch.setattr(timed_socket, "monotonic", moved)
     return moved
 
 

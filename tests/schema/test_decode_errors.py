@@ -15,7 +15,7 @@ from marshmallow import fields, post_load, pre_load, validates
 
 from portal.errors import AuthorizationError, FunctionError, PortalError, ValidationError
 from portal.schema import Parameters, Schema
-from portal.schema.decoding import decode_error, describe_error, hook_error
+from portal.schema.decode_errors import decode_error, describe_error, hook_error
 
 
 class Silent(ValueError):

@@ -13,10 +13,10 @@ from portal._internal.redis_client import StoreUnavailable
 from portal.address import Address
 from portal.errors import FunctionError, PortalError, ProtocolError
 from portal.idempotency import memory, middleware, outcomes
+from portal.idempotency.claims import settle
 from portal.idempotency.memory import MemoryOutcomes
 from portal.idempotency.middleware import Idempotency
 from portal.idempotency.outcomes import NOT_MADE
-from portal.idempotency.settle import settle
 from portal.idempotency.store import Bounds, Claim, Found
 from tests.support.clocks import Clock
 

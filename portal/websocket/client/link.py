@@ -113,7 +113,7 @@ class Link:
         with self._lock:
             self._require_open()
             if self._is_ready():
-                self._send_now(exchange)
+                self._send_now(exchange, flush=False)
             else:
                 self._calls.wait(exchange)
                 if self._lifecycle.hurry(self._clock()):
@@ -122,6 +122,8 @@ class Link:
                 if self._lifecycle.state in (S.WAITING, S.CLOSING):
                     self._calls.move_on(self.last_error)
                     self._after_a_call()
+        if (transport := self._transport) is not None:
+            transport.flush()  # without the lock, so that other threads go on meanwhile
 
     def wait_for_room(self, deadline: float | None) -> bool:
         """Wait while too many bytes wait to be sent. Return False at the deadline."""
@@ -291,8 +293,8 @@ class Link:
         calls = self._calls.resumable
         if calls and self._resumption.session is not None:
             self._send_now(Control("rpc.resume", self._resumption.request(calls), self._on_resumed))
-            when = self._clock() + self._settings.resume_timeout
-            self._resumption.start(self._reader.call_at(when, self._on_resume_timeout))
+            timer = self._reader.call_at(self._clock() + self._settings.resume_timeout, self._on_resume_timeout)
+            self._resumption.start(timer)
             return
         if self._settings.sessions:
             self._resumption.forget()
@@ -333,11 +335,10 @@ class Link:
 
     # sending; the lock is held
 
-    def _send_now(self, exchange: Sendable) -> None:
-        keeps = self._resumption.session is not None
-        text = self._calls.encode(exchange, len(self.base), self._clock(), keeps=keeps)
+    def _send_now(self, exchange: Sendable, *, flush: bool = True) -> None:
+        text = self._calls.encode(exchange, len(self.base), self._clock(), keeps=self._resumption.session is not None)
         if self._transport is not None:
-            self._transport.send(text)
+            self._transport.send(text, flush=flush)
 
     def _send_if_ready(self, control: Control) -> None:
         if self._is_ready():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from ..._internal.closing import run_all
 from ..close_codes import CloseCode
 from ..frames import BinaryMessage, Close, Failure, Ping, TextMessage
+from ..output import Output
 from .dialer import Dialed
 from .reader import READ, WRITE, Reader, Timer
 from .receiving import ReceivingCaller
@@ -55,6 +57,9 @@ class Transport:
         max_queued: bytes that may wait to be sent before `wait_for_room` waits.
         clock: seconds, as `time.monotonic`.
 
+    Attributes:
+        send, flush, wait_for_room: those of `Output`.
+
     Threads: any may send and close.
     """
 
@@ -74,13 +79,13 @@ class Transport:
         self._reader = reader
         self._owner = owner
         self._heartbeat = heartbeat
-        self._max_queued = max_queued
         self._clock = clock
         self._tls: ssl.SSLSocket | None = sock if hasattr(sock, "pending") else None  # type: ignore[assignment]
         # Guards sending and the output; over TLS also receiving, as OpenSSL allows one operation at a time.
         self._lock = threading.Lock()
-        self._room = threading.Condition(self._lock)
-        self._output = bytearray()
+        output = self._output = Output(sock, dialed.frames, self, self._lock, max_queued, clock)
+        # Not methods of its own, as each call passes here.
+        self.send, self.flush, self.wait_for_room = output.send, output.flush, output.wait_for_room
         self._ended = self._started = self._detached = False
         self._receiving = threading.Lock()  # held by the thread that receives: the reader, or a caller
         self._read_size = _READ_SIZE  # of the thread that receives
@@ -105,77 +110,31 @@ class Transport:
 
     # sending
 
-    def send(self, text: bytes) -> None:
-        """Send a text message, or keep it until the peer has read what was sent before. It never blocks."""
-        with self._lock:
-            self._send(self._frames.text(text))
-
-    def wait_for_room(self, deadline: float | None) -> bool:
-        """Wait until less than `max_queued` bytes wait to be sent. Return False at the deadline.
-
-        Threads: not the reading thread.
-        """
-        if len(self._output) < self._max_queued:
-            return True
-        with self._room:
-            while len(self._output) >= self._max_queued and not self._ended:
-                left = None if deadline is None else deadline - self._clock()
-                if left is not None and left <= 0:
-                    return False
-                self._room.wait(left)
-        return True
+    def call_soon(self, callback: Callable[[], object]) -> None:
+        """Run a callback in the reading thread."""
+        self._reader.call_soon(callback)
 
     @property
     def queued(self) -> int:
         """The bytes that wait to be sent."""
-        return len(self._output)
+        return self._output.queued
 
     def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """Send a close frame, and end the connection when the peer has responded or after 5 seconds."""
         with self._lock:
             if self._ended or self._frames.closing:
                 return
-            self._send(self._frames.close(code, reason))
+            self._output.send_frame(partial(self._frames.close, code, reason))
         self._set_timer(_CLOSE_SECONDS, lambda: self._end(CloseCode.ABNORMAL, "the close was not confirmed in time"))
 
     def abort(self, reason: str) -> None:
         """End the connection at once, without a close frame."""
         self._reader.call_soon(lambda: self._end(CloseCode.ABNORMAL, reason))
 
-    def _send(self, data: bytes | bytearray) -> None:
-        """Send bytes in their order; the lock is held."""
-        if self._ended or not data:
-            return
-        if self._output:
-            self._output += data
-            return
-        try:
-            sent = self._sock.send(data) if self._tls is None else self._try_send_tls(data)
-        except BlockingIOError:
-            sent = 0
-        except OSError as error:
-            self._end_later(error)
-            return
-        if sent < len(data):
-            self._output += data[sent:] if sent else data
-            if self._started:
-                self._update()
-
-    def _try_send_tls(self, data: bytes | bytearray) -> int:
-        """Send what can be sent now, over TLS. Raises: OSError."""
-        import ssl
-
-        from ..._internal.openssl import clear_error_queue
-
-        clear_error_queue()  # the calling thread may have left errors of a TLS connection of its own
-        try:
-            return self._sock.send(data)
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            return 0
-
-    def _end_later(self, error: OSError) -> None:
-        """End the connection in the reading thread: the owner may hold a lock of its own here."""
-        self.abort(str(error) or type(error).__name__)
+    def on_waiting(self) -> None:
+        """Have the reader watch for room; the lock is held."""
+        if self._started:
+            self._update()
 
     def with_interest(self, apply: Callable[[int], object]) -> None:
         """Call `apply` with the events that the reader watches for."""
@@ -183,7 +142,7 @@ class Transport:
             apply(self._interest())
 
     def _interest(self) -> int:
-        return (READ if self._watched else 0) | (WRITE if self._output else 0)
+        return (READ if self._watched else 0) | (WRITE if self._output.queued else 0)
 
     def _update(self) -> None:
         """Have the reader watch for the events that are wanted now; the lock is held."""
@@ -200,7 +159,7 @@ class Transport:
         began = False
         try:
             with self._lock:
-                began = self._started and not self._ended and not self._output and self._unwatch()
+                began = self._started and not self._ended and not self._output.queued and self._unwatch()
                 if began:
                     self._caller.begin(self._sock.fileno())
             if began:
@@ -224,12 +183,11 @@ class Transport:
 
     def hand_over(self) -> None:
         """Have the reader receive from now on, as other callers wait."""
-        if self._watched:
-            return
-        with self._lock:
-            if not self._caller.is_receiving and not self._watched and not self._ended:
-                self._watched = True
-                self._update()
+        if not self._watched:
+            with self._lock:
+                if not self._caller.is_receiving and not self._watched and not self._ended:
+                    self._watched = True
+                    self._update()
 
     def _unwatch(self) -> bool:
         if not self._watched:
@@ -251,11 +209,9 @@ class Transport:
 
     def on_writable(self) -> None:
         """Send what waits."""
-        with self._room:
-            waiting, self._output = self._output, bytearray()
-            self._send(waiting)
-            if not self._output:
-                self._room.notify_all()
+        with self._lock:
+            self._output.go_on()
+            if not self._output.queued:
                 self._update()
 
     def on_readable(self) -> None:
@@ -324,12 +280,13 @@ class Transport:
                 self._owner.on_text(self, event.text)
             elif isinstance(event, Ping):
                 with self._lock:
-                    self._send(frames.pong(event.payload))
+                    self._output.send_frame(partial(frames.pong, event.payload))
             elif isinstance(event, BinaryMessage):
                 self._owner.on_text(self, event.data)
             elif isinstance(event, Close | Failure):
                 with self._lock:
-                    self._send(frames.close(event.code, "" if isinstance(event, Close) else event.reason))
+                    own = "" if isinstance(event, Close) else event.reason
+                    self._output.send_frame(partial(frames.close, event.code, own))
                 self._end(event.code, event.reason)
 
     def on_failure(self, error: BaseException) -> None:
@@ -350,12 +307,11 @@ class Transport:
                 self._sock.close()
 
     def _end(self, code: int, reason: str) -> None:
-        with self._room:
+        with self._lock:
             if self._ended:
                 return
             self._ended = True
-            self._output.clear()
-            self._room.notify_all()
+            self._output.end()
             self._caller.wake()
             timers, self._timers = self._timers, []
         for timer in timers:
@@ -387,4 +343,4 @@ class Transport:
             self._pinged_at = now
             self._set_timer(heartbeat, self._check_heartbeat)
             with self._lock:
-                self._send(self._frames.ping())
+                self._output.send_frame(self._frames.ping)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import select
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -143,6 +144,38 @@ def test_short_messages_are_read_into_a_short_buffer(connect: Any) -> None:
     assert reads[0][0] == reads[-1][0] == 64 * 1024
     for (size, length), (following, _) in itertools.pairwise(reads):
         assert following == (256 * 1024 if length >= 64 * 1024 else 64 * 1024), (size, length)
+
+
+def test_messages_that_are_left_to_a_flush_keep_their_order(connect: Any) -> None:
+    transport, peer, _ = connect()
+    transport.start()
+    transport.send(b"1", flush=False)
+    transport.send(b"2", flush=False)
+    assert select.select([peer.sock], [], [], 0)[0] == []
+    transport.send(b"3")
+    assert [peer.next() for _ in range(3)] == [TextMessage("1"), TextMessage("2"), TextMessage("3")]
+    transport.send(b"4", flush=False)
+    transport.flush()
+    assert peer.next() == TextMessage("4")
+    transport.send(b"5", flush=False)
+    transport.close()
+    assert [type(peer.next()) for _ in range(2)] == [TextMessage, Close]
+
+
+def test_a_connection_ends_whose_sending_was_interrupted(connect: Any) -> None:
+    """The thread may have had messages of other threads, whose calls would wait for nothing."""
+
+    class Interrupted(socket.socket):
+        def send(self, data: Any, flags: int = 0) -> int:
+            raise KeyboardInterrupt
+
+    mine, other = socket.socketpair()
+    transport, _, owner = connect(pair=(Interrupted(fileno=mine.detach()), other))
+    transport.start()
+    with pytest.raises(KeyboardInterrupt):
+        transport.send(b"1")
+    owner.wait_for(lambda: owner.lost)
+    assert owner.lost == [(1006, "sending was interrupted")]
 
 
 def test_a_ping_is_answered(connect: Any) -> None:

@@ -4,7 +4,13 @@ import pytest
 from click.shell_completion import ShellComplete
 
 from portal import BearerAuth, HTTPPortal
+from portal.cli import completion
 from portal.cli.main import main
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    monkeypatch.setattr(completion, "_TIMEOUT", 30.0)
 
 
 def completed(*arguments: str) -> list[str]:

@@ -105,8 +105,8 @@ class Consumer(ResolvingMethods):
         self._resolvers = ResolverTable(given, configured=configured, make_built_in=remote.make)
         self._functions = FunctionCache(self._resolvers)
         self._workers = CallWorkers(executor)
-        self._new_calls = CallFactory(self._functions, self._timeout)
         self._groups = GroupTable(self._functions, self._directory)
+        self._new_calls = CallFactory(self._functions, self._groups, self._timeout)
         self._explainer = Explainer(self._functions, self._groups, self._timeout)
         self._lock = new_lock()  # guards replacing the stages
         around, inside = resolve_middleware(middleware), resolve_middleware(attempt_middleware)
@@ -201,8 +201,7 @@ class Consumer(ResolvingMethods):
         means that several instances could not take the call.
         """
         chains = self._stages.of(policy)
-        group = self._groups.get(target, chains.kind)
-        call = self._new_calls.of_group(group, params, timeout, context, chains.policy, idempotency_key)
+        call = self._new_calls.of_target(target, chains, params, timeout, context, idempotency_key)
         result = chains.of_group(call)
         return result if returns is None else load_result(result, returns, call.function.name)
 
@@ -222,8 +221,7 @@ class Consumer(ResolvingMethods):
         The arguments are those of `call`, the iterator is that of `stream_at`.
         """
         chains = self._stages.of(policy)
-        group = self._groups.get(target, chains.kind)
-        call = self._new_calls.of_group(group, params, timeout, context, chains.policy, streaming=True)
+        call = self._new_calls.of_target(target, chains, params, timeout, context, streaming=True)
         items: Iterator[Any] = chains.of_group(call)
         return items if returns is None else load_items(items, returns, call.function.name)
 

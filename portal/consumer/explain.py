@@ -118,7 +118,8 @@ class Explainer:
         """Return what the next call would do. Raises: as `GroupTable.get`."""
         chains = stages.of(policy)
         is_address = isinstance(target, Address | Instance) or (isinstance(target, str) and "://" in target)
-        group = self._groups.peek([target] if is_address else target, chains.kind)  # type: ignore[list-item]
+        with CallContext.for_call(self._timeout).active():  # which bounds the wait for the first list of a directory
+            group = self._groups.peek([target] if is_address else target, chains.kind)  # type: ignore[list-item]
         assert group.function is not None
         call = Call(group.function, {}, CallContext())
         seen = group.preview(call)

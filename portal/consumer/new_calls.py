@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from time import monotonic
 from typing import Any
 
 from ..address import Address
@@ -16,6 +17,8 @@ from ..schema.codecs.files import FileTable, files_of_call
 from .balanced_call import BalancedCall
 from .function_cache import FunctionCache
 from .group import InstanceGroup
+from .stages import PolicyChains
+from .targets import GroupTable, Target
 
 __all__ = ["CallFactory", "call_and_load"]
 
@@ -27,13 +30,15 @@ class CallFactory:
 
     Args:
         functions: finds the function at an address.
+        groups: the instances of names and of lists of addresses.
         timeout: seconds for a remote call without a timeout and without a policy that has one; None for no limit.
 
     Threads: any.
     """
 
-    def __init__(self, functions: FunctionCache, timeout: float | None) -> None:
+    def __init__(self, functions: FunctionCache, groups: GroupTable, timeout: float | None) -> None:
         self._functions = functions
+        self._groups = groups
         self._timeout = timeout
 
     def at(
@@ -54,22 +59,37 @@ class CallFactory:
         nested = self._context(timeout, context, policy, idempotency_key, function, is_remote)
         return Call(function, {} if params is None else params, nested, function.address)
 
-    def of_group(
+    def of_target(
         self,
-        group: InstanceGroup,
+        target: Target,
+        chains: PolicyChains,
         params: Params,
         timeout: float | None,
         context: CallContext | None,
-        policy: Policy,
         idempotency_key: str | None = None,
         *,
         streaming: bool = False,
     ) -> BalancedCall:
-        """Return a call that any instance of a group may take. Raises: CallTimeout as `at`."""
+        """Return a call that any instance of a target may take. Raises: as `GroupTable.get`; CallTimeout as `at`."""
+        group = self._groups.find(target, chains.kind)
+        if group is None:
+            group, timeout = self._resolve(target, chains, timeout, context)
         function = group.function
         assert function is not None, "GroupTable gives each group a function"
-        nested = self._context(timeout, context, policy, idempotency_key, function, group.is_remote)
+        nested = self._context(timeout, context, chains.policy, idempotency_key, function, group.is_remote)
         return BalancedCall(function, {} if params is None else params, nested, group, streaming)
+
+    def _resolve(
+        self, target: Target, chains: PolicyChains, timeout: float | None, context: CallContext | None
+    ) -> tuple[InstanceGroup, float | None]:
+        """Make the group of a target within the timeout of a call. Return it, and the seconds that are left for it."""
+        given = chains.policy.timeout if timeout is None else timeout
+        begun = monotonic()
+        with CallContext.for_call(self._timeout if given is None else given, context).active():
+            group = self._groups.get(target, chains.kind)
+        if given is None and group.is_remote:
+            given = self._timeout
+        return group, None if given is None else given - (monotonic() - begun)
 
     def _context(
         self,

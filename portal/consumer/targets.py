@@ -66,19 +66,28 @@ class GroupTable:
         """Why the lists of the directory may be out of date, or None."""
         return None if self._directory is None else self._directory.problem
 
-    def get(self, target: Target, kind: GroupKind) -> InstanceGroup:
-        """Return the group of a target.
-
-        Raises: ConfigError for a target that is neither a name nor a list of addresses, and for a name without a
-            directory; AddressError; RegistryError for a name that has no instances.
-        """
+    def find(self, target: Target, kind: GroupKind) -> InstanceGroup | None:
+        """Return the group of a target, or None if no call has made it. Raises: ConfigError, as `get`."""
         key = (target if isinstance(target, str) else _key_of(target), kind.number)
         with self._lock:
             found = self._groups.get(key)
-            if found is not None:
-                self._groups.move_to_end(key)
-                return found[0]
-        group, watch = self._make(key[0], kind, watched=True)
+            if found is None:
+                return None
+            self._groups.move_to_end(key)
+            return found[0]
+
+    def get(self, target: Target, kind: GroupKind) -> InstanceGroup:
+        """Return the group of a target. It may wait for the directory, until the deadline of the running call.
+
+        Raises: ConfigError for a target that is neither a name nor a list of addresses, and for a name without a
+            directory; AddressError; RegistryError for a name that has no instances; what the directory raises.
+        """
+        named = target if isinstance(target, str) else _key_of(target)
+        found = self.find(named, kind)
+        if found is not None:
+            return found
+        key = (named, kind.number)
+        group, watch = self._make(named, kind, watched=True)
         with self._lock:
             kept = self._groups.setdefault(key, (group, watch))
             dropped = [] if kept[0] is group else [watch]

@@ -38,7 +38,11 @@ class Directory(Protocol):
     def instances(self, name: str) -> tuple[Instance, ...]:
         """Return the living instances of a name, such as "billing/charge"; empty for an unknown name.
 
-        Raises: portal errors only. TransportError when the store cannot be reached and no list is known.
+        A Consumer calls it for the first call of a name, in the context of the call. It should not wait longer than
+        until `CallContext.current().deadline`.
+
+        Raises: portal errors only. TransportError when the store cannot be reached and no list is known. CallTimeout
+            when the store has not responded by the deadline of the call.
         """
 
     def watch(self, name: str, on_change: OnChange) -> Watch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from time import monotonic
 
@@ -11,7 +12,9 @@ from .._internal.closing import run_all
 from .._internal.conditions import Condition
 from .._internal.log import get_logger
 from .._internal.throttle import Throttle
-from ..errors import OverloadedError, TransportError
+from ..calls.deadlines import uncalled_error
+from ..context import CallContext
+from ..errors import CallCancelled, OverloadedError, TransportError
 from .base import OnChange
 from .instance import Instance
 from .source import Lookup, Source
@@ -26,15 +29,22 @@ _SLOW = 5.0  # seconds after which a poll that has not ended is a problem
 class _Watched:
     """One watch of a name.
 
-    Threads: the directory's; `close` from any.
+    Threads: the directory's; `close` from any. Its lock is held while `on_change` runs, so that the calls of one watch
+    come one at a time and in order.
     """
 
     def __init__(self, directory: PolledDirectory, name: str, on_change: OnChange) -> None:
         self._directory = directory
         self.name = name
         self.on_change = on_change
-        self.seen: tuple[Instance, ...] | None = None  # what `on_change` has taken
+        self.told: Lookup | None = None  # the list that `on_change` has taken
+        self.seen: tuple[Instance, ...] | None = None  # what was in it
         self.warnings = Throttle(_WARNING_INTERVAL)
+        self.after_fork()
+
+    def after_fork(self) -> None:
+        """Make a free lock; called by `__init__`, and by the directory in a child process after a fork."""
+        self.lock = threading.RLock()
 
     def close(self) -> None:
         """End the watch."""
@@ -45,7 +55,8 @@ class PolledDirectory:
     """Tells which instances of a name are alive, from the last state of a source.
 
     A thread reads the source again from the first use on. If that fails, the last list stays in use, and `problem` says
-    so.
+    so. Who needs the first list waits for the thread, but not beyond the deadline of the running call: a source may
+    take long, and no thread can be interrupted in it. If the system has no thread for it, the caller reads the source.
 
     Args:
         source: what is read.
@@ -63,7 +74,6 @@ class PolledDirectory:
         self._failure: str | None = None
         self._warnings = Throttle(_WARNING_INTERVAL)
         self._polls = 0
-        self._is_told = True  # whether every watcher has the last list
         self._watched: tuple[_Watched, ...] = ()
         self._closed = False
         self.after_fork()
@@ -71,10 +81,14 @@ class PolledDirectory:
 
     def after_fork(self) -> None:
         """Start without a thread; called by `__init__`, and in a child process after a fork."""
-        self._wake = Condition()  # guards the attributes of `__init__`
+        self._wake = Condition()  # guards the attributes of `__init__`, and the next two
+        self._is_wanted = False  # whether somebody waits for the first list
+        self._is_reading = False
         self._loop = BackgroundLoop("portal-directory", self._wait_and_poll, clock=self._clock)
-        self._polling = Condition()  # held during a poll, and while watchers are called, so that they come in order
+        self._polling = Condition()  # held during a poll and while it calls watchers
         self._polling_since: float | None = None
+        for watched in self._watched:
+            watched.after_fork()
         if self._watched:
             self._start_loop()
 
@@ -96,33 +110,63 @@ class PolledDirectory:
     def instances(self, name: str) -> tuple[Instance, ...]:
         """Return the living instances of a name; empty for an unknown name.
 
-        Raises: TransportError if the source cannot be read and no list is known.
+        Raises: TransportError if the source cannot be read and no list is known. CallTimeout and CallCancelled of the
+            running call, if it ends before there is a list.
         """
         lookup = self._lookup
         if lookup is None:
-            lookup = self._poll_first()
-        self._start_loop()
-        if lookup is None:
-            raise TransportError(self._failure or "the directory cannot be read", delivery="not_sent")
+            lookup = self._first_lookup(name)
+            if lookup is None:
+                raise TransportError(self._failure or "the directory cannot be read", delivery="not_sent")
+        else:
+            self._start_loop()
         return lookup(name)
 
-    def _poll_first(self) -> Lookup | None:
-        """Read the source unless it is known. Threads that come meanwhile share the outcome and do not read, too."""
-        polls = self._polls
-        with self._polling:
-            if self._lookup is None and self._polls == polls:
-                self.poll()
-            return self._lookup
+    def _first_lookup(self, name: str) -> Lookup | None:
+        """Let the thread read the source unless it does, and return the outcome for this and other waiting threads."""
+        with self._wake:
+            polls = self._polls
+            if not self._is_reading:
+                self._is_wanted = True
+                self._wake.notify_all()
+        if self._start_loop():
+            self._await_poll(polls, name, CallContext.current() or CallContext())
+        elif self._lookup is None:
+            self.poll()
+        return self._lookup
 
-    def _start_loop(self) -> None:
+    def _await_poll(self, polls: int, name: str, context: CallContext) -> None:
+        def has_ended() -> bool:
+            return self._lookup is not None or self._polls != polls or self._closed or context.cancelled
+
+        def wake() -> None:
+            with self._wake:
+                self._wake.notify_all()
+
+        context.on_cancel(wake)
+        try:
+            with self._wake:
+                self._wake.wait_for(has_ended, context.remaining())
+        finally:
+            context.forget(wake)
+        if context.cancelled:
+            message, where = "the caller cancelled the call before it was sent", {"request_id": context.request_id}
+            raise CallCancelled(message, delivery="not_sent", context=where)
+        if context.expired:
+            raise uncalled_error(context, name, "the directory has not responded")
+
+    def _start_loop(self) -> bool:
+        """Return whether a thread reads the source."""
         with self._wake:
             if self._closed:
-                return
+                return False
             try:
                 self._loop.start()
             except OverloadedError as error:  # the list is used all the same; the next use tries again
                 if self._warnings.allows(self._clock()):
                     _log.error("the directory is not read: %s", error)
+                return False
+        return True
 
     def known_names(self) -> tuple[str, ...]:
         """Return the names in the last list, to suggest one for a name that is not there."""
@@ -137,9 +181,8 @@ class PolledDirectory:
             self._wake.notify()
         try:
             if self._lookup is None:
-                self._poll_first()
-            with self._polling:
-                self._is_told = self._tell(watched) and self._is_told
+                self._first_lookup(name)
+            self._tell(watched)
             self._start_loop()
         except BaseException:  # the caller has no watch that it could close
             self.forget(watched)
@@ -156,10 +199,22 @@ class PolledDirectory:
         with self._polling:
             self._polling_since = self._clock()
             try:
-                self._poll()
+                self._read()
+                for watched in self._watched:
+                    self._tell(watched)
             finally:
                 self._polling_since = None
+
+    def _read(self) -> None:
+        with self._wake:
+            self._is_wanted, self._is_reading = False, True
+        try:
+            self._poll()
+        finally:
+            with self._wake:
+                self._is_reading = False
                 self._polls += 1
+                self._wake.notify_all()
 
     def _poll(self) -> None:
         if self._closed:
@@ -175,33 +230,35 @@ class PolledDirectory:
             self._warnings.reset()
             _log.warning("the directory is read again")
         if lookup is not None:
-            self._lookup, self._is_told = lookup, False
-        if not self._is_told:  # also if an exception has interrupted the last poll here
-            told = [self._tell(watched) for watched in self._watched]
-            self._is_told = all(told)
+            self._lookup = lookup
 
     def _fail(self, error: Exception) -> None:
         self._failure = f"the directory cannot be read: {error}"
         if self._warnings.allows(self._clock()):
             _log.warning("%s; the last known list stays in use", self._failure)
 
-    def _tell(self, watched: _Watched) -> bool:
-        """Call a watcher if it does not have the last list. Return whether it has: if not, the next poll calls it."""
-        found = None if self._lookup is None else self._lookup(watched.name)
-        if found is None or found == watched.seen:
-            return True
-        try:
-            watched.on_change(found)
-        except Exception:  # the other watchers are called all the same
-            if watched.warnings.allows(self._clock()):
-                _log.exception("a watcher of the directory failed, and is called again: name=%s", watched.name)
-            return False
-        watched.seen = found
-        return True
+    def _tell(self, watched: _Watched) -> None:
+        """Call a watcher if it does not have the last list. If it fails, the next poll calls it again."""
+        with watched.lock:
+            lookup = self._lookup
+            if lookup is None or lookup is watched.told:
+                return
+            found = lookup(watched.name)
+            if found != watched.seen:
+                try:
+                    watched.on_change(found)
+                except Exception:  # the other watchers are called all the same
+                    if watched.warnings.allows(self._clock()):
+                        message = "a watcher of the directory failed, and is called again: name=%s"
+                        _log.exception(message, watched.name)
+                    return
+                watched.seen = found
+            watched.told = lookup
 
     def _wait_and_poll(self) -> None:
         with self._wake:
-            if self._closed or self._wake.wait_for(lambda: self._closed, self._source.interval):
+            self._wake.wait_for(lambda: self._closed or self._is_wanted, self._source.interval)
+            if self._closed:
                 return
         self.poll()
 

@@ -33,20 +33,21 @@ def test_the_timeout_is_the_most_special_one(
     timeout: float | None, policy: Policy | None, remote: int, local: int | None
 ) -> None:
     consumer = Consumer()
-    factory = CallFactory(consumer._functions, 30.0)
+    factory = CallFactory(consumer._functions, consumer._groups, 30.0)
     with LocalPortal() as portal:
         address = portal.apply(add)
         for target, expected in ((REMOTE, remote), (address, local)):
             call = factory.at(target, str(target), None, timeout, None, policy)
             assert seconds_of(call.context) == expected
-            group = consumer._groups.get([target], consumer._stages.of(None).kind)
-            balanced = factory.of_group(group, None, timeout, None, policy or Policy())
-            assert seconds_of(balanced.context) == expected
+            chains = consumer._stages.of(policy or Policy())
+            for _ in range(2):  # the first one makes the group
+                balanced = factory.of_target([target], chains, None, timeout, None)
+                assert seconds_of(balanced.context) == expected
             assert (call.params, balanced.params, balanced.address) == ({}, {}, None)
 
 
 def test_a_call_whose_deadline_has_passed_is_not_made() -> None:
-    factory = CallFactory(Consumer()._functions, 30.0)
+    factory = Consumer()._new_calls
     with pytest.raises(CallTimeout):
         factory.at(REMOTE, REMOTE, None, None, CallContext(deadline=0.0), None)
     call = factory.at(REMOTE, REMOTE, {"a": 1}, None, None, None, "key")

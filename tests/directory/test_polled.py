@@ -179,7 +179,7 @@ def test_a_watch_that_cannot_be_made_is_forgotten(make: Callable[[Given], Polled
         directory.watch("x", interrupt)
     source.instances = (B,)
     directory.poll()
-    assert heard == [(A,)]
+    assert set(heard) == {(A,)}  # the thread of the directory may have called it, too
 
 
 def test_close_closes_the_source_although_the_thread_cannot_be_ended(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -306,7 +306,7 @@ def test_threads_that_wait_for_the_first_list_share_one_poll() -> None:
 
     def waits(thread: threading.Thread) -> bool:
         frame = sys._current_frames().get(thread.ident or 0)
-        while frame is not None and frame.f_code.co_name != "_poll_first":
+        while frame is not None and frame.f_code.co_name != "_first_lookup":
             frame = frame.f_back
         return frame is not None and "polls" in frame.f_locals
 

@@ -38,6 +38,7 @@ class Setup:
         self.mine, self.peer = socket.socketpair()
         self.mine.setblocking(False)
         self.frames = FrameProtocol("server")
+        self.reader = FrameProtocol("client")
         self.owner = Owner()
         self.lock = threading.Lock()
         self.output = Output(self.mine, self.frames, self.owner, self.lock, 1000)
@@ -51,10 +52,10 @@ class Setup:
 
     def received(self, length: int) -> list[Any]:
         """Read that many messages, and send what waits meanwhile."""
-        reader, events = FrameProtocol("client"), list[Any]()
+        events = list[Any]()
         self.peer.settimeout(WAIT)
         while len(events) < length:
-            events += reader.feed(self.peer.recv(1 << 20))
+            events += self.reader.feed(self.peer.recv(1 << 20))
             with self.lock:
                 self.output.go_on()
         return events

@@ -15,7 +15,7 @@ from ...http11.request_head import RequestHead
 from ..bounds.slow_reader import SlowReader
 from ..config import ServingConfig
 from ..io.output import ConnectionOwner, Output
-from ..io.stream import Stream, TLSStream, plain_stream
+from ..io.stream import READ_SIZE, Stream, TLSStream, plain_stream
 from ..io.tls import identity_of
 from ..messages.rejections import error_response
 from ..messages.request_reader import Received, RequestReader
@@ -26,6 +26,8 @@ from .timeouts import DRAIN_SECONDS, silence_deadline, stored_deadline
 __all__ = ["INPUT_REFUSED", "Connection"]
 
 INPUT_REFUSED = "too much of other requests is being received"
+_SHORT_READ = 4 * 1024  # bytes to read after an upgrade, so that many short messages leave others their turn
+_LARGE = 1024  # bytes that are kept of a message, from which it counts as large
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -165,7 +167,7 @@ class Connection:
 
     def read(self) -> bytes | None:
         """Return what has arrived after an upgrade, or None. Raises: ConnectionError if the client is gone."""
-        data = self.stream.read_now()
+        data = self.stream.read_now(READ_SIZE if self.input.held >= _LARGE else _SHORT_READ)
         if data:
             self.bytes_in += len(data)
         elif data is not None:

@@ -21,10 +21,10 @@ from ..._internal.log import get_logger
 from ..._internal.openssl import NOT_READY, clear_error_queue, repeat_operation
 from .output import Sink
 
-__all__ = ["PlainStream", "Stream", "TLSStream", "plain_stream"]
+__all__ = ["READ_SIZE", "PlainStream", "Stream", "TLSStream", "plain_stream"]
 
 _log = get_logger("portal.serving")
-_READ_SIZE = 64 * 1024
+READ_SIZE = 64 * 1024
 _RECORD = 16 * 1024  # bytes of the largest TLS record
 _HANG_UP = getattr(select, "POLLRDHUP", 0)
 _DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
@@ -39,8 +39,12 @@ class Stream(Sink, Protocol):
 
     def fileno(self) -> int: ...
 
-    def read_now(self) -> bytes | None:
-        """Return what has arrived: b"" at the end of the stream, None if nothing has arrived. Never waits."""
+    def read_now(self, size: int = READ_SIZE) -> bytes | None:
+        """Return what has arrived: b"" at the end of the stream, None if nothing has arrived. Never waits.
+
+        Args:
+            size: bytes to read from a plain socket at most. The poller reports the rest.
+        """
 
     def read_soon(self) -> bytes | None:
         """Do the same as `read_now`, but wait for the linger time if nothing has arrived."""
@@ -133,15 +137,15 @@ class PlainStream(_SocketStream):
         sock.settimeout(None)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(linger))
 
-    def read_now(self) -> bytes | None:
+    def read_now(self, size: int = READ_SIZE) -> bytes | None:
         try:
-            return self._sock.recv(_READ_SIZE, _DONT_WAIT)
+            return self._sock.recv(size, _DONT_WAIT)
         except _NOT_NOW:
             return None
 
     def read_soon(self) -> bytes | None:
         try:
-            return self._sock.recv(_READ_SIZE)
+            return self._sock.recv(READ_SIZE)
         except _NOT_NOW:
             return None
 
@@ -162,9 +166,9 @@ class _PolledStream(_SocketStream):
         self._linger = linger
         sock.setblocking(False)
 
-    def read_now(self) -> bytes | None:
+    def read_now(self, size: int = READ_SIZE) -> bytes | None:
         try:
-            return self._sock.recv(_READ_SIZE)
+            return self._sock.recv(size)
         except _NOT_NOW:
             return None
 
@@ -225,22 +229,22 @@ class TLSStream(_PolledStream):
         self.tls = None
         return sock
 
-    def read_now(self) -> bytes | None:
+    def read_now(self, size: int = READ_SIZE) -> bytes | None:
         """Return what has arrived: one record, or several if they are large.
 
         The poller reports further records: OpenSSL takes no more from the socket than the record that it decrypts.
         """
         assert self.tls is not None
         pieces: list[bytes] = []
-        size = 0
+        found = 0
         with self._lock:
             try:
                 while piece := self._read():
                     if len(piece) < _RECORD and not pieces and not self.tls.pending():
                         return piece
                     pieces.append(piece)
-                    size += len(piece)
-                    if (len(piece) < _RECORD or size >= _READ_SIZE) and not self.tls.pending():
+                    found += len(piece)
+                    if (len(piece) < _RECORD or found >= READ_SIZE) and not self.tls.pending():
                         break
             except NOT_READY:
                 return b"".join(pieces) if pieces else None
@@ -251,9 +255,9 @@ class TLSStream(_PolledStream):
     def _read(self) -> bytes:
         assert self.tls is not None
         try:
-            return self.tls.read(_READ_SIZE)
+            return self.tls.read(READ_SIZE)
         except OSError as error:
-            return repeat_operation(self.tls.read, _READ_SIZE, error)
+            return repeat_operation(self.tls.read, READ_SIZE, error)
 
     def send_some(self, data: bytes | memoryview) -> int:
         assert self.tls is not None

@@ -25,7 +25,7 @@ _STOPPING = "the server is stopping"
 _STALLED = "earlier calls of this function or client still run after their deadline"
 _MAX_RETRY_AFTER = 60.0  # seconds
 _FAILED = "the call cannot be begun"
-_MAX_INLINE = 0.002  # seconds for which the reading thread works for one connection, as others wait
+_MAX_INLINE = 0.005  # seconds for which the reading thread works for one connection, as others wait
 
 
 class Leads(Protocol):
@@ -68,6 +68,7 @@ class UpgradedWork:
         if started >= end or turn.over or not (self._latencies.is_quick(kind) and self._leader.can_serve_inline):
             self.run_in_worker(kind, keys, work)
             return
+        turn.begin(turn.token)  # each call may take as long as a step
         self._inline = kind
         work(None)
         if not turn.over:

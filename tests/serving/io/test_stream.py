@@ -39,6 +39,12 @@ def test_reading_tells_nothing_yet_from_the_end(pair: tuple[Stream, socket.socke
     assert getattr(stream, read)() == b""
 
 
+def test_the_rest_of_what_has_arrived_is_read_later(pair: tuple[Stream, socket.socket]) -> None:
+    stream, theirs = pair
+    theirs.sendall(b"bytes")
+    assert [stream.read_now(3), stream.read_now(3), stream.read_now(3)] == [b"byt", b"es", None]
+
+
 def test_send_some_sends_what_the_system_takes_and_never_waits(pair: tuple[Stream, socket.socket]) -> None:
     stream, theirs = pair
     data = b"x" * 10_000_000  # more than a socket holds

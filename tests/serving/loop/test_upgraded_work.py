@@ -86,6 +86,20 @@ def test_a_thread_that_leads_no_more_and_one_that_worked_for_long_use_workers(po
     assert done(work, turn, "add").threads[0].startswith("worker")
 
 
+def test_each_call_of_the_thread_that_reads_has_the_time_of_a_step(pool: WorkerPool) -> None:
+    """Many short calls that arrive together are not stuck."""
+    work, turn = work_on(pool), Leadership(threading.Lock())
+    while done(work, turn, "add").threads[0].startswith("worker"):
+        pass
+    turn.begin(7)
+    run, steps, begun = work.runner(turn), turn.steps, turn.since
+    for number in (1, 2):
+        run("add", (), Job())
+        assert (turn.token, turn.steps) == (7, steps + number)
+        assert turn.since > begun
+        begun = turn.since
+
+
 def test_a_stuck_kind_goes_to_workers_for_a_while(pool: WorkerPool) -> None:
     work, turn = work_on(pool), Leadership(threading.Lock())
     while done(work, turn, "add").threads[0].startswith("worker"):

@@ -76,10 +76,13 @@ class Echo:
         self.channel = channel
         self.app = app
         self.buffer = b""
+        self.sizes: list[int] = []  # of what was received
         self.events: list[str] = []
 
     def received(self, run: Run) -> None:
-        self.buffer += self.channel.take()
+        data = self.channel.take()
+        self.sizes.append(len(data))
+        self.buffer += data
         while b"\n" in self.buffer:
             line, _, self.buffer = self.buffer.partition(b"\n")
             if line == b"back":
@@ -159,6 +162,23 @@ def lines(sock: socket.socket, number: int) -> list[bytes]:
         assert piece
         data += piece
     return data.splitlines()
+
+
+def test_many_short_messages_leave_others_their_turn_and_a_large_one_is_read_quickly() -> None:
+    app = EchoApp()
+    with HTTPPortal() as portal:
+        portal.listener.mount("/echo", app)
+        with connect(portal) as sock:
+            sock.sendall(UPGRADE)
+            eventually(lambda: app.echoes)
+            assert b"101 Switching Protocols" in sock.recv(65536)
+            sizes = app.echoes[0].sizes
+            sock.sendall(b"line\n" * 4000)
+            assert lines(sock, 4000) == [b"LINE"] * 4000
+            assert max(sizes) <= 4096
+            sock.sendall(b"x" * 100_000 + b"\n")
+            assert lines(sock, 1) == [b"X" * 100_000]
+            assert max(sizes) > 4096
 
 
 def test_an_upgraded_connection_returns_to_http() -> None:

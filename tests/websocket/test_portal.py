@@ -201,6 +201,18 @@ def test_a_removed_topic_ends_its_subscriptions(consumer: Consumer) -> None:
         portal.topic("ticks")
 
 
+def test_a_topic_that_ends_before_the_response_to_a_subscribe_ends_the_subscription(consumer: Consumer) -> None:
+    with WebSocketPortal() as portal:
+        topic = portal.topic("ticks", snapshot=lambda: portal.remove(topic.address))
+        subscription = consumer.subscribe(topic.address)
+        first = subscription.next(timeout=20)
+        assert isinstance(first, Event)
+        assert first.snapshot
+        with pytest.raises(RegistryError):
+            subscription.next(timeout=20)
+        eventually(lambda: portal.stats()["subscriptions"]["open"] == 0)
+
+
 def test_a_shared_store_needs_a_name() -> None:
     with pytest.raises(ConfigError, match="name="):
         WebSocketPortal().topic("ticks", store="redis://127.0.0.1:1")

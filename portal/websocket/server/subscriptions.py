@@ -147,7 +147,7 @@ class Subscriptions:
                 subscription.topic.rights.require_subscribe(identity)
             except PortalError as error:
                 if self.remove(subscription.id):
-                    self._sink.completed(subscription, error)
+                    subscription.tell_end(error)
 
     def close(self) -> None:
         """End all: the connection is lost."""

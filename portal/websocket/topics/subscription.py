@@ -80,6 +80,7 @@ class Subscription:
     """
 
     __slots__ = (
+        "_end",
         "_lock",
         "_missing",
         "_reason",
@@ -117,6 +118,7 @@ class Subscription:
         self.credit = credit
         self.closed = False
         self.held = True
+        self._end: tuple[PortalError | None] | None = None  # which the subscriber is to be told of
         self._ring = ring
         self._lock = lock  # of the topic; guards the ring and the attributes below
         self.epoch = ring.epoch
@@ -130,8 +132,12 @@ class Subscription:
 
     def release(self) -> None:
         """Let messages be taken: the response to the subscribe has been queued."""
-        self.held = False
-        self.sink.wake(self)
+        with self._lock:
+            self.held, end = False, self._end
+        if end is None:
+            self.sink.wake(self)
+        else:
+            self.sink.completed(self, end[0])
 
     def grant(self, events: int) -> None:
         """Accept more events."""
@@ -152,9 +158,17 @@ class Subscription:
         """End the subscription, unless it has ended, and tell the subscriber. What that raises is logged."""
         try:
             if self.topic.unsubscribe(self):
-                self.sink.completed(self, error)
+                self.tell_end(error)
         except Exception:
             _log.exception("a subscriber of %s is not told of the end", self.topic.name)
+
+    def tell_end(self, error: PortalError | None) -> None:
+        """Tell the subscriber that the topic has ended the subscription, but not before its response."""
+        with self._lock:
+            self._end = (error,)
+            if self.held:
+                return  # `release` does it
+        self.sink.completed(self, error)
 
     def take(self) -> SharedText | None:
         """Return the next message, or None until the sink is woken again."""

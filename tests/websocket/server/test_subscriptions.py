@@ -62,13 +62,17 @@ def test_a_client_has_a_limit_on_all_its_connections() -> None:
     two.add(topic, None, {})
 
 
-@pytest.mark.parametrize("how", ["closed", "ended by the topic", "failed", "lost meanwhile", "no right"])
+@pytest.mark.parametrize(
+    "how", ["closed", "ended by the topic", "ended before the response", "failed", "lost", "no right"]
+)
 def test_each_end_gives_the_place_back(how: str) -> None:
     def snapshot() -> object:
         if how == "failed":
             raise RegistryError("no state")
-        if how == "lost meanwhile":
+        if how == "lost":
             own.close()
+        if how == "ended before the response":
+            topic.close()
         return None
 
     class Connection(Reader):
@@ -79,7 +83,7 @@ def test_each_end_gives_the_place_back(how: str) -> None:
     own = Subscriptions(Connection(), "c1", "192.0.2.1", 5, counted)
     topic = Topic("ticks", scopes=["read"], snapshot=snapshot)
     with suppress(RegistryError):
-        own.add(topic, Identity("ann", frozenset({"read"})), {})
+        own.add(topic, Identity("ann", frozenset({"read"})), {}).subscription.release()
     if how == "closed":
         own.close()
     elif how == "ended by the topic":

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from portal.context import Identity
-from portal.errors import ConfigError, OverloadedError, RegistryError, ValidationError
+from portal.errors import ConfigError, OverloadedError, PortalError, RegistryError, ValidationError
 from portal.websocket.topics.event import Offset, Retain
 from portal.websocket.topics.subscription import Subscriber
 from portal.websocket.topics.topic import Topic
@@ -501,3 +501,16 @@ def test_many_publishers_and_subscribers() -> None:
         reader.read()
         offsets = [one["offset"] for one in reader.messages]
         assert offsets == list(range(800 - len(offsets) + 1, 801))
+
+
+@pytest.mark.parametrize("error", [None, PortalError("the shop is closed")])
+def test_a_subscriber_is_told_of_an_end_after_the_response_to_its_subscribe(error: PortalError | None) -> None:
+    topic, reader = Topic("ticks"), Reader()
+    found = topic.subscribe(Subscriber("network:test"), reader)
+    found.subscription.end(error)
+    assert reader.ended == ""
+    found.subscription.release()
+    assert (reader.ended, reader.error) == ("completed", error)
+    assert topic.subscriptions == ()
+    found.subscription.end(PortalError("again"))
+    assert reader.error is error

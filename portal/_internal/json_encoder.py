@@ -16,7 +16,7 @@ from typing import Any
 
 from ..errors import SerializationError
 
-__all__ = ["encode_error_json", "encode_json", "encode_short_json", "join_in_steps"]
+__all__ = ["encode_error_json", "encode_json", "join_in_steps", "short_json_pieces"]
 
 _LONG_TEXT = 32 * 1024  # characters of a string that are encoded in one step
 _LONG = 1000  # items of a container from which it is encoded in steps
@@ -28,20 +28,25 @@ _PAUSE = 1e-5  # seconds; with none, a waiting thread hardly ever gets the inter
 _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
 
 
-def _one_shot_encoder(encoder: json.JSONEncoder) -> Callable[[Any], str]:
-    """Return `encoder.encode` with the C encoder made once instead of for each call."""
+def _pieces_encoder(encoder: json.JSONEncoder) -> Callable[[Any, int], Iterable[str]]:
+    """Return `encoder.iterencode` with the C encoder made once instead of for each call."""
     make = getattr(json.encoder, "c_make_encoder", None)
     if make is None:
-        return encoder.encode
+        return lambda value, level: encoder.iterencode(value)
     text = json.encoder.encode_basestring_ascii if encoder.ensure_ascii else json.encoder.encode_basestring
-    encode = make(None, encoder.default, text, None, ":", ",", False, False, False)
-    return lambda value: "".join(encode(value, 0))
+    found: Callable[[Any, int], Iterable[str]] = make(None, encoder.default, text, None, ":", ",", False, False, False)
+    return found
 
 
-_encode = _one_shot_encoder(_encoder)
-#: Returns the JSON text of a short value. It raises TypeError, ValueError or RecursionError, and does not see lone
-#: surrogates.
-encode_short_json = _encode
+#: Returns the pieces of the JSON text of a short value; the second argument is 0. It raises TypeError, ValueError or
+#: RecursionError, and does not see lone surrogates.
+short_json_pieces = _pieces_encoder(_encoder)
+
+
+def _encode(value: Any) -> str:
+    return "".join(short_json_pieces(value, 0))
+
+
 _escape: Callable[[str], str] = json.encoder.encode_basestring
 
 

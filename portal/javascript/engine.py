@@ -188,6 +188,10 @@ class Engine(ABC):
     def prepare(self, program: Program, limits: Limits) -> None:  # noqa: B027 - an engine may have nothing to do
         """Use idle time to make the next `compile` of a program with the same options fast. It runs no user code."""
 
+    def may_leave_jobs(self, handle: Any) -> bool:
+        """Return whether calls of a program may leave promise jobs behind, so that each is followed by `settle`."""
+        return True
+
     def settle(self, handle: Any, limits: Limits) -> bool:
         """Run the promise jobs that a call has left behind. Return False if the handle must not be used again."""
         return True

@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from .._internal.json_encoder import encode_short_json
+from .._internal.json_encoder import short_json_pieces
 
 __all__ = ["FlatObject"]
 
@@ -47,7 +47,7 @@ def encode(found):
         for name in found:
             if name.__class__ is not str:
                 return None
-        text = write(found)
+        text = join(pieces(found, 0))
     except (KeyError, ValueError):
         return None
     return text if text.isascii() else None  # there may be lone surrogates
@@ -91,7 +91,8 @@ class FlatObject:
             "fits": fits,
             "missing": object(),
             "scan": json.JSONDecoder().scan_once,  # type: ignore[attr-defined]
-            "write": encode_short_json,
+            "join": "".join,
+            "pieces": short_json_pieces,
         }
         tests = "\n        ".join(lines)
         exec(_ENCODE.format(tests=tests) + _DECODE.format(tests=tests), names)

@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fnmatch import translate
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, NamedTuple
 
 from .._internal.at_fork import new_lock
 from .._internal.log import get_logger
@@ -164,36 +164,45 @@ class HostAPI:
             found["seed"] = self.seed
         return {"setup": True, **found} if found else {}
 
-    def for_call(self, caller: Caller | None, name: str, context: CallContext) -> CallHost:
-        """Return the host of one call."""
-        return CallHost(self, caller, name, context)
+    def for_function(self, caller: Caller | None, name: str) -> Callable[[CallContext], CallHost]:
+        """Return a callable that makes the host of one call of a function.
+
+        Args:
+            caller: makes the calls of `portal.call`.
+            name: the name of the function.
+        """
+        return partial(CallHost, Services(self, caller, name))
+
+
+class Services(NamedTuple):
+    """The services for one function: what is granted, what makes the calls of `portal.call`, and its name."""
+
+    api: HostAPI
+    caller: Caller | None
+    name: str
 
 
 class CallHost:
-    """Handles the requests of one call.
+    """Handles the requests of one call. Most calls make none, so what requests need is made by the first one.
 
     Args:
-        api: what is granted.
-        caller: makes the calls of `portal.call`.
-        name: the name of the function.
+        services: of the function.
         context: of the call.
 
     Attributes:
-        errors: the portal errors that the script has got, by message.
+        errors: the portal errors that the script has got, by message; None before the first.
         fuel: what the call took, if the engine counts it.
 
     Threads: the thread of the call.
     """
 
-    __slots__ = ("_api", "_caller", "_context", "_name", "_used", "errors", "fuel")
+    __slots__ = ("_context", "_services", "_used", "errors", "fuel")
 
-    def __init__(self, api: HostAPI, caller: Caller | None, name: str, context: CallContext) -> None:
-        self._api = api
-        self._caller = caller
-        self._name = name
+    def __init__(self, services: Services, context: CallContext) -> None:
+        self._services = services
         self._context = context
-        self._used: dict[int, int] = {}
-        self.errors: dict[str, PortalError] = {}
+        self._used: dict[int, int] | None = None
+        self.errors: dict[str, PortalError] | None = None
         self.fuel: int | None = None
 
     def __call__(self, kind: str, body: str) -> str:
@@ -204,8 +213,8 @@ class CallHost:
         if kind == "log":
             with suppress(TypeError, ValueError):  # hostile code may have forged it
                 level, line = json.loads(body)
-                words = "%s: request_id=%s: %s"
-                _log.log(_LEVELS.get(level, logging.ERROR), words, self._name, self._context.request_id, line)
+                words, name = "%s: request_id=%s: %s", self._services.name
+                _log.log(_LEVELS.get(level, logging.ERROR), words, name, self._context.request_id, line)
             return "null"
         if kind == "fuel":
             self.fuel = int(body)
@@ -214,8 +223,9 @@ class CallHost:
             values = json.loads(body)
             if kind == "call":
                 return self._call(*values)
-            if kind in ("get", "set", "delete") and self._api.scratch is not None:
-                return self._scratch(self._api.scratch, kind, *values)
+            scratch = self._services.api.scratch
+            if kind in ("get", "set", "delete") and scratch is not None:
+                return self._scratch(scratch, kind, *values)
         except (TypeError, ValueError, RecursionError):
             raise EngineError("host", f"{kind} has wrong arguments", name="HostError") from None
         raise EngineError("host", f"{kind} is not granted to this function", name="HostError")
@@ -223,17 +233,18 @@ class CallHost:
     def _scratch(self, scratch: Scratch, kind: str, key: Any, value: Any = None) -> str:
         if not isinstance(key, str):
             raise EngineError("host", "a key of scratch must be a string", name="HostError")
+        name = self._services.name
         if kind == "get":
-            return scratch.get(self._name, key)
+            return scratch.get(name, key)
         if kind == "set":
-            scratch.set(self._name, key, json.dumps(value, separators=(",", ":")))
+            scratch.set(name, key, json.dumps(value, separators=(",", ":")))
         else:
-            scratch.delete(self._name, key)
+            scratch.delete(name, key)
         return "null"
 
     def _call(self, address: Any, params: Any) -> str:
-        grant = self._grant(address)
-        if self._caller is None:
+        grant, caller = self._grant(address), self._services.caller
+        if caller is None:
             raise EngineError("host", "portal.call needs JavaScriptPortal(caller=)", name="HostError")
         context = self._context.child(timeout=grant.timeout)
         context.watched = False  # what is called may have to be ended at the deadline by another thread
@@ -242,16 +253,18 @@ class CallHost:
                 grant.schema.load(params)
             if not isinstance(params, dict):
                 raise ValidationError("the parameters must be an object")
-            return json.dumps(self._caller(address, params, context=context), allow_nan=False)
+            return json.dumps(caller(address, params, context=context), allow_nan=False)
         except PortalError as error:
             message = error.message_for_client(debug=False)
-            self.errors[message] = error
+            self.errors = {**(self.errors or {}), message: error}
             raise EngineError("host", message, name=type(error).__name__) from None
 
     def _grant(self, address: Any) -> Grant:
         if not isinstance(address, str):
             raise EngineError("host", "the address must be a string", name="HostError")
-        for index, grant in enumerate(self._api.grants):
+        if self._used is None:
+            self._used = {}
+        for index, grant in enumerate(self._services.api.grants):
             if grant.permits(address):
                 used = self._used[index] = self._used.get(index, 0) + 1
                 if used > grant.max_calls:

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import replace
-from functools import partial
 from time import monotonic
 from typing import Any, ClassVar
 
@@ -26,7 +25,7 @@ from .config import FunctionConfig, function_configs
 from .engines.registry import engine_names, require_engine
 from .fuel import FuelQuota
 from .function import JSFunction
-from .host import Caller, CallHost, HostAPI
+from .host import Caller, HostAPI
 from .limits import Limits
 from .runtime import Runtime
 from .sandbox import Place, Sandbox, limits_for
@@ -54,6 +53,7 @@ class PublishedScript(ResolvedFunction):
         found = entry.function
         super().__init__(portal, schema=found.schema, address=address, parameters=found.parameters, output=found.output)
         self._portal = portal
+        self._dispatcher = portal.dispatcher
         self._at = address
         self._found = version, entry
 
@@ -65,6 +65,29 @@ class PublishedScript(ResolvedFunction):
             entry = self._portal.entry_at(self._at)
             self._found = version, entry
         return entry
+
+    def invoke(self, params: Mapping[str, Any], context: CallContext) -> Any:
+        """Make one call with JSON data, and return JSON data."""
+        version, entry = self._found
+        if topology.version != version:
+            entry = self.entry()
+        found: Any = entry.function  # a ScriptFunction
+        dispatcher = self._dispatcher
+        if context.deadline is not None or found.schema.timeout is not None or not dispatcher.is_passthrough:
+            return self._portal.dispatch(self, entry, params, context)
+        # nothing is around the call but its context: what the dispatcher does for it stands here, to save its time
+        if context.parent is not None and context.cancelled:
+            raise cancelled_error(context)
+        dispatcher.started.add()
+        token = enter(context)
+        try:
+            return found.invoke(params, context)
+        except PortalError as error:
+            dispatcher.count_failure(found, error, context)
+            raise
+        finally:
+            leave(token)
+            dispatcher.finished.add()
 
 
 class JavaScriptPortal(Portal):
@@ -167,7 +190,7 @@ class JavaScriptPortal(Portal):
             place=place,
             limits=limits,
             runner=self._runtime.runner,
-            host=partial(CallHost, self._host, self._caller),
+            host=self._host.for_function(self._caller, function.name),
             quota=self._quota,
         )
         if self._services_run:
@@ -258,31 +281,17 @@ class JavaScriptPortal(Portal):
     def invoke(self, function: ResolvedFunction, params: Mapping[str, Any], context: CallContext) -> Any:
         """Make one call of a resolved function with JSON data, and return JSON data."""
         assert isinstance(function, PublishedScript)
-        entry = function.entry()
-        found: Any = entry.function  # a ScriptFunction
-        if context.deadline is None and found.schema.timeout is None and self.dispatcher.is_passthrough:
-            return self._invoke_directly(found, params, context)
+        return function.invoke(params, context)
+
+    def dispatch(self, function: PublishedScript, entry: Entry, params: Mapping[str, Any], context: CallContext) -> Any:
+        """Make one call that has a deadline, or middleware around it."""
+        found = _script_function(entry)
         if found.place.isolation != "thread" and self.dispatcher.is_passthrough:
             # the runner ends the call at the deadline, so that no worker has to
             if found.schema.timeout is not None:
                 limit_deadline(context, monotonic() + found.schema.timeout)
             context.watched = True
         return self.dispatcher.dispatch(Call(found, params, context, function.address, group=entry.group))
-
-    def _invoke_directly(self, found: ScriptFunction, params: Mapping[str, Any], context: CallContext) -> Any:
-        """Make a call that has nothing around it but its context, as the dispatcher would."""
-        if context.parent is not None and context.cancelled:
-            raise cancelled_error(context)
-        self.dispatcher.started.add()
-        token = enter(context)
-        try:
-            return found.invoke(params, context)
-        except PortalError as error:
-            self.dispatcher.count_failure(found, error, context)
-            raise
-        finally:
-            leave(token)
-            self.dispatcher.finished.add()
 
     def iterate(self, function: ResolvedFunction, params: Mapping[str, Any], context: CallContext) -> Iterator[Any]:
         """Raise ProtocolError: JavaScript functions do not stream."""

@@ -44,7 +44,7 @@ class ScriptFunction(Function):
         place: where it runs.
         limits: of each call.
         runner: returns the runner of the place.
-        host: makes the host of one call.
+        host: makes the host of a call.
         quota: bounds the fuel of each tenant.
 
     Attributes:
@@ -60,7 +60,7 @@ class ScriptFunction(Function):
         place: Place,
         limits: Limits,
         runner: Callable[[Place], Runner],
-        host: Callable[[str, CallContext], CallHost],
+        host: Callable[[CallContext], CallHost],
         quota: FuelQuota | None = None,
     ) -> None:
         schema = script.schema
@@ -70,6 +70,7 @@ class ScriptFunction(Function):
         self.place = place
         self.limits = limits
         self._runner = runner
+        self._ready: Runner | None = None  # the runner of the last call
         self._host = host
         self._quota = quota
         self.counts = ScriptCounts()
@@ -124,21 +125,24 @@ class ScriptFunction(Function):
 
     def _run(self, text: str, context: CallContext) -> Any:
         self._called()
-        host, limits, left = self._host(self.name, context), self.limits, None
+        host, limits, left = self._host(context), self.limits, None
         if context.deadline is not None:
             left = max(0.0, context.deadline - monotonic())
             limits = limits.with_time(max(left, 0.001))
         if self._quota is not None:
             limits = limits.with_fuel(self._quota.available(context))
         try:
-            reply = self._runner(self.place).run(self._versions[-1].program, text, limits, host, left)
+            runner = self._ready
+            if runner is None or runner.closed:
+                runner = self._ready = self._runner(self.place)
+            reply = runner.run(self._versions[-1].program, text, limits, host, left)
             result = self._decode_flat(reply)
             if result is not None:
                 return result
             result = decode_result(reply)
         except EngineError as error:
             self.counts.failed(error.stage)
-            original = host.errors.get(error.message) if error.stage == "host" else None
+            original = host.errors.get(error.message) if host.errors and error.stage == "host" else None
             if original is not None:  # the script has not caught what its own call raised
                 raise original from None
             if error.stage == "timeout" and context.expired:

@@ -27,7 +27,7 @@ class Caller:
 
 
 def host_of(api: HostAPI, caller: Caller | None = None, context: CallContext | None = None) -> CallHost:
-    return api.for_call(caller, "discount", context or CallContext(request_id="r-1"))
+    return api.for_function(caller, "discount")(context or CallContext(request_id="r-1"))
 
 
 def fails(action: Callable[[], object], words: str) -> None:
@@ -90,7 +90,7 @@ def test_an_error_keeps_its_class_and_hides_what_is_private() -> None:
 
     host = host_of(HostAPI(grants=(Grant("local://a"),)), Caller(RateLimitError("slow", retry_after=1)))
     fails(lambda: host("call", '["local://a", {}]'), "slow")
-    assert isinstance(host.errors["slow"], RateLimitError)
+    assert isinstance((host.errors or {})["slow"], RateLimitError)
     host = host_of(HostAPI(grants=(Grant("local://a"),)), Caller(FunctionError("secret", private=True)))
     with pytest.raises(EngineError) as caught:
         host("call", '["local://a", {}]')
@@ -101,7 +101,7 @@ def test_an_error_keeps_its_class_and_hides_what_is_private() -> None:
 def test_scratch_is_by_function_and_bounded() -> None:
     scratch = Scratch(max_entries=2, max_bytes=20)
     api = HostAPI(scratch=scratch)
-    host, other = host_of(api), api.for_call(None, "other", CallContext())
+    host, other = host_of(api), api.for_function(None, "other")(CallContext())
     assert host("get", '["a"]') == "null"
     host("set", '["a", {"b": 1}]')
     assert host("get", '["a"]') == '{"b":1}'

@@ -16,6 +16,7 @@ class FakeRunner(Runner):
     """Ends each program with the stage that `stages` has for a word in its source."""
 
     isolation = "process"
+    closed = False
 
     def __init__(self, stages: dict[str, str]) -> None:
         self._stages = stages

@@ -1,10 +1,19 @@
 from __future__ import annotations
 
-from functools import partial
+import sys
 
 import pytest
 
-from portal import CallContext, CallTimeout, FunctionError, JavaScriptError, JSFunction, RegistryError, ValidationError
+from portal import (
+    CallContext,
+    CallTimeout,
+    FunctionError,
+    JavaScriptError,
+    JavaScriptPortal,
+    JSFunction,
+    RegistryError,
+    ValidationError,
+)
 from portal.javascript import EngineError, HostAPI, Limits, Program
 from portal.javascript.engine import Host
 from portal.javascript.sandbox import Place
@@ -51,7 +60,7 @@ def published(reply: str | EngineError) -> tuple[ScriptFunction, Replies]:
         place=place,
         limits=Limits(time=1.0),
         runner=lambda place: runner,
-        host=partial(HostAPI().for_call, None),
+        host=HostAPI().for_function(None, "add"),
     )
     return made, runner
 
@@ -124,3 +133,31 @@ def test_no_version_is_lost_by_threads_that_replace_the_code_at_once() -> None:
                 function.rollback()
             with pytest.raises(RegistryError, match="no earlier code"):
                 function.rollback()
+
+
+def test_a_trusted_call_passes_few_frames() -> None:
+    """Each frame costs about a hundredth of such a call."""
+    with JavaScriptPortal(engine="quickjs", sandbox="trusted") as portal:
+        address = portal.apply(JSFunction("p => ({ sum: p.a })", "add", trusted=True))
+        function = portal.resolve_function(address)
+        assert function.invoke({"a": 1}, CallContext()) == {"sum": 1}
+        frames: list[str] = []
+        sys.setprofile(lambda frame, event, _: frames.append(frame.f_code.co_qualname) if event == "call" else None)
+        try:
+            function.invoke({"a": 1}, CallContext())
+        finally:
+            sys.setprofile(None)
+    frames = frames[1:]  # the context
+    assert frames[:2] == ["PublishedScript.invoke", "ScriptFunction.invoke"]
+    assert len(frames) <= 9, frames
+
+
+def test_a_function_asks_for_another_runner_once_its_own_is_closed() -> None:
+    first, second = Replies("6"), Replies("7")
+    runners = [second, first]
+    script = Script(ADD, ADD.program("{}", {}), ADD.schema)
+    place, host = Place("quickjs", "process", False), HostAPI().for_function(None, "add")
+    function = ScriptFunction(script, place=place, limits=Limits(), runner=lambda place: runners.pop(), host=host)
+    assert [function.invoke({"a": 1}, CallContext()) for _ in range(2)] == [6, 6]
+    first.closed = True
+    assert [function.invoke({"a": 1}, CallContext()) for _ in range(2)] == [7, 7]

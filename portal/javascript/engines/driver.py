@@ -25,6 +25,7 @@ __all__ = [
     "call_realm",
     "error_of",
     "explain_memory",
+    "finish_call",
     "load_realm",
     "out_of_memory",
     "place_of",
@@ -93,15 +94,19 @@ def call_realm(realm: Realm, text: str, limits: Limits, host: Host) -> str:
     if realm.seed is not None:
         realm.send("begin", random_digits(realm.seed), limits.time)
     reply = realm.send("call", text, limits.time)
-    if reply[0] in "+~?!" or "null" in reply:
-        reply = _finish(realm, reply, end, limits, host)
-    if len(reply) > limits.output:
-        raise EngineError("memory", f"the result must have at most {limits.output:,} characters, got {len(reply):,}")
+    if reply[0] in "+~?!" or "null" in reply or len(reply) > limits.output:
+        return finish_call(realm, reply, end, limits, host)
     return reply
 
 
-def _finish(realm: Realm, reply: str, end: float, limits: Limits, host: Host) -> str:
-    """Return the result of a call whose first reply may not be the result."""
+def finish_call(realm: Realm, reply: str, end: float, limits: Limits, host: Host) -> str:
+    """Return the result of a call, whose first reply may not be the result.
+
+    Args:
+        end: when the time of the call has passed, in seconds of `monotonic`.
+
+    Raises: EngineError.
+    """
     if reply == "+":
         reply = realm.send("late", realm.late, _left(end))
     if reply[:1] in ("~", "?"):
@@ -111,6 +116,8 @@ def _finish(realm: Realm, reply: str, end: float, limits: Limits, host: Host) ->
         reply = (realm.send("late", realm.late, _left(end)) if problem == "+" else problem) or reply
     if reply[:1] == "!":
         raise realm.explain(error_of(reply[1:], realm.added_lines))
+    if len(reply) > limits.output:
+        raise EngineError("memory", f"the result must have at most {limits.output:,} characters, got {len(reply):,}")
     return reply
 
 

@@ -51,7 +51,7 @@ class ChildPool(Runner):
         self._child = child
         self._settings = settings
         self._start_child = start
-        self._closed = False
+        self.closed = False
         self._children: set[ChildProcess] = set()
         self._reset()
         renew_after_fork(self)
@@ -95,7 +95,7 @@ class ChildPool(Runner):
         with self._changed:
             self._calls += 1
             while True:
-                if self._closed:
+                if self.closed:
                     raise EngineError("host", "the portal is closed")
                 if self._idle:
                     child, _ = self._idle.pop()
@@ -147,7 +147,7 @@ class ChildPool(Runner):
             self._measures = child.active
             self._children.add(child)
             self._memory_at_start[child] = memory
-            if self._closed:
+            if self.closed:
                 self._discard(child, kill=True)
             elif idle:
                 self._idle.append((child, monotonic()))
@@ -165,7 +165,7 @@ class ChildPool(Runner):
             except BaseException:
                 self._discard(child, kill=True)
                 raise
-            if broken or self._closed:
+            if broken or self.closed:
                 self._killed += 1
                 self._discard(child, kill=True)
             elif is_worn:
@@ -194,7 +194,7 @@ class ChildPool(Runner):
     # the keeper
 
     def _ensure_keeper(self) -> None:
-        if not self._closed:
+        if not self.closed:
             with suppress(OverloadedError):  # it starts with the next child
                 self._keeper.start()
 
@@ -204,7 +204,7 @@ class ChildPool(Runner):
             ending, self._ending = self._ending, []
             self._starting += needed
             if not ending and not needed:
-                if not self._closed:
+                if not self.closed:
                     left = self._until_expiry()
                     self._sleeps = left is None
                     self._changed.wait(left)
@@ -228,7 +228,7 @@ class ChildPool(Runner):
                 self._starting -= left
 
     def _needed(self) -> int:
-        if self._closed or (not self._children and not self._killed):
+        if self.closed or (not self._children and not self._killed):
             return 0
         return max(0, self._settings.min_size - len(self._children) - self._starting)
 
@@ -249,7 +249,7 @@ class ChildPool(Runner):
         """
         while True:
             with self._changed:
-                if self._closed or len(self._children) + self._starting >= max(1, self._settings.min_size):
+                if self.closed or len(self._children) + self._starting >= max(1, self._settings.min_size):
                     return
                 self._starting += 1
             try:
@@ -283,7 +283,7 @@ class ChildPool(Runner):
     def close(self) -> None:
         """End all children and the thread of the pool; running calls fail. May be called twice."""
         with self._changed:
-            self._closed = True
+            self.closed = True
             for child in list(self._children):
                 self._discard(child, kill=True)
             self._idle.clear()

@@ -54,11 +54,13 @@ class Runner(ABC):
 
     Attributes:
         isolation: "process", "thread", "wasm" or "wasm-process".
+        closed: whether `close` has been called; another runner must take its place.
 
     Threads: any.
     """
 
     isolation: str
+    closed: bool
 
     @abstractmethod
     def run(self, program: Program, text: str, limits: Limits, host: Host, wait: float | None) -> str:

@@ -34,22 +34,23 @@ class _Slot:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.handles: OrderedDict[str, Any] = OrderedDict()
+        # each with whether its calls may leave promise jobs behind
+        self.handles: OrderedDict[str, tuple[Any, bool]] = OrderedDict()
 
-    def load(self, program: Program, limits: Limits) -> Any:
+    def load(self, program: Program, limits: Limits) -> tuple[Any, bool]:
         handle = self.engine.compile(program, limits)
-        self.handles[program.digest] = handle
+        found = self.handles[program.digest] = handle, self.engine.may_leave_jobs(handle)
         if len(self.handles) > _MAX_HANDLES:
-            self.engine.release(self.handles.popitem(last=False)[1])
-        return handle
+            self.engine.release(self.handles.popitem(last=False)[1][0])
+        return found
 
     def drop(self, program: Program) -> None:
-        handle = self.handles.pop(program.digest, None)
-        if handle is not None:
-            self.engine.release(handle)
+        found = self.handles.pop(program.digest, None)
+        if found is not None:
+            self.engine.release(found[0])
 
     def close(self) -> None:
-        for handle in self.handles.values():
+        for handle, _ in self.handles.values():
             self.engine.release(handle)
         self.handles.clear()
         self.engine.close()
@@ -71,7 +72,7 @@ class ThreadRunner(Runner):
         self._is_warm = isolation == "thread"
         self._make_engine = make_engine
         self._settings = settings
-        self._closed = False
+        self.closed = False
         self._reset()
         renew_after_fork(self)
 
@@ -80,6 +81,7 @@ class ThreadRunner(Runner):
         self._idle: list[_Slot] = []
         self._slots = self._waiting = self._discarded = 0
         self._calls = Counter()
+        self._count = self._calls.add
 
     def after_fork(self) -> None:
         """Start anew; called in a forked process."""
@@ -87,20 +89,21 @@ class ThreadRunner(Runner):
 
     def run(self, program: Program, text: str, limits: Limits, host: Host, wait: float | None) -> str:
         """Make one call in this thread; see `Runner.run`."""
-        self._calls.add()
+        self._count()
         try:
             slot = self._idle.pop()  # one operation, so that it needs no lock
         except IndexError:
             slot = self._take(limits.time if wait is None else wait)
         usable = False
         try:
-            engine, handle = slot.engine, slot.handles.get(program.digest) or slot.load(program, limits)
+            engine = slot.engine
+            handle, leaves_jobs = slot.handles.get(program.digest) or slot.load(program, limits)
             try:
                 reply = engine.call(handle, text, limits, host) if text else ""
             finally:
                 if text and engine.fuel is not None:
                     host("fuel", str(engine.fuel))
-            if not self._is_warm or not engine.settle(handle, limits):
+            if not self._is_warm or (leaves_jobs and not engine.settle(handle, limits)):
                 slot.drop(program)
             usable = True
             return reply
@@ -112,7 +115,7 @@ class ThreadRunner(Runner):
         finally:
             if usable:
                 self._idle.append(slot)  # one operation, so that it needs no lock
-                if self._waiting or self._closed:
+                if self._waiting or self.closed:
                     self._tell()
             else:
                 self._discard(slot)
@@ -124,7 +127,7 @@ class ThreadRunner(Runner):
             self._waiting += 1
             try:
                 while not self._idle:
-                    if self._closed:
+                    if self.closed:
                         raise EngineError("host", "the portal is closed")
                     if self._slots < self._settings.max_size:
                         self._slots += 1
@@ -154,7 +157,7 @@ class ThreadRunner(Runner):
         """Tell of a slot that is idle again."""
         with self._changed:
             self._changed.notify()
-        if self._closed:
+        if self.closed:
             self.close()  # it may have been closed before the slot was there
 
     def _discard(self, slot: _Slot) -> None:
@@ -183,7 +186,7 @@ class ThreadRunner(Runner):
         """Free the idle engines now, and each other one after its call. May be called twice."""
         idle = []
         with self._changed:
-            self._closed = True
+            self.closed = True
             while self._idle:
                 with suppress(IndexError):  # another thread took it without the lock
                     idle.append(self._idle.pop())

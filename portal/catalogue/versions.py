@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from ..errors import RegistryError
-from ..schema.function_schema import MAX_VERSION
+from ..schema.names import MAX_VERSION
 
 __all__ = ["first_match", "newest_first"]
 

@@ -8,8 +8,8 @@ from typing import Any
 from ..catalogue import Catalogue, Entry
 from ..errors import Fault, RegistryError, ValidationError
 from ..function import Function
-from ..schema.function_schema import MAX_NAME, MAX_VERSION
 from ..schema.jsondata import shorten
+from ..schema.names import MAX_NAME, MAX_VERSION
 
 __all__ = ["Params", "find_method", "look_up_method", "method_names", "params_by_name"]
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from ..catalogue import Entry
 from ..errors import PortalError, error_table
-from ..schema.bundle import SchemaBundle
+from ..schema.bundle.bundle import SchemaBundle
+from ..schema.bundle.naming import add_titles, pascal_case
 from ..schema.jsondata import copy_json
-from ..schema.naming import add_titles, pascal_case
 from ..schema.subschemas import walk
 from .methods import method_names
 

@@ -19,7 +19,8 @@ from .constraints import (
     Unique,
 )
 from .foreign.register import register_type
-from .function_schema import FunctionSchema, check_name
+from .function_schema import FunctionSchema
+from .names import check_name
 from .parameters import Parameters
 from .schema import Schema
 from .to_builtins import to_builtins

@@ -2,77 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
 from .._internal.settings import flag, positive_seconds, require, whole_number
-from ..errors import ConfigError, RegistryError, SerializationError, ValidationError
+from ..errors import ConfigError, SerializationError, ValidationError
 from .documentation.errors import declared_errors, is_row
-from .jsondata import MAX_DEPTH, copy_json, shorten, too_deep
+from .fingerprint import fingerprint_of
+from .jsondata import MAX_DEPTH, shorten, too_deep
+from .names import check_name, check_version
 from .schema import Schema
-from .subschemas import walk
 from .transfer import Transfer, transfer_of
 
-__all__ = ["FunctionSchema", "check_name", "check_version"]
+__all__ = ["FunctionSchema"]
 
-_FORBIDDEN = frozenset("/@?#%")
-#: Most characters of a version, or of a range of versions.
-MAX_VERSION = 128
-#: Most characters of a name.
-MAX_NAME = 200
 _FLAGS = ("idempotent", "cacheable", "streaming", "deprecated")
-
-
-def check_name(name: object) -> str:
-    """Return the name of a function or service, if it can be one segment of an address without escapes.
-
-    Raises:
-        RegistryError: kind "invalid", for an empty or overlong name, "." and "..", and names with "/", "@", "?", "#",
-            "%", white space, control characters or lone surrogates.
-    """
-    broken = _broken_name_rule(name)
-    if broken:
-        message = f"the name of a function or service {broken}, got {name!r:.120}"
-        raise RegistryError(message, name=str(name)[:MAX_NAME], kind="invalid")
-    return str(name)
-
-
-def _broken_name_rule(name: object) -> str:
-    """Return the rule that a name breaks, worded to follow "the name", or ""."""
-    if not isinstance(name, str):
-        return "must be a string"
-    if not name or len(name) > MAX_NAME:
-        return f"must have 1 to {MAX_NAME} characters"
-    if name in (".", ".."):
-        return "must not be '.' or '..', which have a meaning in paths"
-    for character in name:
-        if character in _FORBIDDEN or character.isspace() or not character.isprintable():
-            return f"must not contain {character!r}"
-    return ""
-
-
-def check_version(version: object) -> str:
-    """Return the version, if it is one by PEP 440 and has at most `MAX_VERSION` characters.
-
-    Raises: RegistryError (kind "invalid") for another.
-    """
-    if isinstance(version, str) and len(version) > MAX_VERSION:
-        message = f"a version must have at most {MAX_VERSION} characters, got {len(version)}: {version[:40]!r}..."
-        raise RegistryError(message, kind="invalid")
-    if isinstance(version, str) and version.isascii() and version.isdigit():
-        return version
-    from packaging.version import InvalidVersion, Version
-
-    try:
-        Version(str(version) if isinstance(version, str) else "")
-    except InvalidVersion as error:
-        message = f"a version must be a string in the form of PEP 440, such as '1.2', got {version!r:.120}"
-        raise RegistryError(message, kind="invalid") from error
-    return str(version)
 
 
 @dataclass(frozen=True)
@@ -132,18 +78,8 @@ class FunctionSchema:
 
     @cached_property
     def fingerprint(self) -> str:
-        """8 hex digits that depend on name, version, input and output only.
-
-        Titles and descriptions are left out: other words change nothing for a caller.
-        """
-        identity = {
-            "name": self.name,
-            "version": self.version,
-            "input": _without_words(self.input),
-            "output": _without_words(self.output),
-        }
-        text = json.dumps(identity, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:8]
+        """8 hex digits of name, version, input and output; see `fingerprint_of`."""
+        return fingerprint_of(self.name, self.version, self.input, self.output)
 
     def __hash__(self) -> int:
         return hash((self.name, self.version, self.fingerprint))
@@ -225,14 +161,6 @@ def _tuple_of(kind: type, setting: str, values: Any, expected: str) -> tuple[Any
     found = tuple(values) if iterable else ()
     require(iterable and all(isinstance(item, kind) for item in found), setting, values, expected)
     return found
-
-
-def _without_words(schema: Any) -> Any:
-    copy = copy_json(schema)
-    for part in walk(copy):
-        part.pop("title", None)
-        part.pop("description", None)
-    return copy
 
 
 def _validate(schema: Schema, value: Any) -> None:

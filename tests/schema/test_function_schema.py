@@ -1,4 +1,4 @@
-"""FunctionSchema: names, versions, fingerprints and the form that is sent."""
+"""FunctionSchema: its checks and the form that is sent."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from portal.errors import ConfigError, RegistryError, SerializationError, ValidationError
-from portal.schema import FunctionSchema, check_name, validation_stats
+from portal.schema import FunctionSchema, validation_stats
 
 ADD = FunctionSchema(
     "add",
@@ -18,35 +18,6 @@ ADD = FunctionSchema(
     examples=({"input": {"a": "2024-01-31"}, "output": 1},),
     timeout=2.0,
 )
-
-
-@pytest.mark.parametrize("name", ["a", "billing.charge", "über-größe_1", "...", "x" * 200])
-def test_a_valid_name_is_returned(name: str) -> None:
-    assert check_name(name) == name
-
-
-@pytest.mark.parametrize(
-    "name", ["", ".", "..", "a/b", "a@1", "a?", "a#", "50%", "a b", "a\n", "\x00", "\ud800", "x" * 201, None, 3]
-)
-def test_an_invalid_name_is_rejected(name: Any) -> None:
-    with pytest.raises(RegistryError) as caught:
-        check_name(name)
-    assert caught.value.kind == "invalid"
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("a/b", "the name of a function or service must not contain '/', got 'a/b'"),
-        ("..", "must not be '.' or '..', which have a meaning in paths, got '..'"),
-        ("", "must have 1 to 200 characters, got ''"),
-        (3, "must be a string, got 3"),
-    ],
-)
-def test_the_message_says_what_a_name_must_be(name: Any, message: str) -> None:
-    with pytest.raises(RegistryError) as caught:
-        check_name(name)
-    assert caught.value.message.endswith(message)
 
 
 @pytest.mark.parametrize("version", ["1", "2.0.1", "1.0rc1"])
@@ -59,24 +30,6 @@ def test_an_invalid_version_is_rejected(version: Any) -> None:
     with pytest.raises(RegistryError) as caught:
         FunctionSchema("a", version)
     assert caught.value.kind == "invalid"
-
-
-def test_a_title_does_not_change_the_fingerprint() -> None:
-    schema = {"type": "object", "properties": {"title": {"type": "string"}}}
-    plain = FunctionSchema("f", input=schema, output={"type": "string"})
-    titled = FunctionSchema("f", input=schema | {"title": "Named"}, output={"type": "string", "title": "T"})
-    assert titled.fingerprint == plain.fingerprint
-    other = FunctionSchema("f", input=schema | {"properties": {}}, output={"type": "string"})
-    assert other.fingerprint != plain.fingerprint
-
-
-def test_the_fingerprint_depends_on_name_version_and_schemas() -> None:
-    same = FunctionSchema("add", input=dict(reversed(ADD.input.items())), output=ADD.output, description="other")
-    assert same.fingerprint == ADD.fingerprint
-    assert len(ADD.fingerprint) == 8
-    assert int(ADD.fingerprint, 16) >= 0
-    others = [FunctionSchema("add2", input=ADD.input), FunctionSchema("add", "2", input=ADD.input, output=ADD.output)]
-    assert ADD.fingerprint not in [other.fingerprint for other in others]
 
 
 def test_a_schema_survives_json_and_pickle() -> None:

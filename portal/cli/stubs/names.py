@@ -5,7 +5,7 @@ from __future__ import annotations
 import keyword
 import re
 
-from ...schema.naming import pascal_case
+from ...schema.bundle.naming import pascal_case
 
 __all__ = ["Names", "class_name", "docstring", "identifier", "is_field_name", "literal"]
 

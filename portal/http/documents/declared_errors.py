@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ...network.problem import PROBLEM
-from ...schema.bundle import SchemaBundle
-from ...schema.naming import pascal_case
+from ...schema.bundle.bundle import SchemaBundle
+from ...schema.bundle.naming import pascal_case
 from .openapi_parts import REASONS, problem_headers
 
 __all__ = ["declared_responses"]

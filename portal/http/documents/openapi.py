@@ -18,7 +18,7 @@ from ...catalogue import Entry
 from ...jsonrpc.methods import method_names
 from ...network.problem import PROBLEM
 from ...schema import FunctionSchema
-from ...schema.bundle import SchemaBundle
+from ...schema.bundle.bundle import SchemaBundle
 from ...schema.documentation.examples import examples_by_type
 from ...service import Service
 from ..messages.event_stream import EVENTS, JSON, NDJSON

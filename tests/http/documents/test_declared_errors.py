@@ -15,7 +15,7 @@ from portal import HTTPPortal, PortalError, RegistryError, function
 from portal.cli.main import main
 from portal.errors import base
 from portal.http.documents.declared_errors import declared_responses
-from portal.schema.bundle import SchemaBundle
+from portal.schema.bundle.bundle import SchemaBundle
 
 
 class Spoiled(PortalError):

@@ -11,7 +11,7 @@ import pytest
 from portal import ConfigError
 from portal.schema import Schema, ValidationLimits, set_validation_limits, validation_stats
 from portal.schema.bounds.expansion import expansion, require_bounded
-from portal.schema.bundle import SchemaBundle
+from portal.schema.bundle.bundle import SchemaBundle
 
 Make = Callable[[dict[str, Any]], dict[str, Any]]
 INTEGER = {"type": "integer"}

@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 
 from portal.schema import Schema
-from portal.schema.portable import portable
+from portal.schema.bundle.portable import portable
 
 
 def rewritten(schema: dict[str, Any], *, formats: bool = False) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from .subschemas import subschemas, walk
+from ..subschemas import subschemas, walk
 
 __all__ = ["ANNOTATIONS_OF_PLACE", "add_titles", "has_inner_references", "is_name", "name_choices", "pascal_case"]
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from portal.schema.bundle import SchemaBundle
-from portal.schema.naming import pascal_case
+from portal.schema.bundle.bundle import SchemaBundle
+from portal.schema.bundle.naming import pascal_case
 
 ORDER = {"type": "object", "properties": {"number": {"type": "integer"}}}
 

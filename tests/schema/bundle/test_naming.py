@@ -7,7 +7,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from portal.schema.naming import has_inner_references, name_choices, pascal_case
+from portal.schema.bundle.naming import has_inner_references, name_choices, pascal_case
 
 WORDS = {"type": "string", "enum": ["a", "b"]}
 POINT = {"type": "object", "properties": {"x": {"type": "number"}}, "required": ["x"], "additionalProperties": False}

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import unquote
 
-from .jsondata import copy_json, pointer
+from ..jsondata import copy_json, pointer
+from ..subschemas import map_subschemas, subschemas, walk
 from .naming import ANNOTATIONS_OF_PLACE, has_inner_references, is_name, name_choices, pascal_case
 from .portable import portable
-from .subschemas import map_subschemas, subschemas, walk
 
 __all__ = ["SchemaBundle"]
 

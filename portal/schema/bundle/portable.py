@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .jsondata import SCALAR_TYPES
-from .subschemas import map_value
+from ..jsondata import SCALAR_TYPES
+from ..subschemas import map_value
 
 __all__ = ["portable"]
 

@@ -6,7 +6,6 @@ response over piece by piece, and the caller stops waiting at its deadline.
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from time import monotonic
@@ -16,39 +15,17 @@ from ..._internal.conditions import Condition
 from ...errors import CallCancelled
 from ...network.error_mapping import as_os_error
 from ..messages.multipart import MultipartBody
+from .abandoned_exchanges import AbandonedExchanges
 from .request import ClientRequest
 
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["Abandoned", "OneTimeBody", "SessionExchange"]
+__all__ = ["OneTimeBody", "SessionExchange"]
 
 _READ_SIZE = 64 * 1024
 _MAX_PIECES = 4  # that wait for the caller
 Send = Callable[[], "requests.Response"]
-
-
-class Abandoned:
-    """Counts the exchanges that nobody waits for and that have not ended.
-
-    Threads: any.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()  # guards the numbers
-        self.running = 0
-        self.total = 0
-
-    def begin(self) -> None:
-        """Count one."""
-        with self._lock:
-            self.running += 1
-            self.total += 1
-
-    def end(self) -> None:
-        """Stop counting one, as it has ended."""
-        with self._lock:
-            self.running -= 1
 
 
 class SessionExchange:
@@ -66,7 +43,7 @@ class SessionExchange:
     Threads: any; one runs it, one waits for it.
     """
 
-    def __init__(self, request: ClientRequest, abandoned: Abandoned) -> None:
+    def __init__(self, request: ClientRequest, abandoned: AbandonedExchanges) -> None:
         self._context = request.context
         self._abandoned = abandoned
         self._changed = Condition()  # guards the attributes below

@@ -21,9 +21,10 @@ from ...address import Address
 from ...calls.deadlines import expired_error, uncalled_error
 from ...errors import CallCancelled, OverloadedError, PortalError, TransportError
 from ...network.error_mapping import Failure, as_portal_error, failure_of
+from .abandoned_exchanges import AbandonedExchanges
 from .pool import ConnectionLimits
 from .request import ClientRequest
-from .session_exchange import Abandoned, OneTimeBody, SessionExchange
+from .session_exchange import OneTimeBody, SessionExchange
 
 if TYPE_CHECKING:
     import requests
@@ -38,7 +39,7 @@ class SessionTransport:
     """Send requests through sessions.
 
     An exchange runs in a worker, so that its caller can stop waiting. An exchange whose caller has stopped waiting is
-    abandoned: it counts until it ends. If half of the workers are abandoned, further requests are rejected at once.
+    abandoned; see `AbandonedExchanges`.
 
     Args:
         source: a session for all threads, which is not closed here; or a callable that makes one for each worker.
@@ -56,18 +57,15 @@ class SessionTransport:
         self._makes_sessions = not _is_session(source)
         self._limits = limits
         self._max_exchanges = max_exchanges
-        self._max_abandoned = max(1, max_exchanges // 2)
         self._lock = new_lock()  # guards making the pool, and the set of sessions
-        self._pool: WorkerPool | None = None
-        self._is_inherited = False
         self.after_fork()
         self._is_inherited = False
         renew_after_fork(self)
 
     def after_fork(self) -> None:
         """Start without workers and sessions; called by `__init__`, and in a child process after a fork."""
-        self._pool = None
-        self._abandoned = Abandoned()
+        self._pool: WorkerPool | None = None
+        self._abandoned = AbandonedExchanges(self._max_exchanges)
         self._local = threading.local()  # the session of each worker, if sessions are made here
         self._made: weakref.WeakSet[requests.Session] = weakref.WeakSet()
         self._is_inherited = True  # the connections of a given session belong to the parent process
@@ -82,10 +80,7 @@ class SessionTransport:
             raise CallCancelled("the caller cancelled the call", address=address)
         if context.expired:
             raise expired_error(context, str(address))
-        running = self._abandoned.running
-        if running >= self._max_abandoned:
-            message = f"{running} abandoned exchanges with servers have not ended; the request was not sent"
-            raise OverloadedError(message, retry_after=1.0, address=address)
+        self._abandoned.require_few(address)
         exchange = SessionExchange(request, self._abandoned)
         future = self._submit(exchange, request)
         try:
@@ -179,7 +174,7 @@ class SessionTransport:
 
     def stats(self) -> dict[str, int]:
         """Return how many exchanges are abandoned now, and how many were."""
-        return {"abandoned": self._abandoned.running, "abandoned_total": self._abandoned.total}
+        return self._abandoned.stats()
 
     def close(self) -> None:
         """End the workers, and close the sessions that were made here. A later call starts anew."""

@@ -9,7 +9,8 @@ import pytest
 import requests
 
 from portal import CallCancelled, CallContext
-from portal.http.client.session_exchange import Abandoned, OneTimeBody, SessionExchange
+from portal.http.client.abandoned_exchanges import AbandonedExchanges
+from portal.http.client.session_exchange import OneTimeBody, SessionExchange
 from tests.support.scripted_transport import request_of
 from tests.support.waiting import WAIT, eventually
 
@@ -52,8 +53,8 @@ def started(exchange: SessionExchange, send: Callable[[], requests.Response]) ->
     return thread
 
 
-def exchange_of(context: CallContext | None = None) -> tuple[SessionExchange, Abandoned]:
-    abandoned = Abandoned()
+def exchange_of(context: CallContext | None = None) -> tuple[SessionExchange, AbandonedExchanges]:
+    abandoned = AbandonedExchanges(8)
     request = request_of()
     return SessionExchange(request if context is None else request._replace(context=context), abandoned), abandoned
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from portal import CallContext, HTTPPortal
+from portal.http.server.descriptions import Descriptions
 from portal.serving import ServingConfig
 
 WAIT = 10.0
@@ -232,7 +233,7 @@ def test_an_error_inside_portal_is_an_internal_error(server: HTTPPortal, monkeyp
     def fail(*_: Any) -> Any:
         raise KeyError("secret")
 
-    monkeypatch.setattr(server._app, "_describe", fail)
+    monkeypatch.setattr(Descriptions, "respond", fail)
     response = send_request(server, "GET", "/api")
     assert response.status == 500
     assert response.json["code"] == "portal_error"

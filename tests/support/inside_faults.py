@@ -45,6 +45,7 @@ CLASSES: dict[str, dict[str, set[str]]] = {
     "http.middleware.gathered_file": {"GatheredFile": {"after_fork", "close"}},
     "http.middleware.log_file": {"LogFile": {"close"}},
     "http.server.app": {"HTTPApp": set()},
+    "http.server.descriptions": {"Descriptions": set()},
 }
 ERRORS: list[Callable[[], BaseException]] = [
     MemoryError,

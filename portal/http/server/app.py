@@ -7,9 +7,7 @@ GET {service}     its functions           GET {base}       everything published
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Mapping
-from difflib import get_close_matches
 from typing import Any, Literal
 
 from ..._internal.json_text import MAX_CONTAINERS, BodyDecoder
@@ -20,7 +18,7 @@ from ...calls.dispatcher import Dispatcher
 from ...calls.plugins import counters_of
 from ...catalogue import Catalogue
 from ...context import CallContext, Identity
-from ...errors import AuthenticationError, PortalError, ProtocolError, RegistryError
+from ...errors import AuthenticationError, PortalError, RegistryError
 from ...http11.forwarded import Proxy, client_address, is_trusted_proxy, trusted_networks
 from ...http11.request_head import RequestHead
 from ...network.charges import RequestCharges
@@ -33,23 +31,19 @@ from ..messages.call_headers import context_of
 from ..messages.content_coding import DecompressionLimit
 from ..middleware.base import HTTPMiddleware, build_http_chain
 from .body_limits import FunctionBodies
+from .descriptions import Descriptions
 from .early_authentication import early_authentication
-from .error_responses import METHODS_OF_FUNCTION, ErrorResponses
-from .function_calls import FunctionCalls, json_response
+from .error_responses import ErrorResponses
+from .function_calls import FunctionCalls
+from .name_check import NameCheck
 from .negotiation import is_coded
 from .request_keys import RequestKeys
 from .rpc import MAX_BATCH_RESPONSE, RPCEndpoint
-from .target import Target, public_base, read_target
+from .target import RPC_PATH, Target, read_target
 
 __all__ = ["HTTPApp"]
 
 _log = get_logger("portal.http")
-_METHODS_OF_DOCUMENT = "GET, HEAD"
-_METHODS_OF_LISTING = "GET, HEAD, OPTIONS"
-_METHODS_OF_RPC = "OPTIONS, POST"
-#: The methods of RFC 9110 and its neighbours. One that is not served here gets 405, any other 501 (section 9.1).
-_METHODS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"})
-_RPC = ("rpc",)
 _BELOW = ("", "/")
 
 
@@ -109,30 +103,42 @@ class HTTPApp:
         max_batch_response: int = MAX_BATCH_RESPONSE,
     ) -> None:
         self._base = base_path
-        self._hosts = hosts or HostCheck()
         self._catalogue = catalogue
-        self._dispatcher = dispatcher
+        # who may send requests
+        self._hosts = hosts or HostCheck()
+        self._proxies = trusted_networks(trusted_proxies)
         self._authenticators = authenticators_of(auth)
         self._secrets = _credential_names(self._authenticators)
-        self._proxies = trusted_networks(trusted_proxies)
+        # around each request
         self._http_middleware = tuple(http_middleware)
         self._http_chain = build_http_chain(self._http_middleware, self._respond, self._middleware_failed)
+        around_late = self._around_late if self._http_middleware else None
+        self._name_check = NameCheck(catalogue, dispatcher.middleware)
+        # what responds
+        self.decoder = BodyDecoder(max_containers)
+        self.decompression = DecompressionLimit(max_body)
+        self._errors = ErrorResponses(self._authenticators, debug=debug)
+        self._charges = RequestCharges(dispatcher)
         self._serves_documents = documents
         self._documents = Documents(
             catalogue,
             services,
             base_path=base_path,
-            rpc_url=lambda: str(address_of(_RPC)),
+            rpc_url=lambda: str(address_of(RPC_PATH)),
             authenticators=self._authenticators,
             title=title,
             version=version,
             has_page=has_page,
         )
-        self._errors = ErrorResponses(self._authenticators, debug=debug)
-        self._listing = Listing(catalogue, services, address_of)
-        self.decoder = BodyDecoder(max_containers)
-        self.decompression = DecompressionLimit(max_body)
-        around_late = self._around_late if self._http_middleware else None
+        self._descriptions = Descriptions(
+            catalogue,
+            Listing(catalogue, services, address_of),
+            self._documents if documents else None,
+            self._charges,
+            self._errors,
+            base_path=base_path,
+            protected=bool(self._authenticators),
+        )
         self._calls = FunctionCalls(
             dispatcher,
             self._errors,
@@ -140,10 +146,7 @@ class HTTPApp:
             cache_control=f"private, max-age={int(max_age)}" if max_age >= 1 else "private, no-cache",
             around_late=around_late,
         )
-        #: See `portal.serving.messages.stored_body.BodyRules`.
-        self.body_rule = FunctionBodies(base_path, catalogue, self._authenticators).rule
-        self._keys = RequestKeys(base_path, catalogue, self._proxies, self._secrets if self._authenticators else None)
-        self._charges = RequestCharges(dispatcher)
+        keys = RequestKeys(base_path, catalogue, self._proxies, self._secrets if self._authenticators else None)
         self._rpc = RPCEndpoint(
             catalogue,
             dispatcher,
@@ -152,17 +155,18 @@ class HTTPApp:
             decoder=self.decoder,
             max_batch_response=max_batch_response,
             debug=debug,
-            key_of=self._keys.name_of,
+            key_of=keys.name_of,
             around_late=around_late,
         )
         self.batches_cut = self._rpc.batches_cut
+        # what the listener asks before a request is complete
+        #: See `portal.serving.messages.stored_body.BodyRules`.
+        self.body_rule = FunctionBodies(base_path, catalogue, self._authenticators).rule
         #: See `portal.serving.messages.app.KeyedApp`.
-        self.keys = self._keys.of
+        self.keys = keys.of
         self._early = early_authentication(
             self._authenticators, self._http_middleware, self._errors, self._secrets, self._middleware_failed
         )
-        self._has_checked_names = False
-        self._name_check = threading.Lock()  # acquired once, by the thread that checks, and never released
 
     def handle(self, request: Request) -> Response:
         """Return the response to a request; see `portal.serving.App`.
@@ -222,9 +226,8 @@ class HTTPApp:
 
     def _respond(self, request: Request) -> Response:
         context: CallContext | None = None
-        if not self._has_checked_names and self._name_check.acquire(blocking=False):
-            self._has_checked_names = True
-            self._check_names()
+        if not self._name_check.done:
+            self._name_check.run()
         try:
             context = context_of(request.headers, request.arrived)
             if self._serves_documents and request.method != "POST":
@@ -238,10 +241,10 @@ class HTTPApp:
                     request.held.hold(("identity", context.identity.name))
             path, version = self._target(request)
             if request.method != "POST":
-                return self._respond_to_other(path, version, request, context)
+                return self._descriptions.respond(path, version, request, context)
             if is_coded(request):
                 return self._errors.unsupported_coding(request, context)
-            if self._is_rpc(path):
+            if path == RPC_PATH and self._catalogue.find(path) is None:
                 return self._rpc.respond(request, context)
             try:
                 entry = self._catalogue.find(path, version)
@@ -252,24 +255,11 @@ class HTTPApp:
             return self._calls.respond(entry, request, context)
         except PortalError as error:
             _note_guess(request, error)
-            allow = {"Allow": self._allow(request)} if error.status == 405 else {}
+            allow = {"Allow": self._descriptions.allowed_methods(request)} if error.status == 405 else {}
             return self._errors.respond(request, error, context, allow)
         except Exception as error:
             _log.exception("responding to %s %s failed", request.method, request.path)
             return self._errors.internal(request, error, context)
-
-    def _check_names(self) -> None:
-        """Log the names given to middleware that name nothing published: a typo would silently disable the rule.
-
-        The first request does this, as everything is published by then.
-        """
-        published = {name for entry in self._catalogue.entries() for name in (entry.function.name, entry.group)}
-        for layer in self._dispatcher.middleware:
-            named = getattr(layer, "named", None)  # of Portal's middleware; that of others may be anything
-            for name in sorted(named - published) if isinstance(named, frozenset) else ():
-                near = get_close_matches(name, published, 1)
-                hint = f"; did you mean {near[0]}?" if near else ""
-                _log.error("%s names %s, which is not published here%s", type(layer).__name__, name, hint)
 
     # routing
 
@@ -281,20 +271,6 @@ class HTTPApp:
             raise RegistryError(f"no function is published at {request.path[:200]}")
         return read_target(tail, request.query)
 
-    def _is_rpc(self, path: tuple[str, ...]) -> bool:
-        return path == _RPC and self._catalogue.find(path) is None
-
-    def _respond_to_other(
-        self, path: tuple[str, ...], version: str | None, request: Request, context: CallContext
-    ) -> Response:
-        """Return the response to a request that calls no function."""
-        method = request.method
-        if method == "OPTIONS":
-            return Response(204, [("Allow", self._allow(request)), ("X-Request-ID", context.request_id)])
-        if method in ("GET", "HEAD") and not self._is_rpc(path):
-            return self._describe(path, version, request, context)
-        raise ProtocolError(f"method {method} is not allowed here", status=405 if method in _METHODS else 501)
-
     def _reject_unknown(
         self, path: tuple[str, ...], version: str | None, request: Request, context: CallContext
     ) -> Response:
@@ -305,40 +281,6 @@ class HTTPApp:
         except PortalError as error:
             return self._errors.respond(request, error, context, reply)
         return self._calls.respond(entry, request, context)  # published meanwhile
-
-    def _describe(self, path: tuple[str, ...], version: str | None, request: Request, context: CallContext) -> Response:
-        base = public_base(request)
-        reply: dict[str, str] = {}
-        try:
-            if self._listing.is_list(path) or not self._is_published(path, version):
-                self._charges.charge(request.peer, context, reply)
-            response = json_response(200, self._listing.describe(path, version, base), context)
-        except PortalError as error:
-            return self._errors.respond(request, error, context, reply)
-        response.headers.extend(reply.items())
-        if base is not None:  # the addresses repeat the Host header, which a client may forge
-            response.add_header("Cache-Control", "private, no-store")
-        elif self._authenticators:
-            # Shared caches store responses unless the request has Authorization (RFC 9111 section 3.5).
-            response.add_header("Cache-Control", "private, no-cache")
-        return response
-
-    def _is_published(self, path: tuple[str, ...], version: str | None) -> bool:
-        try:
-            return self._catalogue.find(path, version) is not None
-        except RegistryError:
-            return False
-
-    def _allow(self, request: Request) -> str:
-        """Return the allowed methods of the request's path (RFC 9110 section 10.2.1)."""
-        if self._serves_documents and self._documents.find(request.path) is not None:
-            return _METHODS_OF_DOCUMENT
-        path, _ = read_target(request.path[len(self._base) :], "")
-        if self._catalogue.find(path) is not None:
-            return METHODS_OF_FUNCTION
-        if path == _RPC:
-            return _METHODS_OF_RPC
-        return _METHODS_OF_LISTING if self._listing.is_list(path) else METHODS_OF_FUNCTION
 
 
 def _note_guess(request: Request, error: PortalError) -> None:

@@ -15,9 +15,11 @@ from ...address import Address
 from ...errors import AddressError, RegistryError
 from ...serving import Request
 
-__all__ = ["check_encoding", "public_base", "read_target"]
+__all__ = ["RPC_PATH", "check_encoding", "public_base", "read_target"]
 
 Target = tuple[tuple[str, ...], str | None]
+#: The path of JSON-RPC, unless a function is published there.
+RPC_PATH = ("rpc",)
 _MAX_CACHED = 256  # characters
 #: Percent-encoded letters, digits, "-", ".", "_" and "~" (unreserved characters, RFC 3986 section 2.3).
 _NEEDLESS = re.compile(r"%(?:2[DE]|3[0-9]|[46][1-9A-F]|[57][0-9A]|5F|7E)", re.IGNORECASE)

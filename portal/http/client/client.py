@@ -43,6 +43,7 @@ from .compression import CompressingTransport
 from .files import encode_files, is_file, receive_file
 from .pool import ConnectionLimits, ConnectionPools
 from .request import NO_HEADERS, ClientRequest, ClientResponse, SendsRequests
+from .requests_session.transport import SessionTransport
 from .result import (
     ReceivedResponse,
     check_containers,
@@ -52,7 +53,6 @@ from .result import (
     require_success,
     require_type,
 )
-from .session_transport import SessionTransport
 from .tls_pool import TLSConnectionPools
 from .transport import HTTPTransport
 from .urllib3_transport import Urllib3Transport

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator, Mapping
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from ..._internal.conditions import Condition
-from ...errors import CallCancelled
-from ...network.error_mapping import as_os_error
-from ..messages.multipart import MultipartBody
+from ...._internal.conditions import Condition
+from ....errors import CallCancelled
+from ....network.error_mapping import as_os_error
+from ...messages.multipart import MultipartBody
+from ..request import ClientRequest
 from .abandoned_exchanges import AbandonedExchanges
-from .request import ClientRequest
 
 if TYPE_CHECKING:
     import requests

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import threading
 
-from ...address import Address
-from ...errors import OverloadedError
+from ....address import Address
+from ....errors import OverloadedError
 
 __all__ = ["AbandonedExchanges"]
 

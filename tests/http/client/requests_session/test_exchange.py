@@ -9,8 +9,8 @@ import pytest
 import requests
 
 from portal import CallCancelled, CallContext
-from portal.http.client.abandoned_exchanges import AbandonedExchanges
-from portal.http.client.session_exchange import OneTimeBody, SessionExchange
+from portal.http.client.requests_session.abandoned_exchanges import AbandonedExchanges
+from portal.http.client.requests_session.exchange import OneTimeBody, SessionExchange
 from tests.support.scripted_transport import request_of
 from tests.support.waiting import WAIT, eventually
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from portal import Address, OverloadedError
-from portal.http.client.abandoned_exchanges import AbandonedExchanges
+from portal.http.client.requests_session.abandoned_exchanges import AbandonedExchanges
 
 ADDRESS = Address.parse("http://stock.example/api/count")
 

@@ -13,18 +13,18 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from ..._internal.at_fork import new_lock, renew_after_fork
-from ..._internal.executor import WorkerPool
-from ..._internal.settings import require
-from ..._internal.shutdown import raise_if_shutting_down
-from ...address import Address
-from ...calls.deadlines import expired_error, uncalled_error
-from ...errors import CallCancelled, OverloadedError, PortalError, TransportError
-from ...network.error_mapping import Failure, as_portal_error, failure_of
+from ...._internal.at_fork import new_lock, renew_after_fork
+from ...._internal.executor import WorkerPool
+from ...._internal.settings import require
+from ...._internal.shutdown import raise_if_shutting_down
+from ....address import Address
+from ....calls.deadlines import expired_error, uncalled_error
+from ....errors import CallCancelled, OverloadedError, PortalError, TransportError
+from ....network.error_mapping import Failure, as_portal_error, failure_of
+from ..pool import ConnectionLimits
+from ..request import ClientRequest
 from .abandoned_exchanges import AbandonedExchanges
-from .pool import ConnectionLimits
-from .request import ClientRequest
-from .session_exchange import OneTimeBody, SessionExchange
+from .exchange import OneTimeBody, SessionExchange
 
 if TYPE_CHECKING:
     import requests

@@ -1,0 +1,1 @@
+"""Requests through a session of the requests library, in threads that their callers need not wait for."""

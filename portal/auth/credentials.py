@@ -262,7 +262,9 @@ def _called(function: Callable[..., Any], *args: Any) -> Any:
         origin = failure_origin(error)
     # Without message and cause: this error may travel on to a client of this process.
     _log.error("the callable of a credential failed: %s", origin)
-    raise AuthenticationError("there is no credential to send: its callable failed")
+    raise AuthenticationError(
+        "the call was not sent: the callable that provides its credential raised an exception; the log has the cause"
+    )
 
 
 def _bearer(path: str, token: Any) -> dict[str, str]:

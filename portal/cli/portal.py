@@ -130,7 +130,7 @@ def _load_authenticators(auth: str, debug: bool) -> list[Any]:
     value = load(auth, debug, "--auth")
     if isinstance(value, type):
         raise click.BadParameter(
-            f"{auth} must be an authenticator, got the class; name an instance", param_hint="--auth"
+            f"{auth} is a class, not an authenticator; pass the name of an instance", param_hint="--auth"
         )
     found = list(value) if isinstance(value, list | tuple) else [value]
     if not found or any(one is None for one in found):

@@ -86,7 +86,7 @@ class _FileTable(NameTable):
 
 def _table_of(data: Any) -> _Table:
     if not isinstance(data, dict) or not all(isinstance(rows, list) for rows in data.values()):
-        raise ValueError("the file must hold an object with a list of instances for each name")
+        raise ValueError("the file must contain a JSON object that maps each name to a list of instances")
     return {name: tuple(_instance_of(row) for row in rows) for name, rows in data.items()}
 
 

@@ -20,7 +20,7 @@ from tests.support.command import run
         ),
         (["--auth", "served_things:nothing"], 2, "Invalid value for --auth: served_things has no nothing"),
         (["--auth", "served_things:number"], 2, "auth"),
-        (["--auth", "served_things:ApiKeyAuth"], 2, "got the class; name an instance"),
+        (["--auth", "served_things:ApiKeyAuth"], 2, "is a class, not an authenticator"),
         (["--auth", "served_things:keys", "--token", "a=b"], 2, "both read bearer tokens"),
         (["--auth", "served_things:jwt", "--token", "a=b"], 2, "both read bearer tokens"),
         (["--auth", "served_things:missing"], 2, "must be an authenticator or a list"),

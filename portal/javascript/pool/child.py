@@ -203,7 +203,9 @@ class _Child:
             if late:
                 error = EngineError("timeout", "the time limit has passed")
             elif number == signal.SIGKILL:
-                error = EngineError("memory", "the system ended the child process")
+                error = EngineError(
+                    "memory", "the operating system killed the child process, probably because memory ran out"
+                )
             self._connection.sendall(pack(["error", error.to_dict()]))
 
     def _host(self, kind: str, text: str) -> str:

@@ -184,7 +184,9 @@ class ChildProcess:
         if late or name in ("SIGALRM", "SIGXCPU"):
             return EngineError("timeout", "the time limit has passed", broken=True)
         if name == "SIGKILL":
-            return EngineError("memory", "the system ended the child process", broken=True)
+            return EngineError(
+                "memory", "the operating system killed the child process, probably because memory ran out", broken=True
+            )
         return EngineError("execute", f"the child process crashed: {name}", name="Crash", broken=True)
 
     def _send(self, data: bytes) -> None:

@@ -64,7 +64,8 @@ def variables_of(kind: Any, args: tuple[Any, ...]) -> dict[Any, Any]:
         if not isinstance(name, typing.TypeVar):
             where = type_name(kind)
             raise ConfigError(
-                f"{where}: the type variable {name} stands for several types, which no schema has", path=where
+                f"{where}: a schema cannot describe {name}, because it stands for several types; use a TypeVar",
+                path=where,
             )
         if index < len(args):
             found[name] = args[index]

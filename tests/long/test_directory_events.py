@@ -8,17 +8,15 @@ from statistics import median
 import pytest
 
 from tests.support.directory_events import Events
+from tests.support.directory_members import DIRECTORY_KINDS, members_of
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "redis"])
-def test_50_events_long(
-    kind: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PORTAL_TEST_DIRECTORY", "")
-    url = f"sqlite://{tmp_path}/portals.sqlite" if kind == "sqlite" else request.getfixturevalue("valkey_url") + "#long"
-    events = Events(url, seed=11)
-    events.run(50)
-    print(f"\n{kind}: {events.calls} calls, {len(events.failures)} failed; a lease of 2 s")
+@pytest.mark.parametrize("kind", DIRECTORY_KINDS)
+def test_50_events_long(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    with members_of(kind, tmp_path, request) as members:
+        events = Events(members, seed=11)
+        events.run(50)
+    print(f"\n{kind}: {events.calls} calls, {len(events.failures)} failed; a lease of 2 s, a TTL of 1 s")
     for event, times in sorted(events.times.items()):
         print(f"  {event:8} {len(times):3} times: {median(times):.2f} s, at most {max(times):.2f} s")
     assert events.failures == []

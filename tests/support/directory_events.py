@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
-import subprocess
 import threading
 from collections import defaultdict
 from time import monotonic
-from typing import Any
 
 from portal import Address, Consumer
 from portal.directory import Instance, PolledDirectory, open_directory
 from portal.resilience import Hedge, Policy
-from portal.testing import ServerProcesses
+from tests.support.directory_members import Members
 
 __all__ = ["Events"]
 
 WAIT = 120.0
-TARGETS = ("tests.support.registered_portal:portal", "tests.support.registered_portal:pid")
+_MIN_ALIVE = 3
 
 
 class Events:
@@ -33,10 +29,9 @@ class Events:
         times: seconds from an event to its effect, by the kind of the event.
     """
 
-    def __init__(self, url: str, seed: int) -> None:
-        self._url = url
+    def __init__(self, members: Members, seed: int) -> None:
+        self._members = members
         self._random = random.Random(seed)
-        self._servers = ServerProcesses()
         self._alive: list[Address] = []
         self._changed = threading.Condition()
         self._seen: set[str] = set()
@@ -46,16 +41,16 @@ class Events:
         self.times: dict[str, list[float]] = defaultdict(list)
 
     def run(self, count: int, threads: int = 2) -> None:
-        directory = open_directory(self._url)
+        directory = open_directory(self._members.url)
         watch = directory.watch("pid", self._note)
         try:
-            for _ in range(3):
+            for _ in range(_MIN_ALIVE):
                 self._join("start")
             workers = [threading.Thread(target=self._load, args=(directory,)) for _ in range(threads)]
             for worker in workers:
                 worker.start()
             try:
-                kinds = ["join", "leave", "kill", "freeze"] * (count // 4 + 1)
+                kinds = self._members.kinds * (count // len(self._members.kinds) + 1)
                 for kind in kinds[:count]:
                     getattr(self, f"_{kind}")(kind)
             finally:
@@ -65,16 +60,15 @@ class Events:
         finally:
             watch.close()
             directory.close()
-            self._servers.close()
 
     def _note(self, found: tuple[Instance, ...]) -> None:
         with self._changed:
-            self._seen = {one.address.authority for one in found}
+            self._seen = {_port_of(one.address) for one in found}
             self._changed.notify_all()
 
     def _wait(self, kind: str, base: Address, *, there: bool, begun: float) -> None:
         with self._changed:
-            assert self._changed.wait_for(lambda: (base.authority in self._seen) is there, WAIT), (kind, str(base))
+            assert self._changed.wait_for(lambda: (_port_of(base) in self._seen) is there, WAIT), (kind, str(base))
             self.times[kind].append(monotonic() - begun)
 
     def _load(self, directory: PolledDirectory) -> None:
@@ -87,46 +81,43 @@ class Events:
                     self.failures.append(f"{type(error).__name__}: {error}")
                 self.calls += 1
 
-    def _process(self, base: Address) -> subprocess.Popen[Any]:
-        return self._servers._processes[base]
-
     def _take(self) -> Address:
-        while len(self._alive) < 3:
+        while len(self._alive) < _MIN_ALIVE:
             self._join("join")
         base = self._random.choice(self._alive)
         self._alive.remove(base)
         return base
 
     def _join(self, kind: str) -> None:
-        os.environ["PORTAL_TEST_DIRECTORY"] = self._url
-        base = self._servers(*TARGETS)
+        base = self._members.start()
         begun = monotonic()  # it serves now
+        self._members.enlist(base)
         self._alive.append(base)
         self._wait(kind, base, there=True, begun=begun)
 
     def _leave(self, kind: str) -> None:
         base = self._take()
-        process = self._servers._processes.pop(base)
-        assert process.stdin is not None
-        assert process.stdout is not None
         begun = monotonic()
-        process.stdin.close()
-        self._wait(kind, base, there=False, begun=begun)
-        process.wait(WAIT)
-        process.stdout.close()
+        with self._members.leaving(base):
+            self._wait(kind, base, there=False, begun=begun)
 
     def _kill(self, kind: str) -> None:
         base = self._take()
         begun = monotonic()
-        self._process(base).kill()
+        self._members.kill(base)
         self._wait(kind, base, there=False, begun=begun)
 
     def _freeze(self, kind: str) -> None:
         base = self._take()
         begun = monotonic()
-        self._process(base).send_signal(signal.SIGSTOP)
+        self._members.freeze(base)
         self._wait(kind, base, there=False, begun=begun)
         begun = monotonic()
-        self._process(base).send_signal(signal.SIGCONT)
+        self._members.thaw(base)
         self._wait("thaw", base, there=True, begun=begun)
         self._alive.append(base)
+
+
+def _port_of(address: Address) -> str:
+    """Return what tells the members apart: in DNS they have the name of their host."""
+    return address.authority.rpartition(":")[2]

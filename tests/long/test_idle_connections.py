@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-CONFIG = {"idle_timeout": 600.0, "connections": 10_000, "backlog": 1024}
+CONFIG = {"idle_timeout": 600.0, "connections": 10_000, "connections_per_client": 10_000, "backlog": 1024}
 BUSY = 16
 
 

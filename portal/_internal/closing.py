@@ -35,17 +35,23 @@ def close_and_log(resource: object, name: str) -> None:
         _log.exception("closing %s failed", name)
 
 
-def run_all(*steps: Callable[[], object]) -> None:
+def run_all(*steps: Callable[[], object], attempts: int = 1) -> None:
     """Call each of the steps, also after one has raised.
+
+    Args:
+        attempts: how often a step that raises is called at most. With 2, one exception leaves nothing undone.
 
     Raises: what the last failed step has raised.
     """
     failure: BaseException | None = None
     for step in steps:
-        try:
-            step()
-        except BaseException as error:
-            failure = error
+        for _ in range(attempts):
+            try:
+                step()
+            except BaseException as error:
+                failure = error
+            else:
+                break
     if failure is not None:
         raise failure
 

@@ -73,7 +73,11 @@ class Output:
         Args:
             flush: whether to send it now; otherwise the caller calls `flush` later.
         """
-        self._queue.add(text)
+        try:
+            self._queue.add(text)
+        except BaseException as error:  # the compressor may know a part of it
+            self._owner.abort(str(error) or type(error).__name__)
+            raise
         if flush:
             self.flush()
 

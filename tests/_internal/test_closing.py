@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from portal._internal.closing import ClosingIterator, close_and_log, close_resource
+from portal._internal.closing import ClosingIterator, close_and_log, close_resource, run_all
 
 
 class Resource:
@@ -76,3 +76,20 @@ def test_an_iterator_closes_the_one_inside_and_ends() -> None:
     assert list(outer) == []
     outer.close()
     assert closed == [True]
+
+
+def test_a_step_that_raises_once_is_called_again() -> None:
+    called: list[str] = []
+
+    def first() -> None:
+        called.append("first")
+        if called.count("first") == 1:
+            raise MemoryError
+
+    def second() -> None:
+        called.append("second")
+        raise SystemExit(1)
+
+    with pytest.raises(SystemExit):
+        run_all(first, second, lambda: called.append("third"), attempts=2)
+    assert called == ["first", "first", "second", "second", "third"]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from ...address import Address
 from ...errors import PortalError, ProtocolError, TransportError
-from ..events import OutgoingCall
+from ..events import CallEnded, Event, OutgoingCall
 from ..protocol import Session
-from .exchange import Control, Exchange, Sendable
+from .exchange import Control, Sendable
 from .failures import copy_error, is_refused
 from .settings import LinkSettings
 
-__all__ = ["LinkCalls"]
+__all__ = ["LinkCalls", "finish_all"]
 
 _GOING_AWAY = "the server is going away and takes no more calls"
 
@@ -58,12 +58,12 @@ class LinkCalls:
         """Keep a call until there is a connection."""
         self._waiting[exchange] = None
 
-    def take_waiting(self) -> list[Sendable]:
-        """Return the calls that wait, in order; they wait no more."""
-        waiting, self._waiting = list(self._waiting), {}
-        return waiting
+    @property
+    def waiting(self) -> list[Sendable]:
+        """The calls that wait, in order."""
+        return list(self._waiting)
 
-    def discard(self, exchange: Exchange) -> None:
+    def discard(self, exchange: Sendable) -> None:
         """Remove a call that waits."""
         self._waiting.pop(exchange, None)
 
@@ -92,6 +92,7 @@ class LinkCalls:
             session.cancel(call)
             raise self._too_long(len(text))
         exchange.call = call
+        self._waiting.pop(exchange, None)
         exchange.sends += 1
         exchange.sent_at = now
         if exchange.resumable and self._sessions:
@@ -130,17 +131,14 @@ class LinkCalls:
             reason: of the loss of the connection.
             resumable: whether calls whose responses a session might keep are among them.
         """
-        again: list[Sendable] = []
-        for call in self.in_flight:
-            exchange = call.tag
-            if exchange.resumable and not resumable:
-                continue
-            self.session.cancel(call)
-            if exchange.may_be_sent_again():
-                again.append(exchange)
-            else:
-                exchange.lost(self._address, reason)
+        # Each call stays in one of the two places until it has ended, whatever step raises.
+        ended = [call for call in self.in_flight if resumable or not call.tag.resumable]
+        again = [call.tag for call in ended if call.tag.may_be_sent_again()]
         self._waiting = dict.fromkeys([*again, *self._waiting])
+        for call in ended:
+            if not call.tag.may_be_sent_again():
+                call.tag.lost(self._address, reason)
+            self.session.cancel(call)
 
     def unconnected(self, error: PortalError, *, is_final: bool, is_patient: bool) -> None:
         """End calls as an attempt to connect has failed.
@@ -166,20 +164,31 @@ class LinkCalls:
         """
         reason = TransportError(_GOING_AWAY, delivery="not_sent", address=self._address) if error is None else error
         for exchange in [one for one in self._waiting if one.fails_fast]:
-            del self._waiting[exchange]
-            exchange.finish(None, copy_error(reason, sent=exchange.sends > 0))
+            self.end_waiting(exchange, copy_error(reason, sent=exchange.sends > 0))
         for call in self.in_flight:
             if call.tag.fails_fast and call.tag.idempotent:
-                self.session.cancel(call)
                 call.tag.finish(None, copy_error(reason, sent=True))
+                self.session.cancel(call)
 
     def fail_in_flight(self, error: PortalError) -> None:
         """End the calls in flight with an error that says that they may have been executed."""
         for call in self.in_flight:
-            self.session.cancel(call)
             call.tag.finish(None, copy_error(error, sent=True))
+            self.session.cancel(call)
 
     def fail_waiting(self, error: PortalError) -> None:
         """End the calls that wait with an error."""
-        for exchange in self.take_waiting():
-            exchange.finish(None, copy_error(error, sent=exchange.sends > 0))
+        for exchange in self.waiting:
+            self.end_waiting(exchange, copy_error(error, sent=exchange.sends > 0))
+
+    def end_waiting(self, exchange: Sendable, error: PortalError) -> None:
+        """End a call that waits."""
+        exchange.finish(None, error)
+        self._waiting.pop(exchange, None)
+
+
+def finish_all(events: list[Event]) -> None:
+    """Finish the calls of callers that a session has ended and forgotten, as handling the events has failed."""
+    for event in events:
+        if isinstance(event, CallEnded) and not isinstance(event.call.tag, Control):
+            event.call.tag.finish(event.result, event.error)

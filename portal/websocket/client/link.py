@@ -17,12 +17,13 @@ from time import monotonic
 from typing import Any
 
 from ..._internal.at_fork import new_lock
+from ..._internal.closing import run_all
 from ..._internal.json_text import JSONObject, JSONValue
 from ...address import Address
 from ...errors import PortalError, TransportError
 from ..close_codes import CloseCode
 from ..events import CallEnded, Event, GoAwayReceived, ItemReceived, Send
-from .calls import LinkCalls
+from .calls import LinkCalls, finish_all
 from .dialer import Dialed, Dialer
 from .exchange import Control, Exchange, Sendable, StreamExchange
 from .failures import as_failure, close_error, is_final, report_failure
@@ -75,14 +76,12 @@ class Link:
         self.address = address
         self.base = address.segments
         self._dialer, self._reader, self._threads = dialer, reader, threads
-        self._settings = settings
-        self._clock = clock
+        self._settings, self._clock = settings, clock
         self._lock = new_lock()  # guards the attributes below; never held while a caller waits
         self._lifecycle = Lifecycle(settings.reconnect, observe=observe)
         self._calls = LinkCalls(address, settings)
-        self._session = self._calls.session
-        self._pending = self._session.outgoing.by_id
-        self._peer = LinkPeer(functions, self._session, self._lock, self._send_text)
+        self._session, self._pending = self._calls.session, self._calls.session.outgoing.by_id
+        self._peer = LinkPeer(functions, self._session, self._lock, self._send_text, reader.call_soon)
         self._resumption = Resumption(settings.sessions, clock)
         self._renewal = CredentialRenewal(dialer, address, reader, threads, self._lock, self._send_if_ready, clock)
         self._transport: Transport | None = None
@@ -205,24 +204,24 @@ class Link:
                 dialing = self._threads.submit(self._dial)
                 dialing.add_done_callback(partial(report_failure, self._dial_failed, soon=self._reader.call_soon))
             except BaseException as error:
-                self._failed(as_failure(error, self.address))
+                run_all(partial(self._failed, as_failure(error, self.address)), attempts=2)
                 if not isinstance(error, Exception):
                     raise
 
     def _failed(self, error: PortalError) -> None:
-        self.last_error = error
-        final, now = is_final(error), self._clock()
-        self._calls.unconnected(error, is_final=final, is_patient=self._lifecycle.is_patient(now))
-        if final or not self._lifecycle.was_open:
-            self._subscriptions.end_all(error)
-        self._lifecycle.failed(now, wanted=self._is_wanted())
-        self._schedule()
+        self.last_error, final, now = error, is_final(error), self._clock()
+        run_all(
+            lambda: self._calls.unconnected(error, is_final=final, is_patient=self._lifecycle.is_patient(now)),
+            partial(self._subscriptions.end_all, error) if final or not self._lifecycle.was_open else bool,
+            lambda: self._lifecycle.failed(now, wanted=self._is_wanted()),
+            self._schedule,
+            attempts=2,
+        )
 
     def _schedule(self) -> None:
         """Arrange for the next attempt of a connection that waits for it."""
         if self._retry is not None:
             self._retry.cancel()
-            self._retry = None
         if self._lifecycle.state is S.WAITING:
             when, expiry = self._lifecycle.retry_at, self._resumption.expires_at
             if expiry is not None and self._calls.in_flight:
@@ -251,7 +250,7 @@ class Link:
             renew, self._renew = self._renew, False
             self._attach(self._dialer.dial(self.address, renew=renew))
         except BaseException as error:
-            self._dial_failed(error)
+            run_all(partial(self._dial_failed, error), attempts=2)
 
     def _dial_failed(self, error: BaseException) -> None:
         with self._lock:
@@ -305,11 +304,11 @@ class Link:
         """Subscribe again, and send what waits."""
         for subscriber in self._subscriptions:
             self._subscriptions.request(subscriber)
-        for exchange in self._calls.take_waiting():
+        for exchange in self._calls.waiting:
             try:
                 self._send_now(exchange)
             except PortalError as error:
-                exchange.finish(None, error)
+                self._calls.end_waiting(exchange, error)
 
     def _on_session(self, result: JSONValue, error: PortalError | None) -> None:
         self._resumption.on_session(result, error)
@@ -337,8 +336,7 @@ class Link:
 
     def _send_now(self, exchange: Sendable, *, flush: bool = True) -> None:
         text = self._calls.encode(exchange, len(self.base), self._clock(), keeps=self._resumption.session is not None)
-        if self._transport is not None:
-            self._transport.send(text, flush=flush)
+        self._send_text(text, flush=flush)
 
     def _send_if_ready(self, control: Control) -> None:
         if self._is_ready():
@@ -347,9 +345,9 @@ class Link:
     def _notify(self, method: str, params: JSONObject) -> None:
         self._send_text(self._session.notify(method, params) if self._is_ready() else None)
 
-    def _send_text(self, text: bytes | None) -> None:
+    def _send_text(self, text: bytes | None, *, flush: bool = True) -> None:
         if text is not None and self._transport is not None:
-            self._transport.send(text)
+            self._transport.send(text, flush=flush)
 
     # what arrives, in the reading thread
 
@@ -357,7 +355,12 @@ class Link:
         """Take a message of the server."""
         with self._lock:
             if transport is self._transport:
-                self._handle(self._session.receive(text, self._clock()), len(text))
+                events = self._session.receive(text, self._clock())
+                try:
+                    self._handle(events, len(text))
+                except BaseException:
+                    finish_all(events)
+                    raise
                 if self._closing_when_idle or self._lifecycle.state is S.CLOSING:
                     self._after_a_call()
 
@@ -382,19 +385,16 @@ class Link:
                 return
             self._transport = None
             error = self.last_error = close_error(code, reason, self.address)
-            try:
-                self._settle(code, error)
-            finally:
-                self._lifecycle.lost(self._clock(), wanted=self._is_wanted(), delay=self._delay)
-                self._schedule()
-                self._after_a_call()
-
-    def _settle(self, code: int, error: PortalError) -> None:
-        self._peer.lost()
-        self._renewal.lost()
-        self._resumption.interrupt(code)
-        self._renew = self._renew or code == CloseCode.CREDENTIALS_EXPIRED
-        final = code == CloseCode.FORBIDDEN
-        self._calls.lost(error, resumable=self._resumption.session is None, is_final=final)
-        self._resumption.keep()
-        self._subscriptions.lost(error if final else None)
+            final, self._renew = code == CloseCode.FORBIDDEN, self._renew or code == CloseCode.CREDENTIALS_EXPIRED
+            run_all(
+                self._peer.lost,
+                self._renewal.lost,
+                lambda: self._resumption.interrupt(code),
+                lambda: self._calls.lost(error, resumable=self._resumption.session is None, is_final=final),
+                self._resumption.keep,
+                lambda: self._subscriptions.lost(error if final else None),
+                lambda: self._lifecycle.lost(self._clock(), wanted=self._is_wanted(), delay=self._delay),
+                self._schedule,
+                self._after_a_call,
+                attempts=2,
+            )

@@ -18,6 +18,7 @@ from typing import Protocol
 
 from ..._internal.at_fork import new_lock, renew_after_fork
 from ..._internal.background import BackgroundLoop
+from ..._internal.closing import run_all
 from ..._internal.log import get_logger
 from .poller import EpollPoller, Poller, make_poller
 
@@ -240,7 +241,7 @@ class Reader:
     def _fail(self, handler: Handler, error: BaseException) -> None:
         _log.debug("a WebSocket connection failed: %r", error)
         try:
-            handler.on_failure(error)
+            run_all(lambda: handler.on_failure(error), attempts=2)
         except BaseException:
             _log.exception("a failed WebSocket connection could not be closed")
             self.detach(handler)
@@ -287,14 +288,13 @@ class Reader:
     def _recover(self) -> None:
         """Make the selector anew, and watch again whatever still can be watched."""
         watched, self._watched = self._watched, {}
+        self._changes.extendleft((handler, True) for handler in watched)  # first: the next line may raise
         if self._selector is not None:
             with suppress(Exception):
                 self._selector.close()
         with self._lock:
             self._open()
             self._active = True
-        for handler in watched:
-            self._changes.append((handler, True))
 
 
 _shared_lock = new_lock()  # guards the creation of the shared reader

@@ -77,8 +77,10 @@ class ReceivingCaller:
                     continue
                 try:
                     self._receive()
-                except Exception as error:
+                except BaseException as error:
                     self._fail(error)
+                    if not isinstance(error, Exception):
+                        raise  # such as KeyboardInterrupt, which is for the caller
 
 
 class _Waker:

@@ -8,6 +8,7 @@ from concurrent.futures import Executor
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ..._internal.background import run_apart
 from ..._internal.job_queue import Keys
 from ..._internal.json_text import JSONObject, JSONValue
 from ..._internal.log import get_logger
@@ -16,6 +17,7 @@ from ...errors import ConfigError, PortalError, RegistryError
 from ...function import Function
 from ..events import CallReceived, CancelReceived, CreditReceived, Event, IncomingCall
 from ..protocol import Session
+from .failures import report_failure
 
 if TYPE_CHECKING:
     from ..server.calls import Calls
@@ -65,9 +67,15 @@ class ServedFunctions:
                 self._calls = Calls(self._catalogue, dispatcher, Authentication(()), charges, {}, base="client")
             return self._calls
 
-    def run(self, work: Callable[[], object]) -> None:
-        """Run work in a thread. Raises: OverloadedError."""
-        self._threads().submit(work)
+    def run(self, work: Callable[[], object], failed: Callable[[BaseException], object]) -> None:
+        """Run work in a thread.
+
+        Args:
+            failed: gets what the work has raised, or why it was not begun, in any thread.
+
+        Raises: OverloadedError.
+        """
+        self._threads().submit(work).add_done_callback(partial(report_failure, failed))
 
 
 class LinkPeer:
@@ -78,6 +86,7 @@ class LinkPeer:
         session: of the link.
         lock: of the link.
         send: sends a text; it is called with the lock held.
+        soon: calls something later, in a thread that does not hold the lock.
 
     Threads: any. `handle` and `lost` are called with the lock held.
     """
@@ -86,7 +95,12 @@ class LinkPeer:
     request: Any = None  # there is no handshake to authenticate
 
     def __init__(
-        self, functions: ServedFunctions | None, session: Session, lock: threading.Lock, send: Callable[[bytes], object]
+        self,
+        functions: ServedFunctions | None,
+        session: Session,
+        lock: threading.Lock,
+        send: Callable[[bytes], object],
+        soon: Callable[[Callable[[], object]], object],
     ) -> None:
         self.id = self.address = ""
         self.client = "server"
@@ -94,6 +108,7 @@ class LinkPeer:
         self._session = session
         self._lock = lock
         self._send = send
+        self._soon = soon
 
     def handle(self, event: Event) -> bool:
         """Handle an event of a call of the server. Return whether it was one."""
@@ -118,7 +133,7 @@ class LinkPeer:
             self._end(self._session.fail(call, RegistryError(message, name=call.method[:100])))
             return
         try:
-            functions.run(partial(self._run, functions, call))
+            functions.run(partial(self._run, functions, call), partial(self._not_run, call))
         except Exception as error:  # without a response the server would wait until its deadline
             self._end(self._session.fail(call, _as_portal_error(error)))
 
@@ -130,15 +145,19 @@ class LinkPeer:
                 _log.exception("a call of the server failed: method=%s", call.method[:100])
             self.fail(call, _as_portal_error(error))
 
+    def _not_run(self, call: IncomingCall, error: BaseException) -> None:
+        self._soon(lambda: self.fail(call, _as_portal_error(error)))
+
     def _cancel(self, call: IncomingCall) -> None:
         tag = call.tag
         if tag is None or self._functions is None:
             return
+        cancel = partial(run_apart, "portal-websocket-cancel", tag.cancel)
         try:
             # Not in this thread: `on_cancel` of the function may need the lock.
-            self._functions.run(tag.cancel)
-        except Exception:  # the loss of a connection must not end half-way for it
-            _log.exception("a call of the server cannot be cancelled: method=%s", call.method[:100])
+            self._functions.run(tag.cancel, lambda error: self._soon(cancel))
+        except BaseException:  # the loss of a connection must not end half-way for it
+            self._soon(cancel)
 
     def _end(self, text: bytes | None) -> None:
         if text is not None:
@@ -168,7 +187,11 @@ class LinkPeer:
     def run_in_worker(self, kind: Hashable, keys: Keys, work: Any) -> None:
         """Have work done by a thread. Raises: OverloadedError."""
         assert self._functions is not None
-        self._functions.run(lambda: work(None))
+        self._functions.run(lambda: work(None), _log_failure)
+
+
+def _log_failure(error: BaseException) -> None:
+    _log.error("work for a call of the server failed", exc_info=error)
 
 
 def _as_portal_error(error: BaseException) -> PortalError:

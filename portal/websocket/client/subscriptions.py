@@ -102,8 +102,8 @@ class SubscriptionTable:
     def end_all(self, error: PortalError | None) -> None:
         """End every subscription, with an error or without one."""
         for subscriber in list(self.ids):
-            self.remove(subscriber)
             subscriber.on_end(error)
+            self.remove(subscriber)
 
     def handle(self, event: Any, size: int) -> None:
         """Hand an event of the session to its subscription.
@@ -140,7 +140,7 @@ class SubscriptionTable:
             subscriber.on_subscribed(server_id, result)
 
     def _end(self, subscriber: Subscriber, error: PortalError | None) -> None:
+        subscriber.on_end(error)
         server_id = self.ids.pop(subscriber, None)
         if server_id is not None:
             self._by_id.pop(server_id, None)
-        subscriber.on_end(error)

@@ -316,7 +316,7 @@ class Transport:
             timers, self._timers = self._timers, []
         for timer in timers:
             timer.cancel()
-        run_all(lambda: self._reader.detach(self), lambda: self._owner.on_lost(self, code, reason))
+        run_all(lambda: self._reader.detach(self), lambda: self._owner.on_lost(self, code, reason), attempts=2)
 
     # timers
 

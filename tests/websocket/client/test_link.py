@@ -6,21 +6,31 @@ import json
 import socket
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from portal import Address, CallContext, OverloadedError, TransportError
+from portal import Address, CallContext, OverloadedError, TransportError, function
 from portal.errors import AuthorizationError, PortalError, RegistryError
 from portal.websocket.client.backoff import Reconnect
+from portal.websocket.client.calls import LinkCalls
 from portal.websocket.client.dialer import Dialed
 from portal.websocket.client.exchange import Exchange
-from portal.websocket.client.lifecycle import ConnectionState
+from portal.websocket.client.lifecycle import ConnectionState, Lifecycle
 from portal.websocket.client.link import Link
 from portal.websocket.client.reader import Reader
+from portal.websocket.client.renewal import CredentialRenewal
+from portal.websocket.client.session_resumption import Resumption
+from portal.websocket.client.served import LinkPeer, ServedFunctions
 from portal.websocket.client.settings import LinkSettings
 from portal.websocket.client.subscription import Event, Subscription
+from portal.websocket.client.subscriptions import SubscriptionTable
+from portal.websocket.client.transport import Transport
+from portal.websocket.frame_queue import FrameQueue
 from portal.websocket.frames import Close, FrameProtocol, TextMessage
+from portal.websocket.output import Output
+from tests.support.raising import raising_once
 
 WAIT = 20.0
 ADDRESS = Address.parse("ws://h:1/ws")
@@ -74,7 +84,7 @@ class Peer:
 class Rig:
     """A link whose dialer takes the scripted outcomes."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, functions: ServedFunctions | None = None, **settings: Any) -> None:
         self.reader = Reader()
         self.threads = Threads()
         self.outcomes: list[Any] = []
@@ -85,7 +95,7 @@ class Rig:
         settings.setdefault("reconnect", Reconnect(initial_backoff=0.001, max_backoff=0.001, patience=WAIT))
         self.link = Link(
             ADDRESS, self, self.reader, self.threads, LinkSettings(heartbeat=None, **settings),  # type: ignore[arg-type]
-            observe=lambda old, new: self.states.append(new),
+            observe=lambda old, new: self.states.append(new), functions=functions,
         )  # fmt: skip
 
     def dial(self, address: Address, *, renew: bool = False) -> Dialed:
@@ -503,3 +513,123 @@ def test_a_server_that_does_not_respond_to_resume_is_left() -> None:
         assert failed(exchange).may_have_executed
     finally:
         finish(rig)
+
+
+# faults inside
+
+
+LOSING: list[tuple[Any, str]] = [
+    (Link, "on_lost"),
+    (Link, "_schedule"),
+    (LinkPeer, "lost"),
+    (CredentialRenewal, "lost"),
+    (Resumption, "interrupt"),
+    (LinkCalls, "lost"),
+    (LinkCalls, "settle"),
+    (Resumption, "keep"),
+    (SubscriptionTable, "lost"),
+    (Lifecycle, "lost"),
+    (Transport, "on_failure"),
+    (Transport, "_end"),
+    (Reader, "detach"),
+]
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("injected"), SystemExit(1)])
+@pytest.mark.parametrize(("where", "name"), LOSING)
+def test_no_call_is_lost_with_its_connection_whatever_step_raises(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, where: Any, name: str, error: BaseException
+) -> None:
+    flying, idempotent = call(), call(idempotent=True)
+    rig.link.start(flying)
+    rig.link.start(idempotent)
+    peer = rig.connect()
+    assert [peer.next()["method"], peer.next()["method"]] == ["add", "add"]
+    raising_once(monkeypatch, where, name, error)
+    if (where, name) == (Transport, "on_failure"):  # what else gives up the connection
+        raising_once(monkeypatch, Transport, "on_readable", MemoryError())
+    peer.sock.close()
+    assert failed(flying).delivery == "unknown"
+    rig.wait_for_dial()
+    again = rig.connect()
+    again.send(id=again.next()["id"], result=7)
+    assert idempotent.wait(WAIT)
+    assert idempotent.result == 7
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("injected"), SystemExit(1)])
+@pytest.mark.parametrize(("where", "name"), [(Link, "_handle"), (Link, "on_text"), (Exchange, "finish")])
+def test_a_response_that_cannot_be_handled_ends_its_call(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, where: Any, name: str, error: BaseException
+) -> None:
+    exchange = call()
+    rig.link.start(exchange)
+    peer = rig.connect()
+    request = peer.next()
+    raising_once(monkeypatch, where, name, error)
+    peer.send(id=request["id"], result=7)
+    assert exchange.wait(WAIT)
+    assert exchange.result == 7 or isinstance(exchange.error, TransportError)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("injected"), SystemExit(1)])
+@pytest.mark.parametrize(
+    ("where", "name"), [(Link, "_send_now"), (LinkCalls, "encode"), (Output, "_send"), (FrameQueue, "add")]
+)
+def test_calls_that_wait_go_on_whatever_step_of_sending_raises(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, where: Any, name: str, error: BaseException
+) -> None:
+    waiting = [call() for _ in range(3)]
+    for one in waiting:
+        rig.link.start(one)
+    raising_once(monkeypatch, where, name, error)
+    peer = rig.connect()
+    rig.wait_for_state(S.WAITING, S.CONNECTING, S.IDLE)
+    rig.wait_for_dial()
+    assert peer.event() is None
+    peer = rig.connect()
+    left = [one for one in waiting if not one.finished]
+    assert len(left) >= 2
+    for _ in left:
+        peer.send(id=peer.next()["id"], result=7)
+    assert all(one.wait(WAIT) for one in left)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("injected"), SystemExit(1)])
+@pytest.mark.parametrize(
+    ("where", "name"), [(Link, "_failed"), (Link, "_dial_failed"), (LinkCalls, "unconnected"), (Link, "_schedule")]
+)
+def test_a_failed_attempt_ends_the_calls_whatever_step_raises(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, where: Any, name: str, error: BaseException
+) -> None:
+    exchange = call()
+    rig.link.start(exchange)
+    raising_once(monkeypatch, where, name, error)
+    with suppress(MemoryError, RuntimeError, SystemExit):
+        rig.connect(TransportError("refused", delivery="not_sent"))
+    assert failed(exchange).delivery == "not_sent"
+    again = call()
+    rig.link.start(again)
+    rig.wait_for_dial()
+    rig.connect().next()
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("injected"), SystemExit(1)])
+@pytest.mark.parametrize("is_begun", [False, True], ids=["lost", "rejected"])
+def test_a_call_of_the_server_ends_if_its_job_was_not_begun(error: BaseException, is_begun: bool) -> None:
+    threads = Threads()
+    rig = Rig(functions=ServedFunctions([function(name="add")(lambda a: a)], lambda: threads))
+    rig.link.start(call())
+    peer = rig.connect()
+    peer.next()
+    future: Future[Any] = Future()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threads, "submit", lambda fn: future)
+        if is_begun:
+            future.set_exception(error)  # already, while the link holds its lock
+        peer.send(id="s", method="add", params={"a": 1})
+        if not is_begun:
+            future.set_exception(error)
+        response = peer.next()
+    assert (response["id"], response["error"]["data"]["code"]) == ("s", "portal_error")
+    finish(rig)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from concurrent.futures import Future
 from time import monotonic
 
@@ -11,11 +12,11 @@ from ..._internal.json_text import JSONObject, JSONValue
 from ..._internal.log import get_logger
 from ...errors import OverloadedError, PortalError, TransportError
 from ..close_codes import CloseCode
-from ..events import CallEnded, CallReceived, Event, IncomingCall
+from ..events import CallEnded, CallReceived, CancelReceived, Event, IncomingCall
 from ..protocol import Params, Session
 from .sessions import KeptSession
 
-__all__ = ["CallSession", "set_outcome"]
+__all__ = ["CallSession", "cancel", "set_outcome"]
 
 _log = get_logger("portal.websocket")
 
@@ -92,7 +93,7 @@ class CallSession(ABC):
             self._abort()
 
     def fail_all(self, events: list[Event], error: BaseException) -> None:
-        """Respond to calls that are not handled. If another event is not handled, the connection ends.
+        """Respond to calls that are not handled, and end or cancel others. For any other event the connection ends.
 
         Without a response the client would wait until its deadline, and without a credit a stream would wait for ever.
         """
@@ -102,6 +103,8 @@ class CallSession(ABC):
                     self.fail(event.call, PortalError("internal error", cause=error))
                 elif isinstance(event, CallEnded):
                     set_outcome(event)  # a thread of the server waits for it
+                elif isinstance(event, CancelReceived):
+                    cancel(event)
                 else:
                     self._abort()
             except BaseException:  # the connection has been aborted
@@ -112,12 +115,22 @@ class CallSession(ABC):
             self._counted -= self._sizes.pop(call, 0)
         if text is not None:
             try:
-                self._send(text)
+                self._send_or_abort(text)
             finally:  # a client that comes back gets what could not be sent
                 if self.kept is not None:
                     self.kept.ended(self, call, text)
         elif self._stopping:
             self._flush()
+
+    def _send_or_abort(self, text: bytes) -> None:
+        """Send a text that nobody makes again. A fault ends the connection, so that the client waits no longer."""
+        try:
+            self._send(text)
+        except OSError:
+            raise
+        except BaseException:
+            self._abort()
+            raise
 
     def send_item(self, call: IncomingCall, data: JSONValue) -> None:
         """Send an item of a stream. Raises: SerializationError."""
@@ -129,31 +142,36 @@ class CallSession(ABC):
     def send_text(self, text: bytes) -> None:
         """Send a text that was made elsewhere, unless the connection is lost."""
         with self._lock:
-            self._send(text)
+            self._send_or_abort(text)
 
     def cancel_call(self, call_id: int) -> None:
         """Cancel a call that runs, as the client wants on a later connection."""
-        with self._lock:
-            events = self._session.cancel_some(lambda call: call.id == call_id)
-        self._dispatch(events)
+        self._end_some(lambda: self._session.cancel_some(lambda call: call.id == call_id))
 
     def _end_own(self) -> None:
         """End the calls of the server, as the connection is lost; a session keeps those of the client."""
-        with self._lock:
-            events = self._session.fail_pending(TransportError("the connection of the client was lost"))
-        self._dispatch(events)
+        self._end_some(lambda: self._session.fail_pending(_lost()))
 
     def _end_streams(self) -> None:
         """Cancel the streams, whose items cannot reach the client any more."""
-        with self._lock:
-            events = self._session.cancel_some(lambda call: call.tag is not None and call.tag.stream is not None)
-        self._dispatch(events)
+        self._end_some(
+            lambda: self._session.cancel_some(lambda call: call.tag is not None and call.tag.stream is not None)
+        )
 
     def abandon(self) -> None:
         """Cancel the calls that run and end those of the server: the client is gone and does not come back."""
-        with self._lock:
-            events = self._session.close(TransportError("the connection of the client was lost"))
-        self._dispatch(events)
+        self._end_some(lambda: self._session.close(_lost()))
+
+    def _end_some(self, end: Callable[[], list[Event]]) -> None:
+        """Handle the events of calls that `end` takes out of the session, whatever step raises."""
+        events: list[Event] = []
+        try:
+            with self._lock:
+                events = end()
+            self._dispatch(events)
+        except BaseException as error:  # the session has forgotten them, so nobody would end them later
+            self.fail_all(events, error)
+            raise
 
     # calls of the server
 
@@ -173,10 +191,25 @@ class CallSession(ABC):
             if self.closing:
                 raise TransportError("the connection of the client is closed", delivery="not_sent")
             deadline = None if timeout is None else monotonic() + timeout
-            _, text = self._session.call(method, params, tag=future, deadline=deadline, meta=meta)
-            self._send(text)
-            self._set_deadline()
+            call, text = self._session.call(method, params, tag=future, deadline=deadline, meta=meta)
+            try:
+                self._send(text)
+                self._set_deadline()
+            except BaseException:
+                self._session.cancel(call)
+                self._abort()  # it may have been sent, or in part
+                raise
         return future
+
+
+def _lost() -> TransportError:
+    return TransportError("the connection of the client was lost")
+
+
+def cancel(event: CancelReceived) -> None:
+    """Cancel a call that runs, unless it has not begun."""
+    if event.call.tag is not None:
+        event.call.tag.cancel()
 
 
 def set_outcome(event: CallEnded) -> None:

@@ -32,7 +32,7 @@ from ..handshake import Accepted
 from ..protocol import Session
 from ..topics.subscription import Subscription
 from .authentication import expiry_of
-from .call_session import CallSession, set_outcome
+from .call_session import CallSession, cancel, set_outcome
 from .calls import Prepared
 from .connections import Connections
 from .settings import WebSocketConfig
@@ -201,21 +201,15 @@ class ServerConnection(CallSession):
         """Tell the client that a topic has ended its subscription."""
         self.subscriptions.ended(subscription)
         with self._lock:
-            self._send(wire.complete(subscription.id, error, debug=self._debug))
+            self._send_or_abort(wire.complete(subscription.id, error, debug=self._debug))
 
     # with the lock
 
     def _send(self, text: bytes) -> None:
-        try:
-            self._transport.outbox.add(text)
-            # At once if the client may wait for it alone: what is left to do needs not delay the response.
-            if self._reader != threading.get_ident() or not self._transport.has_unread:
-                self._flush()
-        except OSError:
-            raise
-        except BaseException:  # the client would wait for what it does not get
-            self._abort()
-            raise
+        self._transport.outbox.add(text)
+        # At once if the client may wait for it alone: what is left to do needs not delay the response.
+        if self._reader != threading.get_ident() or not self._transport.has_unread:
+            self._flush()
 
     def _abort(self) -> None:
         self._channel.abort()
@@ -318,8 +312,7 @@ class ServerConnection(CallSession):
             except PortalError as error:
                 self.fail(event.call, error)
         elif isinstance(event, CancelReceived):
-            if event.call.tag is not None:
-                event.call.tag.cancel()
+            cancel(event)
         elif isinstance(event, StrayCancelReceived):
             if self.kept is not None:
                 self.kept.cancel(event.call_id)
@@ -346,15 +339,21 @@ class ServerConnection(CallSession):
 
     def overdue(self) -> bool:
         """Do what is due by the time; see `portal.serving.Upgraded`."""
-        now = monotonic()
-        with self._lock:
-            events = [one for one in self._session.expire(now) if not self._settle(one, 0)]
-            alive = self._transport.do_what_is_due(now, busy=self._is_busy)
-            self._flush()
-            self._set_deadline()
-        for event in events:
-            if isinstance(event, CallEnded):
-                set_outcome(event)
+        now, events = monotonic(), list[Event]()
+        try:
+            with self._lock:
+                events = self._session.expire(now)
+                for event in events:
+                    self._settle(event, 0)
+                alive = self._transport.do_what_is_due(now, busy=self._is_busy)
+                self._flush()
+                self._set_deadline()
+            for event in events:
+                if isinstance(event, CallEnded):
+                    set_outcome(event)
+        except BaseException as error:  # the session has forgotten the calls
+            self.fail_all(events, error)
+            raise
         return alive
 
     def farewell(self) -> bytes:
@@ -386,7 +385,8 @@ class ServerConnection(CallSession):
             abrupt, self._transport.lost = not self.closing, True
             self._transport.outbox.drop()
         leave = partial(self._leave, abrupt)
-        run_all(self._end_own, self._end_streams, self.subscriptions.close, partial(self._owner.remove, self), leave)
+        forget = partial(self._owner.remove, self)
+        run_all(self._end_own, self._end_streams, self.subscriptions.close, forget, leave, attempts=2)
 
     def _leave(self, abrupt: bool) -> None:
         if self.kept is None or not self.kept.lost(self, abrupt=abrupt):

@@ -170,11 +170,11 @@ class StreamWork:
                     self._peer.respond(self._call, None)
                     return False
                 self._peer.send_item(self._call, item)
-        except PortalError as error:
-            self._end(error)
         except BaseException as error:  # likewise SystemExit: the client waits for an end
-            _log.exception("sending a stream failed")
-            self._end(PortalError("internal error", cause=error))
+            failure = error if isinstance(error, PortalError) else PortalError("internal error", cause=error)
+            if failure is not error:
+                _log.exception("sending a stream failed")
+            run_all(lambda: self._end(failure), attempts=2)
         return False
 
     def _has_room(self) -> bool:
@@ -204,9 +204,13 @@ class StreamWork:
             self._waits = False
         try:
             self._peer.run_in_worker(self._kind, self._keys, self)
-        except OverloadedError as error:
-            self.reject(error)
+        except BaseException as error:  # nobody else would go on with it
+            failure = error if isinstance(error, PortalError) else PortalError("internal error", cause=error)
+            run_all(lambda: self._end_apart(failure), attempts=2)
 
     def reject(self, error: OverloadedError) -> None:
         """End the stream, as no worker is free to go on with it."""
+        self._end_apart(error)
+
+    def _end_apart(self, error: PortalError) -> None:
         run_apart("portal-stream-end", self._end, error)  # closing it runs code of the function

@@ -150,10 +150,12 @@ class KeptSession:
                 while self._bytes > self._max_bytes and len(self._responses) > 1:
                     self._bytes -= len(self._responses.pop(next(iter(self._responses))))
             present, change = self.connection, self._count()
-        if change:
-            self._store.count(change)
-        if present is not connection:
-            present.send_text(text)
+        try:
+            if change:
+                self._store.count(change)
+        finally:
+            if present is not connection:
+                present.send_text(text)
 
     def cancel(self, call_id: Id) -> None:
         """Cancel a call that came on an earlier connection and runs still."""
@@ -273,9 +275,9 @@ class SessionStore:
             if session.connection is not connection:
                 return True  # its calls go on for the other connection
             stays = self._open.pop(session.id, None) is not None and abrupt
-            if stays:
-                self._lost[session.id] = session
+            if stays:  # first the expiry: without a thread for it, the session is not kept
                 session.token = self._watch.add(self._clock() + self.keep, lambda: self._drop(session))
+                self._lost[session.id] = session
             while len(self._lost) > self._max_lost:
                 dropped.append(self._lost.pop(self._oldest_of_most()))
         for one in dropped:

@@ -21,8 +21,8 @@ from portal.websocket.client.lifecycle import ConnectionState, Lifecycle
 from portal.websocket.client.link import Link
 from portal.websocket.client.reader import Reader
 from portal.websocket.client.renewal import CredentialRenewal
-from portal.websocket.client.session_resumption import Resumption
 from portal.websocket.client.served import LinkPeer, ServedFunctions
+from portal.websocket.client.session_resumption import Resumption
 from portal.websocket.client.settings import LinkSettings
 from portal.websocket.client.subscription import Event, Subscription
 from portal.websocket.client.subscriptions import SubscriptionTable

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from portal import BearerAuth, CallContext, Consumer, Identity, TransportError, WebSocketPortal, function
+from portal._internal.executor import WorkerPool
 from portal.errors import CallTimeout, PortalError
 from portal.websocket import WebSocketClient
 from portal.websocket.frames import Close, FrameProtocol, TextMessage
+from portal.websocket.protocol import Session
 from portal.websocket.server import connection as connection_module
 from portal.websocket.server.call_session import CallSession
 from portal.websocket.server.calls import Prepared
 from portal.websocket.server.connection import ServerConnection
 from portal.websocket.server.connections import Connections
+from portal.websocket.server.running import RunningCall, StreamWork
 from portal.websocket.server.settings import WebSocketConfig
 from portal.websocket.server.subscriptions import Subscriptions
+from portal.websocket.server.transport import Transport as ServerTransport
 from portal.websocket.topics.topic import Topic
 from tests.support.raising import raising_once
 from tests.support.waiting import eventually
@@ -433,18 +438,116 @@ def test_a_connection_that_is_lost_is_listed_no_more_whatever_step_raises(
     assert left == []
 
 
-def test_every_call_of_the_server_ends_although_one_cannot_be_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def calls_of_the_server() -> Iterator[tuple[WebSocketClient, Callable[[float | None], Future[Any]]]]:
+    """A client, and what calls a function of it that does not end by itself."""
+    released = threading.Event()
     with WebSocketPortal() as portal:
-        released = threading.Event()
         client = WebSocketClient(functions=[function(name="hold")(lambda: released.wait(WAIT))])
         address = portal.apply(function(name="add")(Functions().add))
         with Consumer(websocket=client) as consumer:
             consumer.call_at(address, {"a": 1, "b": 2})
             [one] = portal.list_clients()
-            futures = [portal.call_client(one["id"], "hold", {}) for _ in range(3)]
-            raising_once(monkeypatch, connection_module, "set_outcome", MemoryError())
-            for link in client._links.all():
-                transport: Any = link._transport
-                transport.abort("cut")
-            eventually(lambda: sum(future.done() for future in futures) >= 2)
+            yield client, lambda timeout: portal.call_client(one["id"], "hold", {}, timeout=timeout)
             released.set()
+
+
+ENDING = [
+    (connection_module, "set_outcome"),
+    (ServerConnection, "_dispatch"),
+    (ServerConnection, "_handle"),
+    (CallSession, "_end_own"),
+    (Session, "fail_pending"),
+]
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("injected"), SystemExit(1)])
+@pytest.mark.parametrize(("where", "name"), ENDING)
+def test_every_call_of_the_server_ends_with_its_connection_whatever_step_raises(
+    calls_of_the_server: Any, monkeypatch: pytest.MonkeyPatch, where: Any, name: str, error: BaseException
+) -> None:
+    client, call = calls_of_the_server
+    futures = [call(None) for _ in range(3)]
+    left = raising_once(monkeypatch, where, name, error, thread="portal-")
+    for link in client._links.all():
+        transport: Any = link._transport
+        transport.abort("cut")
+    for future in futures:
+        assert isinstance(future.exception(WAIT), TransportError)
+    assert left == []
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("injected"), SystemExit(1)])
+@pytest.mark.parametrize(
+    ("where", "name"),
+    [(ServerConnection, "_settle"), (connection_module, "set_outcome"), (ServerTransport, "do_what_is_due")],
+)
+def test_a_call_of_the_server_ends_at_its_deadline_whatever_step_raises(
+    calls_of_the_server: Any, monkeypatch: pytest.MonkeyPatch, where: Any, name: str, error: BaseException
+) -> None:
+    _, call = calls_of_the_server
+    left = raising_once(monkeypatch, where, name, error, thread="portal-")
+    assert isinstance(call(0.01).exception(WAIT), CallTimeout)
+    assert left == []
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("injected"), SystemExit(1)])
+@pytest.mark.parametrize(
+    ("where", "name"),
+    [
+        *[(CallSession, "abandon"), (ServerConnection, "_leave"), (ServerConnection, "_dispatch")],
+        *[(ServerConnection, "_handle"), (connection_module, "cancel"), (RunningCall, "cancel")],
+    ],
+)
+def test_the_calls_of_a_client_that_is_gone_are_cancelled_whatever_step_raises(
+    functions: Functions, monkeypatch: pytest.MonkeyPatch, where: Any, name: str, error: BaseException
+) -> None:
+    with WebSocketServer(*functions.all()) as server:
+        with server.connect() as client:
+            client.request("until_cancelled")
+            assert functions.held.wait(WAIT)
+            left = raising_once(monkeypatch, where, name, error, thread="portal-")
+        assert functions.cancelled.wait(WAIT)
+        eventually(lambda: server.listener.stats()["unfinished"] == 0)
+    assert left == []
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("injected"), SystemExit(1)])
+@pytest.mark.parametrize(
+    ("where", "name"),
+    [(StreamWork, "_end"), (ServerConnection, "run_in_worker"), (WorkerPool, "submit_with_keys")],
+)
+def test_a_stream_that_waits_ends_with_its_connection_whatever_step_raises(
+    functions: Functions, monkeypatch: pytest.MonkeyPatch, where: Any, name: str, error: BaseException
+) -> None:
+    closed = threading.Event()
+
+    def numbers() -> Iterator[int]:
+        try:
+            yield from range(10)
+        finally:
+            closed.set()
+
+    with WebSocketServer(numbers) as server:
+        with server.connect() as client:
+            client.request("numbers", id="s", meta={"credit": 2})
+            assert [client.receive()["params"]["data"] for _ in range(2)] == [0, 1]
+            eventually(lambda: server.listener.stats()["unfinished"] == 0)
+            left = raising_once(monkeypatch, where, name, error, thread="portal-")
+        assert closed.wait(WAIT)
+        eventually(lambda: server.listener.stats()["unfinished"] == 0)
+    assert left == []
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("injected"), SystemExit(1)])
+@pytest.mark.parametrize("name", ["_send", "_flush"])
+def test_a_client_waits_no_more_for_a_response_that_cannot_be_sent(
+    functions: Functions, monkeypatch: pytest.MonkeyPatch, name: str, error: BaseException
+) -> None:
+    with WebSocketServer(*functions.all()) as server, server.connect() as client:
+        client.request("hold", id="a")
+        assert functions.held.wait(WAIT)
+        left = raising_once(monkeypatch, ServerConnection, name, error, thread="portal-serve")
+        functions.gate.set()
+        assert isinstance(client.event(), Close)
+    assert left == []

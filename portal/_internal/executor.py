@@ -21,7 +21,7 @@ from .conditions import Condition, PoolFuture, in_main_thread
 from .job_queue import JobQueue, Key, KeyLimit, Keys
 from .settings import count, whole_number
 
-__all__ = ["HeldKeys", "WorkerPool", "shared_executor"]
+__all__ = ["WorkerPool", "shared_executor"]
 
 _TOLERANCE = 0.5  # seconds without a thread after which the pool counts as failing
 _Job = tuple["Future[Any]", Callable[..., Any], tuple[Any, ...], dict[str, Any], Keys]
@@ -316,58 +316,6 @@ class WorkerPool(Executor):
         for job in started:
             self._queue.finish(job[4])
         return started + waiting
-
-
-class HeldKeys:
-    """The keys of a running job of a pool, and those that it holds beside them.
-
-    Args:
-        keys: those that the job was submitted with.
-
-    Threads: the thread of the job. Another thread may call `abandon`.
-    """
-
-    __slots__ = ("_abandoned", "_keys", "_lock", "_over", "_own", "_pool")
-
-    def __init__(self, pool: WorkerPool, keys: Keys = ()) -> None:
-        self._pool = pool
-        self._own = keys
-        self._keys: Keys = ()
-        self._abandoned: Keys = ()
-        self._over = False
-        self._lock = threading.Lock()  # of `abandon` and `release` one comes first
-
-    def hold(self, key: Key) -> None:
-        """Count a key until `release`. Raises: OverloadedError if the key is full."""
-        keys = (*self._keys, key)
-        self._pool.hold(key)
-        self._keys = keys
-
-    def drop(self, key: Key) -> None:
-        """Stop counting one key."""
-        kept = list(self._keys)
-        kept.remove(key)
-        self._pool.release((key,))
-        self._keys = tuple(kept)
-
-    def release(self) -> None:
-        """Stop counting all keys, as the job ends."""
-        try:
-            with self._lock:
-                self._over = True
-                if self._abandoned:
-                    self._pool.recover(self._abandoned)
-        finally:
-            if self._keys:
-                self._pool.release(self._keys)
-
-    def abandon(self) -> None:
-        """Note that nobody waits for the job any more, until `release`."""
-        with self._lock:
-            if not self._over:
-                keys = (*self._own, *self._keys)
-                self._pool.abandon(keys)
-                self._abandoned = keys
 
 
 def _set_outcome(future: Future[Any], result: Any, error: BaseException | None) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from portal._internal import executor
 from portal._internal.background import LoopGuard, failing_loops, restart_lost_loops
-from portal._internal.executor import HeldKeys, WorkerPool, shared_executor
+from portal._internal.executor import WorkerPool, shared_executor
 from portal._internal.job_queue import KeyLimit
 from portal.errors import ConfigError, OverloadedError
 
@@ -49,13 +49,10 @@ def test_without_a_queue_jobs_are_accepted_while_a_worker_is_free() -> None:
     pool.shutdown()
 
 
-def test_idle_threads_are_reused() -> None:
+def test_a_job_starts_no_thread_while_one_is_idle() -> None:
     pool = WorkerPool(8, 8)
-    names = set()
-    for _ in range(50):
-        names.add(pool.submit(lambda: threading.current_thread().name).result(WAIT))
-    assert len(names) <= 8
-    assert pool.stats()["threads"] == len(pool._threads)
+    names = {pool.submit(lambda: threading.current_thread().name).result(WAIT) for _ in range(50)}
+    assert len(names) == pool.stats()["threads"] == 1
     pool.shutdown()
 
 
@@ -357,29 +354,4 @@ def test_a_callback_whose_log_line_fails_does_not_cost_a_thread() -> None:
         assert pool.submit(lambda: 1).result(WAIT) == 1
     finally:
         logging.getLogger("concurrent.futures").removeHandler(handler)
-    pool.shutdown(timeout=WAIT)
-
-
-def test_keys_are_counted_right_whatever_step_raises(monkeypatch: pytest.MonkeyPatch) -> None:
-    pool, key = WorkerPool(2, 4, limits={"function": KeyLimit(1, 4)}), ("function", "f")
-    held = HeldKeys(pool)
-
-    def fail(*args: object) -> None:
-        raise MemoryError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(pool, "hold", fail)
-        with pytest.raises(MemoryError):
-            held.hold(key)
-    held.hold(key)
-    with monkeypatch.context() as patch:
-        patch.setattr(pool, "release", fail)
-        with pytest.raises(MemoryError):
-            held.drop(key)
-    held.abandon()
-    with monkeypatch.context() as patch:
-        patch.setattr(pool, "recover", fail)
-        with pytest.raises(MemoryError):
-            held.release()
-    assert pool.submit_with_keys((key,), lambda: 1).result(WAIT) == 1
     pool.shutdown(timeout=WAIT)

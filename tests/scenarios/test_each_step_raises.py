@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from portal import Consumer, HTTPPortal, PortalError, function
-from portal._internal.executor import HeldKeys, WorkerPool
+from portal._internal.executor import WorkerPool
 from portal.errors import CallTimeout
 from portal.serving import ServingConfig
 from portal.serving.connections.connection import Connection
@@ -23,6 +23,7 @@ from portal.serving.loop.leader import Leadership
 from portal.serving.loop.reactor import Reactor
 from portal.serving.loop.request_queue import RequestQueue
 from portal.serving.loop.scheduler import RequestScheduler
+from portal.serving.messages.held_keys import HeldKeys
 
 WAIT = 20.0
 STEPS: list[tuple[type, str]] = [

@@ -12,7 +12,7 @@ from math import inf
 from time import monotonic, thread_time, time
 
 from ..._internal.conditions import Condition
-from ..._internal.executor import HeldKeys, WorkerPool
+from ..._internal.executor import WorkerPool
 from ..._internal.job_queue import Keys
 from ..._internal.log import get_logger
 from ...context import new_request_id
@@ -23,6 +23,7 @@ from ..connections.connection import Connection
 from ..connections.exchange import Exchange
 from ..connections.table import ConnectionTable
 from ..messages.app import App
+from ..messages.held_keys import HeldKeys
 from ..messages.rejections import RejectionLog, expired_response, overloaded_response, problem
 from ..messages.request import Request, Response
 from ..messages.request_reader import Received

@@ -7,11 +7,12 @@ from functools import partial
 from time import monotonic
 from typing import Any, Protocol
 
-from ..._internal.executor import HeldKeys, WorkerPool
+from ..._internal.executor import WorkerPool
 from ..._internal.job_queue import Keys
 from ..._internal.log import get_logger
 from ...errors import OverloadedError
 from ..connections.connection import Connection
+from ..messages.held_keys import HeldKeys
 from ..messages.upgraded import Run, Work
 from .latency import STUCK, LatencyTracker
 from .leader import Leadership

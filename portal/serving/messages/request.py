@@ -8,9 +8,9 @@ from time import monotonic
 from typing import Any, Protocol
 
 from ..._internal.content import Content, content_of, pieces_of
-from ..._internal.executor import HeldKeys
 from ...context import Identity
 from ...http11.request_head import RequestHead
+from .held_keys import HeldKeys
 from .upgraded import Upgraded
 
 __all__ = ["Client", "EarlyResponder", "Exchange", "Request", "Response"]

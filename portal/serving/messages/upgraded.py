@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Protocol
 
-from ..._internal.executor import HeldKeys
 from ..._internal.job_queue import Keys
 from ...errors import OverloadedError
+from .held_keys import HeldKeys
 
 __all__ = ["Run", "Upgraded", "Work"]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
-from ..._internal.executor import HeldKeys
 from ..._internal.job_queue import Keys
 from ..._internal.json_text import JSONObject
 from ..._internal.log import get_logger
@@ -22,6 +21,7 @@ from ...network.charges import RequestCharges
 from ...network.failure_log import log_failure
 from ...schema.jsondata import shorten
 from ...serving import Work
+from ...serving.messages.held_keys import HeldKeys
 from ..events import IncomingCall
 from ..meta import context_of
 from .authentication import Authentication

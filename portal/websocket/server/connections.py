@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..._internal.background import run_apart
 from ..._internal.counter import Counter
-from ..._internal.executor import HeldKeys
 from ..._internal.log import get_logger
 from ...calls.client import client_name
 from ...context import Identity
 from ...errors import OverloadedError, RateLimitError
+from ...serving.messages.held_keys import HeldKeys
 from ..close_codes import CloseCode
 from .sessions import SessionStore
 from .settings import WebSocketConfig

@@ -8,13 +8,13 @@ from typing import Any, Protocol
 
 from ..._internal.background import run_apart
 from ..._internal.closing import close_and_log, run_all
-from ..._internal.executor import HeldKeys
 from ..._internal.job_queue import Keys
 from ..._internal.json_text import JSONObject, JSONValue
 from ..._internal.log import get_logger
 from ...context import CallContext, Identity
 from ...errors import CallCancelled, OverloadedError, PortalError
 from ...serving import Request, Work
+from ...serving.messages.held_keys import HeldKeys
 from ..close_codes import CloseCode
 from ..events import IncomingCall
 from .sessions import KeptSession

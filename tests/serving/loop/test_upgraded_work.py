@@ -10,12 +10,13 @@ from types import SimpleNamespace
 import pytest
 
 from portal import OverloadedError
-from portal._internal.executor import HeldKeys, WorkerPool
+from portal._internal.executor import WorkerPool
 from portal._internal.job_queue import KeyLimit
 from portal.serving import Run
 from portal.serving.loop.leader import Leadership
 from portal.serving.loop.service_times import ServiceTimes
 from portal.serving.loop.upgraded_work import UpgradedWork
+from portal.serving.messages.held_keys import HeldKeys
 
 WAIT = 10.0
 

@@ -10,8 +10,8 @@ from time import monotonic
 import pytest
 
 from portal import HTTPPortal, OverloadedError
-from portal._internal.executor import HeldKeys
 from portal.serving import Channel, Request, Response, Run, ServingConfig
+from portal.serving.messages.held_keys import HeldKeys
 from tests.support.waiting import eventually
 
 BODY = b'{"a":1,"b":2}'

@@ -208,7 +208,16 @@ class PortalError(Exception):
         return str(self._for_client(self.message, debug))
 
     def details_for_client(self, *, debug: bool) -> dict[str, Any]:
-        """Return the hint and the members that a server sends, without those that are None."""
+        """Return the hint and the members that a server sends, without those that are None.
+
+        The member `type` is sent as `exception`, because a problem document has a member `type` of its own (RFC 9457).
+        """
+        found = {name: value for name, value in self._details(debug).items() if value is not None}
+        if "type" in found:
+            found["exception"] = found.pop("type")
+        return found
+
+    def _details(self, debug: bool) -> dict[str, Any]:
         if self.hides_details(debug=debug):
             return {name: self._member_to_json(name) for name in ("retry_after",) if name in self.members}
         found = {name: self._for_client(self._member_to_json(name), debug) for name in self.members}

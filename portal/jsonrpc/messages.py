@@ -267,10 +267,7 @@ def _error_object(error: PortalError, debug: bool) -> JSONObject:
     if error.delivery is not None:
         data["delivery"] = error.delivery
     sent: JSONObject = {"code": error.rpc_code, "message": error.message_for_client(debug=debug), "data": data}
-    members = {name: value for name, value in error.details_for_client(debug=debug).items() if value is not None}
-    if "type" in members:
-        members["exception"] = members.pop("type")  # as in a problem document, where `type` has another meaning
-    data |= members
+    data |= error.details_for_client(debug=debug)
     if debug:
         data["stack"] = error.stack_trace()
     return sent

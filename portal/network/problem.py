@@ -52,10 +52,7 @@ def problem_of(error: PortalError, *, debug: bool) -> JSONObject:
     }
     if error.delivery is not None:
         problem["delivery"] = error.delivery
-    members = {name: value for name, value in error.details_for_client(debug=debug).items() if value is not None}
-    if "type" in members:
-        members["exception"] = members.pop("type")  # RFC 9457 has a member `type` of its own
-    problem |= members
+    problem |= error.details_for_client(debug=debug)
     if debug:
         problem["stack"] = error.stack_trace()
     return problem

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
@@ -25,6 +25,9 @@ from .failed_lines import (
     merge_lines,
     write_line,
 )
+
+if TYPE_CHECKING:
+    from ...consumer import Consumer
 
 __all__ = ["map_"]
 
@@ -86,22 +89,10 @@ def map_(
     }
     with reported(as_json=False), connected(address, **client) as consumer:
         count = call_again(consumer, address, Path(target), failed_path, options) if resume else 0
-        with (
-            open(source, encoding="utf-8") as lines,
-            open(target, "a", encoding="utf-8") as results,
-            open(failed_path, "a", encoding="utf-8") as failed,
-            _progress(source, done) as bar,
-        ):
-            params: list[dict[str, Any]] = []  # of the calls whose results have not come
+        with open(source, encoding="utf-8") as lines, _progress(source, done) as bar:
             rows = _Rows(lines, done)
-            calls = _remember(rows, params)
-            for number, result in enumerate(consumer.map_at(address, calls, **options), done + 1):
-                sent = params.pop(0)
-                if isinstance(result, Exception):
-                    count += 1
-                    write_line(failed, {"line": number, "params": sent, "error": error_of(result)})
-                    result = None
-                write_line(results, result)
+            for succeeded in _call_rows(consumer, address, rows, Path(target), failed_path, options):
+                count += not succeeded
                 if bar is not None:
                     bar.update(1)
     if rows.error is not None:
@@ -109,6 +100,22 @@ def map_(
     if count:
         echo(f"error: {count} calls failed; see {failed_path}", err=True)
         raise SystemExit(FAILED)
+
+
+def _call_rows(
+    consumer: Consumer, address: str, rows: _Rows, target: Path, failures: Path, options: dict[str, Any]
+) -> Iterator[bool]:
+    """Call the function for each row and write the outcomes. Yield whether each call has succeeded."""
+    waiting: list[dict[str, Any]] = []  # parameters of the calls whose results have not come
+    results = consumer.map_at(address, _remember(rows, waiting), **options)
+    with open(target, "a", encoding="utf-8") as written, open(failures, "a", encoding="utf-8") as failed:
+        for number, result in enumerate(results, rows.done + 1):
+            params = waiting.pop(0)
+            succeeded = not isinstance(result, Exception)
+            if not succeeded:
+                write_line(failed, {"line": number, "params": params, "error": error_of(result)})
+            write_line(written, result if succeeded else None)
+            yield succeeded
 
 
 def _prepare(target: Path, failed: Path, resume: bool) -> int:
@@ -130,15 +137,17 @@ class _Rows:
     """The parameters of the lines that are not done. They end before a wrong line, so that earlier results are kept.
 
     Attributes:
+        done: the number of lines that are done.
         error: the fault of the wrong line, or None.
     """
 
     def __init__(self, lines: IO[str], done: int) -> None:
+        self.done = done
         self.error: click.BadParameter | None = None
-        self._lines, self._done = lines, done
+        self._lines = lines
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        for number, line in enumerate(islice(self._lines, self._done, None), self._done + 1):
+        for number, line in enumerate(islice(self._lines, self.done, None), self.done + 1):
             hint = f"line {number} of --input"
             try:
                 if not line.strip():

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..address import Address
 from ..context import CallContext
-from ..errors import RegistryError
+from ..errors import RegistryError, ValidationError
 from ..portal import Resolver
 from ..schema import to_builtins
+from ..schema.codecs.scalars import SCALARS
+from ..schema.jsondata import MAX_DEPTH, json_faults
 
 if TYPE_CHECKING:
     from ..websocket.client.subscription import Subscription
@@ -48,7 +50,7 @@ def subscribe(
     **options: Any,
 ) -> Subscription[Any]:
     """Subscribe, and deliver the items to the callback if there is one."""
-    given = None if params is None else to_builtins(dict(params))
+    given = None if params is None else _json_of(dict(params))
     subscription = resolver.subscribe(address, given, load=load, **options)
     if callback is not None:
         from ..websocket.client.delivery import deliver
@@ -61,5 +63,24 @@ def subscribe(
 def publish(
     resolver: TopicResolver, address: Address, data: Any, key: str | None, context: CallContext
 ) -> tuple[str, int] | None:
-    """Publish data; a dataclass is sent as an object."""
-    return resolver.publish(address, to_builtins(data), key=key, context=context)
+    """Publish Python values: a dataclass is sent as an object, and a decimal or a date as text."""
+    return resolver.publish(address, _json_of(data), key=key, context=context)
+
+
+def _json_of(value: Any) -> Any:
+    """Return Python values as JSON data. Raises: ValidationError, which lists those that JSON does not have."""
+    found = _without_scalars(to_builtins(value), MAX_DEPTH)
+    if faults := json_faults(found):
+        raise ValidationError(errors=faults)
+    return found
+
+
+def _without_scalars(value: Any, depth: int) -> Any:
+    """Return what `to_builtins` made, with decimals, dates and the like as text; it is unchanged below `depth`."""
+    kind = type(value)
+    if depth > 0 and kind is dict:
+        return {name: _without_scalars(item, depth - 1) for name, item in value.items()}
+    if depth > 0 and kind is list:
+        return [_without_scalars(item, depth - 1) for item in value]
+    codec = SCALARS.get(kind)
+    return value if codec is None or codec.encode is None else codec.encode(value)

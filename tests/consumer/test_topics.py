@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -14,6 +17,10 @@ from portal.websocket import Event, Reconnect, WebSocketClient
 from tests.support.topic_peer import TopicPeer, topic_peer
 
 WAIT = 20.0
+
+
+class Side(Enum):
+    BUY = "buy"
 
 
 @dataclass
@@ -46,6 +53,33 @@ def test_events_are_loaded_into_a_type(peer: TopicPeer, consumer: Consumer) -> N
             ticks.next(WAIT)
         assert ticks.next(WAIT) == Event(Tick("X", 2.5), "e", 3, "X")
     peer.wait_for_subscribers(0)
+
+
+def test_python_values_are_published_as_json(peer: TopicPeer, consumer: Consumer) -> None:
+    address = f"{peer.address}/ticks"
+    day = datetime.date(2026, 1, 31)
+    with consumer.subscribe(address) as ticks:
+        consumer.publish(address, {"total": Decimal("1.20"), "day": day, "side": Side.BUY, "ticks": (Tick("X", 1),)})
+        assert ticks.next(WAIT).data == {
+            "total": "1.20",
+            "day": "2026-01-31",
+            "side": "buy",
+            "ticks": [{"symbol": "X", "price": 1}],
+        }
+    with consumer.subscribe(address, {"day": day}):
+        assert peer.subscribed[-1]["params"] == {"day": "2026-01-31"}
+
+
+def test_a_value_that_json_does_not_have_is_named(peer: TopicPeer, consumer: Consumer) -> None:
+    cycle: list[Any] = []
+    cycle.append(cycle)
+    for data, message in (
+        ({"price": object()}, "/price: must be JSON data, got object"),
+        ([float("nan")], "/0: must be a finite number, got nan"),
+        (cycle, "must not be nested more than 64 levels deep"),
+    ):
+        with pytest.raises(ValidationError, match=message):
+            consumer.publish(f"{peer.address}/ticks", data)
 
 
 def test_a_lost_connection_loses_no_event(peer: TopicPeer, consumer: Consumer) -> None:

@@ -133,7 +133,7 @@ class Methods:
 
     def _publish_in_call(self, topic: str, data: Any, key: str | None = None) -> dict[str, Any]:
         found = self._topic({"topic": topic})
-        epoch, offset = found.publish_json(found.checked_item(data), key=key)
+        epoch, offset = found.publish_json(data, key=key)
         return {"epoch": epoch, "offset": offset}
 
     def _authenticate(self, peer: Peer, call: IncomingCall, context: CallContext) -> None:

@@ -153,12 +153,6 @@ class Topic:
             raise ValidationError(errors=[Fault("/params", f"{self.name} has no parameters", "maxProperties")])
         return given if isinstance(given, dict) else {"params": given}
 
-    def checked_item(self, data: JSONValue) -> JSONValue:
-        """Return data that a client publishes, if it fits. Raises: ValidationError."""
-        if not self.item.accepts(data):
-            raise ValidationError(errors=self.item.faults(data))
-        return data
-
     # publishing
 
     def publish(self, data: Any, *, key: str | None = None, to: str | Predicate | None = None) -> Offset:
@@ -176,9 +170,15 @@ class Topic:
         """
         if key is None and self._key is not None:
             key = self._key_of(data)
-        if key is not None and not isinstance(key, str):
-            raise ConfigError.invalid("topic.key", key, "a string, or None")
-        return self.publish_json(self.item.dump(data), key=key, to=to)
+        return self._publish(self.item.dump(data), key, to)
+
+    def publish_json(self, data: JSONValue, *, key: str | None = None) -> Offset:
+        """Publish JSON data that a client sent; otherwise as `publish`."""
+        if not self.item.accepts(data):
+            raise ValidationError(errors=self.item.faults(data))
+        if key is None and self._key is not None:
+            key = self._key_of(self.item.load(data))
+        return self._publish(data, key, None)
 
     def _key_of(self, data: Any) -> str | None:
         if callable(self._key):
@@ -187,8 +187,9 @@ class Topic:
         found = data.get(self._key) if isinstance(data, Mapping) else getattr(data, self._key, None)
         return None if found is None else str(found)
 
-    def publish_json(self, data: JSONValue, *, key: str | None = None, to: str | Predicate | None = None) -> Offset:
-        """Publish an event whose data is JSON that fits; otherwise as `publish`."""
+    def _publish(self, data: JSONValue, key: str | None, to: str | Predicate | None) -> Offset:
+        if key is not None and not isinstance(key, str):
+            raise ConfigError.invalid("topic.key", key, "a string, or None")
         text = encode_json(data)
         self._published.add()
         if self._store is not None:

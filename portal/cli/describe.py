@@ -14,6 +14,7 @@ from .errors import reported
 from .output import echo, echo_json, echo_table, one_line
 
 if TYPE_CHECKING:
+    from ..consumer import Consumer
     from ..schema import FunctionSchema
 
 __all__ = ["describe", "echo_schema", "explain", "list_", "type_text"]
@@ -24,7 +25,7 @@ __all__ = ["describe", "echo_schema", "explain", "list_", "type_text"]
 @click.option("--json", "as_json", is_flag=True, help="Print the full listing as one line of JSON.")
 @client_options
 def list_(url: str, as_json: bool, **client: Any) -> None:
-    """List the functions that the server at URL publishes.
+    """List the functions and topics that the server at URL publishes.
 
     A URL without a path is completed with /api, or with /ws at ws:// and wss://.
     """
@@ -34,30 +35,66 @@ def list_(url: str, as_json: bool, **client: Any) -> None:
         if as_json:
             echo_json(listing)
         else:
-            echo_table([_listed(row) for row in listing["functions"]])
+            echo_table(_rows(listing))
 
 
-def _listed(row: Any) -> tuple[str, str]:
+def _rows(listing: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Return the address and description of each function and topic of a listing. Raises: ProtocolError."""
+    topics = [_listed(row, "topic") for row in _list(listing.get("topics"))]
+    return [_listed(row) for row in listing["functions"]] + topics
+
+
+def _listed(row: Any, kind: str = "function") -> tuple[str, ...]:
     """Return the address and the first line of the description of a row of a listing. Raises: ProtocolError."""
     from ..errors import ProtocolError
 
     if not isinstance(row, Mapping) or not isinstance(row.get("address"), str):
-        raise ProtocolError("each function of a listing must be an object with an address")
-    return one_line(row["address"]), one_line(str(row.get("description", "")).partition("\n")[0])
+        raise ProtocolError(f"each {kind} of a listing must be an object with an address")
+    text = one_line(str(row.get("description", "")).partition("\n")[0])
+    return one_line(row["address"]), text if kind == "function" else f"({kind}) {text}".rstrip()
 
 
-@click.command(short_help="Show the parameters and result of a function.")
+@click.command(short_help="Show the parameters and result of a function, or the functions of a service.")
 @click.argument("address", type=AddressParameter())
 @click.option("--json", "as_json", is_flag=True, help="Print the full schema as one line of JSON.")
 @client_options
 def describe(address: str, as_json: bool, **client: Any) -> None:
-    """Show the parameters, result and examples of the function at ADDRESS."""
+    """Show the parameters, result and examples of the function at ADDRESS, or list the functions of a service."""
+    from ..errors import RegistryError
+
     with reported(as_json), connected(address, **client) as consumer:
-        schema = consumer.resolve(address).schema
+        try:
+            schema = consumer.resolve(address).schema
+        except RegistryError as error:
+            service = _service_at(consumer, address)
+            if service is None:
+                raise error
+            echo_json(service) if as_json else _echo_service(service)
+            return
         if as_json:
             echo_json(schema.to_dict())
         else:
             echo_schema(schema)
+
+
+def _service_at(consumer: Consumer, address: str) -> Mapping[str, Any] | None:
+    """Return the listing of the service at an address, or None."""
+    from ..errors import RegistryError
+
+    try:
+        found = consumer.list_at(address)
+    except RegistryError:
+        return None
+    return found if "state" in found else None
+
+
+def _echo_service(service: Mapping[str, Any]) -> None:
+    echo(one_line(f"{service.get('name')}  version {service.get('version', '1')}, a service"))
+    if description := service.get("description"):
+        echo(str(description))
+    rows = _rows(service)
+    echo("functions:" if rows else "functions: none")
+    echo_table(rows)
 
 
 @click.command(short_help="Show what a call would do, without a call.")

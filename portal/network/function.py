@@ -24,11 +24,15 @@ _MIN_SCHEMA_AGE = 5.0
 def schema_at(data: JSONValue, address: Address) -> FunctionSchema:
     """Return the schema that a server sent for an address.
 
-    Raises: RegistryError (not_found) if it is no schema; one that names `service()` if it describes a service.
+    Raises: RegistryError (not_found) if it is not a schema; one that names `service()` or `subscribe()` if it describes
+        a service or a topic.
     """
     if isinstance(data, dict):
         if isinstance(data.get("functions"), list) and "state" in data:
             raise service_error(address)
+        if isinstance(data.get("topic"), str):
+            hint = "use Consumer.subscribe(address)"
+            raise RegistryError(f"there is a topic at {address}, not a function", address=address, hint=hint)
         with suppress(SerializationError, RegistryError, TypeError, KeyError):
             return FunctionSchema.from_dict(data)
     raise RegistryError(f"there is no function at {address}", address=address)

@@ -19,6 +19,9 @@ class Listing:
         services: the published services by name.
         address_of: returns the address of a catalogue path.
 
+    Attributes:
+        address_of: the same function.
+
     Threads: any.
     """
 
@@ -30,11 +33,15 @@ class Listing:
     ) -> None:
         self._catalogue = catalogue
         self._services = services
-        self._address_of = address_of
+        self.address_of = address_of
 
     def is_list(self, path: tuple[str, ...]) -> bool:
         """Whether everything published, or a service, is described at a path."""
         return not path or (len(path) == 1 and path[0] in self._services)
+
+    def has_function(self, path: tuple[str, ...]) -> bool:
+        """Whether a function is described at a path without a version."""
+        return "@" not in path[-1] and self._catalogue.find(path) is not None
 
     def describe(self, path: tuple[str, ...], version: str | None, base: Address | None) -> Any:
         """Return the description of a path: everything published, a service, or a function.
@@ -57,7 +64,7 @@ class Listing:
 
     def _row(self, entry: Entry, base: Address | None) -> dict[str, Any]:
         schema = entry.function.schema
-        address = self._address_of(entry.full_path) if base is None else base.child(*entry.full_path)
+        address = self.address_of(entry.full_path) if base is None else base.child(*entry.full_path)
         return {
             "name": schema.name,
             "address": str(address),

@@ -29,6 +29,21 @@ def test_describe_of_a_stream(base):
     assert "\neach item: " in run("describe", f"{base}/orders/history").stdout
 
 
+def test_describe_of_a_service_lists_its_functions(base):
+    lines = run("describe", f"{base}/orders").stdout.splitlines()
+    assert lines[:3] == ["orders  version 1, a service", service.description, "functions:"]
+    assert [line.split()[0].split("/")[-2] for line in lines[3:]] == sorted(service.functions)
+    printed = json.loads(run("describe", f"{base}/orders", "--json").stdout)
+    assert (printed["name"], len(printed["functions"])) == ("orders", len(service.functions))
+
+
+def test_describe_of_nothing_is_the_error_of_the_function(base):
+    for path, words in (("order", "there is no function order; did you mean orders"), ("", "there is no function")):
+        result = run("describe", f"{base}/{path}".rstrip("/"))
+        assert result.exit_code == 4
+        assert words in result.stderr
+
+
 def test_describe_as_json_is_the_schema(base):
     printed = json.loads(run("describe", f"{base}/orders/add", "--json").stdout)
     assert FunctionSchema.from_dict(printed) == service["add"].schema

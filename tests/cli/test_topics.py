@@ -88,3 +88,23 @@ def test_errors_have_their_exit_codes(portal, arguments, code, message):
 def test_call_and_describe_work_at_ws_addresses(portal):
     assert run("call", f"{portal.base}/orders/add", "a=1", "b=2").stdout == "3.0\n"
     assert "orders/add" in run("list", str(portal.base)).stdout
+
+
+def test_list_shows_the_topics(portal):
+    base = topic(portal).address.base
+    lines = run("list", base).stdout.splitlines()
+    assert [line.split() for line in lines[-2:]] == [[f"{base}/ws/ticks", "(topic)"], [f"{base}/ws/chat", "(topic)"]]
+
+
+@pytest.mark.parametrize("command", ["describe", "call"])
+def test_a_topic_is_not_a_function(portal, command):
+    address = str(topic(portal).address)
+    result = run(command, address)
+    assert result.exit_code == 4
+    assert f"there is a topic at {address}, not a function" in result.stderr
+
+
+def test_a_misspelt_topic_is_told(portal):
+    result = run("subscribe", f"{topic(portal).address}s")
+    assert result.exit_code == 4
+    assert "there is no topic tickss; did you mean ticks?" in result.stderr

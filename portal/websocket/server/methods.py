@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
 from ..._internal.json_text import JSONObject, JSONValue
 from ...calls.dispatcher import Dispatcher
 from ...calls.middleware import Call
+from ...catalogue.suggestions import most_similar
 from ...context import CallContext, Identity
 from ...errors import Fault, RegistryError, ValidationError
 from ...function import Function, function
@@ -33,7 +34,7 @@ class Methods:
 
     Args:
         listing: describes what is published.
-        topics: by name.
+        topics: by name, in use by other threads.
         dispatcher: runs rpc.publish, as it runs calls.
         authentication: checks renewed credentials.
         sessions: keeps the sessions of clients; None leaves rpc.resume out.
@@ -49,7 +50,7 @@ class Methods:
     def __init__(
         self,
         listing: Listing,
-        topics: Mapping[str, Topic],
+        topics: dict[str, Topic],
         dispatcher: Dispatcher,
         authentication: Authentication,
         *,
@@ -95,10 +96,19 @@ class Methods:
         try:
             if self._listing.is_list(segments):
                 self._charges.charge(peer.address, context, {})
-            peer.respond(call, self._listing.describe(segments, version or None, None))
+            found = self._listing.describe(segments, version or None, None)
+            peer.respond(call, found if segments else found | {"topics": self._topic_rows()})
         except RegistryError:
             self._charges.charge(peer.address, context, {})
             raise
+
+    def _topic_rows(self) -> list[JSONObject]:
+        """Return the row of each topic in the list of everything published."""
+        address_of = self._listing.address_of
+        return [
+            {"name": name, "address": str(address_of((name,))), "description": topic.description}
+            for name, topic in self._topics.copy().items()
+        ]
 
     def _subscribe(self, peer: Peer, call: IncomingCall, context: CallContext) -> None:
         params = _params(call, "topic", "params", "from", "credit")
@@ -177,8 +187,16 @@ class Methods:
             raise _invalid("topic", "a string")
         topic = self._topics.get(name)
         if topic is None:
-            raise RegistryError(f"there is no topic {name[:100]}", name=name[:100])
+            raise RegistryError(f"there is no topic {name[:100]}", name=name[:100], hint=self._hint(name))
         return topic
+
+    def _hint(self, name: str) -> str:
+        """Return what was perhaps meant by a name that no topic has; "" if that is unknown."""
+        path = tuple(name.split("/"))
+        if self._listing.has_function(path):
+            return "there is a function; call it"
+        names = ["/".join(found) for found in most_similar(path, [(one,) for one in self._topics.copy()])]
+        return f"did you mean {', '.join(names)}?" if names else ""
 
 
 def _seconds_left(identity: Identity | None) -> float | None:

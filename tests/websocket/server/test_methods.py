@@ -10,6 +10,7 @@ from portal import BearerAuth, Identity, RateLimit, function
 from portal.errors import (
     AuthenticationError,
     AuthorizationError,
+    ConfigError,
     OverloadedError,
     PortalError,
     RateLimitError,
@@ -206,6 +207,43 @@ def test_a_client_publishes_where_it_may() -> None:
     assert reader.messages[0][1]["data"] == "hi"
     with pytest.raises(AuthorizationError):
         server.connect(TOKEN % b"ann-less").result("rpc.publish", {"topic": "chat", "data": "hi"})
+
+
+@pytest.mark.parametrize("key", ["symbol", lambda data: data["symbol"]])
+def test_an_event_of_a_client_has_the_key_of_the_topic(key: Any) -> None:
+    topic = Topic("ticks", item=dict[str, str], publish_scopes=[], key=key)
+    peer = Server([], [topic]).connect()
+    subscribe(peer)
+    peer.result("rpc.publish", {"topic": "ticks", "data": {"symbol": "X"}})
+    peer.result("rpc.publish", {"topic": "ticks", "data": {"symbol": "X"}, "key": "own"})
+    keys = [params["key"] for method, params in peer.messages if method == "rpc.event"]
+    assert keys == ["X", "own"]
+
+
+def test_a_key_of_a_client_event_must_be_a_string() -> None:
+    topic = Topic("ticks", publish_scopes=[], key=lambda data: 5)
+    with pytest.raises(ConfigError, match=r"topic\.key must be a string"):
+        Server([], [topic]).connect().result("rpc.publish", {"topic": "ticks", "data": 1})
+    assert topic.position.offset == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("tick", "did you mean ticks?"), ("add", "there is a function; call it"), ("zzz", ""), ("add@1", ""), ("", "")],
+)
+def test_an_unknown_topic_is_told_with_what_was_perhaps_meant(name: str, hint: str) -> None:
+    peer = Server([add], [Topic("ticks", publish_scopes=[])]).connect()
+    for method, params in (("rpc.subscribe", {}), ("rpc.publish", {"data": 1})):
+        with pytest.raises(RegistryError) as raised:
+            peer.result(method, {"topic": name, **params})
+        assert raised.value.hint == hint
+
+
+def test_the_list_of_everything_has_the_topics() -> None:
+    topics = [Topic("ticks", description="prices"), Topic("floors")]
+    rows = Server([add], topics).connect().result("rpc.describe", {"path": ""})["topics"]
+    assert [(row["name"], row["description"]) for row in rows] == [("ticks", "prices"), ("floors", "")]
+    assert [row["address"].rpartition("/ws/")[2] for row in rows] == ["ticks", "floors"]
 
 
 def test_publishing_passes_the_middleware() -> None:

@@ -70,7 +70,7 @@ def test_a_child_with_the_deadline_of_a_watched_parent_is_watched(
     assert parent.child(timeout=timeout).watched is watched
 
 
-def test_check(clock: list[float]) -> None:
+def test_check_raises_after_the_deadline_and_when_cancelled(clock: list[float]) -> None:
     context = CallContext(request_id="r1", deadline=101.0)
     context.check()
     clock[0] = 101.0
@@ -248,7 +248,7 @@ def test_an_error_ends_the_active_block() -> None:
     assert CallContext.current() is None
 
 
-def test_for_call(clock: list[float]) -> None:
+def test_a_new_call_is_nested_in_the_given_or_the_running_call(clock: list[float]) -> None:
     assert CallContext.for_call().deadline is None
     assert CallContext.for_call(2).deadline == 102.0
     running, given_one = CallContext(deadline=101.0), CallContext(deadline=150.0)
@@ -271,7 +271,7 @@ def test_the_clock_is_monotonic() -> None:
     assert before + 10 <= deadline <= monotonic() + 10
 
 
-def test_identity() -> None:
+def test_the_scopes_of_an_identity_are_a_set() -> None:
     identity = Identity("ann", scopes=["a", "b", "a"], claims={"x": 1})  # type: ignore[arg-type]
     assert identity.scopes == frozenset({"a", "b"})
     assert identity == Identity("ann", frozenset({"a", "b"}))

@@ -20,6 +20,7 @@ from portal._internal.job_queue import KeyLimit
 from portal.calls.deadlines import wait_for
 from portal.calls.workers import DispatchWorkers
 from tests.support.interrupts import SoftTimeLimit, interrupted_everywhere
+from tests.support.waiting import eventually
 
 WAIT = 20.0
 MODULES = (
@@ -43,13 +44,6 @@ def elsewhere(work: Callable[[], Any]) -> Any:
 
     threading.Thread(target=run, daemon=True).start()
     return done.result(WAIT)
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    end, pause = monotonic() + WAIT, threading.Event()
-    while not condition():
-        assert monotonic() < end
-        pause.wait(0.001)
 
 
 def is_free(lock: Any) -> bool:

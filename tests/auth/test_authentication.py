@@ -43,7 +43,7 @@ def test_without_authenticators_every_request_is_rejected() -> None:
     assert challenges_of(refusal.value) == ('Portal realm="portal"',)
 
 
-def test_challenges() -> None:
+def test_a_rejection_has_the_challenge_of_each_authenticator() -> None:
     bearer, basic_asks, key = 'Bearer realm="portal"', 'Basic realm="portal", charset="UTF-8"', 'ApiKey realm="portal"'
     every = [BEARER, BASIC, KEY, CERTIFICATE]
     certificate = 'Certificate realm="portal"'

@@ -475,7 +475,7 @@ def test_a_follower_waits_no_longer_than_the_timeout(endpoint: Endpoint, clock: 
     assert isinstance(hurried, CallTimeout)
 
 
-def test_nobody_listens(endpoint: Endpoint, clock: Clock) -> None:
+def test_an_unreachable_endpoint_is_a_transport_error(endpoint: Endpoint, clock: Clock) -> None:
     credential = client(endpoint, clock)
     endpoint.close()
     with pytest.raises(TransportError, match=r"^the token endpoint at 127\.0\.0\.1:\d+ did not respond") as refusal:
@@ -484,7 +484,7 @@ def test_nobody_listens(endpoint: Endpoint, clock: Clock) -> None:
     assert not refusal.value.may_have_executed
 
 
-def test_over_tls(endpoint: Endpoint, clock: Clock) -> None:
+def test_the_secret_is_sent_to_a_trusted_endpoint_only(endpoint: Endpoint, clock: Clock) -> None:
     authority = trustme.CA()
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(server)

@@ -87,7 +87,7 @@ def date(seconds: float) -> str:
         ({"expires": "Fri, 31 Dec 9999 23:59:59 GMT"}, Freshness(2.0**31, True)),
     ],
 )
-def test_freshness(headers: dict[str, str], expected: Freshness) -> None:
+def test_the_headers_say_how_long_a_response_is_fresh(headers: dict[str, str], expected: Freshness) -> None:
     assert freshness(headers, clock=lambda: NOW) == expected
 
 

@@ -49,17 +49,17 @@ def add(a: float, b: float) -> float:
 
 
 @pytest.mark.parametrize("address", ["add", "", "local://", "http://", "local://a b", 3])
-def test_bad_addresses(address: Any) -> None:
+def test_a_malformed_address_is_rejected(address: Any) -> None:
     with Consumer() as consumer, pytest.raises(AddressError):
         consumer.call_at(address)
 
 
-def test_an_unknown_scheme() -> None:
+def test_an_unknown_scheme_is_rejected() -> None:
     with Consumer() as consumer, pytest.raises(RegistryError, match="gopher"):
         consumer.call_at("gopher://add")
 
 
-def test_middleware(local: LocalPortal) -> None:
+def test_middleware_runs_around_each_call(local: LocalPortal) -> None:
     seen: list[str] = []
 
     def note(call: Call, call_next: CallNext) -> Any:
@@ -110,12 +110,12 @@ def test_a_closed_consumer_rejects_calls(local: LocalPortal) -> None:
     assert not local.closed
 
 
-def test_a_timeout_that_has_passed(local: LocalPortal) -> None:
+def test_a_call_with_no_time_left_is_late(local: LocalPortal) -> None:
     with Consumer([local]) as consumer, pytest.raises(CallTimeout):
         consumer.call_at("local://add", {"a": 1, "b": 2}, timeout=-1)
 
 
-def test_list_at(local: LocalPortal) -> None:
+def test_list_at_lists_what_a_server_publishes(local: LocalPortal) -> None:
     with HTTPPortal() as http, Consumer() as consumer:
         http.apply(add)
         assert consumer.list_at(str(http.base))["functions"][0]["name"] == "add"

@@ -11,7 +11,7 @@ from portal.http import HTTPClient, HTTPResolver
 from portal.websocket import WebSocketClient, WebSocketResolver
 
 
-def test_the_schemes() -> None:
+def test_each_built_in_scheme_has_its_resolver() -> None:
     remote = RemoteResolvers(None, None, 3.0)
     made = {scheme: remote.make(scheme) for scheme in ("http", "https", "ws", "wss", "js")}
     assert [type(made[scheme]) for scheme in ("http", "https", "ws", "wss")] == [

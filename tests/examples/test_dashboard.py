@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from portal import Consumer
-from portal.examples.dashboard import Dashboard, Sample, read_load
+from portal.examples.dashboard import Dashboard, read_load
 from portal.websocket import Event
 from tests.support.chromium import browser, needs_browser
 
@@ -41,9 +41,8 @@ def test_a_subscriber_gets_the_last_values_and_each_new_one() -> None:
         assert requests.post(page, timeout=WAIT).status_code == 405
 
 
-def test_the_load_is_a_number() -> None:
+def test_the_load_is_not_negative() -> None:
     assert read_load() >= 0
-    assert Sample(1.0, 2.0).load == 2.0
 
 
 def wait(driver: Any, condition: str) -> None:

@@ -28,7 +28,7 @@ def test_the_context_is_sent_without_what_cannot_be() -> None:
     assert found["remaining"] is None
 
 
-def test_outcomes() -> None:
+def test_each_outcome_of_a_call_has_its_kind() -> None:
     def add(a: int, b: int) -> int:
         assert is_remote.get()
         return a + b

@@ -61,7 +61,7 @@ def test_items_of_a_stream_are_loaded_and_the_stream_is_closed() -> None:
     assert list(load_items(iter(["2026-01-01"]), date, "days")) == [date(2026, 1, 1)]
 
 
-def test_texts() -> None:
+def test_a_message_names_the_hint_of_the_result() -> None:
     assert returned_text(None) == " returning JSON data"
     assert returned_text(list[int]) == " returning list[int]"
     assert returned_text(date | None) == " returning datetime.date | None"

@@ -210,7 +210,7 @@ def test_a_failure_is_500(kind: str, caplog: pytest.LogCaptureFixture) -> None:
     assert "the application failed" in caplog.text
 
 
-def test_the_environ() -> None:
+def test_the_environ_has_the_parts_of_the_request() -> None:
     request = request_of("POST", "/a%20b?x=1", b"body", content_type="text/plain", x_event="push", host="[::1]:80")
     environ = environ_of(request)
     assert (environ["PATH_INFO"], environ["QUERY_STRING"], environ["HTTP_X_EVENT"]) == ("/a b", "x=1", "push")

@@ -84,17 +84,6 @@ def test_a_name_that_is_not_ascii_is_encoded() -> None:
         assert consumer.call_at(str(address), {"a": 1, "b": 2}) == 3.0
 
 
-def test_ipv6() -> None:
-    try:
-        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
-    except OSError:
-        pytest.skip("IPv6 is not available")
-    with HTTPPortal("::1") as portal, Consumer() as consumer:
-        address = portal.apply(add)
-        assert str(address).startswith("http://[::1]:")
-        assert consumer.call_at(address, {"a": 1, "b": 2}) == 3.0
-
-
 def test_addresses_of_other_portals_are_rejected() -> None:
     with HTTPPortal() as portal:
         portal.apply(add)
@@ -217,7 +206,9 @@ def _copy(source: socket.socket, target: socket.socket) -> None:
         target.close()
 
 
-def test_https(certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_calls_over_https_need_a_trusted_certificate(
+    certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     entered, gate = threading.Event(), threading.Event()
 
     def hold() -> None:

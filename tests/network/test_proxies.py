@@ -272,7 +272,9 @@ def test_the_proxy_of_an_address_from_the_environment(
     ],
 )
 @pytest.mark.parametrize("name", ["NO_PROXY", "no_proxy"])
-def test_no_proxy(name: str, no_proxy: str, address: str, direct: bool, environment: pytest.MonkeyPatch) -> None:
+def test_no_proxy_excludes_hosts_from_the_proxy_of_the_environment(
+    name: str, no_proxy: str, address: str, direct: bool, environment: pytest.MonkeyPatch
+) -> None:
     environment.setenv("ALL_PROXY", P)
     environment.setenv(name, no_proxy)
     assert (Proxies("environment").find(Address.parse(address)) is None) is direct

@@ -80,7 +80,7 @@ def test_a_malformed_row_of_a_service_is_rejected(row: Any) -> None:
         HTTPResolver(ScriptedClient({BASE: document})).resolve_service(BASE)
 
 
-def test_a_listing() -> None:
+def test_another_document_is_not_taken_for_a_listing() -> None:
     listing = {"functions": [GET_USER], "services": []}
     assert HTTPResolver(ScriptedClient({BASE: listing})).list_at(BASE) == listing
     with pytest.raises(RegistryError, match=f"there is no listing at {BASE}"):

@@ -96,11 +96,11 @@ def test_a_response_that_ends_early_or_has_no_end() -> None:
         thread.join(WAIT)
 
 
-def test_no_time_is_left() -> None:
+def test_no_time_left_is_a_timeout() -> None:
     mine, other = socket.socketpair()
     with mine, other, pytest.raises(TimeoutError):
         set_timeout(mine, monotonic() - 1)
 
 
-def test_ports() -> None:
+def test_the_default_port_follows_from_the_scheme() -> None:
     assert [port_of(Address.parse(text)) for text in ("ws://a/", "wss://a/", "http://a:1/")] == [80, 443, 1]

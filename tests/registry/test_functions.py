@@ -58,7 +58,7 @@ def test_names_may_have_hyphens() -> None:
         registry.get("my-funk")
 
 
-def test_versions() -> None:
+def test_a_version_or_a_range_chooses_the_function() -> None:
     registry = FunctionRegistry()
     for version in ("1", "2", "1.5", "10"):
         registry.register(function(version=version)(add))
@@ -79,7 +79,7 @@ def test_versions() -> None:
         registry.unregister("add")
 
 
-def test_calls() -> None:
+def test_a_registered_function_is_called_and_validated_by_name() -> None:
     registry = FunctionRegistry()
     registry.register(add)
     assert registry.call("add", {"a": 1, "b": 2}) == 3.0

@@ -1,4 +1,4 @@
-"""What is malformed or hostile gets its one answer or a closed connection, and leaves nothing behind."""
+"""A malformed or hostile request gets one response or a closed connection, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from portal.http11.request_head import parse_request_head
 from portal.serving import Certificate, ServingConfig, TLSConfig
 from portal.serving.messages.request_reader import RequestReader
 from tests.support import malformed_requests as table
+from tests.support.waiting import eventually
 
 WAIT = 10.0
 _STATUS = re.compile(rb"HTTP/1\.1 ([1-5][0-9]{2}) [ -~]*")
@@ -40,15 +41,7 @@ def numbers(count: int) -> Iterator[int]:
     yield from range(count)
 
 
-def eventually(condition: Callable[[], bool], what: str) -> None:
-    """Wait for what other threads are about to do; there is no event to wait for."""
-    end, pause = monotonic() + WAIT, threading.Event()
-    while not condition():
-        assert monotonic() < end, what
-        pause.wait(0.01)
-
-
-# reading answers, strictly and by code that the library does not share
+# reading responses, strictly and by code that the library does not share
 
 
 class RawResponse:
@@ -63,11 +56,11 @@ class RawResponse:
 
 
 def parse_responses(data: bytes, method: str = "POST") -> list[RawResponse]:
-    """All final answers in `data`, which must hold nothing else; interim ones are passed over."""
+    """Return the final responses in `data`, which must hold nothing else; interim ones are passed over."""
     responses: list[RawResponse] = []
     while data:
         head, found, data = data.partition(b"\r\n\r\n")
-        assert found, f"an answer is cut off: {head[:100]!r}"
+        assert found, f"a response is cut off: {head[:100]!r}"
         first, *lines = head.split(b"\r\n")
         match = _STATUS.fullmatch(first)
         assert match, f"no status line: {first[:100]!r}"
@@ -137,7 +130,7 @@ def half_close(sock: socket.socket) -> None:
 
 
 def run(row: Any, port: int, trust: ssl.SSLContext | None) -> str | None:
-    """What is wrong with the answer to a row, or None."""
+    """Return what is wrong with the response to a row, or None."""
     with socket.create_connection(("127.0.0.1", port), timeout=WAIT) as raw:
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock = raw
@@ -159,19 +152,19 @@ def judge(row: Any, received: bytes) -> str | None:
         if row.tls == "bare":
             return None if b"HTTP/" not in received else f"it was told {received[:100]!r}"
         responses = parse_responses(received)
-        return f"it was answered {responses[0].status}" if responses else None
+        return f"it got status {responses[0].status}" if responses else None
     responses = parse_responses(received, row.method)
     statuses = [response.status for response in responses]
     expected = list(row.statuses)
     if len(statuses) != len(expected) or any(
         not (one == wanted or (not wanted and 400 <= one < 500)) for one, wanted in zip(statuses, expected, strict=True)
     ):
-        return f"it was answered {statuses}, not {expected}"
+        return f"it got {statuses}, not {expected}"
     if row.kind == "rejected" and not responses[-1].closes:
         return "the connection is not said to be closed"
     for response in responses:
         if response.closes and response is not responses[-1]:
-            return "an answer follows the last one"
+            return "a response follows the last one"
         if response.status >= 400 and row.method != "HEAD":
             problem = json.loads(response.body)
             if response.headers["content-type"] != "application/problem+json" or problem["status"] != response.status:
@@ -212,19 +205,21 @@ def check_table(portal: HTTPPortal, rows: list[Any], trust: ssl.SSLContext | Non
     """Run the table twice: every row is right, and the second time leaves nothing behind that the first did not."""
     stats = portal.listener.stats
     call_well(portal.port, trust)
-    eventually(lambda: stats()["connections"] == 0, "the good connection stays open")
+    eventually(lambda: stats()["connections"] == 0, failure="the good connection stays open")
     # Workers come as they are wanted, and stay; one is there.
     files, threads = open_files(), threading.active_count() + table.LIMITS["workers"] - 1
     memory: list[int] = []
     for _ in range(2):
         wrongs = run_table(rows, portal.port, trust)
         assert not wrongs, "\n".join(f"{name}: {wrong}" for name, wrong in wrongs.items())
-        eventually(lambda: stats()["connections"] == 0, f"connections stay open: {stats()}")
-        eventually(lambda: open_files() <= files, "file descriptors are left over")
-        eventually(lambda: threading.active_count() <= threads, f"threads are left over: {threading.enumerate()}")
+        eventually(lambda: stats()["connections"] == 0, failure=f"connections stay open: {stats()}")
+        eventually(lambda: open_files() <= files, failure="file descriptors are left over")
+        eventually(
+            lambda: threading.active_count() <= threads, failure=f"threads are left over: {threading.enumerate()}"
+        )
         assert stats()["parked"] == stats()["active"] == 0
         call_well(portal.port, trust)
-        eventually(lambda: stats()["connections"] == 0, "the good connection stays open")
+        eventually(lambda: stats()["connections"] == 0, failure="the good connection stays open")
         gc.collect()
         memory.append(tracemalloc.get_traced_memory()[0])
     assert memory[1] - memory[0] < 256 * 1024, f"{memory[1] - memory[0]} bytes more"
@@ -387,7 +382,7 @@ def test_a_client_that_reads_nothing_and_expects_100_delays_no_other(tmp_path: P
                 if stats()["bytes_out"] == before or not stats()["connections"] > 1:
                     break
             else:
-                pytest.fail("it takes all answers of a client that reads none")
+                pytest.fail("it takes all responses of a client that reads none")
             began = monotonic()
             good.sendall(table.GOOD)
             assert good.recv(65536).startswith(b"HTTP/1.1 200 ")

@@ -52,7 +52,7 @@ MESSAGES: list[tuple[dict[str, Any], Any, str]] = [
 
 
 @pytest.mark.parametrize(("schema", "value", "message"), MESSAGES)
-def test_message(schema: dict[str, Any], value: Any, message: str) -> None:
+def test_each_rule_has_its_message(schema: dict[str, Any], value: Any, message: str) -> None:
     assert [fault.message for fault in fault_finder(schema, True)(value)] == [message]
 
 

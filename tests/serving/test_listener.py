@@ -9,7 +9,7 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -19,6 +19,7 @@ import pytest
 from portal import CallContext, ConfigError, Consumer, HTTPPortal, ResponseCache, TransportError, function
 from portal.http import HTTPClient
 from portal.serving import Listener, Request, Response, ServingConfig
+from tests.support.waiting import eventually
 
 BODY = b'{"a":1,"b":2}'
 POST = b"POST /api/add HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY
@@ -53,14 +54,6 @@ def read_all(sock: socket.socket) -> bytes:
     while piece := sock.recv(65536):
         data += piece
     return data
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    """Wait for what another thread is about to do; there is no event to wait for."""
-    end, pause = monotonic() + WAIT, threading.Event()
-    while not condition():
-        assert monotonic() < end, "the condition never became true"
-        pause.wait(0.005)
 
 
 # sockets
@@ -100,7 +93,7 @@ def test_open_connections_are_served_when_file_descriptors_run_out() -> None:
 
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6 here")
-def test_ipv6() -> None:
+def test_a_listener_serves_on_ipv6() -> None:
     with HTTPPortal("::1") as portal, Consumer() as consumer:
         address = portal.apply(add)
         assert str(address).startswith("http://[::1]:")
@@ -580,7 +573,7 @@ def test_it_can_be_started_again() -> None:
     assert listener.stats()["running"] is False
 
 
-def test_counters() -> None:
+def test_requests_bytes_and_connections_are_counted() -> None:
     with HTTPPortal() as portal:
         portal.apply(add)
         with connect(portal) as sock:

@@ -185,7 +185,7 @@ ATTACKS: dict[str, str] = {
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_attacks(attack: str) -> None:
+def test_a_forged_or_malformed_token_is_rejected_without_a_reason(attack: str) -> None:
     error = refused(auth(), ATTACKS[attack])
     assert challenges_of(error) == ('Bearer realm="portal", error="invalid_token"',)
     assert error.__cause__ is None

@@ -66,7 +66,7 @@ def test_keys_are_fetched_when_they_are_needed(issuer: Issuer, clock: Clock) -> 
     assert issuer.fetched == 2
 
 
-def test_rotation(issuer: Issuer, clock: Clock) -> None:
+def test_a_rotated_key_replaces_the_old_one(issuer: Issuer, clock: Clock) -> None:
     issuer.publish(jwk(RSA_KEY, "old"))
     checked = by_issuer(issuer, clock)
     old, new = signed("old"), signed("new", RSA_OTHER)
@@ -95,7 +95,7 @@ def test_unknown_ids_do_not_hammer_the_issuer(issuer: Issuer, clock: Clock) -> N
     assert checked.identity_of(signed("one")).name == "ann"
 
 
-def test_which_key_of_the_set(issuer: Issuer, clock: Clock) -> None:
+def test_only_a_usable_key_of_the_set_verifies(issuer: Issuer, clock: Clock) -> None:
     issuer.publish(
         jwk(RSA_KEY, "rsa", alg="RS256"),
         jwk(RSA_KEY, "enc", use="enc"),
@@ -125,12 +125,12 @@ def test_which_key_of_the_set(issuer: Issuer, clock: Clock) -> None:
     refused(checked, weak)
 
 
-def test_no_id_among_several_keys(issuer: Issuer, clock: Clock) -> None:
+def test_a_token_without_a_key_id_is_rejected_if_several_keys_fit(issuer: Issuer, clock: Clock) -> None:
     issuer.publish(jwk(RSA_KEY, "one"), jwk(RSA_OTHER, "two"))
     refused(by_issuer(issuer, clock), signed(None))
 
 
-BAD_ANSWERS: dict[str, Callable[[Issuer], None]] = {
+BAD_RESPONSES: dict[str, Callable[[Issuer], None]] = {
     "500": lambda issuer: issuer.say(b'{"keys":[]}', 500),
     "404": lambda issuer: issuer.say(b"no", 404),
     "redirect": lambda issuer: issuer.say(b"", 302, Location="file:///etc/passwd"),
@@ -148,11 +148,11 @@ BAD_ANSWERS: dict[str, Callable[[Issuer], None]] = {
 }
 
 
-@pytest.mark.parametrize("bad", BAD_ANSWERS)
+@pytest.mark.parametrize("bad", BAD_RESPONSES)
 def test_the_last_good_set_stays(bad: str, issuer: Issuer, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     good = signed("one")
     checked = by_issuer(issuer, clock)
-    BAD_ANSWERS[bad](issuer)
+    BAD_RESPONSES[bad](issuer)
     with caplog.at_level(logging.WARNING, "portal.auth"), pytest.raises(OverloadedError) as refusal:
         authenticate(authenticators_of(checked), authorized(f"Bearer {good}"))
     assert refusal.value.retry_after == 10
@@ -163,7 +163,7 @@ def test_the_last_good_set_stays(bad: str, issuer: Issuer, clock: Clock, caplog:
     clock.now += 10
     issuer.publish(jwk(RSA_KEY, "one"))
     assert checked.identity_of(good).name == "ann"
-    BAD_ANSWERS[bad](issuer)
+    BAD_RESPONSES[bad](issuer)
     clock.now += 301
     assert checked.identity_of(good).name == "ann"
     assert checked.identity_of(good).name == "ann"
@@ -174,7 +174,7 @@ def test_the_last_good_set_stays(bad: str, issuer: Issuer, clock: Clock, caplog:
         checked.identity_of(good)
 
 
-def test_nobody_listens(clock: Clock) -> None:
+def test_an_unreachable_issuer_is_an_overload(clock: Clock) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         keys = KeySet(f"http://127.0.0.1:{taken.getsockname()[1]}/", clock=clock)
@@ -182,7 +182,7 @@ def test_nobody_listens(clock: Clock) -> None:
             keys.find("one", "RS256")
 
 
-def test_many_threads_one_fetch(issuer: Issuer, clock: Clock) -> None:
+def test_many_threads_share_one_fetch(issuer: Issuer, clock: Clock) -> None:
     issuer.publish(jwk(RSA_KEY, "one"))
     issuer.gate.clear()
     checked, good = by_issuer(issuer, clock, jwks_wait=WAIT), signed("one")
@@ -209,7 +209,7 @@ def test_known_keys_serve_while_an_unknown_one_is_looked_for(issuer: Issuer, clo
         if number == 0:
             return str(refused(checked, signed("other")))
         assert issuer.asked.wait(WAIT)
-        name = checked.identity_of(good).name  # before the answer is there
+        name = checked.identity_of(good).name  # before the response is there
         issuer.gate.set()
         return name
 
@@ -239,7 +239,7 @@ def test_the_old_set_serves_while_it_is_renewed(issuer: Issuer, clock: Clock) ->
     assert issuer.fetched == 2
 
 
-def test_who_waits_for_keys_waits_so_long(issuer: Issuer, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_wait_for_keys_ends_at_its_timeout(issuer: Issuer, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     issuer.gate.clear()
     keys = KeySet(issuer.url, timeout=0.05, clock=clock)
     begun = time.monotonic()
@@ -438,7 +438,7 @@ def test_keys_over_tls(issuer: Issuer, clock: Clock) -> None:
     assert issuer.fetched == 1
 
 
-def test_a_key_set_without_cryptography_is_a_wrong_setting_and_no_refusal_of_every_token(
+def test_a_key_set_without_cryptography_is_a_wrong_setting(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "cryptography", None)

@@ -49,7 +49,7 @@ GOOD: list[tuple[str, Any, Any]] = [
 
 
 @pytest.mark.parametrize(("algorithm", "signing", "key"), GOOD)
-def test_every_algorithm(algorithm: str, signing: Any, key: Any) -> None:
+def test_each_algorithm_verifies_its_own_signatures(algorithm: str, signing: Any, key: Any) -> None:
     checked = auth(key=key, algorithms=[algorithm])
     good = token(key if algorithm.startswith("HS") else signing, algorithm)
     assert checked.identity_of(good).name == "ann"
@@ -58,7 +58,7 @@ def test_every_algorithm(algorithm: str, signing: Any, key: Any) -> None:
     refused(checked, f"{head}.{payload}.{changed}")
 
 
-def test_without_cryptography(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secrets_verify_without_cryptography(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cryptography", None)
     monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.serialization", None)
     with pytest.raises(ConfigError, match="pip install"):

@@ -49,7 +49,7 @@ FIVE = [(100, 0)] * 4
         (SuccessRate(minimum_hosts=1, request_volume=1), [(0, 0)] * 5, ""),
     ],
 )
-def test_success_rate(rule: SuccessRate, counts: Counts, found: str) -> None:
+def test_instances_far_below_the_mean_success_rate_are_ejected(rule: SuccessRate, counts: Counts, found: str) -> None:
     candidates = candidates_of(*[1] * len(counts))
     assert ejected(detector(success_rate=rule, failure_percentage=None), candidates, counts) == found
 
@@ -66,7 +66,9 @@ def test_success_rate(rule: SuccessRate, counts: Counts, found: str) -> None:
         (FailurePercentage(minimum_hosts=6), [*FIVE, (0, 100)], ""),
     ],
 )
-def test_failure_percentage(rule: FailurePercentage, counts: Counts, found: str) -> None:
+def test_instances_above_the_failure_percentage_are_ejected(
+    rule: FailurePercentage, counts: Counts, found: str
+) -> None:
     candidates = candidates_of(*[1] * len(counts))
     assert ejected(detector(success_rate=None, failure_percentage=rule), candidates, counts) == found
 

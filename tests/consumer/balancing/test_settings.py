@@ -21,7 +21,7 @@ def test_each_name_makes_a_picker(name: str) -> None:
     assert one.make_picker() is not one.make_picker()
 
 
-def test_own_pickers() -> None:
+def test_a_picker_may_be_an_object_or_a_class() -> None:
     own = First()
     assert Balancing.of(own).make_picker() is own
     assert isinstance(Balancing.of(First).make_picker(), First)

@@ -36,7 +36,7 @@ def is_open(connection: HTTPConnection) -> bool:
     return connection._sock.fileno() >= 0
 
 
-def test_an_exchange(pair: tuple[HTTPConnection, socket.socket]) -> None:
+def test_bytes_after_the_response_drop_the_connection(pair: tuple[HTTPConnection, socket.socket]) -> None:
     connection, server = pair
     server.sendall(EMPTY)
     response = connection.exchange(b"request", None)

@@ -18,7 +18,7 @@ from tests.support.scripted_transport import ADDRESS, ScriptedResponse, request_
 PROBLEM = {"content-type": "application/problem+json"}
 
 
-def test_a_result() -> None:
+def test_a_body_in_pieces_is_decoded_to_one_result() -> None:
     received = read_response(ScriptedResponse(200, {"etag": '"1"'}, b"[1", b"]"), request_of(), 100)
     assert received == (200, {"etag": '"1"'}, b"[1]")
     assert decode_result(require_success(received, ADDRESS), ADDRESS) == [1]

@@ -23,7 +23,7 @@ def is_open(pair: Pair) -> bool:
     return pair.connection._sock.fileno() >= 0
 
 
-def test_an_exchange() -> None:
+def test_a_request_gets_its_response_over_tls() -> None:
     with tls_pair() as pair:
         pair.server.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
         response = pair.connection.exchange(b"request", monotonic() + WAIT)

@@ -108,7 +108,7 @@ def test_versions_have_paths_of_their_own() -> None:
     assert document["paths"]["/a@b/add@2"]["post"]["operationId"] == "add_v2"
 
 
-def test_a_call() -> None:
+def test_a_function_is_documented_with_tags_schemas_and_examples() -> None:
     document = document_of(ORDERS, services={"orders": orders.service})
     call = document["paths"]["/api/orders/price"]["post"]
     assert call["summary"] == "Price an order."

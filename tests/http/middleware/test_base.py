@@ -54,7 +54,7 @@ def test_those_around_one_that_raises_see_a_response() -> None:
         (["*"], ["Origin"], "*"),
     ],
 )
-def test_vary(before: list[str], names: list[str], after: str) -> None:
+def test_names_are_added_to_vary_once(before: list[str], names: list[str], after: str) -> None:
     response = Response(200, [("Vary", value) for value in before])
     add_vary(response, *names)
     assert response.headers == [("Vary", after)]

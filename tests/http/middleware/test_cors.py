@@ -92,7 +92,7 @@ def test_all_may_call_without_credentials() -> None:
         CORS(["*"], credentials=True)
 
 
-def test_credentials() -> None:
+def test_only_listed_origins_may_send_credentials() -> None:
     cors = CORS([A], credentials=True)
     for response in (cors(request_of(Origin=A), respond_with()), preflight(cors)):
         found = headers_of(response)
@@ -102,7 +102,7 @@ def test_credentials() -> None:
     )
 
 
-def test_an_answer_without_an_origin_varies_too() -> None:
+def test_a_response_without_an_origin_varies_too() -> None:
     assert headers_of(CORS([A])(request_of(), respond_with(Vary="Accept")))["vary"] == "Accept, Origin"
 
 
@@ -129,7 +129,9 @@ def test_errors_may_be_read_too() -> None:
         ("*", "", 403, None),
     ],
 )
-def test_preflight(method: str, names: str, status: int, granted: str | None) -> None:
+def test_a_preflight_grants_listed_methods_and_headers(
+    method: str, names: str, status: int, granted: str | None
+) -> None:
     response = preflight(CORS([A], max_age=60), A, method, names)
     found = headers_of(response)
     assert response.status == status

@@ -36,7 +36,7 @@ def logged(request: Request, last: Any = None, **settings: Any) -> dict[str, Any
     return row
 
 
-def test_a_line() -> None:
+def test_a_line_has_the_request_the_call_and_the_response() -> None:
     request = request_of(target="/api/add?x=1", body=b'{"a":1}', X_Portal_Timeout="1500")
 
     def last(request: Request) -> Response:
@@ -67,7 +67,7 @@ def test_a_long_query_takes_linear_time() -> None:
     assert len(logged(request_of(target="/p?" + "a-" * 4000))["path"]) == 515
 
 
-def test_headers() -> None:
+def test_headers_are_logged_by_name_without_secrets() -> None:
     names = ["Authorization", "cookie", "x-note", "referer", "absent"]
     request = request_of(
         Authorization="Bearer s3", Cookie="s3", X_Note="n" * 600, Referer="https://a.example/?token=s3&b=1"
@@ -164,7 +164,7 @@ def test_one_line_where_two_threads_answer(late_first: bool) -> None:
     assert row["duration_ms"] > 0
 
 
-def test_a_logger(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_logger_may_take_the_lines(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "test.requests"):
         RequestLog(logging.getLogger("test.requests"))(request_of(target="/100%25d"), respond_with())
     assert json.loads(caplog.messages[0])["path"] == "/100%25d"

@@ -44,7 +44,7 @@ def http() -> Iterator[HTTPPortal]:
         yield portal
 
 
-def test_a_form(http: HTTPPortal) -> None:
+def test_a_form_has_files_and_parameters(http: HTTPPortal) -> None:
     url = f"{http.base}/describe"
     files = {"photo": ("ä.png", b"abc", "image/png")}
     found = requests.post(url, files=files, data={"title": "3", "width": "200", "tags": '["a"]'}, timeout=30)

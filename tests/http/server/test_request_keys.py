@@ -44,7 +44,7 @@ def keys(proxies: Any = (), credentials: Any = None) -> RequestKeys:
         ("/other/add", None),
     ],
 )
-def test_the_function(target: str, name: str | None) -> None:
+def test_a_request_counts_for_the_function_at_its_path(target: str, name: str | None) -> None:
     found = dict(keys().of(head(target), "192.0.2.1", None))
     assert found.get("function") == name
     assert found["client"] == "network:192.0.2.1"

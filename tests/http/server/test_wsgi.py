@@ -206,7 +206,7 @@ def ask(host: str, method: str, path: str, body: Any = None, **headers: str) -> 
         connection.close()
 
 
-def test_calls(server: str) -> None:
+def test_a_consumer_gets_results_streams_and_errors(server: str) -> None:
     with Consumer() as consumer:
         at = f"http://{server}/api"
         assert consumer.call_at(f"{at}/add", {"a": 1, "b": 2}) == 3.0
@@ -287,7 +287,7 @@ def test_a_slow_reader_takes_no_thread_of_waitress() -> None:
         ("POST", "/api/count", {"to": 1}, {"Accept": "text/html"}, 406, "protocol_error"),
     ],
 )
-def test_rejections(
+def test_a_rejected_request_gets_a_problem_document(
     server: str, method: str, path: str, body: Any, headers: dict[str, str], status: int, code: str
 ) -> None:
     answered, fields, text = ask(server, method, path, body, **headers)
@@ -358,7 +358,7 @@ def test_versions_by_query(server: str) -> None:
     assert (status, json.loads(body)["name"]) == (200, "add")
 
 
-def test_streams(server: str) -> None:
+def test_a_stream_is_sent_as_lines_or_events(server: str) -> None:
     status, fields, body = ask(server, "POST", "/api/count", {"to": 3}, Accept="application/x-ndjson")
     assert (status, fields["content-type"], body) == (200, "application/x-ndjson", b"0\n1\n2\n")
     status, fields, body = ask(server, "POST", "/api/count", {"to": 1}, Accept="text/event-stream")
@@ -468,7 +468,9 @@ def reply(app: Any, **changes: Any) -> tuple[int, list[tuple[str, str]], list[by
         ("/api", "", "/api/100%", "/api/100%", "/api/100%", "/api"),
     ],
 )
-def test_paths(base: str, script: str, info: str, raw: str | None, path: str, seen: str) -> None:
+def test_the_path_is_found_in_what_the_server_passes(
+    base: str, script: str, info: str, raw: str | None, path: str, seen: str
+) -> None:
     for name in ("RAW_URI", "REQUEST_URI"):
         app = Kept()
         status, _, _ = reply(
@@ -758,7 +760,7 @@ FRAMED = {"SERVER_PROTOCOL": "HTTP/2", "wsgi.input_terminated": True, "CONTENT_T
         (Source(b"abcd"), FRAMED | {"REQUEST_METHOD": "GET"}, b""),
     ],
 )
-def test_bodies(source: Source, changes: dict[str, Any], body: Any) -> None:
+def test_the_body_is_read_as_its_framing_says(source: Source, changes: dict[str, Any], body: Any) -> None:
     assert body_of(source, **changes) == body
 
 
@@ -817,7 +819,7 @@ def test_headers_of_the_response() -> None:
 
 
 @pytest.mark.parametrize("settings", [{"base_path": "api"}, {"base_path": "/"}, {"max_body": 0}, {"max_body": True}])
-def test_invalid_settings(settings: dict[str, Any]) -> None:
+def test_a_wrong_setting_is_rejected(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         WSGIApp(Kept(), **settings)
 

@@ -109,7 +109,7 @@ def test_definitions_in_a_place_without_a_meaning_are_followed() -> None:
         (chain(25, lambda part: {"properties": {"a": part, "b": part}}, by_pointer), 52),
     ],
 )
-def test_expansion(schema: Any, number: int) -> None:
+def test_the_number_of_schemas_counts_each_reference(schema: Any, number: int) -> None:
     assert expansion(schema) == number
 
 

@@ -31,7 +31,7 @@ from portal.websocket.server.settings import WebSocketConfig
         ("deflate", True),
     ],
 )
-def test_wrong_values(name: str, value: object) -> None:
+def test_a_wrong_value_is_rejected_with_its_setting(name: str, value: object) -> None:
     with pytest.raises(ConfigError, match=rf"websocket\.{name} must be"):
         WebSocketConfig(**{name: value})  # type: ignore[arg-type]
 

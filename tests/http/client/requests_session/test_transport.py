@@ -123,7 +123,7 @@ def test_a_hook_may_read_the_body(http: HTTPPortal) -> None:
     assert seen[-1] == "3"
 
 
-def test_credentials() -> None:
+def test_the_credential_of_the_consumer_precedes_that_of_the_session() -> None:
     with HTTPPortal(auth=BearerAuth({"t0ken": "ann"})) as http:
         address = http.apply(add)
         session = requests.Session()
@@ -342,7 +342,7 @@ def test_a_child_process_opens_connections_of_its_own(http: HTTPPortal) -> None:
 # libraries that stand for servers
 
 
-def test_responses() -> None:
+def test_the_library_responses_may_stand_for_a_server() -> None:
     responses = pytest.importorskip("responses")
     with responses.RequestsMock() as mocked:
         mocked.get("http://stock.example/api/add", json=SCHEMA)
@@ -352,7 +352,7 @@ def test_responses() -> None:
             assert consumer.call_at("http://stock.example/api/add", {"a": 1, "b": 2}) == 3
 
 
-def test_requests_mock() -> None:
+def test_the_library_requests_mock_may_stand_for_a_server() -> None:
     requests_mock = pytest.importorskip("requests_mock")
     with requests_mock.Mocker() as mocked, requests.Session() as session:
         mocked.get("http://stock.example/api/add", json=SCHEMA)
@@ -366,7 +366,7 @@ def test_requests_mock() -> None:
         assert not caught.value.may_have_executed
 
 
-def test_vcr(http: HTTPPortal, tmp_path: Path) -> None:
+def test_vcr_records_and_replays_calls(http: HTTPPortal, tmp_path: Path) -> None:
     vcr = pytest.importorskip("vcr")
     recorder = vcr.VCR(cassette_library_dir=str(tmp_path), match_on=["method", "uri", "body"])
     address = http.base.child("add")

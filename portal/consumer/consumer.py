@@ -249,7 +249,8 @@ class Consumer(ResolvingMethods):
         """Return the results for each of `params`, in order, with at most `max_in_flight` calls at a time.
 
         `params` is read as results are taken. The first failure is raised in its place; it cancels calls in flight.
-        With a Retry, rejected calls wait their turn. Small calls of idempotent functions may share HTTP requests.
+        With a Retry, rejected calls wait their turn. Small calls of idempotent functions may share HTTP requests, or a
+        thread over WebSocket.
 
         Args:
             return_exceptions: whether a failed call has its exception as result, so that the others go on.

@@ -29,6 +29,7 @@ from portal.errors import (
     AuthenticationError,
     AuthorizationError,
     ConfigError,
+    FunctionError,
     OverloadedError,
     PortalError,
     RateLimitError,
@@ -187,6 +188,26 @@ def test_functions_and_topics_share_one_name_space() -> None:
         assert caught.value.kind == "conflict"
     assert [topic.name for topic in portal.topics().values()] == ["ticks"]
     assert len(portal.functions()) == 2
+
+
+def test_small_calls_of_a_map_are_made_together(consumer: Consumer) -> None:
+    with WebSocketPortal() as portal:
+
+        @function(idempotent=True)
+        def half(n: int) -> int:
+            if n % 2:
+                raise ValueError("odd")
+            return n // 2
+
+        address = portal.apply(half)
+        found = consumer.map_at(address, ({"n": n} for n in range(2000)), max_in_flight=64, return_exceptions=True)
+        for number, outcome in enumerate(found):
+            if number % 2:
+                assert isinstance(outcome, FunctionError)
+            else:
+                assert outcome == number // 2
+        with pytest.raises(FunctionError):
+            list(consumer.map_at(address, ({"n": n} for n in (0, 2, 3, 4))))
 
 
 def test_a_removed_topic_ends_its_subscriptions(consumer: Consumer) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -14,10 +14,9 @@ from ...address import Address
 from ...auth.credentials import ClientAuth, Credential, credentials_of
 from ...cache.cached_calls import CachedCalls, Fetched
 from ...cache.response_cache import ResponseCache
-from ...calls.deadlines import cancelled_error, expired_error, timeout_error, uncalled_error
+from ...calls.deadlines import cancelled_error, expired_error, uncalled_error
 from ...context import CallContext
 from ...errors import (
-    AuthenticationError,
     CallCancelled,
     CallTimeout,
     Fault,
@@ -32,17 +31,19 @@ from ...network.function import check_input, schema_at
 from ...network.proxies import Proxies
 from ...network.tls import ClientTLS
 from ...schema import FunctionSchema
+from ..call_group import call_together
 from ..deflate import Deflate
 from .backoff import Reconnect
 from .dialer import Dialer
-from .exchange import Exchange, StreamExchange
+from .exchange import Exchange, StreamExchange, expiry
+from .failures import locate
 from .lifecycle import ConnectionState
 from .link import Link
 from .pool import LinkPool, dial_threads, function_threads, run_callback
 from .reader import shared_reader
 from .served import ServedFunctions
 from .settings import LinkSettings
-from .subscription import SlowReader, Subscription
+from .subscription import SlowReader, Subscription, is_position
 
 __all__ = ["WebSocketClient"]
 
@@ -216,6 +217,21 @@ class WebSocketClient:
         scope = repr((sorted(self._dialer.credentials(address).items()), self._tls))
         return self._cached.call(function, address, given, scope, context, fetch)
 
+    def call_batch(
+        self, function: ResolvedFunction, params: Sequence[Mapping[str, Any]], context: CallContext
+    ) -> dict[int, Any] | None:
+        """Make calls of one function together; see `call_together`. Return None if the function does not allow it."""
+        address, schema = function.address, function.schema
+        assert address is not None
+        if not schema.idempotent or schema.streaming or (schema.cacheable and self._cached is not None):
+            return None
+
+        def make(one: Mapping[str, Any]) -> Exchange:
+            return Exchange(address, self._checked(function, one, context), context, idempotent=True)
+
+        link, has_credential = self._links.link_for(address), self._credential is not None
+        return call_together(link, params, make, context, has_credential=has_credential)
+
     def iterate(self, function: ResolvedFunction, params: Mapping[str, Any], context: CallContext) -> Iterator[Any]:
         """Send one streaming call and return its items as they arrive. Raises portal errors only."""
         address = function.address
@@ -245,7 +261,7 @@ class WebSocketClient:
         finally:
             context.forget(give_up)  # it refers to the context, and only the garbage collector would free both
         if exchange.error is not None:
-            raise self._located(exchange.error, exchange, address)
+            raise self._located(exchange.error, context, address)
         return exchange.result
 
     def _start(self, exchange: Exchange, address: Address, *, is_base: bool = False) -> Link:
@@ -273,23 +289,11 @@ class WebSocketClient:
         except BaseException:  # a signal stopped the caller, which no longer needs the result
             link.give_up(exchange, cancelled_error(context))
             raise
-        link.give_up(exchange, self._expiry(exchange, link, address))
+        link.give_up(exchange, expiry(exchange, link.last_error, address))
         context.cancel()
 
-    def _expiry(self, exchange: Exchange, link: Link, address: Address) -> CallTimeout:
-        if exchange.sends:
-            deadline = exchange.context.deadline  # the words are those of a server that responds at the deadline
-            timeout = None if deadline is None else max(0.0, deadline - exchange.sent_at)
-            return timeout_error(exchange.context, str(address), timeout)
-        reason = "there was no connection" if link.last_error is None else link.last_error.message
-        return uncalled_error(exchange.context, str(address), reason)
-
-    def _located(self, error: PortalError, exchange: Exchange, address: Address) -> PortalError:
-        error.address, error.scheme = str(address), address.scheme
-        error.with_context(request_id=exchange.context.request_id)
-        if isinstance(error, AuthenticationError) and self._credential is None and not error.executed:
-            error.hint = "pass Consumer(auth=...)"
-        return error
+    def _located(self, error: PortalError, context: CallContext, address: Address) -> PortalError:
+        return locate(error, address, context, has_credential=self._credential is not None)
 
     # topics
 
@@ -315,7 +319,7 @@ class WebSocketClient:
         Raises: portal errors only.
         """
         target = Address.of(address)
-        require(_is_position(since), "subscribe.since", since, "the position of a subscription, such as (epoch, 7)")
+        require(is_position(since), "subscribe.since", since, "the position of a subscription, such as (epoch, 7)")
         link = self._links.link_for(target)
         subscription: Subscription[Any] = Subscription(
             target,
@@ -377,7 +381,7 @@ class _Items(ClosingIterator):
             if exchange.finished:
                 if exchange.error is not None:
                     error, exchange.error = exchange.error, None
-                    raise self._client._located(error, exchange, self._address)
+                    raise self._client._located(error, exchange.context, self._address)
                 break
             self._client._wait(exchange, self._link, self._address)
         raise StopIteration
@@ -391,10 +395,3 @@ class _Items(ClosingIterator):
         with suppress(Exception):
             if not self._exchange.finished:
                 self.close()
-
-
-def _is_position(value: Any) -> bool:
-    """Return whether a value is an epoch and an offset, also as a list that JSON made of them, or None."""
-    if value is None:
-        return True
-    return isinstance(value, tuple | list) and [type(one) for one in value] == [str, int]

@@ -14,13 +14,14 @@ from typing import Any
 from ..._internal.conditions import Condition
 from ..._internal.json_text import JSONObject, JSONValue
 from ...address import Address
+from ...calls.deadlines import timeout_error, uncalled_error
 from ...context import CallContext
-from ...errors import PortalError
+from ...errors import CallTimeout, PortalError
 from ..events import OutgoingCall
 from ..meta import encoded_meta, meta_of
 from .failures import lost_error
 
-__all__ = ["Control", "Exchange", "Sendable", "StreamExchange", "relative_name"]
+__all__ = ["Control", "Exchange", "Sendable", "StreamExchange", "expiry", "relative_name"]
 
 _MAX_SENDS = 2
 
@@ -239,6 +240,20 @@ class StreamExchange(Exchange):
             if self._taken * 2 >= self.credit:
                 grant, self._taken = self._taken, 0
             return True, item, grant
+
+
+def expiry(exchange: Exchange, last_error: PortalError | None, address: Address) -> CallTimeout:
+    """Return the error of a call at its deadline.
+
+    Args:
+        last_error: why there is no connection, or None.
+    """
+    if exchange.sends:
+        deadline = exchange.context.deadline  # the words are those of a server that responds at the deadline
+        timeout = None if deadline is None else max(0.0, deadline - exchange.sent_at)
+        return timeout_error(exchange.context, str(address), timeout)
+    reason = "there was no connection" if last_error is None else last_error.message
+    return uncalled_error(exchange.context, str(address), reason)
 
 
 def relative_name(address: Address, base: int) -> str:

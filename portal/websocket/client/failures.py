@@ -23,7 +23,16 @@ from ...network.dial import NotSent
 from ...network.error_mapping import as_portal_error
 from ..close_codes import CloseCode
 
-__all__ = ["as_failure", "close_error", "copy_error", "is_final", "is_refused", "lost_error", "report_failure"]
+__all__ = [
+    "as_failure",
+    "close_error",
+    "copy_error",
+    "is_final",
+    "is_refused",
+    "locate",
+    "lost_error",
+    "report_failure",
+]
 
 _HINT = "the call may have been executed"
 _CLASSES: dict[int, type[PortalError]] = {
@@ -62,6 +71,15 @@ def lost_error(address: Address, reason: str) -> TransportError:
     """Return the error for a call that was sent and whose response cannot come any more."""
     message = reason or f"lost the connection to {address.authority}"
     return TransportError(message, delivery="unknown", hint=_HINT, address=address, scheme=address.scheme)
+
+
+def locate(error: PortalError, address: Address, context: CallContext, *, has_credential: bool) -> PortalError:
+    """Return the error of a call with its address and its request id."""
+    error.address, error.scheme = str(address), address.scheme
+    error.with_context(request_id=context.request_id)
+    if isinstance(error, AuthenticationError) and not has_credential and not error.executed:
+        error.hint = "pass Consumer(auth=...)"
+    return error
 
 
 def is_final(error: PortalError) -> bool:

@@ -37,7 +37,6 @@ from .subscriptions import SubscriptionTable
 from .transport import Transport
 
 __all__ = ["Link"]
-
 S = ConnectionState
 
 
@@ -104,7 +103,7 @@ class Link:
         """The number of its calls and subscriptions."""
         return len(self._calls) + len(self._subscriptions)
 
-    def start(self, exchange: Sendable) -> None:
+    def start(self, exchange: Sendable, *, flush: bool = True) -> None:
         """Send a call now, or as soon as there is a connection; one that fails fast is ended instead of waiting long.
 
         Raises: TransportError after `close`; OverloadedError, SerializationError or ProtocolError if it cannot be sent.
@@ -121,8 +120,13 @@ class Link:
                 if self._lifecycle.state in (S.WAITING, S.CLOSING):
                     self._calls.move_on(self.last_error)
                     self._after_a_call()
+        if flush:
+            self.flush()  # without the lock, so that other threads go on meanwhile
+
+    def flush(self) -> None:
+        """Send the calls that were started with `flush=False`."""
         if (transport := self._transport) is not None:
-            transport.flush()  # without the lock, so that other threads go on meanwhile
+            transport.flush()
 
     def wait_for_room(self, deadline: float | None) -> bool:
         """Wait while too many bytes wait to be sent. Return False at the deadline."""
@@ -130,8 +134,7 @@ class Link:
 
     def wait(self, exchange: Exchange, deadline: float | None) -> bool:
         """Wait for the end of a call. Return False at the deadline. One that is alone receives its response itself."""
-        transport = self._transport
-        if transport is not None:
+        if (transport := self._transport) is not None:
             if exchange.resumable and len(self._pending) == 1 and not self._subscribers:
                 transport.receive_until(lambda: exchange.finished or self._transport is not transport, deadline)
                 if exchange.finished and not self._pending and not self._subscribers:
@@ -194,9 +197,6 @@ class Link:
     def _is_ready(self) -> bool:
         return self._transport is not None and self._lifecycle.state is S.OPEN and not self._resumption.in_progress
 
-    def _is_wanted(self) -> bool:
-        return bool(self._calls) or bool(self._subscriptions)
-
     def _connect(self) -> None:
         """Start to connect unless that is under way or must wait."""
         if self._lifecycle.connect(self._clock()):
@@ -213,7 +213,7 @@ class Link:
         run_all(
             lambda: self._calls.unconnected(error, is_final=final, is_patient=self._lifecycle.is_patient(now)),
             partial(self._subscriptions.end_all, error) if final or not self._lifecycle.was_open else bool,
-            lambda: self._lifecycle.failed(now, wanted=self._is_wanted()),
+            lambda: self._lifecycle.failed(now, wanted=self.load > 0),
             self._schedule,
             attempts=2,
         )
@@ -239,7 +239,7 @@ class Link:
             self._schedule()
         elif state is S.CLOSING and self._transport is not None:
             self._transport.close(CloseCode.NORMAL, "going away")
-        elif state is S.WAITING and not self._is_wanted():
+        elif state is S.WAITING and not self.load:
             self._lifecycle.unwanted()
             self._schedule()
 
@@ -393,7 +393,7 @@ class Link:
                 lambda: self._calls.lost(error, resumable=self._resumption.session is None, is_final=final),
                 self._resumption.keep,
                 lambda: self._subscriptions.lost(error if final else None),
-                lambda: self._lifecycle.lost(self._clock(), wanted=self._is_wanted(), delay=self._delay),
+                lambda: self._lifecycle.lost(self._clock(), wanted=self.load > 0, delay=self._delay),
                 self._schedule,
                 self._after_a_call,
                 attempts=2,

@@ -17,7 +17,7 @@ from ...address import Address
 from ...errors import CallTimeout, OverloadedError, PortalError
 from ..events import EventReceived, GapReceived
 
-__all__ = ["Event", "Gap", "SlowReader", "Subscription"]
+__all__ = ["Event", "Gap", "SlowReader", "Subscription", "is_position"]
 
 T = TypeVar("T")
 #: What happens to a reader that is slower than the events are published; see `Subscription`.
@@ -336,3 +336,10 @@ class Subscription(Generic[T]):
         self._changed.notify_all()
         if self._wake is not None:
             self._wake()
+
+
+def is_position(value: Any) -> bool:
+    """Return whether a value is an epoch and an offset, also as a list that JSON made of them, or None."""
+    if value is None:
+        return True
+    return isinstance(value, tuple | list) and [type(one) for one in value] == [str, int]

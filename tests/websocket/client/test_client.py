@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -412,3 +413,19 @@ def test_a_wrong_position_is_rejected_before_a_connection_is_made(since: Any) ->
         client.subscribe(f"ws://127.0.0.1:{free_port()}/ws/ticks", since=since)
     assert caught.value.path == "subscribe.since"
     client.close()
+
+
+def test_calls_of_one_function_are_made_together() -> None:
+    with serving() as (server, client, base):
+        params = [{"a": n, "b": 1} for n in range(20)]
+        remotes = {name: resolve(client, base, name) for name in ("add", "hold", "hold_once", "count_to")}
+        assert [remote.schema.idempotent for remote in remotes.values()] == [True, True, False, False]
+        context = CallContext(deadline=monotonic() + WAIT)
+        assert client.call_batch(remotes["add"], params, context) == {n: n + 1 for n in range(20)}
+        assert client.call_batch(remotes["hold_once"], params, context) is None
+        assert client.call_batch(remotes["count_to"], params, context) is None
+        assert len(server.connections) == 1
+        soon = CallContext(deadline=monotonic() + 0.05)
+        assert client.call_batch(remotes["hold"], params, soon) == {}
+        server.hold.set()
+        assert client.call_batch(remotes["hold"], params, CallContext()) == {n: n for n in range(20)}

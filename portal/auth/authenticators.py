@@ -178,8 +178,9 @@ class BasicAuth:
             (user, password), or None.
         realm: shown to a person who is asked for a password.
         scopes: scopes by user name. With a callable, its Identity has the scopes.
-        max_hashing: checks of hashed passwords at the same time. More are rejected at once with OverloadedError. One
-            client has at most half of them. A check of a password that has matched before needs no hash.
+        max_hashing: checks of hashed passwords under way at the same time. More are rejected at once with
+            OverloadedError. One client has at most half of them. All processors but one compute hashes; other checks
+            wait for their turn. A check of a password that has matched before needs no hash.
 
     Raises: ConfigError for a wrong setting.
 

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from .._internal.at_fork import new_lock, renew_after_fork
 from .._internal.counter import Counter
 from ..errors import ConfigError, OverloadedError
+from .hashing import compute_apart
 from .secrets import DIGEST_SIZE, digest_of
 
 __all__ = ["HashingLimit", "Password", "PasswordTable", "hash_password"]
@@ -144,27 +145,31 @@ class PasswordTable:
         Args:
             client: has a share of the checks.
 
-        Raises: OverloadedError if as many hashes are being computed as the limit allows.
+        Raises: OverloadedError if as many checks are under way as the limit allows.
         """
         password = self._passwords.get(user)
         is_known = (password or self._unknown).is_known(digest_of(given))
         if is_known or not self._decoys:
             return is_known and password is not None
-        found = False
         with self._limit.running(client):
-            for cost, decoy in self._decoys.items():
-                one = password if password is not None and password.cost == cost else decoy
-                found = one.matches(given) or found
+            return compute_apart(self._matches_hash, password, given)
+
+    def _matches_hash(self, password: Password | None, given: str) -> bool:
+        found = False
+        for cost, decoy in self._decoys.items():
+            one = password if password is not None and password.cost == cost else decoy
+            found = one.matches(given) or found
         return found
 
 
 class HashingLimit:
-    """The number of checks that may compute password hashes at the same time; more are rejected at once.
+    """The number of checks that may compute password hashes, or wait for that; more are rejected at once.
 
-    One client has at most half of them, so that it cannot keep others from logging in.
+    One client has at most half of them, so that it cannot keep others from logging in. Only as many hashes as there are
+    processors but one are computed at the same time; see `compute_apart`.
 
     Args:
-        limit: checks at the same time.
+        limit: checks under way at the same time.
 
     Attributes:
         rejected: counts the checks that were rejected.

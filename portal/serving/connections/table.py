@@ -11,12 +11,13 @@ from time import monotonic
 from ..._internal.closing import run_all
 from ..._internal.counter import Counter
 from ..._internal.log import get_logger
+from ...errors import ProtocolError
 from ..bounds.budget import ByteBudget, Places
 from ..bounds.input import InputBudgets
 from ..bounds.shares import heaviest
 from ..io.poller import Poller
 from ..messages.stored_body import BodyStore
-from .connection import Connection
+from .connection import INPUT_REFUSED, Connection
 from .open_connections import OpenConnections
 from .timeouts import FOLLOW_UP_SECONDS
 
@@ -317,6 +318,26 @@ class ConnectionTable:
         connection = self.parked.pop(fd, None)
         if connection is not None:
             self.close(connection)
+
+    def reject(self, fd: int, connection: Connection, error: ProtocolError) -> None:
+        """Send the response to a request that cannot be read, to a connection that is parked under a descriptor."""
+        try:
+            connection.reject(error)
+            connection.shut_writing()
+        except OSError:
+            self.drop(fd)
+
+    def reject_refused(self) -> None:
+        """Reject the requests of parked connections that must give way to other input."""
+        for refused in self.inputs.take_refused():
+            fd = refused.stream.fileno()
+            other = self.parked.get(fd)
+            if other is None or other is not refused or other.draining:
+                continue
+            if other.channel is not None:
+                other.channel.handler.refused()
+            else:
+                self.reject(fd, other, ProtocolError(INPUT_REFUSED, status=503))
 
     def drop_all(self) -> None:
         """Close all parked connections. Other protocols than HTTP may say why first."""

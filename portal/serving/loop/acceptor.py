@@ -6,6 +6,8 @@ import socket
 from collections import Counter as CountOf
 from collections.abc import Callable, Hashable, Iterable
 from functools import cache, partial
+from math import inf
+from time import monotonic
 
 from ..._internal.log import get_logger
 from ...http11.client_network import client_network
@@ -27,6 +29,7 @@ _LIMIT_REACHED = "connection limit reached"
 _SHARE_USED = "connection limit of the client reached"
 _TOO_MANY_HANDSHAKES = "limit of unfinished TLS handshakes reached"
 _BATCH = 16  # connections that are accepted before other events are handled
+_TURN = 0.001  # seconds after which other events are handled, too; while other threads compute, a connection takes that
 
 
 class Acceptor:
@@ -88,15 +91,17 @@ class Acceptor:
     def accept(self, fd: int) -> None:
         """Accept the connections that wait at a socket."""
         # One process must not take everything that waits at a shared socket while another is idle.
-        self._accept(fd, 1 if self._shared else _BATCH)
+        self._accept(fd, 1 if self._shared else _BATCH, monotonic() + _TURN)
 
     def pause(self, fd: int) -> None:
         """Accept nothing at a socket until `listen_again`."""
         self._paused = True
         self._poller.forget(fd)
 
-    def _accept(self, fd: int, count: int) -> None:
-        for _ in range(count):
+    def _accept(self, fd: int, count: int, end: float = inf) -> None:
+        for number in range(count):
+            if number and monotonic() >= end:
+                return
             try:
                 sock, peer = self._open[fd].accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):

@@ -9,6 +9,7 @@ at a time runs its loop. If serving a request holds that thread up, another one 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
 
 from ..._internal.background import LoopGuard
@@ -16,12 +17,13 @@ from ..._internal.closing import run_all
 from ..._internal.counter import Counter
 from ..._internal.log import get_logger
 from ...errors import ProtocolError
-from ..connections.connection import INPUT_REFUSED, Connection
+from ..connections.connection import Connection
 from ..connections.table import ConnectionTable
 from ..io.poller import Poller
 from ..messages.rejections import RejectionLog
 from ..messages.request_reader import Received
 from .acceptor import Acceptor
+from .event_order import MANY, EventOrder
 from .handshake import HeadAuthentication, TLSHandshakes
 from .leader import LeaderFollower, Leadership
 from .scheduler import RequestScheduler
@@ -132,26 +134,33 @@ class Reactor:
 
     def _run(self, turn: Leadership) -> None:
         table, guard = self._table, self._guard
+        order = EventOrder(table.parked, partial(self._handle, turn))
         while self._running:
             try:
                 alone = len(table.parked) == len(table.open)  # no worker has one
-                self._reported = self._poller.wait(max(0.0, self._next_sweep - monotonic()), alone)
+                timeout = 0.0 if order.waiting else max(0.0, self._next_sweep - monotonic())
+                self._reported = reported = self._poller.wait(timeout, alone)
                 # The sweep below uses this moment, so that what has arrived by a deadline is read before it is checked.
                 now = monotonic()
-                for fd in self._reported:
+                if order.waiting or len(reported) > MANY:
+                    reported = order.established(reported)
+                    self._reported = [*reported, *order.waiting]
+                for fd in reported:
                     try:
                         self._on_event(fd, turn)
                     except BaseException as error:
                         self._fail(fd, error, turn)
                     if turn.over:
                         return
+                if order.waiting and not order.handle_some():
+                    return
                 if not self._accepting and not self._has_left:
                     self._leave(turn)
                     if turn.over:
                         return
                 if now >= self._next_sweep:
                     self._next_sweep = now + _SWEEP
-                    self._upkeep.run(now)
+                    self._upkeep.run(order.oldest(now))
                 if guard.in_a_row:
                     guard.clear()
             except BaseException as error:
@@ -164,6 +173,14 @@ class Reactor:
                 return
         table.drop_all()
         self._poller.close()
+
+    def _handle(self, turn: Leadership, fd: int) -> bool:
+        """Handle an event, and return whether this thread still leads."""
+        try:
+            self._on_event(fd, turn)
+        except BaseException as error:
+            self._fail(fd, error, turn)
+        return not turn.over
 
     def _fail(self, fd: int, error: BaseException, turn: Leadership) -> None:
         self._failed_events.add()
@@ -251,7 +268,7 @@ class Reactor:
         try:
             received = take()
         except ProtocolError as error:
-            self._reject(fd, connection, error)
+            self._table.reject(fd, connection, error)
             return None
         except OSError:
             self._table.drop(fd)
@@ -265,20 +282,10 @@ class Reactor:
     def _on_partial_body(self, fd: int, connection: Connection) -> None:
         """Have the caller authenticated, reject requests that must give way, and have a worker read a large body."""
         taken = self._authentication.begin(fd, connection)
-        self._reject_refused()
+        self._table.reject_refused()
         if connection.storing and not (taken or connection.draining) and self._table.parked.get(fd) is connection:
             del self._table.parked[fd]
             self._scheduler.receive(connection)
-
-    def _reject_refused(self) -> None:
-        for refused in self._table.inputs.take_refused():
-            other = self._table.parked.get(refused.stream.fileno())
-            if other is None or other is not refused or other.draining:
-                continue
-            if other.channel is not None:
-                other.channel.handler.refused()
-            else:
-                self._reject(other.stream.fileno(), other, ProtocolError(INPUT_REFUSED, status=503))
 
     def _serve(self, fd: int, connection: Connection, received: Received, turn: Leadership) -> None:
         del self._table.parked[fd]
@@ -349,14 +356,7 @@ class Reactor:
             if (received := self._receive(fd, connection, connection.take_request)) is not None:
                 self._serve(fd, connection, received, turn)
         elif connection.input.receiving:
-            self._reject_refused()
-
-    def _reject(self, fd: int, connection: Connection, error: ProtocolError) -> None:
-        try:
-            connection.reject(error)
-            connection.shut_writing()
-        except OSError:
-            self._table.drop(fd)
+            self._table.reject_refused()
 
     # stopping
 

@@ -274,7 +274,9 @@ KINDS: dict[str, Callable[[Client], str]] = {
 
 def main() -> None:
     settings = json.loads(sys.argv[1])
-    os.nice(10)  # the load is the attack's effect on the server, not on its share of the processors
+    # Attackers would be other machines, which take no processor from the server or from the other client. Here they
+    # share the processors, so they have the lowest priority. What is measured is what the server does.
+    os.nice(19)
     if "hostile_schema" in settings["kinds"]:
         _hostile.server_bind()
         _hostile.server_activate()

@@ -7,7 +7,7 @@ all of them, once for each of its requests.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Protocol
 
@@ -40,7 +40,8 @@ class EventOrder:
         clock: seconds, as `time.monotonic`.
 
     Attributes:
-        waiting: the descriptors that wait, with the moments at which they were first reported, oldest first.
+        waiting: the descriptors that wait, with the moments at which they were first reported, oldest first. Each is
+            handled once; if nothing is ready any more, that does nothing.
 
     Threads: one.
     """
@@ -55,20 +56,17 @@ class EventOrder:
         self._clock = clock
         self.waiting: dict[int, float] = {}
 
-    def established(self, reported: Iterable[int]) -> list[int]:
+    def established(self, reported: list[int]) -> list[int]:
         """Return the descriptors of established connections, and let the others wait."""
-        now = self._clock()
-        ready = self.waiting
-        for fd in reported:
-            ready.setdefault(fd, now)
-        found = [fd for fd in ready if self._is_established(fd)]
-        for fd in found:
-            del ready[fd]
+        parked = self._parked
+        found = [fd for fd in reported if (one := parked.get(fd)) is not None and one.requests > 0 and not one.draining]
+        if self.waiting or len(found) < len(reported):
+            now = self._clock()
+            for fd in reported:
+                self.waiting.setdefault(fd, now)
+            for fd in found:
+                del self.waiting[fd]
         return found
-
-    def _is_established(self, fd: int) -> bool:
-        connection = self._parked.get(fd)
-        return connection is not None and connection.requests > 0 and not connection.draining
 
     def handle_some(self) -> bool:
         """Handle some of the sockets that wait, at least one of them. Return whether the loop goes on."""

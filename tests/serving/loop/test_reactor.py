@@ -45,8 +45,8 @@ CONTRACTS: dict[type, type] = {
     poller_module._EpollPoller: Poller,
     poller_module._SelectorPoller: Poller,
 }
-#: Methods that the traffic of this module does not reach, or only after a fork, a fault or a hang-up, if two pieces of a
-#: body arrive apart, or if many sockets are ready at once.
+#: Methods that the traffic of this module does not reach, or only after a fork, a fault or a hang-up, if two pieces of
+#: a body arrive apart, or if many sockets are ready at once.
 NOT_REACHED = {"abandon", "abort_start", "pause", "take_reset", "_fail", "_end_failed", "_on_partial_body", "_handle"}
 
 

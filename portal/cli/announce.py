@@ -1,11 +1,11 @@
-"""Print the addresses of the published functions when the server is ready."""
+"""Print the addresses of the published functions and topics when the server is ready."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
 from shlex import quote
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..http11.host_patterns import is_loopback
 from .output import echo, echo_json
@@ -17,26 +17,36 @@ if TYPE_CHECKING:
 __all__ = ["announce"]
 
 
-def announce(portals: Iterable[Portal], http: HTTPPortal, where: str, as_json: bool) -> None:
-    """Print the addresses to stdout and, without `as_json`, the URL of the server to stderr.
+def announce(
+    portals: Iterable[Portal], http: HTTPPortal, where: str, as_json: bool, *, needs_credential: bool = False
+) -> None:
+    """Print the addresses to stdout and, without `as_json`, where the server is to stderr.
 
     Args:
         portals: the portals that serve.
         http: the portal that the options of the command describe.
         where: HOST:PORT or unix:PATH, as given on the command line.
         as_json: print one line of JSON, and nothing to stderr.
+        needs_credential: whether `http` accepts only calls with a credential.
     """
     portals = list(portals)
+    topics = [str(address) for portal in portals for address in getattr(portal, "topics", dict)()]
     if as_json:
-        echo_json({kind: _rows(portals, kind) for kind in ("functions", "services")})
+        found: dict[str, Any] = {kind: _rows(portals, kind) for kind in ("functions", "services")}
+        echo_json(found | {"topics": [{"address": address} for address in topics]})
     else:
-        for row in _rows(portals, "functions"):
-            echo(row["address"])
+        for address in [*(row["address"] for row in _rows(portals, "functions")), *topics]:
+            echo(address)
     sys.stdout.flush()
-    if http in portals and not as_json:
-        echo(f"{_location(http, where)} (Ctrl-C stops the server)", err=True)
-        if accepted := _accepted_hosts(http, where):
-            echo(accepted, err=True)
+    if as_json:
+        return
+    lines = _places(portals, None)
+    if http in portals:
+        lines = [_location(http, where), *_places(portals, http)]
+    for number, line in enumerate(lines):
+        echo(f"{line} (Ctrl-C stops the server)" if number == 0 else line, err=True)
+    for line in _reachable(http, where, needs_credential) if http in portals else ():
+        echo(line, err=True)
 
 
 def _rows(portals: Iterable[Portal], kind: str) -> list[dict[str, str]]:
@@ -47,14 +57,26 @@ def _rows(portals: Iterable[Portal], kind: str) -> list[dict[str, str]]:
     ]
 
 
-def _accepted_hosts(http: HTTPPortal, where: str) -> str:
-    """Return which hosts a server accepts that other machines reach; "" for any other server without a list."""
+def _places(portals: Iterable[Portal], http: HTTPPortal | None) -> list[str]:
+    """Return where the portals serve that a module has made, without those that share the listener of `http`."""
+    shared = None if http is None else http.listener
+    listening: list[Any] = [portal for portal in portals if getattr(portal, "listener", None) not in (None, shared)]
+    return [f"serving at {portal.base}" for portal in listening]
+
+
+def _reachable(http: HTTPPortal, where: str, needs_credential: bool) -> list[str]:
+    """Return who can call a server that other machines reach: from which host names, and without a credential."""
     hosts = http.allowed_hosts
+    lines = []
     if hosts is not None and "*" not in hosts:
-        return f"accepting requests to {', '.join(hosts)}"
+        lines.append(f"accepting requests to {', '.join(hosts)}")
     if where.startswith("unix:") or http.listener.loopback or is_loopback(where.rpartition(":")[0]):
-        return ""
-    return "accepting requests to every host name; --allowed-host HOST accepts only those to HOST"
+        return lines
+    if not lines:
+        lines.append("accepting requests to every host name; --allowed-host HOST accepts only those to HOST")
+    if not needs_credential:
+        lines.append("accepting calls without a credential; --token NAME=TOKEN requires one")
+    return lines
 
 
 def _location(http: HTTPPortal, where: str) -> str:

@@ -87,4 +87,6 @@ class Worker(PortalWorker):
         name = self.sockets[0].getsockname()
         if isinstance(name, tuple):
             served.listener.assign_port(name[1])  # addresses have the real port in place of 0
-        announce(served.portals, served.http, settings["where"], settings["as_json"])
+        needs_credential = bool(settings["tokens"] or settings["auth"])
+        where, as_json = settings["where"], settings["as_json"]
+        announce(served.portals, served.http, where, as_json, needs_credential=needs_credential)

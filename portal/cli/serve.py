@@ -188,7 +188,8 @@ def serve(
         signals = StopSignals(on_hangup=partial(_reload_certificates, portals))
         for portal in portals:
             portal.start()
-        announce(portals, served.http, where, as_json)
+        needs_credential = bool(options["tokens"] or options["auth"])
+        announce(portals, served.http, where, as_json, needs_credential=needs_credential)
         wait_and_watch(portals, signals)
 
 

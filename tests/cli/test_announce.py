@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shlex
+import sys
 
 import pytest
 
@@ -56,6 +58,44 @@ def test_the_allowed_hosts_are_printed(where):
     options = ("--allowed-host", "shop.example", "--allowed-host", "*.shops.example")
     result = run("serve", "served_things:plain", "--http", where, *options)
     assert "accepting requests to shop.example, *.shops.example" in result.stderr
+
+
+WITHOUT_CREDENTIAL = "accepting calls without a credential; --token NAME=TOKEN requires one"
+
+
+@pytest.mark.usefixtures("here", "stopped")
+@pytest.mark.parametrize(
+    ("where", "options", "printed"),
+    [
+        ("0.0.0.0:0", (), True),
+        ("0.0.0.0:0", ("--allowed-host", "shop.example"), True),
+        ("0.0.0.0:0", ("--token", "ann=a-t0ken-of-ann"), False),
+        ("0.0.0.0:0", ("--auth", "served_things:key"), False),
+        ("127.0.0.1:0", (), False),
+    ],
+)
+def test_a_public_address_says_that_it_requires_no_credential(where, options, printed):
+    result = run("serve", "served_things:plain", "--http", where, *options)
+    assert result.exit_code == 0
+    assert (WITHOUT_CREDENTIAL in result.stderr) is printed
+
+
+@pytest.mark.usefixtures("stopped")
+def test_portals_of_a_module_say_where_they_serve(here):
+    (here / "live_portals.py").write_text(
+        "from portal import HTTPPortal, WebSocketPortal\n"
+        "http = HTTPPortal()\n"
+        "ws = WebSocketPortal(listener=http.listener)\n"
+        "ws.topic('ticks')\n"
+    )
+    result = run("serve", "live_portals:http", "live_portals:ws")
+    origin = result.stdout.strip().removeprefix("ws://").removesuffix("/ws/ticks")
+    assert result.stderr.splitlines()[:2] == [
+        f"serving at http://{origin}/api (Ctrl-C stops the server)",
+        f"serving at ws://{origin}/ws",
+    ]
+    sys.modules.pop("live_portals")  # its portals are closed
+    assert json.loads(run("serve", "live_portals:ws", "--json").stdout)["topics"][0]["address"].endswith("/ws/ticks")
 
 
 @pytest.mark.usefixtures("here", "stopped")

@@ -32,7 +32,7 @@ from .resolvers import ResolverTable, check_resolvers, require_own_credentials
 from .signatures import typed_as
 from .stages import Stages
 from .targets import GroupTable, Target
-from .topics import publish, subscribe, topics_of
+from .topics import Topics
 from .workers import CallWorkers, log_failure
 
 if TYPE_CHECKING:
@@ -103,6 +103,7 @@ class Consumer(ResolvingMethods):
         remote = RemoteResolvers(credential, cache, self._timeout)
         configured = remote.configured(http, websocket)
         self._resolvers = ResolverTable(given, configured=configured, make_built_in=remote.make)
+        self._topics = Topics(self._resolvers, self._timeout)
         self._functions = FunctionCache(self._resolvers)
         self._workers = CallWorkers(executor)
         self._groups = GroupTable(self._functions, self._directory)
@@ -256,15 +257,21 @@ class Consumer(ResolvingMethods):
             return_exceptions: whether a failed call has its exception as result, so that the others go on.
             as_completed: whether to return pairs (number, result) as the results come, not in the order of `params`.
         """
-        waits, wait, calls_together = has_retry(policy, self._stages), timeout or self._timeout, None
-        if policy is None and self._stages.direct:  # else stages run around each call
-            resolvers = () if as_completed else self._resolvers.resolvers_for(Address.of(address))
+        is_plain = policy is None and self._stages.direct  # else stages run around each call
+        wait = timeout or self._timeout
+        if is_plain and not as_completed:
+            resolvers = self._resolvers.resolvers_for(Address.of(address))
             found = map_in_chunks(resolvers, address, params, max_in_flight, wait, return_exceptions, returns)
             if found is not None:
                 return found
-            calls_together = together(self._functions, address, returns)
-        call = partial(self.call_at, address, timeout=timeout, returns=returns, policy=policy)
-        batch = Batch.of_calls(self._workers.submit, call, max_in_flight, waits, calls_together, wait)
+        batch = Batch.of_calls(
+            self._workers.submit,
+            partial(self.call_at, address, timeout=timeout, returns=returns, policy=policy),
+            max_in_flight,
+            waits_turn=has_retry(policy, self._stages),
+            calls_together=together(self._functions, address, returns) if is_plain else None,
+            timeout=wait,
+        )
         return batch.results(params, as_completed=as_completed, return_exceptions=return_exceptions)
 
     def notify_at(
@@ -316,12 +323,8 @@ class Consumer(ResolvingMethods):
 
         Raises: portal errors only. RegistryError if there is no topic at the address.
         """
-        target = Address.of(address)
-        resolver = topics_of(self._resolvers.resolvers_for(target), target)
-        load = None if returns is None else partial(load_result, returns=returns, name=str(target))
-        wait = positive_seconds("timeout", self._timeout if timeout is None else timeout, optional=True)
-        options = {"resume": resume, "slow": slow, "max_bytes": max_bytes, "since": since, "timeout": wait}
-        return subscribe(resolver, target, params, load, callback, **options)
+        options: dict[str, Any] = {"resume": resume, "slow": slow, "max_bytes": max_bytes, "since": since}
+        return self._topics.subscribe(address, params, returns, callback, timeout, **options)
 
     def publish(
         self, address: Address | str, data: Any, *, key: str | None = None, timeout: float | None = None
@@ -334,10 +337,7 @@ class Consumer(ResolvingMethods):
         Returns: epoch and offset of the event.
         Raises: portal errors only. AuthorizationError if the server does not allow it.
         """
-        target = Address.of(address)
-        resolver = topics_of(self._resolvers.resolvers_for(target), target)
-        context = CallContext.for_call(self._timeout if timeout is None else timeout)
-        return publish(resolver, target, data, key, context)
+        return self._topics.publish(address, data, key, timeout)
 
     def explain(self, target: Target, *, policy: Policy | None = None) -> Explanation:
         """Return what the next call to an address, to equal instances or to a name would do, and why.

@@ -1,4 +1,4 @@
-"""Convert errors to problem documents and back.
+"""Convert errors to problem documents and back. A client maps a response without one by its status.
 
 Source: RFC 9457.
 """

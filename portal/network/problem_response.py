@@ -1,4 +1,4 @@
-"""The response of a server for an error: a problem document.
+"""The response of a server for an error: a problem document, and the header Retry-After.
 
 Source: RFC 9457.
 """

@@ -1,4 +1,7 @@
-"""ErrorResponses: the response to a request that fails."""
+"""ErrorResponses: the response to a request that fails: its headers, and its log line.
+
+The body is a problem document; `network/problem.py` says which members it has.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Codecs of classes with named fields: dataclasses, TypedDicts and named tuples."""
+"""Codecs of classes with named fields: dataclasses, TypedDicts and named tuples.
+
+What `__post_init__` raises passes through a decoder; `schema/decode_errors.py` makes the error of the call from it.
+"""
 
 from __future__ import annotations
 

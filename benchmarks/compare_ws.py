@@ -109,7 +109,8 @@ def memory(rounds: int) -> Part:
 
 def compare(rounds: int, seconds: float) -> Iterator[Part]:
     """Yield the parts, each one as soon as it is measured."""
-    one, many = "Portal, one call after the other", "Portal, 64 in flight on one connection"
+    one, many = "Portal, one call after the other", "Portal, map_at, 64 in flight"
+    threads = "Portal, 64 threads"
     yield by_turns(
         Part(
             "Part 1: one client, one connection",
@@ -119,6 +120,7 @@ def compare(rounds: int, seconds: float) -> Iterator[Part]:
                 Target(one, "rpyc, conn.root.add(...)", ">=", 1.0),
                 Target(one, "rpyc, add = conn.root.add kept"),
                 Target(many, one, ">=", 2.5),
+                Target(threads, one, ">=", 2.5),
             ),
         ),
         (
@@ -126,7 +128,8 @@ def compare(rounds: int, seconds: float) -> Iterator[Part]:
             ("websockets", "websockets", "sequential"),
             ("rpyc, conn.root.add(...)", "rpyc-root", "sequential"),
             ("rpyc, add = conn.root.add kept", "rpyc", "sequential"),
-            (many, "portal", "64 in flight"),
+            (many, "portal", "map"),
+            (threads, "portal", "64 threads"),
         ),
         rounds,
         seconds,

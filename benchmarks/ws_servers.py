@@ -25,13 +25,14 @@ def respond(text: str | bytes) -> tuple[str, Any]:
 
 
 def portal() -> None:
+    from portal import function
     from portal.websocket.portal import WebSocketPortal
     from portal.websocket.server.settings import WebSocketConfig
 
     served = WebSocketPortal(
         config=WebSocketConfig(deflate=None, max_connections=20_000, max_connections_per_client=20_000)
     )
-    address = served.apply(add)
+    address = served.apply(function(idempotent=True)(add))
     served.topic("news", publish_scopes=())
     with served:
         print(address, flush=True)

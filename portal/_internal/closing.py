@@ -41,7 +41,7 @@ def run_all(*steps: Callable[[], object], attempts: int = 1) -> None:
     Args:
         attempts: how often a step that raises is called at most. With 2, one exception leaves nothing undone.
 
-    Raises: what the last failed step has raised.
+    Raises: what the last failed attempt has raised, also if the next one has succeeded.
     """
     failure: BaseException | None = None
     for step in steps:

@@ -6,6 +6,7 @@ pool ends the process of a job that is cancelled or late, and starts another one
 
 from __future__ import annotations
 
+import threading
 from math import inf
 from time import monotonic
 
@@ -96,7 +97,7 @@ class ProcessPool:
         self._changed = Condition()  # guards the attributes below; never held during a call
         self._processes = set()
         self._idle: list[WorkerProcess] = []
-        self._starting = 0
+        self._starting: set[threading.Thread] = set()  # those that start a process
         self._waiting = 0
         self._failure: tuple[float, Exception] | None = None  # of the last start
         self._closed = False
@@ -142,13 +143,13 @@ class ProcessPool:
                 raise cancelled_job(context, started=True) from None
             raise self._ended(job, process, error) from None
         finally:
-            run_all(running.end, lambda: self._give_back(process, usable))
+            run_all(running.end, lambda: self._give_back(process, usable), attempts=2)
 
     def _take(self, job: Job, context: CallContext) -> WorkerProcess:
         arrived = monotonic()
         with self._changed:
             self._calls += 1
-            if not self._idle and self._waiting >= self.queue + self._starting + self._free():
+            if not self._idle and self._waiting >= self.queue + len(self._starting) + self._free():
                 message = f"all {self.workers} processes are busy and {self._waiting} calls wait"
                 raise OverloadedError(message, retry_after=1.0)
             self._waiting += 1
@@ -173,6 +174,8 @@ class ProcessPool:
                         process.close()  # it has ended, so this does not wait
                     self._raise_failure(arrived)
                     pause = self._provide()
+                    if pause is None and self._starting:
+                        pause = _START_PAUSE  # a thread that starts a process may end without a word
                     left = context.remaining()
                     self._changed.wait(pause if left is None else min(pause or left, left))
             finally:
@@ -180,7 +183,8 @@ class ProcessPool:
 
     def _free(self) -> int:
         """Return how many further processes may start."""
-        return self.workers - len(self._processes) - self._starting
+        self._starting = {thread for thread in self._starting if thread.is_alive()}
+        return self.workers - len(self._processes) - len(self._starting)
 
     def _raise_failure(self, since: float) -> None:
         if self._failure is not None and self._failure[0] >= since and not self._processes:
@@ -192,18 +196,13 @@ class ProcessPool:
 
         Returns: seconds until it is tried again after a failure; None if it need not be.
         """
-        if self._free() <= 0 or self._starting >= self._waiting:
+        if self._free() <= 0 or len(self._starting) >= self._waiting:
             return None
         failed_at = -inf if self._failure is None else self._failure[0]
         pause = failed_at + _START_PAUSE - monotonic()
         if pause > 0 and self._processes:
             return pause
-        self._starting += 1
-        try:
-            start_thread("portal-process-start", logging_errors, "portal-process-start", self._start)
-        except BaseException:
-            self._starting -= 1
-            raise
+        self._starting.add(start_thread("portal-process-start", logging_errors, "portal-process-start", self._start))
         return None
 
     def _start(self) -> None:
@@ -216,7 +215,7 @@ class ProcessPool:
             raise
         finally:
             with self._changed:
-                self._starting -= 1
+                self._starting.discard(threading.current_thread())
                 if failure is not None:
                     self._failure = (monotonic(), failure)
                 if process is not None and not self._closed:
@@ -231,7 +230,8 @@ class ProcessPool:
         worn = self._max_calls is not None and process.uses >= self._max_calls
         with self._changed:
             if usable and not worn and not self._closed:
-                self._idle.append(process)
+                if process not in self._idle:  # it may be called twice, if an exception interrupts it
+                    self._idle.append(process)
                 self._changed.notify()
                 return
             self._killed += not usable

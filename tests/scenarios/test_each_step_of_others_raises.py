@@ -13,10 +13,11 @@ import pytest
 
 from portal import Consumer, JavaScriptPortal, JSFunction, LocalPortal, WebSocketPortal, function
 from portal.errors import CallTimeout, PortalError
-from portal.javascript import PoolSettings, Sandbox
+from portal.javascript import Limits, PoolSettings, Sandbox
 from portal.javascript.pool.children import ChildPool
 from portal.javascript.pool.process import ChildProcess
 from portal.processes import ProcessPool
+from portal.processes import pool as pool_module
 from portal.processes.pool import _Running
 from portal.processes.process import WorkerProcess
 from portal.serving.loop import upgraded_work
@@ -30,6 +31,7 @@ from portal.websocket.server.calls import Calls
 from portal.websocket.server.connection import ServerConnection
 from portal.websocket.server.outbox import Outbox
 from portal.websocket.server.running import StreamWork
+from portal.websocket.topics.subscription import Subscription as TopicSubscription
 from tests.support import placed_functions
 from tests.support.raising import raising_once
 from tests.support.waiting import eventually
@@ -54,6 +56,8 @@ STEPS: list[tuple[Any, str]] = [
     (ServerConnection, "has_room"),
     (Outbox, "add"),
     (Outbox, "flush"),
+    (TopicSubscription, "release"),
+    (TopicSubscription, "take"),
     (StreamWork, "_has_room"),
     (StreamWork, "_end"),
     (StreamWork, "go_on"),
@@ -180,6 +184,8 @@ POOL_STEPS: list[tuple[Any, str]] = [
     (WorkerProcess, "receive"),
     (ProcessPool, "_raise_failure"),
     (ProcessPool, "_free"),
+    (ProcessPool, "_provide"),
+    (ProcessPool, "_give_back"),
 ]
 
 
@@ -203,13 +209,36 @@ def test_no_place_of_a_process_stays_taken(monkeypatch: pytest.MonkeyPatch, wher
     pool.close()
 
 
+@pytest.mark.parametrize("error", ERRORS, ids=[type(error).__name__ for error in ERRORS])
+@pytest.mark.parametrize(("where", "name"), [(ProcessPool, "_start"), (pool_module, "WorkerProcess")])
+def test_a_process_is_started_although_a_thread_that_starts_one_has_raised(
+    monkeypatch: pytest.MonkeyPatch, where: Any, name: str, error: BaseException
+) -> None:
+    pool = ProcessPool(1, queue=1)
+    same = function(name="same", executor=pool)(placed_functions.same)
+    with LocalPortal() as portal, Consumer([portal]) as consumer:
+        address = portal.apply(same)
+        left = raising_once(monkeypatch, where, name, error)
+        failure = attempt(lambda number: consumer.call_at(address, {"number": number}, timeout=WAIT), 1)
+        assert failure is None or name == "WorkerProcess"
+        assert left == []
+        assert consumer.call_at(address, {"number": 2}, timeout=WAIT) == 2
+        stats = pool.stats()
+        assert (stats["processes"], stats["idle"], stats["waiting"]) == (1, 1, 0)
+    pool.close()
+
+
 # JavaScript
 
 
 CHILD_STEPS: list[tuple[Any, str]] = [
     (ChildProcess, "memory"),
     (ChildProcess, "call"),
+    (ChildPool, "_start"),
+    (ChildPool, "_take_in"),
+    (ChildPool, "_give_back"),
     (ChildPool, "_is_worn"),
+    (ChildPool, "_keep"),
     (ChildPool, "_ensure_keeper"),
     (ChildPool, "_needed"),
     (ChildPool, "_until_expiry"),
@@ -241,3 +270,27 @@ def test_no_place_of_a_child_process_stays_taken(monkeypatch: pytest.MonkeyPatch
         call(5)
         (stats,) = portal.stats()["engines"].values()
         assert (stats["children"], stats["idle"], stats["waiting"]) == (1, 1, 0)
+
+
+@pytest.mark.parametrize("name", ["_start", "_start_up_to", "_replace", "_needed"])
+def test_a_child_process_that_was_killed_is_replaced_whatever_step_raises(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    settings = PoolSettings(min_size=1, max_size=1)
+    with (
+        JavaScriptPortal(sandbox=Sandbox(isolation="process", pool=settings, limits=Limits(time=0.5))) as portal,
+        Consumer([portal]) as consumer,
+    ):
+        endless = portal.apply(JSFunction("function endless() { for (;;); }", "endless"))
+        same = portal.apply(JSFunction("function same({number}) { return number }", "same"))
+        assert consumer.call_at(same, {"number": 1}, timeout=WAIT) == 1
+        raising_once(monkeypatch, ChildPool, name, MemoryError(), thread="portal-")
+        with pytest.raises(PortalError):
+            consumer.call_at(endless, timeout=WAIT)
+
+        def is_replaced() -> bool:
+            (stats,) = portal.stats()["engines"].values()
+            return (stats["children"], stats["idle"], stats["waiting"]) == (1, 1, 0)
+
+        eventually(is_replaced)
+        assert consumer.call_at(same, {"number": 2}, timeout=WAIT) == 2

@@ -60,7 +60,7 @@ class ChildPool(Runner):
         self._changed = Condition()  # guards the attributes below
         self._idle: list[tuple[ChildProcess, float]] = []  # with the moment of the last use; the latest at the end
         self._children = set()
-        self._starting = 0
+        self._starting: set[object] = set()  # places of children that are not ready yet
         self._waiting = 0
         self._ending: list[tuple[ChildProcess, bool]] = []  # to be closed by the keeper, with whether to kill it
         self._keeper = BackgroundLoop("portal-javascript-pool", self._keep)
@@ -88,7 +88,7 @@ class ChildPool(Runner):
             broken = error.broken
             raise
         finally:
-            self._give_back(child, broken)
+            run_all(lambda: self._give_back(child, broken), attempts=2)
 
     def _take(self, wait: float) -> ChildProcess:
         end = monotonic() + wait
@@ -108,11 +108,16 @@ class ChildPool(Runner):
                     self._discard(child, kill=False)
                     self._crashed += 1
                     continue
-                if len(self._children) + self._starting < self._settings.max_size:
-                    self._starting += 1
+                if len(self._children) + len(self._starting) < self._settings.max_size:
+                    self._starting.add(place := object())
                     break
                 self._wait(end - monotonic())
-        return self._start(idle=False)
+        try:
+            return self._start(idle=False)
+        finally:
+            with self._changed:
+                self._starting.discard(place)
+                self._changed.notify_all()
 
     def _wait(self, left: float) -> None:
         busy = f"all {self._settings.max_size} JavaScript processes are busy"
@@ -126,19 +131,13 @@ class ChildPool(Runner):
             self._waiting -= 1
 
     def _start(self, *, idle: bool) -> ChildProcess:
-        """Start a child that is counted in `_starting`."""
-        child = None
+        """Start a child whose place is in `_starting`."""
+        child = self._start_child(self._child)
         try:
-            child = self._start_child(self._child)
             self._take_in(child, child.memory(), idle=idle)
         except BaseException:
-            if child is not None:
-                self._give_up(child)
+            run_all(lambda: self._give_up(child), attempts=2)
             raise
-        finally:
-            with self._changed:
-                self._starting -= 1
-                self._changed.notify_all()
         return child
 
     def _take_in(self, child: ChildProcess, memory: int, *, idle: bool) -> None:
@@ -160,6 +159,8 @@ class ChildPool(Runner):
 
     def _give_back(self, child: ChildProcess, broken: bool) -> None:
         with self._changed:
+            if child not in self._children or any(one is child for one, _ in self._idle):
+                return  # an exception has interrupted the first attempt after this was done
             try:
                 is_worn = not broken and self._is_worn(child)
             except BaseException:
@@ -184,12 +185,12 @@ class ChildPool(Runner):
         return child.memory() - self._memory_at_start.get(child, 0) > self._settings.max_growth
 
     def _discard(self, child: ChildProcess, *, kill: bool) -> None:
-        if kill:
-            child.kill()
         self._children.discard(child)
         self._memory_at_start.pop(child, None)
         self._ending.append((child, kill))
         self._changed.notify_all()
+        if kill:
+            child.kill()
 
     # the keeper
 
@@ -202,7 +203,6 @@ class ChildPool(Runner):
         with self._changed:
             needed = self._needed()
             ending, self._ending = self._ending, []
-            self._starting += needed
             if not ending and not needed:
                 if not self.closed:
                     left = self._until_expiry()
@@ -211,26 +211,32 @@ class ChildPool(Runner):
                     self._sleeps = False
                     self._expire()
                 return
-        run_all(lambda: self._start_more(needed), *(child.close for child, _ in ending))
+        run_all(*[self._replace] * needed, *(child.close for child, _ in ending))
 
-    def _start_more(self, needed: int) -> None:
-        """Start children that are counted in `_starting`."""
-        left = needed
+    def _replace(self) -> None:
         try:
-            while left:
-                left -= 1
-                try:
-                    self._start(idle=True)
-                except EngineError as error:  # the next call tries again, and reports it
-                    _log.error("a JavaScript process was not replaced: %s", error.message)
+            self._start_up_to(self._settings.min_size)
+        except EngineError as error:  # the next call tries again, and reports it
+            _log.error("a JavaScript process was not replaced: %s", error.message)
+
+    def _start_up_to(self, number: int) -> bool:
+        """Start a child that waits for a call. Return False if there are so many children, or the pool is closed."""
+        with self._changed:
+            if self.closed or len(self._children) + len(self._starting) >= number:
+                return False
+            self._starting.add(place := object())
+        try:
+            self._start(idle=True)
         finally:
             with self._changed:
-                self._starting -= left
+                self._starting.discard(place)
+                self._changed.notify_all()
+        return True
 
     def _needed(self) -> int:
         if self.closed or (not self._children and not self._killed):
             return 0
-        return max(0, self._settings.min_size - len(self._children) - self._starting)
+        return max(0, self._settings.min_size - len(self._children) - len(self._starting))
 
     def _until_expiry(self) -> float | None:
         if len(self._children) <= self._settings.min_size or not self._idle:
@@ -247,15 +253,11 @@ class ChildPool(Runner):
 
         Raises: ConfigError if none can be started.
         """
-        while True:
-            with self._changed:
-                if self.closed or len(self._children) + self._starting >= max(1, self._settings.min_size):
-                    return
-                self._starting += 1
-            try:
-                self._start(idle=True)
-            except EngineError as error:
-                raise ConfigError(error.message, path="javascript.engine") from error
+        try:
+            while self._start_up_to(max(1, self._settings.min_size)):
+                pass
+        except EngineError as error:
+            raise ConfigError(error.message, path="javascript.engine") from error
 
     def measures(self) -> list[str]:
         """Return the measures that are in force in the children."""

@@ -79,7 +79,12 @@ class CallSession(ABC):
     def respond(self, call: IncomingCall, result: JSONValue, *, meta: JSONObject | None = None) -> None:
         """Send the result of a call. Raises: SerializationError; the call has not ended then."""
         with self._lock:
-            self._end(call, self._session.respond(call, result, meta=meta))
+            text = self._session.respond(call, result, meta=meta)
+            try:
+                self._end(call, text)
+            except BaseException:
+                self._not_sent(call, text)
+                raise
 
     def fail(self, call: IncomingCall, error: PortalError, *, meta: JSONObject | None = None) -> None:
         """Send the error of a call. If it has no response and is part of the protocol, a fault ends the connection.
@@ -87,7 +92,12 @@ class CallSession(ABC):
         Otherwise the client would believe, for example, that a subscription has ended.
         """
         with self._lock:
-            self._end(call, self._session.fail(call, error, meta=meta))
+            text = self._session.fail(call, error, meta=meta)
+            try:
+                self._end(call, text)
+            except BaseException:
+                self._not_sent(call, text)
+                raise
         is_fault = type(error) is PortalError or isinstance(error, OverloadedError)
         if is_fault and call.notification and call.method.startswith("rpc.") and not self._stopping:
             self._abort()
@@ -115,19 +125,23 @@ class CallSession(ABC):
             self._counted -= self._sizes.pop(call, 0)
         if text is not None:
             try:
-                self._send_or_abort(text)
+                self._send(text)
             finally:  # a client that comes back gets what could not be sent
                 if self.kept is not None:
                     self.kept.ended(self, call, text)
         elif self._stopping:
             self._flush()
 
+    def _not_sent(self, call: IncomingCall, text: bytes | None) -> None:
+        """End the connection, as the client would wait for a response that is made only once."""
+        self._abort()
+        if text is not None and self.kept is not None:
+            self.kept.ended(self, call, text)
+
     def _send_or_abort(self, text: bytes) -> None:
-        """Send a text that nobody makes again. A fault ends the connection, so that the client waits no longer."""
+        """Send a text that is made only once. A fault ends the connection, so that the client waits no longer."""
         try:
             self._send(text)
-        except OSError:
-            raise
         except BaseException:
             self._abort()
             raise

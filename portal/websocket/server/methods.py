@@ -6,6 +6,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
+from ..._internal.closing import run_all
 from ..._internal.json_text import JSONObject, JSONValue
 from ...calls.dispatcher import Dispatcher
 from ...calls.middleware import Call
@@ -126,7 +127,7 @@ class Methods:
         except BaseException:  # a snapshot that JSON cannot carry
             peer.subscriptions.remove(found.subscription.id)
             raise
-        found.subscription.release()
+        run_all(found.subscription.release, attempts=2)  # otherwise no event would ever be sent
 
     def _unsubscribe(self, peer: Peer, call: IncomingCall, context: CallContext) -> None:
         name = _params(call, "subscription").get("subscription")

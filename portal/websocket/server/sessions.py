@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import Protocol
 
+from ..._internal.closing import run_all
 from ..._internal.counter import Counter
 from ...calls.deadlines import DeadlineWatch
 from ...errors import TransportError
@@ -145,8 +146,8 @@ class KeptSession:
         with self._lock:
             self._running.pop(call.id, None)
             if not self._ended:
+                self._bytes += len(text) - len(self._responses.get(call.id, b""))  # it is there after a fault
                 self._responses[call.id] = text
-                self._bytes += len(text)
                 while self._bytes > self._max_bytes and len(self._responses) > 1:
                     self._bytes -= len(self._responses.pop(next(iter(self._responses))))
             present, change = self.connection, self._count()
@@ -155,7 +156,7 @@ class KeptSession:
                 self._store.count(change)
         finally:
             if present is not connection:
-                present.send_text(text)
+                run_all(lambda: present.send_text(text), attempts=2)
 
     def cancel(self, call_id: Id) -> None:
         """Cancel a call that came on an earlier connection and runs still."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from ..._internal.closing import run_all
 from ..._internal.json_text import JSONValue
 from ..._internal.log import get_logger
 from ...context import Identity
@@ -19,7 +20,7 @@ from .ring import Ring
 if TYPE_CHECKING:
     from .topic import Topic
 
-__all__ = ["GapReason", "Sink", "Slow", "Subscribed", "Subscriber", "Subscription"]
+__all__ = ["GapReason", "Sink", "Slow", "Subscribed", "Subscriber", "Subscription", "wake_all"]
 
 _log = get_logger("portal.websocket")
 
@@ -150,15 +151,17 @@ class Subscription:
         """Have the subscriber take messages. If that fails, the subscription ends with an error; others go on."""
         try:
             self.sink.wake(self)
-        except Exception as error:
+        except BaseException as error:
             _log.exception("sending the events of %s failed", self.topic.name)
             self.end(PortalError("internal error", cause=error))
+            if not isinstance(error, Exception):
+                raise
 
     def end(self, error: PortalError | None) -> None:
         """End the subscription, unless it has ended, and tell the subscriber. What that raises is logged."""
         try:
             if self.topic.unsubscribe(self):
-                self.tell_end(error)
+                run_all(lambda: self.tell_end(error), attempts=2)
         except Exception:
             _log.exception("a subscriber of %s is not told of the end", self.topic.name)
 
@@ -254,6 +257,16 @@ class Subscription:
     def is_behind(self) -> bool:
         """Whether events that it has not taken were dropped."""
         return self.cursor + 1 < self._ring.first or self.epoch != self._ring.epoch
+
+
+def wake_all(subscriptions: Iterable[Subscription]) -> None:
+    """Wake each of the subscriptions, also after one has raised SystemExit or KeyboardInterrupt."""
+    try:
+        for subscription in subscriptions:
+            subscription.wake()
+    except BaseException:
+        run_all(*(one.wake for one in subscriptions))
+        raise
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from .event import Offset, Retain, TopicEvent
 from .rights import TopicRights
 from .ring import Ring
 from .store import TopicStore
-from .subscription import Sink, Slow, Subscribed, Subscriber, Subscription
+from .subscription import Sink, Slow, Subscribed, Subscriber, Subscription, wake_all
 
 __all__ = ["Topic"]
 
@@ -227,8 +227,7 @@ class Topic:
         return [one for one in self._subscriptions if one.cursor < dropped] if dropped else []
 
     def _wake(self, subscriptions: tuple[Subscription, ...]) -> None:
-        for subscription in subscriptions:
-            subscription.wake()
+        wake_all(subscriptions)
         if self.slow not in ("close", "block"):
             return
         for subscription in subscriptions:

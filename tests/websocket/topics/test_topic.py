@@ -60,6 +60,25 @@ def test_a_subscriber_that_fails_gets_an_error_and_the_others_the_event(error: E
     assert len(topic.subscriptions) == 3
 
 
+@pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt()])
+def test_the_others_get_the_event_although_the_process_is_to_end(error: BaseException) -> None:
+    class Failing(Reader):
+        def wake(self, subscription: Any) -> None:
+            if not subscription.held:
+                raise error
+
+    topic = Topic("ticks")
+    readers = [Reader(), Reader()]
+    readers[0].subscribe(topic)
+    topic.subscribe(Subscriber("network:test"), Failing()).subscription.held = False
+    readers[1].subscribe(topic)
+    with pytest.raises(type(error)):
+        topic.publish(1)
+    assert [reader.short for reader in readers] == [[1], [1]]
+    topic.publish(2)
+    assert [reader.short for reader in readers] == [[1, 2], [1, 2]]
+
+
 def test_a_subscriber_that_cannot_be_told_of_the_end_does_not_keep_the_others(caplog: pytest.LogCaptureFixture) -> None:
     class Failing(Reader):
         def completed(self, subscription: Any, error: Any) -> None:

@@ -75,7 +75,7 @@ class CheckedDirectory:
         if self.trusted:
             return found
         kept = self._without_other_schemes(found)
-        self._origins.note(one.address.origin for one in kept)
+        self._origins.note(_server(one.address) for one in kept)
         return kept
 
     def known_names(self) -> tuple[str, ...]:
@@ -91,7 +91,7 @@ class CheckedDirectory:
 
         def report(found: tuple[Instance, ...]) -> None:
             kept = self._without_other_schemes(found)
-            self._origins.replace(key, (one.address.origin for one in kept))
+            self._origins.replace(key, (_server(one.address) for one in kept))
             on_change(kept)
 
         try:
@@ -111,13 +111,18 @@ class CheckedDirectory:
         return kept
 
     def names(self, address: Address) -> bool:
-        """Return whether an unsigned entry has named the server of an address."""
-        return address.origin in self._origins
+        """Return whether an unsigned entry has named the server of an address, with any scheme."""
+        return _server(address) in self._origins
 
     def close(self) -> None:
         """Close the directory if it was opened for a URL."""
         if self._owned:
             close_resource(self._directory)
+
+
+def _server(address: Address) -> tuple[object, ...]:
+    """Return host and port: one server may take both HTTP and WebSockets."""
+    return address.origin[1:]
 
 
 class GuardedCredential:

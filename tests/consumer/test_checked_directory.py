@@ -105,7 +105,7 @@ def test_servers_that_the_directory_does_not_name_get_the_credential(directories
     credential = guarded(credentials_of("token"), found)
     assert isinstance(credential, GuardedCredential)
     mine, theirs = Address.parse("http://mine/api/x"), Address.parse("http://theirs/api/x")
-    found._origins.note([theirs.origin])
+    found._origins.note([(theirs.host, 80)])
     assert credential.headers(mine, None) == {"Authorization": "Bearer token"}
     assert credential.headers(theirs, None) == {}
     assert credential.headers(theirs, None) == {}

@@ -25,13 +25,13 @@ class FrameQueue:
     Threads: any.
     """
 
-    __slots__ = ("_frames", "_lock", "_made", "_sending")
+    __slots__ = ("_frames", "_lock", "_made", "_sender")
 
     def __init__(self, frames: FrameProtocol) -> None:
         self._frames = frames
         self._lock = threading.Lock()  # held while a frame is made, and while frames are taken
         self._made: list[bytes] = []
-        self._sending = threading.Lock()  # held by the thread that sends; nobody waits for it
+        self._sender: object = None  # of the thread that sends; nobody waits for it
 
     def add(self, text: bytes) -> None:
         """Add a text message."""
@@ -57,11 +57,22 @@ class FrameQueue:
             send: takes the frames and sends them.
         Returns: False if frames are left, as the others make them as fast as this thread sends.
         """
+        own = object()
         for _ in range(_ROUNDS):
-            if not self._made or not self._sending.acquire(blocking=False):
-                return True
-            try:
+            try:  # a signal may interrupt a thread right after it has become the sender
+                if not self._become_sender(own):
+                    return True
                 send()
             finally:
-                self._sending.release()
+                if self._sender is own:
+                    self._sender = None
         return not self._made
+
+    def _become_sender(self, own: object) -> bool:
+        """Return whether there are frames and no thread sends. The caller sends then."""
+        if not self._made or self._sender is not None:
+            return False
+        with self._lock:
+            if self._sender is None:
+                self._sender = own
+        return self._sender is own

@@ -83,8 +83,12 @@ class Output:
 
     def flush(self) -> None:
         """Send the messages that were added. If another thread is sending, that one does it."""
-        if not self._queue.send_all(self._send_queue):
-            self._owner.call_soon(self.flush)
+        is_done = False
+        try:
+            is_done = self._queue.send_all(self._send_queue)
+        finally:  # a signal may interrupt this thread, to which others have left their messages
+            if not is_done:
+                self._owner.call_soon(self.flush)
 
     def _send_queue(self) -> None:
         try:

@@ -78,6 +78,26 @@ def test_others_can_send_after_a_failure() -> None:
     assert sent == [TextMessage("1")]
 
 
+def test_others_can_send_after_a_thread_was_interrupted_as_it_began(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted:
+        """A lock after which a signal arrives."""
+
+        def __enter__(self) -> None:
+            pass
+
+        def __exit__(self, *exc: object) -> None:
+            raise KeyboardInterrupt
+
+    queue, sent = FrameQueue(FrameProtocol("server")), []
+    queue.add(b"1")
+    with monkeypatch.context() as patched:
+        patched.setattr(queue, "_lock", Interrupted())
+        with pytest.raises(KeyboardInterrupt):
+            queue.send_all(lambda: None)
+    assert queue.send_all(lambda: sent.extend(read(queue.take()))) is True
+    assert sent == [TextMessage("1")]
+
+
 def test_no_frame_of_many_threads_is_lost_or_torn() -> None:
     queue, sent, start = FrameQueue(FrameProtocol("server")), [], threading.Barrier(8)
 

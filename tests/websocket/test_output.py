@@ -137,3 +137,17 @@ def test_a_thread_leaves_the_rest_to_the_reading_thread(setup: Setup) -> None:
     assert len(setup.owner.soon) == 1
     setup.owner.soon[0]()
     assert len(setup.received(21)) == 21
+
+
+def test_a_thread_that_is_interrupted_leaves_the_rest_to_the_reading_thread(setup: Setup) -> None:
+    class Interrupted(socket.socket):
+        def send(self, data: Any, flags: int = 0) -> int:
+            output.send(b"of another thread", flush=False)
+            raise KeyboardInterrupt
+
+    setup.mine = Interrupted(fileno=setup.mine.detach())
+    output = Output(setup.mine, setup.frames, setup.owner, setup.lock, 1000)
+    with pytest.raises(KeyboardInterrupt):
+        output.send(b"1")
+    assert setup.owner.aborted == ["sending was interrupted"]
+    assert setup.owner.soon == [output.flush]

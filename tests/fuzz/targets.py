@@ -30,7 +30,7 @@ from portal.http.middleware.compression import Compression, choose_coding, decom
 from portal.http.middleware.cors import CORS
 from portal.http.server.app import HTTPApp
 from portal.http.server.negotiation import json_type, stream_type
-from portal.http.server.rpc import handle_rpc
+from portal.http.server.rpc_messages import RPCMessages
 from portal.http11.chunked import ChunkedDecoder
 from portal.http11.client_network import client_network
 from portal.http11.entity_tags import matches_tag
@@ -217,7 +217,7 @@ def check_rpc(data: bytes) -> None:
                 str(message.error)
     found = jsonrpc.decode(data, decode_json)
     wanted = [one for one in found.messages if not (isinstance(one, jsonrpc.Request) and one.notification)]
-    body = handle_rpc(data, _run, CallContext())
+    body = RPCMessages(data, CallContext()).handle(_run)
     if body is None:
         assert not wanted
         return

@@ -38,7 +38,8 @@ from .function_calls import FunctionCalls
 from .name_check import NameCheck
 from .negotiation import is_coded
 from .request_keys import RequestKeys
-from .rpc import MAX_BATCH_RESPONSE, RPCEndpoint
+from .rpc import RPCEndpoint
+from .rpc_messages import MAX_BATCH_RESPONSE
 from .target import RPC_PATH, Target, read_target
 
 __all__ = ["HTTPApp"]

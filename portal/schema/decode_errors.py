@@ -1,4 +1,4 @@
-"""Errors of decoders: JSON data that fits its schema, and whose conversion to a native value raises.
+"""Errors of decoders, and of encoders: the data fits its schema, and the conversion to or from a native value raises.
 
 Decoders call user code: `__post_init__`, default factories, hooks of marshmallow. ValueError and TypeError say that
 the data is wrong, and the caller gets their text. A portal error passes unchanged. Anything else is a failure of the
@@ -18,7 +18,7 @@ from .codecs import Codec
 from .codecs.codec import GENERATED, Violation
 from .jsondata import pointer, shorten
 
-__all__ = ["decode_error", "describe_error", "hook_error"]
+__all__ = ["decode_error", "describe_error", "encode_error", "hook_error"]
 
 _DATA_ERRORS = (ValueError, TypeError)
 _MAX_TEXT = 200
@@ -48,6 +48,14 @@ def decode_error(codec: Codec | None, value: Any, error: BaseException) -> Porta
 def hook_error(value: Any, error: BaseException) -> PortalError:
     """Return the error for JSON data on which a hook of another schema library raised `error`."""
     return decode_error(None, value, error)
+
+
+def encode_error(native: Any, error: BaseException) -> PortalError:
+    """Return the error for a native value whose conversion to JSON data raised `error`."""
+    if is_raised_by_signal(error):
+        return function_error(error)
+    message = f"cannot be converted to JSON: {describe_error(error)}"
+    return ValidationError(errors=[Fault("", message, "json", None, shorten(native))])
 
 
 def describe_error(error: BaseException) -> str:

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Fault, ValidationError
-from ..errors.failure import function_error, is_failure, is_raised_by_signal
+from ..errors.failure import is_failure
 from ..errors.fault import limit_faults
-from .decode_errors import describe_error, hook_error
+from .decode_errors import encode_error, hook_error
 from .jsondata import is_json, pointer, shorten
 from .schema import Schema, factories
 
@@ -105,11 +105,7 @@ class MarshmallowSchema(Schema):
         except BaseException as error:  # fields of marshmallow call methods of the value, which may raise anything
             if not is_failure(error):
                 raise
-            if is_raised_by_signal(error):
-                raise function_error(error) from error
-            message = f"cannot be converted to JSON: {describe_error(error)}"
-            fault = Fault("", message, "json", None, shorten(native))
-            raise ValidationError(errors=[fault]) from error
+            raise encode_error(native, error) from error
         faults = self.faults(encoded)
         if faults:
             raise ValidationError(errors=faults)

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import ConfigError, Fault, PortalError, ValidationError
-from ..errors.failure import function_error, is_failure, is_raised_by_signal
+from ..errors.failure import is_failure
 from .codecs import Codec, generate, plain_test
-from .decode_errors import decode_error, describe_error
+from .decode_errors import decode_error, encode_error
 from .hints import map_hint
 from .inline import NO_CONVERSION, Conversion, Shapes, generate_conversion, require_no_signal
 from .jsondata import copy_json, shorten
@@ -153,11 +153,7 @@ class Schema:
             except BaseException as error:  # encoders read attributes of user classes, and follow cycles
                 if not is_failure(error):
                     raise
-                if is_raised_by_signal(error):
-                    raise function_error(error) from error
-                message = f"cannot be converted to JSON: {describe_error(error)}"
-                fault = Fault("", message, "json", None, shorten(native))
-                raise ValidationError(errors=[fault]) from error
+                raise encode_error(native, error) from error
         if not self.accepts(encoded):
             raise ValidationError(errors=self.faults(encoded))
         return encoded

@@ -17,6 +17,7 @@ from .._internal.trace_context import parse_traceparent, parse_tracestate
 from ..context import CallContext, new_context, new_request_id
 from ..errors import ProtocolError
 from ..http11.fields import MAX_IDEMPOTENCY_KEY, is_idempotency_key, is_request_id
+from ..network.sent_context import key_to_send, trace_to_send
 
 __all__ = ["context_of", "encoded_meta", "meta_of"]
 
@@ -38,21 +39,14 @@ def meta_of(context: CallContext, now: float) -> JSONObject:
     meta: JSONObject = {"request_id": request_id}
     if context.deadline is not None:
         meta["timeout"] = max(0, math.ceil((context.deadline - now) * 1000))
-    trace = context.traceparent
-    if trace is not None and parse_traceparent(trace) is None:
-        trace = None
-    if trace is None and context.parent is not None:
-        trace = context.start_trace()
-    if trace is not None:
-        meta["traceparent"] = trace
-        if context.tracestate is not None and (state := parse_tracestate(context.tracestate)) is not None:
+    if context.traceparent is not None or context.parent is not None:
+        trace, state = trace_to_send(context)
+        if trace is not None:
+            meta["traceparent"] = trace
+        if state is not None:
             meta["tracestate"] = state
-    key: object = context.idempotency_key
-    if key is not None:
-        if not isinstance(key, str) or not is_idempotency_key(key):
-            words = f"the idempotency key must have 1 to {MAX_IDEMPOTENCY_KEY} visible ASCII characters"
-            raise ProtocolError(words, status=400)
-        meta["idempotency_key"] = key
+    if context.idempotency_key is not None:
+        meta["idempotency_key"] = key_to_send(context.idempotency_key)
     return meta
 
 

@@ -15,7 +15,7 @@ from marshmallow import fields, post_load, pre_load, validates
 
 from portal.errors import AuthorizationError, FunctionError, PortalError, ValidationError
 from portal.schema import Parameters, Schema
-from portal.schema.decode_errors import decode_error, describe_error, hook_error
+from portal.schema.decode_errors import decode_error, describe_error, encode_error, hook_error
 
 
 class Silent(ValueError):
@@ -222,3 +222,11 @@ def test_errors_without_parts_are_described_in_one_line() -> None:
     assert isinstance(hook_error(1, LookupError("x")), FunctionError)
     known = PortalError("x")
     assert hook_error(1, known) is known
+
+
+def test_the_error_of_an_encoder_names_what_it_raised() -> None:
+    error = encode_error({"a": 1}, KeyError("b"))
+    assert isinstance(error, ValidationError)
+    (fault,) = error.errors
+    assert (fault.path, fault.rule) == ("", "json")
+    assert fault.message == "cannot be converted to JSON: KeyError: 'b'"

@@ -13,6 +13,7 @@ from ..._internal.trace_context import parse_traceparent, parse_tracestate
 from ...context import CallContext, new_request_id
 from ...errors import ProtocolError
 from ...http11.fields import MAX_IDEMPOTENCY_KEY, is_idempotency_key, is_request_id, is_timeout
+from ...network.sent_context import key_to_send, trace_to_send
 
 __all__ = ["context_of", "headers_of"]
 
@@ -63,20 +64,12 @@ def headers_of(context: CallContext) -> dict[str, str]:
     headers = {"X-Request-ID": request_id}
     if context.deadline is not None:
         headers["X-Portal-Timeout"] = str(max(0, math.ceil((context.deadline - monotonic()) * 1000)))
-    trace = context.traceparent
-    if trace is not None and parse_traceparent(trace) is None:
-        trace = None
-    if trace is None and context.parent is not None:
-        trace = context.start_trace()
-    if trace is not None:
-        headers["traceparent"] = trace
-        state = context.tracestate
-        if state is not None and (state := parse_tracestate(state)) is not None:
+    if context.traceparent is not None or context.parent is not None:
+        trace, state = trace_to_send(context)
+        if trace is not None:
+            headers["traceparent"] = trace
+        if state is not None:
             headers["tracestate"] = state
-    key: object = context.idempotency_key  # may contain text of an end user; a line break would end the header
-    if key is not None:
-        if not isinstance(key, str) or not is_idempotency_key(key):
-            words = f"the idempotency key must have 1 to {MAX_IDEMPOTENCY_KEY} visible ASCII characters"
-            raise ProtocolError(words, status=400)
-        headers["Idempotency-Key"] = key
+    if context.idempotency_key is not None:
+        headers["Idempotency-Key"] = key_to_send(context.idempotency_key)
     return headers

@@ -33,6 +33,7 @@ class PendingCalls:
         self.by_id: dict[int, OutgoingCall] = {}
         self._deadlines: list[tuple[float, int]] = []  # a heap; entries of ended calls are removed later
         self._last = 0
+        self._first = 1  # no smaller id is pending
 
     def __len__(self) -> int:
         return len(self.by_id)
@@ -55,7 +56,11 @@ class PendingCalls:
     @property
     def first(self) -> int:
         """The smallest id that is pending; the next one if there is none."""
-        return next(iter(self.by_id)) if self.by_id else self._last + 1
+        first = self._first if self.by_id else self._last + 1
+        while first <= self._last and first not in self.by_id:  # to iterate, a dict passes all its removed keys anew
+            first += 1
+        self._first = first
+        return first
 
     def was_made(self, call_id: Id) -> bool:
         """Return whether a call with this id was ever made."""

@@ -36,6 +36,20 @@ def test_was_made_tells_late_from_unknown() -> None:
     assert not any(pending.was_made(other) for other in (0, 2, 1.5, "1", None, -1))
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0), (1, 0, 3, 2), (2, 3, 0, 1)])
+def test_the_first_is_the_smallest_id_that_is_pending(order: tuple[int, ...]) -> None:
+    pending = PendingCalls(10)
+    assert pending.first == 1
+    calls = [add(pending) for _ in range(4)]
+    left = {1, 2, 3, 4}
+    for number in order:
+        pending.end(calls[number])
+        left.remove(calls[number].id)
+        assert pending.first == min(left, default=5)
+    add(pending)
+    assert pending.first == 5
+
+
 def test_one_more_than_the_limit_is_rejected_and_takes_no_id() -> None:
     pending = PendingCalls(1)
     first = add(pending)

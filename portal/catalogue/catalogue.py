@@ -221,6 +221,6 @@ def _version_of(entry: Entry) -> str:
 def _conflict(path: Path, version: str, versions: Iterable[Entry]) -> RegistryError:
     used = {entry.function.schema.version for entry in versions}
     free = next(number for number in map(str, count(2)) if number not in used)
-    message = f"another function is published as {'/'.join(path)} version {version}"
-    hint = f'publish this one as version="{free}", or call remove(address) for the other one first'
+    message = f"{'/'.join(path)} version {version} is published already"
+    hint = f'publish this one as version="{free}", or call remove(address) first'
     return RegistryError(message, name=path[-1], kind="conflict", hint=hint)

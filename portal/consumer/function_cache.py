@@ -20,7 +20,7 @@ from ..portal import Resolver, topology
 from ..registry.portals import resolve_first
 from .intercepts import intercepts
 from .pending import PendingFunction
-from .resolvers import ResolverTable
+from .resolvers import ResolverTable, one_address
 
 __all__ = ["FunctionCache", "LocalFunctions"]
 
@@ -148,7 +148,7 @@ class FunctionCache:
         entry, version = entries.get(text), intercepts.version
         if entry is not None and entry.expires_at > monotonic() and entry.version == version:
             return entry.function, True
-        target = Address.of(address)
+        target = one_address(address)
         resolvers = self._resolvers.resolvers_for(target)
         if resolvers[0].in_process:
             return self._find_local(target, text, resolvers, local), False

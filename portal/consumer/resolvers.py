@@ -8,14 +8,14 @@ from typing import Any
 from .._internal.at_fork import new_lock, renew_after_fork
 from .._internal.closing import close_and_log
 from ..address import Address
-from ..errors import ConfigError
+from ..errors import AddressError, ConfigError
 from ..portal import Resolver, in_process_portals
 from ..registry.portals import PortalRegistry
 from .closed import closed_error
 from .intercepts import intercepts
 from .schemes import make_resolver
 
-__all__ = ["ResolverTable", "check_resolvers", "require_own_credentials"]
+__all__ = ["ResolverTable", "check_resolvers", "one_address", "require_own_credentials"]
 
 
 class ResolverTable:
@@ -128,3 +128,18 @@ def require_own_credentials(given: Iterable[Resolver]) -> None:
         if not resolver.in_process:
             expected = "left out where remote resolvers are given: HTTPResolver(HTTPClient(auth=..., cache=...))"
             raise ConfigError(f"auth and cache must be {expected}", path="auth", expected=expected)
+
+
+def one_address(value: Address | str) -> Address:
+    """Return one address. Raises: AddressError, which names `Consumer.call` for a name and for several addresses."""
+    try:
+        return Address.of(value)
+    except AddressError as error:
+        if _goes_to_call(value):
+            words = f"{error.message}; a name of a directory, or several addresses, go to Consumer.call"
+            raise AddressError(words, reason=error.reason, position=error.position) from None
+        raise
+
+
+def _goes_to_call(value: object) -> bool:
+    return ":" not in value if isinstance(value, str) else isinstance(value, list | tuple)

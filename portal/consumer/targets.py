@@ -111,11 +111,9 @@ class GroupTable:
             return self._group(instances[0].address.name, instances, kind), None
         directory = self._directory
         if directory is None:
-            expected = (
-                'a Directory, so that names can be called, such as Consumer(directory="sqlite:///var/lib/portals"); to '
-                "call one address use call_at"
-            )
-            raise ConfigError.invalid("consumer.directory", None, expected)
+            expected = 'such as Consumer(directory="sqlite:////var/lib/portals.sqlite"); call_at calls one address'
+            message = f"consumer.directory must be set to call {target[:100]!r} by its name"
+            raise ConfigError(message, path="consumer.directory", expected=expected)
         found = directory.instances(target)
         if not found:
             problem = directory.problem or ""

@@ -14,7 +14,7 @@ from ..function.returns import load_result
 from ..schema import to_builtins
 from ..schema.codecs.scalars import SCALARS
 from ..schema.jsondata import MAX_DEPTH, json_faults
-from .resolvers import ResolverTable
+from .resolvers import ResolverTable, one_address
 
 if TYPE_CHECKING:
     from ..websocket.client.subscription import Subscription
@@ -58,7 +58,7 @@ class Topics:
         **options: Any,
     ) -> Subscription[Any]:
         """Subscribe to a topic; see `Consumer.subscribe`. The options are those of `TopicResolver.subscribe`."""
-        target = Address.of(address)
+        target = one_address(address)
         resolver = self._find(target)
         load = None if returns is None else partial(load_result, returns=returns, name=str(target))
         wait = positive_seconds("timeout", self._timeout if timeout is None else timeout, optional=True)
@@ -75,7 +75,7 @@ class Topics:
         self, address: Address | str, data: Any, key: str | None, timeout: float | None
     ) -> tuple[str, int] | None:
         """Publish Python values: a dataclass is sent as an object, and a decimal or a date as text."""
-        target = Address.of(address)
+        target = one_address(address)
         context = CallContext.for_call(self._timeout if timeout is None else timeout)
         return self._find(target).publish(target, _json_of(data), key=key, context=context)
 

@@ -98,6 +98,10 @@ def _output_of(target: Callable[..., Any], hint: Any) -> Schema:
     try:
         return Schema.of(hint)
     except ConfigError as error:
+        if hint is target:
+            message = f"{_name_of(target)} is a class without a JSON Schema"
+            expected = "a function; a class with the decorator @service goes to apply_service"
+            raise ConfigError(message, path="function", expected=expected) from error
         place = f"the result of {getattr(target, '__qualname__', _name_of(target))}"
         raise ConfigError(f"{place}: {error.message}", path=place, expected=error.expected) from error
 

@@ -213,7 +213,8 @@ class Mock:
             self.calls += 1
         matching = [one for one in self._behaviours if one.after <= past and params_match(one.params, params)]
         if not matching:
-            raise RegistryError(f"the mock {self.function.name} has no behaviour for {dict(params)!r}", kind="invalid")
+            message = f"the mock {self.function.name} has no behavior for {dict(params)!r}"
+            raise RegistryError(message, kind="invalid", hint="give it one, such as mock.returns(value)")
         return max(matching, key=lambda one: one.precedence).act(native)
 
 

@@ -80,7 +80,7 @@ def test_the_error_for_a_taken_version_says_what_to_do() -> None:
     with LocalPortal() as local:
         local.apply(price)
         local.apply(function(version="2")(price))
-        with pytest.raises(RegistryError, match=r"^another function is published as price version 1; ") as caught:
+        with pytest.raises(RegistryError, match=r"^price version 1 is published already; ") as caught:
             local.apply(function(price))
         assert caught.value.kind == "conflict"
-        assert caught.value.hint == 'publish this one as version="3", or call remove(address) for the other one first'
+        assert caught.value.hint == 'publish this one as version="3", or call remove(address) first'

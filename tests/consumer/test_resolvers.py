@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from portal import Address, Consumer, ConsumerError, LocalPortal, RegistryError
+from portal import Address, AddressError, Consumer, ConsumerError, LocalPortal, RegistryError
 from portal.consumer.resolvers import ResolverTable
 from portal.http import HTTPResolver
 
@@ -110,3 +110,10 @@ def test_a_resolver_made_while_the_consumer_is_closed_is_closed() -> None:
         table.resolvers_for(BASE)
     assert made.closed == 1
     assert table.all() == []
+
+
+@pytest.mark.parametrize("method", ["call_at", "stream_at", "resolve", "service", "subscribe", "list_at"])
+@pytest.mark.parametrize("target", [["local://add", "local://add"], "add"])
+def test_what_is_not_one_address_is_told_about_call(method: str, target: Any) -> None:
+    with Consumer() as consumer, pytest.raises(AddressError, match=r"go to Consumer\.call"):
+        getattr(consumer, method)(target)

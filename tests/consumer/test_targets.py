@@ -109,7 +109,7 @@ def test_a_misspelt_name_is_told_the_right_one(kind: str, tmp_path: Path) -> Non
 
 
 def test_a_name_needs_a_directory() -> None:
-    with pytest.raises(ConfigError, match=r"consumer\.directory must be a Directory, so that names can be called"):
+    with pytest.raises(ConfigError, match=r"consumer\.directory must be set to call 'add' by its name"):
         Consumer().call("add")
     with pytest.raises(ConfigError, match=r"consumer\.directory must be a Directory: an object with problem"):
         Consumer(directory=5)  # type: ignore[arg-type]

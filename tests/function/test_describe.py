@@ -152,7 +152,7 @@ def test_the_result_of_a_class_is_an_instance_of_it() -> None:
     made = make(Made)
     assert made.invoke({"n": 1}, CallContext()) == {"n": 1}
     assert made(n=1) == Made(1)
-    with pytest.raises(ConfigError, match="Opaque has no JSON Schema"):
+    with pytest.raises(ConfigError, match="Opaque is a class without a JSON Schema"):
         make(Opaque)
 
 
@@ -178,3 +178,14 @@ def test_the_error_of_a_hint_names_the_result() -> None:
     assert "Plain has no JSON Schema; expected: a dataclass" in str(caught.value)
     assert str(caught.value).count("expected") == 1
     assert caught.value.path == place
+
+
+def test_a_class_without_a_schema_is_told_about_services() -> None:
+    class Shop:
+        def open(self) -> bool:
+            return True
+
+    with pytest.raises(
+        ConfigError, match=r"^Shop is a class without a JSON Schema; expected: a function; .*apply_service$"
+    ):
+        make(Shop)

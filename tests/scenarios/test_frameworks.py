@@ -247,6 +247,24 @@ def test_publish_in_a_framework(framework: str, name: str, site: pathlib.Path, p
         assert rejected.value.headers["Content-Type"].startswith("text/html")
 
 
+STREAM_IN_FLASK = """
+@http.apply
+def currencies(number: int):
+    for _ in range(number):
+        yield current_app.config["CURRENCY"]
+"""
+
+
+def test_functions_use_the_flask_application(site: pathlib.Path, published: Published) -> None:
+    pytest.importorskip("flask")
+    code = next(code for code in shown("flask", published) if "app_context" in code)
+    (site / "shared.py").write_text("at = consumer = None")
+    (site / "with_context.py").write_text(code + STREAM_IN_FLASK)
+    with serving(site, "with_context", "app") as base, Consumer() as consumer:
+        assert consumer.call_at(f"{base}/api/currency") == "EUR"
+        assert list(consumer.stream_at(f"{base}/api/currencies", {"number": 3})) == ["EUR"] * 3
+
+
 @pytest.mark.parametrize(("framework", "name"), [("flask", "app"), ("django", "application")])
 def test_call_from_a_framework(framework: str, name: str, site: pathlib.Path, published: Published) -> None:
     pytest.importorskip(framework)

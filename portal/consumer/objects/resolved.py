@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from ..._internal.json_text import JSONValue
 from ...address import Address
 from ...calls.middleware import Call
-from ...errors import AddressError, RegistryError
+from ...errors import RegistryError
 from ...function import Function, ResolvedFunction
 from ...network.function import service_error
 from ...portal import Resolver
 from ...registry.portals import resolve_first
-from ..resolvers import ResolverTable
+from ..resolvers import ResolverTable, one_address
 from .service_proxy import ServiceProxy, service_proxy
 
 if TYPE_CHECKING:
@@ -101,21 +101,6 @@ def _description(resolver: Resolver, address: Address) -> tuple[str, dict[str, s
     return service.description, {name: one.schema.description for name, one in service.functions.items()}
 
 
-def _one_address(value: Address | str) -> Address:
-    """Return one address. Raises: AddressError, which names `Consumer.call` for a name and for several addresses."""
-    try:
-        return Address.of(value)
-    except AddressError as error:
-        if _goes_to_call(value):
-            words = f"{error.message}; a name of a directory, or several addresses, go to Consumer.call"
-            raise AddressError(words, reason=error.reason, position=error.position) from None
-        raise
-
-
-def _goes_to_call(value: object) -> bool:
-    return ":" not in value if isinstance(value, str) else isinstance(value, list | tuple)
-
-
 def _is_service(resolvers: Sequence[Resolver], address: Address) -> bool:
     for resolver in resolvers:
         with suppress(RegistryError):
@@ -150,18 +135,18 @@ class ResolvingMethods:
         Raises: AddressError; RegistryError (not_found), also for the address of a service; TransportError when its
             server cannot be reached.
         """
-        return self._resolving().resolve(_one_address(address), returns)
+        return self._resolving().resolve(one_address(address), returns)
 
     def service(self, address: Address | str) -> ServiceProxy:
         """Return the service at an address as an object: `warehouse.level(sku="PEN")`.
 
         Raises: AddressError; RegistryError (not_found); TransportError when its server cannot be reached.
         """
-        return self._resolving().service(_one_address(address))
+        return self._resolving().service(one_address(address))
 
     def list_at(self, address: Address | str) -> dict[str, Any]:
         """Return what is published at a base address: `{"functions": [...], "services": [...]}`, as JSON data."""
-        target = Address.of(address)
+        target = one_address(address)
         *others, last = self._resolvers.resolvers_for(target)
         for resolver in others:
             try:

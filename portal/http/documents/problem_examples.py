@@ -37,7 +37,10 @@ _ERRORS: dict[int, PortalError] = {
     ),
     408: ProtocolError("the request did not arrive in time", status=408),
     413: ProtocolError("the body must have at most 1048576 bytes (max_body)", status=413),
-    415: ProtocolError("the body must be application/json, got 'text/plain'", status=415),
+    415: ProtocolError(
+        "the body must be application/json, got 'text/plain'; send JSON with the header Content-Type: application/json",
+        status=415,
+    ),
     422: ValidationError(errors=[_FAULT]),
     429: RateLimitError("more than 100 calls in 60 s", retry_after=12.0),
     500: FunctionError("price failed"),

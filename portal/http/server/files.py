@@ -19,7 +19,7 @@ from ...serving import Request, Response
 from ..messages.event_stream import JSON
 from ..messages.multipart import MULTIPART, Part, boundary_of, disposition_of, filename_in, parse_parts
 from ..messages.transfer import with_headers
-from .negotiation import decode_body, media_type, params_of, require_own_page
+from .negotiation import decode_body, media_type, params_of, require_own_page, wrong_media_type
 
 __all__ = ["FileBody", "file_params", "file_response"]
 
@@ -73,7 +73,7 @@ def file_params(
         file = File.of_content(content, name=filename, type=request.headers["content-type"])
         params = {name: _in_json(file, kind, table)}
     else:
-        raise ProtocolError(f"the body must be {MULTIPART} or {JSON}, got {media[:80]!r}", status=415)
+        raise wrong_media_type(f"{MULTIPART} or {JSON}", media)
     return with_headers(params, transfer, request.headers)
 
 

@@ -14,7 +14,15 @@ from ...serving import Request
 from ..messages.event_stream import EVENTS, JSON, NDJSON
 from ..messages.transfer import FORM, decode_form, with_headers
 
-__all__ = ["is_coded", "json_type", "params_of", "require_no_page", "stream_type", "transferred_params"]
+__all__ = [
+    "is_coded",
+    "json_type",
+    "params_of",
+    "require_no_page",
+    "stream_type",
+    "transferred_params",
+    "wrong_media_type",
+]
 
 _MAX_DEPTH = 64
 
@@ -29,7 +37,7 @@ def params_of(request: Request, decoder: BodyDecoder) -> dict[str, Any]:
     if kind is not None and kind != JSON:
         media = kind.partition(";")[0].strip().lower()
         if media != JSON and not media.endswith("+json"):
-            raise ProtocolError(f"the body must be {JSON}, got {media[:80]!r}", status=415)
+            raise wrong_media_type(JSON, media)
     elif kind is None:
         require_no_page(request)
     if not request.body:
@@ -69,7 +77,7 @@ def transferred_params(request: Request, decoder: BodyDecoder, transfer: Transfe
             require_no_page(request)
         elif media != JSON and not media.endswith("+json"):
             words = f"{JSON} or {FORM}" if transfer.forms else JSON
-            raise ProtocolError(f"the body must be {words}, got {media[:80]!r}", status=415)
+            raise wrong_media_type(words, media)
         params = {transfer.body: decode_body(request.body, decoder)}
     else:
         params = {}
@@ -80,6 +88,12 @@ def media_type(request: Request) -> str | None:
     """Return the media type of the body in lower case, without parameters; None if there is none."""
     kind = request.headers.get("content-type")
     return None if kind is None else kind.partition(";")[0].strip().lower()
+
+
+def wrong_media_type(expected: str, media: str) -> ProtocolError:
+    """Return the error for a body of another media type; curl sends a form unless it is told otherwise."""
+    message = f"the body must be {expected}, got {media[:80]!r}; send JSON with the header Content-Type: {JSON}"
+    return ProtocolError(message, status=415)
 
 
 def require_own_page(request: Request) -> None:

@@ -155,6 +155,9 @@ class Subscription(Generic[T]):
             return Event(self._load(item.data), item.epoch, item.offset, item.key, item.snapshot)
         return item
 
+    def __repr__(self) -> str:
+        return f"<Subscription {self.address}: {'ended' if self._ended else 'open'}>"
+
     @property
     def position(self) -> tuple[str, int] | None:
         """The epoch and offset of the last event taken: with `since=` a later subscription goes on after it."""

@@ -208,3 +208,10 @@ def test_a_reader_in_another_thread_is_woken() -> None:
     subscription.on_change(lambda: woken.append(subscription.waiting))
     put(subscription, 2)
     assert woken == [True, True]
+
+
+def test_the_repr_names_the_address() -> None:
+    subscription = made()
+    assert repr(subscription) == f"<Subscription {subscription.address}: open>"
+    subscription.close()
+    assert repr(subscription) == f"<Subscription {subscription.address}: ended>"

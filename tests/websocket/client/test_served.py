@@ -147,7 +147,7 @@ def test_a_lost_connection_ends_the_call_on_both_sides() -> None:
 
 
 def test_no_thread_is_free(connected: Connected, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(self: Any, work: Any) -> None:
+    def full(*args: Any) -> None:
         raise OverloadedError("no thread is free")
 
     monkeypatch.setattr("portal.websocket.client.served.ServedFunctions.run", full)

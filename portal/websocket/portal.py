@@ -147,16 +147,18 @@ class WebSocketPortal(NetworkPortal):
             flag(f"websocket.{setting}", value)
         callback("websocket.on_connect", on_connect, optional=True)
         callback("websocket.on_disconnect", on_disconnect, optional=True)
-        authenticators = authenticators_of(auth)
+        # who may call
+        self._authenticators = authenticators_of(auth)
         self._http_middleware = resolve_middleware(http_middleware, "request", name=self.name)
-        self._authenticators = authenticators
+        authentication = Authentication(self._authenticators, self._http_middleware)
+        # topics, connections, and the sessions of lost connections
         self._topics: dict[str, Topic] = {}
         self._stores: dict[Any, RedisTopicStore] = {}
         limits = (config.session_keep, config.max_session, config.max_lost_sessions)
         self._sessions = SessionStore(*limits, max_all_bytes=config.max_all_sessions)
         sessions = self._sessions if config.session_keep else None
         self._connections = Connections(config, on_connect=on_connect, on_disconnect=on_disconnect, sessions=sessions)
-        authentication = Authentication(authenticators, self._http_middleware)
+        # what responds
         discovery = Discovery(
             self._catalogue,
             self._topics,

@@ -141,16 +141,11 @@ class HTTPClient:
             read_timeout=positive_seconds("client.read_timeout", read_timeout, optional=True),
             max_idle=count("client.max_idle_connections", max_idle_connections),
         )
-        client_tls = instance("client.tls", tls, ClientTLS, optional=True) or ClientTLS()
+        instance("client.tls", tls, ClientTLS, optional=True)
         count("client.max_exchanges", max_exchanges)
         self._transport: HTTPTransport | SessionTransport
         if session is None:
-            self._transport = HTTPTransport(
-                ConnectionPools(limits, paths),
-                TLSConnectionPools(limits, client_tls),
-                Urllib3Transport(limits, client_tls),
-                Proxies(proxy, paths),
-            )
+            self._transport = _own_transport(limits, tls or ClientTLS(), proxy, paths)
         else:
             for name, value in (("tls", tls), ("proxy", proxy), ("sockets", sockets)):
                 require(value is None, f"client.{name}", value, "left out beside session=, which has its own")
@@ -345,6 +340,18 @@ class HTTPClient:
 def _address_of(function: ResolvedFunction) -> Address:
     assert function.address is not None
     return function.address
+
+
+def _own_transport(
+    limits: ConnectionLimits, tls: ClientTLS, proxy: str | None, paths: Mapping[str, str]
+) -> HTTPTransport:
+    """Return a transport with connections of our own; proxies need those of urllib3."""
+    return HTTPTransport(
+        ConnectionPools(limits, paths),
+        TLSConnectionPools(limits, tls),
+        Urllib3Transport(limits, tls),
+        Proxies(proxy, paths),
+    )
 
 
 def _by_authority(sockets: Mapping[str, str]) -> dict[str, str]:

@@ -46,6 +46,8 @@ STEPS: list[tuple[Any, str]] = [
     (calls_module, "context_of"),
     (calls_module, "log_failure"),
     (upgraded_work, "HeldKeys"),
+    (ServerConnection, "received"),
+    (ServerConnection, "_handle_all"),
     (ServerConnection, "_handle"),
     (ServerConnection, "_settle"),
     (ServerConnection, "_next_events"),

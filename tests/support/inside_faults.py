@@ -34,8 +34,7 @@ CLASSES: dict[str, dict[str, set[str]]] = {
     "serving.io.poller": {"_EpollPoller": {"close", "listen"}},
     "serving.io.output": {"Output": set()},
     "serving.messages.rejections": {"RejectionLog": set()},
-    "_internal.executor": {"WorkerPool": {"after_fork", "shutdown"}},
-    "serving.messages.held_keys": {"HeldKeys": set()},
+    "_internal.executor": {"WorkerPool": {"after_fork", "shutdown"}, "HeldKeys": set()},
     "_internal.background": {"BackgroundLoop": {"after_fork", "stop"}, "LoopGuard": set()},
     "calls.deadlines": {"DeadlineWatch": {"after_fork", "close"}},
     "calls.stream_worker": {"StreamWorker": set()},
@@ -46,7 +45,6 @@ CLASSES: dict[str, dict[str, set[str]]] = {
     "http.middleware.gathered_file": {"GatheredFile": {"after_fork", "close"}},
     "http.middleware.log_file": {"LogFile": {"close"}},
     "http.server.app": {"HTTPApp": set()},
-    "http.server.descriptions": {"Descriptions": set()},
 }
 ERRORS: list[Callable[[], BaseException]] = [
     MemoryError,
@@ -69,15 +67,17 @@ class Faults:
     Args:
         seed: decides which function raises what, and when there are no threads and no disk space.
         undo: names of methods that put something back; they do not raise, since nothing could put that back then.
+        classes: as `CLASSES`.
 
     Threads: `run` is for one thread; the faults happen in others.
     """
 
-    def __init__(self, seed: int, undo: set[str]) -> None:
+    def __init__(self, seed: int, undo: set[str], classes: dict[str, dict[str, set[str]]] = CLASSES) -> None:
         self.fired: Counter[str] = Counter()
         self.order: list[tuple[float, str, str, str]] = []  # moment, function, error, thread
         self._random = random.Random(seed)
         self._undo = undo
+        self._classes = classes
         self._armed: dict[str, BaseException] = {}
         self._targets: list[str] = []
         self._no_threads = self._no_space = self._no_log = False
@@ -85,7 +85,7 @@ class Faults:
 
     def install(self) -> None:
         """Replace the functions. Call this before the server is made."""
-        for module_name, classes in CLASSES.items():
+        for module_name, classes in self._classes.items():
             module = importlib.import_module(f"portal.{module_name}")
             for class_name, left_out in classes.items():
                 cls = getattr(module, class_name)
@@ -107,6 +107,7 @@ class Faults:
                 if error is not None:
                     self.fired[target] += 1
                     self.order.append((monotonic(), target, type(error).__name__, threading.current_thread().name))
+                    args, options = (), {}  # otherwise the traceback would keep alive what a call without memory drops
                     raise error
             return function(*args, **options)
 
@@ -149,21 +150,23 @@ class Faults:
             return True
         return False
 
-    def run(self, seconds: float) -> None:
-        """Inject faults for some seconds."""
+    def run(self, seconds: float, together: int = 1) -> None:
+        """Inject faults for some seconds.
+
+        Args:
+            together: how many functions are armed at a time.
+        """
         end = monotonic() + seconds
-        for target in self._in_turn():
-            now = monotonic()
-            if now >= end:
-                break
+        targets = self._in_turn()
+        while (now := monotonic()) < end:
             dice = self._random.random()
             self._no_threads, self._no_space, self._no_log = dice < 0.1, 0.1 <= dice < 0.2, dice > 0.7
-            self._armed[target] = self._random.choice(ERRORS)()
-            until = now + _PATIENCE
-            while target in self._armed and monotonic() < until:
+            chosen = [next(targets) for _ in range(together)]
+            self._armed.update((target, self._random.choice(ERRORS)()) for target in chosen)
+            until = now + _PATIENCE * together
+            while self._armed and monotonic() < until:
                 self._over.wait(0.002)
-            self._armed.pop(target, None)
-        self._armed.clear()
+            self._armed.clear()
         self._no_threads = self._no_space = self._no_log = False
 
     def _in_turn(self) -> Iterator[str]:

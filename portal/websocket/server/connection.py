@@ -245,7 +245,11 @@ class ServerConnection(CallSession):
             finally:
                 self._reading.release()
             if events:
-                self._handle_all(events, run)
+                try:
+                    self._handle_all(events, run)
+                except BaseException as error:  # the connection ends, and its session may go on with another one
+                    self.fail_all(events, error)
+                    raise
             if not self._transport.has_more:
                 break  # otherwise another thread has left bytes while this one held the lock
         if has_read:  # otherwise the thread that reads goes on, and nothing here may wait for it
@@ -289,18 +293,17 @@ class ServerConnection(CallSession):
         return False
 
     def _handle_all(self, events: list[Event], run: Run) -> None:
+        """Handle events, and remove each from the list."""
         if len(events) > 1 and sum(isinstance(one, CallReceived) for one in events) > 1:
             # If one of several calls got stuck in the thread that reads, nobody would begin the others.
             run = self._channel.run_in_worker
-        for number, event in enumerate(events):
+        while events:
             try:
-                self._handle(event, run)
+                self._handle(events[0], run)
             except Exception as error:
                 _log.exception("handling a message failed: client=%s", self.client)
-                self.fail_all([event], error)
-            except BaseException as error:  # the connection ends, and its session may go on with another one
-                self.fail_all(events[number:], error)
-                raise
+                self.fail_all(events[:1], error)
+            del events[0]
 
     def _handle(self, event: Event, run: Run) -> None:
         if isinstance(event, CallReceived):

@@ -114,7 +114,7 @@ class Stages:
         direct: whether nothing is around a call without a policy of its own.
         default: the chain of a call at an address without a policy of its own.
 
-    Raises: ConfigError if calls would be repeated by a middleware and by the policy.
+    Raises: ConfigError if a middleware and the policy both repeat calls; see `Policy.require_one_retry`.
 
     Threads: any.
     """

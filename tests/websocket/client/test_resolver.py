@@ -31,7 +31,7 @@ def test_functions_services_and_listings(peer: TopicPeer, resolver: WebSocketRes
     assert add(a=1, b=2) == 3
     assert resolver.resolve_service(f"{peer.address}/math").functions["add"](a=2, b=2) == 4
     assert resolver.list_at(peer.address) == LISTING
-    with pytest.raises(RegistryError, match="there is no function"):
+    with pytest.raises(RegistryError, match="not a function"):
         resolver.resolve_function(f"{peer.address}/ticks")
     assert len(peer.headers) == 1  # one connection for all
 

@@ -22,11 +22,12 @@ class MessageSocket:
     Args:
         connected: one end of a pair of sockets.
 
-    Threads: one that sends and one that receives. A limit holds for both, so only one of them may have one.
+    Threads: one at a time; `close` from any.
     """
 
     def __init__(self, connected: socket.socket) -> None:
         self._socket = connected
+        self._timeout = connected.gettimeout()
         self._received = bytearray()
 
     def fileno(self) -> int:
@@ -72,7 +73,9 @@ class MessageSocket:
         left = None if end is None else end - monotonic()
         if left is not None and left <= 0:
             raise TimeoutError("the message was not complete in time")
-        self._socket.settimeout(left)
+        if left != self._timeout:  # each change is a system call
+            self._socket.settimeout(left)
+            self._timeout = left
 
     def close(self) -> None:
         """Close this end. May be called twice."""

@@ -27,7 +27,7 @@ THREADS = {
     ("serving.loop.leader", "BackgroundLoop"): "watches the reactor's leader; goes on",
     ("serving.loop.leader", "start_thread"): "leads the reactor's loop; goes on or is replaced by the watching thread",
     ("_internal.executor", "start_thread"): "runs jobs; goes on, is replaced, and the job's future has the error",
-    ("processes.child", "start_thread"): "reads jobs in a worker process; an exception ends the process",
+    ("processes.child", "start_thread"): "waits for the end of the parent; an exception ends the process",
     ("processes.pool", "start_thread"): "starts a worker process; its error is logged, and a caller that waits gets it",
     ("cache.invalidations", "BackgroundLoop"): "reads the invalidations of other processes; goes on, with empty caches",
     ("cluster.publication", "BackgroundLoop"): "publishes at a scheduler that has restarted; goes on",

@@ -35,15 +35,20 @@ def test_a_reply_that_is_late() -> None:
     process.close()
 
 
-def test_a_process_ends_with_its_parent() -> None:
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_process_ends_with_its_parent(busy: bool) -> None:
     program = (
-        "import os, sys\n"
+        "import os, sys, time\n"
+        "from portal.processes.jobs import Job, pack\n"
         "from portal.processes.process import WorkerProcess\n"
         "process = WorkerProcess()\n"
+        "if sys.argv[1] == 'True': process.send(pack(Job('sleep', time.sleep, (3600,))))\n"
         "print(process.pid, flush=True)\n"
         "os._exit(0)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(busy)], capture_output=True, text=True, timeout=60, check=True
+    )
     pid = int(done.stdout)
     descriptor = None
     try:

@@ -46,7 +46,9 @@ class Discovery:
         entries, topics = self._catalogue.entries(), list(dict(self._topics).values())
         made = self._made
         if made is None or made[0] != (entries, topics):
-            document = openrpc_document(entries, title=self._title, version=self._version, server_url=self._url())
+            document = openrpc_document(
+                entries, title=self._title, version=self._version, server_url=self._url(), streams=True
+            )
             document["x-topics"] = [topic.describe() for topic in topics]
             made = self._made = ((entries, topics), document)
         return made[1]

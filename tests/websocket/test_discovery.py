@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from portal import function
 from portal.catalogue import Catalogue
 from portal.websocket.discovery import Discovery
@@ -21,3 +23,15 @@ def test_the_document_has_functions_and_topics_and_follows_them() -> None:
     assert [topic["topic"] for topic in discovery.document()["x-topics"]] == ["ticks", "prices"]
     catalogue.add(function(name="sub")(lambda: 1))
     assert [method["name"] for method in discovery.document()["methods"]] == ["add", "sub"]
+
+
+def test_the_document_has_streams() -> None:
+    catalogue = Catalogue()
+
+    @function
+    def count() -> Iterator[int]:
+        yield 1
+
+    catalogue.add(count)
+    (method,) = Discovery(catalogue, {}, title="Shop", version="2", url=lambda: "ws://x/ws").document()["methods"]
+    assert (method["name"], method["x-streaming"]) == ("count", True)

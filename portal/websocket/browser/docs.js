@@ -35,13 +35,15 @@ function show(id, cards) {
   find(id).replaceChildren(...cards.length ? cards : [`There are no ${id}.`]);
 }
 
-function functionCard(made, { name, summary, description, params, paramStructure }) {
+function functionCard(made, { name, summary, description, params, "x-streaming": streaming }) {
   const card = cardOf("function", name, summary ?? description);
   const given = card.querySelector(".params"), result = card.querySelector(".result");
   given.value = pretty(Object.fromEntries((params ?? []).map((one) => [one.name, example(one.schema)])));
   card.querySelector(".call").addEventListener("click", () => attempt(result, async () => {
     const began = performance.now();
-    const value = await made.call(name, JSON.parse(given.value || "{}"));
+    const parameters = JSON.parse(given.value || "{}");
+    const value = streaming ? [] : await made.call(name, parameters);
+    if (streaming) for await (const item of made.stream(name, parameters)) if (value.push(item) === MAX_EVENTS) break;
     return `${pretty(value)}\n\n${(performance.now() - began).toFixed(1)} ms`;
   }));
   return card;

@@ -22,6 +22,12 @@ export interface CallOptions {
   idempotent?: boolean;
 }
 
+export interface StreamOptions {
+  /** Milliseconds for all items; 0 for no limit. */
+  timeout?: number;
+  signal?: AbortSignal;
+}
+
 export interface SubscribeOptions<T = unknown> {
   params?: Record<string, unknown>;
   /** The position of an earlier subscription, after which this one goes on. */
@@ -30,7 +36,7 @@ export interface SubscribeOptions<T = unknown> {
   onGap?(gap: Gap): void;
   /** Gets the state of the topic when the subscription begins, if the topic has one. */
   onSnapshot?(snapshot: unknown): void;
-  /** Gets null when the subscription was closed or its topic removed. */
+  /** Gets null when the subscription was closed or its topic removed. Without it, errors are written to the console. */
   onEnd?(error: PortalError | null): void;
 }
 
@@ -60,6 +66,8 @@ export class Portal {
   readonly state: State;
   onstate: ((state: State, old: State) => void) | null;
   call<T = unknown>(method: string, params?: Record<string, unknown> | unknown[], options?: CallOptions): Promise<T>;
+  /** Leaving the loop cancels the call. A lost connection ends the stream with an error. */
+  stream<T = unknown>(method: string, params?: Record<string, unknown> | unknown[], options?: StreamOptions): AsyncGenerator<T, void, void>;
   subscribe<T = unknown>(topic: string, options?: SubscribeOptions<T>): Subscription<T>;
   publish(topic: string, data: unknown, options?: CallOptions & { key?: string }): Promise<Position>;
   close(): void;

@@ -3,6 +3,7 @@
      import { connect } from "/portal.js";
      const portal = connect("ws://127.0.0.1:8080/ws");
      await portal.call("add", { a: 1, b: 2 });
+     for await (const row of portal.stream("rows")) console.log(row);
      const ticks = portal.subscribe("ticks", { onEvent: (event) => console.log(event.data) });
      await portal.publish("ticks", 3);
 
@@ -10,6 +11,8 @@
    goes on after its last event, and what it missed is a gap. */
 
 const FIRST_BACKOFF = 100, MAX_BACKOFF = 30_000, STABLE = 5_000;  // milliseconds
+const OPEN = 1;  // the state of a WebSocket
+const CREDIT = 64;  // items of a stream that may wait for the page
 const FORBIDDEN = 4403;  // the close code after which coming back makes no sense
 
 /** An error of the server or of the connection. */
@@ -73,7 +76,8 @@ export class Subscription {
     this.closed = true;
     this.portal._subscriptions.delete(this);
     this._reject(error ?? new PortalError("the subscription has ended"));
-    this.options.onEnd?.(error ?? null);
+    if (this.options.onEnd) this.options.onEnd(error ?? null);
+    else if (error) console.error(`the subscription to ${this.topic} has ended: ${error.message}`);
   }
 }
 
@@ -95,11 +99,39 @@ export class Portal {
   }
 
   /** Call a function; the result is JSON data. */
-  call(method, params = {}, { timeout = this._timeout, signal, idempotent = false } = {}) {
+  call(method, params = {}, options = {}) {
+    return this._start({ method, params }, options);
+  }
+
+  /** Call a streaming function when the result is iterated, and yield its items. Leaving the loop cancels the call. */
+  async *stream(method, params = {}, { timeout, signal } = {}) {
+    const items = [];
+    let wake = () => {}, end = null, taken = 0;
+    const call = { method, params, credit: CREDIT, onItem: (item) => { items.push(item); wake(); } };
+    this._start(call, { timeout, signal }).then(() => { end = {}; wake(); }, (error) => { end = { error }; wake(); });
+    try {
+      for (;;) {
+        while (items.length) {
+          if (++taken === CREDIT / 2) {
+            taken = 0;
+            this._notify("rpc.credit", { id: call.id, items: CREDIT / 2 });
+          }
+          yield items.shift();
+        }
+        if (end?.error) throw end.error;
+        if (end) return;
+        await new Promise((resolve) => { wake = resolve; });
+      }
+    } finally {
+      if (!end) call.end(new PortalError("the stream was left", { code: "cancelled" }));
+    }
+  }
+
+  _start(call, { timeout = this._timeout, signal, idempotent = false }) {
     return new Promise((resolve, reject) => {
       if (this.state === "closed") return reject(new PortalError("the client is closed", { delivery: "not_sent" }));
-      const call = { id: this._nextId++, method, params, idempotent, sent: false, resolve, reject };
-      const end = (error) => {
+      const { method } = Object.assign(call, { id: this._nextId++, idempotent, sent: false, resolve, reject });
+      const end = call.end = (error) => {
         if (!this._finish(call, error)) return;
         if (call.sent) this._notify("rpc.cancel", { id: call.id });
       };
@@ -209,15 +241,17 @@ export class Portal {
     this._write(call);
   }
 
-  _write({ id, method, params, deadline }) {
+  _write({ id, method, params, deadline, credit }) {
     const meta = {};
+    if (credit) meta.credit = credit;
     if (deadline) meta.timeout = Math.max(0, deadline - Date.now());
     if (this._session) meta.pending = this._calls.keys().next().value;  // the server forgets the responses before it
     this._socket.send(JSON.stringify({ jsonrpc: "2.0", id, method, params, meta }));
   }
 
   _notify(method, params) {
-    if (this.state === "open") this._socket.send(JSON.stringify({ jsonrpc: "2.0", method, params }));
+    if (this.state !== "open" || this._socket.readyState !== OPEN) return;  // closing: "close" follows
+    this._socket.send(JSON.stringify({ jsonrpc: "2.0", method, params }));
   }
 
   _received(message) {
@@ -231,6 +265,10 @@ export class Portal {
     } else if (id !== undefined && id !== null) {
       const error = { code: -32601, message: "this client publishes no functions" };
       this._socket.send(JSON.stringify({ jsonrpc: "2.0", id, error }));
+    } else if (method === "rpc.item") {
+      const call = this._calls.get(params?.id);
+      if (call?.onItem) call.onItem(params.data);
+      else call?.end?.(new PortalError(`${call.method} is a stream; use stream in place of call`, { code: "protocol_error" }));
     } else {
       const subscription = [...this._subscriptions].find((one) => one.id === params?.subscription);
       if (method === "rpc.event") subscription?._event(params);
@@ -245,7 +283,7 @@ export class Portal {
     if (socket !== this._socket) return;
     this._socket = null;
     for (const call of [...this._calls.values()]) {
-      if (call.internal) this._finish(call, lost(true));
+      if (call.internal || (call.onItem && call.sent)) this._finish(call, lost(true));
       else if (call.sent && !this._session && !call.idempotent) this._finish(call, lost(true));
       else if (call.sent && !this._session) call.sent = false;
     }

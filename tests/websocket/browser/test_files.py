@@ -44,6 +44,6 @@ def test_the_types_name_the_exports(base: str) -> None:
     script, types = (requests.get(base + path, timeout=20).text for path in PATHS[:2])
     exports = set(re.findall(r"^export (?:class|const) (\w+)", script, re.MULTILINE))
     assert exports == set(re.findall(r"^export (?:class|function) (\w+)", types, re.MULTILINE))
-    for name in ("call", "subscribe", "publish", "close"):
-        assert re.search(rf"^  {name}\(", script, re.MULTILINE)
+    for name in ("call", "stream", "subscribe", "publish", "close"):
+        assert re.search(rf"^  (?:async \*)?{name}\(", script, re.MULTILINE)
         assert re.search(rf"^  {name}[<(]", types, re.MULTILINE)

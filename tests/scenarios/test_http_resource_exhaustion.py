@@ -167,7 +167,8 @@ def test_a_connection_parked_during_garbage_collection_is_watched() -> None:
     gc.collect()
     gc.callbacks.append(park)
     try:
-        reactor._upkeep.run(monotonic())
+        reactor._upkeep.begin(monotonic())
+        reactor._upkeep.finish()
     finally:
         gc.callbacks.remove(park)
         reactor.abandon()

@@ -156,6 +156,11 @@ class Channel:
         """Call `handler.overdue` at this `time.monotonic()` moment, within half a second."""
         self._connection.set_deadline(moment)
 
+    def notify_writable(self) -> None:
+        """Tell the protocol that it may send more, unless output waits for the client or the connection ends."""
+        if not self._connection.output.pending and not self._connection.draining:
+            self.handler.writable()
+
     def notify_stopping(self) -> None:
         """Tell the protocol once that the listener stops."""
         try:

@@ -133,12 +133,12 @@ class Reactor:
     # the loop
 
     def _run(self, turn: Leadership) -> None:
-        table, guard = self._table, self._guard
+        table, guard, upkeep = self._table, self._guard, self._upkeep
         order = EventOrder(table.parked, partial(self._handle, turn))
         while self._running:
             try:
                 alone = len(table.parked) == len(table.open)  # no worker has one
-                timeout = 0.0 if order.waiting else max(0.0, self._next_sweep - monotonic())
+                timeout = 0.0 if order.waiting or upkeep.unfinished else max(0.0, self._next_sweep - monotonic())
                 self._reported = reported = self._poller.wait(timeout, alone)
                 # The sweep below uses this moment, so that what has arrived by a deadline is read before it is checked.
                 now = monotonic()
@@ -160,7 +160,9 @@ class Reactor:
                         return
                 if now >= self._next_sweep:
                     self._next_sweep = now + _SWEEP
-                    self._upkeep.run(order.oldest(now))
+                    upkeep.begin(order.oldest(now))
+                if upkeep.unfinished:
+                    upkeep.go_on()
                 if guard.in_a_row:
                     guard.clear()
             except BaseException as error:
@@ -171,6 +173,7 @@ class Reactor:
             self._leave(turn)
             if turn.over:
                 return
+        upkeep.finish()
         table.drop_all()
         self._poller.close()
 
@@ -230,7 +233,8 @@ class Reactor:
         connection = self._table.writing.get(fd)
         if connection is not None:
             self._table.send_output(fd, connection)
-            _notify_writable(connection)
+            if connection.channel is not None:
+                connection.channel.notify_writable()
             if not connection.stream.is_hung_up():
                 return
         callback = self._table.take_hangup(fd) or self._table.take_reset(fd)
@@ -242,7 +246,7 @@ class Reactor:
         if not self._table.send_output(fd, connection):
             self._table.drop(fd)
         elif connection.channel is not None:
-            _notify_writable(connection)
+            connection.channel.notify_writable()
             self._on_special_state(fd, connection, turn)
         elif not connection.output.pending and not connection.draining:
             # The next request may have been read already, and no event reports it.
@@ -393,8 +397,3 @@ class Reactor:
             self._table.drop(fd)
         else:
             self._table.keep_for_follow_up(connection)
-
-
-def _notify_writable(connection: Connection) -> None:
-    if connection.channel is not None and not connection.output.pending and not connection.draining:
-        connection.channel.handler.writable()

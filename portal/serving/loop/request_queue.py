@@ -6,7 +6,7 @@ Requests that keep a processor busy go through a lane of their own first; see `B
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from functools import partial
 from time import monotonic
@@ -195,24 +195,29 @@ class RequestQueue:
         finally:
             self._leave(place)
 
-    def reject_overdue(self, now: float) -> None:
-        """Reject the requests that wait past their deadline, for longer than `max_wait`, or for abandoned calls."""
+    def reject_overdue(self, now: float) -> Iterator[None]:
+        """Reject the requests that wait past their deadline, for longer than `max_wait`, or for abandoned calls.
+
+        Yields: after each of them. Exhaust the iterator, as those that are left wait for nothing any more.
+        """
         if self.waiting:
             due_jobs = self._pool.take_back(lambda run, args: run == self._run and self._is_due(args[0], now))
             for request, place in due_jobs:
                 self._reject_one(request, now)
                 self._leave(place)
+                yield
         if len(self._lane):
             with self._lock:
                 due = self._lane.take_back(lambda request: self._is_due(request, now))
                 admitted = self._lane.pass_long(now)
-            for request in due:
-                self._reject_one(request, now)
             for request, place in admitted:
                 try:
                     self._submit(request, place)
                 except BaseException as error:  # the others go on
                     self._end(error, request.connection)
+            for request in due:
+                self._reject_one(request, now)
+                yield
 
     def _is_due(self, request: QueuedRequest, now: float) -> bool:
         return request.queued + self._max_wait <= now or request.has_expired(now) or self._pool.is_stalled(request.keys)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from functools import partial
 from time import monotonic
 from typing import Any, Protocol
@@ -136,13 +136,17 @@ class UpgradedWork:
             _log.exception("reading from a connection failed")
             connection.abort()
 
-    def reject_overdue(self, now: float) -> None:
-        """Reject the work that waits for too long, or for abandoned calls."""
+    def reject_overdue(self, now: float) -> Iterator[None]:
+        """Reject the work that waits for too long, or for abandoned calls.
+
+        Yields: after each piece of work. Exhaust the iterator, as those that are left wait for nothing any more.
+        """
         if not self._pool.waiting:
             return
         for _, _, work, queued in self._pool.take_back(partial(self._is_due, now)):
             waited = queued + self._max_wait <= now
             self._reject(work, OverloadedError(_WAITED if waited else _STALLED, retry_after=1.0))
+            yield
 
     def _reject(self, work: Work, error: OverloadedError) -> None:
         try:

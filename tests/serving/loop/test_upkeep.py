@@ -19,10 +19,12 @@ class Parts:
         self.faults: dict[str, BaseException] = {}
         self.ran: list[str] = []
         self.ended: list[int] = []
+        self.now = 0.0
         self.dropped: list[int] = []
         self.connections: dict[int, Any] = {}
+        self.writing: dict[int, Any] = {}
         table = SimpleNamespace(
-            parked=self.connections, writing={}, drop=self.dropped.append, abort_output=self.step("abort")
+            parked=self.connections, writing=self.writing, drop=self.dropped.append, abort_output=self.step("abort")
         )
         self.upkeep = Upkeep(
             table,  # type: ignore[arg-type]
@@ -31,7 +33,12 @@ class Parts:
             SimpleNamespace(reject_overdue=self.step("work")),  # type: ignore[arg-type]
             SimpleNamespace(flush=self.step("flush")),  # type: ignore[arg-type]
             self.ended.append,
+            lambda: self.now,
         )
+
+    def run(self, now: float) -> None:
+        self.upkeep.begin(now)
+        self.upkeep.finish()
 
     def step(self, name: str) -> Any:
         def run(*args: object) -> None:
@@ -50,11 +57,11 @@ STEPS = ["requests", "work", "listen_again", "flush"]
 def test_the_other_steps_are_taken_after_one_has_failed(name: str, error: BaseException) -> None:
     parts = Parts()
     parts.faults[name] = error
-    parts.upkeep.run(0.0)
+    parts.run(0.0)
     assert parts.ran == STEPS
     assert parts.upkeep.guard.failures == 1
     del parts.faults[name]
-    parts.upkeep.run(0.0)
+    parts.run(0.0)
     assert parts.upkeep.guard.in_a_row == 0
 
 
@@ -64,11 +71,11 @@ def test_steps_that_fail_each_time_count_as_failing(monkeypatch: pytest.MonkeyPa
     parts.upkeep.guard = LoopGuard("upkeep", pause=lambda seconds: None, clock=lambda: now[0])
     parts.faults["flush"] = OSError(28, "No space left on device")
     for _ in range(3):
-        parts.upkeep.run(0.0)
+        parts.run(0.0)
         now[0] += 0.5
     assert parts.upkeep.guard.failing
     parts.faults.clear()
-    parts.upkeep.run(0.0)
+    parts.run(0.0)
     assert not parts.upkeep.guard.failing
 
 
@@ -91,7 +98,7 @@ def test_an_upgraded_protocol_whose_deadline_fails_ends_alone(caplog: pytest.Log
     parts.connections[6] = SimpleNamespace(
         channel=None, draining=True, handshaking=False, inside_request=False, deadline=1.0
     )
-    parts.upkeep.run(2.0)
+    parts.run(2.0)
     assert parts.ended == [3]
     assert asked == ["kept"]
     assert parts.dropped == [6]
@@ -102,5 +109,60 @@ def test_an_upgraded_protocol_whose_deadline_fails_ends_alone(caplog: pytest.Log
 def test_lost_threads_are_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
     parts, calls = Parts(), list[int]()
     monkeypatch.setattr(upkeep, "restart_lost_loops", lambda: calls.append(1))
-    parts.upkeep.run(0.0)
+    parts.run(0.0)
     assert calls == [1]
+
+
+class Slow:
+    """A connection whose output waits; to look at it takes 0.4 ms."""
+
+    def __init__(self, parts: Parts, name: str, looked: list[str]) -> None:
+        self._parts, self._name, self._looked = parts, name, looked
+        self.output = self
+
+    def complaint(self) -> None:
+        self._parts.now += 0.0004
+        self._looked.append(self._name)
+
+
+def test_the_work_is_done_in_slices() -> None:
+    parts, looked = Parts(), list[str]()
+    parts.writing.update({number: Slow(parts, str(number), looked) for number in range(7)})
+    assert not parts.upkeep.unfinished
+    parts.upkeep.begin(0.0)
+    assert parts.upkeep.unfinished
+    counts = []
+    while parts.upkeep.unfinished:
+        parts.upkeep.go_on()
+        counts.append(len(looked))
+    assert counts == [3, 6, 7]
+    assert parts.ran == STEPS
+
+
+def test_a_new_time_waits_for_the_end_of_the_work() -> None:
+    parts, looked = Parts(), list[str]()
+    parts.writing.update({number: Slow(parts, str(number), looked) for number in range(4)})
+    parts.upkeep.begin(0.0)
+    parts.upkeep.go_on()
+    parts.upkeep.begin(0.5)
+    parts.upkeep.finish()
+    assert looked == ["0", "1", "2", "3"]
+    assert not parts.upkeep.unfinished
+    parts.upkeep.begin(1.0)
+    parts.upkeep.finish()
+    assert len(looked) == 8
+
+
+def test_a_connection_that_was_closed_meanwhile_is_left_alone() -> None:
+    parts = Parts()
+    one, other = (
+        SimpleNamespace(channel=None, draining=True, handshaking=False, inside_request=False, deadline=1.0)
+        for _ in range(2)
+    )
+    parts.connections.update({6: one, 7: one})
+    parts.now = 1.0
+    parts.upkeep.begin(2.0)
+    next(parts.upkeep._rest)
+    parts.connections[7] = other  # the next connection with its descriptor
+    parts.upkeep.finish()
+    assert parts.dropped == [6]

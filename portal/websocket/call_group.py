@@ -25,7 +25,7 @@ from .client.exchange import Exchange
 from .client.failures import locate
 from .client.link import Link
 
-__all__ = ["call_together"]
+__all__ = ["call_together", "context_to_send"]
 
 _MAX_BYTES = 64 * 1024  # of requests that leave together
 _UNKNOWN = 4 * 1024  # bytes that count for a request whose text is not kept
@@ -74,6 +74,14 @@ def call_together(
     return group.outcomes
 
 
+def context_to_send(context: CallContext) -> CallContext:
+    """Return the context that the messages of calls tell of: outside of other calls they begin no trace."""
+    outer = context.parent
+    if outer is None or outer.parent is not None or context.traceparent is not None:
+        return context
+    return CallContext(deadline=context.deadline, request_id=context.request_id)
+
+
 class _Group:
     """Calls that are made together.
 
@@ -117,7 +125,7 @@ class _Group:
     def wait(self) -> None:
         """Wait for the ends of the calls until the deadline, and note their outcomes."""
         for exchange in reversed(self.started.values()):  # mostly the last one to end, so that the thread wakes once
-            if not self._link.wait(exchange, self._context.deadline):
+            if not (exchange.finished or self._link.wait(exchange, self._context.deadline)):
                 break
         for number, exchange in self.started.items():
             error = exchange.error

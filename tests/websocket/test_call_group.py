@@ -20,7 +20,7 @@ from portal.errors import (
     TransportError,
     ValidationError,
 )
-from portal.websocket.call_group import call_together
+from portal.websocket.call_group import call_together, context_to_send
 from portal.websocket.client.exchange import Exchange
 
 ADDRESS = Address.parse("ws://shop.example/ws/add")
@@ -186,3 +186,14 @@ def test_a_signal_ends_the_calls() -> None:
     with pytest.raises(KeyboardInterrupt):
         call(link)
     assert link.steps[-5:] == [("gave up", number) for number in range(5)]
+
+
+def test_calls_outside_of_others_begin_no_trace() -> None:
+    outer = CallContext()
+    nested = outer.child(timeout=5.0)
+    sent = context_to_send(nested)
+    assert (sent.parent, sent.traceparent) == (None, None)
+    assert (sent.deadline, sent.request_id) == (nested.deadline, nested.request_id)
+    traced = CallContext(traceparent=f"00-{'1' * 32}-{'2' * 16}-01").child(timeout=5.0)
+    for context in (outer, nested.child(), traced):
+        assert context_to_send(context) is context

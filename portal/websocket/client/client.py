@@ -31,7 +31,7 @@ from ...network.function import check_input, schema_at
 from ...network.proxies import Proxies
 from ...network.tls import ClientTLS
 from ...schema import FunctionSchema
-from ..call_group import call_together
+from ..call_group import call_together, context_to_send
 from ..deflate import Deflate
 from .backoff import Reconnect
 from .dialer import Dialer
@@ -226,8 +226,10 @@ class WebSocketClient:
         if not schema.idempotent or schema.streaming or (schema.cacheable and self._cached is not None):
             return None
 
+        sent = context_to_send(context)
+
         def make(one: Mapping[str, Any]) -> Exchange:
-            return Exchange(address, self._checked(function, one, context), context, idempotent=True)
+            return Exchange(address, self._checked(function, one, context), sent, idempotent=True)
 
         link, has_credential = self._links.link_for(address), self._credential is not None
         return call_together(link, params, make, context, has_credential=has_credential)

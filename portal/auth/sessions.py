@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from .._internal.log import get_logger
 from .._internal.settings import callback
 from ..context import Identity
 from ..errors import ConfigError
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DjangoSession", "FlaskSession"]
 
+_log = get_logger("portal.auth")
 _CHALLENGE = 'Session realm="portal"'
 _MAX_COOKIE = 16 * 1024  # characters
 #: Keys of a Flask session that have the user: of Flask-Login, and of Flask's tutorial.
@@ -31,12 +33,15 @@ def _cookie_of(request: CredentialSource) -> str | None:
     cookie = headers.get("cookie")
     if cookie is None or len(cookie) > _MAX_COOKIE:
         return None
-    if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-        return None
-    origin = headers.get("origin")
-    if origin is not None and origin.lower().partition("://")[2] != headers.get("host", "").lower():
-        return None
-    return cookie
+    site, origin, host = headers.get("sec-fetch-site", "same-origin"), headers.get("origin"), headers.get("host", "")
+    is_own = site in ("same-origin", "none")
+    if is_own and (origin is None or origin.lower().partition("://")[2] == host.lower()):
+        return cookie
+    # Not a warning: any page can cause it. The client is told that no credential was sent.
+    _log.debug(
+        "ignored the cookie of a page of another origin: origin=%.100r host=%.100r site=%.40r", origin, host, site
+    )
+    return None
 
 
 class FlaskSession:

@@ -78,6 +78,18 @@ def test_a_page_of_another_origin_has_no_session(headers: dict[str, str], counts
     assert (found is not None) == counts
 
 
+def test_the_log_has_the_reason_for_an_ignored_cookie(caplog: pytest.LogCaptureFixture) -> None:
+    app = application()
+    request = request_of(cookie=cookie_of(app, "ann"), host="inside:8080", origin="https://shop.example")
+    with caplog.at_level("DEBUG", "portal.auth"):
+        assert FlaskSession(app).authenticate(request) is None
+    (row,) = caplog.records
+    assert row.getMessage() == (
+        "ignored the cookie of a page of another origin: origin='https://shop.example' host='inside:8080' "
+        "site='same-origin'"
+    )
+
+
 def test_a_flask_application_and_its_portal() -> None:
     app = application()
     http = HTTPPortal(listen=False, auth=FlaskSession(app))

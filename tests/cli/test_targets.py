@@ -24,7 +24,11 @@ from tests.support.command import run
         (["served_things.py:plain"], 2, "must name a module, not a file; use served_things:plain"),
         (["./inner/things.py:plain"], 2, "use inner.things:plain"),
         (["ending_things:plain"], 2, "cannot import ending_things: SystemExit: 7"),
-        (["served_things:plain", "served_things:plain", "served_things:made"], 3, "published as plain version 1"),
+        (
+            ["served_things:plain", "served_things:plain", "served_things:made"],
+            3,
+            "plain version 1 is published already",
+        ),
         (
             ["served_things:plain", "--http", "8080"],
             2,

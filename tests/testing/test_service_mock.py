@@ -69,7 +69,7 @@ def test_a_function_beside_those_of_a_real_service(portal_testing: TestingPortal
     portal_testing.mock("shop/price").returns(12)
     assert portal_consumer.call_at("test://shop/stock", {"sku": "PEN"}) == 3
     assert portal_consumer.call_at("test://shop/price") == 12
-    with pytest.raises(RegistryError, match="another function"):
+    with pytest.raises(RegistryError, match="is published already"):
         portal_testing.mock("shop/stock")
 
 

@@ -98,7 +98,7 @@ class Listener:
 
     def _set_apps(self, rows: Iterable[tuple[str, App]]) -> None:
         self._apps = tuple(rows)
-        # `isinstance` with a protocol takes 10 us, which each new connection would pay for each app.
+        # `isinstance` with a protocol is slow, and each new connection would pay for it once for each app.
         self._proxy_aware = tuple(app for _, app in self._apps if isinstance(app, ProxyAware))
 
     def serves(self, prefix: str) -> bool:

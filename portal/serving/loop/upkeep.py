@@ -1,6 +1,6 @@
 """Upkeep: the work that the reactor does twice a second, whether or not a socket is ready.
 
-It does the work in slices, between which it handles what is ready. To reject 200 requests takes 50 ms while other
+It does the work in slices, between which it handles what is ready. To reject many requests takes long while other
 threads compute, because the reactor waits for the interpreter's lock after each system call.
 """
 

@@ -21,6 +21,7 @@ from portal.processes import pool as pool_module
 from portal.processes.pool import _Running
 from portal.processes.process import WorkerProcess
 from portal.serving.loop import upgraded_work
+from portal.serving.loop.upgraded_work import UpgradedWork
 from portal.websocket import Reconnect, WebSocketClient
 from portal.websocket.client.link import Link
 from portal.websocket.client.reader import Reader
@@ -46,6 +47,8 @@ STEPS: list[tuple[Any, str]] = [
     (calls_module, "context_of"),
     (calls_module, "log_failure"),
     (upgraded_work, "HeldKeys"),
+    (UpgradedWork, "_work"),
+    (UpgradedWork, "_read"),
     (ServerConnection, "received"),
     (ServerConnection, "_handle_all"),
     (ServerConnection, "_handle"),

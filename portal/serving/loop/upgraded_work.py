@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
+from concurrent.futures import Future
 from functools import partial
 from time import monotonic
 from typing import Any, Protocol
@@ -94,9 +95,15 @@ class UpgradedWork:
             if deadline is not None and monotonic() + wait > deadline:
                 raise OverloadedError(TOO_LATE, retry_after=min(wait, _MAX_RETRY_AFTER))
         try:
-            self._pool.submit_with_keys(keys, self._work, kind, keys, work, monotonic())
+            job = self._pool.submit_with_keys(keys, self._work, kind, keys, work, monotonic())
         except RuntimeError as error:  # a message has arrived as the listener was about to close its connection
             raise OverloadedError(_STOPPING, retry_after=1.0) from error
+        job.add_done_callback(partial(self._end_failed, work))
+
+    def _end_failed(self, work: Work, job: Future[Any]) -> None:
+        """Reject work that a worker could not begin."""
+        if not job.cancelled() and job.exception() is not None:
+            self._reject(work, OverloadedError(_FAILED, retry_after=1.0))
 
     def _work(self, kind: Hashable, keys: Keys, work: Work, queued: float) -> None:
         try:
@@ -121,7 +128,8 @@ class UpgradedWork:
     def go_on_reading(self, connection: Connection) -> None:
         """Have a worker go on with what has been read from a connection. If there is none, reject its work."""
         try:
-            self._pool.submit(self._read, connection, self.run_in_worker)
+            job = self._pool.submit(self._read, connection, self.run_in_worker)
+            job.add_done_callback(partial(_abort_failed, connection))
         except OverloadedError as error:
             self._read(connection, partial(_raise, error))
         except RuntimeError:  # the pool is shut down
@@ -159,6 +167,12 @@ class UpgradedWork:
             return False
         _, keys, _, queued = args
         return bool(queued + self._max_wait <= now) or self._pool.is_stalled(keys)
+
+
+def _abort_failed(connection: Connection, job: Future[Any]) -> None:
+    """Give up a connection of which a worker could not begin to read."""
+    if not job.cancelled() and job.exception() is not None:
+        connection.abort()
 
 
 def _raise(error: OverloadedError, kind: Hashable, keys: Keys, work: Work) -> None:

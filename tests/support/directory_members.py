@@ -203,6 +203,7 @@ def members_of(kind: str, folder: Path, request: pytest.FixtureRequest) -> Itera
     """Make an empty directory of one of DIRECTORY_KINDS; its portals end with the block."""
     with ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setattr("portal.testing.server_processes._READY", 5 * WAIT)  # a busy machine starts processes slowly
         made: Threads | Processes
         if kind == "memory":
             made = Threads("memory://events")

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from marshmallow import Schema as MarshmallowSchema
 from marshmallow import fields
 
@@ -108,3 +111,22 @@ def test_modules_are_given_or_those_of_the_host() -> None:
     assert function.program("{}", {"tax": "exports.rate = 1"}).modules[0][0] == "tax"
     with pytest.raises(JavaScriptError, match="tax: this form of import"):
         function.program("{}", {"tax": "import a, b from 'x'"})
+
+
+WORDS = ("function", "export", "default", "async", "*", "{", "}", "(", ")", "f", "=", "=>", "const", "import", "from")
+MORE = ("'a'", "as", "class", "/", "[", "`", "${", "/** @param {", "} */", "@typedef", "\n", ".", ",", "1", "\\", '"')
+
+
+@given(st.lists(st.sampled_from(WORDS + MORE), max_size=12), st.sampled_from(["", " "]))
+@settings(max_examples=200, deadline=None)
+def test_any_text_makes_a_function_or_a_portal_error(words: list[str], between: str) -> None:
+    with suppress(ConfigError, JavaScriptError, RegistryError):
+        JSFunction(between.join(words), "f").program("{}", {})
+
+
+@pytest.mark.parametrize(
+    "code", ["function function function function", "export default", "export {", "import", "const", "async"]
+)
+def test_broken_declarations(code: str) -> None:
+    with suppress(JavaScriptError):
+        JSFunction(code, "f")

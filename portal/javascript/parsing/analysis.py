@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import islice
 from typing import Any, Literal
 
 from ..._internal.settings import choice, size, whole_number
@@ -37,6 +38,11 @@ _MESSAGES = {
     "literal": "a literal is too long",
     "nesting": "code is nested too deeply",
 }
+#: The parser looks for the end of a regular expression at each "/", up to the end of the line.
+_LONG_LINE, _MAX_SLASHES = 4000, 200
+_MAX_STEPS = 500_000  # nodes that are looked at for endless loops in one source; other loops are not
+_MAX_FINDINGS = 100  # the rest of the source is not looked at
+_MAX_TEXT = 4000  # bytes of what is called or assigned
 _NESTED_QUANTIFIERS = re.compile(r"\((?:[^()\\]|\\.)*[+*](?:[^()\\]|\\.)*\)(?:[+*]|\{\d+,\d*\})")
 
 
@@ -105,11 +111,13 @@ def analyse(source: str, settings: Analysis | None = None) -> list[Finding]:
     bounds = settings or Analysis()
     if len(source) > bounds.max_size:
         return [Finding("size", f"the source has {len(source):,} characters, more than {bounds.max_size:,}")]
-    return sorted(_findings(source, bounds), key=lambda one: (one.line, one.column))
+    found = islice(_findings(source, bounds), _MAX_FINDINGS)
+    return sorted(found, key=lambda one: (one.line, one.column))
 
 
 def _findings(source: str, bounds: Analysis) -> Iterator[Finding]:
-    if find_spec("tree_sitter_javascript") is None or find_spec("tree_sitter") is None:
+    is_missing = find_spec("tree_sitter_javascript") is None or find_spec("tree_sitter") is None
+    if is_missing or any(len(line) > _LONG_LINE and line.count("/") > _MAX_SLASHES for line in source.splitlines()):
         yield from _findings_in_tokens(source, bounds)
         return
     import tree_sitter
@@ -119,16 +127,18 @@ def _findings(source: str, bounds: Analysis) -> Iterator[Finding]:
     language = tree_sitter.Language(tree_sitter_javascript.language())
     root = tree_sitter.Parser(language).parse(data).root_node
     waiting: list[tuple[Any, int]] = [(root, 0)]
-    too_deep = False
+    loops, too_deep = _Loops(), False
     while waiting:
         node, depth = waiting.pop()
-        line, column = node.start_point[0] + 1, _column(data, node)
-        if depth > bounds.max_nesting and not too_deep:
+        found = list(_rules(node, bounds, loops))
+        if depth > bounds.max_nesting:
+            if not too_deep:
+                found.insert(0, ("nesting", f"code is nested more than {bounds.max_nesting} levels deep"))
             too_deep = True
-            yield Finding("nesting", f"code is nested more than {bounds.max_nesting} levels deep", line, column)
-        for rule, message in _rules(node, bounds):
-            yield Finding(rule, message, line, column)
-        waiting.extend((child, depth + 1) for child in node.children)
+        for rule, message in found:
+            yield Finding(rule, message, node.start_point[0] + 1, _column(data, node))
+        if depth <= bounds.max_nesting:  # a node far down takes the parser long to find
+            waiting.extend((child, depth + 1) for child in reversed(node.children))
 
 
 def _findings_in_tokens(source: str, bounds: Analysis) -> Iterator[Finding]:
@@ -143,7 +153,7 @@ def _column(data: bytes, node: Any) -> int:
     return len(data[start : node.start_byte].decode("utf-8", "replace")) + 1
 
 
-def _rules(node: Any, bounds: Analysis) -> Iterator[tuple[str, str]]:
+def _rules(node: Any, bounds: Analysis, loops: _Loops) -> Iterator[tuple[str, str]]:
     kind = node.type
     if node.is_error or node.is_missing:
         yield "syntax", "the syntax is wrong"
@@ -161,7 +171,7 @@ def _rules(node: Any, bounds: Analysis) -> Iterator[tuple[str, str]]:
         target = _text(node.child_by_field_name("left"))
         if re.search(r"\.prototype\b|__proto__", target):
             yield "prototype", "a prototype must not be changed"
-    elif kind in _ENDLESS and _is_endless(node):
+    elif kind in _ENDLESS and loops.is_endless(node):
         yield "endless-loop", "the loop never ends"
     elif kind == "regex" and _NESTED_QUANTIFIERS.search(_text(node)):
         yield "regex", "a quantifier of a quantified group may take exponential time"
@@ -169,19 +179,30 @@ def _rules(node: Any, bounds: Analysis) -> Iterator[tuple[str, str]]:
         yield "literal", f"a literal has more than {bounds.max_literal:,} bytes"
 
 
-def _is_endless(node: Any) -> bool:
-    condition = _text(node.child_by_field_name("condition")).strip("(); ")
-    if condition not in ("", "true", "1", "!0"):
-        return False
-    waiting = list(node.children)
-    while waiting:
-        one = waiting.pop()
-        if one.type in _LEAVING:
+class _Loops:
+    """Finds endless loops, as far as the steps last."""
+
+    def __init__(self) -> None:
+        self._steps = _MAX_STEPS
+
+    def is_endless(self, node: Any) -> bool:
+        condition = _text(node.child_by_field_name("condition")).strip("(); ")
+        if condition not in ("", "true", "1", "!0"):
             return False
-        if one.type not in ("function_declaration", "function_expression", "arrow_function"):
-            waiting.extend(one.children)
-    return True
+        waiting = list(node.children)
+        while waiting and self._steps > 0:
+            self._steps -= 1
+            one = waiting.pop()
+            if one.type in _LEAVING:
+                return False
+            if one.type not in ("function_declaration", "function_expression", "arrow_function"):
+                waiting.extend(one.children)
+        return not waiting
 
 
 def _text(node: Any) -> str:
-    return "" if node is None else node.text.decode("utf-8", "replace")
+    """Return the text of a node, but "..." for a long one: nested nodes would be copied again and again."""
+    if node is None:
+        return ""
+    is_long = node.end_byte - node.start_byte > _MAX_TEXT
+    return "..." if is_long else node.text.decode("utf-8", "replace")

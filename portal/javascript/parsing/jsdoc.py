@@ -26,6 +26,7 @@ __all__ = ["JSDoc", "comment_before", "read_jsdoc", "schema_of_type"]
 _TAG = re.compile(r"^@(\w+)\s*", re.MULTILINE)
 _NAMED = re.compile(r"\s*(\[[^\]]*\]|[\w$.]+)\s*(?:-\s*)?(.*)", re.DOTALL)
 _WORD = re.compile(r"\s*([A-Za-z_$][\w$.]*|\d+(?:\.\d+)?|\"[^\"]*\"|'[^']*'|=>|[^\s\w])")
+_MAX_DEPTH = 25  # types inside of each other; deeper ones are not known
 _TYPES: dict[str, dict[str, Any]] = {
     "number": {"type": "number"},
     "integer": {"type": "integer"},
@@ -177,6 +178,8 @@ def _name_of(rest: str, schema: dict[str, Any]) -> tuple[str, bool, dict[str, An
 
 
 def _add_member(schema: dict[str, Any], path: str, member: dict[str, Any], optional: bool) -> None:
+    if path.count(".") > _MAX_DEPTH:
+        return
     head, _, tail = path.partition(".")
     head, is_array = head.removesuffix("[]"), head.endswith("[]")
     properties = schema.setdefault("properties", {})
@@ -197,6 +200,13 @@ def _object(members: dict[str, Any], required: list[str]) -> dict[str, Any]:
     return found | {"additionalProperties": False}
 
 
+def _number(word: str) -> dict[str, Any]:
+    try:
+        return {"const": json.loads(word)}
+    except ValueError:  # such as 007
+        return {}
+
+
 class _TypeReader:
     """Reads one type by recursive descent."""
 
@@ -204,6 +214,7 @@ class _TypeReader:
         self._words = [found[1] for found in _WORD.finditer(text.strip().removesuffix("="))]
         self._typedefs = typedefs
         self._at = 0
+        self._depth = 0
 
     @property
     def at_end(self) -> bool:
@@ -219,6 +230,16 @@ class _TypeReader:
         return False
 
     def union(self) -> dict[str, Any]:
+        if self._depth >= _MAX_DEPTH:
+            self._at = len(self._words)
+            return {}
+        self._depth += 1
+        try:
+            return self._union()
+        finally:
+            self._depth -= 1
+
+    def _union(self) -> dict[str, Any]:
         self._take("|")
         parts = [self._suffixed()]
         while self._take("|"):
@@ -233,9 +254,11 @@ class _TypeReader:
         nullable = self._take("?")
         self._take("!", "...")
         found = self._primary()
+        depth = self._depth
         while self._take("["):
             self._take("]")
-            found = {"type": "array", "items": found}
+            depth += 1
+            found = {"type": "array", "items": found} if depth < _MAX_DEPTH else {}
         return {"anyOf": [found, {"type": "null"}]} if nullable else found
 
     def _primary(self) -> dict[str, Any]:
@@ -250,7 +273,7 @@ class _TypeReader:
         if word[:1] in ("'", '"'):
             return {"const": word[1:-1]}
         if word[:1].isdigit():
-            return {"const": json.loads(word)}
+            return _number(word)
         if self._next() == "<":
             return self._generic(word)
         if word in self._typedefs:

@@ -19,12 +19,13 @@ _TOKEN = re.compile(
     |(?P<comment>//[^\n\r\u2028\u2029]*|/\*.*?(?:\*/|\Z)|\A\#![^\n\r]*)
     |(?P<word>[A-Za-z_$\u0080-\U0010ffff][\w$\u200c\u200d\u0080-\U0010ffff]*|\#[A-Za-z_$][\w$]*)
     |(?P<number>(?:0[xXoObB][\da-fA-F_]+|\.?\d(?:[\d_]|[eE][+-]?\d|\.\d|\.(?=\D|\Z))*)n?)
-    |(?P<string>"(?:[^"\\\n]|\\.)*(?:"|\Z|(?=\n))|'(?:[^'\\\n]|\\.)*(?:'|\Z|(?=\n)))
+    |(?P<string>"(?:[^"\\\n]|\\.)*(?:"|\\?\Z|(?=\n))|'(?:[^'\\\n]|\\.)*(?:'|\\?\Z|(?=\n)))
     |(?P<sign>=>|\.\.\.|\?\.|[^\s\w])""",
     re.VERBOSE | re.DOTALL,
 )
 _REGEX = re.compile(r"/(?:[^/\\\[\n]|\\.|\[(?:[^\]\\\n]|\\.)*\])+/[A-Za-z]*")
 _TEMPLATE = re.compile(r"(?:[^`\\$]|\\.|\$(?!\{))*", re.DOTALL)
+_MAX_TRIES = 50  # "/" without an end in one line, after which no regular expression is looked for in it
 #: Words after which a "/" begins a regular expression.
 _BEFORE_REGEX = frozenset(
     ("return", "typeof", "case", "in", "of", "do", "else", "void", "delete", "throw", "new", "instanceof", "yield")
@@ -57,14 +58,18 @@ def tokens(source: str) -> Iterator[Token]:
     at, depth = 0, 0
     before: Token | None = None
     templates: list[int] = []  # depth of the brackets around each open substitution
+    tries, line_end = 0, -1  # how many regular expressions had no end in the line that ends there
     while at < len(source):
         if source[at] == "/" and not source.startswith(("//", "/*"), at) and _may_begin_regex(before):
-            found = _REGEX.match(source, at)
+            found = _REGEX.match(source, at) if tries < _MAX_TRIES or at > line_end else None
             if found is not None:
                 before = Token("regex", found[0], at, depth)
                 yield before
                 at = found.end()
                 continue
+            if at > line_end:
+                tries, line_end = 0, _end_of_line(source, at)
+            tries += 1
         if source[at] == "`" or (source[at] == "}" and templates and templates[-1] == depth - 1):
             if source[at] == "}":
                 templates.pop()
@@ -106,6 +111,11 @@ def position(source: str, index: int) -> tuple[int, int]:
     """Return the line and column of an index, both from 1."""
     before = source[:index]
     return before.count("\n") + 1, index - (before.rfind("\n") + 1) + 1
+
+
+def _end_of_line(source: str, at: int) -> int:
+    found = source.find("\n", at)
+    return len(source) if found < 0 else found
 
 
 def _may_begin_regex(before: Token | None) -> bool:

@@ -69,7 +69,7 @@ def prepare(source: str, name: str) -> Source:
         parameters, start = _parameters(code, 0), code[0].start
         return Source(f"__default__ =\n{source}\n;", 1, parameters, start=start)
     parameters = None if found is None else _parameters(code, found)
-    start = 0 if found is None else code[found].start
+    start = code[found].start if found is not None and found < len(code) else 0
     text = edits.apply() + "\n;" + "".join(tail)
     if edits.is_module:
         return Source(f'"use strict";\n{text}', 1, parameters, start=start)
@@ -224,21 +224,18 @@ def _assignment(found: int | None, code: list[Token], name: str) -> str:
     if found is not None:
         before = code[found - 2].text if found >= 2 and code[found - 1].text == "=" else ""
         words = [token.text for token in code[found : found + 4] if token.text not in ("async", "function", "*")]
-        name = before or words[0]
+        name = before or next(iter(words), "")
     if not _IDENTIFIER.fullmatch(name):
         return ""
     return f'__default__ = typeof {name} === "undefined" ? undefined : {name};'
 
 
 def _is_expression(code: list[Token]) -> bool:
-    if not code:
-        return False
     words = [token.text for token in code[:3]]
-    if words[0] == "async":
+    if words[:1] == ["async"]:
         words = words[1:]
-    if words[0] == "function":
-        return len(words) > 1 and words[1] in ("(", "*")
-    return words[0] == "(" or (len(words) > 1 and words[1] == "=>")
+    first, second = [*words, "", ""][:2]
+    return second in ("(", "*") if first == "function" else first == "(" or second == "=>"
 
 
 def _parameters(code: list[Token], index: int) -> tuple[str | None, ...] | None:

@@ -15,6 +15,10 @@ _OPERATORS = frozenset("+-*/%&|^?")
 _CALLS = {"eval": "eval", "Function": "Function", "import": "dynamic-import"}
 
 
+_MAX_STEPS = 500_000  # tokens that are looked at for endless loops in one source; other loops are not
+_MAX_CHAIN = 100  # tokens of the target of an assignment
+
+
 class Found(NamedTuple):
     """A finding: the rule, and the place in the source."""
 
@@ -31,6 +35,7 @@ def find_in_tokens(source: str, *, max_nesting: int, max_literal: int) -> Iterat
         max_literal: characters of one literal.
     """
     code = code_tokens(source)
+    loops = _Loops(code)
     too_deep = False
     for index, token in enumerate(code):
         before, after = _text(code, index - 1), _text(code, index + 1)
@@ -52,7 +57,7 @@ def find_in_tokens(source: str, *, max_nesting: int, max_literal: int) -> Iterat
             yield Found("with", token.start)
         elif token.text in ("prototype", "__proto__") and is_member and _is_assigned(code, index):
             yield Found("prototype", token.start)
-        elif token.text in ("for", "while") and not is_member and _is_endless(code, index):
+        elif token.text in ("for", "while") and not is_member and loops.is_endless(index):
             yield Found("endless-loop", token.start)
 
 
@@ -63,31 +68,44 @@ def _text(code: list[Token], index: int) -> str:
 def _is_assigned(code: list[Token], index: int) -> bool:
     """Return whether a member expression that goes on at a token is the target of an assignment."""
     at = index + 1
-    while _text(code, at) == "." or _text(code, at - 1) == ".":
+    while at - index < _MAX_CHAIN and (_text(code, at) == "." or _text(code, at - 1) == "."):
         at += 1
     while _text(code, at) in _OPERATORS:
         at += 1
     return _text(code, at) == "=" and _text(code, at + 1) != "="
 
 
-def _is_endless(code: list[Token], index: int) -> bool:
-    if not any(tuple(_text(code, index + at) for at in range(len(words))) == words for words in _ENDLESS):
-        return False
-    close = next(at for at in range(index, len(code)) if code[at].text == ")")
-    return not any(token.kind == "word" and token.text in _LEAVING for token in _body(code, index, close))
+class _Loops:
+    """Finds endless loops among tokens, as far as the steps last."""
 
+    def __init__(self, code: list[Token]) -> None:
+        self._code = code
+        self._steps = _MAX_STEPS
 
-def _body(code: list[Token], index: int, close: int) -> list[Token]:
-    """Return the tokens of the body of a loop: after its condition, or from `do` to it."""
-    depth = code[index].depth
-    if _text(code, close + 1) in ("", ";", "}"):
-        first = next((at for at in range(index, -1, -1) if code[at].text == "do" and code[at].depth == depth), index)
-        return code[first:index]
-    found = []
-    for token in code[close + 1 :]:
-        if token.depth <= depth and token.text in ("}", ";"):
-            break
-        found.append(token)
-        if token.depth == depth + 1 and token.text == "}":
-            break
-    return found
+    def is_endless(self, index: int) -> bool:
+        code = self._code
+        if not any(tuple(_text(code, index + at) for at in range(len(words))) == words for words in _ENDLESS):
+            return False
+        close = next(at for at in range(index, len(code)) if code[at].text == ")")
+        body = self._body(index, close)
+        return self._steps > 0 and not any(token.kind == "word" and token.text in _LEAVING for token in body)
+
+    def _body(self, index: int, close: int) -> list[Token]:
+        """Return the tokens of the body of a loop: after its condition, or from `do` to it."""
+        code, depth = self._code, self._code[index].depth
+        found: list[Token] = []
+        if _text(code, close + 1) in ("", ";", "}"):
+            at = index
+            while at >= 0 and self._steps > 0 and not (code[at].text == "do" and code[at].depth == depth):
+                self._steps -= 1
+                at -= 1
+            return code[at:index] if at >= 0 else found
+        for at in range(close + 1, len(code)):
+            self._steps -= 1
+            token = code[at]
+            if self._steps <= 0 or (token.depth <= depth and token.text in ("}", ";")):
+                break
+            found.append(token)
+            if token.depth == depth + 1 and token.text == "}":
+                break
+        return found

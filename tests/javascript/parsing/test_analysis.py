@@ -84,3 +84,14 @@ def test_the_policy_rejects_warns_or_does_not_look(caplog: pytest.LogCaptureFixt
         assert consumer.call_at(portal.apply(function), {}) == 1
         assert "javascript f: 1:7: code must not be loaded" in caplog.text
     assert Analysis("off").check("f", "eval('1')") == []
+
+
+@pytest.mark.parametrize("unit", ["1,", "-+", "for(;;){", "for(;;);", "a.prototype", "a[", "()", "=/[", "eval();"])
+def test_the_analysis_of_a_long_line_ends(unit: str) -> None:
+    source = "() => " + unit * 12_000  # minutes, if the time grew with the square of the length
+    assert len(analyse(source, Analysis(max_size=len(source)))) <= 100
+
+
+def test_no_more_than_a_hundred_findings() -> None:
+    found = analyse("eval(1);" * 300)
+    assert [one.column for one in found] == [8 * number + 1 for number in range(100)]

@@ -98,3 +98,17 @@ def test_the_comment_before_a_function() -> None:
 @pytest.mark.parametrize("comment", ["@param", "@param {number", "@typedef", "@returns {{}"])
 def test_a_broken_comment_permits_anything(comment: str) -> None:
     assert JSFunction(f"/** {comment} */\nfunction f(a) {{}}", "f").schema.name == "f"
+
+
+@pytest.mark.parametrize(
+    "text", ["(" * 5000, "Array<" * 5000, "{a: " * 5000, "number" + "[]" * 5000, "?(" * 5000, "007"]
+)
+def test_a_type_that_is_too_deep_or_no_type_permits_anything_below(text: str) -> None:
+    found = schema_of_type(text)
+    depth = 0
+    while isinstance(found.get("items", found.get("additionalProperties")), dict):
+        found = found.get("items", found.get("additionalProperties")) or {}
+        depth += 1
+    assert depth <= 25
+    JSFunction(f"/** @param {{{text}}} p */\nfunction f(p) {{}}", "f")
+    JSFunction("/** @param {number} " + "a." * 5000 + "b */\nfunction f(p) {}", "f")

@@ -50,3 +50,16 @@ def test_broken_text_ends(source: str) -> None:
 def test_positions_count_from_one() -> None:
     assert position("a\nbc", 0) == (1, 1)
     assert position("a\nbc", 3) == (2, 2)
+
+
+@pytest.mark.parametrize("unit", ["=/[", '"\\', "=/\\", "'a", "`${", "/*", "\n=/["])
+def test_long_broken_text_is_read_to_its_end(unit: str) -> None:
+    source = unit * 60_000  # minutes, if the time grew with the square of the length
+    last = list(tokens(source))[-1]
+    assert last.start + len(last.text) == len(source)
+
+
+def test_a_quotient_after_many_that_look_like_regular_expressions() -> None:
+    source = "x++ / [\n" * 3 + "y = /'/.test(s) // it's"
+    assert code_tokens(source)[-4].text == "test"
+    assert [token.text for token in code_tokens(source) if token.kind == "regex"] == ["/'/"]

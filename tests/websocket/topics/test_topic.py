@@ -216,6 +216,23 @@ def test_latest_sends_the_last_event_of_each_key() -> None:
     ]
 
 
+def test_events_of_clients_have_the_key_of_the_topic() -> None:
+    @dataclass
+    class Tick:
+        symbol: str
+        price: int
+
+    for key in ("symbol", lambda tick: tick.symbol):
+        topic = Topic("ticks", item=Tick, slow="latest", key=key)
+        slow = Reader(reading=False)
+        slow.subscribe(topic)
+        for price in (1, 2, 3):
+            topic.publish_json({"symbol": "A", "price": price})
+        topic.publish_json({"symbol": "A", "price": 4}, key="another")
+        slow.read()
+        assert slow.short == [("gap", 2, "latest"), {"symbol": "A", "price": 3}, {"symbol": "A", "price": 4}]
+
+
 def test_latest_sends_all_to_one_that_keeps_up() -> None:
     topic = Topic("ticks", slow="latest", key=lambda data: "k")
     reader = Reader()

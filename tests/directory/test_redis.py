@@ -47,7 +47,7 @@ def test_a_store_that_does_not_respond() -> None:
     store.close()
 
 
-def test_a_restarted_store_is_found_again() -> None:
+def test_a_store_that_has_ended_is_unavailable() -> None:
     with running() as server:
         store = RedisStore(f"redis://127.0.0.1:{server.port}/0")
         store.register("a", "one", 60.0)

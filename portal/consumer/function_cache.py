@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from copy import copy
 from functools import partial
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from .._internal.at_fork import new_lock, renew_after_fork
+from .._internal.json_encoder import encode_json
 from ..address import Address
 from ..calls.deadlines import uncalled_error
 from ..calls.singleflight import SingleFlight
@@ -25,6 +26,8 @@ from .resolvers import ResolverTable, one_address
 __all__ = ["FunctionCache", "LocalFunctions"]
 
 _MAX_ENTRIES = 4096
+#: Bytes of JSON of the schemas that are kept. In memory a schema takes about twenty times as much.
+_MAX_SCHEMAS = 1024 * 1024
 _MISSING_SECONDS = 1.0  # for which a function that a server does not have is not asked for again
 _SCHEMA_SECONDS = 60.0  # a cached schema older than this is fetched again, as its server may be deployed anew
 
@@ -47,6 +50,35 @@ class _RemoteEntry(NamedTuple):
     function: Function
     expires_at: float
     version: int  # of `intercepts` from before it was resolved
+    size: int  # of its schemas
+
+
+class _RemoteFunctions(dict[str, _RemoteEntry]):
+    """Remote functions by address text, the oldest first. A server decides how large their schemas are.
+
+    Attributes:
+        size: that of all schemas.
+    """
+
+    __slots__ = ("size",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.size = 0
+
+    def keep(self, text: str, entry: _RemoteEntry) -> None:
+        """Add a function, and forget the oldest ones beyond the bounds."""
+        self.forget(text)
+        while self and (len(self) >= _MAX_ENTRIES or self.size + entry.size > _MAX_SCHEMAS):
+            self.forget(next(iter(self)))
+        self[text] = entry
+        self.size += entry.size
+
+    def forget(self, text: str) -> bool:
+        """Forget a function. Return whether it was kept."""
+        entry = self.pop(text, None)
+        self.size -= 0 if entry is None else entry.size
+        return entry is not None
 
 
 class _Missing(NamedTuple):
@@ -92,7 +124,7 @@ class FunctionCache:
     def clear(self) -> None:
         """Forget every function, including those that other threads are resolving now."""
         self.local = LocalFunctions(-1)
-        self._remote: dict[str, _RemoteEntry] = {}
+        self._remote = _RemoteFunctions()
         self._missing: dict[str, _Missing] = {}
 
     def after_fork(self) -> None:
@@ -106,10 +138,10 @@ class FunctionCache:
             address: the address as text, in normal form or as the caller wrote it.
         """
         with self._lock:
-            if self._remote.pop(address, None) is None:
+            if not self._remote.forget(address):
                 for text, entry in list(self._remote.items()):
                     if str(entry.function.address) == address:
-                        self._remote.pop(text, None)
+                        self._remote.forget(text)
 
     def get(self, text: str) -> Function:
         """Return the function at an address. Raises: as `find`."""
@@ -171,7 +203,7 @@ class FunctionCache:
         target: Address,
         text: str,
         resolvers: Sequence[Resolver],
-        entries: dict[str, _RemoteEntry],
+        entries: _RemoteFunctions,
         version: int,
         context: CallContext,
     ) -> Function:
@@ -193,20 +225,19 @@ class FunctionCache:
         try:
             with context.active():
                 function = resolve_first(resolvers, target)
-            self._keep(entries, text, _RemoteEntry(function, monotonic() + _SCHEMA_SECONDS, version))
+            size = len(encode_json([function.schema.input, function.schema.output]))
+            with self._lock:
+                entries.keep(text, _RemoteEntry(function, monotonic() + _SCHEMA_SECONDS, version, size))
         except BaseException as error:
             if isinstance(error, RegistryError) and error.kind == "not_found":
-                entries.pop(text, None)
-                self._keep(self._missing, text, _Missing(error, monotonic() + _MISSING_SECONDS, version, changes))
+                with self._lock:
+                    entries.forget(text)
+                    if len(self._missing) >= _MAX_ENTRIES:
+                        self._missing.clear()
+                    self._missing[text] = _Missing(error, monotonic() + _MISSING_SECONDS, version, changes)
             if lead is not None:
                 flight.fail(error)
             raise
         if lead is not None:
             flight.finish(None)
         return function
-
-    def _keep(self, table: dict[str, Any], text: str, entry: object) -> None:
-        with self._lock:
-            if len(table) >= _MAX_ENTRIES:
-                table.clear()
-            table[text] = entry

@@ -137,6 +137,23 @@ def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch, local: LocalPorta
             assert len(consumer._functions._remote) <= 2
 
 
+def test_the_schemas_in_the_cache_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    with HTTPPortal() as http, Consumer() as consumer:
+        address = str(http.apply(add))
+        kept = consumer._functions._remote
+        for number in range(5):
+            assert consumer.call_at(f"{address}?n={number}", {"a": 1, "b": 2}) == 3.0
+            if number == 0:
+                monkeypatch.setattr(function_cache, "_MAX_SCHEMAS", 2 * kept.size)
+        assert [text[-1] for text in kept] == ["3", "4"]  # the oldest gave way
+        assert kept.size == sum(one.size for one in kept.values())
+        monkeypatch.setattr(function_cache, "_MAX_SCHEMAS", 10)
+        assert consumer.call_at(f"{address}?n=5", {"a": 1, "b": 2}) == 3.0
+        assert [text[-1] for text in kept] == ["5"]  # a larger one is kept alone
+        consumer._functions.forget(f"{address}?n=5")
+        assert (len(kept), kept.size) == (0, 0)
+
+
 def test_a_new_resolver_empties_the_cache(local: LocalPortal) -> None:
     def add(a: float, b: float) -> float:
         return a * b

@@ -120,19 +120,19 @@ def rig() -> Iterator[Rig]:
 
 def test_the_caller_takes_the_place_of_the_reader(rig: Rig) -> None:
     reading = rig.owner.threads[0]
-    rig.send("second")
-    # The reader may have seen it first; then the caller waits in vain and the next text is the caller's.
-    rig.receive(lambda: len(rig.owner.texts) == 2, 0.05)
-    rig.owner.wait_for(2)
-    timer = threading.Timer(0.0, rig.send, ["third"])
-    timer.start()
-    assert rig.receive(lambda: len(rig.owner.texts) == 3)
-    timer.join(WAIT)
-    assert rig.owner.threads[2] is threading.current_thread()
+    for number in range(2, 102):  # as the reader may see a text first
+        timer = threading.Timer(0.01, rig.send, [f"text {number}"])
+        timer.start()
+        rig.receive(lambda: len(rig.owner.texts) == number, 0.5)  # noqa: B023 - called in this turn only
+        rig.owner.wait_for(number)
+        timer.join(WAIT)
+        if rig.owner.threads[-1] is threading.current_thread():
+            break
+    assert rig.owner.threads[-1] is threading.current_thread()
     rig.transport.hand_over()
-    rig.send("fourth")
-    rig.owner.wait_for(4)
-    assert rig.owner.threads[3] is reading
+    rig.send("last")
+    rig.owner.wait_for(number + 1)
+    assert rig.owner.threads[-1] is reading
 
 
 def test_the_reader_comes_back_by_itself(rig: Rig) -> None:

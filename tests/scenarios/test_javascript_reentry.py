@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from decimal import Decimal
 from time import monotonic
@@ -66,6 +67,27 @@ def test_a_host_function_calls_a_script_of_the_same_portal(scripts: Scripts, tru
     with LocalPortal() as local:
         code = f"async p => (await portal.call('{local.apply(relay)}', {{a: p.a}})) * 10"
         assert scripts.consumer.call_at(scripts.publish(code, "outer", trusted=trusted), {"a": 3}) == 70
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+def test_a_call_that_runs_finishes_on_the_code_with_which_it_began(scripts: Scripts, trusted: bool) -> None:
+    began, edited = threading.Event(), threading.Event()
+
+    def pause() -> None:
+        began.set()
+        assert edited.wait(30.0)
+
+    with LocalPortal() as local:
+        code = f"async () => {{ await portal.call('{local.apply(pause)}', {{}}); return 'old' }}"
+        address = scripts.publish(code, "work", trusted=trusted)
+        running = scripts.consumer.submit_at(address, {}, timeout=60.0)
+        assert began.wait(30.0)
+        scripts.portal.replace("work", "() => 'new'")
+        assert scripts.consumer.call_at(address, {}) == "new"
+        edited.set()
+        assert running.result(60.0) == "old"
+        scripts.portal.rollback("work")
+        assert scripts.consumer.call_at(address, {}) == "old"
 
 
 @pytest.mark.parametrize("trusted", [False, True])

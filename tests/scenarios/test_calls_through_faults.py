@@ -14,6 +14,7 @@ import pytest
 
 from portal import Consumer, HTTPPortal, PortalError, Retry, TransportError, function
 from portal.errors import ProtocolError
+from portal.resilience import RetryBudget
 from portal.testing import Cut, FaultProxy, HalfOpen, Latency, NetworkFault, Reset, Rewrite
 from tests.support.pauses import PauseWatch
 
@@ -87,7 +88,8 @@ def test_calls_through_faults(idempotent: bool, retry: bool) -> None:
         runs.note(number)
         return number * 2
 
-    layers = [Retry(attempts=4, initial_backoff=0.001)] if retry else []
+    budget = RetryBudget(max_tokens=1000, token_ratio=1.0)  # the usual one ends the retries, as half of the calls fail
+    layers = [Retry(attempts=4, initial_backoff=0.001, budget=budget)] if retry else []
     with HTTPPortal() as portal, Consumer(middleware=layers) as consumer:
         proxy = FaultProxy(portal.base, FAULTS, seed=7 + idempotent, share=0.5)
         address = proxy.through(portal.apply(work))

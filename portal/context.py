@@ -279,12 +279,12 @@ class CallContext:
     def check(self) -> None:
         """Let a long function end early when its caller no longer waits.
 
-        Raises: CallCancelled if the call was cancelled; CallTimeout after its deadline.
+        Raises: CallTimeout after its deadline; CallCancelled if the call was cancelled before.
         """
+        if self.expired:  # first, as a call is cancelled at its deadline
+            raise CallTimeout("the deadline of the call has passed", context={"request_id": self.request_id})
         if self.cancelled:
             raise CallCancelled("the caller cancelled the call", context={"request_id": self.request_id})
-        if self.expired:
-            raise CallTimeout("the deadline of the call has passed", context={"request_id": self.request_id})
 
     def child(
         self, *, timeout: float | None = None, metadata: Mapping[str, Any] = _EMPTY, baggage: Mapping[str, str] = _EMPTY

@@ -77,10 +77,14 @@ def test_check_raises_after_the_deadline_and_when_cancelled(clock: list[float]) 
     with pytest.raises(CallTimeout) as late:
         context.check()
     assert late.value.request_id == "r1"
+    context.cancel()  # as at each deadline
+    with pytest.raises(CallTimeout):
+        context.check()
+    context = CallContext(request_id="r2", deadline=102.0)
     context.cancel()
     with pytest.raises(CallCancelled) as cancelled:
         context.child().check()
-    assert cancelled.value.request_id == "r1"
+    assert cancelled.value.request_id == "r2"
 
 
 # cancellation

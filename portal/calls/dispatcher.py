@@ -167,10 +167,10 @@ class Dispatcher:
         timeout = context.remaining()
 
         def fire() -> None:
-            try:
-                context.cancel()
-            finally:
+            try:  # first, or the function might respond that the caller has cancelled the call
                 on_deadline(timeout_error(context, call.function.name, timeout))
+            finally:
+                context.cancel()
 
         token = self._watch.add(context.deadline, fire)
         context.watched = True

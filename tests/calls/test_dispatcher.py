@@ -24,9 +24,9 @@ from portal import (
 from portal import function as make
 from portal.calls.dispatcher import Dispatcher
 from portal.calls.middleware import Call, CallNext
+from tests.support.waiting import eventually
 
 WAIT = 10.0
-from tests.support.waiting import eventually
 
 
 @make

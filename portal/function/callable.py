@@ -316,6 +316,7 @@ def _as_method(member: Function, target: Callable[..., Any]) -> Function:
         "cacheable": schema.cacheable,
         "deprecated": schema.deprecated,
         "timeout": schema.timeout,
+        "max_body": schema.max_body,
         "raises": schema.raises,
         "validate_output": member.validate_output,
     }

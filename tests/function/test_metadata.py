@@ -12,13 +12,23 @@ import re
 import typing
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date
 from typing import Any
 
 import pytest
 
-from portal import CallContext, Consumer, Function, HTTPPortal, LocalPortal, function, service
+from portal import (
+    CallContext,
+    Consumer,
+    Function,
+    FunctionSchema,
+    HTTPPortal,
+    LocalPortal,
+    PortalError,
+    function,
+    service,
+)
 from portal.function.metadata import OfInstance
 
 
@@ -104,6 +114,37 @@ def test_a_method_has_the_docstring_and_the_options_of_its_function() -> None:
     bound = Sums().add
     assert (bound.__doc__, bound.schema.description) == ("Add.\n\nArgs:\n    a: a number.", "Add.")
     assert (bound.schema.timeout, bound(3)) == (2.0, 3)
+
+
+def test_a_method_keeps_each_option_of_its_function() -> None:
+    class Missing(PortalError):
+        """It is missing."""
+
+        code = "test_missing_option"
+
+    options: dict[str, Any] = {
+        "name": "sum",
+        "version": "2",
+        "description": "Sum.",
+        "tags": ("numbers",),
+        "examples": ({"input": {"a": 1}, "output": 1},),
+        "idempotent": True,
+        "cacheable": True,
+        "deprecated": True,
+        "timeout": 2.0,
+        "max_body": 4 * 1024 * 1024,
+        "raises": [Missing],
+    }
+
+    class Sums:
+        @function(**options)
+        def add(self, a: int) -> int:
+            return a
+
+    schema = Sums().add.schema
+    plain = FunctionSchema("sum")
+    assert [name for name in options if getattr(schema, name) == getattr(plain, name)] == ["name"]
+    assert options.keys() == {item.name for item in fields(schema)} - {"input", "output", "streaming"}
 
 
 def test_a_callable_without_hints_and_name_has_a_function() -> None:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Any
 
-from .jsondata import copy_json
+from .jsondata import MEMBER_NAMES, copy_json
 from .subschemas import walk
 
 __all__ = ["fingerprint_of"]
@@ -15,7 +15,7 @@ __all__ = ["fingerprint_of"]
 def fingerprint_of(name: str, version: str, input: dict[str, Any], output: dict[str, Any]) -> str:
     """Return 8 hex digits that depend on name, version, input and output only.
 
-    Titles and descriptions are left out: other words change nothing for a caller.
+    Titles, descriptions and the names of enumeration members are left out: other words change nothing for a caller.
     """
     identity = {"name": name, "version": version, "input": _without_words(input), "output": _without_words(output)}
     text = json.dumps(identity, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
@@ -25,6 +25,6 @@ def fingerprint_of(name: str, version: str, input: dict[str, Any], output: dict[
 def _without_words(schema: dict[str, Any]) -> Any:
     copy = copy_json(schema)
     for part in walk(copy):
-        part.pop("title", None)
-        part.pop("description", None)
+        for keyword in ("title", "description", MEMBER_NAMES):
+            part.pop(keyword, None)
     return copy

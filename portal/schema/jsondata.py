@@ -23,6 +23,7 @@ from ..errors.fault import limit_faults
 
 __all__ = [
     "MAX_DEPTH",
+    "MEMBER_NAMES",
     "SCALAR_TYPES",
     "Unencodable",
     "copy_json",
@@ -59,6 +60,8 @@ class Unencodable:
 
 #: Class of a scalar -> its JSON type.
 SCALAR_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
+#: The keyword with the names of the members of an enumeration, in the order of `enum`. Generators of clients know it.
+MEMBER_NAMES = "x-enum-varnames"
 _INF = float("inf")
 
 

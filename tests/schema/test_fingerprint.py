@@ -20,6 +20,14 @@ def test_a_title_does_not_change_the_fingerprint() -> None:
     assert other.fingerprint != plain.fingerprint
 
 
+def test_names_of_enumeration_members_do_not_change_the_fingerprint() -> None:
+    schema = {"type": "string", "enum": ["s", "m"]}
+    plain = FunctionSchema("f", output=schema)
+    assert (
+        FunctionSchema("f", output=schema | {"x-enum-varnames": ["SMALL", "MEDIUM"]}).fingerprint == plain.fingerprint
+    )
+
+
 def test_the_fingerprint_depends_on_name_version_and_schemas() -> None:
     same = FunctionSchema("add", input=dict(reversed(ADD.input.items())), output=ADD.output, description="other")
     assert same.fingerprint == ADD.fingerprint

@@ -7,7 +7,7 @@ import re
 
 from ...schema.bundle.naming import pascal_case
 
-__all__ = ["Names", "class_name", "docstring", "identifier", "is_field_name", "literal"]
+__all__ = ["Names", "class_name", "docstring", "identifier", "is_field_name", "is_member_name", "literal"]
 
 #: Names of the module that a class or a member must not hide.
 _TYPES = frozenset(("bool", "bytes", "dict", "float", "int", "list", "object", "set", "str", "tuple", "dt", "field"))
@@ -31,6 +31,11 @@ def identifier(name: str) -> str:
 def is_field_name(name: str) -> bool:
     """Return whether a member of an object can be a field of a dataclass under its own name."""
     return identifier(name) == name and name not in _IMPORTED
+
+
+def is_member_name(name: str) -> bool:
+    """Return whether a member of an enumeration can have a name."""
+    return identifier(name) == name and not name.startswith("_") and name not in ("mro", "name", "value")
 
 
 def class_name(text: str) -> str:

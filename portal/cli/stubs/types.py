@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...schema.codecs.mappings import INTEGER_NAME
-from ...schema.jsondata import copy_json
+from ...schema.jsondata import MEMBER_NAMES, copy_json
 from ...schema.subschemas import resolve, walk
-from .names import Names, class_name, docstring, is_field_name, literal
+from .names import Names, class_name, docstring, is_field_name, is_member_name, literal
 
 __all__ = ["Annotation", "Types", "required_members"]
 
@@ -151,26 +151,16 @@ class Types:
             return self._json()
         title = schema.get("title")
         if isinstance(title, str) and all(type(value) in (int, str) for value in values):
-            return self._enum(title, values)
+            return self._enum(title, values, _given_names(schema, values))
         self.imports.add("from typing import Literal")
         return Annotation(f"Literal[{', '.join(map(literal, values))}]", nullable=None in values)
 
-    def _enum(self, title: str, values: list[Any]) -> Annotation:
-        key = json.dumps(["enum", title, values])
+    def _enum(self, title: str, values: list[Any], names: list[str] | None) -> Annotation:
+        key = json.dumps(["enum", title, values, names])
         if key not in self._known:
             self.imports.add("from enum import Enum")
             name = self._names.free(class_name(title))
-            members: dict[Any, str] = {}
-            taken: set[str] = set()
-            numbers: dict[str, int] = {}  # the last one of each name, so that many equal names take linear time
-            for value in values:
-                base = member = re.sub("[^A-Z0-9]+", "_", str(value).upper()).strip("_") or "EMPTY"
-                base = member = f"N{member}" if member[0].isdigit() else member
-                while member in taken:
-                    numbers[base] = numbers.get(base, 1) + 1
-                    member = f"{base}_{numbers[base]}"
-                taken.add(member)
-                members[value] = member
+            members = dict(zip(values, names or _names_of(values), strict=True))
             rows = [f"    {member} = {literal(value)}" for value, member in members.items()]
             self.enums[name] = [f"class {name}(Enum):", *rows]
             self._known[key] = Annotation(name, enum=members)
@@ -270,6 +260,31 @@ class Types:
         if type(value) is str and kinds == ["Decimal"] and re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", value):
             return f"Decimal({literal(value)})"
         return None
+
+
+def _given_names(schema: Mapping[str, Any], values: list[Any]) -> list[str] | None:
+    """Return the names of the members of an enumeration; None if the schema does not name them all."""
+    names = schema.get(MEMBER_NAMES)
+    if not isinstance(names, list) or len(names) != len(values):
+        return None
+    fits = all(isinstance(name, str) and is_member_name(name) for name in names) and len(set(names)) == len(names)
+    return names if fits else None
+
+
+def _names_of(values: list[Any]) -> list[str]:
+    """Return names for the members of an enumeration, made from their values."""
+    members: list[str] = []
+    taken: set[str] = set()
+    numbers: dict[str, int] = {}  # the last one of each name, so that many equal names take linear time
+    for value in values:
+        base = member = re.sub("[^A-Z0-9]+", "_", str(value).upper()).strip("_") or "EMPTY"
+        base = member = f"N{member}" if member[0].isdigit() else member
+        while member in taken:
+            numbers[base] = numbers.get(base, 1) + 1
+            member = f"{base}_{numbers[base]}"
+        taken.add(member)
+        members.append(member)
+    return members
 
 
 def required_members(schema: Mapping[str, Any]) -> frozenset[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..jsondata import SCALAR_TYPES
+from ..jsondata import MEMBER_NAMES, SCALAR_TYPES
 from ..subschemas import map_value
 
 __all__ = ["portable"]
@@ -64,6 +64,9 @@ def portable(schema: Any, rename: Callable[[str], str], *, formats: bool) -> Any
         found = {"type": "string", **found}
     if isinstance(found.get("enum"), list):
         found = _with_typed_enum(found)
+        names = found.get(MEMBER_NAMES)
+        if not isinstance(names, list) or len(names) != len(found.get("enum", ())):
+            found.pop(MEMBER_NAMES, None)  # they are in the order of choices that are now grouped by type
     found = _with_one_type(_with_short_tuple(found))
     if found.get("format") == "decimal":  # some generators take such text for a binary float
         found["x-format"] = found.pop("format")

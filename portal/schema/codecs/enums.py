@@ -7,7 +7,7 @@ from enum import KEEP, Enum, Flag
 from typing import Any
 
 from ...errors import ConfigError
-from ..jsondata import SCALAR_TYPES, is_json
+from ..jsondata import MEMBER_NAMES, SCALAR_TYPES, is_json
 from .codec import Codec, Unencodable, Violation, type_name
 from .shapes import ChoiceShape
 
@@ -93,8 +93,8 @@ def _member_codec(choices: list[tuple[Any, Any]], hint: Any, kind: type | None) 
         name = type_name(hint)
         raise ConfigError(f"{name}: two choices must not have the same JSON form", path=name)
     json = _choice_schema([value for value, _ in choices], hint)
-    if kind is not None:  # generated clients name their class after it, as for a dataclass
-        json = {"title": kind.__name__, **json}
+    if kind is not None:  # generated clients name their class and its members after these
+        json = {"title": kind.__name__, **json, MEMBER_NAMES: [member.name for _, member in choices]}
     value_of_id = {id(member): value for value, member in choices if isinstance(member, Enum)}
     has_bool = any(is_bool for is_bool, _ in members)
 

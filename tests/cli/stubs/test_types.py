@@ -109,6 +109,45 @@ def test_members_that_are_no_names_make_a_typed_dict(types: Types) -> None:
     ]
 
 
+def test_an_enumeration_keeps_the_names_of_its_members(types: Types) -> None:
+    schema = {
+        "title": "Size",
+        "type": "string",
+        "enum": ["s", "m", "l"],
+        "x-enum-varnames": ["SMALL", "medium", "Large"],
+    }
+    found = types.annotation(schema, schema, "Place")
+    assert types.enums["Size"] == ["class Size(Enum):", '    SMALL = "s"', '    medium = "m"', '    Large = "l"']
+    assert types.default({"default": "l"}, found) == "Size.Large"
+    other = schema | {"x-enum-varnames": ["SMALL", "MEDIUM", "LARGE"]}
+    assert types.annotation(other, other, "Place").text == "Size2"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["A"],
+        ["A", "B", "C"],
+        ["A", "A"],
+        ["A", 1],
+        ["A", "a b"],
+        ["A", "class"],
+        ["A", "__init__"],
+        ["A", "_b"],
+        ["A", "mro"],
+        ["A", "name"],
+        ["A", "value"],
+        ["A", "X = 1\nimport os"],
+        "AB",
+        None,
+    ],
+)
+def test_names_that_cannot_be_members_are_replaced(types: Types, names: Any) -> None:
+    schema = {"title": "Size", "type": "string", "enum": ["s", "m"], "x-enum-varnames": names}
+    types.annotation(schema, schema, "Place")
+    assert types.enums["Size"] == ["class Size(Enum):", '    S = "s"', '    M = "m"']
+
+
 def test_an_enumeration_of_a_class(types: Types) -> None:
     schema = {"title": "Color", "type": "string", "enum": ["red", "dark blue", "dark-blue", "1st", ""]}
     found = types.annotation(schema, schema, "Place")

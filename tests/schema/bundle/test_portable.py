@@ -15,6 +15,14 @@ def rewritten(schema: dict[str, Any], *, formats: bool = False) -> Any:
     return portable(schema, lambda reference: reference, formats=formats)
 
 
+def test_names_of_members_stay_with_their_choices() -> None:
+    names = {"title": "Size", "x-enum-varnames": ["SMALL", "LARGE"]}
+    assert rewritten({"type": "string", "enum": ["s", "l"]} | names) == {"type": "string", "enum": ["s", "l"]} | names
+    for choices in (["s", None], [True, False], ["s", 1]):
+        assert "x-enum-varnames" not in rewritten({"enum": choices} | names)
+    assert rewritten({"enum": ["s"], "x-enum-varnames": 5}) == {"type": "string", "enum": ["s"]}
+
+
 def test_boolean_schemas_and_const_of_an_array_are_rewritten() -> None:
     schema = {"items": False, "contains": True, "not": {"const": [1]}, "if": {"const": 1}}
     assert rewritten(schema) == {

@@ -26,7 +26,8 @@ class Empty(enum.Enum):
 
 def test_members_are_written_as_their_values() -> None:
     schema = Schema.of(Colour)
-    assert schema.json == {"title": "Colour", "type": "string", "enum": ["red", "blue"]}
+    choices = {"type": "string", "enum": ["red", "blue"]}
+    assert schema.json == {"title": "Colour", **choices, "x-enum-varnames": ["RED", "BLUE"]}
     assert schema.load("red") is Colour.RED
     assert schema.dump(Colour.BLUE) == "blue"
     with pytest.raises(ValidationError):

@@ -353,7 +353,10 @@ def test_a_field_without_json_schema_is_named() -> None:
 def test_an_optional_scalar_has_two_types_in_one_schema() -> None:
     assert Schema.of(Optional[date]).json == {"type": ["string", "null"], "format": "date"}
     assert Schema.of(Optional[Colour]).json == {
-        "anyOf": [{"title": "Colour", "type": "string", "enum": ["red", "blue"]}, {"type": "null"}]
+        "anyOf": [
+            {"title": "Colour", "type": "string", "enum": ["red", "blue"], "x-enum-varnames": ["RED", "BLUE"]},
+            {"type": "null"},
+        ]
     }
 
 

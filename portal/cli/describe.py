@@ -31,11 +31,7 @@ def list_(url: str, as_json: bool, **client: Any) -> None:
     """
     base = completed(url)
     with reported(as_json), connected(base, **client) as consumer:
-        listing = consumer.list_at(base)
-        if as_json:
-            echo_json(listing)
-        else:
-            echo_table(_rows(listing))
+        _echo_listing(consumer.list_at(base), as_json)
 
 
 def _rows(listing: Mapping[str, Any]) -> list[tuple[str, ...]]:
@@ -54,22 +50,25 @@ def _listed(row: Any, kind: str = "function") -> tuple[str, ...]:
     return one_line(row["address"]), text if kind == "function" else f"({kind}) {text}".rstrip()
 
 
-@click.command(short_help="Show the parameters and result of a function, or the functions of a service.")
+@click.command(short_help="Show the parameters and result of a function, or list the functions of a service.")
 @click.argument("address", type=AddressParameter())
 @click.option("--json", "as_json", is_flag=True, help="Print the full schema as one line of JSON.")
 @client_options
 def describe(address: str, as_json: bool, **client: Any) -> None:
-    """Show the parameters, result and examples of the function at ADDRESS, or list the functions of a service."""
+    """Show the parameters, result and examples of the function at ADDRESS.
+
+    At the address of a service or a server, it lists the functions.
+    """
     from ..errors import RegistryError
 
     with reported(as_json), connected(address, **client) as consumer:
         try:
             schema = consumer.resolve(address).schema
         except RegistryError as error:
-            service = _service_at(consumer, address)
-            if service is None:
+            listing = _listing_at(consumer, completed(address))
+            if listing is None:
                 raise error
-            echo_json(service) if as_json else _echo_service(service)
+            _echo_listing(listing, as_json)
             return
         if as_json:
             echo_json(schema.to_dict())
@@ -77,15 +76,23 @@ def describe(address: str, as_json: bool, **client: Any) -> None:
             echo_schema(schema)
 
 
-def _service_at(consumer: Consumer, address: str) -> Mapping[str, Any] | None:
-    """Return the listing of the service at an address, or None."""
+def _listing_at(consumer: Consumer, address: str) -> Mapping[str, Any] | None:
+    """Return the listing of the service or server at an address, or None."""
     from ..errors import RegistryError
 
     try:
-        found = consumer.list_at(address)
+        return consumer.list_at(address)
     except RegistryError:
         return None
-    return found if "state" in found else None
+
+
+def _echo_listing(listing: Mapping[str, Any], as_json: bool) -> None:
+    if as_json:
+        echo_json(listing)
+    elif "state" in listing:
+        _echo_service(listing)
+    else:
+        echo_table(_rows(listing))
 
 
 def _echo_service(service: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ from ..errors import ConfigError
 from ..function import Function
 from ..resilience.retry_budget import RetryTokens
 from .balancing.candidate import Candidate
-from .balancing.outcomes import SUCCESS, outcome_of
+from .balancing.outcomes import SUCCESS, outcome_of, reason_of_pause
 from .balancing.outliers import OutlierDetector
 from .balancing.pickers import expected
 from .balancing.selection import Selection, choose_subset, rank_of, reason_against, select
@@ -289,6 +289,7 @@ class InstanceGroup:
                 self._recheck_at = -inf
             if pause is not None:
                 candidate.barred_until = now + pause
+                candidate.barred_why = reason_of_pause(error)
                 self._recheck_at = -inf
 
     def _refresh(self, now: float) -> Selection:

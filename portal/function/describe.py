@@ -76,7 +76,7 @@ def describe(target: Callable[..., Any], options: Mapping[str, Any]) -> Callable
     description, name = settings.pop("description", None), settings.pop("name", None)
     instance("function.description", description, str, expected="a string", optional=True)
     schema = FunctionSchema(
-        name=_name_of(target) if name is None else name,
+        name=_own_name(target) if name is None else name,
         input=parameters.schema.json,
         output=output.json,
         description=without_parameters(docstring_of(target)) if description is None else description,
@@ -86,6 +86,14 @@ def describe(target: Callable[..., Any], options: Mapping[str, Any]) -> Callable
         **settings,
     )
     return CallableDescription(schema, parameters, output, check)
+
+
+def _own_name(target: Any) -> str:
+    """Return the name under which a callable is published. Raises: ConfigError for a lambda, which has none."""
+    if (name := _name_of(target)) != "<lambda>":
+        return name
+    message = "function.name must be given for a lambda; use function(name=...)(lambda ...), or def"
+    raise ConfigError(message, path="function.name")
 
 
 def _name_of(target: Any) -> str:

@@ -63,7 +63,7 @@ class RemoteResolver(Resolver):
         Raises: RegistryError (not_found) when there is no service at the address.
         """
         target = self._checked(address)
-        found = self._transport.get(target)
+        found = self._document(target)
         rows = found.get("functions") if isinstance(found, dict) else None
         if not isinstance(found, dict) or not isinstance(rows, list) or "state" not in found:
             raise RegistryError(f"there is no service at {target}", address=target, hint=_hint_of(found))
@@ -77,7 +77,7 @@ class RemoteResolver(Resolver):
     def list_at(self, address: Address | str) -> dict[str, Any]:
         """Return what a portal publishes at its base address: `{"functions": [...], "services": [...]}`."""
         target = self._checked(address)
-        found = self._transport.get(target)
+        found = self._document(target)
         if not isinstance(found, dict) or not isinstance(found.get("functions"), list):
             raise RegistryError(f"there is no listing at {target}", address=target, hint=self.base_hint)
         return found
@@ -85,6 +85,15 @@ class RemoteResolver(Resolver):
     def close(self) -> None:
         """Close idle connections; connections in use close after their response. May be called twice."""
         self._transport.close()
+
+    def _document(self, target: Address) -> JSONValue:
+        """Return what is at an address. The error for the address of a server says how a base address ends."""
+        try:
+            return self._transport.get(target)
+        except RegistryError as error:
+            if not target.segments and not error.hint:
+                error.hint = self.base_hint
+            raise
 
     def _checked(self, address: Address | str) -> Address:
         target = Address.of(address)

@@ -116,7 +116,9 @@ class Listener:
         return any(app.trusts(peer) for app in self._proxy_aware)
 
     def _prefixes(self) -> list[str]:
-        return [prefix for prefix, _ in self._apps]
+        """Return the paths that are served, without those below another one."""
+        prefixes = [prefix for prefix, _ in self._apps]
+        return [one for one in prefixes if not any(one.startswith(f"{other}/") for other in prefixes)]
 
     # life
 

@@ -368,6 +368,9 @@ def test_the_errors_of_a_wrong_scheme_path_and_type_say_what_to_do() -> None:
         with pytest.raises(RegistryError, match="nothing is served at /add; served paths: /api, /docs") as missing:
             consumer.call_at(f"http://127.0.0.1:{http.port}/add")
         assert missing.value.kind == "not_found"
+        for listing in (consumer.list_at, consumer.service):
+            with pytest.raises(RegistryError, match=r"served paths: /api, .*; a base address ends as in \.\.\./api"):
+                listing(f"http://127.0.0.1:{http.port}")
         with pytest.raises(ValidationError, match=r"got Decimal; convert it with Schema.of\(Decimal\).dump\(value\)"):
             consumer.call_at(address, {"a": Decimal(1), "b": 2})
         for value in (b"ab", Line("PEN"), date(2026, 1, 31)):

@@ -7,6 +7,7 @@ import pytest
 
 from portal import (
     Breaker,
+    CallTimeout,
     CircuitOpenError,
     ConfigError,
     Consumer,
@@ -14,10 +15,12 @@ from portal import (
     HTTPPortal,
     LocalPortal,
     Policy,
+    PortalError,
     Retry,
     function,
 )
 from portal.directory import Instance
+from portal.testing import TestingPortal
 
 DEAD = ["http://127.0.0.1:9/api/add", "http://127.0.0.1:19/api/add"]
 
@@ -80,6 +83,16 @@ def test_stages_circuits_and_budget_are_shown() -> None:
     assert isinstance(again.value.__cause__, CircuitOpenError)
     assert {row["outcome"] for row in again.value.attempts} == {"skipped"}
     assert consumer.explain(DEAD, policy=Policy(balance="peak_ewma")).instances[0].circuit is None
+
+
+def test_an_open_circuit_is_the_reason_not_to_call() -> None:
+    with TestingPortal() as portal, Consumer([portal], policy=Policy(breaker=Breaker(failures=1))) as consumer:
+        targets = [str(portal.mock(name).raises(CallTimeout("late")).address) for name in ("add", "sum")]
+        for _ in range(3):
+            with pytest.raises(PortalError):
+                consumer.call(targets)
+        reasons = [one.state.reason or "" for one in consumer.explain(targets).instances]
+        assert all(reason.startswith("its circuit is open for another ") for reason in reasons), reasons
 
 
 def test_a_name_is_explained_with_the_problem_of_its_directory() -> None:

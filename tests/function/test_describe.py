@@ -41,6 +41,7 @@ def test_the_schemas_in_the_options_replace_the_hints() -> None:
     made = make(
         input={"type": "object", "properties": {"n": {"type": "integer", "minimum": 1}}, "required": ["n"]},
         output={"type": "integer"},
+        name="double",
     )(lambda n: n * 2)
     assert made.invoke({"n": 2}, CallContext()) == 4
     with pytest.raises(ValidationError):
@@ -78,6 +79,10 @@ def positional(a: int, /) -> int:
     return a
 
 
+def nothing() -> None:
+    """Do nothing."""
+
+
 def unknown(a: int) -> NoSuchName:  # type: ignore[name-defined]  # noqa: F821
     return a
 
@@ -99,13 +104,20 @@ def test_a_callable_without_a_schema_is_rejected(target: Any) -> None:
 )
 def test_a_wrong_option_is_named(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        make(**options)(lambda: None)
+        make(**options)(nothing)
+
+
+@pytest.mark.parametrize("target", [lambda a: a, functools.partial(lambda a: a, a=1)])
+def test_a_lambda_needs_a_name(target: Any) -> None:
+    with pytest.raises(ConfigError, match=r"function\.name must be given for a lambda; use function\(name=\.\.\.\)"):
+        make(target)
+    assert make(name="same")(target).name == "same"
 
 
 @pytest.mark.parametrize("timeout", [True, float("nan"), float("inf"), -1.0])
 def test_decorator_and_schema_validate_a_timeout_alike(timeout: Any) -> None:
     with pytest.raises(ConfigError) as by_decorator:
-        make(timeout=timeout)(lambda: None)
+        make(timeout=timeout)(nothing)
     with pytest.raises(ConfigError) as by_schema:
         FunctionSchema("add", timeout=timeout)
     assert str(by_decorator.value) == str(by_schema.value)
@@ -123,7 +135,7 @@ def test_the_message_names_the_callable() -> None:
 def test_a_flag_must_be_true_or_false() -> None:
     given: Any = "no"
     with pytest.raises(ConfigError, match=r"function\.idempotent must be True or False, got 'no'"):
-        make(idempotent=given)(lambda: None)
+        make(idempotent=given)(nothing)
 
 
 @pytest.mark.parametrize("name", ["", " ", "a/b", 3])

@@ -198,11 +198,15 @@ def wrong_values(setting: Setting) -> list[Any]:
     ]
 
 
+def _nothing() -> None:
+    """Do nothing."""
+
+
 def construct(setting: Setting, value: object) -> None:
     arguments = {**ARGUMENTS.get(setting.constructor, {}), setting.name: value}
     made = constructors()[setting.constructor](**arguments)
     if setting.constructor == "function":  # a decorator
-        made(lambda: None)
+        made(_nothing)
     elif setting.constructor == "recording":
         made.__enter__()
 

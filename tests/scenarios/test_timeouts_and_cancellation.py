@@ -247,4 +247,4 @@ def test_invalid_timeouts_of_a_client_are_rejected(name: str, seconds: Any) -> N
 @pytest.mark.parametrize("seconds", [0, -1.0, math.nan, math.inf, True])
 def test_invalid_timeouts_of_a_function_are_rejected(seconds: float) -> None:
     with pytest.raises(ConfigError, match="timeout"):
-        function(timeout=seconds)(lambda: 1)
+        function(name="f", timeout=seconds)(lambda: 1)

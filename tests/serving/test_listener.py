@@ -414,6 +414,7 @@ def test_the_longest_matching_prefix_gets_the_request() -> None:
                 sock.sendall(b"GET %b HTTP/1.1\r\nHost: localhost\r\n\r\n" % path.encode())
                 answer = read_response(sock)
                 found[path] = answer.partition(b"\r\n\r\n")[2] if b"200 OK" in answer else answer[9:12]
+        assert b'served paths: /a, /c/"' in answer, "those below /a are left out"
         inside = {"/a": b"a", "/a/x": b"a", "/a/b": b"ab", "/a/b/c": b"ab", "/a/bc": b"a", "/c/x": b"c"}
         assert found == inside | dict.fromkeys(("/ab", "/c", "/"), b"404")
     finally:

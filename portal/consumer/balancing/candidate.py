@@ -8,6 +8,7 @@ from time import monotonic
 
 from ...address import Address
 from ...directory.instance import Instance
+from .outcomes import ASKED
 
 __all__ = ["Candidate"]
 
@@ -37,6 +38,7 @@ class Candidate:
         ejections: the multiplier of the ejection time; each ejection adds 1, each interval without one takes 1.
         down_until: an unreachable instance is not called before this time; None while it is reachable.
         barred_until: the instance, or its breaker, asked not to be called before this time.
+        barred_why: the reason, worded to precede "for another".
         credit: of the smooth weighted round robin.
 
     Threads: one at a time changes it, under the lock of its group; any may read.
@@ -50,6 +52,7 @@ class Candidate:
         "address",
         "bad",
         "barred_until",
+        "barred_why",
         "calls",
         "credit",
         "down_until",
@@ -85,6 +88,7 @@ class Candidate:
         self.ejections = 0
         self.down_until: float | None = None
         self.barred_until = 0.0
+        self.barred_why = ASKED
         self.credit = 0.0
 
     def __repr__(self) -> str:

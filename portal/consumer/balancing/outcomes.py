@@ -18,7 +18,9 @@ from ...errors import (
     TransportError,
 )
 
-__all__ = ["SUCCESS", "Outcome", "outcome_of"]
+__all__ = ["ASKED", "SUCCESS", "Outcome", "outcome_of", "reason_of_pause"]
+
+ASKED = "asked for no calls"
 
 _WITHOUT_HINT = 1.0  # seconds for which an instance gets no calls if its error does not say how long
 _MAX_WAIT = 300.0  # seconds; the number comes from a peer
@@ -69,6 +71,15 @@ def outcome_of(error: BaseException | None) -> Outcome:
     if isinstance(error, FunctionError | JavaScriptError) or (isinstance(error, ProtocolError) and error.status >= 500):
         return _FAILURE
     return SUCCESS if error.received else _NOTHING
+
+
+def reason_of_pause(error: BaseException | None) -> str:
+    """Return why an instance gets no calls after an error with a pause, worded to precede "for another"."""
+    if isinstance(error, CircuitOpenError) and not error.received:
+        return "its circuit is open"
+    if isinstance(error, RegistryError):
+        return "without the function; not called"
+    return ASKED
 
 
 def _pause(error: PortalError) -> float:

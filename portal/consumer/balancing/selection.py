@@ -78,7 +78,7 @@ def reason_against(candidate: Candidate, now: float, balancing: Balancing) -> st
         assert candidate.down_until is not None
         left = candidate.down_until - now
         return f"unreachable; tried again in {left:.1f} s" if left > 0 else "unreachable; another call tries it"
-    return None if why is None else f"asked for no calls for another {candidate.barred_until - now:.1f} s"
+    return None if why is None else f"{candidate.barred_why} for another {candidate.barred_until - now:.1f} s"
 
 
 _DOWN, _BARRED = "down", "barred"

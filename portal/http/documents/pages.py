@@ -88,7 +88,8 @@ class Documents:
         Raises: ProtocolError (405); RegistryError if the document does not exist.
         """
         if request.method not in ("GET", "HEAD"):
-            raise ProtocolError(f"method {request.method} is not allowed here", status=405)
+            words = f"method {request.method} is not allowed here; allowed methods: GET, HEAD"
+            raise ProtocolError(words, status=405)
         known = request.headers.get("if-none-match")
         if path in ("/openapi.json", "/openrpc.json"):
             make = self.openapi if path == "/openapi.json" else self.openrpc

@@ -66,7 +66,8 @@ class Descriptions:
         is_rpc = path == RPC_PATH and self._catalogue.find(path) is None
         if method in ("GET", "HEAD") and not is_rpc:
             return self._describe(path, version, request, context)
-        raise ProtocolError(f"method {method} is not allowed here", status=405 if method in _METHODS else 501)
+        words = f"method {method} is not allowed here; allowed methods: {self.allowed_methods(request)}"
+        raise ProtocolError(words, status=405 if method in _METHODS else 501)
 
     def allowed_methods(self, request: Request) -> str:
         """Return the allowed methods of the request's path (RFC 9110 section 10.2.1)."""

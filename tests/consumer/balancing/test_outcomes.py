@@ -15,7 +15,7 @@ from portal import (
     TransportError,
     ValidationError,
 )
-from portal.consumer.balancing.outcomes import outcome_of
+from portal.consumer.balancing.outcomes import outcome_of, reason_of_pause
 
 
 def received(error: PortalError) -> PortalError:
@@ -48,3 +48,18 @@ def received(error: PortalError) -> PortalError:
 )
 def test_what_an_error_says_of_an_instance(error: BaseException | None, outcome: tuple[object, ...]) -> None:
     assert outcome_of(error) == outcome
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (CircuitOpenError("open", retry_after=7), "its circuit is open"),
+        (received(CircuitOpenError("open", retry_after=7)), "asked for no calls"),
+        (OverloadedError("full"), "asked for no calls"),
+        (RateLimitError("slow down", retry_after=3), "asked for no calls"),
+        (RegistryError("gone"), "without the function; not called"),
+    ],
+    ids=repr,
+)
+def test_why_an_instance_gets_no_calls(error: BaseException, reason: str) -> None:
+    assert reason_of_pause(error) == reason

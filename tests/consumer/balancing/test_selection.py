@@ -148,6 +148,7 @@ def test_a_subset_prefers_transport_and_zone_and_the_rest_is_the_last_resort() -
         ({"down_until": NOW, "outstanding": 1}, "unreachable; another call tries it"),
         ({"down_until": NOW}, None),
         ({"barred_until": NOW + 2}, "asked for no calls for another 2.0 s"),
+        ({"barred_until": NOW + 2, "barred_why": "its circuit is open"}, "its circuit is open for another 2.0 s"),
         ({"barred_until": NOW}, None),
     ],
 )

@@ -306,6 +306,12 @@ def send(port: int, method: str, path: str, body: Any = None, **headers: str) ->
     return answer.status, kind, json.loads(text) if "json" in kind and "ndjson" not in kind else text
 
 
+def test_a_method_that_is_not_allowed_is_answered_with_those_that_are(server: HTTPPortal) -> None:
+    for path, allowed in (("/openapi.json", "GET, HEAD"), ("/api", "GET, HEAD, OPTIONS")):
+        status, _, problem = send(server.port, "PUT", path)
+        assert (status, problem["detail"].partition("; ")[2]) == (405, f"allowed methods: {allowed}")
+
+
 def test_every_path_is_answered_as_the_document_says(server: HTTPPortal) -> None:
     document = document_of(server._catalogue.entries(), rpc=False)
     assert len(document["paths"]) == len(orders.service.functions) + len(hostile_schemas.functions())

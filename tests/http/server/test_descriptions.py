@@ -77,12 +77,17 @@ def test_options_returns_the_methods_of_the_path(target: str, path: tuple[str, .
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status"), [("PUT", ("add",), 405), ("GET", ("rpc",), 405), ("BREW", ("add",), 501)]
+    ("method", "target", "status", "words"),
+    [
+        ("PUT", "/api/add", 405, "method PUT is not allowed here; allowed methods: GET, HEAD, OPTIONS, POST"),
+        ("GET", "/api/rpc", 405, "method GET is not allowed here; allowed methods: OPTIONS, POST"),
+        ("BREW", "/api/add", 501, "method BREW is not allowed here; allowed methods: GET, HEAD, OPTIONS, POST"),
+    ],
 )
-def test_other_methods_are_rejected(method: str, path: tuple[str, ...], status: int) -> None:
+def test_other_methods_are_rejected(method: str, target: str, status: int, words: str) -> None:
     with pytest.raises(ProtocolError) as caught:
-        ask(descriptions(), method, *path)
-    assert caught.value.status == status
+        ask(descriptions(), method, *target.split("/")[2:], target=target)
+    assert (caught.value.status, str(caught.value)) == (status, words)
 
 
 def test_a_function_named_rpc_takes_the_place_of_json_rpc() -> None:

@@ -58,7 +58,7 @@ def test_a_class_is_described() -> None:
 )
 def test_other_values_are_rejected(raises: Any) -> None:
     with pytest.raises(ConfigError, match=r"function.raises must be a list of subclasses of PortalError with a code"):
-        function(raises=raises)(lambda: None)
+        function(name="f", raises=raises)(lambda: None)
 
 
 def test_two_errors_with_one_code_are_rejected() -> None:

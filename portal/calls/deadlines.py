@@ -44,17 +44,21 @@ def limit_deadline(context: CallContext, limit: float) -> None:
         context.watched = False
 
 
-def timeout_error(context: CallContext, name: str, timeout: float | None = None) -> CallTimeout:
+def timeout_error(
+    context: CallContext, name: str, timeout: float | None = None, *, streaming: bool = False
+) -> CallTimeout:
     """Return the error for a call of `name` that has passed its deadline, on either side of a transport.
 
     Args:
         context: the context of the call.
         name: the function or address, for the message.
         timeout: seconds that the call was given, where known.
+        streaming: whether it is a stream, whose items may have arrived.
     """
     after = " in time" if timeout is None else f" within {timeout:.2g} s"
+    words = f"the stream of {name} did not end" if streaming else f"{name} did not respond"
     return CallTimeout(
-        f"{name} did not respond{after}; it may still be running",
+        f"{words}{after}; it may still be running",
         timeout=timeout,
         context={"request_id": context.request_id},
     )
@@ -88,13 +92,16 @@ def cancelled_error(context: CallContext) -> CallCancelled:
     return CallCancelled("the caller cancelled the call", context={"request_id": context.request_id})
 
 
-def wait_for(future: Future[Any], context: CallContext, name: str) -> Any:
+def wait_for(
+    future: Future[Any], context: CallContext, name: str, late: Callable[[], CallTimeout] | None = None
+) -> Any:
     """Return the result of a future, waiting until the deadline of the context.
 
     Args:
         future: the call, which runs in a worker.
         context: the context of the call; it is cancelled at its deadline.
         name: the function, for the messages.
+        late: makes the error for the deadline; None for that of a call.
 
     Raises: what the call raises; CallTimeout at the deadline; CallCancelled if the future was cancelled.
     """
@@ -108,7 +115,7 @@ def wait_for(future: Future[Any], context: CallContext, name: str) -> Any:
         if future.done() and not future.cancelled() and future.exception() is error:
             raise  # the function itself raised a TimeoutError
         _give_up(future, context)
-        raise timeout_error(context, name, timeout) from None
+        raise (timeout_error(context, name, timeout) if late is None else late()) from None
     except CancelledError:
         raise CallCancelled(f"the call of {name} was cancelled before it started") from None
     except BaseException:

@@ -168,7 +168,7 @@ class Dispatcher:
 
         def fire() -> None:
             try:  # first, or the function might respond that the caller has cancelled the call
-                on_deadline(timeout_error(context, call.function.name, timeout))
+                on_deadline(timeout_error(context, call.function.name, timeout, streaming=call.streaming))
             finally:
                 context.cancel()
 

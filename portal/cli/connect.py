@@ -83,7 +83,7 @@ def connected(
                 raise  # a timeout of the function or of the client
             message = f"{address} was not called within {timeout:g} s"
             if error.may_have_executed:
-                message = f"{address} did not respond within {timeout:g} s; it may still be running"
+                message = f"the call of {address} did not end within {timeout:g} s; it may still be running"
             raise CallTimeout(message, timeout=timeout, delivery=error.delivery, context=error.context) from error
         except RegistryError as error:
             scheme = address.partition("://")[0]

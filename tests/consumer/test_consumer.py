@@ -35,6 +35,7 @@ from portal import (
     Retry,
     TransportError,
     ValidationError,
+    WebSocketPortal,
     function,
 )
 from portal.calls.middleware import Call, CallNext
@@ -452,3 +453,21 @@ def test_a_notification_carries_its_idempotency_key_and_rejects_unknown_options(
         assert seen == ["order-17"]
         with pytest.raises(TypeError, match="idempotency_keys"):
             consumer.notify_at("local://add", {"a": 1, "b": 2}, idempotency_keys="order-17")  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("portal_class", [LocalPortal, HTTPPortal, WebSocketPortal])
+def test_the_error_of_a_stream_at_its_deadline_is_about_its_end(portal_class: Any) -> None:
+    def endless(context: CallContext) -> Iterator[int]:
+        cancelled = threading.Event()
+        context.on_cancel(cancelled.set)
+        yield 1
+        cancelled.wait(WAIT)
+        yield 2
+
+    with portal_class() as portal, Consumer() as consumer:
+        items = consumer.stream_at(portal.apply(endless), timeout=1.0)
+        assert next(items) == 1
+        with pytest.raises(
+            CallTimeout, match=r"^the stream of .*endless.* did not end within [\d.]+ s; it may still be"
+        ):
+            next(items)

@@ -161,7 +161,7 @@ def test_a_number_beyond_floats_is_rejected_before_the_call(base: str, value: st
 def test_a_timeout_is_the_one_that_was_given(base: str, timeout: str) -> None:
     result = run("call", f"{base}/hold", "--timeout", timeout)
     assert result.exit_code == 5
-    assert f"did not respond within {timeout} s; it may still be running" in result.stderr
+    assert f"did not end within {timeout} s; it may still be running" in result.stderr
     result = run("call", f"{base}/hold", "--timeout", timeout, "--json")
     error = json.loads(result.stderr)
     assert (error["code"], error["timeout"]) == ("timeout", float(timeout))

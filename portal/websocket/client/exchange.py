@@ -251,7 +251,8 @@ def expiry(exchange: Exchange, last_error: PortalError | None, address: Address)
     if exchange.sends:
         deadline = exchange.context.deadline  # the words are those of a server that responds at the deadline
         timeout = None if deadline is None else max(0.0, deadline - exchange.sent_at)
-        return timeout_error(exchange.context, str(address), timeout)
+        streaming = isinstance(exchange, StreamExchange)
+        return timeout_error(exchange.context, str(address), timeout, streaming=streaming)
     reason = "there was no connection" if last_error is None else last_error.message
     return uncalled_error(exchange.context, str(address), reason)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -11,7 +13,7 @@ import click
 from .completion import AddressParameter
 from .connect import client_options, connected
 from .errors import reported
-from .inputs import read_input
+from .inputs import is_input, read_bytes, read_input
 from .output import OutputError, echo_json
 
 if TYPE_CHECKING:
@@ -53,8 +55,9 @@ def call(
     """Call the function at ADDRESS and print its result.
 
     NAME=VALUE passes VALUE as JSON if it is valid JSON and the parameter does not accept strings. Otherwise VALUE is a
-    string. NAME:=JSON is always JSON. VALUE and JSON may be @FILE or - (stdin). OBJECT is one JSON object with all
-    parameters, also as @FILE or -. A stream prints one item per line.
+    string. NAME:=JSON is always JSON. VALUE and JSON may be @FILE or - (stdin). A parameter that is a file takes the
+    content of @FILE or stdin as it is. OBJECT is one JSON object with all parameters, also as @FILE or -. A stream
+    prints one item per line.
     """
     given = _given_object(arguments)
     with reported(as_json), connected(address, timeout, **client) as consumer:
@@ -81,6 +84,7 @@ def _given_object(arguments: tuple[str, ...]) -> dict[str, Any] | None:
 def parse_arguments(arguments: Iterable[str], schema: FunctionSchema) -> dict[str, Any]:
     """Return the parameters that NAME=VALUE and NAME:=JSON stand for. Raises: click.BadParameter."""
     params: dict[str, Any] = {}
+    kinds = dict(schema.transfer.files) if schema.transfer is not None else {}
     from_stdin = 0
     for argument in arguments:
         left, equals, text = argument.partition("=")
@@ -89,13 +93,30 @@ def parse_arguments(arguments: Iterable[str], schema: FunctionSchema) -> dict[st
             raise click.BadParameter(f"must be NAME=VALUE or NAME:=JSON, got {argument}", param_hint="NAME=VALUE")
         if name in params:
             raise click.BadParameter(f"{name} is passed twice", param_hint="NAME=VALUE")
-        if text == "-" or text.startswith("@"):
-            from_stdin += text == "-"
-            text = read_input(text, argument)
+        from_stdin += text == "-"
         if from_stdin > 1:
             raise click.BadParameter("stdin can be read once", param_hint=argument)
+        if name in kinds and not left.endswith(":"):
+            params[name] = _file_value(text, name, kinds[name], argument)
+            continue
+        text = read_input(text, argument)
         params[name] = parse_json(text, argument) if left.endswith(":") else _parse_value(text, name, schema.input)
     return params
+
+
+def _file_value(text: str, name: str, kind: str, hint: str) -> Any:
+    """Return the JSON data of a file: its content in base64, and for a File its name and media type."""
+    if not is_input(text):
+        if kind == "bytes":  # base64
+            return text
+        raise click.BadParameter(f"{name} is a file; pass it as {name}=@FILE, or {name}=- for stdin", param_hint=hint)
+    data = b64encode(content := read_bytes(text, hint)).decode()
+    if kind == "bytes":
+        return data
+    from ..schema import File
+
+    file = File(content, name=None if text == "-" else os.path.basename(text[1:]))
+    return {"data": data, "type": file.type} | ({} if file.name is None else {"name": file.name})
 
 
 def _parse_value(text: str, name: str, schema: Mapping[str, Any]) -> Any:

@@ -174,6 +174,8 @@ def type_text(schema: Any) -> str:
     """Return a schema's type and constraints in a few words, or the name of the schema that it refers to."""
     if not isinstance(schema, Mapping) or not schema:
         return "anything"
+    if schema.get("x-file") in ("file", "bytes"):
+        return str(schema["x-file"])
     if "$ref" in schema:
         return str(schema["$ref"]).rpartition("/")[2]
     alternatives = _list(schema.get("anyOf")) or _list(schema.get("oneOf"))

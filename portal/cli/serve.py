@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from .._internal.log import get_logger
 from ..serving.switch_interval import shorten_switch_interval
@@ -243,6 +244,9 @@ def _reject_unused_options(targets: Iterable[Target], options: dict[str, Any]) -
     from ..portal import Portal
 
     given = [option for name, option in _PORTAL_OPTIONS.items() if options[name]]
+    source = click.get_current_context().get_parameter_source("where")
+    if source is not ParameterSource.DEFAULT and all(isinstance(target.value, Portal) for target in targets):
+        given.append("--http")
     for target in targets:
         if given and isinstance(target.value, Portal):
             raise click.UsageError(f"{target.text} is a portal and does not use {', '.join(given)}; set it up in code")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from portal import FunctionSchema
+from portal import FunctionSchema, HTTPPortal, service
 from portal.cli.call import parse_arguments
+from portal.schema import Bytes, File
 from tests.support.command import run
 
 
@@ -135,3 +138,36 @@ def test_alternatives_that_refer_to_one_another_are_looked_at_once():
     assert parse_arguments(["a=1"], schema) == {"a": 1}
     definitions["n39"] = {"type": "string"}
     assert parse_arguments(["a=1"], schema) == {"a": "1"}
+
+
+@service(name="files")
+class Files:
+    """Takes files."""
+
+    def facts(self, photo: File, note: str = "") -> list[str]:
+        return [photo.name or "", photo.type, photo.read().hex(), note]
+
+    def size(self, data: Bytes) -> int:
+        return len(data)
+
+
+def test_a_file_is_sent_to_a_parameter_that_is_one(tmp_path):
+    photo = tmp_path / "photo.png"
+    photo.write_bytes(b"\x89PNG\xff")
+    with HTTPPortal() as http:
+        http.apply_service(Files)
+        base = f"{http.base}/files"
+        sent = run("call", f"{base}/facts", f"photo=@{photo}", "note=n", "--json")
+        assert json.loads(sent.stdout) == ["photo.png", "image/png", "89504e47ff", "n"]
+        sent = run("call", f"{base}/facts", "photo=-", "--json", stdin=b"\xff\x00")
+        assert json.loads(sent.stdout) == ["", "application/octet-stream", "ff00", ""]
+        assert run("call", f"{base}/size", f"data=@{photo}").stdout == "5\n"
+        assert run("call", f"{base}/size", "data=YWJj").stdout == "3\n"
+        given = json.dumps({"data": "YWJj"})
+        assert json.loads(run("call", f"{base}/facts", f"photo:={given}", "--json").stdout)[2] == "616263"
+        wrong = run("call", f"{base}/facts", "photo=photo.png")
+        assert wrong.exit_code == 2
+        assert "photo is a file; pass it as photo=@FILE, or photo=- for stdin" in wrong.stderr
+        described = run("describe", f"{base}/facts").stdout
+        assert "photo  file " in described
+        assert "data  bytes " in run("describe", f"{base}/size").stdout

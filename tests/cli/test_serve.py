@@ -30,7 +30,8 @@ from tests.support.command import first_address, run, serving
 )
 @pytest.mark.usefixtures("here", "stopped")
 def test_serve_accepts(target, address, services):
-    result = run("serve", f"served_things:{target}", "--http", "127.0.0.1:0", "--json")
+    where = [] if target in ("local", "http") else ["--http", "127.0.0.1:0"]  # a portal has its own address
+    result = run("serve", f"served_things:{target}", *where, "--json")
     assert result.exit_code == 0, result.output
     printed = json.loads(result.stdout.splitlines()[0])
     assert address in printed["functions"][0]["address"]
@@ -164,6 +165,13 @@ def test_auth_option(here, target, more):
             assert consumer.call_at(address) == 1
         sent = requests.post(address, json={}, headers={"X-API-Key": "k3y"}, timeout=30)
         assert (sent.status_code, sent.json()) == (200, 1)
+
+
+@pytest.mark.usefixtures("here", "stopped")
+def test_an_address_that_no_target_uses_is_rejected():
+    result = run("serve", "served_things:local", "--http", "127.0.0.1:0")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "served_things:local is a portal and does not use --http; set it up in code" in result.stderr
 
 
 @pytest.mark.parametrize(

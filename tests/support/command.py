@@ -19,7 +19,7 @@ ROOT = pathlib.Path(portal.__file__).parent.parent
 TIMEOUT = 30.0
 
 
-def run(*arguments: str, stdin: str | None = None) -> Result:
+def run(*arguments: str, stdin: str | bytes | None = None) -> Result:
     """Run the command in this process."""
     return CliRunner().invoke(main, list(arguments), input=stdin, prog_name="portal")
 

@@ -81,7 +81,8 @@ def _name_of(schema: Any, depth: int = 0) -> str:
     if not isinstance(schema, dict):
         return "nothing" if schema is False else "anything"
     if isinstance(schema.get("title"), str):
-        return shorten(schema["title"]).strip("'")
+        title = shorten(schema["title"]).strip("'")
+        return f"{title} (one of {shorten(schema['enum'])})" if isinstance(schema.get("enum"), list) else title
     if isinstance(schema.get("$ref"), str):
         return shorten(schema["$ref"].rpartition("/")[2]).strip("'")
     if "const" in schema:

@@ -147,7 +147,7 @@ class Worker(BaseWorker):  # type: ignore[misc]  # gunicorn has no types
         if not _is_portal(self.wsgi) and self.reloader is None:
             raise AppImportError(
                 f"the application must be an HTTPPortal, got {type(self.wsgi).__name__}; "
-                "use --worker-class gthread for a WSGI application"
+                "use --worker-class gthread for a WSGI application, or portal.http.host(HTTPPortal(), application)"
             )
 
     def run(self) -> None:

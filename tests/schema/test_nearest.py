@@ -108,6 +108,7 @@ def test_the_faults_of_the_nearest_alternative_are_listed(hint: Any, value: Any,
     ("schemas", "words"),
     [
         ([{"title": "Cat"}, {"$ref": "#/$defs/Dog"}], "Cat or Dog"),
+        ([{"title": "Size", "enum": ["s", "m"]}, {"type": "null"}], "Size (one of ['s', 'm']) or null"),
         ([{"type": ["string", "null"]}, True, False], "a string or null, anything or nothing"),
         ([{"const": 1}, {"enum": ["a"]}, {"minimum": 1}], "1, one of ['a'] or another form"),
         ([{"type": "string", "format": "date"}] * 2, "a string (date)"),

@@ -313,7 +313,7 @@ def test_a_changed_file_reloads(tmp_path: pathlib.Path, broken: str) -> None:
     ("options", "target", "said"),
     [
         (("--certfile", "served_module.py"), "served_module:served", "set the certificates of the portal"),
-        ((), "served_module:application", "the application must be an HTTPPortal"),
+        ((), "served_module:application", "or portal.http.host(HTTPPortal(), application)"),
     ],
 )
 def test_unusable_settings_are_rejected(

@@ -100,19 +100,23 @@ def _form_params(
         left -= part.size
         if left < 0:
             raise ProtocolError(f"the fields of a form must have at most {_MAX_FIELD} bytes together", status=413)
-        params[part.name] = _field(content.read_at(part.start, part.size), part, properties.get(part.name), decoder)
+        try:
+            params[part.name] = _field(content.read_at(part.start, part.size), part, properties.get(part.name), decoder)
+        except UnicodeDecodeError:
+            words = f"the field {part.name[:80]!r} must be UTF-8 text"
+            raise SerializationError(f"{words}; the fields for files are {', '.join(kinds)}"[:500]) from None
     return params
 
 
 def _field(data: bytes, part: Part, schema: Any, decoder: BodyDecoder) -> Any:
-    """Return the value of a field: JSON if it says so, or if the parameter accepts no text and the field is JSON."""
+    """Return the value of a field: JSON if it says so, or if the parameter accepts no text and the field is JSON.
+
+    Raises: UnicodeDecodeError; SerializationError for JSON that cannot be decoded.
+    """
     media = (part.type or "").partition(";")[0].strip().lower()
     if media == JSON:
         return decode_body(data, decoder)
-    try:
-        text = data.decode()
-    except UnicodeDecodeError:
-        raise SerializationError(f"the field {part.name[:80]!r} must be UTF-8 text") from None
+    text = data.decode()
     if _is_text(schema):
         return text
     try:

@@ -51,6 +51,8 @@ def test_a_form_has_files_and_parameters(http: HTTPPortal) -> None:
     assert found.json() == ["ä.png", "image/png", 3, "3", 200, ["a"]]
     wrong = requests.post(url, files=files, data={"width": "wide"}, timeout=30)
     assert [fault["path"] for fault in wrong.json()["errors"]] == ["/title", "/width"]
+    misspelt = requests.post(url, files={"foto": ("a.png", b"\xff", "image/png")}, timeout=30)
+    assert misspelt.json()["detail"] == "the field 'foto' must be UTF-8 text; the fields for files are photo"
     twice = requests.post(url, files=[("photo", b"a"), ("photo", b"b")], timeout=30)
     assert twice.json()["errors"][0]["message"] == "must be sent once"
     data = {"data": b64encode(b"abc").decode(), "name": "a.png"}

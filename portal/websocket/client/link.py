@@ -136,7 +136,7 @@ class Link:
         """Wait for the end of a call. Return False at the deadline. One that is alone receives its response itself."""
         if (transport := self._transport) is not None:
             if exchange.resumable and len(self._pending) == 1 and not self._subscribers:
-                transport.receive_until(lambda: exchange.finished or self._transport is not transport, deadline)
+                transport.receive_until(lambda: exchange.finished, deadline)
                 if exchange.finished and not self._pending and not self._subscribers:
                     return True
             transport.hand_over()  # others wait

@@ -150,7 +150,9 @@ class Transport:
             self._reader.watch(self)
 
     def receive_until(self, is_done: Callable[[], bool], deadline: float | None) -> bool:
-        """Receive in the thread of a caller until `is_done` or the deadline, which saves a hand-over between threads.
+        """Receive in the thread of a caller, which saves a hand-over between threads.
+
+        It ends when `is_done`, at the deadline, or with the connection, perhaps before the owner is told of that.
 
         Returns: False if that is not possible now: another thread receives, or bytes wait to be sent.
         """
@@ -163,7 +165,7 @@ class Transport:
                 if began:
                     self._caller.begin(self._sock.fileno())
             if began:
-                self._caller.receive_until(is_done, deadline)
+                self._caller.receive_until(lambda: self._ended or is_done(), deadline)
             return began
         finally:
             with self._lock:

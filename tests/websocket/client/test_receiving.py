@@ -174,6 +174,27 @@ def test_a_connection_that_ends_while_a_caller_receives(rig: Rig) -> None:
     assert not rig.receive(lambda: True)
 
 
+def test_a_caller_returns_if_it_looks_before_the_owner_knows_that_the_connection_has_ended(rig: Rig) -> None:
+    began, returned = threading.Event(), threading.Event()
+
+    def receive() -> None:
+        rig.receive(lambda: began.set() or rig.owner.lost.is_set())  # type: ignore[func-returns-value]
+        returned.set()
+
+    def on_lost(transport: Transport, code: int, reason: str) -> None:
+        came_back.append(returned.wait(WAIT))
+        rig.owner.lost.set()
+
+    came_back: list[bool] = []
+    rig.owner.on_lost = on_lost  # type: ignore[method-assign]
+    thread = threading.Thread(target=receive)
+    thread.start()
+    assert began.wait(WAIT)
+    rig.transport.abort("scripted")
+    thread.join(2 * WAIT)
+    assert came_back == [True]
+
+
 def test_the_descriptor_stays_open_while_a_caller_receives(rig: Rig) -> None:
     began, done = threading.Event(), threading.Event()
     seen: list[int] = []

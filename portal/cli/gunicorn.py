@@ -12,6 +12,7 @@ from time import monotonic
 from typing import Any, cast
 
 from ..serving.gunicorn import Worker as PortalWorker
+from ..serving.loaded_objects import freeze_loaded_objects
 from ..serving.switch_interval import shorten_switch_interval
 from .announce import announce
 from .handover import read_options
@@ -65,6 +66,7 @@ def from_environment() -> ServedProcess:
     settings["origins"] = tuple(settings["origins"])
     served = served_portals(where, websocket, **settings)
     publish(load_all(targets, settings["debug"]), served, ExitStack())
+    freeze_loaded_objects()
     return ServedProcess(served)
 
 

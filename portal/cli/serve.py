@@ -20,6 +20,7 @@ import click
 from click.core import ParameterSource
 
 from .._internal.log import get_logger
+from ..serving.loaded_objects import freeze_loaded_objects
 from ..serving.switch_interval import shorten_switch_interval
 from .announce import announce
 from .errors import FAILED, reported
@@ -189,6 +190,7 @@ def serve(
         signals = StopSignals(on_hangup=partial(_reload_certificates, portals))
         for portal in portals:
             portal.start()
+        freeze_loaded_objects()
         needs_credential = bool(options["tokens"] or options["auth"])
         announce(portals, served.http, where, as_json, needs_credential=needs_credential)
         wait_and_watch(portals, signals)

@@ -92,9 +92,9 @@ def fault_finder(schema: dict[str, Any], formats: bool) -> Callable[[Any], list[
         try:
             for fault in chain.from_iterable(map(_faults, validator.iter_errors(value))):
                 found.setdefault((fault.path, fault.rule, fault.message), fault)
-                length -= fault.length
                 if len(found) > MAX_FAULTS or length < 0:
-                    break
+                    break  # with one more than are listed, so that the list says that there are more
+                length -= fault.length
         except ReportEnded:
             counters.reports.add()
             found[("", "faults", "")] = Fault("", "the list of faults was ended; there may be more", "faults")

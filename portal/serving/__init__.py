@@ -4,6 +4,7 @@ from .config import ServingConfig
 from .connections.channel import Channel
 from .io.tls import Certificate, TLSConfig
 from .listener import Listener
+from .loaded_objects import freeze_loaded_objects
 from .messages.app import App
 from .messages.request import EarlyResponder, Request, Response
 from .messages.upgraded import Run, Upgraded, Work
@@ -22,5 +23,6 @@ __all__ = [
     "TLSConfig",
     "Upgraded",
     "Work",
+    "freeze_loaded_objects",
     "shorten_switch_interval",
 ]

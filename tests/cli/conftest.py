@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import sys
 
@@ -12,6 +13,7 @@ from portal.cli import serve as serve_module
 from portal.examples.orders import service
 
 TARGETS = '''
+import gc
 import signal
 import threading
 from portal import ApiKeyAuth, BearerAuth, Function, HTTPPortal, JWTAuth, LocalPortal, Service, function, service
@@ -21,6 +23,9 @@ def plain(a: int = 1) -> int:
     return a
 
 made = function(plain)
+
+def frozen() -> int:
+    return gc.get_freeze_count()
 
 @service(name="shop")
 class Shop:
@@ -86,6 +91,8 @@ def stopped(monkeypatch):
             return True
 
     monkeypatch.setattr(serve_module, "StopSignals", Stopped)
+    yield
+    gc.unfreeze()  # the process of the tests goes on
 
 
 @pytest.fixture(scope="module")

@@ -38,6 +38,17 @@ def test_serve_accepts(target, address, services):
     assert [row["name"] for row in printed["services"]] == services
 
 
+@pytest.mark.parametrize("options", [(), ("--workers", "2")], ids=["one", "workers"])
+def test_garbage_collections_leave_out_what_was_loaded(here, options):
+    if options:
+        pytest.importorskip("gunicorn")
+    with (
+        serving(here, "served_things:frozen", "--http", "127.0.0.1:0", "--json", *options) as server,
+        Consumer() as consumer,
+    ):
+        assert consumer.call_at(first_address(server)) > 10_000
+
+
 @pytest.mark.usefixtures("here", "stopped")
 def test_serve_prints_one_address_per_line():
     result = run("serve", "served_things:plain", "served_things:instance", "--http", "[::1]:0")

@@ -33,6 +33,7 @@ from portal import (
 from portal.auth import hash_password
 from portal.http import AuthFailureLimit, Compression
 from portal.serving import ServingConfig
+from portal.serving.loaded_objects import freeze_loaded_objects
 from portal.serving.switch_interval import shorten_switch_interval
 
 _waits = threading.Event()  # never set; a wait that does not load the processor
@@ -150,6 +151,7 @@ def main() -> None:
             portal.apply(one)
         for one in protected(portal, issuer):
             stack.enter_context(one).apply(decline)
+        freeze_loaded_objects()  # as `portal serve` does
         print(portal.port, flush=True)
         for _ in sys.stdin:
             gc.collect()

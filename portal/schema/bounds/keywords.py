@@ -44,7 +44,7 @@ def start_report() -> None:
     """Give the report that this thread begins its allowance."""
     allowed = limits()
     _time.start(allowed.report_time, allowed.report_time)
-    _text.left, _text.alternatives = allowed.report_text, _MAX_ALTERNATIVES
+    _text.left, _text.alternatives = allowed.pattern_text, _MAX_ALTERNATIVES
 
 
 def take_step() -> None:

@@ -21,7 +21,8 @@ class ValidationLimits:
 
     Attributes:
         report_time: seconds that the list of a value's faults may take. The deadline of the call ends it earlier.
-        report_text: characters of that list, and of the text that it matches with patterns.
+        report_text: characters of that list.
+        pattern_text: characters of values and names that are matched with patterns for that list.
         pattern_time: seconds of processor time that the costly patterns of one value may take. It is then rejected.
         max_schemas: how many schemas may be in one JSON Schema, definitions included.
         max_expansion: how many of them may apply to one value, with every reference followed.
@@ -32,7 +33,8 @@ class ValidationLimits:
     """
 
     report_time: float = 1.0
-    report_text: int = 1024 * 1024
+    report_text: int = 64 * 1024
+    pattern_text: int = 1024 * 1024
     pattern_time: float = 1.0
     max_schemas: int = 5_000
     max_expansion: int = 5_000
@@ -40,6 +42,7 @@ class ValidationLimits:
     def __post_init__(self) -> None:
         positive_seconds("validation.report_time", self.report_time, below=_DAY)
         size("validation.report_text", self.report_text)
+        size("validation.pattern_text", self.pattern_text)
         positive_seconds("validation.pattern_time", self.pattern_time, below=_DAY)
         count("validation.max_schemas", self.max_schemas)
         count("validation.max_expansion", self.max_expansion)

@@ -103,48 +103,51 @@ class _Bell:
 
 
 class _EpollPoller:
-    """epoll of Linux. A change by another thread takes effect on a running wait; see epoll_ctl(2)."""
+    """epoll of Linux. A change by another thread takes effect on a running wait; see epoll_ctl(2).
+
+    No lock is held during a change: its thread would keep it while it waits for the interpreter's lock, and all other
+    threads would wait for both. So `close` only drops the reference. The descriptor is closed when no thread is within
+    a change any more, and no change reaches another descriptor of the same number.
+    """
 
     def __init__(self, busy_poll: float) -> None:
-        self._epoll = select.epoll()
-        self._wait = BusyPoll(lambda timeout: self._epoll.poll(timeout, _BATCH), busy_poll).wait
+        self._epoll: select.epoll | None = select.epoll()
+        self._wait = BusyPoll(lambda timeout: self._opened().poll(timeout, _BATCH), busy_poll).wait
         self._ready = select.EPOLLIN | select.EPOLLRDHUP
         self._hangup = select.EPOLLRDHUP | select.EPOLLONESHOT
-        self._lock = new_lock()  # held during a change, so that none reaches a descriptor that `close` has freed
         self._bell = _Bell()
         self._epoll.register(self._bell.out.fileno(), select.EPOLLIN)
 
+    def _opened(self) -> select.epoll:
+        epoll = self._epoll
+        if epoll is None:
+            raise ValueError("the poller is closed")
+        return epoll
+
     def listen(self, fd: int) -> None:
         # If several processes wait at the same socket, the kernel needs to wake only one.
-        with self._lock:
-            self._epoll.register(fd, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+        self._opened().register(fd, select.EPOLLIN | select.EPOLLEXCLUSIVE)
 
     def add(self, fd: int) -> None:
-        with self._lock:
-            self._epoll.register(fd, self._ready)
+        self._opened().register(fd, self._ready)
 
     def arm(self, fd: int, output: bool = False) -> None:
-        self._modify(fd, self._ready | select.EPOLLOUT if output else self._ready)
+        self._opened().modify(fd, self._ready | select.EPOLLOUT if output else self._ready)
 
     def disarm(self, fd: int) -> None:
         # The kernel reports a broken connection all the same. With one-shot it does so once only.
-        self._modify(fd, select.EPOLLONESHOT)
+        self._opened().modify(fd, select.EPOLLONESHOT)
 
     def arm_hangup(self, fd: int, output: bool = False) -> bool:
-        self._modify(fd, self._hangup | select.EPOLLOUT if output else self._hangup)
+        self._opened().modify(fd, self._hangup | select.EPOLLOUT if output else self._hangup)
         return True
 
     def arm_output(self, fd: int) -> None:
-        self._modify(fd, select.EPOLLOUT)
-
-    def _modify(self, fd: int, events: int) -> None:
-        with self._lock:
-            self._epoll.modify(fd, events)
+        self._opened().modify(fd, select.EPOLLOUT)
 
     def forget(self, fd: int) -> None:
         try:
-            with self._lock:
-                self._epoll.unregister(fd)
+            self._opened().unregister(fd)
         except (OSError, ValueError):
             return  # it is not registered any more
 
@@ -160,8 +163,7 @@ class _EpollPoller:
         self._bell.ring()
 
     def close(self) -> None:
-        with self._lock:
-            self._epoll.close()
+        self._epoll = None
         self._bell.close()
 
 

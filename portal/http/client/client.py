@@ -182,7 +182,7 @@ class HTTPClient:
         return self._transport.stats() if isinstance(self._transport, SessionTransport) else {}
 
     def close(self) -> None:
-        """Close idle connections; connections in use close after their response."""
+        """Close idle connections. From now on, each connection closes after its response, those of later calls, too."""
         self._transport.close()
 
     # describing

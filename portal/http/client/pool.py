@@ -50,6 +50,7 @@ class ConnectionPools:
         self._sockets = dict(sockets)
         self._lock = new_lock()  # guards adding and removing pools
         self._pools: dict[tuple[str, int], ConnectionPool] = {}
+        self._closed = False
 
     def __len__(self) -> int:
         """Return the number of servers with a pool."""
@@ -69,6 +70,9 @@ class ConnectionPools:
         host, port = address.host, address.port or self._default_port
         with self._lock:
             made = self._make_pool(host, port, self.socket_path(address))
+            if self._closed:
+                made.close()  # it keeps no connection, which nobody would close
+                return made
             pool = self._pools.setdefault((host, port), made)
             while len(self._pools) > _MAX_POOLS:
                 evicted.append(self._pools.pop(next(iter(self._pools))))
@@ -81,8 +85,9 @@ class ConnectionPools:
         return ConnectionPool(host, port, self._limits, path=path)
 
     def close(self) -> None:
-        """Close idle connections; connections in use close after their response. A later call connects again."""
+        """Close idle connections. From now on, each connection closes after its response, those of later calls, too."""
         with self._lock:
+            self._closed = True
             pools, self._pools = list(self._pools.values()), {}
         for pool in pools:
             pool.close()

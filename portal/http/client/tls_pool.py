@@ -40,7 +40,7 @@ class TLSConnectionPools(ConnectionPools):
         return TLSConnectionPool(host, port, self._limits, self._context)
 
     def close(self) -> None:
-        """Close idle connections; connections in use close after their response. A later call connects again."""
+        """Close idle connections. From now on, each connection closes after its response, those of later calls, too."""
         with self._lock:
             self._context = None
         super().close()

@@ -86,6 +86,17 @@ def test_a_connection_that_comes_back_after_close_is_closed(listening: socket.so
     assert not is_open(used)
 
 
+def test_closed_pools_keep_no_connection_of_a_later_call(listening: socket.socket) -> None:
+    pools = ConnectionPools(ConnectionLimits(), {})
+    pools.close()
+    address = Address.parse(f"http://127.0.0.1:{listening.getsockname()[1]}/a")
+    connection = pools.acquire(address, None)
+    assert is_open(connection)
+    connection._owner.put(connection)
+    assert not is_open(connection)
+    assert len(pools) == 0
+
+
 def test_a_server_that_does_not_listen_was_sent_nothing() -> None:
     pool = ConnectionPool("127.0.0.1", free_port(), ConnectionLimits())
     with pytest.raises(NotSent):

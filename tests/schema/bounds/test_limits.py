@@ -13,7 +13,14 @@ from portal.schema.bounds.limits import Allowance, limits
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("report_time", 0), ("report_time", True), ("report_text", 0), ("pattern_text", -1), ("pattern_time", -1.0), ("max_expansion", 1.5)],
+    [
+        ("report_time", 0),
+        ("report_time", True),
+        ("report_text", 0),
+        ("pattern_text", -1),
+        ("pattern_time", -1.0),
+        ("max_expansion", 1.5),
+    ],
 )
 def test_a_wrong_limit_is_rejected(setting: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=f"validation.{setting} must be"):

@@ -1,7 +1,8 @@
 """JobQueue: decides which job may run. It knows no threads and runs nothing.
 
 A job has keys, such as its function and its client. A key has limits: how many jobs with it may run, and how many may
-wait. A job whose key is full waits, and jobs without that key overtake it.
+wait. A job whose key is full waits, and jobs without that key overtake it. So do jobs whose function and client have
+fewer running jobs. So one function, or one client, does not make the others wait.
 """
 
 from __future__ import annotations
@@ -137,14 +138,26 @@ class JobQueue(Generic[Job]):
     def _start_waiting(self) -> list[Job]:
         started: list[Job] = []
         while self._waiting and self.has_place:
-            row = next((row for row in self._waiting.items() if self._full.isdisjoint(row[1][1])), None)
-            if row is None:
+            number = self._next_waiting()
+            if number is None:
                 break
-            number, (job, wanted) = row
+            job, wanted = self._waiting[number]
             self._remove(number)
             self._start(wanted)
             started.append(job)
         return started
+
+    def _next_waiting(self) -> int | None:
+        """Return the number of the job that runs next: the oldest of those whose keys have the fewest running jobs."""
+        found, fewest = None, 0
+        for number, (_, keys) in self._waiting.items():
+            if self._full.isdisjoint(keys):
+                running = max((self._running_by_key.get(key, 0) for key in keys), default=0)
+                if not running:
+                    return number
+                if found is None or running < fewest:
+                    found, fewest = number, running
+        return found
 
     @property
     def abandoned(self) -> int:

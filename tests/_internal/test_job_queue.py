@@ -53,9 +53,12 @@ def test_what_runs_waits_and_is_rejected(jobs: list[str], outcomes: str) -> None
         (["f1 c1", "f1 c1", "f2 c1"], ["f1 c2", "f2 c1"], "f1 c1", [0, 1]),  # each key lets one job run
         (["f1 c1", "f1 c1", "f2 c1"], ["f1 c1", "f1 c1"], "f2 c1", []),
         (["f1", "f1", "f2", "f2"], ["f1", "f3"], "f2", [1]),  # the first one still waits for its key
+        (["f1", "f2", "f2", "c1"], ["f1", "f3"], "f2", [1]),  # no other job of its function runs
+        (["f1", "f2", "f2", "c1"], ["f1 c2", "f3 c1", "f4 c2"], "f2", [2]),  # nor of its client
+        (["f1", "f2", "f2", "c1"], ["f1", "f2"], "f2", [0]),  # of equal ones the oldest
     ],
 )
-def test_the_oldest_job_whose_keys_have_room_runs_next(
+def test_the_oldest_job_whose_keys_have_the_fewest_running_jobs_runs_next(
     running: list[str], waiting: list[str], ends: str, starts: list[int]
 ) -> None:
     queue: JobQueue[int] = JobQueue(4, 3, LIMITS)
@@ -160,10 +163,14 @@ class QueueMachine(RuleBasedStateMachine):
     def may_run(self, wanted: Keys) -> bool:
         return len(self.running) < 4 and not any(map(self.is_full, wanted))
 
+    def load(self, wanted: Keys) -> int:
+        return max((self.count(self.running, key) for key in wanted), default=0)
+
     def start(self, started: list[int]) -> None:
         for number in started:
+            able = [one for one, wanted in self.waiting.items() if self.may_run(wanted)]
+            assert number == min(able, key=lambda one: (self.load(self.waiting[one]), one))
             wanted = self.waiting.pop(number)
-            assert self.may_run(wanted)
             self.running[number] = wanted
 
     @rule(function=st.sampled_from("1234"), client=st.sampled_from("123"), kinds=st.sampled_from(["", "f", "c", "fc"]))

@@ -14,6 +14,7 @@ from ..context import CallContext
 from ..errors import ConfigError, PortalError, RegistryError, TransportError
 from ..processes.futures import wait_for_job
 from ..processes.jobs import Job
+from .bridge import future_of
 from .chunk import ChunkResult, run_chunk
 
 __all__ = ["ClusterConnection"]
@@ -174,9 +175,9 @@ class ClusterConnection:
         kind = "portal" if idempotent else "portal-once"
         key = f"{kind}-{name}-{uuid.uuid4().hex}"  # a key of its own, as Dask runs equal calls once otherwise
         try:
-            executor = client.get_executor(pure=False)
             link = self._prepared
-            found: Future[ChunkResult] = executor.submit(run_chunk, data, list(calls), dict(facts), key=key)
+            task = client.submit(run_chunk, data, list(calls), dict(facts), key=key, pure=False)
+            found: Future[ChunkResult] = future_of(task, client.loop)
         except Exception as error:  # what cannot be pickled, or a client that was closed meanwhile
             message = f"the call of {name} cannot be sent to the cluster: {type(error).__name__}: {error}"
             raise TransportError(message, delivery="not_sent", cause=error) from error

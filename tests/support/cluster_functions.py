@@ -79,6 +79,14 @@ def square_or_die(n: int, path: str) -> int:
 
 
 @function
+def note_and_wait(path: str) -> int:
+    """Note the run, and wait until nobody writes to a FIFO any more."""
+    _note(path)
+    Path(f"{path}.end").read_text(encoding="ascii")
+    return os.getpid()
+
+
+@function
 def block(path: str) -> None:
     """Write to a FIFO, and wait until another one is written."""
     Path(path).write_text("started", encoding="ascii")

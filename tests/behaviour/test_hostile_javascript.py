@@ -125,7 +125,7 @@ class Attacked:
             wait_until(lambda: self.replaced())
         assert stats["waiting"] == 0
         found = set(psutil.Process().children(recursive=True)) - self.older
-        return [one for one in found if one.status() != psutil.STATUS_ZOMBIE]
+        return [one for one in found if is_alive(one)]
 
     def replaced(self) -> bool:
         (stats,) = self.portal.stats()["engines"].values()
@@ -134,6 +134,13 @@ class Attacked:
     def close(self) -> None:
         self.portal.close()
         self.consumer.close()
+
+
+def is_alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:  # it has ended since it was listed
+        return False
 
 
 def wait_until(holds: Callable[[], bool], seconds: float = 30.0) -> None:

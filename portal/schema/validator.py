@@ -76,7 +76,7 @@ class Validator:
             return []
         found = json_faults(value)
         if found and (found[0].rule == "depth" or found[-1].rule == "faults"):
-            return found
+            return limit_faults(found, limits().report_text)
         seen = {fault.path for fault in found}
         data = copy_json(value) if found else value  # pure JSON data is not copied: that takes long if it is large
         found += [fault for fault in self._schema_faults(data) if fault.path not in seen]

@@ -16,6 +16,7 @@ from ..processes.futures import wait_for_job
 from ..processes.jobs import Job
 from .bridge import future_of
 from .chunk import ChunkResult, run_chunk
+from .scheduler_address import SchedulerAddress
 
 __all__ = ["ClusterConnection"]
 
@@ -27,7 +28,8 @@ class ClusterConnection:
     """Submits chunks of calls to a scheduler, and keeps what is published there. It connects at its first use.
 
     Args:
-        scheduler: "host:port", or a `distributed.Client`, which is not closed here.
+        scheduler: "host:port", "tcp://host:port", "tls://host:port", or a `distributed.Client`, which is not closed
+            here.
 
     Raises: ConfigError for another value, or if the package distributed is not installed.
 
@@ -44,12 +46,9 @@ class ClusterConnection:
             )
             raise ConfigError(message, path="dask", hint=hint) from None
         given = isinstance(scheduler, self._distributed.Client)
-        if not given and not (isinstance(scheduler, str) and scheduler):
-            raise ConfigError.invalid("dask.scheduler", scheduler, '"host:port" or a distributed.Client')
         self._given = scheduler if given else None
-        address = str(scheduler.scheduler.address) if given else scheduler
-        self.authority: str = address.rpartition("://")[2]
-        self._url = address if "://" in address else f"tcp://{address}"
+        address = SchedulerAddress.of_client(scheduler) if given else SchedulerAddress.parse(scheduler)
+        self.authority, self._url = address.authority, address.url
         self._lock = new_lock()  # guards `_client` and `_closed`
         self._closed = False
         self.after_fork()

@@ -62,7 +62,8 @@ class DaskPortal(Portal):
     portal publishes it anew within two seconds after a restart.
 
     Args:
-        scheduler: "host:port", or a `distributed.Client`, which is not closed with the portal.
+        scheduler: "host:port", "tcp://host:port", "tls://host:port", or a `distributed.Client`, which is not closed
+            with the portal.
         name: the portal's own name.
         unique_ids: "fingerprint" or "random" last segments of addresses.
         timeout: seconds for a call without a deadline; None for no limit.

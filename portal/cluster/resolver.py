@@ -21,6 +21,7 @@ from .causes import unpack_error
 from .chunk import ChunkResult, Outcome
 from .connection import ClusterConnection
 from .mapping import Progress, map_chunks
+from .scheduler_address import require_port
 
 __all__ = ["ClusterFunction", "DaskResolver"]
 
@@ -239,6 +240,7 @@ def _checked(address: Address | str) -> Address:
     if target.scheme != "dask":
         message = f"the scheme of {target} must be dask, got {target.scheme}"
         raise AddressError(message, position=0, reason="wrong scheme", address=target)
+    require_port(target)
     return target
 
 

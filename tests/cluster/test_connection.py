@@ -17,7 +17,7 @@ from tests.support.ports import free_port
 pytestmark = quiet
 
 
-@pytest.mark.parametrize("scheduler", ["", None, 5])
+@pytest.mark.parametrize("scheduler", ["", None, "host"])
 def test_other_schedulers_are_rejected(scheduler: Any) -> None:
     with pytest.raises(ConfigError, match=r"dask\.scheduler must be"):
         ClusterConnection(scheduler)

@@ -13,6 +13,7 @@ from portal import (
     AuthorizationError,
     CallContext,
     CallTimeout,
+    Consumer,
     FunctionError,
     ProtocolError,
     RegistryError,
@@ -35,6 +36,15 @@ def function() -> ClusterFunction:
 def test_other_schemes_are_rejected() -> None:
     with pytest.raises(AddressError):
         DaskResolver().resolve_function("http://host/add")
+
+
+@pytest.mark.parametrize("address", ["dask://host/add", "dask://host:0/add", "dask://host"])
+def test_an_address_without_a_port_is_rejected_at_once(address: str) -> None:
+    with Consumer() as consumer:
+        for question in (consumer.resolve, consumer.list_at):
+            with pytest.raises(AddressError, match="must have the port of a scheduler") as caught:
+                question(address)
+            assert not caught.value.may_have_executed
 
 
 def test_one_connection_for_each_scheduler() -> None:

@@ -14,6 +14,7 @@ from .._internal.settings import require
 from ..context import Identity
 from ..errors import AuthenticationError, AuthorizationError, ConfigError, OverloadedError, RateLimitError
 from .authenticators import ApiKeyAuth, Authenticator, BasicAuth, BearerAuth, CertificateAuth, CredentialSource
+from .missing import missing_credential
 from .passwords import hash_password
 from .request_view import RequestView
 from .secrets import failure_origin
@@ -106,14 +107,7 @@ def authenticate(authenticators: Iterable[Authenticator], request: CredentialSou
         if found is not None:
             _log.error("authentication failed: %s returned %s, not an Identity", _name(one), type(found).__name__)
             raise _challenging(AuthenticationError(_UNCHECKED), asked, one)
-    raise _challenging(AuthenticationError(_missing(asked)), asked)
-
-
-def _missing(asked: tuple[Authenticator, ...]) -> str:
-    """Return the message to a client without a credential. It names headers that only this server knows."""
-    message = "a credential is required and none was sent"
-    wanted = [words for one in asked if isinstance(words := getattr(one, "wanted", None), str)]
-    return f"{message} in {' or '.join(wanted)}" if wanted and len(wanted) == len(asked) else message
+    raise _challenging(AuthenticationError(missing_credential(asked, request)), asked)
 
 
 def _rejection_by(one: Authenticator, asked: tuple[Authenticator, ...], error: Exception) -> Exception:

@@ -31,17 +31,43 @@ def _cookie_of(request: CredentialSource) -> str | None:
     """Return the Cookie header of a request that no page of another origin has caused."""
     headers = request.headers
     cookie = headers.get("cookie")
-    if cookie is None or len(cookie) > _MAX_COOKIE:
+    if cookie is None:
         return None
-    site, origin, host = headers.get("sec-fetch-site", "same-origin"), headers.get("origin"), headers.get("host", "")
-    is_own = site in ("same-origin", "none")
-    if is_own and (origin is None or origin.lower().partition("://")[2] == host.lower()):
+    reason = _reason_to_ignore(headers, cookie)
+    if reason is None:
         return cookie
-    # Not a warning: any page can cause it. The client is told that no credential was sent.
+    # Not a warning: any page can cause it.
     _log.debug(
-        "ignored the cookie of a page of another origin: origin=%.100r host=%.100r site=%.40r", origin, host, site
+        "ignored the cookie, because %s: origin=%.100r host=%.100r site=%.40r",
+        reason,
+        headers.get("origin"),
+        headers.get("host", ""),
+        headers.get("sec-fetch-site", "same-origin"),
     )
     return None
+
+
+def _reason_to_ignore(headers: Mapping[str, str], cookie: str) -> str | None:
+    if len(cookie) > _MAX_COOKIE:
+        return f"the Cookie header has more than {_MAX_COOKIE:,} characters"
+    site, origin, host = headers.get("sec-fetch-site", "same-origin"), headers.get("origin"), headers.get("host", "")
+    is_own = site in ("same-origin", "none")
+    if not is_own:
+        return "Sec-Fetch-Site says that a page of another origin sent the request"
+    if origin is not None and origin.lower().partition("://")[2] != host.lower():
+        return "Origin is not that of the Host header"
+    return None
+
+
+def _ignored(request: CredentialSource, name: str) -> str | None:
+    """Return what became of the session's cookie in a request without an identity, or None if it has no such cookie."""
+    cookie = request.headers.get("cookie", "")
+    if all(part.partition("=")[0].strip() != name for part in cookie.split(";")):
+        return None
+    reason = _reason_to_ignore(request.headers, cookie)
+    if reason is None:
+        return "the session cookie was sent, but not that of a user who is logged in"
+    return f"the session cookie was ignored, because {reason}"
 
 
 class FlaskSession:
@@ -82,6 +108,10 @@ class FlaskSession:
         }
         session = self._app.session_interface.open_session(self._app, self._app.request_class(environ))
         return None if not session else self._identify(session)
+
+    def ignored(self, request: CredentialSource) -> str | None:
+        """Return why the cookie of the session was ignored, or None."""
+        return _ignored(request, self._app.config["SESSION_COOKIE_NAME"])
 
 
 def _flask_identity(session: Mapping[str, Any]) -> Identity | None:
@@ -136,6 +166,12 @@ class DjangoSession:
             return self._identify(user)
         finally:
             close_old_connections()
+
+    def ignored(self, request: CredentialSource) -> str | None:
+        """Return why the cookie of the session was ignored, or None."""
+        from django.conf import settings
+
+        return _ignored(request, settings.SESSION_COOKIE_NAME)
 
 
 def _django_identity(user: Any) -> Identity:

@@ -26,6 +26,7 @@ from ..errors.failure import is_raised_by_signal
 
 __all__ = [
     "DeadlineWatch",
+    "StreamProgress",
     "cancelled_error",
     "expired_error",
     "limit_deadline",
@@ -35,6 +36,7 @@ __all__ = [
 ]
 
 _log = get_logger("portal.calls")
+_EARLY = 0.05  # seconds by which a wait for a deadline may end too early
 
 
 def limit_deadline(context: CallContext, limit: float) -> None:
@@ -44,24 +46,57 @@ def limit_deadline(context: CallContext, limit: float) -> None:
         context.watched = False
 
 
-def timeout_error(
-    context: CallContext, name: str, timeout: float | None = None, *, streaming: bool = False
-) -> CallTimeout:
+def timeout_error(context: CallContext, name: str, timeout: float | None = None) -> CallTimeout:
     """Return the error for a call of `name` that has passed its deadline, on either side of a transport.
 
     Args:
         context: the context of the call.
         name: the function or address, for the message.
         timeout: seconds that the call was given, where known.
-        streaming: whether it is a stream, whose items may have arrived.
     """
-    after = " in time" if timeout is None else f" within {timeout:.2g} s"
-    words = f"the stream of {name} did not end" if streaming else f"{name} did not respond"
+    after = "in time" if timeout is None else f"within {timeout:.2g} s"
     return CallTimeout(
-        f"{words}{after}; it may still be running",
+        f"{name} did not respond {after}; it may still be running",
         timeout=timeout,
         context={"request_id": context.request_id},
     )
+
+
+class StreamProgress:
+    """How far a stream has come, for the message of its CallTimeout.
+
+    Args:
+        context: the context of the call, at its start.
+        name: the function or address.
+
+    Attributes:
+        items: number of the items so far.
+
+    Threads: one counts; any may read.
+    """
+
+    __slots__ = ("_context", "_name", "_timeout", "items")
+
+    def __init__(self, context: CallContext, name: str) -> None:
+        self._context = context
+        self._name = name
+        self._timeout = context.remaining()
+        self.items = 0
+
+    def timeout_error(self) -> CallTimeout:
+        """Return the error for the stream, which has passed its deadline, or a shorter time limit between two items."""
+        context, timeout = self._context, self._timeout
+        left = context.remaining()
+        if left is not None and left < _EARLY:
+            words = f"did not end {'in time' if timeout is None else f'within {timeout:.2g} s'}"
+        else:
+            timeout, words = None, "did not continue in time"
+        after = f"after {self.items} item{'' if self.items == 1 else 's'}"
+        return CallTimeout(
+            f"the stream of {self._name} {words}, {after}; it may still be running",
+            timeout=timeout,
+            context={"request_id": context.request_id},
+        )
 
 
 def uncalled_error(context: CallContext, name: str, hint: str = "the function was not called") -> CallTimeout:

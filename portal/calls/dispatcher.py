@@ -22,7 +22,15 @@ from ..errors import CallTimeout, PortalError
 from ..function import Function
 from ..processes.futures import remote_runner
 from ..processes.jobs import Runner
-from .deadlines import DeadlineWatch, cancelled_error, expired_error, limit_deadline, timeout_error, wait_for
+from .deadlines import (
+    DeadlineWatch,
+    StreamProgress,
+    cancelled_error,
+    expired_error,
+    limit_deadline,
+    timeout_error,
+    wait_for,
+)
 from .middleware import Call, Middleware, build_chain
 from .plugins import close_middleware, counters_of, resolve_middleware
 from .stream_worker import END, StreamWorker
@@ -56,12 +64,14 @@ def _middleware_failure(call: Call, error: Exception) -> PortalError:
     return PortalError(f"middleware around {call.function.name} failed", cause=error)
 
 
-def _producer(context: CallContext, items: Iterator[Any]) -> Callable[[], Any]:
+def _producer(context: CallContext, items: Iterator[Any], progress: StreamProgress) -> Callable[[], Any]:
     """Return a callable that returns the next item, or END, in the thread that calls it."""
 
     def produce() -> Any:
         with context.active():
-            return next(items, END)
+            item = next(items, END)
+        progress.items += 1
+        return item
 
     return produce
 
@@ -143,7 +153,8 @@ class Dispatcher:
             if context.deadline is None:
                 return self._run(call) if self._executor is None else self._run_in_worker(call)
             if on_deadline is not None and self._executor is None:
-                watched = self._watch_call(call, on_deadline)
+                late = partial(timeout_error, context, call.function.name, context.remaining())
+                watched = self._watch_call(context, on_deadline, late)
                 try:
                     return self._require_in_time(call, self._run(call))
                 finally:
@@ -161,14 +172,14 @@ class Dispatcher:
             limit_deadline(call.context, monotonic() + own)
         return call.context
 
-    def _watch_call(self, call: Call, on_deadline: Callable[[CallTimeout], object]) -> object:
-        context = call.context
+    def _watch_call(
+        self, context: CallContext, on_deadline: Callable[[CallTimeout], object], late: Callable[[], CallTimeout]
+    ) -> object:
         assert context.deadline is not None
-        timeout = context.remaining()
 
         def fire() -> None:
             try:  # first, or the function might respond that the caller has cancelled the call
-                on_deadline(timeout_error(context, call.function.name, timeout, streaming=call.streaming))
+                on_deadline(late())
             finally:
                 context.cancel()
 
@@ -248,9 +259,11 @@ class Dispatcher:
             stack.callback(worker.close)
             return worker.next
         stack.callback(close_and_log, items, f"the stream of {call.function.name}")
+        progress = StreamProgress(context, call.function.name)
         if not enforced and on_deadline is not None:
-            stack.callback(self._watch.discard, self._watch_call(call, on_deadline))
-        return _producer(context, items)
+            watched = self._watch_call(context, on_deadline, progress.timeout_error)
+            stack.callback(self._watch.discard, watched)
+        return _producer(context, items, progress)
 
     def stats(self) -> dict[str, Any]:
         """Return the numbers of calls started, failed and running now, and of calls that expired before they ran.

@@ -14,8 +14,7 @@ from typing import Any
 from .._internal.closing import close_and_log
 from .._internal.conditions import PoolFuture
 from ..context import CallContext
-from ..errors import CallTimeout
-from .deadlines import timeout_error, wait_for
+from .deadlines import StreamProgress, wait_for
 
 __all__ = ["END", "StreamWorker"]
 
@@ -39,7 +38,7 @@ class StreamWorker:
         self._items = items
         self._context = context
         self._name = name
-        self._timeout = context.remaining()
+        self._progress = StreamProgress(context, name)
         self._requests: SimpleQueue[Future[Any] | None] = SimpleQueue()  # None closes the stream
         try:
             executor.submit(self._work)
@@ -54,10 +53,9 @@ class StreamWorker:
         """
         future: Future[Any] = PoolFuture()
         self._requests.put(future)
-        return wait_for(future, self._context, self._name, self._late)
-
-    def _late(self) -> CallTimeout:
-        return timeout_error(self._context, self._name, self._timeout, streaming=True)
+        item = wait_for(future, self._context, self._name, self._progress.timeout_error)
+        self._progress.items += 1
+        return item
 
     def close(self) -> None:
         """Let the worker close the stream after the item in progress. This does not wait for it."""

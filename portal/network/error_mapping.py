@@ -17,7 +17,7 @@ from enum import Enum
 from types import TracebackType
 
 from ..address import Address
-from ..calls.deadlines import timeout_error
+from ..calls.deadlines import StreamProgress, timeout_error
 from ..context import CallContext
 from ..errors import (
     AddressError,
@@ -28,6 +28,7 @@ from ..errors import (
     SerializationError,
     TransportError,
 )
+from ..portal import is_unstarted
 from .dial import NotSent, StaleConnection
 from .proxies import Proxy
 
@@ -35,6 +36,7 @@ __all__ = ["FAILURES", "Failure", "as_os_error", "as_portal_error", "failure_of"
 
 #: Hint of an error after which the call must not be sent again by itself.
 MAY_HAVE_RUN = "the call may have been executed"
+_START_HINT = "the portal of this process at this address is not started; use `with portal:` or portal.start()"
 
 
 class Failure(Enum):
@@ -205,7 +207,11 @@ def as_os_error(error: Exception) -> OSError:
 
 
 def as_portal_error(
-    error: BaseException, address: Address, context: CallContext, proxy: Proxy | None = None
+    error: BaseException,
+    address: Address,
+    context: CallContext,
+    proxy: Proxy | None = None,
+    stream: StreamProgress | None = None,
 ) -> PortalError:
     """Return the portal error for an exception that was raised during a call.
 
@@ -215,21 +221,31 @@ def as_portal_error(
     Args:
         error: the exception of a library, or the result of `as_os_error`.
         proxy: the proxy through which the request was sent.
+        stream: the stream that had begun, for the message of a CallTimeout.
     """
     if isinstance(error, PortalError):
         return error
     kind = failure_of(error)
     if kind is Failure.TIMEOUT or (kind.sent and context.expired):
         context.cancel()
-        mapped: PortalError = timeout_error(context, str(address))
+        mapped: PortalError = timeout_error(context, str(address)) if stream is None else stream.timeout_error()
         mapped.scheme, mapped.address = address.scheme, str(address)
     else:
         server = address.authority if proxy is None else f"{address.authority} {_THROUGH_PROXY} {proxy.url}"
         mapped = _BUILDERS.get(kind, _transport_error)(kind, f"{server}: {_detail(error)}")
+        if kind is Failure.NOT_CONNECTED and proxy is None and (hint := _unserved_hint(address)):
+            mapped.hint = hint
         mapped.scheme, mapped.address = address.scheme, str(address)
         mapped.with_context(request_id=context.request_id)
     mapped.__cause__ = error
     return mapped
+
+
+def _unserved_hint(address: Address) -> str | None:
+    """Return why nothing can be listening at an address: it is of a portal of this process that is not started."""
+    if address.authority.endswith(":0"):
+        return "port 0 stands for a free port, which apply and start choose; use the address that apply returns"
+    return _START_HINT if is_unstarted(address) else None
 
 
 def located_protocol_error(error: ProtocolError, address: Address) -> ProtocolError:

@@ -76,10 +76,14 @@ class Expectation:
 
     def __str__(self) -> str:
         if self.minimum == self.maximum:
-            often = "never" if self.minimum == 0 else f"exactly {self.minimum} times"
+            often = "never" if self.minimum == 0 else f"exactly {_times(self.minimum)}"
         else:
-            often = f"at least {self.minimum} times" if self.maximum is None else f"at most {self.maximum} times"
+            often = f"at least {_times(self.minimum)}" if self.maximum is None else f"at most {_times(self.maximum)}"
         return f"{self.name}({format_params(self.params)}) {often}"
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
 
 
 def describe_failures(expectations: Iterable[Expectation], records: list[RecordedCall]) -> str:
@@ -92,7 +96,7 @@ def describe_failures(expectations: Iterable[Expectation], records: list[Recorde
             continue
         number = sum(expectation.matches(record) for record in records)
         if not expectation.is_met_by(number):
-            lines.append(f"expected {expectation}, called {number} times")
+            lines.append(f"expected {expectation}, called {_times(number)}")
             lines += [f"  near miss: {miss}" for miss in _near_misses(expectation, records)]
     lines += _order_faults(ordered, sorted(records, key=lambda record: record.started))
     if lines:

@@ -85,8 +85,8 @@ def test_the_log_has_the_reason_for_an_ignored_cookie(caplog: pytest.LogCaptureF
         assert FlaskSession(app).authenticate(request) is None
     (row,) = caplog.records
     assert row.getMessage() == (
-        "ignored the cookie of a page of another origin: origin='https://shop.example' host='inside:8080' "
-        "site='same-origin'"
+        "ignored the cookie, because Origin is not that of the Host header: origin='https://shop.example' "
+        "host='inside:8080' site='same-origin'"
     )
 
 
@@ -143,6 +143,8 @@ def ask(cookie, auth=DjangoSession()):
 assert ask(cookie) == Identity("ann"), ask(cookie)
 assert ask("sessionid=forged") is None
 assert ask("other=1") is None
+forged = SimpleNamespace(headers={"cookie": "sessionid=forged", "host": "a"})
+assert "not that of a user" in DjangoSession().ignored(forged)
 assert ask(cookie, DjangoSession(lambda user: None)) is None
 ann.set_password("changed")
 ann.save()
@@ -168,3 +170,37 @@ def test_requests_from_a_program_have_no_origin() -> None:
         assert requests.post(url, json={}, headers={"Cookie": cookie}, timeout=30).json() == "ann"
         page = {"Cookie": cookie, "Origin": "http://evil.example"}
         assert requests.post(url, json={}, headers=page, timeout=30).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("headers", "words"),
+    [
+        ({}, " and none was sent"),
+        ({"Cookie": "theme=dark", "Origin": "http://evil.example"}, " and none was sent"),
+        (
+            {"Cookie": "USER", "Origin": "http://evil.example"},
+            "; the session cookie was ignored, because Origin is not that of the Host header",
+        ),
+        (
+            {"Cookie": "USER", "Sec-Fetch-Site": "cross-site"},
+            "; the session cookie was ignored, because Sec-Fetch-Site says that a page of another origin sent the "
+            "request",
+        ),
+        (
+            {"Cookie": "USER; x=" + "y" * 17_000},
+            "; the session cookie was ignored, because the Cookie header has more than 16,384 characters",
+        ),
+        (
+            {"Cookie": "a=b; session=forged"},
+            "; the session cookie was sent, but not that of a user who is logged in",
+        ),
+    ],
+)
+def test_a_client_learns_why_its_cookie_was_ignored(headers: dict[str, str], words: str) -> None:
+    app = application()
+    cookie = cookie_of(app, "ann")
+    sent = {name: text.replace("USER", cookie) for name, text in headers.items()}
+    with HTTPPortal(auth=FlaskSession(app)) as http:
+        response = requests.post(str(http.apply(whoami)), json={}, headers=sent, timeout=30)
+    assert (response.status_code, response.json()["detail"]) == (401, f"a credential is required{words}")
+    assert cookie.partition("=")[2] not in response.text

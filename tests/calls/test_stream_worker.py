@@ -84,7 +84,7 @@ def test_an_item_that_comes_after_the_deadline(pool: WorkerPool) -> None:
 
     context = CallContext.for_call(0.05)
     worker = StreamWorker(pool, stuck(), context, "stuck")
-    with pytest.raises(CallTimeout, match=r"^the stream of stuck did not end within 0\.05 s; it may"):
+    with pytest.raises(CallTimeout, match=r"^the stream of stuck did not end within 0\.05 s, after 0 items; it may"):
         worker.next()
     assert context.cancelled
     worker.close()

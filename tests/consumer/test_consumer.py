@@ -468,6 +468,6 @@ def test_the_error_of_a_stream_at_its_deadline_is_about_its_end(portal_class: An
         items = consumer.stream_at(portal.apply(endless), timeout=1.0)
         assert next(items) == 1
         with pytest.raises(
-            CallTimeout, match=r"^the stream of .*endless.* did not end within [\d.]+ s; it may still be"
+            CallTimeout, match=r"^the stream of .*endless.* did not end within [\d.]+ s, after 1 item; it may still be"
         ):
             next(items)

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import requests
 
-from portal.errors import ConfigError, RegistryError
-from portal.http import HTTPResolver
+from portal import Consumer, HTTPPortal, WebSocketPortal
+from portal.errors import ConfigError, RegistryError, TransportError
+from portal.http import HTTPClient, HTTPResolver
 from portal.network.listener_mount import Place
 from portal.network.portal import NetworkPortal
 from portal.service import Service
@@ -100,6 +101,31 @@ def test_a_registration_that_fails_leaves_a_shared_listener_to_the_others() -> N
         assert requests.get(f"{first.base}/x", timeout=10).text == "/say/x"
         assert requests.get(f"{second.base}/x", timeout=10).status_code == 404
         second.close()
+
+
+@pytest.mark.parametrize("portal_class", [HTTPPortal, WebSocketPortal])
+def test_a_call_before_start_says_that_the_portal_is_not_started(portal_class: type[NetworkPortal]) -> None:
+    portal = portal_class()
+    unbound = portal.generate_address("add")
+    address = portal.apply(add)
+    with Consumer() as consumer:
+        for _ in range(2):
+            with pytest.raises(TransportError, match=r"not started; use `with portal:` or portal\.start\(\)") as caught:
+                consumer.call_at(address, {"a": 1}, timeout=30)
+            assert caught.value.delivery == "not_sent"
+        with pytest.raises(TransportError, match="port 0 stands for a free port"):
+            consumer.call_at(unbound, {"a": 1}, timeout=30)
+        with portal:
+            assert consumer.call_at(address, {"a": 1}, timeout=30) == 1
+
+
+def test_a_session_of_requests_learns_that_a_portal_is_not_started() -> None:
+    portal = HTTPPortal()
+    address = portal.apply(add)
+    session = HTTPClient(session=requests.Session())
+    with Consumer(http=session) as consumer, pytest.raises(TransportError, match="not started"):
+        consumer.call_at(address, {"a": 1}, timeout=30)
+    portal.close()
 
 
 @pytest.mark.parametrize(

@@ -205,6 +205,37 @@ def test_a_stream_that_is_cut_is_a_transport_error() -> None:
             next(stream)
 
 
+def test_a_stream_that_a_server_does_not_continue_is_a_call_timeout_that_says_so() -> None:
+    def stall(sock: socket.socket) -> None:
+        sock.sendall(EVENTS + b"data: 1\n\ndata: 2\n\n")
+        server.done.wait(WAIT)
+
+    with peer(stall, streaming=True) as (server, consumer):
+        stream = consumer.stream_at(server.address, {"n": 1}, timeout=0.5)
+        assert [next(stream), next(stream)] == [1, 2]
+        with pytest.raises(
+            CallTimeout, match=r"^the stream of http://.* did not end within 0\.5 s, after 2 items; it may"
+        ):
+            next(stream)
+
+
+def test_a_stream_that_pauses_for_longer_than_the_read_timeout_is_a_call_timeout_that_says_so() -> None:
+    gate = threading.Event()
+
+    def pausing() -> Iterator[int]:
+        yield 1
+        gate.wait(WAIT)
+
+    with HTTPPortal() as portal, HTTPPortal(http=HTTPClient(read_timeout=0.2)) as caller:
+        address = portal.apply(pausing)
+        with Consumer([caller]) as consumer:
+            stream = consumer.stream_at(address, timeout=WAIT)
+            assert next(stream) == 1
+            with pytest.raises(CallTimeout, match="did not continue in time, after 1 item; it may"):
+                next(stream)
+        gate.set()
+
+
 def test_bad_input_is_rejected_before_it_is_sent() -> None:
     with peer() as (server, consumer):
         with pytest.raises(ValidationError):

@@ -195,7 +195,7 @@ def test_a_stream_that_is_not_read_is_a_call(portal: TestingPortal, consumer: Co
     portal.expect("feed").never()
     consumer.stream_at("test://feed", {"n": 1}).close()  # type: ignore[attr-defined]
     assert portal.calls("feed")[0].result == []
-    with pytest.raises(AssertionError, match="never, called 1 times"):
+    with pytest.raises(AssertionError, match="never, called once"):
         portal.verify()
 
 

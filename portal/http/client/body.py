@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from time import monotonic
 
+from ...calls.deadlines import StreamProgress
 from ...errors import PortalError, ProtocolError
 from ...network.error_mapping import as_portal_error, located_protocol_error
 from ..messages.content_coding import MAX_RATIO, decompressed
@@ -40,13 +41,18 @@ def _too_long(request: ClientRequest, max_size: int) -> ProtocolError:
 
 
 def iter_body(
-    response: ClientResponse, request: ClientRequest, buffered: bytes | None = None, max_ratio: int | None = None
+    response: ClientResponse,
+    request: ClientRequest,
+    buffered: bytes | None = None,
+    max_ratio: int | None = None,
+    stream: StreamProgress | None = None,
 ) -> Iterator[bytes]:
     """Yield the body of a response as it arrives. The caller must limit its size.
 
     Args:
         buffered: the result of `response.read_buffered()`, if that was called.
         max_ratio: see `decompressed`.
+        stream: the stream whose items these are, for the message of a CallTimeout.
 
     Raises: portal errors only; CallTimeout after the deadline of the call.
     """
@@ -63,6 +69,6 @@ def iter_body(
     except OSError as error:
         if isinstance(error, PortalError):
             raise
-        raise as_portal_error(error, request.address, request.context) from error
+        raise as_portal_error(error, request.address, request.context, stream=stream) from error
     finally:
         response.close()

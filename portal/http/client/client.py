@@ -12,7 +12,7 @@ from ..._internal.settings import count, flag, instance, positive_seconds, requi
 from ...address import Address
 from ...auth.credentials import ClientAuth, Credential, credentials_of
 from ...cache.response_cache import ResponseCache
-from ...calls.deadlines import uncalled_error
+from ...calls.deadlines import StreamProgress, uncalled_error
 from ...context import CallContext
 from ...errors import (
     AddressError,
@@ -249,6 +249,7 @@ class HTTPClient:
             raise ProtocolError(f"{function.name} is not a stream; call it", status=406, address=address)
         body, headers = self._encode(function, params, context)
         request = ClientRequest("POST", address, body, context, EVENTS, headers=headers)
+        progress = StreamProgress(context, str(address))
         response = self._sender.send(request)
         if response.status != 200:
             decode_result(self._receive(response, request), address)  # raises
@@ -257,7 +258,7 @@ class HTTPClient:
         except ProtocolError:
             response.close()
             raise
-        return self._iter_items(response, request)
+        return self._iter_items(response, request, progress)
 
     def _encode(
         self, function: ResolvedFunction, params: Mapping[str, Any], context: CallContext
@@ -316,11 +317,12 @@ class HTTPClient:
         headers = {} if self._credential is None else self._credential.headers(address, deadline)
         return repr((sorted(headers.items()), self._transport.identity(address)))
 
-    def _iter_items(self, response: ClientResponse, request: ClientRequest) -> Iterator[Any]:
+    def _iter_items(self, response: ClientResponse, request: ClientRequest, progress: StreamProgress) -> Iterator[Any]:
         address = request.address
+        pieces = iter_body(response, request, stream=progress)
         complete = False
         try:
-            for name, data in read_events(iter_body(response, request), self._max_response_size):
+            for name, data in read_events(pieces, self._max_response_size):
                 if name == "complete":
                     complete = True
                 elif name == "error":
@@ -328,7 +330,9 @@ class HTTPClient:
                 else:
                     if len(data) > self._max_containers:
                         check_containers(data, self._max_containers, address)
-                    yield decode_finite_json(data)
+                    item = decode_finite_json(data)
+                    progress.items += 1
+                    yield item
         finally:
             if not complete:
                 response.close()

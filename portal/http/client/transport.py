@@ -13,15 +13,12 @@ from ...errors import CallCancelled, PortalError, ProtocolError, TransportError
 from ...network.dial import StaleConnection
 from ...network.error_mapping import as_portal_error, located_protocol_error
 from ...network.proxies import Proxies
-from ...portal import is_unstarted
 from .abort import abortable_exchange
 from .pool import ConnectionPools
 from .request import ClientRequest, ClientResponse
 from .urllib3_transport import Urllib3Transport
 
 __all__ = ["HTTPTransport"]
-
-_START_HINT = "the portal of this process at this address is not started; use `with portal:` or portal.start()"
 
 
 class HTTPTransport:
@@ -68,8 +65,6 @@ class HTTPTransport:
             return connection.exchange(data, deadline, request.pieces())
         except OSError as error:
             failure = as_portal_error(error, address, context, proxy)
-            if proxy is None and is_unstarted(address):
-                failure.hint = _START_HINT
             if request.repeatable and isinstance(error, StaleConnection) and not context.expired:
                 return self._send_again(request, failure)
             raise failure from error

@@ -14,7 +14,7 @@ from typing import Any
 from ..._internal.conditions import Condition
 from ..._internal.json_text import JSONObject, JSONValue
 from ...address import Address
-from ...calls.deadlines import timeout_error, uncalled_error
+from ...calls.deadlines import StreamProgress, timeout_error, uncalled_error
 from ...context import CallContext
 from ...errors import CallTimeout, PortalError
 from ..events import OutgoingCall
@@ -190,9 +190,12 @@ class StreamExchange(Exchange):
     """A call whose items one thread takes as they arrive.
 
     The server sends as many items as this side has credit for. A slow reader gives no more, so the server waits.
+
+    Attributes:
+        progress: counts the items that have arrived.
     """
 
-    __slots__ = ("_arrived", "_changed", "_items", "_taken")
+    __slots__ = ("_changed", "_items", "_taken", "progress")
 
     resumable = False
     credit = 64
@@ -201,13 +204,14 @@ class StreamExchange(Exchange):
         super().__init__(address, params, context)
         self._changed = Condition()
         self._items: deque[Any] = deque()
-        self._taken = self._arrived = 0
+        self._taken = 0
+        self.progress = StreamProgress(context, str(address))
 
     def may_be_sent_again(self) -> bool:
         return False
 
     def lost(self, address: Address, reason: str) -> None:
-        words = f"the stream ended after {self._arrived} items; another connection does not resume it: {reason}"
+        words = f"the stream ended after {self.progress.items} items; another connection does not resume it: {reason}"
         error = lost_error(address, words)
         error.hint = "iterate it again, from the start"
         self.finish(None, error)
@@ -215,7 +219,7 @@ class StreamExchange(Exchange):
     def add(self, item: JSONValue) -> None:
         """Take an item from the server."""
         with self._changed:
-            self._arrived += 1
+            self.progress.items += 1
             self._items.append(item)
             self._changed.notify()
 
@@ -249,10 +253,11 @@ def expiry(exchange: Exchange, last_error: PortalError | None, address: Address)
         last_error: why there is no connection, or None.
     """
     if exchange.sends:
+        if isinstance(exchange, StreamExchange):
+            return exchange.progress.timeout_error()
         deadline = exchange.context.deadline  # the words are those of a server that responds at the deadline
         timeout = None if deadline is None else max(0.0, deadline - exchange.sent_at)
-        streaming = isinstance(exchange, StreamExchange)
-        return timeout_error(exchange.context, str(address), timeout, streaming=streaming)
+        return timeout_error(exchange.context, str(address), timeout)
     reason = "there was no connection" if last_error is None else last_error.message
     return uncalled_error(exchange.context, str(address), reason)
 

@@ -9,6 +9,7 @@ from typing import Any
 from ..._internal.json_text import JSONObject
 from ...auth.authentication import authenticate, challenges_of
 from ...auth.authenticators import Authenticator
+from ...auth.missing import missing_credential
 from ...context import Identity
 from ...errors import AuthenticationError, AuthorizationError, Fault, PortalError, ValidationError
 from ...serving import Request, Response
@@ -89,7 +90,7 @@ class Authentication:
         if given:
             return self.of_request(_with_headers(handshake, given))
         if known is None:
-            raise AuthenticationError("a credential is required and none was sent")
+            raise AuthenticationError(missing_credential(self._authenticators, handshake))
         return known
 
     def renewed(self, handshake: Request, known: Identity | None, params: JSONObject) -> Identity:

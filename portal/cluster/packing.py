@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
+import inspect
 from functools import lru_cache
 from importlib import import_module
 from typing import Any
@@ -29,36 +29,30 @@ def pack_function(function: Function) -> Packed:
     name = function.name
     if function.streaming:
         raise ConfigError(f"{name} is a stream, which a cluster cannot carry; publish it over HTTP", path="apply")
+    by_value = import_module(".by_value", __package__)  # its cloudpickle comes with Dask
     reference = Reference.of(function.target)
-    by_name = reference is not None and reference.module != "__main__"
+    by_name = reference is not None and not by_value.is_sent_by_value(reference.module)
+    packed = reference if by_name else function.target, _options(function), function.schema.fingerprint
     try:
-        target = reference if by_name else _pickled(function.target)
-        data = pickle.dumps((target, _options(function), function.schema.fingerprint), pickle.HIGHEST_PROTOCOL)
-        there = load_function(data)
+        data: bytes = by_value.pickle_by_value(packed)
+        load_function(data)
     except ConfigError:
         raise
     except Exception as error:  # pickling and importing code of a user may raise anything
         message = f"{name} cannot be sent to the workers of a cluster: {type(error).__name__}: {error}"
         raise ConfigError(message, path="apply", expected="a function of a module that workers can import") from error
-    if there.schema.fingerprint != function.schema.fingerprint:
-        message = f"{name} would have another schema on the workers of a cluster"
-        raise ConfigError(message, path="apply", expected="a function of a module that workers can import")
     return hashlib.sha256(data).hexdigest()[:16], data
 
 
-def _pickled(target: Any) -> bytes:
-    data: bytes = import_module("cloudpickle").dumps(target)  # comes with Dask
-    return data
-
-
 def _options(function: Function) -> dict[str, Any]:
-    schema = function.schema
-    given = function.parameters.schema.source is not function.target
+    schema, source, options = function.schema, function.parameters.schema.source, function.options
+    has_hints = source is function.target or inspect.isroutine(source)  # of the parameters; of a method without `self`
+    returns_hint = has_hints if options is None else options.get("output") is None
     return {
         "name": schema.name,
         "version": schema.version,
-        "input": schema.input if given else None,
-        "output": schema.output if given else None,
+        "input": None if has_hints else source,
+        "output": None if returns_hint else function.output.source,
         "description": schema.description,
         "timeout": schema.timeout,
         "max_body": schema.max_body,
@@ -69,11 +63,15 @@ def _options(function: Function) -> dict[str, Any]:
 
 @lru_cache(maxsize=256)
 def load_function(data: bytes) -> Function:
-    """Return the function of bytes, made once in each process. Raises: what the import or the unpickling raises."""
-    target, options, fingerprint = pickle.loads(data)
-    if not isinstance(target, Reference):
-        return make_function(pickle.loads(target), options)
-    found = target.published()
-    if isinstance(found, Function) and found.schema.fingerprint == fingerprint:
-        return found
-    return make_function(target.find(), options)
+    """Return the function of bytes, made once in each process.
+
+    Raises: ConfigError if it has another schema here; what the import or the unpickling raises.
+    """
+    target, options, fingerprint = import_module(".by_value", __package__).load_by_value(data)
+    found = target.published() if isinstance(target, Reference) else None
+    if not isinstance(found, Function) or found.schema.fingerprint != fingerprint:
+        found = make_function(target.find() if isinstance(target, Reference) else target, options)
+    if found.schema.fingerprint != fingerprint:
+        message = f"{found.name} has another schema on the workers of a cluster"
+        raise ConfigError(message, path="apply", expected="the same code in every process")
+    return found

@@ -54,10 +54,12 @@ class Function(Generic[P, R_co]):
             "off" (return it).
         address: the address that was resolved to it, or None.
         options: the options of `@function`. Another process that cannot find the function by its name makes it from
-            them.
+            them. None for a function that was made in another way.
 
     Threads: any; a Function holds no state between calls. Pickle: as the name under which it is found in its module.
     """
+
+    options: Mapping[str, Any] | None = None
 
     def __init__(
         self,
@@ -77,7 +79,7 @@ class Function(Generic[P, R_co]):
         self.validate_output: OutputCheck = check_output_option(validate_output)
         self.address = address
         self._method: Function | None = None  # the schema without `self`, made on first use
-        self._options = options
+        self.options = options
         self.__dict__.update(attributes_of(target, schema, options))
 
     @staticmethod
@@ -139,7 +141,7 @@ class Function(Generic[P, R_co]):
         return found
 
     def __reduce__(self) -> Any:
-        return reference_to(self, self._options, make_function)
+        return reference_to(self, self.options, make_function)
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Call the function with native values; see `call`."""
@@ -309,7 +311,7 @@ def _as_method(member: Function, target: Callable[..., Any]) -> Function:
         "version": schema.version,
         "input": None if input_schema.source is member.target else input_schema,
         "output": member.output,
-        "description": schema.description if member._options is None else member._options.get("description"),
+        "description": schema.description if member.options is None else member.options.get("description"),
         "tags": schema.tags,
         "examples": schema.examples,
         "idempotent": schema.idempotent,

@@ -14,7 +14,7 @@ from ..codecs import type_name
 from ..codecs.records import MISSING
 from .forms import form_name, is_typed_dict, qualifiers_of, substitute, variables_of
 
-__all__ = ["ClassField", "alias_value", "fields_of", "require_plain_default"]
+__all__ = ["ClassField", "alias_value", "class_hints", "fields_of", "require_plain_default"]
 
 
 class ClassField(NamedTuple):
@@ -129,7 +129,7 @@ def _typed_dict_hints(kind: Any, variables: dict[Any, Any]) -> tuple[dict[str, A
 
     A TypedDict has the annotations of its bases as its own, and no base class but dict.
     """
-    written = _resolved(kind)
+    written = class_hints(kind)
     own = inspect.get_annotations(kind)
     inherited: dict[str, Any] = {}
     of_bases: dict[str, Any] = {}
@@ -154,7 +154,7 @@ def _class_hints(hint: Any, kind: Any, args: tuple[Any, ...]) -> dict[str, Any]:
     for base in reversed(kind.__mro__):
         own = inspect.get_annotations(base)
         if own:
-            resolved = _resolved(base)
+            resolved = class_hints(base)
             values = {**variables.get(base, {}), "Self": hint}
             found |= {name: substitute(resolved[name], values) for name in own if name in resolved}
     return found
@@ -176,7 +176,7 @@ def _generic_bases(kind: Any, variables: dict[Any, Any]) -> Iterator[tuple[Any, 
             yield base, variables_of(base, args)
 
 
-def _resolved(kind: Any) -> dict[str, Any]:
+def class_hints(kind: Any) -> dict[str, Any]:
     """Return the hints of a class and its bases, with names resolved."""
     # names: a class that is defined inside a function may refer to itself; type parameters may be in quotes
     names = {kind.__name__: kind} | _type_parameters(kind)

@@ -22,6 +22,7 @@ from ..errors import CallTimeout, PortalError
 from ..function import Function
 from ..processes.futures import remote_runner
 from ..processes.jobs import Runner
+from ..schema.codecs.files import keeping_files
 from .deadlines import (
     DeadlineWatch,
     StreamProgress,
@@ -196,7 +197,7 @@ class Dispatcher:
         context = call.context
         before, context.watched = context.watched, True
         try:
-            future = self._workers.submit(self._run, call, keys=self._keys_of(call))
+            future = self._workers.submit(keeping_files(self._run), call, keys=self._keys_of(call))
         except BaseException:
             context.watched = before  # nothing watches it
             raise

@@ -14,6 +14,7 @@ from typing import Any
 from .._internal.closing import close_and_log
 from .._internal.conditions import PoolFuture
 from ..context import CallContext
+from ..schema.codecs.files import keeping_files
 from .deadlines import StreamProgress, wait_for
 
 __all__ = ["END", "StreamWorker"]
@@ -41,7 +42,7 @@ class StreamWorker:
         self._progress = StreamProgress(context, name)
         self._requests: SimpleQueue[Future[Any] | None] = SimpleQueue()  # None closes the stream
         try:
-            executor.submit(self._work)
+            executor.submit(keeping_files(self._work))
         except BaseException:
             close_and_log(items, f"the stream of {name}")
             raise

@@ -54,10 +54,10 @@ def call(
 ) -> None:
     """Call the function at ADDRESS and print its result.
 
-    NAME=VALUE passes VALUE as JSON if it is valid JSON and the parameter does not accept strings. Otherwise VALUE is a
-    string. NAME:=JSON is always JSON. VALUE and JSON may be @FILE or - (stdin). A parameter that is a file takes the
-    content of @FILE or stdin as it is. OBJECT is one JSON object with all parameters, also as @FILE or -. A stream
-    prints one item per line.
+    NAME=VALUE passes VALUE as JSON if it is valid JSON and the parameter does not accept strings. Otherwise VALUE is
+    a string. NAME:=JSON is always JSON. VALUE and JSON may be @FILE or - (stdin). A parameter that is a file takes
+    the content of @FILE or stdin as it is; a list of files takes NAME=@FILE several times. OBJECT is one JSON object
+    with all parameters, also as @FILE or -. A stream prints one item per line.
     """
     given = _given_object(arguments)
     with reported(as_json), connected(address, timeout, **client) as consumer:
@@ -85,19 +85,22 @@ def parse_arguments(arguments: Iterable[str], schema: FunctionSchema) -> dict[st
     """Return the parameters that NAME=VALUE and NAME:=JSON stand for. Raises: click.BadParameter."""
     params: dict[str, Any] = {}
     kinds = dict(schema.transfer.files) if schema.transfer is not None else {}
+    lists = schema.transfer.lists if schema.transfer is not None else frozenset()
     from_stdin = 0
     for argument in arguments:
         left, equals, text = argument.partition("=")
         name = left.removesuffix(":")
         if not equals or not name:
             raise click.BadParameter(f"must be NAME=VALUE or NAME:=JSON, got {argument}", param_hint="NAME=VALUE")
-        if name in params:
+        is_file = name in kinds and not left.endswith(":") and (name not in lists or is_input(text))
+        if name in params and not (is_file and name in lists):
             raise click.BadParameter(f"{name} is passed twice", param_hint="NAME=VALUE")
         from_stdin += text == "-"
         if from_stdin > 1:
             raise click.BadParameter("stdin can be read once", param_hint=argument)
-        if name in kinds and not left.endswith(":"):
-            params[name] = _file_value(text, name, kinds[name], argument)
+        if is_file:
+            file = _file_value(text, name, kinds[name], argument)
+            params[name] = [*params.get(name, ()), file] if name in lists else file
             continue
         text = read_input(text, argument)
         params[name] = parse_json(text, argument) if left.endswith(":") else _parse_value(text, name, schema.input)

@@ -12,7 +12,7 @@ from typing import Any, Generic, Protocol
 from ..address import Address
 from ..context import CallContext
 from ..schema import FunctionSchema, Parameters, Schema, to_builtins
-from ..schema.codecs.files import FileTable, files_of_call
+from ..schema.codecs.files import FileTable, files_of_call, with_base64
 from .callable import Function, P, R_co
 from .metadata import OfInstance, annotations_of, signature_of
 from .returns import gives_json
@@ -152,6 +152,8 @@ class ResolvedFunction(Function[P, R_co], Generic[P, R_co]):
 
     def invoke(self, params: Mapping[str, Any], context: CallContext) -> Any:
         """Send one call: JSON data in, JSON data out."""
+        if self.schema.transfer is not None and not getattr(self.transport, "carries_files", False):
+            params = with_base64(params)  # of a call that was received with files
         return self.transport.invoke(self, params, context)
 
     def iterate(self, params: Mapping[str, Any], context: CallContext) -> Iterator[Any]:

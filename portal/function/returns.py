@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 from ..errors import ValidationError
 from ..schema import Schema
+from ..schema.codecs.files import current_table
+from ..schema.transfer import file_kind
 
 __all__ = ["gives_json", "load_items", "load_result", "result_loader", "returned_text"]
 
@@ -27,8 +29,12 @@ def load_result(result: Any, returns: Any, name: str, schema: Schema | None = No
 
     Raises: ValidationError if the result does not fit.
     """
+    schema = Schema.of(returns) if schema is None else schema
+    table = current_table()
+    if table is not None and not file_kind(schema.json):
+        result = table.inlined(result)  # a type that is not a File reads base64
     try:
-        return (schema or Schema.of(returns)).load(result)
+        return schema.load(result)
     except ValidationError as error:
         kind = getattr(returns, "__name__", returns)
         message = f"the result of {name} does not fit returns={kind}: {error}"

@@ -39,6 +39,7 @@ from ..errors import (
 )
 from ..http11.dates import format_retry_after
 from ..http11.fields import MAX_IDEMPOTENCY_KEY, is_idempotency_key
+from ..schema.codecs.files import current_table
 from ..schema.jsondata import is_json
 from .claims import settle
 from .memory import MemoryOutcomes
@@ -182,7 +183,7 @@ class Idempotency:
         except BaseException:
             settle(self._store, claim, lambda: None)  # the process ends; calls that wait for this one go on
             raise
-        settle(self._store, claim, lambda: self._shorten(text_of_result(result)))
+        settle(self._store, claim, lambda: self._text_of(result))
         return result
 
     def _find(self, call: Call, claim: Claim) -> str | None:
@@ -226,10 +227,21 @@ class Idempotency:
             "idempotency_rejected_per_client": self._rejected_clients.value,
         }
 
+    def _text_of(self, result: Any) -> str | None:
+        table = current_table()
+        if table is not None:
+            if table.size_in(result) > self._max_response_size:
+                return self._too_large()
+            result = table.inlined(result)
+        return self._shorten(text_of_result(result))
+
+    def _too_large(self) -> str:
+        return not_kept(f"was larger than {self._max_response_size} bytes")
+
     def _shorten(self, text: str | None) -> str | None:
         if text is None or len(text) <= self._max_response_size:
             return text
-        return not_kept(f"was larger than {self._max_response_size} bytes")
+        return self._too_large()
 
     def close(self) -> None:
         """End the thread, and close the connections that were opened for a store URL."""

@@ -11,14 +11,14 @@ Other transports ignore them: there the parameter is a member like any other.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from .._internal.settings import flag, text
 from ..errors import ConfigError
 
-__all__ = ["Body", "Header", "HeaderParameter", "Transfer", "transfer_of"]
+__all__ = ["Body", "Header", "HeaderParameter", "Transfer", "file_kind", "transfer_of"]
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,100}")
 #: Headers that say how a message is sent, or who may call. A function gets neither.
@@ -81,7 +81,8 @@ class Transfer:
         headers: the parameters that are headers.
         body: the parameter that is the whole body, or None.
         forms: whether that body may be a form.
-        files: the parameters that are files, each with its kind, "file" or "bytes".
+        files: the parameters that are files or lists of files, each with their kind, "file" or "bytes".
+        lists: those of them that are lists of files.
         result: the kind of a result that is a file, or "".
     """
 
@@ -89,6 +90,7 @@ class Transfer:
     body: str | None = None
     forms: bool = False
     files: tuple[tuple[str, str], ...] = ()
+    lists: frozenset[str] = frozenset()
     result: str = ""
 
     def body_schema(self, schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,7 +118,7 @@ def transfer_of(
 
     Raises: ConfigError for markers that contradict each other.
     """
-    result = _kind_of(output) if output else ""
+    result = file_kind(output) if output else ""
     properties = schema.get("properties")
     if not isinstance(properties, Mapping):
         return Transfer(result=result) if result else None
@@ -127,7 +129,8 @@ def transfer_of(
         if isinstance(part.get("x-header"), str)
     )
     bodies = [name for name, part in parts.items() if part.get("x-body") in ("json", "form")]
-    files = tuple((name, kind) for name, part in parts.items() if (kind := _kind_of(part)))
+    files = tuple((name, kind) for name, part in parts.items() if (kind := file_kind(part) or _item_kind_of(part)))
+    lists = frozenset(name for name, _ in files if _item_kind_of(parts[name]))
     if not headers and not bodies and not files and not result:
         return None
     names = [one.header.lower() for one in headers]
@@ -137,19 +140,34 @@ def transfer_of(
     if bodies and others:
         message = f"{where}: {others[0]} must be a header, because {bodies[0]} is the whole body"
         raise ConfigError(message, path=f"{where}.{others[0]}", expected='Annotated[..., Header("X-...")]')
-    return Transfer(headers, bodies[0] if bodies else None, _takes_forms(parts, bodies), files, result)
+    return Transfer(headers, bodies[0] if bodies else None, _takes_forms(parts, bodies), files, lists, result)
 
 
 def _takes_forms(parts: Mapping[str, Mapping[str, Any]], bodies: list[str]) -> bool:
     return bool(bodies) and parts[bodies[0]]["x-body"] == "form"
 
 
-def _kind_of(part: Mapping[str, Any]) -> str:
+def file_kind(part: Mapping[str, Any]) -> str:
     """Return the kind of file that a schema describes, "file" or "bytes", also beside null; "" for anything else."""
-    for one in (part, *(one for one in part.get("anyOf", ()) if isinstance(one, Mapping))):
+    for one in _alternatives(part):
         if one.get("x-file") in ("file", "bytes"):
             return str(one["x-file"])
     return ""
+
+
+def _item_kind_of(part: Mapping[str, Any]) -> str:
+    """Return the kind of the files in the list that a schema describes, also beside null; "" for anything else."""
+    for one in _alternatives(part):
+        items = one.get("items")
+        if one.get("type") == "array" and isinstance(items, Mapping) and items.get("x-file") in ("file", "bytes"):
+            return str(items["x-file"])
+    return ""
+
+
+def _alternatives(part: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    yield part
+    choices = part.get("anyOf")
+    yield from (one for one in choices if isinstance(one, Mapping)) if isinstance(choices, list) else ()
 
 
 def _header_of(name: str) -> str:

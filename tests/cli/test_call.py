@@ -150,6 +150,9 @@ class Files:
     def size(self, data: Bytes) -> int:
         return len(data)
 
+    def names(self, photos: list[File]) -> list[str]:
+        return [photo.name or "" for photo in photos]
+
 
 def test_a_file_is_sent_to_a_parameter_that_is_one(tmp_path):
     photo = tmp_path / "photo.png"
@@ -168,6 +171,12 @@ def test_a_file_is_sent_to_a_parameter_that_is_one(tmp_path):
         wrong = run("call", f"{base}/facts", "photo=photo.png")
         assert wrong.exit_code == 2
         assert "photo is a file; pass it as photo=@FILE, or photo=- for stdin" in wrong.stderr
+        assert json.loads(run("call", f"{base}/names", f"photos=@{photo}", "photos=-", "--json").stdout) == [
+            "photo.png",
+            "",
+        ]
+        given = json.dumps([{"data": "YWJj", "name": "a"}])
+        assert json.loads(run("call", f"{base}/names", f"photos={given}", "--json").stdout) == ["a"]
         described = run("describe", f"{base}/facts").stdout
         assert "photo  file " in described
         assert "data  bytes " in run("describe", f"{base}/size").stdout

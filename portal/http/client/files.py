@@ -8,9 +8,9 @@ from typing import Any
 
 from ..._internal.content import spooled
 from ...errors import ProtocolError
-from ...schema.codecs.files import File, current_table
+from ...schema.codecs.files import File, FileTable, current_table
 from ...schema.transfer import Transfer
-from ..messages.multipart import MultipartBody, filename_in
+from ..messages.multipart import MAX_PARTS, MultipartBody, filename_in
 from ..messages.transfer import encode_transfer
 from .body import iter_body
 from .request import ClientRequest, ClientResponse
@@ -21,22 +21,29 @@ __all__ = ["encode_files", "is_file", "receive_file"]
 def encode_files(transfer: Transfer, params: Mapping[str, Any]) -> tuple[bytes | MultipartBody, dict[str, str]]:
     """Return the body and the headers of a request; a form if a file is in the table of this call.
 
+    More files than a form may have are sent as base64, and so are files inside of other parameters.
+
     Raises: as `encode_transfer`.
     """
     table = current_table()
-    files: dict[str, File] = {}
-    if table is not None:
-        for name, _ in transfer.files:
-            file = table.file_in(params.get(name))
-            if file is not None:
-                files[name] = file
-    if not files:
+    if table is None:
         return encode_transfer(transfer, params)
+    files = [(name, file) for name, _ in transfer.files for file in _files_in(params.get(name), table)]
+    fields = {name for name, _ in files}
     headers = {name for name, _, _ in transfer.headers}
-    plain = {name: value for name, value in params.items() if name not in files and name not in headers}
+    others = {name: value for name, value in params.items() if name not in fields and name not in headers}
+    if not files or len(files) + len(others) > MAX_PARTS:
+        return encode_transfer(transfer, table.inlined(dict(params)))
     sent = {name: value for name, value in params.items() if name in headers}
-    body = MultipartBody(plain, files)
+    body = MultipartBody(table.inlined(others), files)
     return body, {"Content-Type": body.content_type} | encode_transfer(transfer, sent)[1]
+
+
+def _files_in(value: Any, table: FileTable) -> list[File]:
+    """Return the files that a parameter consists of; none if it has anything else."""
+    found = [table.file_in(one) for one in (value if isinstance(value, list) else [value])]
+    files = [one for one in found if one is not None]
+    return files if len(files) == len(found) else []
 
 
 def is_file(response: ClientResponse) -> bool:

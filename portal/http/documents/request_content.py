@@ -65,11 +65,21 @@ def _file_content(
     whole = transfer.body_schema(schema.input)
     files = dict(transfer.files)
     fields = {
-        name: {**BINARY, **_words_of(part)} if name in files else part for name, part in whole["properties"].items()
+        name: _file_field(part, is_list=name in transfer.lists) if name in files else part
+        for name, part in whole["properties"].items()
     }
     form = {**whole, "properties": fields}
-    alone = {"application/octet-stream": {"schema": BINARY}} if len(files) == 1 else {}
+    alone = {"application/octet-stream": {"schema": BINARY}} if len(files) == 1 and not transfer.lists else {}
     return {MULTIPART: {"schema": form}, **alone, JSON: {"schema": add(whole)}}
+
+
+def _file_field(part: Mapping[str, Any], *, is_list: bool) -> dict[str, Any]:
+    """Return the schema of a field for a file, or for several; each is a part of the form with the same name."""
+    if not is_list:
+        return {**BINARY, **_words_of(part)}
+    array = next((one for one in part.get("anyOf", ()) if one.get("type") == "array"), part)
+    bounds = {name: array[name] for name in ("minItems", "maxItems") if name in array}
+    return {"type": "array", "items": BINARY, **bounds, **_words_of(part)}
 
 
 def _words_of(part: Mapping[str, Any]) -> dict[str, Any]:

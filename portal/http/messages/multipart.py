@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
@@ -17,10 +17,19 @@ from ...errors import ProtocolError
 from ...schema.codecs.files import File
 from .event_stream import JSON
 
-__all__ = ["MULTIPART", "MultipartBody", "Part", "boundary_of", "disposition_of", "filename_in", "parse_parts"]
+__all__ = [
+    "MAX_PARTS",
+    "MULTIPART",
+    "MultipartBody",
+    "Part",
+    "boundary_of",
+    "disposition_of",
+    "filename_in",
+    "parse_parts",
+]
 
 MULTIPART = "multipart/form-data"
-_MAX_PARTS = 100
+MAX_PARTS = 100  # of a form
 _MAX_PART_HEAD = 8 * 1024  # bytes
 _MAX_HEADERS = 16  # of a part
 _WINDOW = 256 * 1024
@@ -66,8 +75,8 @@ def parse_parts(content: Content, boundary: bytes) -> list[Part]:
         if after == b"--":
             return parts
         position = _end_of_line(content, position)
-        if len(parts) == _MAX_PARTS:
-            raise ProtocolError(f"a form must have at most {_MAX_PARTS} parts", status=413)
+        if len(parts) == MAX_PARTS:
+            raise ProtocolError(f"a form must have at most {MAX_PARTS} parts", status=413)
         head, start = _read_head(content, position)
         end = _find(content, delimiter, start - 2)  # an empty part has its delimiter right after its head
         if end < 0:
@@ -171,7 +180,7 @@ class MultipartBody:
 
     Args:
         params: JSON parameters by name.
-        files: files by the name of the parameter.
+        files: each with the name of its parameter; those of a list have the same name.
 
     Attributes:
         content_type: with the boundary.
@@ -179,13 +188,13 @@ class MultipartBody:
     Threads: one at a time; it can be sent again.
     """
 
-    def __init__(self, params: Mapping[str, Any], files: Mapping[str, File]) -> None:
+    def __init__(self, params: Mapping[str, Any], files: Iterable[tuple[str, File]]) -> None:
         boundary = secrets.token_hex(16)
         self.content_type = f"{MULTIPART}; boundary={boundary}"
         self._pieces: list[bytes | File] = []
         for name, value in params.items():
             self._add(boundary, _field(name), JSON, encode_json(value))
-        for name, file in files.items():
+        for name, file in files:
             filename = file.name or "file"
             self._add(boundary, disposition_of(_field(name), filename), file.type, file)
         self._pieces.append(f"--{boundary}--\r\n".encode())

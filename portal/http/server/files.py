@@ -66,7 +66,7 @@ def file_params(
     content = request.content
     if media == MULTIPART:
         params = _form_params(content, request.headers["content-type"], decoder, transfer, schema, table)
-    elif len(transfer.files) == 1:
+    elif len(transfer.files) == 1 and not transfer.lists:
         name, kind = transfer.files[0]
         sent = request.headers.get("content-disposition")
         filename = None if sent is None else filename_in(sent)
@@ -88,12 +88,15 @@ def _form_params(
     kinds = dict(transfer.files)
     properties = schema.get("properties", {})
     params: dict[str, Any] = {}
+    lists: dict[str, list[Any]] = {}
     left = _MAX_FIELD
     for part in parse_parts(content, boundary_of(content_type)):
+        if part.name in transfer.lists and not _is_json_field(part):
+            _add_to_list(lists, part, content, kinds[part.name], table)
+            continue
         if part.name in params:
-            fault = Fault(pointer((part.name,)), "must be sent once", "form", None)
-            raise ValidationError(errors=[fault])
-        if part.name in kinds:
+            raise _sent_twice(part.name)
+        if part.name in kinds and part.name not in transfer.lists:
             file = File.of_content(content, part.start, part.size, name=part.filename, type=part.type)
             params[part.name] = _in_json(file, kinds[part.name], table)
             continue
@@ -105,7 +108,27 @@ def _form_params(
         except UnicodeDecodeError:
             words = f"the field {part.name[:80]!r} must be UTF-8 text"
             raise SerializationError(f"{words}; the fields for files are {', '.join(kinds)}"[:500]) from None
-    return params
+    for name in lists:
+        if name in params:
+            raise _sent_twice(name)
+    return params | lists
+
+
+def _sent_twice(name: str) -> ValidationError:
+    return ValidationError(errors=[Fault(pointer((name,)), "must be sent once", "form", None)])
+
+
+def _is_json_field(part: Part) -> bool:
+    """Return whether a part has a whole list of files as JSON, such as the empty list, which no file can stand for."""
+    return part.filename is None and _media_of(part) == JSON
+
+
+def _add_to_list(lists: dict[str, list[Any]], part: Part, content: Content, kind: str, table: FileTable) -> None:
+    """Add a part to its list of files. A browser sends a part without name and content if no file is chosen."""
+    files = lists.setdefault(part.name, [])
+    if part.filename != "" or part.size:
+        file = File.of_content(content, part.start, part.size, name=part.filename, type=part.type)
+        files.append(_in_json(file, kind, table))
 
 
 def _field(data: bytes, part: Part, schema: Any, decoder: BodyDecoder) -> Any:
@@ -113,8 +136,7 @@ def _field(data: bytes, part: Part, schema: Any, decoder: BodyDecoder) -> Any:
 
     Raises: UnicodeDecodeError; SerializationError for JSON that cannot be decoded.
     """
-    media = (part.type or "").partition(";")[0].strip().lower()
-    if media == JSON:
+    if _media_of(part) == JSON:
         return decode_body(data, decoder)
     text = data.decode()
     if _is_text(schema):
@@ -123,6 +145,10 @@ def _field(data: bytes, part: Part, schema: Any, decoder: BodyDecoder) -> Any:
         return decode_body(data, decoder) if data else text
     except SerializationError:
         return text
+
+
+def _media_of(part: Part) -> str:
+    return (part.type or "").partition(";")[0].strip().lower()
 
 
 def _is_text(schema: Any) -> bool:

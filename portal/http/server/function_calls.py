@@ -13,7 +13,7 @@ from ...catalogue import Entry
 from ...context import CallContext
 from ...errors import PortalError, ProtocolError, SerializationError, ValidationError
 from ...http11.entity_tags import entity_tag, matches_tag, not_modified_headers
-from ...schema.codecs.files import FileTable, files_of_call
+from ...schema.codecs.files import File, FileTable, file_of_json, files_of_call
 from ...serving import Request, Response
 from ..messages.event_stream import JSON
 from .deadline_responder import AroundLate, DeadlineResponder
@@ -100,10 +100,13 @@ class FunctionCalls:
         finally:
             if connection is not None:
                 connection.on_reset(context.cancel, runs=False)
-        if table is not None and (file := table.file_in(result)) is not None:
-            response = file_response(file, request, context)
-            response.headers.extend(call.replied.items())
-            return response
+        if table is not None and not schema.streaming:
+            file = _file_in(result, table, "" if transfer is None else transfer.result)
+            if file is not None:
+                response = file_response(file, request, context)
+                response.headers.extend(call.replied.items())
+                return response
+            result = table.inlined(result)
         return self._stream(result, call, request, media) if schema.streaming else self._whole(result, call, request)
 
     def _responder(self, request: Request, call: Call, media: str) -> DeadlineResponder | None:
@@ -150,3 +153,14 @@ def json_response(status: int, value: Any, context: CallContext, operation: str 
     except SerializationError as error:
         raise error.with_context(operation=operation) from None
     return Response(status, [("Content-Type", JSON), ("X-Request-ID", context.request_id)], body)
+
+
+def _file_in(result: Any, table: FileTable, kind: str) -> File | None:
+    """Return the file that a result is, or None. What a middleware has kept of an earlier call has base64."""
+    file = table.file_in(result)
+    if file is not None or not kind:
+        return file
+    try:
+        return file_of_json(result, kind)
+    except (LookupError, TypeError, ValueError):  # None, or what a middleware has put in its place
+        return None

@@ -11,9 +11,10 @@ import os
 import re
 import secrets
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from pathlib import PurePath
 from typing import Annotated, Any
 
@@ -31,7 +32,10 @@ __all__ = [
     "FileTable",
     "RawBytes",
     "current_table",
+    "file_of_json",
     "files_of_call",
+    "keeping_files",
+    "with_base64",
 ]
 
 _PIECE = 64 * 1024
@@ -194,6 +198,24 @@ class FileTable:
         """Return the file that a result is, or None."""
         return self.find(value.get("data") if isinstance(value, dict) else value)
 
+    def size_in(self, value: Any) -> int:
+        """Return the number of bytes of the files in JSON data."""
+        if isinstance(value, dict | list):
+            return sum(map(self.size_in, value.values() if isinstance(value, dict) else value))
+        file = self.find(value)
+        return 0 if file is None else file.size
+
+    def inlined(self, value: Any) -> Any:
+        """Return JSON data with the base64 text of each file in the place of its token."""
+        if not self._files:
+            return value
+        if isinstance(value, dict):
+            return {name: self.inlined(one) for name, one in value.items()}
+        if isinstance(value, list):
+            return [self.inlined(one) for one in value]
+        file = self.find(value)
+        return value if file is None else b64encode(file.read()).decode()
+
 
 _table: ContextVar[FileTable | None] = ContextVar("portal_files", default=None)
 
@@ -219,6 +241,34 @@ def _token_of(file: File) -> str | None:
 def current_table() -> FileTable | None:
     """Return the table that is open now."""
     return _table.get()
+
+
+def with_base64(data: Any) -> Any:
+    """Return JSON data of the running call for what has no access to its files: base64 in the place of tokens."""
+    table = _table.get()
+    return data if table is None else table.inlined(data)
+
+
+def keeping_files(run: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a callable that runs with the files of the running call in another thread, too."""
+    table = _table.get()
+    return run if table is None else partial(_run_with_files, table, run)
+
+
+def _run_with_files(table: FileTable, run: Callable[..., Any], /, *args: Any) -> Any:
+    with files_of_call(table):
+        return run(*args)
+
+
+def file_of_json(data: Any, kind: str) -> File:
+    """Return the file that JSON data with base64 describes.
+
+    Args:
+        kind: "file" or "bytes".
+
+    Raises: ValueError, TypeError, KeyError for other data.
+    """
+    return File(parse_base64(data)) if kind == "bytes" else _decode_file(data)
 
 
 def _find(token: str) -> File | None:

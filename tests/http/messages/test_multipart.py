@@ -74,7 +74,7 @@ def test_a_boundary_may_be_quoted() -> None:
 
 @given(st.binary(max_size=300), st.integers(min_value=1, max_value=64))
 def test_what_is_written_is_read(data: bytes, window: int) -> None:
-    body = MultipartBody({"n": [1]}, {"f": File(data, name="ü.bin", type="image/png")})
+    body = MultipartBody({"n": [1]}, [("f", File(data, name="ü.bin", type="image/png"))])
     whole = b"".join(body)
     assert len(whole) == len(body)
     before = multipart._WINDOW

@@ -32,6 +32,15 @@ def turn(data: Bytes) -> Bytes:
     return data[::-1]
 
 
+def names(photos: list[File], also: list[Bytes] | None = None, title: str = "") -> list[object]:
+    """Names.
+
+    Args:
+        photos: what to name.
+    """
+    return [[[one.name, one.read().decode()] for one in photos], also and [one.decode() for one in also], title]
+
+
 def note(file: File, event: Annotated[str, Header("X-Event")]) -> str:
     return f"{event}: {file.size}"
 
@@ -39,7 +48,7 @@ def note(file: File, event: Annotated[str, Header("X-Event")]) -> str:
 @pytest.fixture
 def http() -> Iterator[HTTPPortal]:
     with HTTPPortal(middleware=[Idempotency()]) as portal:
-        for published in (describe, echo, turn, note):
+        for published in (describe, echo, turn, names, note):
             portal.apply(published)
         yield portal
 
@@ -66,6 +75,46 @@ def test_a_form_has_files_and_parameters(http: HTTPPortal) -> None:
     large = requests.post(url, files=files, data={"title": "x" * (1024 * 1024)}, timeout=30)
     assert large.status_code == 413
     assert "max_body" in large.json()["detail"]
+
+
+def test_several_parts_of_a_name_are_a_list_of_files(http: HTTPPortal) -> None:
+    url = f"{http.base}/names"
+    one, two = ("photos", ("a.png", b"1")), ("photos", ("b.png", b"2"))
+    nothing_chosen = ("photos", ("", b"", "application/octet-stream"))  # as browsers send an empty field for files
+    empty_file = ("photos", ("c.png", b""))
+    as_json = ("photos", (None, json.dumps([{"data": "Mw==", "name": "d.png"}]), "application/json"))
+    for parts, expected in (
+        ([one, two], [[["a.png", "1"], ["b.png", "2"]], None, ""]),
+        ([one], [[["a.png", "1"]], None, ""]),
+        ([nothing_chosen], [[], None, ""]),
+        ([empty_file], [[["c.png", ""]], None, ""]),
+        ([as_json], [[["d.png", "3"]], None, ""]),
+        ([one, ("also", ("x", b"x")), ("title", (None, b"t")), two, ("also", (None, b"y"))],
+         [[["a.png", "1"], ["b.png", "2"]], ["x", "y"], "t"]),
+    ):  # fmt: skip
+        found = requests.post(url, files=parts, timeout=30)
+        assert (found.status_code, found.json()) == (200, expected)
+    for parts, message in (
+        ([one, as_json], "must be sent once"),
+        ([as_json, as_json], "must be sent once"),
+        ([("also", ("x", b"x"))], "the field 'photos' of the form is required"),
+    ):
+        found = requests.post(url, files=parts, timeout=30)
+        assert (found.status_code, found.json()["errors"][0]["message"]) == (422, message)
+    assert requests.post(url, files=[one] * 100, timeout=30).status_code == 200
+    assert requests.post(url, files=[one] * 101, timeout=30).status_code == 413
+    alone = requests.post(url, data=b"1", headers={"Content-Type": "image/png"}, timeout=30)
+    assert alone.status_code == 415
+    assert "multipart/form-data or application/json" in alone.json()["detail"]
+
+
+def test_the_document_has_a_field_for_several_files(http: HTTPPortal) -> None:
+    content = http.openapi()["paths"]["/api/names"]["post"]["requestBody"]["content"]
+    assert set(content) == {"multipart/form-data", "application/json"}
+    fields = content["multipart/form-data"]["schema"]["properties"]
+    several = {"type": "array", "items": {"type": "string", "format": "binary"}}
+    assert fields["photos"] == several | {"description": "what to name."}
+    assert fields["also"] == several
 
 
 def test_curl_sends_a_file(http: HTTPPortal, tmp_path: Path) -> None:

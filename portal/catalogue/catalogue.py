@@ -60,6 +60,9 @@ class Catalogue:
         unique_ids: where ids come from. "fingerprint" ids are the same for replicas and after a restart. "random" ids
             are not. "sequence" ids are 1, 2, and so on.
 
+    Attributes:
+        generation: a number that differs after each change.
+
     Raises: ConfigError for another value.
 
     Threads: any; look-ups take no lock.
@@ -68,6 +71,7 @@ class Catalogue:
     def __init__(self, unique_ids: UniqueIds = "fingerprint") -> None:
         self._unique_ids = choice("unique_ids", unique_ids, ("fingerprint", "random", "sequence"))
         self._lock = new_lock()  # guards writes; readers need none, since each operation on a dict is atomic
+        self.generation = 0
         self._by_full_path: dict[Path, Entry] = {}
         self._by_path: dict[Path, tuple[Entry, ...]] = {}  # newest version first
         self._last_ids: dict[Path, int] = {}  # the last id of a sequence by path
@@ -105,6 +109,7 @@ class Catalogue:
             entry = Entry(path, self._new_id(function, path), function)
             self._by_full_path[entry.full_path] = entry
             self._by_path[path] = newest_first((*versions, entry), _version_of)
+            self.generation += 1
             return entry
 
     def _new_id(self, function: Function, path: Path) -> str:
@@ -199,6 +204,7 @@ class Catalogue:
             self._by_path[entry.path] = left
         else:
             del self._by_path[entry.path]
+        self.generation += 1
 
     def clear(self) -> int:
         """Remove everything. Return the number of entries removed."""
@@ -206,6 +212,7 @@ class Catalogue:
             number = len(self._by_full_path)
             self._by_full_path.clear()
             self._by_path.clear()
+            self.generation += 1
             return number
 
 

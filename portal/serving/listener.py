@@ -61,6 +61,7 @@ class Listener:
         self.port = valid_port("listener.port", port)
         self.config = instance("listener.config", config, ServingConfig, optional=True) or ServingConfig()
         self._apps: tuple[tuple[str, App], ...] = ()
+        self._routes: tuple[tuple[str, str, App], ...] = ()  # path, what paths below it begin with, app
         self._proxy_aware: tuple[ProxyAware, ...] = ()  # those of the apps that may trust a proxy
         self._adopted: list[socket.socket] = []
         self._bound: socket.socket | None = None  # holds a free port from `bind` to `start`
@@ -98,6 +99,7 @@ class Listener:
 
     def _set_apps(self, rows: Iterable[tuple[str, App]]) -> None:
         self._apps = tuple(rows)
+        self._routes = tuple((prefix, f"{prefix.removesuffix('/')}/", app) for prefix, app in self._apps)
         # `isinstance` with a protocol is slow, and each new connection would pay for it once for each app.
         self._proxy_aware = tuple(app for _, app in self._apps if isinstance(app, ProxyAware))
 
@@ -106,8 +108,8 @@ class Listener:
         return any(known == prefix for known, _ in self._apps)
 
     def _app_for(self, path: str) -> App | None:
-        for prefix, app in self._apps:
-            if path.startswith(prefix) and (len(path) == len(prefix) or path[len(prefix)] == "/" or prefix[-1:] == "/"):
+        for prefix, below, app in self._routes:
+            if path.startswith(below) or path == prefix:
                 return app
         return None
 

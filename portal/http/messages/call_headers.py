@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from time import monotonic
 
 from ..._internal.trace_context import parse_traceparent, parse_tracestate
-from ...context import CallContext, new_request_id
+from ...context import CallContext, new_context, new_request_id
 from ...errors import ProtocolError
 from ...http11.fields import MAX_IDEMPOTENCY_KEY, is_idempotency_key, is_request_id, is_timeout
 from ...network.sent_context import key_to_send, trace_to_send
@@ -32,7 +32,7 @@ def context_of(headers: Mapping[str, str], arrived: float) -> CallContext:
         without Idempotency.
     """
     given = headers.get("x-request-id")
-    context = CallContext()
+    context = new_context(CallContext)
     context.request_id = given if given is not None and is_request_id(given) else new_request_id()
     timeout = headers.get("x-portal-timeout")
     if timeout is not None:

@@ -38,6 +38,7 @@ from .function_calls import FunctionCalls
 from .name_check import NameCheck
 from .negotiation import is_coded
 from .request_keys import RequestKeys
+from .routes import Routes
 from .rpc import RPCEndpoint
 from .rpc_messages import MAX_BATCH_RESPONSE
 from .target import RPC_PATH, Target, read_target
@@ -115,6 +116,7 @@ class HTTPApp:
         self._http_chain = build_http_chain(self._http_middleware, self._respond, self._middleware_failed)
         around_late = self._around_late if self._http_middleware else None
         self._name_check = NameCheck(catalogue, dispatcher.middleware)
+        self._routes = Routes(catalogue)
         # what responds
         self.decoder = BodyDecoder(max_containers)
         self.decompression = DecompressionLimit(max_body)
@@ -231,7 +233,8 @@ class HTTPApp:
             self._name_check.run()
         try:
             context = context_of(request.headers, request.arrived)
-            if self._serves_documents and request.method != "POST":
+            route = self._routes.find(request)
+            if route is None and self._serves_documents and request.method != "POST":
                 document = self._documents.find(request.path)
                 if document is not None:
                     return self._documents.respond(request, document)
@@ -240,6 +243,9 @@ class HTTPApp:
                 request.notes["identity"] = context.identity.name
                 if request.held is not None:
                     request.held.hold(("identity", context.identity.name))
+            if route is not None:
+                respond = self._calls.respond_plain if route.is_plain else self._calls.respond
+                return respond(route.entry, request, context)
             path, version = self._target(request)
             if request.method != "POST":
                 return self._descriptions.respond(path, version, request, context)
@@ -247,12 +253,14 @@ class HTTPApp:
                 return self._errors.unsupported_coding(request, context)
             if path == RPC_PATH and self._catalogue.find(path) is None:
                 return self._rpc.respond(request, context)
+            generation = self._catalogue.generation
             try:
                 entry = self._catalogue.find(path, version)
             except RegistryError:  # `_reject_unknown` raises it again
                 entry = None
             if entry is None:
                 return self._reject_unknown(path, version, request, context)
+            self._routes.add(request, entry, generation)
             return self._calls.respond(entry, request, context)
         except PortalError as error:
             _note_guess(request, error)

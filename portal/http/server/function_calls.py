@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..._internal.json_encoder import encode_json
@@ -14,16 +15,19 @@ from ...context import CallContext
 from ...errors import PortalError, ProtocolError, SerializationError, ValidationError
 from ...http11.entity_tags import entity_tag, matches_tag, not_modified_headers
 from ...schema.codecs.files import File, FileTable, file_of_json, files_of_call
+from ...schema.transfer import Transfer
 from ...serving import Request, Response
 from ..messages.event_stream import JSON
 from .deadline_responder import AroundLate, DeadlineResponder
 from .error_responses import ErrorResponses
 from .fault_places import name_places
 from .files import file_params, file_response
-from .negotiation import json_type, params_of, stream_type, transferred_params
+from .negotiation import json_type, object_of, params_of, stream_type, transferred_params
 from .stream_body import encode_items
 
 __all__ = ["FunctionCalls", "json_response"]
+
+_JSON_CONTENT = ("Content-Type", JSON)
 
 
 class FunctionCalls:
@@ -53,6 +57,7 @@ class FunctionCalls:
         self._decoder = decoder
         self._cache_control = cache_control
         self._around_late = around_late
+        self._calls_directly = dispatcher.is_passthrough and around_late is None
 
     def respond(self, entry: Entry, request: Request, context: CallContext, table: FileTable | None = None) -> Response:
         """Call a function with the parameters in the request's body.
@@ -80,6 +85,31 @@ class FunctionCalls:
             params = transferred_params(request, self._decoder, transfer)
         accept = request.headers.get("accept", "*/*")
         media = stream_type(accept) if schema.streaming else JSON if table is not None else json_type(accept)
+        return self._respond(entry, params, request, context, media, table)
+
+    def respond_plain(self, entry: Entry, request: Request, context: CallContext) -> Response:
+        """Call a function that has no settings for requests; see `Route.is_plain`. Raises: as `respond`."""
+        params = object_of(request.body, self._decoder)
+        if context.deadline is not None or request.held is not None or not self._calls_directly:
+            return self._respond(entry, params, request, context, JSON, None)
+        function = entry.function
+        try:
+            result = self._dispatcher.call(function, params, context)
+        except PortalError as error:
+            return self._failure_response(error, None, request, context, {})
+        return _result_response(function.name, result, context)
+
+    def _respond(
+        self,
+        entry: Entry,
+        params: dict[str, Any],
+        request: Request,
+        context: CallContext,
+        media: str,
+        table: FileTable | None,
+    ) -> Response:
+        function = entry.function
+        schema = function.schema
         if self._around_late is not None:
             request.notes["function"] = "/".join(entry.path)
         call = Call(function, params, context, streaming=schema.streaming, peer=request.peer, group=entry.group)
@@ -94,20 +124,30 @@ class FunctionCalls:
         try:
             result = self._dispatcher.dispatch(call, responder)
         except PortalError as error:
-            if type(error) is ValidationError:
-                error = name_places(error, transfer, request)
-            return self._errors.respond(request, error, context, call.replied)
+            return self._failure_response(error, schema.transfer, request, context, call.replied)
         finally:
             if connection is not None:
                 connection.on_reset(context.cancel, runs=False)
         if table is not None and not schema.streaming:
-            file = _file_in(result, table, "" if transfer is None else transfer.result)
+            file = _file_in(result, table, "" if schema.transfer is None else schema.transfer.result)
             if file is not None:
                 response = file_response(file, request, context)
                 response.headers.extend(call.replied.items())
                 return response
             result = table.inlined(result)
         return self._stream(result, call, request, media) if schema.streaming else self._whole(result, call, request)
+
+    def _failure_response(
+        self,
+        error: PortalError,
+        transfer: Transfer | None,
+        request: Request,
+        context: CallContext,
+        headers: Mapping[str, str],
+    ) -> Response:
+        if type(error) is ValidationError:
+            error = name_places(error, transfer, request)
+        return self._errors.respond(request, error, context, headers)
 
     def _responder(self, request: Request, call: Call, media: str) -> DeadlineResponder | None:
         """Return the responder at the deadline; None if only this thread can respond, which it then does in time."""
@@ -117,11 +157,7 @@ class FunctionCalls:
         return DeadlineResponder(request, call, early, self._errors, self._around_late, media)
 
     def _whole(self, result: Any, call: Call, request: Request) -> Response:
-        try:
-            response = json_response(200, result, call.context, call.function.name)
-        except SerializationError as error:  # of `validate_output="off"`, for example
-            error.delivery = "executed"
-            raise
+        response = _result_response(call.function.name, result, call.context)
         if call.replied:
             response.headers.extend(call.replied.items())
         if call.function.schema.cacheable:
@@ -146,13 +182,21 @@ class FunctionCalls:
         return Response(200, headers, encode_items(items, media, context, self._errors.problem))
 
 
+def _result_response(name: str, result: Any, context: CallContext) -> Response:
+    try:
+        return json_response(200, result, context, name)
+    except SerializationError as error:  # of `validate_output="off"`, for example
+        error.delivery = "executed"
+        raise
+
+
 def json_response(status: int, value: Any, context: CallContext, operation: str | None = None) -> Response:
     """Return a response with a JSON body. Raises: SerializationError, which names the operation."""
     try:
         body = encode_json(value)
     except SerializationError as error:
         raise error.with_context(operation=operation) from None
-    return Response(status, [("Content-Type", JSON), ("X-Request-ID", context.request_id)], body)
+    return Response(status, [_JSON_CONTENT, ("X-Request-ID", context.request_id)], body)
 
 
 def _file_in(result: Any, table: FileTable, kind: str) -> File | None:

@@ -17,6 +17,7 @@ from ..messages.transfer import FORM, decode_form, with_headers
 __all__ = [
     "is_coded",
     "json_type",
+    "object_of",
     "params_of",
     "require_no_page",
     "stream_type",
@@ -40,9 +41,14 @@ def params_of(request: Request, decoder: BodyDecoder) -> dict[str, Any]:
             raise wrong_media_type(JSON, media)
     elif kind is None:
         require_no_page(request)
-    if not request.body:
+    return object_of(request.body, decoder)
+
+
+def object_of(body: bytes, decoder: BodyDecoder) -> dict[str, Any]:
+    """Return the JSON object of a body; an empty one is an empty object. Raises: as `params_of`, but for 415."""
+    if not body:
         return {}
-    value = decode_body(request.body, decoder)
+    value = decode_body(body, decoder)
     if not isinstance(value, dict):
         fault = Fault("", "the parameters must be a JSON object", "type", "object", shorten(value))
         raise ValidationError(errors=[fault])
@@ -55,7 +61,8 @@ def decode_body(body: bytes, decoder: BodyDecoder) -> JSONValue:
         decoder.check(body)
     value: JSONValue = decode_json(body)
     # Each level takes an opening bracket, so counting those settles nearly every body without walking it.
-    if body.count(b"{") + body.count(b"[") > _MAX_DEPTH and isinstance(value, dict | list) and _too_deep(value):
+    brackets = body.count(b"{") + body.count(b"[") if len(body) > _MAX_DEPTH else 0
+    if brackets > _MAX_DEPTH and isinstance(value, dict | list) and _too_deep(value):
         fault = Fault("", f"must be nested at most {_MAX_DEPTH} levels deep", "depth", _MAX_DEPTH)
         raise ValidationError(errors=[fault])
     return value

@@ -101,11 +101,9 @@ class Connection:
         client: str | None = None,
     ) -> None:
         self.stream = stream
-        self._config = config
-        self._owner = owner
+        self._config, self._owner = config, owner
         self.output = self._output_to(stream)
-        self.peer = peer
-        self.client = client
+        self.peer, self.client = peer, client
         self.input = owner.inputs.share(client)
         self.streams = owner.streams
         self.secure = stream.secure
@@ -198,6 +196,8 @@ class Connection:
                 if not self.input.complete():
                     raise ProtocolError(INPUT_REFUSED, status=503)
             return found
+        if self._reader.pending_head is None:  # nothing of a body
+            return None
         size, self.storing = self._reader.buffered, self._reader.storing
         if (size or self.storing) and not self.input.hold(self, size):
             raise ProtocolError(INPUT_REFUSED, status=503)
@@ -259,14 +259,14 @@ class Connection:
         self.armed_otherwise = False
         if self.draining or self.handshaking or self.channel is not None:
             return
-        if self.input.held and self._reader.state == "idle":
-            self.input.release()
-        if self.output.pending:
-            self.deadline = inf  # `SlowReader` decides
-            return
         state = self._reader.state
         if state == "idle":
             self.idle_since = now
+            if self.input.held:
+                self.input.release()
+        if self.output.pending:
+            self.deadline = inf  # `SlowReader` decides
+            return
         self.deadline = silence_deadline(state, self._parked_in, self.deadline, now, self._config)
         if self.storing:
             self.deadline = stored_deadline(self._reader.arrived, self._reader.received, self._config)

@@ -67,7 +67,7 @@ class LatencyTracker:
         if latency is None:
             return
         with self._lock:
-            latency.usual += (min(seconds, _MAX_SAMPLE) - latency.usual) * _WEIGHT
+            latency.usual += ((seconds if seconds < _MAX_SAMPLE else _MAX_SAMPLE) - latency.usual) * _WEIGHT
             if seconds >= STUCK or latency.usual >= QUICK:
                 self._send_away(latency)
 

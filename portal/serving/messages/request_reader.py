@@ -26,6 +26,7 @@ class RequestReader:
         client: whose bytes they are.
 
     Attributes:
+        pending_head: the head of the request whose body is arriving, or None.
         storing: whether the next piece of the body is written to disk, which may take its time.
         wants_continue: whether the client waits for `100 Continue` before it sends its body (RFC 9110 section 10.1.1).
 
@@ -41,13 +42,15 @@ class RequestReader:
         "_clock",
         "_decoder",
         "_fed",
-        "_head",
+        "_limit",
         "_max_body",
         "_max_head",
         "_may_store",
         "_scanned",
         "_store",
         "_stored",
+        "_unruled",
+        "pending_head",
         "storing",
         "wants_continue",
     )
@@ -65,11 +68,12 @@ class RequestReader:
         self._clock = clock
         self._fed = self._arrived = 0.0  # the moments of the latest bytes and of the end of the head
         self._max_head = max_head
-        self._max_body = max_body
+        self._max_body = self._limit = max_body
+        self._unruled = min(max_body, IN_MEMORY)  # bytes of a body for which no rule is looked up
         self._cache = cache
         self._buffer = b""
         self._scanned = 0
-        self._head: RequestHead | None = None
+        self.pending_head: RequestHead | None = None
         self._decoder: ChunkedDecoder | None = None
         self._body = bytearray()
         self.wants_continue = False
@@ -81,20 +85,15 @@ class RequestReader:
     @property
     def state(self) -> str:
         """ "idle" between requests, "head" or "body" inside one."""
-        if self._head is not None:
+        if self.pending_head is not None:
             return "body"
         # An empty line before a request is ignored (RFC 9112 section 2.2).
         return "idle" if self._buffer in (b"", b"\r\n") else "head"
 
     @property
-    def pending_head(self) -> RequestHead | None:
-        """The head of the request whose body is arriving, or None."""
-        return self._head
-
-    @property
     def buffered(self) -> int:
         """The number of bytes kept of a request whose head has arrived, and whose body has not."""
-        return 0 if self._head is None else len(self._body) + len(self._buffer)
+        return 0 if self.pending_head is None else len(self._body) + len(self._buffer)
 
     @property
     def arrived(self) -> float:
@@ -113,7 +112,7 @@ class RequestReader:
     def feed(self, data: bytes) -> None:
         """Take the bytes that have arrived."""
         self._fed = self._clock()
-        if self._head is not None and self._decoder is None:
+        if self.pending_head is not None and self._decoder is None:
             self._body += data
         else:
             self._buffer = self._buffer + data if self._buffer else data
@@ -128,42 +127,53 @@ class RequestReader:
 
         Raises: ProtocolError with the HTTP status of the response. Nothing more can be read after it.
         """
-        if self._head is None:
-            if not self._read_head():
+        if self.pending_head is None:
+            if not self._buffer:
                 return None
+            head = self._take_head()
+            if head is None:
+                return None
+            length = head.content_length
+            if length is not None and length <= len(self._buffer) and not self.storing:  # as nearly always
+                body, self._buffer = self._buffer[:length], self._buffer[length:]
+                return head, body, self._fed
+            self._begin_body(head)
         elif self.storing:  # since an earlier call, so that the caller knows of the disk
             return self._read_stored()
         return self._read_chunked() if self._decoder is not None else self._read_sized()
 
-    def _read_head(self) -> bool:
-        end = find_head_end(self._buffer, self._scanned)
+    def _take_head(self) -> RequestHead | None:
+        buffer = self._buffer
+        end = find_head_end(buffer, self._scanned)
         if end < 0:
-            if len(self._buffer) > self._max_head:
+            if len(buffer) > self._max_head:
                 raise ProtocolError(f"the head is longer than {self._max_head} bytes", status=431)
-            self._scanned = max(0, len(self._buffer) - 3)
-            return False
+            self._scanned = max(0, len(buffer) - 3)
+            return None
         if end > self._max_head:
             raise ProtocolError(f"the head is longer than {self._max_head} bytes", status=431)
-        head = self._cache.parse(self._buffer[:end])
-        self._buffer = self._buffer[end:]
+        head = self._cache.parse(buffer[:end])
+        self._buffer = buffer[end:]
         self._scanned = 0
-        length, limit = head.content_length, self._max_body
+        length = head.content_length
         # An app has no rule for small bodies, so that these cost nothing.
-        if self._store is not None and (head.chunked or (length is not None and length > min(limit, IN_MEMORY))):
-            limit = self._apply_rule(self._store, head)
-        if length is not None and length > limit:
-            raise ProtocolError(f"the body must have at most {limit} bytes (max_body)", status=413)
-        self._head = head
+        if head.chunked or (length is not None and length > self._unruled):
+            self._limit = limit = self._max_body if self._store is None else self._apply_rule(self._store, head)
+            if length is not None and length > limit:
+                raise ProtocolError(f"the body must have at most {limit} bytes (max_body)", status=413)
+        return head
+
+    def _begin_body(self, head: RequestHead) -> None:
+        self.pending_head = head
         self._arrived = self._fed
         if head.chunked:
-            self._decoder = ChunkedDecoder(limit)
+            self._decoder = ChunkedDecoder(self._limit)
         else:
             if head.content_length is None:
                 check_no_body(head, self._buffer)
             self._body = bytearray(self._buffer)
             self._buffer = b""
         self.wants_continue = head.expect_continue and not self._buffer and not self._body
-        return True
 
     def _apply_rule(self, store: BodyStore, head: RequestHead) -> int:
         """Return the limit of a body, and note whether it is kept on disk if it is large."""
@@ -173,7 +183,7 @@ class RequestReader:
         return self._max_body if rule is None or rule.max_size is None else rule.max_size
 
     def _read_sized(self) -> Received | None:
-        head = self._head
+        head = self.pending_head
         assert head is not None
         length = head.content_length or 0
         if len(self._body) < length:
@@ -182,7 +192,7 @@ class RequestReader:
         return self._complete(head, body, bytes(self._body[length:]))
 
     def _read_chunked(self) -> Received | None:
-        head, decoder = self._head, self._decoder
+        head, decoder = self.pending_head, self._decoder
         assert head is not None
         assert decoder is not None
         self._decode(decoder)
@@ -198,7 +208,7 @@ class RequestReader:
 
     def _read_stored(self) -> Received | None:
         """Write to disk what has arrived, and return the request if it is complete."""
-        head, decoder = self._head, self._decoder
+        head, decoder = self.pending_head, self._decoder
         assert head is not None
         assert self._store is not None
         if decoder is not None:
@@ -214,7 +224,7 @@ class RequestReader:
         return self._complete(head, self._stored, rest) if complete else None
 
     def _complete(self, head: RequestHead, body: bytes | StoredBody, rest: bytes) -> Received:
-        self._head = None
+        self.pending_head = None
         self._stored = None
         self.storing = False
         self._decoder = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import weakref
 from collections.abc import Iterator
 from typing import IO, Protocol
 
@@ -42,13 +43,12 @@ class OpenFile:
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self.size = os.fstat(file.fileno()).st_size
+        # Not in __del__: the garbage collector may finalise the file of a reference cycle first, which warns.
+        weakref.finalize(self, file.close)
 
     def read_at(self, offset: int, size: int) -> bytes:
         """Return at most `size` bytes from an offset; b"" at the end."""
         return os.pread(self._file.fileno(), size, offset)
-
-    def __del__(self) -> None:
-        self._file.close()
 
 
 def content_of(data: bytes) -> Content:

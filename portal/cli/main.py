@@ -9,7 +9,7 @@ import click
 
 from .. import __version__
 from .batches.map_calls import map_
-from .call import call
+from .calls.call import call
 from .describe import describe, explain, list_
 from .errors import EXIT_CODES, INTERRUPTED
 from .javascript import js

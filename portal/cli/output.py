@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LogFormatter",
     "OutputError",
+    "discard_stdout",
     "echo",
     "echo_error",
     "echo_json",
@@ -123,11 +124,11 @@ def _write(text: str, err: bool = False) -> None:
         if error.errno == errno.EPIPE:
             raise
         if not err:
-            _discard_stdout()
+            discard_stdout()
             raise OutputError(f"the output cannot be written: {error.strerror}") from error
 
 
-def _discard_stdout() -> None:
+def discard_stdout() -> None:
     """Let the interpreter write what is left in the buffer to nowhere, so that it does not fail again when it ends."""
     with suppress(OSError, ValueError):  # stdout may have no file
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .call import parse_json, parse_object
+from .calls.call import parse_json, parse_object
 from .connect import client_options, connected
 from .errors import reported
 from .inputs import read_input

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gc
 import io
+import warnings
 from pathlib import Path
 
 import pytest
@@ -43,3 +45,20 @@ def test_a_failed_source_leaves_no_open_file(monkeypatch: pytest.MonkeyPatch, tm
     with pytest.raises(OSError, match="lost"):
         spooled(pieces())  # type: ignore[arg-type]
     assert file.closed
+
+
+def test_a_file_in_a_reference_cycle_is_closed_without_a_warning() -> None:
+    class Holder:
+        def __init__(self) -> None:
+            self.itself = self
+            self.content = spooled(iter([bytes(1024 * 1024 + 1)]))
+
+    gc.disable()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            for _ in range(10):
+                Holder()
+            gc.collect()
+    finally:
+        gc.enable()

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from ..call import parse_object
+from ..calls.call import parse_object
 from ..connect import client_options, connected
 from ..errors import FAILED, reported
 from ..output import echo

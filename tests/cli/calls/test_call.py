@@ -7,7 +7,7 @@ import json
 import pytest
 
 from portal import FunctionSchema, HTTPPortal, service
-from portal.cli.call import parse_arguments
+from portal.cli.calls.call import parse_arguments
 from portal.schema import Bytes, File
 from tests.support.command import run
 

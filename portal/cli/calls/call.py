@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from .completion import AddressParameter
-from .connect import client_options, connected
-from .errors import reported
-from .inputs import is_input, read_bytes, read_input
-from .output import OutputError, echo_json
+from ..completion import AddressParameter
+from ..connect import client_options, connected
+from ..errors import reported
+from ..inputs import is_input, read_bytes, read_input
+from ..output import OutputError, echo_json
+from .files import OUTPUT, check_output, file_type, write_file
 
 if TYPE_CHECKING:
-    from ..schema import FunctionSchema
+    from ...schema import FunctionSchema
 
 __all__ = ["call", "parse_arguments", "parse_json", "parse_object"]
 
@@ -30,6 +31,7 @@ Examples:
   portal call http://127.0.0.1:8080/api/orders/price @order.json
   portal call http://127.0.0.1:8080/api/notes/add text=@note.txt
   portal call http://127.0.0.1:8080/api/orders/history customer=ann --timeout 5
+  portal call http://127.0.0.1:8080/api/orders/invoice number=7 --output invoice.pdf
 """
 
 
@@ -42,6 +44,13 @@ Examples:
 @click.option(
     "--idempotency-key", metavar="KEY", help="Run the call only once for this key. The server must use Idempotency."
 )
+@click.option(
+    OUTPUT,
+    "-o",
+    "output",
+    metavar="FILE",
+    help="Write the content of a file that the function returns to FILE; - is stdout, unless it is a terminal.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result, or the error, as one line of JSON.")
 @client_options
 def call(
@@ -49,6 +58,7 @@ def call(
     arguments: tuple[str, ...],
     timeout: float | None,
     idempotency_key: str | None,
+    output: str | None,
     as_json: bool,
     **client: Any,
 ) -> None:
@@ -58,15 +68,24 @@ def call(
     a string. NAME:=JSON is always JSON. VALUE and JSON may be @FILE or - (stdin). A parameter that is a file takes
     the content of @FILE or stdin as it is; a list of files takes NAME=@FILE several times. OBJECT is one JSON object
     with all parameters, also as @FILE or -. A stream prints one item per line.
+
+    A result that is a file is written to --output, or to stdout if that is a pipe or a file. A terminal shows its name,
+    type and size instead. With --json and without --output it is JSON with base64.
     """
     given = _given_object(arguments)
     with reported(as_json), connected(address, timeout, **client) as consumer:
         schema = consumer.resolve(address).schema
         params = parse_arguments(arguments, schema) if given is None else given
+        if output is not None:
+            check_output(output, schema)
+        returns = None if as_json and output is None else file_type(schema)
         try:
             if schema.streaming:
                 for item in consumer.stream_at(address, params):
                     echo_json(item)
+            elif returns is not None:
+                file = consumer.call_at(address, params, idempotency_key=idempotency_key, returns=returns)
+                write_file(file, output)
             else:
                 echo_json(consumer.call_at(address, params, idempotency_key=idempotency_key), pretty=not as_json)
         except OutputError as error:
@@ -116,7 +135,7 @@ def _file_value(text: str, name: str, kind: str, hint: str) -> Any:
     data = b64encode(content := read_bytes(text, hint)).decode()
     if kind == "bytes":
         return data
-    from ..schema import File
+    from ...schema import File
 
     file = File(content, name=None if text == "-" else os.path.basename(text[1:]))
     return {"data": data, "type": file.type} | ({} if file.name is None else {"name": file.name})

@@ -1,0 +1,1 @@
+"""`portal call`: one call, and what becomes of its result."""

@@ -8,19 +8,19 @@ from concurrent.futures import Future
 from importlib import import_module
 from typing import Any
 
-from .._internal.at_fork import new_lock, renew_after_fork
-from .._internal.background import run_apart
+from ..calls.deadlines import expired_error
 from ..context import CallContext
-from ..errors import ConfigError, PortalError, RegistryError, TransportError
+from ..errors import ConfigError, RegistryError, TransportError
+from ..function.remote_call import context_to_dict
 from ..processes.futures import wait_for_job
 from ..processes.jobs import Job
 from .bridge import future_of
 from .chunk import ChunkResult, run_chunk
+from .link import SchedulerLink
 from .scheduler_address import SchedulerAddress
 
 __all__ = ["ClusterConnection"]
 
-_CONNECT = 10.0  # seconds to connect, unless a call has less
 _ROOT, _STATE = "portal-functions", "portal-state"  # of the scheduler's metadata
 
 
@@ -38,73 +38,17 @@ class ClusterConnection:
 
     def __init__(self, scheduler: Any) -> None:
         try:
-            self._distributed: Any = import_module("distributed")
+            distributed: Any = import_module("distributed")
         except ImportError:  # pragma: no cover - the tests that need it are skipped
             message, hint = (
                 "the package distributed must be installed for dask://",
                 "pip install 'portal-functions[dask]'",
             )
             raise ConfigError(message, path="dask", hint=hint) from None
-        given = isinstance(scheduler, self._distributed.Client)
-        self._given = scheduler if given else None
+        given = isinstance(scheduler, distributed.Client)
         address = SchedulerAddress.of_client(scheduler) if given else SchedulerAddress.parse(scheduler)
-        self.authority, self._url = address.authority, address.url
-        self._lock = new_lock()  # guards `_client` and `_closed`
-        self._closed = False
-        self.after_fork()
-        renew_after_fork(self)
-
-    def after_fork(self) -> None:
-        """Connect anew; called by `__init__`, and in a child process after a fork."""
-        self._client: Any = None
-        self._prepared: Any = None  # the connection whose scheduler has the plug-in
-
-    def client(self, timeout: float = _CONNECT) -> Any:
-        """Return the connected client.
-
-        Raises: TransportError (not_sent) if the scheduler cannot be reached.
-        """
-        if self._closed:
-            raise PortalError("the connection to the cluster is closed", delivery="not_sent")
-        client = self._given or self._client
-        # A client that connects again would send what it gets meanwhile to a scheduler without the plug-in.
-        if client is None or client.status != "running":
-            if self._given is not None:
-                message = f"the Dask client that was given is not connected: {client.status}"
-                raise TransportError(message, delivery="not_sent")
-            client = self._connect(timeout)
-        link = client.scheduler_comm
-        if link is None or link is not self._prepared:
-            try:
-                client.register_plugin(import_module(".once", __package__).OnceOnly())
-            except Exception as error:
-                raise self._unreachable(error) from error
-            self._prepared = link
-        return client
-
-    def _connect(self, timeout: float) -> Any:
-        try:
-            made = self._distributed.Client(
-                self._url, timeout=max(0.1, timeout), name="portal", set_as_default=False, direct_to_workers=False
-            )
-        except Exception as error:  # OSError, TimeoutError, or what a scheduler of another version sends
-            raise self._unreachable(error) from error
-        with self._lock:
-            found = self._client
-            if self._closed or (found is not None and found.status == "running"):
-                dropped = made
-            else:
-                dropped, found = found, made
-                self._client = made
-        if dropped is not None:
-            run_apart("portal-dask-close", dropped.close)
-        if found is None:
-            raise PortalError("the connection to the cluster is closed", delivery="not_sent")
-        return found
-
-    def _unreachable(self, error: Exception) -> TransportError:
-        message = f"the Dask scheduler at {self.authority} cannot be reached: {type(error).__name__}: {error}"
-        return TransportError(message, delivery="not_sent", cause=error)
+        self._link = SchedulerLink(address, scheduler if given else None)
+        self.authority: str = address.authority
 
     # publishing
 
@@ -143,44 +87,38 @@ class ClusterConnection:
         return found
 
     def _write(self, keys: list[str], value: Any) -> None:
-        self._ask(lambda client: client.scheduler.set_metadata, keys=keys, value=value)
+        self._link.ask("set_metadata", keys=keys, value=value)
 
     def _read(self, keys: list[str]) -> Any:
-        return self._ask(lambda client: client.scheduler.get_metadata, keys=keys, default=None)
-
-    def _ask(self, question: Any, **arguments: Any) -> Any:
-        """Ask the scheduler, which has a bounded time to respond."""
-        client = self.client()
-        try:
-            return client.sync(question(client), callback_timeout=_CONNECT, **arguments)
-        except Exception as error:  # what the scheduler or the network raises
-            message = f"the Dask scheduler at {self.authority} does not respond: {type(error).__name__}: {error}"
-            raise TransportError(message, delivery="not_sent", cause=error) from error
+        return self._link.ask("get_metadata", keys=keys, default=None)
 
     # calling
 
     def submit(
-        self, name: str, data: bytes, calls: Sequence[Mapping[str, Any]], facts: Mapping[str, Any], *, idempotent: bool
+        self, name: str, data: bytes, calls: Sequence[Mapping[str, Any]], context: CallContext, *, idempotent: bool
     ) -> Future[ChunkResult]:
         """Submit a chunk of calls as one task.
 
         Args:
+            context: of all of them.
             idempotent: whether the task may run again after its worker has died.
 
-        Raises: TransportError (not_sent).
+        Raises: TransportError, CallTimeout or CallCancelled, all not_sent.
         """
-        remaining = facts.get("remaining")
-        client = self.client(_CONNECT if remaining is None else min(_CONNECT, remaining))
+        client = self._link.client(context)
+        if context.expired:
+            raise expired_error(context, name)
         kind = "portal" if idempotent else "portal-once"
         key = f"{kind}-{name}-{uuid.uuid4().hex}"  # a key of its own, as Dask runs equal calls once otherwise
         try:
-            link = self._prepared
-            task = client.submit(run_chunk, data, list(calls), dict(facts), key=key, pure=False)
+            comm = self._link.comm
+            facts = context_to_dict(context)  # now, as it holds the seconds that are left
+            task = client.submit(run_chunk, data, list(calls), facts, key=key, pure=False)
             found: Future[ChunkResult] = future_of(task, client.loop)
         except Exception as error:  # what cannot be pickled, or a client that was closed meanwhile
             message = f"the call of {name} cannot be sent to the cluster: {type(error).__name__}: {error}"
             raise TransportError(message, delivery="not_sent", cause=error) from error
-        if client.scheduler_comm is not link and not idempotent:  # another scheduler may have it, without the plug-in
+        if client.scheduler_comm is not comm and not idempotent:  # another scheduler may have it, without the plug-in
             found.cancel()
             raise TransportError(f"the Dask scheduler at {self.authority} was lost while {name} was sent")
         return found
@@ -196,14 +134,10 @@ class ClusterConnection:
         return found
 
     def workers(self) -> int:
-        """Return how many threads the workers have now, at least 1."""
-        threads: dict[str, int] = self._ask(lambda client: client.scheduler.ncores, workers=None)
+        """Return how many threads the workers have now, at least 1. Raises: TransportError."""
+        threads: dict[str, int] = self._link.ask("ncores", workers=None)
         return max(1, sum(threads.values()))
 
     def close(self) -> None:
         """Close the client that was made here. May be called twice."""
-        with self._lock:
-            client, self._client = self._client, None
-            self._closed = True
-        if client is not None:
-            client.close()
+        self._link.close()

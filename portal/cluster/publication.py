@@ -13,12 +13,14 @@ from .._internal.closing import run_all
 from .._internal.conditions import Condition
 from .._internal.log import get_logger
 from .._internal.throttle import Throttle
+from ..context import CallContext
 from ..errors import OverloadedError, PortalError
 
 __all__ = ["Publication", "Published"]
 
 _log = get_logger("portal.cluster")
 _INTERVAL = 2.0  # seconds between two looks at the scheduler
+_WITHDRAWAL = 3.0  # seconds to withdraw what is published
 _PAUSE = 0.01  # seconds between two looks of a thread that is about to end
 _WARNING_INTERVAL = 60.0  # seconds between two warnings about the same outage
 
@@ -74,6 +76,7 @@ class Publication:
         self._wake = Condition()  # guards nothing; it ends the wait of the thread
         self._sent: dict[str, Mapping[str, Any]] = {}
         self._generation: str | None = None
+        self._checks = CallContext()  # of the requests of the thread; cancelled by `stop`
         self._has_withdrawn = False  # whether others have to look whether what they publish was withdrawn
         self.active = False
 
@@ -83,6 +86,7 @@ class Publication:
             if self.active:
                 return
             self.active = True
+            self._checks = CallContext()
             try:
                 self._sent = {}
                 self._check()
@@ -113,7 +117,11 @@ class Publication:
             self._send()
 
     def stop(self) -> None:
-        """Withdraw what is published. A scheduler that does not respond is logged. May be called twice."""
+        """Withdraw what is published. A scheduler that does not respond within 3 seconds is logged.
+
+        May be called twice.
+        """
+        self._checks.cancel()
         run_all(self._end, self._wake_thread, self._loop.stop, self._go_on)
 
     def _end(self) -> None:
@@ -122,9 +130,10 @@ class Publication:
             sent, self._sent = self._sent, {}
             if was_active:
                 try:
-                    for path in sent:
-                        self._withdraw(path)
-                    self._scheduler.generation(os.urandom(8).hex())
+                    with CallContext.for_call(_WITHDRAWAL).active():
+                        for path in sent:
+                            self._withdraw(path)
+                        self._scheduler.generation(os.urandom(8).hex())
                 except PortalError as error:
                     _log.warning("the functions were not withdrawn from the cluster: %s", error)
 
@@ -172,9 +181,10 @@ class Publication:
             if not self.active:
                 return
             try:
-                self._check()
+                with self._checks.active():
+                    self._check()
             except PortalError as error:
-                if self._warnings.allows(monotonic()):
+                if not self._checks.cancelled and self._warnings.allows(monotonic()):
                     _log.warning("the scheduler does not respond; the functions are published again later: %s", error)
                 return
             self._warnings.reset()

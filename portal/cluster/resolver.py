@@ -14,7 +14,6 @@ from ..context import CallContext
 from ..errors import AddressError, CallTimeout, FunctionError, PortalError, ProtocolError, RegistryError
 from ..function import ResolvedFunction
 from ..function.failure import function_error, limit_exposure
-from ..function.remote_call import context_to_dict
 from ..portal import Resolver
 from ..schema import FunctionSchema
 from .causes import unpack_error
@@ -166,8 +165,9 @@ class DaskResolver(Resolver):
         """
         count("map.chunk", chunk, optional=True)
         context = CallContext.for_call(positive_seconds("timeout", timeout, optional=True))
-        function = self.resolve_function(address)
-        chunks = _AHEAD * function.connection.workers()
+        with context.active():
+            function = self.resolve_function(address)
+            chunks = _AHEAD * function.connection.workers()
         outcomes = self._map(function, params, lambda: context, chunks=chunks, size=chunk, progress=progress)
         return _results(function, outcomes, return_exceptions=return_exceptions)
 
@@ -188,8 +188,9 @@ class DaskResolver(Resolver):
 
         Raises: as `map_at`.
         """
-        function = self.resolve_function(address)
-        chunks = min(max_in_flight, _AHEAD * function.connection.workers())
+        with CallContext.for_call(timeout).active():
+            function = self.resolve_function(address)
+            chunks = min(max_in_flight, _AHEAD * function.connection.workers())
         outcomes = self._map(function, params, lambda: CallContext.for_call(timeout), chunks=chunks)
         return _results(function, outcomes, return_exceptions=return_exceptions)
 
@@ -218,8 +219,8 @@ class DaskResolver(Resolver):
     def _submit(
         self, function: ClusterFunction, calls: Sequence[Mapping[str, Any]], context: CallContext
     ) -> Future[ChunkResult]:
-        facts, is_idempotent = context_to_dict(context), function.schema.idempotent
-        return function.connection.submit(function.name, function.data, calls, facts, idempotent=is_idempotent)
+        is_idempotent = function.schema.idempotent
+        return function.connection.submit(function.name, function.data, calls, context, idempotent=is_idempotent)
 
     def close(self) -> None:
         """Close the connections that were made here. May be called twice."""

@@ -33,6 +33,6 @@ def test_a_closed_connection_rejects() -> None:
 def test_no_scheduler() -> None:
     connection = ClusterConnection(f"127.0.0.1:{free_port()}")
     with pytest.raises(TransportError, match="cannot be reached") as caught:
-        connection.client(0.2)
+        connection.workers()
     assert caught.value.delivery == "not_sent"
     connection.close()

@@ -31,7 +31,6 @@ THREADS = {
     ("processes.pool", "start_thread"): "starts a worker process; its error is logged, and a caller that waits gets it",
     ("cache.invalidations", "BackgroundLoop"): "reads the invalidations of other processes; goes on, with empty caches",
     ("cluster.publication", "BackgroundLoop"): "publishes at a scheduler that has restarted; goes on",
-    ("cluster.connection", "run_apart"): "closes a client that is not used any more; its error is logged",
     ("directory.polled", "BackgroundLoop"): "reads a directory again; goes on",
     ("directory.registration", "BackgroundLoop"): "renews the lease of a portal; goes on",
     ("calls.deadlines", "BackgroundLoop"): "responds at deadlines; goes on",

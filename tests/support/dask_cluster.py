@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -65,6 +66,14 @@ class SchedulerProcess:
         except OSError:
             return False
         return True
+
+    def freeze(self) -> None:
+        """Stop the scheduler, like a machine that swaps; its kernel still accepts connections."""
+        self._processes[0].send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let the scheduler go on."""
+        self._processes[0].send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """Kill both, like a crash."""

@@ -95,11 +95,12 @@ class ClusterConnection:
     # calling
 
     def submit(
-        self, name: str, data: bytes, calls: Sequence[Mapping[str, Any]], context: CallContext, *, idempotent: bool
+        self, name: str, data: bytes, calls: Sequence[tuple[Any, ...]], context: CallContext, *, idempotent: bool
     ) -> Future[ChunkResult]:
         """Submit a chunk of calls as one task.
 
         Args:
+            calls: fields of PackedCalls.
             context: of all of them.
             idempotent: whether the task may run again after its worker has died.
 

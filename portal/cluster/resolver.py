@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import closing
+from copy import copy
 from typing import Any
 
 from .._internal.at_fork import new_lock
@@ -17,7 +18,7 @@ from ..function.failure import function_error, limit_exposure
 from ..portal import Resolver
 from ..schema import FunctionSchema
 from .causes import unpack_error
-from .chunk import ChunkResult, Outcome
+from .chunk import ChunkResult, Outcome, PackedCall, pack_call
 from .connection import ClusterConnection
 from .mapping import Progress, map_chunks
 from .scheduler_address import require_port
@@ -120,16 +121,14 @@ class DaskResolver(Resolver):
     def invoke(self, function: ResolvedFunction, params: Mapping[str, Any], context: CallContext) -> Any:
         """Make one call: JSON data in, JSON data out. Parameters are validated before they are sent."""
         function.schema.validate_input(params)
-        [outcome] = self.run_chunk(_of(function), [params], context)
-        return result_of(function, outcome, context)
+        [outcome] = self.run_chunk(_of(function), [pack_call(params, context)], context)
+        return result_of(function, outcome, context.request_id)
 
     def iterate(self, function: ResolvedFunction, params: Mapping[str, Any], context: CallContext) -> Iterator[Any]:
         """Reject the call: no stream is published on a cluster."""
         raise ProtocolError(f"{function.name} is not a stream; call it", status=406, address=function.address)
 
-    def run_chunk(
-        self, function: ClusterFunction, calls: Sequence[Mapping[str, Any]], context: CallContext
-    ) -> list[Outcome]:
+    def run_chunk(self, function: ClusterFunction, calls: Sequence[PackedCall], context: CallContext) -> list[Outcome]:
         """Run calls in one task, and return their outcomes in order.
 
         Raises: CallTimeout, CallCancelled, TransportError.
@@ -155,7 +154,8 @@ class DaskResolver(Resolver):
         """Return the results for each of `params`, in order, in far fewer tasks than calls.
 
         Args:
-            chunk: calls in one task; None begins with one and grows until a task takes about a quarter of a second.
+            chunk: the most calls in one task; None begins with one and grows until a task takes about a quarter of a
+                second. The parameters of a task have at most 4 MiB; a call with more goes alone.
             timeout: seconds for all calls.
             return_exceptions: whether an error becomes a result. Otherwise the first one is raised in its place, and
                 the chunks still in flight are cancelled.
@@ -200,11 +200,21 @@ class DaskResolver(Resolver):
         params: Iterable[Mapping[str, Any]],
         context: Callable[[], CallContext],
         **options: Any,
-    ) -> Generator[Outcome]:
-        """Yield the outcomes. Each chunk has a context of its own."""
+    ) -> Generator[tuple[str | None, Outcome]]:
+        """Yield the request ids and the outcomes. Each chunk has a context of its own, and so has each call."""
         contexts: dict[int, CallContext] = {}
+        outer = CallContext.current()
 
-        def submit(calls: Sequence[Mapping[str, Any]]) -> Future[ChunkResult]:
+        def pack(one: Mapping[str, Any]) -> PackedCall:
+            call = CallContext.for_call(None, outer)
+            try:
+                function.schema.validate_input(one)
+                return pack_call(one, call)
+            except PortalError as error:
+                error.with_context(request_id=call.request_id)
+                raise
+
+        def submit(calls: Sequence[PackedCall]) -> Future[ChunkResult]:
             made = context()
             future = self._submit(function, calls, made)
             contexts[id(future)] = made
@@ -214,13 +224,13 @@ class DaskResolver(Resolver):
             made = contexts.pop(id(future))
             return function.connection.wait(function.name, future, made)
 
-        return map_chunks(submit, wait, params, check=function.schema.validate_input, **options)
+        return map_chunks(submit, wait, params, pack=pack, **options)
 
     def _submit(
-        self, function: ClusterFunction, calls: Sequence[Mapping[str, Any]], context: CallContext
+        self, function: ClusterFunction, calls: Sequence[PackedCall], context: CallContext
     ) -> Future[ChunkResult]:
-        is_idempotent = function.schema.idempotent
-        return function.connection.submit(function.name, function.data, calls, context, idempotent=is_idempotent)
+        sent, is_idempotent = [tuple(call) for call in calls], function.schema.idempotent
+        return function.connection.submit(function.name, function.data, sent, context, idempotent=is_idempotent)
 
     def close(self) -> None:
         """Close the connections that were made here. May be called twice."""
@@ -245,12 +255,13 @@ def _checked(address: Address | str) -> Address:
     return target
 
 
-def _results(function: ClusterFunction, outcomes: Generator[Outcome], *, return_exceptions: bool) -> Iterator[Any]:
-    context = CallContext.for_call(None)
+def _results(
+    function: ClusterFunction, outcomes: Generator[tuple[str | None, Outcome]], *, return_exceptions: bool
+) -> Iterator[Any]:
     with closing(outcomes):
-        for outcome in outcomes:
+        for request_id, outcome in outcomes:
             try:
-                result = result_of(function, outcome, context)
+                result = result_of(function, outcome, request_id)
             except PortalError as error:
                 if not return_exceptions:
                     raise
@@ -258,14 +269,14 @@ def _results(function: ClusterFunction, outcomes: Generator[Outcome], *, return_
             yield result
 
 
-def result_of(function: ResolvedFunction, outcome: Outcome, context: CallContext) -> Any:
-    """Return the result in an outcome. Raises: the error in it."""
+def result_of(function: ResolvedFunction, outcome: Outcome, request_id: str | None) -> Any:
+    """Return the result in an outcome. Raises: the error in it, with the request id."""
     kind, value = outcome
     if kind == "ok":
         return value
+    facts = {"request_id": request_id}
     if kind == "failed":
-        raise value
-    facts = {"request_id": context.request_id}
+        raise _error_of_call(value, request_id)
     if kind == "late":
         message = f"{function.name} was not called: the deadline had already passed"
         raise CallTimeout(message, delivery="not_sent", context=facts, address=function.address)
@@ -280,3 +291,13 @@ def result_of(function: ResolvedFunction, outcome: Outcome, context: CallContext
     if isinstance(value, FunctionError) and value.address is None:
         value.address = str(function.address)
     raise value.with_context(**facts)
+
+
+def _error_of_call(error: PortalError, request_id: str | None) -> PortalError:
+    """Return the error of a chunk as the error of one of its calls."""
+    if request_id is None or error.request_id == request_id:
+        return error
+    found = copy(error)
+    found.context = {**error.context, "request_id": request_id}
+    found.__cause__ = error.__cause__
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from itertools import count
@@ -9,16 +10,17 @@ from typing import Any
 
 import pytest
 
-from portal.cluster.chunk import ChunkResult
-from portal.cluster.mapping import ChunkSize, Progress, map_chunks
+from portal import CallContext
+from portal.cluster.chunk import ChunkResult, PackedCall, pack_call
+from portal.cluster.mapping import MAX_BYTES, ChunkSize, Progress, map_chunks
 from portal.errors import TransportError, ValidationError
 
 
 class Fake:
-    """Runs chunks when they are waited for; each call takes `cost` seconds."""
+    """Runs chunks when they are waited for; each call takes `cost` seconds, its result `result_size` bytes."""
 
-    def __init__(self, cost: float) -> None:
-        self.cost = cost
+    def __init__(self, cost: float, result_size: int = 0) -> None:
+        self.cost, self.result_size = cost, result_size
         self.chunks: list[int] = []
         self.futures: list[Future[ChunkResult]] = []
 
@@ -30,14 +32,20 @@ class Fake:
         return future
 
     def wait(self, future: Future[ChunkResult]) -> ChunkResult:
-        calls = future.calls  # type: ignore[attr-defined]
+        calls = [pickle.loads(call.params) for call in future.calls]  # type: ignore[attr-defined]
         outcomes = [("ok" if call["n"] >= 0 else "error", call["n"]) for call in calls]
-        future.set_result(ChunkResult(outcomes, self.cost * len(calls)))
+        future.set_result(ChunkResult(outcomes, self.cost * len(calls), self.result_size * len(calls)))
         return future.result()
 
-    def map(self, numbers: Any, **options: Any) -> Any:
+    def map(self, numbers: Any, *, size: int | None = None, **options: Any) -> Any:
+        """Return the outcomes of calls with these numbers."""
         calls = ({"n": number} for number in numbers)
-        return map_chunks(self.submit, self.wait, calls, chunks=4, **options)
+        found = map_chunks(self.submit, self.wait, calls, chunks=4, size=size, **{"pack": pack, **options})
+        return (outcome for _, outcome in found)
+
+
+def pack(params: Mapping[str, Any]) -> PackedCall:
+    return pack_call(params, CallContext(request_id=f"r{params['n']}"))
 
 
 def test_results_come_in_order_and_chunks_grow() -> None:
@@ -68,8 +76,8 @@ def test_progress_counts_failures() -> None:
 
 def test_endless_input_is_read_as_results_are_taken() -> None:
     fake = Fake(cost=0.1)
-    results = fake.map(count(), size=3)
-    assert [next(results)[1] for _ in range(4)] == [0, 1, 2, 3]
+    results = map_chunks(fake.submit, fake.wait, ({"n": n} for n in count()), pack=pack, chunks=4, size=3)
+    assert [next(results) for _ in range(4)] == [(f"r{n}", ("ok", n)) for n in range(4)]
     assert len(fake.chunks) <= 6
     results.close()
     assert all(future.done() for future in fake.futures)
@@ -96,21 +104,22 @@ def test_a_chunk_that_fails_costs_its_own_calls() -> None:
         return fake.wait(future)
 
     calls = ({"n": number} for number in range(6))
-    found = list(map_chunks(fake.submit, wait, calls, chunks=4, size=2))
-    assert [kind for kind, _ in found] == ["ok", "ok", "failed", "failed", "ok", "ok"]
+    found = list(map_chunks(fake.submit, wait, calls, pack=pack, chunks=4, size=2))
+    assert [kind for _, (kind, _) in found] == ["ok", "ok", "failed", "failed", "ok", "ok"]
 
 
 def test_calls_that_do_not_fit_are_not_sent() -> None:
-    def check(params: Mapping[str, Any]) -> None:
+    def pack_even(params: Mapping[str, Any]) -> PackedCall:
         if params["n"] % 2:
             raise ValidationError("odd")
+        return pack(params)
 
     fake = Fake(cost=1.0)
-    found = list(fake.map(range(5), size=2, check=check))
+    found = list(fake.map(range(5), size=2, pack=pack_even))
     assert [kind for kind, _ in found] == ["ok", "failed", "ok", "failed", "ok"]
     assert fake.chunks == [1, 1, 1]
     fake = Fake(cost=1.0)
-    assert [kind for kind, _ in fake.map([1, 3], size=2, check=check)] == ["failed", "failed"]
+    assert [kind for kind, _ in fake.map([1, 3], size=2, pack=pack_even)] == ["failed", "failed"]
     assert fake.chunks == []
 
 
@@ -118,5 +127,58 @@ def test_a_scheduler_that_takes_no_chunk() -> None:
     def submit(_: Sequence[Any]) -> Any:
         raise TransportError("gone", delivery="not_sent")
 
-    found = list(map_chunks(submit, Fake(0.0).wait, [{"n": 1}, {"n": 2}], chunks=4, size=2))
-    assert [kind for kind, _ in found] == ["failed", "failed"]
+    found = list(map_chunks(submit, Fake(0.0).wait, [{"n": 1}, {"n": 2}], pack=pack, chunks=4, size=2))
+    assert [kind for _, (kind, _) in found] == ["failed", "failed"]
+
+
+def sized(size: int, n: int = 0) -> PackedCall:
+    return PackedCall(bytes(size), f"r{n}", None, None)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "chunks"),
+    [
+        ([1] * 10, [10]),
+        ([MAX_BYTES // 2] * 5, [2, 2, 1]),
+        ([1, 5 * MAX_BYTES, 1, 1], [1, 1, 2]),
+        ([MAX_BYTES + 1] * 2, [1, 1]),
+    ],
+)
+def test_a_task_has_bounded_parameters(sizes: list[int], chunks: list[int]) -> None:
+    """A call with more goes alone, also where the caller has set the number of calls."""
+    sent: list[int] = []
+
+    def submit(calls: Sequence[PackedCall]) -> Future[ChunkResult]:
+        sent.append(len(calls))
+        future: Future[ChunkResult] = Future()
+        future.set_result(ChunkResult([("ok", None)] * len(calls), 0.0))
+        return future
+
+    params = [{"size": size} for size in sizes]
+    found = map_chunks(submit, Future.result, params, pack=lambda one: sized(one["size"]), chunks=4, size=100)
+    assert len(list(found)) == len(sizes)
+    assert sent == chunks
+
+
+def test_the_parameters_in_flight_are_bounded() -> None:
+    read: list[int] = []
+
+    def submit(calls: Sequence[PackedCall]) -> Future[ChunkResult]:
+        future: Future[ChunkResult] = Future()
+        future.set_result(ChunkResult([("ok", None)] * len(calls), 0.0))
+        return future
+
+    def pack_large(params: Mapping[str, Any]) -> PackedCall:
+        read.append(params["n"])
+        return sized(MAX_BYTES)
+
+    found = map_chunks(submit, Future.result, ({"n": n} for n in count()), pack=pack_large, chunks=1000)
+    next(found)
+    assert len(read) <= 10
+    found.close()
+
+
+def test_large_results_make_small_chunks() -> None:
+    fake = Fake(cost=0.0, result_size=MAX_BYTES // 4)
+    list(fake.map(range(200)))
+    assert max(fake.chunks) == 4

@@ -273,3 +273,28 @@ def test_functions_on_a_cluster_are_called_by_name(cluster: Any) -> None:
         assert len(set(seen)) == 3
         portal.stop()
         eventually(lambda: not consumer._directory.instances("named"), WAIT)  # type: ignore[union-attr]
+
+
+def test_each_call_of_a_map_has_its_request_id(portal: DaskPortal, consumer: Consumer) -> None:
+    """As at every address: an id and a trace for each call, or those of the call around them."""
+    address = portal.apply(functions.ids_of)
+    params = [{"n": n} for n in (1, 7, "x", 2)]
+    for map_at in (portal.map_at, consumer.map_at):
+        one, failed, rejected, two = map_at(address, params, return_exceptions=True, timeout=WAIT)
+        assert isinstance(failed, FunctionError)
+        assert isinstance(rejected, ValidationError)
+        assert len({one[0], two[0], failed.request_id, rejected.request_id} - {None}) == 4
+        assert one[1].split("-")[1] != two[1].split("-")[1]
+        with CallContext(request_id="r1").active():
+            one, failed, rejected, two = map_at(address, params, return_exceptions=True, timeout=WAIT)
+        assert {one[0], two[0], failed.request_id, rejected.request_id} == {"r1"}
+        assert one[1].split("-")[1] == two[1].split("-")[1]
+        assert one[1] != two[1]
+
+
+def test_large_parameters_are_sent_in_more_tasks(portal: DaskPortal) -> None:
+    address = portal.apply(functions.length_of)
+    seen: list[Progress] = []
+    texts = ({"text": "x" * (1 << 20)} for _ in range(12))
+    assert list(portal.map_at(address, texts, chunk=12, progress=seen.append)) == [1 << 20] * 12
+    assert [one.done for one in seen] == [3, 6, 9, 12]

@@ -91,3 +91,29 @@ def block(path: str) -> None:
     """Write to a FIFO, and wait until another one is written."""
     Path(path).write_text("started", encoding="ascii")
     Path(f"{path}.end").read_text(encoding="ascii")
+
+
+@function
+def ids_of(n: int, context: CallContext) -> list[str | None]:
+    """Return the request id of the call, and the trace of calls nested in it; 7 is an error."""
+    if n == 7:
+        raise LookupError("seven")
+    nested = context.child()
+    return [context.request_id, nested.traceparent or nested.start_trace()]
+
+
+@function
+def length_of(text: str) -> int:
+    return len(text)
+
+
+@function
+def wait_until_cancelled(path: str, wait: bool, context: CallContext) -> None:
+    """Note the run. With `wait`, write to a FIFO, wait for the cancellation, and write the outcome to another FIFO."""
+    _note(path)
+    if wait:
+        cancelled = threading.Event()
+        context.on_cancel(cancelled.set)
+        Path(f"{path}.started").write_text("started", encoding="ascii")
+        found = cancelled.wait(120.0)
+        Path(f"{path}.ended").write_text("cancelled" if found else "not cancelled", encoding="ascii")

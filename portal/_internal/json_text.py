@@ -50,6 +50,9 @@ def _finite(text: str) -> float:
 _decoder = json.JSONDecoder(parse_constant=_reject_constant)
 _finite_decoder = json.JSONDecoder(parse_constant=_reject_constant, parse_float=_finite)
 _scan: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once  # type: ignore[attr-defined]
+#: What a number beyond the range of a float has: below 1e200 times 1e99 there is none.
+_MAY_BE_INFINITE = re.compile(r"[eE]\+?[0-9]{3}|(?<![0-9])[0-9]{200}")
+_SHORT = 1024  # bytes or characters of text that is searched for such a number
 _scan_finite: Callable[[str, int], tuple[Any, int]] = _finite_decoder.scan_once  # type: ignore[attr-defined]
 
 
@@ -68,7 +71,15 @@ def decode_finite_json(data: bytes | str) -> Any:
 
     Raises: SerializationError also for a number that is too large for a float, such as 1e999; as `decode_json`.
     """
-    return _decode(data, _scan_finite, _finite_decoder)
+    text = data
+    if len(data) <= _SHORT:
+        try:
+            text = data if isinstance(data, str) else data.decode()
+        except UnicodeDecodeError as error:
+            raise SerializationError(f"the text must be JSON: {error}") from None
+        if _MAY_BE_INFINITE.search(text) is None:  # nearly always; then no number needs a look of its own
+            return _decode(text, _scan, _decoder)
+    return _decode(text, _scan_finite, _finite_decoder)
 
 
 def _decode(data: bytes | str, scan: Callable[[str, int], tuple[Any, int]], decoder: json.JSONDecoder) -> Any:

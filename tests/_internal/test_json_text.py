@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tracemalloc
 from typing import Any
 
@@ -50,6 +51,26 @@ def test_a_number_beyond_the_range_of_floats_is_rejected_where_nothing_validates
 @pytest.mark.parametrize("text", [b"1e308", b"-1.7976931348623157e308", b"1e-999", b"[0.5, 10, 1E2]", b'"1e999"'])
 def test_numbers_in_range_are_decoded_alike(text: bytes) -> None:
     assert decode_finite_json(text) == decode_json(text) == json.loads(text)
+
+
+NUMBERS = st.builds(
+    "{}{}{}{}".format,
+    st.sampled_from(["", "-"]),
+    st.sampled_from(["1", "17", "9" * 199, "9" * 200, "9" * 201, "9" * 308, "1" + "0" * 309]),
+    st.sampled_from(["", ".5", "." + "9" * 300]),
+    st.sampled_from(["", "e99", "E+99", "e100", "E+109", "e0308", "e+309", "e-400", "e-099"]),
+)
+
+
+@given(st.lists(NUMBERS, min_size=1, max_size=3))
+def test_every_number_beyond_the_range_of_floats_is_found(numbers: list[str]) -> None:
+    text = f"[{','.join(numbers)}]"
+    value = json.loads(text)
+    if all(math.isfinite(one) for one in value if isinstance(one, float)):
+        assert decode_finite_json(text) == value
+        return
+    with pytest.raises(SerializationError, match="is beyond the range of numbers"):
+        decode_finite_json(text)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), {1, 2}, object(), b"bytes", {(1, 2): 3}, "\ud800"])

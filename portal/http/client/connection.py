@@ -131,7 +131,9 @@ class HTTPConnection:
             left = deadline - monotonic()
             if left <= 0:
                 raise TimeoutError("the deadline has passed")
-            exponent = max(_MIN_EXPONENT, min(_MAX_EXPONENT, frexp(left)[1] - 1))
+            exponent = frexp(left)[1] - 1
+            if not _MIN_EXPONENT <= exponent <= _MAX_EXPONENT:
+                exponent = _MIN_EXPONENT if exponent < _MIN_EXPONENT else _MAX_EXPONENT
         if exponent != self._exponent:
             self._set_kernel_timeout(2.0**exponent)
             self._exponent = exponent

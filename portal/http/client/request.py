@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 from ...address import Address
 from ...context import CallContext
-from ..messages.call_headers import headers_of
+from ..messages.call_headers import header_lines, headers_of
 from ..messages.content_coding import CODINGS
 from ..messages.event_stream import JSON
 from ..messages.multipart import MultipartBody
@@ -49,7 +49,7 @@ class ClientRequest(NamedTuple):
     def encode(self) -> bytes:
         """Return the request as HTTP/1.1 bytes, without a body that has files. Raises ProtocolError as `headers_of`."""
         _, address, body, context, accept, _, extra = self
-        lines = "".join([f"{name}: {value}\r\n" for name, value in headers_of(context).items()])
+        lines = header_lines(context)
         if extra:
             lines = "".join([f"{name}: {value}\r\n" for name, value in extra.items()]) + lines
         start = _encode_start(self.method, address, accept, "Content-Type" not in extra)

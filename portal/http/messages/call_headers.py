@@ -15,7 +15,7 @@ from ...errors import ProtocolError
 from ...http11.fields import MAX_IDEMPOTENCY_KEY, is_idempotency_key, is_request_id, is_timeout
 from ...network.sent_context import key_to_send, trace_to_send
 
-__all__ = ["context_of", "headers_of"]
+__all__ = ["context_of", "header_lines", "headers_of"]
 
 
 def context_of(headers: Mapping[str, str], arrived: float) -> CallContext:
@@ -53,17 +53,22 @@ def context_of(headers: Mapping[str, str], arrived: float) -> CallContext:
     return context
 
 
+def header_lines(context: CallContext) -> str:
+    """Return the headers of `headers_of` as lines of a request's head. Raises: as `headers_of`."""
+    if context.traceparent is None and context.parent is None and context.idempotency_key is None:
+        lines = f"X-Request-ID: {_checked_id(context)}\r\n"
+        return lines if context.deadline is None else f"{lines}X-Portal-Timeout: {_timeout(context.deadline)}\r\n"
+    return "".join([f"{name}: {value}\r\n" for name, value in headers_of(context).items()])
+
+
 def headers_of(context: CallContext) -> dict[str, str]:
     """Return the request headers that carry a context to a server.
 
     Raises: ProtocolError for a request id or idempotency key that a header cannot carry.
     """
-    request_id = context.request_id
-    if not is_request_id(request_id):
-        raise ProtocolError("the request id must be 1 to 128 visible ASCII characters")
-    headers = {"X-Request-ID": request_id}
+    headers = {"X-Request-ID": _checked_id(context)}
     if context.deadline is not None:
-        headers["X-Portal-Timeout"] = str(max(0, math.ceil((context.deadline - monotonic()) * 1000)))
+        headers["X-Portal-Timeout"] = str(_timeout(context.deadline))
     if context.traceparent is not None or context.parent is not None:
         trace, state = trace_to_send(context)
         if trace is not None:
@@ -73,3 +78,15 @@ def headers_of(context: CallContext) -> dict[str, str]:
     if context.idempotency_key is not None:
         headers["Idempotency-Key"] = key_to_send(context.idempotency_key)
     return headers
+
+
+def _checked_id(context: CallContext) -> str:
+    request_id = context.request_id
+    if not is_request_id(request_id):
+        raise ProtocolError("the request id must be 1 to 128 visible ASCII characters")
+    return request_id
+
+
+def _timeout(deadline: float) -> int:
+    """Return the whole milliseconds that are left, rounded up."""
+    return max(0, math.ceil((deadline - monotonic()) * 1000))

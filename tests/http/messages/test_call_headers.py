@@ -6,7 +6,7 @@ import pytest
 
 from portal import CallContext, ProtocolError
 from portal.http.messages import call_headers
-from portal.http.messages.call_headers import context_of, headers_of
+from portal.http.messages.call_headers import context_of, header_lines, headers_of
 from tests.support.clocks import Clock
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -98,3 +98,25 @@ def test_a_malformed_idempotency_key_is_rejected(key: Any) -> None:
         context_of({"idempotency-key": key}, 0.0)
     with pytest.raises(ProtocolError, match="the idempotency key must have"):
         headers_of(CallContext(idempotency_key=key))
+
+
+@pytest.mark.parametrize(
+    "context",
+    [
+        CallContext(request_id="r-1"),
+        CallContext(request_id="r-1", deadline=0.0),
+        CallContext(request_id="r-1", idempotency_key="k"),
+        CallContext(request_id="r-1", traceparent=f"00-{'a' * 32}-{'b' * 16}-01", tracestate="a=1"),
+        CallContext(request_id="r-1", parent=CallContext(request_id="r-1")),
+    ],
+    ids=["id", "deadline", "key", "trace", "nested"],
+)
+def test_the_lines_are_those_of_the_headers(context: CallContext) -> None:
+    lines = header_lines(context).removesuffix("\r\n").split("\r\n")
+    assert [line.partition(":")[0] for line in lines] == list(headers_of(context))
+    assert lines[0] == "X-Request-ID: r-1"
+
+
+def test_lines_reject_what_headers_reject() -> None:
+    with pytest.raises(ProtocolError):
+        header_lines(CallContext(request_id="a\r\nb"))

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..calls.deadlines import expired_error
 from ..context import CallContext
-from ..errors import ConfigError, RegistryError, TransportError
+from ..errors import ConfigError, TransportError
 from ..function.remote_call import context_to_dict
 from ..processes.futures import wait_for_job
 from ..processes.jobs import Job
@@ -20,8 +20,6 @@ from .link import SchedulerLink
 from .scheduler_address import SchedulerAddress
 
 __all__ = ["ClusterConnection"]
-
-_ROOT, _STATE = "portal-functions", "portal-state"  # of the scheduler's metadata
 
 
 class ClusterConnection:
@@ -52,45 +50,26 @@ class ClusterConnection:
 
     # publishing
 
-    def publish(self, path: str, entry: Mapping[str, Any] | None) -> None:
-        """Keep what is published at a path in the scheduler until that ends. None withdraws it.
+    def change(self, owner: str, entries: Mapping[str, Mapping[str, Any] | None], *, anew: bool = False) -> None:
+        """Publish entries by path until the scheduler ends; see `FunctionTable.change`. Raises: TransportError."""
+        self._link.ask("portal_change", owner=owner, entries=dict(entries), anew=anew)
 
-        Raises: TransportError.
-        """
-        self._write([_ROOT, path], entry)
-
-    def published(self, path: str) -> dict[str, Any]:
-        """Return what is published at a path. Raises: RegistryError (not_found); TransportError."""
-        entry = self._read([_ROOT, path])
-        if entry is None:
-            raise RegistryError(f"no function is published at dask://{self.authority}/{path}", name=path)
-        return dict(entry)
-
-    def list_paths(self) -> dict[str, dict[str, Any]]:
-        """Return all that is published by path. Raises: TransportError."""
-        found = self._read([_ROOT])
-        return {path: dict(entry) for path, entry in (found or {}).items() if entry is not None}
-
-    def owner(self, path: str) -> str | None:
-        """Return who has published what is at a path now. Raises: TransportError."""
-        return (self._read([_ROOT, path]) or {}).get("owner")
-
-    def generation(self, value: str | None = None) -> str | None:
-        """Return the generation of what is published, after setting it to `value`; None if there is none.
-
-        Raises: TransportError.
-        """
-        if value is not None:
-            self._write([_STATE, "generation"], value)
-            return value
-        found: str | None = self._read([_STATE, "generation"])
+    def renew(self, owner: str) -> int:
+        """Return how many entries of an owner the scheduler has. Raises: TransportError."""
+        found: int = self._link.ask("portal_renew", owner=owner)
         return found
 
-    def _write(self, keys: list[str], value: Any) -> None:
-        self._link.ask("set_metadata", keys=keys, value=value)
+    def find(self, path: str) -> tuple[Mapping[str, Any] | None, bool]:
+        """Return what is published at a path, and whether that may be missing because the scheduler has restarted.
 
-    def _read(self, keys: list[str]) -> Any:
-        return self._link.ask("get_metadata", keys=keys, default=None)
+        Raises: TransportError.
+        """
+        found = self._link.ask("portal_find", path=path)
+        return found["entry"], found["is_filling"]
+
+    def list_paths(self) -> dict[str, Mapping[str, Any]]:
+        """Return all that is published by path. Raises: TransportError."""
+        return dict(self._link.ask("portal_list"))
 
     # calling
 

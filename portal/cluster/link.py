@@ -26,7 +26,7 @@ _CLOSE = 2.0  # seconds to say goodbye to the scheduler
 
 
 class SchedulerLink:
-    """Connects to a scheduler at the first use, registers the plug-in of Portal, and asks the scheduler.
+    """Connects to a scheduler at the first use, registers the plug-ins of Portal, and asks the scheduler.
 
     All callers share one attempt to connect, which ends within 10 seconds. Each waits for it until its own deadline.
     Dask itself waits without a limit for the first bytes of a scheduler and for the response to a plug-in.
@@ -37,7 +37,7 @@ class SchedulerLink:
 
     Attributes:
         authority: host and port of the scheduler.
-        comm: the connection of the client whose scheduler has the plug-in; None before the first.
+        comm: the connection of the client whose scheduler has the plug-ins; None before the first.
 
     Threads: any. Fork: a child connects anew; a client that was given cannot be used there.
     """
@@ -79,7 +79,7 @@ class SchedulerLink:
             message = "a Dask client that was given cannot be used in a child process after a fork"
             expected = f'"{self.authority}", or a distributed.Client that the child has made'
             raise ConfigError(message, path="dask.scheduler", expected=expected)
-        # A client that connects again would send what it gets meanwhile to a scheduler without the plug-in.
+        # A client that connects again would send what it gets meanwhile to a scheduler without the plug-ins.
         if client is not None and client.status == "running" and client.scheduler_comm is self.comm is not None:
             return client
         return self._outcome(self._shared_attempt(), context, "cannot be reached")
@@ -186,6 +186,7 @@ class SchedulerLink:
                 raise ConnectionError(f"the Dask client that was given is {client.status}")
             comm = client.scheduler_comm
             await client.register_plugin(import_module(".once", __package__).OnceOnly())
+            await client.register_plugin(import_module(".table", __package__).FunctionTable())
         self.comm = comm
         return client
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
+from time import time
 from typing import Any, NamedTuple
 
 from .._internal.closing import close_and_log
@@ -139,7 +140,8 @@ class DaskPortal(Portal):
             name, path = "/".join(entry.path), "/".join(entry.full_path)
             if path not in known:
                 _, data = pack_function(entry.function)
-                known[path] = {"name": name, "schema": entry.function.schema.to_dict(), "data": data}
+                schema = entry.function.schema.to_dict()
+                known[path] = {"name": name, "schema": schema, "data": data, "since": time()}
             found[path] = found[name] = known[path]
         self._known = {path: entry for path, entry in known.items() if path in found}
         return found

@@ -31,22 +31,18 @@ Published = Mapping[str, Mapping[str, Any]]
 class Scheduler(Protocol):
     """The connection to a scheduler, as a publication uses it. Each method raises TransportError."""
 
-    def publish(self, path: str, entry: Mapping[str, Any] | None) -> None:
-        """Keep an entry at a path; None removes it."""
+    def change(self, owner: str, entries: Mapping[str, Mapping[str, Any] | None], *, anew: bool = False) -> None:
+        """Publish entries of an owner by path; None withdraws one. With `anew` the owner has no others."""
 
-    def owner(self, path: str) -> str | None:
-        """Return who has published what is at a path now."""
-
-    def generation(self, value: str | None = None) -> str | None:
-        """Return the generation of what is published, after setting it to `value` if that is given."""
+    def renew(self, owner: str) -> int:
+        """Note that the owner is alive, and return how many entries it has."""
 
 
 class Publication:
     """Publishes entries at a scheduler, and again when the scheduler has lost them.
 
-    The scheduler has a generation, which changes when somebody withdraws entries, and is gone after a restart. A thread
-    reads it regularly, and publishes everything again if it has changed. So a replica that stops removes the entries of
-    other replicas only for a moment.
+    Each publication is an owner of entries of its own, so a replica that stops leaves those of the others. A thread
+    asks regularly how many entries the scheduler has, and publishes everything again after a restart.
 
     Args:
         scheduler: keeps the entries.
@@ -75,9 +71,7 @@ class Publication:
         self._writing = Condition()  # guards the attributes around it, and is held while the scheduler is asked
         self._wake = Condition()  # guards nothing; it ends the wait of the thread
         self._sent: dict[str, Mapping[str, Any]] = {}
-        self._generation: str | None = None
         self._checks = CallContext()  # of the requests of the thread; cancelled by `stop`
-        self._has_withdrawn = False  # whether others have to look whether what they publish was withdrawn
         self.active = False
 
     def start(self) -> None:
@@ -88,8 +82,7 @@ class Publication:
             self.active = True
             self._checks = CallContext()
             try:
-                self._sent = {}
-                self._check()
+                self._send(anew=True)
             except BaseException:
                 self.active = False
                 raise
@@ -113,8 +106,7 @@ class Publication:
     def publish_again(self) -> None:
         """Publish everything now. Raises: TransportError."""
         with self._writing:
-            self._sent = {}
-            self._send()
+            self._send(anew=True)
 
     def stop(self) -> None:
         """Withdraw what is published. A scheduler that does not respond within 3 seconds is logged.
@@ -127,13 +119,11 @@ class Publication:
     def _end(self) -> None:
         with self._writing:
             was_active, self.active = self.active, False
-            sent, self._sent = self._sent, {}
+            self._sent = {}
             if was_active:
                 try:
                     with CallContext.for_call(_WITHDRAWAL).active():
-                        for path in sent:
-                            self._withdraw(path)
-                        self._scheduler.generation(os.urandom(8).hex())
+                        self._scheduler.change(self._owner, {}, anew=True)
                 except PortalError as error:
                     _log.warning("the functions were not withdrawn from the cluster: %s", error)
 
@@ -147,32 +137,17 @@ class Publication:
             if self.active:
                 self._start_loop()
 
-    def _send(self) -> None:
-        wanted = self._wanted()
-        for path, entry in wanted.items():
-            if self._sent.get(path) is not entry:
-                self._scheduler.publish(path, {**entry, "owner": self._owner})
-                self._sent[path] = entry
-        gone = [path for path in self._sent if path not in wanted]
-        self._has_withdrawn = self._has_withdrawn or bool(gone)
-        for path in gone:
-            self._withdraw(path)
-            del self._sent[path]
-        if self._has_withdrawn:  # also if that failed the last time
-            self._generation = self._scheduler.generation(os.urandom(8).hex())
-            self._has_withdrawn = False
-
-    def _withdraw(self, path: str) -> None:
-        if self._scheduler.owner(path) == self._owner:
-            self._scheduler.publish(path, None)
+    def _send(self, *, anew: bool = False) -> None:
+        wanted, known = self._wanted(), {} if anew else self._sent
+        changes: dict[str, Mapping[str, Any] | None] = dict.fromkeys(path for path in known if path not in wanted)
+        changes |= {path: entry for path, entry in wanted.items() if known.get(path) is not entry}
+        if changes or anew:
+            self._scheduler.change(self._owner, changes, anew=anew)
+        self._sent = dict(wanted)
 
     def _check(self) -> None:
         """Publish what the scheduler does not have."""
-        generation = self._scheduler.generation()
-        if generation is None or generation != self._generation:
-            self._sent = {}
-        self._send()
-        self._generation = self._scheduler.generation(os.urandom(8).hex()) if generation is None else generation
+        self._send(anew=self._scheduler.renew(self._owner) != len(self._sent))
 
     def _wait_and_check(self) -> None:
         with self._wake:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from concurrent.futures import Future
 from contextlib import closing
 from copy import copy
+from time import monotonic
 from typing import Any
 
 from .._internal.at_fork import new_lock
@@ -25,6 +26,8 @@ from .scheduler_address import require_port
 
 __all__ = ["ClusterFunction", "DaskResolver"]
 
+_CHECK = 1.0  # seconds for a response, until a function that is known is called as it was
+_MAX_AGE = 2.0  # seconds after which the scheduler is asked again
 _AHEAD = 2  # chunks in flight for each thread of the cluster
 
 
@@ -53,8 +56,31 @@ class ClusterFunction(ResolvedFunction):
         self.data = data
 
 
+class _Known:
+    """A function that the scheduler had.
+
+    Threads: any.
+    """
+
+    def __init__(self, function: ClusterFunction) -> None:
+        self.function = function
+        self._asked_at = monotonic()
+
+    def is_old(self) -> bool:
+        """Return whether the caller must ask the scheduler again. Other callers need not at the same time."""
+        now = monotonic()
+        if now - self._asked_at < _MAX_AGE:
+            return False
+        self._asked_at = now
+        return True
+
+
 class DaskResolver(Resolver):
-    """Resolve dask:// addresses. A function that was found once is kept, also if the scheduler loses it.
+    """Resolve dask:// addresses.
+
+    A function that was found is kept. A call two seconds later asks the scheduler again, so that a function that was
+    removed or replaced is not called any more. While the scheduler does not respond, or portals publish again after its
+    restart, the last known function is called.
 
     Args:
         client: a `distributed.Client`, for its own scheduler; other schedulers are connected to by their addresses.
@@ -71,7 +97,7 @@ class DaskResolver(Resolver):
         self._timeout = positive_seconds("dask.timeout", timeout, optional=True)
         self._lock = new_lock()  # guards adding to the tables below
         self._connections: dict[str, ClusterConnection] = {}
-        self._found: dict[Address, ClusterFunction] = {}
+        self._found: dict[Address, _Known] = {}
         if client is not None:
             self.adopt(ClusterConnection(client))
 
@@ -93,20 +119,36 @@ class DaskResolver(Resolver):
         Raises: AddressError; RegistryError (not_found); TransportError if the scheduler cannot be reached.
         """
         target = _checked(address)
-        found = self._found.get(target)
-        if found is None:
-            connection = self.connection(target.authority)
-            entry = connection.published("/".join(target.segments))
-            found = ClusterFunction(
-                self,
-                connection,
-                entry["data"],
-                schema=FunctionSchema.from_dict(entry["schema"]),
-                address=target,
-                timeout=self._timeout,
-            )
-            self._found[target] = found
-        return found
+        known = self._found.get(target)
+        if known is None:
+            known = self._found[target] = _Known(self._ask(target, None))
+        elif known.is_old():
+            self._check_again(target, known)
+        return known.function
+
+    def _check_again(self, target: Address, known: _Known) -> None:
+        """Ask the scheduler for a function that is known. If the scheduler does not respond, the function stays."""
+        try:
+            with CallContext.for_call(_CHECK).active():
+                known.function = self._ask(target, known.function)
+        except RegistryError:
+            self._found.pop(target, None)
+            raise
+        except PortalError:
+            return
+
+    def _ask(self, target: Address, known: ClusterFunction | None) -> ClusterFunction:
+        """Return the function at an address, which is `known` if nothing has changed."""
+        connection, path = self.connection(target.authority), "/".join(target.segments)
+        entry, is_filling = connection.find(path)
+        if entry is None:
+            if known is not None and is_filling:  # the scheduler has restarted, and portals publish again
+                return known
+            raise RegistryError(f"no function is published at {target}", name=path, address=target)
+        data, schema = entry["data"], FunctionSchema.from_dict(entry["schema"])
+        if known is not None and (known.data, known.schema) == (data, schema):
+            return known
+        return ClusterFunction(self, connection, data, schema=schema, address=target, timeout=self._timeout)
 
     def list_at(self, address: Address | str) -> dict[str, Any]:
         """Return what is published at a scheduler."""
@@ -120,9 +162,21 @@ class DaskResolver(Resolver):
 
     def invoke(self, function: ResolvedFunction, params: Mapping[str, Any], context: CallContext) -> Any:
         """Make one call: JSON data in, JSON data out. Parameters are validated before they are sent."""
+        function = self._current(_of(function), context)
         function.schema.validate_input(params)
-        [outcome] = self.run_chunk(_of(function), [pack_call(params, context)], context)
+        [outcome] = self.run_chunk(function, [pack_call(params, context)], context)
         return result_of(function, outcome, context.request_id)
+
+    def _current(self, function: ClusterFunction, context: CallContext) -> ClusterFunction:
+        """Return what is published at the address of a function now. Its schema is updated for the next call."""
+        assert function.address is not None
+        with context.active():
+            found = self.resolve_function(function.address)
+        if found.schema != function.schema:
+            function.schema = found.schema
+            for codec in ("parameters", "output"):
+                function.__dict__.pop(codec, None)
+        return found
 
     def iterate(self, function: ResolvedFunction, params: Mapping[str, Any], context: CallContext) -> Iterator[Any]:
         """Reject the call: no stream is published on a cluster."""

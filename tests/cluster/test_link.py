@@ -118,9 +118,8 @@ def test_each_request_to_the_scheduler_ends_at_the_deadline(scheduler: Scheduler
                 with ends_within(1.0), pytest.raises(PortalError) as caught:
                     request()
                 check_not_sent(caught.value)
-            with ends_within(1.0), pytest.raises(CallTimeout) as late:
+            with ends_within(1.0), pytest.raises(CallTimeout):
                 consumer.call_at(square, {"n": 3}, timeout=1.0)
-            assert late.value.may_have_executed
             with CallContext.for_call(1.0).active(), ends_within(1.0), pytest.raises(CallTimeout):
                 resolver.list_at(f"dask://{scheduler.address}")
         eventually(lambda: responds(consumer, square), WAIT)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -188,8 +189,7 @@ def test_a_scheduler_that_has_forgotten_what_was_published(
     with DaskPortal(cluster.scheduler_address, name="forgotten") as other:
         address = other.apply(functions.square)
         assert consumer.call_at(address, {"n": 2}) == 4
-        with cluster.get_client() as client:
-            client.set_metadata(["portal-functions"], {})  # as after its restart
+        cluster.scheduler.plugins["portal-functions"].clear()  # as after its restart
         assert consumer.call_at(address, {"n": 3}) == 9
         with pytest.raises(RegistryError):
             DaskResolver().resolve_function(address)
@@ -298,3 +298,58 @@ def test_large_parameters_are_sent_in_more_tasks(portal: DaskPortal) -> None:
     texts = ({"text": "x" * (1 << 20)} for _ in range(12))
     assert list(portal.map_at(address, texts, chunk=12, progress=seen.append)) == [1 << 20] * 12
     assert [one.done for one in seen] == [3, 6, 9, 12]
+
+
+def test_a_portal_that_stops_leaves_the_functions_of_another(cluster: Any) -> None:
+    one, two = (DaskPortal(cluster.scheduler_address, name=name) for name in ("one", "two"))
+    with one:
+        address = one.apply(function(name="shared")(functions.square.target))
+        with two:
+            assert two.apply(function(name="shared")(functions.square.target)) == address
+        for path in (address, str(address).rpartition("/")[0]):
+            with closing(DaskResolver()) as resolver:
+                assert resolver.resolve_function(path).schema.name == "shared"
+
+
+def outcome_of(consumer: Consumer, address: str) -> Any:
+    try:
+        return consumer.call_at(address, {"n": 3})
+    except PortalError as error:
+        return error
+
+
+def test_a_function_that_is_replaced_or_removed_is_not_called(cluster: Any, consumer: Consumer) -> None:
+    @function(name="changing")
+    def cube(n: int) -> int:
+        return n * n * n
+
+    with DaskPortal(cluster.scheduler_address, name="changing") as portal:
+        address = portal.apply(function(name="changing")(functions.square.target))
+        short = str(address).rpartition("/")[0]
+        kept = consumer.resolve(short)
+        assert [outcome_of(consumer, short), outcome_of(consumer, str(address)), kept(n=3)] == [9, 9, 9]
+        portal.remove(address)
+        portal.apply(cube)
+        eventually(lambda: outcome_of(consumer, short) == 27, 10.0)
+        assert kept(n=3) == 27
+        portal.remove(short)
+        for path in (short, str(address)):
+            eventually(lambda path=path: isinstance(outcome_of(consumer, path), RegistryError), 10.0)  # type: ignore[misc]
+            with pytest.raises(RegistryError) as removed:
+                list(portal.map_at(path, [{"n": 3}]))
+            assert removed.value.kind == "not_found"
+
+
+def test_the_scheduler_is_not_asked_for_each_call(
+    portal: DaskPortal, consumer: Consumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, find, asked = portal.apply(functions.square), ClusterConnection.find, count()
+
+    def counted(self: ClusterConnection, path: str) -> Any:
+        next(asked)
+        return find(self, path)
+
+    monkeypatch.setattr(ClusterConnection, "find", counted)
+    for number in range(50):
+        assert consumer.call_at(address, {"n": number}) == number * number
+    assert next(asked) < 10

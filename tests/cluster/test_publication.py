@@ -8,20 +8,22 @@ from typing import Any
 
 import pytest
 
+pytest.importorskip("distributed", reason="the package distributed is not installed")
+
 from portal.cluster.publication import Publication
+from portal.cluster.table import FunctionTable
 from portal.errors import TransportError
 from tests.support.raising import failing_log_handler, raising_once
 from tests.support.waiting import eventually
 
-ADD, SUB = {"name": "add"}, {"name": "sub"}
+ADD, SUB = {"name": "add", "since": 1.0}, {"name": "sub", "since": 1.0}
 
 
 class Memory:
     """A scheduler."""
 
     def __init__(self) -> None:
-        self.entries: dict[str, Any] = {}
-        self.number: str | None = None
+        self.table = FunctionTable()
         self.fails = False
         self.writes = 0
 
@@ -29,27 +31,21 @@ class Memory:
         if self.fails:
             raise TransportError("gone", delivery="not_sent")
 
-    def publish(self, path: str, entry: Mapping[str, Any] | None) -> None:
+    def change(self, owner: str, entries: Mapping[str, Mapping[str, Any] | None], *, anew: bool = False) -> None:
         self._check()
         self.writes += 1
-        self.entries[path] = entry
+        self.table.change(owner, entries, anew)
 
-    def owner(self, path: str) -> str | None:
+    def renew(self, owner: str) -> int:
         self._check()
-        found: str | None = (self.entries.get(path) or {}).get("owner")
-        return found
-
-    def generation(self, value: str | None = None) -> str | None:
-        self._check()
-        self.number = value or self.number
-        return self.number
+        return self.table.renew(owner)
 
     def restart(self) -> None:
-        self.entries, self.number = {}, None
+        self.table.clear()
 
     @property
     def names(self) -> dict[str, str]:
-        return {path: entry["name"] for path, entry in self.entries.items() if entry is not None}
+        return {path: entry["name"] for path, entry in self.table.list().items()}
 
 
 @pytest.fixture
@@ -100,14 +96,13 @@ def test_a_replica_that_stops_takes_away_nothing_of_others(scheduler: Memory) ->
     for publication in (one, two):
         publication.start()
         publication._loop.stop()
+    two.stop()
+    assert scheduler.names == {"add/1": "add"}, "the entry of the first one is left"
+    two.start()
     one.stop()
-    assert scheduler.names == {"add/1": "add"}, "the entry is that of the second one"
-    one.start()
-    one.stop()
-    assert scheduler.names == {}
-    two._wait_and_check()
     assert scheduler.names == {"add/1": "add"}
     two.stop()
+    assert scheduler.names == {}
 
 
 def test_a_scheduler_that_does_not_respond(scheduler: Memory, caplog: pytest.LogCaptureFixture) -> None:
@@ -170,32 +165,11 @@ def test_a_start_during_a_stop_goes_on(scheduler: Memory, monkeypatch: pytest.Mo
 # faults inside
 
 
-def test_others_are_told_of_a_withdrawal_although_that_failed_at_first(scheduler: Memory) -> None:
-    wanted = {"add/1": ADD}
-    one = Publication(scheduler, lambda: dict(wanted), interval=0.0)
-    two = Publication(scheduler, lambda: {"add/1": ADD}, interval=0.0)
-    for publication in (two, one):  # the entry is that of the last one
-        publication.start()
-        publication._loop.stop()
-    wanted.clear()
-    with pytest.MonkeyPatch.context() as patch:
-        raising_once(patch, scheduler, "generation", TransportError("gone", delivery="not_sent"))
-        with pytest.raises(TransportError):
-            one.update()
-    assert scheduler.names == {}
-    one._wait_and_check()
-    two._wait_and_check()
-    assert scheduler.names == {"add/1": "add"}
-    for publication in (one, two):
-        publication.stop()
-
-
-@pytest.mark.parametrize("step", ["owner", "publish", "generation"])
-def test_a_stop_that_fails_ends_the_thread(scheduler: Memory, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+def test_a_stop_that_fails_ends_the_thread(scheduler: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
     publication = Publication(scheduler, lambda: {"add/1": ADD}, interval=3600.0)
     publication.start()
     thread = publication._loop._thread
-    raising_once(monkeypatch, scheduler, step, MemoryError())
+    raising_once(monkeypatch, scheduler, "change", MemoryError())
     with pytest.raises(MemoryError):
         publication.stop()
     assert thread is not None
@@ -208,15 +182,14 @@ def test_a_stop_that_fails_ends_the_thread(scheduler: Memory, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("error", [RuntimeError("injected"), MemoryError(), SystemExit(1)])
-@pytest.mark.parametrize("step", ["publish", "generation"])
-@pytest.mark.parametrize("after", [0, 1])
+@pytest.mark.parametrize("step", ["change", "renew"])
 def test_the_thread_goes_on_after_a_step_that_raises(
-    scheduler: Memory, monkeypatch: pytest.MonkeyPatch, error: BaseException, step: str, after: int
+    scheduler: Memory, monkeypatch: pytest.MonkeyPatch, error: BaseException, step: str
 ) -> None:
     publication = Publication(scheduler, lambda: {"add/1": ADD, "sub/1": SUB}, interval=0.005)
     with failing_log_handler():
         publication.start()
-        left = raising_once(monkeypatch, scheduler, step, error, after=after, thread="portal-dask")
+        left = raising_once(monkeypatch, scheduler, step, error, thread="portal-dask")
         scheduler.restart()
         eventually(lambda: not left)
         eventually(lambda: scheduler.names == {"add/1": "add", "sub/1": "sub"})

@@ -1,0 +1,104 @@
+"""FunctionTable: a plug-in of the scheduler, which keeps what portals publish. The scheduler loads this module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from time import monotonic
+from typing import Any
+
+from distributed.diagnostics.plugin import SchedulerPlugin
+
+__all__ = ["FunctionTable"]
+
+_Plugin: Any = SchedulerPlugin
+_Entry = Mapping[str, Any]
+_FILLING = 10.0  # seconds after the start of the scheduler in which portals publish again
+_SILENCE = 60.0  # seconds after which a portal that is not heard of is replaced by another one
+_MAX_WITHDRAWN = 10_000  # paths
+
+
+class FunctionTable(_Plugin):  # type: ignore[misc]  # Any, whether distributed is installed or not
+    """The entries of each owner by path. Several portals may publish the same path; the newest entry counts.
+
+    Args:
+        clock: seconds, as `time.monotonic`.
+
+    Threads: one, that of the scheduler.
+    """
+
+    name = "portal-functions"
+    idempotent = True
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self.clear()
+
+    async def start(self, scheduler: Any) -> None:
+        """Add the operations to those of a scheduler."""
+        self.clear()
+        for operation in (self.change, self.renew, self.find, self.list):
+            scheduler.handlers[f"portal_{operation.__name__}"] = operation
+
+    def clear(self) -> None:
+        """Forget everything, as a scheduler that has restarted."""
+        self._started_at = self._clock()
+        self._entries: dict[str, dict[str, _Entry]] = {}  # by path and owner
+        self._seen: dict[str, float] = {}  # when an owner was heard of
+        self._withdrawn: dict[str, None] = {}  # paths without an entry, the oldest first
+
+    def change(self, owner: str, entries: Mapping[str, _Entry | None], anew: bool = False) -> None:
+        """Publish entries of an owner by path; None withdraws one.
+
+        Args:
+            anew: whether the owner has no other entries.
+        """
+        self._seen[owner] = self._clock()
+        if anew:
+            for path in [path for path, found in self._entries.items() if owner in found and path not in entries]:
+                self._withdraw(path, owner)
+        for path, entry in entries.items():
+            if entry is None:
+                self._withdraw(path, owner)
+            else:
+                self._publish(path, owner, entry)
+
+    def _publish(self, path: str, owner: str, entry: _Entry) -> None:
+        silent_since = self._clock() - _SILENCE
+        others = self._entries.get(path, {}).items()
+        self._entries[path] = {other: one for other, one in others if self._seen[other] > silent_since}
+        self._entries[path][owner] = entry
+        self._withdrawn.pop(path, None)
+        self._forget_owners()
+
+    def _withdraw(self, path: str, owner: str) -> None:
+        found = self._entries.get(path, {})
+        if found.pop(owner, None) is not None and not found:
+            del self._entries[path]
+            self._withdrawn[path] = None
+            if len(self._withdrawn) > _MAX_WITHDRAWN:
+                del self._withdrawn[next(iter(self._withdrawn))]
+        self._forget_owners()
+
+    def _forget_owners(self) -> None:
+        if len(self._seen) > 2 * len(self._entries) + 100:
+            used = {owner for found in self._entries.values() for owner in found}
+            self._seen = {owner: at for owner, at in self._seen.items() if owner in used}
+
+    def renew(self, owner: str) -> int:
+        """Note that an owner is alive, and return how many entries it has; 0 after a restart of the scheduler."""
+        found = sum(owner in entries for entries in self._entries.values())
+        if found:
+            self._seen[owner] = self._clock()
+        return found
+
+    def find(self, path: str) -> dict[str, Any]:
+        """Return the `entry` at a path, or None, and whether it may be missing because of a restart (`is_filling`)."""
+        is_young = self._clock() - self._started_at < _FILLING
+        return {"entry": self._newest(path), "is_filling": is_young and path not in self._withdrawn}
+
+    def list(self) -> dict[str, _Entry]:
+        """Return the newest entry of each path, without the functions themselves."""
+        return {path: {**self._newest(path), "data": None} for path in self._entries}
+
+    def _newest(self, path: str) -> Any:
+        return max(self._entries.get(path, {}).values(), key=lambda entry: float(entry["since"]), default=None)

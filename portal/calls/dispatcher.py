@@ -20,8 +20,6 @@ from .._internal.log import get_logger
 from ..context import CallContext, enter, leave
 from ..errors import CallTimeout, PortalError
 from ..function import Function
-from ..processes.futures import remote_runner
-from ..processes.jobs import Runner
 from ..schema.codecs.files import keeping_files
 from .deadlines import (
     DeadlineWatch,
@@ -32,6 +30,7 @@ from .deadlines import (
     timeout_error,
     wait_for,
 )
+from .elsewhere import Invoke, invoke_by
 from .middleware import Call, Middleware, build_chain
 from .plugins import close_middleware, counters_of, resolve_middleware
 from .stream_worker import END, StreamWorker
@@ -48,12 +47,10 @@ def _call_function(call: Call) -> Any:
     return call.function.invoke(call.params, call.context)
 
 
-def _call_elsewhere(runner: Runner, call: Call) -> Any:
+def _call_elsewhere(invoke: Invoke, call: Call) -> Any:
     if call.streaming:
         return call.function.iterate(call.params, call.context)
-    from ..function.placed import invoke_elsewhere  # which few portals need
-
-    return invoke_elsewhere(call.function, runner, call.params, call.context)
+    return invoke(call.function, call.params, call.context)
 
 
 def _no_keys(call: Call) -> Keys:
@@ -113,13 +110,13 @@ class Dispatcher:
         keys_of: Callable[[Call], Keys] = _no_keys,
     ) -> None:
         self.middleware = resolve_middleware(middleware, name=name)
-        runner = remote_runner(executor)
-        self._executor = None if runner is not None else executor
+        invoke = invoke_by(executor)
+        self._executor = None if invoke is not None else executor
         self._workers = DispatchWorkers(self._executor, threads=workers, limits=limits)
         self._keys_of = keys_of
         self._has_limits = limits is not None
-        run = _call_function if runner is None else partial(_call_elsewhere, runner)
-        self._is_bare = not self.middleware and runner is None
+        run = _call_function if invoke is None else partial(_call_elsewhere, invoke)
+        self._is_bare = not self.middleware and invoke is None
         self._chain = build_chain(self.middleware, run)
         self._watch = DeadlineWatch()
         self.started, self.finished, self._failed = Counter(), Counter(), Counter()

@@ -28,13 +28,14 @@ class ClusterConnection:
     Args:
         scheduler: "host:port", "tcp://host:port", "tls://host:port", or a `distributed.Client`, which is not closed
             here.
+        options: of `Client.submit`, such as `resources`.
 
     Raises: ConfigError for another value, or if the package distributed is not installed.
 
     Threads: any. Fork: a child connects anew; a client that was given cannot be used there.
     """
 
-    def __init__(self, scheduler: Any) -> None:
+    def __init__(self, scheduler: Any, options: Mapping[str, Any] | None = None) -> None:
         try:
             distributed: Any = import_module("distributed")
         except ImportError:  # pragma: no cover - the tests that need it are skipped
@@ -47,6 +48,7 @@ class ClusterConnection:
         address = SchedulerAddress.of_client(scheduler) if given else SchedulerAddress.parse(scheduler)
         self._link = SchedulerLink(address, scheduler if given else None)
         self.authority: str = address.authority
+        self._options = dict(options or {})
 
     # publishing
 
@@ -93,7 +95,7 @@ class ClusterConnection:
         try:
             comm = self._link.comm
             facts = context_to_dict(context)  # now, as it holds the seconds that are left
-            task = client.submit(run_chunk, data, list(calls), facts, key=key, pure=False)
+            task = client.submit(run_chunk, data, list(calls), facts, key=key, pure=False, **self._options)
             found: Future[ChunkResult] = future_of(task, client.loop)
         except Exception as error:  # what cannot be pickled, or a client that was closed meanwhile
             message = f"the call of {name} cannot be sent to the cluster: {type(error).__name__}: {error}"
@@ -110,7 +112,14 @@ class ClusterConnection:
         """
         job = Job(name, run_chunk, ())
         running_on = "its thread on the cluster runs on"
-        found: ChunkResult = wait_for_job(job, future, context, running_on, tells_start=False)
+        try:
+            found: ChunkResult = wait_for_job(job, future, context, running_on, tells_start=False)
+        except TransportError as error:
+            if type(error.cause).__name__ != "KilledWorker":
+                raise
+            # Dask's own text says that the task ran on four workers, which is wrong for one that runs once.
+            message = f"the worker that ran {name} has died (KilledWorker)"
+            raise TransportError(message, cause=error.cause) from error.cause
         return found
 
     def workers(self) -> int:

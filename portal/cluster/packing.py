@@ -13,7 +13,7 @@ from ..function import Function
 from ..function.callable import make_function
 from ..function.remote_call import Reference
 
-__all__ = ["Packed", "load_function", "pack_function"]
+__all__ = ["Packed", "load_function", "pack_by_name", "pack_function", "pack_unchecked"]
 
 Packed = tuple[str, bytes]  # digest, and the pickled function
 
@@ -29,19 +29,41 @@ def pack_function(function: Function) -> Packed:
     name = function.name
     if function.streaming:
         raise ConfigError(f"{name} is a stream, which a cluster cannot carry; publish it over HTTP", path="apply")
-    by_value = import_module(".by_value", __package__)  # its cloudpickle comes with Dask
-    reference = Reference.of(function.target)
-    by_name = reference is not None and not by_value.is_sent_by_value(reference.module)
-    packed = reference if by_name else function.target, _options(function), function.schema.fingerprint
+    data = pack_unchecked(function)
     try:
-        data: bytes = by_value.pickle_by_value(packed)
         load_function(data)
     except ConfigError:
         raise
-    except Exception as error:  # pickling and importing code of a user may raise anything
-        message = f"{name} cannot be sent to the workers of a cluster: {type(error).__name__}: {error}"
-        raise ConfigError(message, path="apply", expected="a function of a module that workers can import") from error
+    except Exception as error:  # importing code of a user may raise anything
+        raise _unsendable(name, error) from error
     return hashlib.sha256(data).hexdigest()[:16], data
+
+
+def pack_unchecked(function: Function) -> bytes:
+    """Return a function as bytes, without an attempt to load them. Raises: ConfigError if it cannot be pickled."""
+    by_value = import_module(".by_value", __package__)  # its cloudpickle comes with Dask
+    packed = _reference_to(function) or function.target, _options(function), function.schema.fingerprint
+    try:
+        data: bytes = by_value.pickle_by_value(packed)
+    except Exception as error:  # pickling code of a user may raise anything
+        raise _unsendable(function.name, error) from error
+    return data
+
+
+def pack_by_name(function: Function) -> bytes | None:
+    """Return a function of a module that workers can import as bytes, and None for any other."""
+    return None if _reference_to(function) is None else pack_unchecked(function)
+
+
+def _reference_to(function: Function) -> Reference | None:
+    reference = Reference.of(function.target)
+    is_sent_by_value = import_module(".by_value", __package__).is_sent_by_value
+    return None if reference is None or is_sent_by_value(reference.module) else reference
+
+
+def _unsendable(name: str, error: Exception) -> ConfigError:
+    message = f"{name} cannot be sent to the workers of a cluster: {type(error).__name__}: {error}"
+    return ConfigError(message, path="apply", expected="a function of a module that workers can import", cause=error)
 
 
 def _options(function: Function) -> dict[str, Any]:

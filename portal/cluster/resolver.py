@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import closing
-from copy import copy
 from time import monotonic
 from typing import Any
 
@@ -13,15 +12,14 @@ from .._internal.at_fork import new_lock
 from .._internal.settings import count, positive_seconds
 from ..address import Address
 from ..context import CallContext
-from ..errors import AddressError, CallTimeout, FunctionError, PortalError, ProtocolError, RegistryError
+from ..errors import AddressError, PortalError, ProtocolError, RegistryError
 from ..function import ResolvedFunction
-from ..function.failure import function_error, limit_exposure
 from ..portal import Resolver
 from ..schema import FunctionSchema
-from .causes import unpack_error
 from .chunk import ChunkResult, Outcome, PackedCall, pack_call
 from .connection import ClusterConnection
 from .mapping import Progress, map_chunks
+from .outcomes import result_of
 from .scheduler_address import require_port
 
 __all__ = ["ClusterFunction", "DaskResolver"]
@@ -321,37 +319,3 @@ def _results(
                     raise
                 result = error
             yield result
-
-
-def result_of(function: ResolvedFunction, outcome: Outcome, request_id: str | None) -> Any:
-    """Return the result in an outcome. Raises: the error in it, with the request id."""
-    kind, value = outcome
-    if kind == "ok":
-        return value
-    facts = {"request_id": request_id}
-    if kind == "failed":
-        raise _error_of_call(value, request_id)
-    if kind == "late":
-        message = f"{function.name} was not called: the deadline had already passed"
-        raise CallTimeout(message, delivery="not_sent", context=facts, address=function.address)
-    if kind == "absent":
-        message = f"{function.name} was not found on a worker of the cluster: {value}"
-        raise RegistryError(message, name=function.name, address=function.address, context=facts)
-    value = unpack_error(value)
-    if not isinstance(value, PortalError):
-        error = function_error(value)
-        raise error.with_context(**facts) from value
-    limit_exposure(value, function.name)
-    if isinstance(value, FunctionError) and value.address is None:
-        value.address = str(function.address)
-    raise value.with_context(**facts)
-
-
-def _error_of_call(error: PortalError, request_id: str | None) -> PortalError:
-    """Return the error of a chunk as the error of one of its calls."""
-    if request_id is None or error.request_id == request_id:
-        return error
-    found = copy(error)
-    found.context = {**error.context, "request_id": request_id}
-    found.__cause__ = error.__cause__
-    return found

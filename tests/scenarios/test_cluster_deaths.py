@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from portal import Consumer
+from portal import CallContext, Consumer
 from portal.cluster import DaskPortal
 from portal.errors import TransportError
 from tests.support import cluster_functions as functions
@@ -122,7 +122,7 @@ def test_a_function_runs_once_if_its_result_is_lost(portal: DaskPortal, tmp_path
         with held(path):
             future = portal.submit_at(portal.apply(functions.note_and_wait), {"path": str(path)}, timeout=WAIT)
             eventually(lambda: bool(runs(path)), WAIT)
-            portal._connection.client().loop.add_callback(go_on.wait)  # the caller reads nothing
+            portal._connection._link.client(CallContext()).loop.add_callback(go_on.wait)  # the caller reads nothing
         eventually(lambda: is_kept(client), WAIT)
         os.kill(int(runs(path)[0]), signal.SIGKILL)
         eventually(lambda: not is_kept(client), WAIT)

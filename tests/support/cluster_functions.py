@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from portal import AuthorizationError, CallContext, function
+from portal.schema import File
 
 
 @function
@@ -117,3 +118,13 @@ def wait_until_cancelled(path: str, wait: bool, context: CallContext) -> None:
         Path(f"{path}.started").write_text("started", encoding="ascii")
         found = cancelled.wait(120.0)
         Path(f"{path}.ended").write_text("cancelled" if found else "not cancelled", encoding="ascii")
+
+
+@function
+def note(path: str) -> None:
+    _note(path)
+
+
+@function
+def reverse_file(file: File) -> File:
+    return File(file.read()[::-1], name=file.name)

@@ -8,7 +8,7 @@ from importlib import import_module
 from time import monotonic, perf_counter
 from typing import Any, NamedTuple
 
-from ..calls.deadlines import limit_deadline
+from ..calls.deadlines import limit_deadline, timeout_error
 from ..context import CallContext, enter, leave
 from ..errors import SerializationError
 from ..function import Function
@@ -115,7 +115,10 @@ class _Chunk:
             limit_deadline(context, monotonic() + self._timeout)
         token = enter(context)
         try:
-            return "ok", self._function.invoke(pickle.loads(params), context)
+            result = self._function.invoke(pickle.loads(params), context)
+            if context.expired:  # as everywhere else, the caller gets no result after the deadline
+                raise timeout_error(context, self._function.name, self._timeout)
+            return "ok", result
         except BaseException as error:  # also SystemExit
             return "error", pack_error(error)
         finally:

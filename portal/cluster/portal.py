@@ -211,8 +211,11 @@ class DaskPortal(Portal):
 
         Raises: OverloadedError if too many calls wait.
         """
-        function = self.resolve_function(address)
         context = CallContext.for_call(timeout)
+        if context.deadline is None:
+            context = CallContext.for_call(self._resolver.timeout)
+        with context.active():
+            function = self.resolve_function(address)
         future = self._pool.submit(function.invoke, params or {}, context)
         future.add_done_callback(lambda done: context.cancel() if done.cancelled() else None)
         return future

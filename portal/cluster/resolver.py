@@ -84,6 +84,9 @@ class DaskResolver(Resolver):
         client: a `distributed.Client`, for its own scheduler; other schedulers are connected to by their addresses.
         timeout: seconds for a call without a deadline; None for no limit.
 
+    Attributes:
+        timeout: seconds for a call without a deadline, or None.
+
     Raises: ConfigError for a wrong setting.
 
     Threads: any. Fork: a child connects anew.
@@ -92,7 +95,7 @@ class DaskResolver(Resolver):
     schemes = ("dask",)
 
     def __init__(self, client: Any = None, *, timeout: float | None = None) -> None:
-        self._timeout = positive_seconds("dask.timeout", timeout, optional=True)
+        self.timeout = positive_seconds("dask.timeout", timeout, optional=True)
         self._lock = new_lock()  # guards adding to the tables below
         self._connections: dict[str, ClusterConnection] = {}
         self._found: dict[Address, _Known] = {}
@@ -146,7 +149,7 @@ class DaskResolver(Resolver):
         data, schema = entry["data"], FunctionSchema.from_dict(entry["schema"])
         if known is not None and (known.data, known.schema) == (data, schema):
             return known
-        return ClusterFunction(self, connection, data, schema=schema, address=target, timeout=self._timeout)
+        return ClusterFunction(self, connection, data, schema=schema, address=target, timeout=self.timeout)
 
     def list_at(self, address: Address | str) -> dict[str, Any]:
         """Return what is published at a scheduler."""
@@ -193,6 +196,11 @@ class DaskResolver(Resolver):
         own = function.schema.timeout
         return context if own is None else context.child(timeout=own)
 
+    def _limit(self, function: ClusterFunction, context: CallContext) -> float | None:
+        """Return the seconds for one call of a map, or None."""
+        limits = (function.schema.timeout, self.timeout if context.deadline is None else None)
+        return min((limit for limit in limits if limit is not None), default=None)
+
     def map_at(
         self,
         address: Address | str,
@@ -208,7 +216,8 @@ class DaskResolver(Resolver):
         Args:
             chunk: the most calls in one task; None begins with one and grows until a task takes about a quarter of a
                 second. The parameters of a task have at most 4 MiB; a call with more goes alone.
-            timeout: seconds for all calls.
+            timeout: seconds for all calls; without it, each call has the timeout of the resolver. The timeout of the
+                function is that of each call in any case.
             return_exceptions: whether an error becomes a result. Otherwise the first one is raised in its place, and
                 the chunks still in flight are cancelled.
             progress: gets a Progress after each chunk, in the thread that takes the results.
@@ -254,7 +263,7 @@ class DaskResolver(Resolver):
         **options: Any,
     ) -> Generator[tuple[str | None, Outcome]]:
         """Yield the request ids and the outcomes. Each chunk has a context of its own, and so has each call."""
-        contexts: dict[int, CallContext] = {}
+        sent: dict[int, tuple[CallContext, int]] = {}
         outer = CallContext.current()
 
         def pack(one: Mapping[str, Any]) -> PackedCall:
@@ -269,12 +278,15 @@ class DaskResolver(Resolver):
         def submit(calls: Sequence[PackedCall]) -> Future[ChunkResult]:
             made = context()
             future = self._submit(function, calls, made)
-            contexts[id(future)] = made
+            sent[id(future)] = made, len(calls)
             return future
 
         def wait(future: Future[ChunkResult]) -> ChunkResult:
-            made = contexts.pop(id(future))
-            return function.connection.wait(function.name, future, made)
+            made, calls = sent.pop(id(future))
+            limit = self._limit(function, made)
+            # Earlier chunks have ended, so this one runs. Its calls run one after the other.
+            limited = made if limit is None else made.child(timeout=limit * calls)
+            return function.connection.wait(function.name, future, limited)
 
         return map_chunks(submit, wait, params, pack=pack, **options)
 

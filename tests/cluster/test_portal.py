@@ -353,3 +353,39 @@ def test_the_scheduler_is_not_asked_for_each_call(
     for number in range(50):
         assert consumer.call_at(address, {"n": number}) == number * number
     assert next(asked) < 10
+
+
+def test_the_timeout_of_a_function_is_that_of_each_call_of_a_map(
+    portal: DaskPortal, consumer: Consumer, tmp_path: Path
+) -> None:
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    address, inputs = portal.apply(functions.block_briefly), [{"path": str(path)}]
+    try:
+        for make in (
+            lambda: portal.map_at(address, inputs, return_exceptions=True),
+            lambda: consumer.map_at(address, inputs, return_exceptions=True, timeout=WAIT),
+            lambda: iter([portal.submit_at(address, inputs[0], timeout=WAIT).exception(WAIT)]),
+        ):
+            [late] = make()
+            assert isinstance(late, CallTimeout)
+            assert late.may_have_executed
+    finally:
+        path.write_text("end")
+        path.unlink()
+
+
+def test_the_timeout_of_a_portal_is_that_of_its_calls(cluster: Any, tmp_path: Path) -> None:
+    path = tmp_path / "fifo"
+    for name in (path, Path(f"{path}.end")):
+        os.mkfifo(name)
+    with DaskPortal(cluster.scheduler_address, name="limited", timeout=1.0) as limited:
+        inputs = [{"path": str(path)}]
+        address = limited.apply(functions.note_and_wait)
+        path.unlink()
+        assert isinstance(limited.submit_at(address, inputs[0]).exception(WAIT), CallTimeout)
+        [late] = limited.map_at(address, inputs, return_exceptions=True)
+        assert isinstance(late, CallTimeout)
+        eventually(path.exists, WAIT)
+    Path(f"{path}.end").write_text("end")
+    Path(f"{path}.end").unlink()  # for a second run that starts now

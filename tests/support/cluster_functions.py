@@ -128,3 +128,9 @@ def note(path: str) -> None:
 @function
 def reverse_file(file: File) -> File:
     return File(file.read()[::-1], name=file.name)
+
+
+@function(timeout=0.5)
+def block_briefly(path: str) -> str:
+    """Wait until a FIFO is written, longer than its timeout."""
+    return Path(path).read_text(encoding="ascii")

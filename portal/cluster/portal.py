@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from .._internal.closing import close_and_log
 from .._internal.executor import WorkerPool
 from ..address import Address
+from ..calls.call_future import submit_call
 from ..catalogue import UniqueIds
 from ..context import CallContext
 from ..directory.registration import Registration, registration_of
@@ -207,18 +208,20 @@ class DaskPortal(Portal):
     def submit_at(
         self, address: Address | str, params: Mapping[str, Any] | None = None, *, timeout: float | None = None
     ) -> Future[Any]:
-        """Make a call and return its Future. `cancel()` ends one that waits; see `CallContext.cancel` for others.
+        """Make a call and return its Future, as `Consumer.submit_at`: `cancel()` also cancels a call that runs.
 
         Raises: OverloadedError if too many calls wait.
         """
-        context = CallContext.for_call(timeout)
-        if context.deadline is None:
-            context = CallContext.for_call(self._resolver.timeout)
-        with context.active():
-            function = self.resolve_function(address)
-        future = self._pool.submit(function.invoke, params or {}, context)
-        future.add_done_callback(lambda done: context.cancel() if done.cancelled() else None)
-        return future
+        return submit_call(self._pool.submit, self._call, address, params or {}, timeout)
+
+    def _call(
+        self, address: Address | str, params: Mapping[str, Any], timeout: float | None, *, context: CallContext
+    ) -> Any:
+        limited = context.child(timeout=timeout)
+        if limited.deadline is None:
+            limited = context.child(timeout=self._resolver.timeout)
+        with limited.active():
+            return self.resolve_function(address).invoke(params, limited)
 
     def map_at(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from contextlib import closing
 from itertools import count
 from pathlib import Path
@@ -389,3 +390,17 @@ def test_the_timeout_of_a_portal_is_that_of_its_calls(cluster: Any, tmp_path: Pa
         eventually(path.exists, WAIT)
     Path(f"{path}.end").write_text("end")
     Path(f"{path}.end").unlink()  # for a second run that starts now
+
+
+def test_a_future_is_cancelled_while_its_call_runs(portal: DaskPortal, tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    for name in ("started", "ended"):
+        os.mkfifo(f"{path}.{name}")
+    future = portal.submit_at(portal.apply(functions.wait_until_cancelled), {"path": str(path), "wait": True})
+    assert read_fifo(Path(f"{path}.started")) == "started"
+    assert future.cancel()
+    assert future.cancelled()
+    with pytest.raises(CancelledError):
+        future.result(WAIT)
+    assert read_fifo(Path(f"{path}.ended")) == "cancelled"
+    eventually(lambda: portal.stats()["submitted"] == 0, WAIT)

@@ -11,12 +11,12 @@ from queue import Empty, SimpleQueue
 from time import monotonic, sleep
 from typing import Any, NamedTuple
 
+from ...calls.call_future import submit_call
 from ...errors import CallCancelled, OverloadedError, RateLimitError, ValidationError
 from ...resilience.policy import Policy
 from ...resilience.retry import Retry, limits_handled
 from ..stages import Stages
 from .bundles import Bundles, Outcomes
-from .call_future import submit_call
 from .turns import Turns
 
 __all__ = ["Batch", "has_retry"]

@@ -8,6 +8,7 @@ from time import monotonic
 from typing import Any, Protocol, runtime_checkable
 
 from ...address import Address
+from ...calls.call_future import submit_call
 from ...context import CallContext
 from ...errors import PortalError
 from ...function import ResolvedFunction
@@ -16,7 +17,6 @@ from ...schema import Schema
 from ..function_cache import FunctionCache
 from ..stages import WITHOUT_POLICY
 from .bundle_size import BundleSize
-from .call_future import submit_call
 
 __all__ = ["Bundles", "CarriesBatches", "Outcomes", "together"]
 

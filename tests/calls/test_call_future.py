@@ -10,7 +10,7 @@ import pytest
 
 from portal import Consumer, HTTPPortal, LocalPortal, WebSocketPortal, function
 from portal._internal.executor import WorkerPool
-from portal.consumer.batches.call_future import submit_call
+from portal.calls.call_future import submit_call
 from portal.context import CallContext
 from portal.errors import OverloadedError, ValidationError
 

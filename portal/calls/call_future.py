@@ -7,8 +7,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from ..._internal.conditions import PoolFuture
-from ...context import CallContext
+from .._internal.conditions import PoolFuture
+from ..context import CallContext
 
 __all__ = ["CallFuture", "submit_call"]
 
